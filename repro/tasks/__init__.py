@@ -1,0 +1,5 @@
+"""Tasks: rows of a data set as prompts with answer keys, under one small interface."""
+
+from repro.tasks.task import Item, Kind, Task
+
+__all__ = ["Item", "Kind", "Task"]

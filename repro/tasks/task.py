@@ -1,0 +1,35 @@
+"""What every task gives: items with a prompt, and for verifiable tasks an answer key."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Kind = Literal["numeric", "choice", "open"]
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of a data set.
+
+    Attributes:
+        id: unique within the task and stable across runs: intervals are paired on it.
+        task: the task's name.
+        prompt: the user message, before any chat template.
+        key: the answer: a number for `numeric`, a letter for `choice`, None for `open`.
+    """
+
+    id: str
+    task: str
+    prompt: str
+    key: str | None
+
+
+class Task(Protocol):
+    """A data set behind one interface. `train` and `test` never share an item."""
+
+    name: str
+    kind: Kind
+
+    def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
+        """The first n items of the split in the order that the seed gives (all, in that order, for None)."""
+        ...
