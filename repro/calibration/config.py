@@ -1,0 +1,30 @@
+"""What a calibration run is (section 5, appendix D). No torch here: recipes import this."""
+
+from typing import Literal
+
+import pydantic
+
+
+class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Algorithm 1's settings. Every field changes the result, so none has a default: recipes give them all."""
+
+    eta: float = pydantic.Field(allow_inf_nan=False)
+    """Distillability coefficient: > 0 distillable, < 0 undistillable, 0 plain RFT (Eq 6)."""
+    steps: int = pydantic.Field(gt=0)
+    """Optimiser steps."""
+    prompts_per_step: int = pydantic.Field(gt=0)
+    group_size: int = pydantic.Field(ge=2)
+    """Completions per prompt, G: the group inside which each reward is normalised."""
+    learning_rate: float = pydantic.Field(gt=0)
+    lora_rank: int = pydantic.Field(gt=0)
+    lora_alpha: int = pydantic.Field(gt=0)
+    kl_beta: float = pydantic.Field(ge=0)
+    """Weight of the KL anchor to the uncalibrated teacher (Eq 6), nats per token."""
+    max_completion_tokens: int = pydantic.Field(gt=0)
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
+    advantages: Literal["group", "batch"]
+    """group: each reward's z-score inside its group, then the sum (Algorithm 1). batch: the sum once more
+    renormalised over the batch, as TRL's normalize_then_sum does; a different algorithm, kept as a control."""
+    length_normalised: bool
+    """Divide r_cal's two terms by their own token counts (a control; the paper sums)."""
+    engine: Literal["transformers", "vllm"]

@@ -1,0 +1,31 @@
+"""What a distillation run is (sections 3 and 6). No torch here: recipes import this."""
+
+from typing import Literal
+
+import pydantic
+
+Method = Literal["sft", "gkd-fkl", "gkd-rkl"]
+
+
+class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Every field changes the result, so none has a default: recipes give them all."""
+
+    method: Method
+    """sft: cross-entropy on stored teacher completions. gkd-fkl: KL(p_T||p_S) per token on stored teacher
+    completions (off-policy). gkd-rkl: KL(p_S||p_T) per token on the student's own completions (on-policy)."""
+    steps: int = pydantic.Field(gt=0)
+    """Optimiser steps."""
+    sequences_per_step: int = pydantic.Field(gt=0)
+    """Completions in one optimiser step, whatever the micro-batch."""
+    learning_rate: float = pydantic.Field(gt=0)
+    warmup_fraction: float = pydantic.Field(ge=0, le=1)
+    max_completion_tokens: int = pydantic.Field(gt=0)
+    traces: Literal["full", "answer-only"]
+    """answer-only: teacher completions cut to their final answer (the no-reasoning control; off-policy only)."""
+    engine: Literal["transformers", "vllm"]
+
+    @pydantic.model_validator(mode="after")
+    def _traces_are_off_policy(self) -> "DistillationConfig":
+        if self.traces == "answer-only" and self.method == "gkd-rkl":
+            raise ValueError("traces = 'answer-only' needs stored teacher completions: use method sft or gkd-fkl")
+        return self
