@@ -6,7 +6,7 @@ import pydantic
 
 
 class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Algorithm 1's settings. Every field changes the result, so none has a default: recipes give them all."""
+    """Algorithm 1's settings. Every field changes the result, so none has a default: recipes give all."""
 
     eta: float = pydantic.Field(allow_inf_nan=False)
     """Distillability coefficient: > 0 distillable, < 0 undistillable, 0 plain RFT (Eq 6)."""
@@ -24,7 +24,7 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
     advantages: Literal["group", "batch"]
     """group: each reward's z-score inside its group, then the sum (Algorithm 1). batch: the sum once more
-    renormalised over the batch, as TRL's normalize_then_sum does; a different algorithm, kept as a control."""
+    renormalised over the batch, as TRL's normalize_then_sum does; another algorithm, kept as a control."""
     length_normalised: bool
     """Divide r_cal's two terms by their own token counts (a control; the paper sums)."""
     engine: Literal["transformers", "vllm"]

@@ -21,11 +21,13 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     warmup_fraction: float = pydantic.Field(ge=0, le=1)
     max_completion_tokens: int = pydantic.Field(gt=0)
     traces: Literal["full", "answer-only"]
-    """answer-only: teacher completions cut to their final answer (the no-reasoning control; off-policy only)."""
+    """answer-only: teacher completions cut to their final answer (no-reasoning control; off-policy only)."""
     engine: Literal["transformers", "vllm"]
 
     @pydantic.model_validator(mode="after")
     def _traces_are_off_policy(self) -> "DistillationConfig":
         if self.traces == "answer-only" and self.method == "gkd-rkl":
-            raise ValueError("traces = 'answer-only' needs stored teacher completions: use method sft or gkd-fkl")
+            raise ValueError(
+                "traces = 'answer-only' needs stored teacher completions: use method sft or gkd-fkl"
+            )
         return self

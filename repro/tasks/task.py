@@ -27,8 +27,15 @@ class Item:
 class Task(Protocol):
     """A data set behind one interface. `train` and `test` never share an item."""
 
-    name: str
-    kind: Kind
+    @property
+    def name(self) -> str:
+        """The name that `repro.tasks.registry` knows."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """How its completions are judged."""
+        ...
 
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
         """The first n items of the split in the order that the seed gives (all, in that order, for None)."""

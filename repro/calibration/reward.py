@@ -1,0 +1,137 @@
+"""The calibration reward (Eq 10, 11) and its first term: how likely the target finds what the policy wrote.
+
+Each model scores the same completion on its own tokens, after the user's message in its own chat template.
+Both count the end of the completion the same way: once where the policy ended by itself, not at all where the
+cap cut it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.calibration.turns import end_of_turn_id, same_tokenizer
+from repro.models import load_model, load_tokenizer, prompt_token_ids
+
+
+def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
+    """r_cal(x, y) = log p_C(tok_C(y) | x) - sg[log p_phi(tok_phi(y) | x)], nats per sequence (Eq 10; Eq 11
+    where the two tokenisations differ).
+
+    Args:
+        target_log_prob: [n] log-probability under the calibration target p_C, nats.
+        policy_log_prob: [n] log-probability under the teacher that is being calibrated, p_phi, nats.
+
+    Returns:
+        [n]; a tensor is detached: the gradient of the stopped term has zero mean.
+    """
+    reward_n = target_log_prob - policy_log_prob
+    return reward_n.detach() if isinstance(reward_n, torch.Tensor) else reward_n
+
+
+@torch.no_grad()
+def completion_log_prob(
+    model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
+) -> torch.Tensor:
+    """log p(completion | prompt), summed over the completion's tokens only.
+
+    Args:
+        model: causal LM with TRL's fused head (`TargetScorer` adds it), which never holds all logits at once.
+        prompt_ids, completion_ids: n token lists each, unpadded; an empty completion has log-probability 0.
+        batch_size: sequences in one forward.
+
+    Returns:
+        [n] float64 on the CPU, nats.
+    """
+    sums: list[torch.Tensor] = []
+    device = model.device
+    for start in range(0, len(prompt_ids), batch_size):
+        pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
+        T = max(len(prompt) + len(completion) for prompt, completion in pairs)
+        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked: its id does not matter
+        mask_BT = torch.zeros(len(pairs), T, dtype=torch.long)
+        labels_BT = torch.full((len(pairs), T), -100)
+        for row, (prompt, completion) in enumerate(pairs):
+            end = len(prompt) + len(completion)
+            ids_BT[row, :end] = torch.tensor(prompt + completion)
+            mask_BT[row, :end] = 1
+            labels_BT[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.long)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            output = model(
+                input_ids=ids_BT.to(device),
+                attention_mask=mask_BT.to(device),
+                labels=labels_BT.to(device),
+                fused_lm_head=True,
+            )
+        sums.append(output.log_probs.double().sum(1).cpu())  # 0 where the label is -100
+    return torch.cat(sums)
+
+
+@dataclass(frozen=True)
+class TargetScores:
+    """log_prob: [n] float64, nats. tokens: [n] tokens that the target scored, its end of turn included."""
+
+    log_prob: torch.Tensor
+    tokens: torch.Tensor
+
+
+class TargetScorer:
+    """log p_C of completions that the policy sampled.
+
+    Where policy and target share a tokenizer the sampled ids themselves are scored; decoding and encoding
+    again need not give them back. Where they do not, the text is encoded by the target's tokenizer, apart
+    from the prompt, as the policy's tokens are. Control tokens that the policy wrote in mid-text are scored
+    as the literal text they decode to: left out, they would be free for the target and a cost for the policy.
+    """
+
+    def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int) -> None:
+        from trl.trainer.utils import add_fused_lm_head
+
+        self.tokenizer = load_tokenizer(target)
+        model = load_model(target)
+        self.end_id = end_of_turn_id(self.tokenizer, model.generation_config.eos_token_id)
+        self.vocab_size = model.config.get_text_config().vocab_size
+        add_fused_lm_head(model)
+        self.model: Any = model.requires_grad_(False)
+        self.policy_tokenizer = policy_tokenizer
+        self.shared = same_tokenizer(policy_tokenizer, self.tokenizer)
+        self.batch_size = batch_size
+        self._prompts: dict[str, list[int]] = {}
+
+    def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
+        """The target's tokens for one sampled completion.
+
+        Args:
+            sampled: the policy's tokens, its end token last if it was sampled.
+            policy_ends: every id that ends a completion for the policy.
+        """
+        # A padded output layer can give ids that only the policy has: such a completion is scored as text
+        if self.shared and max(sampled, default=0) < self.vocab_size:
+            return sampled
+        ended = bool(sampled) and sampled[-1] in policy_ends
+        text = self.policy_tokenizer.decode(
+            sampled[:-1] if ended else sampled, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        ids: list[int] = encoded["input_ids"]
+        return [*ids, self.end_id] if ended else ids
+
+    def __call__(
+        self, prompts: Sequence[str], sampled: Sequence[list[int]], policy_ends: Collection[int]
+    ) -> TargetScores:
+        """Score n completions.
+
+        Args:
+            prompts: n user messages, before any template.
+            sampled: n completions as the policy's token ids.
+            policy_ends: every id that ends a completion for the policy.
+        """
+        for prompt in set(prompts) - self._prompts.keys():
+            self._prompts[prompt] = prompt_token_ids(self.tokenizer, prompt)
+        completions = [self.encode(list(ids), policy_ends) for ids in sampled]
+        log_prob = completion_log_prob(
+            self.model, [self._prompts[prompt] for prompt in prompts], completions, self.batch_size
+        )
+        return TargetScores(log_prob, torch.tensor([len(ids) for ids in completions]))

@@ -1,0 +1,163 @@
+"""Calibrate a teacher: Algorithm 1 from folders to a folder, with LoRA and resume."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import set_seed
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, PrinterCallback
+from transformers.utils import logging as transformers_logging
+from trl import GRPOConfig
+
+from repro.calibration import checkpoints, history, optimisation, vllm_policy
+from repro.calibration.config import CalibrationConfig
+from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
+from repro.calibration.reward import TargetScorer
+from repro.errors import InputError
+from repro.models import load_tokenizer, prompt_token_ids
+from repro.progress import Progress
+from repro.tasks import Item
+
+__all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
+
+
+def calibrate(
+    config: CalibrationConfig,
+    *,
+    teacher: Path,
+    target: Path,
+    items: list[Item],
+    task_reward: TaskReward,
+    seed: int,
+    out: Path,
+    work: Path,
+    progress: Progress,
+    micro_batch: int | None = None,
+    checkpoint_every: int = 0,
+) -> dict[str, Any]:
+    """Calibrate a teacher (Algorithm 1).
+
+    Args:
+        teacher, target: folders with model and tokenizer; the two tokenizers may differ (Eq 11).
+        items: training prompts, of one task or several.
+        task_reward: items and completion texts to r_task, one for each.
+        out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
+        work: checkpoints; a run that was stopped goes on from the newest complete one.
+        micro_batch: completions that one device takes at once; no part of the result.
+        checkpoint_every: optimiser steps; 0 for no checkpoints.
+
+    Returns:
+        steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
+
+    Raises:
+        InputError: no items, a model without chat template or end token, or a step that the processes cannot
+        share.
+    """
+    if not items:
+        raise InputError("no training items: give the task more rows, or another split.")
+    transformers_logging.disable_progress_bar()
+    tokenizer = load_tokenizer(teacher)
+    tokenizer.padding_side = "left"
+    policy = AutoModelForCausalLM.from_pretrained(str(teacher), dtype=torch.float32)
+    parameters = policy.num_parameters()
+    arguments = _arguments(config, policy, tokenizer, items, seed, work, micro_batch, checkpoint_every)
+    rows = [
+        {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
+        for i in optimisation.training_order(len(items), config.steps * config.prompts_per_step, seed)
+    ]
+    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows)
+    trainer = CalibrationTrainer(
+        items=items,
+        task_reward=task_reward,
+        target=TargetScorer(target, tokenizer, batch_size=arguments.per_device_train_batch_size),
+        config=config,
+        model=policy,
+        args=arguments,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+        train_dataset=Dataset.from_list(rows),
+        callbacks=[
+            history.ReportProgress(progress, FIGURES, ("task_reward", "r_cal", "kl", "length")),
+            checkpoints.MarkComplete(run),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
+    resume = checkpoints.newest_complete(work, run)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    rows_logged = history.history(trainer.state.log_history, FIGURES)
+    if trainer.accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out / "adapter")
+        (out / "adapter" / "README.md").unlink(missing_ok=True)  # a model card that says nothing
+        save_merged(teacher, out / "adapter", out / "model")
+        history.write_history(out / "history.jsonl", rows_logged)
+    trainer.accelerator.wait_for_everyone()
+    return {
+        "steps": trainer.state.global_step,
+        "prompts": len({row["item"] for row in rows}),
+        "parameters": parameters,
+        **history.final_figures(rows_logged),
+    }
+
+
+def _arguments(
+    config: CalibrationConfig,
+    policy: Any,
+    tokenizer: Any,
+    items: Sequence[Item],
+    seed: int,
+    work: Path,
+    micro_batch: int | None,
+    checkpoint_every: int,
+) -> GRPOConfig:
+    sequences = config.prompts_per_step * config.group_size
+    cut = optimisation.cut_step(sequences, micro_batch, PartialState().num_processes)
+    if config.loss_type == "bnpo" and cut[0] != sequences:
+        raise InputError(
+            f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut[0]} of {sequences}"
+            " completions at once would be another algorithm: use 'dapo', or one device and no micro-batch."
+        )
+    engine: dict[str, Any] = {}
+    if config.engine == "vllm":
+        vllm_policy.prepare_vllm()
+        longest = max(len(prompt_token_ids(tokenizer, item.prompt)) for item in items)
+        engine = (
+            vllm_policy.vllm_arguments(longest, config.max_completion_tokens)
+            | vllm_policy.importance_arguments()
+        )
+    shared = optimisation.trainer_arguments(
+        work=work,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup_fraction=0.0,
+        seed=seed,
+        cut=cut,
+        checkpoint_every=checkpoint_every,
+        parameters=policy.num_parameters(),
+    )
+    return grpo_config(config, engine, shared)
+
+
+def save_merged(base: Path, adapter: Path, folder: Path) -> None:
+    """Write base + adapter as one ordinary model folder, in float32, with the base's tokenizer and generation
+    config.
+
+    The base is read afresh: the trained object carries the trainer's patches.
+    """
+    model = AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged.generation_config = model.generation_config
+    merged.save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)

@@ -1,0 +1,51 @@
+"""Where an assistant's turn ends, and whether two tokenizers are one. No model is run."""
+
+import json
+from typing import Any
+
+from repro.errors import InputError
+
+_MARK = "assistant wrote this"
+
+
+def end_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:
+    """Every id that ends a completion: those that the generation config declares, and the tokenizer's own."""
+    listed = [declared] if isinstance(declared, int) else list(declared or [])
+    own = tokenizer.eos_token_id
+    return listed if own is None or own in listed else [own, *listed]
+
+
+def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
+    """The token that ends this model's turn: what the chat template puts behind an assistant message.
+
+    It need not be the tokenizer's eos_token: Gemma's turns end with <end_of_turn>, its documents with <eos>.
+
+    Args:
+        tokenizer: has a chat template.
+        declared: the generation config's eos_token_id.
+
+    Raises:
+        InputError: no end token at all.
+    """
+    ends = end_ids(tokenizer, declared)
+    if not ends:
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: no end-of-sequence token, so the end of a completion"
+            " cannot be scored. Set eos_token and save the tokenizer again."
+        )
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+    tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_MARK)[2]
+    written = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    return next((token for token in written if token in ends), ends[0])
+
+
+def same_tokenizer(one: Any, other: Any) -> bool:
+    """Whether the two give the same ids for every text: same vocabulary, merges, normaliser and splitting."""
+    if one.get_vocab() != other.get_vocab():
+        return False
+    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (one, other)]
+    if None in backends:
+        return type(one) is type(other)
+    parts = ("model", "normalizer", "pre_tokenizer", "added_tokens")
+    first, second = (json.loads(backend.to_str()) for backend in backends)  # type: ignore[union-attr]
+    return all(first[part] == second[part] for part in parts)

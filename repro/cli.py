@@ -1,0 +1,294 @@
+"""The command `repro`: parse, call one function, print, exit code. 0 good, 1 contradicted, 2 usage or input error."""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from repro.errors import InputError, Interrupted, StageFailed
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help=(
+        "Reproduce *Distillation Traps and Guards* (arXiv 2604.18963): is its calibration knob true, on your machine,"
+        " with your models, and what does it cost?\n\n"
+        "Start with `repro list`, then `repro run table2` (minutes on a laptop, nothing downloaded).\n\n"
+        "Work that was stopped resumes when the same command is given again; nothing cached is computed twice.\n\n"
+        "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
+    ),
+)
+out_console = Console()
+err_console = Console(stderr=True)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for results and cached stages.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
+ScaleName = Annotated[str, typer.Option("--scale", help="auto, toy, small or paper. auto: the largest that fits this machine.")]
+FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")]
+Seeds = Annotated[int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")]
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")
+]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")]
+Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
+Seed = Annotated[int, typer.Option("--seed")]
+RewardModelName = Annotated[str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Stages to run side by side. Default: by the machine.")]
+
+
+@app.command("list")
+def list_studies() -> None:
+    """Studies, scales, and what each costs."""
+    from repro.recipes.catalog import STUDIES
+
+    for name, entry in STUDIES.items():
+        out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
+        for scale, words in entry.hours.items():
+            out_console.print(f"    --scale {scale:<6} {words}", highlight=False)
+    out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
+    scale: ScaleName = "auto",
+    family: FamilyNames = None,
+    seeds: Seeds = 1,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")] = False,
+    out: Out = Path("results"),
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a study and give a verdict on each of its claims."""
+    from repro.machine import hardware
+    from repro.recipes.catalog import entry, plan
+    from repro.recipes.scales import check_fits, largest_scale, workers_for
+
+    entry(study)
+    machine = hardware()
+    if scale == "auto":
+        chosen, words = largest_scale(machine)
+        if not quiet:
+            out_console.print(f"scale {chosen}: {words}", highlight=False)
+    else:
+        chosen = scale  # type: ignore[assignment]
+    planned = plan(study, chosen, family or (), seeds, _with_engine(sets, engine))
+    if dry_run:
+        from repro.pipeline.dry_run import print_plan
+
+        print_plan(planned, out, out_console)
+        return
+    check_fits(chosen, machine)
+    from repro.pipeline.study import run_study
+
+    outcome = run_study(planned, out, workers=workers or workers_for(chosen, machine), quiet=quiet, console=out_console)
+    raise typer.Exit(1 if outcome.contradicted else 0)
+
+
+@app.command()
+def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
+    """Every setting that --set may change, with its value at a scale."""
+    from repro.recipes.catalog import settings_of
+    from repro.recipes.settings import flat
+
+    for key, value in flat(settings_of(scale).model_dump(mode="json")).items():
+        out_console.print(f"{key} = {value}", highlight=False, markup=False)
+
+
+@app.command()
+def calibrate(
+    teacher: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    eta: Annotated[float, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
+    target: Annotated[str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")] = None,
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    reward_model: RewardModelName = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Calibrate one teacher towards or away from a target; leaves a model folder."""
+    from repro.pipeline.single import calibrate_stage, run_single
+
+    stage = calibrate_stage(
+        teacher, target, eta, _wishes(task, data, items, reward_model, sets, engine, seed)
+    )
+    run_single(stage, out, quiet=quiet, console=out_console)
+
+
+@app.command()
+def sample(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Draw completions of one model: token ids, log-probabilities and text, as Parquet."""
+    from repro.pipeline.single import run_single, sample_stage
+
+    stage = sample_stage(model, split, _wishes(task, data, items, None, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=out_console)
+
+
+@app.command()
+def distill(
+    student: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    teacher: Annotated[str, typer.Option("--teacher", help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")],
+    method: Annotated[str, typer.Option("--method", help="sft, gkd-fkl or gkd-rkl.")] = "gkd-rkl",
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    reward_model: RewardModelName = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Distil one student from one teacher; leaves a model folder."""
+    from repro.pipeline.single import distill_stage, run_single
+
+    stage = distill_stage(student, teacher, method, _wishes(task, data, items, reward_model, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=out_console)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    reward_model: RewardModelName = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy, maj@16 and pass@16 (or the reward score) of one model, with its failure rates."""
+    from repro.pipeline.single import evaluate_stage, run_single
+
+    stage = evaluate_stage(model, _wishes(task, data, items, reward_model, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=out_console)
+
+
+@app.command()
+def show(result: Annotated[Path, typer.Argument(help="Folder of a study's result or of one stage.")]) -> None:
+    """Print a stored result again: verdicts and table, or one stage's record."""
+    from repro.report.show import show_result
+
+    show_result(result, out_console)
+
+
+@app.command()
+def env(out: Out = Path("results")) -> None:
+    """Hardware, versions, and a doctor's advice."""
+    import platform
+
+    from repro.machine import hardware, libraries
+    from repro.recipes.scales import advice, gpu_words
+
+    machine = hardware()
+    out_console.print(f"python {platform.python_version()} on {machine['system']} {machine['machine']}", highlight=False)
+    out_console.print(f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {gpu_words(machine)}", highlight=False)
+    for name, version in libraries().items():
+        out_console.print(f"  {name} {version}", highlight=False)
+    for line in advice(out):
+        out_console.print(f"- {line}", highlight=False)
+
+
+@app.command("toy-models")
+def toy_models(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the models into.")],
+    only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
+) -> None:
+    """Train the embedded world's models again from nothing (the shipped weights came from this command)."""
+    from repro.toy.world import remake
+
+    with err_console.status("training") as status:
+        remake(out, only or [], lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"))
+
+
+@app.command("record-verdicts")
+def record_verdicts(
+    result: Annotated[Path, typer.Argument(help="Folder of a toy study run with several seeds.")],
+    into: Annotated[Path, typer.Option("--into", help="The committed record.")] = Path("benchmarks/known_verdicts"),
+) -> None:
+    """Write the verdicts that the toy world is known to get. Never at another scale."""
+    from repro.report.known import record_known
+
+    out_console.print(f"wrote {record_known(result, into)}", highlight=False)
+
+
+def _toy_models() -> list[str]:
+    from repro.toy.world import MODELS
+
+    return list(MODELS)
+
+
+def _with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
+    return [*(sets or []), *([f"engine={engine}"] if engine else [])]
+
+
+def _wishes(
+    task: list[str] | None,
+    data: Path | None,
+    items: int | None,
+    reward_model: str | None,
+    sets: list[str] | None,
+    engine: str | None,
+    seed: int,
+) -> Any:
+    from repro.pipeline.single import Wishes
+
+    return Wishes(tuple(task or ()), data, items, reward_model, _with_engine(sets, engine), seed)
+
+
+def main() -> None:
+    """Entry point: a mistake is one line and 2; an interrupted run can be resumed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app()
+    except InputError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except StageFailed as error:
+        _say(f"failed: {error}")
+        sys.exit(3)
+    except Interrupted:
+        _say("interrupted: finished stages are kept; the same command resumes")
+        sys.exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+def _say(text: str) -> None:
+    err_console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Distil a student: from folders to a folder, by SFT, GKD-FKL or GKD-RKL, with resume."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import set_seed
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, PrinterCallback
+from transformers.utils import logging as transformers_logging
+from trl import SFTTrainer
+
+from repro.calibration import checkpoints, history, optimisation, vllm_policy
+from repro.calibration.turns import end_of_turn_id, same_tokenizer
+from repro.distillation import off_policy, on_policy, sft
+from repro.distillation.config import DistillationConfig
+from repro.distillation.on_policy import TaskReward
+from repro.distillation.pair import check_pair
+from repro.distillation.traces import Trace, draw, student_ids
+from repro.errors import InputError
+from repro.generation.rollouts import read_rollouts
+from repro.models import load_model, load_tokenizer, prompt_token_ids
+from repro.progress import Progress
+from repro.tasks import Item
+
+
+def distill(
+    config: DistillationConfig,
+    *,
+    student: Path,
+    teacher: Path | None,
+    items: list[Item],
+    completions: Path | None,
+    task_reward: TaskReward,
+    seed: int,
+    out: Path,
+    work: Path,
+    progress: Progress,
+    micro_batch: int | None = None,
+    checkpoint_every: int = 0,
+) -> dict[str, Any]:
+    """Train the student (all weights).
+
+    Args:
+        student: folder with model and tokenizer.
+        teacher: the same; sft runs without one, then takes the traces as text.
+        items: training prompts, of one task or several.
+        completions: the teacher's rollouts (Parquet) for sft and gkd-fkl; those of other items are left out.
+        task_reward: items and completion texts to rewards: the accuracy logged during gkd-rkl.
+        out: gets model/ (float32, with tokenizer) and history.jsonl.
+        work: checkpoints; a run that was stopped goes on from the newest complete one.
+        micro_batch: completions that one device takes at once; no part of the result.
+        checkpoint_every: optimiser steps; 0 for no checkpoints.
+
+    Returns:
+        steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of
+        the steps.
+
+    Raises:
+        InputError: a missing teacher or rollout file, a pair without common vocabulary, or nothing to learn
+        from.
+    """
+    _check(config, student, teacher, items, completions)
+    transformers_logging.disable_progress_bar()
+    tokenizer = load_tokenizer(student)
+    tokenizer.padding_side = "left"
+    model = AutoModelForCausalLM.from_pretrained(str(student), dtype=torch.float32)
+    saved_as = copy.deepcopy(
+        (model.config, model.generation_config)
+    )  # the trainer writes its own tokens into them
+    cut = optimisation.cut_step(config.sequences_per_step, micro_batch, PartialState().num_processes)
+    shared = optimisation.trainer_arguments(
+        work=work,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup_fraction=config.warmup_fraction,
+        seed=seed,
+        cut=cut,
+        checkpoint_every=checkpoint_every,
+        parameters=model.num_parameters(),
+    )
+    draws = config.steps * config.sequences_per_step
+    counts: dict[str, int] = {}
+    if config.method == "gkd-rkl":
+        rows: list[dict[str, Any]] = [
+            {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
+            for i in optimisation.training_order(len(items), draws, seed)
+        ]
+        counts["prompts"] = len({row["item"] for row in rows})
+    else:
+        assert completions is not None  # _check
+        shared_tokens = teacher is not None and same_tokenizer(load_tokenizer(teacher), tokenizer)
+        end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
+        traces = _traces(config, tokenizer, end_id, shared_tokens, items, completions)
+        drawn = draw(traces, draws, seed)
+        rows = [_off_policy_row(config, tokenizer, trace) for trace in drawn]
+        counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), len(traces)
+
+    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows)
+    common: dict[str, Any] = {
+        "model": model,
+        "processing_class": tokenizer,
+        "train_dataset": Dataset.from_list(rows),
+        "callbacks": [checkpoints.MarkComplete(run)],
+    }
+    figures: dict[str, str]
+    if config.method == "sft":
+        trainer, figures = SFTTrainer(args=sft.sft_config(shared), **common), sft.FIGURES
+    elif config.method == "gkd-fkl":
+        arguments = on_policy.divergence_config(0.0, config.max_completion_tokens, {}, shared)
+        trainer = off_policy.OffPolicyTrainer(
+            teacher_model=load_model(str(teacher)), args=arguments, **common
+        )
+        figures = off_policy.FIGURES
+    else:
+        engine = _engine(config, tokenizer, items)
+        arguments = on_policy.divergence_config(1.0, config.max_completion_tokens, engine, shared)
+        trainer = on_policy.OnPolicyTrainer(
+            items=items,
+            task_reward=task_reward,
+            teacher_model=load_model(str(teacher)),
+            args=arguments,
+            **common,
+        )
+        figures = on_policy.FIGURES
+    trainer.add_callback(history.ReportProgress(progress, figures, ("loss", "accuracy", "length")))
+    trainer.remove_callback(PrinterCallback)
+    set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
+    resume = checkpoints.newest_complete(work, run)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    logged = history.history(trainer.state.log_history, figures)
+    if trainer.accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        trained = trainer.accelerator.unwrap_model(trainer.model)
+        trained.config, trained.generation_config = saved_as
+        trained.save_pretrained(out / "model")
+        load_tokenizer(student).save_pretrained(out / "model")
+        history.write_history(out / "history.jsonl", logged)
+    trainer.accelerator.wait_for_everyone()
+    return {
+        "steps": trainer.state.global_step,
+        **counts,
+        "parameters": model.num_parameters(),
+        **history.final_figures(logged),
+    }
+
+
+def _check(
+    config: DistillationConfig,
+    student: Path,
+    teacher: Path | None,
+    items: list[Item],
+    completions: Path | None,
+) -> None:
+    if not items:
+        raise InputError("no training items: give the task more rows, or another split.")
+    if config.method != "gkd-rkl" and completions is None:
+        raise InputError(
+            f"method '{config.method}' learns from stored completions: make them with `repro sample`."
+        )
+    if config.method != "sft":
+        if teacher is None:
+            raise InputError(
+                f"method '{config.method}' needs the teacher's distribution: give a teacher model."
+            )
+        check_pair(teacher, student)
+
+
+def _traces(
+    config: DistillationConfig, tokenizer: Any, end_id: int, shared: bool, items: list[Item], stored: Path
+) -> list[Trace]:
+    """The stored completions of these items in the student's tokens, in the items' order."""
+    by_id = {(item.task, item.id): item for item in items}
+    own: dict[Item, list[Trace]] = {item: [] for item in items}
+    for rollout in read_rollouts(stored):
+        item = by_id.get((rollout.task, rollout.item_id))
+        if item is not None:
+            ids = student_ids(
+                rollout,
+                tokenizer,
+                end_id,
+                shared=shared,
+                kind=config.traces,
+                cap=config.max_completion_tokens,
+            )
+            if ids:
+                own[item].append(Trace(item, ids))
+    return [trace for traces in own.values() for trace in traces]
+
+
+def _off_policy_row(config: DistillationConfig, tokenizer: Any, trace: Trace) -> dict[str, Any]:
+    if config.method == "sft":
+        return sft.sft_row(prompt_token_ids(tokenizer, trace.item.prompt), trace.completion_ids)
+    return {
+        "prompt": [{"role": "user", "content": trace.item.prompt}],
+        "completion_ids": trace.completion_ids,
+    }
+
+
+def _engine(config: DistillationConfig, tokenizer: Any, items: list[Item]) -> dict[str, Any]:
+    if config.engine != "vllm":
+        return {}
+    vllm_policy.prepare_vllm()
+    longest = max(len(prompt_token_ids(tokenizer, item.prompt)) for item in items)
+    return vllm_policy.vllm_arguments(longest, config.max_completion_tokens)

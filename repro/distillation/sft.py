@@ -1,0 +1,41 @@
+"""SFT: cross-entropy on the tokens of stored teacher completions."""
+
+from typing import Any
+
+from trl import SFTConfig
+
+FIGURES = {
+    "step": "step",
+    "loss": "loss",
+    "mean_token_accuracy": "token_accuracy",
+    "entropy": "entropy",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+}
+"""loss: nats per completion token of the whole step; token_accuracy: share of trace tokens that the student
+ranks first, which is not the accuracy of its answers."""
+
+
+def sft_row(prompt_ids: list[int], completion_ids: list[int]) -> dict[str, list[int]]:
+    """input_ids and labels; -100 keeps the prompt out of the loss."""
+    return {
+        "input_ids": prompt_ids + completion_ids,
+        "labels": [-100] * len(prompt_ids) + completion_ids,
+    }
+
+
+def sft_config(shared: dict[str, Any]) -> SFTConfig:
+    """Rows are already tokens, in training order; the loss is the sum over labels / labels of the whole step.
+
+    Args:
+        shared: `optimisation.trainer_arguments`.
+    """
+    return SFTConfig(
+        **shared,
+        max_length=None,
+        packing=False,
+        loss_type="nll",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="sequential",
+        average_tokens_across_devices=True,
+    )

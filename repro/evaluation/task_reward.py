@@ -1,0 +1,41 @@
+"""The task's own reward, r_task: 1 or 0 for verifiable tasks, the reward model's score for open-ended ones."""
+
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.tasks import registry
+from repro.tasks.grading import grade
+from repro.tasks.task import Item
+
+
+class TaskReward:
+    """Scores completions of items of any task; the reward model is loaded when an open-ended item first comes."""
+
+    def __init__(self, reward_model: Path | str | None) -> None:
+        self._path = reward_model
+        self._model = None
+
+    def __call__(self, items: list[Item], completions: list[str]) -> list[float]:
+        """One reward in 0..1 per (item, completion)."""
+        kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
+        rewards = [
+            float(grade(kinds[item.task], text, item.key).correct) if kinds[item.task] != "open" else 0.0
+            for item, text in zip(items, completions)
+        ]
+        open_rows = [row for row, item in enumerate(items) if kinds[item.task] == "open"]
+        if open_rows:
+            scores = self._reward_model(items[open_rows[0]].task).score(
+                [items[row].prompt for row in open_rows], [completions[row] for row in open_rows]
+            )
+            for row, score in zip(open_rows, scores):
+                rewards[row] = score
+        return rewards
+
+    def _reward_model(self, task: str):  # type: ignore[no-untyped-def]
+        if self._model is None:
+            if self._path is None:
+                raise InputError(f"task {task} is open-ended: name a reward model (--reward-model)")
+            from repro.evaluation.reward_model import RewardModel
+
+            self._model = RewardModel(self._path)
+        return self._model

@@ -1,0 +1,18 @@
+"""How completions are drawn. No torch here: recipes import this."""
+
+from typing import Literal
+
+import pydantic
+
+EngineName = Literal["transformers", "vllm"]
+
+
+class SamplingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Sampling settings. The paper draws 16 completions at temperature 1 without top-p or top-k (section 4.1)."""
+
+    completions_per_prompt: int = pydantic.Field(gt=0)
+    temperature: float = pydantic.Field(gt=0)
+    max_completion_tokens: int = pydantic.Field(gt=0)
+    engine: EngineName
+    batch_sequences: int = pydantic.Field(gt=0)
+    """Sequences drawn together. It is identity, not a resource: the random stream is shared inside a batch."""

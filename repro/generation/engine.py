@@ -1,0 +1,42 @@
+"""One small interface over the engines that draw completions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from repro.generation.config import EngineName
+from repro.generation.rollouts import Stop
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Sampled tokens (the end token included when sampled) and their log-probabilities, nats."""
+
+    token_ids: list[int]
+    log_probs: list[float]
+    stop: Stop
+
+
+class Engine(Protocol):
+    """Draws completions of tokenised prompts from one model."""
+
+    def generate(
+        self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Completion]]:
+        """n completions for each prompt, in the prompts' order; equal arguments give equal completions."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        ...
+
+
+def open_engine(name: EngineName, model: Path | str, max_length: int) -> Engine:
+    """Load the model into the named engine. max_length: prompt plus completion, tokens."""
+    if name == "vllm":
+        from repro.generation.vllm_engine import VllmEngine
+
+        return VllmEngine(model, max_length)
+    from repro.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(model)

@@ -1,0 +1,77 @@
+"""Draw n completions of every item, in chunks that survive a kill."""
+
+import hashlib
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.generation.config import SamplingConfig
+from repro.generation.engine import open_engine
+from repro.generation.rollouts import Rollout, read_rollouts, write_rollouts
+from repro.models import load_tokenizer, prompt_token_ids
+from repro.progress import Progress
+from repro.tasks.task import Item
+
+
+def sample(
+    config: SamplingConfig, *, model: Path | str, items: list[Item], seed: int, work: Path, progress: Progress
+) -> list[Rollout]:
+    """`completions_per_prompt` rollouts of every item, items in order.
+
+    Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions.
+    """
+    tokenizer = load_tokenizer(model)
+    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    longest = max(map(len, prompts))
+    per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
+    chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]
+    work.mkdir(parents=True, exist_ok=True)
+    engine = None
+    rollouts: list[Rollout] = []
+    for number, chunk in enumerate(chunks):
+        progress(chunk.start, len(items), "prompts")
+        kept = work / f"chunk-{number:06d}.parquet"
+        if kept.exists():
+            rollouts += read_rollouts(kept)
+            continue
+        if engine is None:
+            engine = open_engine(config.engine, model, longest + config.max_completion_tokens)
+        drawn = engine.generate(
+            [prompts[i] for i in chunk],
+            config.completions_per_prompt,
+            config.max_completion_tokens,
+            config.temperature,
+            _chunk_seed(seed, number),
+        )
+        texts = tokenizer.batch_decode(
+            [completion.token_ids for group in drawn for completion in group], skip_special_tokens=True
+        )
+        fresh = [
+            Rollout(
+                item_id=items[i].id,
+                task=items[i].task,
+                prompt=items[i].prompt,
+                sample=k,
+                prompt_ids=prompts[i],
+                token_ids=completion.token_ids,
+                log_probs=completion.log_probs,
+                text=texts[position * config.completions_per_prompt + k],
+                stop=completion.stop,
+            )
+            for position, i in enumerate(chunk)
+            for k, completion in enumerate(drawn[position])
+        ]
+        aside = kept.with_suffix(".part")
+        write_rollouts(aside, fresh)
+        aside.replace(kept)
+        rollouts += fresh
+    if engine is not None:
+        engine.close()
+    if not any(rollout.token_ids for rollout in rollouts):
+        raise InputError(f"{model}: all {len(rollouts)} completions are empty; is this a causal language model?")
+    progress(len(items), len(items), "prompts")
+    return rollouts
+
+
+def _chunk_seed(seed: int, number: int) -> int:
+    """Chunks are independent of each other and of how many there are."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:6], "big")

@@ -1,0 +1,68 @@
+"""Completions by vLLM, on a GPU or on the CPU build; the same record as every other engine."""
+
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.generation.engine import Completion
+
+
+class VllmEngine:
+    """One vLLM engine in this process. Log-probabilities are those of the distribution sampled from."""
+
+    def __init__(self, model: Path | str, max_length: int) -> None:
+        try:
+            from vllm import LLM
+        except ImportError:
+            raise InputError(
+                "engine 'vllm' is not installed here: install the extra `cpu` or `gpu`, or choose --engine transformers"
+            ) from None
+        self._llm = LLM(
+            model=str(model),
+            max_model_len=max_length,
+            logprobs_mode="processed_logprobs",
+            enable_prefix_caching=True,
+            enforce_eager=_on_cpu(),
+            disable_log_stats=True,
+        )
+
+    def generate(
+        self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Completion]]:
+        """See `Engine.generate`."""
+        from vllm import SamplingParams
+
+        # One request per completion, each with its own seed: n > 1 under one seed repeats the same completion.
+        requests = [{"prompt_token_ids": ids} for ids in prompt_ids for _ in range(n)]
+        params = [
+            SamplingParams(
+                temperature=temperature,
+                top_p=1.0,
+                top_k=0,
+                max_tokens=max_tokens,
+                logprobs=0,
+                seed=(seed * 1_000_003 + i) % 2**63,
+                detokenize=False,
+            )
+            for i in range(len(requests))
+        ]
+        outputs = [request.outputs[0] for request in self._llm.generate(requests, params, use_tqdm=False)]
+        completions = [
+            Completion(
+                list(out.token_ids),
+                [step[token].logprob for token, step in zip(out.token_ids, out.logprobs)],
+                "eos" if out.finish_reason == "stop" else "length",
+            )
+            for out in outputs
+        ]
+        return [completions[i : i + n] for i in range(0, len(completions), n)]
+
+    def close(self) -> None:
+        """Shut the engine down."""
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+
+
+def _on_cpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()

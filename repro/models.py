@@ -1,0 +1,112 @@
+"""From what a person writes (a toy name, a folder, a hub id) to a model, its tokenizer, and its identity."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repro.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def locate(name: str) -> Path | str:
+    """What `from_pretrained` takes: a folder for toy names and local folders, the hub id itself otherwise.
+
+    Raises:
+        InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
+    """
+    if name.startswith("toy:"):
+        from repro.toy.world import folder
+
+        return folder(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _check_folder(path)
+        return path
+    if path.exists() or name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
+        raise InputError(
+            f"model '{name}': no such folder. Give a folder made by save_pretrained, a hub id (org/name), or a toy name"
+            " (see `repro list`)."
+        )
+    return name
+
+
+def _check_folder(path: Path) -> None:
+    if not (path / "config.json").is_file():
+        raise InputError(f"model folder {path}: no config.json. Give a folder made by save_pretrained.")
+    if not any(path.glob("*.safetensors")):
+        raise InputError(f"model folder {path}: no *.safetensors weights (pickled weights are not read). Re-save it.")
+    if not any((path / file).is_file() for file in _TOKENIZER_FILES):
+        raise InputError(f"model folder {path}: no tokenizer. Save it there with tokenizer.save_pretrained.")
+
+
+def revision_of(name: str) -> str:
+    """Identity of the weights: a content hash for folders; for hub ids the pinned commit, else 'unpinned'."""
+    where = locate(name)
+    if isinstance(where, str):
+        from repro.recipes.hub_lock import pinned_revision
+
+        return pinned_revision(where)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in where.iterdir() if p.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"}):
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def model_config(name: str) -> dict[str, object]:
+    """config.json of a local model, without loading torch; empty for a hub id."""
+    where = locate(name)
+    return {} if isinstance(where, str) else json.loads((where / "config.json").read_text())
+
+
+def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
+    """The model's own tokenizer, with a pad token (its end token where it has none)."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(model), revision=_revision(model))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(model: Path | str) -> "PreTrainedModel":
+    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    cuda = torch.cuda.is_available()
+    loaded = AutoModelForCausalLM.from_pretrained(
+        str(model), revision=_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
+    )
+    return loaded.to("cuda" if cuda else "cpu").eval()
+
+
+def _revision(model: Path | str) -> str:
+    if isinstance(model, Path) or os.path.isdir(model):
+        return "main"
+    from repro.recipes.hub_lock import pinned_revision
+
+    pinned = pinned_revision(model)
+    return "main" if pinned == "unpinned" else pinned
+
+
+def prompt_token_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
+    """Tokens of one user message through the chat template, up to where the assistant starts to write."""
+    if tokenizer.chat_template is None:
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be posed as the paper does."
+            " Use an instruction-tuned model, or save a chat_template with its tokenizer."
+        )
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    return tokenizer(text, add_special_tokens=False)["input_ids"]

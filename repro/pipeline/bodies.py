@@ -1,0 +1,134 @@
+"""What each stage does: read the artifacts of its inputs, call one room of the library, write files into its folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.models import locate
+from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData
+from repro.progress import Progress
+from repro.tasks import registry
+from repro.tasks.task import Item
+
+ROLLOUTS = "rollouts.parquet"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a stage runs. None of it is identity.
+
+    Attributes:
+        cache: holds the artifact folders.
+        work: this stage's own scratch (checkpoints, finished chunks); kept after a kill, removed after success.
+        micro_batch: sequences per forward pass in training; None for all of a step at once.
+        checkpoint_every: optimiser steps between checkpoints; 0 for none.
+    """
+
+    cache: Path
+    work: Path
+    progress: Progress
+    micro_batch: int | None
+    checkpoint_every: int
+
+
+def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:
+    """The function that fills the stage's artifact folder and returns its summary."""
+    bodies: dict[type[Stage], Callable[..., dict[str, Any]]] = {
+        Calibrate: _calibrate,
+        Sample: _sample,
+        Distill: _distill,
+        Evaluate: _evaluate,
+    }
+    body = bodies[type(stage)]
+    return lambda out: body(stage, place, out)
+
+
+def model_path(model: BaseModelRef | Calibrate | Distill, cache: Path) -> Path | str:
+    """Folder (or hub id) of a model input. A base model must still be what the plan saw."""
+    if isinstance(model, Stage):
+        return cache / model.folder_name / MODEL
+    return locate(model.name)
+
+
+def read_items(data: tuple[TaskData, ...]) -> list[Item]:
+    """All items of all tasks, in order."""
+    items = [item for one in data for item in registry.get(one.task, data=one.file).items(one.split, one.n, one.seed)]
+    if not items:
+        raise InputError(f"no items in {', '.join(one.task for one in data)}: ask for at least one")
+    return items
+
+
+def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.calibration.trainer import calibrate
+    from repro.evaluation.task_reward import TaskReward
+
+    return calibrate(
+        stage.config,
+        teacher=model_path(stage.teacher, place.cache),
+        target=model_path(stage.target, place.cache),
+        items=read_items(stage.data),
+        task_reward=TaskReward(stage.reward_model and locate(stage.reward_model.name)),
+        seed=stage.seed,
+        out=out,
+        work=place.work,
+        progress=place.progress,
+        micro_batch=place.micro_batch,
+        checkpoint_every=place.checkpoint_every,
+    )
+
+
+def _sample(stage: Sample, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.generation.sample import sample
+    from repro.generation.rollouts import write_rollouts
+
+    rollouts = sample(
+        stage.config,
+        model=model_path(stage.model, place.cache),
+        items=read_items(stage.data),
+        seed=stage.seed,
+        work=place.work,
+        progress=place.progress,
+    )
+    write_rollouts(out / ROLLOUTS, rollouts)
+    return {"completions": len(rollouts), "tokens": sum(len(r.token_ids) for r in rollouts)}
+
+
+def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.distillation.distill import distill
+    from repro.evaluation.task_reward import TaskReward
+
+    return distill(
+        stage.config,
+        student=model_path(stage.student, place.cache),
+        teacher=model_path(stage.teacher, place.cache),
+        items=read_items(stage.data),
+        completions=place.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
+        task_reward=TaskReward(stage.reward_model and locate(stage.reward_model.name)),
+        seed=stage.seed,
+        out=out,
+        work=place.work,
+        progress=place.progress,
+        micro_batch=place.micro_batch,
+        checkpoint_every=place.checkpoint_every,
+    )
+
+
+def _evaluate(stage: Evaluate, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.evaluation.evaluate import grade_rollouts, summarise, write_graded
+    from repro.generation.sample import sample
+
+    items = read_items(stage.data)
+    rollouts = sample(
+        stage.config,
+        model=model_path(stage.model, place.cache),
+        items=items,
+        seed=stage.seed,
+        work=place.work,
+        progress=place.progress,
+    )
+    graded = grade_rollouts(items, rollouts, stage.reward_model and locate(stage.reward_model.name))
+    write_graded(out / ROLLOUTS, graded)
+    return summarise(graded)

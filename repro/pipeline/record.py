@@ -1,0 +1,135 @@
+"""Provenance: what a stage was, where and when it ran, and the hash of every file that it left.
+
+An artifact is a folder that holds `record.json`; it is built aside and renamed, so it is there whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from repro.machine import hardware, libraries
+from repro.pipeline.stages import Stage
+
+RECORD = "record.json"
+_TOKEN = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write whole or not at all: a sibling file, flushed to disk, then renamed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w") as stream:
+        json.dump(content, stream, indent=1, allow_nan=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(path)
+
+
+def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
+    """sha256 and size of every file below the folder, the record itself excepted."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file != folder / RECORD:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            found[str(file.relative_to(folder))] = {"sha256": digest, "bytes": file.stat().st_size}
+    return found
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the folder holds its final record."""
+    return (folder / RECORD).is_file()
+
+
+def damage(folder: Path) -> str | None:
+    """What differs between an artifact and its record, in words; None where they agree byte for byte."""
+    try:
+        stored = json.loads((folder / RECORD).read_text())["files"]
+    except (ValueError, KeyError):
+        return f"{RECORD} is not readable"
+    present = file_hashes(folder)
+    for name, fact in stored.items():
+        if name not in present:
+            return f"{name} is missing"
+        if present[name] != fact:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def code_version() -> dict[str, Any]:
+    """Commit of the code and whether it was dirty; nulls where it does not run from a checkout."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str | None:
+        try:
+            run = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=20, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return run.stdout.strip()
+
+    commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain")) if commit else None}
+
+
+def build_artifact(
+    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str]
+) -> dict[str, Any]:
+    """Run the body in a folder aside, add summary and record, and move the folder to its place.
+
+    argv is the command line that a person typed; what looks like an access token in it is not recorded.
+
+    Raises:
+        Whatever the body raises; nothing of the attempt is left at the artifact's place.
+    """
+    final = cache / stage.folder_name
+    aside = cache / ".building" / f"{stage.folder_name}.{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        summary = body(aside)
+        write_json(aside / "summary.json", summary)
+        seconds = time.monotonic() - clock
+        machine = hardware()
+        record = {
+            "stage": stage.does,
+            "version": stage.version,
+            "label": stage.label,
+            "fingerprint": stage.fingerprint,
+            "identity": stage.identity(),
+            "config": stage.model_dump(mode="json"),
+            "inputs": [needed.folder_name for needed in stage.inputs()],
+            "code": code_version(),
+            "libraries": libraries(),
+            "python": platform.python_version(),
+            "hardware": machine,
+            "started": started.isoformat(timespec="seconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 2),
+            "gpu_hours": round(seconds / 3600 * len(machine["gpus"]), 4),
+            "peak_memory_gib": round(_peak_memory_gib(), 2),
+            "argv": [_TOKEN.sub("***", word) for word in argv],
+            "files": file_hashes(aside),
+        }
+        write_json(aside / RECORD, record)
+        aside.rename(final)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return summary
+
+
+def _peak_memory_gib() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)

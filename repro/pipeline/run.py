@@ -1,0 +1,71 @@
+"""Run a study: what is not cached, with a display; then hand the artifacts on."""
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from repro.errors import InputError
+from repro.pipeline.display import Display
+from repro.pipeline.engine import run_stages
+from repro.pipeline.job import Resources
+from repro.pipeline.record import is_complete
+from repro.pipeline.stages import Stage
+
+CACHE = "cache"
+
+
+def run(
+    stages: Sequence[Stage], out: Path, *, workers: int, resources: Resources, quiet: bool, console: Console
+) -> None:
+    """Run the stages (topological order) into `out/cache`.
+
+    Raises:
+        InputError: a person's mistake, or an output folder that cannot be written.
+        StageFailed: a stage ended without a result.
+    """
+    cache = prepare(out)
+    with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
+        run_stages(stages, cache, workers=workers, resources=resources, argv=_argv(), watch=display)
+
+
+def prepare(out: Path) -> Path:
+    """The cache folder below `out`, made and proved writable."""
+    cache = out / CACHE
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        mend = "Free some space." if error.errno == errno.ENOSPC else "Choose another with --out FOLDER."
+        raise InputError(f"output folder {out}: {error.strerror}. {mend}") from None
+    return cache.resolve()
+
+
+def hits(stages: Sequence[Stage], out: Path) -> list[bool]:
+    """Which stages have an artifact, touching nothing."""
+    return [is_complete(out / CACHE / stage.folder_name) for stage in stages]
+
+
+def _argv() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+@contextlib.contextmanager
+def _offline_where_local(stages: Sequence[Stage]) -> Iterator[None]:
+    """A study whose models are all local asks nothing of the network."""
+    local = all(model.revision.startswith("sha256:") for stage in stages for model in stage.base_models())
+    files = all(one.file or one.task.startswith("toy-") for stage in stages for one in getattr(stage, "data", ()))
+    before = os.environ.get("HF_HUB_OFFLINE")
+    if local and files:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("HF_HUB_OFFLINE", None)

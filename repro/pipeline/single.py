@@ -1,0 +1,172 @@
+"""One stage on a person's own models: the same stages as in a study, with settings of the nearest scale."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pydantic
+from rich.console import Console
+
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import Method
+from repro.errors import InputError
+from repro.machine import hardware
+from repro.pipeline.job import Resources
+from repro.pipeline.run import CACHE, run
+from repro.pipeline.stages import (
+    BaseModelRef,
+    Calibrate,
+    Distill,
+    Evaluate,
+    Sample,
+    Stage,
+    TaskData,
+    topological,
+)
+from repro.recipes.catalog import SETTINGS
+from repro.recipes.settings import Settings, override
+from repro.recipes.table2 import ITEM_ORDER, base
+from repro.tasks import registry
+from repro.tasks.task import Split
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person asked of one stage."""
+
+    tasks: tuple[str, ...]
+    data: Path | None
+    items: int | None
+    reward_model: str | None
+    assignments: list[str]
+    seed: int
+
+
+def calibrate_stage(teacher: str, target: str | None, eta: float, wishes: Wishes) -> Calibrate:
+    """A calibration of one teacher.
+
+    Raises:
+        InputError: a model or data that cannot be used, or no target.
+    """
+    model = base(teacher)
+    settings = _settings(teacher, wishes)
+    if target is None:
+        if not teacher.startswith("toy:"):
+            raise InputError("--target: name the student, or a proxy for it, whose likelihood is the reward")
+        target = teacher.replace("teacher", "target")
+    return Calibrate(
+        teacher=model,
+        target=base(target),
+        data=_data(settings, wishes, "train"),
+        reward_model=_reward_model(settings),
+        config=_valid(settings.calibration, eta=eta),
+        seed=wishes.seed,
+    )
+
+
+def sample_stage(model: str, split: str, wishes: Wishes) -> Sample:
+    """Completions of one model on one split."""
+    if split not in get_args(Split):
+        raise InputError(f"--split {split}: use {' or '.join(get_args(Split))}")
+    checked = base(model)
+    settings = _settings(model, wishes)
+    config = settings.teacher_sampling.model_copy(update={"completions_per_prompt": 16})
+    return Sample(model=checked, data=_data(settings, wishes, split), config=config, seed=wishes.seed)  # type: ignore[arg-type]
+
+
+def distill_stage(student: str, teacher: str, method: str, wishes: Wishes) -> Distill:
+    """One student from one teacher; the teacher's completions are sampled first where the method is off-policy."""
+    if method not in get_args(Method):
+        raise InputError(f"--method {method}: use {', '.join(get_args(Method))}")
+    student_model, teacher_model = base(student), base(teacher)
+    settings = _settings(student, wishes)
+    data = _data(settings, wishes, "train")
+    config = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[method]
+    samples = None
+    if method != "gkd-rkl":
+        samples = Sample(model=teacher_model, data=data, config=settings.teacher_sampling, seed=wishes.seed)
+    return Distill(
+        student=student_model,
+        teacher=teacher_model,
+        samples=samples,
+        data=data,
+        reward_model=_reward_model(settings),
+        config=config,
+        seed=wishes.seed,
+    )
+
+
+def evaluate_stage(model: str, wishes: Wishes) -> Evaluate:
+    """The evaluation of one model on held-out items."""
+    checked = base(model)
+    settings = _settings(model, wishes)
+    return Evaluate(
+        model=checked,
+        data=_data(settings, wishes, "test"),
+        reward_model=_reward_model(settings),
+        config=settings.evaluation,
+        seed=wishes.seed,
+    )
+
+
+def run_single(stage: Stage, out: Path, *, quiet: bool, console: Console) -> None:
+    """Run the stage and what it needs; print where its artifact is, and its summary."""
+    run(topological([stage]), out, workers=1, resources=Resources(), quiet=quiet, console=console)
+    folder = out / CACHE / stage.folder_name
+    console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
+    if (folder / "model").is_dir():
+        console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
+    console.print_json(json.dumps(json.loads((folder / "summary.json").read_text())))
+
+
+def _settings(model: str, wishes: Wishes) -> Settings:
+    """The toy scale's settings for toy models and wherever there is no GPU; the small scale's otherwise."""
+    toy = model.startswith("toy:")
+    settings = SETTINGS["toy" if toy else "small"]()
+    assignments = list(wishes.assignments)
+    if not toy and not hardware()["gpus"] and not any(a.startswith("engine=") for a in assignments):
+        assignments.insert(0, "engine=transformers")
+    if wishes.tasks:
+        assignments.append(f"tasks={','.join(wishes.tasks)}")
+    if wishes.reward_model:
+        assignments.append(f"reward_model={wishes.reward_model}")
+    return override(settings, assignments)
+
+
+def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, ...]:
+    """Task data, read once here so that a mistake in it is told before any work."""
+    if wishes.data is not None and len(settings.tasks) != 1:
+        raise InputError("--data: name the one task whose schema the file has (--task NAME)")
+    n = wishes.items or (settings.train_items if split == "train" else settings.test_items)
+    sha256 = _sha256(wishes.data) if wishes.data else None
+    file = wishes.data.resolve() if wishes.data else None
+    data = []
+    for task in settings.tasks:
+        available = len(registry.get(task, data=file).items(split, None, ITEM_ORDER)) if file or task.startswith("toy-") else n
+        count = n if available is None or n is None else min(n, available)
+        data.append(TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256))
+    return tuple(data)
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"--data {file}: {error.strerror}") from None
+
+
+def _reward_model(settings: Settings) -> BaseModelRef | None:
+    open_ended = any(registry.kind_of(task) == "open" for task in settings.tasks)
+    return base(settings.reward_model) if open_ended and settings.reward_model else None
+
+
+def _valid(config: CalibrationConfig, **changes: object) -> CalibrationConfig:
+    try:
+        return CalibrationConfig.model_validate(config.model_dump() | changes)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from None
+

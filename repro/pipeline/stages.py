@@ -1,0 +1,221 @@
+"""The typed stages: a frozen configuration is a stage's identity. No torch here: recipes import this.
+
+Identity holds what changes the result (settings, seeds, content of models and data, the stage's version) and leaves out
+what does not (paths, machines). Two stages with equal identity share one artifact folder.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pydantic
+
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import DistillationConfig
+from repro.generation.config import SamplingConfig
+from repro.tasks.task import Split
+
+
+class Frozen(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Base of everything that is part of an identity."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset()
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that change the result; a stage inside counts by its fingerprint."""
+        return {
+            name: _identity_of(getattr(self, name))
+            for name in type(self).model_fields
+            if name not in self.not_identity
+        }
+
+
+def _identity_of(value: Any) -> Any:
+    if isinstance(value, Stage):
+        return value.fingerprint
+    if isinstance(value, Frozen):
+        return value.identity()
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_identity_of(element) for element in value]
+    return value
+
+
+class BaseModelRef(Frozen):
+    """A model as the world gives it. The revision (content hash or hub commit) is its identity, not its path."""
+
+    kind: Literal["base"] = "base"
+    name: str
+    revision: str
+
+    def identity(self) -> dict[str, Any]:
+        content = self.revision.startswith("sha256:")
+        return {"revision": self.revision} if content else {"name": self.name, "revision": self.revision}
+
+
+class TaskData(Frozen):
+    """Items of one task. A file is known by its content."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset({"file"})
+
+    task: str
+    split: Split
+    n: int | None = pydantic.Field(gt=0)
+    seed: int
+    file: Path | None = None
+    sha256: str | None = None
+
+
+class Stage(Frozen):
+    """One unit of work with one artifact folder."""
+
+    version: ClassVar[int]
+    """Raised whenever the same configuration would give another result."""
+    does: ClassVar[str]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the identity: the artifact's name."""
+        content = {"does": self.does, "version": self.version, **self.identity()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def folder_name(self) -> str:
+        return f"{self.does}-{self.fingerprint[:16]}"
+
+    def inputs(self) -> Iterator["Stage"]:
+        """The stages whose artifacts this one reads."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Stage):
+                yield value
+
+    def base_models(self) -> Iterator[BaseModelRef]:
+        """The models from outside that this stage reads."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, BaseModelRef):
+                yield value
+
+    @property
+    def label(self) -> str:
+        """What a person reads beside the progress bar."""
+        raise NotImplementedError
+
+
+class Calibrate(Stage):
+    """Fine-tune the teacher towards (eta > 0) or away from (eta < 0) the calibration target (section 5)."""
+
+    kind: Literal["calibrate"] = "calibrate"
+    does: ClassVar[str] = "calibrate"
+    version: ClassVar[int] = 1
+
+    teacher: "ModelInput"
+    target: BaseModelRef
+    data: tuple[TaskData, ...]
+    reward_model: BaseModelRef | None
+    config: CalibrationConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"calibrate teacher, eta {self.config.eta:+g}"
+
+
+class Sample(Stage):
+    """Draw completions of training prompts: what off-policy students learn from."""
+
+    kind: Literal["sample"] = "sample"
+    does: ClassVar[str] = "sample"
+    version: ClassVar[int] = 1
+
+    model: "ModelInput"
+    data: tuple[TaskData, ...]
+    config: SamplingConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"sample {model_label(self.model)}"
+
+
+class Distill(Stage):
+    """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy)."""
+
+    kind: Literal["distill"] = "distill"
+    does: ClassVar[str] = "distill"
+    version: ClassVar[int] = 1
+
+    student: BaseModelRef
+    teacher: "ModelInput"
+    samples: Sample | None
+    data: tuple[TaskData, ...]
+    reward_model: BaseModelRef | None
+    config: DistillationConfig
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _samples_where_off_policy(self) -> "Distill":
+        if (self.config.method == "gkd-rkl") == (self.samples is not None):
+            raise ValueError("stored teacher completions are for sft and gkd-fkl, and only for these")
+        return self
+
+    @property
+    def label(self) -> str:
+        cut = ", answer-only traces" if self.config.traces == "answer-only" else ""
+        return f"distill {self.config.method} from {model_label(self.teacher)}{cut}"
+
+
+class Evaluate(Stage):
+    """Draw completions of held-out prompts and grade them (section 6.1)."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    does: ClassVar[str] = "evaluate"
+    version: ClassVar[int] = 1
+
+    model: "ModelInput"
+    data: tuple[TaskData, ...]
+    reward_model: BaseModelRef | None
+    config: SamplingConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"evaluate {model_label(self.model)}"
+
+
+ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]
+AnyStage = Annotated[Calibrate | Sample | Distill | Evaluate, pydantic.Field(discriminator="kind")]
+for _stage in (Calibrate, Sample, Distill, Evaluate):
+    _stage.model_rebuild()
+
+stage_adapter: pydantic.TypeAdapter[Calibrate | Sample | Distill | Evaluate] = pydantic.TypeAdapter(AnyStage)
+
+
+def model_label(model: "BaseModelRef | Calibrate | Distill") -> str:
+    """Short words for a model input."""
+    if isinstance(model, BaseModelRef):
+        return model.name
+    if isinstance(model, Calibrate):
+        return f"teacher at eta {model.config.eta:+g}"
+    cut = " answer-only" if model.config.traces == "answer-only" else ""
+    return f"{model.config.method}{cut} student of {model_label(model.teacher)}"
+
+
+def topological(stages: Iterable[Stage]) -> list[Stage]:
+    """Every stage needed, inputs first, each identity once."""
+    order: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.fingerprint not in order:
+            for needed in stage.inputs():
+                visit(needed)
+            order[stage.fingerprint] = stage
+
+    for stage in stages:
+        visit(stage)
+    return list(order.values())

@@ -1,0 +1,94 @@
+"""A study from plan to verdict: run, measure, judge, and leave results.json and report.md."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from repro.machine import hardware, libraries
+from repro.pipeline.job import Resources
+from repro.pipeline.record import RECORD, code_version, write_json
+from repro.pipeline.run import CACHE, run
+from repro.pipeline.stages import Stage
+from repro.recipes.study import Study
+from repro.report.show import RESULTS
+
+REPORT = "report.md"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the result is, and whether any claim of the paper is contradicted."""
+
+    folder: Path
+    contradicted: bool
+
+
+def result_folder(study: Study, out: Path) -> Path:
+    """One folder per study and scale; the families and seeds of a run are inside its record."""
+    return out / f"{study.name}-{study.scale}"
+
+
+def run_study(study: Study, out: Path, *, workers: int, quiet: bool, console: Console) -> Outcome:
+    """Run what is not cached; write results.json and report.md; print the verdicts.
+
+    Raises:
+        InputError: a person's mistake.
+        StageFailed: a stage ended without a result.
+    """
+    from repro.report.examples import examples
+    from repro.report.markdown import report_markdown
+    from repro.report.terminal import print_result
+    from repro.tables import load, verdict
+    from repro.tables.measure import measure
+
+    stages = study.stages()
+    run(stages, out, workers=workers, resources=_resources(study), quiet=quiet, console=console)
+    cache = out / CACHE
+    measured = measure(study, cache)
+    report = verdict(measured, load(study.name), missing="inconclusive")
+    result: dict[str, Any] = {
+        "study": study.name,
+        "scale": study.scale,
+        "families": list(study.families),
+        "tasks": list(study.tasks),
+        "seeds": list(study.seeds),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": study.settings,
+        "assignments": list(study.assignments),
+        "code": code_version(),
+        "libraries": libraries(),
+        "hardware": hardware(),
+        "verdicts": report.to_dict(),
+        "measured": [table.to_dict() for table in measured],
+        "rows": [
+            {"family": r.family, "method": r.method, "seed": r.seed, "artifact": r.stage.folder_name} for r in study.rows
+        ],
+        "stages": [_stage_line(stage, cache) for stage in stages],
+    }
+    folder = result_folder(study, out)
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{REPORT}"
+    aside.write_text(report_markdown(result, measured, report, examples(study, cache)))
+    aside.replace(folder / REPORT)
+    write_json(folder / RESULTS, result)
+    print_result(measured, report, console)
+    console.print(f"\nwritten: {folder / REPORT}, {folder / RESULTS}", highlight=False, soft_wrap=True)
+    contradicted = any(one.value == "contradicted" and one.role != "control" for one in report.claims)
+    return Outcome(folder, contradicted)
+
+
+def _resources(study: Study) -> Resources:
+    """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
+    return Resources() if study.scale == "toy" else Resources(micro_batch=4, checkpoint_every=10, threads=8)
+
+
+def _stage_line(stage: Stage, cache: Path) -> dict[str, Any]:
+    """What one stage cost, from its record."""
+    record = json.loads((cache / stage.folder_name / RECORD).read_text())
+    kept = ("stage", "label", "seconds", "gpu_hours", "peak_memory_gib", "started", "ended")
+    summary = json.loads((cache / stage.folder_name / "summary.json").read_text())
+    return {"artifact": stage.folder_name, **{k: record[k] for k in kept}, "summary": summary}

@@ -1,0 +1,47 @@
+"""The only home of ASSUMED values: what the paper must have used and does not (or no longer) tell.
+
+Each stands with its reason. `--set` overrides any of them, and every report lists those that a run used.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """A value that is ours, and why it is this one."""
+
+    value: Any
+    reason: str
+
+
+ASSUMED: dict[str, Assumed] = {
+    "eta_distillable": Assumed(1.0, "both rewards have unit variance; the authors' earlier draft uses +1 and -1"),
+    "eta_undistillable": Assumed(-1.0, "as eta_distillable, with the other sign"),
+    "calibration.group_size": Assumed(8, "TRL's default number of generations"),
+    "calibration.prompts_per_step": Assumed(64, "512 completions a step: common in GRPO recipes at this size"),
+    "calibration.steps": Assumed(200, "one epoch of 12,800 prompts; dataset sizes are lost"),
+    "calibration.learning_rate": Assumed(1e-5, "common for GRPO with LoRA; full fine-tuning uses about 1e-6"),
+    "calibration.lora_rank": Assumed(32, "the rank is lost; 16 to 64 are common for GRPO"),
+    "calibration.lora_alpha": Assumed(64, "twice the rank, peft's usual scaling"),
+    "calibration.kl_beta": Assumed(0.04, "GRPO's published anchor; TRL's own default of 0 would drop Eq 6's second term"),
+    "calibration.loss_type": Assumed("dapo", "TRL's default when the paper was written"),
+    "calibration.max_completion_tokens": Assumed(8192, "Qwen's implied mean lengths reach 4,630 tokens (DERIVED)"),
+    "distillation.learning_rate": Assumed(1e-5, "full fine-tuning of a 1.7B to 4B student"),
+    "distillation.sequences_per_step": Assumed(128, "common for distillation at this size"),
+    "distillation.steps": Assumed(100, "one epoch of 12,800 prompts"),
+    "distillation.warmup_fraction": Assumed(0.03, "a common short warm-up"),
+    "train_items": Assumed(12_800, "per task; dataset sizes are lost"),
+    "test_items": Assumed(500, "per task; item counts are lost"),
+    "reward_model": Assumed(
+        "Skywork/Skywork-Reward-V2-Llama-3.1-8B", "the paper names Skywork-Reward-V2 without size or revision"
+    ),
+    "bigmath split": Assumed("level_4, level_5", "configs of open-r1/Big-Math-RL-Verified-Processed; no test split"),
+    "calibration data": Assumed("all tasks of the study together", "the paper does not say whether per task or jointly"),
+    "score transform": Assumed("logistic", "the paper's reward scores lie in 0..1"),
+}
+
+
+def assumed(key: str) -> Any:
+    """The value alone."""
+    return ASSUMED[key].value

@@ -1,0 +1,80 @@
+"""Every study by name, and how a study, a scale and a person's wishes become a plan."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from repro.errors import InputError
+from repro.recipes import paper, small, toy
+from repro.recipes.settings import Settings, override
+from repro.recipes.study import SCALES, Scale, Study
+from repro.recipes.table2 import table2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of `repro list`. hours: expected wall-clock hours of one family and seed on each scale's machine."""
+
+    title: str
+    plan: Callable[[Scale, Settings, tuple[int, ...], tuple[str, ...]], Study]
+    hours: dict[Scale, str]
+
+
+STUDIES: dict[str, Entry] = {
+    "table2": Entry(
+        "The knob: teachers calibrated both ways, their students, and the baselines",
+        table2,
+        {"toy": "0.1 h, 2 CPU cores", "small": "about 10 h, 1 GPU", "paper": "about 150 h, 8 x 80 GB"},
+    ),
+}
+SETTINGS: dict[Scale, Callable[[], Settings]] = {
+    "toy": toy.settings,
+    "small": small.settings,
+    "paper": paper.settings,
+}
+DEFAULT_FAMILIES: dict[Scale, tuple[str, ...]] = {
+    "toy": ("qwen3",),
+    "small": ("qwen3",),
+    "paper": ("gemma3", "qwen3"),
+}
+
+
+def entry(name: str) -> Entry:
+    """A study's line.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    if name not in STUDIES:
+        raise InputError(f"study '{name}': no such study. Studies: {', '.join(STUDIES)}")
+    return STUDIES[name]
+
+
+def settings_of(scale: str) -> Settings:
+    """The scale's settings before anybody's wishes.
+
+    Raises:
+        InputError: there is no such scale.
+    """
+    if scale not in SCALES:
+        raise InputError(f"scale '{scale}': no such scale. Scales: auto, {', '.join(SCALES)}")
+    return SETTINGS[scale]()
+
+
+def plan(name: str, scale: Scale, families: Iterable[str], seeds: int, assignments: Iterable[str]) -> Study:
+    """The study for that many seeds, with a person's families (none: the scale's default; 'all') and settings.
+
+    Raises:
+        InputError: unknown study, scale, family, or setting.
+    """
+    study = entry(name)
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds}: ask for at least one")
+    wishes = tuple(assignments)
+    settings = override(settings_of(scale), wishes)
+    chosen = tuple(families) or DEFAULT_FAMILIES[scale]
+    chosen = tuple(settings.families) if "all" in chosen else chosen
+    unknown = [family for family in chosen if family not in settings.families]
+    if unknown:
+        raise InputError(f"family '{unknown[0]}': not at scale {scale}. Families: {', '.join(settings.families)}, all")
+    settings = settings.model_copy(update={"families": {name: settings.families[name] for name in chosen}})
+    return study.plan(scale, settings, tuple(range(seeds)), wishes)

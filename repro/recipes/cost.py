@@ -1,0 +1,69 @@
+"""Expected hours of a stage before it runs: seconds measured at toy scale, GPU-hours derived from Table 5 above it.
+
+Table 5 prints H100 hours of the Qwen pipeline for one epoch. A stage is charged in proportion to the tokens that it may
+generate or train on and to the size of its model, against the same stage at paper scale. The paper's counts are lost, so
+the proportion rests on ASSUMED values: read the hours as an order of magnitude.
+"""
+
+import re
+
+from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage
+from repro.recipes import paper
+from repro.recipes.assumed import assumed
+from repro.recipes.study import Scale
+
+TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2, "gkd-rkl": 196.8}
+"""PAPER, Table 5."""
+TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
+"""Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
+
+TOY_SECONDS = {"calibrate": 45.0, "sample": 12.0, "sft": 20.0, "gkd-fkl": 25.0, "gkd-rkl": 30.0, "evaluate": 15.0}
+"""MEASURED on two cores at the toy scale's own settings, process start included."""
+
+
+def expected_hours(stage: Stage, scale: Scale) -> float:
+    """Wall-clock hours on one core at toy scale; H100 hours above it."""
+    kind = _line(stage)
+    if scale == "toy":
+        return TOY_SECONDS[kind] / 3600
+    line = "sample" if kind == "evaluate" else kind
+    share = _tokens(stage) / _paper_tokens(line)
+    return TABLE5_HOURS[line] * share * _billions(stage) / TABLE5_BILLIONS[line]
+
+
+def _line(stage: Stage) -> str:
+    return stage.config.method if isinstance(stage, Distill) else stage.does
+
+
+def _tokens(stage: Stage) -> float:
+    """Upper bound on the completion tokens that the stage draws or trains on."""
+    if isinstance(stage, Calibrate):
+        sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
+    elif isinstance(stage, Distill):
+        sequences = stage.config.steps * stage.config.sequences_per_step
+    elif isinstance(stage, Sample | Evaluate):
+        sequences = sum(one.n or assumed("train_items") for one in stage.data) * stage.config.completions_per_prompt
+    else:
+        raise AssertionError(stage.does)
+    return float(sequences * stage.config.max_completion_tokens)
+
+
+def _paper_tokens(line: str) -> float:
+    settings = paper.settings()
+    if line == "calibrate":
+        c = settings.calibration
+        return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
+    if line == "sample":
+        s = settings.teacher_sampling
+        return float(assumed("train_items") * s.completions_per_prompt * s.max_completion_tokens)
+    d = settings.gkd_rkl
+    return float(d.steps * d.sequences_per_step * d.max_completion_tokens)
+
+
+def _billions(stage: Stage) -> float:
+    """Parameters of the model that generates or is trained, read off its name; 8 where the name does not tell."""
+    model = stage.student if isinstance(stage, Distill) else getattr(stage, "teacher", None) or stage.model  # type: ignore[attr-defined]
+    while not isinstance(model, BaseModelRef):
+        model = model.student if isinstance(model, Distill) else model.teacher
+    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
+    return float(found.group(1)) if found else 8.0

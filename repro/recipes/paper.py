@@ -1,0 +1,70 @@
+"""The paper's scale: its models and tasks. Values that it does not give come from `assumed`."""
+
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import DistillationConfig, Method
+from repro.generation.config import SamplingConfig
+from repro.recipes.assumed import assumed
+from repro.recipes.settings import Family, Settings
+
+SEVEN_TASKS = ("bigmath-4", "bigmath-5", "csqa", "mmlu-pro", "supergpqa", "dolly", "vicuna")
+FAMILIES = {
+    "gemma3": Family(
+        teacher="google/gemma-3-12b-it", student="google/gemma-3-4b-it", target="google/gemma-3-1b-it"
+    ),
+    "qwen3": Family(teacher="Qwen/Qwen3-8B", student="Qwen/Qwen3-1.7B", target="Qwen/Qwen3-0.6B"),
+}
+
+
+def distillation(method: Method) -> DistillationConfig:
+    """One baseline's settings."""
+    return DistillationConfig(
+        method=method,
+        steps=assumed("distillation.steps"),
+        sequences_per_step=assumed("distillation.sequences_per_step"),
+        learning_rate=assumed("distillation.learning_rate"),
+        warmup_fraction=assumed("distillation.warmup_fraction"),
+        max_completion_tokens=assumed("calibration.max_completion_tokens"),
+        traces="full",
+        engine="vllm",
+    )
+
+
+def settings() -> Settings:
+    """Table 2 as printed: two families, seven tasks, 16 samples at temperature 1 (PAPER)."""
+    sampling = SamplingConfig(
+        completions_per_prompt=16,
+        temperature=1.0,
+        max_completion_tokens=assumed("calibration.max_completion_tokens"),
+        engine="vllm",
+        batch_sequences=4096,
+    )
+    return Settings(
+        families=FAMILIES,
+        tasks=SEVEN_TASKS,
+        train_items=assumed("train_items"),
+        test_items=assumed("test_items"),
+        eta_distillable=assumed("eta_distillable"),
+        eta_undistillable=assumed("eta_undistillable"),
+        reward_model=assumed("reward_model"),
+        calibration=CalibrationConfig(
+            eta=0.0,
+            steps=assumed("calibration.steps"),
+            prompts_per_step=assumed("calibration.prompts_per_step"),
+            group_size=assumed("calibration.group_size"),
+            learning_rate=assumed("calibration.learning_rate"),
+            lora_rank=assumed("calibration.lora_rank"),
+            lora_alpha=assumed("calibration.lora_alpha"),
+            kl_beta=assumed("calibration.kl_beta"),
+            max_completion_tokens=assumed("calibration.max_completion_tokens"),
+            loss_type=assumed("calibration.loss_type"),
+            advantages="group",
+            length_normalised=False,
+            engine="vllm",
+        ),
+        sft=distillation("sft"),
+        gkd_fkl=distillation("gkd-fkl"),
+        gkd_rkl=distillation("gkd-rkl"),
+        teacher_sampling=sampling,
+        evaluation=sampling,
+        controls=True,
+    )

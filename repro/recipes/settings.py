@@ -1,0 +1,103 @@
+"""Settings of the Table 2 study, and `--set key=value` over them."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import pydantic
+
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import DistillationConfig
+from repro.errors import InputError
+from repro.generation.config import SamplingConfig
+
+
+class Family(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """One teacher-student pair with its calibration target: toy names, hub ids or folders."""
+
+    teacher: str
+    student: str
+    target: str
+
+
+class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Everything that `--set` may change in a Table 2 study."""
+
+    families: dict[str, Family]
+    tasks: tuple[str, ...] = pydantic.Field(min_length=1)
+    train_items: int | None = pydantic.Field(gt=0)
+    """Training prompts per task; None for all."""
+    test_items: int | None = pydantic.Field(gt=0)
+    """Held-out prompts per task; None for all."""
+    eta_distillable: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    eta_undistillable: float = pydantic.Field(lt=0, allow_inf_nan=False)
+    reward_model: str | None
+    calibration: CalibrationConfig
+    """eta in it is replaced by each variant's."""
+    sft: DistillationConfig
+    gkd_fkl: DistillationConfig
+    gkd_rkl: DistillationConfig
+    teacher_sampling: SamplingConfig
+    evaluation: SamplingConfig
+    controls: bool
+    """Whether to run eta = 0 and the no-reasoning control beside the paper's rows."""
+
+
+def override(settings: Settings, assignments: Iterable[str]) -> Settings:
+    """Apply `key=value` texts; dots go into nested settings, commas make lists.
+
+    `eta=X` sets both signs (+|X| distillable, -|X| undistillable); `engine=NAME` sets the engine of every stage.
+
+    Raises:
+        InputError: an unknown key or a value that does not fit, with the keys that exist.
+    """
+    content: dict[str, Any] = settings.model_dump()
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: write key=value, for example --set calibration.steps=40")
+        for path, one in _expanded(content, key.strip(), value.strip()):
+            _assign(content, path, one, text)
+    try:
+        return Settings.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"--set {key}={first['input']!r}: {first['msg']}") from None
+
+
+def _expanded(content: dict[str, Any], key: str, value: str) -> list[tuple[str, str]]:
+    if key == "eta":
+        try:
+            size = abs(float(value))
+        except ValueError:
+            raise InputError(f"--set eta={value}: not a number. Example: --set eta=0.5") from None
+        return [("eta_distillable", str(size)), ("eta_undistillable", str(-size))]
+    if key == "engine":
+        parts = ("calibration", "sft", "gkd_fkl", "gkd_rkl", "teacher_sampling", "evaluation")
+        return [(f"{part}.engine", value) for part in parts]
+    return [(key, value)]
+
+
+def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
+    inside = content
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        inside = inside.get(parent, {}) if isinstance(inside, dict) else {}
+    if not isinstance(inside, dict) or leaf not in inside or isinstance(inside[leaf], dict):
+        known = [*flat(content), "eta", "engine"]
+        near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+        mend = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise InputError(f"--set {text}: no setting '{path}'. {mend}`repro settings` lists all {len(known)}.")
+    if isinstance(inside[leaf], tuple | list):
+        inside[leaf] = [part.strip() for part in value.split(",") if part.strip()]
+    else:
+        inside[leaf] = None if value.lower() in {"none", "all"} else value
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found

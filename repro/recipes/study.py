@@ -1,0 +1,59 @@
+"""What a study is: rows, each the evaluation of one model, and the stages that they need."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from repro.pipeline.stages import Evaluate, Stage, topological
+
+Scale = Literal["toy", "small", "paper"]
+SCALES: tuple[Scale, ...] = ("toy", "small", "paper")
+
+METHODS = (
+    "Teacher",
+    "Distillable",
+    "Undistillable",
+    "Eta0-Teacher",
+    "Student",
+    "SFT",
+    "GKD-FKL",
+    "GKD-RKL",
+    "Improve",
+    "Misled",
+    "Eta0-Student",
+    "No-reasoning",
+)
+"""Rows of Table 2 in the paper's order, our controls among them."""
+CONTROLS = frozenset({"Eta0-Teacher", "Eta0-Student", "No-reasoning"})
+"""Rows that the paper lacks: plain RFT (eta = 0), its student, and teacher traces cut to their final answer."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluated model of a study."""
+
+    family: str
+    method: str
+    seed: int
+    stage: Evaluate
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan: nothing of it has run."""
+
+    name: str
+    scale: Scale
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    settings: dict[str, object]
+    assignments: tuple[str, ...]
+    """The `key=value` wishes that the settings came from."""
+
+    def stages(self) -> list[Stage]:
+        """Everything to run, inputs first, each identity once."""
+        return topological(row.stage for row in self.rows)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.family for row in self.rows))

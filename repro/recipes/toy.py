@@ -1,0 +1,83 @@
+"""The toy scale: the embedded world, minutes on two CPU cores. The same stages, trainers and report as `paper`.
+
+These settings are ours, chosen for the embedded world (see `repro/toy/weights/README.md`); they say nothing about the
+paper's.
+"""
+
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import DistillationConfig, Method
+from repro.generation.config import SamplingConfig
+from repro.recipes.settings import Family, Settings
+
+MAX_COMPLETION_TOKENS = 24
+SEVEN_TASKS = (
+    "toy-bm4",
+    "toy-bm5",
+    "toy-csqa",
+    "toy-mmlu-pro",
+    "toy-supergpqa",
+    "toy-dolly",
+    "toy-vicuna",
+)
+
+
+def family(name: str, target_family: str | None = None) -> Family:
+    """Models of one embedded family; the calibration target may come from the other."""
+    return Family(
+        teacher=f"toy:{name}-teacher", student=f"toy:{name}-student", target=f"toy:{target_family or name}-target"
+    )
+
+
+def distillation(method: Method, steps: int, learning_rate: float) -> DistillationConfig:
+    """One baseline's settings."""
+    return DistillationConfig(
+        method=method,
+        steps=steps,
+        sequences_per_step=256,
+        learning_rate=learning_rate,
+        warmup_fraction=0.05,
+        max_completion_tokens=MAX_COMPLETION_TOKENS,
+        traces="full",
+        engine="transformers",
+    )
+
+
+def settings() -> Settings:
+    """Two tasks; all seven with `--set tasks=...` (see `SEVEN_TASKS`)."""
+    sampling = SamplingConfig(
+        completions_per_prompt=16,
+        temperature=1.0,
+        max_completion_tokens=MAX_COMPLETION_TOKENS,
+        engine="transformers",
+        batch_sequences=1024,
+    )
+    return Settings(
+        families={name: family(name) for name in ("qwen3", "gemma3")},
+        tasks=("toy-bm4", "toy-bm5"),
+        train_items=300,
+        test_items=120,
+        eta_distillable=0.5,
+        eta_undistillable=-0.5,
+        reward_model="toy:reward-model",
+        calibration=CalibrationConfig(
+            eta=0.0,
+            steps=60,
+            prompts_per_step=32,
+            group_size=16,
+            learning_rate=2e-3,
+            lora_rank=16,
+            lora_alpha=32,
+            kl_beta=0.02,
+            max_completion_tokens=MAX_COMPLETION_TOKENS,
+            loss_type="dapo",
+            advantages="group",
+            length_normalised=False,
+            engine="transformers",
+        ),
+        sft=distillation("sft", 150, 3e-3),
+        gkd_fkl=distillation("gkd-fkl", 150, 3e-3),
+        gkd_rkl=distillation("gkd-rkl", 150, 3e-3),
+        teacher_sampling=sampling.model_copy(update={"completions_per_prompt": 4}),
+        evaluation=sampling,
+        controls=True,
+    )

@@ -1,0 +1,21 @@
+"""Dolly, open-ended instructions: `databricks/databricks-dolly-15k`. Its one split is divided by content."""
+
+from repro.tasks.dataset import DataSetTask, Question
+from repro.tasks.hub import HubSource
+from repro.tasks.rows import Row
+from repro.tasks.task import Kind
+
+
+class Dolly(DataSetTask):
+    """Rows: instruction, context (often empty), response, category. The human response is not used."""
+
+    kind: Kind = "open"
+    schema = "instruction, context (may be empty)"
+    hub = HubSource("databricks/databricks-dolly-15k", "train", "train")
+
+    def read(self, row: Row) -> Question:
+        """The instruction, then its context."""
+        instruction, context = row.text("instruction"), row.fields.get("context") or ""
+        if not isinstance(context, str):
+            raise row.fault("context", f"is {type(context).__name__}, not text")
+        return Question(f"{instruction}\n\n{context.strip()}" if context.strip() else instruction, None)

@@ -1,0 +1,67 @@
+r"""Plain numbers as people and models write them: `1,234`, `10{,}000`, `-\frac{3}{4}`, `3/4`, `\$5.00`, `18 eggs`.
+
+Most answers are such numbers. They are compared here exactly, without a computer algebra system.
+"""
+
+import re
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+MAX_LENGTH = 64
+
+_WRAPPERS = (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
+_NOISE = re.compile(r"\\(?:displaystyle|left|right|limits)(?![A-Za-z])|\\[!;:]|\\(?:q?quad)(?![A-Za-z])")
+_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\\,|,\\!|~|\\ )(?=\d{3}(?!\d))")
+_UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+_DECIMAL = re.compile(rf"([+-]?)(?:\\?\$)?({_UNSIGNED})")
+_RATIO = re.compile(
+    r"([+-]?)(\d+)\s*/\s*(\d+)|([+-]?)\\frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))"
+)
+_COUNTED = re.compile(r"(\S+)\s+([A-Za-z]{2,}(?:\s[A-Za-z]{2,})*)")
+# A number before one of these words is not the number alone.
+_MEANINGFUL = frozenset(
+    ("hundred", "thousand", "million", "billion", "trillion", "dozen", "percent", "half", "quarter", "third")
+    + ("and", "or", "to", "pi", "sqrt", "mod", "over", "plus", "minus", "times", "by", "remainder")
+)
+
+
+def tidy(text: str) -> str:
+    """The answer without typography: delimiters, spacing commands, thousands separators, a full stop."""
+    text = " ".join(text.split()).replace("\N{MINUS SIGN}", "-")
+    for opening, closing in _WRAPPERS:
+        if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening + closing):
+            text = text[len(opening) : -len(closing)]
+    text = _THOUSANDS.sub("", _NOISE.sub("", text)).replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac")
+    return text.strip().rstrip(".").strip()
+
+
+def plain(text: str) -> Fraction | None:
+    """Value of a tidied plain number, None for everything else (percentages, units, expressions, lists)."""
+    if len(text) > MAX_LENGTH:
+        return None
+    if (counted := _COUNTED.fullmatch(text)) and _MEANINGFUL.isdisjoint(counted[2].casefold().split()):
+        text = counted[1]
+    if match := _DECIMAL.fullmatch(text):
+        return Fraction(match[1] + match[2].replace(",", ""))
+    if match := _RATIO.fullmatch(text):
+        sign, top, bottom = (
+            (match[1], match[2], match[3])
+            if match[2]
+            else (match[4], match[5] or match[7], match[6] or match[8])
+        )
+        if int(bottom) != 0:
+            return Fraction(int(top), int(bottom)) * (-1 if sign == "-" else 1)
+    return None
+
+
+def written(value: Fraction) -> str:
+    """One spelling per value: an integer, a terminating decimal, or a reduced fraction."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    with localcontext() as context:
+        context.prec = 8 * MAX_LENGTH
+        return f"{Decimal(value.numerator) / Decimal(value.denominator):f}"

@@ -1,0 +1,34 @@
+"""A person's own rows: JSON lines or Parquet with prompt, answer and, where there is one, id.
+
+The task's name says the kind: `file-numeric`, `file-choice`, `file-open`. The instruction of the kind is
+added to the prompt, as with every task, because grading reads what it asks for.
+"""
+
+from pathlib import Path
+
+from repro.tasks.dataset import DataSetTask, Question
+from repro.tasks.extraction import LETTERS
+from repro.tasks.rows import Row
+from repro.tasks.task import Kind
+
+KINDS: dict[str, Kind] = {"file-numeric": "numeric", "file-choice": "choice", "file-open": "open"}
+
+
+class OwnFile(DataSetTask):
+    """Rows: prompt, answer (a number, an expression or a letter; not read for open-ended prompts), id (optional)."""
+
+    schema = "prompt, answer (not for file-open), id (optional)"
+
+    def __init__(self, name: str, data: Path | None = None, revision: str | None = None) -> None:
+        self.kind = KINDS[name]
+        super().__init__(name, data, revision)
+
+    def read(self, row: Row) -> Question:
+        """Prompt and key. A verifiable row without an answer is refused: it would count as never solved."""
+        identity = None if row.fields.get(self.id_field) is None else row.identifier(self.id_field)
+        prompt = row.text("prompt")
+        if self.kind == "open":
+            return Question(prompt, None, identity)
+        if self.kind == "choice":
+            return Question(prompt, row.letter("answer", len(LETTERS)), identity)
+        return Question(prompt, row.identifier("answer"), identity)

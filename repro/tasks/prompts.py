@@ -1,0 +1,30 @@
+r"""The wording of every prompt. ASSUMED: the paper's appendix H names two prompts and their text is lost.
+
+One instruction for numeric answers, one for single-choice answers, none for open-ended tasks. They ask for
+the two forms that `grading` reads: `\boxed{}` and `Answer: X`.
+"""
+
+from collections.abc import Sequence
+
+from repro.tasks.extraction import LETTERS
+from repro.tasks.task import Kind
+
+INSTRUCTIONS: dict[Kind, str] = {
+    "numeric": r"Reason step by step, and put the final answer alone within \boxed{}.",
+    "choice": (
+        'Reason step by step, then end with a line of the form "Answer: X", where X is the letter of the one'
+        " option that is right."
+    ),
+    "open": "",
+}
+
+
+def pose(kind: Kind, text: str) -> str:
+    """The user message: the question, then the instruction of its kind."""
+    instruction = INSTRUCTIONS[kind]
+    return f"{text}\n\n{instruction}" if instruction else text
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """The question with its options, one lettered line each."""
+    return "\n".join([question, "", *(f"{letter}. {option}" for letter, option in zip(LETTERS, options))])

@@ -1,0 +1,74 @@
+"""Tasks by name. Importing this loads neither torch nor datasets nor sympy, so listing and planning are instant."""
+
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.tasks.bigmath import CONFIGS, BigMath
+from repro.tasks.csqa import CommonsenseQa
+from repro.tasks.dataset import DataSetTask
+from repro.tasks.dolly import Dolly
+from repro.tasks.gsm8k import Gsm8k
+from repro.tasks.mmlu_pro import MmluPro
+from repro.tasks.own_file import KINDS, OwnFile
+from repro.tasks.supergpqa import SuperGpqa
+from repro.tasks.task import Kind, Task
+from repro.tasks.vicuna import Vicuna
+
+_TASKS: dict[str, type[DataSetTask]] = {
+    "bigmath-4": BigMath,
+    "bigmath-5": BigMath,
+    "csqa": CommonsenseQa,
+    "mmlu-pro": MmluPro,
+    "supergpqa": SuperGpqa,
+    "dolly": Dolly,
+    "vicuna": Vicuna,
+    "gsm8k": Gsm8k,
+    **dict.fromkeys((name for name in CONFIGS if "quintile" in name), BigMath),
+    **dict.fromkeys(KINDS, OwnFile),
+}
+
+
+def names() -> tuple[str, ...]:
+    """All known tasks: the paper's seven, gsm8k, variants, a person's own file, and the toy tasks."""
+    from repro.toy.tasks import TASK_NAMES
+
+    return (*_TASKS, *TASK_NAMES)
+
+
+def get(name: str, *, data: Path | None = None, revision: str | None = None) -> Task:
+    """The task of that name.
+
+    Args:
+        data: a person's own file or folder instead of the hub (see `repro.tasks.dataset`).
+        revision: commit on the hub; the lock's where none is given, and "unpinned" where the lock has none.
+
+    Raises:
+        InputError: unknown name, a file for a toy task, or no such file.
+    """
+    if name.startswith("toy-"):
+        from repro.toy import tasks as toy
+
+        if data is not None:
+            raise InputError(
+                f"task {name} makes its own rows and takes no file: leave {data} out, or name another task."
+            )
+        return toy.task(name)
+    data_set = _known(name)
+    if data is None and revision is None and data_set.hub is not None:
+        from repro.recipes.hub_lock import pinned_revision
+
+        revision = pinned_revision(data_set.hub.id)
+    return data_set(name, data, revision)
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of a task, without its rows."""
+    if name.startswith("toy-"):
+        return get(name).kind
+    return KINDS[name] if name in KINDS else _known(name).kind
+
+
+def _known(name: str) -> type[DataSetTask]:
+    if name not in _TASKS:
+        raise InputError(f"unknown task {name!r}: known are {', '.join(names())}.")
+    return _TASKS[name]

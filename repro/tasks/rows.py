@@ -1,0 +1,144 @@
+"""Rows of a person's own file, JSON lines or Parquet. Errors name the file, the row, the field and the mend."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row and where it stands.
+
+    Attributes:
+        source: the file, or the data set on the hub.
+        number: from 1; the line in a JSON lines file.
+        schema: what a row should look like, for the mend of an error.
+    """
+
+    source: str
+    number: int
+    fields: Mapping[str, Any] = field(repr=False)
+    schema: str
+    within: str = ""
+
+    def fault(self, name: str, problem: str) -> InputError:
+        """The error for a field of this row."""
+        place = f"{self.source}, row {self.number}: field '{self.within}{name}'"
+        return InputError(f"{place} {problem}. Expected: {self.schema}.")
+
+    def value(self, name: str) -> Any:
+        """The field as it is; an error where it is missing or null."""
+        if self.fields.get(name) is None:
+            raise self.fault(name, "is missing")
+        return self.fields[name]
+
+    def text(self, name: str) -> str:
+        """A text that is not blank."""
+        value = self.value(name)
+        if not isinstance(value, str):
+            raise self.fault(name, f"is {type(value).__name__}, not text")
+        if not value.strip():
+            raise self.fault(name, "is empty")
+        return value.strip()
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts, not empty. A single text may be blank: some options are."""
+        value = self.value(name)
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise self.fault(name, "is not a list of texts")
+        return [one.strip() for one in value]
+
+    def identifier(self, name: str) -> str:
+        """A text or an integer that names the row."""
+        value = self.value(name)
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            raise self.fault(name, "is not a text or an integer")
+        return str(value).strip()
+
+    def letter(self, name: str, options: int) -> str:
+        """The letter of one of so many options."""
+        value = self.text(name)
+        letters = "ABCDEFGHIJ"[:options]
+        if len(value) != 1 or value not in letters:
+            raise self.fault(name, f"is {value!r}, not one of the letters {letters} of its {options} options")
+        return value
+
+    def inner(self, name: str) -> "Row":
+        """An object inside this row, with the same place in errors."""
+        value = self.value(name)
+        if not isinstance(value, Mapping):
+            raise self.fault(name, f"is {type(value).__name__}, not an object")
+        return Row(self.source, self.number, value, self.schema, f"{self.within}{name}.")
+
+
+def read_rows(path: Path, schema: str) -> list[Row]:
+    """All rows of a file.
+
+    Raises:
+        InputError: no such file, an unknown format, a broken line, or no row at all.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such data file. Give JSON lines or Parquet. Expected in a row: {schema}."
+        )
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: unknown format {path.suffix!r}. Give JSON lines (.jsonl) or Parquet (.parquet)."
+        )
+    try:
+        rows = _parquet(path, schema) if path.suffix == ".parquet" else _json_lines(path, schema)
+    except OSError as cause:
+        raise InputError(
+            f"{path}: cannot be read ({cause.strerror or cause}). Check its permissions."
+        ) from None
+    if not rows:
+        raise InputError(f"{path}: no rows. Give at least one. Expected in a row: {schema}.")
+    return rows
+
+
+def _json_lines(path: Path, schema: str) -> list[Row]:
+    rows = []
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    rows.append(Row(str(path), number, _json_object(path, number, line, schema), schema))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text. Give JSON lines (.jsonl) or Parquet (.parquet).") from None
+    return rows
+
+
+def _json_object(path: Path, number: int, line: str, schema: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as cause:
+        problem = cause.msg if isinstance(cause, json.JSONDecodeError) else str(cause)
+        raise InputError(
+            f"{path}, row {number}: not JSON ({problem}). Write one JSON object a line. Expected: {schema}."
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{path}, row {number}: a JSON {type(value).__name__}, not an object. Write one JSON object a line."
+            f" Expected: {schema}."
+        )
+    return value
+
+
+def _parquet(path: Path, schema: str) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as cause:
+        reason = " ".join(str(cause).split())[:120]
+        raise InputError(
+            f"{path}: not a Parquet file ({reason}). Give JSON lines (.jsonl) or Parquet."
+        ) from None
+    return [Row(str(path), number, row, schema) for number, row in enumerate(table.to_pylist(), start=1)]

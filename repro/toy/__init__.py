@@ -1,0 +1,1 @@
+"""The embedded world: seven toy tasks, two tokenizers and tiny real transformers that need no download."""

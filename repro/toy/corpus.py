@@ -1,0 +1,71 @@
+"""What a toy model reads in pretraining: right completions to training questions, in a stated mix of styles."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repro.toy.questions import Question, Style
+from repro.toy.tasks import TASK_NAMES, chains, choices, task
+
+# How often each task is read, and how many lookups its answer takes: links of the chain, and one more to find the
+# option or the fact that is asked.
+WEIGHTS = {
+    "toy-bm4": 3.0,
+    "toy-bm5": 4.0,
+    "toy-csqa": 1.0,
+    "toy-mmlu-pro": 1.5,
+    "toy-supergpqa": 1.5,
+    "toy-dolly": 1.0,
+    "toy-vicuna": 1.0,
+}
+LOOKUPS = {
+    "toy-bm4": 3,
+    "toy-bm5": 4,
+    "toy-csqa": 2,
+    "toy-mmlu-pro": 3,
+    "toy-supergpqa": 4,
+    "toy-dolly": 2,
+    "toy-vicuna": 3,
+}
+_SHALLOW, _DEEP = 2, 4
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The corpus of one model.
+
+    Attributes:
+        worked: share of worked completions, the rest are direct.
+        primer: share of short chains (1 and 2 links), which are no item of any task.
+        curriculum: over this many pairs the deepest lookup grows from 2 to 4. Direct answers to deep chains are
+            learnt from direct answers to shallower ones; all at once, they stay at chance for long.
+    """
+
+    worked: float
+    primer: float
+    curriculum: int
+
+
+def _primers() -> list[Question]:
+    held_out = {question.prompt for question in task("toy-csqa").questions("test")}
+    facts = [row for row in choices(hops=1, options=10, variants=6) if row.prompt not in held_out]
+    return [*chains(1), *facts, *[row for row in chains(2) for _ in range(4)]]
+
+
+def stream(mix: Mix, seed: int) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, completion) pairs; never a test question of any task."""
+    rng = random.Random(seed)
+    primers = _primers()
+    pools = {name: task(name).questions("train") for name in TASK_NAMES}
+    read = 0
+    while True:
+        depth = _DEEP if read >= mix.curriculum else _SHALLOW + (_DEEP - _SHALLOW) * read // mix.curriculum
+        names = [name for name in TASK_NAMES if LOOKUPS[name] <= depth]
+        primer = mix.primer if depth > _SHALLOW else max(mix.primer, 0.5)
+        if rng.random() < primer:
+            question = rng.choice(primers)
+        else:
+            question = rng.choice(pools[rng.choices(names, [WEIGHTS[name] for name in names])[0]])
+        style: Style = "worked" if rng.random() < mix.worked else "direct"
+        read += 1
+        yield question.prompt, question.completion(style)

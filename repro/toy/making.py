@@ -1,0 +1,66 @@
+"""How the shipped models are made: the plan of each, trained and written as an ordinary model folder."""
+
+import shutil
+import time
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from repro.errors import InputError
+from repro.progress import Progress
+from repro.toy.corpus import Mix
+from repro.toy.pretrain import Pretraining, pretrain
+from repro.toy.reward import RewardTraining, train_reward_model
+from repro.toy.tokenizers import train
+from repro.toy.world import FAMILIES, REWARD_MODEL, ROLES, Family, Role
+
+SEED = 0
+
+# The teacher works half of the time and is right either way. Student and target work most of the time, being too
+# shallow to answer at once. The student is left half-trained, because a student must have something to learn.
+TEACHER = Pretraining(Mix(worked=0.5, primer=0.12, curriculum=70_000), steps=2200, batch=64, learning_rate=3e-3)
+STUDENT = Pretraining(Mix(worked=0.85, primer=0.1, curriculum=0), steps=450, batch=64, learning_rate=3e-3)
+TARGET = Pretraining(Mix(worked=0.85, primer=0.1, curriculum=0), steps=700, batch=64, learning_rate=3e-3)
+PLANS: dict[tuple[Family, Role], Pretraining] = {
+    ("qwen3", "teacher"): TEACHER,
+    ("qwen3", "student"): STUDENT,
+    ("qwen3", "target"): TARGET,
+    ("gemma3", "teacher"): TEACHER,
+    ("gemma3", "student"): STUDENT,
+    ("gemma3", "target"): TARGET,
+}
+REWARD_PLAN = RewardTraining(steps=800, batch=64, learning_rate=3e-3, centring=0.01)
+
+
+def make(name: str, out: Path, progress: Progress) -> float:
+    """Train `<family>-<role>` or `reward-model` and write it as out/name. Returns the seconds that it took."""
+    start = time.perf_counter()
+
+    def named(done: int, total: int, unit: str, note: str = "") -> None:
+        progress(done, total, unit, f"{name} {note}")
+
+    model, tokenizer = _trained(name, named)
+    _write(model, tokenizer, out / name)
+    return time.perf_counter() - start
+
+
+def _trained(name: str, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if name == REWARD_MODEL:
+        tokenizer = train("qwen3")
+        return train_reward_model(tokenizer, REWARD_PLAN, SEED, progress)[0], tokenizer
+    family, role = next((family, role) for family in FAMILIES for role in ROLES if name == f"{family}-{role}")
+    tokenizer = train(family)
+    return pretrain(family, role, tokenizer, PLANS[family, role], SEED, progress).model, tokenizer
+
+
+def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except OSError as cause:
+        raise InputError(f"{folder}: cannot write the model ({cause}). Give a folder that can be written.") from None

@@ -1,0 +1,54 @@
+"""Preference pairs over descriptions: what is asked, true and said once is good."""
+
+import random
+from collections.abc import Iterator
+
+from repro.toy import facts
+from repro.toy.questions import Describe, Style
+from repro.toy.tasks import task
+
+OPEN_TASKS = ("toy-dolly", "toy-vicuna")
+
+
+def quality(question: Describe, text: str) -> float:
+    """Asked facts stated truly, less the sentences that are false, unasked or repeated; as a share of asked, in 0..1."""
+    said = [f"{sentence.strip()}." for sentence in text.split(".") if sentence.strip()]
+    if said and said[0].startswith("think "):  # the links of a worked completion are no sentence of the answer
+        said[0] = " ".join(said[0].split()[-3:])
+    right = {sentence for sentence in said if sentence in question.sentences}
+    return max(0.0, (len(right) - (len(said) - len(right)))) / len(question.sentences)
+
+
+def _spoilt(question: Describe, rng: random.Random) -> str:
+    """The right completion with zero to three faults."""
+    style: Style = rng.choice(["worked", "direct"])
+    text = question.completion(style)
+    opening = text.removesuffix(" ".join(question.sentences))
+    sentences = list(question.sentences)
+    for _ in range(rng.choice([0, 1, 1, 2, 3])):
+        match rng.choice(["false", "false", "drop", "repeat", "unasked"]):
+            case "false" if sentences:
+                place = rng.randrange(len(sentences))
+                head = sentences[place].split(" is ")[0]
+                sentences[place] = f"{head} is {rng.choice(facts.PEOPLE)}."
+            case "drop" if sentences:
+                sentences.pop()
+            case "repeat" if sentences:
+                sentences.append(rng.choice(sentences))
+            case _:
+                sentences.append(f"{rng.choice(facts.RELATIONS)} is {rng.choice(facts.PEOPLE)}.")
+    return (opening + " ".join(sentences)).strip()
+
+
+def pairs(seed: int) -> Iterator[tuple[str, str, str]]:
+    """Endless (prompt, better, worse) over training questions of the open tasks."""
+    rng = random.Random(seed)
+    pool = [row for name in OPEN_TASKS for row in task(name).questions("train") if isinstance(row, Describe)]
+    while True:
+        question = rng.choice(pool)
+        first, second = _spoilt(question, rng), _spoilt(question, rng)
+        difference = quality(question, first) - quality(question, second)
+        if difference > 0:
+            yield question.prompt, first, second
+        elif difference < 0:
+            yield question.prompt, second, first

@@ -1,0 +1,94 @@
+"""Two tokenizers that cut the same text differently, as Qwen3's and Gemma 3's do.
+
+`qwen3`: ByteLevel BPE, one token for a word with its space, ChatML, no BOS. `gemma3`: SentencePiece-like BPE
+(spaces become ▁), a small vocabulary that cuts most words in pieces, BOS, <start_of_turn>/<end_of_turn>.
+In both, a pre-tokenizer border follows the generation prompt, so the tokens of prompt + completion are the tokens
+of the prompt and then those of the completion.
+"""
+
+import itertools
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from repro.toy.corpus import Mix, stream
+from repro.toy.world import Family
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TURNS = (
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ m['content'] }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+_WORDS = r"\n|\\boxed\{| ?\p{L}+| ?\d|[^\s\p{L}\d]+| "
+_LINES = 4000
+GEMMA_VOCABULARY = 240
+
+
+def _corpus() -> list[str]:
+    pairs = itertools.islice(stream(Mix(worked=0.5, primer=0.1, curriculum=0), seed=0), _LINES)
+    return [f"{role}\n{text}" for pair in pairs for role, text in zip(("user", "assistant"), pair)] + ["model\n"] * 9
+
+
+def _qwen3() -> PreTrainedTokenizerFast:
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    core.train_from_iterator(
+        _corpus(),
+        trainers.BpeTrainer(
+            vocab_size=2000,  # more than there are words: every word of the world becomes one token
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHATML
+    )
+
+
+def _gemma3() -> PreTrainedTokenizerFast:
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+    core = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    core.normalizer = normalizers.Replace(" ", "▁")
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Split("▁", "merged_with_next")]
+    )
+    core.decoder = decoders.Replace("▁", " ")
+    core.train_from_iterator(
+        _corpus(),
+        trainers.BpeTrainer(
+            vocab_size=GEMMA_VOCABULARY,
+            special_tokens=special,
+            initial_alphabet=["▁", "\n", *map(chr, range(33, 127))],
+            show_progress=False,
+        ),
+    )
+    bos = core.token_to_id("<bos>")
+    core.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", bos)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<bos>",
+        eos_token="<end_of_turn>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        chat_template=TURNS,
+    )
+
+
+def train(family: Family) -> PreTrainedTokenizerFast:
+    """The family's tokenizer, trained on the corpus: the same one each time."""
+    tokenizer = _qwen3() if family == "qwen3" else _gemma3()
+    tokenizer.padding_side = "left"
+    return tokenizer

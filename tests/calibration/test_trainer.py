@@ -1,0 +1,281 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_reward import naive
+from tiny_models import qwen_tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from repro.calibration import group_advantages
+from repro.calibration import trainer as module
+from repro.calibration.advantages import batch_renormalised, group_z
+from repro.calibration.config import CalibrationConfig
+from repro.calibration.grpo import CalibrationTrainer
+from repro.calibration.reward import TargetScorer
+from repro.calibration.trainer import calibrate
+from repro.errors import InputError
+from repro.progress import silent
+from repro.tasks import Item
+
+G = 4
+
+
+def config(**changes: Any) -> CalibrationConfig:
+    settings: dict[str, Any] = {
+        "eta": 1.0,
+        "steps": 2,
+        "prompts_per_step": 4,
+        "group_size": G,
+        "learning_rate": 1e-2,
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "kl_beta": 0.02,
+        "max_completion_tokens": 12,
+        "loss_type": "dapo",
+        "advantages": "group",
+        "length_normalised": False,
+        "engine": "transformers",
+    }
+    return CalibrationConfig(**settings | changes)
+
+
+def odd_length(items: list[Item], texts: list[str]) -> list[float]:
+    return [float(len(text) % 2) for text in texts]
+
+
+def constant(items: list[Item], texts: list[str]) -> list[float]:
+    return [1.0] * len(texts)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
+    keywords: dict[str, Any] = {"task_reward": odd_length, "seed": 3, "progress": silent}
+    for name in ("task_reward", "seed", "progress", "micro_batch", "checkpoint_every"):
+        if name in changes:
+            keywords[name] = changes.pop(name)
+    return calibrate(
+        config(**changes),
+        teacher=teacher,
+        target=target,
+        items=items,
+        out=place / "out",
+        work=place / "work",
+        **keywords,
+    )
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """What the trainer was given and made: raw rewards, advantages, sampled tokens, policy log-probabilities."""
+    found: dict[str, list[Any]] = {"raw": [], "advantages": [], "sampled": [], "policy": [], "prompts": []}
+
+    class Spy(CalibrationTrainer):
+        def _log_rewards(self, raw_nK: torch.Tensor, group_size: int) -> None:
+            found["raw"].append(raw_nK.clone())
+            super()._log_rewards(raw_nK, group_size)
+
+        def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+            out = super()._generate(prompts)
+            found["prompts"].append(out[0])
+            found["sampled"].append(out[1])
+            found["policy"].append(out[5]["policy_log_prob"])
+            return out
+
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            output = super()._generate_and_score_completions(inputs)
+            found["advantages"].append(output["advantages"].clone())
+            return output
+
+    monkeypatch.setattr(module, "CalibrationTrainer", Spy)
+    return found
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0, -0.5])
+def test_advantages_are_algorithm_1(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item], seen: dict[str, list[Any]], eta: float
+) -> None:
+    run(tmp_path, teacher, student, items, eta=eta)
+    for raw_nK, advantage_n in zip(seen["raw"], seen["advantages"], strict=True):
+        expected = group_advantages(raw_nK[:, 0], raw_nK[:, 1], eta, G)
+        torch.testing.assert_close(advantage_n.double(), expected, atol=1e-5, rtol=0)
+        if eta == 0:
+            torch.testing.assert_close(advantage_n.double(), group_z(raw_nK[:, 0], G), atol=1e-5, rtol=0)
+
+
+def test_batch_control_is_the_renormalised_sum(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item], seen: dict[str, list[Any]]
+) -> None:
+    run(tmp_path, teacher, student, items, advantages="batch", eta=-0.3)
+    for raw_nK, advantage_n in zip(seen["raw"], seen["advantages"], strict=True):
+        expected = batch_renormalised(group_advantages(raw_nK[:, 0], raw_nK[:, 1], -0.3, G))
+        torch.testing.assert_close(advantage_n.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("length_normalised", [False, True])
+def test_raw_reward_is_target_minus_policy(
+    tmp_path: Path,
+    teacher: Path,
+    stranger: Path,
+    items: list[Item],
+    seen: dict[str, list[Any]],
+    length_normalised: bool,
+) -> None:
+    """r_cal of the first step, when the policy still is the teacher, against one sequence at a time in float64."""
+    run(tmp_path, teacher, stranger, items, steps=1, length_normalised=length_normalised)
+    tokenizer = qwen_tokenizer()
+    scorer = TargetScorer(stranger, tokenizer, batch_size=1)
+    for row in range(0, 16, 5):
+        prompt, sampled = seen["prompts"][0][row], seen["sampled"][0][row]
+        policy = naive(teacher, prompt, sampled)
+        assert seen["policy"][0][row] == pytest.approx(policy, abs=2e-4)
+        user = tokenizer.decode(prompt).removeprefix("<|im_start|>user\n").partition("<|im_end|>")[0]
+        target = scorer([user], [sampled], [tokenizer.eos_token_id])
+        expected = target.log_prob.item() - policy
+        if length_normalised:
+            expected = target.log_prob.item() / target.tokens.item() - policy / len(sampled)
+        assert seen["raw"][0][row, 1].item() == pytest.approx(expected, abs=4e-4)
+
+
+def test_target_equal_to_the_policy_gives_no_reward(
+    tmp_path: Path, teacher: Path, items: list[Item], seen: dict[str, list[Any]]
+) -> None:
+    run(tmp_path, teacher, teacher, items, steps=1)
+    assert seen["raw"][0][:, 1].abs().max() < 1e-3
+
+
+def test_history_and_model(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
+    notes: list[tuple[int, int, str, str]] = []
+    summary = run(tmp_path, teacher, student, items, steps=3, progress=lambda *a: notes.append(a))
+    rows = lines(tmp_path / "out")
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert [note[:3] for note in notes] == [(n, 3, "steps") for n in (1, 2, 3)]
+    assert "r_cal" in notes[0][3]
+    first = rows[0]
+    assert first["kl"] == 0  # the anchor is the teacher itself
+    assert rows[-1]["kl"] > 0
+    assert first["stopped_by_eos"] + first["stopped_by_length"] == pytest.approx(1)
+    assert first["r_cal"] == pytest.approx(first["target_log_prob"] - first["policy_log_prob"], abs=1e-3)
+    assert {"task_reward_length_correlation", "r_cal_length_correlation", "empty"} <= first.keys()
+    assert {"task_reward_flat_groups", "r_cal_flat_groups", "length", "length_max"} <= first.keys()
+    assert summary["steps"] == 3
+    assert summary["r_cal"] == rows[-1]["r_cal"]
+
+    folder = tmp_path / "out" / "model"
+    assert AutoTokenizer.from_pretrained(folder).chat_template == qwen_tokenizer().chat_template
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == [qwen_tokenizer().eos_token_id]
+    weights = load_file(folder / "model.safetensors")
+    before = load_file(teacher / "model.safetensors")
+    assert weights.keys() == before.keys()
+    adapter = load_file(tmp_path / "out" / "adapter" / "adapter_model.safetensors")
+    key = "model.layers.0.mlp.up_proj"
+    a, b = (adapter[f"base_model.model.{key}.lora_{part}.weight"] for part in "AB")
+    torch.testing.assert_close(weights[f"{key}.weight"], before[f"{key}.weight"] + 8 / 4 * b @ a)
+    assert b.abs().max() > 0
+
+
+@pytest.mark.parametrize("target", ["student", "stranger"])
+def test_the_knob_turns_both_ways(
+    tmp_path: Path, teacher: Path, items: list[Item], target: str, request: pytest.FixtureRequest
+) -> None:
+    """eta > 0 raises r_cal and eta < 0 lowers it, by far more than the standard error of its mean."""
+    means, errors = [], []
+    for eta in (1.0, -1.0):
+        place = tmp_path / str(eta)
+        run(
+            place,
+            teacher,
+            request.getfixturevalue(target),
+            items,
+            eta=eta,
+            steps=25,
+            group_size=8,
+            prompts_per_step=8,
+            learning_rate=2e-2,
+            task_reward=constant,
+        )
+        tail = lines(place / "out")[-8:]
+        means.append(np.mean([row["r_cal"] for row in tail]))
+        errors.append(np.mean([row["r_cal_std"] for row in tail]) / np.sqrt(8 * 64))
+    assert means[0] - means[1] > 5 * np.hypot(*errors)
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_resume_gives_the_numbers_of_an_undisturbed_run(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item]
+) -> None:
+    run(tmp_path / "whole", teacher, student, items, steps=5)
+
+    def killer(done: int, *_: Any) -> None:
+        if done == 4:
+            raise _Killed
+
+    cut = tmp_path / "cut"
+    with pytest.raises(_Killed):
+        run(cut, teacher, student, items, steps=5, checkpoint_every=2, progress=killer)
+    # A later checkpoint that was cut off in the middle of being written.
+    broken = cut / "work" / "checkpoint-4"
+    shutil.copytree(cut / "work" / "checkpoint-2", broken, dirs_exist_ok=True)
+    (broken / "complete.json").unlink()
+    (broken / "optimizer.pt").write_bytes(b"half")
+    steps: list[int] = []
+    run(cut, teacher, student, items, steps=5, checkpoint_every=2, progress=lambda done, *_: steps.append(done))
+    assert steps == [3, 4, 5]
+    assert lines(cut / "out") == lines(tmp_path / "whole" / "out")
+    one, other = (load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_checkpoints_of_another_run_are_not_used(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item]
+) -> None:
+    run(tmp_path, teacher, student, items, checkpoint_every=1)
+    for changes in ({"eta": -1.0}, {"seed": 4}):
+        steps: list[int] = []
+        run(tmp_path, teacher, student, items, checkpoint_every=1, progress=lambda n, *_: steps.append(n), **changes)
+        assert steps == [1, 2]
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo"])
+def test_micro_batches_change_nothing(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item], loss_type: str
+) -> None:
+    whole, parts = (
+        run(tmp_path / str(size), teacher, student, items, steps=1, micro_batch=size, loss_type=loss_type)
+        for size in (None, 3)  # the largest divisor below 3 is taken
+    )
+    for name in ("loss", "grad_norm", "r_cal", "kl"):
+        assert parts[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6)
+
+
+def test_same_seed_same_run_other_seed_other_samples(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item]
+) -> None:
+    first, again, other = (
+        run(tmp_path / str(n), teacher, student, items, seed=seed) for n, seed in enumerate((0, 0, 1))
+    )
+    assert first == again
+    assert first["r_cal"] != other["r_cal"]
+
+
+def test_bad_input(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
+    with pytest.raises(InputError, match="no training items"):
+        run(tmp_path, teacher, student, [])
+    with pytest.raises(InputError, match="bnpo"):
+        run(tmp_path, teacher, student, items, loss_type="bnpo", micro_batch=4)
+    silent_teacher = tmp_path / "no_template"
+    shutil.copytree(teacher, silent_teacher)
+    (silent_teacher / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="chat template"):
+        run(tmp_path, silent_teacher, student, items)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,90 @@
+"""Artifacts are whole or not there, and every byte of them is accounted for."""
+
+import json
+
+import pytest
+
+from repro.machine import hardware, libraries
+from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, write_json
+from repro.pipeline.stages import BaseModelRef, Sample, TaskData
+from repro.recipes import toy
+
+
+@pytest.fixture
+def stage():
+    return Sample(
+        model=BaseModelRef(name="m", revision="sha256:00"),
+        data=(TaskData(task="toy-bm4", split="train", n=2, seed=0),),
+        config=toy.settings().teacher_sampling,
+        seed=0,
+    )
+
+
+def body(folder):
+    (folder / "data.txt").write_text("rows")
+    (folder / "model").mkdir()
+    (folder / "model" / "weights.bin").write_bytes(bytes(range(256)))
+    return {"rows": 1}
+
+
+def test_a_record_accounts_for_every_file(stage, tmp_path):
+    build_artifact(stage, tmp_path, body, ["repro", "sample"])
+    folder = tmp_path / stage.folder_name
+    record = json.loads((folder / "record.json").read_text())
+    assert set(record["files"]) == {"data.txt", "model/weights.bin", "summary.json"}
+    assert record["fingerprint"] == stage.fingerprint
+    assert record["files"] == file_hashes(folder)
+    assert record["libraries"]["torch"] == libraries()["torch"]
+    assert record["seconds"] >= 0
+    assert damage(folder) is None
+
+
+def test_a_failing_body_leaves_nothing(stage, tmp_path):
+    def fails(folder):
+        body(folder)
+        raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        build_artifact(stage, tmp_path, fails, [])
+    assert not (tmp_path / stage.folder_name).exists()
+    assert list((tmp_path / ".building").iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "delete", "record"])
+def test_damage_is_seen(stage, tmp_path, harm):
+    build_artifact(stage, tmp_path, body, [])
+    folder = tmp_path / stage.folder_name
+    weights = folder / "model" / "weights.bin"
+    if harm == "flip":
+        content = bytearray(weights.read_bytes())
+        content[100] ^= 1
+        weights.write_bytes(content)
+    elif harm == "truncate":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif harm == "delete":
+        weights.unlink()
+    else:
+        (folder / "record.json").write_text('{"files": {')
+    assert damage(folder) is not None
+
+
+def test_tokens_on_the_command_line_are_not_recorded(stage, tmp_path):
+    build_artifact(stage, tmp_path, body, ["repro", "--token", "hf_abcdefghijklmnopqrstuvwxyz"])
+    text = (tmp_path / stage.folder_name / "record.json").read_text()
+    assert "hf_abc" not in text
+    assert "***" in text
+
+
+def test_numbers_that_are_not_numbers_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_an_unfinished_folder_is_no_result(tmp_path):
+    (tmp_path / "data.txt").write_text("rows")
+    assert not is_complete(tmp_path)
+
+
+def test_hardware_names_no_host():
+    assert set(hardware()) == {"machine", "system", "cpus", "memory_gib", "gpus"}

@@ -1,0 +1,73 @@
+"""`--set`: values land where they belong, mistakes are one clear line."""
+
+import pytest
+
+from repro.errors import InputError
+from repro.recipes import paper, small, toy
+from repro.recipes.assumed import ASSUMED
+from repro.recipes.settings import flat, override
+
+
+def test_dotted_keys_and_types():
+    settings = override(toy.settings(), ["calibration.steps=7", "tasks=toy-bm4, toy-csqa", "train_items=all"])
+    assert settings.calibration.steps == 7
+    assert settings.tasks == ("toy-bm4", "toy-csqa")
+    assert settings.train_items is None
+
+
+def test_eta_sets_both_directions():
+    settings = override(toy.settings(), ["eta=-0.7"])
+    assert (settings.eta_distillable, settings.eta_undistillable) == (0.7, -0.7)
+
+
+def test_engine_reaches_every_stage():
+    settings = override(toy.settings(), ["engine=vllm"])
+    assert {part.engine for part in (settings.calibration, settings.sft, settings.gkd_rkl, settings.evaluation)} == {"vllm"}
+
+
+def test_a_target_of_the_other_family():
+    settings = override(toy.settings(), ["families.qwen3.target=toy:gemma3-target"])
+    assert settings.families["qwen3"].target == "toy:gemma3-target"
+    assert settings.families["gemma3"] == toy.settings().families["gemma3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nosuch.key=1", "no setting 'nosuch.key'"),
+        ("calibration.stepz=1", "Did you mean calibration.steps"),
+        ("eta=abc", "not a number"),
+        ("eta=nan", "eta_distillable"),
+        ("eta=0", "greater than 0"),
+        ("calibration.steps=-3", "calibration.steps='-3': Input should be greater than 0"),
+        ("calibration.steps", "write key=value"),
+        ("calibration=5", "no setting 'calibration'"),
+        ("engine=quantum", "engine='quantum'"),
+        ("tasks=", "tasks=.*at least 1 item"),
+        ("gkd_rkl.traces=answer-only", "needs stored teacher completions"),
+    ],
+)
+def test_mistakes(text, message):
+    with pytest.raises(InputError, match=message):
+        override(toy.settings(), [text])
+
+
+def test_override_leaves_the_original_alone():
+    before = toy.settings()
+    override(before, ["calibration.steps=7"])
+    assert before == toy.settings()
+
+
+def test_every_scale_has_the_same_settings():
+    shapes = [set(flat(module.settings().model_dump(mode="json"))) for module in (toy, small, paper)]
+    families = [{k for k in shape if not k.startswith("families.")} for shape in shapes]
+    assert families[0] == families[1] == families[2]
+
+
+def test_paper_scale_samples_as_the_paper_says():
+    sampling = paper.settings().evaluation
+    assert (sampling.completions_per_prompt, sampling.temperature) == (16, 1.0)
+
+
+def test_assumed_values_have_reasons():
+    assert all(len(one.reason) > 10 for one in ASSUMED.values())
