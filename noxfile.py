@@ -1,5 +1,6 @@
 """Sessions: `nox -l` is the table of contents. Each session makes its own environment from a lock in requirements/."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -87,10 +88,12 @@ def reproduce_table2(session: nox.Session) -> None:
 
 
 def _reproduce(session: nox.Session, study: str) -> None:
-    out = session.env.get("REPRO_OUT", RESULTS)
-    words = session.posargs or ["--scale", "toy"]
+    out = os.environ.get("REPRO_OUT", RESULTS)
+    words = list(session.posargs)
+    if "--scale" not in words:
+        words += ["--scale", "toy"]
     session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1])
-    scale = words[words.index("--scale") + 1] if "--scale" in words else "auto"
+    scale = words[words.index("--scale") + 1]
     session.run("pytest", f"benchmarks/test_{study}.py", "--out", out, "--scale", scale, "-q")
 
 

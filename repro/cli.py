@@ -12,7 +12,7 @@ from rich.console import Console
 from repro.errors import InputError, Interrupted, StageFailed
 
 app = typer.Typer(
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -24,6 +24,7 @@ app = typer.Typer(
         "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
     ),
 )
+_USAGE_ERROR = typer.BadParameter.__mro__[2]  # typer vendors click and exports none of click's error classes but this
 out_console = Console()
 err_console = Console(stderr=True)
 
@@ -44,6 +45,12 @@ Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
 Seed = Annotated[int, typer.Option("--seed")]
 RewardModelName = Annotated[str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Stages to run side by side. Default: by the machine.")]
+
+
+@app.callback()
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        out_console.print(context.get_help(), highlight=False, markup=False)
 
 
 @app.command("list")
@@ -110,7 +117,7 @@ def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
 @app.command()
 def calibrate(
     teacher: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    eta: Annotated[float, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
+    eta: Annotated[str, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
     target: Annotated[str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")] = None,
     task: Tasks = None,
     data: Data = None,
@@ -270,7 +277,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
+        code = app(prog_name="repro", standalone_mode=False)
+    except _USAGE_ERROR as error:
+        _say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
+        sys.exit(2)
     except InputError as error:
         _say(f"error: {error}")
         sys.exit(2)
@@ -280,6 +290,7 @@ def main() -> None:
     except Interrupted:
         _say("interrupted: finished stages are kept; the same command resumes")
         sys.exit(130)
+    sys.exit(code or 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -17,6 +17,7 @@ from repro.calibration import checkpoints, history, optimisation, vllm_policy
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
 from repro.calibration.reward import TargetScorer
+from repro.calibration.turns import end_of_turn_id
 from repro.errors import InputError
 from repro.models import load_tokenizer, prompt_token_ids
 from repro.progress import Progress
@@ -63,6 +64,7 @@ def calibrate(
     tokenizer = load_tokenizer(teacher)
     tokenizer.padding_side = "left"
     policy = AutoModelForCausalLM.from_pretrained(str(teacher), dtype=torch.float32)
+    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses what cannot be posed or ended
     parameters = policy.num_parameters()
     arguments = _arguments(config, policy, tokenizer, items, seed, work, micro_batch, checkpoint_every)
     rows = [

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from repro.errors import InputError
+from repro.models import prompt_token_ids
 
 _MARK = "assistant wrote this"
 
@@ -25,8 +26,9 @@ def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
         declared: the generation config's eos_token_id.
 
     Raises:
-        InputError: no end token at all.
+        InputError: no chat template, or no end token at all.
     """
+    prompt_token_ids(tokenizer, "x")
     ends = end_ids(tokenizer, declared)
     if not ends:
         raise InputError(

@@ -67,6 +67,7 @@ def distill(
     tokenizer = load_tokenizer(student)
     tokenizer.padding_side = "left"
     model = AutoModelForCausalLM.from_pretrained(str(student), dtype=torch.float32)
+    end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
     saved_as = copy.deepcopy(
         (model.config, model.generation_config)
     )  # the trainer writes its own tokens into them
@@ -92,7 +93,6 @@ def distill(
     else:
         assert completions is not None  # _check
         shared_tokens = teacher is not None and same_tokenizer(load_tokenizer(teacher), tokenizer)
-        end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
         traces = _traces(config, tokenizer, end_id, shared_tokens, items, completions)
         drawn = draw(traces, draws, seed)
         rows = [_off_policy_row(config, tokenizer, trace) for trace in drawn]

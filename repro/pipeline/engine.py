@@ -5,6 +5,7 @@ result. What counts is the artifact folder with its record.
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -23,6 +24,7 @@ from repro.pipeline.record import damage, is_complete
 from repro.pipeline.stages import Stage, stage_adapter
 
 _YEAR_MIN = 60 * 24 * 365
+logging.getLogger("exca").setLevel(logging.WARNING)  # the display tells what runs
 
 
 class StageTask(pydantic.BaseModel):

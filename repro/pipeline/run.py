@@ -15,7 +15,8 @@ from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.job import Resources
 from repro.pipeline.record import is_complete
-from repro.pipeline.stages import Stage
+from repro.models import locate
+from repro.pipeline.stages import Distill, Stage, base_of
 
 CACHE = "cache"
 
@@ -29,6 +30,7 @@ def run(
         InputError: a person's mistake, or an output folder that cannot be written.
         StageFailed: a stage ended without a result.
     """
+    _check_pairs(stages, out)
     cache = prepare(out)
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
         run_stages(stages, cache, workers=workers, resources=resources, argv=_argv(), watch=display)
@@ -45,6 +47,20 @@ def prepare(out: Path) -> Path:
         mend = "Free some space." if error.errno == errno.ENOSPC else "Choose another with --out FOLDER."
         raise InputError(f"output folder {out}: {error.strerror}. {mend}") from None
     return cache.resolve()
+
+
+def _check_pairs(stages: Sequence[Stage], out: Path) -> None:
+    """Refuse a pair without a common vocabulary now, not after hours of calibration."""
+    waiting = [stage for stage, hit in zip(stages, hits(stages, out)) if not hit]
+    pairs = {
+        (base_of(stage.teacher).name, stage.student.name)
+        for stage in waiting
+        if isinstance(stage, Distill) and stage.config.method != "sft"
+    }
+    for teacher, student in sorted(pairs):
+        from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
+
+        check_pair(locate(teacher), locate(student))
 
 
 def hits(stages: Sequence[Stage], out: Path) -> list[bool]:

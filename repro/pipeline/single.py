@@ -44,7 +44,7 @@ class Wishes:
     seed: int
 
 
-def calibrate_stage(teacher: str, target: str | None, eta: float, wishes: Wishes) -> Calibrate:
+def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: Wishes) -> Calibrate:
     """A calibration of one teacher.
 
     Raises:
@@ -139,6 +139,8 @@ def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, .
     """Task data, read once here so that a mistake in it is told before any work."""
     if wishes.data is not None and len(settings.tasks) != 1:
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
+    if wishes.items is not None and wishes.items < 1:
+        raise InputError(f"--items {wishes.items}: ask for at least one")
     n = wishes.items or (settings.train_items if split == "train" else settings.test_items)
     sha256 = _sha256(wishes.data) if wishes.data else None
     file = wishes.data.resolve() if wishes.data else None
@@ -168,5 +170,5 @@ def _valid(config: CalibrationConfig, **changes: object) -> CalibrationConfig:
         return CalibrationConfig.model_validate(config.model_dump() | changes)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from None
+        raise InputError(f"--{first['loc'][0]} {first['input']}: {first['msg']}. Example: --eta -0.5") from None
 

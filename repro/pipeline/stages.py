@@ -206,6 +206,13 @@ def model_label(model: "BaseModelRef | Calibrate | Distill") -> str:
     return f"{model.config.method}{cut} student of {model_label(model.teacher)}"
 
 
+def base_of(model: "BaseModelRef | Calibrate | Distill") -> BaseModelRef:
+    """The model from outside that a model input descends from."""
+    while not isinstance(model, BaseModelRef):
+        model = model.student if isinstance(model, Distill) else model.teacher
+    return model
+
+
 def topological(stages: Iterable[Stage]) -> list[Stage]:
     """Every stage needed, inputs first, each identity once."""
     order: dict[str, Stage] = {}

@@ -7,7 +7,7 @@ the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 
 import re
 
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage
+from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes import paper
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale
@@ -62,8 +62,6 @@ def _paper_tokens(line: str) -> float:
 
 def _billions(stage: Stage) -> float:
     """Parameters of the model that generates or is trained, read off its name; 8 where the name does not tell."""
-    model = stage.student if isinstance(stage, Distill) else getattr(stage, "teacher", None) or stage.model  # type: ignore[attr-defined]
-    while not isinstance(model, BaseModelRef):
-        model = model.student if isinstance(model, Distill) else model.teacher
-    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
+    model = stage.teacher if isinstance(stage, Calibrate) else stage if isinstance(stage, Distill) else stage.model  # type: ignore[attr-defined]
+    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", base_of(model).name)
     return float(found.group(1)) if found else 8.0

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from repro.errors import InputError
-from repro.tables.decision import ONE_SEED_CAP, Region, Value
+from repro.tables.decision import ONE_SEED_CAP, Region, Value, half_width
 from repro.tables.load import Cell, PaperTable
 from repro.tables.measured import Key, MeasuredTable
 from repro.tables.resampling import Estimate, Resamples
@@ -74,8 +74,9 @@ def judge_cells(
 def _judge(cell: Cell, key: Key, draws: Resamples, trained: bool, alpha: float) -> CellVerdict:
     estimate = draws.estimate({key: 1.0})
     difference = estimate.value - cell.value
-    se = float(np.sqrt(estimate.se**2 + _paper_variance(cell, estimate, trained)))
-    half = float(stats.t.ppf(1 - alpha / 2, estimate.df)) * se
+    of_items, of_training = _paper_variances(cell, estimate, trained)
+    se = float(np.sqrt(estimate.se**2 + of_items + of_training))
+    half = half_width(estimate, alpha, more_items=of_items, more_seeds=of_training)
     low, high = difference - half, difference + half
     if (
         draws.measured.samples_behind(key[2]) == 1
@@ -130,12 +131,13 @@ def _decide(
     return value, f"{value}: {shown}"
 
 
-def _paper_variance(cell: Cell, estimate: Estimate, trained: bool) -> float:
-    """Variance of the printed number: its items, its one training run, its rounding (uniform within half a unit)."""
-    items = cell.items or estimate.items
-    of_items = estimate.var_items * estimate.items / items
-    of_training = estimate.var_seeds * estimate.seeds if trained else 0.0
-    return float(of_items + of_training + cell.printed.half_unit**2 / 3)
+def _paper_variances(cell: Cell, estimate: Estimate, trained: bool) -> tuple[float, float]:
+    """Variances of the printed number: of its items and its rounding, and of its one training run.
+
+    Rounding is uniform within half a unit; items and training spread as ours do.
+    """
+    of_items = estimate.var_items * estimate.items / (cell.items or estimate.items)
+    return of_items + cell.printed.half_unit**2 / 3, estimate.var_seeds * estimate.seeds if trained else 0.0
 
 
 def _newcombe(cell: Cell, estimate: Estimate, alpha: float) -> tuple[float, float]:
@@ -148,7 +150,7 @@ def _newcombe(cell: Cell, estimate: Estimate, alpha: float) -> tuple[float, floa
 
 
 def _wilson(rate: float, n: int, alpha: float) -> tuple[float, float]:
-    z = float(stats.norm.ppf(1 - alpha / 2))
+    z = float(-special.ndtri(alpha / 2))
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
     return centre - half, centre + half

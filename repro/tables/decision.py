@@ -10,11 +10,13 @@ an equivalence [-margin, margin]. At level a, with the interval of confidence 1 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, isinf
+from math import ceil, exp, inf, isinf, log, sqrt
 from typing import Literal
 
-from scipy import stats
+import numpy as np
+from scipy import special
 
+from repro.tables.measured import Array
 from repro.tables.resampling import Estimate
 
 Value = Literal["reproduced", "contradicted", "inconclusive"]
@@ -23,6 +25,8 @@ ONE_SEED_CAP = (
     5.0  # standard errors that the gap must exceed where one training seed stands for the training's spread
 )
 POWER = 0.8  # of the test that "would decide"
+SMALLEST_P = 1e-15  # what a p-value with seeds is reported as when it is smaller
+MOST_SEEDS = 100  # that an inconclusive verdict asks for
 NEVER = 10**7  # more items or seeds than this are reported as not testable
 
 
@@ -60,9 +64,26 @@ class Needed:
         return " and ".join(parts) + " would decide a gap of this size"
 
 
+def t_quantile(level: float, df: float) -> float:
+    """Half-width, in standard errors, of an interval of confidence 1 - level."""
+    return float(-special.stdtrit(df, level / 2))
+
+
+def half_width(estimate: Estimate, level: float, more_items: float = 0.0, more_seeds: float = 0.0) -> float:
+    """Half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each part with its own degrees of freedom.
+
+    One t with pooled degrees of freedom (Satterthwaite) is too short with two or three seeds: it trusts a variance between
+    seeds that came out small by chance. `more_items`, `more_seeds` are added to the two variances.
+    """
+    squared = t_quantile(level, estimate.items - estimate.tasks) ** 2 * (estimate.var_items + more_items)
+    if estimate.seeds > 1:
+        squared += t_quantile(level, estimate.seeds - 1) ** 2 * (estimate.var_seeds + more_seeds)
+    return sqrt(squared)
+
+
 def interval(estimate: Estimate, level: float) -> tuple[float, float]:
-    """Confidence interval of confidence 1 - level: estimate +- t quantile * standard error."""
-    half = float(stats.t.ppf(1 - level / 2, estimate.df)) * estimate.se
+    """Confidence interval of confidence 1 - level."""
+    half = half_width(estimate, level)
     return estimate.value - half, estimate.value + half
 
 
@@ -71,7 +92,17 @@ def p_value(estimate: Estimate, region: Region) -> float:
     gap = region.gap(estimate.value)
     if gap == 0:
         return 1.0
-    return float(2 * stats.t.sf(gap / estimate.se, estimate.df)) if estimate.se > 0 else 0.0
+    if estimate.se == 0:
+        return 0.0
+    if estimate.var_seeds == 0:
+        return float(2 * special.stdtr(estimate.items - estimate.tasks, -gap / estimate.se))
+    if half_width(estimate, SMALLEST_P) < gap:
+        return SMALLEST_P
+    low, high = log(SMALLEST_P), 0.0  # the interval shrinks as its level grows: bisect for the level that just touches
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if half_width(estimate, exp(middle)) < gap else (middle, high)
+    return exp(high)
 
 
 def decide(estimate: Estimate, region: Region, p: float, level: float, training: bool) -> Value:
@@ -105,30 +136,41 @@ def holm(p_values: Sequence[float], alpha: float) -> tuple[list[float], list[flo
 
 
 def needed(estimate: Estimate, region: Region, level: float, training: bool) -> Needed:
-    """How many items, or seeds, would make a gap of this size conclusive with 80 % power (normal approximation).
+    """How many items and seeds would make a gap of this size conclusive with 80 % power.
 
-    The larger part of the variance is brought down first; where neither part alone suffices, both are halved.
+    Of all numbers of seeds up to MOST_SEEDS the one that costs least (seeds times items) is named. The spread between
+    trainings is unknown from one seed; three are the fewest that show it.
     """
     gap = region.gap(estimate.value)
-    quantiles = float(stats.norm.ppf(1 - level / 2) + stats.norm.ppf(POWER))
-    target, of_items, of_seeds = (gap / quantiles) ** 2, estimate.var_items, estimate.var_seeds
-    if target <= 0:
+    if gap == 0:
         return Needed(None, None)
-    if estimate.seeds == 1:
-        # The spread between trainings is unknown; three seeds are the fewest that show it.
-        return Needed(_more(estimate.items, of_items / target), 3 if training else None)
-    if of_items <= of_seeds and of_items < target:
-        more = _more(estimate.seeds, of_seeds / (target - of_items))
-        return Needed(None, more or estimate.seeds + 1)
-    if of_seeds < target:
-        more = _more(estimate.items, of_items / (target - of_seeds))
-        # Enough by the normal approximation, so it was the few degrees of freedom of the seeds that failed.
-        return Needed(more, None if more else estimate.seeds + 1)
-    return Needed(
-        _more(estimate.items, of_items / (target / 2)), _more(estimate.seeds, of_seeds / (target / 2))
-    )
+    z = t_quantile(level, estimate.items - estimate.tasks)
+    power = float(special.ndtri(POWER))
+    if estimate.var_seeds == 0:
+        factor = ((z + power) / gap) ** 2 * estimate.var_items
+        return Needed(_more(estimate.items, factor), 3 if training and estimate.seeds == 1 else None)
+    seeds_K = np.arange(estimate.seeds, MOST_SEEDS + 1)
+    of_seeds_K = estimate.var_seeds * estimate.seeds / seeds_K
+    t_K = -special.stdtrit(seeds_K - 1, level / 2)
+
+    def reach(of_items_K: Array) -> Array:
+        return np.sqrt(z**2 * of_items_K + t_K**2 * of_seeds_K) + power * np.sqrt(of_items_K + of_seeds_K)
+
+    # Bisection for the items' variance that leaves the gap just conclusive, for every number of seeds at once.
+    low_K, high_K = np.zeros(len(seeds_K)), np.full(len(seeds_K), estimate.var_items)
+    possible_K = reach(low_K) < gap
+    if not possible_K.any():
+        return Needed(None, None)
+    for _ in range(60):
+        middle_K = (low_K + high_K) / 2
+        enough_K = reach(middle_K) <= gap
+        low_K, high_K = np.where(enough_K, middle_K, low_K), np.where(enough_K, high_K, middle_K)
+    factor_K = np.where(possible_K, estimate.var_items / np.maximum(low_K, 1e-300), np.inf)
+    best = int(np.argmin(factor_K * seeds_K))
+    seeds = int(seeds_K[best])
+    return Needed(_more(estimate.items, float(factor_K[best])), seeds if seeds > estimate.seeds else None)
 
 
 def _more(now: int, factor: float) -> int | None:
-    """The total that the factor asks for, where it is more than what is there."""
-    return ceil(min(now * factor, 10 * NEVER)) if factor > 1 else None
+    """The total that the factor asks for, where it is more than what is there by a hundredth."""
+    return ceil(min(now * factor, 10 * NEVER)) if factor > 1.01 else None

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:E[+-]\d+)?%?")
 # What may stand between the numbers of one cell: "0.639 [0.652, 0.793]", "135.1 (22.8%)", "89–95%".
@@ -40,9 +41,8 @@ def parse_cell(text: str) -> list[Printed]:
 
 
 def _parse_number(text: str, percent: bool) -> Printed:
+    # Decimal arithmetic: 65.6 / 100 in binary would not be the float that 0.656 is.
+    digits = Decimal(text.rstrip("%")) / (100 if percent else 1)
     mantissa, _, exponent = text.rstrip("%").partition("E")
-    decimals = len(mantissa.partition(".")[2])
-    scale = 10.0 ** int(exponent or 0) * (0.01 if percent else 1.0)
-    # float() on the whole string keeps the last bit; mantissa * scale would not.
-    value = float(text.rstrip("%")) / (100.0 if percent else 1.0)
-    return Printed(text=text, value=value, half_unit=0.5 * 10.0**-decimals * scale)
+    last = int(exponent or 0) - len(mantissa.partition(".")[2]) - (2 if percent else 0)
+    return Printed(text=text, value=float(digits), half_unit=float(Decimal(5).scaleb(last - 1)))

@@ -64,7 +64,7 @@ def _cells(claim: Claim, ref: Ref, load: Callable[[str], PaperTable]) -> list[Ce
     metrics = (ref.metric,) if ref.metric else claim.metrics
     chosen = []
     for cell in table.select(columns=ref.columns):
-        own = [m for m in metrics if any(c.column == cell.column and c.metric == m for c in table.cells)]
+        own = [m for m in metrics if m in table.metrics_of[cell.column]]
         if own and cell.metric == own[0] and ref.row in ("*", table.label(cell)):
             chosen.append(cell)
     return chosen

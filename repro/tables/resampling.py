@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.tables.measured import FRACTIONS, Array, Key, MeasuredTable, Values
+from repro.tables.measured import FRACTIONS, Array, Key, MeasuredTable
 
 Contrast = Mapping[Key, float]  # key -> coefficient; the contrast is the sum of coefficient * mean of the key
 
@@ -24,19 +24,19 @@ class Estimate:
     """A contrast with its uncertainty.
 
     Attributes:
-        value, se: estimate and standard error, in the metric's unit.
-        df: degrees of freedom of the t distribution that the interval uses (Welch-Satterthwaite over seeds and items).
-        var_items, var_seeds: the two parts of se**2, up to the part that they share.
+        value: the estimate, in the metric's unit; se: its standard error, from the two-level bootstrap.
+        var_seeds: the part of se**2 that training seeds contribute (0 for one seed); var_items: the rest.
         items, seeds: how many items (over all tasks) and seeds stand behind it.
+        tasks: number of tasks, each of which costs the items a degree of freedom.
     """
 
     value: float
     se: float
-    df: float
     var_items: float
     var_seeds: float
     items: int
     seeds: int
+    tasks: int
 
 
 class Resamples:
@@ -91,7 +91,7 @@ class Resamples:
             self.draws_RS[key] = mean_S + stretch * (draw_RS - mean_S)
 
     def estimate(self, contrast: Contrast) -> Estimate:
-        """Value, standard error and degrees of freedom of a contrast."""
+        """Value and uncertainty of a contrast."""
         value_S = sum(
             (a * self.means_S[key] for key, a in contrast.items()), np.zeros(len(self.measured.seeds))
         )
@@ -103,16 +103,17 @@ class Resamples:
         var_total = float((draws_RS * self._seed_weights_RS).sum(axis=1).var()) + smoothing
         var_items = float(draws_RS.mean(axis=1).var()) + smoothing
         var_seeds = float(value_S.var(ddof=1)) / S if S > 1 else 0.0
+        # What items and seeds share (a seed's own luck on an item) stays with the items, and nothing is lost.
+        var_items = max(var_items, var_total - var_seeds)
         tasks = {task for _, task, _ in contrast}
-        items = sum(len(self.measured.items[task]) for task in tasks)
         return Estimate(
             value=float(value_S.mean()),
-            se=float(np.sqrt(var_total)),
-            df=_satterthwaite(var_items, items - len(tasks), var_seeds, S - 1),
+            se=float(np.sqrt(var_items + var_seeds)),
             var_items=var_items,
             var_seeds=var_seeds,
-            items=items,
+            items=sum(len(self.measured.items[task]) for task in tasks),
             seeds=S,
+            tasks=len(tasks),
         )
 
     def _pseudo_variance(self, key: Key) -> float:
@@ -126,11 +127,6 @@ class Resamples:
         return 0.5 / self.measured.samples_behind(metric) / (len(self.measured.items[task]) + 2) ** 2
 
 
-def item_variance(values: Values) -> float:
-    """Variance between items of the seeds' mean, per item (unweighted)."""
-    return float(values.values_SN.mean(axis=0).var(ddof=1))
-
-
 def _seed_weights(S: int, resamples: int, rng: np.random.Generator) -> Array:
     """[R, S] weights that sum to 1: resampled shares of each seed, deviations stretched by sqrt(S / (S - 1)).
 
@@ -142,9 +138,3 @@ def _seed_weights(S: int, resamples: int, rng: np.random.Generator) -> Array:
     shares = rng.multinomial(S, [1.0 / S] * S, size=resamples) / S
     return even + np.sqrt(S / (S - 1)) * (shares - even)
 
-
-def _satterthwaite(var_items: float, df_items: int, var_seeds: float, df_seeds: int) -> float:
-    total = var_items + var_seeds
-    if df_seeds == 0 or var_seeds == 0 or total == 0:
-        return float(df_items)
-    return total**2 / (var_items**2 / df_items + var_seeds**2 / df_seeds)

@@ -35,4 +35,7 @@ class BigMath(DataSetTask):
 
     def read(self, row: Row) -> Question:
         """The problem, and the final answer without dollar signs."""
-        return Question(row.text("prompt"), row.text("solution").strip("$").strip())
+        key = row.text("solution").strip("$").strip()
+        if not key:
+            raise row.fault("solution", "is empty")
+        return Question(row.text("prompt"), key)

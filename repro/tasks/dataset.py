@@ -27,7 +27,7 @@ from repro.tasks.task import Item, Kind, Split
 
 @dataclass(frozen=True)
 class Question:
-    """What a data set reads from a row: the text before the instruction, the key, and the row's own id, if any."""
+    """What a data set reads from a row: text before the instruction, key, and the row's own id, if any."""
 
     text: str
     key: str | None
@@ -38,8 +38,7 @@ class DataSetTask(ABC):
     """A data set as a task (see `repro.tasks.task.Task`).
 
     Attributes:
-        revision: what the rows are: a commit of the hub, "unpinned", or the hash of the person's own file or
-            files.
+        revision: what the rows are: a commit of the hub, "unpinned", or the hash of the person's own files.
         schema: what a row looks like, for people.
         hub: where the rows live; None for a task that only has a person's own rows.
         id_field: the field that holds a row's own id.
@@ -75,8 +74,8 @@ class DataSetTask(ABC):
         items = self._split(split)
         if not items:
             raise InputError(
-                f"task {self.name}: no row is left for the {split} split of {self._where}. Give more rows, or a"
-                " folder with train.jsonl and test.jsonl."
+                f"task {self.name}: no row is left for the {split} split of {self._where}. Give more rows, or"
+                " a folder with train.jsonl and test.jsonl."
             )
         return [items[position] for position in in_order([item.id for item in items], seed)[:n]]
 
@@ -139,7 +138,7 @@ class DataSetTask(ABC):
         return [row for file in files for row in read_rows(file, self.schema)]
 
     def _files(self, split: Split) -> list[Path]:
-        """Files of a split in a folder. The hub's own name is first: a downloaded csqa has validation and test."""
+        """Files of a split in a folder. The hub's own name is first: csqa there has validation and test."""
         assert self._data is not None
         own = [self.hub.test] if self.hub is not None and self.hub.test != "train" else []
         for name in ["train"] if split == "train" else [*own, "test", "validation", "dev"]:

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,9 @@ WALL_SECONDS = 10.0
 START_SECONDS = 120.0
 
 _HUGE = re.compile(r"\^\s*\{?\s*\d{6}|\d{5}\s*!|!\s*!|\^[{(\s]{0,4}\w{1,9}\s?\^[{(\s]{0,4}\w{1,9}\s?\^")
+
+_OUT_OF_TIME = (None, -signal.SIGXCPU)
+"""How a child ends that got a costly question: it had to be killed, or the kernel ended it at its limit."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,7 @@ UNDECIDED = Comparison(False, None)
 
 
 def too_costly(answer: str) -> bool:
-    """Known ways to keep a parser busy: long text, deep nesting, towers of powers, huge powers, factorials."""
+    """Known ways to keep a parser busy: long text, deep nesting, towers of powers, huge factorials."""
     if len(answer) > MAX_LENGTH or _HUGE.search(answer):
         return True
     depth = deepest = 0
@@ -69,15 +73,18 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, answer: str, key: str) -> Comparison:
+        """The child's verdict. A child that was ended from outside is replaced and asked once more."""
         with self._lock:
-            if self._process is None:
-                self._start()
-            reply = self._exchange(json.dumps([answer, key]), WALL_SECONDS)
-            if reply is None:
-                log.warning("grading gave up on the answer %r: out of time", answer[:80])
-                self._stop()
-                return UNDECIDED
-            return Comparison(reply["same"], reply["form"])
+            for _ in range(2):
+                if self._process is None:
+                    self._start()
+                reply = self._exchange(json.dumps([answer, key]), WALL_SECONDS)
+                if reply is not None:
+                    return Comparison(reply["same"], reply["form"])
+                if self._stop() in _OUT_OF_TIME:
+                    break
+            log.warning("grading gave up on the answer %r", answer[:80])
+            return UNDECIDED
 
     def _start(self) -> None:
         # -P: the script's own folder must not shadow the modules that math-verify imports.
@@ -104,10 +111,11 @@ class _Child:
         try:
             if request is not None:
                 self._process.stdin.write(request.encode() + b"\n")
+            poller = select.poll()  # select.select refuses the high descriptors of a process with many files
+            poller.register(self._process.stdout, select.POLLIN)
             line = b""
             while not line.endswith(b"\n"):
-                readable, _, _ = select.select([self._process.stdout], [], [], seconds)
-                part = os.read(self._process.stdout.fileno(), 65536) if readable else b""
+                part = os.read(self._process.stdout.fileno(), 65536) if poller.poll(1000 * seconds) else b""
                 if not part:
                     return None
                 line += part
@@ -115,12 +123,19 @@ class _Child:
         except BrokenPipeError:
             return None
 
-    def _stop(self) -> None:
+    def _stop(self) -> int | None:
+        """End the child. The code that it ended with; None where it was still busy."""
         process, self._process = self._process, None
-        if process is not None:
+        if process is None:
+            return None
+        try:
+            code = process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            code = None
             process.kill()
             process.wait()
-            self._close(process)
+        self._close(process)
+        return code
 
     @staticmethod
     def _close(process: "subprocess.Popen[bytes]") -> None:
@@ -131,10 +146,12 @@ class _Child:
     def stop(self) -> None:
         """End the child; the next question starts another."""
         with self._lock:
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.close()  # the child ends where its input ends
             self._stop()
 
     def forget(self) -> None:
-        """In a forked process: the child is the parent's, and two askers on one pipe would mix their answers."""
+        """In a forked process: the child is the parent's; two askers on one pipe would mix their answers."""
         process, self._process = self._process, None
         self._lock = threading.Lock()
         if process is not None:

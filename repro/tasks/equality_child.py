@@ -48,10 +48,15 @@ def _form(parsed: list) -> str | None:
     return form if len(form) <= MAX_FORM else None
 
 
+def _limit(kind: int, value: int) -> None:
+    """Set a soft limit, never above the hard one that the machine's owner may have set."""
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
 def _limited(answer: str, key: str, seconds: float) -> dict[str, object]:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime + 1.2 * seconds), hard))
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + 1.2 * seconds))
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return compared(answer, key)
@@ -71,8 +76,9 @@ def main() -> None:
         print(json.dumps({"error": f"{type(cause).__name__}: {cause}"}), file=answers)
         return
     signal.signal(signal.SIGPROF, _expire)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
         answer, key = json.loads(line)

@@ -21,7 +21,9 @@ _SUBJECT = (
     r"\b(?:answer(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
     r"|(?:correct|right|best|final)\s+(?:option|choice))"
 )
-_FILLER = r"(?:(?:most|likely|probably|definitely|clearly|simply|thus|therefore|option|choice|letter|the)\s{1,4}){0,4}"
+_FILLER = (
+    r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the)\s{1,4}){0,4}"
+)
 _OPENING = r"(?:[\s*_`'\"“‘(\[<{$]|\\\(|\\(?:text|textbf|mathbf|mathrm|boxed)\s?\{){0,12}"
 _CLOSING = r"[)\]}*_`'\"”’>$]{0,6}"
 # An article ("The answer is A dog") or a pronoun ("Answer: I think") is no choice. Neither can stand before
@@ -47,7 +49,7 @@ _BOXED_LETTER = re.compile(
 
 
 def closed_boxes(text: str) -> list[tuple[int, str]]:
-    """(position, content) of every closed, non-empty box, in order of opening. Escaped braces are no braces."""
+    """(position, content) of closed, non-empty boxes, in order of opening. Escaped braces are no braces."""
     stack: list[int | None] = []
     found: list[tuple[int, str]] = []
     for match in _BRACE.finditer(text):
@@ -83,17 +85,13 @@ def before_next_question(text: str) -> str:
 
 
 def last_choice(text: str) -> str | None:
-    r"""Letter of the last stated choice: "Answer: B", "the answer is (B)", a boxed letter; never a lone letter.
+    r"""Letter of the last stated choice: "Answer: B", "the answer is (B)", a boxed letter; no lone letter.
 
     Released outputs of base models differ by up to 13 points of accuracy between extraction rules, mostly
-    because the
-    model runs on into new questions: so only the text before the next `Question:` is read.
+    because a model runs on into new questions: so only the text before the next `Question:` is read.
     """
     text = before_next_question(text)
-    found = [(match.start("upper"), match["upper"]) for match in _STATED.finditer(text) if match["upper"]]
-    found += [
-        (match.start("lower"), match["lower"].upper()) for match in _STATED.finditer(text) if match["lower"]
-    ]
+    found = [(match.end(), (match["upper"] or match["lower"]).upper()) for match in _STATED.finditer(text)]
     for position, content in closed_boxes(text):
         if letter := _BOXED_LETTER.match(content):
             found.append((position, letter[1]))

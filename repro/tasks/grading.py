@@ -1,7 +1,6 @@
 r"""Grading: the answer in a completion, and whether it is right.
 
-The rules are few and fixed, since the extraction rule alone moves accuracies by as much as a distillation
-effect:
+The rules are few and fixed, since the extraction rule alone moves accuracies by as much as distillation does:
 - numeric: the last *closed* `\boxed{}` counts; an unclosed one is a truncated answer. Plain numbers are
   compared exactly, everything else by math-verify, under limits.
 - choice: the last stated letter before the model runs on into a new question. Nothing is ever guessed.
@@ -19,7 +18,7 @@ from repro.tasks.task import Kind
 __all__ = ["LETTERS", "Grade", "grade", "last_boxed", "last_choice"]
 
 SAME_WITHIN = 1e-5
-"""Plain numbers further apart than this differ. math-verify rounds to 6 digits, so it decides on closer ones."""
+"""Plain numbers further apart differ. math-verify rounds to 6 digits, so it decides on closer ones."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ def grade(kind: Kind, text: str, key: str | None, *, hash_mark: bool = False) ->
     Args:
         text: the completion, without the prompt.
         key: the item's key; without one the answer is extracted and never correct.
-        hash_mark: where a numeric completion has no box, read what follows its last `####` (gsm8k's own
-            style).
+        hash_mark: where a numeric completion has no box, read what follows its last `####`, as in gsm8k.
     """
     if kind == "open":
         return Grade(None, False)

@@ -1,4 +1,4 @@
-r"""Plain numbers as people and models write them: `1,234`, `10{,}000`, `-\frac{3}{4}`, `3/4`, `\$5.00`, `18 eggs`.
+r"""Plain numbers as people write them: `1,234`, `10{,}000`, `-\frac{3}{4}`, `3/4`, `\$5`, `18 eggs`.
 
 Most answers are such numbers. They are compared here exactly, without a computer algebra system.
 """
@@ -19,9 +19,10 @@ _RATIO = re.compile(
 )
 _COUNTED = re.compile(r"(\S+)\s+([A-Za-z]{2,}(?:\s[A-Za-z]{2,})*)")
 # A number before one of these words is not the number alone.
-_MEANINGFUL = frozenset(
-    ("hundred", "thousand", "million", "billion", "trillion", "dozen", "percent", "half", "quarter", "third")
-    + ("and", "or", "to", "pi", "sqrt", "mod", "over", "plus", "minus", "times", "by", "remainder")
+_MEANINGFUL = re.compile(
+    r"\b(?:hundred|thousand|million|billion|trillion|dozen|percent|half|quarter|third"
+    r"|and|or|to|pi|sqrt|mod|over|plus|minus|times|by|remainder)\b",
+    re.IGNORECASE,
 )
 
 
@@ -29,8 +30,9 @@ def tidy(text: str) -> str:
     """The answer without typography: delimiters, spacing commands, thousands separators, a full stop."""
     text = " ".join(text.split()).replace("\N{MINUS SIGN}", "-")
     for opening, closing in _WRAPPERS:
-        if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening + closing):
-            text = text[len(opening) : -len(closing)]
+        inner = text.removeprefix(opening).removesuffix(closing)
+        if len(inner) == len(text) - len(opening + closing) and opening not in inner:
+            text = inner
     text = _THOUSANDS.sub("", _NOISE.sub("", text)).replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac")
     return text.strip().rstrip(".").strip()
 
@@ -39,7 +41,7 @@ def plain(text: str) -> Fraction | None:
     """Value of a tidied plain number, None for everything else (percentages, units, expressions, lists)."""
     if len(text) > MAX_LENGTH:
         return None
-    if (counted := _COUNTED.fullmatch(text)) and _MEANINGFUL.isdisjoint(counted[2].casefold().split()):
+    if (counted := _COUNTED.fullmatch(text)) and not _MEANINGFUL.search(counted[2]):
         text = counted[1]
     if match := _DECIMAL.fullmatch(text):
         return Fraction(match[1] + match[2].replace(",", ""))

@@ -15,7 +15,7 @@ KINDS: dict[str, Kind] = {"file-numeric": "numeric", "file-choice": "choice", "f
 
 
 class OwnFile(DataSetTask):
-    """Rows: prompt, answer (a number, an expression or a letter; not read for open-ended prompts), id (optional)."""
+    """Rows: prompt, answer (a number, an expression or a letter; not read for file-open), id (optional)."""
 
     schema = "prompt, answer (not for file-open), id (optional)"
 
@@ -31,4 +31,7 @@ class OwnFile(DataSetTask):
             return Question(prompt, None, identity)
         if self.kind == "choice":
             return Question(prompt, row.letter("answer", len(LETTERS)), identity)
-        return Question(prompt, row.identifier("answer"), identity)
+        answer = row.value("answer")
+        return Question(
+            prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), identity
+        )

@@ -1,4 +1,4 @@
-"""Tasks by name. Importing this loads neither torch nor datasets nor sympy, so listing and planning are instant."""
+"""Tasks by name. Importing this loads neither torch nor datasets nor sympy: listing is instant."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rows of a person's own file, JSON lines or Parquet. Errors name the file, the row, the field and the mend."""
+"""Rows of a person's own file, JSON lines or Parquet. Errors name the file, the row, the field, the mend."""
 
 import json
 from collections.abc import Mapping
@@ -124,7 +124,7 @@ def _json_object(path: Path, number: int, line: str, schema: str) -> Mapping[str
         ) from None
     if not isinstance(value, dict):
         raise InputError(
-            f"{path}, row {number}: a JSON {type(value).__name__}, not an object. Write one JSON object a line."
+            f"{path}, row {number}: a JSON {type(value).__name__}, not an object. Write one object a line."
             f" Expected: {schema}."
         )
     return value

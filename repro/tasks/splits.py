@@ -1,8 +1,8 @@
-"""Which rows are for training and which for evaluation, and in what order: by their content, never by position.
+"""Which rows are for training and which for evaluation, and in what order: by content, never by position.
 
 A row's side is a hash of its normalised text. So no seed, no order of rows and no other file can move an
-evaluation row into training, the same problem falls on the same side in every data set (Big-Math's levels
-overlap with gsm8k), and a row that is added leaves the others where they are.
+evaluation row into training, a problem in several data sets that are divided so (Big-Math's levels and
+quintiles) is on the same side in all, and a row that is added leaves the others where they are.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ TEST_SHARE = 0.1
 
 
 def content_hash(text: str) -> str:
-    """Hash of a text up to case, blanks and Unicode compatibility forms: `x+1` and `x-1` stay different."""
-    normal = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """Hash of a text up to case and blanks. Signs stay: `x+1` is not `x-1`, `x²` is not `x2`."""
+    normal = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     return hashlib.sha256(normal.encode(errors="surrogatepass")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""SuperGPQA, graduate questions with up to ten options: `m-a-p/SuperGPQA`. Its one split is divided by content."""
+"""SuperGPQA, graduate questions, up to ten options: `m-a-p/SuperGPQA`. One split, divided by content."""
 
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.hub import HubSource

@@ -11,12 +11,12 @@ from repro.toy.tasks import TASK_NAMES, chains, choices, task
 # option or the fact that is asked.
 WEIGHTS = {
     "toy-bm4": 3.0,
-    "toy-bm5": 4.0,
+    "toy-bm5": 5.0,
     "toy-csqa": 1.0,
-    "toy-mmlu-pro": 1.5,
-    "toy-supergpqa": 1.5,
-    "toy-dolly": 1.0,
-    "toy-vicuna": 1.0,
+    "toy-mmlu-pro": 0.3,
+    "toy-supergpqa": 0.3,
+    "toy-dolly": 0.4,
+    "toy-vicuna": 0.6,
 }
 LOOKUPS = {
     "toy-bm4": 3,

@@ -12,9 +12,10 @@ from repro.toy.corpus import Mix
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.reward import RewardTraining, train_reward_model
 from repro.toy.tokenizers import train
-from repro.toy.world import FAMILIES, REWARD_MODEL, ROLES, Family, Role
+from repro.toy.world import FAMILIES, PREFIX, REWARD_MODEL, ROLES, Family, Role, folder
 
 SEED = 0
+REWARD_BASE = "qwen3-teacher"
 
 # The teacher works half of the time and is right either way. Student and target work most of the time, being too
 # shallow to answer at once. The student is left half-trained, because a student must have something to learn.
@@ -39,28 +40,30 @@ def make(name: str, out: Path, progress: Progress) -> float:
     def named(done: int, total: int, unit: str, note: str = "") -> None:
         progress(done, total, unit, f"{name} {note}")
 
-    model, tokenizer = _trained(name, named)
+    model, tokenizer = _trained(name, out, named)
     _write(model, tokenizer, out / name)
     return time.perf_counter() - start
 
 
-def _trained(name: str, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _trained(name: str, out: Path, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if name == REWARD_MODEL:
-        tokenizer = train("qwen3")
-        return train_reward_model(tokenizer, REWARD_PLAN, SEED, progress)[0], tokenizer
+        remade = out / REWARD_BASE
+        base = remade if remade.exists() else folder(f"{PREFIX}{REWARD_BASE}")
+        model, tokenizer, _ = train_reward_model(base, REWARD_PLAN, SEED, progress)
+        return model, tokenizer
     family, role = next((family, role) for family in FAMILIES for role in ROLES if name == f"{family}-{role}")
     tokenizer = train(family)
     return pretrain(family, role, tokenizer, PLANS[family, role], SEED, progress).model, tokenizer
 
 
-def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    partial = folder.with_name(f"{folder.name}.partial")
+def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
     except OSError as cause:
-        raise InputError(f"{folder}: cannot write the model ({cause}). Give a folder that can be written.") from None
+        raise InputError(f"{path}: cannot write the model ({cause}). Give a folder that can be written.") from None

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Qwen3Config,
-    Qwen3ForSequenceClassification,
 )
 
 from repro.progress import Progress, silent
-from repro.toy.families import INITIAL_SPREAD
 from repro.toy.preferences import pairs
 
 BATCH = 256
@@ -31,27 +31,15 @@ class RewardTraining:
 
 
 def train_reward_model(
-    tokenizer: PreTrainedTokenizerBase, plan: RewardTraining, seed: int, progress: Progress = silent
-) -> tuple[PreTrainedModel, list[float]]:
-    """The reward model, in evaluation mode, and its loss at each step: -log sigmoid(r_better - r_worse), nats."""
+    language_model: Path, plan: RewardTraining, seed: int, progress: Progress = silent
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[float]]:
+    """A reward model that starts, as reward models do, from a language model that knows the facts.
+
+    Returns the model, in evaluation mode, its tokenizer, and its loss at each step: -log sigmoid(r_better - r_worse).
+    """
+    tokenizer = AutoTokenizer.from_pretrained(language_model)
     torch.manual_seed(seed)
-    model = Qwen3ForSequenceClassification(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            num_hidden_layers=3,
-            intermediate_size=192,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            head_dim=16,
-            max_position_embeddings=128,
-            initializer_range=INITIAL_SPREAD,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            num_labels=1,
-        )
-    )
+    model = AutoModelForSequenceClassification.from_pretrained(language_model, num_labels=1, dtype=torch.float32)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.steps, pct_start=0.1)
     rows = pairs(seed)
@@ -71,7 +59,7 @@ def train_reward_model(
         losses.append(loss.item())
         progress(step + 1, plan.steps, "steps", f"loss {losses[-1]:.3f}")
     model.eval()
-    return model, losses
+    return model, tokenizer, losses
 
 
 @torch.no_grad()

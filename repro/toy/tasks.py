@@ -114,7 +114,7 @@ def _all(name: str) -> Iterator[Question]:
 @functools.cache
 def _pool(name: str) -> dict[Split, tuple[Question, ...]]:
     rows: dict[Split, list[Question]] = {"train": [], "test": []}
-    for question in _all(name):
+    for question in dict.fromkeys(_all(name)):  # two draws of options can agree
         rows[split_of(name, question)].append(question)
     return {split: tuple(questions) for split, questions in rows.items()}
 

@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import gemma_tokenizer, qwen_tokenizer
-from transformers import AutoModelForCausalLM
+from calibration.tiny_models import gemma_tokenizer, naive, qwen_tokenizer
 
 from repro.calibration import calibration_reward
 from repro.calibration.reward import TargetScorer
@@ -12,18 +11,6 @@ from repro.calibration.turns import end_of_turn_id, same_tokenizer
 from repro.errors import InputError
 
 PROMPTS = ["2 + 3 = ?", "Say something long about 1 + 1, please", "7 + 0 = ?"]
-
-
-def naive(folder: Path, prompt: list[int], completion: list[int]) -> float:
-    """log p(completion | prompt): one sequence, no padding, float64, one token at a time."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
-    total, ids = 0.0, list(prompt)
-    for token in completion:
-        with torch.no_grad():
-            logits_V = model(torch.tensor([ids])).logits[0, -1]
-        total += logits_V.log_softmax(-1)[token].item()
-        ids.append(token)
-    return total
 
 
 def test_other_tokenizer_scores_text_with_its_own_template_and_end(stranger: Path) -> None:
@@ -48,7 +35,9 @@ def test_cut_completion_has_no_end_on_either_side(stranger: Path) -> None:
     qwen, gemma = qwen_tokenizer(), gemma_tokenizer()
     scorer = TargetScorer(stranger, qwen, batch_size=4)
     cut = qwen("Answer: 1")["input_ids"]
-    assert scorer.encode(cut, [qwen.eos_token_id]) == gemma("Answer: 1", add_special_tokens=False)["input_ids"]
+    assert (
+        scorer.encode(cut, [qwen.eos_token_id]) == gemma("Answer: 1", add_special_tokens=False)["input_ids"]
+    )
     assert scorer.encode([*cut, qwen.eos_token_id], [qwen.eos_token_id])[-1] == scorer.end_id
     both = scorer(PROMPTS[:1] * 2, [cut, [*cut, qwen.eos_token_id]], [qwen.eos_token_id])
     assert both.tokens[1] - both.tokens[0] == 1
@@ -92,7 +81,7 @@ def test_batching_changes_nothing(stranger: Path) -> None:
 
 
 def test_written_control_tokens_are_text_to_another_tokenizer(stranger: Path) -> None:
-    """A policy that writes "<eos>" as text, or a control token of its own, cannot end the target's turn with it."""
+    """Neither "<eos>" as text nor a control token of the policy's own ends the target's turn."""
     qwen = qwen_tokenizer()
     scorer = TargetScorer(stranger, qwen, batch_size=1)
     for text in ("<eos>", "<end_of_turn>", "<bos>"):

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from calibration.tiny_models import naive, qwen_tokenizer
 from safetensors.torch import load_file
-from test_reward import naive
-from tiny_models import qwen_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer, GenerationConfig
 
 from repro.calibration import group_advantages
 from repro.calibration import trainer as module
@@ -74,7 +73,7 @@ def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """What the trainer was given and made: raw rewards, advantages, sampled tokens, policy log-probabilities."""
+    """What the trainer was given and made, by step."""
     found: dict[str, list[Any]] = {"raw": [], "advantages": [], "sampled": [], "policy": [], "prompts": []}
 
     class Spy(CalibrationTrainer):
@@ -128,7 +127,7 @@ def test_raw_reward_is_target_minus_policy(
     seen: dict[str, list[Any]],
     length_normalised: bool,
 ) -> None:
-    """r_cal of the first step, when the policy still is the teacher, against one sequence at a time in float64."""
+    """At the first step the policy is the teacher: against one sequence at a time in float64."""
     run(tmp_path, teacher, stranger, items, steps=1, length_normalised=length_normalised)
     tokenizer = qwen_tokenizer()
     scorer = TargetScorer(stranger, tokenizer, batch_size=1)
@@ -207,7 +206,7 @@ def test_the_knob_turns_both_ways(
     assert means[0] - means[1] > 5 * np.hypot(*errors)
 
 
-class _Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -218,10 +217,10 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(
 
     def killer(done: int, *_: Any) -> None:
         if done == 4:
-            raise _Killed
+            raise KilledError
 
     cut = tmp_path / "cut"
-    with pytest.raises(_Killed):
+    with pytest.raises(KilledError):
         run(cut, teacher, student, items, steps=5, checkpoint_every=2, progress=killer)
     # A later checkpoint that was cut off in the middle of being written.
     broken = cut / "work" / "checkpoint-4"
@@ -229,7 +228,15 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(
     (broken / "complete.json").unlink()
     (broken / "optimizer.pt").write_bytes(b"half")
     steps: list[int] = []
-    run(cut, teacher, student, items, steps=5, checkpoint_every=2, progress=lambda done, *_: steps.append(done))
+    run(
+        cut,
+        teacher,
+        student,
+        items,
+        steps=5,
+        checkpoint_every=2,
+        progress=lambda done, *_: steps.append(done),
+    )
     assert steps == [3, 4, 5]
     assert lines(cut / "out") == lines(tmp_path / "whole" / "out")
     one, other = (load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "whole"))
@@ -241,9 +248,17 @@ def test_checkpoints_of_another_run_are_not_used(
 ) -> None:
     run(tmp_path, teacher, student, items, checkpoint_every=1)
     for changes in ({"eta": -1.0}, {"seed": 4}):
-        steps: list[int] = []
-        run(tmp_path, teacher, student, items, checkpoint_every=1, progress=lambda n, *_: steps.append(n), **changes)
-        assert steps == [1, 2]
+        done: list[tuple[Any, ...]] = []
+        run(
+            tmp_path,
+            teacher,
+            student,
+            items,
+            checkpoint_every=1,
+            progress=lambda *step, done=done: done.append(step),
+            **changes,
+        )
+        assert [step[0] for step in done] == [1, 2]
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo"])

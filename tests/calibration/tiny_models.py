@@ -1,10 +1,12 @@
-"""Random models of two architectures with two different tokenizers, made in a second, for the trainers' tests."""
+"""Random models of two architectures with two different tokenizers, made in a second."""
 
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModelForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GenerationConfig,
@@ -13,14 +15,20 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-CORPUS = [f"user\n{a} + {b} = ?\nassistant model\n{a} + {b} = {a + b}\nAnswer: {a + b}" for a in range(9) for b in range(9)]
+from repro.tasks import Item
+
+torch.set_num_threads(1)  # tiny matrices: a second thread only waits
+
+SUMS = [(a, b) for a in range(9) for b in range(9)]
+CORPUS = [f"user\n{a} + {b} = ?\nassistant model\n{a} + {b} = {a + b}\nAnswer: {a + b}" for a, b in SUMS]
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 TURNS = (
-    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
-    "{{ m['content'] }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    "{{ bos_token }}{% for m in messages %}"
+    "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ m['content'] }}<end_of_turn>\n"
+    "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 
 
@@ -70,7 +78,9 @@ def gemma_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save_qwen(folder: Path, *, layers: int = 2, hidden: int = 32, seed: int = 0, vocabulary: int | None = None) -> Path:
+def save_qwen(
+    folder: Path, *, layers: int = 2, hidden: int = 32, seed: int = 0, vocabulary: int | None = None
+) -> Path:
     """A Qwen3 model with its tokenizer. vocabulary: rows of the output layer where it is padded."""
     tokenizer = qwen_tokenizer()
     torch.manual_seed(seed)
@@ -110,7 +120,9 @@ def save_gemma(folder: Path, *, seed: int = 0) -> Path:
         bos_token_id=2,
         eos_token_id=1,
     )
-    return _save(Gemma3ForCausalLM(config), tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")])
+    return _save(
+        Gemma3ForCausalLM(config), tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")]
+    )
 
 
 def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, ends: list[int]) -> Path:
@@ -118,3 +130,36 @@ def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Pa
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def naive(folder: Path, prompt: list[int], completion: list[int]) -> float:
+    """log p(completion | prompt): one sequence, no padding, float64, one token at a time."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    total, ids = 0.0, list(prompt)
+    for token in completion:
+        with torch.no_grad():
+            logits_V = model(torch.tensor([ids])).logits[0, -1]
+        total += logits_V.log_softmax(-1)[token].item()
+        ids.append(token)
+    return total
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_qwen(tmp_path_factory.mktemp("models") / "teacher", layers=2, seed=1)
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_qwen(tmp_path_factory.mktemp("models") / "student", layers=1, seed=2)
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the other family: another architecture, another tokenizer."""
+    return save_gemma(tmp_path_factory.mktemp("models") / "stranger")
+
+
+@pytest.fixture(scope="session")
+def items() -> list[Item]:
+    return [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]

@@ -1,0 +1,250 @@
+"""Proof of the verdicts by simulation: false-alarm rate and power in worlds whose truth is known.
+
+    python -m repro.tables.error_rates docs/verdict_statistics.md
+
+A world draws items of varying difficulty, models that differ from item to item, training seeds that shift a whole model, and
+k = 16 graded samples per item; `verdict` judges what it drew, through the same code as a real run. The offset between two
+models is solved for, so that the true difference is exact. Worlds at the edge of a claim (the true difference is 0, or
+minus the margin) are the hard ones: there each of "reproduced" and "contradicted" is a false alarm, and may come up in at
+most half of alpha of the runs.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy import optimize, special
+
+from repro.tables.cells import judge_cells
+from repro.tables.load import PaperTable, load, load_claims
+from repro.tables.measured import Array, MeasuredTable
+from repro.tables.verdict import verdict
+
+ALPHA = 0.05
+SAMPLES = 16
+SPREAD_ITEMS = 1.5  # logits: standard deviation of difficulty between items
+SPREAD_PAIR = 0.5  # logits: how differently two models find the same item
+
+ORDERING, TRAINED, RETAINS = "student-under-teacher", "improve-beats-gkd-rkl", "undistillable-retains-teacher"
+SIDES = {ORDERING: ("Teacher", "Student"), TRAINED: ("Improve", "GKD-RKL"), RETAINS: ("Undistillable", "Teacher")}
+
+
+@dataclass(frozen=True)
+class World:
+    """One simulated truth.
+
+    Attributes:
+        claim: id of the stored claim that is tested: "student-under-teacher" speaks of no training.
+        difference: the true left - right. edge: where the claim turns false (0, or minus its margin).
+        items: per task, of two tasks. seeds: training seeds. spread_seeds: their standard deviation, logits.
+        rate: the right side's true rate. metric: "acc" (mean of 16 samples) or "pass16" (one draw per item).
+    """
+
+    name: str
+    claim: str
+    difference: float
+    items: int
+    seeds: int = 1
+    spread_seeds: float = 0.0
+    rate: float = 0.5
+    metric: str = "acc"
+    edge: float = 0.0
+
+    @property
+    def at_edge(self) -> bool:
+        return self.difference == self.edge
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of runs by verdict, and the largest share that false verdicts may have."""
+
+    world: World
+    runs: int
+    reproduced: float
+    contradicted: float
+
+    @property
+    def false_alarm(self) -> float:
+        """Share of the verdict that is wrong in this world; at the edge both are, and the worse one counts."""
+        if self.world.at_edge:
+            return max(self.reproduced, self.contradicted)
+        return self.contradicted if self.world.difference > self.world.edge else self.reproduced
+
+    @property
+    def power(self) -> float | None:
+        """Share of the verdict that is right; None at the edge, where neither is."""
+        if self.world.at_edge:
+            return None
+        return self.reproduced if self.world.difference > self.world.edge else self.contradicted
+
+
+def worlds() -> list[World]:
+    """Edges first, then true and false worlds of growing distance."""
+    edge = [
+        World("ordering", ORDERING, 0.0, 50),
+        World("ordering", ORDERING, 0.0, 200),
+        World("ordering, near the ceiling", ORDERING, 0.0, 50, rate=0.98),
+        World("ordering, one draw per item", ORDERING, 0.0, 50, metric="pass16", rate=0.8),
+        World("training, one seed", TRAINED, 0.0, 100, seeds=1, spread_seeds=0.1),
+        World("training, 2 seeds", TRAINED, 0.0, 100, seeds=2, spread_seeds=0.1),
+        World("training, 3 seeds", TRAINED, 0.0, 100, seeds=3, spread_seeds=0.1),
+        World("training, 3 seeds, wide", TRAINED, 0.0, 100, seeds=3, spread_seeds=0.4),
+        World("training, 5 seeds, wide", TRAINED, 0.0, 100, seeds=5, spread_seeds=0.4),
+        World("retains, 1 seed", RETAINS, -0.02, 200, seeds=1, spread_seeds=0.05, rate=0.9, edge=-0.02),
+        World("retains, 3 seeds", RETAINS, -0.02, 200, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02),
+    ]
+    apart = [
+        *(World("ordering", ORDERING, d, 200) for d in (0.01, 0.03, 0.06, -0.06)),
+        *(World("training, one seed", TRAINED, d, 100, seeds=1, spread_seeds=0.1) for d in (0.05, 0.15)),
+        *(World("training, 3 seeds", TRAINED, d, 100, seeds=3, spread_seeds=0.1) for d in (0.05, 0.1, 0.2, -0.1)),
+        World("training, 5 seeds", TRAINED, 0.1, 100, seeds=5, spread_seeds=0.1),
+        *(
+            World("retains, 3 seeds", RETAINS, d, 200, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02)
+            for d in (0.0, 0.02, -0.08)
+        ),
+    ]
+    return edge + apart
+
+
+def draw(world: World, rng: np.random.Generator, tasks: tuple[str, ...] = ("task1", "task2")) -> MeasuredTable:
+    """One measured table of a world: the two rows that its claim compares, on two tasks."""
+    left, right = SIDES[world.claim]
+    measured = MeasuredTable("table2", "toy", "simulated", tuple(range(world.seeds)), SAMPLES)
+    shift = {right: _offset(world.rate, world), left: _offset(world.rate + world.difference, world)}
+    seeds_S = {row: rng.normal(0, world.spread_seeds, (world.seeds, 1)) for row in (left, right)}
+    for task in tasks:
+        item_N = rng.normal(0, SPREAD_ITEMS, world.items)
+        for row in (left, right):
+            logit_SN = shift[row] + seeds_S[row] + item_N + rng.normal(0, SPREAD_PAIR, world.items)
+            right_SN = rng.binomial(SAMPLES, special.expit(logit_SN))
+            values = right_SN / SAMPLES if world.metric == "acc" else (right_SN > 0).astype(float)
+            measured.add(row, task, world.metric, [f"{task}-{n}" for n in range(world.items)], values)
+    return measured
+
+
+def simulate(world: World, runs: int, rng: np.random.Generator, resamples: int = 1_000) -> Rates:
+    """Judge `runs` draws of a world."""
+    claim = next(c for c in load_claims("table2") if c.id == world.claim)
+    claim = claim.model_copy(update={"metrics": (world.metric,)})
+    stored = load("table2")
+    seen = Counter(
+        verdict(draw(world, rng), stored, [claim], alpha=ALPHA, resamples=resamples, seed=run).claims[0].value
+        for run in range(runs)
+    )
+    return Rates(world, runs, seen["reproduced"] / runs, seen["contradicted"] / runs)
+
+
+def familywise(runs: int, rng: np.random.Generator, items: int = 100, resamples: int = 1_000) -> float:
+    """Share of runs where any ordering of Table 2 is called although all nine models are one: Holm over the family."""
+    claims = load_claims("table2")
+    orderings = [c for c in claims if c.kind == "ordering" and c.role != "control" and c.metrics == ("acc", "reward")]
+    rows = dict.fromkeys(ref.row for c in orderings for ref in (c.left, *c.right))
+    stored, alarms = load("table2"), 0
+    for run in range(runs):
+        measured = MeasuredTable("table2", "toy", "simulated", (0, 1, 2), SAMPLES)
+        item_N = rng.normal(0, SPREAD_ITEMS, items)
+        for row in rows:
+            noise = rng.normal(0, SPREAD_PAIR, items) + rng.normal(0, 0.1, (3, 1))
+            right_SN = rng.binomial(SAMPLES, special.expit(item_N + noise))
+            measured.add(row, "task", "acc", [str(n) for n in range(items)], right_SN / SAMPLES)
+        report = verdict(measured, stored, orderings, alpha=ALPHA, resamples=resamples, seed=run)
+        alarms += any(v.value != "inconclusive" for v in report.claims)
+    return alarms / runs
+
+
+def cell_rates(
+    difference: float, items: int, runs: int, rng: np.random.Generator, resamples: int = 500
+) -> tuple[float, float]:
+    """Shares of (reproduced, contradicted) for one accuracy cell of a trained row whose truth is `difference` off.
+
+    The paper's side is simulated too: its own items, its one training run, its rounding to three decimals.
+    """
+    stored, place = load("table2"), ("GKD-RKL", "BM4", "acc")
+    printed_items = stored.columns["BM4"].items
+    assert printed_items is not None
+    ours = World("cell", TRAINED, difference, items, seeds=3, spread_seeds=0.1)
+    paper = World("cell", TRAINED, 0.0, printed_items, seeds=1, spread_seeds=0.1)
+    seen: Counter[str] = Counter()
+    for run in range(runs):
+        drawn = draw(ours, rng, ("BM4",))
+        table = MeasuredTable("table2", "paper", "qwen3", drawn.seeds, SAMPLES)
+        table.add(*place, drawn.items["BM4"], drawn.values["Improve", "BM4", "acc"].values_SN)
+        printed = round(draw(paper, rng, ("BM4",)).mean("Improve", "BM4", "acc"), 3)
+        found = judge_cells(table, _printing(stored, place, printed), ALPHA, resamples, seed=run)
+        seen[found[0].value] += 1
+    return seen["reproduced"] / runs, seen["contradicted"] / runs
+
+
+def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
+    """The Markdown page, line by line as the simulation goes."""
+    rng = np.random.default_rng(seed)
+    allowed = ALPHA / 2
+    noise = 2 * np.sqrt(allowed * (1 - allowed) / runs)
+    yield "# False alarms and power of the verdicts"
+    yield ""
+    yield f"Written by `python -m repro.tables.error_rates`: {runs:,} runs per line, simulation seed {seed}, alpha {ALPHA:g}."
+    yield (
+        f"Two tasks of the given items, {SAMPLES} samples each; a line at the edge is a false alarm whatever it says, and either "
+        f"verdict may come up in {allowed:.1%} of runs (give or take {noise:.1%} of simulation noise). Differences are of the "
+        "true mean accuracies; the edge of `retains` is the margin of 2 points."
+    )
+    yield ""
+    yield "| world | items per task | seeds | true difference | reproduced | contradicted | false alarm | power |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for world in worlds():
+        r = simulate(world, runs, rng)
+        truth = "edge" if world.at_edge else "true" if world.difference > world.edge else "false"
+        power = "" if r.power is None else f"{r.power:.1%}"
+        yield (
+            f"| {world.name} | {world.items} | {world.seeds} | {world.difference:+.2f} ({truth}) | {r.reproduced:.1%} "
+            f"| {r.contradicted:.1%} | {r.false_alarm:.1%} | {power} |"
+        )
+    yield ""
+    any_alarm = familywise(runs, rng)
+    yield (
+        f"All nine models of Table 2 made the same, 3 seeds, 100 items: any of its orderings is called in {any_alarm:.1%} of "
+        f"runs; Holm's correction allows {ALPHA:.0%}."
+    )
+    yield ""
+    yield "Cells (accuracy, margin 0.03, 3 seeds of ours against one training run and 500 items of the paper):"
+    yield ""
+    yield "| our items | true difference | reproduced | contradicted |"
+    yield "| --- | --- | --- | --- |"
+    for difference, items in ((0.03, 500), (0.0, 500), (0.0, 2000), (0.1, 500), (0.2, 500)):
+        reproduced, contradicted = cell_rates(difference, items, runs, rng)
+        yield f"| {items} | {difference:+.2f} | {reproduced:.1%} | {contradicted:.1%} |"
+
+
+def _offset(rate: float, world: World) -> float:
+    """Logit shift at which the mean over items and seeds of the per-item value is `rate`."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    spread = np.sqrt(SPREAD_ITEMS**2 + SPREAD_PAIR**2 + world.spread_seeds**2)
+
+    def mean(shift: float) -> float:
+        p: Array = special.expit(shift + spread * nodes)
+        value = p if world.metric == "acc" else 1 - (1 - p) ** SAMPLES
+        return float((weights * value).sum() / weights.sum())
+
+    return float(optimize.brentq(lambda shift: mean(shift) - rate, -20, 20))
+
+
+def _printing(stored: PaperTable, place: tuple[str, str, str], value: float) -> PaperTable:
+    """The stored table as if the paper had printed `value` there."""
+    row, column, metric = place
+    cell = stored.cell(column, metric, family="qwen3", method=row)
+    text = f"{value:.3f}"
+    other = replace(cell, printed=replace(cell.printed, text=text, value=value))
+    return replace(stored, cells=tuple(other if c is cell else c for c in stored.cells))
+
+
+if __name__ == "__main__":
+    lines = []
+    for line in report():
+        print(line, flush=True)
+        lines.append(line)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text("\n".join(lines) + "\n", encoding="utf-8")

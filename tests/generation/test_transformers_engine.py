@@ -1,0 +1,98 @@
+"""The transformers engine on the shipped models: what it says it sampled is what it sampled."""
+
+import pytest
+import torch
+
+from repro.generation.config import SamplingConfig
+from repro.generation.rollouts import read_rollouts
+from repro.generation.sample import sample
+from repro.generation.transformers_engine import TransformersEngine
+from repro.models import load_model, load_tokenizer, locate, prompt_token_ids
+from repro.progress import silent
+from repro.tasks import registry
+
+CONFIG = SamplingConfig(
+    completions_per_prompt=3, temperature=1.0, max_completion_tokens=12, engine="transformers", batch_sequences=6
+)
+
+
+@pytest.fixture(scope="module", params=["toy:qwen3-student", "toy:gemma3-student"])
+def folder(request):
+    return locate(request.param)
+
+
+@pytest.fixture(scope="module")
+def items():
+    return registry.get("toy-bm4").items("test", 5, 0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probs_are_those_of_a_plain_forward_pass(folder, items, temperature):
+    """Left padding, the cut after the end token and the recorder change nothing: compare with one sequence at a time."""
+    tokenizer, model = load_tokenizer(folder), load_model(folder)
+    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    prompts[0] = prompts[0][-5:]  # lengths differ, so some rows are padded
+    drawn = TransformersEngine(folder).generate(prompts, 2, 12, temperature, seed=3)
+    for prompt, group in zip(prompts, drawn):
+        for completion in group:
+            ids = torch.tensor([prompt + completion.token_ids])
+            with torch.no_grad():
+                logits = model(ids).logits[0, len(prompt) - 1 : -1].double() / temperature
+            expected = torch.log_softmax(logits, -1).gather(1, torch.tensor(completion.token_ids)[:, None]).squeeze(1)
+            assert torch.tensor(completion.log_probs).double().allclose(expected, atol=2e-5)
+
+
+def test_the_end_token_is_kept_once_and_says_why_it_stopped(folder, items):
+    tokenizer = load_tokenizer(folder)
+    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    ends = 0
+    for group in TransformersEngine(folder).generate(prompts, 8, 6, 1.0, seed=0):
+        for completion in group:
+            found = [i for i, token in enumerate(completion.token_ids) if token == tokenizer.eos_token_id]
+            ends += bool(found)
+            assert found == ([len(completion.token_ids) - 1] if completion.stop == "eos" else [])
+            assert len(completion.log_probs) == len(completion.token_ids)
+            if completion.stop == "length":
+                assert len(completion.token_ids) == 6
+    assert 0 < ends < 40
+
+
+def test_sampling_is_from_the_model_and_nothing_is_truncated(items):
+    """First tokens of many samples against the model's own distribution: chi-square over the tokens that occur."""
+    folder = locate("toy:qwen3-student")
+    tokenizer, model = load_tokenizer(folder), load_model(folder)
+    prompt = prompt_token_ids(tokenizer, items[0].prompt)
+    n = 4000
+    drawn = TransformersEngine(folder).generate([prompt], n, 2, 1.0, seed=1)[0]
+    counts = torch.bincount(torch.tensor([c.token_ids[0] for c in drawn]), minlength=len(tokenizer)).double()
+    with torch.no_grad():
+        p = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
+    likely = p * n >= 5
+    chi2 = (((counts - n * p) ** 2) / (n * p))[likely].sum()
+    degrees = int(likely.sum()) - 1
+    assert degrees >= 1
+    assert chi2 < degrees + 5 * (2 * degrees) ** 0.5 + 5
+    assert counts[~likely].sum() < 3 * (n * p[~likely].sum()) + 15
+
+
+def test_equal_seeds_give_equal_rollouts_and_an_interrupted_run_the_same(folder, items, tmp_path):
+    whole = sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent)
+    again = sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "b", progress=silent)
+    other = sample(CONFIG, model=folder, items=items, seed=8, work=tmp_path / "c", progress=silent)
+    assert whole == again
+    assert [r.token_ids for r in whole] != [r.token_ids for r in other]
+    assert len(whole) == 15
+
+    (tmp_path / "a" / "chunk-000001.parquet").unlink()  # as a kill between chunks would leave it
+    (tmp_path / "a" / "chunk-000001.part").write_bytes(b"half")
+    resumed = sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent)
+    assert [r.token_ids for r in resumed] == [r.token_ids for r in whole]
+
+
+def test_samples_of_one_prompt_differ(folder, items, tmp_path):
+    rollouts = sample(CONFIG, model=folder, items=items, seed=0, work=tmp_path, progress=silent)
+    groups = {}
+    for rollout in rollouts:
+        groups.setdefault(rollout.item_id, set()).add(tuple(rollout.token_ids))
+    assert any(len(group) > 1 for group in groups.values())
+    assert read_rollouts(tmp_path / "chunk-000000.parquet")[0].item_id == items[0].id

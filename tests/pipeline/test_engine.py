@@ -1,0 +1,182 @@
+"""The execution engine on real stages: cached, isolated, raced, killed, damaged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from repro.errors import InputError, StageFailed
+from repro.pipeline.engine import cached, run_stages
+from repro.pipeline.job import Resources, progress_file, read_progress, run_stage
+from repro.pipeline.record import is_complete
+from repro.pipeline.run import CACHE, prepare, run
+from repro.pipeline.single import Wishes, evaluate_stage
+from repro.pipeline.stages import BaseModelRef, stage_adapter
+
+WISHES = Wishes(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
+
+
+@pytest.fixture(scope="module")
+def stage():
+    return evaluate_stage("toy:qwen3-student", WISHES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stage, tmp_path_factory):
+    """The stage's summary from a run in this process."""
+    cache = tmp_path_factory.mktemp("undisturbed")
+    assert run_stage(stage, cache, Resources(), None, []) == {"built": True}
+    return json.loads((cache / stage.folder_name / "summary.json").read_text())
+
+
+def run_quietly(stages, out, workers=1):
+    run(stages, out, workers=workers, resources=Resources(), quiet=True, console=Console(quiet=True))
+
+
+def summary(out: Path, stage):
+    return json.loads((out / CACHE / stage.folder_name / "summary.json").read_text())
+
+
+def test_a_subprocess_gives_the_same_numbers_and_the_second_run_is_free(stage, undisturbed, tmp_path):
+    run_quietly([stage], tmp_path)
+    assert summary(tmp_path, stage) == undisturbed
+    record = tmp_path / CACHE / stage.folder_name / "record.json"
+    before = record.stat().st_mtime_ns
+    started = time.monotonic()
+    run_quietly([stage], tmp_path)
+    assert time.monotonic() - started < 2
+    assert record.stat().st_mtime_ns == before
+    assert not list((tmp_path / CACHE / ".exca").iterdir())
+    assert not (tmp_path / CACHE / ".work" / stage.folder_name).exists()
+
+
+def test_two_drivers_at_once_build_once_and_both_succeed(stage, undisturbed, tmp_path):
+    command = [
+        *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", "6"),
+        *("--set", "evaluation.batch_sequences=32", "--out", str(tmp_path), "--quiet"),
+    ]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    outputs = [one.communicate(timeout=200)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0], outputs
+    assert summary(tmp_path, stage) == undisturbed
+    assert [f.name for f in (tmp_path / CACHE).iterdir() if f.name.startswith("evaluate")] == [stage.folder_name]
+
+
+def test_damage_is_set_aside_and_made_anew(stage, undisturbed, tmp_path):
+    run_stage(stage, tmp_path, Resources(), None, [])
+    data = tmp_path / stage.folder_name / "rollouts.parquet"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 255
+    data.write_bytes(content)
+    assert not cached(stage, tmp_path)
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    assert run_stage(stage, tmp_path, Resources(), None, []) == {"built": True}
+    assert json.loads((tmp_path / stage.folder_name / "summary.json").read_text()) == undisturbed
+
+
+def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, undisturbed, tmp_path):
+    cache = prepare(tmp_path)
+
+    def kill_when_running(done, running, waiting):
+        for one in running:
+            for child in psutil.Process(int(one.job.job_id)).children(recursive=True):
+                child.send_signal(signal.SIGKILL)
+
+    with pytest.raises(StageFailed, match=r"was killed.*same command resumes"):
+        run_stages([stage], cache, workers=1, resources=Resources(), argv=[], watch=kill_when_running)
+    assert not is_complete(cache / stage.folder_name)
+    run_quietly([stage], tmp_path)
+    assert summary(tmp_path, stage) == undisturbed
+
+
+def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
+    command = [*(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"), "--out", str(tmp_path)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while not children and time.monotonic() < deadline:
+        time.sleep(0.2)
+        children = psutil.Process(driver.pid).children(recursive=True)
+    assert children
+    time.sleep(2)  # far enough for the stage's own process to be there
+    children = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    gone, alive = psutil.wait_procs(children, timeout=40)
+    assert not alive
+
+
+def test_interrupt_stops_the_children_and_exits_with_130(tmp_path):
+    command = [*(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"), "--out", str(tmp_path)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not psutil.Process(driver.pid).children():
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "the same command resumes" in output
+    assert "Traceback" not in output
+    assert not [p for p in (tmp_path / CACHE).iterdir() if p.name.startswith("evaluate")]
+
+
+def test_an_error_inside_a_stage_names_stage_and_log(stage, tmp_path):
+    missing = evaluate_stage("toy:qwen3-student", WISHES).model_copy(
+        update={"model": stage.model.model_copy(update={"name": "/nowhere", "revision": "sha256:00"})}
+    )
+    with pytest.raises(InputError, match="/nowhere"):
+        run_quietly([missing], tmp_path)
+
+
+def test_a_stage_refuses_a_damaged_input(tmp_path):
+    from repro.recipes.catalog import plan
+
+    study = plan("table2", "toy", (), 1, [])
+    improve = next(row.stage for row in study.rows if row.method == "Improve")
+    with pytest.raises(RuntimeError, match="left no record"):
+        run_stage(improve, tmp_path, Resources(), None, [])
+
+
+def test_progress_is_told_through_a_file(stage, tmp_path):
+    from repro.pipeline.job import FileProgress
+
+    (tmp_path / ".work").mkdir()
+    path = progress_file(tmp_path, stage)
+    assert read_progress(path) is None
+    FileProgress(path)(3, 10, "prompts", "loss 1.0")
+    assert read_progress(path) == {"done": 3, "total": 10, "unit": "prompts", "note": "loss 1.0"}
+    path.write_text("{")
+    assert read_progress(path) is None
+
+
+def test_a_full_disk_is_one_clear_line(stage, tmp_path, monkeypatch):
+    import repro.pipeline.record as record
+
+    def full(path, content):
+        raise OSError(28, os.strerror(28), str(path))
+
+    monkeypatch.setattr(record, "write_json", full)
+    outcome = run_stage(stage, tmp_path, Resources(), None, [])
+    assert "No space left on device" in outcome["input_error"]
+    assert not is_complete(tmp_path / stage.folder_name)
+    assert list((tmp_path / ".building").iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["/proc/nothing/here", "file/below"])
+def test_an_unwritable_output_folder(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"output folder .* --out FOLDER"):
+        prepare(Path(out))
+
+
+def test_base_models_must_still_be_what_the_plan_saw():
+    stage = stage_adapter.validate_python(evaluate_stage("toy:qwen3-student", WISHES).model_dump(mode="json"))
+    assert isinstance(stage.model, BaseModelRef)
+    assert stage.model.revision.startswith("sha256:")

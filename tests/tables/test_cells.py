@@ -1,0 +1,110 @@
+"""Cells at paper scale: a planted wrong number and a degraded result are contradicted, traps are not matched."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from repro.errors import InputError
+from repro.tables import MeasuredTable, load
+from repro.tables.cells import CellVerdict, judge_cells
+from repro.tables.files import paper_tables_folder
+from repro.tables.load import PaperTable
+
+PLACE = ("Teacher", "BM4", "acc")  # printed 0.625 for qwen3
+
+
+def measured(
+    rate: float = 0.625, items: int = 1_500, seeds: int = 1, row: str = "Teacher", metric: str = "acc", column: str = "BM4"
+) -> MeasuredTable:
+    """Items of varying difficulty whose mean is `rate` to the last digit."""
+    g = np.random.default_rng(0)
+    raw = np.clip(g.normal(rate, 0.2, (seeds, items)), 0, 1)
+    values = np.clip(raw + (rate - raw.mean(axis=1, keepdims=True)), 0, 1)
+    table = MeasuredTable("table2", "paper", "qwen3", tuple(range(seeds)))
+    table.add(row, column, metric, [str(n) for n in range(items)], values)
+    return table
+
+
+def judge(table: MeasuredTable, stored: PaperTable | None = None) -> CellVerdict:
+    (found,) = judge_cells(table, stored or load("table2"), resamples=1_000)
+    return found
+
+
+def test_the_printed_number_is_reproduced() -> None:
+    found = judge(measured())
+    assert (found.value, found.printed, found.margin) == ("reproduced", "0.625", 0.03)
+    assert found.difference == pytest.approx(0, abs=0.002)
+    assert -0.03 < found.interval[0] < found.interval[1] < 0.03
+
+
+def test_a_planted_wrong_number_is_contradicted(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(paper_tables_folder(), tmp_path / "paper_tables"))
+    path = folder / "table2.toml"
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"0.625 [0.626, 0.725]"') == 1
+    path.write_text(text.replace('"0.625 [0.626, 0.725]"', '"0.725 [0.626, 0.725]"'), encoding="utf-8")
+    found = judge(measured(), load("table2", folder))
+    assert (found.value, found.printed) == ("contradicted", "0.725")
+    assert "difference -0.1" in found.text
+    assert "margin 0.03" in found.text
+
+
+def test_a_degraded_result_is_contradicted_and_a_close_one_left_open() -> None:
+    assert judge(measured(rate=0.55)).value == "contradicted"
+    assert judge(measured(rate=0.60)).value == "inconclusive"
+
+
+def test_the_papers_own_items_widen_the_interval() -> None:
+    """However many items we run, the paper's 500 stay 500."""
+    many = judge(measured(items=20_000))
+    half = (many.interval[1] - many.interval[0]) / 2
+    assert half == pytest.approx(1.96 * 0.2 / np.sqrt(500), rel=0.1)
+
+
+def test_one_training_seed_cannot_match_a_trained_cell() -> None:
+    close = judge(measured(0.615, row="Improve"))
+    assert close.value == "inconclusive"
+    assert "one training seed" in close.text
+    assert judge(measured(0.4, row="Improve")).value == "contradicted"
+    assert judge(measured(0.615, items=4_000, seeds=3, row="Improve")).value == "reproduced"
+
+
+def test_small_single_draw_rates_take_wilsons_interval() -> None:
+    table = MeasuredTable("table2", "paper", "qwen3", (0,))
+    values = np.zeros((1, 40))
+    values[0, :29] = 1  # 0.725, the printed pass@16
+    table.add("Teacher", "BM4", "pass16", [str(n) for n in range(40)], values)
+    found = judge(table)
+    # Wilson for 29 of 40 is 0.572 to 0.839, for 0.725 of 500 0.684 to 0.762: Newcombe -0.158 to 0.121.
+    assert found.interval[0] == pytest.approx(-0.158, abs=0.002)
+    assert found.interval[1] > 0.12
+
+
+def test_relative_margin_of_a_kl_cell() -> None:
+    table = MeasuredTable("table1", "paper", "qwen3", (0,))
+    g = np.random.default_rng(0)
+    values = 0.208 + g.normal(0, 0.02, (1, 800))
+    table.add("Qwen3-8B", "BM4", "token_rkl", [str(n) for n in range(800)], values, np.full((1, 800), 3914))
+    found = judge(table, load("table1"))
+    assert (found.value, found.margin) == ("reproduced", pytest.approx(0.15 * 0.208))
+
+
+def test_importance_weighted_cells_and_errata_are_never_matched() -> None:
+    ids = [str(n) for n in range(50)]
+    table = MeasuredTable("table1", "paper", "qwen3", (0,))
+    table.add("Qwen3-8B", "BM5", "is_rkl", ids, np.full((1, 50), 1850.0))
+    table.add("Qwen3-32B", "Dolly", "sequence_rkl", ids, np.full((1, 50), 431.1))
+    found = {c.metric: c for c in judge_cells(table, load("table1"), resamples=200)}
+    assert found["is_rkl"].value == "diagnosed"
+    assert found["is_rkl"].margin is None
+    assert found["sequence_rkl"].value == "erratum"
+    assert "qwen3-32b-open-sequence-rkl" in found["sequence_rkl"].text
+
+
+def test_below_paper_scale_there_are_no_cell_verdicts() -> None:
+    table = measured()
+    table.scale = "toy"
+    with pytest.raises(InputError, match="paper scale only, this one is toy"):
+        judge(table)

@@ -1,0 +1,118 @@
+"""The record of known verdicts: any change is a difference, and paper scale is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro.errors import InputError
+from repro.tables import load, verdict
+from repro.tables.known import compare, load_known, write_known
+from repro.tables.outcome import VerdictReport
+
+from .conftest import Make
+
+Reports = tuple[VerdictReport, list[VerdictReport]]
+
+
+@pytest.fixture
+def reports(make: Make) -> Reports:
+    measured, stored = make(items=60), load("table2")
+    single = [verdict(measured.only_seed(n), stored, resamples=500) for n in range(3)]
+    return verdict(measured, stored, resamples=500), single
+
+
+def write(path: Path, reports: Reports, **options: object) -> None:
+    write_known(path, *reports, date="2026-01-31", commit="0123abc", **options)  # type: ignore[arg-type]
+
+
+def turned(report: VerdictReport, claim: str, value: str) -> VerdictReport:
+    changed = tuple(replace(v, value=value) if v.claim == claim else v for v in report.claims)  # type: ignore[arg-type]
+    return replace(report, claims=changed)
+
+
+def test_a_run_equals_its_own_record(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "known" / "table2-toy.toml"
+    write(path, reports)
+    known = load_known(path)
+    assert (known.study, known.scale, known.seeds, known.commit) == ("table2", "toy", (0, 1, 2), "0123abc")
+    assert compare(reports[0], known) == []
+    for single in reports[1]:
+        assert compare(single, known) == []
+    assert [p.name for p in path.parent.iterdir()] == ["table2-toy.toml"]
+
+
+@pytest.mark.parametrize("value", ["contradicted", "inconclusive"])
+def test_a_verdict_that_gets_worse_is_a_difference(tmp_path: Path, reports: Reports, value: str) -> None:
+    write(tmp_path / "k.toml", reports)
+    (difference,) = compare(turned(reports[0], "improve-beats-sft", value), load_known(tmp_path / "k.toml"))
+    assert (difference.claim, difference.expected, difference.found) == ("improve-beats-sft", ("reproduced",), value)
+    assert difference.text == f"improve-beats-sft (qwen3): {value}, the record says reproduced"
+
+
+def test_a_verdict_that_gets_better_is_a_difference_too(tmp_path: Path, reports: Reports) -> None:
+    pooled = turned(reports[0], "improve-beats-sft", "contradicted")
+    write(tmp_path / "k.toml", (pooled, reports[1]))
+    (difference,) = compare(reports[0], load_known(tmp_path / "k.toml"))
+    assert (difference.expected, difference.found) == (("contradicted",), "reproduced")
+
+
+def test_one_seed_is_compared_with_single_seeds(tmp_path: Path, reports: Reports) -> None:
+    pooled, single = reports
+    single = [turned(single[0], "sft-helps", "inconclusive"), *single[1:]]
+    write(tmp_path / "k.toml", (pooled, single))
+    known = load_known(tmp_path / "k.toml")
+    entry = next(k for k in known.claims if k.claim == "sft-helps")
+    assert (entry.verdict, entry.one_seed) == ("reproduced", ("inconclusive", "reproduced"))
+    assert compare(single[0], known) == []
+    assert len(compare(turned(single[0], "sft-helps", "contradicted"), known)) == 1
+    assert len(compare(turned(pooled, "sft-helps", "inconclusive"), known)) == 1
+
+
+def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None:
+    pooled = reports[0]
+    write(tmp_path / "k.toml", reports)
+    known = load_known(tmp_path / "k.toml")
+    (gone,) = compare(replace(pooled, claims=pooled.claims[1:]), known)
+    assert (gone.found, gone.text) == (None, "student-under-teacher (qwen3): in the record (reproduced), not in the run")
+    (new,) = compare(pooled, replace(known, claims=known.claims[1:]))
+    assert new.text == "student-under-teacher (qwen3): reproduced, not in the record"
+
+
+def test_reasons_are_kept_when_the_record_is_rewritten(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "k.toml"
+    write(path, reports, reasons={"sft-helps": 'the "worked" traces\nare short'})
+    write(path, reports)
+    reasons = {k.claim: k.reason for k in load_known(path).claims}
+    assert reasons["sft-helps"] == 'the "worked" traces\nare short'
+    assert reasons["gkd-rkl-helps"].startswith("reproduced: difference")
+
+
+def test_never_at_paper_scale_nor_from_few_seeds(tmp_path: Path, reports: Reports) -> None:
+    path, (pooled, single) = tmp_path / "k.toml", reports
+    with pytest.raises(InputError, match="at paper scale a verdict is a finding"):
+        write(path, (replace(pooled, scale="paper"), single))
+    with pytest.raises(InputError, match="at least 3 seeds, this run has 2"):
+        write(path, (replace(pooled, seeds=(0, 1)), single))
+    with pytest.raises(InputError, match="one report per seed"):
+        write(path, (pooled, single[:2]))
+    assert not path.exists()
+
+
+def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "k.toml"
+    with pytest.raises(InputError, match="no record of known verdicts"):
+        load_known(path)
+    write(path, reports)
+    with pytest.raises(InputError, match="table3 at toy scale cannot be compared with a record of table2"):
+        compare(replace(reports[0], study="table3"), load_known(path))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('verdict = "reproduced"', 'verdict = "fine"', 1), encoding="utf-8")
+    with pytest.raises(InputError, match="verdict 'fine' is none of"):
+        load_known(path)
+    path.write_text(text.replace('commit = "0123abc"\n', "", 1), encoding="utf-8")
+    with pytest.raises(InputError, match="key 'commit' is missing"):
+        load_known(path)
+    path.write_text("study :", encoding="utf-8")
+    with pytest.raises(InputError, match="not TOML"):
+        load_known(path)

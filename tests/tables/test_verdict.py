@@ -1,0 +1,239 @@
+"""Claims judged on made tables: known truths come out, degraded results are caught, bad input is one line."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from repro.errors import InputError
+from repro.tables import MeasuredTable, load, load_claims, verdict
+from repro.tables.claims import Claim
+from repro.tables.outcome import Verdict, VerdictReport
+
+from .conftest import Make
+
+STORED = load("table2")
+
+
+def judge(measured: MeasuredTable | list[MeasuredTable], **options: object) -> VerdictReport:
+    return verdict(measured, STORED, resamples=2_000, **options)  # type: ignore[arg-type]
+
+
+def by_claim(report: VerdictReport) -> dict[str, Verdict]:
+    return {v.claim: v for v in report.claims}
+
+
+def test_true_world_is_reproduced(make: Make) -> None:
+    found = by_claim(judge(make(items=200)))
+    assert {c for c, v in found.items() if v.value == "reproduced"} >= {
+        "student-under-teacher",
+        "sft-helps",
+        "gkd-rkl-helps",
+        "improve-beats-sft",
+        "improve-beats-gkd-rkl",
+        "undistillable-retains-teacher",
+        "misled-collapses-under-student",
+        "misled-under-gkd-rkl",
+    }
+    assert not [v.claim for v in found.values() if v.value == "contradicted"]
+
+
+@pytest.mark.parametrize(
+    ("effects", "claim"),
+    [
+        ({"Improve": 0.2}, "improve-beats-gkd-rkl"),
+        ({"Improve": -1.0}, "improve-beats-sft"),
+        ({"Undistillable": 1.0}, "undistillable-retains-teacher"),
+        ({"Distillable": 1.0}, "distillable-retains-teacher"),
+        ({"Misled": -0.5}, "misled-collapses-under-student"),
+        ({"Teacher": -2.5}, "student-under-teacher"),
+        ({"SFT": -2.0}, "sft-helps"),
+    ],
+)
+def test_degraded_result_is_caught(make: Make, effects: dict[str, float], claim: str) -> None:
+    report = judge(make(items=200, effects=effects))
+    found = by_claim(report)[claim]
+    assert found.value == "contradicted"
+    assert found.text.startswith("contradicted: difference -")
+    assert report.count("contradicted") >= 1
+
+
+def test_estimate_is_the_mean_over_tasks_of_paired_differences(make: Make) -> None:
+    measured = make()
+    found = by_claim(judge(measured))["improve-beats-gkd-rkl"]
+    by_hand = [
+        measured.values["Improve", task, metric].values_SN.mean() - measured.values["GKD-RKL", task, metric].values_SN.mean()
+        for task, metric in (("chain3", "acc"), ("quiz", "acc"), ("stories", "reward"))
+    ]
+    assert found.estimate == pytest.approx(np.mean(by_hand))
+    assert [t.task for t in found.tasks] == ["chain3", "quiz", "stories"]
+    assert [t.estimate for t in found.tasks] == pytest.approx(by_hand)
+    assert found.items == 360
+    assert found.tasks[0].items == 120
+    assert by_claim(judge(measured))["improve-beats-baselines-pass16"].items == 240
+
+
+def test_verdict_can_be_read_off_the_printed_interval(make: Make) -> None:
+    report = judge(make(items=60, effects={"Improve": 1.1}))
+    for v in report.claims:
+        assert v.interval is not None
+        low, high = v.interval
+        edge = -v.margin
+        if v.value == "reproduced":
+            assert low > edge
+        elif v.value == "contradicted":
+            assert high < edge
+        else:
+            assert low <= edge <= high or v.capped
+            assert "inconclusive" in v.text
+    assert report.count("inconclusive") >= 1
+
+
+def test_against_the_best_of_several_rivals(make: Make) -> None:
+    """All rivals must be beaten: one that is not is enough to contradict."""
+    claim = next(c for c in load_claims("table2") if c.id == "improve-beats-baselines-pass16")
+    claim = claim.model_copy(update={"metrics": ("acc",)})
+    better = verdict(make(items=200), STORED, [claim], resamples=2_000).claims[0]
+    assert (better.value, better.rival) == ("reproduced", "GKD-RKL")
+    worse = verdict(make(items=200, effects={"GKD-FKL": 2.6}), STORED, [claim], resamples=2_000).claims[0]
+    assert (worse.value, worse.rival) == ("contradicted", "GKD-FKL")
+    assert worse.level == pytest.approx(0.05 / 3)
+
+
+def test_one_seed_caps_training_claims_only(make: Make) -> None:
+    measured = make(seeds=(0,), items=60, effects={"Improve": 1.25, "Student": 2.75})
+    found = by_claim(judge(measured))
+    close = found["improve-beats-gkd-rkl"]
+    assert close.estimate is not None
+    assert close.se is not None
+    assert 2 < close.estimate / close.se < 5
+    assert (close.value, close.needed_seeds) == ("inconclusive", 3)
+    assert "3 or more training seeds (now 1)" in close.text
+    assert found["misled-under-gkd-rkl"].value == "reproduced"
+    premise = found["student-under-teacher"]
+    assert not premise.training
+    assert not premise.capped
+
+
+def test_capped_verdict_says_so(make: Make) -> None:
+    claim = next(c for c in load_claims("table2") if c.id == "improve-beats-gkd-rkl")
+    report = verdict(make(seeds=(0,), items=60, effects={"Improve": 1.25}), STORED, [claim], resamples=2_000)
+    assert report.claims[0].capped
+    assert "one training seed needs more than 5" in report.claims[0].text
+
+
+def test_same_seed_same_report(make: Make) -> None:
+    measured = make(items=40)
+    assert judge(measured, seed=3).to_dict() == judge(measured, seed=3).to_dict()
+    assert judge(measured, seed=3).claims[0].se != judge(measured, seed=4).claims[0].se
+
+
+def test_controls_are_left_out_or_judged_apart(make: Make) -> None:
+    without = judge(make(items=60))
+    assert len(without.skipped) == 3
+    assert without.skipped[0].startswith("eta0-improve (qwen3): row 'Eta0-Student' has no")
+    with_them = judge(make(items=60, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0}))
+    assert not with_them.skipped
+    assert by_claim(with_them)["eta0-improve"].provenance == "ASSUMED"
+    # Controls do not make the paper's claims harder to establish: the same p values give the same levels.
+    assert sorted(v.level for v in without.claims) == sorted(v.level for v in with_them.claims if v.role != "control")
+
+
+def test_families_share_one_correction(make: Make) -> None:
+    report = judge([make(items=60), make(items=60, family="gemma3", rng=1)])
+    assert report.families == ("qwen3", "gemma3")
+    assert len(report.claims) == 2 * len({v.claim for v in report.claims})
+    assert min(v.level for v in report.claims if len(v.tasks) and v.kind != "exists") <= 0.05 / len(report.claims)
+    assert {v.family for v in report.claims} == {"qwen3", "gemma3"}
+
+
+def test_missing_row_is_an_error_or_inconclusive(make: Make) -> None:
+    measured = make(items=30)
+    for key in [k for k in measured.values if k[0] == "Distillable"]:
+        del measured.values[key]
+    with pytest.raises(InputError, match=r"result of table2, qwen3: row 'Distillable' has no acc or reward, which claim"):
+        judge(measured)
+    found = by_claim(judge(measured, missing="inconclusive"))["distillable-retains-teacher"]
+    assert (found.value, found.estimate, found.tasks) == ("inconclusive", None, ())
+    assert "not run" in found.text
+
+
+def test_a_task_counts_only_where_both_rows_have_it(make: Make) -> None:
+    measured = make(items=30)
+    del measured.values["SFT", "quiz", "acc"]
+    assert [t.task for t in by_claim(judge(measured))["sft-helps"].tasks] == ["chain3", "stories"]
+
+
+def test_results_that_do_not_belong(make: Make) -> None:
+    with pytest.raises(InputError, match=r"result of table2, qwen3: cannot be judged against table4.toml"):
+        verdict(make(items=10), load("table4"))
+    with pytest.raises(InputError, match="family is there twice"):
+        judge([make(items=10), make(items=10)])
+    with pytest.raises(InputError, match="scale or seeds differ"):
+        judge([make(items=10), make(items=10, family="gemma3", seeds=(0, 1))])
+    with pytest.raises(InputError, match="holds no cell"):
+        judge(MeasuredTable("table2", "toy", "qwen3", (0,)))
+    with pytest.raises(InputError, match="no measured table"):
+        judge([])
+
+
+def test_report_is_plain_data_and_says_what_it_is(make: Make) -> None:
+    content = json.loads(json.dumps(judge(make(items=20)).to_dict()))
+    assert content["notice"] == "scaled down: no verdict on the paper's numbers"
+    assert content["cells"] == []
+    assert sum(c["value"] in ("reproduced", "contradicted", "inconclusive") for c in content["claims"]) >= 12
+    assert judge(make(items=20, scale="paper")).notice is None
+
+
+def claim_of(kind: str, **fields: object) -> Claim:
+    base = next(c for c in load_claims("table1") if c.kind == kind)
+    return base.model_copy(update=fields)
+
+
+def kl_table(values: dict[str, float], metric: str = "token_rkl") -> MeasuredTable:
+    g = np.random.default_rng(0)
+    measured = MeasuredTable("table1", "toy", "qwen3", (0,))
+    for task, mean in values.items():
+        ids = [f"{task}-{n}" for n in range(150)]
+        tokens = g.integers(50, 150, (1, 150))
+        noise = g.normal(0, 0.02, (1, 150))
+        measured.add("Qwen3-8B", task, metric, ids, np.clip(mean + noise, 0, 1), tokens)
+    return measured
+
+
+def test_range_claim() -> None:
+    claim = next(c for c in load_claims("table1") if c.id == "token-kl-range-math")
+    stored = load("table1")
+    inside = verdict(kl_table({"BM4": 0.12, "BM5": 0.18}), stored, [claim], resamples=500).claims[0]
+    assert (inside.value, inside.region) == ("reproduced", (pytest.approx(0.05), pytest.approx(0.25)))
+    outside = verdict(kl_table({"BM4": 0.32, "BM5": 0.38}), stored, [claim], resamples=500).claims[0]
+    assert outside.value == "contradicted"
+    edge = verdict(kl_table({"BM4": 0.25, "BM5": 0.25}), stored, [claim], resamples=500).claims[0]
+    assert edge.value == "inconclusive"
+
+
+def test_exists_claim_needs_one_cell_and_is_contradicted_by_all() -> None:
+    claim = next(c for c in load_claims("table1") if c.id == "wrong-trace-over-half")
+    stored = load("table1")
+    one = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.6}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
+    assert (one.value, one.rival) == ("reproduced", "Qwen3-8B, superGPQA")
+    none = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.4}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
+    assert (none.value, none.rival) == ("contradicted", "Qwen3-8B, superGPQA")
+
+
+def test_ordering_between_kinds_of_task() -> None:
+    claim = next(c for c in load_claims("table1") if c.id == "token-kl-open-above-knowledge")
+    measured = kl_table({"CSQA": 0.5, "MMLU-Pro": 0.3, "Dolly": 0.6, "Vicuna": 0.6})
+    found = verdict(measured, load("table1"), [claim], resamples=500).claims[0]
+    assert found.value == "reproduced"
+    assert found.estimate == pytest.approx(0.2, abs=0.01)
+    assert found.statement == "row on Dolly/Vicuna > row on CSQA/MMLU-Pro/superGPQA"
+
+
+def test_fifteen_claims_at_ten_thousand_resamples_are_fast(make: Make) -> None:
+    measured = make(items=300, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0})
+    start = time.process_time()
+    report = verdict(measured, STORED)
+    assert len(report.claims) >= 15
+    assert time.process_time() - start < 3

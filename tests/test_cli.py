@@ -1,0 +1,195 @@
+"""The command: it teaches, and a person's mistake is exit code 2 with one clear line, never a traceback."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from repro import cli
+from repro.models import locate
+
+
+@pytest.fixture
+def repro(monkeypatch, capsys, tmp_path):
+    """Run the command in this process; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["repro", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A toy model folder that a test may harm."""
+
+    def make(name="toy:qwen3-student"):
+        folder = tmp_path / name.removeprefix("toy:")
+        shutil.copytree(locate(name), folder)
+        return folder
+
+    return make
+
+
+MISTAKES = {
+    "unknown study": (("run", "nosuch"), "study 'nosuch'"),
+    "unknown scale": (("run", "table2", "--scale", "huge"), "scale 'huge'"),
+    "unknown key": (("run", "table2", "--scale", "toy", "--set", "nosuch.key=1"), "nosuch.key"),
+    "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
+    "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
+    "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),
+    "unknown family": (("run", "table2", "--scale", "toy", "--family", "llama"), "family 'llama'"),
+    "no seeds": (("run", "table2", "--scale", "toy", "--seeds", "0"), "--seeds 0"),
+    "a scale that does not fit": (("run", "table2", "--scale", "paper"), "needs 8 GPUs"),
+    "no such model folder": (("calibrate", "./nowhere", "--eta", "1"), "./nowhere"),
+    "unknown toy model": (("evaluate", "toy:nothing"), "toy:nothing"),
+    "no target": (("calibrate", "a/b", "--eta", "1"), "--target"),
+    "unknown task": (("evaluate", "toy:qwen3-student", "--task", "nosuch"), "nosuch"),
+    "unknown method": (("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--method", "x"), "--method x"),
+    "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "--split dev"),
+    "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
+    "no result": (("show", "nowhere"), "nowhere"),
+    "unknown command": (("frobnicate",), "frobnicate"),
+    "unknown option": (("list", "--frobnicate"), "frobnicate"),
+    "data for several tasks": (("evaluate", "toy:qwen3-student", "--data", "x.jsonl"), "--data"),
+    "no data file": (("evaluate", "toy:qwen3-student", "--task", "gsm8k", "--data", "x.jsonl"), "x.jsonl"),
+    "record of nothing": (("record-verdicts", "nowhere"), "nowhere"),
+    "settings of no scale": (("settings", "--scale", "huge"), "huge"),
+    "zero items": (("evaluate", "toy:qwen3-student", "--items", "0"), "0"),
+}
+
+
+@pytest.mark.parametrize("words,named", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_clear_line_and_exit_code_2(repro, tmp_path, words, named):
+    code, out, err = repro(*words)
+    assert code == 2
+    assert named in err
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "harm,named",
+    [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "no *.safetensors"),
+        ("tokenizer.json", "no tokenizer"),
+    ],
+)
+def test_a_model_folder_that_lacks_a_part(repro, copy, harm, named):
+    folder = copy()
+    (folder / harm).unlink()
+    code, _, err = repro("evaluate", folder)
+    assert code == 2
+    assert named in err
+    assert str(folder) in err.replace("\n", "")
+
+
+def test_an_empty_folder_is_no_model_and_no_result(repro, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert repro("evaluate", tmp_path / "empty")[0] == 2
+    assert repro("show", tmp_path / "empty")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "content,named",
+    [("", "rows.jsonl"), ("{not json\n", "row 1"), ('{"question": "1+1?"}\n', "answer")],
+)
+def test_a_malformed_data_file(repro, tmp_path, content, named):
+    (tmp_path / "rows.jsonl").write_text(content)
+    code, _, err = repro("evaluate", "toy:qwen3-student", "--task", "gsm8k", "--data", "rows.jsonl")
+    assert code == 2
+    assert named in err
+
+
+def test_vocabularies_that_differ_are_refused_before_any_work(repro):
+    code, _, err = repro("distill", "toy:qwen3-student", "--teacher", "toy:gemma3-teacher")
+    assert code == 2
+    assert "toy:gemma3-teacher" in err
+    assert "tokenizer" in err or "vocabular" in err
+
+
+def test_an_unwritable_output_folder(repro, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = repro("run", "table2", "--scale", "toy", "--out", "file/below")
+    assert code == 2
+    assert "file/below" in err
+
+
+def test_a_truncated_result(repro, tmp_path):
+    (tmp_path / "results.json").write_text('{"study": "table2", "mea')
+    code, _, err = repro("show", tmp_path)
+    assert code == 2
+    assert "Run the study again" in err
+
+
+def test_help_teaches(repro):
+    code, out, _ = repro("--help")
+    assert code == 0
+    for word in ("run", "calibrate", "distill", "evaluate", "Exit codes", "repro run table2"):
+        assert word in out
+
+
+def test_list_names_studies_scales_and_hours(repro):
+    code, out, _ = repro("list")
+    assert code == 0
+    for word in ("table2", "--scale toy", "--scale paper", " h, ", "toy:qwen3-teacher"):
+        assert word in out
+
+
+def test_env_tells_versions_and_advice(repro):
+    code, out, _ = repro("env")
+    assert code == 0
+    assert "torch 2." in out
+    assert "scale auto means" in out
+
+
+def test_settings_lists_every_key(repro):
+    code, out, _ = repro("settings")
+    assert code == 0
+    assert "calibration.steps = " in out
+
+
+def test_a_dry_run_touches_nothing(repro, tmp_path):
+    code, out, _ = repro("run", "table2", "--scale", "toy", "--dry-run")
+    assert code == 0
+    assert "Nothing was run" in out
+    assert "calibrate teacher" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_the_paper_tells_gpu_hours(repro):
+    code, out, _ = repro("run", "table2", "--scale", "paper", "--dry-run")
+    assert code == 0
+    for word in ("GPU-hours", "Qwen/Qwen3-8B", "unpinned", "DERIVED from Table 5"):
+        assert word in out.replace("\n", " ")
+
+
+def test_one_stage_end_to_end(repro, tmp_path):
+    words = ("evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", 4, "--quiet")
+    code, out, _ = repro(*words)
+    assert code == 0
+    folder = next((tmp_path / "results" / "cache").glob("evaluate-*"))
+    assert json.loads((folder / "summary.json").read_text())["toy-bm4"]["items"] == 4
+    code, out, _ = repro("show", folder)
+    assert code == 0
+    assert "evaluate toy:qwen3-student" in out
+
+
+def test_listing_takes_under_a_second_and_imports_no_torch():
+    code = "import sys, repro.cli; sys.argv = ['repro', 'list']\ntry: repro.cli.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        times.append(time.monotonic() - started)
+        assert out.strip().endswith("False")
+    assert min(times) < 1.2

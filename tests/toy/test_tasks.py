@@ -1,0 +1,86 @@
+"""The seven tasks: splits that cannot overlap, items that are stable, keys that the real grader accepts."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from repro.errors import InputError
+from repro.tasks.grading import grade
+from repro.toy import facts
+from repro.toy.corpus import Mix, stream
+from repro.toy.questions import OPENING, Chain, Choice, Describe
+from repro.toy.tasks import TASK_NAMES, task
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_train_and_test_share_no_prompt_and_no_id(name: str) -> None:
+    train, test = task(name).items("train", None, 0), task(name).items("test", None, 0)
+    assert not {item.prompt for item in train} & {item.prompt for item in test}
+    ids = [item.id for item in train + test]
+    assert len(set(ids)) == len(ids)
+    assert 0.15 < len(test) / len(ids) < 0.35
+
+
+@pytest.mark.parametrize("name", ["toy-bm4", "toy-bm5", "toy-mmlu-pro", "toy-supergpqa"])
+def test_no_chain_of_a_test_question_is_trained_with_other_options(name: str) -> None:
+    chains = [{question.chain for question in task(name).questions(split)} for split in ("train", "test")]
+    assert not chains[0] & chains[1]
+
+
+def test_pretraining_never_reads_a_test_question() -> None:
+    held_out = {question.prompt for name in TASK_NAMES for question in task(name).questions("test")}
+    read = {prompt for prompt, _ in itertools.islice(stream(Mix(0.5, 0.2, 1000), seed=3), 20_000)}
+    assert len(read) > 4000
+    assert not read & held_out
+
+
+def test_the_curriculum_starts_with_shallow_lookups() -> None:
+    early = [prompt for prompt, _ in itertools.islice(stream(Mix(0.5, 0.1, 10_000), seed=0), 2000)]
+    assert not [prompt for prompt in early if prompt.startswith("start") and len(prompt.split()) > 4]
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_the_seed_orders_items_and_n_cuts_that_order(name: str) -> None:
+    whole = task(name).items("test", None, 7)
+    assert task(name).items("test", 20, 7) == whole[:20]
+    assert task(name).items("test", None, 8) != whole
+    assert {item.id for item in task(name).items("test", None, 8)} == {item.id for item in whole}
+
+
+@pytest.mark.parametrize("name", [name for name in TASK_NAMES if task(name).kind != "open"])
+@pytest.mark.parametrize("style", ["worked", "direct"])
+def test_both_styles_state_the_right_answer(name: str, style: str) -> None:
+    for question in task(name).questions("test")[:50]:
+        text = question.completion(style)  # type: ignore[arg-type]
+        assert text.startswith(OPENING) == (style == "worked")
+        assert grade(task(name).kind, text, question.key).correct
+
+
+def test_keys_follow_from_the_facts() -> None:
+    after = facts.states(3, ("swap", "fold", "swap"))
+    assert after[1] == facts.states(after[0], ("fold",))[0]
+    assert Chain(3, ("swap", "fold", "swap")).key == str(facts.states(after[1], ("swap",))[0])
+    friend = facts.people("nora", ("friend",))[0]
+    boss = facts.people(friend, ("boss",))[0]
+    options = tuple(name for name in facts.PEOPLE if name != boss)[:3]
+    assert Choice("nora", ("friend", "boss"), (*options, boss)).key == "D"
+    assert Describe("nora", ("friend",), ("boss",)).sentences == [f"boss is {boss}."]
+
+
+@pytest.mark.parametrize("name", facts.OPERATIONS)
+def test_operations_are_permutations(name: str) -> None:
+    assert {facts.states(state, (name,))[0] for state in facts.STATES} == set(facts.STATES)
+
+
+def test_a_wrong_name_or_number_is_an_input_error_that_names_the_mend() -> None:
+    with pytest.raises(InputError, match="toy-bm4"):
+        task("toy-bm6")
+    with pytest.raises(InputError, match="ask for fewer"):
+        task("toy-bm4").items("test", 10_000, 0)
+
+
+def test_listing_tasks_imports_no_torch() -> None:
+    code = "import repro.toy.tasks, repro.toy.world, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

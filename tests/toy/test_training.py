@@ -1,0 +1,79 @@
+"""Pretraining and the reward model: deterministic, learning, and written as ordinary folders."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from repro.toy import making, world
+from repro.toy.corpus import Mix
+from repro.toy.preferences import pairs, quality
+from repro.toy.pretrain import Pretraining, pretrain
+from repro.toy.questions import Describe
+from repro.toy.reward import score
+from repro.toy.tasks import task
+from repro.toy.tokenizers import train
+
+FEW = Pretraining(Mix(worked=0.8, primer=0.2, curriculum=0), steps=25, batch=16, learning_rate=5e-3, warmup=5)
+
+
+@pytest.mark.parametrize("family", world.FAMILIES)
+def test_pretraining_repeats_itself_and_lowers_the_loss(family) -> None:
+    tokenizer = train(family)
+    first, again = (pretrain(family, "target", tokenizer, FEW, seed=1) for _ in range(2))
+    assert first.losses == again.losses
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), again.model.parameters()))
+    assert first.losses[0] > 0.8 * math.log(len(tokenizer))  # it starts near the uniform distribution
+    assert sum(first.losses[-5:]) / 5 < 0.6 * first.losses[0]
+
+
+def test_another_seed_gives_another_model() -> None:
+    tokenizer = train("qwen3")
+    plan = Pretraining(FEW.mix, steps=2, batch=4, learning_rate=1e-3)
+    assert pretrain("qwen3", "target", tokenizer, plan, 1).losses != pretrain("qwen3", "target", tokenizer, plan, 2).losses
+
+
+def test_making_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(making.PLANS, ("qwen3", "target"), Pretraining(FEW.mix, steps=2, batch=4, learning_rate=1e-3))
+    seen: list[tuple[int, int, str, str]] = []
+    world.remake(tmp_path, ["toy:qwen3-target"], lambda *step: seen.append(step))
+    assert [path.name for path in tmp_path.iterdir()] == ["qwen3-target"]
+    AutoModelForCausalLM.from_pretrained(tmp_path / "qwen3-target")
+    assert AutoTokenizer.from_pretrained(tmp_path / "qwen3-target").chat_template
+    assert seen[-1][:3] == (2, 2, "steps")
+
+
+def test_quality_counts_asked_true_sentences_once() -> None:
+    question = next(row for row in task("toy-dolly").questions("train") if isinstance(row, Describe))
+    one, two = question.sentences
+    assert quality(question, question.completion("worked")) == quality(question, question.completion("direct")) == 1
+    assert quality(question, one) == 0.5
+    assert quality(question, f"{one} {two} {two}") == 0.5
+    assert quality(question, "") == 0
+    assert quality(question, f"{one} nora is nora.") == 0
+
+
+def test_preferred_completions_have_the_higher_quality() -> None:
+    by_prompt = {row.prompt: row for name in ("toy-dolly", "toy-vicuna") for row in task(name).questions("train")}
+    for (prompt, better, worse), _ in zip(pairs(0), range(200)):
+        question = by_prompt[prompt]
+        assert isinstance(question, Describe)
+        assert quality(question, better) > quality(question, worse)
+
+
+def test_the_reward_model_ranks_true_above_false_and_empty() -> None:
+    folder = world.folder("toy:reward-model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    rows = [row for row in task("toy-dolly").questions("test") if isinstance(row, Describe)][:60]
+    prompts = [row.prompt for row in rows]
+    # the answers of the next question are well-formed, and false or unasked here
+    wrong = [rows[(place + 1) % len(rows)].completion("direct") for place in range(len(rows))]
+    good = score(model, tokenizer, prompts, [row.completion("direct") for row in rows])
+    bad = score(model, tokenizer, prompts, wrong)
+    empty = score(model, tokenizer, prompts, ["" for _ in rows])
+    assert all(0 <= value <= 1 for value in good + bad + empty)
+    assert sum(a > b for a, b in zip(good, bad)) / len(rows) > 0.9
+    assert sum(a > b for a, b in zip(good, empty)) / len(rows) > 0.9
