@@ -25,6 +25,16 @@ def training_order(count: int, draws: int, seed: int) -> list[int]:
     return order[:draws]
 
 
+def ranks() -> int:
+    """Data-parallel processes of this run, as torchrun or accelerate started them."""
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(
+        cpu=not torch.cuda.is_available()
+    ).num_processes  # unasked, it overlooks CPU processes
+
+
 def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> tuple[int, int]:
     """(sequences per device and forward, forwards per step): their product with `ranks` is `sequences`.
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
@@ -125,7 +124,7 @@ def _arguments(
     checkpoint_every: int,
 ) -> GRPOConfig:
     sequences = config.prompts_per_step * config.group_size
-    cut = optimisation.cut_step(sequences, micro_batch, PartialState().num_processes)
+    cut = optimisation.cut_step(sequences, micro_batch, optimisation.ranks())
     if config.loss_type == "bnpo" and cut[0] != sequences:
         raise InputError(
             f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut[0]} of {sequences}"

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PrinterCallback
@@ -71,7 +70,7 @@ def distill(
     saved_as = copy.deepcopy(
         (model.config, model.generation_config)
     )  # the trainer writes its own tokens into them
-    cut = optimisation.cut_step(config.sequences_per_step, micro_batch, PartialState().num_processes)
+    cut = optimisation.cut_step(config.sequences_per_step, micro_batch, optimisation.ranks())
     shared = optimisation.trainer_arguments(
         work=work,
         steps=config.steps,

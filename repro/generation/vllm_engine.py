@@ -1,5 +1,6 @@
 """Completions by vLLM, on a GPU or on the CPU build; the same record as every other engine."""
 
+import os
 from pathlib import Path
 
 from repro.errors import InputError
@@ -10,6 +11,8 @@ class VllmEngine:
     """One vLLM engine in this process. Log-probabilities are those of the distribution sampled from."""
 
     def __init__(self, model: Path | str, max_length: int) -> None:
+        # In this process: no engine is orphaned when the stage is killed, and its error is the stage's error.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             from vllm import LLM
         except ImportError:

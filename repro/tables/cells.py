@@ -1,8 +1,8 @@
 """Cell verdicts: is our number the paper's, within the margin that the stored files fix? Paper scale only.
 
-The difference ours - paper gets an interval that carries both sides' uncertainty: ours from the bootstrap; the paper's from
-its items (as many as `legend.toml` says, drawn apart from ours, with our spread between items), its one training run (our
-spread between seeds, where we have several), and the rounding of the print.
+The difference ours - paper gets an interval that carries both sides' uncertainty: ours from the bootstrap;
+the paper's from its items (as many as `legend.toml` says, drawn apart from ours, with our spread between
+items), its one training run (our spread between seeds, where we have several), and the rounding of the print.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special
 
 from repro.errors import InputError
-from repro.tables.decision import ONE_SEED_CAP, Region, Value, half_width
+from repro.tables.decision import ONE_SEED_CAP, Region, Value, half_width, t_quantile
 from repro.tables.load import Cell, PaperTable
 from repro.tables.measured import Key, MeasuredTable
 from repro.tables.resampling import Estimate, Resamples
@@ -25,8 +25,9 @@ FEW_ITEMS = 300
 class CellVerdict:
     """Our number beside the printed one.
 
-    `value` is a verdict, or "diagnosed" (a metric that is never matched) or "erratum" (a printed number that cannot be
-    right). difference = ours - printed, with its interval; margin in the metric's unit (a relative one is multiplied out).
+    `value` is a verdict, or "diagnosed" (a metric that is never matched) or "erratum" (a printed number that
+    cannot be right). difference = ours - printed, with its interval; margin in the metric's unit (a relative
+    one is multiplied out).
     """
 
     cell: str
@@ -50,18 +51,19 @@ class CellVerdict:
 def judge_cells(
     measured: MeasuredTable, stored: PaperTable, alpha: float = 0.05, resamples: int = 10_000, seed: int = 0
 ) -> list[CellVerdict]:
-    """One verdict per stored cell of the family that was measured, in printed order, each at level alpha by itself.
+    """One verdict per stored cell of the family that was measured, in printed order, each at level alpha.
 
-    About alpha / 2 of the cells that lie just on their margin will be contradicted by chance: read cells together, and
-    claims for single statements.
+    About alpha / 2 of the cells that lie just on their margin will be contradicted by chance: read cells
+    together, and claims for single statements.
     """
     if measured.scale != "paper":
         raise InputError(
             f"result of {measured.study}: cells are judged at paper scale only, this one is {measured.scale}."
         )
+    tasks = {stored.column_of(task): task for task in measured.tasks}
     found: list[tuple[Cell, Key]] = []
     for cell in stored.select(family=measured.family):
-        key = (stored.label(cell), cell.column, cell.metric)
+        key = (stored.label(cell), tasks.get(cell.column, cell.column), cell.metric)
         if measured.has(*key):
             found.append((cell, key))
     draws = Resamples(measured, [key for _, key in found], resamples, seed)
@@ -89,6 +91,9 @@ def _judge(cell: Cell, key: Key, draws: Resamples, trained: bool, alpha: float) 
     if margin is not None and cell.definition.margin_kind == "relative":
         margin *= abs(cell.value)
     value, text = _decide(cell, difference, (low, high), margin, se, capped=trained and estimate.seeds == 1)
+    if value == "inconclusive":
+        theirs = t_quantile(alpha, estimate.items - estimate.tasks) * float(np.sqrt(of_items + of_training))
+        text += f"; the paper's own uncertainty alone is ±{theirs:.3g}, whatever we run"
     return CellVerdict(
         cell=cell.name,
         family=draws.measured.family,

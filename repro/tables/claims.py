@@ -11,10 +11,11 @@ Role = Literal["premise", "claim", "control"]
 
 
 class Ref(Strict):
-    """What a side of a claim averages: one row ("*": every row), in its own table, metric and columns where these differ.
+    """What a side of a claim averages: one row ("*": every row), in its own table, metric and columns where
+    these differ.
 
-    `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result the row is
-    looked up by the same name.
+    `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result
+    the row is looked up by the same name.
     """
 
     row: str
@@ -44,7 +45,8 @@ class PaperEvidence(Strict):
         )
         if self.held > self.of or self.bears_out != word:
             raise ValueError(
-                f"{self.held} of {self.of} comparisons held: bears_out must be {word!r}, not {self.bears_out!r}"
+                f"{self.held} of {self.of} comparisons held: bears_out must be {word!r}, not "
+                f"{self.bears_out!r}"
             )
         return self
 
@@ -60,9 +62,10 @@ class Claim(Strict):
 
     Attributes:
         study: the table or figure whose run tests it.
-        metrics: a task is tested on the first of these that it has ("acc" on verifiable, "reward" on open tasks).
+        metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
         training: it speaks about the outcome of a training, so that one training seed cannot settle it.
-        role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows were run.
+        role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
+            were run.
         quote: the sentence, verbatim from the stored text of the paper; for a control, what it asks.
     """
 

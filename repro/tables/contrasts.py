@@ -1,9 +1,10 @@
-"""From a claim to numbers that a bootstrap can resample: which cells stand on each side, and the allowed region."""
+"""From a claim to what a bootstrap can resample: the cells on each side, and the allowed region."""
 
 from dataclasses import dataclass
 
 from repro.tables.claims import Claim, Ref
 from repro.tables.decision import Region
+from repro.tables.load import PaperTable
 from repro.tables.measured import Key, MeasuredTable
 
 
@@ -25,7 +26,8 @@ class Part:
 def region_of(claim: Claim) -> Region:
     """Where the estimate must lie for the claim to hold."""
     if claim.kind == "range":
-        assert claim.low is not None and claim.high is not None
+        assert claim.low is not None
+        assert claim.high is not None
         return Region(claim.low - claim.tolerance, claim.high + claim.tolerance)
     if claim.kind == "exists":
         assert claim.low is not None
@@ -33,9 +35,9 @@ def region_of(claim: Claim) -> Region:
     return Region(low=-claim.margin)
 
 
-def parts_of(claim: Claim, measured: MeasuredTable) -> list[Part] | str:
-    """The comparisons of a claim: one per right side, or one per cell for `exists`. A string says what was not run."""
-    left = _side(claim, claim.left, measured)
+def parts_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) -> list[Part] | str:
+    """A claim's comparisons: one per right side, or per cell for `exists`; or a string: what was not run."""
+    left = _side(claim, claim.left, measured, stored)
     if isinstance(left, str):
         return left
     if claim.kind == "exists":
@@ -47,7 +49,7 @@ def parts_of(claim: Claim, measured: MeasuredTable) -> list[Part] | str:
         return [Part(claim.left.row, _mean(left), tuple((key, None) for key in left))]
     parts = []
     for ref in claim.right:
-        right = _side(claim, ref, measured)
+        right = _side(claim, ref, measured, stored)
         if isinstance(right, str):
             return right
         part = _comparison(claim, ref, left, right)
@@ -59,7 +61,7 @@ def parts_of(claim: Claim, measured: MeasuredTable) -> list[Part] | str:
 
 def _comparison(claim: Claim, ref: Ref, left: list[Key], right: list[Key]) -> Part | None:
     if claim.left.columns != ref.columns:
-        # Sides over different tasks (open-ended against knowledge): means of each side, nothing to pair by task.
+        # Sides over different tasks (open-ended against knowledge): means of sides, no pairs of tasks.
         return Part(ref.row, _difference(left, right), ())
     # A task counts only where both sides have it; "*" compares each row with itself.
     pairs = [(a, b) for a in left for b in right if a[1] == b[1] and (claim.left.row != "*" or a[0] == b[0])]
@@ -68,12 +70,12 @@ def _comparison(claim: Claim, ref: Ref, left: list[Key], right: list[Key]) -> Pa
     return Part(ref.row, _difference([a for a, _ in pairs], [b for _, b in pairs]), tuple(pairs))
 
 
-def _side(claim: Claim, ref: Ref, measured: MeasuredTable) -> list[Key] | str:
+def _side(claim: Claim, ref: Ref, measured: MeasuredTable, stored: PaperTable) -> list[Key] | str:
     metrics = (ref.metric,) if ref.metric else claim.metrics
     keys: list[Key] = []
     for row in measured.rows if ref.row == "*" else (ref.row,):
         for task in measured.tasks:
-            if ref.columns is None or task in ref.columns:
+            if ref.columns is None or stored.column_of(task) in ref.columns:
                 keys += [(row, task, m) for m in metrics if measured.has(row, task, m)][:1]
     if keys:
         return keys

@@ -1,11 +1,12 @@
 """The three-valued rule, Holm's correction, and how much data would decide.
 
-A statement puts an estimate inside an allowed region [low, high]: an ordering [0, inf), a non-inferiority [-margin, inf),
-an equivalence [-margin, margin]. At level a, with the interval of confidence 1 - a around the estimate:
+A statement puts an estimate inside an allowed region [low, high]: an ordering [0, inf), a non-inferiority
+[-margin, inf), an equivalence [-margin, margin]. At level a, with the interval of confidence 1 - a around the
+estimate:
     reproduced     the whole interval lies inside the region
     contradicted   the whole interval lies outside it
-    inconclusive   neither, or one training seed stands behind a training claim and the gap to the region's edge is
-                   under 5 standard errors
+    inconclusive   neither; or one training seed stands behind a training claim, and the gap to the region's
+                   edge is under 5 standard errors
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Needed:
-    """Totals that would decide a gap of the estimated size with 80 % power. None: more of it alone would not help."""
+    """Totals that would decide a gap of the estimated size with 80 % power; None: no more of it is needed."""
 
     items: int | None
     seeds: int | None
@@ -70,10 +71,11 @@ def t_quantile(level: float, df: float) -> float:
 
 
 def half_width(estimate: Estimate, level: float, more_items: float = 0.0, more_seeds: float = 0.0) -> float:
-    """Half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each part with its own degrees of freedom.
+    """Half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each t with its own freedom.
 
-    One t with pooled degrees of freedom (Satterthwaite) is too short with two or three seeds: it trusts a variance between
-    seeds that came out small by chance. `more_items`, `more_seeds` are added to the two variances.
+    One t with pooled degrees of freedom (Satterthwaite) is too short with two or three seeds: it trusts a
+    variance between seeds that came out small by chance. `more_items`, `more_seeds` are added to the two
+    variances.
     """
     squared = t_quantile(level, estimate.items - estimate.tasks) ** 2 * (estimate.var_items + more_items)
     if estimate.seeds > 1:
@@ -98,7 +100,10 @@ def p_value(estimate: Estimate, region: Region) -> float:
         return float(2 * special.stdtr(estimate.items - estimate.tasks, -gap / estimate.se))
     if half_width(estimate, SMALLEST_P) < gap:
         return SMALLEST_P
-    low, high = log(SMALLEST_P), 0.0  # the interval shrinks as its level grows: bisect for the level that just touches
+    low, high = (
+        log(SMALLEST_P),
+        0.0,
+    )  # the interval shrinks as its level grows: bisect for the level that just touches
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if half_width(estimate, exp(middle)) < gap else (middle, high)
@@ -113,7 +118,7 @@ def decide(estimate: Estimate, region: Region, p: float, level: float, training:
 
 
 def capped(estimate: Estimate, region: Region, training: bool) -> bool:
-    """One seed says nothing about the spread between trainings, so only a gap far beyond the items' spread may speak."""
+    """One seed shows no spread between trainings: only a gap far beyond the items' spread may speak."""
     return training and estimate.seeds == 1 and region.gap(estimate.value) <= ONE_SEED_CAP * estimate.se
 
 
@@ -138,8 +143,8 @@ def holm(p_values: Sequence[float], alpha: float) -> tuple[list[float], list[flo
 def needed(estimate: Estimate, region: Region, level: float, training: bool) -> Needed:
     """How many items and seeds would make a gap of this size conclusive with 80 % power.
 
-    Of all numbers of seeds up to MOST_SEEDS the one that costs least (seeds times items) is named. The spread between
-    trainings is unknown from one seed; three are the fewest that show it.
+    Of all numbers of seeds up to MOST_SEEDS the one that costs least (seeds times items) is named. The spread
+    between trainings is unknown from one seed; three are the fewest that show it.
     """
     gap = region.gap(estimate.value)
     if gap == 0:
@@ -156,7 +161,7 @@ def needed(estimate: Estimate, region: Region, level: float, training: bool) -> 
     def reach(of_items_K: Array) -> Array:
         return np.sqrt(z**2 * of_items_K + t_K**2 * of_seeds_K) + power * np.sqrt(of_items_K + of_seeds_K)
 
-    # Bisection for the items' variance that leaves the gap just conclusive, for every number of seeds at once.
+    # Bisection for the items' variance that leaves the gap just conclusive, per number of seeds.
     low_K, high_K = np.zeros(len(seeds_K)), np.full(len(seeds_K), estimate.var_items)
     possible_K = reach(low_K) < gap
     if not possible_K.any():

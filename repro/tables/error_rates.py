@@ -2,17 +2,18 @@
 
     python -m repro.tables.error_rates docs/verdict_statistics.md
 
-A world draws items of varying difficulty, models that differ from item to item, training seeds that shift a whole model, and
-k = 16 graded samples per item; `verdict` judges what it drew, through the same code as a real run. The offset between two
-models is solved for, so that the true difference is exact. Worlds at the edge of a claim (the true difference is 0, or
-minus the margin) are the hard ones: there each of "reproduced" and "contradicted" is a false alarm, and may come up in at
-most half of alpha of the runs.
+A world draws items of varying difficulty, models that differ from item to item, training seeds that shift a
+whole model, and k = 16 graded samples per item; `verdict` judges what it drew, through the same code as a
+real run. The offset between two models is solved for, so that the true difference is exact. Worlds at the
+edge of a claim (the true difference is 0, or minus the margin) are the hard ones: there each of "reproduced"
+and "contradicted" is a false alarm, and may come up in at most half of alpha of the runs.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,14 @@ SAMPLES = 16
 SPREAD_ITEMS = 1.5  # logits: standard deviation of difficulty between items
 SPREAD_PAIR = 0.5  # logits: how differently two models find the same item
 
+ONE_SEED_SPREADS = (0.05, 0.1, 0.2, 0.4)  # logits
+
 ORDERING, TRAINED, RETAINS = "student-under-teacher", "improve-beats-gkd-rkl", "undistillable-retains-teacher"
-SIDES = {ORDERING: ("Teacher", "Student"), TRAINED: ("Improve", "GKD-RKL"), RETAINS: ("Undistillable", "Teacher")}
+SIDES = {
+    ORDERING: ("Teacher", "Student"),
+    TRAINED: ("Improve", "GKD-RKL"),
+    RETAINS: ("Undistillable", "Teacher"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Rates:
 
     @property
     def false_alarm(self) -> float:
-        """Share of the verdict that is wrong in this world; at the edge both are, and the worse one counts."""
+        """Share of the verdict that is wrong in this world; at the edge both are, the worse counts."""
         if self.world.at_edge:
             return max(self.reproduced, self.contradicted)
         return self.contradicted if self.world.difference > self.world.edge else self.reproduced
@@ -86,7 +93,7 @@ def worlds() -> list[World]:
     """Edges first, then true and false worlds of growing distance."""
     edge = [
         World("ordering", ORDERING, 0.0, 50),
-        World("ordering", ORDERING, 0.0, 200),
+        World("ordering", ORDERING, 0.0, 150),
         World("ordering, near the ceiling", ORDERING, 0.0, 50, rate=0.98),
         World("ordering, one draw per item", ORDERING, 0.0, 50, metric="pass16", rate=0.8),
         World("training, one seed", TRAINED, 0.0, 100, seeds=1, spread_seeds=0.1),
@@ -94,27 +101,33 @@ def worlds() -> list[World]:
         World("training, 3 seeds", TRAINED, 0.0, 100, seeds=3, spread_seeds=0.1),
         World("training, 3 seeds, wide", TRAINED, 0.0, 100, seeds=3, spread_seeds=0.4),
         World("training, 5 seeds, wide", TRAINED, 0.0, 100, seeds=5, spread_seeds=0.4),
-        World("retains, 1 seed", RETAINS, -0.02, 200, seeds=1, spread_seeds=0.05, rate=0.9, edge=-0.02),
-        World("retains, 3 seeds", RETAINS, -0.02, 200, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02),
+        World("retains, 1 seed", RETAINS, -0.02, 150, seeds=1, spread_seeds=0.05, rate=0.9, edge=-0.02),
+        World("retains, 3 seeds", RETAINS, -0.02, 150, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02),
     ]
     apart = [
-        *(World("ordering", ORDERING, d, 200) for d in (0.01, 0.03, 0.06, -0.06)),
+        *(World("ordering", ORDERING, d, 150) for d in (0.01, 0.03, 0.06, -0.06)),
         *(World("training, one seed", TRAINED, d, 100, seeds=1, spread_seeds=0.1) for d in (0.05, 0.15)),
-        *(World("training, 3 seeds", TRAINED, d, 100, seeds=3, spread_seeds=0.1) for d in (0.05, 0.1, 0.2, -0.1)),
+        *(
+            World("training, 3 seeds", TRAINED, d, 100, seeds=3, spread_seeds=0.1)
+            for d in (0.05, 0.1, 0.2, -0.1)
+        ),
         World("training, 5 seeds", TRAINED, 0.1, 100, seeds=5, spread_seeds=0.1),
         *(
-            World("retains, 3 seeds", RETAINS, d, 200, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02)
+            World("retains, 3 seeds", RETAINS, d, 150, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02)
             for d in (0.0, 0.02, -0.08)
         ),
     ]
     return edge + apart
 
 
-def draw(world: World, rng: np.random.Generator, tasks: tuple[str, ...] = ("task1", "task2")) -> MeasuredTable:
+def draw(
+    world: World, rng: np.random.Generator, tasks: tuple[str, ...] = ("task1", "task2")
+) -> MeasuredTable:
     """One measured table of a world: the two rows that its claim compares, on two tasks."""
     left, right = SIDES[world.claim]
     measured = MeasuredTable("table2", "toy", "simulated", tuple(range(world.seeds)), SAMPLES)
-    shift = {right: _offset(world.rate, world), left: _offset(world.rate + world.difference, world)}
+    rates = {right: world.rate, left: world.rate + world.difference}
+    shift = {row: _offset(rate, world.spread_seeds, world.metric) for row, rate in rates.items()}
     seeds_S = {row: rng.normal(0, world.spread_seeds, (world.seeds, 1)) for row in (left, right)}
     for task in tasks:
         item_N = rng.normal(0, SPREAD_ITEMS, world.items)
@@ -126,7 +139,7 @@ def draw(world: World, rng: np.random.Generator, tasks: tuple[str, ...] = ("task
     return measured
 
 
-def simulate(world: World, runs: int, rng: np.random.Generator, resamples: int = 1_000) -> Rates:
+def simulate(world: World, runs: int, rng: np.random.Generator, resamples: int = 300) -> Rates:
     """Judge `runs` draws of a world."""
     claim = next(c for c in load_claims("table2") if c.id == world.claim)
     claim = claim.model_copy(update={"metrics": (world.metric,)})
@@ -138,10 +151,12 @@ def simulate(world: World, runs: int, rng: np.random.Generator, resamples: int =
     return Rates(world, runs, seen["reproduced"] / runs, seen["contradicted"] / runs)
 
 
-def familywise(runs: int, rng: np.random.Generator, items: int = 100, resamples: int = 1_000) -> float:
-    """Share of runs where any ordering of Table 2 is called although all nine models are one: Holm over the family."""
+def familywise(runs: int, rng: np.random.Generator, items: int = 100, resamples: int = 300) -> float:
+    """Share of runs where any ordering of Table 2 is called although all nine models are the same."""
     claims = load_claims("table2")
-    orderings = [c for c in claims if c.kind == "ordering" and c.role != "control" and c.metrics == ("acc", "reward")]
+    orderings = [
+        c for c in claims if c.kind == "ordering" and c.role != "control" and c.metrics == ("acc", "reward")
+    ]
     rows = dict.fromkeys(ref.row for c in orderings for ref in (c.left, *c.right))
     stored, alarms = load("table2"), 0
     for run in range(runs):
@@ -157,9 +172,9 @@ def familywise(runs: int, rng: np.random.Generator, items: int = 100, resamples:
 
 
 def cell_rates(
-    difference: float, items: int, runs: int, rng: np.random.Generator, resamples: int = 500
+    difference: float, items: int, runs: int, rng: np.random.Generator, resamples: int = 300
 ) -> tuple[float, float]:
-    """Shares of (reproduced, contradicted) for one accuracy cell of a trained row whose truth is `difference` off.
+    """Shares of (reproduced, contradicted) for an accuracy cell of a trained row that is `difference` off.
 
     The paper's side is simulated too: its own items, its one training run, its rounding to three decimals.
     """
@@ -186,31 +201,57 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
     noise = 2 * np.sqrt(allowed * (1 - allowed) / runs)
     yield "# False alarms and power of the verdicts"
     yield ""
-    yield f"Written by `python -m repro.tables.error_rates`: {runs:,} runs per line, simulation seed {seed}, alpha {ALPHA:g}."
     yield (
-        f"Two tasks of the given items, {SAMPLES} samples each; a line at the edge is a false alarm whatever it says, and either "
-        f"verdict may come up in {allowed:.1%} of runs (give or take {noise:.1%} of simulation noise). Differences are of the "
+        f"Written by `python -m repro.tables.error_rates`: {runs:,} runs per line, simulation seed "
+        f"{seed}, alpha {ALPHA:g}."
+    )
+    yield (
+        f"Two tasks of the given items, {SAMPLES} samples each; a line at the edge is a false alarm "
+        "whatever it says, and either "
+        f"verdict may come up in {allowed:.1%} of runs (give or take {noise:.1%} of simulation noise). "
+        "Differences are of the "
         "true mean accuracies; the edge of `retains` is the margin of 2 points."
     )
     yield ""
-    yield "| world | items per task | seeds | true difference | reproduced | contradicted | false alarm | power |"
+    yield (
+        "| world | items per task | seeds | true difference | reproduced | contradicted | false alarm "
+        "| power |"
+    )
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for world in worlds():
         r = simulate(world, runs, rng)
         truth = "edge" if world.at_edge else "true" if world.difference > world.edge else "false"
         power = "" if r.power is None else f"{r.power:.1%}"
         yield (
-            f"| {world.name} | {world.items} | {world.seeds} | {world.difference:+.2f} ({truth}) | {r.reproduced:.1%} "
+            f"| {world.name} | {world.items} | {world.seeds} | {world.difference:+.2f} ({truth}) | "
+            f"{r.reproduced:.1%} "
             f"| {r.contradicted:.1%} | {r.false_alarm:.1%} | {power} |"
         )
     yield ""
     any_alarm = familywise(runs, rng)
     yield (
-        f"All nine models of Table 2 made the same, 3 seeds, 100 items: any of its orderings is called in {any_alarm:.1%} of "
+        "All nine models of Table 2 made the same, 3 seeds, 100 items: any of its orderings is called "
+        f"in {any_alarm:.1%} of "
         f"runs; Holm's correction allows {ALPHA:.0%}."
     )
     yield ""
-    yield "Cells (accuracy, margin 0.03, 3 seeds of ours against one training run and 500 items of the paper):"
+    yield "## What one training seed cannot know"
+    yield ""
+    yield (
+        "One seed shows no spread between trainings, so a gap of more than 5 standard errors of the "
+        "items is let through on "
+        "the assumption that trainings differ little. True difference 0, 100 items per task, one seed:"
+    )
+    yield ""
+    yield "| spread between trainings, of the difference | reproduced | contradicted |"
+    yield "| --- | --- | --- |"
+    for spread in ONE_SEED_SPREADS:
+        r = simulate(World("training, one seed", TRAINED, 0.0, 100, seeds=1, spread_seeds=spread), runs, rng)
+        yield f"| {spread_of_difference(spread):.3f} | {r.reproduced:.1%} | {r.contradicted:.1%} |"
+    yield ""
+    yield "## Cells"
+    yield ""
+    yield "Accuracy, margin 0.03, three seeds of ours against one training run and 500 items of the paper:"
     yield ""
     yield "| our items | true difference | reproduced | contradicted |"
     yield "| --- | --- | --- | --- |"
@@ -219,14 +260,24 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
         yield f"| {items} | {difference:+.2f} | {reproduced:.1%} | {contradicted:.1%} |"
 
 
-def _offset(rate: float, world: World) -> float:
+def spread_of_difference(spread_seeds: float, rate: float = 0.5) -> float:
+    """Standard deviation between trainings of the difference of two models, in accuracy."""
+    step = 1e-3
+    slope = (2 * step) / (
+        _offset(rate + step, spread_seeds, "acc") - _offset(rate - step, spread_seeds, "acc")
+    )
+    return float(np.sqrt(2) * spread_seeds * slope)
+
+
+@cache
+def _offset(rate: float, spread_seeds: float, metric: str) -> float:
     """Logit shift at which the mean over items and seeds of the per-item value is `rate`."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    spread = np.sqrt(SPREAD_ITEMS**2 + SPREAD_PAIR**2 + world.spread_seeds**2)
+    spread = np.sqrt(SPREAD_ITEMS**2 + SPREAD_PAIR**2 + spread_seeds**2)
 
     def mean(shift: float) -> float:
         p: Array = special.expit(shift + spread * nodes)
-        value = p if world.metric == "acc" else 1 - (1 - p) ** SAMPLES
+        value = p if metric == "acc" else 1 - (1 - p) ** SAMPLES
         return float((weights * value).sum() / weights.sum())
 
     return float(optimize.brentq(lambda shift: mean(shift) - rate, -20, 20))

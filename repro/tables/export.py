@@ -14,7 +14,7 @@ _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "–": "
 
 
 def export(table: PaperTable, format: str) -> str:
-    """The table as text: `csv` and `json` have one entry per printed number, `latex` is laid out like the page."""
+    """The table as text: `csv` and `json` with one entry per printed number, `latex` laid out as printed."""
     if format == "csv":
         return _csv(table)
     if format == "json":
@@ -72,21 +72,28 @@ def _json(table: PaperTable) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def layout(table: PaperTable) -> dict[str, list[dict[str, str]]]:
+    """The table as printed: heading of each block -> its rows, each row key or printed column head -> text."""
+    blocks: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
+    for cell in table.cells:
+        heads = {key: cell.row[key] for key in table.row_keys}
+        row = blocks.setdefault(cell.block, {}).setdefault(tuple(cell.row.values()), heads)
+        row[table.columns[cell.column].printed] = cell.cell_text
+    return {title: list(rows.values()) for title, rows in blocks.items()}
+
+
 def _latex(table: PaperTable) -> str:
-    columns = list(table.columns)
-    heads = [*table.row_keys, *(table.columns[c].printed for c in columns)]
+    heads = [*table.row_keys, *(column.printed for column in table.columns.values())]
     lines = [
         rf"% {table.title}; source: arXiv 2604.18963, {table.id}",
-        rf"\begin{{tabular}}{{{'l' * len(table.row_keys)}{'r' * len(columns)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.row_keys)}{'r' * len(table.columns)}}}",
         r"\toprule",
         _row(heads),
     ]
-    for block in dict.fromkeys(cell.block for cell in table.cells):
-        lines += [r"\midrule", rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{block.translate(_LATEX)}}}}} \\", r"\midrule"]
-        own = [cell for cell in table.cells if cell.block == block]
-        for keys in dict.fromkeys(tuple(cell.row.values()) for cell in own):
-            texts = {cell.column: cell.cell_text for cell in own if tuple(cell.row.values()) == keys}
-            lines.append(_row([*keys, *(texts.get(column, "") for column in columns)]))
+    for title, rows in layout(table).items():
+        heading = rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{title.translate(_LATEX)}}}}} \\"
+        lines += [r"\midrule", heading, r"\midrule"]
+        lines += [_row([row.get(head, "") for head in heads]) for row in rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

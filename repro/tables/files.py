@@ -22,7 +22,9 @@ def paper_tables_folder() -> Path:
     for folder in candidates:
         if (folder / "legend.toml").is_file():
             return folder
-    raise InputError(f"no stored tables in {candidates[0]} or {candidates[1]}: reinstall the package or use a checkout.")
+    raise InputError(
+        f"no stored tables in {candidates[0]} or {candidates[1]}: reinstall the package or use a checkout."
+    )
 
 
 def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
@@ -48,7 +50,10 @@ def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
 
 def refuse(path: Path, text: str, place: Place, what: str) -> InputError:
     """The error to raise about a key of a file."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "(file)"
+    key = (
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+        or "(file)"
+    )
     return InputError(f"{path.name}, line {line_of(text, place)}, key {key}: {what}.")
 
 
@@ -83,4 +88,3 @@ def line_of(text: str, place: Place) -> int:
         key = re.compile(rf"(^|[{{,\s]){re.escape(part)}\s*=")
         at = next((n for n in range(at, stop) if key.search(lines[n])), at)
     return at + 1
-

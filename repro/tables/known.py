@@ -1,7 +1,7 @@
-"""The record of verdicts that the embedded world is known to give: what it honestly contradicts stays visible.
+"""The record of verdicts that the embedded world is known to give, so that what it contradicts stays visible.
 
-A run of one seed is compared with what single seeds gave when the record was made; a run of several seeds with the verdict
-that all seeds of the record gave together. A change in either direction is a difference.
+A run of one seed is compared with what single seeds gave when the record was made; a run of several seeds
+with the verdict that all seeds of the record gave together. A change in either direction is a difference.
 """
 
 import json
@@ -24,11 +24,14 @@ _FEWEST_SEEDS = 3
 class Known:
     """What is known of one claim.
 
-    verdict: from all seeds of the record together. one_seed: the verdicts that its seeds gave one by one, distinct.
+    margin: the claim's margin when the record was made: a change of it is a difference like any other.
+    verdict: from all seeds of the record together. one_seed: the verdicts that its seeds gave one by one,
+        distinct.
     """
 
     claim: str
     family: str
+    margin: float
     verdict: Value
     one_seed: tuple[Value, ...]
     reason: str
@@ -63,7 +66,8 @@ def load_known(path: Path) -> KnownVerdicts:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as cause:
         raise InputError(
-            f"{path}: no record of known verdicts ({cause.strerror}). Write one from a toy run of several seeds."
+            f"{path}: no record of known verdicts ({cause.strerror}). Write one from a toy run of "
+            "several seeds."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         raise InputError(f"{path}: not TOML: {cause}.") from None
@@ -75,7 +79,7 @@ def load_known(path: Path) -> KnownVerdicts:
             date=content["date"],
             commit=content["commit"],
             claims=tuple(
-                Known(c["claim"], c["family"], c["verdict"], tuple(c["one_seed"]), c["reason"])
+                Known(c["claim"], c["family"], c["margin"], c["verdict"], tuple(c["one_seed"]), c["reason"])
                 for c in content["claims"]
             ),
         )
@@ -85,16 +89,18 @@ def load_known(path: Path) -> KnownVerdicts:
         for value in (claim.verdict, *claim.one_seed):
             if value not in get_args(Value):
                 raise InputError(
-                    f"{path}: claim {claim.claim!r}: verdict {value!r} is none of {', '.join(get_args(Value))}."
+                    f"{path}: claim {claim.claim!r}: verdict {value!r} is none of "
+                    f"{', '.join(get_args(Value))}."
                 )
     return known
 
 
 def compare(report: VerdictReport, known: KnownVerdicts) -> list[Difference]:
-    """Every claim whose verdict is not the known one, is not in the record, or is in the record and was not run."""
+    """Every claim whose verdict is not the known one, or that only one of the run and the record has."""
     if (report.study, report.scale) != (known.study, known.scale):
         raise InputError(
-            f"verdicts of {report.study} at {report.scale} scale cannot be compared with a record of {known.study} at {known.scale} scale."
+            f"verdicts of {report.study} at {report.scale} scale cannot be compared with a record of "
+            f"{known.study} at {known.scale} scale."
         )
     expected = {(k.claim, k.family): k for k in known.claims}
     differences = []
@@ -107,6 +113,9 @@ def compare(report: VerdictReport, known: KnownVerdicts) -> list[Difference]:
                 )
             )
             continue
+        if v.margin != record.margin:
+            text = f"{v.claim} ({v.family}): margin {v.margin:g}, the record was made with {record.margin:g}"
+            differences.append(Difference(v.claim, v.family, (record.verdict,), v.value, text))
         allowed = record.one_seed if len(report.seeds) == 1 else (record.verdict,)
         if v.value not in allowed:
             text = f"{v.claim} ({v.family}): {v.value}, the record says {' or '.join(allowed)}"
@@ -129,25 +138,29 @@ def write_known(
 ) -> None:
     """Write the record from one report over all seeds and one per seed (`measured.only_seed(i)`).
 
-    `reasons`: claim id -> why it gets what it gets; kept from the record that is there where none is given, else the
-    verdict's own sentence. Refuses paper scale, a dirty count of reports, and fewer than three seeds.
+    `reasons`: claim id -> why it gets what it gets; kept from the record that is there where none is given,
+    else the verdict's own sentence. Refuses paper scale and fewer than three seeds.
     """
     if pooled.scale == "paper" or any(r.scale != pooled.scale for r in single):
         raise InputError(
-            "known verdicts are recorded for scaled-down worlds only: at paper scale a verdict is a finding, not a record."
+            "known verdicts are recorded for scaled-down worlds only: at paper scale a verdict is a "
+            "finding, not a record."
         )
     if len(pooled.seeds) < _FEWEST_SEEDS:
         raise InputError(
-            f"a record needs at least {_FEWEST_SEEDS} seeds, this run has {len(pooled.seeds)}: run again with --seeds {_FEWEST_SEEDS}."
+            f"a record needs at least {_FEWEST_SEEDS} seeds, this run has {len(pooled.seeds)}: run "
+            f"again with --seeds {_FEWEST_SEEDS}."
         )
     if sorted(s for r in single for s in r.seeds) != sorted(pooled.seeds):
         raise InputError(
-            f"a record needs one report per seed of {list(pooled.seeds)}, given were {[list(r.seeds) for r in single]}."
+            f"a record needs one report per seed of {list(pooled.seeds)}, given were "
+            f"{[list(r.seeds) for r in single]}."
         )
     kept = {k.claim: k.reason for k in load_known(path).claims} if path.is_file() else {}
     alone = [{(v.claim, v.family): v.value for v in report.claims} for report in single]
     lines = [
-        "# Verdict that each claim is known to get at this scale. Written by a command from several seeds, never by hand.",
+        "# Verdict that each claim is known to get at this scale. Written by a command from several "
+        "seeds, never by hand.",
         f"study = {json.dumps(pooled.study)}",
         f"scale = {json.dumps(pooled.scale)}",
         f"seeds = {json.dumps(list(pooled.seeds))}",
@@ -162,6 +175,7 @@ def write_known(
             "[[claims]]",
             f"claim = {json.dumps(v.claim)}",
             f"family = {json.dumps(v.family)}",
+            f"margin = {json.dumps(v.margin)}",
             f"verdict = {json.dumps(v.value)}",
             f"one_seed = {json.dumps(one_seed)}",
             f"reason = {json.dumps(reason, ensure_ascii=False)}",

@@ -20,7 +20,7 @@ class Cell:
 
     Attributes:
         row: row key -> value, e.g. {"family": "gemma3", "base": "Gemma-3-4B", "method": "Improve"}.
-        block: the heading that it stands under; cell_text: the whole printed cell, which may hold several numbers.
+        block: the heading that it stands under; cell_text: the printed cell, perhaps of several numbers.
         printed: text, value and half a unit of the last digit.
         definition: what the metric is, its k, margin and policy; items: see `Column.items`.
         erratum: id of the stored erratum that covers it, else None.
@@ -74,9 +74,12 @@ class PaperTable:
         """The one cell that matches, e.g. `cell("BM4", "acc", family="qwen3", method="SFT")`."""
         found = self.select(columns=(column,), metric=metric, **row)
         if len(found) != 1:
-            has = f"columns {list(self.columns)}, metrics {list(self.metrics)}, row keys {list(self.row_keys)}"
+            has = (
+                f"columns {list(self.columns)}, metrics {list(self.metrics)}, row keys {list(self.row_keys)}"
+            )
             raise InputError(
-                f"{self.path.name}: {len(found)} cells match row {row}, column {column!r}, metric {metric!r}, "
+                f"{self.path.name}: {len(found)} cells match row {row}, column {column!r}, metric "
+                f"{metric!r}, "
                 f"one is needed. It has {has}."
             )
         return found[0]
@@ -97,6 +100,10 @@ class PaperTable:
     def metrics_of(self) -> Mapping[str, frozenset[str]]:
         """column -> the metrics that it prints anywhere."""
         return {c: frozenset(cell.metric for cell in self.cells if cell.column == c) for c in self.columns}
+
+    def column_of(self, task: str) -> str | None:
+        """The column that a run's task stands for: its own name, or one of `Column.tasks`."""
+        return next((name for name, column in self.columns.items() if task in (name, *column.tasks)), None)
 
     def label(self, cell: Cell) -> str:
         """The name by which a result's row goes."""
@@ -126,7 +133,9 @@ def load(table: str, folder: Path | None = None) -> PaperTable:
         seen.add(cell.name)
     for number, erratum in enumerate(file.errata):
         if sum(cell.erratum == erratum.id for cell in cells) != len(erratum.columns) * len(erratum.metrics):
-            raise refuse(path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names")
+            raise refuse(
+                path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names"
+            )
     return PaperTable(
         id=file.id,
         title=file.title,
@@ -155,7 +164,9 @@ def load_claims(study: str | None = None, folder: Path | None = None) -> list[Cl
     chosen = [claim for claim in file.claims if study in (None, claim.study)]
     if not chosen:
         studies = sorted({claim.study for claim in file.claims})
-        raise InputError(f"{path.name}: no claim of study {study!r}; there are claims of {', '.join(studies)}.")
+        raise InputError(
+            f"{path.name}: no claim of study {study!r}; there are claims of {', '.join(studies)}."
+        )
     return chosen
 
 

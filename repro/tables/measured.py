@@ -1,4 +1,4 @@
-"""What a run measured: per-item values of every row, paired across rows. The bridge between stage results and verdicts."""
+"""What a run measured: per-item values of every row, paired across rows, between stages and verdicts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Scale = Literal["toy", "small", "paper"]
 Key = tuple[str, str, str]  # row, task, metric
 Array = NDArray[np.float64]
 
-# Metrics that average the k samples of an item; the others draw one value from all k (a majority, "any right").
+# Metrics that average the k samples of an item; the others draw one value from all k (a majority, "any").
 SAMPLE_MEANS = frozenset({"acc", "reward"})
 # Metrics whose per-item values are shares or scores in 0..1; any other metric may take any finite value.
 FRACTIONS = frozenset(
@@ -25,16 +25,19 @@ FRACTIONS = frozenset(
 class Values:
     """Per-item values of one row, task and metric.
 
-    Shapes: S training seeds, N items. values_SN: one value per item and seed: acc = mean over its samples, maj16 =
-    expected correctness of the majority, pass16 = any right, reward = mean score. weights_SN: None for a plain mean over
-    items; else the cell is sum(weight * value) / sum(weight), as for a KL per token (weight: the item's tokens) or a
-    pooled wrong-trace rate (weight: its pairs).
+    Shapes: S training seeds, N items.
+
+    Attributes:
+        values_SN: one value per item and seed. acc: mean over its samples; maj16: expected correctness of the
+            majority; pass16: any right; reward: mean score.
+        weights_SN: None for a plain mean over items; else the cell is sum(weight * value) / sum(weight), as
+            for a KL per token (weight: the item's tokens) or a pooled wrong-trace rate (weight: its pairs).
     """
 
-    values_SN: Array
-    weights_SN: Array | None = None
+    values_SN: Array  # noqa: N815
+    weights_SN: Array | None = None  # noqa: N815
 
-    def means_S(self) -> Array:
+    def means_S(self) -> Array:  # noqa: N802
         """The cell's value under each seed."""
         if self.weights_SN is None:
             return cast(Array, self.values_SN.mean(axis=1))
@@ -84,10 +87,10 @@ class MeasuredTable:
         values_SN: Any,
         weights_SN: Any = None,
     ) -> None:
-        """Add one cell: values [S, N], or [1, N] where one evaluation stands for all seeds (a model that no seed touched).
+        """Add one cell: values [S, N], or [1, N] where one evaluation stands for all seeds.
 
-        Raises InputError where item ids differ from the task's in number or order, where a value is not finite or leaves
-        0..1 for a share, or where the shape is not [seeds, items].
+        Raises InputError where item ids differ from the task's in number or order, where a value is not
+        finite or leaves 0..1 for a share, or where the shape is not [seeds, items].
         """
         name = f"result of {self.study}, {self.family}: row {row!r}, task {task!r}, metric {metric!r}"
         ids = tuple(item_ids)
@@ -96,7 +99,8 @@ class MeasuredTable:
         known = self.items.setdefault(task, ids)
         if ids != known:
             raise InputError(
-                f"{name}: {_first_difference(ids, known)}; rows are paired by item and need the same ones in the same order."
+                f"{name}: {_first_difference(ids, known)}; rows are paired by item and need the same "
+                "ones in the same order."
             )
         if (row, task, metric) in self.values:
             raise InputError(f"{name}: is there twice.")
@@ -212,7 +216,8 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
         if set(first.values) != set(other.values):
             row, task, metric = sorted(set(first.values) ^ set(other.values))[0]
             raise InputError(
-                f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
+                f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not "
+                "in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
     merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples)

@@ -1,6 +1,7 @@
 """Arithmetic that printed numbers must obey, and what they show where they do not.
 
-Nothing here reads the stored errata: they are found from the numbers, and compared with what is stored by `check`.
+Nothing here reads the stored errata: they are found from the numbers, and compared with what is stored by
+`check`.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from repro.tables.load import Cell, PaperTable
 
 @dataclass(frozen=True)
 class Length:
-    """Mean completion length that two printed KLs imply, in tokens; low and high are what their rounding allows."""
+    """Mean completion length, in tokens, that two printed KLs imply; low and high: what rounding allows."""
 
     row: str
     value: float
@@ -26,21 +27,27 @@ class Length:
 def implied_lengths(table: PaperTable) -> dict[tuple[str, str], list[Length]]:
     """(family, column) -> one length per row.
 
-    Sequence KL is per sequence and token KL per token, so their ratio is the mean length of what was sampled: the
-    student's own completions, and so the same for every teacher.
+    Sequence KL is per sequence and token KL per token, so their ratio is the mean length of what was sampled:
+    the student's own completions, and so the same for every teacher.
     """
     found: dict[tuple[str, str], list[Length]] = {}
     for cell in table.select(metric="sequence_rkl"):
         s, t = cell.printed, table.cell(cell.column, "token_rkl", **cell.row).printed
-        low, high = (s.value - s.half_unit) / (t.value + t.half_unit), (s.value + s.half_unit) / (t.value - t.half_unit)
+        low, high = (
+            (s.value - s.half_unit) / (t.value + t.half_unit),
+            (s.value + s.half_unit) / (t.value - t.half_unit),
+        )
         length = Length(table.label(cell), s.value / t.value, low, high)
         found.setdefault((cell.row["family"], cell.column), []).append(length)
     return found
 
 
 def outliers(lengths: list[Length]) -> list[Length]:
-    """Lengths that meet no other's, where some others agree. Of two that disagree nobody can say which is wrong."""
-    friends = {length: [other for other in lengths if other is not length and length.meets(other)] for length in lengths}
+    """Lengths that meet no other's, where some others agree: of two alone nobody can say which is wrong."""
+    friends = {
+        length: [other for other in lengths if other is not length and length.meets(other)]
+        for length in lengths
+    }
     return [length for length in lengths if not friends[length] and any(friends.values())]
 
 
@@ -54,7 +61,7 @@ def length_outliers(table: PaperTable) -> list[Cell]:
 
 
 def repeated_runs(table: PaperTable, metric: str) -> list[tuple[Cell, Cell]]:
-    """Pairs of cells of one family that print the same number in two neighbouring columns: a row copied over another.
+    """Pairs of rows' cells that agree in two neighbouring columns: one row copied over another of its family.
 
     One equal number is chance; two in a row, with every digit the same, are not.
     """
@@ -66,7 +73,10 @@ def repeated_runs(table: PaperTable, metric: str) -> list[tuple[Cell, Cell]]:
         if first[0].row.get("family") != second[0].row.get("family"):
             continue
         columns = {cell.column: cell for cell in second}
-        same = [columns[c.column] if c.column in columns and columns[c.column].value == c.value else None for c in first]
+        same = [
+            columns[c.column] if c.column in columns and columns[c.column].value == c.value else None
+            for c in first
+        ]
         for n, (cell, twin) in enumerate(zip(first, same, strict=True)):
             neighbours = [*same[max(0, n - 1) : n], *same[n + 1 : n + 2]]
             if twin is not None and any(other is not None for other in neighbours):
@@ -75,8 +85,11 @@ def repeated_runs(table: PaperTable, metric: str) -> list[tuple[Cell, Cell]]:
 
 
 def drifts(before: PaperTable, after: PaperTable) -> dict[tuple[str, str, str], float]:
-    """(family, row, column) -> relative change of the implied length between two measurements of the same student."""
-    first = {place: [x for x in found if x not in outliers(found)] for place, found in implied_lengths(before).items()}
+    """(family, row, column) -> relative change of the same student's implied length between two tables."""
+    first = {
+        place: [x for x in found if x not in outliers(found)]
+        for place, found in implied_lengths(before).items()
+    }
     return {
         (family, length.row, column): length.value / first[family, column][0].value - 1
         for (family, column), found in implied_lengths(after).items()
@@ -85,8 +98,8 @@ def drifts(before: PaperTable, after: PaperTable) -> dict[tuple[str, str, str], 
 
 
 def impossible_rates(table: PaperTable) -> list[tuple[Cell, Cell]]:
-    """(majority or accuracy, pass) where the first is above the second by more than rounding: a right majority needs a
-    right sample."""
+    """(majority or accuracy, pass) where the first is above the second by more than rounding: a right
+    majority needs a right sample."""
     found = []
     for passed in table.select(metric="pass16"):
         for metric in ("acc", "maj16"):
@@ -97,8 +110,11 @@ def impossible_rates(table: PaperTable) -> list[tuple[Cell, Cell]]:
 
 
 def mean_weights(table: PaperTable) -> list[tuple[Cell, float]]:
-    """Mean importance weight that a pair of importance-weighted cells implies: E[w] = 1 + RKL - K3. Due is 1."""
-    return [(cell, 1 + cell.value - table.cell(cell.column, "is_k3", **cell.row).value) for cell in table.select(metric="is_rkl")]
+    """Mean importance weight that importance-weighted cells imply: E[w] = 1 + RKL - K3, where 1 is due."""
+    return [
+        (cell, 1 + cell.value - table.cell(cell.column, "is_k3", **cell.row).value)
+        for cell in table.select(metric="is_rkl")
+    ]
 
 
 def names(cells: Iterable[Cell]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.tables.cells import CellVerdict
 from repro.tables.claims import Claim
-from repro.tables.decision import Needed, Value
+from repro.tables.decision import ONE_SEED_CAP, Needed, Value
 from repro.tables.measured import Scale
 from repro.tables.resampling import Estimate
 
@@ -15,7 +15,7 @@ SCALED_DOWN = "scaled down: no verdict on the paper's numbers"
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """One task's part of a claim: means of the two sides (right is None for a one-sided claim), difference, 95 % interval."""
+    """One task's part of a claim: means of its sides (right None if one-sided), difference, 95 % interval."""
 
     task: str
     metric: str
@@ -33,11 +33,12 @@ class Verdict:
 
     Attributes:
         statement: the claim in symbols, e.g. "Improve > SFT".
-        estimate: left - right (ordering, non-inferiority) or left (range, exists); None where the claim was not run.
+        estimate: left - right (ordering, non-inferiority) or left (range, exists); None if not run.
             With several right sides it is the one that decided: `rival`.
         region: allowed values of the estimate, [low, high]; None is an open end.
-        interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's correction, so
-            that the verdict can be read off this interval. interval95: at 95 %, for comparing runs.
+        interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's
+            correction, so that the verdict can be read off this interval. interval95: at 95 %, for comparing
+            runs.
         p, p_holm: two-sided p against the nearest edge of the region; the same after Holm's correction.
         capped: the gap was clear of the edge, but one training seed may not speak for a training claim.
         needed_items, needed_seeds: totals that would decide an inconclusive claim with 80 % power.
@@ -84,7 +85,7 @@ class Verdict:
 class VerdictReport:
     """All verdicts of one call, and how they were reached.
 
-    cells is empty below paper scale. skipped names the controls whose rows were not run, with the reason.
+    cells is empty below paper scale. skipped names what was not run, with the reason.
     """
 
     study: str
@@ -139,7 +140,7 @@ def sentence(
     held_back: bool,
     need: Needed,
 ) -> str:
-    """The verdict in one line: estimate, interval, what it rests on, and for an inconclusive one what would decide it."""
+    """The verdict in a line: estimate, interval, data, and what would decide an inconclusive one."""
     what = "mean" if claim.kind in ("range", "exists") else "difference"
     against = f" (against {rival})" if len(claim.right) > 1 or claim.kind == "exists" else ""
     seeds = f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}"
@@ -150,7 +151,7 @@ def sentence(
     if claim.kind == "noninferiority":
         text += f", margin {claim.margin:g}"
     if held_back:
-        text += f"; clear of the edge by {abs(estimate.value + claim.margin) / estimate.se:.1f} SE, but one training seed needs more than 5"
+        text += f"; clear of the edge, but one training seed needs more than {ONE_SEED_CAP:g} standard errors"
     if value == "inconclusive":
         text += f"; {need.text(estimate)}"
     return text

@@ -16,7 +16,7 @@ class Printed:
     Attributes:
         text: the characters on the page, without brackets.
         value: the number; a percentage is a fraction here ("22.8%" is 0.228).
-        half_unit: half a unit of the last printed digit, in the unit of `value`: the true number lies within it.
+        half_unit: half a unit of the last printed digit, in the unit of `value`: the truth lies within.
     """
 
     text: str
@@ -27,8 +27,8 @@ class Printed:
 def parse_cell(text: str) -> list[Printed]:
     """Read every number of a printed cell, in order.
 
-    In a range like "89–95%" the sign of the last number stands for both. Raises ValueError where anything but numbers
-    and their brackets is left.
+    In a range like "89–95%" the sign of the last number stands for both. Raises ValueError where anything but
+    numbers and their brackets is left.
     """
     found = _NUMBER.findall(text)
     rest = _NUMBER.sub("", text)

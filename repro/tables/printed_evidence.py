@@ -1,4 +1,4 @@
-"""Do the paper's own numbers bear a claim out? Counts over the stored tables, with the same reading as the verdict's."""
+"""Do the paper's own numbers bear a claim out? Counts over the stored tables, read as the verdict reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from repro.tables.load import Cell, PaperTable
 
 @dataclass(frozen=True)
 class Comparison:
-    """One printed comparison: the values of the two sides (right is the bound for a range or exists) and whether it held."""
+    """One printed comparison: its sides (right: the bound of a range or exists), and whether it holds."""
 
     place: str
     left: float
@@ -20,7 +20,7 @@ class Comparison:
 
 
 def printed_comparisons(claim: Claim, load: Callable[[str], PaperTable]) -> list[Comparison]:
-    """One comparison per family and column (per row, where a side averages columns); empty where nothing is printed.
+    """One comparison per family and column (per row, where a side averages columns); none if none is printed.
 
     `load` gives a stored table by its id; a claim about a figure without printed numbers has none.
     """
@@ -31,7 +31,8 @@ def printed_comparisons(claim: Claim, load: Callable[[str], PaperTable]) -> list
         assert claim.low is not None
         return [Comparison(c.name, c.value, claim.low, c.value > claim.low) for c in left]
     if claim.kind == "range":
-        assert claim.low is not None and claim.high is not None
+        assert claim.low is not None
+        assert claim.high is not None
         low, high = claim.low - claim.tolerance, claim.high + claim.tolerance
         return [Comparison(c.name, c.value, claim.high, low <= c.value <= high) for c in left]
     if claim.left.columns != claim.right[0].columns:
@@ -78,8 +79,14 @@ def _pairs(left: Cell, right: Cell, claim: Claim) -> bool:
 def _of_column_means(claim: Claim, left: list[Cell], right: list[Cell]) -> list[Comparison]:
     comparisons = []
     for row in {tuple(c.row.values()): c.row for c in left}.values():
-        mean_left, mean_right = (float(np.mean([c.value for c in side if c.row == row])) for side in (left, right))
-        comparisons.append(Comparison(" / ".join(row.values()), mean_left, mean_right, _exceeds(mean_left, mean_right, claim.margin)))
+        mean_left, mean_right = (
+            float(np.mean([c.value for c in side if c.row == row])) for side in (left, right)
+        )
+        comparisons.append(
+            Comparison(
+                " / ".join(row.values()), mean_left, mean_right, _exceeds(mean_left, mean_right, claim.margin)
+            )
+        )
     return comparisons
 
 

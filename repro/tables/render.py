@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from repro.tables.decision import half_width
 from repro.tables.load import PaperTable
 from repro.tables.measured import MeasuredTable
 from repro.tables.outcome import Verdict, VerdictReport
@@ -32,7 +33,7 @@ def verdict_rows(report: VerdictReport) -> list[dict[str, str]]:
 
 
 def verdict_markdown(report: VerdictReport) -> str:
-    """The verdict page: notice, counts, summary table, then each verdict's sentence, quote and per-task evidence."""
+    """The verdict page: notice, counts, summary, then each verdict's sentence, quote and evidence by task."""
     counts = ", ".join(
         f"{report.count(value)} {value}" for value in ("reproduced", "contradicted", "inconclusive")
     )
@@ -43,8 +44,10 @@ def verdict_markdown(report: VerdictReport) -> str:
         f"{len(report.claims)} claims on {', '.join(report.families)}, scale {report.scale}, "
         f"{_plural(len(report.seeds), 'training seed')}: {counts}.",
         "",
-        f"Intervals are at each claim's own step of Holm's correction (level {report.alpha:g} over all claims; controls apart), "
-        f"from {report.resamples:,} resamples of items and seeds. Margins are fixed in paper_tables/claims.toml. "
+        f"Intervals are at each claim's own step of Holm's correction (level {report.alpha:g} over all "
+        "claims; controls apart), "
+        f"from {report.resamples:,} resamples of items and seeds. Margins are fixed in "
+        "paper_tables/claims.toml. "
         "`in the paper`: how many of the paper's own printed comparisons bear the claim out.",
         "",
         *markdown_table(verdict_rows(report)),
@@ -99,7 +102,8 @@ def measured_rows(
             if not measured.has(row, task, metric):
                 shown[task] = ""
                 continue
-            text = f"{measured.mean(row, task, metric):.3f} ± {1.96 * draws.estimate({(row, task, metric): 1.0}).se:.3f}"
+            half = half_width(draws.estimate({(row, task, metric): 1.0}), 0.05)
+            text = f"{measured.mean(row, task, metric):.3f} ± {half:.3f}"
             more = [m for m in _VERIFIABLE[1:] if metric == "acc" and measured.has(row, task, m)]
             if more:
                 text += " [" + ", ".join(f"{measured.mean(row, task, m):.3f}" for m in more) + "]"
@@ -126,8 +130,10 @@ def measured_markdown(
             f"# {stored.title} ({measured.family})",
             "",
             *_notice(notice),
-            f"Scale {measured.scale}; {_plural(len(measured.seeds), 'training seed')}; {measured.samples} samples per item; items: {sizes}. "
-            "Cells: accuracy or reward ± half-width of its 95 % interval (items and seeds resampled) [maj@k, pass@k].",
+            f"Scale {measured.scale}; {_plural(len(measured.seeds), 'training seed')}; "
+            f"{measured.samples} samples per item; items: {sizes}. "
+            "Cells: accuracy or reward ± half-width of its 95 % interval (items and seeds resampled) "
+            "[maj@k, pass@k].",
             "",
             *markdown_table(measured_rows(measured, stored, resamples, seed)),
             "",
@@ -179,7 +185,8 @@ def _main_metric(measured: MeasuredTable, task: str) -> str:
 
 
 def _printed(stored: PaperTable, family: str, row: str, task: str) -> str:
-    cells = stored.select(columns=(task,), family=family, **{stored.row_label: row})
+    column = stored.column_of(task)
+    cells = stored.select(columns=(column,), family=family, **{stored.row_label: row}) if column else []
     if not cells:
         return ""
     first, *rest = (c.printed.text for c in cells)

@@ -1,8 +1,8 @@
 """Two-level bootstrap of paired contrasts: training seeds outermost, then items within each task.
 
-Shapes: R resamples, S seeds, N items of one task. One resample draws seeds with replacement, the same for every row and
-task, and items with replacement, the same for every row of a task: rows stay paired, tasks stay strata. (Items are crossed
-with seeds, not nested in them: every seed was evaluated on the same items.)
+Shapes: R resamples, S seeds, N items of one task. One resample draws seeds with replacement, the same for
+every row and task, and items with replacement, the same for every row of a task: rows stay paired, tasks stay
+strata. (Items are crossed with seeds, not nested in them: every seed was evaluated on the same items.)
 """
 
 import zlib
@@ -40,7 +40,7 @@ class Estimate:
 
 
 class Resamples:
-    """All bootstrap draws of one measured table. The same `seed` gives the same draws, whatever else is asked for."""
+    """All bootstrap draws of one measured table. The same `seed` gives the same draws, whatever the keys."""
 
     def __init__(
         self, measured: MeasuredTable, keys: Iterable[Key], resamples: int = 10_000, seed: int = 0
@@ -117,7 +117,7 @@ class Resamples:
         )
 
     def _pseudo_variance(self, key: Key) -> float:
-        """Variance of two further items at probability 1/2 (Agresti and Min's adjustment, with k samples behind an item).
+        """Variance of two further items at probability 1/2, k samples each (after Agresti and Min).
 
         Without it, rows that agree on every item would have an interval of width zero.
         """
@@ -137,4 +137,3 @@ def _seed_weights(S: int, resamples: int, rng: np.random.Generator) -> Array:
         return even
     shares = rng.multinomial(S, [1.0 / S] * S, size=resamples) / S
     return even + np.sqrt(S / (S - 1)) * (shares - even)
-

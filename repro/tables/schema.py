@@ -15,11 +15,14 @@ class Strict(BaseModel):
 class Column(Strict):
     """A task (or a cost): what its items are and how many the paper had, as far as anybody knows.
 
-    `items` is the number of evaluation items; `items_provenance` says who says so.
+    Attributes:
+        tasks: names by which a run calls it: the real task, and the toy one that mirrors it.
+        items: number of evaluation items; items_provenance: who says so.
     """
 
     printed: str
     title: str
+    tasks: list[str] = []
     kind: Literal["verifiable", "open", "cost", "range"]
     items: Annotated[int, Field(gt=0)] | None = None
     items_provenance: Provenance | None = None
@@ -35,7 +38,8 @@ class Column(Strict):
 class Metric(Strict):
     """What a number means, how many samples per item (k) stand behind it, and the margin of its cell test.
 
-    `policy` "equivalence" is matched within `margin` (absolute, or a fraction of the printed value); "diagnose" never.
+    `policy` "equivalence" is matched within `margin` (absolute, or a fraction of the printed value);
+    "diagnose" never.
     """
 
     title: str
@@ -59,7 +63,8 @@ class Metric(Strict):
             and (self.margin_kind != "relative" or self.margin < 0.15)
         ):
             raise ValueError(
-                "a KL cell takes a relative margin of at least 0.15: the paper's own re-measurement drifts by 11 %"
+                "a KL cell takes a relative margin of at least 0.15: the paper's own re-measurement "
+                "drifts by 11 %"
             )
         return self
 
@@ -98,7 +103,7 @@ class Erratum(Strict):
 
 
 class TableFile(Strict):
-    """`table<N>.toml`. `row_label` is the row key that a result's rows go by; `untrained` the rows that no training touched."""
+    """`table<N>.toml`. row_label: the row key that a result's rows go by; untrained: rows of no training."""
 
     id: str
     title: str

@@ -1,7 +1,8 @@
-"""Verdicts: each claim of a study tested on what a run measured. Pure statistics on arrays; reads no result file.
+"""Verdicts: each claim of a study tested on what a run measured. Pure statistics; reads no result file.
 
-A claim is tested on the mean over its tasks, tasks weighing the same whatever their number of items. Holm's correction runs
-over all premises and claims of one call (all families together), and apart from them over our controls.
+A claim is tested on the mean over its tasks, tasks weighing the same whatever their number of items. Holm's
+correction runs over all premises and claims of one call (all families together), and apart from them over our
+controls.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from math import isinf
 from typing import Literal
 
 from repro.errors import InputError
-from repro.tables.cells import judge_cells
+from repro.tables.cells import CellVerdict, judge_cells
 from repro.tables.claims import Claim
 from repro.tables.contrasts import Part, parts_of, region_of
 from repro.tables.decision import Needed, capped, decide, holm, interval, needed, p_value
@@ -46,12 +47,12 @@ def verdict(
 
     Args:
         claims: default: those that `claims.toml` has for the study.
-        alpha: with every claim at its edge, the chance that any verdict of the call is conclusive is at most this.
+        alpha: with every claim at its edge, the chance that any verdict is conclusive is at most this.
         seed: of the bootstrap: the same input gives the same report.
-        missing: what a claim of the paper does whose rows were not run: an InputError that names them, or "inconclusive".
-            A control whose rows were not run is left out and named in `skipped`.
+        missing: what a claim of the paper does whose rows were not run: an InputError that names them, or
+            "inconclusive". A control whose rows were not run is left out and named in `skipped`.
 
-    Raises InputError for a result of another study, for families of different scale or seeds, and for missing rows.
+    Raises InputError for a result of another study, for families of different scale or seeds, missing rows.
     """
     tables = [measured] if isinstance(measured, MeasuredTable) else list(measured)
     _check(tables, stored)
@@ -62,14 +63,15 @@ def verdict(
     for table in tables:
         runnable: list[tuple[Claim, list[Part]]] = []
         for claim in chosen:
-            parts = parts_of(claim, table)
+            parts = parts_of(claim, table, stored)
             if not isinstance(parts, str):
                 runnable.append((claim, parts))
             elif claim.role == "control":
                 skipped.append(f"{claim.id} ({table.family}): {parts}")
             elif missing == "error":
                 raise InputError(
-                    f"result of {table.study}, {table.family}: {parts}, which claim {claim.id!r} needs. Run that row."
+                    f"result of {table.study}, {table.family}: {parts}, which claim {claim.id!r} needs. "
+                    "Run that row."
                 )
             else:
                 verdicts[claim.id, table.family] = _not_run(claim, table, parts, alpha)
@@ -81,6 +83,15 @@ def verdict(
         adjusted, levels = holm([t.p for t in family], alpha)
         for one, p_holm, level in zip(family, adjusted, levels, strict=True):
             verdicts[one.claim.id, one.family] = _conclude(one, p_holm, level)
+    cells: list[CellVerdict] = []
+    for table in tables:
+        if table.scale == "paper":
+            own = judge_cells(table, stored, alpha, resamples, seed)
+            cells += own
+            if not own:
+                skipped.append(
+                    f"cells of {table.family}: {stored.path.name} has none on {', '.join(table.tasks)}"
+                )
     return VerdictReport(
         study=stored.id,
         scale=tables[0].scale,
@@ -92,9 +103,7 @@ def verdict(
         claims=tuple(
             verdicts[c.id, t.family] for t in tables for c in chosen if (c.id, t.family) in verdicts
         ),
-        cells=tuple(
-            c for t in tables if t.scale == "paper" for c in judge_cells(t, stored, alpha, resamples, seed)
-        ),
+        cells=tuple(cells),
         skipped=tuple(skipped),
     )
 
@@ -119,10 +128,11 @@ def _check(tables: list[MeasuredTable], stored: PaperTable) -> None:
 
 
 def _test(claim: Claim, parts: list[Part], draws: Resamples) -> _Tested:
-    """Test a claim's comparisons together: `exists` needs any one in its region, every other kind needs all of them.
+    """Test a claim's comparisons together: `exists` needs any in its region, other kinds all of them.
 
-    Where all must agree the largest p speaks (intersection-union), where any one will do the smallest p times their
-    number (Bonferroni); so an ordering against three rivals is hard to reproduce and no easier to contradict.
+    Where all must agree the largest p speaks (intersection-union), where any one will do the smallest p times
+    their number (Bonferroni); so an ordering against three rivals is hard to reproduce and no easier to
+    contradict.
     """
     region = region_of(claim)
     estimates = [draws.estimate(part.contrast) for part in parts]

@@ -1,22 +1,22 @@
 """What a toy model reads in pretraining: right completions to training questions, in a stated mix of styles."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from repro.toy.questions import Question, Style
 from repro.toy.tasks import TASK_NAMES, chains, choices, task
 
-# How often each task is read, and how many lookups its answer takes: links of the chain, and one more to find the
+# How often each task is read by default, and how many lookups its answer takes: links of the chain, and one more to find the
 # option or the fact that is asked.
 WEIGHTS = {
     "toy-bm4": 3.0,
     "toy-bm5": 5.0,
-    "toy-csqa": 1.0,
-    "toy-mmlu-pro": 0.3,
-    "toy-supergpqa": 0.3,
+    "toy-csqa": 0.7,
+    "toy-mmlu-pro": 0.2,
+    "toy-supergpqa": 0.2,
     "toy-dolly": 0.4,
-    "toy-vicuna": 0.6,
+    "toy-vicuna": 0.4,
 }
 LOOKUPS = {
     "toy-bm4": 3,
@@ -39,11 +39,13 @@ class Mix:
         primer: share of short chains (1 and 2 links), which are no item of any task.
         curriculum: over this many pairs the deepest lookup grows from 2 to 4. Direct answers to deep chains are
             learnt from direct answers to shallower ones; all at once, they stay at chance for long.
+        weights: how often each task is read.
     """
 
     worked: float
     primer: float
     curriculum: int
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
 
 
 def _primers() -> list[Question]:
@@ -65,7 +67,7 @@ def stream(mix: Mix, seed: int) -> Iterator[tuple[str, str]]:
         if rng.random() < primer:
             question = rng.choice(primers)
         else:
-            question = rng.choice(pools[rng.choices(names, [WEIGHTS[name] for name in names])[0]])
+            question = rng.choice(pools[rng.choices(names, [mix.weights[name] for name in names])[0]])
         style: Style = "worked" if rng.random() < mix.worked else "direct"
         read += 1
         yield question.prompt, question.completion(style)

@@ -11,7 +11,8 @@ SIZES: dict[Role, tuple[int, int, int]] = {
     "student": (32, 2, 96),
     "target": (24, 2, 64),
 }
-HEADS = 4
+HEAD_DIM = 32  # the least that vLLM's CPU attention serves
+HEADS: dict[Role, int] = {"teacher": 4, "student": 2, "target": 2}
 MAX_TOKENS = 128
 INITIAL_SPREAD = 0.08  # the usual 0.02 suits widths of thousands; here nothing would be learnt for a thousand steps
 
@@ -24,9 +25,9 @@ def config(family: Family, role: Role, tokenizer: PreTrainedTokenizerBase) -> Qw
         hidden_size=hidden,
         num_hidden_layers=layers,
         intermediate_size=feed_forward,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
-        head_dim=max(hidden // HEADS, 8),
+        num_attention_heads=HEADS[role],
+        num_key_value_heads=HEADS[role],
+        head_dim=HEAD_DIM,
         max_position_embeddings=MAX_TOKENS,
         tie_word_embeddings=True,
         initializer_range=INITIAL_SPREAD,

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from repro.errors import InputError
 from repro.progress import Progress
-from repro.toy.corpus import Mix
+from repro.toy.corpus import WEIGHTS, Mix
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.reward import RewardTraining, train_reward_model
 from repro.toy.tokenizers import train
@@ -19,8 +19,13 @@ REWARD_BASE = "qwen3-teacher"
 
 # The teacher works half of the time and is right either way. Student and target work most of the time, being too
 # shallow to answer at once. The student is left half-trained, because a student must have something to learn.
-TEACHER = Pretraining(Mix(worked=0.5, primer=0.12, curriculum=70_000), steps=2200, batch=64, learning_rate=3e-3)
-STUDENT = Pretraining(Mix(worked=0.85, primer=0.1, curriculum=0), steps=450, batch=64, learning_rate=3e-3)
+TEACHER = Pretraining(Mix(worked=0.45, primer=0.15, curriculum=36_000), steps=2200, batch=48, learning_rate=3e-3)
+STUDENT = Pretraining(
+    Mix(worked=0.85, primer=0.1, curriculum=0, weights=WEIGHTS | {"toy-bm4": 5.0}),
+    steps=450,
+    batch=64,
+    learning_rate=3e-3,
+)
 TARGET = Pretraining(Mix(worked=0.85, primer=0.1, curriculum=0), steps=700, batch=64, learning_rate=3e-3)
 PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("qwen3", "teacher"): TEACHER,
@@ -30,7 +35,7 @@ PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("gemma3", "student"): STUDENT,
     ("gemma3", "target"): TARGET,
 }
-REWARD_PLAN = RewardTraining(steps=800, batch=64, learning_rate=3e-3, centring=0.01)
+REWARD_PLAN = RewardTraining(steps=300, batch=32, learning_rate=1e-3, centring=0.01)
 
 
 def make(name: str, out: Path, progress: Progress) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from calibration.tiny_models import naive, qwen_tokenizer
+from calibration.tiny_models import naive, qwen_tokenizer, save_qwen
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, GenerationConfig
 
@@ -180,30 +180,34 @@ def test_history_and_model(tmp_path: Path, teacher: Path, student: Path, items: 
     assert b.abs().max() > 0
 
 
-@pytest.mark.parametrize("target", ["student", "stranger"])
-def test_the_knob_turns_both_ways(
-    tmp_path: Path, teacher: Path, items: list[Item], target: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("family", ["same", "other"])
+def test_the_knob_turns_both_ways(tmp_path: Path, stranger: Path, items: list[Item], family: str) -> None:
     """eta > 0 raises r_cal and eta < 0 lowers it, by far more than the standard error of its mean."""
+    # Models that hardly ever end by themselves: ending at once is too easy a way down.
+    teacher, student = (
+        save_qwen(tmp_path / f"{layers}", layers=layers, seed=layers, end_scale=1.0) for layers in (2, 1)
+    )
     means, errors = [], []
     for eta in (1.0, -1.0):
         place = tmp_path / str(eta)
         run(
             place,
             teacher,
-            request.getfixturevalue(target),
+            student if family == "same" else stranger,
             items,
             eta=eta,
-            steps=25,
+            steps=12,
             group_size=8,
             prompts_per_step=8,
-            learning_rate=2e-2,
+            learning_rate=3e-2,
+            kl_beta=0.0,
+            max_completion_tokens=6,
             task_reward=constant,
         )
-        tail = lines(place / "out")[-8:]
+        tail = lines(place / "out")[-4:]
         means.append(np.mean([row["r_cal"] for row in tail]))
-        errors.append(np.mean([row["r_cal_std"] for row in tail]) / np.sqrt(8 * 64))
-    assert means[0] - means[1] > 5 * np.hypot(*errors)
+        errors.append(np.mean([row["r_cal_std"] for row in tail]) / np.sqrt(4 * 64))
+    assert means[0] - means[1] > 4 * np.hypot(*errors)
 
 
 class KilledError(Exception):

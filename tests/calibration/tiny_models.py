@@ -27,7 +27,8 @@ CHATML = (
 )
 TURNS = (
     "{{ bos_token }}{% for m in messages %}"
-    "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ m['content'] }}<end_of_turn>\n"
+    "<start_of_turn>{{ {'assistant': 'model'}.get(m['role'], m['role']) }}\n"
+    "{{ m['content'] }}<end_of_turn>\n"
     "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 
@@ -52,7 +53,7 @@ def qwen_tokenizer(vocabulary: int = 300) -> PreTrainedTokenizerFast:
 
 
 def gemma_tokenizer() -> PreTrainedTokenizerFast:
-    """Characters; BOS both in the template and from the tokenizer; turns do not end with the tokenizer's EOS."""
+    """Small pieces; BOS from the template and again from the tokenizer; turns end with no EOS."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
     core = Tokenizer(models.BPE(unk_token="<unk>"))
     core.normalizer = normalizers.Replace(" ", "▁")
@@ -79,9 +80,20 @@ def gemma_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_qwen(
-    folder: Path, *, layers: int = 2, hidden: int = 32, seed: int = 0, vocabulary: int | None = None
+    folder: Path,
+    *,
+    layers: int = 2,
+    hidden: int = 32,
+    seed: int = 0,
+    vocabulary: int | None = None,
+    end_scale: float = 3.0,
 ) -> Path:
-    """A Qwen3 model with its tokenizer. vocabulary: rows of the output layer where it is padded."""
+    """A Qwen3 model with its tokenizer.
+
+    Args:
+        vocabulary: rows of the output layer where it is padded.
+        end_scale: of the end token's logit: at 3 some completions end by themselves, at 1 hardly any.
+    """
     tokenizer = qwen_tokenizer()
     torch.manual_seed(seed)
     config = Qwen3Config(
@@ -96,7 +108,10 @@ def save_qwen(
         tie_word_embeddings=True,
         initializer_range=0.2,  # far from uniform, so that a wrong position or a wrong mask shows
     )
-    return _save(Qwen3ForCausalLM(config), tokenizer, folder, [tokenizer.eos_token_id])
+    model = Qwen3ForCausalLM(config)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.eos_token_id] *= end_scale
+    return _save(model, tokenizer, folder, [tokenizer.eos_token_id])
 
 
 def save_gemma(folder: Path, *, seed: int = 0) -> Path:

@@ -26,7 +26,7 @@ Make = Callable[..., MeasuredTable]
 
 @pytest.fixture
 def make() -> Make:
-    """make(items=, seeds=, effects=, family=, scale=, rng=) -> MeasuredTable; effects are logits that replace EFFECTS'."""
+    """make(...) -> MeasuredTable; `effects` are logits that replace or join those of EFFECTS."""
 
     def build(
         items: int = 120,

@@ -1,4 +1,4 @@
-"""Cells at paper scale: a planted wrong number and a degraded result are contradicted, traps are not matched."""
+"""Cells at paper scale: planted wrong numbers and degraded results are contradicted, traps never matched."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from repro.errors import InputError
-from repro.tables import MeasuredTable, load
+from repro.tables import MeasuredTable, load, verdict
 from repro.tables.cells import CellVerdict, judge_cells
 from repro.tables.files import paper_tables_folder
 from repro.tables.load import PaperTable
@@ -16,7 +16,12 @@ PLACE = ("Teacher", "BM4", "acc")  # printed 0.625 for qwen3
 
 
 def measured(
-    rate: float = 0.625, items: int = 1_500, seeds: int = 1, row: str = "Teacher", metric: str = "acc", column: str = "BM4"
+    rate: float = 0.625,
+    items: int = 1_500,
+    seeds: int = 1,
+    row: str = "Teacher",
+    metric: str = "acc",
+    column: str = "BM4",
 ) -> MeasuredTable:
     """Items of varying difficulty whose mean is `rate` to the last digit."""
     g = np.random.default_rng(0)
@@ -53,7 +58,18 @@ def test_a_planted_wrong_number_is_contradicted(tmp_path: Path) -> None:
 
 def test_a_degraded_result_is_contradicted_and_a_close_one_left_open() -> None:
     assert judge(measured(rate=0.55)).value == "contradicted"
-    assert judge(measured(rate=0.60)).value == "inconclusive"
+    close = judge(measured(rate=0.60))
+    assert close.value == "inconclusive"
+    assert "the paper's own uncertainty alone is ±0.0168" in close.text
+
+
+def test_a_run_may_call_the_column_by_its_task() -> None:
+    by_task, by_column = judge(measured(column="bigmath-4")), judge(measured())
+    assert (by_task.column, by_task.row, by_task.value) == ("BM4", "Teacher", "reproduced")
+    assert by_task.difference == by_column.difference
+    report = verdict(measured(column="my-own-task"), load("table2"), resamples=200, missing="inconclusive")
+    assert report.cells == ()
+    assert report.skipped[-1] == "cells of qwen3: table2.toml has none on my-own-task"
 
 
 def test_the_papers_own_items_widen_the_interval() -> None:

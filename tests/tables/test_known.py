@@ -46,7 +46,11 @@ def test_a_run_equals_its_own_record(tmp_path: Path, reports: Reports) -> None:
 def test_a_verdict_that_gets_worse_is_a_difference(tmp_path: Path, reports: Reports, value: str) -> None:
     write(tmp_path / "k.toml", reports)
     (difference,) = compare(turned(reports[0], "improve-beats-sft", value), load_known(tmp_path / "k.toml"))
-    assert (difference.claim, difference.expected, difference.found) == ("improve-beats-sft", ("reproduced",), value)
+    assert (difference.claim, difference.expected, difference.found) == (
+        "improve-beats-sft",
+        ("reproduced",),
+        value,
+    )
     assert difference.text == f"improve-beats-sft (qwen3): {value}, the record says reproduced"
 
 
@@ -74,9 +78,22 @@ def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None
     write(tmp_path / "k.toml", reports)
     known = load_known(tmp_path / "k.toml")
     (gone,) = compare(replace(pooled, claims=pooled.claims[1:]), known)
-    assert (gone.found, gone.text) == (None, "student-under-teacher (qwen3): in the record (reproduced), not in the run")
+    assert (gone.found, gone.text) == (
+        None,
+        "student-under-teacher (qwen3): in the record (reproduced), not in the run",
+    )
     (new,) = compare(pooled, replace(known, claims=known.claims[1:]))
     assert new.text == "student-under-teacher (qwen3): reproduced, not in the record"
+
+
+def test_a_changed_margin_is_a_difference(tmp_path: Path, reports: Reports) -> None:
+    write(tmp_path / "k.toml", reports)
+    changed = tuple(replace(v, margin=0.05) if v.margin else v for v in reports[0].claims)
+    found = compare(replace(reports[0], claims=changed), load_known(tmp_path / "k.toml"))
+    assert [d.text for d in found] == [
+        f"{claim}-retains-teacher (qwen3): margin 0.05, the record was made with 0.02"
+        for claim in ("distillable", "undistillable")
+    ]
 
 
 def test_reasons_are_kept_when_the_record_is_rewritten(tmp_path: Path, reports: Reports) -> None:

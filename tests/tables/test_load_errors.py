@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
-from repro.tables import load, load_claims
+from repro.tables import files, load, load_claims
 from repro.tables.files import line_of, paper_tables_folder
 
 
@@ -26,14 +26,39 @@ def spoil(path: Path, old: str, new: str) -> int:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("table2", '"0.413 [0.399, 0.674]"', '"0.4l3 [0.399, 0.674]"', r"key blocks\[0\].rows\[3\]: column BM4: '0.4l3.*not a printed"),
-        ("table2", '"0.413 [0.399, 0.674]"', '"0.413 [0.399]"', r"column BM4: .* holds 2 numbers, expected acc, maj16, pass16"),
-        ("table2", '"0.413 [0.399, 0.674]"', '"4.13 [0.399, 0.674]"', "column BM4: acc is 4.13, expected 0 to 1"),
+        (
+            "table2",
+            '"0.413 [0.399, 0.674]"',
+            '"0.4l3 [0.399, 0.674]"',
+            r"key blocks\[0\].rows\[3\]: column BM4: '0.4l3.*not a printed",
+        ),
+        (
+            "table2",
+            '"0.413 [0.399, 0.674]"',
+            '"0.413 [0.399]"',
+            r"column BM4: .* holds 2 numbers, expected acc, maj16, pass16",
+        ),
+        (
+            "table2",
+            '"0.413 [0.399, 0.674]"',
+            '"4.13 [0.399, 0.674]"',
+            "column BM4: acc is 4.13, expected 0 to 1",
+        ),
         ("table2", '"0.413 [0.399, 0.674]", ', "", "9 entries, expected 3 keys and 7 cells"),
         ("table2", 'title = "Main', 'tittle = "Main', "key tittle: Extra inputs"),
         ("table2", 'id = "table2"', 'id = "table3"', "key id: 'table3' must be 'table2'"),
-        ("table2", 'columns = ["Dolly"', 'columns = ["Dolli"', r"key blocks\[0\].groups: \['Dolli'\] are not in legend.toml"),
-        ("table1", 'teacher = "Qwen3-32B" }', 'teacher = "Qwen3-33B" }', r"key errata\[0\]: .* does not cover"),
+        (
+            "table2",
+            'columns = ["Dolly"',
+            'columns = ["Dolli"',
+            r"key blocks\[0\].groups: \['Dolli'\] are not in legend.toml",
+        ),
+        (
+            "table1",
+            'teacher = "Qwen3-32B" }',
+            'teacher = "Qwen3-33B" }',
+            r"key errata\[0\]: .* does not cover",
+        ),
     ],
 )
 def test_table_names_line_and_key(folder: Path, file: str, old: str, new: str, message: str) -> None:
@@ -43,7 +68,11 @@ def test_table_names_line_and_key(folder: Path, file: str, old: str, new: str, m
     assert "\n" not in str(error.value)
     # Where a whole block is at fault the first line of it is named.
     named = int(str(error.value).split("line ")[1].split(",")[0])
-    assert named == line or ("groups" in message and 0 < line - named <= 3) or ("errata" in message and 0 < line - named <= 3)
+    assert (
+        named == line
+        or ("groups" in message and 0 < line - named <= 3)
+        or ("errata" in message and 0 < line - named <= 3)
+    )
 
 
 def test_syntax_error_names_line(folder: Path) -> None:
@@ -95,9 +124,30 @@ def test_missing_file(folder: Path) -> None:
         load("table7", folder)
 
 
+def test_the_installed_package_carries_its_own_copy(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "repro"
+    shutil.copytree(folder, package / "_paper_tables")
+    monkeypatch.setattr(files, "__file__", str(package / "tables" / "files.py"))
+    assert paper_tables_folder() == package / "_paper_tables"
+    assert len(load("table2").cells) == 306
+    shutil.rmtree(package / "_paper_tables")
+    with pytest.raises(InputError, match=r"no stored tables in .*paper_tables or .*_paper_tables: reinstall"):
+        paper_tables_folder()
+
+
 def test_line_of_reads_tables_arrays_and_keys() -> None:
     text = 'a = 1\n[x.y]\nb = 2\n[[c]]\nd = 1\nrows = [\n  ["p"],\n  ["q"],\n]\n[[c]]\nd = 2\ne = { f = 1 }\n'
     assert [
         line_of(text, place)
-        for place in [("a",), ("x", "y", "b"), ("c", 0, "rows", 1), ("c", 1), ("c", 1, "d"), ("c", 1, "e", "f"), ("none",)]
+        for place in [
+            ("a",),
+            ("x", "y", "b"),
+            ("c", 0, "rows", 1),
+            ("c", 1),
+            ("c", 1, "d"),
+            ("c", 1, "e", "f"),
+            ("none",),
+        ]
     ] == [1, 3, 8, 10, 11, 12, 1]

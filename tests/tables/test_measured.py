@@ -84,7 +84,9 @@ def test_header(change: dict, message: str) -> None:
 
 def test_json_round_trip_keeps_every_number(make: Make) -> None:
     table = make(items=10)
-    table.add("Teacher", "quiz", "token_rkl", table.items["quiz"], np.ones((3, 10)), np.arange(30.0).reshape(3, 10))
+    table.add(
+        "Teacher", "quiz", "token_rkl", table.items["quiz"], np.ones((3, 10)), np.arange(30.0).reshape(3, 10)
+    )
     again = MeasuredTable.from_dict(json.loads(json.dumps(table.to_dict())))
     assert again.to_dict() == table.to_dict()
     for key, values in table.values.items():
@@ -94,7 +96,15 @@ def test_json_round_trip_keeps_every_number(make: Make) -> None:
 def test_from_dict_of_something_else() -> None:
     with pytest.raises(InputError, match="not a measured table, KeyError at 'study'"):
         MeasuredTable.from_dict({})
-    broken = {"study": "table2", "scale": "toy", "family": "q", "seeds": [0], "samples": 16, "items": {}, "cells": [{"task": "t"}]}
+    broken = {
+        "study": "table2",
+        "scale": "toy",
+        "family": "q",
+        "seeds": [0],
+        "samples": 16,
+        "items": {},
+        "cells": [{"task": "t"}],
+    }
     with pytest.raises(InputError, match="'t'"):
         MeasuredTable.from_dict(broken)
 

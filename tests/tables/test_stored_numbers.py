@@ -1,4 +1,4 @@
-"""Every stored number against the lines of the paper's text (printed_lines.txt), read by other code than the loader's."""
+"""Every stored number against lines of the paper's text (printed_lines.txt), read by other code."""
 
 import re
 from pathlib import Path

@@ -1,0 +1,34 @@
+"""The three losses from their definitions: one sequence at a time, whole logits, float64."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+Sequences = list[tuple[list[int], list[int]]]
+"""(prompt ids, completion ids)"""
+
+
+def reference(
+    method: str, teacher: Path, student: Path, sequences: Sequences
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """(nats per completion token of the whole step, gradient by parameter name)."""
+    p_T = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float64).eval()
+    p_S = AutoModelForCausalLM.from_pretrained(student, dtype=torch.float64).eval()
+    total, tokens = torch.zeros((), dtype=torch.float64), 0
+    for prompt, completion in sequences:
+        ids = torch.tensor([prompt + completion])
+        places = slice(len(prompt) - 1, len(prompt) + len(completion) - 1)
+        with torch.no_grad():
+            logT_CV = p_T(ids).logits[0, places].log_softmax(-1)
+        logS_CV = p_S(ids).logits[0, places].log_softmax(-1)
+        if method == "sft":
+            total = total - logS_CV.gather(1, torch.tensor(completion)[:, None]).sum()
+        elif method == "gkd-fkl":
+            total = total + (logT_CV.exp() * (logT_CV - logS_CV)).sum()
+        else:
+            total = total + (logS_CV.exp() * (logS_CV - logT_CV)).sum()
+        tokens += len(completion)
+    loss = total / tokens
+    loss.backward()
+    return loss.item(), {name: p.grad for name, p in p_S.named_parameters() if p.grad is not None}

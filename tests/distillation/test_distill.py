@@ -1,0 +1,290 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from calibration.tiny_models import gemma_tokenizer, qwen_tokenizer, save_qwen
+from distillation.reference import Sequences, reference
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
+
+from repro.distillation import distill as module
+from repro.distillation.config import DistillationConfig
+from repro.distillation.distill import distill
+from repro.distillation.pair import check_pair
+from repro.errors import InputError
+from repro.generation.rollouts import Rollout, write_rollouts
+from repro.progress import silent
+from repro.tasks import Item
+
+METHODS = ["sft", "gkd-fkl", "gkd-rkl"]
+STEP = 12
+
+
+def config(**changes: Any) -> DistillationConfig:
+    settings: dict[str, Any] = {
+        "method": "gkd-rkl",
+        "steps": 1,
+        "sequences_per_step": STEP,
+        "learning_rate": 1e-2,
+        "warmup_fraction": 0.0,
+        "max_completion_tokens": 14,
+        "traces": "full",
+        "engine": "transformers",
+    }
+    return DistillationConfig(**settings | changes)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Path:
+    """Three completions for each item, of different lengths; every third was cut by the cap."""
+    tokenizer, rollouts = qwen_tokenizer(), []
+    for number, item in enumerate(items):
+        for sample in range(3):
+            text = f"{'so ' * (number % 4)}{item.prompt[:5]}\\boxed{{{item.key}}}" + "." * sample
+            ids = tokenizer(text)["input_ids"]
+            ended = sample < 2
+            ids = [*ids, tokenizer.eos_token_id] if ended else ids
+            stop = "eos" if ended else "length"
+            rollouts.append(
+                Rollout(item.id, item.task, item.prompt, sample, [], ids, [0.0] * len(ids), text, stop)
+            )
+    path = tmp_path_factory.mktemp("stored") / "rollouts.parquet"
+    write_rollouts(path, rollouts)
+    return path
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def odd_length(items: list[Item], texts: list[str]) -> list[float]:
+    return [float(len(text) % 2) for text in texts]
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(teacher: Path, student: Path, items: list[Item], stored: Path) -> Run:
+    def go(place: Path, **changes: Any) -> dict[str, Any]:
+        keywords: dict[str, Any] = {
+            "student": student,
+            "teacher": teacher,
+            "items": items,
+            "completions": stored,
+            "task_reward": odd_length,
+            "seed": 5,
+            "progress": silent,
+        }
+        for name in (*keywords, "micro_batch", "checkpoint_every"):
+            if name in changes:
+                keywords[name] = changes.pop(name)
+        return distill(config(**changes), out=place / "out", work=place / "work", **keywords)
+
+    return go
+
+
+class Watch(TrainerCallback):
+    """Gradients just before the first optimiser step, and the sequences that they came from."""
+
+    def __init__(self) -> None:
+        self.gradients: dict[str, torch.Tensor] = {}
+        self.sequences: Sequences = []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 0:
+            named = kwargs["model"].named_parameters()
+            self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watch = Watch()
+    plain = module.history.ReportProgress
+    monkeypatch.setattr(module.history, "ReportProgress", lambda *a: plain(*a) if watch is None else watch)
+
+    for trainer in (module.on_policy.OnPolicyTrainer, module.off_policy.OffPolicyTrainer):
+
+        def record(self: Any, inputs: Any, inner: Any = trainer._generate_and_score_completions) -> Any:
+            out = inner(self, inputs)
+            for part in ("prompt", "completion"):
+                masks = out[f"{part}_mask"].bool()
+                rows = [ids[mask].tolist() for ids, mask in zip(out[f"{part}_ids"], masks)]
+                watch.sequences = rows if part == "prompt" else list(zip(watch.sequences, rows))
+            return out
+
+        monkeypatch.setattr(trainer, "_generate_and_score_completions", record)
+
+    def record_row(prompt: list[int], completion: list[int], inner: Any = module.sft.sft_row) -> Any:
+        watch.sequences.append((prompt, completion))
+        return inner(prompt, completion)
+
+    monkeypatch.setattr(module.sft, "sft_row", record_row)
+    return watch
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_loss_and_gradient_are_the_definition(
+    tmp_path: Path,
+    run: Run,
+    watch: Watch,
+    teacher: Path,
+    student: Path,
+    method: str,
+    micro_batch: int | None,
+) -> None:
+    """Against Eq 2 (or the cross-entropy) without batches: padding and micro-batches change nothing."""
+    run(tmp_path, method=method, micro_batch=micro_batch)
+    assert len(watch.sequences) == STEP
+    assert len({len(completion) for _, completion in watch.sequences}) > 1
+    loss, gradients = reference(method, teacher, student, watch.sequences)
+    row = lines(tmp_path / "out")[0]
+    assert row["loss"] == pytest.approx(loss, rel=1e-5)
+    norm = torch.stack([g.norm() for g in gradients.values()]).norm().item()
+    assert row["grad_norm"] == pytest.approx(norm, rel=1e-4)
+    clip = min(1.0, 1.0 / norm)
+    assert watch.gradients.keys() == gradients.keys()
+    for name, expected in gradients.items():
+        found = watch.gradients[name].double()
+        assert (found - clip * expected).norm() < 1e-4 * clip * norm, name
+
+
+def test_the_two_directions_differ(teacher: Path, student: Path) -> None:
+    sequences: Sequences = [([5, 6, 7], [8, 9, 10])]
+    forward, _ = reference("gkd-fkl", teacher, student, sequences)
+    reverse, _ = reference("gkd-rkl", teacher, student, sequences)
+    assert abs(forward - reverse) > 1e-2 * forward
+
+
+def test_methods_walk_the_same_prompts(tmp_path: Path, run: Run, watch: Watch) -> None:
+    """So that a comparison of methods is paired; and the completion of a prompt is one of its own."""
+    prompts: dict[str, list[list[int]]] = {}
+    for method in METHODS:
+        watch.sequences = []
+        run(tmp_path / method, method=method)
+        prompts[method] = [prompt for prompt, _ in watch.sequences]
+        if method != "gkd-rkl":
+            for prompt, completion in watch.sequences:
+                text = qwen_tokenizer().decode(completion)
+                assert text.replace("so ", "")[:5] in qwen_tokenizer().decode(prompt)
+    assert prompts["sft"] == prompts["gkd-fkl"] == prompts["gkd-rkl"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_lowers_the_loss(tmp_path: Path, run: Run, method: str) -> None:
+    summary = run(tmp_path, method=method, steps=12)
+    rows = lines(tmp_path / "out")
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert summary["loss"] == rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+
+
+def test_on_policy_accuracy_is_the_reward_of_what_the_student_wrote(
+    tmp_path: Path, run: Run, watch: Watch
+) -> None:
+    given: list[tuple[Item, str]] = []
+
+    def reward(items: list[Item], texts: list[str]) -> list[float]:
+        given.extend(zip(items, texts))
+        return [0.25] * len(texts)
+
+    run(tmp_path, task_reward=reward)
+    row = lines(tmp_path / "out")[0]
+    tokenizer = qwen_tokenizer()
+    assert row["accuracy"] == 0.25
+    assert row["stopped_by_eos"] + row["stopped_by_length"] == pytest.approx(1)
+    for (item, text), (prompt, completion) in zip(given, watch.sequences, strict=True):
+        assert item.prompt in tokenizer.decode(prompt)
+        assert text == tokenizer.decode(completion, skip_special_tokens=True)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resume_gives_the_numbers_of_an_undisturbed_run(tmp_path: Path, run: Run, method: str) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run(whole, method=method, steps=5)
+
+    def killer(done: int, *_: Any) -> None:
+        if done == 4:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(cut, method=method, steps=5, checkpoint_every=2, progress=killer)
+    steps: list[int] = []
+    run(cut, method=method, steps=5, checkpoint_every=2, progress=lambda n, *_: steps.append(n))
+    assert steps == [3, 4, 5]
+    assert lines(cut / "out") == lines(whole / "out")
+    one, other = (load_file(place / "out" / "model" / "model.safetensors") for place in (whole, cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_model_folder_keeps_tokenizer_and_ends(tmp_path: Path, run: Run, student: Path) -> None:
+    run(tmp_path)
+    folder = tmp_path / "out" / "model"
+    assert AutoTokenizer.from_pretrained(folder).chat_template == qwen_tokenizer().chat_template
+    before, after = (GenerationConfig.from_pretrained(f).to_diff_dict() for f in (student, folder))
+    assert after == before
+    assert (folder / "config.json").read_text() == (student / "config.json").read_text()
+
+
+def test_sft_across_tokenizers_uses_the_students_own(
+    tmp_path: Path, run: Run, watch: Watch, stranger: Path, teacher: Path
+) -> None:
+    """Text is encoded by the student's tokenizer, in its own template, and ends as its turns end."""
+    run(tmp_path, method="sft", student=stranger, max_completion_tokens=64)
+    gemma = gemma_tokenizer()
+    ends = 0
+    for prompt, completion in watch.sequences:
+        text = gemma.decode(completion, skip_special_tokens=True)
+        assert gemma.decode(prompt).startswith("<bos><start_of_turn>user\n")
+        assert "\\boxed{" in text
+        ended = completion[-1] == gemma.convert_tokens_to_ids("<end_of_turn>")
+        assert ended is not text.endswith("..")  # those were cut
+        assert gemma.eos_token_id not in completion
+        ends += ended
+    assert 0 < ends < STEP
+    loss, _ = reference("sft", stranger, stranger, watch.sequences)
+    assert lines(tmp_path / "out")[0]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_answer_only_traces(tmp_path: Path, run: Run, watch: Watch) -> None:
+    run(tmp_path, method="gkd-fkl", traces="answer-only")
+    for _, completion in watch.sequences:
+        text = qwen_tokenizer().decode(completion)
+        assert text.startswith("\\boxed{")
+        assert text.endswith("}<|im_end|>")
+
+
+def test_check_pair(tmp_path: Path, teacher: Path, student: Path, stranger: Path) -> None:
+    check_pair(teacher, student)
+    with pytest.raises(InputError, match=r"different tokenizers.*sft"):
+        check_pair(teacher, stranger)
+    padded = save_qwen(tmp_path / "padded", vocabulary=320)
+    with pytest.raises(InputError, match=r"320 and student vocab 299 differ.*resize_token_embeddings\(320\)"):
+        check_pair(padded, student)
+
+
+def test_bad_input(tmp_path: Path, run: Run, stranger: Path, items: list[Item], student: Path) -> None:
+    with pytest.raises(InputError, match="stored completions"):
+        run(tmp_path, method="sft", completions=None)
+    with pytest.raises(InputError, match="needs the teacher"):
+        run(tmp_path, teacher=None)
+    with pytest.raises(InputError, match="different tokenizers"):
+        run(tmp_path, student=stranger)
+    with pytest.raises(InputError, match="no training items"):
+        run(tmp_path, items=[])
+    with pytest.raises(InputError, match="no stored completion"):
+        run(tmp_path, method="sft", items=[Item("other", "sum", "1 + 1 = ?", "2")])
+    mute = tmp_path / "no_template"
+    shutil.copytree(student, mute)
+    (mute / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="chat template"):
+        run(tmp_path, student=mute)
+    assert not (tmp_path / "out").exists()

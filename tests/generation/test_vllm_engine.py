@@ -1,0 +1,78 @@
+"""vLLM's CPU (or GPU) build gives the same record as the transformers engine, from the same distribution."""
+
+import pytest
+
+pytest.importorskip("vllm", reason="needs vLLM: nox -s vllm")
+
+from repro.generation.config import SamplingConfig
+from repro.generation.sample import sample
+from repro.generation.transformers_engine import TransformersEngine
+from repro.generation.vllm_engine import VllmEngine
+from repro.models import load_tokenizer, locate, prompt_token_ids
+from repro.progress import silent
+from repro.tasks import registry
+
+pytestmark = pytest.mark.vllm
+
+
+@pytest.fixture(scope="module")
+def items():
+    return registry.get("toy-bm4").items("test", 6, 0)
+
+
+@pytest.fixture(scope="module", params=["toy:qwen3-student", "toy:gemma3-student"])
+def folder(request):
+    return locate(request.param)
+
+
+@pytest.fixture(scope="module")
+def drawn(folder, items):
+    tokenizer = load_tokenizer(folder)
+    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    engine = VllmEngine(folder, 64)
+    groups = engine.generate(prompts, 8, 12, 1.0, seed=1), engine.generate(prompts, 8, 12, 1.0, seed=1)
+    engine.close()
+    return prompts, *groups
+
+
+def test_equal_seeds_give_equal_completions_and_samples_differ(drawn):
+    _, first, again = drawn
+    assert [[c.token_ids for c in group] for group in first] == [[c.token_ids for c in group] for group in again]
+    assert any(len({tuple(c.token_ids) for c in group}) > 1 for group in first)
+
+
+def test_log_probs_agree_with_a_forward_pass(drawn, folder):
+    import torch
+
+    from repro.models import load_model
+
+    prompts, groups, _ = drawn
+    model = load_model(folder)
+    gaps = []
+    for prompt, group in zip(prompts, groups):
+        for completion in group:
+            with torch.no_grad():
+                logits = model(torch.tensor([prompt + completion.token_ids])).logits[0, len(prompt) - 1 : -1].float()
+            own = torch.log_softmax(logits, -1).gather(1, torch.tensor(completion.token_ids)[:, None]).squeeze(1)
+            gaps.append((own - torch.tensor(completion.log_probs)).abs().mean().item())
+    assert sum(gaps) / len(gaps) < 0.02  # bfloat16 serving of float32 weights
+
+
+def test_the_end_token_is_kept(drawn, folder):
+    end = load_tokenizer(folder).eos_token_id
+    for group in drawn[1]:
+        for completion in group:
+            assert (completion.token_ids[-1] == end) == (completion.stop == "eos")
+
+
+def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
+    config = SamplingConfig(
+        completions_per_prompt=32, temperature=1.0, max_completion_tokens=12, engine="vllm", batch_sequences=256
+    )
+    by_vllm = sample(config, model=folder, items=items, seed=0, work=tmp_path / "v", progress=silent)
+    plain = config.model_copy(update={"engine": "transformers"})
+    by_transformers = sample(plain, model=folder, items=items, seed=0, work=tmp_path / "t", progress=silent)
+    assert [(r.item_id, r.sample, r.prompt_ids) for r in by_vllm] == [(r.item_id, r.sample, r.prompt_ids) for r in by_transformers]
+    means = [sum(map(sum, (r.log_probs for r in some))) / len(some) for some in (by_vllm, by_transformers)]
+    assert means[0] == pytest.approx(means[1], abs=0.6)  # mean log-probability of a completion, nats, of 192 each
+    assert isinstance(TransformersEngine, type)

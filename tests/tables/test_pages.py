@@ -1,0 +1,115 @@
+"""Exports of stored tables and Markdown pages of results."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from repro.errors import InputError
+from repro.tables import load, verdict
+from repro.tables.export import export, layout
+from repro.tables.load import TABLES
+from repro.tables.render import measured_markdown, measured_rows, verdict_markdown, verdict_rows
+
+from .conftest import Make
+
+NOTICE = "**Scaled down: no verdict on the paper's numbers.**"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_exports_hold_every_number(name: str) -> None:
+    table = load(name)
+    content = json.loads(export(table, "json"))
+    rows = list(csv.DictReader(io.StringIO(export(table, "csv"))))
+    assert len(content["cells"]) == len(rows) == len(table.cells)
+    for cell, record, row in zip(table.cells, content["cells"], rows, strict=True):
+        assert record["value"] == cell.value == float(row["value"])
+        assert record["printed"] == row["printed"] == cell.printed.text
+        assert record["provenance"] == "PAPER"
+    assert content["metrics"].keys() == {cell.metric for cell in table.cells}
+
+
+def test_json_carries_margins_and_errata() -> None:
+    content = json.loads(export(load("table1"), "json"))
+    assert content["errata"][0]["id"] == "qwen3-32b-open-sequence-rkl"
+    flagged = [c for c in content["cells"] if c["erratum"]]
+    assert [(c["teacher"], c["column"]) for c in flagged] == [("Qwen3-32B", "Dolly"), ("Qwen3-32B", "Vicuna")]
+    assert content["metrics"]["token_rkl"]["margin"] == 0.15
+    assert content["metrics"]["is_rkl"]["policy"] == "diagnose"
+
+
+def test_latex_is_laid_out_like_the_page() -> None:
+    text = export(load("table1"), "latex")
+    assert r"qwen3 & Qwen3-1.7B & Qwen3-8B & 814.1 (36.3\%) & 856.5 (39.0\%) & 638.5 (36.7\%)" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {line.count(" & ") for line in rows} == {9}
+    assert "0.523 [0.518, 0.763]" in export(load("table2"), "latex")
+
+
+def test_layout_has_the_pages_blocks_and_heads() -> None:
+    blocks = layout(load("table4"))
+    assert list(blocks) == ["On-Policy Token RKL", "On-Policy Sequence RKL (wrong-trace preference %)"]
+    assert [len(rows) for rows in blocks.values()] == [6, 6]
+    last = blocks["On-Policy Sequence RKL (wrong-trace preference %)"][-1]
+    assert last == {
+        "family": "qwen3",
+        "teacher": "Qwen3-8B",
+        "variant": "Undistillable",
+        "BM 4": "784.5 (46.3%)",
+        "BM 5": "835.8 (41.0%)",
+        "CSQA": "621.0 (48.7%)",
+        "MMLU-Pro": "759.9 (47.2%)",
+    }
+
+
+def test_unknown_format() -> None:
+    with pytest.raises(InputError, match="no export format 'xml'; there are csv, json, latex"):
+        export(load("table2"), "xml")
+
+
+def test_verdict_page(make: Make) -> None:
+    report = verdict(make(items=40), load("table2"), resamples=500)
+    page = verdict_markdown(report)
+    assert page.count(NOTICE) == 1
+    assert "| improve-beats-gkd-rkl | qwen3 | Improve > GKD-RKL |" in page
+    assert "Undistillable > Teacher - 0.02" in page
+    assert "margin 0.02" in page
+    assert "partly (5/10)" in page
+    assert "particularly in pass@16" in page
+    assert "Not run: eta0-improve (qwen3)" in page
+    assert "| stories | reward |" in page
+    assert len(verdict_rows(report)) == len(report.claims)
+    for v in report.claims:
+        assert f"## {v.claim} (qwen3)" in page
+
+
+def test_measured_page_is_laid_out_like_table2(make: Make) -> None:
+    measured = make(items=40)
+    rows = measured_rows(measured, load("table2"), resamples=500)
+    assert [row["row"] for row in rows] == list(measured.rows)
+    acc, maj, passed = (measured.mean("Improve", "quiz", m) for m in ("acc", "maj16", "pass16"))
+    cell = next(row for row in rows if row["row"] == "Improve")["quiz"]
+    assert cell.startswith(f"{acc:.3f} ± ")
+    assert cell.endswith(f" [{maj:.3f}, {passed:.3f}]")
+    assert "[" not in rows[0]["stories"]
+    assert NOTICE in measured_markdown(measured, load("table2"), resamples=500)
+
+
+def test_printed_numbers_stand_beside_ours_at_paper_scale_only(make: Make) -> None:
+    source = make(items=30, scale="paper")
+    measured = make(items=30, scale="paper")
+    measured.items, measured.values = {}, {}
+    for (row, task, metric), values in source.values.items():
+        if task == "quiz":
+            measured.add(row, "BM4", metric, source.items["quiz"], values.values_SN)
+    page = measured_markdown(measured, load("table2"), resamples=500)
+    assert "| Improve (printed) | 0.615 [0.612, 0.773] |" in page
+    assert NOTICE not in page
+    report = verdict(measured, load("table2"), resamples=500, missing="inconclusive")
+    assert len(report.cells) == 27
+    assert "## Cells" in verdict_markdown(report)
+    measured.scale = "small"
+    assert "(printed)" not in measured_markdown(measured, load("table2"), resamples=500)
+    assert NOTICE in measured_markdown(measured, load("table2"), resamples=500)
