@@ -24,7 +24,8 @@ app = typer.Typer(
         "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
     ),
 )
-_USAGE_ERROR = typer.BadParameter.__mro__[2]  # typer vendors click and exports none of click's error classes but this
+# typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 out_console = Console()
 err_console = Console(stderr=True)
 

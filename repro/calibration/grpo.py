@@ -110,9 +110,7 @@ class CalibrationTrainer(GRPOTrainer):
         scores = self.target(prompts, completion_ids, self.eos_token_ids)
         policy_n = torch.tensor(policy_log_prob, dtype=torch.float64)
         length_n = torch.tensor([len(ids) for ids in completion_ids])
-        self._rollouts = torch.stack(
-            [scores.log_prob, policy_n, length_n.double(), *self._ends(completion_ids)], 1
-        )
+        self._rollouts = torch.stack([scores.log_prob, policy_n, length_n.double(), *self._ends(completion_ids)], 1)
         if self.calibration.length_normalised:
             return calibration_reward(
                 scores.log_prob / scores.tokens.clamp(min=1), policy_n / length_n.clamp(min=1)
@@ -133,9 +131,7 @@ class CalibrationTrainer(GRPOTrainer):
         """
         raw_nK = super()._calculate_rewards(*args, **kwargs)
         if not torch.isfinite(raw_nK).all():
-            raise RuntimeError(
-                f"a reward is not finite (task, calibration): {raw_nK[~raw_nK.isfinite().all(1)][0]}"
-            )
+            raise RuntimeError(f"a reward is not finite (task, calibration): {raw_nK[~raw_nK.isfinite().all(1)][0]}")
         G = self.num_generations if self.model.training else self.num_generations_eval
         self._log_rewards(raw_nK, G)
         if self.calibration.advantages == "batch":

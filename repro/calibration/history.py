@@ -40,9 +40,7 @@ def history(log_history: Sequence[Mapping[str, Any]], names: Mapping[str, str]) 
     for entry in log_history:
         if "loss" in entry:
             row = {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
-            rows.append(
-                {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
-            )
+            rows.append({key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()})
     return rows
 
 

@@ -30,9 +30,7 @@ def ranks() -> int:
     import torch
     from accelerate import PartialState
 
-    return PartialState(
-        cpu=not torch.cuda.is_available()
-    ).num_processes  # unasked, it overlooks CPU processes
+    return PartialState(cpu=not torch.cuda.is_available()).num_processes  # unasked, it overlooks CPU processes
 
 
 def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> tuple[int, int]:

@@ -134,10 +134,7 @@ def _arguments(
     if config.engine == "vllm":
         vllm_policy.prepare_vllm()
         longest = max(len(prompt_token_ids(tokenizer, item.prompt)) for item in items)
-        engine = (
-            vllm_policy.vllm_arguments(longest, config.max_completion_tokens)
-            | vllm_policy.importance_arguments()
-        )
+        engine = vllm_policy.vllm_arguments(longest, config.max_completion_tokens) | vllm_policy.importance_arguments()
     shared = optimisation.trainer_arguments(
         work=work,
         steps=config.steps,

@@ -1,23 +1,30 @@
 """vLLM in the trainer's own process, for the model that is being trained."""
 
+import functools
+import os
 from typing import Any
 
 
 def prepare_vllm() -> None:
-    """Keep linear weights loadable on the CPU build. Call before a trainer is built; does nothing on a GPU.
+    """Make the CPU build take new weights, and start fast. Call before a trainer is built; idle on a GPU.
 
     vLLM's CPU kernels repack every linear layer and drop its weight, so the first weight sync of the trainer
-    finds nothing to load into. Without the packed kernels the weight stays.
+    finds nothing to load into. Without the packed kernels the weight stays. Compiling the model takes longer
+    than the CPU is ever used for; TRL has no switch for it.
     """
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; of itself it takes half of the memory
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
         return
+    import trl.generation.vllm_generation as colocated
+    import vllm
     import vllm._custom_ops as ops
     import vllm.model_executor.layers.utils as layers
 
     ops._supports_onednn = False
     layers.check_cpu_sgl_kernel = lambda *args: False
+    colocated.LLM = functools.partial(vllm.LLM, enforce_eager=True)
 
 
 def vllm_arguments(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """The task's own reward, r_task: 1 or 0 for verifiable tasks, the reward model's score for open-ended ones."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.errors import InputError
 from repro.tasks import registry
 from repro.tasks.grading import grade
 from repro.tasks.task import Item
+
+if TYPE_CHECKING:
+    from repro.evaluation.reward_model import RewardModel
 
 
 class TaskReward:
@@ -13,7 +17,7 @@ class TaskReward:
 
     def __init__(self, reward_model: Path | str | None) -> None:
         self._path = reward_model
-        self._model = None
+        self._model: RewardModel | None = None
 
     def __call__(self, items: list[Item], completions: list[str]) -> list[float]:
         """One reward in 0..1 per (item, completion)."""
@@ -31,7 +35,7 @@ class TaskReward:
                 rewards[row] = score
         return rewards
 
-    def _reward_model(self, task: str):  # type: ignore[no-untyped-def]
+    def _reward_model(self, task: str) -> "RewardModel":
         if self._model is None:
             if self._path is None:
                 raise InputError(f"task {task} is open-ended: name a reward model (--reward-model)")

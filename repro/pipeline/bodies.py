@@ -53,6 +53,10 @@ def model_path(model: BaseModelRef | Calibrate | Distill, cache: Path) -> Path |
     return locate(model.name)
 
 
+def _reward_model(stage: Calibrate | Distill | Evaluate) -> Path | str | None:
+    return locate(stage.reward_model.name) if stage.reward_model else None
+
+
 def read_items(data: tuple[TaskData, ...]) -> list[Item]:
     """All items of all tasks, in order."""
     items = [item for one in data for item in registry.get(one.task, data=one.file).items(one.split, one.n, one.seed)]
@@ -70,7 +74,7 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
         teacher=model_path(stage.teacher, place.cache),
         target=model_path(stage.target, place.cache),
         items=read_items(stage.data),
-        task_reward=TaskReward(stage.reward_model and locate(stage.reward_model.name)),
+        task_reward=TaskReward(_reward_model(stage)),
         seed=stage.seed,
         out=out,
         work=place.work,
@@ -106,7 +110,7 @@ def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
         teacher=model_path(stage.teacher, place.cache),
         items=read_items(stage.data),
         completions=place.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
-        task_reward=TaskReward(stage.reward_model and locate(stage.reward_model.name)),
+        task_reward=TaskReward(_reward_model(stage)),
         seed=stage.seed,
         out=out,
         work=place.work,
@@ -129,6 +133,6 @@ def _evaluate(stage: Evaluate, place: Workplace, out: Path) -> dict[str, Any]:
         work=place.work,
         progress=place.progress,
     )
-    graded = grade_rollouts(items, rollouts, stage.reward_model and locate(stage.reward_model.name))
+    graded = grade_rollouts(items, rollouts, _reward_model(stage))
     write_graded(out / ROLLOUTS, graded)
     return summarise(graded)

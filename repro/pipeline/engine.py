@@ -121,7 +121,7 @@ def _submit(stage: Stage, cache: Path, folder: Path, resources: Resources, argv:
         resources=asdict(resources),
         driver=os.getpid(),
         argv=argv,
-        infra=infra,  # type: ignore[arg-type]
+        infra=infra,
     )
     return Running(stage, task, task.infra.job(), time.monotonic())
 

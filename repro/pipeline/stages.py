@@ -19,8 +19,10 @@ from repro.generation.config import SamplingConfig
 from repro.tasks.task import Split
 
 
-class Frozen(pydantic.BaseModel, frozen=True, extra="forbid"):
+class Frozen(pydantic.BaseModel):
     """Base of everything that is part of an identity."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     not_identity: ClassVar[frozenset[str]] = frozenset()
 

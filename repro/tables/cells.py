@@ -67,10 +67,7 @@ def judge_cells(
         if measured.has(*key):
             found.append((cell, key))
     draws = Resamples(measured, [key for _, key in found], resamples, seed)
-    return [
-        _judge(cell, key, draws, cell.row[stored.row_label] not in stored.untrained, alpha)
-        for cell, key in found
-    ]
+    return [_judge(cell, key, draws, cell.row[stored.row_label] not in stored.untrained, alpha) for cell, key in found]
 
 
 def _judge(cell: Cell, key: Key, draws: Resamples, trained: bool, alpha: float) -> CellVerdict:
@@ -80,11 +77,7 @@ def _judge(cell: Cell, key: Key, draws: Resamples, trained: bool, alpha: float) 
     se = float(np.sqrt(estimate.se**2 + of_items + of_training))
     half = half_width(estimate, alpha, more_items=of_items, more_seeds=of_training)
     low, high = difference - half, difference + half
-    if (
-        draws.measured.samples_behind(key[2]) == 1
-        and cell.definition.unit == "fraction"
-        and estimate.items < FEW_ITEMS
-    ):
+    if draws.measured.samples_behind(key[2]) == 1 and cell.definition.unit == "fraction" and estimate.items < FEW_ITEMS:
         wilson = _newcombe(cell, estimate, alpha)
         low, high = min(low, wilson[0]), max(high, wilson[1])
     margin = cell.definition.margin

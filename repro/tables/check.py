@@ -155,9 +155,7 @@ def _costs(table: PaperTable, folder: Path | None) -> list[Finding]:
             named = {hours[ref.row] for ref in (claim.left, *claim.right) if ref.row in hours}
             ok = quoted == named
             findings.append(
-                Finding(
-                    5, ok, f"{claim.id}: the prose quotes {sorted(quoted)}, the table prints {sorted(named)}"
-                )
+                Finding(5, ok, f"{claim.id}: the prose quotes {sorted(quoted)}, the table prints {sorted(named)}")
             )
     return findings
 
@@ -171,8 +169,4 @@ def _mean_weights(table: PaperTable) -> list[Finding]:
         "by more than a half"
     )
     matched = [cell for cell, _ in far if cell.definition.policy != "diagnose"]
-    return [
-        Finding(
-            7, not matched, f"{text}; such cells are diagnosed, never matched", names(cell for cell, _ in far)
-        )
-    ]
+    return [Finding(7, not matched, f"{text}; such cells are diagnosed, never matched", names(cell for cell, _ in far))]

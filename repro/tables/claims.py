@@ -45,8 +45,7 @@ class PaperEvidence(Strict):
         )
         if self.held > self.of or self.bears_out != word:
             raise ValueError(
-                f"{self.held} of {self.of} comparisons held: bears_out must be {word!r}, not "
-                f"{self.bears_out!r}"
+                f"{self.held} of {self.of} comparisons held: bears_out must be {word!r}, not {self.bears_out!r}"
             )
         return self
 
@@ -90,9 +89,7 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "Claim":
         if (self.kind in ("ordering", "noninferiority")) != bool(self.right):
-            raise ValueError(
-                f"right is required for an ordering or non-inferiority and foreign to a {self.kind}"
-            )
+            raise ValueError(f"right is required for an ordering or non-inferiority and foreign to a {self.kind}")
         if (self.margin > 0) != (self.kind == "noninferiority"):
             raise ValueError("margin above 0 is required for a non-inferiority claim and for no other kind")
         if (self.low is not None) != (self.kind in ("range", "exists")) or (self.high is not None) != (

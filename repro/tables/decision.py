@@ -22,9 +22,7 @@ from repro.tables.resampling import Estimate
 
 Value = Literal["reproduced", "contradicted", "inconclusive"]
 
-ONE_SEED_CAP = (
-    5.0  # standard errors that the gap must exceed where one training seed stands for the training's spread
-)
+ONE_SEED_CAP = 5.0  # standard errors that the gap must exceed where one training seed stands for the training's spread
 POWER = 0.8  # of the test that "would decide"
 SMALLEST_P = 1e-15  # what a p-value with seeds is reported as when it is smaller
 MOST_SEEDS = 100  # that an inconclusive verdict asks for

@@ -73,7 +73,7 @@ def _json(table: PaperTable) -> str:
 
 
 def layout(table: PaperTable) -> dict[str, list[dict[str, str]]]:
-    """The table as printed: heading of each block -> its rows, each row key or printed column head -> text."""
+    """The table as printed: heading of each block -> its rows, each from row key or column head to text."""
     blocks: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
     for cell in table.cells:
         heads = {key: cell.row[key] for key in table.row_keys}

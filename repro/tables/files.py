@@ -50,10 +50,7 @@ def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
 
 def refuse(path: Path, text: str, place: Place, what: str) -> InputError:
     """The error to raise about a key of a file."""
-    key = (
-        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-        or "(file)"
-    )
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "(file)"
     return InputError(f"{path.name}, line {line_of(text, place)}, key {key}: {what}.")
 
 

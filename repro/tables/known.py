@@ -66,8 +66,7 @@ def load_known(path: Path) -> KnownVerdicts:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as cause:
         raise InputError(
-            f"{path}: no record of known verdicts ({cause.strerror}). Write one from a toy run of "
-            "several seeds."
+            f"{path}: no record of known verdicts ({cause.strerror}). Write one from a toy run of several seeds."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         raise InputError(f"{path}: not TOML: {cause}.") from None
@@ -89,8 +88,7 @@ def load_known(path: Path) -> KnownVerdicts:
         for value in (claim.verdict, *claim.one_seed):
             if value not in get_args(Value):
                 raise InputError(
-                    f"{path}: claim {claim.claim!r}: verdict {value!r} is none of "
-                    f"{', '.join(get_args(Value))}."
+                    f"{path}: claim {claim.claim!r}: verdict {value!r} is none of {', '.join(get_args(Value))}."
                 )
     return known
 
@@ -108,9 +106,7 @@ def compare(report: VerdictReport, known: KnownVerdicts) -> list[Difference]:
         record = expected.pop((v.claim, v.family), None)
         if record is None:
             differences.append(
-                Difference(
-                    v.claim, v.family, (), v.value, f"{v.claim} ({v.family}): {v.value}, not in the record"
-                )
+                Difference(v.claim, v.family, (), v.value, f"{v.claim} ({v.family}): {v.value}, not in the record")
             )
             continue
         if v.margin != record.margin:
@@ -153,8 +149,7 @@ def write_known(
         )
     if sorted(s for r in single for s in r.seeds) != sorted(pooled.seeds):
         raise InputError(
-            f"a record needs one report per seed of {list(pooled.seeds)}, given were "
-            f"{[list(r.seeds) for r in single]}."
+            f"a record needs one report per seed of {list(pooled.seeds)}, given were {[list(r.seeds) for r in single]}."
         )
     kept = {k.claim: k.reason for k in load_known(path).claims} if path.is_file() else {}
     alone = [{(v.claim, v.family): v.value for v in report.claims} for report in single]

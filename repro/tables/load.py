@@ -74,9 +74,7 @@ class PaperTable:
         """The one cell that matches, e.g. `cell("BM4", "acc", family="qwen3", method="SFT")`."""
         found = self.select(columns=(column,), metric=metric, **row)
         if len(found) != 1:
-            has = (
-                f"columns {list(self.columns)}, metrics {list(self.metrics)}, row keys {list(self.row_keys)}"
-            )
+            has = f"columns {list(self.columns)}, metrics {list(self.metrics)}, row keys {list(self.row_keys)}"
             raise InputError(
                 f"{self.path.name}: {len(found)} cells match row {row}, column {column!r}, metric "
                 f"{metric!r}, "
@@ -84,9 +82,7 @@ class PaperTable:
             )
         return found[0]
 
-    def select(
-        self, columns: tuple[str, ...] | None = None, metric: str | None = None, **row: str
-    ) -> list[Cell]:
+    def select(self, columns: tuple[str, ...] | None = None, metric: str | None = None, **row: str) -> list[Cell]:
         """All cells that match, in printed order; possibly none."""
         return [
             cell
@@ -133,9 +129,7 @@ def load(table: str, folder: Path | None = None) -> PaperTable:
         seen.add(cell.name)
     for number, erratum in enumerate(file.errata):
         if sum(cell.erratum == erratum.id for cell in cells) != len(erratum.columns) * len(erratum.metrics):
-            raise refuse(
-                path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names"
-            )
+            raise refuse(path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names")
     return PaperTable(
         id=file.id,
         title=file.title,
@@ -164,9 +158,7 @@ def load_claims(study: str | None = None, folder: Path | None = None) -> list[Cl
     chosen = [claim for claim in file.claims if study in (None, claim.study)]
     if not chosen:
         studies = sorted({claim.study for claim in file.claims})
-        raise InputError(
-            f"{path.name}: no claim of study {study!r}; there are claims of {', '.join(studies)}."
-        )
+        raise InputError(f"{path.name}: no claim of study {study!r}; there are claims of {', '.join(studies)}.")
     return chosen
 
 

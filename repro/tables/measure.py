@@ -17,9 +17,7 @@ def _family(study: Study, family: str, cache: Path) -> MeasuredTable:
     table = MeasuredTable(study.name, study.scale, family, study.seeds, samples=_samples(study))
     methods = dict.fromkeys(row.method for row in study.rows if row.family == family)
     for method in methods:
-        rows = sorted(
-            (r for r in study.rows if (r.family, r.method) == (family, method)), key=lambda r: r.seed
-        )
+        rows = sorted((r for r in study.rows if (r.family, r.method) == (family, method)), key=lambda r: r.seed)
         graded = [read_graded(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
         failures = [failures_per_item(one) for one in graded]
         for task in study.tasks:

@@ -65,18 +65,12 @@ class MeasuredTable:
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
-            raise InputError(
-                f"result of {self.study}: scale {self.scale!r} is none of {', '.join(get_args(Scale))}."
-            )
+            raise InputError(f"result of {self.study}: scale {self.scale!r} is none of {', '.join(get_args(Scale))}.")
         self.seeds = tuple(self.seeds)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise InputError(
-                f"result of {self.study}: seeds {self.seeds} must be distinct, and at least one."
-            )
+            raise InputError(f"result of {self.study}: seeds {self.seeds} must be distinct, and at least one.")
         if self.samples < 1:
-            raise InputError(
-                f"result of {self.study}: samples per item is {self.samples}, at least 1 is needed."
-            )
+            raise InputError(f"result of {self.study}: samples per item is {self.samples}, at least 1 is needed.")
 
     def add(
         self,
@@ -105,9 +99,7 @@ class MeasuredTable:
         if (row, task, metric) in self.values:
             raise InputError(f"{name}: is there twice.")
         weights = (
-            None
-            if weights_SN is None
-            else self._array(name + " (weights)", weights_SN, ids, low=0.0, high=np.inf)
+            None if weights_SN is None else self._array(name + " (weights)", weights_SN, ids, low=0.0, high=np.inf)
         )
         if weights is not None and (weights.sum(axis=1) <= 0).any():
             raise InputError(f"{name}: the weights of one seed sum to 0, so its mean is undefined.")
@@ -121,16 +113,12 @@ class MeasuredTable:
         except (TypeError, ValueError):
             raise InputError(f"{name}: values are not an array of numbers.") from None
         if array.ndim != 2 or array.shape[0] not in (1, len(self.seeds)) or array.shape[1] != len(ids):
-            raise InputError(
-                f"{name}: shape {array.shape}, expected [{len(self.seeds)} seeds, {len(ids)} items]."
-            )
+            raise InputError(f"{name}: shape {array.shape}, expected [{len(self.seeds)} seeds, {len(ids)} items].")
         bad = ~np.isfinite(array) | (array < low) | (array > high)
         if bad.any():
             s, n = np.argwhere(bad)[0]
             limits = "a finite number" if np.isinf(high) else "a number from 0 to 1"
-            raise InputError(
-                f"{name}: item {ids[n]!r} of seed {self.seeds[s]} is {array[s, n]}, expected {limits}."
-            )
+            raise InputError(f"{name}: item {ids[n]!r} of seed {self.seeds[s]} is {array[s, n]}, expected {limits}.")
         return np.ascontiguousarray(np.broadcast_to(array, (len(self.seeds), len(ids))))
 
     @property
@@ -216,8 +204,7 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
         if set(first.values) != set(other.values):
             row, task, metric = sorted(set(first.values) ^ set(other.values))[0]
             raise InputError(
-                f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not "
-                "in another."
+                f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
     merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples)
@@ -225,9 +212,7 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
         cells = [part.values[row, task, metric] for part in parts]
         values = np.concatenate([c.values_SN for c in cells])
         weights = (
-            None
-            if v.weights_SN is None
-            else np.concatenate([c.weights_SN for c in cells if c.weights_SN is not None])
+            None if v.weights_SN is None else np.concatenate([c.weights_SN for c in cells if c.weights_SN is not None])
         )
         merged.add(row, task, metric, first.items[task], values, weights)
     return merged

@@ -45,8 +45,7 @@ def implied_lengths(table: PaperTable) -> dict[tuple[str, str], list[Length]]:
 def outliers(lengths: list[Length]) -> list[Length]:
     """Lengths that meet no other's, where some others agree: of two alone nobody can say which is wrong."""
     friends = {
-        length: [other for other in lengths if other is not length and length.meets(other)]
-        for length in lengths
+        length: [other for other in lengths if other is not length and length.meets(other)] for length in lengths
     }
     return [length for length in lengths if not friends[length] and any(friends.values())]
 
@@ -74,8 +73,7 @@ def repeated_runs(table: PaperTable, metric: str) -> list[tuple[Cell, Cell]]:
             continue
         columns = {cell.column: cell for cell in second}
         same = [
-            columns[c.column] if c.column in columns and columns[c.column].value == c.value else None
-            for c in first
+            columns[c.column] if c.column in columns and columns[c.column].value == c.value else None for c in first
         ]
         for n, (cell, twin) in enumerate(zip(first, same, strict=True)):
             neighbours = [*same[max(0, n - 1) : n], *same[n + 1 : n + 2]]
@@ -86,10 +84,7 @@ def repeated_runs(table: PaperTable, metric: str) -> list[tuple[Cell, Cell]]:
 
 def drifts(before: PaperTable, after: PaperTable) -> dict[tuple[str, str, str], float]:
     """(family, row, column) -> relative change of the same student's implied length between two tables."""
-    first = {
-        place: [x for x in found if x not in outliers(found)]
-        for place, found in implied_lengths(before).items()
-    }
+    first = {place: [x for x in found if x not in outliers(found)] for place, found in implied_lengths(before).items()}
     return {
         (family, length.row, column): length.value / first[family, column][0].value - 1
         for (family, column), found in implied_lengths(after).items()

@@ -42,9 +42,7 @@ def printed_comparisons(claim: Claim, load: Callable[[str], PaperTable]) -> list
         rivals = [r for ref in claim.right for r in _cells(claim, ref, load) if _pairs(cell, r, claim)]
         if rivals:
             best = max(r.value for r in rivals)
-            comparisons.append(
-                Comparison(cell.name, cell.value, best, _exceeds(cell.value, best, claim.margin))
-            )
+            comparisons.append(Comparison(cell.name, cell.value, best, _exceeds(cell.value, best, claim.margin)))
     return comparisons
 
 
@@ -79,13 +77,9 @@ def _pairs(left: Cell, right: Cell, claim: Claim) -> bool:
 def _of_column_means(claim: Claim, left: list[Cell], right: list[Cell]) -> list[Comparison]:
     comparisons = []
     for row in {tuple(c.row.values()): c.row for c in left}.values():
-        mean_left, mean_right = (
-            float(np.mean([c.value for c in side if c.row == row])) for side in (left, right)
-        )
+        mean_left, mean_right = (float(np.mean([c.value for c in side if c.row == row])) for side in (left, right))
         comparisons.append(
-            Comparison(
-                " / ".join(row.values()), mean_left, mean_right, _exceeds(mean_left, mean_right, claim.margin)
-            )
+            Comparison(" / ".join(row.values()), mean_left, mean_right, _exceeds(mean_left, mean_right, claim.margin))
         )
     return comparisons
 

@@ -34,9 +34,7 @@ def verdict_rows(report: VerdictReport) -> list[dict[str, str]]:
 
 def verdict_markdown(report: VerdictReport) -> str:
     """The verdict page: notice, counts, summary, then each verdict's sentence, quote and evidence by task."""
-    counts = ", ".join(
-        f"{report.count(value)} {value}" for value in ("reproduced", "contradicted", "inconclusive")
-    )
+    counts = ", ".join(f"{report.count(value)} {value}" for value in ("reproduced", "contradicted", "inconclusive"))
     lines = [
         f"# Verdicts on {report.study}",
         "",
@@ -89,10 +87,7 @@ def measured_rows(
     """
     main = {task: _main_metric(measured, task) for task in measured.tasks}
     keys = [
-        (row, task, metric)
-        for row in measured.rows
-        for task, metric in main.items()
-        if measured.has(row, task, metric)
+        (row, task, metric) for row in measured.rows for task, metric in main.items() if measured.has(row, task, metric)
     ]
     draws = Resamples(measured, keys, resamples, seed)
     rows: list[dict[str, str]] = []
@@ -119,9 +114,7 @@ def measured_rows(
     return rows
 
 
-def measured_markdown(
-    measured: MeasuredTable, stored: PaperTable, resamples: int = 2_000, seed: int = 0
-) -> str:
+def measured_markdown(measured: MeasuredTable, stored: PaperTable, resamples: int = 2_000, seed: int = 0) -> str:
     """The measured table as a Markdown page."""
     notice = VerdictReport(measured.study, measured.scale, (), (), 0, 0, 0, (), (), ()).notice
     sizes = ", ".join(f"{task} {len(ids)}" for task, ids in measured.items.items())
@@ -202,13 +195,7 @@ def _paper(v: Verdict) -> str:
 
 
 def _section(section: str) -> str:
-    return (
-        f"section {section}"
-        if section[:1].isdigit()
-        else f"appendix {section}"
-        if len(section) == 1
-        else section
-    )
+    return f"section {section}" if section[:1].isdigit() else f"appendix {section}" if len(section) == 1 else section
 
 
 def _plural(n: int, word: str) -> str:

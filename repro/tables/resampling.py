@@ -42,9 +42,7 @@ class Estimate:
 class Resamples:
     """All bootstrap draws of one measured table. The same `seed` gives the same draws, whatever the keys."""
 
-    def __init__(
-        self, measured: MeasuredTable, keys: Iterable[Key], resamples: int = 10_000, seed: int = 0
-    ) -> None:
+    def __init__(self, measured: MeasuredTable, keys: Iterable[Key], resamples: int = 10_000, seed: int = 0) -> None:
         self.measured = measured
         self.means_S: dict[Key, Array] = {}
         self.draws_RS: dict[Key, Array] = {}
@@ -55,16 +53,12 @@ class Resamples:
             # Seeded by the task's name: its draws do not depend on which other tasks were run.
             rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
             self._draw_task(own, rng, resamples)
-        self._seed_weights_RS = _seed_weights(
-            len(measured.seeds), resamples, np.random.default_rng([seed, 0])
-        )
+        self._seed_weights_RS = _seed_weights(len(measured.seeds), resamples, np.random.default_rng([seed, 0]))
 
     def _draw_task(self, keys: list[Key], rng: np.random.Generator, resamples: int) -> None:
         values = [self.measured.values[key] for key in keys]
         S, N = values[0].values_SN.shape
-        plain = np.concatenate(
-            [v.values_SN if v.weights_SN is None else v.values_SN * v.weights_SN for v in values]
-        )
+        plain = np.concatenate([v.values_SN if v.weights_SN is None else v.values_SN * v.weights_SN for v in values])
         weighted = [v.weights_SN for v in values if v.weights_SN is not None]
         columns = np.concatenate([plain, *weighted])
         sums = np.empty((resamples, len(columns)))
@@ -92,9 +86,7 @@ class Resamples:
 
     def estimate(self, contrast: Contrast) -> Estimate:
         """Value and uncertainty of a contrast."""
-        value_S = sum(
-            (a * self.means_S[key] for key, a in contrast.items()), np.zeros(len(self.measured.seeds))
-        )
+        value_S = sum((a * self.means_S[key] for key, a in contrast.items()), np.zeros(len(self.measured.seeds)))
         draws_RS = np.zeros_like(self._seed_weights_RS)
         for key, a in contrast.items():
             draws_RS += a * self.draws_RS[key]

@@ -63,8 +63,7 @@ class Metric(Strict):
             and (self.margin_kind != "relative" or self.margin < 0.15)
         ):
             raise ValueError(
-                "a KL cell takes a relative margin of at least 0.15: the paper's own re-measurement "
-                "drifts by 11 %"
+                "a KL cell takes a relative margin of at least 0.15: the paper's own re-measurement drifts by 11 %"
             )
         return self
 

@@ -70,8 +70,7 @@ def verdict(
                 skipped.append(f"{claim.id} ({table.family}): {parts}")
             elif missing == "error":
                 raise InputError(
-                    f"result of {table.study}, {table.family}: {parts}, which claim {claim.id!r} needs. "
-                    "Run that row."
+                    f"result of {table.study}, {table.family}: {parts}, which claim {claim.id!r} needs. Run that row."
                 )
             else:
                 verdicts[claim.id, table.family] = _not_run(claim, table, parts, alpha)
@@ -89,9 +88,7 @@ def verdict(
             own = judge_cells(table, stored, alpha, resamples, seed)
             cells += own
             if not own:
-                skipped.append(
-                    f"cells of {table.family}: {stored.path.name} has none on {', '.join(table.tasks)}"
-                )
+                skipped.append(f"cells of {table.family}: {stored.path.name} has none on {', '.join(table.tasks)}")
     return VerdictReport(
         study=stored.id,
         scale=tables[0].scale,
@@ -100,9 +97,7 @@ def verdict(
         alpha=alpha,
         resamples=resamples,
         seed=seed,
-        claims=tuple(
-            verdicts[c.id, t.family] for t in tables for c in chosen if (c.id, t.family) in verdicts
-        ),
+        claims=tuple(verdicts[c.id, t.family] for t in tables for c in chosen if (c.id, t.family) in verdicts),
         cells=tuple(cells),
         skipped=tuple(skipped),
     )
@@ -118,13 +113,9 @@ def _check(tables: list[MeasuredTable], stored: PaperTable) -> None:
         if not table.values:
             raise InputError(f"{name}: holds no cell.")
         if (table.scale, table.seeds) != (tables[0].scale, tables[0].seeds):
-            raise InputError(
-                f"{name}: scale or seeds differ from {tables[0].family}'s; judge the families apart."
-            )
+            raise InputError(f"{name}: scale or seeds differ from {tables[0].family}'s; judge the families apart.")
     if len({t.family for t in tables}) < len(tables):
-        raise InputError(
-            f"result of {stored.id}: a family is there twice; merge its seeds into one table first."
-        )
+        raise InputError(f"result of {stored.id}: a family is there twice; merge its seeds into one table first.")
 
 
 def _test(claim: Claim, parts: list[Part], draws: Resamples) -> _Tested:
@@ -176,9 +167,7 @@ def _conclude(one: _Tested, p_holm: float, level: float) -> Verdict:
     value = decide(estimate, region, one.p, level, claim.training)
     held_back = one.p <= level and capped(estimate, region, claim.training)
     own_level = level / one.comparisons
-    need = (
-        needed(estimate, region, own_level, claim.training) if value == "inconclusive" else Needed(None, None)
-    )
+    need = needed(estimate, region, own_level, claim.training) if value == "inconclusive" else Needed(None, None)
     bounds = interval(estimate, own_level)
     return Verdict(
         claim=claim.id,

@@ -20,21 +20,21 @@ INITIAL_SPREAD = 0.08  # the usual 0.02 suits widths of thousands; here nothing 
 def config(family: Family, role: Role, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config | Gemma3TextConfig:
     """The model configuration; the vocabulary and the special ids are the tokenizer's."""
     hidden, layers, feed_forward = SIZES[role]
-    shared = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        intermediate_size=feed_forward,
-        num_attention_heads=HEADS[role],
-        num_key_value_heads=HEADS[role],
-        head_dim=HEAD_DIM,
-        max_position_embeddings=MAX_TOKENS,
-        tie_word_embeddings=True,
-        initializer_range=INITIAL_SPREAD,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    shared = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "intermediate_size": feed_forward,
+        "num_attention_heads": HEADS[role],
+        "num_key_value_heads": HEADS[role],
+        "head_dim": HEAD_DIM,
+        "max_position_embeddings": MAX_TOKENS,
+        "tie_word_embeddings": True,
+        "initializer_range": INITIAL_SPREAD,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
     if family == "qwen3":
         return Qwen3Config(**shared)
     # Every layer attends to the whole (short) prompt: the sliding window would never be filled.

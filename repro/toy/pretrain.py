@@ -85,7 +85,6 @@ def _schedule(step: int, plan: Pretraining) -> float:
 def _encoded(tokenizer: PreTrainedTokenizerBase, mix: Mix, seed: int) -> Iterator[tuple[list[int], int]]:
     """(token ids, where the completion starts); the completion ends with one end-of-turn token."""
 
-
     @functools.cache  # the corpus repeats itself, and rendering a template costs more than a training step's share
     def head(prompt: str) -> list[int]:
         return list(tokenizer(prompt_text(tokenizer, prompt), add_special_tokens=False)["input_ids"])

@@ -75,7 +75,9 @@ class Choice:
 
     @property
     def prompt(self) -> str:
-        return " ".join([self.chain, *(f"{letter} {name}" for letter, name in zip(string.ascii_uppercase, self.options))])
+        return " ".join(
+            [self.chain, *(f"{letter} {name}" for letter, name in zip(string.ascii_uppercase, self.options))]
+        )
 
     @property
     def key(self) -> str:

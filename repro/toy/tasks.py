@@ -32,8 +32,8 @@ def split_of(name: str, question: Question) -> Split:
 
 def chains(length: int) -> Iterator[Chain]:
     """All chains of that many operations."""
-    for start, *names in itertools.product(facts.STATES, *[facts.OPERATIONS] * length):
-        yield Chain(start, tuple(names))
+    for start, names in itertools.product(facts.STATES, itertools.product(facts.OPERATIONS, repeat=length)):
+        yield Chain(start, names)
 
 
 def choices(hops: int, options: int, variants: int) -> Iterator[Choice]:

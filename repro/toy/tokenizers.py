@@ -8,7 +8,7 @@ of the prompt and then those of the completion.
 
 import itertools
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from repro.toy.corpus import Mix, stream

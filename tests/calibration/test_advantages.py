@@ -14,9 +14,7 @@ def test_by_hand() -> None:
     # group 1: task (1, 0), mean 0.5, sample std sqrt(0.5); r_cal (-3, -1), mean -2, sample std sqrt(2).
     task, cal = np.array([1.0, 0.0, 1.0, 1.0]), np.array([-3.0, -1.0, 4.0, 4.0])
     a, b = 0.5 / (math.sqrt(0.5) + 1e-4), 1.0 / (math.sqrt(2.0) + 1e-4)
-    np.testing.assert_allclose(
-        group_advantages(task, cal, -2.0, 2), [a + 2 * b, -a - 2 * b, 0, 0], rtol=1e-12
-    )
+    np.testing.assert_allclose(group_advantages(task, cal, -2.0, 2), [a + 2 * b, -a - 2 * b, 0, 0], rtol=1e-12)
 
 
 def test_eta_zero_is_plain_grpo() -> None:

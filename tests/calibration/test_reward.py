@@ -35,9 +35,7 @@ def test_cut_completion_has_no_end_on_either_side(stranger: Path) -> None:
     qwen, gemma = qwen_tokenizer(), gemma_tokenizer()
     scorer = TargetScorer(stranger, qwen, batch_size=4)
     cut = qwen("Answer: 1")["input_ids"]
-    assert (
-        scorer.encode(cut, [qwen.eos_token_id]) == gemma("Answer: 1", add_special_tokens=False)["input_ids"]
-    )
+    assert scorer.encode(cut, [qwen.eos_token_id]) == gemma("Answer: 1", add_special_tokens=False)["input_ids"]
     assert scorer.encode([*cut, qwen.eos_token_id], [qwen.eos_token_id])[-1] == scorer.end_id
     both = scorer(PROMPTS[:1] * 2, [cut, [*cut, qwen.eos_token_id]], [qwen.eos_token_id])
     assert both.tokens[1] - both.tokens[0] == 1
@@ -74,8 +72,7 @@ def test_batching_changes_nothing(stranger: Path) -> None:
     qwen = qwen_tokenizer()
     sampled = [qwen("1 " * n)["input_ids"] for n in (9, 1, 14)]
     alone, together = (
-        TargetScorer(stranger, qwen, batch_size=size)(PROMPTS, sampled, [qwen.eos_token_id]).log_prob
-        for size in (1, 3)
+        TargetScorer(stranger, qwen, batch_size=size)(PROMPTS, sampled, [qwen.eos_token_id]).log_prob for size in (1, 3)
     )
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
 

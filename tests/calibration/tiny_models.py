@@ -135,9 +135,7 @@ def save_gemma(folder: Path, *, seed: int = 0) -> Path:
         bos_token_id=2,
         eos_token_id=1,
     )
-    return _save(
-        Gemma3ForCausalLM(config), tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")]
-    )
+    return _save(Gemma3ForCausalLM(config), tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")])
 
 
 def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, ends: list[int]) -> Path:

@@ -12,9 +12,7 @@ from repro.tables.resampling import Estimate
 ORDERING, RETAINS, EQUAL = Region(low=0.0), Region(low=-0.02), Region(-0.03, 0.03)
 
 
-def estimate(
-    value: float, se: float = 0.01, seeds: int = 1, share: float = 0.5, items: int = 400
-) -> Estimate:
+def estimate(value: float, se: float = 0.01, seeds: int = 1, share: float = 0.5, items: int = 400) -> Estimate:
     """`share` of the variance comes from seeds where there are several."""
     of_seeds = se**2 * share if seeds > 1 else 0.0
     return Estimate(value, se, se**2 - of_seeds, of_seeds, items, seeds, tasks=2)
@@ -56,9 +54,7 @@ def test_rule(value: float, region: Region, expected: str) -> None:
     share=st.floats(0.05, 0.95),
     level=st.floats(0.001, 0.2),
 )
-def test_p_and_interval_never_disagree(
-    value: float, se: float, seeds: int, share: float, level: float
-) -> None:
+def test_p_and_interval_never_disagree(value: float, se: float, seeds: int, share: float, level: float) -> None:
     e = estimate(value, se, seeds, share)
     p = p_value(e, RETAINS)
     low, high = interval(e, level)
@@ -81,9 +77,7 @@ def test_one_training_seed_is_capped_at_5_standard_errors() -> None:
 def test_few_seeds_ask_for_more() -> None:
     """All variance between seeds gives Student's interval: 12.71 se for 2 seeds, 4.30 for 3, 2.78 for 5."""
     for seeds, quantile in ((2, 12.706), (3, 4.303), (5, 2.776)):
-        assert half_width(estimate(0, 0.01, seeds, share=1.0), 0.05) == pytest.approx(
-            0.01 * quantile, rel=1e-3
-        )
+        assert half_width(estimate(0, 0.01, seeds, share=1.0), 0.05) == pytest.approx(0.01 * quantile, rel=1e-3)
     mixed = estimate(0, 0.01, 3, share=0.5)
     assert half_width(mixed, 0.05) == pytest.approx(0.01 * sqrt(0.5 * 1.966**2 + 0.5 * 4.303**2), rel=1e-3)
 

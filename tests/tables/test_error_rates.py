@@ -44,14 +44,14 @@ def test_every_kind_of_truth_is_simulated() -> None:
 
 
 def test_false_alarms_at_the_edge_are_rare() -> None:
-    """At 2.5 % and 100 runs, 9 alarms or more come up once in 1,000."""
+    """At 5 % and 100 runs, 13 alarms or more come up once in 600."""
     for world in (
         World("ordering", ORDERING, 0.0, 50),
         World("training", TRAINED, 0.0, 60, seeds=3, spread_seeds=0.3),
         World("retains", RETAINS, -0.02, 60, seeds=3, spread_seeds=0.1, rate=0.9, edge=-0.02),
     ):
         rates = simulate(world, RUNS, rng(), resamples=200)
-        assert rates.false_alarm <= 8 / RUNS, world
+        assert rates.false_alarm <= 12 / RUNS, world
         assert rates.power is None
 
 
@@ -69,6 +69,6 @@ def test_large_differences_are_found() -> None:
 def test_family_and_cells() -> None:
     # 5 % of 60 runs: 9 or more come up once in 200.
     assert familywise(60, rng(), items=30, resamples=200) <= 8 / 60
-    reproduced, contradicted = cell_rates(0.2, 200, 40, rng(), resamples=200)
+    reproduced, contradicted = cell_rates("GKD-RKL", "BM4", 0.3, 30, rng(), resamples=100)
     assert reproduced == 0
-    assert contradicted > 0.3
+    assert contradicted > 0.5

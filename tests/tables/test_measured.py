@@ -84,9 +84,7 @@ def test_header(change: dict, message: str) -> None:
 
 def test_json_round_trip_keeps_every_number(make: Make) -> None:
     table = make(items=10)
-    table.add(
-        "Teacher", "quiz", "token_rkl", table.items["quiz"], np.ones((3, 10)), np.arange(30.0).reshape(3, 10)
-    )
+    table.add("Teacher", "quiz", "token_rkl", table.items["quiz"], np.ones((3, 10)), np.arange(30.0).reshape(3, 10))
     again = MeasuredTable.from_dict(json.loads(json.dumps(table.to_dict())))
     assert again.to_dict() == table.to_dict()
     for key, values in table.values.items():

@@ -12,9 +12,7 @@ from repro.tables.resampling import Estimate, Resamples
 LEFT, RIGHT = ("A", "t", "acc"), ("B", "t", "acc")
 
 
-def table(
-    left_SN: np.ndarray, right_SN: np.ndarray, ids: list[str] | None = None, samples: int = 16
-) -> MeasuredTable:
+def table(left_SN: np.ndarray, right_SN: np.ndarray, ids: list[str] | None = None, samples: int = 16) -> MeasuredTable:
     measured = MeasuredTable("table2", "toy", "f", tuple(range(len(left_SN))), samples)
     ids = ids or [str(n) for n in range(left_SN.shape[1])]
     measured.add("A", "t", "acc", ids, left_SN)
@@ -70,9 +68,7 @@ def test_tasks_are_strata_of_equal_weight() -> None:
     measured = MeasuredTable("table2", "toy", "f", (0,))
     g = np.random.default_rng(1)
     for task, items, mean in (("small", 20, 0.2), ("large", 2_000, 0.8)):
-        measured.add(
-            "A", task, "acc", [str(n) for n in range(items)], np.clip(g.normal(mean, 0.1, (1, items)), 0, 1)
-        )
+        measured.add("A", task, "acc", [str(n) for n in range(items)], np.clip(g.normal(mean, 0.1, (1, items)), 0, 1))
     contrast = {("A", "small", "acc"): 0.5, ("A", "large", "acc"): 0.5}
     estimate = Resamples(measured, contrast, 20_000).estimate(contrast)
     small, large = (measured.values["A", t, "acc"].values_SN for t in ("small", "large"))

@@ -138,18 +138,14 @@ def test_controls_are_left_out_or_judged_apart(make: Make) -> None:
     assert not with_them.skipped
     assert by_claim(with_them)["eta0-improve"].provenance == "ASSUMED"
     # Controls do not make the paper's claims harder to establish: the same p values give the same levels.
-    assert sorted(v.level for v in without.claims) == sorted(
-        v.level for v in with_them.claims if v.role != "control"
-    )
+    assert sorted(v.level for v in without.claims) == sorted(v.level for v in with_them.claims if v.role != "control")
 
 
 def test_families_share_one_correction(make: Make) -> None:
     report = judge([make(items=60), make(items=60, family="gemma3", rng=1)])
     assert report.families == ("qwen3", "gemma3")
     assert len(report.claims) == 2 * len({v.claim for v in report.claims})
-    assert min(v.level for v in report.claims if len(v.tasks) and v.kind != "exists") <= 0.05 / len(
-        report.claims
-    )
+    assert min(v.level for v in report.claims if len(v.tasks) and v.kind != "exists") <= 0.05 / len(report.claims)
     assert {v.family for v in report.claims} == {"qwen3", "gemma3"}
 
 
@@ -223,13 +219,9 @@ def test_range_claim() -> None:
 def test_exists_claim_needs_one_cell_and_is_contradicted_by_all() -> None:
     claim = next(c for c in load_claims("table1") if c.id == "wrong-trace-over-half")
     stored = load("table1")
-    one = verdict(
-        kl_table({"CSQA": 0.3, "superGPQA": 0.6}, "wrong_trace"), stored, [claim], resamples=500
-    ).claims[0]
+    one = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.6}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
     assert (one.value, one.rival) == ("reproduced", "Qwen3-8B, superGPQA")
-    none = verdict(
-        kl_table({"CSQA": 0.3, "superGPQA": 0.4}, "wrong_trace"), stored, [claim], resamples=500
-    ).claims[0]
+    none = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.4}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
     assert (none.value, none.rival) == ("contradicted", "Qwen3-8B, superGPQA")
 
 

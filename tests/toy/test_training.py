@@ -32,7 +32,9 @@ def test_pretraining_repeats_itself_and_lowers_the_loss(family) -> None:
 def test_another_seed_gives_another_model() -> None:
     tokenizer = train("qwen3")
     plan = Pretraining(FEW.mix, steps=2, batch=4, learning_rate=1e-3)
-    assert pretrain("qwen3", "target", tokenizer, plan, 1).losses != pretrain("qwen3", "target", tokenizer, plan, 2).losses
+    assert (
+        pretrain("qwen3", "target", tokenizer, plan, 1).losses != pretrain("qwen3", "target", tokenizer, plan, 2).losses
+    )
 
 
 def test_making_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
