@@ -82,7 +82,7 @@ def test_sampled_text_is_english_and_ends_by_itself(build, models, wishes):
 @pytest.mark.parametrize("target", ["student", "toy:gemma3-target"])
 def test_one_calibration_moves_and_its_reward_is_the_formula(build, models, wishes, target):
     stage = calibrate_stage(models["teacher"], models.get(target, target), "1", wishes)
-    folder, summary = build(stage)
+    folder, _ = build(stage)
     lines = history(folder)
     assert len(lines) == 2
     assert all(torch.isfinite(torch.tensor([v for v in line.values() if isinstance(v, float)])).all() for line in lines)
@@ -118,7 +118,7 @@ def test_three_distillation_steps_lower_the_loss(build, models, wishes, method):
 
 
 def test_evaluation_with_the_real_grader(build, models, wishes):
-    folder, summary = build(evaluate_stage(models["teacher"], wishes))
+    _, summary = build(evaluate_stage(models["teacher"], wishes))
     one = summary["gsm8k"]
     assert one["items"] == 4
     assert 0 <= one["acc"] <= one["pass16"] <= 1

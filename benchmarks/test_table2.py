@@ -25,7 +25,9 @@ def test_claim(claim, judged_table2, scale, request):
     if not verdicts:
         pytest.skip("its rows were not run")
     if scale == "toy":
-        differences = [d.text for d in compare(report, load_known(record_path(KNOWN, "table2", "toy"))) if d.claim == claim]
+        differences = [
+            d.text for d in compare(report, load_known(record_path(KNOWN, "table2", "toy"))) if d.claim == claim
+        ]
         assert not differences, "; ".join(differences)
         return
     _settle(verdicts, request)

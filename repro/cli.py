@@ -31,20 +31,25 @@ err_console = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for results and cached stages.")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
-ScaleName = Annotated[str, typer.Option("--scale", help="auto, toy, small or paper. auto: the largest that fits this machine.")]
-FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")]
-Seeds = Annotated[int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")]
-EngineOption = Annotated[
-    str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")
+ScaleName = Annotated[
+    str, typer.Option("--scale", help="auto, toy, small or paper. auto: the largest that fits this machine.")
 ]
+FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")]
+Seeds = Annotated[
+    int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")]
 Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
 Seed = Annotated[int, typer.Option("--seed")]
-RewardModelName = Annotated[str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")]
+RewardModelName = Annotated[
+    str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", help="Stages to run side by side. Default: by the machine.")]
 
 
@@ -74,7 +79,9 @@ def run(
     seeds: Seeds = 1,
     sets: Sets = None,
     engine: EngineOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")
+    ] = False,
     out: Out = Path("results"),
     workers: Workers = None,
     quiet: Quiet = False,
@@ -119,7 +126,9 @@ def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
 def calibrate(
     teacher: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
     eta: Annotated[str, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
-    target: Annotated[str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")
+    ] = None,
     task: Tasks = None,
     data: Data = None,
     items: Items = None,
@@ -133,9 +142,7 @@ def calibrate(
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
     from repro.pipeline.single import calibrate_stage, run_single
 
-    stage = calibrate_stage(
-        teacher, target, eta, _wishes(task, data, items, reward_model, sets, engine, seed)
-    )
+    stage = calibrate_stage(teacher, target, eta, _wishes(task, data, items, reward_model, sets, engine, seed))
     run_single(stage, out, quiet=quiet, console=out_console)
 
 
@@ -162,7 +169,9 @@ def sample(
 @app.command()
 def distill(
     student: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    teacher: Annotated[str, typer.Option("--teacher", help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")],
+    teacher: Annotated[
+        str, typer.Option("--teacher", help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")
+    ],
     method: Annotated[str, typer.Option("--method", help="sft, gkd-fkl or gkd-rkl.")] = "gkd-rkl",
     task: Tasks = None,
     data: Data = None,
@@ -218,7 +227,9 @@ def env(out: Out = Path("results")) -> None:
     from repro.recipes.scales import advice, gpu_words
 
     machine = hardware()
-    out_console.print(f"python {platform.python_version()} on {machine['system']} {machine['machine']}", highlight=False)
+    out_console.print(
+        f"python {platform.python_version()} on {machine['system']} {machine['machine']}", highlight=False
+    )
     out_console.print(f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {gpu_words(machine)}", highlight=False)
     for name, version in libraries().items():
         out_console.print(f"  {name} {version}", highlight=False)

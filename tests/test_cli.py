@@ -53,7 +53,10 @@ MISTAKES = {
     "unknown toy model": (("evaluate", "toy:nothing"), "toy:nothing"),
     "no target": (("calibrate", "a/b", "--eta", "1"), "--target"),
     "unknown task": (("evaluate", "toy:qwen3-student", "--task", "nosuch"), "nosuch"),
-    "unknown method": (("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--method", "x"), "--method x"),
+    "unknown method": (
+        ("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--method", "x"),
+        "--method x",
+    ),
     "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "--split dev"),
     "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
     "no result": (("show", "nowhere"), "nowhere"),

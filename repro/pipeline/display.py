@@ -60,7 +60,9 @@ class Display:
         self._told.add(stage.fingerprint)
         seconds = time.monotonic() - self._started.get(stage.fingerprint, time.monotonic())
         if not self._quiet:
-            self._console.print(f"[{done:>3}/{total}] {stage.label} (seed {stage_seed(stage)}): {seconds:.0f} s", markup=False)
+            self._console.print(
+                f"[{done:>3}/{total}] {stage.label} (seed {stage_seed(stage)}): {seconds:.0f} s", markup=False
+            )
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
         bars = Progress(
@@ -73,7 +75,12 @@ class Display:
             auto_refresh=False,
         )
         for one in running:
-            told = read_progress(progress_file(self._cache, one.stage)) or {"done": 0, "total": 1, "unit": "", "note": ""}
+            told = read_progress(progress_file(self._cache, one.stage)) or {
+                "done": 0,
+                "total": 1,
+                "unit": "",
+                "note": "",
+            }
             elapsed = max(time.monotonic() - one.since, 1e-3)
             rate = f"{told['done'] / elapsed:.1f} {told['unit']}/s" if told["done"] else "starting"
             left = (told["total"] - told["done"]) * elapsed / told["done"] if told["done"] else None

@@ -68,7 +68,9 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
             if error.errno is None:
                 raise
             where = f" ({error.filename})" if error.filename else ""
-            return {"input_error": f"{stage.label}: {error.strerror}{where}. Free the space or mend the path; rerun resumes."}
+            return {
+                "input_error": f"{stage.label}: {error.strerror}{where}. Free the space or mend the path; rerun resumes."
+            }
         shutil.rmtree(work, ignore_errors=True)
         progress_file(cache, stage).unlink(missing_ok=True)
     return {"built": True}

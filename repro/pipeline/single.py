@@ -146,7 +146,9 @@ def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, .
     file = wishes.data.resolve() if wishes.data else None
     data = []
     for task in settings.tasks:
-        available = len(registry.get(task, data=file).items(split, None, ITEM_ORDER)) if file or task.startswith("toy-") else n
+        available = (
+            len(registry.get(task, data=file).items(split, None, ITEM_ORDER)) if file or task.startswith("toy-") else n
+        )
         count = n if available is None or n is None else min(n, available)
         data.append(TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256))
     return tuple(data)
@@ -171,4 +173,3 @@ def _valid(config: CalibrationConfig, **changes: object) -> CalibrationConfig:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--{first['loc'][0]} {first['input']}: {first['msg']}. Example: --eta -0.5") from None
-

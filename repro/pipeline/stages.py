@@ -29,9 +29,7 @@ class Frozen(pydantic.BaseModel):
     def identity(self) -> dict[str, Any]:
         """The fields that change the result; a stage inside counts by its fingerprint."""
         return {
-            name: _identity_of(getattr(self, name))
-            for name in type(self).model_fields
-            if name not in self.not_identity
+            name: _identity_of(getattr(self, name)) for name in type(self).model_fields if name not in self.not_identity
         }
 
 

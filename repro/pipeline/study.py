@@ -65,7 +65,8 @@ def run_study(study: Study, out: Path, *, workers: int, quiet: bool, console: Co
         "verdicts": report.to_dict(),
         "measured": [table.to_dict() for table in measured],
         "rows": [
-            {"family": r.family, "method": r.method, "seed": r.seed, "artifact": r.stage.folder_name} for r in study.rows
+            {"family": r.family, "method": r.method, "seed": r.seed, "artifact": r.stage.folder_name}
+            for r in study.rows
         ],
         "stages": [_stage_line(stage, cache) for stage in stages],
     }

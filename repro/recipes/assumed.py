@@ -24,7 +24,9 @@ ASSUMED: dict[str, Assumed] = {
     "calibration.learning_rate": Assumed(1e-5, "common for GRPO with LoRA; full fine-tuning uses about 1e-6"),
     "calibration.lora_rank": Assumed(32, "the rank is lost; 16 to 64 are common for GRPO"),
     "calibration.lora_alpha": Assumed(64, "twice the rank, peft's usual scaling"),
-    "calibration.kl_beta": Assumed(0.04, "GRPO's published anchor; TRL's own default of 0 would drop Eq 6's second term"),
+    "calibration.kl_beta": Assumed(
+        0.04, "GRPO's published anchor; TRL's own default of 0 would drop Eq 6's second term"
+    ),
     "calibration.loss_type": Assumed("dapo", "TRL's default when the paper was written"),
     "calibration.max_completion_tokens": Assumed(8192, "Qwen's implied mean lengths reach 4,630 tokens (DERIVED)"),
     "distillation.learning_rate": Assumed(1e-5, "full fine-tuning of a 1.7B to 4B student"),
@@ -37,7 +39,9 @@ ASSUMED: dict[str, Assumed] = {
         "Skywork/Skywork-Reward-V2-Llama-3.1-8B", "the paper names Skywork-Reward-V2 without size or revision"
     ),
     "bigmath split": Assumed("level_4, level_5", "configs of open-r1/Big-Math-RL-Verified-Processed; no test split"),
-    "calibration data": Assumed("all tasks of the study together", "the paper does not say whether per task or jointly"),
+    "calibration data": Assumed(
+        "all tasks of the study together", "the paper does not say whether per task or jointly"
+    ),
     "score transform": Assumed("logistic", "the paper's reward scores lie in 0..1"),
 }
 

@@ -8,9 +8,7 @@ from repro.recipes.settings import Family, Settings
 
 SEVEN_TASKS = ("bigmath-4", "bigmath-5", "csqa", "mmlu-pro", "supergpqa", "dolly", "vicuna")
 FAMILIES = {
-    "gemma3": Family(
-        teacher="google/gemma-3-12b-it", student="google/gemma-3-4b-it", target="google/gemma-3-1b-it"
-    ),
+    "gemma3": Family(teacher="google/gemma-3-12b-it", student="google/gemma-3-4b-it", target="google/gemma-3-1b-it"),
     "qwen3": Family(teacher="Qwen/Qwen3-8B", student="Qwen/Qwen3-1.7B", target="Qwen/Qwen3-0.6B"),
 }
 

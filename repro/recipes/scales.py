@@ -83,7 +83,9 @@ def advice(out: Path) -> list[str]:
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
     if free < NEEDS[scale].disk_gib:
-        lines.append(f"{free:.1f} GiB free at {existing}: scale {scale} wants {NEEDS[scale].disk_gib:g}; free some, or use --out")
+        lines.append(
+            f"{free:.1f} GiB free at {existing}: scale {scale} wants {NEEDS[scale].disk_gib:g}; free some, or use --out"
+        )
     if not os.access(existing, os.W_OK):
         lines.append(f"{existing} is not writable: use --out FOLDER")
     if machine["gpus"] and not _has("vllm"):

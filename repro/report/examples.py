@@ -17,7 +17,9 @@ def examples(study: Study, cache: Path) -> str:
     for family in study.families:
         rows = {r.method: r for r in study.rows if r.family == family and r.seed == study.seeds[0]}
         graded = {
-            method: read_graded(cache / rows[method].stage.folder_name / ROLLOUTS) for method in METHODS if method in rows
+            method: read_graded(cache / rows[method].stage.folder_name / ROLLOUTS)
+            for method in METHODS
+            if method in rows
         }
         for task in study.tasks:
             for item_id in sorted({g.rollout.item_id for g in graded["Teacher"] if g.rollout.task == task})[:PROMPTS]:

@@ -24,7 +24,9 @@ def record_known(result: Path, folder: Path) -> Path:
     if content["scale"] != "toy":
         raise InputError(f"{result}: scale {content['scale']}. Only the toy world's verdicts are recorded.")
     if content["code"]["dirty"] or not content["code"]["commit"]:
-        raise InputError(f"{result}: made by code that is not committed. Commit, run again (stages are cached), record.")
+        raise InputError(
+            f"{result}: made by code that is not committed. Commit, run again (stages are cached), record."
+        )
     measured, pooled = judged(content)
     stored = load(content["study"])
     single = [

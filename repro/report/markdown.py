@@ -71,9 +71,7 @@ def _settings(result: dict[str, Any]) -> str:
         lines += ["All ours, chosen for the embedded world; they say nothing about the paper's.", ""]
     lines += markdown_table(rows)
     if result["scale"] != "toy":
-        assumed = [
-            {"value": key, "ASSUMED": str(one.value), "reason": one.reason} for key, one in ASSUMED.items()
-        ]
+        assumed = [{"value": key, "ASSUMED": str(one.value), "reason": one.reason} for key, one in ASSUMED.items()]
         lines += ["", "What the paper does not tell, and what stands in for it:", "", *markdown_table(assumed)]
     return "\n".join(lines)
 
@@ -103,5 +101,3 @@ def rerun(result: dict[str, Any]) -> str:
     changed = " ".join(f"--set {one}" for one in result["assignments"])
     words = f"repro run {result['study']} --scale {result['scale']} --seeds {len(result['seeds'])} {families} {changed}"
     return words.strip()
-
-

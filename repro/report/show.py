@@ -42,7 +42,9 @@ def read_result(result: Path) -> dict[str, Any]:
         content = json.loads(file.read_text())
         content["study"], content["measured"]
     except OSError:
-        raise InputError(f"{result}: no {RESULTS} and no {RECORD}. Give the folder of a study's or a stage's result.") from None
+        raise InputError(
+            f"{result}: no {RESULTS} and no {RECORD}. Give the folder of a study's or a stage's result."
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{file}: not a whole {RESULTS}. Run the study again; cached stages are kept.") from None
     return content

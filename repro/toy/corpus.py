@@ -12,9 +12,9 @@ from repro.toy.tasks import TASK_NAMES, chains, choices, task
 WEIGHTS = {
     "toy-bm4": 3.0,
     "toy-bm5": 5.0,
-    "toy-csqa": 0.7,
-    "toy-mmlu-pro": 0.2,
-    "toy-supergpqa": 0.2,
+    "toy-csqa": 0.4,
+    "toy-mmlu-pro": 0.1,
+    "toy-supergpqa": 0.1,
     "toy-dolly": 0.4,
     "toy-vicuna": 0.4,
 }
@@ -28,6 +28,7 @@ LOOKUPS = {
     "toy-vicuna": 3,
 }
 _SHALLOW, _DEEP = 2, 4
+_STAGES = _DEEP - _SHALLOW + 1
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ class Mix:
     Attributes:
         worked: share of worked completions, the rest are direct.
         primer: share of short chains (1 and 2 links), which are no item of any task.
-        curriculum: over this many pairs the deepest lookup grows from 2 to 4. Direct answers to deep chains are
-            learnt from direct answers to shallower ones; all at once, they stay at chance for long.
+        curriculum: over this many pairs, in three equal parts, the deepest lookup grows from 2 to 4. Direct answers
+            to deep chains are learnt from direct answers to shallower ones; all at once, they stay at chance for long.
+        early_worked: share of worked completions during the curriculum: what is hard to learn comes first.
         weights: how often each task is read.
     """
 
     worked: float
     primer: float
     curriculum: int
+    early_worked: float = 0.1
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
 
 
@@ -61,13 +64,15 @@ def stream(mix: Mix, seed: int) -> Iterator[tuple[str, str]]:
     pools = {name: task(name).questions("train") for name in TASK_NAMES}
     read = 0
     while True:
-        depth = _DEEP if read >= mix.curriculum else _SHALLOW + (_DEEP - _SHALLOW) * read // mix.curriculum
+        learning = read < mix.curriculum
+        depth = _SHALLOW + read * _STAGES // mix.curriculum if learning else _DEEP
         names = [name for name in TASK_NAMES if LOOKUPS[name] <= depth]
-        primer = mix.primer if depth > _SHALLOW else max(mix.primer, 0.5)
+        primer = mix.primer if depth > _SHALLOW else max(mix.primer, 0.8)
         if rng.random() < primer:
             question = rng.choice(primers)
         else:
             question = rng.choice(pools[rng.choices(names, [mix.weights[name] for name in names])[0]])
-        style: Style = "worked" if rng.random() < mix.worked else "direct"
+        worked = mix.early_worked if learning else mix.worked
+        style: Style = "worked" if rng.random() < worked else "direct"
         read += 1
         yield question.prompt, question.completion(style)

@@ -20,10 +20,12 @@ REWARD_BASE = "qwen3-teacher"
 
 # The teacher works half of the time and is right either way. Student and target work most of the time, being too
 # shallow to answer at once. The student is left half-trained, because a student must have something to learn.
-TEACHER = Pretraining(Mix(worked=0.45, primer=0.15, curriculum=36_000), steps=2200, batch=48, learning_rate=3e-3)
+TEACHER = Pretraining(
+    Mix(worked=0.5, primer=0.15, curriculum=72_000), steps=1500, batch=64, learning_rate=3e-3
+)
 STUDENT = Pretraining(
     Mix(worked=0.85, primer=0.1, curriculum=0, weights=WEIGHTS | {"toy-bm4": 5.0}),
-    steps=450,
+    steps=300,
     batch=64,
     learning_rate=3e-3,
 )
@@ -33,7 +35,7 @@ PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("qwen3", "student"): STUDENT,
     ("qwen3", "target"): TARGET,
     ("gemma3", "teacher"): TEACHER,
-    ("gemma3", "student"): replace(STUDENT, steps=330),  # it learns the chains sooner
+    ("gemma3", "student"): replace(STUDENT, steps=280),  # it learns the chains sooner
     ("gemma3", "target"): TARGET,
 }
 REWARD_PLAN = RewardTraining(steps=300, batch=32, learning_rate=1e-3, centring=0.01)

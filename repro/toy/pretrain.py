@@ -14,12 +14,13 @@ from repro.toy.families import config
 from repro.toy.world import Family, Role
 
 BUCKETS = 3
+DECAY = 0.3  # share of the steps, at the end, over which the learning rate falls to zero
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """mix: the corpus. steps: optimiser steps. batch: completions per step. Adam with a linear warm-up over
-    `warmup` steps to learning_rate and a cosine to a twentieth of it."""
+    """mix: the corpus. steps: optimiser steps. batch: completions per step. learning_rate: AdamW's, reached after
+    `warmup` steps, held, and linear to zero over the last DECAY of the steps."""
 
     mix: Mix
     steps: int
@@ -78,8 +79,7 @@ def pretrain(
 
 
 def _schedule(step: int, plan: Pretraining) -> float:
-    done = torch.tensor(step / plan.steps)
-    return min(1.0, (step + 1) / plan.warmup) * float(0.05 + 0.95 * 0.5 * (1 + torch.cos(torch.pi * done)))
+    return min(1.0, (step + 1) / plan.warmup, (plan.steps - step) / (DECAY * plan.steps))
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, mix: Mix, seed: int) -> Iterator[tuple[list[int], int]]:

@@ -247,6 +247,23 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_killed_after_the_last_checkpoint(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
+    """All steps done, nothing saved yet: no step is taken again."""
+    first = run(tmp_path, teacher, student, items, checkpoint_every=1)
+    whole, weights = (
+        lines(tmp_path / "out"),
+        load_file(tmp_path / "out" / "model" / "model.safetensors"),
+    )
+    shutil.rmtree(tmp_path / "out")
+    steps: list[int] = []
+    again = run(tmp_path, teacher, student, items, checkpoint_every=1, progress=lambda n, *_: steps.append(n))
+    assert steps == []
+    assert again == first
+    assert lines(tmp_path / "out") == whole
+    saved = load_file(tmp_path / "out" / "model" / "model.safetensors")
+    assert all(torch.equal(saved[name], weights[name]) for name in weights)
+
+
 def test_checkpoints_of_another_run_are_not_used(
     tmp_path: Path, teacher: Path, student: Path, items: list[Item]
 ) -> None:

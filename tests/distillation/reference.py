@@ -9,9 +9,7 @@ Sequences = list[tuple[list[int], list[int]]]
 """(prompt ids, completion ids)"""
 
 
-def reference(
-    method: str, teacher: Path, student: Path, sequences: Sequences
-) -> tuple[float, dict[str, torch.Tensor]]:
+def reference(method: str, teacher: Path, student: Path, sequences: Sequences) -> tuple[float, dict[str, torch.Tensor]]:
     """(nats per completion token of the whole step, gradient by parameter name)."""
     p_T = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float64).eval()
     p_S = AutoModelForCausalLM.from_pretrained(student, dtype=torch.float64).eval()

@@ -49,9 +49,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Path:
             ended = sample < 2
             ids = [*ids, tokenizer.eos_token_id] if ended else ids
             stop = "eos" if ended else "length"
-            rollouts.append(
-                Rollout(item.id, item.task, item.prompt, sample, [], ids, [0.0] * len(ids), text, stop)
-            )
+            rollouts.append(Rollout(item.id, item.task, item.prompt, sample, [], ids, [0.0] * len(ids), text, stop))
     path = tmp_path_factory.mktemp("stored") / "rollouts.parquet"
     write_rollouts(path, rollouts)
     return path
@@ -183,9 +181,7 @@ def test_training_lowers_the_loss(tmp_path: Path, run: Run, method: str) -> None
     assert summary["loss"] == rows[-1]["loss"] < 0.8 * rows[0]["loss"]
 
 
-def test_on_policy_accuracy_is_the_reward_of_what_the_student_wrote(
-    tmp_path: Path, run: Run, watch: Watch
-) -> None:
+def test_on_policy_accuracy_is_the_reward_of_what_the_student_wrote(tmp_path: Path, run: Run, watch: Watch) -> None:
     given: list[tuple[Item, str]] = []
 
     def reward(items: list[Item], texts: list[str]) -> list[float]:
@@ -223,6 +219,20 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(tmp_path: Path, run: Run
     assert lines(cut / "out") == lines(whole / "out")
     one, other = (load_file(place / "out" / "model" / "model.safetensors") for place in (whole, cut))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_after_the_last_checkpoint(tmp_path: Path, run: Run, method: str) -> None:
+    """All steps done, nothing saved yet: no step is taken again."""
+    first = run(tmp_path, method=method, steps=2, checkpoint_every=1)
+    weights = load_file(tmp_path / "out" / "model" / "model.safetensors")
+    shutil.rmtree(tmp_path / "out")
+    steps: list[int] = []
+    again = run(tmp_path, method=method, steps=2, checkpoint_every=1, progress=lambda n, *_: steps.append(n))
+    assert steps == []
+    assert again == first
+    saved = load_file(tmp_path / "out" / "model" / "model.safetensors")
+    assert all(torch.equal(saved[name], weights[name]) for name in weights)
 
 
 def test_model_folder_keeps_tokenizer_and_ends(tmp_path: Path, run: Run, student: Path) -> None:

@@ -72,7 +72,9 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
     by_vllm = sample(config, model=folder, items=items, seed=0, work=tmp_path / "v", progress=silent)
     plain = config.model_copy(update={"engine": "transformers"})
     by_transformers = sample(plain, model=folder, items=items, seed=0, work=tmp_path / "t", progress=silent)
-    assert [(r.item_id, r.sample, r.prompt_ids) for r in by_vllm] == [(r.item_id, r.sample, r.prompt_ids) for r in by_transformers]
+    assert [(r.item_id, r.sample, r.prompt_ids) for r in by_vllm] == [
+        (r.item_id, r.sample, r.prompt_ids) for r in by_transformers
+    ]
     means = [sum(map(sum, (r.log_probs for r in some))) / len(some) for some in (by_vllm, by_transformers)]
     assert means[0] == pytest.approx(means[1], abs=0.6)  # mean log-probability of a completion, nats, of 192 each
     assert isinstance(TransformersEngine, type)

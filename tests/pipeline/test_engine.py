@@ -97,7 +97,11 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
 
 
 def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
-    command = [*(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"), "--out", str(tmp_path)]
+    command = [
+        *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"),
+        "--out",
+        str(tmp_path),
+    ]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     children: list[psutil.Process] = []
     deadline = time.monotonic() + 60
@@ -114,7 +118,11 @@ def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
 
 
 def test_interrupt_stops_the_children_and_exits_with_130(tmp_path):
-    command = [*(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"), "--out", str(tmp_path)]
+    command = [
+        *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"),
+        "--out",
+        str(tmp_path),
+    ]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while not psutil.Process(driver.pid).children():
         time.sleep(0.1)

@@ -22,7 +22,9 @@ def test_eta_sets_both_directions():
 
 def test_engine_reaches_every_stage():
     settings = override(toy.settings(), ["engine=vllm"])
-    assert {part.engine for part in (settings.calibration, settings.sft, settings.gkd_rkl, settings.evaluation)} == {"vllm"}
+    assert {part.engine for part in (settings.calibration, settings.sft, settings.gkd_rkl, settings.evaluation)} == {
+        "vllm"
+    }
 
 
 def test_a_target_of_the_other_family():

@@ -90,8 +90,7 @@ DOLLY = [
     for n in range(40)
 ]
 VICUNA = [
-    {"question_id": n, "category": "generic", "turns": [f"How do I learn to whistle {n} tunes?"]}
-    for n in range(1, 41)
+    {"question_id": n, "category": "generic", "turns": [f"How do I learn to whistle {n} tunes?"]} for n in range(1, 41)
 ]
 
 ROWS: dict[str, list[dict[str, Any]]] = {

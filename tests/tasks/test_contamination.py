@@ -16,8 +16,7 @@ def test_splits_of_every_data_set_are_clean(write: Write) -> None:
 
 def test_the_same_problem_in_another_data_set_is_found(write: Write) -> None:
     as_bigmath = [
-        {"prompt": row["question"].upper().replace(" ", "  "), "solution": "1", "source": "gsm8k"}
-        for row in GSM8K
+        {"prompt": row["question"].upper().replace(" ", "  "), "solution": "1", "source": "gsm8k"} for row in GSM8K
     ]
     write(GSM8K[:30], "folder/train.jsonl")
     folder = write(GSM8K[30:], "folder/test.jsonl").parent

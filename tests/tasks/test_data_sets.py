@@ -102,9 +102,7 @@ def test_a_folder_gives_its_own_splits(write: Write) -> None:
     folder = write(rows[30:], "folder/test-00000-of-00001.parquet").parent
     train, test = both("gsm8k", folder)
     assert (len(train), len(test)) == (30, 10)
-    assert {item.key for item in test} == {
-        row["answer"].rsplit("#### ", 1)[1].replace(",", "") for row in rows[30:]
-    }
+    assert {item.key for item in test} == {row["answer"].rsplit("#### ", 1)[1].replace(",", "") for row in rows[30:]}
 
 
 def test_a_training_row_that_is_also_a_test_row_is_dropped(write: Write) -> None:

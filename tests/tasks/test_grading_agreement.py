@@ -49,9 +49,7 @@ def test_agreement_on_real_completions() -> None:
     folder = os.environ.get("REPRO_DATA_DIR")
     path = Path(folder or ".") / LABELLED
     if not folder or not path.is_file():
-        pytest.skip(
-            f"set REPRO_DATA_DIR to a folder with {LABELLED} (rows of grade-school-math's example solutions)"
-        )
+        pytest.skip(f"set REPRO_DATA_DIR to a folder with {LABELLED} (rows of grade-school-math's example solutions)")
     with path.open(encoding="utf-8") as lines:
         verdicts = list(_judged([json.loads(line) for line in lines]))
     assert len(verdicts) >= 200

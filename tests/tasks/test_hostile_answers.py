@@ -54,9 +54,7 @@ def test_others_are_stopped_and_grading_goes_on(answer: str) -> None:
     assert compare(rf"\sqrt{{{len(answer) ** 2}}}", str(len(answer))).same
 
 
-@pytest.mark.parametrize(
-    "answer", [r"x^4 + x^3 + x^2 + x", r"x^{2^{n}}", r"2^{10}", r"\frac{1}{1+\frac{1}{2}}", "20!"]
-)
+@pytest.mark.parametrize("answer", [r"x^4 + x^3 + x^2 + x", r"x^{2^{n}}", r"2^{10}", r"\frac{1}{1+\frac{1}{2}}", "20!"])
 def test_ordinary_expressions_are_not_refused(answer: str) -> None:
     assert not too_costly(answer)
     assert compare(answer, answer + " + 0").same

@@ -23,9 +23,7 @@ Rows = dict[str, list[dict[str, Any]]]
 class Hub:
     """Stands in for the `datasets` library and remembers what was asked for."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, rows: dict[str, list[dict[str, Any]]] | Exception
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: dict[str, list[dict[str, Any]]] | Exception) -> None:
         self.asked: list[tuple[Any, ...]] = []
         module = types.ModuleType("datasets")
 
@@ -127,12 +125,8 @@ def test_vicuna_comes_from_its_repository(monkeypatch: pytest.MonkeyPatch) -> No
     assert "/lm-sys/FastChat/main/" in addresses[1]
 
 
-@pytest.mark.parametrize(
-    "cause", [ConnectionError("no\nroute"), FileNotFoundError("gone"), ValueError("no cache")]
-)
-def test_without_a_network_one_line_says_what_to_do(
-    cause: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("cause", [ConnectionError("no\nroute"), FileNotFoundError("gone"), ValueError("no cache")])
+def test_without_a_network_one_line_says_what_to_do(cause: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     Hub(monkeypatch, cause)
     with pytest.raises(InputError) as caught:
         registry.get("csqa").items("test", 5, 0)

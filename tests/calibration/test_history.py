@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro.calibration.checkpoints import newest_complete, run_identity
+from repro.calibration.history import final_figures, history, write_history
+
+RUN = run_identity({"eta": 1.0}, 0, [{"item": 1}])
+
+
+def test_rows_have_our_names_and_no_nan(tmp_path: Path) -> None:
+    log = [{"loss": 1.5, "x/kl": float("nan"), "step": 1, "step_time": 3.0}, {"train_runtime": 9.0}]
+    rows = history(log, {"step": "step", "loss": "loss", "x/kl": "kl", "absent": "absent"})
+    assert rows == [{"step": 1, "loss": 1.5, "kl": None}]
+    write_history(tmp_path / "history.jsonl", rows)
+    assert json.loads((tmp_path / "history.jsonl").read_text()) == rows[0]
+
+
+def test_final_figures_are_the_last_tenth() -> None:
+    rows: list[dict[str, Any]] = [{"step": n, "loss": float(n), "r": None} for n in range(1, 21)]
+    assert final_figures(rows) == {"loss": 19.5}
+    assert final_figures([]) == {}
+
+
+def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path) -> None:
+    assert newest_complete(tmp_path / "absent", RUN) is None
+    marks = {2: json.dumps(RUN), 10: json.dumps(RUN), 12: None, 14: "{", 16: json.dumps(RUN | {"seed": 1})}
+    for step, mark in marks.items():
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if mark is not None:
+            (folder / "complete.json").write_text(mark)
+    assert newest_complete(tmp_path, RUN) == tmp_path / "checkpoint-10"  # by number, not by name
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+
+
+def test_identity_holds_rows_and_their_order() -> None:
+    assert run_identity({"eta": 1.0}, 0, [{"item": 1}]) == RUN
+    other = run_identity({"eta": 1.0}, 0, [{"item": 2}, {"item": 1}])
+    assert other != run_identity({"eta": 1.0}, 0, [{"item": 1}, {"item": 2}])
+    assert RUN["rows"] != other["rows"]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_only_the_first_process_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    (tmp_path / "checkpoint-1").mkdir()
+    monkeypatch.setenv("RANK", rank)
+    assert newest_complete(tmp_path, RUN) is None
+    assert (tmp_path / "checkpoint-1").exists() is (rank == "1")
