@@ -84,6 +84,9 @@ def run(
     ] = False,
     out: Out = Path("results"),
     workers: Workers = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
@@ -108,7 +111,14 @@ def run(
     check_fits(chosen, machine)
     from repro.pipeline.study import run_study
 
-    outcome = run_study(planned, out, workers=workers or workers_for(chosen, machine), quiet=quiet, console=out_console)
+    outcome = run_study(
+        planned,
+        out,
+        workers=workers or workers_for(chosen, machine),
+        quiet=quiet,
+        console=out_console,
+        checkpoint_every=checkpoint_every,
+    )
     raise typer.Exit(1 if outcome.contradicted else 0)
 
 

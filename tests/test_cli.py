@@ -70,7 +70,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("words,named", MISTAKES.values(), ids=MISTAKES.keys())
+@pytest.mark.parametrize(("words", "named"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_one_clear_line_and_exit_code_2(repro, tmp_path, words, named):
     code, out, err = repro(*words)
     assert code == 2
@@ -80,7 +80,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(repro, tmp_path, words, nam
 
 
 @pytest.mark.parametrize(
-    "harm,named",
+    ("harm", "named"),
     [
         ("config.json", "no config.json"),
         ("model.safetensors", "no *.safetensors"),
@@ -103,7 +103,7 @@ def test_an_empty_folder_is_no_model_and_no_result(repro, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content,named",
+    ("content", "named"),
     [("", "rows.jsonl"), ("{not json\n", "row 1"), ('{"question": "1+1?"}\n', "answer")],
 )
 def test_a_malformed_data_file(repro, tmp_path, content, named):

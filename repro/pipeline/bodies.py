@@ -85,8 +85,8 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
 
 
 def _sample(stage: Sample, place: Workplace, out: Path) -> dict[str, Any]:
-    from repro.generation.sample import sample
     from repro.generation.rollouts import write_rollouts
+    from repro.generation.sample import sample
 
     rollouts = sample(
         stage.config,

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.models import locate
 from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.job import Resources
 from repro.pipeline.record import is_complete
-from repro.models import locate
 from repro.pipeline.stages import Distill, Stage, base_of
 
 CACHE = "cache"

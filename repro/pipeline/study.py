@@ -1,7 +1,7 @@
 """A study from plan to verdict: run, measure, judge, and leave results.json and report.md."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ def result_folder(study: Study, out: Path) -> Path:
     return out / f"{study.name}-{study.scale}"
 
 
-def run_study(study: Study, out: Path, *, workers: int, quiet: bool, console: Console) -> Outcome:
+def run_study(
+    study: Study, out: Path, *, workers: int, quiet: bool, console: Console, checkpoint_every: int | None = None
+) -> Outcome:
     """Run what is not cached; write results.json and report.md; print the verdicts.
 
     Raises:
@@ -46,7 +48,7 @@ def run_study(study: Study, out: Path, *, workers: int, quiet: bool, console: Co
     from repro.tables.measure import measure
 
     stages = study.stages()
-    run(stages, out, workers=workers, resources=_resources(study), quiet=quiet, console=console)
+    run(stages, out, workers=workers, resources=_resources(study, checkpoint_every), quiet=quiet, console=console)
     cache = out / CACHE
     measured = measure(study, cache)
     report = verdict(measured, load(study.name), missing="inconclusive")
@@ -82,9 +84,10 @@ def run_study(study: Study, out: Path, *, workers: int, quiet: bool, console: Co
     return Outcome(folder, contradicted)
 
 
-def _resources(study: Study) -> Resources:
+def _resources(study: Study, checkpoint_every: int | None) -> Resources:
     """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
-    return Resources() if study.scale == "toy" else Resources(micro_batch=4, checkpoint_every=10, threads=8)
+    usual = Resources() if study.scale == "toy" else Resources(micro_batch=4, checkpoint_every=10, threads=8)
+    return usual if checkpoint_every is None else replace(usual, checkpoint_every=checkpoint_every)
 
 
 def _stage_line(stage: Stage, cache: Path) -> dict[str, Any]:

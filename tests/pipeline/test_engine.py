@@ -113,7 +113,7 @@ def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
     children = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.wait()
-    gone, alive = psutil.wait_procs(children, timeout=40)
+    _, alive = psutil.wait_procs(children, timeout=40)
     assert not alive
 
 

@@ -1,0 +1,171 @@
+"""Eq 4: which vocabulary entries drive the divergence.
+
+Shapes: N positions, V vocabulary, J entries of the list of K. p and q as in `token_kl`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from repro.traps.logits import log_probs, realised, same_vocabulary
+from repro.traps.token_kl import RankedBy, check_ks, kl_terms, ranking
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Per-entry means, and how many steps stand behind each.
+
+    Attributes:
+        ks: J values of K, ascending.
+        mean_JV: [J, V] C_K(v), nats: mean of p(v)(log p(v) - log q(v)) over the steps with v in the Top-K; NaN
+            where v never was. A row with K < |V| holds partial sums' terms and does not add up to a divergence.
+        steps_JV: [J, V] int64, the number of those steps.
+        realised_mean_V: [V] mean token KL over the steps where v is the realised token, nats; NaN for none.
+        realised_steps_V: [V] int64.
+        steps: all steps seen.
+    """
+
+    ks: tuple[int, ...]
+    mean_JV: Tensor
+    steps_JV: Tensor
+    realised_mean_V: Tensor
+    realised_steps_V: Tensor
+    steps: int
+
+
+class VocabularyContributions:
+    """Accumulates Eq 4 over batches: `update` as often as needed, then `result`.
+
+    The paper does not say whose Top-K. The default ranks by p, the distribution in front of the logarithm (the
+    student for reverse KL, the teacher for forward KL): a sum over p's Top-K then holds the terms of largest
+    weight, what it leaves out is p's tail, which is what "tail noise" means in section 4.2, and the rest shrinks
+    to 0 as K grows to |V|. `ranked_by="q"` offers the other reading.
+
+    Args:
+        vocab_size: V, ids counted; logits with more ids are cut (padding of the output layer).
+        ks: values of K, 1..V; V itself gives the full-vocabulary curve of Figure 2.
+        ranked_by: "p" or "q". Ties go to the lower id.
+
+    Raises:
+        ValueError: a K outside 1..V.
+    """
+
+    def __init__(self, vocab_size: int, ks: Sequence[int], *, ranked_by: RankedBy = "p") -> None:
+        check_ks(ks, vocab_size)
+        if ranked_by not in ("p", "q"):
+            raise ValueError(f"ranked_by must be 'p' or 'q', not {ranked_by!r}")
+        self.vocab_size = vocab_size
+        self.ks = tuple(sorted(set(ks)))
+        self.ranked_by = ranked_by
+        self._ranked_ks = [k for k in self.ks if k < vocab_size]
+        # One band per K: ranks above the previous K up to this one. Bands add up to the Top-K sets.
+        self._band_JV = torch.zeros(len(self._ranked_ks), vocab_size, dtype=torch.float64)
+        self._band_steps_JV = torch.zeros_like(self._band_JV)
+        self._full_V = torch.zeros(vocab_size, dtype=torch.float64)
+        self._realised_V = torch.zeros(vocab_size, dtype=torch.float64)
+        self._realised_steps_V = torch.zeros(vocab_size, dtype=torch.int64)
+        self._steps = 0
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks `add` needs: the largest K below |V|, or 0."""
+        return self._ranked_ks[-1] if self._ranked_ks else 0
+
+    @property
+    def full(self) -> bool:
+        """Whether K = |V| is asked for, so that `add` needs the sums over all ids."""
+        return self.ks[-1] == self.vocab_size
+
+    def update(self, p_logits: Tensor, q_logits: Tensor, token_ids: Tensor, mask: Tensor) -> None:
+        """Add the unmasked positions of a batch.
+
+        Args:
+            p_logits, q_logits: [.., V'] with V' at least `vocab_size`.
+            token_ids: [..] realised ids. mask: [..] true where the position counts.
+
+        Raises:
+            ValueError: NaN or +inf logits, an id outside the vocabulary, or shapes that do not fit.
+        """
+        same_vocabulary(p_logits, q_logits, self.vocab_size)
+        if token_ids.shape != p_logits.shape[:-1] or mask.shape != token_ids.shape:
+            raise ValueError(
+                f"token ids {tuple(token_ids.shape)}, mask {tuple(mask.shape)} and logits {tuple(p_logits.shape)} "
+                "do not fit"
+            )
+        keep = mask.bool()
+        logp_NV = log_probs(p_logits[keep], vocab_size=self.vocab_size, name="p logits")
+        logq_NV = log_probs(q_logits[keep], vocab_size=self.vocab_size, name="q logits")
+        ids_N = token_ids[keep].long()
+        realised(logp_NV, ids_N, torch.ones_like(ids_N))  # refuses ids outside the vocabulary
+        terms_NV = kl_terms(logp_NV, logq_NV)
+        order_NR = ranking(logp_NV if self.ranked_by == "p" else logq_NV)[:, : self.ranks]
+        self.add(order_NR, terms_NV.gather(-1, order_NR), terms_NV.sum(0), ids_N, terms_NV.sum(-1))
+
+    def add(self, order_NR: Tensor, terms_NR: Tensor, full_V: Tensor | None, ids_N: Tensor, kl_N: Tensor) -> None:
+        """Add N positions whose terms somebody else worked out (the streaming pass).
+
+        Args:
+            order_NR: [N, ranks] ids in order of rank. terms_NR: their terms p(v)(log p(v) - log q(v)), nats.
+            full_V: [V] sum of the terms over the N positions; needed where `full`.
+            ids_N: [N] realised ids. kl_N: [N] token KL(p||q) at the positions, nats.
+        """
+        home = self._full_V.device
+        order_NR, terms_NR = order_NR.to(home), terms_NR.to(home, torch.float64)
+        start = 0
+        for j, k in enumerate(self._ranked_ks):
+            ids, terms = order_NR[:, start:k].flatten(), terms_NR[:, start:k].flatten()
+            self._band_JV[j].index_add_(0, ids, terms)
+            self._band_steps_JV[j].index_add_(0, ids, torch.ones_like(terms))
+            start = k
+        if full_V is not None:
+            self._full_V += full_V.to(home)
+        ids_N = ids_N.to(home)
+        self._realised_V.index_add_(0, ids_N, kl_N.to(home, torch.float64))
+        self._realised_steps_V += torch.bincount(ids_N, minlength=self.vocab_size)
+        self._steps += len(ids_N)
+
+    def empty_like(self) -> "VocabularyContributions":
+        """A fresh accumulator of the same kind."""
+        return VocabularyContributions(self.vocab_size, self.ks, ranked_by=self.ranked_by)
+
+    def merge(self, other: "VocabularyContributions", full_V: Tensor | None = None) -> None:
+        """Add another accumulator of the same kind (another shard's, say), and sums over all ids kept apart.
+
+        Raises:
+            ValueError: another vocabulary, list of K or ranking.
+        """
+        mine, theirs = (self.vocab_size, self.ks, self.ranked_by), (other.vocab_size, other.ks, other.ranked_by)
+        if mine != theirs:
+            raise ValueError(f"contributions of different kinds do not add up: {mine} and {theirs}")
+        self._band_JV += other._band_JV
+        self._band_steps_JV += other._band_steps_JV
+        self._full_V += other._full_V
+        self._realised_V += other._realised_V
+        self._realised_steps_V += other._realised_steps_V
+        self._steps += other._steps
+        if full_V is not None:
+            self._full_V += full_V.to(self._full_V.device)
+
+    def result(self) -> Contributions:
+        """The means so far.
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        if self._steps == 0:
+            raise ValueError("no step was added: every position was masked, or update was never called")
+        sums_JV, steps_JV = self._band_JV.cumsum(0), self._band_steps_JV.cumsum(0)
+        if self.full:
+            everywhere_V = torch.full_like(self._full_V, self._steps)
+            sums_JV = torch.cat([sums_JV, self._full_V[None]])
+            steps_JV = torch.cat([steps_JV, everywhere_V[None]])
+        return Contributions(
+            ks=self.ks,
+            mean_JV=sums_JV / steps_JV,  # 0 / 0 = NaN: v was never among the Top-K
+            steps_JV=steps_JV.long(),
+            realised_mean_V=self._realised_V / self._realised_steps_V,
+            realised_steps_V=self._realised_steps_V.clone(),
+            steps=self._steps,
+        )

@@ -1,0 +1,109 @@
+"""Two-level bootstrap of a pilot-study cell: prompts first, then the rollouts of each drawn prompt.
+
+Rollouts of one prompt resemble each other, so an interval that draws rollouts alone is too narrow. Drawing on both
+levels is slightly conservative: the spread between rollouts counts at both.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval.
+
+    Attributes:
+        value: the statistic of the data itself. low, high: the interval; NaN where no draw was defined.
+        se: standard deviation of the defined draws. defined: share of draws on which the statistic was finite.
+        level: coverage aimed at. prompts, rollouts: what it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    se: float
+    defined: float
+    level: float
+    prompts: int
+    rollouts: int
+
+
+def two_level_bootstrap(
+    prompt_ids: Sequence[Any],
+    statistic: Callable[[Rows, Rows], float],
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Interval of any statistic of rollouts.
+
+    Args:
+        prompt_ids: [n] the prompt of each rollout.
+        statistic: takes [m] rows drawn from 0..n-1 and [m] labels of the drawn prompts, and returns a number.
+            A prompt that was drawn twice has two labels: statistics that pair or average inside a prompt must
+            group by label. A draw on which it is not finite is left out and counted in `defined`.
+        resamples, level, seed: draws, coverage, and what fixes them.
+
+    Raises:
+        ValueError: no rollouts, or a level outside (0, 1).
+    """
+    if not len(prompt_ids) or not 0 < level < 1 or resamples < 1:
+        raise ValueError("a bootstrap needs one or more rollouts and draws, and a level between 0 and 1")
+    _, label_n = np.unique(np.asarray(prompt_ids), return_inverse=True)
+    by_prompt = np.argsort(label_n, kind="stable")
+    size_P = np.bincount(label_n)
+    first_P = np.concatenate([[0], np.cumsum(size_P)[:-1]])
+    P = len(size_P)
+    rng = np.random.default_rng(seed)
+    draws = np.empty(resamples)
+    for r in range(resamples):
+        prompts = rng.integers(0, P, P)
+        sizes = size_P[prompts]
+        inside = (rng.random(int(sizes.sum())) * np.repeat(sizes, sizes)).astype(np.intp)
+        draws[r] = statistic(by_prompt[np.repeat(first_P[prompts], sizes) + inside], np.repeat(np.arange(P), sizes))
+    finite = draws[np.isfinite(draws)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail]) if len(finite) else (np.nan, np.nan)
+    return Interval(
+        value=float(statistic(np.arange(len(label_n)), label_n)),
+        low=float(low),
+        high=float(high),
+        se=float(finite.std()) if len(finite) else float("nan"),
+        defined=len(finite) / resamples,
+        level=level,
+        prompts=P,
+        rollouts=len(label_n),
+    )
+
+
+def ratio_interval(
+    above: Any, below: Any, prompt_ids: Sequence[Any], *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Interval of sum(above) / sum(below) over rollouts.
+
+    Token KL per token is summed KL over summed tokens; a mean over sequences has `below` of ones.
+
+    Args:
+        above, below: [n] per rollout.
+        prompt_ids: [n].
+        resamples, level, seed: as in `two_level_bootstrap`.
+
+    Raises:
+        ValueError: columns of different length, or what `two_level_bootstrap` refuses.
+    """
+    a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    if not len(a) == len(b) == len(prompt_ids):
+        raise ValueError(f"{len(a)} numerators, {len(b)} denominators and {len(prompt_ids)} prompt ids do not fit")
+
+    def ratio(rows: Rows, _: Rows) -> float:
+        total = b[rows].sum()
+        return float(a[rows].sum() / total) if total else float("nan")
+
+    return two_level_bootstrap(prompt_ids, ratio, resamples=resamples, level=level, seed=seed)

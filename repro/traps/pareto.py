@@ -1,0 +1,80 @@
+"""Pareto-k: how heavy the tail of importance weights is (Vehtari et al., 2024, PSIS).
+
+A generalised Pareto distribution is fitted to the largest weights by the method of Zhang and Stephens (2009). Its
+shape k counts moments: below 1/2 the weights have a variance, below 1 a mean.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+Array = NDArray[np.float64]
+
+TRUSTED = 0.7  # above it importance sampling should not be believed (Vehtari et al.)
+SMALLEST_TAIL = 5
+
+
+def pareto_k(log_w: Any) -> float:
+    """Shape k of the tail of the weights.
+
+    Args:
+        log_w: [n] log-weights, nats; -inf is a weight of 0.
+
+    Returns:
+        k, pulled towards 1/2 as by ten further observations. -inf where the largest weights are all equal (no
+        tail at all). +inf where a tail cannot be fitted: fewer than 5 weights in it (n < 21 or so), or a largest
+        weight beyond float64's reach of the rest. So `k < TRUSTED` is false whenever trust is not earned.
+
+    Raises:
+        ValueError: NaN or +inf among the log-weights, or none at all.
+    """
+    log_w = np.sort(np.asarray(log_w, dtype=np.float64))
+    n = len(log_w)
+    if n == 0 or np.isnan(log_w).any() or log_w[-1] == np.inf:
+        raise ValueError("Pareto-k needs one or more log-weights below +inf")
+    size = int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+    if size < SMALLEST_TAIL or n <= size or log_w[-1] == -np.inf:
+        return float("inf")
+    # k does not depend on the weights' scale: the largest becomes 1
+    tail = np.exp(log_w[n - size :] - log_w[-1])
+    excess = tail - np.exp(log_w[n - size - 1] - log_w[-1])
+    if excess[-1] <= 1e-12:
+        return float("-inf")
+    # Weights at the cutoff itself are not above it
+    excess = excess[excess > 0]
+    if len(excess) < SMALLEST_TAIL or _quartile(excess) < 1e-280:
+        return float("inf")
+    k, _ = fit_generalised_pareto(excess)
+    return (k * len(excess) + 5.0) / (len(excess) + 10.0)
+
+
+def fit_generalised_pareto(excess: Any) -> tuple[float, float]:
+    """Shape k and scale sigma of a generalised Pareto distribution (Zhang and Stephens, 2009).
+
+    Density (1 + k x / sigma)^(-1/k - 1) / sigma for x > 0: k > 0 has a power tail, k = 0 is exponential, k < 0 is
+    bounded. The posterior mean of b = -k / sigma on a grid; no iteration, so nothing to converge.
+
+    Args:
+        excess: [m] values above the cutoff, all positive.
+
+    Raises:
+        ValueError: fewer than 2 values, or one that is not positive and finite.
+    """
+    x = np.sort(np.asarray(excess, dtype=np.float64))
+    if len(x) < 2 or not x[0] > 0 or not np.isfinite(x[-1]):
+        raise ValueError("a generalised Pareto fit needs two or more positive, finite excesses")
+    m = 30 + int(np.sqrt(len(x)))
+    grid = np.arange(1, m + 1)
+    b = 1 / x[-1] + (1 - np.sqrt(m / (grid - 0.5))) / (3 * _quartile(x))
+    k_of_b = np.log1p(-b[:, None] * x).mean(axis=1)
+    log_likelihood = len(x) * (np.log(-b / k_of_b) - k_of_b - 1)
+    weight = np.exp(log_likelihood - logsumexp(log_likelihood))
+    b_mean = float(weight @ b)
+    k = float(np.log1p(-b_mean * x).mean())
+    return k, -k / b_mean
+
+
+def _quartile(x: Array) -> float:
+    return float(x[int(len(x) / 4 + 0.5) - 1])
