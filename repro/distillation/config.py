@@ -27,7 +27,5 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     @pydantic.model_validator(mode="after")
     def _traces_are_off_policy(self) -> "DistillationConfig":
         if self.traces == "answer-only" and self.method == "gkd-rkl":
-            raise ValueError(
-                "traces = 'answer-only' needs stored teacher completions: use method sft or gkd-fkl"
-            )
+            raise ValueError("traces = 'answer-only' needs stored teacher completions: use method sft or gkd-fkl")
         return self

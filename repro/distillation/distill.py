@@ -67,9 +67,7 @@ def distill(
     tokenizer.padding_side = "left"
     model = AutoModelForCausalLM.from_pretrained(str(student), dtype=torch.float32)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
-    saved_as = copy.deepcopy(
-        (model.config, model.generation_config)
-    )  # the trainer writes its own tokens into them
+    saved_as = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
     cut = optimisation.cut_step(config.sequences_per_step, micro_batch, optimisation.ranks())
     shared = optimisation.trainer_arguments(
         work=work,
@@ -109,9 +107,7 @@ def distill(
         trainer, figures = SFTTrainer(args=sft.sft_config(shared), **common), sft.FIGURES
     elif config.method == "gkd-fkl":
         arguments = on_policy.divergence_config(0.0, config.max_completion_tokens, {}, shared)
-        trainer = off_policy.OffPolicyTrainer(
-            teacher_model=load_model(str(teacher)), args=arguments, **common
-        )
+        trainer = off_policy.OffPolicyTrainer(teacher_model=load_model(str(teacher)), args=arguments, **common)
         figures = off_policy.FIGURES
     else:
         engine = _engine(config, tokenizer, items)
@@ -157,14 +153,10 @@ def _check(
     if not items:
         raise InputError("no training items: give the task more rows, or another split.")
     if config.method != "gkd-rkl" and completions is None:
-        raise InputError(
-            f"method '{config.method}' learns from stored completions: make them with `repro sample`."
-        )
+        raise InputError(f"method '{config.method}' learns from stored completions: make them with `repro sample`.")
     if config.method != "sft":
         if teacher is None:
-            raise InputError(
-                f"method '{config.method}' needs the teacher's distribution: give a teacher model."
-            )
+            raise InputError(f"method '{config.method}' needs the teacher's distribution: give a teacher model.")
         check_pair(teacher, student)
 
 

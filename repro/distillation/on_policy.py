@@ -50,9 +50,7 @@ class OnPolicyTrainer(DistillationTrainer):
         rewards = self.task_reward([self.items[x["item"]] for x in inputs], texts)
         ended = [ids[-1] in self.eos_token_ids for ids in completions]
         empty = [len(ids) == int(end) for ids, end in zip(completions, ended)]
-        rows = torch.tensor(
-            list(zip(rewards, ended, empty)), dtype=torch.float32, device=self.accelerator.device
-        )
+        rows = torch.tensor(list(zip(rewards, ended, empty)), dtype=torch.float32, device=self.accelerator.device)
         accuracy, eos, nothing = self.accelerator.gather(rows).mean(0).tolist()
         logs = self._metrics["train" if self.model.training else "eval"]
         logs["distillation/accuracy"].append(accuracy)

@@ -44,7 +44,7 @@ REWARD_BASE = Pretraining(
     batch=64,
     learning_rate=3e-3,
 )
-REWARD_PLAN = RewardTraining(steps=300, batch=32, learning_rate=1e-3, centring=0.01)
+REWARD_PLAN = RewardTraining(steps=600, batch=48, learning_rate=2e-3, centring=0.01)
 
 
 def make(name: str, out: Path, progress: Progress) -> float:

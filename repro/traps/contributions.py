@@ -19,19 +19,19 @@ class Contributions:
 
     Attributes:
         ks: J values of K, ascending.
-        mean_JV: [J, V] C_K(v), nats: mean of p(v)(log p(v) - log q(v)) over the steps with v in the Top-K; NaN
+        mean: [J, V] C_K(v), nats: mean of p(v)(log p(v) - log q(v)) over the steps with v in the Top-K; NaN
             where v never was. A row with K < |V| holds partial sums' terms and does not add up to a divergence.
-        steps_JV: [J, V] int64, the number of those steps.
-        realised_mean_V: [V] mean token KL over the steps where v is the realised token, nats; NaN for none.
-        realised_steps_V: [V] int64.
+        counts: [J, V] int64, the number of those steps.
+        realised_mean: [V] mean token KL over the steps where v is the realised token, nats; NaN for none.
+        realised_counts: [V] int64.
         steps: all steps seen.
     """
 
     ks: tuple[int, ...]
-    mean_JV: Tensor
-    steps_JV: Tensor
-    realised_mean_V: Tensor
-    realised_steps_V: Tensor
+    mean: Tensor
+    counts: Tensor
+    realised_mean: Tensor
+    realised_counts: Tensor
     steps: int
 
 
@@ -123,7 +123,7 @@ class VocabularyContributions:
             self._full_V += full_V.to(home)
         ids_N = ids_N.to(home)
         self._realised_V.index_add_(0, ids_N, kl_N.to(home, torch.float64))
-        self._realised_steps_V += torch.bincount(ids_N, minlength=self.vocab_size)
+        self._realised_steps_V.index_add_(0, ids_N, torch.ones_like(ids_N))
         self._steps += len(ids_N)
 
     def empty_like(self) -> "VocabularyContributions":
@@ -163,9 +163,9 @@ class VocabularyContributions:
             steps_JV = torch.cat([steps_JV, everywhere_V[None]])
         return Contributions(
             ks=self.ks,
-            mean_JV=sums_JV / steps_JV,  # 0 / 0 = NaN: v was never among the Top-K
-            steps_JV=steps_JV.long(),
-            realised_mean_V=self._realised_V / self._realised_steps_V,
-            realised_steps_V=self._realised_steps_V.clone(),
+            mean=sums_JV / steps_JV,  # 0 / 0 = NaN: v was never among the Top-K
+            counts=steps_JV.long(),
+            realised_mean=self._realised_V / self._realised_steps_V,
+            realised_counts=self._realised_steps_V.clone(),
             steps=self._steps,
         )

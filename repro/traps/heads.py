@@ -17,8 +17,8 @@ class OutputHead:
     """logits = softcap * tanh(scale * (W h + b) / softcap), or scale * (W h + b) without soft-capping.
 
     Attributes:
-        weight_VH: [V, H] W, any floating type.
-        bias_V: [V] b, finite; None for none.
+        weight: [V, H] W, any floating type.
+        bias: [V] b, finite; None for none.
         scale: logit scale (Cohere's logit_scale; the inverse of Granite's logits_scaling).
         softcap: Gemma 2's final_logit_softcapping; None for none.
 
@@ -26,27 +26,27 @@ class OutputHead:
         ValueError: shapes that do not fit, a bias that is not finite, or a softcap that is not positive.
     """
 
-    weight_VH: Tensor
-    bias_V: Tensor | None = None
+    weight: Tensor
+    bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
 
     def __post_init__(self) -> None:
-        if self.weight_VH.ndim != 2 or 0 in self.weight_VH.shape:
-            raise ValueError(f"an output layer's weight is [V, H], not {tuple(self.weight_VH.shape)}")
+        if self.weight.ndim != 2 or 0 in self.weight.shape:
+            raise ValueError(f"an output layer's weight is [V, H], not {tuple(self.weight.shape)}")
         if self.softcap is not None and not self.softcap > 0:
             raise ValueError(f"softcap {self.softcap} must be above 0; None means no soft-capping")
-        if self.bias_V is not None:
-            if self.bias_V.shape != self.weight_VH.shape[:1]:
-                raise ValueError(f"bias {tuple(self.bias_V.shape)} does not fit weight {tuple(self.weight_VH.shape)}")
-            if not bool(torch.isfinite(self.bias_V).all()):
+        if self.bias is not None:
+            if self.bias.shape != self.weight.shape[:1]:
+                raise ValueError(f"bias {tuple(self.bias.shape)} does not fit weight {tuple(self.weight.shape)}")
+            if not bool(torch.isfinite(self.bias).all()):
                 raise ValueError("the output layer's bias is not finite; mask padded ids with vocab_size instead")
 
     @torch.no_grad()
     def project(self, hidden_RH: Tensor, out_RV: Tensor, temperature: float = 1.0) -> None:
         """Write the logits, divided by the temperature, of the first V ids into `out_RV` (float32 or float64)."""
         V, dtype = out_RV.shape[1], out_RV.dtype
-        weight_VH = self.weight_VH[:V]
+        weight_VH = self.weight[:V]
         # Scaling H numbers of the hidden state is cheaper than scaling V logits
         gain = self.scale / (temperature if self.softcap is None else self.softcap)
         half = weight_VH.dtype == hidden_RH.dtype and weight_VH.dtype in (torch.bfloat16, torch.float16)
@@ -57,8 +57,8 @@ class OutputHead:
         else:
             h_RH = hidden_RH.to(dtype)
             _multiply(h_RH * gain if gain != 1 else h_RH, weight_VH, out_RV)
-        if self.bias_V is not None:
-            out_RV.add_(self.bias_V[:V].to(dtype) * gain)
+        if self.bias is not None:
+            out_RV.add_(self.bias[:V].to(dtype) * gain)
         if self.softcap is not None:
             out_RV.tanh_().mul_(self.softcap / temperature)
 

@@ -1,0 +1,106 @@
+"""A few rows of both models' logits, and everything that the streaming pass reads off them.
+
+float32 sums run over blocks of 128 ids whose totals are float64.
+Shapes: R positions in a chunk, r in a tile, V vocabulary (W with its padding to whole blocks), k ranks.
+"""
+
+import torch
+from torch import Tensor
+
+from repro.traps.top_ranks import BLOCK, block_maxima, top_ranks
+
+_TILE_BYTES = 3 * 2**20  # one model's logits of one tile: a tile and its temporaries stay in cache
+
+
+class Room:
+    """The memory of a pass, taken once: fresh pages for every chunk would cost more than the arithmetic."""
+
+    def __init__(self, T: int, V: int, logit_bytes: int, dtype: torch.dtype, device: torch.device) -> None:
+        W = -(-V // BLOCK) * BLOCK
+        row = W * (torch.finfo(dtype).bits // 8)
+        self.chunk = max(1, min(T, logit_bytes // (2 * row)))
+        self.tile = self.chunk if device.type == "cuda" else max(1, min(self.chunk, _TILE_BYTES // row))
+        # The padding up to whole blocks stays -inf: it has no probability and no rank
+        self.p_RW = torch.full((self.chunk, W), -torch.inf, dtype=dtype, device=device)
+        self.q_RW = torch.full_like(self.p_RW, -torch.inf)
+        temporaries = torch.empty(4, self.tile, W, dtype=dtype, device=device)
+        self.exp_p_rW, self.exp_q_rW, self.gap_rW, self.product_rW = temporaries.unbind()
+
+
+class Tile:
+    """A few rows of both models' logits: shifted so that each row's maximum is 0, then read.
+
+    With e = exp(z - max z) and S = sum e, a log-probability is z - max z - log S, and every statistic is a sum of
+    e times something, divided by S: one exponential per logit.
+    """
+
+    def __init__(self, room: Room, local: slice, V: int, ranks: int, ranked_by: str, start: int) -> None:
+        self.V = V
+        self.z_p_rW, self.z_q_rW = room.p_RW[local], room.q_RW[local]
+        r = len(self.z_p_rW)
+        maxima_p_rN, maxima_q_rN = block_maxima(self.z_p_rW), block_maxima(self.z_q_rW)
+        top_p_r, top_q_r = maxima_p_rN.amax(1), maxima_q_rN.amax(1)
+        _refuse_infinite(top_p_r, "p", start)
+        _refuse_infinite(top_q_r, "q", start)
+        ranked = (self.z_p_rW, maxima_p_rN) if ranked_by == "p" else (self.z_q_rW, maxima_q_rN)
+        self.ids_rk = top_ranks(*ranked, ranks) if ranks else torch.empty(r, 0, dtype=torch.long, device=top_p_r.device)
+        self.z_p_rW.sub_(top_p_r[:, None])
+        self.z_q_rW.sub_(top_q_r[:, None])
+        self.exp_p_rW = torch.exp(self.z_p_rW, out=room.exp_p_rW[:r])
+        self.exp_q_rW = torch.exp(self.z_q_rW, out=room.exp_q_rW[:r])
+        self.gap_rW = torch.sub(self.z_p_rW, self.z_q_rW, out=room.gap_rW[:r])
+        self.gap_rW[:, V:] = 0.0  # -inf - -inf
+        self.product_rW = room.product_rW[:r]
+        self.sum_p_r, self.sum_q_r = _block_sum(self.exp_p_rW), _block_sum(self.exp_q_rW)
+        self.log_p_r, self.log_q_r = self.sum_p_r.log(), self.sum_q_r.log()
+        self.start = start
+
+    def statistics(self, rows: dict[str, Tensor], at: slice, entropies: bool, full_V: Tensor | None) -> None:
+        """Write the rows' divergences and entropies; add the KL(p||q) terms of every id to `full_V`."""
+        shift_r = self.log_p_r - self.log_q_r
+        weighted_rW = torch.mul(self.exp_p_rW, self.gap_rW, out=self.product_rW)
+        rows["kl_pq"][at] = _block_sum(weighted_rW) / self.sum_p_r - shift_r
+        if full_V is not None:
+            dtype = weighted_rW.dtype
+            share_r = 1 / self.sum_p_r
+            full_W = share_r.to(dtype) @ weighted_rW - (share_r * shift_r).to(dtype) @ self.exp_p_rW
+            full_V.add_(full_W[: self.V])
+        weighted_rW = torch.mul(self.exp_q_rW, self.gap_rW, out=self.product_rW)
+        rows["kl_qp"][at] = shift_r - _block_sum(weighted_rW) / self.sum_q_r
+        if entropies:
+            rows["entropy_p"][at] = self._entropy(self.exp_p_rW, self.z_p_rW, self.sum_p_r, self.log_p_r)
+            rows["entropy_q"][at] = self._entropy(self.exp_q_rW, self.z_q_rW, self.sum_q_r, self.log_q_r)
+        both_r = rows["kl_pq"][at] + rows["kl_qp"][at]
+        if not bool(torch.isfinite(both_r).all()):
+            row = self.start + int((~torch.isfinite(both_r)).nonzero()[0])
+            raise ValueError(f"p or q logits hold -inf at position {row}: a hidden state or an output layer overflows")
+
+    def _entropy(self, exp_rW: Tensor, z_rW: Tensor, sum_r: Tensor, log_r: Tensor) -> Tensor:
+        product_rW = torch.mul(exp_rW, z_rW, out=self.product_rW)
+        product_rW[:, self.V :] = 0.0  # 0 * -inf
+        return log_r - _block_sum(product_rW) / sum_r
+
+    def log_probs(self, ids_r: Tensor) -> tuple[Tensor, Tensor]:
+        """log-probability of one id per row under p and under q."""
+        at = ids_r[:, None]
+        p_r, q_r = self.z_p_rW.gather(1, at)[:, 0].double(), self.z_q_rW.gather(1, at)[:, 0].double()
+        return p_r - self.log_p_r, q_r - self.log_q_r
+
+    def ranked_terms(self) -> Tensor:
+        """[r, k] terms p(v)(log p(v) - log q(v)) of the ranked ids."""
+        logp_rk = self.z_p_rW.gather(1, self.ids_rk).double() - self.log_p_r[:, None]
+        logq_rk = self.z_q_rW.gather(1, self.ids_rk).double() - self.log_q_r[:, None]
+        return logp_rk.exp() * (logp_rk - logq_rk)
+
+
+def _block_sum(x_rW: Tensor) -> Tensor:
+    return x_rW.view(len(x_rW), -1, BLOCK).sum(-1).sum(-1, dtype=torch.float64)
+
+
+def _refuse_infinite(top_r: Tensor, name: str, start: int) -> None:
+    if not bool(torch.isfinite(top_r).all()):
+        row = int((~torch.isfinite(top_r)).nonzero()[0])
+        what = "NaN" if bool(torch.isnan(top_r[row])) else "infinity"
+        raise ValueError(
+            f"{name} logits hold {what} at position {start + row}: check its hidden states and output layer"
+        )

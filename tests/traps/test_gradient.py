@@ -1,0 +1,105 @@
+"""Eq 5 and appendix B against autograd, and the teacher's absence from unrealised tokens."""
+
+import math
+
+import pytest
+import torch
+
+from repro.traps import (
+    future_kl_gradient,
+    gradient_variance,
+    sequence_kl_gradient,
+    sequence_log_prob,
+    token_kl,
+    token_kl_gradient,
+)
+
+
+@pytest.fixture
+def rollouts():
+    torch.manual_seed(0)
+    student = torch.randn(3, 4, 6, dtype=torch.float64)
+    teacher = torch.randn(3, 4, 6, dtype=torch.float64)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
+    ids = torch.where(mask.bool(), torch.randint(6, (3, 4)), -100)
+    return student, teacher, ids, mask
+
+
+def test_autograd_of_the_surrogate(rollouts):
+    student, teacher, ids, mask = rollouts
+    z = student.clone().requires_grad_()
+    log_p = sequence_log_prob(z, ids, mask)
+    loss = ((log_p - sequence_log_prob(teacher, ids, mask)).detach() * log_p).sum()
+    (expected,) = torch.autograd.grad(loss, z)
+    torch.testing.assert_close(sequence_kl_gradient(student, teacher, ids, mask), expected, rtol=0, atol=1e-14)
+
+
+def test_autograd_of_token_kl(rollouts):
+    student, teacher, _, mask = rollouts
+    z = student.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(token_kl(z, teacher, mask=mask).sum(), z)
+    torch.testing.assert_close(token_kl_gradient(student, teacher, mask), expected, rtol=0, atol=1e-14)
+
+
+def test_the_teacher_is_absent_from_unrealised_tokens(rollouts):
+    student, teacher, ids, mask = rollouts
+    student[0, 1, 4] = student[0, 1, 5]
+    ids[0, 1] = 0
+    teacher[0, 1, 4], teacher[0, 1, 5] = 3.0, -math.inf  # a valid alternative and an error
+    gradient = sequence_kl_gradient(student, teacher, ids, mask)
+    assert gradient[0, 1, 4] == gradient[0, 1, 5]
+    # ... while token RKL at the same state tells them apart
+    teacher[0, 1, 5] = -3.0
+    token = token_kl_gradient(student, teacher, mask)
+    assert abs(token[0, 1, 4] - token[0, 1, 5]) > 0.1
+
+
+def test_masked_positions_have_no_gradient(rollouts):
+    student, teacher, ids, mask = rollouts
+    student[2], teacher[1, 2:] = math.nan, math.nan
+    for gradient in (
+        sequence_kl_gradient(student, teacher, ids, mask),
+        token_kl_gradient(student, teacher, mask),
+        future_kl_gradient(student, teacher, ids, mask),
+    ):
+        assert torch.isfinite(gradient).all()
+        assert not gradient[~mask.bool()].any()
+        # Adding a constant to all logits of a step changes nothing
+        assert gradient.sum(-1).abs().max() < 1e-12
+
+
+def test_variance_of_one_step_by_hand():
+    """One step, one state: the token gradient is the same for every rollout, the sequence gradient is not."""
+    student = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log().expand(10, 1, 3)
+    teacher = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).log().expand(10, 1, 3)
+    ids = torch.tensor([[0]] * 7 + [[1]] * 2 + [[2]])
+    found = gradient_variance(student, teacher, ids, torch.ones(10, 1))
+    R = (student - teacher)[0, 0]
+    p = student[0, 0].exp()
+    samples = torch.stack([R[y] * (torch.eye(3, dtype=torch.float64)[y] - p) for y in ids[:, 0]])
+    assert found.sequence == pytest.approx(float(((samples - samples.mean(0)) ** 2).sum() / 9), rel=1e-12)
+    assert found.token == pytest.approx(0, abs=1e-30)
+    assert found.rollouts == 10
+
+
+def test_variance_ratio_in_sampled_rollouts():
+    torch.manual_seed(1)
+    student, teacher = torch.randn(1, 5, 8), torch.randn(1, 5, 8)
+    ids = torch.distributions.Categorical(logits=student[0]).sample((400,))
+    found = gradient_variance(student.expand(400, 5, 8), teacher.expand(400, 5, 8), ids, torch.ones(400, 5))
+    # States do not depend on the tokens here, so the fixed-state gradient does not vary at all
+    assert found.token < 1e-20
+    assert found.ratio > 1
+    assert found.ratio == pytest.approx(found.sequence / found.token_with_future)
+
+
+def test_refusals(rollouts):
+    student, teacher, ids, mask = rollouts
+    with pytest.raises(ValueError, match="two or more rollouts"):
+        gradient_variance(student[:1], teacher[:1], ids[:1], mask[:1])
+    teacher[0, 0, 0] = -math.inf
+    with pytest.raises(ValueError, match="rules out"):
+        token_kl_gradient(student, teacher, mask)
+    student[0, 0, 1] = math.nan
+    with pytest.raises(ValueError, match="student logits hold NaN"):
+        sequence_kl_gradient(student, teacher, ids, mask)
