@@ -65,7 +65,7 @@ def importance_weighted_rkl(student_log_prob: Any, teacher_log_prob: Any) -> Imp
         ess = float(np.exp(2 * log_sum - logsumexp(2 * log_w)))
         share = float(np.exp(log_w.max() - log_sum))
         normalised = np.exp(log_w[possible] - log_sum)
-        inner = float(normalised @ (log_w[possible] - log_sum)) + np.log(n)
+        inner = float(normalised @ (log_w[possible] - log_sum) + np.log(n))
     return ImportanceEstimate(
         rkl=weighted_mean(log_w, np.where(possible, log_w, 0.0)),
         k3=_mean_of_exp(_log_k3(log_w), np.ones(n)),
@@ -115,12 +115,17 @@ def weighted_mean(log_w: Array, values: Any) -> float:
 
 
 def _mean_of_exp(log_a: Array, factor: Array) -> float:
-    """mean(exp(log_a) * factor), with one exponential at the very end."""
-    if not (np.isfinite(log_a) & (factor != 0)).any():
+    """mean(exp(log_a) * factor): the largest size is taken out, and comes back with one exponential at the end."""
+    counts = np.isfinite(log_a) & (factor != 0)
+    if not counts.any():
         return 0.0
-    log_size, sign = logsumexp(log_a, b=factor, return_sign=True)
+    log_size = log_a[counts] + np.log(np.abs(factor[counts]))
+    top = log_size.max()
+    total = float(np.sign(factor[counts]) @ np.exp(log_size - top))
+    if total == 0:
+        return 0.0
     with np.errstate(over="ignore"):
-        return float(sign * np.exp(log_size - np.log(len(log_a)))) if sign else 0.0
+        return float(np.sign(total) * np.exp(top + np.log(abs(total) / len(log_a))))
 
 
 def _log_k3(log_w: Array) -> Array:

@@ -42,9 +42,9 @@ def pareto_k(log_w: Any) -> float:
     excess = tail - np.exp(log_w[n - size - 1] - log_w[-1])
     if excess[-1] <= 1e-12:
         return float("-inf")
-    # Weights at the cutoff itself are not above it
-    excess = excess[excess > 0]
-    if len(excess) < SMALLEST_TAIL or _quartile(excess) < 1e-280:
+    above = log_w[n - size :] > log_w[n - size - 1]  # equal weights at the cutoff are not above it
+    excess = excess[above]
+    if len(excess) < SMALLEST_TAIL or excess[0] < 1e-280:
         return float("inf")
     k, _ = fit_generalised_pareto(excess)
     return (k * len(excess) + 5.0) / (len(excess) + 10.0)

@@ -35,11 +35,17 @@ def top_ranks(x_RV: Tensor, maxima_RN: Tensor, k: int) -> Tensor:
         id_Rn = candidate_RC.gather(1, place_Rn)
     else:
         value_Rn, id_Rn = x_RV.topk(n)
-    tied_R = value_Rn[:, k - 1] == value_Rn[:, k]
-    id_Rn, by_id = id_Rn.sort(dim=1)
-    by_value = value_Rn.gather(1, by_id).sort(dim=1, descending=True, stable=True).indices
-    id_Rk = id_Rn.gather(1, by_value)[:, :k]
-    if bool(tied_R.any()):
-        # Which of the equal entries were found is arbitrary: sort these rows in full
-        id_Rk[tied_R] = x_RV[tied_R].argsort(dim=1, descending=True, stable=True)[:, :k]
+    id_Rk = id_Rn[:, :k]
+    equal_Rk = value_Rn[:, :-1] == value_Rn[:, 1:]
+    if bool(equal_Rk.any()):
+        inner_R, last_R = equal_Rk[:, :-1].any(1), equal_Rk[:, -1]
+        id_Rk[inner_R] = _equal_by_id(value_Rn[inner_R, :k], id_Rk[inner_R])
+        # Which of the entries tied for the last place were found is arbitrary: sort these rows in full
+        id_Rk[last_R] = x_RV[last_R].argsort(dim=1, descending=True, stable=True)[:, :k]
     return id_Rk
+
+
+def _equal_by_id(value_Rk: Tensor, id_Rk: Tensor) -> Tensor:
+    id_Rk, by_id = id_Rk.sort(dim=1)
+    by_value = value_Rk.gather(1, by_id).sort(dim=1, descending=True, stable=True).indices
+    return id_Rk.gather(1, by_value)

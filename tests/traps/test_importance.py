@@ -82,7 +82,7 @@ def test_weights_that_underflow_show_the_papers_pattern():
     assert result.rkl == 0
     assert result.mean_weight == 0
     assert result.log_mean_weight < -1000
-    assert result.effective_sample_size < 1.2
+    assert result.effective_sample_size < 1.5
 
 
 def test_impossible_sequences_weigh_nothing():
