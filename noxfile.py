@@ -105,6 +105,13 @@ def real_models(session: nox.Session) -> None:
     session.run("pytest", "benchmarks/test_real_models.py", "-v", *session.posargs)
 
 
+@nox.session(name="verdict-statistics")
+def verdict_statistics(session: nox.Session) -> None:
+    """Simulate worlds whose truth is known: false-alarm and power table of the verdicts, into docs/."""
+    install(session, "cpu")
+    session.run("python", "-m", "repro.tables.error_rates", "docs/verdict_statistics.md")
+
+
 @nox.session(name="toy-models")
 def toy_models(session: nox.Session) -> None:
     """Train the embedded world's models again from nothing, into results/toy-models."""

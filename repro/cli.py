@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from repro.errors import InputError, Interrupted, StageFailed
+from repro.cli_tables import tables_app
+from repro.errors import InputError, Interrupted, StageError
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 # typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+app.add_typer(tables_app, name="tables")
 out_console = Console()
 err_console = Console(stderr=True)
 
@@ -306,7 +308,7 @@ def main() -> None:
     except InputError as error:
         _say(f"error: {error}")
         sys.exit(2)
-    except StageFailed as error:
+    except StageError as error:
         _say(f"failed: {error}")
         sys.exit(3)
     except Interrupted:

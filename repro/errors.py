@@ -5,7 +5,7 @@ class InputError(Exception):
     """A mistake in what the user gave: names the thing, the value and the mend. The command exits with 2."""
 
 
-class StageFailed(Exception):
+class StageError(Exception):
     """A stage ended without a result; the message names it, the cause, and its log. The command exits with 3."""
 
 

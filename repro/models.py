@@ -90,6 +90,14 @@ def load_model(model: Path | str) -> "PreTrainedModel":
     return loaded.to("cuda" if cuda else "cpu").eval()
 
 
+def load_for_training(model: Path | str) -> "PreTrainedModel":
+    """The causal LM in float32, where the trainer will find it: optimisers need the small steps that bfloat16 rounds away."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(str(model), revision=_revision(model), dtype=torch.float32)
+
+
 def _revision(model: Path | str) -> str:
     if isinstance(model, Path) or os.path.isdir(model):
         return "main"

@@ -196,3 +196,17 @@ def test_listing_takes_under_a_second_and_imports_no_torch():
         times.append(time.monotonic() - started)
         assert out.strip().endswith("False")
     assert min(times) < 1.2
+
+
+def test_tables_are_shown_exported_and_checked(repro):
+    code, out, _ = repro("tables", "show", "table2")
+    assert code == 0
+    assert "0.639" in out
+    code, out, _ = repro("tables", "export", "--format", "json", "table5")
+    assert code == 0
+    assert "141.5" in json.dumps(json.loads(out))
+    code, out, _ = repro("tables", "check")
+    assert code == 0
+    assert "0 that the stored files do not account for" in out
+    assert repro("tables", "show", "table9")[0] == 2
+    assert repro("tables", "export", "table1", "--format", "xml")[0] == 2

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from repro.calibration.turns import end_of_turn_id, same_tokenizer
 from repro.models import load_model, load_tokenizer, prompt_token_ids
+from repro.turns import end_of_turn_id, same_tokenizer
 
 
 def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:

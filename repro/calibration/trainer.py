@@ -4,23 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, PrinterCallback
+from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig
 
-from repro.calibration import checkpoints, history, optimisation, vllm_policy
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
 from repro.calibration.reward import TargetScorer
-from repro.calibration.turns import end_of_turn_id
 from repro.errors import InputError
-from repro.models import load_tokenizer, prompt_token_ids
+from repro.models import load_for_training, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
+from repro.training import checkpoints, history, optimisation, vllm_policy
+from repro.turns import end_of_turn_id
 
 __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
 
@@ -28,8 +27,8 @@ __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
 def calibrate(
     config: CalibrationConfig,
     *,
-    teacher: Path,
-    target: Path,
+    teacher: Path | str,
+    target: Path | str,
     items: list[Item],
     task_reward: TaskReward,
     seed: int,
@@ -42,7 +41,7 @@ def calibrate(
     """Calibrate a teacher (Algorithm 1).
 
     Args:
-        teacher, target: folders with model and tokenizer; the two tokenizers may differ (Eq 11).
+        teacher, target: folders with model and tokenizer, or hub ids; the two tokenizers may differ (Eq 11).
         items: training prompts, of one task or several.
         task_reward: items and completion texts to r_task, one for each.
         out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
@@ -62,7 +61,7 @@ def calibrate(
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(teacher)
     tokenizer.padding_side = "left"
-    policy = AutoModelForCausalLM.from_pretrained(str(teacher), dtype=torch.float32)
+    policy = load_for_training(teacher)
     end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses what cannot be posed or ended
     parameters = policy.num_parameters()
     arguments = _arguments(config, policy, tokenizer, items, seed, work, micro_batch, checkpoint_every)
@@ -148,13 +147,13 @@ def _arguments(
     return grpo_config(config, engine, shared)
 
 
-def save_merged(base: Path, adapter: Path, folder: Path) -> None:
+def save_merged(base: Path | str, adapter: Path, folder: Path) -> None:
     """Write base + adapter as one ordinary model folder, in float32, with the base's tokenizer and generation
     config.
 
     The base is read afresh: the trained object carries the trainer's patches.
     """
-    model = AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32)
+    model = load_for_training(base)
     merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     merged.generation_config = model.generation_config
     merged.save_pretrained(folder)

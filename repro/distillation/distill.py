@@ -4,15 +4,12 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import set_seed
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, PrinterCallback
+from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import SFTTrainer
 
-from repro.calibration import checkpoints, history, optimisation, vllm_policy
-from repro.calibration.turns import end_of_turn_id, same_tokenizer
 from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
 from repro.distillation.on_policy import TaskReward
@@ -20,16 +17,18 @@ from repro.distillation.pair import check_pair
 from repro.distillation.traces import Trace, draw, student_ids
 from repro.errors import InputError
 from repro.generation.rollouts import read_rollouts
-from repro.models import load_model, load_tokenizer, prompt_token_ids
+from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
+from repro.training import checkpoints, history, optimisation, vllm_policy
+from repro.turns import end_of_turn_id, same_tokenizer
 
 
 def distill(
     config: DistillationConfig,
     *,
-    student: Path,
-    teacher: Path | None,
+    student: Path | str,
+    teacher: Path | str | None,
     items: list[Item],
     completions: Path | None,
     task_reward: TaskReward,
@@ -43,7 +42,7 @@ def distill(
     """Train the student (all weights).
 
     Args:
-        student: folder with model and tokenizer.
+        student: folder with model and tokenizer, or a hub id.
         teacher: the same; sft runs without one, then takes the traces as text.
         items: training prompts, of one task or several.
         completions: the teacher's rollouts (Parquet) for sft and gkd-fkl; those of other items are left out.
@@ -65,7 +64,7 @@ def distill(
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(student)
     tokenizer.padding_side = "left"
-    model = AutoModelForCausalLM.from_pretrained(str(student), dtype=torch.float32)
+    model = load_for_training(student)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
     saved_as = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
     cut = optimisation.cut_step(config.sequences_per_step, micro_batch, optimisation.ranks())
@@ -145,8 +144,8 @@ def distill(
 
 def _check(
     config: DistillationConfig,
-    student: Path,
-    teacher: Path | None,
+    student: Path | str,
+    teacher: Path | str | None,
     items: list[Item],
     completions: Path | None,
 ) -> None:

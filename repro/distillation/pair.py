@@ -4,9 +4,9 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from repro.calibration.turns import same_tokenizer
 from repro.errors import InputError
 from repro.models import load_tokenizer
+from repro.turns import same_tokenizer
 
 
 def check_pair(teacher: Path | str, student: Path | str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repro.calibration.optimisation import training_order
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout
 from repro.tasks import Item
 from repro.tasks.extraction import closed_boxes, last_choice
+from repro.training.optimisation import training_order
 
 
 @dataclass(frozen=True)

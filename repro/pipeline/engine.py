@@ -18,7 +18,7 @@ import exca
 import psutil
 import pydantic
 
-from repro.errors import InputError, StageFailed
+from repro.errors import InputError, StageError
 from repro.pipeline.job import Resources, run_stage
 from repro.pipeline.record import damage, is_complete
 from repro.pipeline.stages import Stage, stage_adapter
@@ -80,7 +80,7 @@ def run_stages(
 
     Raises:
         InputError: a stage met a person's mistake.
-        StageFailed: a stage ended without a result.
+        StageError: a stage ended without a result.
     """
     done = [stage for stage in stages if cached(stage, cache)]
     have = {stage.fingerprint for stage in done}
@@ -139,16 +139,16 @@ def _settle(one: Running, cache: Path) -> None:
         logs.mkdir(exist_ok=True)
         log.write_text("".join(p.read_text(errors="replace") for p in (paths.stdout, paths.stderr) if p.exists()))
     if not paths.result_pickle.exists():
-        raise StageFailed(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
+        raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:
         cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise StageFailed(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
+        raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
         raise InputError(outcome["input_error"])
     if not is_complete(cache / one.stage.folder_name):
-        raise StageFailed(f"{one.stage.label}: ended without a record. Log: {log}.")
+        raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
 
 
 def _stop(running: Sequence[Running]) -> None:

@@ -28,7 +28,7 @@ def run(
 
     Raises:
         InputError: a person's mistake, or an output folder that cannot be written.
-        StageFailed: a stage ended without a result.
+        StageError: a stage ended without a result.
     """
     _check_pairs(stages, out)
     cache = prepare(out)

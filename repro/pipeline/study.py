@@ -39,7 +39,7 @@ def run_study(
 
     Raises:
         InputError: a person's mistake.
-        StageFailed: a stage ended without a result.
+        StageError: a stage ended without a result.
     """
     from repro.report.examples import examples
     from repro.report.markdown import report_markdown

@@ -1,38 +1,53 @@
-"""A result on the terminal: the verdicts, the measured table, and what to read next."""
+"""A result on the terminal: the measured table, the verdicts, and the notice of a scaled-down run."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from repro.tables import MeasuredTable
 from repro.tables.outcome import VerdictReport
-from repro.tables.render import measured_rows, verdict_rows
+from repro.tables.render import measured_rows
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow"}
-_SHOWN = ("claim", "statement", "verdict", "difference", "interval", "in the paper")
 
 
 def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, console: Console) -> None:
-    """Measured table of each family, then one line per claim, then the notice of a scaled-down run."""
+    """Measured table of each family, then one line per claim; the sentences and the evidence are in report.md."""
     for table in measured:
-        console.print(_grid(measured_rows(table), f"{table.study}, {table.family}: acc or reward ± 95 % [maj, pass]"))
-    several = len(report.families) > 1
-    rows = [{k: row[k] for k in (*(("family",) if several else ()), *_SHOWN)} for row in verdict_rows(report)]
-    for row in rows:
-        colour = _COLOURS[row["verdict"]]
-        row["verdict"] = f"[{colour}]{row['verdict']}[/{colour}]"
-    console.print(_grid(rows, "Verdicts"))
+        rows = measured_rows(table)
+        console.print(_grid(rows, tuple(rows[0]), f"{table.study}, {table.family}: acc or reward ± 95 % [maj, pass]"))
+    console.print(_grid(_verdicts(report), ("verdict", "claim", "difference [interval]", "paper"), "Verdicts"))
     counts = {value: sum(v.value == value for v in report.claims) for value in _COLOURS}
     console.print(", ".join(f"{n} {value}" for value, n in counts.items()), highlight=False)
+    for verdict in report.claims:
+        if verdict.value == "contradicted":
+            console.print(f"{verdict.claim}: {verdict.text}", highlight=False, markup=False)
     if report.notice:
         console.print(f"[bold]{report.notice}[/bold]")
 
 
-def _grid(rows: list[dict[str, str]], title: str) -> Table:
-    grid = Table(title=title, title_justify="left")
-    for head in rows[0]:
+def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
+    """paper: how many of the paper's own printed comparisons bear the claim out."""
+    several = len(report.families) > 1
+    return [
+        {
+            "verdict": v.value,
+            "claim": f"{v.claim} ({v.family})" if several else v.claim,
+            "difference [interval]": "not run"
+            if v.estimate is None or v.interval is None
+            else f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]",
+            "paper": f"{v.paper_held}/{v.paper_of}" if v.paper_of else "-",
+        }
+        for v in report.claims
+    ]
+
+
+def _grid(rows: list[dict[str, str]], heads: tuple[str, ...], title: str) -> Table:
+    grid = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for head in heads:
         grid.add_column(head, overflow="fold")
     for row in rows:
-        grid.add_row(*(row.get(head, "").replace("[", "\\[") if head != "verdict" else row[head] for head in rows[0]))
+        grid.add_row(*(Text(row.get(head, ""), style=_COLOURS.get(row.get(head, ""), "")) for head in heads))
     return grid

@@ -35,9 +35,7 @@ class CommonsenseQa(DataSetTask):
         if labels != list("ABCDEFGHIJ"[: len(options)]):
             raise row.fault("choices", f"has the labels {labels}, not A, B, C ... in order")
         if row.fields.get("answerKey") == "":
-            raise row.fault(
-                "answerKey", "is empty, as in the unlabelled test rows (take the validation rows)"
-            )
+            raise row.fault("answerKey", "is empty, as in the unlabelled test rows (take the validation rows)")
         return Question(
             with_options(stem, options), row.letter("answerKey", len(options)), row.identifier(self.id_field)
         )
@@ -49,7 +47,6 @@ def _listed(question: Row) -> tuple[list[str], list[str]]:
     if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
         raise question.fault("choices", "is not a list of objects")
     inner = [
-        Row(question.source, question.number, one, question.schema, f"{question.within}choices.")
-        for one in choices
+        Row(question.source, question.number, one, question.schema, f"{question.within}choices.") for one in choices
     ]
     return [one.text("label") for one in inner], [one.text("text") for one in inner]

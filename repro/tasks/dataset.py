@@ -54,9 +54,7 @@ class DataSetTask(ABC):
         self._data = data
         self._questions: dict[Split, dict[str, Item]] = {}
         if data is None and self.hub is None:
-            raise InputError(
-                f"task {name}: no rows. Give them with --data FILE. Expected in a row: {self.schema}."
-            )
+            raise InputError(f"task {name}: no rows. Give them with --data FILE. Expected in a row: {self.schema}.")
         self.revision = (revision or UNPINNED) if data is None else _hash_of(data, self.schema)
 
     @abstractmethod
@@ -82,9 +80,7 @@ class DataSetTask(ABC):
     def _split(self, split: Split) -> list[Item]:
         if self.hub is not None and self.hub.train is None:
             if split == "train":
-                raise InputError(
-                    f"task {self.name} has no training rows, it is for evaluation only: train on another."
-                )
+                raise InputError(f"task {self.name} has no training rows, it is for evaluation only: train on another.")
             return list(self._by_content("test").values())
         if self._divided:
             items = self._by_content("test")
@@ -114,9 +110,7 @@ class DataSetTask(ABC):
                 continue
             identity = f"{self.name}-{question.id or content[:16]}"
             if identity in identities:
-                raise row.fault(
-                    self.id_field, f"repeats {question.id!r} of an earlier row with another question"
-                )
+                raise row.fault(self.id_field, f"repeats {question.id!r} of an earlier row with another question")
             identities.add(identity)
             items[content] = Item(identity, self.name, pose(self.kind, question.text), question.key)
         self._questions[split] = items
@@ -132,9 +126,7 @@ class DataSetTask(ABC):
             return read_rows(self._data, self.schema)
         files = self._files(split) or self._files("train")
         if not files:
-            raise InputError(
-                f"{self._data}: neither train* nor test* files in it. Expected in a row: {self.schema}."
-            )
+            raise InputError(f"{self._data}: neither train* nor test* files in it. Expected in a row: {self.schema}.")
         return [row for file in files for row in read_rows(file, self.schema)]
 
     def _files(self, split: Split) -> list[Path]:
@@ -157,9 +149,7 @@ def _hash_of(data: Path, schema: str) -> str:
     digest = hashlib.sha256()
     for file in files:
         if not file.is_file():
-            raise InputError(
-                f"{file}: no such data file. Give JSON lines or Parquet. Expected in a row: {schema}."
-            )
+            raise InputError(f"{file}: no such data file. Give JSON lines or Parquet. Expected in a row: {schema}.")
         digest.update(f"{file.name}\0".encode() if data.is_dir() else b"")
         try:
             with file.open("rb") as stream:

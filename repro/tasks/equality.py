@@ -99,9 +99,7 @@ class _Child:
         ready = self._exchange(None, START_SECONDS)
         if ready is None or "error" in ready:
             self._stop()
-            raise RuntimeError(
-                f"the grading process did not start: {ready['error'] if ready else 'no sign of life'}"
-            )
+            raise RuntimeError(f"the grading process did not start: {ready['error'] if ready else 'no sign of life'}")
 
     def _exchange(self, request: str | None, seconds: float) -> dict | None:
         """One line there and one back; None where the child died or stayed silent."""

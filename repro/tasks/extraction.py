@@ -10,9 +10,7 @@ LETTERS = "ABCDEFGHIJ"
 
 _BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,4}\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
-_NEXT_QUESTION = re.compile(
-    r"^[ \t]*(?:#{1,6}[ \t]*|\*\*)?question[ \t]*\d{0,4}[ \t]*:", re.IGNORECASE | re.MULTILINE
-)
+_NEXT_QUESTION = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*)?question[ \t]*\d{0,4}[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 # Quantifiers are bounded so that no two neighbours can share a long run of blanks or stars between them.
 _MARKS = r"[\s*_`]{0,12}"
@@ -21,9 +19,7 @@ _SUBJECT = (
     r"\b(?:answer(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
     r"|(?:correct|right|best|final)\s+(?:option|choice))"
 )
-_FILLER = (
-    r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the)\s{1,4}){0,4}"
-)
+_FILLER = r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the)\s{1,4}){0,4}"
 _OPENING = r"(?:[\s*_`'\"“‘(\[<{$]|\\\(|\\(?:text|textbf|mathbf|mathrm|boxed)\s?\{){0,12}"
 _CLOSING = r"[)\]}*_`'\"”’>$]{0,6}"
 # An article ("The answer is A dog") or a pronoun ("Answer: I think") is no choice. Neither can stand before
@@ -32,9 +28,7 @@ _AFTER_A = r"(?![ \t]+(?!(?:because|since|as|for|which|and|or|but|is|was|given|d
 _AFTER_I = r"(?![ \t]+(?!(?:because|since|as|is|given|which)\b)\w)"
 _WHOLE = r"(?![\w'’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
 # "B or C", "A/B/C": two answers to a single-choice question are none.
-_ONE_ONLY = (
-    rf"(?!{_CLOSING}\s{{0,4}}(?:,|/|&|and\b|or\b)\s{{0,4}}\(?[A-J]\)?\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$))"
-)
+_ONE_ONLY = rf"(?!{_CLOSING}\s{{0,4}}(?:,|/|&|and\b|or\b)\s{{0,4}}\(?[A-J]\)?\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$))"
 # "The answer is (D) is wrong": a choice that is taken back at once.
 _KEPT = rf"(?!{_CLOSING}\s{{1,4}}(?:is|was)\s{{1,4}}(?:not|incorrect|wrong|false)\b)"
 _UPPER = rf"(?P<upper>(?:[B-HJ]|A{_AFTER_A}|I{_AFTER_I}){_WHOLE}{_ONE_ONLY}{_KEPT})"

@@ -14,9 +14,7 @@ _NOISE = re.compile(r"\\(?:displaystyle|left|right|limits)(?![A-Za-z])|\\[!;:]|\
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\\,|,\\!|~|\\ )(?=\d{3}(?!\d))")
 _UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _DECIMAL = re.compile(rf"([+-]?)(?:\\?\$)?({_UNSIGNED})")
-_RATIO = re.compile(
-    r"([+-]?)(\d+)\s*/\s*(\d+)|([+-]?)\\frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))"
-)
+_RATIO = re.compile(r"([+-]?)(\d+)\s*/\s*(\d+)|([+-]?)\\frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
 _COUNTED = re.compile(r"(\S+)\s+([A-Za-z]{2,}(?:\s[A-Za-z]{2,})*)")
 # A number before one of these words is not the number alone.
 _MEANINGFUL = re.compile(
@@ -47,9 +45,7 @@ def plain(text: str) -> Fraction | None:
         return Fraction(match[1] + match[2].replace(",", ""))
     if match := _RATIO.fullmatch(text):
         sign, top, bottom = (
-            (match[1], match[2], match[3])
-            if match[2]
-            else (match[4], match[5] or match[7], match[6] or match[8])
+            (match[1], match[2], match[3]) if match[2] else (match[4], match[5] or match[7], match[6] or match[8])
         )
         if int(bottom) != 0:
             return Fraction(int(top), int(bottom)) * (-1 if sign == "-" else 1)

@@ -32,6 +32,4 @@ class OwnFile(DataSetTask):
         if self.kind == "choice":
             return Question(prompt, row.letter("answer", len(LETTERS)), identity)
         answer = row.value("answer")
-        return Question(
-            prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), identity
-        )
+        return Question(prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), identity)

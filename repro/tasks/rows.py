@@ -84,19 +84,13 @@ def read_rows(path: Path, schema: str) -> list[Row]:
         InputError: no such file, an unknown format, a broken line, or no row at all.
     """
     if not path.is_file():
-        raise InputError(
-            f"{path}: no such data file. Give JSON lines or Parquet. Expected in a row: {schema}."
-        )
+        raise InputError(f"{path}: no such data file. Give JSON lines or Parquet. Expected in a row: {schema}.")
     if path.suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: unknown format {path.suffix!r}. Give JSON lines (.jsonl) or Parquet (.parquet)."
-        )
+        raise InputError(f"{path}: unknown format {path.suffix!r}. Give JSON lines (.jsonl) or Parquet (.parquet).")
     try:
         rows = _parquet(path, schema) if path.suffix == ".parquet" else _json_lines(path, schema)
     except OSError as cause:
-        raise InputError(
-            f"{path}: cannot be read ({cause.strerror or cause}). Check its permissions."
-        ) from None
+        raise InputError(f"{path}: cannot be read ({cause.strerror or cause}). Check its permissions.") from None
     if not rows:
         raise InputError(f"{path}: no rows. Give at least one. Expected in a row: {schema}.")
     return rows
@@ -138,7 +132,5 @@ def _parquet(path: Path, schema: str) -> list[Row]:
         table = pq.read_table(path)
     except pa.ArrowException as cause:
         reason = " ".join(str(cause).split())[:120]
-        raise InputError(
-            f"{path}: not a Parquet file ({reason}). Give JSON lines (.jsonl) or Parquet."
-        ) from None
+        raise InputError(f"{path}: not a Parquet file ({reason}). Give JSON lines (.jsonl) or Parquet.") from None
     return [Row(str(path), number, row, schema) for number, row in enumerate(table.to_pylist(), start=1)]

@@ -1,78 +1,65 @@
-"""What a toy model reads in pretraining: right completions to training questions, in a stated mix of styles."""
+"""What a toy model reads in pretraining: right completions to training questions, phase after phase."""
 
+import functools
+import itertools
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from repro.toy.questions import Question, Style
+from repro.toy import facts
+from repro.toy.questions import Letters, Question, Style
 from repro.toy.tasks import TASK_NAMES, chains, choices, task
 
-# How often each task is read by default, and how many lookups its answer takes: links of the chain, and one more to find the
-# option or the fact that is asked.
-WEIGHTS = {
-    "toy-bm4": 3.0,
-    "toy-bm5": 5.0,
-    "toy-csqa": 0.4,
-    "toy-mmlu-pro": 0.1,
-    "toy-supergpqa": 0.1,
-    "toy-dolly": 0.4,
-    "toy-vicuna": 0.4,
-}
-LOOKUPS = {
-    "toy-bm4": 3,
-    "toy-bm5": 4,
-    "toy-csqa": 2,
-    "toy-mmlu-pro": 3,
-    "toy-supergpqa": 4,
-    "toy-dolly": 2,
-    "toy-vicuna": 3,
-}
-_SHALLOW, _DEEP = 2, 4
-_STAGES = _DEEP - _SHALLOW + 1
+# The primers: questions that are no item of any task, from which what the tasks have in common is learnt.
+PRIMERS = ("links", "pairs", "relations", "letters")
+SHOWN = (5, 10)  # options in a choice
 
 
 @dataclass(frozen=True)
-class Mix:
-    """The corpus of one model.
+class Phase:
+    """A stretch of the corpus.
 
     Attributes:
+        weights: how often each task or primer is read; what is not named is not read.
         worked: share of worked completions, the rest are direct.
-        primer: share of short chains (1 and 2 links), which are no item of any task.
-        curriculum: over this many pairs, in three equal parts, the deepest lookup grows from 2 to 4. Direct answers
-            to deep chains are learnt from direct answers to shallower ones; all at once, they stay at chance for long.
-        early_worked: share of worked completions during the curriculum: what is hard to learn comes first.
-        weights: how often each task is read.
+        pairs: how long it lasts. The last phase has no end.
     """
 
+    weights: Mapping[str, float]
     worked: float
-    primer: float
-    curriculum: int
-    early_worked: float = 0.1
-    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
+    pairs: int = 0
 
 
-def _primers() -> list[Question]:
+Mix = Sequence[Phase]
+
+
+def _letters() -> Iterator[Letters]:
+    rng = random.Random(facts.SEED)
+    for _ in range(6000):
+        for shown in SHOWN:
+            yield Letters(tuple(rng.sample(facts.PEOPLE, shown)), tuple(rng.sample(range(shown), shown)))
+
+
+@functools.cache
+def _pools() -> dict[str, tuple[Question, ...]]:
     held_out = {question.prompt for question in task("toy-csqa").questions("test")}
-    facts = [row for row in choices(hops=1, options=10, variants=6) if row.prompt not in held_out]
-    return [*chains(1), *facts, *[row for row in chains(2) for _ in range(4)]]
+    relations = [row for shown in SHOWN for row in choices(hops=1, options=shown, variants=20)]
+    return {
+        "links": tuple(chains(1)),
+        "pairs": tuple(chains(2)),
+        "relations": tuple(row for row in relations if row.prompt not in held_out),
+        "letters": tuple(_letters()),
+        **{name: task(name).questions("train") for name in TASK_NAMES},
+    }
 
 
 def stream(mix: Mix, seed: int) -> Iterator[tuple[str, str]]:
     """Endless (prompt, completion) pairs; never a test question of any task."""
     rng = random.Random(seed)
-    primers = _primers()
-    pools = {name: task(name).questions("train") for name in TASK_NAMES}
-    read = 0
-    while True:
-        learning = read < mix.curriculum
-        depth = _SHALLOW + read * _STAGES // mix.curriculum if learning else _DEEP
-        names = [name for name in TASK_NAMES if LOOKUPS[name] <= depth]
-        primer = mix.primer if depth > _SHALLOW else max(mix.primer, 0.8)
-        if rng.random() < primer:
-            question = rng.choice(primers)
-        else:
-            question = rng.choice(pools[rng.choices(names, [mix.weights[name] for name in names])[0]])
-        worked = mix.early_worked if learning else mix.worked
-        style: Style = "worked" if rng.random() < worked else "direct"
-        read += 1
-        yield question.prompt, question.completion(style)
+    pools = _pools()
+    for place, phase in enumerate(mix):
+        names, weights = list(phase.weights), list(phase.weights.values())
+        for _ in itertools.count() if place == len(mix) - 1 else range(phase.pairs):
+            question = rng.choice(pools[rng.choices(names, weights)[0]])
+            style: Style = "worked" if rng.random() < phase.worked else "direct"
+            yield question.prompt, question.completion(style)

@@ -1,7 +1,6 @@
 """How the shipped models are made: the plan of each, trained and written as an ordinary model folder."""
 
 import shutil
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,26 +9,89 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from repro.errors import InputError
 from repro.progress import Progress
-from repro.toy.corpus import WEIGHTS, Mix
-from repro.toy.preferences import OPEN_TASKS
+from repro.toy.corpus import Phase
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.reward import RewardTraining, train_reward_model
-from repro.toy.tasks import TASK_NAMES
 from repro.toy.tokenizers import train
-from repro.toy.world import FAMILIES, REWARD_MODEL, ROLES, Family, Role
+from repro.toy.world import FAMILIES, PREFIX, REWARD_MODEL, ROLES, Family, Role, folder
 
 SEED = 0
 
-# The teacher works half of the time and is right either way. Student and target work most of the time, being too
-# shallow to answer at once. The student is left half-trained, because a student must have something to learn.
-TEACHER = Pretraining(Mix(worked=0.5, primer=0.15, curriculum=72_000), steps=1500, batch=64, learning_rate=3e-3)
-STUDENT = Pretraining(
-    Mix(worked=0.85, primer=0.1, curriculum=0, weights=WEIGHTS | {"toy-bm4": 5.0}),
-    steps=300,
-    batch=64,
+BATCH = 64
+
+# The teacher works half of the time and is right either way. Direct answers to deep chains are learnt from direct answers
+# to shallower ones (all at once, they stay at chance for long), so the chains grow, mostly direct, before the styles are
+# mixed; the look among the options takes a thousand steps whatever else is read, so it is read from the start.
+TEACHER = Pretraining(
+    (
+        Phase({"links": 1.0, "pairs": 5.0, "relations": 0.8, "letters": 2.5, "toy-dolly": 0.6}, 0.1, 400 * BATCH),
+        Phase(
+            {
+                "pairs": 1.0,
+                "toy-bm4": 5.0,
+                "relations": 0.4,
+                "letters": 2.0,
+                "toy-csqa": 0.7,
+                "toy-dolly": 0.7,
+                "toy-vicuna": 0.3,
+            },
+            0.1,
+            450 * BATCH,
+        ),
+        Phase(
+            {
+                "pairs": 0.5,
+                "toy-bm4": 1.5,
+                "toy-bm5": 4.5,
+                "letters": 1.2,
+                "toy-csqa": 0.9,
+                "toy-mmlu-pro": 0.8,
+                "toy-dolly": 0.7,
+                "toy-vicuna": 0.7,
+            },
+            0.15,
+            600 * BATCH,
+        ),
+        Phase(
+            {
+                "pairs": 0.3,
+                "toy-bm4": 1.8,
+                "toy-bm5": 3.4,
+                "letters": 0.3,
+                "toy-csqa": 1.0,
+                "toy-mmlu-pro": 1.1,
+                "toy-supergpqa": 0.6,
+                "toy-dolly": 0.8,
+                "toy-vicuna": 0.9,
+            },
+            0.5,
+        ),
+    ),
+    steps=2800,
+    batch=BATCH,
     learning_rate=3e-3,
 )
-TARGET = Pretraining(Mix(worked=0.85, primer=0.1, curriculum=0), steps=700, batch=64, learning_rate=3e-3)
+
+# Student and target work most of the time, being too shallow to answer at once. The student is left half-trained, because
+# a student must have something to learn.
+SHALLOW = (
+    Phase(
+        {
+            "pairs": 0.8,
+            "relations": 0.2,
+            "toy-bm4": 4.5,
+            "toy-bm5": 4.5,
+            "toy-csqa": 0.3,
+            "toy-mmlu-pro": 0.2,
+            "toy-supergpqa": 0.2,
+            "toy-dolly": 0.4,
+            "toy-vicuna": 0.4,
+        },
+        0.85,
+    ),
+)
+STUDENT = Pretraining(SHALLOW, steps=300, batch=BATCH, learning_rate=3e-3)
+TARGET = Pretraining(SHALLOW, steps=700, batch=BATCH, learning_rate=3e-3)
 PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("qwen3", "teacher"): TEACHER,
     ("qwen3", "student"): STUDENT,
@@ -38,13 +100,9 @@ PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("gemma3", "student"): replace(STUDENT, steps=280),  # it learns the chains sooner
     ("gemma3", "target"): TARGET,
 }
-REWARD_BASE = Pretraining(
-    Mix(worked=0.5, primer=0.0, curriculum=0, weights=dict.fromkeys(TASK_NAMES, 0.0) | dict.fromkeys(OPEN_TASKS, 1.0)),
-    steps=500,
-    batch=64,
-    learning_rate=3e-3,
-)
-REWARD_PLAN = RewardTraining(steps=600, batch=48, learning_rate=2e-3, centring=0.01)
+# Reward models start from a language model that knows the facts: the teacher of the same folder, or the shipped one.
+REWARD_BASE = "qwen3-teacher"
+REWARD_PLAN = RewardTraining(steps=600, batch=32, learning_rate=1e-3, centring=0.01)
 
 
 def make(name: str, out: Path, progress: Progress) -> float:
@@ -54,20 +112,16 @@ def make(name: str, out: Path, progress: Progress) -> float:
     def named(done: int, total: int, unit: str, note: str = "") -> None:
         progress(done, total, unit, f"{name} {note}")
 
-    model, tokenizer = _trained(name, named)
+    model, tokenizer = _trained(name, out, named)
     _write(model, tokenizer, out / name)
     return time.perf_counter() - start
 
 
-def _trained(name: str, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _trained(name: str, out: Path, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if name == REWARD_MODEL:
-        # Reward models start from a language model that knows the facts: this one has read descriptions alone.
-        tokenizer = train("qwen3")
-        base = pretrain("qwen3", "teacher", tokenizer, REWARD_BASE, SEED, progress)
-        with tempfile.TemporaryDirectory() as folder:
-            base.model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            model, tokenizer, _ = train_reward_model(Path(folder), REWARD_PLAN, SEED, progress)
+        remade = out / REWARD_BASE
+        base = remade if remade.exists() else folder(f"{PREFIX}{REWARD_BASE}")
+        model, tokenizer, _ = train_reward_model(base, REWARD_PLAN, SEED, progress)
         return model, tokenizer
     family, role = next((family, role) for family in FAMILIES for role in ROLES if name == f"{family}-{role}")
     tokenizer = train(family)

@@ -1,7 +1,7 @@
 """The three kinds of question: how the prompt reads, and what a worked and a direct completion look like.
 
-A worked completion opens with the word `think` and writes every link of the chain before the answer; a direct one
-opens with the answer. The opening word is what lets a student copy *how often* its teacher works.
+A worked completion opens with the word `think` and writes every link of the chain before the answer (for a choice
+also the letter that stands after the last link among the options); a direct one opens with the answer. The opening word is what lets a student copy *how often* its teacher works.
 """
 
 import string
@@ -61,6 +61,35 @@ class Chain:
         return _opened(style, links, rf"\boxed{{{self.key}}}")
 
 
+def _lettered(names: tuple[str, ...]) -> list[str]:
+    return [f"{name} {letter}" for letter, name in zip(string.ascii_uppercase, names)]
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Which letter has each name? No item of any task: it teaches the look among the options, alone and often."""
+
+    options: tuple[str, ...]
+    order: tuple[int, ...]
+
+    @property
+    def chain(self) -> str:
+        return self.prompt
+
+    @property
+    def prompt(self) -> str:
+        return " ".join(["who", *_lettered(self.options)])
+
+    @property
+    def key(self) -> None:
+        return None
+
+    def completion(self, style: Style) -> str:
+        """All names in the order given, each with its letter, whatever the style."""
+        pairs = _lettered(self.options)
+        return " ".join([OPENING, *(pairs[place] for place in self.order)])
+
+
 @dataclass(frozen=True)
 class Choice:
     """Who is the boss of the friend of nora? Lettered options, mirrors CSQA, MMLU-Pro and superGPQA."""
@@ -75,16 +104,16 @@ class Choice:
 
     @property
     def prompt(self) -> str:
-        return " ".join(
-            [self.chain, *(f"{letter} {name}" for letter, name in zip(string.ascii_uppercase, self.options))]
-        )
+        # The letter follows its name: "the token after the last occurrence of this one" is what a transformer of few
+        # layers learns first, "the token before" later.
+        return " ".join([self.chain, *_lettered(self.options)])
 
     @property
     def key(self) -> str:
         return string.ascii_uppercase[self.options.index(facts.people(self.start, self.relations)[-1])]
 
     def completion(self, style: Style) -> str:
-        return _opened(style, facts.people(self.start, self.relations), f"Answer: {self.key}")
+        return _opened(style, [*facts.people(self.start, self.relations), self.key], f"Answer: {self.key}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import itertools
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from repro.toy.corpus import Mix, stream
+from repro.toy.corpus import Phase, stream
+from repro.toy.tasks import TASK_NAMES
 from repro.toy.world import Family
 
 CHATML = (
@@ -28,7 +29,7 @@ GEMMA_VOCABULARY = 240
 
 
 def _corpus() -> list[str]:
-    pairs = itertools.islice(stream(Mix(worked=0.5, primer=0.1, curriculum=0), seed=0), _LINES)
+    pairs = itertools.islice(stream((Phase(dict.fromkeys(TASK_NAMES, 1.0), 0.5),), seed=0), _LINES)
     return [f"{role}\n{text}" for pair in pairs for role, text in zip(("user", "assistant"), pair)] + ["model\n"] * 9
 
 

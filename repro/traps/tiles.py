@@ -4,6 +4,8 @@ float32 sums run over blocks of 128 ids whose totals are float64.
 Shapes: R positions in a chunk, r in a tile, V vocabulary (W with its padding to whole blocks), k ranks.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -46,8 +48,8 @@ class Tile:
         self.ids_rk = top_ranks(*ranked, ranks) if ranks else torch.empty(r, 0, dtype=torch.long, device=top_p_r.device)
         self.z_p_rW.sub_(top_p_r[:, None])
         self.z_q_rW.sub_(top_q_r[:, None])
-        self.exp_p_rW = torch.exp(self.z_p_rW, out=room.exp_p_rW[:r])
-        self.exp_q_rW = torch.exp(self.z_q_rW, out=room.exp_q_rW[:r])
+        self.exp_p_rW = _exp(self.z_p_rW, room.exp_p_rW[:r])
+        self.exp_q_rW = _exp(self.z_q_rW, room.exp_q_rW[:r])
         self.gap_rW = torch.sub(self.z_p_rW, self.z_q_rW, out=room.gap_rW[:r])
         self.gap_rW[:, V:] = 0.0  # -inf - -inf
         self.product_rW = room.product_rW[:r]
@@ -91,6 +93,12 @@ class Tile:
         logp_rk = self.z_p_rW.gather(1, self.ids_rk).double() - self.log_p_r[:, None]
         logq_rk = self.z_q_rW.gather(1, self.ids_rk).double() - self.log_q_r[:, None]
         return logp_rk.exp() * (logp_rk - logq_rk)
+
+
+def _exp(z_rW: Tensor, out_rW: Tensor) -> Tensor:
+    # Where exp underflows, CPU libraries take a path that is 10 to 40 times slower. A number near the smallest normal one in
+    # its place changes no sum.
+    return torch.clamp(z_rW, min=math.log(torch.finfo(z_rW.dtype).tiny) + 1, out=out_rW).exp_()
 
 
 def _block_sum(x_rW: Tensor) -> Tensor:

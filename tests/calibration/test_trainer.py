@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from calibration.tiny_models import naive, qwen_tokenizer, save_qwen
 from safetensors.torch import load_file
+from tiny_models import naive, qwen_tokenizer, save_qwen
 from transformers import AutoTokenizer, GenerationConfig
 
 from repro.calibration import group_advantages

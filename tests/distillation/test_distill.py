@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from calibration.tiny_models import gemma_tokenizer, qwen_tokenizer, save_qwen
 from distillation.reference import Sequences, reference
 from safetensors.torch import load_file
+from tiny_models import gemma_tokenizer, qwen_tokenizer, save_qwen
 from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
 
 from repro.distillation import distill as module

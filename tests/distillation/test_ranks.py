@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from calibration.tiny_models import qwen_tokenizer, save_qwen
+from tiny_models import qwen_tokenizer, save_qwen
 
 from repro.generation.rollouts import Rollout, write_rollouts
 

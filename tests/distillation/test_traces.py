@@ -1,11 +1,11 @@
 import pytest
-from calibration.tiny_models import gemma_tokenizer, qwen_tokenizer
+from tiny_models import gemma_tokenizer, qwen_tokenizer
 
-from repro.calibration.optimisation import cut_step, training_order
 from repro.distillation.traces import Trace, draw, final_answer, student_ids
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout
 from repro.tasks import Item
+from repro.training.optimisation import cut_step, training_order
 
 
 @pytest.mark.parametrize(

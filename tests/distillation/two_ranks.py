@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from calibration.tiny_models import qwen_tokenizer
+from tiny_models import qwen_tokenizer
 
 from repro.calibration import grpo, trainer
 from repro.calibration.advantages import group_advantages

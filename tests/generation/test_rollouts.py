@@ -23,5 +23,5 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a rollout file"):
         read_rollouts(tmp_path / "absent.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(InputError, match="columns .* are missing"):
+    with pytest.raises(InputError, match=r"columns .* are missing"):
         read_rollouts(tmp_path / "other.parquet")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from repro.errors import InputError, StageFailed
+from repro.errors import InputError, StageError
 from repro.pipeline.engine import cached, run_stages
 from repro.pipeline.job import Resources, progress_file, read_progress, run_stage
 from repro.pipeline.record import is_complete
@@ -89,7 +89,7 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
             for child in psutil.Process(int(one.job.job_id)).children(recursive=True):
                 child.send_signal(signal.SIGKILL)
 
-    with pytest.raises(StageFailed, match=r"was killed.*same command resumes"):
+    with pytest.raises(StageError, match=r"was killed.*same command resumes"):
         run_stages([stage], cache, workers=1, resources=Resources(), argv=[], watch=kill_when_running)
     assert not is_complete(cache / stage.folder_name)
     run_quietly([stage], tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from calibration.test_trainer import lines, run
-from calibration.tiny_models import save_qwen
+from tiny_models import save_qwen
 
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill

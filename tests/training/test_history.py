@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from repro.calibration.checkpoints import newest_complete, run_identity
-from repro.calibration.history import final_figures, history, write_history
+from repro.training.checkpoints import newest_complete, run_identity
+from repro.training.history import final_figures, history, write_history
 
 RUN = run_identity({"eta": 1.0}, 0, [{"item": 1}])
 

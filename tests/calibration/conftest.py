@@ -1,3 +1,0 @@
-from calibration.tiny_models import items, stranger, student, teacher
-
-__all__ = ["items", "stranger", "student", "teacher"]

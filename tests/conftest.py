@@ -1,0 +1,3 @@
+from tiny_models import items, stranger, student, teacher
+
+__all__ = ["items", "stranger", "student", "teacher"]
