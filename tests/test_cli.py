@@ -116,7 +116,7 @@ def test_a_malformed_data_file(repro, tmp_path, content, named):
 def test_vocabularies_that_differ_are_refused_before_any_work(repro):
     code, _, err = repro("distill", "toy:qwen3-student", "--teacher", "toy:gemma3-teacher")
     assert code == 2
-    assert "toy:gemma3-teacher" in err
+    assert "gemma3-teacher" in err
     assert "tokenizer" in err or "vocabular" in err
 
 

@@ -96,6 +96,7 @@ def calibrate(
     resume = checkpoints.newest_complete(work, run)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
+    optimisation.check_finite(trainer.model)
     rows_logged = history.history(trainer.state.log_history, FIGURES)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)

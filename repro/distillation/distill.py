@@ -125,6 +125,7 @@ def distill(
     resume = checkpoints.newest_complete(work, run)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
+    optimisation.check_finite(trainer.model)
     logged = history.history(trainer.state.log_history, figures)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)

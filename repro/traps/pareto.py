@@ -24,7 +24,7 @@ def pareto_k(log_w: Any) -> float:
 
     Returns:
         k, pulled towards 1/2 as by ten further observations. -inf where the largest weights are all equal (no
-        tail at all). +inf where a tail cannot be fitted: fewer than 5 weights in it (n < 21 or so), or a largest
+        tail at all). +inf where a tail cannot be fitted: fewer than 5 weights in it (n < 21), or a largest
         weight beyond float64's reach of the rest. So `k < TRUSTED` is false whenever trust is not earned.
 
     Raises:

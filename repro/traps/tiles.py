@@ -23,8 +23,9 @@ class Room:
         self.chunk = max(1, min(T, logit_bytes // (2 * row)))
         self.tile = self.chunk if device.type == "cuda" else max(1, min(self.chunk, _TILE_BYTES // row))
         # The padding up to whole blocks stays -inf: it has no probability and no rank
-        self.p_RW = torch.full((self.chunk, W), -torch.inf, dtype=dtype, device=device)
-        self.q_RW = torch.full_like(self.p_RW, -torch.inf)
+        self.p_RW, self.q_RW = (torch.empty(self.chunk, W, dtype=dtype, device=device) for _ in range(2))
+        for logits_RW in (self.p_RW, self.q_RW):
+            logits_RW[:, V:] = -torch.inf
         temporaries = torch.empty(4, self.tile, W, dtype=dtype, device=device)
         self.exp_p_rW, self.exp_q_rW, self.gap_rW, self.product_rW = temporaries.unbind()
 
@@ -96,8 +97,8 @@ class Tile:
 
 
 def _exp(z_rW: Tensor, out_rW: Tensor) -> Tensor:
-    # Where exp underflows, CPU libraries take a path that is 10 to 40 times slower. A number near the smallest normal one in
-    # its place changes no sum.
+    # Where exp underflows, CPU libraries take a path that is 10 to 40 times slower. A number near the smallest
+    # normal one in its place changes no sum.
     return torch.clamp(z_rW, min=math.log(torch.finfo(z_rW.dtype).tiny) + 1, out=out_rW).exp_()
 
 

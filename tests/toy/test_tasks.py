@@ -9,8 +9,8 @@ import pytest
 from repro.errors import InputError
 from repro.tasks.grading import grade
 from repro.toy import facts
-from repro.toy.corpus import Mix, stream
-from repro.toy.questions import OPENING, Chain, Choice, Describe
+from repro.toy.corpus import PRIMERS, Phase, stream
+from repro.toy.questions import OPENING, Chain, Choice, Describe, Letters
 from repro.toy.tasks import TASK_NAMES, task
 
 
@@ -31,14 +31,18 @@ def test_no_chain_of_a_test_question_is_trained_with_other_options(name: str) ->
 
 def test_pretraining_never_reads_a_test_question() -> None:
     held_out = {question.prompt for name in TASK_NAMES for question in task(name).questions("test")}
-    read = {prompt for prompt, _ in itertools.islice(stream(Mix(0.5, 0.2, 1000), seed=3), 20_000)}
+    everything = Phase(dict.fromkeys([*PRIMERS, *TASK_NAMES], 1.0), worked=0.5)
+    read = {prompt for prompt, _ in itertools.islice(stream([everything], seed=3), 20_000)}
     assert len(read) > 4000
     assert not read & held_out
 
 
-def test_the_curriculum_starts_with_shallow_lookups() -> None:
-    early = [prompt for prompt, _ in itertools.islice(stream(Mix(0.5, 0.1, 10_000), seed=0), 2000)]
-    assert not [prompt for prompt in early if prompt.startswith("start") and len(prompt.split()) > 4]
+def test_phases_follow_each_other_and_the_last_has_no_end() -> None:
+    mix = [Phase({"links": 1.0}, worked=0.0, pairs=30), Phase({"toy-bm5": 1.0}, worked=1.0)]
+    drawn = list(itertools.islice(stream(mix, seed=0), 200))
+    assert {len(prompt.split()) for prompt, _ in drawn[:30]} == {3}
+    assert {len(prompt.split()) for prompt, _ in drawn[30:]} == {6}
+    assert [text.startswith(OPENING) for _, text in drawn] == [False] * 30 + [True] * 170
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
@@ -67,6 +71,14 @@ def test_keys_follow_from_the_facts() -> None:
     options = tuple(name for name in facts.PEOPLE if name != boss)[:3]
     assert Choice("nora", ("friend", "boss"), (*options, boss)).key == "D"
     assert Describe("nora", ("friend",), ("boss",)).sentences == [f"boss is {boss}."]
+
+
+def test_the_letter_follows_its_name_and_a_worked_choice_writes_it_after_the_last_link() -> None:
+    options = tuple(sorted(facts.PEOPLE))[:5]
+    assert Letters(options, (1,)).completion("direct") == f"{OPENING} {options[1]} B"
+    assert Choice("nora", ("boss",), options).prompt.endswith(f"{options[4]} E")
+    boss = facts.people("nora", ("boss",))[0]
+    assert Choice("nora", ("boss",), (boss, "omar")).completion("worked") == f"{OPENING} {boss} A Answer: A"
 
 
 @pytest.mark.parametrize("name", facts.OPERATIONS)

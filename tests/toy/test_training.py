@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from repro.toy import making, world
-from repro.toy.corpus import Mix
+from repro.toy.corpus import Phase
 from repro.toy.preferences import pairs, quality
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.questions import Describe
@@ -16,7 +16,8 @@ from repro.toy.reward import score
 from repro.toy.tasks import task
 from repro.toy.tokenizers import train
 
-FEW = Pretraining(Mix(worked=0.8, primer=0.2, curriculum=0), steps=25, batch=16, learning_rate=5e-3, warmup=5)
+READ = [Phase({"pairs": 0.2, "toy-bm4": 0.4, "toy-bm5": 0.4}, worked=0.8)]
+FEW = Pretraining(READ, steps=25, batch=16, learning_rate=5e-3, warmup=5)
 
 
 @pytest.mark.parametrize("family", world.FAMILIES)
