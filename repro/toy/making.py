@@ -21,7 +21,7 @@ BATCH = 64
 
 # The teacher works half of the time and is right either way. Direct answers to deep chains are learnt from direct answers
 # to shallower ones (all at once, they stay at chance for long), so the chains grow, mostly direct, before the styles are
-# mixed; the look among the options takes a thousand steps whatever else is read, so it is read from the start.
+# mixed; the look among the options is learnt slowly too, so its primer is read from the start.
 TEACHER = Pretraining(
     (
         Phase({"links": 1.0, "pairs": 5.0, "relations": 0.8, "letters": 2.5, "toy-dolly": 0.6}, 0.1, 400 * BATCH),
@@ -77,30 +77,25 @@ LETTERS_FIRST = Phase({"letters": 3.0, "links": 0.4, "relations": 0.6}, 0.3, 350
 
 # Student and target work most of the time, being too shallow to answer at once. The student is left half-trained, because
 # a student must have something to learn.
-SHALLOW = (
-    Phase(
-        {
-            "pairs": 0.8,
-            "relations": 0.2,
-            "toy-bm4": 4.5,
-            "toy-bm5": 4.5,
-            "toy-csqa": 0.3,
-            "toy-mmlu-pro": 0.2,
-            "toy-supergpqa": 0.2,
-            "toy-dolly": 0.4,
-            "toy-vicuna": 0.4,
-        },
-        0.85,
-    ),
-)
-STUDENT = Pretraining(SHALLOW, steps=300, batch=BATCH, learning_rate=3e-3)
-TARGET = Pretraining(SHALLOW, steps=700, batch=BATCH, learning_rate=3e-3)
+SHALLOW = {
+    "pairs": 0.8,
+    "relations": 0.2,
+    "toy-bm4": 4.5,
+    "toy-bm5": 4.5,
+    "toy-csqa": 0.3,
+    "toy-mmlu-pro": 0.2,
+    "toy-supergpqa": 0.2,
+    "toy-dolly": 0.4,
+    "toy-vicuna": 0.4,
+}
+STUDENT = Pretraining([Phase(SHALLOW, 0.85)], steps=280, batch=BATCH, learning_rate=3e-3)
+TARGET = Pretraining([Phase(SHALLOW, 0.85)], steps=700, batch=BATCH, learning_rate=3e-3)
 PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("qwen3", "teacher"): replace(TEACHER, mix=(LETTERS_FIRST, *TEACHER.mix), steps=3100),
-    ("qwen3", "student"): STUDENT,
+    ("qwen3", "student"): replace(STUDENT, mix=[Phase(SHALLOW | {"toy-bm4": 4.0, "toy-bm5": 5.4}, 0.85)], steps=310),
     ("qwen3", "target"): TARGET,
     ("gemma3", "teacher"): TEACHER,
-    ("gemma3", "student"): replace(STUDENT, steps=280),  # it learns the chains sooner
+    ("gemma3", "student"): STUDENT,
     ("gemma3", "target"): TARGET,
 }
 # Reward models start from a language model that knows the facts: the teacher of the same folder, or the shipped one.

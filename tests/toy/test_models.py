@@ -52,13 +52,20 @@ def test_students_are_smaller_than_teachers_and_targets_than_students(family: st
     assert sizes[1] > sizes[2]
 
 
-@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.93), ("gemma3", 0.85)])  # the README: 0.97, 0.92
+@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.95), ("gemma3", 0.90)])  # the README: 0.99, 0.96
 def test_the_teacher_is_right_in_both_styles(family: str, least: float) -> None:
     drawn = _completions(f"toy:{family}-teacher", "toy-bm4", 200)
     for worked in (True, False):
         own = [correct for text, correct in drawn if text.startswith(OPENING) == worked]
         assert len(own) > 50  # it uses both
         assert sum(own) / len(own) > least
+
+
+@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.80), ("gemma3", 0.93)])  # the README: 0.89, 0.99
+def test_the_teacher_finds_the_letter_when_it_works(family: str, least: float) -> None:
+    worked = [correct for text, correct in _completions(f"toy:{family}-teacher", "toy-csqa", 200) if OPENING in text]
+    assert len(worked) > 50
+    assert sum(worked) / len(worked) > least
 
 
 @pytest.mark.parametrize("family", world.FAMILIES)
