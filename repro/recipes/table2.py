@@ -6,6 +6,7 @@ from repro.models import revision_of
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, TaskData
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import CONTROLS, METHODS, Row, Scale, Study
+from repro.tasks import registry
 
 ITEM_ORDER = 0
 """Items are the same for every seed: seeds are repetitions of training and sampling, paired on the items."""
@@ -29,7 +30,8 @@ def base(name: str) -> BaseModelRef:
 
 def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate]]:
     teacher, student = base(models.teacher), base(models.student)
-    reward_model = base(settings.reward_model) if settings.reward_model else None
+    open_ended = any(registry.kind_of(task) == "open" for task in settings.tasks)
+    reward_model = base(settings.reward_model) if settings.reward_model and open_ended else None
     train = tuple(TaskData(task=t, split="train", n=settings.train_items, seed=ITEM_ORDER) for t in settings.tasks)
     test = tuple(TaskData(task=t, split="test", n=settings.test_items, seed=ITEM_ORDER) for t in settings.tasks)
 

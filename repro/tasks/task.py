@@ -38,5 +38,5 @@ class Task(Protocol):
         ...
 
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
-        """The first n items of the split in the order that the seed gives (all, in that order, for None)."""
+        """The first n items of the split in the order that the seed gives; all of them where it has fewer, or for None."""
         ...
