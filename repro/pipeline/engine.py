@@ -24,7 +24,7 @@ from repro.pipeline.record import damage, is_complete
 from repro.pipeline.stages import Stage, stage_adapter
 
 _YEAR_MIN = 60 * 24 * 365
-logging.getLogger("exca").setLevel(logging.WARNING)  # the display tells what runs
+logging.getLogger("exca").setLevel(logging.ERROR)  # the display tells what runs
 
 
 class StageTask(pydantic.BaseModel):
@@ -139,6 +139,10 @@ def _settle(one: Running, cache: Path) -> None:
         logs.mkdir(exist_ok=True)
         log.write_text("".join(p.read_text(errors="replace") for p in (paths.stdout, paths.stderr) if p.exists()))
     if not paths.result_pickle.exists():
+        if shutil.disk_usage(cache).free < 1 << 20:
+            raise InputError(
+                f"{one.stage.label}: no space left on device at {cache}. Free some; the same command resumes."
+            )
         raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:

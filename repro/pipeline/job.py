@@ -1,5 +1,6 @@
 """One stage in a process of its own: lock the artifact, build it unless it is there, tell how far it is."""
 
+import errno
 import json
 import logging
 import os
@@ -43,6 +44,28 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     os.environ.update(_environment(resources))
     if driver is not None:
         _end_with(driver)
+    try:
+        return _run_locked(stage, cache, resources, argv)
+    except InputError as error:
+        return {"input_error": str(error)}
+    except Exception as error:
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        return {
+            "input_error": f"{stage.label}: {trouble}. Free space or mend the folder {cache}; the same command resumes."
+        }
+
+
+def disk_trouble(error: Exception) -> str | None:
+    """What a full, read-only or forbidden disk says, whichever library met it; None for any other error."""
+    known = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)}
+    if isinstance(error, OSError) and error.errno in known:
+        return known[error.errno]
+    return next((words for words in known.values() if words in str(error)), None)
+
+
+def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]) -> dict[str, Any]:
     locks = cache / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(locks / f"{stage.folder_name}.lock"):
@@ -50,27 +73,17 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
             return {"built": False}
         work = cache / ".work" / stage.folder_name
         work.mkdir(parents=True, exist_ok=True)
-        try:
-            for needed in stage.inputs():
-                _trust(cache / needed.folder_name)
-            _quiet_libraries(resources)
-            place = Workplace(
-                cache=cache,
-                work=work,
-                progress=FileProgress(progress_file(cache, stage)),
-                micro_batch=resources.micro_batch,
-                checkpoint_every=resources.checkpoint_every,
-            )
-            build_artifact(stage, cache, body_of(stage, place), argv)
-        except InputError as error:
-            return {"input_error": str(error)}
-        except OSError as error:
-            if error.errno is None:
-                raise
-            where = f" ({error.filename})" if error.filename else ""
-            return {
-                "input_error": f"{stage.label}: {error.strerror}{where}. Free the space or mend the path; rerun resumes."
-            }
+        for needed in stage.inputs():
+            _trust(cache / needed.folder_name)
+        _quiet_libraries(resources)
+        place = Workplace(
+            cache=cache,
+            work=work,
+            progress=FileProgress(progress_file(cache, stage)),
+            micro_batch=resources.micro_batch,
+            checkpoint_every=resources.checkpoint_every,
+        )
+        build_artifact(stage, cache, body_of(stage, place), argv)
         shutil.rmtree(work, ignore_errors=True)
         progress_file(cache, stage).unlink(missing_ok=True)
     return {"built": True}

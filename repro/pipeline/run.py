@@ -1,8 +1,8 @@
 """Run a study: what is not cached, with a display; then hand the artifacts on."""
 
 import contextlib
-import errno
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,13 @@ from repro.errors import InputError
 from repro.models import locate
 from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
-from repro.pipeline.job import Resources
+from repro.pipeline.job import Resources, disk_trouble
 from repro.pipeline.record import is_complete
 from repro.pipeline.stages import Distill, Stage, base_of
 
 CACHE = "cache"
+LEAST_FREE = 64 << 20
+"""Bytes below which nothing is started: even a toy stage writes a few MiB."""
 
 
 def run(
@@ -33,7 +35,14 @@ def run(
     _check_pairs(stages, out)
     cache = prepare(out)
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
-        run_stages(stages, cache, workers=workers, resources=resources, argv=_argv(), watch=display)
+        try:
+            run_stages(stages, cache, workers=workers, resources=resources, argv=_argv(), watch=display)
+        except OSError as error:
+            if not disk_trouble(error):
+                raise
+            raise InputError(
+                f"output folder {out}: {disk_trouble(error)}. Mend it; the same command resumes."
+            ) from None
 
 
 def prepare(out: Path) -> Path:
@@ -44,8 +53,13 @@ def prepare(out: Path) -> Path:
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        mend = "Free some space." if error.errno == errno.ENOSPC else "Choose another with --out FOLDER."
-        raise InputError(f"output folder {out}: {error.strerror}. {mend}") from None
+        raise InputError(f"output folder {out}: {error.strerror}. Choose another with --out FOLDER.") from None
+    free = shutil.disk_usage(cache).free
+    if free < LEAST_FREE:
+        raise InputError(
+            f"output folder {out}: no space left on device ({free / 2**20:.1f} MiB free, {LEAST_FREE >> 20} are the least)."
+            " Free some, or choose another with --out FOLDER."
+        )
     return cache.resolve()
 
 

@@ -188,3 +188,31 @@ def test_base_models_must_still_be_what_the_plan_saw():
     stage = stage_adapter.validate_python(evaluate_stage("toy:qwen3-student", WISHES).model_dump(mode="json"))
     assert isinstance(stage.model, BaseModelRef)
     assert stage.model.revision.startswith("sha256:")
+
+
+def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
+    import shutil
+
+    import repro.pipeline.run as module
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=5 << 20)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"no space left on device \(5.0 MiB free"):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "No space left"),
+        (OSError(30, "Read-only file system"), "Read-only file system"),
+        (OSError(2, "No such file or directory"), None),
+        (ValueError("x"), None),
+    ],
+)
+def test_disk_trouble_is_known_whichever_library_met_it(error, words):
+    from repro.pipeline.job import disk_trouble
+
+    told = disk_trouble(error)
+    assert told is None if words is None else words in told
