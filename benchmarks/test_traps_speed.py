@@ -121,7 +121,8 @@ class Inputs:
             jsd(self.hidden[0], self.heads[0].weight, self.hidden[1], self.heads[1].weight, self.ids)
 
     def contenders(self) -> dict[str, Callable[[], None]]:
-        chunk = max(1, min(self.shape.T, self.logit_bytes // (8 * self.shape.V)))
+        most = self.logit_bytes // (8 * self.shape.V)
+        chunk = -(-self.shape.T // -(-self.shape.T // most))
         whole = self.shape.T if self.device == "cpu" else min(self.shape.T, 4096)
         return {
             "floor, whole": self.floor(whole),

@@ -7,9 +7,9 @@ what does not (paths, machines). Two stages with equal identity share one artifa
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -82,6 +82,12 @@ class Stage(Frozen):
         """sha256 of the identity: the artifact's name."""
         content = {"does": self.does, "version": self.version, **self.identity()}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A changed copy is another stage: it must not inherit the fingerprint that this one has kept."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("fingerprint", None)
+        return copied
 
     @property
     def folder_name(self) -> str:

@@ -20,7 +20,8 @@ class Room:
     def __init__(self, T: int, V: int, logit_bytes: int, dtype: torch.dtype, device: torch.device) -> None:
         W = -(-V // BLOCK) * BLOCK
         row = W * (torch.finfo(dtype).bits // 8)
-        self.chunk = max(1, min(T, logit_bytes // (2 * row)))
+        most = max(1, logit_bytes // (2 * row))
+        self.chunk = max(1, -(-T // max(1, -(-T // most))))  # chunks of equal size, none small and slow at the end
         self.tile = self.chunk if device.type == "cuda" else max(1, min(self.chunk, _TILE_BYTES // row))
         # The padding up to whole blocks stays -inf: it has no probability and no rank
         self.p_RW, self.q_RW = (torch.empty(self.chunk, W, dtype=dtype, device=device) for _ in range(2))
