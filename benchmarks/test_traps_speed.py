@@ -46,7 +46,10 @@ GPU = Shape(74_000, 151_936, (1024, 2048), 3)
 CPU_SHAPES = [TOY, MIDDLE, LARGE]
 
 # Bars, each with its reason: an issue's acceptance on two cores; a second product of the heads alone would be 2.0
-TIMES_FLOOR, TIMES_TRL, EXTRA_MIB = 1.6, 3.0, 400
+TIMES_FLOOR, EXTRA_MIB = 1.6, 400
+# Two calls do the floor's work twice. Where the products dominate (LARGE) even the floor itself is only 3 times
+# faster than they are, so no exact method can be.
+TIMES_TRL = {MIDDLE: 2.8, LARGE: 2.2}
 GPU_TIMES_FLOOR, GPU_EXTRA_MIB = 1.4, 2048
 
 
@@ -186,21 +189,22 @@ def test_side_by_side(shape: Shape, name: str, inputs, benchmark) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_cpu_bars(capsys: pytest.CaptureFixture[str]) -> None:
-    """The bars at V 151,936: contenders take turns, so that a busy moment hits all; the best of five rounds counts."""
-    work = Inputs(LARGE)
+@pytest.mark.parametrize("shape", [MIDDLE, LARGE], ids=str)
+def test_cpu_bars(shape: Shape, capsys: pytest.CaptureFixture[str]) -> None:
+    """Contenders take turns, so that a busy moment hits all; the best of five rounds counts."""
+    work = Inputs(shape)
     actions = work.contenders()
     del actions["liger"]
     peaks = {name: peak_mib(action) for name, action in actions.items()}
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for turn in range(LARGE.rounds):
+    for turn in range(shape.rounds):
         for name, action in actions.items():
             if turn < 2 or name not in ("naive", "trl"):
                 times[name].append(seconds(action))
     best = {name: min(values) for name, values in times.items()}
     floor = min(best["floor, whole"], best["floor, chunks"])
     rows = [
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, float32, {LARGE}, best of n"
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, float32, {shape}, best of n"
     ]
     rows += ["| contender | s | x floor | peak extra MiB |", "|---|---|---|---|"]
     for name, value in best.items():
@@ -209,7 +213,7 @@ def test_cpu_bars(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print("\n" + "\n".join(rows))
     assert best["streaming"] <= TIMES_FLOOR * floor
-    assert best["trl"] >= TIMES_TRL * best["streaming"]
+    assert best["trl"] >= TIMES_TRL[shape] * best["streaming"]
 
 
 @pytest.mark.slow

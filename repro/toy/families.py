@@ -8,7 +8,7 @@ from repro.toy.world import Family, Role
 # chain, a worked one only ever the next link.
 SIZES: dict[Role, tuple[int, int, int]] = {
     "teacher": (96, 4, 256),
-    "student": (32, 2, 96),
+    "student": (64, 2, 160),
     "target": (24, 2, 64),
 }
 HEAD_DIM = 32  # the least that vLLM's CPU attention serves

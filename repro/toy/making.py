@@ -88,11 +88,11 @@ SHALLOW = {
     "toy-dolly": 0.4,
     "toy-vicuna": 0.4,
 }
-STUDENT = Pretraining([Phase(SHALLOW, 0.85)], steps=280, batch=BATCH, learning_rate=3e-3)
+STUDENT = Pretraining([Phase(SHALLOW, 0.85)], steps=200, batch=BATCH, learning_rate=3e-3)
 TARGET = Pretraining([Phase(SHALLOW, 0.85)], steps=700, batch=BATCH, learning_rate=3e-3)
 PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("qwen3", "teacher"): replace(TEACHER, mix=(LETTERS_FIRST, *TEACHER.mix), steps=3100),
-    ("qwen3", "student"): replace(STUDENT, mix=[Phase(SHALLOW | {"toy-bm4": 4.0, "toy-bm5": 5.4}, 0.85)], steps=310),
+    ("qwen3", "student"): replace(STUDENT, mix=[Phase(SHALLOW | {"toy-bm4": 4.0, "toy-bm5": 5.4}, 0.85)], steps=210),
     ("qwen3", "target"): TARGET,
     ("gemma3", "teacher"): TEACHER,
     ("gemma3", "student"): STUDENT,
