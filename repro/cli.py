@@ -4,11 +4,13 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from repro.cli_options import EngineOption, Out, Quiet, Sets, with_engine
+from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
 from repro.errors import InputError, Interrupted, StageError
 
@@ -27,30 +29,17 @@ app = typer.Typer(
 )
 # typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+app.add_typer(stages_app)
 app.add_typer(tables_app, name="tables")
 out_console = Console()
 err_console = Console(stderr=True)
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for results and cached stages.")]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
 ScaleName = Annotated[
     str, typer.Option("--scale", help="auto, toy, small or paper. auto: the largest that fits this machine.")
 ]
 FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")]
 Seeds = Annotated[
     int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")
-]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")]
-Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
-Seed = Annotated[int, typer.Option("--seed")]
-RewardModelName = Annotated[
-    str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Stages to run side by side. Default: by the machine.")]
 
@@ -104,7 +93,7 @@ def run(
             out_console.print(f"scale {chosen}: {words}", highlight=False)
     else:
         chosen = scale  # type: ignore[assignment]
-    planned = plan(study, chosen, family or (), seeds, _with_engine(sets, engine))
+    planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine))
     if dry_run:
         from repro.pipeline.dry_run import print_plan
 
@@ -132,94 +121,6 @@ def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
 
     for key, value in flat(settings_of(scale).model_dump(mode="json")).items():
         out_console.print(f"{key} = {value}", highlight=False, markup=False)
-
-
-@app.command()
-def calibrate(
-    teacher: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    eta: Annotated[str, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
-    target: Annotated[
-        str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")
-    ] = None,
-    task: Tasks = None,
-    data: Data = None,
-    items: Items = None,
-    reward_model: RewardModelName = None,
-    sets: Sets = None,
-    engine: EngineOption = None,
-    seed: Seed = 0,
-    out: Out = Path("results"),
-    quiet: Quiet = False,
-) -> None:
-    """Calibrate one teacher towards or away from a target; leaves a model folder."""
-    from repro.pipeline.single import calibrate_stage, run_single
-
-    stage = calibrate_stage(teacher, target, eta, _wishes(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console)
-
-
-@app.command()
-def sample(
-    model: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
-    task: Tasks = None,
-    data: Data = None,
-    items: Items = None,
-    sets: Sets = None,
-    engine: EngineOption = None,
-    seed: Seed = 0,
-    out: Out = Path("results"),
-    quiet: Quiet = False,
-) -> None:
-    """Draw completions of one model: token ids, log-probabilities and text, as Parquet."""
-    from repro.pipeline.single import run_single, sample_stage
-
-    stage = sample_stage(model, split, _wishes(task, data, items, None, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console)
-
-
-@app.command()
-def distill(
-    student: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    teacher: Annotated[
-        str, typer.Option("--teacher", help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")
-    ],
-    method: Annotated[str, typer.Option("--method", help="sft, gkd-fkl or gkd-rkl.")] = "gkd-rkl",
-    task: Tasks = None,
-    data: Data = None,
-    items: Items = None,
-    reward_model: RewardModelName = None,
-    sets: Sets = None,
-    engine: EngineOption = None,
-    seed: Seed = 0,
-    out: Out = Path("results"),
-    quiet: Quiet = False,
-) -> None:
-    """Distil one student from one teacher; leaves a model folder."""
-    from repro.pipeline.single import distill_stage, run_single
-
-    stage = distill_stage(student, teacher, method, _wishes(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console)
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    task: Tasks = None,
-    data: Data = None,
-    items: Items = None,
-    reward_model: RewardModelName = None,
-    sets: Sets = None,
-    engine: EngineOption = None,
-    seed: Seed = 0,
-    out: Out = Path("results"),
-    quiet: Quiet = False,
-) -> None:
-    """Accuracy, maj@16 and pass@16 (or the reward score) of one model, with its failure rates."""
-    from repro.pipeline.single import evaluate_stage, run_single
-
-    stage = evaluate_stage(model, _wishes(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console)
 
 
 @app.command()
@@ -276,24 +177,6 @@ def _toy_models() -> list[str]:
     from repro.toy.world import MODELS
 
     return list(MODELS)
-
-
-def _with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
-    return [*(sets or []), *([f"engine={engine}"] if engine else [])]
-
-
-def _wishes(
-    task: list[str] | None,
-    data: Path | None,
-    items: int | None,
-    reward_model: str | None,
-    sets: list[str] | None,
-    engine: str | None,
-    seed: int,
-) -> Any:
-    from repro.pipeline.single import Wishes
-
-    return Wishes(tuple(task or ()), data, items, reward_model, _with_engine(sets, engine), seed)
 
 
 def main() -> None:

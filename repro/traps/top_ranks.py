@@ -27,7 +27,7 @@ def top_ranks(x_RV: Tensor, maxima_RN: Tensor, k: int) -> Tensor:
     """
     # One more than asked for: it shows whether the last place is tied
     n = k + 1
-    if 4 * n < maxima_RN.shape[1]:
+    if 2 * n < maxima_RN.shape[1]:
         blocks_Rn = maxima_RN.topk(n, sorted=False).indices
         inside = torch.arange(BLOCK, device=x_RV.device)
         candidate_RC = (blocks_Rn[..., None] * BLOCK + inside).flatten(1)

@@ -1,0 +1,26 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for results and cached stages.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")]
+Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
+Seed = Annotated[int, typer.Option("--seed")]
+RewardModelName = Annotated[
+    str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
+]
+
+
+def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
+    """The `key=value` wishes with the engine among them."""
+    return [*(sets or []), *([f"engine={engine}"] if engine else [])]

@@ -1,0 +1,125 @@
+"""`repro calibrate|sample|distill|evaluate`: one stage on a person's own models."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from repro.cli_options import (
+    Data,
+    EngineOption,
+    Items,
+    Out,
+    Quiet,
+    RewardModelName,
+    Seed,
+    Sets,
+    Tasks,
+    with_engine,
+)
+
+stages_app = typer.Typer()
+console = Console()
+
+
+@stages_app.command()
+def calibrate(
+    teacher: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    eta: Annotated[str, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
+    target: Annotated[
+        str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")
+    ] = None,
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    reward_model: RewardModelName = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Calibrate one teacher towards or away from a target; leaves a model folder."""
+    from repro.pipeline.single import calibrate_stage, run_single
+
+    stage = calibrate_stage(teacher, target, eta, _wishes(task, data, items, reward_model, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=console)
+
+
+@stages_app.command()
+def sample(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Draw completions of one model: token ids, log-probabilities and text, as Parquet."""
+    from repro.pipeline.single import run_single, sample_stage
+
+    stage = sample_stage(model, split, _wishes(task, data, items, None, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=console)
+
+
+@stages_app.command()
+def distill(
+    student: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    teacher: Annotated[
+        str, typer.Option("--teacher", help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")
+    ],
+    method: Annotated[str, typer.Option("--method", help="sft, gkd-fkl or gkd-rkl.")] = "gkd-rkl",
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    reward_model: RewardModelName = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Distil one student from one teacher; leaves a model folder."""
+    from repro.pipeline.single import distill_stage, run_single
+
+    stage = distill_stage(student, teacher, method, _wishes(task, data, items, reward_model, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=console)
+
+
+@stages_app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
+    task: Tasks = None,
+    data: Data = None,
+    items: Items = None,
+    reward_model: RewardModelName = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    seed: Seed = 0,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy, maj@16 and pass@16 (or the reward score) of one model, with its failure rates."""
+    from repro.pipeline.single import evaluate_stage, run_single
+
+    stage = evaluate_stage(model, _wishes(task, data, items, reward_model, sets, engine, seed))
+    run_single(stage, out, quiet=quiet, console=console)
+
+
+def _wishes(
+    task: list[str] | None,
+    data: Path | None,
+    items: int | None,
+    reward_model: str | None,
+    sets: list[str] | None,
+    engine: str | None,
+    seed: int,
+) -> Any:
+    from repro.pipeline.single import Wishes
+
+    return Wishes(tuple(task or ()), data, items, reward_model, with_engine(sets, engine), seed)
