@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--out", default="results", help="folder that `repro run` wrote to")
     parser.addoption("--scale", default="toy", help="scale of the result: toy, small or paper")
     parser.addoption("--data", default=None, help="GSM8K rows for the real-models tests (JSON lines, its own schema)")
-    parser.addoption("--strict", action="store_true", help="an inconclusive claim fails (small and paper scale)")
+    parser.addoption("--strict-claims", action="store_true", help="an inconclusive claim fails (small and paper scale)")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 At toy scale a test passes when the verdict equals the committed record, whatever the verdict: the world is ours, so
 what matters is that nothing changes unseen. At the other scales a contradicted claim fails and an inconclusive one
-skips with what would decide it (`--strict`: fails).
+skips with what would decide it (`--strict-claims`: fails).
 """
 
 from pathlib import Path
@@ -54,7 +54,7 @@ def _settle(verdicts, request):
     contradicted = [v.text for v in verdicts if v.value == "contradicted" and v.role != "control"]
     assert not contradicted, "; ".join(contradicted)
     undecided = [v.text for v in verdicts if v.value == "inconclusive"]
-    if undecided and request.config.getoption("--strict"):
+    if undecided and request.config.getoption("--strict-claims"):
         pytest.fail("; ".join(undecided))
     if undecided:
         pytest.skip("; ".join(undecided))
