@@ -45,10 +45,9 @@ LARGE = Shape(512, 151_936, (1024, 2048), 5)
 GPU = Shape(74_000, 151_936, (1024, 2048), 3)
 CPU_SHAPES = [TOY, MIDDLE, LARGE]
 
-# The bars. Two TRL calls do the floor's work twice. At LARGE, where the products dominate, the floor itself is
-# only some 3 times faster than they are: 3.0 is asked for at MIDDLE, and at LARGE what an exact pass can hold.
-TIMES_FLOOR, EXTRA_MIB = 1.6, 400
-TIMES_TRL = {MIDDLE: 3.0, LARGE: 2.2}
+# The bars that were set for this pass. TIMES_TRL is not reached at LARGE on two cores (2.70, see results/traps-cpu.md): the
+# test fails there, and should until the pass is faster.
+TIMES_FLOOR, EXTRA_MIB, TIMES_TRL = 1.6, 400, 3.0
 GPU_TIMES_FLOOR, GPU_EXTRA_MIB = 1.4, 2048
 
 
@@ -212,7 +211,7 @@ def test_cpu_bars(shape: Shape, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print("\n" + "\n".join(rows))
     assert best["streaming"] <= TIMES_FLOOR * floor
-    assert best["trl"] >= TIMES_TRL[shape] * best["streaming"]
+    assert best["trl"] >= TIMES_TRL * best["streaming"]
 
 
 @pytest.mark.slow

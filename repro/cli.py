@@ -53,12 +53,16 @@ def _help_without_command(context: typer.Context) -> None:
 @app.command("list")
 def list_studies() -> None:
     """Studies, scales, and what each costs."""
-    from repro.recipes.catalog import STUDIES
+    from repro.recipes.catalog import STUDIES, plan
+    from repro.recipes.cost import study_hours
+    from repro.recipes.scales import NEEDS
+    from repro.recipes.study import SCALES
 
     for name, entry in STUDIES.items():
         out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
-        for scale, words in entry.hours.items():
-            out_console.print(f"    --scale {scale:<6} {words}", highlight=False)
+        for scale in SCALES:
+            hours = study_hours(plan(name, scale, (), 1, ()), NEEDS[scale].workers)
+            out_console.print(f"    --scale {scale:<6} {hours:,.1f} h on {NEEDS[scale].words}", highlight=False)
     out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
 
 

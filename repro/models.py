@@ -1,7 +1,6 @@
 """From what a person writes (a toy name, a folder, a hub id) to a model, its tokenizer, and its identity."""
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
@@ -62,10 +61,17 @@ def revision_of(name: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def model_config(name: str) -> dict[str, object]:
-    """config.json of a local model, without loading torch; empty for a hub id."""
-    where = locate(name)
-    return {} if isinstance(where, str) else json.loads((where / "config.json").read_text())
+def sha256_of(file: Path) -> str:
+    """Content hash of one file of rows.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"data {file}: {error.strerror}. Give a file of rows with --data.") from None
 
 
 def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models import locate
+from repro.models import locate, revision_of, sha256_of
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData
 from repro.progress import Progress
 from repro.tasks import registry
@@ -50,15 +50,20 @@ def model_path(model: BaseModelRef | Calibrate | Distill, cache: Path) -> Path |
     """Folder (or hub id) of a model input. A base model must still be what the plan saw."""
     if isinstance(model, Stage):
         return cache / model.folder_name / MODEL
+    if revision_of(model.name) != model.revision:
+        raise InputError(f"model {model.name} has changed since this run was planned. Run again.")
     return locate(model.name)
 
 
-def _reward_model(stage: Calibrate | Distill | Evaluate) -> Path | str | None:
-    return locate(stage.reward_model.name) if stage.reward_model else None
+def _reward_model(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | str | None:
+    return model_path(stage.reward_model, cache) if stage.reward_model else None
 
 
 def read_items(data: tuple[TaskData, ...]) -> list[Item]:
-    """All items of all tasks, in order."""
+    """All items of all tasks, in order. A file must still be what the plan saw."""
+    for one in data:
+        if one.file is not None and sha256_of(one.file) != one.sha256:
+            raise InputError(f"data {one.file} has changed since this run was planned. Run again.")
     items = [item for one in data for item in registry.get(one.task, data=one.file).items(one.split, one.n, one.seed)]
     if not items:
         raise InputError(f"no items in {', '.join(one.task for one in data)}: ask for at least one")
@@ -74,7 +79,7 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
         teacher=model_path(stage.teacher, place.cache),
         target=model_path(stage.target, place.cache),
         items=read_items(stage.data),
-        task_reward=TaskReward(_reward_model(stage)),
+        task_reward=TaskReward(_reward_model(stage, place.cache)),
         seed=stage.seed,
         out=out,
         work=place.work,
@@ -110,7 +115,7 @@ def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
         teacher=model_path(stage.teacher, place.cache),
         items=read_items(stage.data),
         completions=place.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
-        task_reward=TaskReward(_reward_model(stage)),
+        task_reward=TaskReward(_reward_model(stage, place.cache)),
         seed=stage.seed,
         out=out,
         work=place.work,
@@ -133,6 +138,6 @@ def _evaluate(stage: Evaluate, place: Workplace, out: Path) -> dict[str, Any]:
         work=place.work,
         progress=place.progress,
     )
-    graded = grade_rollouts(items, rollouts, _reward_model(stage))
+    graded = grade_rollouts(items, rollouts, _reward_model(stage, place.cache))
     write_graded(out / ROLLOUTS, graded)
     return summarise(graded)

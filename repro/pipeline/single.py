@@ -1,6 +1,5 @@
 """One stage on a person's own models: the same stages as in a study, with settings of the nearest scale."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.machine import hardware
+from repro.models import sha256_of
 from repro.pipeline.job import Resources
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import (
@@ -142,7 +142,7 @@ def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, .
     if wishes.items is not None and wishes.items < 1:
         raise InputError(f"--items {wishes.items}: ask for at least one")
     n = wishes.items or (settings.train_items if split == "train" else settings.test_items)
-    sha256 = _sha256(wishes.data) if wishes.data else None
+    sha256 = sha256_of(wishes.data) if wishes.data else None
     file = wishes.data.resolve() if wishes.data else None
     data = []
     for task in settings.tasks:
@@ -152,14 +152,6 @@ def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, .
         count = n if available is None or n is None else min(n, available)
         data.append(TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256))
     return tuple(data)
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"--data {file}: {error.strerror}") from None
 
 
 def _reward_model(settings: Settings) -> BaseModelRef | None:

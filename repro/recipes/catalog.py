@@ -12,18 +12,16 @@ from repro.recipes.table2 import table2
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of `repro list`. hours: expected wall-clock hours of one family and seed on each scale's machine."""
+    """A line of `repro list`, and the function that plans the study."""
 
     title: str
     plan: Callable[[Scale, Settings, tuple[int, ...], tuple[str, ...]], Study]
-    hours: dict[Scale, str]
 
 
 STUDIES: dict[str, Entry] = {
     "table2": Entry(
         "The knob: teachers calibrated both ways, their students, and the baselines",
         table2,
-        {"toy": "0.1 h, 2 CPU cores", "small": "about 10 h, 1 GPU", "paper": "about 150 h, 8 x 80 GB"},
     ),
 }
 SETTINGS: dict[Scale, Callable[[], Settings]] = {

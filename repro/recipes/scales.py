@@ -14,18 +14,19 @@ from repro.recipes.study import Scale
 
 @dataclass(frozen=True)
 class Need:
-    """What a scale needs. gpu_memory_gib is that of each GPU, with a little slack for what the driver keeps."""
+    """What a scale needs. workers: cores or GPUs that its hours are counted for; gpu_memory_gib is that of each GPU, with a little slack for what the driver keeps."""
 
     words: str
+    workers: int
     gpus: int
     gpu_memory_gib: float
     disk_gib: float
 
 
 NEEDS: dict[Scale, Need] = {
-    "toy": Need("2 CPU cores and 4 GiB of memory", 0, 0, 1),
-    "small": Need("1 GPU with 24 GB or more", 1, 22, 60),
-    "paper": Need("8 GPUs with 80 GB each", 8, 78, 1500),
+    "toy": Need("2 CPU cores and 4 GiB of memory", 2, 0, 0, 1),
+    "small": Need("1 GPU with 24 GB or more", 1, 1, 22, 60),
+    "paper": Need("8 GPUs with 80 GB each", 8, 8, 78, 1500),
 }
 
 

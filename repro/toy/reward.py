@@ -1,6 +1,5 @@
 """The reward model of the open tasks: a small sequence classifier with one logit, trained on preference pairs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from transformers import (
 
 from repro.progress import Progress, silent
 from repro.toy.preferences import pairs
-
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -60,18 +57,6 @@ def train_reward_model(
         progress(step + 1, plan.steps, "steps", f"loss {losses[-1]:.3f}")
     model.eval()
     return model, tokenizer, losses
-
-
-@torch.no_grad()
-def score(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str]
-) -> list[float]:
-    """Logistic of the logit, in 0..1, for each completion of the prompt (the user message) at the same place."""
-    rows = list(zip(prompts, completions, strict=True))
-    scores: list[float] = []
-    for first in range(0, len(rows), BATCH):
-        scores += torch.sigmoid(_logits(model, tokenizer, rows[first : first + BATCH])).tolist()
-    return scores
 
 
 def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[tuple[str, str]]) -> Tensor:

@@ -6,7 +6,6 @@ pytest.importorskip("vllm", reason="needs vLLM: nox -s vllm")
 
 from repro.generation.config import SamplingConfig
 from repro.generation.sample import sample
-from repro.generation.transformers_engine import TransformersEngine
 from repro.generation.vllm_engine import VllmEngine
 from repro.models import load_tokenizer, locate, prompt_token_ids
 from repro.progress import silent
@@ -77,4 +76,3 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
     ]
     means = [sum(map(sum, (r.log_probs for r in some))) / len(some) for some in (by_vllm, by_transformers)]
     assert means[0] == pytest.approx(means[1], abs=0.6)  # mean log-probability of a completion, nats, of 192 each
-    assert isinstance(TransformersEngine, type)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,12 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError, StageError
+from repro.models import locate
 from repro.pipeline.engine import cached, run_stages
 from repro.pipeline.job import Resources, progress_file, read_progress, run_stage
 from repro.pipeline.record import is_complete
 from repro.pipeline.run import CACHE, prepare, run
 from repro.pipeline.single import Wishes, evaluate_stage
-from repro.pipeline.stages import BaseModelRef, stage_adapter
 
 WISHES = Wishes(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
 
@@ -184,15 +185,29 @@ def test_an_unwritable_output_folder(out, tmp_path, monkeypatch):
         prepare(Path(out))
 
 
-def test_base_models_must_still_be_what_the_plan_saw():
-    stage = stage_adapter.validate_python(evaluate_stage("toy:qwen3-student", WISHES).model_dump(mode="json"))
-    assert isinstance(stage.model, BaseModelRef)
-    assert stage.model.revision.startswith("sha256:")
+def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(locate("toy:qwen3-student"), folder)
+    planned = evaluate_stage(str(folder), WISHES)
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    outcome = run_stage(planned, tmp_path / "cache", Resources(), None, [])
+    assert "has changed since this run was planned" in outcome["input_error"]
+
+
+def test_data_must_still_be_what_the_plan_saw(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"question": "{i} + 1?", "answer": "#### {i + 1}"}}\n' for i in range(40)))
+    wishes = Wishes(("gsm8k",), rows, 2, None, [], 0)
+    planned = evaluate_stage("toy:qwen3-student", wishes)
+    rows.write_text(rows.read_text().replace("#### 5", "#### 6"))
+    outcome = run_stage(planned, tmp_path / "cache", Resources(), None, [])
+    assert "has changed since this run was planned" in outcome["input_error"]
 
 
 def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
-    import shutil
-
     import repro.pipeline.run as module
 
     usage = shutil.disk_usage(tmp_path)._replace(free=5 << 20)

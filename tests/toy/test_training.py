@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from repro.evaluation.reward_model import RewardModel
 from repro.toy import making, world
 from repro.toy.corpus import Phase
 from repro.toy.preferences import pairs, quality
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.questions import Describe
-from repro.toy.reward import score
 from repro.toy.tasks import task
 from repro.toy.tokenizers import train
 
@@ -68,17 +68,15 @@ def test_preferred_completions_have_the_higher_quality() -> None:
 
 def test_the_reward_model_ranks_full_above_empty_and_beats_chance_on_pairs() -> None:
     """What this reward model can do. It cannot tell which of two well-formed facts is true: see weights/README.md."""
-    folder = world.folder("toy:reward-model")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model = RewardModel(world.folder("toy:reward-model"))
     rows = [row for row in task("toy-dolly").questions("test") if isinstance(row, Describe)][:60]
     prompts = [row.prompt for row in rows]
-    good = score(model, tokenizer, prompts, [row.completion("direct") for row in rows])
-    empty = score(model, tokenizer, prompts, ["" for _ in rows])
+    good = model.score(prompts, [row.completion("direct") for row in rows])
+    empty = model.score(prompts, ["" for _ in rows])
     assert all(0 <= value <= 1 for value in good + empty)
     assert sum(a > b for a, b in zip(good, empty)) / len(rows) > 0.9
     drawn = [pair for pair, _ in zip(pairs(1), range(400))]
-    better = score(model, tokenizer, [p for p, _, _ in drawn], [b for _, b, _ in drawn])
-    worse = score(model, tokenizer, [p for p, _, _ in drawn], [w for _, _, w in drawn])
+    better = model.score([p for p, _, _ in drawn], [b for _, b, _ in drawn])
+    worse = model.score([p for p, _, _ in drawn], [w for _, _, w in drawn])
     wins = sum(a > b for a, b in zip(better, worse))
     assert wins / len(drawn) > 0.5 + 3 * 0.5 / len(drawn) ** 0.5  # three standard errors above a coin
