@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -102,7 +103,7 @@ def run_stages(
                     done.append(one.stage)
             watch(done, running, waiting)
         finally:
-            _stop(running)
+            _stop(folder)
 
 
 def _submit(stage: Stage, cache: Path, folder: Path, resources: Resources, argv: list[str]) -> Running:
@@ -123,7 +124,18 @@ def _submit(stage: Stage, cache: Path, folder: Path, resources: Resources, argv:
         argv=argv,
         infra=infra,
     )
-    return Running(stage, task, task.infra.job(), time.monotonic())
+    with _deaf_to_interrupts():
+        return Running(stage, task, task.infra.job(), time.monotonic())
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started inside never see a terminal's Ctrl-C: the driver ends them (`_stop`), without tracebacks."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _gpu_count() -> int:
@@ -155,13 +167,16 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
 
 
-def _stop(running: Sequence[Running]) -> None:
-    """End what still runs, children included. Finished artifacts and checkpoints stay."""
+def _stop(folder: Path) -> None:
+    """End what still runs, children included. Finished artifacts and checkpoints stay.
+
+    Found by exca's folder on their command lines, so that one submitted in the very moment of the interrupt is, too.
+    """
     doomed: list[psutil.Process] = []
-    for one in running:
-        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
-            controller = psutil.Process(int(one.job.job_id))
-            doomed += [*controller.children(recursive=True), controller]
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any(word.startswith(f"{folder}/") for word in child.cmdline()):
+                doomed += [*child.children(recursive=True), child]
     for process in doomed:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()

@@ -118,21 +118,51 @@ def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
     assert not alive
 
 
-def test_interrupt_stops_the_children_and_exits_with_130(tmp_path):
+def stage_processes(out):
+    """Processes that work for a driver which writes below `out`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(word.startswith(str(out / CACHE)) for word in process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("seconds_after_submission", [0.0, 1.5])
+def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path, seconds_after_submission):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"),
         "--out",
         str(tmp_path),
     ]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not psutil.Process(driver.pid).children():
-        time.sleep(0.1)
-    driver.send_signal(signal.SIGINT)
+    driver = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    while not stage_processes(tmp_path):
+        time.sleep(0.01)
+    time.sleep(seconds_after_submission)
+    os.killpg(driver.pid, signal.SIGINT)  # a terminal signals the whole process group
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130
     assert "the same command resumes" in output
     assert "Traceback" not in output
+    assert not stage_processes(tmp_path)
     assert not [p for p in (tmp_path / CACHE).iterdir() if p.name.startswith("evaluate")]
+
+
+def test_an_interrupt_in_the_moment_of_submission_ends_the_submitted(stage, tmp_path, monkeypatch):
+    import repro.pipeline.engine as engine
+
+    submit = engine._submit
+
+    def interrupted(*words):
+        submit(*words)
+        assert stage_processes(tmp_path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_quietly([stage], tmp_path)
+    assert not stage_processes(tmp_path)
 
 
 def test_an_error_inside_a_stage_names_stage_and_log(stage, tmp_path):
