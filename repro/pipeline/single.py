@@ -1,7 +1,7 @@
 """One stage on a person's own models: the same stages as in a study, with settings of the nearest scale."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -71,9 +71,11 @@ def sample_stage(model: str, split: str, wishes: Wishes) -> Sample:
     if split not in get_args(Split):
         raise InputError(f"--split {split}: use {' or '.join(get_args(Split))}")
     checked = base(model)
-    settings = _settings(model, wishes)
-    config = settings.teacher_sampling.model_copy(update={"completions_per_prompt": 16})
-    return Sample(model=checked, data=_data(settings, wishes, split), config=config, seed=wishes.seed)  # type: ignore[arg-type]
+    # The paper's 16 completions a prompt, at every scale, unless a person asks for another number
+    usual = ["teacher_sampling.completions_per_prompt=16"]
+    settings = _settings(model, replace(wishes, assignments=[*usual, *wishes.assignments]))
+    data = _data(settings, wishes, split)  # type: ignore[arg-type]
+    return Sample(model=checked, data=data, config=settings.teacher_sampling, seed=wishes.seed)
 
 
 def distill_stage(student: str, teacher: str, method: str, wishes: Wishes) -> Distill:
