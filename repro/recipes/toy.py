@@ -54,7 +54,7 @@ def settings() -> Settings:
     return Settings(
         families={name: family(name) for name in ("qwen3", "gemma3")},
         tasks=("toy-bm4", "toy-bm5"),
-        train_items=300,
+        train_items=750,
         test_items=150,
         eta_distillable=0.5,
         eta_undistillable=-0.5,

@@ -19,7 +19,7 @@ SEED = 0
 
 BATCH = 64
 
-# The teacher works half of the time and is right either way. Direct answers to deep chains are learnt from direct answers
+# The teacher works three times out of four and is right either way. Direct answers to deep chains are learnt from direct answers
 # to shallower ones (all at once, they stay at chance for long), so the chains grow, mostly direct, before the styles are
 # mixed; the look among the options is learnt slowly too, so its primer is read from the start.
 TEACHER = Pretraining(
@@ -64,7 +64,7 @@ TEACHER = Pretraining(
                 "toy-dolly": 0.8,
                 "toy-vicuna": 0.9,
             },
-            0.5,
+            0.75,
         ),
     ),
     steps=2800,

@@ -57,7 +57,7 @@ def test_the_teacher_is_right_in_both_styles(family: str, least: float) -> None:
     drawn = _completions(f"toy:{family}-teacher", "toy-bm4", 200)
     for worked in (True, False):
         own = [correct for text, correct in drawn if text.startswith(OPENING) == worked]
-        assert len(own) > 50  # it uses both
+        assert len(own) > 30  # it uses both: a quarter of the answers are direct
         assert sum(own) / len(own) > least
 
 
