@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from repro.report.show import judged, read_result
+from repro.report.result import read_result
+from repro.report.show import judged
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -72,6 +72,12 @@ def run(
     scale: ScaleName = "auto",
     family: FamilyNames = None,
     seeds: Seeds = 1,
+    first_seed: Annotated[
+        int,
+        typer.Option(
+            "--first-seed", min=0, help="First of the seeds: several machines share them, `repro report` joins them."
+        ),
+    ] = 0,
     sets: Sets = None,
     engine: EngineOption = None,
     dry_run: Annotated[
@@ -97,7 +103,7 @@ def run(
             out_console.print(f"scale {chosen}: {words}", highlight=False)
     else:
         chosen = scale  # type: ignore[assignment]
-    planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine))
+    planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
     if dry_run:
         from repro.pipeline.dry_run import print_plan
 
@@ -133,6 +139,25 @@ def show(result: Annotated[Path, typer.Argument(help="Folder of a study's result
     from repro.report.show import show_result
 
     show_result(result, out_console)
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Folders of studies' results, or their results.json files.")],
+    out: Annotated[Path, typer.Option("--out", help="The page; its brief is written beside it, ending in .md.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write one self-contained HTML page (and its Markdown brief) of one or more stored results.
+
+    Results of different seeds or families of one study and scale are joined and judged together; other studies and
+    scales follow on the same page. Results that do not belong together, or are damaged, are refused.
+    """
+    from repro.report.merge import read_parts
+    from repro.report.write import write_report
+
+    brief = write_report(read_parts(results), out)
+    out_console.print(f"written: {out}, {brief}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,10 +1,9 @@
-"""A study from plan to verdict: run, measure, judge, and leave results.json and report.md."""
+"""A study from plan to verdict: run, measure, judge, and leave results.json, report.html and report.md."""
 
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -12,11 +11,11 @@ from repro.machine import hardware, libraries
 from repro.pipeline.job import Resources
 from repro.pipeline.record import RECORD, code_version, write_json
 from repro.pipeline.run import CACHE, run
-from repro.pipeline.stages import Stage
+from repro.pipeline.stages import Distill, Stage
 from repro.recipes.study import Study
-from repro.report.show import RESULTS
+from repro.report.result import RESULTS, Result, StageLine
 
-REPORT = "report.md"
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -35,24 +34,28 @@ def result_folder(study: Study, out: Path) -> Path:
 def run_study(
     study: Study, out: Path, *, workers: int, quiet: bool, console: Console, checkpoint_every: int | None = None
 ) -> Outcome:
-    """Run what is not cached; write results.json and report.md; print the verdicts.
+    """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
     Raises:
         InputError: a person's mistake.
         StageError: a stage ended without a result.
     """
+    from repro.report.curves import curves
     from repro.report.examples import examples
-    from repro.report.markdown import report_markdown
+    from repro.report.merge import Part, Source
     from repro.report.terminal import print_result
+    from repro.report.write import write_report
     from repro.tables import load, verdict
+    from repro.tables.files import stored_hashes
     from repro.tables.measure import measure
 
     stages = study.stages()
     run(stages, out, workers=workers, resources=_resources(study, checkpoint_every), quiet=quiet, console=console)
     cache = out / CACHE
     measured = measure(study, cache)
-    report = verdict(measured, load(study.name), missing="inconclusive")
-    result: dict[str, Any] = {
+    stored = load(study.name)
+    report = verdict(measured, stored, missing="inconclusive")
+    result: Result = {
         "study": study.name,
         "scale": study.scale,
         "families": list(study.families),
@@ -64,6 +67,7 @@ def run_study(
         "code": code_version(),
         "libraries": libraries(),
         "hardware": hardware(),
+        "stored_files": stored_hashes(),
         "verdicts": report.to_dict(),
         "measured": [table.to_dict() for table in measured],
         "rows": [
@@ -71,15 +75,16 @@ def run_study(
             for r in study.rows
         ],
         "stages": [_stage_line(stage, cache) for stage in stages],
+        "examples": examples(study, cache),
+        "curves": curves(study, cache),
     }
     folder = result_folder(study, out)
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".{REPORT}"
-    aside.write_text(report_markdown(result, measured, report, examples(study, cache)))
-    aside.replace(folder / REPORT)
+    part = Part((Source(folder.name, result),), tuple(measured), stored, report)
+    brief = write_report([part], folder / PAGE)
     write_json(folder / RESULTS, result)
     print_result(measured, report, console)
-    console.print(f"\nwritten: {folder / REPORT}, {folder / RESULTS}", highlight=False, soft_wrap=True)
+    console.print(f"\nwritten: {folder / PAGE}, {brief}, {folder / RESULTS}", highlight=False, soft_wrap=True)
     contradicted = any(one.value == "contradicted" and one.role != "control" for one in report.claims)
     return Outcome(folder, contradicted)
 
@@ -90,9 +95,18 @@ def _resources(study: Study, checkpoint_every: int | None) -> Resources:
     return usual if checkpoint_every is None else replace(usual, checkpoint_every=checkpoint_every)
 
 
-def _stage_line(stage: Stage, cache: Path) -> dict[str, Any]:
+def _stage_line(stage: Stage, cache: Path) -> StageLine:
     """What one stage cost, from its record."""
     record = json.loads((cache / stage.folder_name / RECORD).read_text())
-    kept = ("stage", "label", "seconds", "gpu_hours", "peak_memory_gib", "started", "ended")
-    summary = json.loads((cache / stage.folder_name / "summary.json").read_text())
-    return {"artifact": stage.folder_name, **{k: record[k] for k in kept}, "summary": summary}
+    return {
+        "artifact": stage.folder_name,
+        "stage": stage.does,
+        "kind": stage.config.method if isinstance(stage, Distill) else stage.does,
+        "label": record["label"],
+        "seconds": record["seconds"],
+        "gpu_hours": record["gpu_hours"],
+        "peak_memory_gib": record["peak_memory_gib"],
+        "started": record["started"],
+        "ended": record["ended"],
+        "summary": json.loads((cache / stage.folder_name / "summary.json").read_text()),
+    }

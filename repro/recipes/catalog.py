@@ -58,8 +58,10 @@ def settings_of(scale: str) -> Settings:
     return SETTINGS[scale]()
 
 
-def plan(name: str, scale: Scale, families: Iterable[str], seeds: int, assignments: Iterable[str]) -> Study:
-    """The study for that many seeds, with a person's families (none: the scale's default; 'all') and settings.
+def plan(
+    name: str, scale: Scale, families: Iterable[str], seeds: int, assignments: Iterable[str], first_seed: int = 0
+) -> Study:
+    """The study for that many seeds from the first on, with a person's families (none: the scale's default; 'all') and settings.
 
     Raises:
         InputError: unknown study, scale, family, or setting.
@@ -75,4 +77,4 @@ def plan(name: str, scale: Scale, families: Iterable[str], seeds: int, assignmen
     if unknown:
         raise InputError(f"family '{unknown[0]}': not at scale {scale}. Families: {', '.join(settings.families)}, all")
     settings = settings.model_copy(update={"families": {name: settings.families[name] for name in chosen}})
-    return study.plan(scale, settings, tuple(range(seeds)), wishes)
+    return study.plan(scale, settings, tuple(range(first_seed, first_seed + seeds)), wishes)

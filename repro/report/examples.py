@@ -5,38 +5,48 @@ from pathlib import Path
 from repro.evaluation.evaluate import Graded, read_graded
 from repro.pipeline.bodies import ROLLOUTS
 from repro.recipes.study import Study
-from repro.tables.render import markdown_table
+from repro.report.result import Completion, Example
 
 METHODS = ("Teacher", "Distillable", "Undistillable", "Student", "Improve", "Misled")
 PROMPTS = 2
+LONGEST = 4_000
+"""Characters of a prompt or completion that are kept; what is cut says so."""
 
 
-def examples(study: Study, cache: Path) -> str:
-    """A Markdown section: for each task the first prompts, with the first completion of each model."""
-    lines = ["# Completions side by side", "", "The first completion of the first prompts, not chosen.", ""]
+def examples(study: Study, cache: Path) -> list[Example]:
+    """For each family and task the first prompts, with the first completion of each model: not chosen."""
+    found: list[Example] = []
     for family in study.families:
         rows = {r.method: r for r in study.rows if r.family == family and r.seed == study.seeds[0]}
-        graded = {
-            method: read_graded(cache / rows[method].stage.folder_name / ROLLOUTS)
-            for method in METHODS
-            if method in rows
-        }
+        files = {method: cache / rows[method].stage.folder_name / ROLLOUTS for method in METHODS if method in rows}
+        graded = {method: read_graded(file) for method, file in files.items() if file.is_file()}
         for task in study.tasks:
-            for item_id in sorted({g.rollout.item_id for g in graded["Teacher"] if g.rollout.task == task})[:PROMPTS]:
-                lines += [*_prompt(family, task, item_id, graded), ""]
-    return "\n".join(lines)
+            firsts = {
+                method: {g.rollout.item_id: g for g in some if g.rollout.task == task and g.rollout.sample == 0}
+                for method, some in graded.items()
+            }
+            shared = set.intersection(*(set(own) for own in firsts.values())) if firsts else set()
+            for item_id in sorted(shared)[:PROMPTS]:
+                found.append(_example(family, task, {method: own[item_id] for method, own in firsts.items()}))
+    return found
 
 
-def _prompt(family: str, task: str, item_id: str, graded: dict[str, list[Graded]]) -> list[str]:
-    firsts = {
-        method: next(g for g in some if (g.rollout.task, g.rollout.item_id, g.rollout.sample) == (task, item_id, 0))
-        for method, some in graded.items()
-    }
-    teacher = firsts["Teacher"]
-    key = f", key `{teacher.key}`" if teacher.key else ""
-    rows = [
-        {"model": method, "completion": f"`{g.rollout.text[:600]}`", "score": f"{g.score:.2f}", "stop": g.rollout.stop}
+def _example(family: str, task: str, firsts: dict[str, Graded]) -> Example:
+    one = next(iter(firsts.values()))
+    completions: list[Completion] = [
+        {"model": method, "text": cut(g.rollout.text), "score": g.score, "stop": g.rollout.stop}
         for method, g in firsts.items()
     ]
-    prompt = " ".join(teacher.rollout.prompt.split())
-    return [f"**{family}, {task}**: `{prompt}`{key}", "", *markdown_table(rows)]
+    return {
+        "family": family,
+        "task": task,
+        "item_id": one.rollout.item_id,
+        "prompt": cut(one.rollout.prompt),
+        "key": one.key,
+        "completions": completions,
+    }
+
+
+def cut(text: str) -> str:
+    """The text, or its beginning and how much is left out."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} [{len(text) - LONGEST:,} more characters]"

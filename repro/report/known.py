@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from repro.errors import InputError
-from repro.report.show import judged, read_result
+from repro.report.result import read_result
+from repro.report.show import judged
 from repro.tables import load, verdict
 from repro.tables.known import write_known
 

@@ -2,16 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from repro.errors import InputError
 from repro.pipeline.record import RECORD
+from repro.report.result import RESULTS, Result, measured_tables, read_result
 from repro.tables import MeasuredTable, load, verdict
 from repro.tables.outcome import VerdictReport
-
-RESULTS = "results.json"
 
 
 def show_result(result: Path, console: Console) -> None:
@@ -27,30 +25,13 @@ def show_result(result: Path, console: Console) -> None:
         console.print(f"{record['label']}: {record['seconds']} s, {record['ended']}", highlight=False)
         console.print_json((result / "summary.json").read_text())
         return
+    if not result.is_file() and not (result / RESULTS).is_file():
+        raise InputError(f"{result}: no {RESULTS} and no {RECORD}. Give the folder of a study's or a stage's result.")
     measured, report = judged(read_result(result))
     print_result(measured, report, console)
 
 
-def read_result(result: Path) -> dict[str, Any]:
-    """The content of a result's results.json.
-
-    Raises:
-        InputError: there is none, or it is not whole.
-    """
-    file = result if result.is_file() else result / RESULTS
-    try:
-        content = json.loads(file.read_text())
-        content["study"], content["measured"]
-    except OSError:
-        raise InputError(
-            f"{result}: no {RESULTS} and no {RECORD}. Give the folder of a study's or a stage's result."
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{file}: not a whole {RESULTS}. Run the study again; cached stages are kept.") from None
-    return content
-
-
-def judged(result: dict[str, Any]) -> tuple[list[MeasuredTable], VerdictReport]:
+def judged(result: Result) -> tuple[list[MeasuredTable], VerdictReport]:
     """Measured tables and verdicts of a stored result, judged again from its numbers."""
-    measured = [MeasuredTable.from_dict(table) for table in result["measured"]]
+    measured = measured_tables(result)
     return measured, verdict(measured, load(result["study"]), missing="inconclusive")

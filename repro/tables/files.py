@@ -1,5 +1,6 @@
 """Reading the stored TOML files: where they stand, and errors that name file, line and key."""
 
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -25,6 +26,12 @@ def paper_tables_folder() -> Path:
     raise InputError(
         f"no stored tables in {candidates[0]} or {candidates[1]}: reinstall the package or use a checkout."
     )
+
+
+def stored_hashes(folder: Path | None = None) -> dict[str, str]:
+    """sha256 of every stored file, by name: what a result was judged against, margins included."""
+    files = sorted((folder or paper_tables_folder()).glob("*.toml"))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:

@@ -1,0 +1,109 @@
+"""What a page consists of. Sections are built once, of these; `html` and `markdown` only write them down.
+
+Every text here is plain: the writers escape it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from repro.report.result import Example
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a grid.
+
+    Attributes:
+        note: a second, smaller line.
+        tone: a verdict, "warn", or nothing: how the cell stands out (never by colour alone).
+        value: what the column is sorted by, and the number at full precision.
+        link: id of a block on the same page.
+    """
+
+    text: str
+    note: str = ""
+    tone: str = ""
+    value: float | None = None
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph. strong: a notice."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list."""
+
+    points: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command to copy."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The paper's words."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: column heads to cells, the first column naming the row. The first row's heads are the table's."""
+
+    caption: str
+    rows: Sequence[dict[str, Cell]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture. svg: an inline element, made here and so trusted; alt: what it shows, in words."""
+
+    title: str
+    alt: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Completions of one prompt side by side."""
+
+    example: Example
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks behind a line that opens them. id: where links point."""
+
+    summary: str
+    blocks: Sequence["Block"]
+    id: str
+    tone: str = ""
+
+
+Block = Text | Points | Code | Quote | Grid | Chart | Samples | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its blocks. brief: those that report.md shows; the page shows `blocks`."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block]
+    brief: Sequence[Block] = field(default=())
+
+
+def text_cells(row: dict[str, str]) -> dict[str, Cell]:
+    """A row of plain texts."""
+    return {head: Cell(text) for head, text in row.items()}

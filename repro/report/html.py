@@ -1,0 +1,82 @@
+"""The page: parts written into one HTML file that asks nothing of any network."""
+
+import base64
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from repro.report.blocks import Section
+from repro.report.merge import Part
+
+_FOLDER = Path(__file__).parent / "page"
+TONES = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "?", "diagnosed": "·", "erratum": "!"}
+_LINE_ENDS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85")
+
+
+def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
+    """The whole page.
+
+    Args:
+        parts: each part with the key of its ids and its sections (see `repro.report.sections`).
+    """
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    templates.filters |= {"visible": visible, "kind": lambda block: type(block).__name__, "number": repr}
+    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    notices = [part.report.notice for part, _, _ in parts]
+    notice = next((one for one in notices if one), None)
+    some = notice if all(notices) or notice is None else f"parts marked so are {notice}"
+    return templates.get_template("page.html.jinja").render(
+        title="; ".join(dict.fromkeys(f"{part.report.study}, {part.report.scale} scale" for part, _, _ in parts)),
+        parts=[_part(part, key, own) for part, key, own in parts],
+        style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        footer_notice=_sentence(some),
+        footer=some or "",
+        tones=TONES,
+    )
+
+
+def _part(part: Part, key: str, own: Sequence[Section]) -> dict[str, Any]:
+    report = part.report
+    return {
+        "key": key,
+        "title": f"{part.title} ({report.scale} scale; {', '.join(report.families)})",
+        "notice": _sentence(report.notice),
+        "sections": own,
+        "tally": {value: report.count(value) for value in ("reproduced", "contradicted", "inconclusive")},
+    }
+
+
+def _sentence(notice: str | None) -> str:
+    return f"{notice[0].upper()}{notice[1:]}." if notice else ""
+
+
+def visible(text: str, lines: bool = False) -> str:
+    """The text with characters that a reader would not see, or that would reorder others, shown by their code.
+
+    Control characters (C0, C1), format characters (direction marks and overrides, zero-width joiners, byte order
+    marks), lone surrogates and noncharacters become e.g. ⟨U+202E⟩. Not an escape for HTML: the template does that.
+
+    Args:
+        lines: keep line ends and tabs.
+    """
+    if lines:
+        text = _LINE_ENDS.sub("\n", text)
+    kept = "\n\t" if lines else ""
+    return "".join(c if c in kept or not _hidden(c) else f"⟨U+{ord(c):04X}⟩" for c in text)
+
+
+def _hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

@@ -1,0 +1,164 @@
+"""Several results as the parts of one page: seeds and families of one study and scale are joined and judged together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.recipes.settings import flat
+from repro.report.result import Result, measured_tables, read_result
+from repro.tables import MeasuredTable, load, merge_seeds, verdict
+from repro.tables.load import PaperTable
+from repro.tables.outcome import VerdictReport
+
+
+@dataclass(frozen=True)
+class Source:
+    """One results.json. name: how the page and its errors call it."""
+
+    name: str
+    content: Result
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a page shows of one study at one scale: the sources, joined, and judged together."""
+
+    sources: tuple[Source, ...]
+    measured: tuple[MeasuredTable, ...]
+    stored: PaperTable
+    report: VerdictReport
+
+    @property
+    def title(self) -> str:
+        return self.stored.title
+
+    @property
+    def result(self) -> Result:
+        """The first source: settings and tasks are the same in all."""
+        return self.sources[0].content
+
+
+def read_parts(paths: Sequence[Path]) -> list[Part]:
+    """Read results and join what belongs together.
+
+    Raises:
+        InputError: a result is damaged, or two do not belong together; names the files and what differs.
+    """
+    return parts_of([Source(str(path), read_result(path)) for path in paths])
+
+
+def parts_of(sources: Sequence[Source]) -> list[Part]:
+    """Parts in the order in which their studies and scales first come.
+
+    Families with the same seeds are judged together (one Holm correction); others of the same study apart.
+    """
+    groups: dict[tuple[str, str], list[Source]] = {}
+    for source in sources:
+        _check_header(source)
+        groups.setdefault((source.content["study"], source.content["scale"]), []).append(source)
+    parts = []
+    for (study, _), group in groups.items():
+        for other in group[1:]:
+            _check_settings(group[0], other)
+        tables = _joined(group)
+        stored = load(study)
+        for seeds in dict.fromkeys(table.seeds for table in tables):
+            own = tuple(table for table in tables if table.seeds == seeds)
+            families = {table.family for table in own}
+            parts.append(
+                Part(
+                    sources=tuple(s for s in group if families & set(s.content["families"])),
+                    measured=own,
+                    stored=stored,
+                    report=verdict(own, stored, missing="inconclusive"),
+                )
+            )
+    return parts
+
+
+def changes(part: Part) -> list[str]:
+    """What differs between the verdicts that each run wrote and those of this page, margins first.
+
+    Empty where one run is judged again against the same stored files.
+    """
+    words = []
+    now = {(v.claim, v.family): v for v in part.report.claims}
+    for source in part.sources:
+        then = {(v["claim"], v["family"]): v for v in source.content["verdicts"]["claims"]}
+        for (claim, family), old in then.items():
+            new = now.get((claim, family))
+            if new is None:
+                words.append(f"{claim} ({family}): judged by {source.name}, no longer among the stored claims")
+            elif new.margin != old["margin"]:
+                words.append(
+                    f"{claim} ({family}): the margin was {old['margin']:g} when {source.name} was made and is"
+                    f" {new.margin:g} now; the verdict was {old['value']} and is {new.value}"
+                )
+            elif new.value != old["value"]:
+                words.append(f"{claim} ({family}): {source.name} alone said {old['value']}, this page says {new.value}")
+    return words
+
+
+def _check_header(source: Source) -> None:
+    """The measured numbers are of the study, scale, families and seeds that the head says."""
+    content = source.content
+    for n, table in enumerate(content["measured"]):
+        for key in ("study", "scale", "seeds"):
+            if table.get(key) != content[key]:
+                raise InputError(
+                    f"{source.name}: damaged: measured.{n}.{key} is {table.get(key)!r}, {key} is {content[key]!r}."
+                    " Run the study again; cached stages are kept."
+                )
+    families = [table.get("family") for table in content["measured"]]
+    if families != content["families"]:
+        raise InputError(
+            f"{source.name}: damaged: measured has families {families}, families is {content['families']}."
+            " Run the study again; cached stages are kept."
+        )
+
+
+def _check_settings(first: Source, other: Source) -> None:
+    one, two = _comparable(first.content, other.content), _comparable(other.content, first.content)
+    for key in sorted(set(one) | set(two)):
+        if one.get(key) != two.get(key):
+            raise InputError(
+                f"{first.name} and {other.name} do not belong together: setting {key} is {one.get(key)!r} and"
+                f" {two.get(key)!r}. Report them apart, or run one again with the other's setting."
+            )
+
+
+def _comparable(content: Result, other: Result) -> dict[str, Any]:
+    """Flat settings, without the families that the other result lacks."""
+    theirs = other["settings"].get("families", {})
+    settings = dict(content["settings"])
+    settings["families"] = {name: f for name, f in settings.get("families", {}).items() if name in theirs}
+    return flat(settings)
+
+
+def _joined(group: Sequence[Source]) -> list[MeasuredTable]:
+    """One table per family, its seeds in ascending order whatever the order of the sources."""
+    found: dict[str, list[tuple[Source, MeasuredTable]]] = {}
+    for source in group:
+        try:
+            tables = measured_tables(source.content)
+        except InputError as error:
+            raise InputError(f"{source.name}: {error}") from None
+        for table in tables:
+            for earlier, known in found.get(table.family, []):
+                twice = sorted(set(known.seeds) & set(table.seeds))
+                if twice:
+                    raise InputError(
+                        f"{earlier.name} and {source.name} do not belong together: both hold seed {twice[0]} of"
+                        f" {table.study}, {table.family}. Give each seed once."
+                    )
+            found.setdefault(table.family, []).append((source, table))
+    joined = []
+    for own in found.values():
+        own.sort(key=lambda one: one[1].seeds)
+        try:
+            joined.append(own[0][1] if len(own) == 1 else merge_seeds(table for _, table in own))
+        except InputError as error:
+            raise InputError(f"{' and '.join(source.name for source, _ in own)}: {error}") from None
+    return joined

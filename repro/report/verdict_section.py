@@ -1,0 +1,138 @@
+"""The verdicts of a part: the summary, and each claim's sentence, quote and evidence beside the paper's numbers."""
+
+from repro.report.blocks import Block, Cell, Fold, Grid, Points, Quote, Section, Text
+from repro.report.figures import forest
+from repro.report.merge import Part, changes
+from repro.tables import load, load_claims
+from repro.tables.claims import Claim, Ref
+from repro.tables.outcome import Verdict
+from repro.tables.render import printed_number
+
+_VALUES = ("reproduced", "contradicted", "inconclusive")
+
+
+def verdict_section(part: Part, key: str) -> Section:
+    """Summary first; the evidence of a claim is behind its line."""
+    report = part.report
+    summary = Grid("Verdicts by claim", [_row(v, key) for v in report.claims])
+    drawn = forest(report, key)
+    claims = {claim.id: claim for claim in load_claims(report.study)}
+    notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
+    changed = changes(part)
+    if changed:
+        notes = [Text("What differs from the verdicts that the runs themselves wrote:"), Points(changed), *notes]
+    undecided = [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]
+    open_claims: list[Block] = [Text("Not reproduced, and what would decide:"), Points(undecided)] if undecided else []
+    return Section(
+        id=f"{key}-verdicts",
+        title="Verdicts",
+        blocks=[
+            Text(counts(part)),
+            *notes,
+            summary,
+            Text(_how(part)),
+            *([drawn] if drawn else []),
+            *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),
+        ],
+        brief=[Text(counts(part)), *notes, summary, *open_claims, Text(_how(part))],
+    )
+
+
+def counts(part: Part) -> str:
+    """How many verdicts of each value, and what was run."""
+    report = part.report
+    own = [v for v in report.claims if v.role != "control"]
+    words = ", ".join(f"{sum(v.value == value for v in own)} {value}" for value in _VALUES)
+    controls = [v for v in report.claims if v.role == "control"]
+    more = ", ".join(f"{sum(v.value == value for v in controls)} {value}" for value in _VALUES)
+    seeds = f"{len(report.seeds)} training seed{'s' if len(report.seeds) > 1 else ''}"
+    text = f"{len(own)} claims of the paper on {', '.join(report.families)}, scale {report.scale}, {seeds}: {words}."
+    return f"{text} {len(controls)} controls of ours: {more}." if controls else text
+
+
+def _how(part: Part) -> str:
+    report = part.report
+    return (
+        "Intervals are at each claim's own step of Holm's correction"
+        f" (level {report.alpha:g} over all claims; controls apart), from {report.resamples:,} resamples of items and"
+        " seeds. Margins are fixed in paper_tables/claims.toml before a run. “In the paper”: how many of the paper's own"
+        " printed comparisons bear the claim out."
+    )
+
+
+def _row(v: Verdict, key: str) -> dict[str, Cell]:
+    several = "not run" if v.estimate is None else ""
+    return {
+        "verdict": Cell(v.value, tone=v.value, note=several),
+        "claim": Cell(v.statement, note=f"{v.claim} ({v.family})", link=evidence_id(v, key)),
+        "difference": Cell("" if v.estimate is None else f"{v.estimate:+.3f}", value=v.estimate),
+        "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
+        "margin": Cell(f"{v.margin:g}", value=v.margin),
+        "p (Holm)": Cell("" if v.p_holm is None else f"{v.p_holm:.2g}", value=v.p_holm),
+        "items": Cell(f"{v.items:,}", value=v.items),
+        "seeds": Cell(str(v.seeds), value=v.seeds),
+        "would decide": Cell(_would_decide(v)),
+        "in the paper": Cell(f"{v.paper_held}/{v.paper_of}" if v.paper_of else "not printed", note=_borne_out(v)),
+    }
+
+
+def _would_decide(v: Verdict) -> str:
+    if v.value != "inconclusive" or v.estimate is None:
+        return ""
+    items = f"{v.needed_items:,} items" if v.needed_items is not None else ""
+    seeds = f"{v.needed_seeds} seeds" if v.needed_seeds is not None else ""
+    return " and ".join(filter(None, (items, seeds))) or "no realistic number"
+
+
+def _borne_out(v: Verdict) -> str:
+    return {"true": "borne out", "false": "not borne out", "partly": "partly borne out"}.get(v.paper_bears_out, "")
+
+
+def evidence_id(v: Verdict, key: str) -> str:
+    """Where a claim's evidence is on the page."""
+    return f"{key}-claim-{v.claim}-{v.family}"
+
+
+def _evidence(v: Verdict, claim: Claim | None, part: Part, key: str) -> Fold:
+    blocks: list[Block] = [
+        Text(f"{v.text[0].upper()}{v.text[1:]}."),
+        Quote(v.quote, f"{_section(v.section)}, {v.provenance}"),
+    ]
+    if v.tasks:
+        rows = []
+        for t in v.tasks:
+            left, right = _printed(v, claim, part, t.task, t.metric)
+            rows.append(
+                {
+                    "task": Cell(t.task),
+                    "metric": Cell(t.metric),
+                    "left": Cell(f"{t.left:.3f}", note=left and f"paper {left}", value=t.left),
+                    "right": Cell("" if t.right is None else f"{t.right:.3f}", right and f"paper {right}", "", t.right),
+                    "difference": Cell(f"{t.estimate:+.3f}", value=t.estimate),
+                    "95 % interval": Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}"),
+                    "items": Cell(f"{t.items:,}", value=t.items),
+                }
+            )
+        blocks.append(Grid(f"Evidence by task: {v.statement}", rows))
+    return Fold(f"{v.statement} ({v.claim}, {v.family})", blocks, evidence_id(v, key), tone=v.value)
+
+
+def _printed(v: Verdict, claim: Claim | None, part: Part, task: str, metric: str) -> tuple[str, str]:
+    """The paper's numbers of a claim's two sides at one task, as printed."""
+    if claim is None:
+        return "", ""
+    right = next((ref for ref in claim.right if ref.row == v.rival), None)
+    return _printed_side(claim.left, part, v, task, metric), _printed_side(right, part, v, task, metric)
+
+
+def _printed_side(ref: Ref | None, part: Part, v: Verdict, task: str, metric: str) -> str:
+    if ref is None or ref.row == "*":
+        return ""
+    stored = load(ref.table) if ref.table else part.stored
+    return printed_number(stored, v.family, ref.row, task, metric)
+
+
+def _section(section: str) -> str:
+    if section[:1].isdigit():
+        return f"Section {section}"
+    return f"Appendix {section}" if len(section) == 1 else section

@@ -1,0 +1,30 @@
+"""Write a page and its brief: whole, or not at all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.report.html import html
+from repro.report.markdown import markdown
+from repro.report.merge import Part
+from repro.report.sections import sections
+
+
+def write_report(parts: Sequence[Part], page: Path) -> Path:
+    """Write the page, and its brief beside it with the ending .md; returns the brief's path.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    built = [(part, f"part{n}", sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
+    brief = page.with_suffix(".md")
+    texts = {page: html(built), brief: markdown(built, page.name)}
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            aside = path.with_name(f".{path.name}")
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(path)
+    except OSError as error:
+        raise InputError(f"{page}: {error.strerror}. Choose another with --out FILE.") from None
+    return brief
