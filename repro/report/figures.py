@@ -43,7 +43,16 @@ def forest(report: VerdictReport, key: str) -> Chart | None:
             axes.plot(v.interval, (n, n), color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([v.estimate], [n], marker=_MARKS[v.value], color=colour, markersize=7)
             edges = [edge for edge in v.region if edge is not None]
-            axes.plot(edges, [n] * len(edges), linestyle="", marker="|", color=INK, markersize=13, markeredgewidth=1.4)
+            axes.plot(
+                edges,
+                [n] * len(edges),
+                linestyle="",
+                marker="|",
+                color=INK,
+                markersize=15,
+                markeredgewidth=1.2,
+                zorder=1,
+            )
         for value, mark in _MARKS.items():
             axes.plot([], [], color=TONES[value], marker=mark, markersize=7, linewidth=2, label=value)
         axes.plot([], [], linestyle="", marker="|", color=INK, markersize=11, label="edge of what the claim allows")
@@ -94,7 +103,7 @@ def _bars(part: Part, table: MeasuredTable, key: str) -> Chart:
         + ", ".join(f"{row} {table.mean(*keys[row, task]):.2f}" for row in table.rows if (row, task) in keys)
         for task in table.tasks
     )
-    title = f"Teachers (dark) and students (light) by task, {table.family}"
+    title = f"Teachers (above) and students by task, {table.family}"
     return chart(figure, key, title, f"Bars with 95 % intervals. {best}.")
 
 
@@ -104,13 +113,13 @@ def _teachers(table: MeasuredTable) -> int:
 
 
 def learning_curves(part: Part, key: str) -> list[Chart]:
-    """In-training figures of every calibration and distillation, seeds averaged."""
+    """Figures of the completions that trainings drew: calibrations and on-policy distillations, seeds averaged."""
     charts = []
     logged = [curve for source in part.sources for curve in source.content["curves"]]
     for n, table in enumerate(part.measured):
-        own = [curve for curve in logged if curve["family"] == table.family]
+        own = [c for c in logged if c["family"] == table.family and {"accuracy", "r_cal"} & set(c["figures"])]
         for stage, panels_of, what in (
-            ("distill", _DISTILLATION, "Students in training"),
+            ("distill", _DISTILLATION, "On-policy students in training"),
             ("calibrate", _CALIBRATION, "Teachers in calibration"),
         ):
             made = _curves(

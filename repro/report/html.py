@@ -10,6 +10,7 @@ from typing import Any
 
 from repro.report.blocks import Section
 from repro.report.merge import Part
+from repro.report.verdict_section import tally
 
 _FOLDER = Path(__file__).parent / "page"
 TONES = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "?", "diagnosed": "·", "erratum": "!"}
@@ -37,7 +38,7 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     notice = next((one for one in notices if one), None)
     some = notice if all(notices) or notice is None else f"parts marked so are {notice}"
     return templates.get_template("page.html.jinja").render(
-        title="; ".join(dict.fromkeys(f"{part.report.study}, {part.report.scale} scale" for part, _, _ in parts)),
+        title=f"Reproduction of {', '.join(dict.fromkeys(part.name for part, _, _ in parts))}",
         parts=[_part(part, key, own) for part, key, own in parts],
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=script,
@@ -52,10 +53,10 @@ def _part(part: Part, key: str, own: Sequence[Section]) -> dict[str, Any]:
     report = part.report
     return {
         "key": key,
-        "title": f"{part.title} ({report.scale} scale; {', '.join(report.families)})",
+        "title": part.title,
         "notice": _sentence(report.notice),
         "sections": own,
-        "tally": {value: report.count(value) for value in ("reproduced", "contradicted", "inconclusive")},
+        "tally": tally(part),
     }
 
 

@@ -13,7 +13,7 @@ def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = P
     """The brief blocks of every section, the notice of a scaled-down run under every heading."""
     lines: list[str] = []
     for part, _, own in parts:
-        lines += [f"# {visible(part.title)} ({part.report.scale} scale)", ""]
+        lines += [f"# {visible(part.title)}", ""]
         for section in own:
             if section.brief:
                 lines += [f"## {visible(section.title)}", "", *_notice(part.report.notice)]
@@ -50,7 +50,7 @@ def _table(rows: Sequence[dict[str, Cell]]) -> list[str]:
 
 def _cell(cell: Cell) -> str:
     mark = "▲ " if cell.tone == "warn" else ""
-    return f"{mark}{cell.text}{f' ({cell.note})' if cell.note else ''}"
+    return f"{mark}{cell.text}{f'; {cell.note}' if cell.note else ''}"
 
 
 def _line(cells: Sequence[str]) -> str:

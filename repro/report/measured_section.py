@@ -38,7 +38,15 @@ def failures_section(part: Part, key: str) -> Section:
         f" four times in a row (repeating), no text (empty). {HIGH:.0%} and more is marked. Read no accuracy without them."
     )
     grids = [_failures(table) for table in part.measured if any(metric in FAILURES for _, _, metric in table.values)]
-    return Section(f"{key}-failures", "Failure rates", [words, *grids], brief=[words, *grids] if grids else [])
+    if not grids:
+        return Section(f"{key}-failures", "Failure rates", [])
+    marked: list[Block] = [Grid(f"{g.caption}: rows that are marked", rows) for g in grids if (rows := _marked(g))]
+    brief: list[Block] = [words, *(marked or [Text("No rate reaches it.")])]
+    return Section(f"{key}-failures", "Failure rates", [words, *grids], brief)
+
+
+def _marked(grid: Grid) -> list[dict[str, Cell]]:
+    return [row for row in grid.rows if any(cell.tone == "warn" for cell in row.values())]
 
 
 def _words(table: MeasuredTable, part: Part) -> str:

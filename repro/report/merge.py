@@ -1,5 +1,6 @@
 """Several results as the parts of one page: seeds and families of one study and scale are joined and judged together."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,14 @@ class Part:
     report: VerdictReport
 
     @property
+    def name(self) -> str:
+        """E.g. "Table 2 at toy scale"."""
+        study = re.sub(r"^(table|figure)(\d)", lambda found: f"{found[1].title()} {found[2]}", self.report.study)
+        return f"{study} at {self.report.scale} scale"
+
+    @property
     def title(self) -> str:
-        return self.stored.title
+        return f"{self.name}, {', '.join(self.report.families)}: {self.stored.title}"
 
     @property
     def result(self) -> Result:

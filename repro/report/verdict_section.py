@@ -14,7 +14,11 @@ _VALUES = ("reproduced", "contradicted", "inconclusive")
 def verdict_section(part: Part, key: str) -> Section:
     """Summary first; the evidence of a claim is behind its line."""
     report = part.report
-    summary = Grid("Verdicts by claim", [_row(v, key) for v in report.claims])
+    summary: list[Block] = [
+        Grid(caption, [_row(v, key, len(report.families) > 1) for v in own])
+        for caption, own in (("Claims of the paper", _claims(part)), ("Controls of ours", _controls(part)))
+        if own
+    ]
     drawn = forest(report, key)
     claims = {claim.id: claim for claim in load_claims(report.study)}
     notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
@@ -29,25 +33,37 @@ def verdict_section(part: Part, key: str) -> Section:
         blocks=[
             Text(counts(part)),
             *notes,
-            summary,
+            *summary,
             Text(_how(part)),
             *([drawn] if drawn else []),
             *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),
         ],
-        brief=[Text(counts(part)), *notes, summary, *open_claims, Text(_how(part))],
+        brief=[Text(counts(part)), *notes, *summary, *open_claims, Text(_how(part))],
     )
 
 
 def counts(part: Part) -> str:
     """How many verdicts of each value, and what was run."""
     report = part.report
-    own = [v for v in report.claims if v.role != "control"]
+    own, controls = _claims(part), _controls(part)
     words = ", ".join(f"{sum(v.value == value for v in own)} {value}" for value in _VALUES)
-    controls = [v for v in report.claims if v.role == "control"]
     more = ", ".join(f"{sum(v.value == value for v in controls)} {value}" for value in _VALUES)
     seeds = f"{len(report.seeds)} training seed{'s' if len(report.seeds) > 1 else ''}"
     text = f"{len(own)} claims of the paper on {', '.join(report.families)}, scale {report.scale}, {seeds}: {words}."
     return f"{text} {len(controls)} controls of ours: {more}." if controls else text
+
+
+def tally(part: Part) -> dict[str, int]:
+    """Verdict -> how many claims of the paper got it; controls of ours not among them."""
+    return {value: sum(v.value == value for v in _claims(part)) for value in _VALUES}
+
+
+def _claims(part: Part) -> list[Verdict]:
+    return [v for v in part.report.claims if v.role != "control"]
+
+
+def _controls(part: Part) -> list[Verdict]:
+    return [v for v in part.report.claims if v.role == "control"]
 
 
 def _how(part: Part) -> str:
@@ -60,11 +76,11 @@ def _how(part: Part) -> str:
     )
 
 
-def _row(v: Verdict, key: str) -> dict[str, Cell]:
-    several = "not run" if v.estimate is None else ""
+def _row(v: Verdict, key: str, several: bool) -> dict[str, Cell]:
+    name = f"{v.claim} ({v.family})" if several else v.claim
     return {
-        "verdict": Cell(v.value, tone=v.value, note=several),
-        "claim": Cell(v.statement, note=f"{v.claim} ({v.family})", link=evidence_id(v, key)),
+        "verdict": Cell(v.value, tone=v.value, note="not run" if v.estimate is None else ""),
+        "claim": Cell(v.statement, note=name, link=evidence_id(v, key)),
         "difference": Cell("" if v.estimate is None else f"{v.estimate:+.3f}", value=v.estimate),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
         "margin": Cell(f"{v.margin:g}", value=v.margin),
@@ -79,9 +95,9 @@ def _row(v: Verdict, key: str) -> dict[str, Cell]:
 def _would_decide(v: Verdict) -> str:
     if v.value != "inconclusive" or v.estimate is None:
         return ""
-    items = f"{v.needed_items:,} items" if v.needed_items is not None else ""
+    items = f"{v.needed_items:,} items in all" if v.needed_items is not None else ""
     seeds = f"{v.needed_seeds} seeds" if v.needed_seeds is not None else ""
-    return " and ".join(filter(None, (items, seeds))) or "no realistic number"
+    return ", ".join(filter(None, (items, seeds))) or "no realistic number"
 
 
 def _borne_out(v: Verdict) -> str:
