@@ -68,10 +68,12 @@ def panels(columns: int, rows: int, width: float, height: float, **shared: bool)
 def chart(figure: "Figure", key: str, title: str, alt: str) -> Chart:
     """The figure as a block. key: makes its ids its own on the page."""
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    with drawing():  # how text is written is decided here, not where it is drawn
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Metadata is of no use inside a page, and a style element there would style the whole page.
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     svg = re.sub(r'\bid="', f'id="{key}-', svg)

@@ -191,7 +191,9 @@ def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float], key
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("share of the five stages' time, %")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
-    return chart(figure, f"{key}-cost", "Cost of a stage of each kind against Table 5", _share_words(measured, printed))
+    return chart(
+        figure, f"{key}-shares", "Cost of a stage of each kind against Table 5", _share_words(measured, printed)
+    )
 
 
 def _share_words(measured: Mapping[str, float], printed: Mapping[str, float]) -> str:

@@ -6,7 +6,7 @@ from repro.tables.cells import CellVerdict
 from repro.tables.decision import half_width
 from repro.tables.load import PaperTable
 from repro.tables.measured import MeasuredTable
-from repro.tables.render import measured_rows, printed_cell, printed_number
+from repro.tables.render import main_metric, measured_rows, printed_cell, printed_number
 from repro.tables.resampling import Resamples
 
 FAILURES = ("unparsed", "truncated", "repeating", "empty")
@@ -19,7 +19,7 @@ def measured_section(part: Part, key: str) -> Section:
     layout: list[Block] = []
     every: list[Block] = []
     for n, table in enumerate(part.measured):
-        layout += [Text(_words(table, part)), _layout(table, part.stored)]
+        layout += [Text(_words(table, part)), *(_layout(table, part.stored, metric) for metric in _metrics(table))]
         rows = _every(table, part)
         every.append(
             Fold(
@@ -61,16 +61,23 @@ def _words(table: MeasuredTable, part: Part) -> str:
     return text
 
 
-def _layout(table: MeasuredTable, stored: PaperTable) -> Grid:
+def _metrics(table: MeasuredTable) -> list[str | None]:
+    """One layout by each task's main metric where the tasks are answered; else one per metric."""
+    own = dict.fromkeys(metric for _, _, metric in table.values if metric not in FAILURES)
+    return [None] if {"acc", "reward"} & set(own) else list(own)
+
+
+def _layout(table: MeasuredTable, stored: PaperTable, metric: str | None) -> Grid:
     rows = []
-    for row in measured_rows(table):
+    for row in measured_rows(table, metric=metric):
         cells = {"row": Cell(row["row"])}
         for task in table.tasks:
-            printed = printed_cell(stored, table.family, row["row"], task)
-            number = float(row[task].split()[0]) if row[task] else None
-            cells[task] = Cell(row[task], note=printed and f"paper {printed}", value=number)
+            shown = metric or main_metric(table, task)
+            printed = printed_cell(stored, table.family, row["row"], task, shown)
+            value = table.mean(row["row"], task, shown) if table.has(row["row"], task, shown) else None
+            cells[task] = Cell(row[task], note=printed and f"paper {printed}", value=value)
         rows.append(cells)
-    return Grid(f"{stored.title}, {table.family}", rows)
+    return Grid(f"{stored.title}{f': {metric}' if metric else ''}, {table.family}", rows)
 
 
 def _every(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:

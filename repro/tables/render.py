@@ -9,23 +9,26 @@ from repro.tables.resampling import Resamples
 _VERIFIABLE = ("acc", "maj16", "pass16")
 
 
-def measured_rows(measured: MeasuredTable, resamples: int = 2_000, seed: int = 0) -> list[dict[str, str]]:
-    """One dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`."""
-    main = {task: main_metric(measured, task) for task in measured.tasks}
-    keys = [
-        (row, task, metric) for row in measured.rows for task, metric in main.items() if measured.has(row, task, metric)
-    ]
+def measured_rows(
+    measured: MeasuredTable, resamples: int = 2_000, seed: int = 0, metric: str | None = None
+) -> list[dict[str, str]]:
+    """One dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
+
+    metric: default: each task's main one.
+    """
+    main = {task: metric or main_metric(measured, task) for task in measured.tasks}
+    keys = [(row, task, own) for row in measured.rows for task, own in main.items() if measured.has(row, task, own)]
     draws = Resamples(measured, keys, resamples, seed)
     rows: list[dict[str, str]] = []
     for row in measured.rows:
         shown = {"row": row}
-        for task, metric in main.items():
-            if not measured.has(row, task, metric):
+        for task, own in main.items():
+            if not measured.has(row, task, own):
                 shown[task] = ""
                 continue
-            half = half_width(draws.estimate({(row, task, metric): 1.0}), 0.05)
-            text = f"{measured.mean(row, task, metric):.3f} ± {half:.3f}"
-            more = [m for m in _VERIFIABLE[1:] if metric == "acc" and measured.has(row, task, m)]
+            half = half_width(draws.estimate({(row, task, own): 1.0}), 0.05)
+            text = f"{measured.mean(row, task, own):.3f} ± {half:.3f}"
+            more = [m for m in _VERIFIABLE[1:] if own == "acc" and measured.has(row, task, m)]
             if more:
                 text += " [" + ", ".join(f"{measured.mean(row, task, m):.3f}" for m in more) + "]"
             shown[task] = text
@@ -39,14 +42,11 @@ def main_metric(measured: MeasuredTable, task: str) -> str:
     return next((m for m in ("acc", "reward") if m in own), own[0])
 
 
-def printed_cell(stored: PaperTable, family: str, row: str, task: str) -> str:
-    """What the paper prints at a row and a run's task, e.g. "0.615 [0.612, 0.773]"; empty where it prints nothing."""
-    column = stored.column_of(task)
-    cells = stored.select(columns=(column,), family=family, **{stored.row_label: row}) if column else []
-    if not cells:
-        return ""
-    first, *rest = (c.printed.text for c in cells)
-    return first + (f" [{', '.join(rest)}]" if rest else "")
+def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
+    """What the paper prints where `measured_rows` shows ours, e.g. "0.615 [0.612, 0.773]"; empty where nothing."""
+    metrics = _VERIFIABLE if metric == "acc" else (metric,)
+    first, *rest = (printed_number(stored, family, row, task, one) for one in metrics)
+    return first + (f" [{', '.join(rest)}]" if first and all(rest) and rest else "")
 
 
 def printed_number(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:

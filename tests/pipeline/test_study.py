@@ -11,8 +11,9 @@ from repro.errors import InputError
 from repro.pipeline.study import run_study
 from repro.recipes.catalog import plan
 from repro.report.known import record_known
-from repro.report.markdown import rerun
-from repro.report.show import judged, read_result, show_result
+from repro.report.result import read_result
+from repro.report.run_section import rerun
+from repro.report.show import judged, show_result
 from repro.tables.known import compare, load_known
 
 WISHES = [
@@ -62,11 +63,24 @@ def test_claims_that_could_not_be_tested_say_why(result):
 
 
 def test_the_page_says_that_it_is_scaled_down_and_how_to_rerun(outcome, result):
-    page = (outcome.folder / "report.md").read_text()
-    assert page.lower().count("scaled down: no verdict on the paper's numbers") >= 3
-    for words in ("Failure rates", "Completions side by side", "Cost", "Settings", "Environment and rerun", "torch 2."):
+    brief, page = ((outcome.folder / name).read_text() for name in ("report.md", "report.html"))
+    assert brief.lower().count("scaled down: no verdict on the paper's numbers") >= 3
+    for words in ("Failure rates", "Cost", "Environment and rerun", rerun(result)):
+        assert words in brief
         assert words in page
-    assert f"`{rerun(result)}`" in page
+    for words in ("Completions side by side", "Provenance, settings, errata", "Library versions"):
+        assert words in page
+
+
+def test_the_record_holds_what_the_page_needs(result):
+    assert {len(e["completions"]) for e in result["examples"]} == {2}
+    assert {e["task"] for e in result["examples"]} == {"toy-bm4", "toy-dolly"}
+    assert result["curves"] == []  # nothing was trained
+    assert "claims.toml" in result["stored_files"]
+    assert {line["kind"] for line in result["stages"]} == {"evaluate"}
+
+
+def test_the_rerun_command_names_the_wishes(result):
     assert "--set test_items=6" in rerun(result)
 
 

@@ -1,4 +1,4 @@
-"""Exports of stored tables and Markdown pages of results."""
+"""Exports of stored tables, and measured tables as rows of text."""
 
 import csv
 import io
@@ -7,14 +7,12 @@ import json
 import pytest
 
 from repro.errors import InputError
-from repro.tables import load, verdict
+from repro.tables import load
 from repro.tables.export import export, layout
 from repro.tables.load import TABLES
-from repro.tables.render import measured_markdown, measured_rows, verdict_markdown, verdict_rows
+from repro.tables.render import measured_rows, printed_cell, printed_number
 
 from .conftest import Make
-
-NOTICE = "**Scaled down: no verdict on the paper's numbers.**"
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -69,47 +67,21 @@ def test_unknown_format() -> None:
         export(load("table2"), "xml")
 
 
-def test_verdict_page(make: Make) -> None:
-    report = verdict(make(items=40), load("table2"), resamples=500)
-    page = verdict_markdown(report)
-    assert page.count(NOTICE) == 1
-    assert "| improve-beats-gkd-rkl | qwen3 | Improve > GKD-RKL |" in page
-    assert "Undistillable > Teacher - 0.02" in page
-    assert "margin 0.02" in page
-    assert "partly (5/10)" in page
-    assert "particularly in pass@16" in page
-    assert "Not run: eta0-improve (qwen3)" in page
-    assert "| stories | reward |" in page
-    assert len(verdict_rows(report)) == len(report.claims)
-    for v in report.claims:
-        assert f"## {v.claim} (qwen3)" in page
-
-
 def test_measured_page_is_laid_out_like_table2(make: Make) -> None:
     measured = make(items=40)
-    rows = measured_rows(measured, load("table2"), resamples=500)
+    rows = measured_rows(measured, resamples=500)
     assert [row["row"] for row in rows] == list(measured.rows)
     acc, maj, passed = (measured.mean("Improve", "quiz", m) for m in ("acc", "maj16", "pass16"))
     cell = next(row for row in rows if row["row"] == "Improve")["quiz"]
     assert cell.startswith(f"{acc:.3f} ± ")
     assert cell.endswith(f" [{maj:.3f}, {passed:.3f}]")
     assert "[" not in rows[0]["stories"]
-    assert NOTICE in measured_markdown(measured, load("table2"), resamples=500)
 
 
-def test_printed_numbers_stand_beside_ours_at_paper_scale_only(make: Make) -> None:
-    source = make(items=30, scale="paper")
-    measured = make(items=30, scale="paper")
-    measured.items, measured.values = {}, {}
-    for (row, task, metric), values in source.values.items():
-        if task == "quiz":
-            measured.add(row, "BM4", metric, source.items["quiz"], values.values_SN)
-    page = measured_markdown(measured, load("table2"), resamples=500)
-    assert "| Improve (printed) | 0.615 [0.612, 0.773] |" in page
-    assert NOTICE not in page
-    report = verdict(measured, load("table2"), resamples=500, missing="inconclusive")
-    assert len(report.cells) == 27
-    assert "## Cells" in verdict_markdown(report)
-    measured.scale = "small"
-    assert "(printed)" not in measured_markdown(measured, load("table2"), resamples=500)
-    assert NOTICE in measured_markdown(measured, load("table2"), resamples=500)
+def test_what_the_paper_prints_at_a_row_and_task() -> None:
+    table2, table1 = load("table2"), load("table1")
+    assert printed_cell(table2, "qwen3", "Improve", "toy-bm4", "acc") == "0.615 [0.612, 0.773]"
+    assert printed_cell(table2, "qwen3", "Eta0-Student", "toy-bm4", "acc") == ""
+    assert printed_cell(table2, "qwen3", "Improve", "no such task", "acc") == ""
+    assert printed_number(table2, "gemma3", "Teacher", "Dolly", "reward") != ""
+    assert printed_cell(table1, "qwen3", "Qwen3-8B", "BM4", "token_rkl") == "0.208"

@@ -1,0 +1,133 @@
+"""The page in a real browser: it renders, asks nothing, says nothing, fits, sorts, and prints."""
+
+import re
+
+import pytest
+from measured_world import build
+
+from repro.report.merge import Source, parts_of
+from repro.report.write import write_report
+
+from .browser import CHROMIUM, Browser
+from .conftest import make_result
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+WIDTHS = (400, 768, 1280)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def content():
+    return make_result()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, content):
+    small = make_result(build(items=40, scale="small", rng=1))
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_report(parts_of([Source("toy", content), Source("small", small)]), path)
+    return path
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_error_no_request_no_overflow(browser, page, width, dark):
+    browser.open(page, width, dark=dark)
+    assert browser.said("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
+    requests = [event["request"]["url"] for event in browser.said("Network.requestWillBeSent")]
+    assert requests == [page.resolve().as_uri()]
+    browser.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert browser.eval("document.documentElement.scrollWidth") == width
+    assert browser.eval("document.title").startswith("Reproduction of Table 2 at toy scale")  # and nobody owned it
+    assert browser.eval("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)"
+    )
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_has_enough_contrast(browser, page, dark):
+    """WCAG 2: 4.5 to 1 for text, figures included."""
+    browser.open(page, 1280, dark=dark)
+    browser.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    low = browser.eval(
+        """(() => {
+          const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+          const luminance = ([r, g, b]) => [r, g, b].map((x) => x / 255)
+            .map((x) => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, x, n) => sum + x * [0.2126, 0.7152, 0.0722][n], 0);
+          const behind = (at) => { for (; at; at = at.parentElement) {
+            const c = rgb(getComputedStyle(at).backgroundColor); if (c.length < 4 || c[3] > 0) return c; } };
+          const found = [];
+          for (const one of document.querySelectorAll('body *')) {
+            const own = [...one.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+            if (!own || ['SCRIPT', 'STYLE', 'title', 'desc'].includes(one.tagName)) continue;
+            const style = getComputedStyle(one), svg = one.namespaceURI.endsWith('svg');
+            const a = luminance(rgb(svg ? style.fill : style.color)), b = luminance(behind(one));
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (ratio < 4.5) found.push(`${one.tagName} ${one.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+          }
+          return found; })()"""
+    )
+    assert low == []
+
+
+def test_every_claim_and_cell_is_shown_with_the_numbers_of_the_record(browser, page, content):
+    browser.open(page, 1280)
+    shown = browser.eval(
+        """Object.fromEntries([...document.querySelectorAll('#part1-every-0 tbody tr')].map((row) => [
+             [...row.cells].slice(0, 3).map((c) => c.textContent).join('|'), Number(row.cells[3].dataset.value)]))"""
+    )
+    cells = content["measured"][0]["cells"]
+    assert shown == {
+        f"{c['row']}|{c['task']}|{c['metric']}": pytest.approx(
+            sum(map(sum, c["values"])) / sum(map(len, c["values"])), abs=1e-12
+        )
+        for c in cells
+    }
+    rows = browser.eval(
+        """[...document.querySelectorAll('#part1-verdicts > .scroll tbody tr')].map((row) =>
+             [row.cells[0].textContent, row.cells[1].querySelector('small').textContent,
+              Number(row.cells[2].dataset.value), row.cells[3].textContent])"""
+    )
+    claims = {v["claim"]: v for v in content["verdicts"]["claims"]}
+    assert {row[1] for row in rows} == set(claims)
+    for value, claim, difference, _ in rows:
+        assert claims[claim]["value"] in value
+        assert difference == pytest.approx(claims[claim]["estimate"], abs=1e-12)
+
+
+def test_heads_sort_by_number_both_ways(browser, page):
+    browser.open(page, 1280)
+    column = """[...document.querySelectorAll('#part1-verdicts > .scroll table')][0]"""
+    values = f"[...{column}.tBodies[0].rows].map((row) => Number(row.cells[2].dataset.value))"
+    before = browser.eval(values)
+    click = f"{column}.tHead.rows[0].cells[2].querySelector('button').click()"
+    browser.eval(click)
+    assert browser.eval(values) == sorted(before)
+    assert browser.eval(f"{column}.tHead.rows[0].cells[2].getAttribute('aria-sort')") == "ascending"
+    browser.eval(click)
+    assert browser.eval(values) == sorted(before, reverse=True)
+
+
+def test_a_link_to_evidence_opens_it(browser, page, content):
+    browser.open(page, 1280)
+    claim = content["verdicts"]["claims"][3]["claim"]
+    target = f"document.getElementById('part1-claim-{claim}-qwen3')"
+    assert browser.eval(f"{target}.open") is False
+    browser.eval(f"document.querySelector('a[href=\"#part1-claim-{claim}-qwen3\"]').click()")
+    assert browser.eval(f"new Promise((done) => setTimeout(() => done({target}.open), 100))") is True
+
+
+def test_it_prints_whole_with_the_notice_on_every_sheet(browser, page, tmp_path):
+    browser.open(page, 1280)
+    browser.pdf(tmp_path / "page.pdf")
+    sheets = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))
+    assert sheets > 10  # what is folded on the screen is printed
+    assert browser.eval("document.querySelectorAll('details[open]').length") == 0  # and folded again
+    assert '@bottom-left { content: "scaled down: no verdict on the paper\'s numbers"' in page.read_text()

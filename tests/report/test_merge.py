@@ -1,0 +1,138 @@
+"""Results that belong together are joined and judged together; others are refused with one line that names them."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from measured_world import build
+
+from repro.errors import InputError
+from repro.report import merge
+from repro.report.merge import Source, changes, parts_of, read_parts
+from repro.report.result import read_result
+from repro.report.run_section import rerun
+from repro.tables import MeasuredTable, load, load_claims, verdict
+
+from .conftest import make_result, write_result
+
+
+def two_seeds():
+    whole = build(items=40, seeds=(0, 1))
+    return whole, [Source(f"seed-{n}", make_result(whole.only_seed(n))) for n in (0, 1)]
+
+
+def test_seeds_of_two_machines_are_judged_as_one_run_of_both():
+    whole, sources = two_seeds()
+    (part,) = parts_of(sources)
+    assert part.report.seeds == (0, 1)
+    assert part.report.claims == verdict(whole, load("table2"), missing="inconclusive").claims
+
+
+def test_the_order_of_the_results_does_not_matter():
+    _, sources = two_seeds()
+    assert parts_of(sources)[0].report == parts_of(sources[::-1])[0].report
+
+
+def test_families_of_the_same_seeds_share_one_correction_and_others_do_not():
+    qwen, gemma = make_result(build(items=40)), make_result(build(items=40, family="gemma3"))
+    (part,) = parts_of([Source("a", qwen), Source("b", gemma)])
+    assert part.report.families == ("qwen3", "gemma3")
+    alone = make_result(build(items=40, family="gemma3", seeds=(7,)))
+    apart = parts_of([Source("a", qwen), Source("b", alone)])
+    assert [p.report.families for p in apart] == [("qwen3",), ("gemma3",)]
+    assert [len(p.sources) for p in apart] == [1, 1]
+
+
+def test_other_scales_and_studies_are_parts_of_their_own():
+    traps = MeasuredTable("table1", "toy", "qwen3", (0,))
+    rng = np.random.default_rng(0)
+    for row in ("Qwen3-8B", "Qwen3-14B"):
+        traps.add(row, "BM4", "token_rkl", [f"i{n}" for n in range(20)], rng.gamma(2, 0.1, (1, 20)))
+    sources = [make_result(), make_result(build(items=40, scale="small")), make_result(traps)]
+    parts = parts_of([Source(str(n), content) for n, content in enumerate(sources)])
+    assert [p.name for p in parts] == ["Table 2 at toy scale", "Table 2 at small scale", "Table 1 at toy scale"]
+
+
+def test_one_seed_given_twice_is_refused(result):
+    with pytest.raises(InputError, match=r"^a and b do not belong together: both hold seed 0 of table2, qwen3"):
+        parts_of([Source("a", result), Source("b", result)])
+
+
+def test_other_settings_are_refused():
+    _, (one, two) = two_seeds()
+    settings = {**two.content["settings"], "train_items": 20}
+    other = replace(two, content={**two.content, "settings": settings})
+    with pytest.raises(
+        InputError, match=r"seed-0 and seed-1 do not belong together: setting train_items is 300 and 20"
+    ):
+        parts_of([one, other])
+
+
+def test_other_items_are_refused():
+    _, (one, _) = two_seeds()
+    other = Source("fewer", make_result(build(items=30, seeds=(1,))))
+    with pytest.raises(InputError, match="seed-0 and fewer: results do not merge: items differs"):
+        parts_of([one, other])
+
+
+def damaged(result, change):
+    content = json.loads(json.dumps(result))
+    change(content)
+    return content
+
+
+DAMAGE = {
+    "no measured table": (lambda c: c.pop("measured"), "key measured: Field required"),
+    "seconds are a word": (lambda c: c["stages"][0].update(seconds="long"), "key stages.0.seconds"),
+    "not a number": (
+        lambda c: c["measured"][0]["cells"][0]["values"][0].__setitem__(3, math.nan),
+        "row 'Teacher', task 'chain3', metric 'acc'.* item 'chain3-3' of seed 0 is nan",
+    ),
+    "a cell without values": (lambda c: c["measured"][0]["cells"][0].pop("values"), "KeyError at 'values'"),
+    "head and table differ": (lambda c: c.update(scale="paper"), r"damaged: measured.0.scale is 'toy'"),
+    "a family too few": (lambda c: c.update(families=[]), r"damaged: measured has families \['qwen3'\]"),
+    "another study": (
+        lambda c: (c.update(study="table9"), c["measured"][0].update(study="table9")),
+        "no stored table 'table9'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_result_is_one_line_that_names_file_and_key(name, result, tmp_path):
+    change, message = DAMAGE[name]
+    folder = write_result(tmp_path / "broken", damaged(result, change))
+    with pytest.raises(InputError, match=message) as error:
+        read_parts([folder])
+    assert str(folder) in str(error.value) or name == "another study"
+    assert "\n" not in str(error.value)
+
+
+def test_half_a_file_and_no_file(tmp_path, result):
+    folder = write_result(tmp_path / "half", result)
+    file = folder / "results.json"
+    file.write_text(file.read_text()[:1000])
+    with pytest.raises(InputError, match=r"not a whole results\.json"):
+        read_result(folder)
+    with pytest.raises(InputError, match=r"no results\.json there"):
+        read_result(tmp_path / "nowhere")
+
+
+def test_a_changed_margin_is_said(monkeypatch, result):
+    moved = [c.model_copy(update={"margin": 0.3}) if c.kind == "noninferiority" else c for c in load_claims("table2")]
+    monkeypatch.setattr(
+        merge, "verdict", lambda tables, stored, missing: verdict(tables, stored, moved, missing=missing)
+    )
+    words = "; ".join(changes(parts_of([Source("mine", result)])[0]))
+    assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in words
+
+
+def test_nothing_is_said_where_nothing_changed(part):
+    assert changes(part) == []
+
+
+def test_seeds_that_do_not_start_at_zero_are_in_the_rerun_command():
+    words = rerun(make_result(build(items=40, seeds=(3, 4))))
+    assert "--seeds 2 --first-seed 3 --family qwen3 --set train_items=300" in words

@@ -1,0 +1,154 @@
+"""The page and its brief: every claim and cell, the numbers of results.json, and no text that acts."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from repro.report.curves import BINS, binned
+from repro.report.html import html, visible
+from repro.report.markdown import markdown
+from repro.report.sections import sections
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags, ids, links and nesting of a page."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.ids, self.links, self.open, self.data, self.bad = [], [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append((tag, attrs))
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.bad.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_data(self, data):
+        self.data.append(data)
+
+
+@pytest.fixture(scope="module")
+def built(part):
+    return [(part, "part1", sections(part, "part1"))]
+
+
+@pytest.fixture(scope="module")
+def text(built):
+    return html(built)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_tags_are_balanced_ids_unique_and_links_lead_somewhere(page):
+    assert page.bad == []
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    inside = [link[1:] for link in page.links if link.startswith("#")]
+    assert len(inside) > 20
+    assert set(inside) <= set(page.ids)
+
+
+def test_nothing_outside_is_loaded(page, text):
+    outside = [link for link in page.links if not link.startswith(("#", "data:,"))]
+    assert outside == ["https://arxiv.org/abs/2604.18963"]  # a link to follow, not a thing to load
+    assert not [attrs for _, attrs in page.tags if "src" in attrs]
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_hostile_text_is_text(page, text):
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert not [tag for tag, _ in page.tags if tag in {"img", "b"} and tag != "b"]
+    assert not [attrs for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    shown = "".join(page.data)
+    assert "</pre><script>document.title='owned'</script><img src=x" in shown
+    assert "{{ 7 * 7 }} {% include 'x' %}" in shown
+    assert "⟨U+202E⟩gnp.exe⟨U+202C⟩ ⟨U+0000⟩⟨U+001B⟩[31m⟨U+0007⟩ ⟨U+D800⟩ שלום &lt;b&gt; ]]> <!--" in shown
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x07\x1b\ud800]", text)
+    assert "(no text)" in shown
+
+
+def test_every_claim_and_every_cell_is_there_with_the_numbers_of_the_record(part, result, page, text):
+    for v in part.report.claims:
+        assert f"part1-claim-{v.claim}-{v.family}" in page.ids
+        assert v.text[1:] in "".join(page.data)
+        assert f"{v.estimate:+.3f}" in text
+    cells = [
+        (c["row"], c["task"], c["metric"], sum(map(sum, c["values"])) / sum(map(len, c["values"])))
+        for c in result["measured"][0]["cells"]
+    ]
+    rows = re.findall(r"<tr><th.*?</tr>", text)
+    for row, task, metric, mean in cells:
+        own = [r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{metric}</td>' in r]
+        assert len(own) == 1, (row, task, metric)
+        assert float(re.search(r'data-value="([^"]+)"', own[0])[1]) == pytest.approx(mean, abs=1e-12)
+
+
+def test_the_four_words_of_provenance_errata_and_the_notice(page, text):
+    shown = "".join(page.data)
+    for words in ("PAPER", "DERIVED", "ASSUMED", "MEASURED", "qwen3-misled-csqa-majority-above-pass", "section 6.1"):
+        assert words in shown
+    assert "Scaled down: no verdict on the paper's numbers." in shown
+    assert shown.count("scaled down") >= text.count("<h3")  # every section, and every printed sheet (in the style)
+
+
+def test_every_figure_has_a_name_and_its_story_in_words(page, text):
+    figures = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert len(figures) == 5  # claims, bars, students, teachers, cost
+    for attrs in figures:
+        assert all(name in page.ids for name in attrs["aria-labelledby"].split())
+    drawn = [tag for tag, _ in page.tags if tag == "text"]
+    assert len(drawn) > 80  # text, not outlines: it can be read aloud, searched and copied
+    assert not re.search("#0101[0-9a-f]{2}|#0102|#0103|DejaVu", text)  # no stand-in colour is left
+
+
+def test_an_inconclusive_claim_says_what_would_decide(part, built):
+    brief = markdown(built)
+    undecided = [v for v in part.report.claims if v.needed_items or v.needed_seeds]
+    assert undecided
+    for v in undecided:
+        assert v.text in brief
+        assert v.needed_items is None or f"{v.needed_items:,} items in all" in brief
+
+
+def test_the_brief_is_short_and_of_the_same_sections(built, text):
+    brief = markdown(built)
+    assert len(brief) < len(text) / 10
+    for section in built[0][2]:
+        assert (f"## {section.title}" in brief) == bool(section.brief)
+    assert brief.count("**Scaled down: no verdict on the paper's numbers.**") == brief.count("\n## ")
+
+
+def test_visible_leaves_what_can_be_seen():
+    assert visible("שלום мир 🎉 e\u0301") == "שלום мир 🎉 e\u0301"
+    assert visible("a\nb\t") == "a⟨U+000A⟩b⟨U+0009⟩"
+    assert visible("a\r\nb\u2028c", lines=True) == "a\nb\nc"
+
+
+def test_a_long_history_is_averaged_in_bins():
+    history = [{"step": n + 1, "loss": float(n), "accuracy": None} for n in range(4 * BINS)]
+    steps, figures = binned(history)
+    assert steps[0] == 4
+    assert steps[-1] == 4 * BINS
+    assert figures == {"loss": [pytest.approx(4 * n + 1.5) for n in range(BINS)]}
+    assert binned([]) == ([], {})
