@@ -54,6 +54,8 @@ MISTAKES = {
     "no such model folder": (("calibrate", "./nowhere", "--eta", "1"), "./nowhere"),
     "unknown toy model": (("evaluate", "toy:nothing"), "toy:nothing"),
     "no target": (("calibrate", "a/b", "--eta", "1"), "--target"),
+    "report of nothing": (("report", "./nowhere"), "nowhere: no results.json there"),
+    "first seed below zero": (("run", "table2", "--first-seed", "-1"), "--first-seed"),
     "unknown task": (("evaluate", "toy:qwen3-student", "--task", "nosuch"), "nosuch"),
     "unknown method": (
         ("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--method", "x"),

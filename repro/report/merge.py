@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from repro.errors import InputError
 from repro.recipes.settings import flat
 from repro.report.result import Result, measured_tables, read_result
 from repro.tables import MeasuredTable, load, merge_seeds, verdict
+from repro.tables.files import stored_hashes
 from repro.tables.load import PaperTable
 from repro.tables.outcome import VerdictReport
 
@@ -67,8 +69,9 @@ def parts_of(sources: Sequence[Source]) -> list[Part]:
         groups.setdefault((source.content["study"], source.content["scale"]), []).append(source)
     parts = []
     for (study, _), group in groups.items():
-        for other in group[1:]:
-            _check_settings(group[0], other)
+        for one, other in combinations(group, 2):
+            _check_settings(one, other)
+            _check_no_copy(one, other)
         tables = _joined(group)
         stored = load(study)
         for seeds in dict.fromkeys(table.seeds for table in tables):
@@ -85,27 +88,39 @@ def parts_of(sources: Sequence[Source]) -> list[Part]:
     return parts
 
 
-def changes(part: Part) -> list[str]:
-    """What differs between the verdicts that each run wrote and those of this page, margins first.
-
-    Empty where one run is judged again against the same stored files.
-    """
+def changed_rules(part: Part) -> list[str]:
+    """What the stored files say now and did not when a result was made: files, margins, claims. Empty: nothing."""
     words = []
+    hashes = stored_hashes()
     now = {(v.claim, v.family): v for v in part.report.claims}
     for source in part.sources:
-        then = {(v["claim"], v["family"]): v for v in source.content["verdicts"]["claims"]}
-        for (claim, family), old in then.items():
-            new = now.get((claim, family))
+        then = source.content["stored_files"]
+        files = [name for name in sorted(set(then) | set(hashes)) if then.get(name) != hashes.get(name)]
+        if files:
+            words.append(f"paper_tables/ has changed since {source.name} was made: {', '.join(files)}")
+        for old in source.content["verdicts"]["claims"]:
+            name = f"{old['claim']} ({old['family']})"
+            new = now.get((old["claim"], old["family"]))
             if new is None:
-                words.append(f"{claim} ({family}): judged by {source.name}, no longer among the stored claims")
+                words.append(f"{name}: judged when {source.name} was made, no longer among the stored claims")
             elif new.margin != old["margin"]:
                 words.append(
-                    f"{claim} ({family}): the margin was {old['margin']:g} when {source.name} was made and is"
-                    f" {new.margin:g} now; the verdict was {old['value']} and is {new.value}"
+                    f"{name}: the margin was {old['margin']:g} when {source.name} was made and is {new.margin:g} now;"
+                    f" the verdict was {old['value']} and is {new.value}"
                 )
-            elif new.value != old["value"]:
-                words.append(f"{claim} ({family}): {source.name} alone said {old['value']}, this page says {new.value}")
     return words
+
+
+def changed_verdicts(part: Part) -> list[str]:
+    """Claims on which one result alone said something else than all of them together."""
+    now = {(v.claim, v.family): v.value for v in part.report.claims}
+    return [
+        f"{old['claim']} ({old['family']}): {source.name} alone said {old['value']},"
+        f" this page says {now[old['claim'], old['family']]}"
+        for source in part.sources
+        for old in source.content["verdicts"]["claims"]
+        if now.get((old["claim"], old["family"]), old["value"]) != old["value"]
+    ]
 
 
 def _check_header(source: Source) -> None:
@@ -134,6 +149,16 @@ def _check_settings(first: Source, other: Source) -> None:
                 f"{first.name} and {other.name} do not belong together: setting {key} is {one.get(key)!r} and"
                 f" {two.get(key)!r}. Report them apart, or run one again with the other's setting."
             )
+
+
+def _check_no_copy(one: Source, other: Source) -> None:
+    """A result under another seed's name would count its items twice."""
+    mine, theirs = ({row["artifact"] for row in source.content["rows"]} for source in (one, other))
+    if mine and mine == theirs and one.content["seeds"] != other.content["seeds"]:
+        raise InputError(
+            f"{one.name} and {other.name} do not belong together: seeds {one.content['seeds']} and"
+            f" {other.content['seeds']}, but the same artifacts; one is a copy of the other."
+        )
 
 
 def _comparable(content: Result, other: Result) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from repro.report.blocks import Block, Cell, Fold, Grid, Points, Quote, Section, Text
 from repro.report.figures import forest
-from repro.report.merge import Part, changes
+from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.tables import load, load_claims
 from repro.tables.claims import Claim, Ref
 from repro.tables.outcome import Verdict
@@ -22,9 +22,13 @@ def verdict_section(part: Part, key: str) -> Section:
     drawn = forest(report, key)
     claims = {claim.id: claim for claim in load_claims(report.study)}
     notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
-    changed = changes(part)
-    if changed:
-        notes = [Text("What differs from the verdicts that the runs themselves wrote:"), Points(changed), *notes]
+    rules, verdicts = changed_rules(part), changed_verdicts(part)
+    if rules:
+        notes = [Text("Judged by other rules than those of the run:", strong=True), Points(rules), *notes]
+    alone: list[Block] = []
+    if verdicts:
+        summary_line = f"Other verdicts of a single result: {len(verdicts)}"
+        alone = [Fold(summary_line, [Points(verdicts)], f"{key}-alone")]
     undecided = [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]
     open_claims: list[Block] = [Text("Not reproduced, and what would decide:"), Points(undecided)] if undecided else []
     return Section(
@@ -34,6 +38,7 @@ def verdict_section(part: Part, key: str) -> Section:
             Text(counts(part)),
             *notes,
             *summary,
+            *alone,
             Text(_how(part)),
             *([drawn] if drawn else []),
             *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),

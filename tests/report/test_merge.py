@@ -10,9 +10,11 @@ from measured_world import build
 
 from repro.errors import InputError
 from repro.report import merge
-from repro.report.merge import Source, changes, parts_of, read_parts
+from repro.report.markdown import markdown
+from repro.report.merge import Source, changed_rules, changed_verdicts, parts_of, read_parts
 from repro.report.result import read_result
 from repro.report.run_section import rerun
+from repro.report.sections import sections
 from repro.tables import MeasuredTable, load, load_claims, verdict
 
 from .conftest import make_result, write_result
@@ -125,12 +127,35 @@ def test_a_changed_margin_is_said(monkeypatch, result):
     monkeypatch.setattr(
         merge, "verdict", lambda tables, stored, missing: verdict(tables, stored, moved, missing=missing)
     )
-    words = "; ".join(changes(parts_of([Source("mine", result)])[0]))
+    part = parts_of([Source("mine", result)])[0]
+    words = "; ".join(changed_rules(part))
     assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in words
+    assert words in "; ".join(markdown([(part, "p", sections(part, "p"))]).replace("\n- ", "; ").splitlines())
+
+
+def test_a_changed_stored_file_is_said(result):
+    then = {**result["stored_files"], "claims.toml": "0" * 64}
+    part = parts_of([Source("mine", {**result, "stored_files": then})])[0]
+    assert changed_rules(part) == ["paper_tables/ has changed since mine was made: claims.toml"]
 
 
 def test_nothing_is_said_where_nothing_changed(part):
-    assert changes(part) == []
+    assert changed_rules(part) == []
+    assert changed_verdicts(part) == []
+
+
+def test_verdicts_that_several_seeds_overturn_are_named():
+    _, sources = two_seeds()
+    sources[0].content["verdicts"]["claims"][0]["value"] = "contradicted"
+    words = changed_verdicts(parts_of(sources)[0])
+    assert "student-under-teacher (qwen3): seed-0 alone said contradicted, this page says inconclusive" in words
+
+
+def test_a_copy_under_another_seed_is_refused():
+    rows = [{"family": "qwen3", "method": "Teacher", "seed": 0, "artifact": "evaluate-1"}]
+    one, other = (make_result(build(items=40, seeds=(seed,)), rows=rows) for seed in (0, 1))
+    with pytest.raises(InputError, match="one is a copy of the other"):
+        parts_of([Source("a", one), Source("b", other)])
 
 
 def test_seeds_that_do_not_start_at_zero_are_in_the_rerun_command():
