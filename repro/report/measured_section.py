@@ -6,10 +6,9 @@ from repro.tables.cells import CellVerdict
 from repro.tables.decision import half_width
 from repro.tables.load import PaperTable
 from repro.tables.measured import MeasuredTable
-from repro.tables.render import main_metric, measured_rows, printed_cell, printed_number
+from repro.tables.render import FAILURES, layout_metrics, main_metric, measured_rows, printed_cell, printed_number
 from repro.tables.resampling import Resamples
 
-FAILURES = ("unparsed", "truncated", "repeating", "empty")
 HIGH = 0.1
 """A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
 
@@ -19,7 +18,10 @@ def measured_section(part: Part, key: str) -> Section:
     layout: list[Block] = []
     every: list[Block] = []
     for n, table in enumerate(part.measured):
-        layout += [Text(_words(table, part)), *(_layout(table, part.stored, metric) for metric in _metrics(table))]
+        layout += [
+            Text(_words(table, part)),
+            *(_layout(table, part.stored, metric) for metric in layout_metrics(table)),
+        ]
         rows = _every(table, part)
         every.append(
             Fold(
@@ -59,12 +61,6 @@ def _words(table: MeasuredTable, part: Part) -> str:
     if part.report.notice:
         text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."
     return text
-
-
-def _metrics(table: MeasuredTable) -> list[str | None]:
-    """One layout by each task's main metric where the tasks are answered; else one per metric."""
-    own = dict.fromkeys(metric for _, _, metric in table.values if metric not in FAILURES)
-    return [None] if {"acc", "reward"} & set(own) else list(own)
 
 
 def _layout(table: MeasuredTable, stored: PaperTable, metric: str | None) -> Grid:

@@ -1,5 +1,7 @@
 """The verdicts of a part: the summary, and each claim's sentence, quote and evidence beside the paper's numbers."""
 
+from collections import Counter
+
 from repro.report.blocks import Block, Cell, Fold, Grid, Points, Quote, Section, Text
 from repro.report.figures import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
@@ -55,7 +57,10 @@ def counts(part: Part) -> str:
     more = ", ".join(f"{sum(v.value == value for v in controls)} {value}" for value in _VALUES)
     seeds = f"{len(report.seeds)} training seed{'s' if len(report.seeds) > 1 else ''}"
     text = f"{len(own)} claims of the paper on {', '.join(report.families)}, scale {report.scale}, {seeds}: {words}."
-    return f"{text} {len(controls)} controls of ours: {more}." if controls else text
+    text += f" {len(controls)} controls of ours: {more}." if controls else ""
+    cells = Counter(cell.value for cell in report.cells)
+    by_cell = ", ".join(f"{n} {value}" for value, n in cells.most_common())
+    return f"{text} {len(report.cells)} printed cells: {by_cell}." if cells else text
 
 
 def tally(part: Part) -> dict[str, int]:
@@ -90,19 +95,18 @@ def _row(v: Verdict, key: str, several: bool) -> dict[str, Cell]:
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
         "margin": Cell(f"{v.margin:g}", value=v.margin),
         "p (Holm)": Cell("" if v.p_holm is None else f"{v.p_holm:.2g}", value=v.p_holm),
-        "items": Cell(f"{v.items:,}", value=v.items),
-        "seeds": Cell(str(v.seeds), value=v.seeds),
-        "would decide": Cell(_would_decide(v)),
+        "items": Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
+        "would decide": _would_decide(v),
         "in the paper": Cell(f"{v.paper_held}/{v.paper_of}" if v.paper_of else "not printed", note=_borne_out(v)),
     }
 
 
-def _would_decide(v: Verdict) -> str:
+def _would_decide(v: Verdict) -> Cell:
     if v.value != "inconclusive" or v.estimate is None:
-        return ""
-    items = f"{v.needed_items:,} items in all" if v.needed_items is not None else ""
-    seeds = f"{v.needed_seeds} seeds" if v.needed_seeds is not None else ""
-    return ", ".join(filter(None, (items, seeds))) or "no realistic number"
+        return Cell("")
+    needed = [f"{v.needed_items:,} items in all"] if v.needed_items is not None else []
+    needed += [f"{v.needed_seeds} seeds"] if v.needed_seeds is not None else []
+    return Cell(needed[0], note=" ".join(needed[1:])) if needed else Cell("no realistic number")
 
 
 def _borne_out(v: Verdict) -> str:

@@ -3,10 +3,13 @@
 from repro.tables.decision import half_width
 from repro.tables.load import PaperTable
 from repro.tables.measured import MeasuredTable
+from repro.tables.printed import Printed
 from repro.tables.resampling import Resamples
 
 # Metrics that one cell of the measured table shows, in print order; the first alone carries an interval.
 _VERIFIABLE = ("acc", "maj16", "pass16")
+FAILURES = ("unparsed", "truncated", "repeating", "empty")
+"""Metrics that say how completions failed; they stand beside the others, not among them."""
 
 
 def measured_rows(
@@ -42,6 +45,12 @@ def main_metric(measured: MeasuredTable, task: str) -> str:
     return next((m for m in ("acc", "reward") if m in own), own[0])
 
 
+def layout_metrics(measured: MeasuredTable) -> list[str | None]:
+    """The layouts that show a table: one by each task's main metric where tasks are answered, else one per metric."""
+    own = dict.fromkeys(metric for _, _, metric in measured.values if metric not in FAILURES)
+    return [None] if {"acc", "reward"} & set(own) else list(own)
+
+
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
     """What the paper prints where `measured_rows` shows ours, e.g. "0.615 [0.612, 0.773]"; empty where nothing."""
     metrics = _VERIFIABLE if metric == "acc" else (metric,)
@@ -51,8 +60,14 @@ def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: s
 
 def printed_number(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
     """What the paper prints of one metric there, as printed; empty where it prints nothing."""
+    printed = printed_at(stored, family, row, task, metric)
+    return printed.text if printed else ""
+
+
+def printed_at(stored: PaperTable, family: str, row: str, task: str, metric: str) -> Printed | None:
+    """The printed number of a row, a run's task and a metric; None where the paper prints none."""
     column = stored.column_of(task)
     if column is None:
-        return ""
+        return None
     cells = stored.select(columns=(column,), metric=metric, family=family, **{stored.row_label: row})
-    return cells[0].printed.text if len(cells) == 1 else ""
+    return cells[0].printed if len(cells) == 1 else None

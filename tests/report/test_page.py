@@ -1,9 +1,12 @@
 """The page and its brief: every claim and cell, the numbers of results.json, and no text that acts."""
 
 import re
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from repro.errors import InputError
@@ -13,6 +16,9 @@ from repro.report.markdown import markdown
 from repro.report.merge import Source, parts_of
 from repro.report.sections import sections
 from repro.report.write import write_report
+from repro.tables import MeasuredTable
+
+from .conftest import make_result
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -126,6 +132,25 @@ def test_every_figure_has_a_name_and_its_story_in_words(page, text):
     assert not re.search("#0101[0-9a-f]{2}|#0102|#0103|DejaVu", text)  # no stand-in colour is left
 
 
+def test_a_study_without_answers_is_laid_out_metric_by_metric():
+    traps = MeasuredTable("table1", "toy", "qwen3", (0,))
+    rng = np.random.default_rng(0)
+    for row in ("Qwen3-8B", "Qwen3-14B"):
+        for metric, mean in (("token_rkl", 0.2), ("is_rkl", -3.0), ("wrong_trace", 0.4)):
+            values = rng.uniform(0, 1, (1, 20)) if metric == "wrong_trace" else rng.normal(mean, 0.1, (1, 20))
+            traps.add(row, "BM4", metric, [f"i{n}" for n in range(20)], values)
+    (part,) = parts_of([Source("traps", make_result(traps, curves=[], examples=[]))])
+    text = html([(part, "t", sections(part, "t"))])
+    shown = "".join(Page(text).data)
+    for metric in ("token_rkl", "is_rkl", "wrong_trace"):
+        assert f'id="t-bars-0-{metric}-title"' in text
+        assert f"{part.stored.title}: {metric}, qwen3" in shown
+    assert "paper 0.208" in shown
+    assert "qwen3-32b-open-sequence-rkl" in shown  # the erratum of this table
+    assert "Failure rates" not in shown
+    assert "Completions side by side" not in shown
+
+
 def test_an_inconclusive_claim_says_what_would_decide(part, built):
     brief = markdown(built)
     undecided = [v for v in part.report.claims if v.needed_items or v.needed_seeds]
@@ -148,6 +173,12 @@ def test_a_report_takes_seconds(tmp_path, result):
     write_report(parts_of([Source("one", result)]), tmp_path / "new" / "page.html")
     assert time.perf_counter() - started < 10
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["page.html", "page.md"]
+
+
+def test_a_report_needs_no_torch():
+    code = "import sys, repro.report.write, repro.report.merge; print({'torch', 'transformers', 'pyarrow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, part):
