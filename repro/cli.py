@@ -156,8 +156,8 @@ def report(
     from repro.report.merge import read_parts
     from repro.report.write import write_report
 
-    brief = write_report(read_parts(results), out)
-    out_console.print(f"written: {out}, {brief}", highlight=False, soft_wrap=True)
+    page, brief = write_report(read_parts(results), out)
+    out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
@@ -14,8 +15,6 @@ from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.study import Study
 from repro.report.result import RESULTS, Result, StageLine
-
-PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ def run_study(
     """
     from repro.report.curves import curves
     from repro.report.examples import examples
+    from repro.report.markdown import PAGE
     from repro.report.merge import Part, Source
     from repro.report.terminal import print_result
     from repro.report.write import write_report
@@ -55,7 +55,7 @@ def run_study(
     measured = measure(study, cache)
     stored = load(study.name)
     report = verdict(measured, stored, missing="inconclusive")
-    result: Result = {
+    result = {
         "study": study.name,
         "scale": study.scale,
         "families": list(study.families),
@@ -80,11 +80,11 @@ def run_study(
     }
     folder = result_folder(study, out)
     folder.mkdir(parents=True, exist_ok=True)
-    part = Part((Source(folder.name, result),), tuple(measured), stored, report)
-    brief = write_report([part], folder / PAGE)
     write_json(folder / RESULTS, result)
+    part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
+    page, brief = write_report([part], folder / PAGE)
     print_result(measured, report, console)
-    console.print(f"\nwritten: {folder / PAGE}, {brief}, {folder / RESULTS}", highlight=False, soft_wrap=True)
+    console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS}", highlight=False, soft_wrap=True)
     contradicted = any(one.value == "contradicted" and one.role != "control" for one in report.claims)
     return Outcome(folder, contradicted)
 

@@ -6,6 +6,7 @@ from typing import Any
 from repro.report.blocks import Chart
 from repro.report.drawing import INK, SERIES, chart, drawing, panels
 from repro.report.merge import Part
+from repro.report.text import slug
 from repro.tables.decision import half_width
 from repro.tables.measured import FRACTIONS, MeasuredTable
 from repro.tables.render import layout_metrics, main_metric, printed_at
@@ -17,7 +18,7 @@ _PRINTED: dict[str, Any] = {"linestyle": "", "marker": "D", "color": INK, "fills
 def bars(part: Part, key: str) -> list[Chart]:
     """One panel per task, one bar per row with its 95 % interval; at paper scale the printed number is marked."""
     return [
-        _bars(part, table, metric, f"{key}-bars-{n}{f'-{metric}' if metric else ''}")
+        _bars(part, table, metric, f"{key}-bars-{n}{f'-{slug(metric)}' if metric else ''}")
         for n, table in enumerate(part.measured)
         for metric in layout_metrics(table)
     ]

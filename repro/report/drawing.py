@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from repro.report.blocks import Chart
+from repro.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +71,7 @@ def chart(figure: "Figure", key: str, title: str, alt: str) -> Chart:
     stream = io.StringIO()
     with drawing():  # how text is written is decided here, not where it is drawn
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    svg = stream.getvalue()
+    svg = visible(stream.getvalue(), lines=True)
     svg = svg[svg.index("<svg") :]
     # Metadata is of no use inside a page, and a style element there would style the whole page.
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
@@ -83,6 +84,6 @@ def chart(figure: "Figure", key: str, title: str, alt: str) -> Chart:
     head = (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" role="img"'
         f' aria-labelledby="{key}-title {key}-alt" style="width:{width:g}pt">'
-        f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-alt">{escape(alt)}</desc>'
+        f'<title id="{key}-title">{escape(visible(title))}</title><desc id="{key}-alt">{escape(visible(alt))}</desc>'
     )
     return Chart(title, alt, re.sub(r"^<svg[^>]*>", lambda _: head, svg))

@@ -2,19 +2,17 @@
 
 import base64
 import hashlib
-import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from repro.report.blocks import Section
 from repro.report.merge import Part
+from repro.report.text import visible
 from repro.report.verdict_section import tally
 
 _FOLDER = Path(__file__).parent / "page"
 TONES = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "?", "diagnosed": "·", "erratum": "!"}
-_LINE_ENDS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85")
 
 
 def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
@@ -62,22 +60,3 @@ def _part(part: Part, key: str, own: Sequence[Section]) -> dict[str, Any]:
 
 def _sentence(notice: str | None) -> str:
     return f"{notice[0].upper()}{notice[1:]}." if notice else ""
-
-
-def visible(text: str, lines: bool = False) -> str:
-    """The text with characters that a reader would not see, or that would reorder others, shown by their code.
-
-    Control characters (C0, C1), format characters (direction marks and overrides, zero-width joiners, byte order
-    marks), lone surrogates and noncharacters become e.g. ⟨U+202E⟩. Not an escape for HTML: the template does that.
-
-    Args:
-        lines: keep line ends and tabs.
-    """
-    if lines:
-        text = _LINE_ENDS.sub("\n", text)
-    kept = "\n\t" if lines else ""
-    return "".join(c if c in kept or not _hidden(c) else f"⟨U+{ord(c):04X}⟩" for c in text)
-
-
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

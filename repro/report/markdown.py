@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from repro.report.blocks import Block, Cell, Code, Grid, Points, Section, Text
-from repro.report.html import visible
 from repro.report.merge import Part
+from repro.report.text import visible
 
 PAGE = "report.html"
 

@@ -73,7 +73,10 @@ def parts_of(sources: Sequence[Source]) -> list[Part]:
             _check_settings(one, other)
             _check_no_copy(one, other)
         tables = _joined(group)
-        stored = load(study)
+        try:
+            stored = load(study)
+        except InputError as error:
+            raise InputError(f"{group[0].name}: {error}") from None
         for seeds in dict.fromkeys(table.seeds for table in tables):
             own = tuple(table for table in tables if table.seeds == seeds)
             families = {table.family for table in own}

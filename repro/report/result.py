@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pydantic
+from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
 from repro.errors import InputError
@@ -13,12 +14,59 @@ from repro.tables import MeasuredTable
 RESULTS = "results.json"
 
 
+class Code(TypedDict):
+    """Commit that made a result, and whether it was changed; nulls where it did not run from a checkout."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Gpu(TypedDict):
+    """One GPU."""
+
+    name: str
+
+
+class Hardware(TypedDict):
+    """The machine that wrote a result."""
+
+    machine: str
+    system: str
+    cpus: int
+    memory_gib: FiniteFloat
+    gpus: list[Gpu]
+
+
+class ClaimVerdict(TypedDict):
+    """What a page needs of a verdict that a run wrote; the file holds all of `repro.tables.outcome.Verdict`."""
+
+    claim: str
+    family: str
+    value: str
+    margin: FiniteFloat
+
+
+class Verdicts(TypedDict):
+    """The verdicts that a run wrote."""
+
+    claims: list[ClaimVerdict]
+
+
+class RowLine(TypedDict):
+    """One evaluated model, and its artifact."""
+
+    family: str
+    method: str
+    seed: int
+    artifact: str
+
+
 class Completion(TypedDict):
     """One model's completion of an example's prompt. score in 0..1; stop: "eos" or "length"."""
 
     model: str
     text: str
-    score: float
+    score: FiniteFloat
     stop: str
 
 
@@ -41,7 +89,7 @@ class Curve(TypedDict):
     seed: int
     stage: str
     steps: list[int]
-    figures: dict[str, list[float | None]]
+    figures: dict[str, list[FiniteFloat | None]]
 
 
 class StageLine(TypedDict):
@@ -51,9 +99,9 @@ class StageLine(TypedDict):
     stage: str
     kind: str
     label: str
-    seconds: float
-    gpu_hours: float
-    peak_memory_gib: float
+    seconds: FiniteFloat
+    gpu_hours: FiniteFloat
+    peak_memory_gib: FiniteFloat
     started: str
     ended: str
     summary: dict[str, Any]
@@ -76,13 +124,13 @@ class Result(TypedDict):
     made: str
     settings: dict[str, Any]
     assignments: list[str]
-    code: dict[str, Any]
+    code: Code
     libraries: dict[str, str]
-    hardware: dict[str, Any]
+    hardware: Hardware
     stored_files: dict[str, str]
-    verdicts: dict[str, Any]
+    verdicts: Verdicts
     measured: list[dict[str, Any]]
-    rows: list[dict[str, Any]]
+    rows: list[RowLine]
     stages: list[StageLine]
     examples: list[Example]
     curves: list[Curve]
@@ -105,11 +153,12 @@ def read_result(result: Path) -> Result:
     except ValueError as cause:
         raise InputError(f"{file}: not a whole {RESULTS} ({cause}). {_MEND}") from None
     try:
-        return _SHAPE.validate_python(content)
+        _SHAPE.validate_python(content, strict=True)
     except pydantic.ValidationError as cause:
         first = cause.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(file)"
         raise InputError(f"{file}: not a whole {RESULTS}: key {key}: {first['msg']}. {_MEND}") from None
+    return cast(Result, content)
 
 
 def measured_tables(content: Result) -> list[MeasuredTable]:

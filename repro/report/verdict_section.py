@@ -5,6 +5,7 @@ from collections import Counter
 from repro.report.blocks import Block, Cell, Fold, Grid, Points, Quote, Section, Text
 from repro.report.figures import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
+from repro.report.text import slug
 from repro.tables import load, load_claims
 from repro.tables.claims import Claim, Ref
 from repro.tables.outcome import Verdict
@@ -95,7 +96,9 @@ def _row(v: Verdict, key: str, several: bool) -> dict[str, Cell]:
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
         "margin": Cell(f"{v.margin:g}", value=v.margin),
         "p (Holm)": Cell("" if v.p_holm is None else f"{v.p_holm:.2g}", value=v.p_holm),
-        "items": Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
+        "items": Cell("")
+        if v.estimate is None
+        else Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
         "would decide": _would_decide(v),
         "in the paper": Cell(f"{v.paper_held}/{v.paper_of}" if v.paper_of else "not printed", note=_borne_out(v)),
     }
@@ -115,7 +118,7 @@ def _borne_out(v: Verdict) -> str:
 
 def evidence_id(v: Verdict, key: str) -> str:
     """Where a claim's evidence is on the page."""
-    return f"{key}-claim-{v.claim}-{v.family}"
+    return slug(f"{key}-claim-{v.claim}-{v.family}")
 
 
 def _evidence(v: Verdict, claim: Claim | None, part: Part, key: str) -> Fold:
@@ -125,21 +128,28 @@ def _evidence(v: Verdict, claim: Claim | None, part: Part, key: str) -> Fold:
     ]
     if v.tasks:
         rows = []
+        first, second = _sides(v, claim)
         for t in v.tasks:
             left, right = _printed(v, claim, part, t.task, t.metric)
-            rows.append(
-                {
-                    "task": Cell(t.task),
-                    "metric": Cell(t.metric),
-                    "left": Cell(f"{t.left:.3f}", note=left and f"paper {left}", value=t.left),
-                    "right": Cell("" if t.right is None else f"{t.right:.3f}", right and f"paper {right}", "", t.right),
-                    "difference": Cell(f"{t.estimate:+.3f}", value=t.estimate),
-                    "95 % interval": Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}"),
-                    "items": Cell(f"{t.items:,}", value=t.items),
-                }
-            )
+            row = {
+                "task": Cell(t.task),
+                "metric": Cell(t.metric),
+                first: Cell(f"{t.left:.3f}", note=left and f"paper {left}", value=t.left),
+            }
+            if t.right is not None:
+                row[second] = Cell(f"{t.right:.3f}", note=right and f"paper {right}", value=t.right)
+                row["difference"] = Cell(f"{t.estimate:+.3f}", value=t.estimate)
+            row["95 % interval"] = Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}")
+            row["items"] = Cell(f"{t.items:,}", value=t.items)
+            rows.append(row)
         blocks.append(Grid(f"Evidence by task: {v.statement}", rows))
     return Fold(f"{v.statement} ({v.claim}, {v.family})", blocks, evidence_id(v, key), tone=v.value)
+
+
+def _sides(v: Verdict, claim: Claim | None) -> tuple[str, str]:
+    """Heads of the two sides: their rows, where these differ."""
+    first, second = claim.left.row if claim else "*", v.rival or "*"
+    return ("left", "right") if "*" in (first, second) or first == second else (first, second)
 
 
 def _printed(v: Verdict, claim: Claim | None, part: Part, task: str, metric: str) -> tuple[str, str]:

@@ -5,17 +5,21 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.report.html import html
-from repro.report.markdown import markdown
+from repro.report.markdown import PAGE, markdown
 from repro.report.merge import Part
 from repro.report.sections import sections
 
 
-def write_report(parts: Sequence[Part], page: Path) -> Path:
-    """Write the page, and its brief beside it with the ending .md; returns the brief's path.
+def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
+    """Write the page (a file, or a folder for it) and its brief beside it, ending in .md; returns both paths.
 
     Raises:
         InputError: the place cannot be written.
     """
+    if page.is_dir():
+        page = page / PAGE
+    if page.suffix == ".md":
+        raise InputError(f"--out {page}: name the HTML page; its Markdown brief is written beside it.")
     built = [(part, f"part{n}", sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
     brief = page.with_suffix(".md")
     texts = {page: html(built), brief: markdown(built, page.name)}
@@ -27,4 +31,4 @@ def write_report(parts: Sequence[Part], page: Path) -> Path:
             aside.replace(path)
     except OSError as error:
         raise InputError(f"{page}: {error.strerror}. Choose another with --out FILE.") from None
-    return brief
+    return page, brief

@@ -8,13 +8,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from measured_world import build
 
 from repro.errors import InputError
 from repro.report.curves import BINS, binned
-from repro.report.html import html, visible
+from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, parts_of
 from repro.report.sections import sections
+from repro.report.text import visible
 from repro.report.write import write_report
 from repro.tables import MeasuredTable
 
@@ -96,6 +98,17 @@ def test_hostile_text_is_text(page, text):
     assert "⟨U+202E⟩gnp.exe⟨U+202C⟩ ⟨U+0000⟩⟨U+001B⟩[31m⟨U+0007⟩ ⟨U+D800⟩ שלום &lt;b&gt; ]]> <!--" in shown
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x07\x1b\ud800]", text)
     assert "(no text)" in shown
+
+
+def test_hostile_names_in_a_result_are_text_too():
+    name = "<script>x</script>\u202e$\\frac{1}{0}$"
+    (part,) = parts_of([Source(name, make_result(build(items=20, family=name)))])
+    built = [(part, "part1", sections(part, "part1"))]
+    page = Page(html(built))
+    assert page.bad == []
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert "\u202e" not in html(built) + markdown(built)
+    assert "<script>x</script>⟨U+202E⟩$\\frac{1}{0}$" in "".join(page.data)
 
 
 def test_every_claim_and_every_cell_is_there_with_the_numbers_of_the_record(part, result, page, text):

@@ -1,0 +1,30 @@
+"""Text from models and files, made safe to read: what cannot be seen is shown."""
+
+import re
+import unicodedata
+
+_LINE_ENDS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85")
+
+
+def visible(text: str, lines: bool = False) -> str:
+    """The text with characters that a reader would not see, or that would reorder others, shown by their code.
+
+    Control characters (C0, C1), format characters (direction marks and overrides, zero-width joiners, byte order
+    marks), lone surrogates and noncharacters become e.g. ⟨U+202E⟩. Not an escape for HTML: the template does that.
+
+    Args:
+        lines: keep line ends and tabs.
+    """
+    if lines:
+        text = _LINE_ENDS.sub("\n", text)
+    kept = "\n\t" if lines else ""
+    return "".join(c if c in kept or not _hidden(c) else f"⟨U+{ord(c):04X}⟩" for c in text)
+
+
+def _hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def slug(text: str) -> str:
+    """The text as part of an id: letters, digits, dots, dashes; the rest becomes underscores."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", text)
