@@ -44,9 +44,12 @@ class Part:
         return f"{self.name}, {', '.join(self.report.families)}: {self.stored.title}"
 
     @property
-    def result(self) -> Result:
-        """The first source: settings and tasks are the same in all."""
-        return self.sources[0].content
+    def settings(self) -> dict[str, Any]:
+        """Of all sources: the same but for the families, which are joined."""
+        families: dict[str, Any] = {}
+        for source in self.sources:
+            families |= source.content["settings"].get("families", {})
+        return {**self.sources[0].content["settings"], "families": families}
 
 
 def read_parts(paths: Sequence[Path]) -> list[Part]:

@@ -12,8 +12,8 @@ from repro.report.merge import Part
 from repro.report.result import Result
 
 PRINTED = {
-    "evaluation.completions_per_prompt": ("16", "section 6.1"),
-    "evaluation.temperature": ("1.0", "section 6.1"),
+    "evaluation.completions_per_prompt": ("16", "section 6.1: maj@16 and pass@16"),
+    "evaluation.temperature": ("1.0", "section 4.1, of the pilot study; section 6 does not say"),
     "calibration.advantages": ("group", "appendix D: each reward is normalised in its group before they are summed"),
 }
 """Settings that the paper prints: value and place."""
@@ -77,8 +77,7 @@ def settings_section(part: Part, key: str) -> Section:
     """Every setting with where it comes from, the four words of provenance, and the errata of the stored table."""
     words = Text("Every number on this page has one of four provenances.")
     kinds = Grid("Provenance", [{"word": Cell(word), "what bears it": Cell(text)} for word, text in KINDS.items()])
-    settings = part.result["settings"]
-    rows = [_setting(name, value, part.report.scale) for name, value in flat(settings).items()]
+    rows = [_setting(name, value, part.report.scale) for name, value in flat(part.settings).items()]
     blocks: list[Block] = [words, kinds]
     if part.report.scale != "paper":
         blocks.append(
@@ -124,7 +123,7 @@ def _setting(name: str, value: object, scale: str) -> dict[str, Cell]:
         elif assumed is not None:
             reason += f" (at paper scale {assumed.value}: {assumed.reason})"
         elif name.startswith("families.") and scale == "paper":
-            origin, reason = "PAPER", "Table 2"
+            origin, reason = "PAPER", "section 6.1"
     return text_cells({"setting": name, "value": shown, "provenance": origin, "why this one": reason})
 
 

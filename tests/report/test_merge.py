@@ -41,6 +41,7 @@ def test_families_of_the_same_seeds_share_one_correction_and_others_do_not():
     qwen, gemma = make_result(build(items=40)), make_result(build(items=40, family="gemma3"))
     (part,) = parts_of([Source("a", qwen), Source("b", gemma)])
     assert part.report.families == ("qwen3", "gemma3")
+    assert set(part.settings["families"]) == {"qwen3", "gemma3"}
     alone = make_result(build(items=40, family="gemma3", seeds=(7,)))
     apart = parts_of([Source("a", qwen), Source("b", alone)])
     assert [p.report.families for p in apart] == [("qwen3",), ("gemma3",)]
