@@ -19,6 +19,7 @@ import exca
 import psutil
 import pydantic
 
+import repro
 from repro.errors import InputError, StageError
 from repro.pipeline.job import Resources, run_stage
 from repro.pipeline.record import damage, is_complete
@@ -124,17 +125,24 @@ def _submit(stage: Stage, cache: Path, folder: Path, resources: Resources, argv:
         argv=argv,
         infra=infra,
     )
-    with _deaf_to_interrupts():
+    with _inherited_by_stages():
         return Running(stage, task, task.infra.job(), time.monotonic())
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started inside never see a terminal's Ctrl-C: the driver ends them (`_stop`), without tracebacks."""
+def _inherited_by_stages() -> Iterator[None]:
+    """What a stage's process starts with: no ear for a terminal's Ctrl-C (the driver ends it, without tracebacks), this
+    very library, and nothing from the folder where a person stands (one named `vllm` breaks TRL's import)."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    paths = [str(Path(repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    old = {name: os.environ.get(name) for name in ours}
+    os.environ |= ours
     try:
         yield
     finally:
+        for name, value in old.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

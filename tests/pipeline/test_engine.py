@@ -165,6 +165,15 @@ def test_an_interrupt_in_the_moment_of_submission_ends_the_submitted(stage, tmp_
     assert not stage_processes(tmp_path)
 
 
+def test_a_folder_in_the_way_does_not_shadow_a_library(stage, tmp_path, monkeypatch):
+    stand = tmp_path / "stand"
+    (stand / "transformers").mkdir(parents=True)
+    (stand / "transformers" / "__init__.py").write_text("raise ImportError('shadowed')")
+    monkeypatch.chdir(stand)
+    run_quietly([stage], tmp_path / "out")
+    assert is_complete(tmp_path / "out" / CACHE / stage.folder_name)
+
+
 def test_an_error_inside_a_stage_names_stage_and_log(stage, tmp_path):
     missing = evaluate_stage("toy:qwen3-student", WISHES).model_copy(
         update={"model": stage.model.model_copy(update={"name": "/nowhere", "revision": "sha256:00"})}
