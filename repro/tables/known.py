@@ -6,7 +6,7 @@ with the verdict that all seeds of the record gave together. A change in either 
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -123,19 +123,10 @@ def compare(report: VerdictReport, known: KnownVerdicts) -> list[Difference]:
     return differences
 
 
-def write_known(
-    path: Path,
-    pooled: VerdictReport,
-    single: Sequence[VerdictReport],
-    *,
-    date: str,
-    commit: str,
-    reasons: Mapping[str, str] | None = None,
-) -> None:
+def write_known(path: Path, pooled: VerdictReport, single: Sequence[VerdictReport], *, date: str, commit: str) -> None:
     """Write the record from one report over all seeds and one per seed (`measured.only_seed(i)`).
 
-    `reasons`: claim id -> why it gets what it gets; kept from the record that is there where none is given,
-    else the verdict's own sentence. Refuses paper scale and fewer than three seeds.
+    A claim's reason is the verdict's own sentence. Refuses paper scale and fewer than three seeds.
     """
     if pooled.scale == "paper" or any(r.scale != pooled.scale for r in single):
         raise InputError(
@@ -151,7 +142,6 @@ def write_known(
         raise InputError(
             f"a record needs one report per seed of {list(pooled.seeds)}, given were {[list(r.seeds) for r in single]}."
         )
-    kept = {k.claim: k.reason for k in load_known(path).claims} if path.is_file() else {}
     alone = [{(v.claim, v.family): v.value for v in report.claims} for report in single]
     lines = [
         "# Verdict that each claim is known to get at this scale. Written by a command from several "
@@ -164,7 +154,6 @@ def write_known(
     ]
     for v in pooled.claims:
         one_seed = sorted({values[v.claim, v.family] for values in alone if (v.claim, v.family) in values})
-        reason = (reasons or {}).get(v.claim) or kept.get(v.claim) or v.text
         lines += [
             "",
             "[[claims]]",
@@ -173,7 +162,7 @@ def write_known(
             f"margin = {json.dumps(v.margin)}",
             f"verdict = {json.dumps(v.value)}",
             f"one_seed = {json.dumps(one_seed)}",
-            f"reason = {json.dumps(reason, ensure_ascii=False)}",
+            f"reason = {json.dumps(v.text, ensure_ascii=False)}",
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

@@ -19,7 +19,8 @@ SEED = 0
 
 BATCH = 64
 
-# The teacher works three times out of four and is right either way. Direct answers to deep chains are learnt from direct answers
+# The qwen3 teacher works three times out of four, the gemma3 teacher (slower to learn the direct way) two out of three, and
+# both are right either way. Direct answers to deep chains are learnt from direct answers
 # to shallower ones (all at once, they stay at chance for long), so the chains grow, mostly direct, before the styles are
 # mixed; the look among the options is learnt slowly too, so its primer is read from the start.
 TEACHER = Pretraining(
@@ -94,7 +95,7 @@ PLANS: dict[tuple[Family, Role], Pretraining] = {
     ("qwen3", "teacher"): replace(TEACHER, mix=(LETTERS_FIRST, *TEACHER.mix), steps=3100),
     ("qwen3", "student"): replace(STUDENT, mix=[Phase(SHALLOW | {"toy-bm4": 4.0, "toy-bm5": 5.4}, 0.85)], steps=210),
     ("qwen3", "target"): TARGET,
-    ("gemma3", "teacher"): TEACHER,
+    ("gemma3", "teacher"): replace(TEACHER, mix=(*TEACHER.mix[:-1], replace(TEACHER.mix[-1], worked=0.65)), steps=3400),
     ("gemma3", "student"): STUDENT,
     ("gemma3", "target"): TARGET,
 }
