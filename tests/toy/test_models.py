@@ -61,7 +61,7 @@ def test_the_teacher_is_right_in_both_styles(family: str, least: float) -> None:
         assert sum(own) / len(own) > least
 
 
-@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.80), ("gemma3", 0.93)])  # the README: 0.89, 0.99
+@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.80), ("gemma3", 0.93)])  # the README: 0.92, 0.99
 def test_the_teacher_finds_the_letter_when_it_works(family: str, least: float) -> None:
     worked = [correct for text, correct in _completions(f"toy:{family}-teacher", "toy-csqa", 200) if OPENING in text]
     assert len(worked) > 50
