@@ -20,7 +20,7 @@ from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.job import Resources, run_stage
 from repro.pipeline.single import Wishes, traps_stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the models are made on the first run
 RELATIVE = 1e-5
 """Of a sum over all tokens of a policy. The pass multiplies in float32 and sums in float64."""
 KS = (1, 10, 100, 1000)
