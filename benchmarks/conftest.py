@@ -1,11 +1,12 @@
 """The result that the table tests read: made before by `repro run`, named by --out and --scale."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from repro.report.result import read_result
-from repro.report.show import judged
+from repro.report.show import judged as judged_again
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +22,18 @@ def scale(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def judged_table2(request: pytest.FixtureRequest, scale: str):
-    """Measured tables and verdict report of the stored Table 2 result."""
-    return judged(read_result(Path(request.config.getoption("--out")) / f"table2-{scale}"))
+def stored(request: pytest.FixtureRequest, scale: str):
+    """Folder of a study's stored result."""
+    return lambda study: Path(request.config.getoption("--out")) / f"{study}-{scale}"
+
+
+@pytest.fixture(scope="session")
+def result(stored):
+    """Content of a study's results.json."""
+    return functools.cache(lambda study: read_result(stored(study)))
+
+
+@pytest.fixture(scope="session")
+def judged(result):
+    """Measured tables and verdict report of a study's stored result."""
+    return functools.cache(lambda study: judged_again(result(study)))

@@ -12,6 +12,7 @@ from rich.console import Console
 from repro.cli_options import EngineOption, Out, Quiet, Sets, with_engine
 from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
+from repro.cli_traps import traps_app
 from repro.errors import InputError, Interrupted, StageError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
 # typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 app.add_typer(stages_app)
+app.add_typer(traps_app)
 app.add_typer(tables_app, name="tables")
 out_console = Console()
 err_console = Console(stderr=True)

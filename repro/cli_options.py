@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,3 +24,18 @@ RewardModelName = Annotated[
 def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
     """The `key=value` wishes with the engine among them."""
     return [*(sets or []), *([f"engine={engine}"] if engine else [])]
+
+
+def wishes_of(
+    task: list[str] | None,
+    data: Path | None,
+    items: int | None,
+    reward_model: str | None,
+    sets: list[str] | None,
+    engine: str | None,
+    seed: int,
+) -> Any:
+    """What a person asked of a command on their own models."""
+    from repro.pipeline.single import Wishes
+
+    return Wishes(tuple(task or ()), data, items, reward_model, with_engine(sets, engine), seed)

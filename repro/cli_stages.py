@@ -1,7 +1,7 @@
 """`repro calibrate|sample|distill|evaluate`: one stage on a person's own models."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from repro.cli_options import (
     Seed,
     Sets,
     Tasks,
-    with_engine,
+    wishes_of,
 )
 
 stages_app = typer.Typer()
@@ -43,7 +43,7 @@ def calibrate(
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
     from repro.pipeline.single import calibrate_stage, run_single
 
-    stage = calibrate_stage(teacher, target, eta, _wishes(task, data, items, reward_model, sets, engine, seed))
+    stage = calibrate_stage(teacher, target, eta, wishes_of(task, data, items, reward_model, sets, engine, seed))
     run_single(stage, out, quiet=quiet, console=console)
 
 
@@ -63,7 +63,7 @@ def sample(
     """Draw completions of one model: token ids, log-probabilities and text, as Parquet."""
     from repro.pipeline.single import run_single, sample_stage
 
-    stage = sample_stage(model, split, _wishes(task, data, items, None, sets, engine, seed))
+    stage = sample_stage(model, split, wishes_of(task, data, items, None, sets, engine, seed))
     run_single(stage, out, quiet=quiet, console=console)
 
 
@@ -87,7 +87,7 @@ def distill(
     """Distil one student from one teacher; leaves a model folder."""
     from repro.pipeline.single import distill_stage, run_single
 
-    stage = distill_stage(student, teacher, method, _wishes(task, data, items, reward_model, sets, engine, seed))
+    stage = distill_stage(student, teacher, method, wishes_of(task, data, items, reward_model, sets, engine, seed))
     run_single(stage, out, quiet=quiet, console=console)
 
 
@@ -107,19 +107,5 @@ def evaluate(
     """Accuracy, maj@16 and pass@16 (or the reward score) of one model, with its failure rates."""
     from repro.pipeline.single import evaluate_stage, run_single
 
-    stage = evaluate_stage(model, _wishes(task, data, items, reward_model, sets, engine, seed))
+    stage = evaluate_stage(model, wishes_of(task, data, items, reward_model, sets, engine, seed))
     run_single(stage, out, quiet=quiet, console=console)
-
-
-def _wishes(
-    task: list[str] | None,
-    data: Path | None,
-    items: int | None,
-    reward_model: str | None,
-    sets: list[str] | None,
-    engine: str | None,
-    seed: int,
-) -> Any:
-    from repro.pipeline.single import Wishes
-
-    return Wishes(tuple(task or ()), data, items, reward_model, with_engine(sets, engine), seed)

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from repro import cli
 from repro.models import locate
@@ -70,6 +71,16 @@ MISTAKES = {
     "no data file": (("evaluate", "toy:qwen3-student", "--task", "gsm8k", "--data", "x.jsonl"), "x.jsonl"),
     "record of nothing": (("record-verdicts", "nowhere"), "nowhere"),
     "settings of no scale": (("settings", "--scale", "huge"), "huge"),
+    "one completion per prompt": (
+        ("run", "table1", "--scale", "toy", "--set", "evaluation.completions_per_prompt=1"),
+        "completions_per_prompt=1",
+    ),
+    "one completion per prompt of one's own": (
+        ("traps", "toy:qwen3-teacher", "toy:qwen3-student", "--set", "evaluation.completions_per_prompt=1"),
+        "completions_per_prompt=1",
+    ),
+    "no number of a figure": (("tables", "export", "figure2"), "figure2"),
+    "traps of no model": (("traps", "toy:qwen3-teacher", "./nowhere"), "./nowhere"),
     "zero items": (("evaluate", "toy:qwen3-student", "--items", "0"), "0"),
 }
 
@@ -124,6 +135,49 @@ def test_vocabularies_that_differ_are_refused_before_any_work(repro):
     assert "tokenizer" in err or "vocabular" in err
 
 
+def test_a_study_of_two_vocabularies_is_refused_before_any_work(repro):
+    code, _, err = repro(
+        "run", "table1", "--scale", "toy", "--family", "qwen3", "--set", "families.qwen3.teacher=toy:gemma3-teacher"
+    )
+    assert code == 2
+    assert "different tokenizers" in err
+    assert "repro traps" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [("--items", "4"), ("--items", "1")], ids=["NaN weights", "one prompt"])
+def test_traps_that_cannot_be_measured_are_one_line(repro, copy, words):
+    folder = copy()
+    if words[1] == "4":
+        weights = load_file(folder / "model.safetensors")
+        harmed = next(name for name in weights if name.endswith("norm.weight"))
+        weights[harmed][:] = float("nan")
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    code, out, err = repro("traps", "toy:qwen3-teacher", folder, "--task", "toy-bm4", "--quiet", *words)
+    assert code == 2
+    assert ("logits hold NaN" if words[1] == "4" else "task toy-bm4 has one prompt") in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.slow
+def test_the_panel_of_two_models(repro, tmp_path):
+    words = ("traps", "toy:gemma3-teacher", "toy:gemma3-student", "--task", "toy-bm4", "--items", 4, "--json")
+    code, out, _ = repro(*words)
+    assert code == 0
+    panel = json.loads(out)
+    assert {one["measure"] for one in panel["panel"]} >= {"token_rkl", "is_rkl", "pareto_k", "wrong_trace"}
+    folder = next((tmp_path / "results").glob("traps-*"))
+    assert json.loads((folder / "panel.json").read_text()) == panel
+    assert all((folder / name).stat().st_size for name in panel["figures"])
+    code, out, _ = repro(*words[:-1])  # cached
+    assert "3 cached, 0 to run" in out
+    assert "effective_sample_size" in out.replace("\n", "").replace(" ", "")
+    assert "effective_sample_size" in repro("show", folder)[1].replace("\n", "").replace(" ", "")
+    code, out, _ = repro("traps", "toy:qwen3-teacher", "toy:gemma3-student", "--task", "toy-bm4", "--items", 4)
+    assert "Left out, since the models share no vocabulary: token KL" in " ".join(out.split())
+
+
 def test_an_unwritable_output_folder(repro, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = repro("run", "table2", "--scale", "toy", "--out", "file/below")
@@ -141,16 +195,16 @@ def test_a_truncated_result(repro, tmp_path):
 def test_help_teaches(repro):
     code, out, _ = repro("--help")
     assert code == 0
-    for word in ("run", "calibrate", "distill", "evaluate", "Exit codes", "repro run table2"):
+    for word in ("run", "calibrate", "distill", "evaluate", "traps", "Exit codes", "repro run table2"):
         assert word in out
 
 
 def test_list_names_studies_scales_and_hours(repro):
     code, out, _ = repro("list")
     assert code == 0
-    for word in ("table2", "--scale toy", "--scale paper", "toy:qwen3-teacher"):
+    for word in ("table1", "table2", "table4", "figure2", "--scale toy", "--scale paper", "toy:qwen3-teacher"):
         assert word in out
-    assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3
+    assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * 4
 
 
 def test_env_tells_versions_and_advice(repro):

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from repro.errors import InputError
 from repro.generation.engine import Completion
 from repro.models import load_model, load_tokenizer
 
@@ -15,7 +16,8 @@ class _LogProbRecorder(LogitsProcessor):
     It runs last, so it sees the scores that are sampled from; the token drawn at step t is known at step t + 1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._last_BV: torch.Tensor | None = None
         self.realised: list[torch.Tensor] = []
 
@@ -23,6 +25,11 @@ class _LogProbRecorder(LogitsProcessor):
         if self._last_BV is not None:
             self.settle(input_ids[:, -1])
         self._last_BV = torch.log_softmax(scores.float(), dim=-1)
+        if bool(self._last_BV[:, 0].isnan().any()):  # a row with one NaN or +inf is NaN all over
+            raise InputError(
+                f"model {self._name}: its logits hold NaN or infinity at token {len(self.realised)} of a completion."
+                " Its weights are damaged, or it diverged."
+            )
         return scores
 
     def settle(self, token_B: torch.Tensor) -> None:
@@ -36,6 +43,7 @@ class TransformersEngine:
     """A model in this process. Temperature is applied before the softmax; nothing is truncated."""
 
     def __init__(self, model: Path | str) -> None:
+        self._name = str(model)
         self._model = load_model(model)
         tokenizer = load_tokenizer(model)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -54,7 +62,7 @@ class TransformersEngine:
         for row, ids in enumerate(prompt_ids):
             ids_BT[row, width - len(ids) :] = torch.tensor(ids)
             mask_BT[row, width - len(ids) :] = 1
-        recorder = _LogProbRecorder()
+        recorder = _LogProbRecorder(self._name)
         torch.manual_seed(seed)
         device = self._model.device
         out_NT = self._model.generate(

@@ -7,7 +7,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models import locate, revision_of, sha256_of
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData
+from repro.pipeline.stages import BaseModelRef, Calibrate, Diagnose, Distill, Evaluate, Sample, Stage, TaskData
 from repro.progress import Progress
 from repro.tasks import registry
 from repro.tasks.task import Item
@@ -41,6 +41,7 @@ def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:
         Sample: _sample,
         Distill: _distill,
         Evaluate: _evaluate,
+        Diagnose: _diagnose,
     }
     body = bodies[type(stage)]
     return lambda out: body(stage, place, out)
@@ -141,3 +142,21 @@ def _evaluate(stage: Evaluate, place: Workplace, out: Path) -> dict[str, Any]:
     graded = grade_rollouts(items, rollouts, _reward_model(stage, place.cache))
     write_graded(out / ROLLOUTS, graded)
     return summarise(graded)
+
+
+def _diagnose(stage: Diagnose, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.diagnosis.diagnose import diagnose
+
+    sampled = {"student": stage.on_policy, "teacher": stage.off_policy}
+    return diagnose(
+        stage.config,
+        student=model_path(stage.student, place.cache),
+        teacher=model_path(stage.teacher, place.cache),
+        completions={who: place.cache / one.folder_name / ROLLOUTS for who, one in sampled.items() if one},  # type: ignore[misc]
+        items=read_items(stage.data),
+        temperature=stage.on_policy.config.temperature,
+        across_tokenizers=stage.across_tokenizers,
+        seed=stage.seed,
+        out=out,
+        progress=place.progress,
+    )

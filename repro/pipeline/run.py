@@ -16,7 +16,7 @@ from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.job import Resources, disk_trouble
 from repro.pipeline.record import is_complete
-from repro.pipeline.stages import Distill, Stage, base_of
+from repro.pipeline.stages import Diagnose, Distill, Stage, base_of
 
 CACHE = "cache"
 LEAST_FREE = 64 << 20
@@ -75,6 +75,15 @@ def _check_pairs(stages: Sequence[Stage], out: Path) -> None:
         from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
 
         check_pair(locate(teacher), locate(student))
+    diagnosed = {
+        (base_of(stage.teacher).name, base_of(stage.student).name)
+        for stage in waiting
+        if isinstance(stage, Diagnose) and not stage.across_tokenizers
+    }
+    for teacher, student in sorted(diagnosed):
+        from repro.diagnosis.vocabulary import check_vocabulary
+
+        check_vocabulary(locate(teacher), locate(student))
 
 
 def hits(stages: Sequence[Stage], out: Path) -> list[bool]:

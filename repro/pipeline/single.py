@@ -12,12 +12,12 @@ from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.machine import hardware
-from repro.models import sha256_of
+from repro.models import locate, sha256_of
 from repro.pipeline.job import Resources
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import (
-    BaseModelRef,
     Calibrate,
+    Diagnose,
     Distill,
     Evaluate,
     Sample,
@@ -26,8 +26,8 @@ from repro.pipeline.stages import (
     topological,
 )
 from repro.recipes.catalog import SETTINGS
+from repro.recipes.inputs import ITEM_ORDER, base, reward_model_of
 from repro.recipes.settings import Settings, override
-from repro.recipes.table2 import ITEM_ORDER, base
 from repro.tasks import registry
 from repro.tasks.task import Split
 
@@ -60,7 +60,7 @@ def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: Wishes) 
         teacher=model,
         target=base(target),
         data=_data(settings, wishes, "train"),
-        reward_model=_reward_model(settings),
+        reward_model=reward_model_of(settings),
         config=_valid(settings.calibration, eta=eta),
         seed=wishes.seed,
     )
@@ -94,7 +94,7 @@ def distill_stage(student: str, teacher: str, method: str, wishes: Wishes) -> Di
         teacher=teacher_model,
         samples=samples,
         data=data,
-        reward_model=_reward_model(settings),
+        reward_model=reward_model_of(settings),
         config=config,
         seed=wishes.seed,
     )
@@ -107,16 +107,43 @@ def evaluate_stage(model: str, wishes: Wishes) -> Evaluate:
     return Evaluate(
         model=checked,
         data=_data(settings, wishes, "test"),
-        reward_model=_reward_model(settings),
+        reward_model=reward_model_of(settings),
         config=settings.evaluation,
         seed=wishes.seed,
     )
 
 
+def traps_stage(teacher: str, student: str, wishes: Wishes) -> Diagnose:
+    """The diagnosis of two models on held-out items; across tokenizers, where they have two, what needs none."""
+    from repro.diagnosis.vocabulary import share_vocabulary
+
+    teacher_model, student_model = base(teacher), base(student)
+    settings = _settings(student, wishes)
+    data = _data(settings, wishes, "test")
+    completions = [
+        Sample(model=model, data=data, config=settings.evaluation, seed=wishes.seed)
+        for model in (student_model, teacher_model)
+    ]
+    return Diagnose(
+        student=student_model,
+        teacher=teacher_model,
+        on_policy=completions[0],
+        off_policy=completions[1],
+        across_tokenizers=not share_vocabulary(locate(teacher), locate(student)),
+        config=settings.diagnosis,
+        seed=wishes.seed,
+    )
+
+
+def run_one(stage: Stage, out: Path, *, quiet: bool, console: Console) -> Path:
+    """Run the stage and what it needs; the folder of its artifact."""
+    run(topological([stage]), out, workers=1, resources=Resources(), quiet=quiet, console=console)
+    return out / CACHE / stage.folder_name
+
+
 def run_single(stage: Stage, out: Path, *, quiet: bool, console: Console) -> None:
     """Run the stage and what it needs; print where its artifact is, and its summary."""
-    run(topological([stage]), out, workers=1, resources=Resources(), quiet=quiet, console=console)
-    folder = out / CACHE / stage.folder_name
+    folder = run_one(stage, out, quiet=quiet, console=console)
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
@@ -154,11 +181,6 @@ def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, .
         count = n if available is None or n is None else min(n, available)
         data.append(TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256))
     return tuple(data)
-
-
-def _reward_model(settings: Settings) -> BaseModelRef | None:
-    open_ended = any(registry.kind_of(task) == "open" for task in settings.tasks)
-    return base(settings.reward_model) if open_ended and settings.reward_model else None
 
 
 def _valid(config: CalibrationConfig, **changes: object) -> CalibrationConfig:

@@ -14,7 +14,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import pydantic
 
 from repro.calibration.config import CalibrationConfig
+from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig
+from repro.errors import InputError
 from repro.generation.config import SamplingConfig
 from repro.tasks.task import Split
 
@@ -194,12 +196,59 @@ class Evaluate(Stage):
         return f"evaluate {model_label(self.model)}"
 
 
+class Diagnose(Stage):
+    """Measure the distillation traps between a student and a teacher (sections 3 and 4).
+
+    The student's completions are on-policy, the teacher's off-policy (None: on-policy measures alone).
+    across_tokenizers: the models share no vocabulary; what needs one is left out.
+    """
+
+    kind: Literal["diagnose"] = "diagnose"
+    does: ClassVar[str] = "diagnose"
+    version: ClassVar[int] = 1
+
+    student: "ModelInput"
+    teacher: "ModelInput"
+    on_policy: Sample
+    off_policy: Sample | None
+    across_tokenizers: bool
+    config: DiagnosisConfig
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _completions_fit(self) -> "Diagnose":
+        if self.on_policy.model != self.student or (self.off_policy and self.off_policy.model != self.teacher):
+            raise ValueError("on-policy completions are the student's, off-policy ones the teacher's")
+        if self.off_policy and (self.off_policy.data, self.off_policy.config) != (self.data, self.on_policy.config):
+            raise ValueError("both policies' completions are drawn for the same items in the same way")
+        if self.on_policy.config.completions_per_prompt < 2:
+            raise InputError(
+                "completions_per_prompt=1: a single completion per prompt makes no pairs of traces and no interval."
+                " Sample two or more (--set evaluation.completions_per_prompt=16)."
+            )
+        alone = [one.task for one in self.data if one.n == 1]
+        if alone:
+            raise InputError(f"task {alone[0]} has one prompt; intervals need two or more (--items, test_items).")
+        if self.across_tokenizers and self.on_policy.config.temperature != 1:
+            raise InputError("--set evaluation.temperature: across tokenizers only completions at 1 can be scored")
+        return self
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        """The items that both policies answer."""
+        return self.on_policy.data
+
+    @property
+    def label(self) -> str:
+        return f"diagnose {model_label(self.student)} under {model_label(self.teacher)}"
+
+
 ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]
-AnyStage = Annotated[Calibrate | Sample | Distill | Evaluate, pydantic.Field(discriminator="kind")]
-for _stage in (Calibrate, Sample, Distill, Evaluate):
+AnyStage = Annotated[Calibrate | Sample | Distill | Evaluate | Diagnose, pydantic.Field(discriminator="kind")]
+for _stage in (Calibrate, Sample, Distill, Evaluate, Diagnose):
     _stage.model_rebuild()
 
-stage_adapter: pydantic.TypeAdapter[Calibrate | Sample | Distill | Evaluate] = pydantic.TypeAdapter(AnyStage)
+stage_adapter: pydantic.TypeAdapter[Calibrate | Sample | Distill | Evaluate | Diagnose] = pydantic.TypeAdapter(AnyStage)
 
 
 def model_label(model: "BaseModelRef | Calibrate | Distill") -> str:

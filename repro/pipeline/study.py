@@ -44,6 +44,7 @@ def run_study(
     from repro.report.markdown import PAGE
     from repro.report.merge import Part, Source
     from repro.report.terminal import print_result
+    from repro.report.traps import write_figures
     from repro.report.write import write_report
     from repro.tables import load, verdict
     from repro.tables.files import stored_hashes
@@ -81,6 +82,8 @@ def run_study(
     folder = result_folder(study, out)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, result)
+    if study.measures == "contributions":
+        write_figures(study, cache, folder)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
     page, brief = write_report([part], folder / PAGE)
     print_result(measured, report, console)

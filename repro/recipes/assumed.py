@@ -33,6 +33,8 @@ ASSUMED: dict[str, Assumed] = {
     "distillation.sequences_per_step": Assumed(128, "common for distillation at this size"),
     "distillation.steps": Assumed(100, "one epoch of 12,800 prompts"),
     "distillation.warmup_fraction": Assumed(0.03, "a common short warm-up"),
+    "diagnosis.ks": Assumed((1, 10, 100, 1000, 10_000), "powers of ten up to |V|; the values of Figure 2 are lost"),
+    "diagnosis.fork_quantile": Assumed(0.8, "the upper fifth, as the paper's source for forking tokens takes it"),
     "train_items": Assumed(12_800, "per task; dataset sizes are lost"),
     "test_items": Assumed(500, "per task; item counts are lost"),
     "reward_model": Assumed(

@@ -1,27 +1,52 @@
 """Every study by name, and how a study, a scale and a person's wishes become a plan."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repro.errors import InputError
 from repro.recipes import paper, small, toy
 from repro.recipes.settings import Settings, override
 from repro.recipes.study import SCALES, Scale, Study
 from repro.recipes.table2 import table2
+from repro.recipes.traps import figure2, table1, table4
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of `repro list`, and the function that plans the study."""
+    """A line of `repro list`, and the function that plans the study.
+
+    own: assignments of the study's own at a scale, which a person's come after. all_families: whether every family of
+    the scale is measured unless some are named.
+    """
 
     title: str
     plan: Callable[[Scale, Settings, tuple[int, ...], tuple[str, ...]], Study]
+    own: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
+    all_families: bool = False
 
 
+PILOT: dict[Scale, tuple[str, ...]] = {
+    "toy": ("tasks=toy-bm4,toy-csqa,toy-dolly",),
+    "small": ("tasks=gsm8k,csqa,dolly",),
+}
+"""Tasks of the pilot study: one of each kind where a scale's own tasks lack some. Nothing is trained on them."""
 STUDIES: dict[str, Entry] = {
     "table2": Entry(
         "The knob: teachers calibrated both ways, their students, and the baselines",
         table2,
+    ),
+    "table1": Entry(
+        "The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
+        table1,
+        own=PILOT,
+        all_families=True,
+    ),
+    "table4": Entry("The traps of original and calibrated teachers (calibrations shared with table2)", table4),
+    "figure2": Entry(
+        "Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
+        figure2,
+        own=PILOT,
+        all_families=True,
     ),
 }
 SETTINGS: dict[Scale, Callable[[], Settings]] = {
@@ -70,8 +95,8 @@ def plan(
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: ask for at least one")
     wishes = tuple(assignments)
-    settings = override(settings_of(scale), wishes)
-    chosen = tuple(families) or DEFAULT_FAMILIES[scale]
+    settings = override(settings_of(scale), (*study.own.get(scale, ()), *wishes))
+    chosen = tuple(families) or (("all",) if study.all_families else DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
     unknown = [family for family in chosen if family not in settings.families]
     if unknown:

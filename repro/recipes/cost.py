@@ -7,7 +7,7 @@ the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 
 import re
 
-from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, base_of
+from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes import paper
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
@@ -16,10 +16,22 @@ TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2,
 """PAPER, Table 5."""
 TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
+CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl"}
+"""Stages without a line of their own. A diagnosis, like GKD on stored completions, scores them with both models, and
+trains none: an upper bound."""
 
-TOY_SECONDS = {"calibrate": 38.0, "sample": 10.0, "sft": 31.0, "gkd-fkl": 53.0, "gkd-rkl": 66.0, "evaluate": 11.0}
+TOY_SECONDS = {
+    "calibrate": 38.0,
+    "sample": 10.0,
+    "sft": 31.0,
+    "gkd-fkl": 53.0,
+    "gkd-rkl": 66.0,
+    "evaluate": 11.0,
+    "diagnose": 49.0,
+}
 """MEASURED at the toy scale's own settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
-time): mean seconds of the records, and 5 s more for the start of a process."""
+time): mean seconds of the records, and 5 s more for the start of a process. Of diagnose: six records of table1 and table4, one seed,
+on a machine that had other work."""
 
 
 def expected_hours(stage: Stage, scale: Scale) -> float:
@@ -27,9 +39,10 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
     kind = _line(stage)
     if scale == "toy":
         return TOY_SECONDS[kind] / 3600
-    line = "sample" if kind == "evaluate" else kind
+    line = CHARGED_AS.get(kind, kind)
     share = _tokens(stage) / _paper_tokens(line)
-    return TABLE5_HOURS[line] * share * _billions(stage) / TABLE5_BILLIONS[line]
+    billions = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]  # a diagnosis is charged by its teacher
+    return TABLE5_HOURS[line] * share * _billions(stage) / billions
 
 
 def study_hours(study: Study, workers: int) -> float:
@@ -47,6 +60,8 @@ def _tokens(stage: Stage) -> float:
         sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
     elif isinstance(stage, Distill):
         sequences = stage.config.steps * stage.config.sequences_per_step
+    elif isinstance(stage, Diagnose):
+        return sum(_tokens(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
     elif isinstance(stage, Sample | Evaluate):
         sequences = sum(one.n or assumed("train_items") for one in stage.data) * stage.config.completions_per_prompt
     else:
@@ -67,7 +82,11 @@ def _paper_tokens(line: str) -> float:
 
 
 def _billions(stage: Stage) -> float:
-    """Parameters of the model that generates or is trained, read off its name; 8 where the name does not tell."""
-    model = stage.teacher if isinstance(stage, Calibrate) else stage if isinstance(stage, Distill) else stage.model  # type: ignore[attr-defined]
-    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", base_of(model).name)
+    """Parameters of the model that generates or is trained (of a diagnosis: the teacher), read off its name; 8 where the
+    name does not tell."""
+    if isinstance(stage, Calibrate | Diagnose):
+        model = base_of(stage.teacher)
+    else:
+        model = base_of(stage if isinstance(stage, Distill) else stage.model)  # type: ignore[attr-defined]
+    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
     return float(found.group(1)) if found else 8.0

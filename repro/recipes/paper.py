@@ -1,6 +1,7 @@
 """The paper's scale: its models and tasks. Values that it does not give come from `assumed`."""
 
 from repro.calibration.config import CalibrationConfig
+from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig, Method
 from repro.generation.config import SamplingConfig
 from repro.recipes.assumed import assumed
@@ -8,8 +9,18 @@ from repro.recipes.settings import Family, Settings
 
 SEVEN_TASKS = ("bigmath-4", "bigmath-5", "csqa", "mmlu-pro", "supergpqa", "dolly", "vicuna")
 FAMILIES = {
-    "gemma3": Family(teacher="google/gemma-3-12b-it", student="google/gemma-3-4b-it", target="google/gemma-3-1b-it"),
-    "qwen3": Family(teacher="Qwen/Qwen3-8B", student="Qwen/Qwen3-1.7B", target="Qwen/Qwen3-0.6B"),
+    "gemma3": Family(
+        teacher="google/gemma-3-12b-it",
+        student="google/gemma-3-4b-it",
+        target="google/gemma-3-1b-it",
+        larger_teachers=("google/gemma-3-27b-it",),
+    ),
+    "qwen3": Family(
+        teacher="Qwen/Qwen3-8B",
+        student="Qwen/Qwen3-1.7B",
+        target="Qwen/Qwen3-0.6B",
+        larger_teachers=("Qwen/Qwen3-14B", "Qwen/Qwen3-32B"),
+    ),
 }
 
 
@@ -64,5 +75,13 @@ def settings() -> Settings:
         gkd_rkl=distillation("gkd-rkl"),
         teacher_sampling=sampling,
         evaluation=sampling,
+        diagnosis=DiagnosisConfig(
+            ks=assumed("diagnosis.ks"),
+            contribution_blocks=40,
+            fork_quantile=assumed("diagnosis.fork_quantile"),
+            gradient_prompts=8,
+            gradient_tokens=32,
+            resamples=1000,
+        ),
         controls=True,
     )

@@ -1,4 +1,4 @@
-"""Settings of the Table 2 study, and `--set key=value` over them."""
+"""Settings of the studies, and `--set key=value` over them."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from typing import Any
 import pydantic
 
 from repro.calibration.config import CalibrationConfig
+from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig
 from repro.errors import InputError
 from repro.generation.config import SamplingConfig
@@ -18,10 +19,12 @@ class Family(pydantic.BaseModel, frozen=True, extra="forbid"):
     teacher: str
     student: str
     target: str
+    larger_teachers: tuple[str, ...] = ()
+    """Further teachers of the same student, which Table 1 measures and nothing calibrates."""
 
 
 class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Everything that `--set` may change in a Table 2 study."""
+    """Everything that `--set` may change in a study."""
 
     families: dict[str, Family]
     tasks: tuple[str, ...] = pydantic.Field(min_length=1)
@@ -39,6 +42,7 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     gkd_rkl: DistillationConfig
     teacher_sampling: SamplingConfig
     evaluation: SamplingConfig
+    diagnosis: DiagnosisConfig
     controls: bool
     """Whether to run eta = 0 and the no-reasoning control beside the paper's rows."""
 

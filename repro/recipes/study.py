@@ -1,11 +1,13 @@
-"""What a study is: rows, each the evaluation of one model, and the stages that they need."""
+"""What a study is: rows, each the measurement of one model or pair, and the stages that they need."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from repro.pipeline.stages import Evaluate, Stage, topological
+from repro.pipeline.stages import Diagnose, Evaluate, Stage, topological
 
 Scale = Literal["toy", "small", "paper"]
+Measures = Literal["evaluation", "traps", "contributions"]
+"""What is read off the rows' stages: answers (Table 2), traps (Tables 1 and 4), or who drives the KL (Figure 2)."""
 SCALES: tuple[Scale, ...] = ("toy", "small", "paper")
 
 METHODS = (
@@ -29,12 +31,12 @@ CONTROLS = frozenset({"Eta0-Teacher", "Eta0-Student", "No-reasoning"})
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluated model of a study."""
+    """One measured model, or pair of models, of a study. method: the row's label in the stored table (see its row_label)."""
 
     family: str
     method: str
     seed: int
-    stage: Evaluate
+    stage: Evaluate | Diagnose
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Study:
     """A plan: nothing of it has run."""
 
     name: str
+    measures: Measures
     scale: Scale
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 
-from repro.models import revision_of
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, TaskData
+from repro.pipeline.stages import Distill, Evaluate, ModelInput, Sample
+from repro.recipes.inputs import base, calibrated, reward_model_of, task_data
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import CONTROLS, METHODS, Row, Scale, Study
-from repro.tasks import registry
-
-ITEM_ORDER = 0
-"""Items are the same for every seed: seeds are repetitions of training and sampling, paired on the items."""
 
 
 def table2(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:
@@ -20,30 +16,15 @@ def table2(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments
         for seed in seeds
         for method, stage in _rows(models, settings, seed)
     )
-    return Study("table2", scale, settings.tasks, seeds, rows, settings.model_dump(mode="json"), assignments)
-
-
-def base(name: str) -> BaseModelRef:
-    """A model from outside, with the identity of its content."""
-    return BaseModelRef(name=name, revision=revision_of(name))
+    return Study(
+        "table2", "evaluation", scale, settings.tasks, seeds, rows, settings.model_dump(mode="json"), assignments
+    )
 
 
 def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate]]:
     teacher, student = base(models.teacher), base(models.student)
-    open_ended = any(registry.kind_of(task) == "open" for task in settings.tasks)
-    reward_model = base(settings.reward_model) if settings.reward_model and open_ended else None
-    train = tuple(TaskData(task=t, split="train", n=settings.train_items, seed=ITEM_ORDER) for t in settings.tasks)
-    test = tuple(TaskData(task=t, split="test", n=settings.test_items, seed=ITEM_ORDER) for t in settings.tasks)
-
-    def calibrated(eta: float) -> Calibrate:
-        return Calibrate(
-            teacher=teacher,
-            target=base(models.target),
-            data=train,
-            reward_model=reward_model,
-            config=settings.calibration.model_copy(update={"eta": eta}),
-            seed=seed,
-        )
+    reward_model = reward_model_of(settings)
+    train, test = task_data(settings, "train"), task_data(settings, "test")
 
     def on_policy(source: ModelInput) -> Distill:
         return Distill(
@@ -67,9 +48,9 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
         seed=seed,
     )
     no_reasoning = sft.model_copy(update={"config": settings.sft.model_copy(update={"traces": "answer-only"})})
-    distillable = calibrated(settings.eta_distillable)
-    undistillable = calibrated(settings.eta_undistillable)
-    plain = calibrated(0.0)
+    distillable = calibrated(models, settings, settings.eta_distillable, seed)
+    undistillable = calibrated(models, settings, settings.eta_undistillable, seed)
+    plain = calibrated(models, settings, 0.0, seed)
     models_of: dict[str, ModelInput] = {
         "Teacher": teacher,
         "Distillable": distillable,

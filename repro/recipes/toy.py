@@ -5,6 +5,7 @@ paper's.
 """
 
 from repro.calibration.config import CalibrationConfig
+from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig, Method
 from repro.generation.config import SamplingConfig
 from repro.recipes.settings import Family, Settings
@@ -79,5 +80,13 @@ def settings() -> Settings:
         gkd_rkl=distillation("gkd-rkl", 200, 3e-3),
         teacher_sampling=sampling.model_copy(update={"completions_per_prompt": 4}),
         evaluation=sampling,
+        diagnosis=DiagnosisConfig(
+            ks=(1, 2, 4, 16, 64),
+            contribution_blocks=50,
+            fork_quantile=0.8,
+            gradient_prompts=20,
+            gradient_tokens=MAX_COMPLETION_TOKENS,
+            resamples=1000,
+        ),
         controls=True,
     )

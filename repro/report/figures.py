@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from repro.report.bars import bars
 from repro.report.blocks import Chart
+from repro.report.correlations import correlations
 from repro.report.drawing import INK, SERIES, TONES, chart, drawing, panels
 from repro.report.learning import learning_curves
 from repro.report.merge import Part
@@ -91,5 +92,5 @@ def _share_words(measured: Mapping[str, float], printed: Mapping[str, float]) ->
 
 
 EVERY_STUDY: tuple[Draw, ...] = (bars, learning_curves)
-STUDY_FIGURES: dict[str, tuple[Draw, ...]] = {}
+STUDY_FIGURES: dict[str, tuple[Draw, ...]] = {"figure2": (correlations,)}
 """Study -> what draws the figures that it alone has; they come after those of every study."""

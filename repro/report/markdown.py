@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from repro.report.blocks import Block, Cell, Code, Grid, Points, Section, Text
+from repro.report.blocks import Block, Cell, Code, Grid, Points, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.text import visible
 
@@ -39,6 +39,11 @@ def _block(block: Block) -> list[str]:
             return [f"{visible(caption)}:", "", *_table(rows)]
         case _:
             raise AssertionError(f"{type(block).__name__} has no brief form")
+
+
+def markdown_table(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Lines of a Markdown table of plain texts."""
+    return _table([text_cells(row) for row in rows])
 
 
 def _table(rows: Sequence[dict[str, Cell]]) -> list[str]:

@@ -54,9 +54,11 @@ def _marked(grid: Grid) -> list[dict[str, Cell]]:
 def _words(table: MeasuredTable, part: Part) -> str:
     sizes = ", ".join(f"{task} {len(ids)}" for task, ids in table.items.items())
     seeds = ", ".join(map(str, table.seeds))
+    answered = layout_metrics(table) == [None]
     text = (
         f"Family {table.family}; training seeds {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
-        " accuracy or reward ± half-width of its 95 % interval (items and seeds resampled) [maj@k, pass@k]."
+        f" {'accuracy or reward' if answered else 'the metric'} ± half-width of its 95 % interval (items and seeds"
+        f" resampled){' [maj@k, pass@k]' if answered else ''}."
     )
     if part.report.notice:
         text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."

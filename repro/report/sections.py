@@ -5,6 +5,7 @@ from repro.report.figures import study_figures
 from repro.report.measured_section import failures_section, measured_section
 from repro.report.merge import Part
 from repro.report.run_section import cost_section, environment_section, settings_section
+from repro.report.traps_section import traps_section
 from repro.report.verdict_section import verdict_section
 
 
@@ -14,6 +15,7 @@ def sections(part: Part, key: str) -> list[Section]:
         verdict_section(part, key),
         measured_section(part, key),
         Section(f"{key}-figures", "Figures", study_figures(part, key)),
+        traps_section(part, key),
         failures_section(part, key),
         Section(f"{key}-examples", "Completions side by side", _examples(part)),
         cost_section(part, key),

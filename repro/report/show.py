@@ -13,17 +13,21 @@ from repro.tables.outcome import VerdictReport
 
 
 def show_result(result: Path, console: Console) -> None:
-    """Verdicts and table of a study's result, or the record of one stage.
+    """Verdicts and table of a study's result, the panel of one pair, or the record of one stage.
 
     Raises:
         InputError: the folder holds neither.
     """
+    from repro.report.panel import PANEL, print_panel
     from repro.report.terminal import print_result
 
     if (result / RECORD).is_file():
         record = json.loads((result / RECORD).read_text())
         console.print(f"{record['label']}: {record['seconds']} s, {record['ended']}", highlight=False)
         console.print_json((result / "summary.json").read_text())
+        return
+    if (result / PANEL).is_file():
+        print_panel(json.loads((result / PANEL).read_text()), console)
         return
     if not result.is_file() and not (result / RESULTS).is_file():
         raise InputError(f"{result}: no {RESULTS} and no {RECORD}. Give the folder of a study's or a stage's result.")

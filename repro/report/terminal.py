@@ -8,7 +8,7 @@ from rich.text import Text
 
 from repro.tables import MeasuredTable
 from repro.tables.outcome import VerdictReport
-from repro.tables.render import measured_rows
+from repro.tables.render import layout_metrics, measured_rows
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow"}
 
@@ -16,8 +16,10 @@ _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yello
 def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, console: Console) -> None:
     """Measured table of each family, then one line per claim; the sentences and the evidence are in report.md."""
     for table in measured:
-        rows = measured_rows(table)
-        console.print(_grid(rows, tuple(rows[0]), f"{table.study}, {table.family}: acc or reward ± 95 % [maj, pass]"))
+        for metric in layout_metrics(table):
+            rows = measured_rows(table, metric=metric)
+            words = f"{metric} ± 95 %" if metric else "acc or reward ± 95 % [maj, pass]"
+            console.print(_grid(rows, tuple(rows[0]), f"{table.study}, {table.family}: {words}"))
     console.print(_grid(_verdicts(report), ("verdict", "claim", "difference [interval]", "paper"), "Verdicts"))
     counts = {value: sum(v.value == value for v in report.claims) for value in _COLOURS}
     console.print(", ".join(f"{n} {value}" for value, n in counts.items()), highlight=False)

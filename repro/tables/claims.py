@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from repro.tables.schema import Provenance, Strict
 
-Kind = Literal["ordering", "noninferiority", "range", "exists"]
+Kind = Literal["ordering", "noninferiority", "range", "exists", "above"]
 Role = Literal["premise", "claim", "control"]
 
 
@@ -58,10 +58,13 @@ class Claim(Strict):
         noninferiority: L - R > -margin.
         range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
         exists: some row and task of L lies above `low`.
+        above: L > low.
 
     Attributes:
         study: the table or figure whose run tests it.
         metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
+        margin_reason: why the margin, or the edge of ours that `low` is, is this one.
+        printed_scale: it compares with a magnitude that the paper printed, so that only its own scale tests it.
         training: it speaks about the outcome of a training, so that one training seed cannot settle it.
         role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
             were run.
@@ -80,6 +83,7 @@ class Claim(Strict):
     low: float | None = None
     high: float | None = None
     tolerance: Annotated[float, Field(ge=0)] = 0.0
+    printed_scale: bool = False
     training: bool
     quote: Annotated[str, Field(min_length=10)]
     section: str
@@ -92,10 +96,10 @@ class Claim(Strict):
             raise ValueError(f"right is required for an ordering or non-inferiority and foreign to a {self.kind}")
         if (self.margin > 0) != (self.kind == "noninferiority"):
             raise ValueError("margin above 0 is required for a non-inferiority claim and for no other kind")
-        if (self.low is not None) != (self.kind in ("range", "exists")) or (self.high is not None) != (
+        if (self.low is not None) != (self.kind in ("range", "exists", "above")) or (self.high is not None) != (
             self.kind == "range"
         ):
-            raise ValueError("a range takes low and high, exists takes low, other kinds neither")
+            raise ValueError("a range takes low and high, exists and above take low, other kinds neither")
         if (self.role == "control") != (self.provenance == "ASSUMED"):
             raise ValueError("controls are ours (ASSUMED); premises and claims are the paper's")
         return self

@@ -29,7 +29,7 @@ def region_of(claim: Claim) -> Region:
         assert claim.low is not None
         assert claim.high is not None
         return Region(claim.low - claim.tolerance, claim.high + claim.tolerance)
-    if claim.kind == "exists":
+    if claim.kind in ("exists", "above"):
         assert claim.low is not None
         return Region(low=claim.low)
     return Region(low=-claim.margin)
@@ -45,7 +45,7 @@ def parts_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) -> list[
             Part(f"{row}, {task}", {(row, task, metric): 1.0}, (((row, task, metric), None),))
             for row, task, metric in left
         ]
-    if claim.kind == "range":
+    if claim.kind in ("range", "above"):
         return [Part(claim.left.row, _mean(left), tuple((key, None) for key in left))]
     parts = []
     for ref in claim.right:

@@ -14,7 +14,13 @@ _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "–": "
 
 
 def export(table: PaperTable, format: str) -> str:
-    """The table as text: `csv` and `json` with one entry per printed number, `latex` laid out as printed."""
+    """The table as text: `csv` and `json` with one entry per printed number, `latex` laid out as printed.
+
+    Raises:
+        InputError: no such format, or nothing to export: the paper prints no number of a figure.
+    """
+    if not table.cells:
+        raise InputError(f"{table.id}: the paper prints no number of it, so there is nothing to export.")
     if format == "csv":
         return _csv(table)
     if format == "json":

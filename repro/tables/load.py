@@ -12,6 +12,8 @@ from repro.tables.printed import Printed, parse_cell
 from repro.tables.schema import Column, Erratum, Legend, Metric, TableFile
 
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figures")
+UNPRINTED = ("figure2",)
+"""Figures of which no number is printed: a title and no cell, for the studies that measure them."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,13 @@ class PaperTable:
 
 
 def load(table: str, folder: Path | None = None) -> PaperTable:
-    """Read one stored table: "table1" to "table7", or "figures" (numbers that the prose prints).
+    """Read one stored table: "table1" to "table7", "figure2" (a title and no cell), or "figures" (numbers that the prose
+    prints).
 
     Raises InputError with file, line and key where the file is malformed.
     """
-    if table not in TABLES:
-        raise InputError(f"no stored table {table!r}; there are {', '.join(TABLES)}.")
+    if table not in (*TABLES, *UNPRINTED):
+        raise InputError(f"no stored table {table!r}; there are {', '.join((*TABLES, *UNPRINTED))}.")
     folder = folder or paper_tables_folder()
     legend, _ = read_toml(folder / "legend.toml", Legend)
     path = folder / f"{table}.toml"

@@ -1,11 +1,10 @@
 """What a verdict is: the records that results.json and the report carry, and their sentences."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from repro.tables.cells import CellVerdict
-from repro.tables.claims import Claim
+from repro.tables.claims import Claim, Ref
 from repro.tables.decision import ONE_SEED_CAP, Needed, Value
 from repro.tables.measured import Scale
 from repro.tables.resampling import Estimate
@@ -115,20 +114,23 @@ class VerdictReport:
 
 def state(claim: Claim) -> str:
     """The claim in symbols."""
-    left = _side(claim.left.row, claim.left.columns)
+    left = _side(claim.left)
+    if claim.kind == "above":
+        return f"{left} > {claim.low:g}"
     if claim.kind == "range":
         return f"{claim.low:g} <= {left} <= {claim.high:g}"
     if claim.kind == "exists":
         return f"some {left} > {claim.low:g}"
-    right = " and ".join(_side(ref.row, ref.columns) for ref in claim.right)
+    right = " and ".join(_side(ref) for ref in claim.right)
     if claim.kind == "noninferiority":
         return f"{left} > {right} - {claim.margin:g}"
     return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}"
 
 
-def _side(row: str, columns: Sequence[str] | None) -> str:
-    name = "row" if row == "*" else row
-    return f"{name} on {'/'.join(columns)}" if columns else name
+def _side(ref: Ref) -> str:
+    name = "row" if ref.row == "*" else ref.row
+    name = f"{ref.metric} of {name}" if ref.metric else name
+    return f"{name} on {'/'.join(ref.columns)}" if ref.columns else name
 
 
 def sentence(
@@ -141,7 +143,7 @@ def sentence(
     need: Needed,
 ) -> str:
     """The verdict in a line: estimate, interval, data, and what would decide an inconclusive one."""
-    what = "mean" if claim.kind in ("range", "exists") else "difference"
+    what = "mean" if claim.kind in ("range", "exists", "above") else "difference"
     against = f" (against {rival})" if len(claim.right) > 1 or claim.kind == "exists" else ""
     seeds = f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}"
     text = (

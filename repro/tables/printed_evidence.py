@@ -27,7 +27,7 @@ def printed_comparisons(claim: Claim, load: Callable[[str], PaperTable]) -> list
     if not _is_stored(claim.study):
         return []
     left = _cells(claim, claim.left, load)
-    if claim.kind == "exists":
+    if claim.kind in ("exists", "above"):
         assert claim.low is not None
         return [Comparison(c.name, c.value, claim.low, c.value > claim.low) for c in left]
     if claim.kind == "range":

@@ -8,6 +8,8 @@ from repro.tables.resampling import Resamples
 
 # Metrics that one cell of the measured table shows, in print order; the first alone carries an interval.
 _VERIFIABLE = ("acc", "maj16", "pass16")
+PRINTED_TRAPS = ("token_rkl", "sequence_rkl", "wrong_trace", "is_rkl", "is_k3")
+"""Metrics of Tables 1 and 4 that the paper prints; what else a diagnosis measures stands in the panel."""
 FAILURES = ("unparsed", "truncated", "repeating", "empty")
 """Metrics that say how completions failed; they stand beside the others, not among them."""
 
@@ -46,9 +48,10 @@ def main_metric(measured: MeasuredTable, task: str) -> str:
 
 
 def layout_metrics(measured: MeasuredTable) -> list[str | None]:
-    """The layouts that show a table: one by each task's main metric where tasks are answered, else one per metric."""
+    """The layouts that show a table: one by each task's main metric where tasks are answered, one per printed
+    metric of a table of traps, else one per metric."""
     own = dict.fromkeys(metric for _, _, metric in measured.values if metric not in FAILURES)
-    return [None] if {"acc", "reward"} & set(own) else list(own)
+    return [None] if {"acc", "reward"} & set(own) else [m for m in PRINTED_TRAPS if m in own] or list(own)
 
 
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:

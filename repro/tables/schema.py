@@ -102,7 +102,8 @@ class Erratum(Strict):
 
 
 class TableFile(Strict):
-    """`table<N>.toml`. row_label: the row key that a result's rows go by; untrained: rows of no training."""
+    """`table<N>.toml`. row_label: the row key that a result's rows go by; untrained: rows of no training; no blocks for a
+    figure of which no number is printed."""
 
     id: str
     title: str
@@ -112,8 +113,14 @@ class TableFile(Strict):
     row_keys: Annotated[list[str], Field(min_length=1)]
     row_label: str
     untrained: list[str]
-    blocks: Annotated[list[Block], Field(min_length=1)]
+    blocks: list[Block]
     errata: list[Erratum] = []
+
+    @model_validator(mode="after")
+    def _a_table_has_blocks(self) -> "TableFile":
+        if not self.blocks and not self.id.startswith("figure"):
+            raise ValueError("a table prints at least one block")
+        return self
 
     @model_validator(mode="after")
     def _label_is_a_key(self) -> "TableFile":

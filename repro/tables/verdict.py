@@ -63,6 +63,9 @@ def verdict(
     for table in tables:
         runnable: list[tuple[Claim, list[Part]]] = []
         for claim in chosen:
+            if claim.printed_scale and table.scale != "paper":
+                skipped.append(f"{claim.id} ({table.family}): a printed magnitude, tested at paper scale alone")
+                continue
             parts = parts_of(claim, table, stored)
             if not isinstance(parts, str):
                 runnable.append((claim, parts))

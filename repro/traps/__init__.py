@@ -16,7 +16,13 @@ from repro.traps.gradient import (
 )
 from repro.traps.heads import OutputHead
 from repro.traps.importance import ImportanceEstimate, importance_weighted_rkl, log_weights, weighted_mean
-from repro.traps.intervals import Interval, ratio_interval, two_level_bootstrap
+from repro.traps.intervals import (
+    Interval,
+    percentile_interval,
+    ratio_interval,
+    two_level_bootstrap,
+    two_level_bootstraps,
+)
 from repro.traps.pareto import fit_generalised_pareto, pareto_k
 from repro.traps.preference import PreferenceRate, wrong_trace_preference
 from repro.traps.sequence_kl import KForms, k_forms, sequence_kl, sequence_log_prob
@@ -44,6 +50,7 @@ __all__ = [
     "log_weights",
     "pareto_k",
     "per_token",
+    "percentile_interval",
     "ratio_interval",
     "sequence_kl",
     "sequence_kl_gradient",
@@ -53,6 +60,7 @@ __all__ = [
     "token_kl_gradient",
     "top_k_partial_sums",
     "two_level_bootstrap",
+    "two_level_bootstraps",
     "weighted_mean",
     "wrong_trace_preference",
 ]

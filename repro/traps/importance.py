@@ -68,7 +68,7 @@ def importance_weighted_rkl(student_log_prob: Any, teacher_log_prob: Any) -> Imp
         inner = float(normalised @ (log_w[possible] - log_sum) + np.log(n))
     return ImportanceEstimate(
         rkl=weighted_mean(log_w, np.where(possible, log_w, 0.0)),
-        k3=_mean_of_exp(_log_k3(log_w), np.ones(n)),
+        k3=_mean_of_exp(log_k3(log_w), np.ones(n)),
         mean_weight=weighted_mean(log_w, np.ones(n)),
         effective_sample_size=ess,
         max_weight_share=share,
@@ -128,7 +128,7 @@ def _mean_of_exp(log_a: Array, factor: Array) -> float:
         return float(np.sign(total) * np.exp(top + np.log(abs(total) / len(log_a))))
 
 
-def _log_k3(log_w: Array) -> Array:
+def log_k3(log_w: Array) -> Array:
     """log(1 - w + w log w): never negative inside, and without cancellation near w = 1 or overflow far from it."""
     x = np.maximum(log_w, -800.0)  # also stands for w = 0: the last float64 above 0 is exp(-745)
     y = -np.maximum(x, -30.0)

@@ -4,7 +4,7 @@ Rollouts of one prompt resemble each other, so an interval that draws rollouts a
 levels is slightly conservative: the spread between rollouts counts at both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,29 @@ class Interval:
     rollouts: int
 
 
+def two_level_draws(prompt_ids: Sequence[Any], resamples: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    """The draws of the bootstrap: [m] rows drawn from 0..n-1, and [m] labels of the drawn prompts, label by label.
+
+    A prompt that was drawn twice has two labels.
+
+    Raises:
+        ValueError: no rollouts.
+    """
+    if not len(prompt_ids) or resamples < 1:
+        raise ValueError("a bootstrap needs one or more rollouts and draws")
+    _, label_n = np.unique(np.asarray(prompt_ids), return_inverse=True)
+    by_prompt = np.argsort(label_n, kind="stable")
+    size_P = np.bincount(label_n)
+    first_P = np.concatenate([[0], np.cumsum(size_P)[:-1]])
+    P = len(size_P)
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        prompts = rng.integers(0, P, P)
+        sizes = size_P[prompts]
+        inside = (rng.random(int(sizes.sum())) * np.repeat(sizes, sizes)).astype(np.intp)
+        yield by_prompt[np.repeat(first_P[prompts], sizes) + inside], np.repeat(np.arange(P), sizes)
+
+
 def two_level_bootstrap(
     prompt_ids: Sequence[Any],
     statistic: Callable[[Rows, Rows], float],
@@ -54,32 +77,48 @@ def two_level_bootstrap(
     Raises:
         ValueError: no rollouts, or a level outside (0, 1).
     """
-    if not len(prompt_ids) or not 0 < level < 1 or resamples < 1:
-        raise ValueError("a bootstrap needs one or more rollouts and draws, and a level between 0 and 1")
+    (interval,) = two_level_bootstraps(
+        prompt_ids, lambda rows, labels: [statistic(rows, labels)], resamples=resamples, level=level, seed=seed
+    )
+    return interval
+
+
+def two_level_bootstraps(
+    prompt_ids: Sequence[Any],
+    statistics: Callable[[Rows, Rows], Sequence[float]],
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Intervals of several statistics, all on the same draws. As `two_level_bootstrap`, but a list of numbers each time."""
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is not between 0 and 1")
+    draws_RM = np.array([statistics(rows, labels) for rows, labels in two_level_draws(prompt_ids, resamples, seed)])
     _, label_n = np.unique(np.asarray(prompt_ids), return_inverse=True)
-    by_prompt = np.argsort(label_n, kind="stable")
-    size_P = np.bincount(label_n)
-    first_P = np.concatenate([[0], np.cumsum(size_P)[:-1]])
-    P = len(size_P)
-    rng = np.random.default_rng(seed)
-    draws = np.empty(resamples)
-    for r in range(resamples):
-        prompts = rng.integers(0, P, P)
-        sizes = size_P[prompts]
-        inside = (rng.random(int(sizes.sum())) * np.repeat(sizes, sizes)).astype(np.intp)
-        draws[r] = statistic(by_prompt[np.repeat(first_P[prompts], sizes) + inside], np.repeat(np.arange(P), sizes))
+    values_M = statistics(np.arange(len(label_n)), label_n)
+    prompts = int(label_n.max()) + 1
+    return [
+        percentile_interval(float(value), draws_RM[:, m], level, prompts, len(label_n))
+        for m, value in enumerate(values_M)
+    ]
+
+
+def percentile_interval(value: float, draws: Any, level: float, prompts: int, rollouts: int) -> Interval:
+    """The percentile interval of a statistic from its draws; draws that are not finite are left out."""
+    draws = np.asarray(draws, dtype=np.float64)
     finite = draws[np.isfinite(draws)]
     tail = (1 - level) / 2
     low, high = np.quantile(finite, [tail, 1 - tail]) if len(finite) else (np.nan, np.nan)
     return Interval(
-        value=float(statistic(np.arange(len(label_n)), label_n)),
+        value=value,
         low=float(low),
         high=float(high),
         se=float(finite.std()) if len(finite) else float("nan"),
-        defined=len(finite) / resamples,
+        defined=len(finite) / len(draws),
         level=level,
-        prompts=P,
-        rollouts=len(label_n),
+        prompts=prompts,
+        rollouts=rollouts,
     )
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LENGTH_TOLERANCE = 0.1
+"""Two traces are of nearly equal length where they differ by at most this share of the longer."""
+
 
 @dataclass(frozen=True)
 class PreferenceRate:
@@ -34,7 +37,7 @@ class PreferenceRate:
 
 
 def wrong_trace_preference(
-    losses: Any, correct: Any, prompt_ids: Sequence[Any], lengths: Any, *, length_tolerance: float = 0.1
+    losses: Any, correct: Any, prompt_ids: Sequence[Any], lengths: Any, *, length_tolerance: float = LENGTH_TOLERANCE
 ) -> PreferenceRate:
     """Among (wrong, correct) pairs of one prompt, how often the wrong one has the lower loss.
 

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from tiny_models import save_qwen
+from transformers import AutoModelForCausalLM
 
+from repro.errors import InputError
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import read_rollouts
 from repro.generation.sample import sample
@@ -96,3 +99,13 @@ def test_samples_of_one_prompt_differ(folder, items, tmp_path):
         groups.setdefault(rollout.item_id, set()).add(tuple(rollout.token_ids))
     assert any(len(group) > 1 for group in groups.values())
     assert read_rollouts(tmp_path / "chunk-000000.parquet")[0].item_id == items[0].id
+
+
+def test_nan_logits_are_named_before_anything_is_drawn(tmp_path):
+    folder = save_qwen(tmp_path / "broken", seed=3)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    model.save_pretrained(folder)
+    with pytest.raises(InputError, match=r"model .*broken: its logits hold NaN or infinity at token 0"):
+        TransformersEngine(folder).generate([[3, 4, 5]], 2, 4, 1.0, 0)

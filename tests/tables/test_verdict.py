@@ -196,7 +196,7 @@ def claim_of(kind: str, **fields: object) -> Claim:
 
 def kl_table(values: dict[str, float], metric: str = "token_rkl") -> MeasuredTable:
     g = np.random.default_rng(0)
-    measured = MeasuredTable("table1", "toy", "qwen3", (0,))
+    measured = MeasuredTable("table1", "paper", "qwen3", (0,))
     for task, mean in values.items():
         ids = [f"{task}-{n}" for n in range(150)]
         tokens = g.integers(50, 150, (1, 150))

@@ -1,0 +1,54 @@
+"""What the tests of every study share: a claim against the committed record at toy scale, on its own elsewhere.
+
+At toy scale a test passes when the verdict equals the record, whatever the verdict: the world is ours, so what matters
+is that nothing changes unseen. At the other scales a contradicted claim fails and an inconclusive one skips with what
+would decide it (`--strict-claims`: fails).
+"""
+
+from pathlib import Path
+
+import pytest
+
+from repro.report.known import record_path
+from repro.tables.known import compare, load_known
+
+KNOWN = Path(__file__).parent / "known_verdicts"
+
+
+def check_claim(claim, report, scale, request):
+    """One claim, in every family of the run."""
+    verdicts = [v for v in report.claims if v.claim == claim]
+    if not verdicts:
+        pytest.skip("its rows were not run, or this scale does not test it")
+    if scale == "toy":
+        differences = [d.text for d in compare(report, _record(report)) if d.claim == claim]
+        assert not differences, "; ".join(differences)
+        return
+    contradicted = [v.text for v in verdicts if v.value == "contradicted" and v.role != "control"]
+    assert not contradicted, "; ".join(contradicted)
+    undecided = [v.text for v in verdicts if v.value == "inconclusive"]
+    if undecided and request.config.getoption("--strict-claims"):
+        pytest.fail("; ".join(undecided))
+    if undecided:
+        pytest.skip("; ".join(undecided))
+
+
+def check_cells(report, scale, subtests):
+    """No printed number that can be matched is contradicted."""
+    if scale != "paper":
+        pytest.skip("scaled down: no verdict on the paper's numbers")
+    for cell in report.cells:
+        with subtests.test(row=cell.row, column=cell.column, metric=cell.metric):
+            assert cell.value != "contradicted", f"printed {cell.printed}, measured {cell.measured:.4g}"
+
+
+def check_record(report, scale):
+    """Every claim of the record was run."""
+    if scale != "toy":
+        pytest.skip("only the toy world has a record")
+    missing = [d.text for d in compare(report, _record(report)) if d.found is None]
+    assert not missing, "; ".join(missing)
+
+
+def _record(report):
+    return load_known(record_path(KNOWN, report.study, "toy"))

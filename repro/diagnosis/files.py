@@ -1,0 +1,12 @@
+"""Names of the files that a diagnosis leaves. No torch here: pages read them."""
+
+MEASUREMENTS = "measurements.parquet"
+"""A row per rollout (`repro.diagnosis.columns`)."""
+PER_PROMPT = "per_prompt.parquet"
+"""A row per measure, task and prompt (`repro.diagnosis.per_prompt`)."""
+PER_BLOCK = "per_block.parquet"
+"""A row per K, task and block of prompts (`repro.diagnosis.frequency`)."""
+CONTRIBUTIONS = "contributions.safetensors"
+"""Eq 4 per task, block, K and token that occurs."""
+TOKENS = "tokens.json"
+"""Texts of the tokens that occur."""

@@ -1,0 +1,110 @@
+"""A causal LM as the streaming pass needs it: last hidden states where a completion is scored, and the output layer.
+
+Shapes: B sequences, T positions, N tokens of the completions, H hidden size, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.errors import InputError
+from repro.generation.rollouts import Rollout
+from repro.models import load_model, load_tokenizer
+from repro.traps import OutputHead
+
+FORWARD_TOKENS = 16_384
+"""Padded tokens of one forward pass: a bound on memory; the result does not depend on it beyond rounding."""
+_PROBE = 8
+_HEAD_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+
+
+class HiddenStates:
+    """A model, and what reads its next-token distributions without ever holding all logits.
+
+    Args:
+        model: folder or hub id.
+        role: "student" or "teacher", for messages.
+
+    Raises:
+        InputError: logits with NaN, or an output layer that is more than scale, bias and soft-capping.
+    """
+
+    def __init__(self, model: Path | str, role: str) -> None:
+        self.name = f"{role} {model}"
+        self.tokenizer = load_tokenizer(model)
+        self._model: Any = load_model(model)
+        self._backbone: Any = self._model.base_model
+        self.head = output_head(self._model)
+        self._check()
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the output layer."""
+        return len(self.head.weight)
+
+    @torch.no_grad()
+    def of_completions(self, rollouts: Sequence[Rollout]) -> torch.Tensor:
+        """[N, H]: the hidden state that scores each token of each completion, completions one after another."""
+        T = max(len(r.prompt_ids) + len(r.token_ids) for r in rollouts)
+        ids_BT = torch.zeros(len(rollouts), T, dtype=torch.long)  # padding is masked: its id does not matter
+        mask_BT = torch.zeros_like(ids_BT)
+        scored_BT = torch.zeros(len(rollouts), T, dtype=torch.bool)
+        for row, one in enumerate(rollouts):
+            start, end = len(one.prompt_ids), len(one.prompt_ids) + len(one.token_ids)
+            ids_BT[row, :end] = torch.tensor([*one.prompt_ids, *one.token_ids])
+            mask_BT[row, :end] = 1
+            scored_BT[row, start - 1 : end - 1] = True
+        device = self._model.device
+        hidden_BTH = self._backbone(
+            input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device), use_cache=False
+        ).last_hidden_state
+        return hidden_BTH[scored_BT.to(device)]
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        ids_BT = torch.arange(min(_PROBE, self.vocab_size))[None].to(self._model.device)
+        output = self._model(input_ids=ids_BT, use_cache=False)
+        expected_TV = output.logits[0].float()
+        if not bool(torch.isfinite(expected_TV.amax(-1)).all()):
+            raise InputError(f"{self.name}: its logits hold NaN or infinity. Its weights are damaged, or it diverged.")
+        hidden_TH = self._backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[0]
+        found_TV = torch.empty_like(expected_TV)
+        self.head.project(hidden_TH, found_TV)
+        tolerance = _HEAD_TOLERANCE.get(self.head.weight.dtype, 3e-2) * float(expected_TV.abs().max())
+        gap = float((found_TV - expected_TV).abs().max())
+        if gap > tolerance:
+            raise InputError(
+                f"{self.name}: its output layer is not hidden states times weights with scale, bias and soft-capping"
+                f" (logits differ by {gap:.3g}), so it cannot be streamed. Models of this architecture are not supported."
+            )
+
+
+def output_head(model: Any) -> OutputHead:
+    """The output layer with what its configuration adds (Cohere's and Granite's scale, Gemma 2's soft-capping)."""
+    config = model.config.get_text_config()
+    layer = model.get_output_embeddings()
+    scaling = getattr(config, "logits_scaling", None)
+    scale = getattr(config, "logit_scale", None)
+    return OutputHead(
+        weight=layer.weight.detach(),
+        bias=None if getattr(layer, "bias", None) is None else layer.bias.detach(),
+        scale=float(scale) if scale else 1.0 / float(scaling) if scaling else 1.0,
+        softcap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+def batches(rollouts: Sequence[Rollout]) -> Iterator[list[Rollout]]:
+    """Neighbouring rollouts, at most `FORWARD_TOKENS` padded tokens at a time (a longer one goes alone)."""
+    batch: list[Rollout] = []
+    longest = 0
+    for one in rollouts:
+        length = len(one.prompt_ids) + len(one.token_ids)
+        if batch and max(longest, length) * (len(batch) + 1) > FORWARD_TOKENS:
+            yield batch
+            batch, longest = [], 0
+        batch.append(one)
+        longest = max(longest, length)
+    if batch:
+        yield batch

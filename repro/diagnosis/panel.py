@@ -1,0 +1,170 @@
+"""The panel: every measure of one policy and task with its interval by the two-level bootstrap, prompts then rollouts."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.diagnosis.columns import Array, Columns
+from repro.traps import importance_weighted_rkl, two_level_bootstraps, wrong_trace_preference
+from repro.traps.importance import log_weights, weighted_mean
+from repro.traps.intervals import Rows
+from repro.traps.preference import LENGTH_TOLERANCE
+
+LEVEL = 0.95
+Measures = list[tuple[str, str]]
+"""(name, unit) each."""
+Statistic = Callable[[Rows, Rows], Sequence[float]]
+
+_PAIRS: Measures = [
+    ("wrong_trace", "fraction"),
+    ("wrong_trace_per_prompt", "fraction"),
+    ("wrong_trace_length_only", "fraction"),
+    ("wrong_trace_length_matched", "fraction"),
+]
+_IMPORTANCE: Measures = [
+    ("is_rkl", "nats/sequence"),
+    ("is_k3", "nats/sequence"),
+    ("mean_weight", "E[w], 1 is due"),
+    ("effective_sample_size", "sequences"),
+    ("max_weight_share", "fraction"),
+    ("pareto_k", "above 0.7: do not believe"),
+    ("self_normalised_rkl", "nats/sequence"),
+]
+
+
+def panel(columns: Columns, ks: tuple[int, ...], *, resamples: int, seed: int) -> list[dict[str, Any]]:
+    """One record per measure: policy, task, measure, unit, value, interval, and what it rests on.
+
+    Numbers that JSON cannot hold are words: "inf", "-inf", "nan".
+
+    Args:
+        ks: as in `per_prompt_values`.
+        resamples, seed: of the bootstrap.
+    """
+    parts = [_sums(columns, ks), _wrong_traces(columns) if columns.policy == "student" else _importance(columns)]
+    kept = [part for part in parts if part is not None]
+    measures = [measure for names, _ in kept for measure in names]
+
+    def statistics(rows: Rows, labels: Rows) -> list[float]:
+        return [value for _, statistic in kept for value in statistic(rows, labels)]
+
+    intervals = two_level_bootstraps(columns.prompt_n.tolist(), statistics, resamples=resamples, level=LEVEL, seed=seed)
+    return [
+        {
+            "policy": columns.policy,
+            "task": columns.task,
+            "measure": name,
+            "unit": unit,
+            "value": plain(one.value),
+            "low": plain(one.low),
+            "high": plain(one.high),
+            "se": plain(one.se),
+            "defined": one.defined,
+            "prompts": one.prompts,
+            "rollouts": one.rollouts,
+        }
+        for (name, unit), one in zip(measures, intervals)
+    ]
+
+
+def plain(value: float) -> float | str:
+    """A finite number, or the word for one that JSON has not."""
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _sums(c: Columns, ks: tuple[int, ...]) -> tuple[Measures, Statistic]:
+    """Ratios of sums over rollouts: all at once, as counts of each rollout times columns."""
+    ones = np.ones(len(c.prompt_n))
+    gap = c["student_log_prob"] - c["teacher_log_prob"]
+    per_token, per_sequence = "nats/token", "nats/sequence"
+    found: list[tuple[str, str, Array, Array]] = []
+    if c.policy == "student":
+        found.append(("sequence_rkl", per_sequence, gap, ones))
+        if c.shared_vocabulary:
+            found += [
+                ("token_rkl", per_token, c["rkl"], c["tokens"]),
+                ("token_fkl_on_policy", per_token, c["fkl"], c["tokens"]),
+                ("entropy_student", per_token, c["entropy_student"], c["tokens"]),
+                ("entropy_teacher", per_token, c["entropy_teacher"], c["tokens"]),
+                ("fork_share", "fraction of the RKL", c["fork_rkl"], c["rkl"]),
+                ("fork_tokens", "fraction of the tokens", c["fork_tokens"], c["tokens"]),
+            ]
+            found += [
+                (f"top_k_rkl@{k}", f"{per_token}, partial sum", c["partial_rkl"][:, j], c["tokens"])
+                for j, k in enumerate(ks[:-1])
+            ]
+    else:
+        found.append(("sequence_fkl", per_sequence, -gap, ones))
+        if c.shared_vocabulary:
+            found += [
+                ("token_fkl", per_token, c["fkl"], c["tokens"]),
+                ("token_rkl_off_policy", f"{per_token}, unweighted", c["rkl"], c["tokens"]),
+            ]
+    found.append(("mean_tokens", "tokens", c["tokens"], ones))
+    top_nM = np.nan_to_num(np.stack([one[2] for one in found], axis=1), neginf=-np.inf, posinf=np.inf)
+    bottom_nM = np.stack([one[3] for one in found], axis=1)
+
+    def statistic(rows: Rows, _: Rows) -> list[float]:
+        count_n = np.bincount(rows, minlength=len(ones)).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return list((count_n @ top_nM) / (count_n @ bottom_nM))
+
+    return [(name, unit) for name, unit, _, _ in found], statistic
+
+
+def _wrong_traces(c: Columns) -> tuple[Measures, Statistic] | None:
+    correct = c.correct
+    if correct is None:
+        return None
+    loss_n, length_n = c["student_log_prob"] - c["teacher_log_prob"], c["tokens"]
+    even = len(set(np.bincount(c.prompt_n))) == 1
+
+    def statistic(rows: Rows, labels: Rows) -> list[float]:
+        if even:
+            shape = (len(c.items), -1)  # rows come label by label, each prompt as often as it was sampled
+            return _pair_rates(loss_n[rows].reshape(shape), correct[rows].reshape(shape), length_n[rows].reshape(shape))
+        rate = wrong_trace_preference(loss_n[rows], correct[rows], labels.tolist(), length_n[rows])
+        return [rate.pooled, rate.per_prompt, rate.length_only, rate.length_matched]
+
+    return _PAIRS, statistic
+
+
+def _pair_rates(loss_PG: Array, right_PG: NDArray[np.bool_], length_PG: Array) -> list[float]:
+    """`wrong_trace_preference` where every prompt has G completions: all prompts at once, for a thousand draws."""
+    pair_PGG = ~right_PG[:, :, None] & right_PG[:, None, :]
+    prompt, wrong, right = pair_PGG.nonzero()
+    win = _lower(loss_PG[prompt, wrong], loss_PG[prompt, right])
+    a, b = length_PG[prompt, wrong], length_PG[prompt, right]
+    matched = np.abs(a - b) <= LENGTH_TOLERANCE * np.maximum(a, b)
+    pairs_P = np.bincount(prompt, minlength=len(loss_PG))
+    has_both = pairs_P > 0
+    share_P = np.bincount(prompt, weights=win, minlength=len(loss_PG))[has_both] / pairs_P[has_both]
+    return [_mean(win), _mean(share_P), _mean(_lower(a, b)), _mean(win[matched])]
+
+
+def _lower(wrong: Array, right: Array) -> Array:
+    return (wrong < right) + 0.5 * (wrong == right)
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _importance(c: Columns) -> tuple[Measures, Statistic]:
+    student_n, teacher_n = c["student_log_prob"], c["teacher_log_prob"]
+    names = list(_IMPORTANCE)
+    token_level = c.shared_vocabulary
+    if token_level:
+        names.append(("is_token_rkl", "nats/sequence"))
+
+    def statistic(rows: Rows, _: Rows) -> list[float]:
+        found = importance_weighted_rkl(student_n[rows], teacher_n[rows])
+        values = [getattr(found, name.removeprefix("is_")) for name, _ in _IMPORTANCE]
+        if token_level:
+            values.append(weighted_mean(log_weights(student_n[rows], teacher_n[rows]), c["rkl"][rows]))
+        return values
+
+    return names, statistic

@@ -1,0 +1,130 @@
+"""Per-prompt values of every measure: what a table averages, with the weights that it averages by.
+
+A measure that is a mean or a ratio of sums has its prompts' own values; one that is not (a standard deviation, an
+effective sample size) has influence values (`repro.diagnosis.influence`), so that one bootstrap over prompts serves all.
+Shapes: n rollouts, P prompts, C summed columns.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repro.diagnosis.columns import Array, Columns
+from repro.diagnosis.influence import influence_values
+from repro.diagnosis.weight_health import weight_health
+from repro.traps import wrong_trace_preference
+from repro.traps.importance import log_weights
+
+
+@dataclass(frozen=True)
+class PerPrompt:
+    """One measure of one policy and task: [P] values, and weights (ones for a plain mean)."""
+
+    task: str
+    metric: str
+    items: tuple[str, ...]
+    value_P: Array  # noqa: N815
+    weight_P: Array  # noqa: N815
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is a number: every value finite, and some weight."""
+        return bool(np.isfinite(self.value_P).all() and np.isfinite(self.weight_P).all() and self.weight_P.sum() > 0)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Plain rows for a file."""
+        for item, value, weight in zip(self.items, self.value_P, self.weight_P):
+            yield {"task": self.task, "item": item, "metric": self.metric, "value": value, "weight": weight}
+
+
+def per_prompt_values(columns: Columns, ks: tuple[int, ...]) -> list[PerPrompt]:
+    """Every measure that the policy's completions give.
+
+    Args:
+        ks: the J values of K behind `partial_rkl`, the vocabulary's size last; empty without a shared vocabulary.
+    """
+    found = list(_on_policy(columns, ks) if columns.policy == "student" else _off_policy(columns))
+    return [PerPrompt(columns.task, metric, columns.items, value, weight) for metric, value, weight in found]
+
+
+Measure = tuple[str, Array, Array]
+
+
+def _on_policy(c: Columns, ks: tuple[int, ...]) -> Iterator[Measure]:
+    if c.shared_vocabulary:
+        yield "token_rkl", *_ratio(c, c["rkl"], c["tokens"])
+    yield "sequence_rkl", *_mean(c, c["student_log_prob"] - c["teacher_log_prob"])
+    yield from _wrong_traces(c)
+    yield "log_sd_sequence_rkl", *_influence(c, _log_sd, *_moments(c["student_log_prob"] - c["teacher_log_prob"]))
+    if c.shared_vocabulary:
+        yield "log_sd_token_rkl", *_influence(c, _log_sd, *_moments(c["rkl"]))
+        yield "token_fkl_on_policy", *_ratio(c, c["fkl"], c["tokens"])
+        yield "entropy_student", *_ratio(c, c["entropy_student"], c["tokens"])
+        yield "fork_share", *_ratio(c, c["fork_rkl"], c["rkl"])
+        for j, k in enumerate(ks[:-1]):
+            yield f"top_k_rkl@{k}", *_ratio(c, c["partial_rkl"][:, j], c["tokens"])
+    yield "mean_tokens", *_mean(c, c["tokens"])
+
+
+def _off_policy(c: Columns) -> Iterator[Measure]:
+    log_w = log_weights(c["student_log_prob"], c["teacher_log_prob"])
+    yield "sequence_fkl", *_mean(c, -log_w)
+    if c.shared_vocabulary:
+        yield "token_fkl", *_ratio(c, c["fkl"], c["tokens"])
+        yield "token_rkl_off_policy", *_ratio(c, c["rkl"], c["tokens"])
+    possible = np.isfinite(log_w)
+    finite = np.where(possible, log_w, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        w = np.exp(log_w)
+        yield "is_rkl", *_mean(c, w * finite)
+        yield "is_k3", *_mean(c, 1 - w + w * finite)
+        if c.shared_vocabulary:
+            yield "is_token_rkl", *_mean(c, w * c["rkl"])
+        yield "mean_weight", *_mean(c, w)
+    yield from weight_health(c, log_w)
+
+
+def _wrong_traces(c: Columns) -> Iterator[Measure]:
+    if c.correct is None:
+        return
+    loss = c["student_log_prob"] - c["teacher_log_prob"]
+    rates = []
+    for prompt in range(len(c.items)):
+        own = c.prompt_n == prompt
+        rates.append(wrong_trace_preference(loss[own], c.correct[own], [prompt] * int(own.sum()), c["tokens"][own]))
+    pairs_P = np.array([float(r.pairs) for r in rates])
+    pooled_P = np.nan_to_num(np.array([r.pooled for r in rates]))
+    yield "wrong_trace", pooled_P, pairs_P
+    yield "wrong_trace_per_prompt", pooled_P, (pairs_P > 0).astype(np.float64)
+    yield "wrong_trace_length_only", np.nan_to_num(np.array([r.length_only for r in rates])), pairs_P
+    matched_P = np.array([float(r.matched_pairs) for r in rates])
+    yield "wrong_trace_length_matched", np.nan_to_num(np.array([r.length_matched for r in rates])), matched_P
+
+
+def _ratio(c: Columns, above: Array, below: Array) -> tuple[Array, Array]:
+    """Per prompt sum / sum, weighted by the denominator: the whole is the ratio of all sums."""
+    top_P, bottom_P = c.per_prompt(above), c.per_prompt(below)
+    return np.where(bottom_P > 0, top_P / np.where(bottom_P > 0, bottom_P, 1.0), 0.0), np.maximum(bottom_P, 0.0)
+
+
+def _mean(c: Columns, values: Array) -> tuple[Array, Array]:
+    return _ratio(c, values, np.ones_like(values))
+
+
+def _influence(c: Columns, statistic: Callable[[Array], Array], *columns: Array) -> tuple[Array, Array]:
+    """Influence values of a statistic of column sums [.., C]."""
+    sums_PC = np.stack([c.per_prompt(column) for column in columns], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return influence_values(statistic(sums_PC.sum(0)), statistic(sums_PC.sum(0) - sums_PC)), np.ones(len(sums_PC))
+
+
+def _moments(x: Array) -> tuple[Array, Array, Array]:
+    x = x - x.mean()  # the spread does not change, the rounding does
+    return np.ones_like(x), x, x * x
+
+
+def _log_sd(sums: Array) -> Array:
+    n, x, xx = sums[..., 0], sums[..., 1], sums[..., 2]
+    return 0.5 * np.log(np.maximum((xx - x * x / n) / (n - 1), 0.0))

@@ -1,0 +1,27 @@
+"""Whether two models share a vocabulary, told before any work."""
+
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.models import load_tokenizer
+from repro.turns import same_tokenizer
+
+
+def share_vocabulary(teacher: Path | str, student: Path | str) -> bool:
+    """Whether both have one tokenizer. Output layers may be padded differently: padding is masked."""
+    return same_tokenizer(load_tokenizer(teacher), load_tokenizer(student))
+
+
+def check_vocabulary(teacher: Path | str, student: Path | str) -> None:
+    """Refuse a pair without a token KL.
+
+    Raises:
+        InputError: names both vocabularies' sizes and the mend.
+    """
+    if not share_vocabulary(teacher, student):
+        sizes = [len(load_tokenizer(model)) for model in (teacher, student)]
+        raise InputError(
+            f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have different"
+            " tokenizers, so no KL per token exists between them. Take a pair of one family; `repro traps` measures what"
+            " needs no shared vocabulary."
+        )

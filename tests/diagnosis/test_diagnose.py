@@ -1,0 +1,203 @@
+"""A diagnosis from rollout files to its own files, and what it refuses."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rich.console import Console
+from safetensors.numpy import load_file
+from tiny_models import naive
+
+from repro.diagnosis import files
+from repro.diagnosis.columns import columns_of, read_measurements
+from repro.diagnosis.config import DiagnosisConfig
+from repro.diagnosis.diagnose import check_rollouts, diagnose
+from repro.diagnosis.sequence_level import LEFT_OUT, sequence_log_probs
+from repro.errors import InputError
+from repro.generation.rollouts import write_rollouts
+from repro.progress import silent
+from repro.report.panel import write_panel
+from repro.report.show import show_result
+from repro.report.trap_figures import contribution_table
+from repro.tasks import Item
+from repro.traps import forking_share
+
+CONFIG = DiagnosisConfig(
+    ks=(1, 3), contribution_blocks=2, fork_quantile=0.5, gradient_prompts=2, gradient_tokens=4, resamples=20
+)
+ITEMS = [Item(f"sum/{a}", "file-numeric", f"{a} + {a} = ?", str(2 * a)) for a in range(3)]
+
+
+def run(student, teacher, rollouts, folder, **changes):
+    paths = {}
+    for policy in ("student", "teacher"):
+        paths[policy] = folder / f"{policy}.parquet"
+        write_rollouts(paths[policy], rollouts)
+    folder.joinpath("out").mkdir()
+    options = {"completions": paths, "across_tokenizers": False} | changes
+    return diagnose(
+        CONFIG,
+        student=student,
+        teacher=teacher,
+        items=ITEMS,
+        temperature=1.0,
+        seed=0,
+        out=folder / "out",
+        progress=silent,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def diagnosed(student, teacher, rollouts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diagnosed")
+    return run(student, teacher, rollouts, folder), folder / "out"
+
+
+def test_the_summary_is_json_and_names_everything(diagnosed):
+    summary, _ = diagnosed
+    again = json.loads(json.dumps(summary, allow_nan=False))
+    measures = {(one["policy"], one["measure"]) for one in again["panel"]}
+    for name in ("token_rkl", "token_fkl_on_policy", "sequence_rkl", "wrong_trace", "fork_share", "top_k_rkl@1"):
+        assert ("student", name) in measures
+    for name in (
+        "token_fkl",
+        "is_rkl",
+        "is_k3",
+        "mean_weight",
+        "effective_sample_size",
+        "max_weight_share",
+        "pareto_k",
+    ):
+        assert ("teacher", name) in measures
+    assert again["ks"][:2] == [1, 3]
+    assert len(again["frequency"]) == len(again["ks"])
+    assert len(again["gradient_variance"]) == 2
+    assert again["left_out"] == []
+
+
+def test_per_rollout_values_are_stored_and_add_up(diagnosed, rollouts):
+    summary, out = diagnosed
+    rows = read_measurements(out / files.MEASUREMENTS)
+    assert len(rows) == 2 * len(rollouts)
+    columns = columns_of(rows, "student", "file-numeric")
+    shown = {one["measure"]: one for one in summary["panel"] if one["policy"] == "student"}
+    assert shown["token_rkl"]["value"] == pytest.approx(columns["rkl"].sum() / columns["tokens"].sum())
+    assert shown["token_rkl"]["low"] <= shown["token_rkl"]["value"] <= shown["token_rkl"]["high"]
+    assert [row["tokens"] for row in rows[: len(rollouts)]] == [len(r.token_ids) for r in rollouts]
+    assert {row["correct"] for row in rows} == {True, False}
+    assert np.allclose(columns["fork_tokens"].sum() / columns["tokens"].sum(), 0.5, atol=0.1)
+
+
+def test_eq3_and_its_k3_form_differ_by_the_mean_weight(diagnosed):
+    shown = {one["measure"]: one["value"] for one in diagnosed[0]["panel"] if one["policy"] == "teacher"}
+    assert shown["mean_weight"] == pytest.approx(1 + shown["is_rkl"] - shown["is_k3"])
+
+
+def test_forks_carry_what_the_library_says(diagnosed, student, teacher, rollouts):
+    from repro.diagnosis.hidden import HiddenStates
+    from repro.diagnosis.token_level import Pair
+
+    found = Pair(HiddenStates(student, "s"), HiddenStates(teacher, "t"), CONFIG, 1.0).measure(rollouts)
+    expected = forking_share(torch.cat([f.entropy_T for f in found]), torch.cat([f.rkl_T for f in found]), 0.5)
+    shown = {one["measure"]: one["value"] for one in diagnosed[0]["panel"] if one["policy"] == "student"}
+    assert shown["fork_share"] == pytest.approx(expected.kl_share, rel=1e-4)
+    assert shown["fork_tokens"] == pytest.approx(expected.token_share)
+
+
+def test_contributions_are_stored_per_block(diagnosed):
+    summary, out = diagnosed
+    arrays = load_file(out / files.CONTRIBUTIONS)
+    sums = arrays["file-numeric/sums"]
+    assert sums.shape[:2] == (2, 3)
+    texts = json.loads((out / files.TOKENS).read_text())
+    assert set(texts) == {str(i) for i in arrays["file-numeric/ids"]}
+    blocks = pq.read_table(out / files.PER_BLOCK).to_pylist()
+    assert {row["metric"] for row in blocks} <= {"K=1", "K=3", "K=V"}
+    whole = [row["value"] for row in blocks if row["metric"] == "K=V"]
+    expected = next(one for one in summary["frequency"] if one["whole_vocabulary"])["correlation"]
+    assert np.mean(whole) == pytest.approx(expected)
+
+
+@pytest.fixture
+def artifact(diagnosed, tmp_path):
+    """The folder as the pipeline leaves it: with its summary."""
+    folder = tmp_path / "diagnose-0"
+    shutil.copytree(diagnosed[1], folder)
+    (folder / "summary.json").write_text(json.dumps(diagnosed[0]))
+    return folder
+
+
+def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
+    content = write_panel(artifact, tmp_path / "page", teacher="org/T", student="org/S")
+    assert json.loads((tmp_path / "page" / "panel.json").read_text()) == json.loads(json.dumps(content))
+    kinds = sorted(name.rpartition(".")[2] for name in content["figures"])
+    assert kinds == ["csv", "csv", "png", "png", "svg", "svg"]
+    assert all((tmp_path / "page" / name).stat().st_size > 100 for name in content["figures"])
+    page = (tmp_path / "page" / "panel.md").read_text()
+    for words in ("pareto_k", "never matched", "K=V", "Gradient variance", ".png"):
+        assert words in page
+    console = Console(record=True, width=140)
+    show_result(tmp_path / "page", console)
+    assert "effective_sample_size" in console.export_text()
+
+
+def test_the_figures_data_is_what_was_accumulated(artifact, diagnosed):
+    rows = contribution_table(artifact)
+    arrays = load_file(artifact / files.CONTRIBUTIONS)
+    whole = {row["token_id"]: row for row in rows if row["K"] == "V"}
+    assert sorted(whole) == arrays["file-numeric/ids"].tolist()
+    assert sum(row["frequency"] for row in whole.values()) == pytest.approx(1)
+    for u, token in enumerate(arrays["file-numeric/ids"]):
+        mean = arrays["file-numeric/sums"][:, -1, u].sum() / arrays["file-numeric/counts"][:, -1, u].sum()
+        assert whole[token]["mean_contribution"] == pytest.approx(mean)
+    assert {"V"} < {row["K"] for row in rows} <= {1, 3, "V"}
+
+
+def test_without_off_policy_completions_there_are_no_weights(student, teacher, rollouts, tmp_path):
+    write_rollouts(tmp_path / "student.parquet", rollouts)
+    only = {"student": tmp_path / "student.parquet"}
+    summary = run(student, teacher, rollouts, tmp_path, completions=only)
+    assert {one["policy"] for one in summary["panel"]} == {"student"}
+
+
+def test_across_tokenizers_texts_are_scored_and_the_rest_is_left_out_by_name(student, stranger, rollouts, tmp_path):
+    written = [replace(r, token_ids=r.token_ids[:3], log_probs=r.log_probs[:3]) for r in rollouts]
+    summary = run(
+        student,
+        stranger,
+        written,
+        tmp_path,
+        across_tokenizers=True,
+        completions={"student": tmp_path / "student.parquet"},
+    )
+    assert summary["left_out"] == list(LEFT_OUT)
+    assert {one["measure"] for one in summary["panel"]} == {
+        *("sequence_rkl", "mean_tokens"),
+        *("wrong_trace", "wrong_trace_per_prompt", "wrong_trace_length_only", "wrong_trace_length_matched"),
+    }
+    assert summary["frequency"] == summary["gradient_variance"] == []
+    scores = sequence_log_probs(written, student, student)
+    assert scores[0] == pytest.approx(naive(student, written[0].prompt_ids, written[0].token_ids), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda rs: [replace(r, token_ids=[]) for r in rs],
+            "student s: all 12 completions of task file-numeric are empty",
+        ),
+        (lambda rs: [r for r in rs if r.item_id == "sum/0"], "task file-numeric has one prompt"),
+        (lambda rs: [r for r in rs if r.sample == 0], "one completion per prompt of task file-numeric"),
+    ],
+    ids=["empty", "one prompt", "one completion"],
+)
+def test_refusals(rollouts, harm, message):
+    check_rollouts(rollouts, "student s")
+    with pytest.raises(InputError, match=message):
+        check_rollouts(harm(rollouts), "student s")

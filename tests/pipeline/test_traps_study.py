@@ -1,0 +1,55 @@
+"""Table 1 and Figure 2 from plan to page, through processes of their own; the second computes nothing anew."""
+
+import pytest
+from rich.console import Console
+
+from repro.pipeline.study import run_study
+from repro.recipes.catalog import plan
+from repro.report.result import read_result
+from repro.report.show import judged, show_result
+
+pytestmark = pytest.mark.slow
+WISHES = [
+    "tasks=toy-bm4",
+    "test_items=8",
+    "evaluation.completions_per_prompt=4",
+    "diagnosis.resamples=20",
+    "diagnosis.ks=1,4",
+    "diagnosis.gradient_prompts=2",
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    out = tmp_path_factory.mktemp("traps")
+    found = {}
+    for name in ("table1", "figure2"):
+        console = Console(record=True, width=120)
+        found[name] = run_study(plan(name, "toy", ("qwen3",), 1, WISHES), out, workers=2, quiet=False, console=console)
+        found[name, "text"] = console.export_text()
+    return found
+
+
+@pytest.mark.parametrize(("name", "words"), [("table1", "pareto_k"), ("figure2", "Spearman")])
+def test_page_result_and_verdicts(outcomes, name, words):
+    folder = outcomes[name].folder
+    page = (folder / "report.md").read_text()
+    assert words in page
+    assert "Scaled down: no verdict on the paper's numbers" in page
+    assert "Failure rates" not in page
+    result = read_result(folder)
+    _, report = judged(result)
+    assert [v.value for v in report.claims] == [v["value"] for v in result["verdicts"]["claims"]]
+    console = Console(record=True, width=120)
+    show_result(folder, console)
+    assert report.claims[0].claim in console.export_text().replace("\n", "")
+
+
+def test_figure2_shares_table1s_diagnoses(outcomes):
+    assert "3 cached, 0 to run" in outcomes["figure2", "text"]
+
+
+def test_the_figures_are_written_beside_the_result(outcomes):
+    folder = outcomes["figure2"].folder
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg", ".csv"}
+    assert {cell["row"] for cell in read_result(folder)["measured"][0]["cells"]} >= {"K=V"}

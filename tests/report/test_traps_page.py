@@ -1,0 +1,89 @@
+"""Pages of Tables 1 and 4 and Figure 2: the panel of every row, its health columns, and the correlations."""
+
+import numpy as np
+
+from repro.report.html import html
+from repro.report.markdown import markdown
+from repro.report.merge import Source, parts_of
+from repro.report.sections import sections
+from repro.tables import MeasuredTable
+
+from .conftest import make_result
+
+INTERVAL = {"low": 2.9, "high": 3.5, "se": 0.1, "defined": 1.0, "prompts": 20, "rollouts": 80}
+SUMMARY = {
+    "ks": [1, 389],
+    "left_out": [],
+    "not_finite": [],
+    "panel": [
+        {
+            "policy": "student",
+            "task": "toy-bm4",
+            "measure": "token_rkl",
+            "unit": "nats/token",
+            "value": 3.2,
+            **INTERVAL,
+        },
+        {"policy": "teacher", "task": "toy-bm4", "measure": "pareto_k", "unit": "", "value": "inf", **INTERVAL},
+    ],
+    "frequency": [
+        {
+            "task": "toy-bm4",
+            "k": k,
+            "whole_vocabulary": k == 389,
+            "correlation": value,
+            "low": 0.2,
+            "high": 0.7,
+            "tokens": 40,
+            "blocks": 9,
+        }
+        for k, value in ((1, "nan"), (389, 0.5))
+    ],
+    "gradient_variance": [
+        {"task": "toy-bm4", "item": "a", "sequence": 8.0, "token": 1.0, "token_with_future": 2.0, "ratio": 4.0}
+    ],
+    "gradient_tokens": 24,
+}
+
+
+def page_of(study):
+    rng = np.random.default_rng(0)
+    table = MeasuredTable(study, "toy", "qwen3", (0,))
+    items = [f"item-{n}" for n in range(20)]
+    names = ("token_rkl", "sequence_rkl", "entropy_student") if study == "table1" else ("frequency_correlation",)
+    for name in names:
+        for row in ("toy:qwen3-teacher",) if study == "table1" else ("K=1", "K=V"):
+            table.add(row, "toy-bm4", name, items, rng.normal(1, 0.1, (1, 20)))
+    line = {"artifact": "diagnose-1", "stage": "diagnose", "kind": "diagnose", "label": "diagnose", "summary": SUMMARY}
+    cost = {"seconds": 1.0, "gpu_hours": 0.0, "peak_memory_gib": 0.5, "started": "2026", "ended": "2026"}
+    row = {"family": "qwen3", "method": "toy:qwen3-teacher", "seed": 0, "artifact": "diagnose-1"}
+    content = make_result(table, stages=[{**line, **cost}], rows=[row], examples=[], curves=[])
+    part = parts_of([Source("traps", content)])[0]
+    found = sections(part, "k")
+    return {section.title for section in found}, html([(part, "k", found)]), markdown([(part, "k", found)])
+
+
+def test_the_panel_stands_in_the_page_and_its_brief():
+    titles, page, brief = page_of("table1")
+    assert "Failure rates" not in titles
+    for text in (page, brief):
+        for words in (
+            "pareto_k",
+            "never matched",
+            "toy:qwen3-teacher",
+            "3.2 [2.9, 3.5]",
+            "inf [2.9, 3.5]",
+            "median ratio 4",
+        ):
+            assert words in text
+    assert "sequence_rkl by task" in page  # a picture of what the paper prints,
+    assert "entropy_student by task" not in page  # and none of the rest
+
+
+def test_figure2_shows_correlations_as_rows_and_as_a_picture():
+    _, page, brief = page_of("figure2")
+    assert "0.5 [0.2, 0.7], 40 tokens" in brief
+    assert "nan [0.2, 0.7], 40 tokens" in brief
+    for words in ("Correlation against K", "is arithmetic", "toy-bm4 K=389: +0.50"):
+        assert words in page
+    assert "K=1:" not in page  # undefined: no point
