@@ -73,7 +73,7 @@ def _page(content: dict[str, Any]) -> str:
 def _print(rows: list[dict[str, str]], title: str, console: Console) -> None:
     grid = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for head in rows[0]:
-        grid.add_column(head, overflow="fold")
+        grid.add_column(head, overflow="fold", no_wrap=head == "measure")
     for row in rows:
         grid.add_row(*(value.replace("[", r"\[") for value in row.values()))
     console.print(grid)
