@@ -181,10 +181,10 @@ def test_the_brief_is_short_and_of_the_same_sections(built, text):
     assert brief.count("**Scaled down: no verdict on the paper's numbers.**") == brief.count("\n## ")
 
 
-def test_a_report_takes_seconds(tmp_path, result):
-    started = time.perf_counter()
+def test_a_report_takes_seconds_of_one_core(tmp_path, result):
+    started = time.process_time()
     write_report(parts_of([Source("one", result)]), tmp_path / "new" / "page.html")
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["page.html", "page.md"]
 
 
