@@ -52,7 +52,7 @@ def test_students_are_smaller_than_teachers_and_targets_than_students(family: st
     assert sizes[1] > sizes[2]
 
 
-@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.95), ("gemma3", 0.90)])  # the README: 0.99, 0.96
+@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.95), ("gemma3", 0.95)])  # the README: 1.00
 def test_the_teacher_is_right_in_both_styles(family: str, least: float) -> None:
     drawn = _completions(f"toy:{family}-teacher", "toy-bm4", 200)
     for worked in (True, False):
