@@ -8,7 +8,8 @@ ARG CUDA_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04
 # --- cpu ---------------------------------------------------------------------------------------------------------------
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS cpu-packages
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# The locks alone decide versions: constraints of the building machine's pip configuration have no say
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=/dev/null
 COPY requirements /tmp/requirements
 # The second index serves torch's CPU build; where the first has it, as a mirror may, the second is not needed
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -59,7 +60,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 FROM cuda-base AS cuda-packages
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=/dev/null
 COPY requirements /tmp/requirements
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r /tmp/requirements/tools.txt \

