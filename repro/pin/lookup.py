@@ -23,7 +23,7 @@ _MANIFESTS = ", ".join(
 )
 
 
-class LookupFailed(Exception):
+class PinError(Exception):
     """A name that could not be looked up: one line. `host` is set where that host did not answer at all."""
 
     def __init__(self, text: str, host: str | None = None) -> None:
@@ -44,11 +44,11 @@ def image_digest(image: str, addresses: Addresses) -> str:
     """Digest of `name:tag` (of the index, where the image has several platforms).
 
     Raises:
-        LookupFailed: no tag, no such image, or no answer.
+        PinError: no tag, no such image, or no answer.
     """
     name, _, tag = image.rpartition(":")
     if not name or "/" in tag:
-        raise LookupFailed(f"image {image}: no tag; name one, as in python:3.11.14-slim-bookworm")
+        raise PinError(f"image {image}: no tag; name one, as in python:3.11.14-slim-bookworm")
     first, _, rest = name.partition("/")
     own_registry = bool(rest) and ("." in first or ":" in first)
     registry = f"https://{first}" if own_registry else addresses.docker_hub
@@ -66,7 +66,7 @@ def action_commit(action: str, addresses: Addresses) -> str:
     """Commit that the tag or branch in `owner/repository@tag` points at; a path after the repository is ignored.
 
     Raises:
-        LookupFailed: no such repository or tag, or no answer.
+        PinError: no such repository or tag, or no answer.
     """
     name, _, tag = action.rpartition("@")
     owner_and_name = "/".join(name.split("/")[:2])
@@ -79,7 +79,7 @@ def hub_revision(hub_id: str, kind: str, addresses: Addresses) -> str:
     """Commit of the newest revision of a model or data set (kind: "models" or "datasets").
 
     Raises:
-        LookupFailed: no such id, access refused, or no answer.
+        PinError: no such id, access refused, or no answer.
     """
     status, _, body = _ask(f"{addresses.hub}/api/{kind}/{hub_id}", _bearer("HF_TOKEN"))
     try:
@@ -93,26 +93,26 @@ def _registry_token(challenge: str, image: str) -> str:
     """The anonymous token that a registry asks for before it tells a digest."""
     said = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     if "realm" not in said:
-        raise LookupFailed(f"image {image}: its registry refuses access")
+        raise PinError(f"image {image}: its registry refuses access")
     asked = urllib.parse.urlencode({key: said[key] for key in ("service", "scope") if key in said})
     status, _, body = _ask(f"{said['realm']}?{asked}", {})
     try:
         content = json.loads(body)
         return str(content.get("token") or content["access_token"])
     except (ValueError, KeyError, AttributeError):
-        raise LookupFailed(f"image {image}: its registry gave no token (HTTP {status})") from None
+        raise PinError(f"image {image}: its registry gave no token (HTTP {status})") from None
 
 
 def _checked(what: str, status: int, value: str, form: re.Pattern[str]) -> str:
     """The value, if it has the form that an immutable name must have: nothing else is ever written into a lock."""
     if status in (401, 403):
-        raise LookupFailed(f"{what}: access refused (HTTP {status}); set HF_TOKEN or GITHUB_TOKEN if you have access")
+        raise PinError(f"{what}: access refused (HTTP {status}); set HF_TOKEN or GITHUB_TOKEN if you have access")
     if status in (404, 422):
-        raise LookupFailed(f"{what}: not found (HTTP {status})")
+        raise PinError(f"{what}: not found (HTTP {status})")
     if status != 200:
-        raise LookupFailed(f"{what}: HTTP {status}")
+        raise PinError(f"{what}: HTTP {status}")
     if not form.fullmatch(value):
-        raise LookupFailed(f"{what}: the answer holds no commit or digest")
+        raise PinError(f"{what}: the answer holds no commit or digest")
     return value
 
 
@@ -125,7 +125,7 @@ def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[int
     """Status, headers and text of the answer, whatever the status.
 
     Raises:
-        LookupFailed: the host gave no answer.
+        PinError: the host gave no answer.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "distillability-repro", **headers}, method=method)
     try:
@@ -136,4 +136,4 @@ def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[int
     except (OSError, ValueError) as error:
         host = urllib.parse.urlsplit(url).netloc
         reason = getattr(error, "reason", None) or error
-        raise LookupFailed(f"{host}: cannot be reached ({reason})", host=host) from None
+        raise PinError(f"{host}: cannot be reached ({reason})", host=host) from None

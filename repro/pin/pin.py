@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.pin import names
-from repro.pin.lookup import Addresses, LookupFailed, action_commit, hub_revision, image_digest
+from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
 from repro.recipes import hub_lock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,10 @@ def pin(
     try:
         if "hub" in kinds:
             wanted = names.hub_names()
-            found = _look_up(list(wanted), lambda name: _hub_commit(name, wanted[name], at), done)
+            on_github = [name for name, kind in wanted.items() if kind == "github"]
+            on_hub = [name for name in wanted if name not in on_github]
+            found = _look_up(on_hub, lambda name: hub_revision(name, wanted[name], at), done)
+            found |= _look_up(on_github, lambda name: action_commit(f"{name}@main", at), done)
             _write(hub_file, _json(json.loads(hub_file.read_text()) | found))
         if set(kinds) & {"images", "actions"}:
             _write(root / LOCK_NAME, _json(lock))
@@ -115,17 +118,13 @@ def _look_up(wanted: list[str], lookup: Lookup, done: Pinned) -> dict[str, str]:
     for number, name in enumerate(wanted):
         try:
             found[name] = lookup(name)
-        except LookupFailed as fault:
+        except PinError as fault:
             rest = wanted[number:] if fault.host else [name]
             done.unpinned.append(f"{fault}: {', '.join(rest)}" if fault.host else str(fault))
             if fault.host:
                 break
     done.found |= found
     return found
-
-
-def _hub_commit(name: str, kind: str, at: Addresses) -> str:
-    return action_commit(f"{name}@main", at) if kind == "github" else hub_revision(name, kind, at)
 
 
 def _kept(before: dict[str, str], wanted: list[str]) -> dict[str, str]:
