@@ -8,6 +8,7 @@ import pytest
 from repro import cli, machine
 from repro.pin import pin as pinning
 from repro.pipeline import study
+from repro.recipes import hub_lock
 
 
 @pytest.fixture
@@ -27,7 +28,12 @@ def repro(monkeypatch, capsys, tmp_path):
 
 
 @pytest.fixture
-def eight_gpus(monkeypatch):
+def nothing_pinned(monkeypatch):
+    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "unpinned")
+
+
+@pytest.fixture
+def eight_gpus(monkeypatch, nothing_pinned):
     """A machine that paper scale fits, and a study that stops before its first stage."""
     facts = machine.hardware() | {
         "gpus": [{"name": "H100", "memory_gib": 79.6, "driver": "580.1"}] * 8,
@@ -47,11 +53,16 @@ def test_paper_scale_warns_of_what_is_unpinned_and_of_the_container(repro, eight
     assert sum(line.startswith("warning: /dev/shm") for line in lines) == 1
 
 
+def test_paper_scale_with_every_revision_pinned_does_not_warn(repro, eight_gpus, monkeypatch):
+    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "e5" * 20)
+    assert "unpinned" not in repro("run", "table2", "--family", "qwen3")[2]
+
+
 def test_small_scale_does_not_ask_for_pins(repro, eight_gpus):
     assert "unpinned" not in repro("run", "table2", "--scale", "small")[2]
 
 
-def test_a_dry_run_lists_what_is_unpinned(repro):
+def test_a_dry_run_lists_what_is_unpinned(repro, nothing_pinned):
     code, out, _ = repro("run", "table2", "--scale", "paper", "--dry-run")
     assert code == 0
     assert "unpinned hub revisions" in out
