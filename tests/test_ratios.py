@@ -24,21 +24,34 @@ def test_a_machine_of_another_speed_has_the_same_ratios():
 
 
 def test_only_our_own_slowness_beyond_the_tolerance_counts():
-    baseline = {"tolerance": 1.3, "ratios": ratios(run())}
+    baseline = {"groups": {"T1": {"tolerance": 1.3, "ratios": ratios(run())["T1"]}}}
     assert slower(ratios(run(1.55)), baseline) == []
     (line,) = slower(ratios(run(1.6)), baseline)
     assert "bar 1.56" in line
-    assert slower({}, baseline) == ["T1: not measured"]
 
 
 def test_write_then_compare(tmp_path):
-    files = [str(tmp_path / name) for name in ("run.json", "baseline.json")]
+    files = [str(tmp_path / name) for name in ("run.json", "deep/baseline.json")]
     (tmp_path / "run.json").write_text(json.dumps(run()))
     assert main(files) == 1  # no baseline is not a pass
     assert main([*files, "--write"]) == 0
     assert main(files) == 0
     (tmp_path / "run.json").write_text(json.dumps(run(streaming=3.0)))
     assert main(files) == 1
+    (tmp_path / "run.json").write_text(json.dumps({"benchmarks": []}))
+    assert main(files) == 1  # nor is a run in which everything was skipped
+
+
+def test_another_gpu_is_added_beside_the_first(tmp_path):
+    files = [str(tmp_path / name) for name in ("run.json", "baseline.json")]
+    for group in ("T1", "T2"):
+        content = run()
+        for one in content["benchmarks"]:
+            one["group"] = group
+        (tmp_path / "run.json").write_text(json.dumps(content))
+        assert main(files) == 1
+        assert main([*files, "--write"]) == 0
+    assert set(json.loads((tmp_path / "baseline.json").read_text())["groups"]) == {"T1", "T2"}
 
 
 def test_a_run_without_its_floor_is_refused():

@@ -88,7 +88,8 @@ def test_an_unfinished_folder_is_no_result(tmp_path):
 
 
 def test_hardware_names_no_host():
-    assert set(hardware()) == {"machine", "system", "cpus", "memory_gib", "gpus"}
+    gpu = {"gpus", "gpu_devices", "driver_cuda", "cuda", "shared_memory_gib"}
+    assert set(hardware()) == {"machine", "system", "cpus", "memory_gib", "container", *gpu}
 
 
 def test_a_record_says_what_was_unpinned(stage, tmp_path):
