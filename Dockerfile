@@ -56,7 +56,7 @@ FROM ${CUDA_IMAGE} AS cuda-base
 # Ubuntu removes old ones from its archive, so that exact pins would stop building.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-dev python3-venv gcc libc6-dev git \
+    && apt-get install -y --no-install-recommends python3 python3-dev python3-venv gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
 FROM cuda-base AS cuda-packages

@@ -121,7 +121,7 @@ def run(
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
     for line in warnings:
-        _say(f"warning: {line}")
+        _say(f"warning: {line}", "yellow")
     from repro.pipeline.study import run_study
 
     outcome = run_study(
@@ -249,8 +249,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted
 
 
-def _say(text: str) -> None:
-    err_console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
+def _say(text: str, style: str = "red") -> None:
+    err_console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

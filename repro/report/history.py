@@ -1,6 +1,7 @@
 """The history of a study's results over time: one JSON line each, small enough to keep in git and to plot."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from repro.errors import InputError
 from repro.report.show import read_result
 
 
-def line_of(result: dict[str, Any]) -> dict[str, Any]:
+def line_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """What is worth comparing between nights.
 
     Returns:
