@@ -22,7 +22,8 @@ COPY . /opt/repro
 ARG COMMIT=unknown
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation -e /opt/repro \
     && /opt/venv/bin/python -m compileall -q /opt/repro/repro \
-    && echo "${COMMIT}" > /opt/repro/COMMIT
+    && echo "${COMMIT}" > /opt/repro/COMMIT \
+    && chmod -R a+rX /opt/repro
 
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS cpu
@@ -69,7 +70,8 @@ COPY . /opt/repro
 ARG COMMIT=unknown
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation -e /opt/repro \
     && /opt/venv/bin/python -m compileall -q /opt/repro/repro \
-    && echo "${COMMIT}" > /opt/repro/COMMIT
+    && echo "${COMMIT}" > /opt/repro/COMMIT \
+    && chmod -R a+rX /opt/repro
 
 FROM cuda-base AS cuda
 ARG CUDA_IMAGE
