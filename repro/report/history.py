@@ -1,15 +1,14 @@
 """The history of a study's results over time: one JSON line each, small enough to keep in git and to plot."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.report.show import read_result
+from repro.report.result import Result, read_result
 
 
-def line_of(result: Mapping[str, Any]) -> dict[str, Any]:
+def line_of(result: Result) -> dict[str, Any]:
     """What is worth comparing between nights.
 
     Returns:
@@ -47,11 +46,7 @@ def record(result: Path, into: Path) -> bool:
     Raises:
         InputError: no result there, or the history is not one.
     """
-    content = read_result(result)
-    try:
-        line = line_of(content)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{result}: its results.json lacks {error}. Run the study again; stages are cached.") from None
+    line = line_of(read_result(result))
     known = read_history(into) if into.exists() else []
     key = ("made", "study", "scale")
     if any(all(old.get(name) == line[name] for name in key) for old in known):

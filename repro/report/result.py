@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NotRequired, cast
 
 import pydantic
 from pydantic import FiniteFloat
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from repro.errors import InputError
 from repro.tables import MeasuredTable
