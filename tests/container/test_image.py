@@ -51,6 +51,8 @@ def box(image):
     made = buildah("from", image)
     assert made.returncode == 0, made.stderr
     name = made.stdout.split()[-1]
+    # buildah puts a volume of its own over /data and would hide the folder that `run` mounts there
+    assert buildah("config", "--volume", "/data-", name).returncode == 0
     yield name
     buildah("rm", name)
 
@@ -151,7 +153,8 @@ def test_sigterm_ends_cleanly_and_resumably(run, words):
 
 def test_a_folder_that_this_user_may_not_write_is_one_line(run):
     run.data.chmod(0o755)
-    ended = run("run", "table2", "--scale", "toy")
+    assert run("sh", "-c", "touch /data/x").returncode != 0
+    ended = run("evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", "4")
     assert ended.returncode == 2
     assert "Permission denied" in ended.stderr
     assert "Traceback" not in ended.stderr
