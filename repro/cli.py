@@ -13,6 +13,7 @@ from repro.cli_options import EngineOption, Out, Quiet, Sets, with_engine
 from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
 from repro.cli_traps import traps_app
+from repro.cli_upkeep import upkeep_app
 from repro.errors import InputError, Interrupted, StageError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 app.add_typer(stages_app)
 app.add_typer(traps_app)
 app.add_typer(tables_app, name="tables")
+app.add_typer(upkeep_app)
 out_console = Console()
 err_console = Console(stderr=True)
 
@@ -93,8 +95,10 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
+    from repro import accelerator
     from repro.machine import hardware
     from repro.recipes.catalog import entry, plan
+    from repro.recipes.hub_lock import unpinned
     from repro.recipes.scales import check_fits, largest_scale, workers_for
 
     entry(study)
@@ -112,6 +116,12 @@ def run(
         print_plan(planned, out, out_console)
         return
     check_fits(chosen, machine)
+    warnings = accelerator.troubles(machine)
+    loose = unpinned(planned.stages()) if chosen == "paper" else []
+    if loose:
+        warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
+    for line in warnings:
+        _say(f"warning: {line}", "yellow")
     from repro.pipeline.study import run_study
 
     outcome = run_study(
@@ -167,6 +177,7 @@ def env(out: Out = Path("results")) -> None:
     """Hardware, versions, and a doctor's advice."""
     import platform
 
+    from repro.accelerator import driver_words
     from repro.machine import hardware, libraries
     from repro.recipes.scales import advice, gpu_words
 
@@ -175,10 +186,13 @@ def env(out: Out = Path("results")) -> None:
         f"python {platform.python_version()} on {machine['system']} {machine['machine']}", highlight=False
     )
     out_console.print(f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {gpu_words(machine)}", highlight=False)
+    out_console.print(driver_words(machine), highlight=False)
+    if machine["container"]:
+        out_console.print("container: {target}, on {base_image} ({base_digest})".format(**machine["container"]))
     for name, version in libraries().items():
         out_console.print(f"  {name} {version}", highlight=False)
     for line in advice(out):
-        out_console.print(f"- {line}", highlight=False)
+        out_console.print(f"- {line}", highlight=False, soft_wrap=True)
 
 
 @app.command("toy-models")
@@ -235,8 +249,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted
 
 
-def _say(text: str) -> None:
-    err_console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
+def _say(text: str, style: str = "red") -> None:
+    err_console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

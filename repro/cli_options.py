@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for results and cached stages.")]
+Out = Annotated[Path, typer.Option("--out", envvar="REPRO_OUT", help="Folder for results and cached stages.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),

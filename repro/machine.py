@@ -3,7 +3,10 @@
 import importlib.metadata
 import os
 import platform
+import re
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -40,14 +43,28 @@ def libraries() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, memory and accelerators."""
+    """Processor, memory, accelerators, and the container image if this is one."""
+    found = gpus()
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpus": gpus(),
+        "gpus": found,
+        "gpu_devices": len(list(Path("/dev").glob("nvidia[0-9]*"))),
+        "driver_cuda": _driver_cuda() if found else None,
+        "cuda": _torch_cuda(),
+        "shared_memory_gib": _shared_memory_gib(),
+        "container": container(),
     }
+
+
+def container() -> dict[str, str] | None:
+    """Target, base image and its digest ("unpinned" where the base was named by its tag alone); None outside our image."""
+    if "REPRO_IMAGE" not in os.environ:
+        return None
+    name, _, digest = os.environ.get("REPRO_BASE_IMAGE", "unknown").partition("@")
+    return {"target": os.environ["REPRO_IMAGE"], "base_image": name, "base_digest": digest or "unpinned"}
 
 
 def gpus() -> list[dict[str, Any]]:
@@ -59,3 +76,30 @@ def gpus() -> list[dict[str, Any]]:
         return []
     cells = [[cell.strip() for cell in line.split(",")] for line in lines]
     return [{"name": name, "memory_gib": round(int(mib) / 1024, 1), "driver": driver} for name, mib, driver in cells]
+
+
+def _driver_cuda() -> str | None:
+    """The newest CUDA that the driver offers, as the head of nvidia-smi's page tells."""
+    try:
+        page = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    said = re.search(r"CUDA (?:UMD )?Version:\s*(\d+\.\d+)", page)
+    return said.group(1) if said else None
+
+
+def _torch_cuda() -> str | None:
+    """The CUDA that the installed torch brought along; None for a CPU build. From package metadata: torch takes seconds."""
+    for name in ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12"):
+        try:
+            return ".".join(importlib.metadata.version(name).split(".")[:2])
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _shared_memory_gib() -> float | None:
+    try:
+        return round(shutil.disk_usage("/dev/shm").total / 2**30, 3)
+    except OSError:
+        return None

@@ -8,6 +8,7 @@ from rich.table import Table
 from repro.pipeline.display import stage_seed
 from repro.pipeline.run import hits
 from repro.recipes.cost import expected_hours
+from repro.recipes.hub_lock import unpinned
 from repro.recipes.scales import NEEDS
 from repro.recipes.study import Study
 
@@ -37,7 +38,7 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
             " magnitude.",
             highlight=False,
         )
-    unpinned = sorted({m.name for stage in stages for m in stage.base_models() if m.revision == "unpinned"})
-    if unpinned:
-        console.print(f"unpinned hub revisions: {', '.join(unpinned)}", highlight=False)
+    loose = unpinned(stages)
+    if loose:
+        console.print(f"unpinned hub revisions: {', '.join(loose)} (`repro pin` pins them)", highlight=False)
     console.print("Nothing was run.")

@@ -19,6 +19,7 @@ from typing import Any
 
 from repro.machine import hardware, libraries
 from repro.pipeline.stages import Stage
+from repro.recipes.hub_lock import unpinned
 
 RECORD = "record.json"
 _TOKEN = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
@@ -67,7 +68,7 @@ def damage(folder: Path) -> str | None:
 
 
 def code_version() -> dict[str, Any]:
-    """Commit of the code and whether it was dirty; nulls where it does not run from a checkout."""
+    """Commit of the code and whether it was dirty; nulls where neither a checkout nor an image that was told tells."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str | None:
@@ -77,8 +78,16 @@ def code_version() -> dict[str, Any]:
             return None
         return run.stdout.strip()
 
-    commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
+    if not (root / ".git").exists():
+        return _built_from(root / "COMMIT")
+    commit = git("rev-parse", "HEAD")
     return {"commit": commit, "dirty": bool(git("status", "--porcelain")) if commit else None}
+
+
+def _built_from(file: Path) -> dict[str, Any]:
+    """What the image was built from: `git describe --always --dirty --abbrev=40`, written by the Dockerfile."""
+    said = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", file.read_text().strip()) if file.is_file() else None
+    return {"commit": said[1] if said else None, "dirty": said[2] is not None if said else None}
 
 
 def build_artifact(
@@ -110,6 +119,7 @@ def build_artifact(
             "config": stage.model_dump(mode="json"),
             "inputs": [needed.folder_name for needed in stage.inputs()],
             "code": code_version(),
+            "unpinned": unpinned([stage]),
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,

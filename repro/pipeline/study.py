@@ -13,6 +13,7 @@ from repro.pipeline.job import Resources
 from repro.pipeline.record import RECORD, code_version, write_json
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
+from repro.recipes.hub_lock import unpinned
 from repro.recipes.study import Study
 from repro.report.result import RESULTS, Result, StageLine
 
@@ -66,6 +67,7 @@ def run_study(
         "settings": study.settings,
         "assignments": list(study.assignments),
         "code": code_version(),
+        "unpinned": unpinned(stages),
         "libraries": libraries(),
         "hardware": hardware(),
         "stored_files": stored_hashes(),

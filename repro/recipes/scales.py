@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from repro import accelerator
 from repro.errors import InputError
 from repro.machine import hardware
 from repro.recipes.study import Scale
@@ -40,8 +41,11 @@ def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
     """Refuse to start hours of work on a machine that cannot end it.
 
     Raises:
-        InputError: the machine is too small.
+        InputError: the machine is too small, or its GPUs cannot be used.
     """
+    fault = accelerator.missing(machine) or accelerator.old_driver(machine)
+    if NEEDS[scale].gpus and fault:
+        raise InputError(f"scale {scale}: {fault}.")
     if not fits(scale, machine):
         best, _ = largest_scale(machine)
         raise InputError(
@@ -77,6 +81,7 @@ def advice(out: Path) -> list[str]:
     lines = []
     scale, words = largest_scale(machine)
     lines.append(f"scale auto means {scale}; {words}")
+    lines += accelerator.troubles(machine)
     if machine["cpus"] < 2:
         lines.append("one CPU core: the toy run will take about twice its ten minutes")
     if machine["memory_gib"] < 4:
@@ -88,7 +93,8 @@ def advice(out: Path) -> list[str]:
             f"{free:.1f} GiB free at {existing}: scale {scale} wants {NEEDS[scale].disk_gib:g}; free some, or use --out"
         )
     if not os.access(existing, os.W_OK):
-        lines.append(f"{existing} is not writable: use --out FOLDER")
+        user = " or, in docker run, --user $(id -u):$(id -g)" if machine["container"] else ""
+        lines.append(f"{existing} is not writable: use --out FOLDER{user}")
     if machine["gpus"] and not _has("vllm"):
         lines.append("a GPU without vLLM: install the extra `gpu` (pip install 'distillability-repro[gpu]')")
     return lines

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NotRequired, cast
 
 import pydantic
 from pydantic import FiniteFloat
@@ -113,6 +113,7 @@ class Result(TypedDict):
     Attributes:
         assignments: the `--set key=value` wishes.
         verdicts: of the run itself; a page judges again and shows what differs.
+        unpinned: hub ids that were read at no pinned revision; absent from results of older code.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
     """
 
@@ -125,6 +126,7 @@ class Result(TypedDict):
     settings: dict[str, Any]
     assignments: list[str]
     code: Code
+    unpinned: NotRequired[list[str]]
     libraries: dict[str, str]
     hardware: Hardware
     stored_files: dict[str, str]

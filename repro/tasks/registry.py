@@ -8,6 +8,7 @@ from repro.tasks.csqa import CommonsenseQa
 from repro.tasks.dataset import DataSetTask
 from repro.tasks.dolly import Dolly
 from repro.tasks.gsm8k import Gsm8k
+from repro.tasks.hub import HubSource
 from repro.tasks.mmlu_pro import MmluPro
 from repro.tasks.own_file import KINDS, OwnFile
 from repro.tasks.supergpqa import SuperGpqa
@@ -66,6 +67,11 @@ def kind_of(name: str) -> Kind:
     if name.startswith("toy-"):
         return get(name).kind
     return KINDS[name] if name in KINDS else _known(name).kind
+
+
+def hub_of(name: str) -> HubSource | None:
+    """Where a task's rows live; None for the embedded world and for a person's own file."""
+    return None if name.startswith("toy-") else _known(name).hub
 
 
 def _known(name: str) -> type[DataSetTask]:

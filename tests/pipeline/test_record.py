@@ -5,6 +5,7 @@ import json
 import pytest
 
 from repro.machine import hardware, libraries
+from repro.pipeline import record as record_module
 from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, write_json
 from repro.pipeline.stages import BaseModelRef, Sample, TaskData
 from repro.recipes import toy
@@ -87,4 +88,29 @@ def test_an_unfinished_folder_is_no_result(tmp_path):
 
 
 def test_hardware_names_no_host():
-    assert set(hardware()) == {"machine", "system", "cpus", "memory_gib", "gpus"}
+    gpu = {"gpus", "gpu_devices", "driver_cuda", "cuda", "shared_memory_gib"}
+    assert set(hardware()) == {"machine", "system", "cpus", "memory_gib", "container", *gpu}
+
+
+def test_a_record_says_what_was_unpinned(stage, tmp_path):
+    hub = stage.model_copy(update={"model": BaseModelRef(name="org/model", revision="unpinned")})
+    build_artifact(hub, tmp_path, body, [])
+    build_artifact(stage, tmp_path, body, [])
+    told = [json.loads((tmp_path / one.folder_name / "record.json").read_text())["unpinned"] for one in (hub, stage)]
+    assert told == [["org/model"], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("d4" * 20 + "\n", {"commit": "d4" * 20, "dirty": False}),
+        ("d4" * 20 + "-dirty\n", {"commit": "d4" * 20, "dirty": True}),
+        ("unknown\n", {"commit": None, "dirty": None}),
+        (None, {"commit": None, "dirty": None}),
+    ],
+)
+def test_an_image_tells_the_commit_that_it_was_built_from(monkeypatch, tmp_path, text, version):
+    monkeypatch.setattr(record_module, "__file__", str(tmp_path / "repro" / "pipeline" / "record.py"))
+    if text is not None:
+        (tmp_path / "COMMIT").write_text(text)
+    assert record_module.code_version() == version

@@ -1,0 +1,82 @@
+"""Compare a speed run with the committed baseline. Times of two machines say nothing beside each other; ratios do.
+
+    python benchmarks/ratios.py RUN.json BASELINE.json           exit 1 where streaming has become slower
+    python benchmarks/ratios.py RUN.json BASELINE.json --write   make RUN the baseline
+
+A baseline keeps the GPUs (groups) of earlier runs when one is added; a run fails only on the group it measured.
+
+RUN is what `pytest benchmarks/test_traps_speed.py --benchmark-json RUN.json` writes. A ratio is the best time of a
+contender over the best time of the floor (the output-layer products alone) in the same run.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+OURS = "streaming"
+TOLERANCE = 1.3
+"""Written into a new baseline, beside its numbers: how much slower a run may be than it."""
+
+Ratios = dict[str, dict[str, float]]
+
+
+def ratios(run: dict[str, Any]) -> Ratios:
+    """Per group (shape) and contender: best time over the floor's best time."""
+    times: Ratios = {}
+    for one in run["benchmarks"]:
+        times.setdefault(one["group"], {})[one["params"]["name"]] = one["stats"]["min"]
+    found: Ratios = {}
+    for group, by_name in times.items():
+        floors = [time for name, time in by_name.items() if name.startswith("floor")]
+        if not floors or OURS not in by_name:
+            raise SystemExit(f"{group}: needs a floor and {OURS} in one run; it has {', '.join(by_name)}")
+        found[group] = {name: round(time / min(floors), 3) for name, time in by_name.items()}
+    return found
+
+
+def slower(measured: Ratios, baseline: dict[str, Any]) -> list[str]:
+    """One line per measured group in which ours has become slower than tolerated, or that has no baseline."""
+    lines = []
+    for group, by_name in measured.items():
+        known = baseline["groups"].get(group)
+        if known is None:
+            lines.append(f"{group}: no baseline; look at the ratios above, then add it with --write and commit it")
+            continue
+        now, before = by_name[OURS], known["ratios"][OURS]
+        if now > before * known["tolerance"]:
+            bar = before * known["tolerance"]
+            lines.append(f"{group}: {OURS} takes {now:.2f} x the floor; baseline {before:.2f}, bar {bar:.2f}")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("baseline", type=Path)
+    parser.add_argument("--write", action="store_true")
+    words = parser.parse_args(arguments)
+    run = json.loads(words.run.read_text())
+    measured = ratios(run)
+    for group, by_name in measured.items():
+        print(group, ", ".join(f"{name} {value:g}" for name, value in by_name.items()))
+    baseline = json.loads(words.baseline.read_text()) if words.baseline.exists() else {"groups": {}}
+    if words.write:
+        facts = {
+            "made": run["datetime"],
+            "commit": run["commit_info"]["id"],
+            "python": run["machine_info"]["python_version"],
+            "tolerance": TOLERANCE,
+        }
+        baseline["groups"] |= {group: facts | {"ratios": by_name} for group, by_name in measured.items()}
+        words.baseline.parent.mkdir(parents=True, exist_ok=True)
+        words.baseline.write_text(json.dumps(baseline, indent=1, sort_keys=True) + "\n")
+        return 0
+    lines = slower(measured, baseline)
+    print("\n".join(lines) or "no slower than the baseline")
+    return 1 if lines or not measured else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""Whether the GPU can be used from here: one line per trouble, each with its mend. Reads facts only, imports no torch."""
+
+from typing import Any
+
+LEAST_DRIVER = {12: "525", 13: "580"}
+"""Oldest Linux driver of each CUDA major version (CUDA Toolkit release notes, minor version compatibility)."""
+SHARED_MEMORY_GIB_PER_GPU = 1.0
+"""NCCL's documentation asks for `--shm-size=1g`; Docker gives a container 64 MiB."""
+
+
+def troubles(machine: dict[str, Any]) -> list[str]:
+    """Everything that stands between this environment and its GPUs; empty where nothing does."""
+    found = (missing(machine), old_driver(machine), small_shared_memory(machine))
+    return [line for line in found if line]
+
+
+def missing(machine: dict[str, Any]) -> str | None:
+    """torch is built for CUDA and no GPU is visible."""
+    cuda = machine.get("cuda")
+    if not cuda or machine["gpus"]:
+        return None
+    seen = f"no GPU is visible, although torch here is built for CUDA {cuda}"
+    if machine.get("gpu_devices"):
+        return (
+            f"{machine['gpu_devices']} GPU device files, but nvidia-smi does not answer: the driver is absent or broken."
+            " Mend it until `nvidia-smi` lists the GPUs"
+        )
+    if machine.get("container"):
+        return (
+            f"{seen}: start the container with --gpus all (the host needs NVIDIA's driver and Container Toolkit), or use"
+            " the cpu image"
+        )
+    return f"{seen}: install NVIDIA's driver ({_least(cuda)} or newer) until `nvidia-smi` lists the GPUs"
+
+
+def old_driver(machine: dict[str, Any]) -> str | None:
+    """The driver's CUDA is of an older major version than torch's: CUDA is compatible within a major version only."""
+    cuda, offered = machine.get("cuda"), machine.get("driver_cuda")
+    if not (cuda and offered and machine["gpus"]) or _major(offered) >= _major(cuda):
+        return None
+    return (
+        f"NVIDIA driver {machine['gpus'][0]['driver']} offers CUDA {offered}, and torch here is built for CUDA {cuda}:"
+        f" update the host's driver to {_least(cuda)} or newer"
+    )
+
+
+def small_shared_memory(machine: dict[str, Any]) -> str | None:
+    """/dev/shm is too small for the processes of several GPU workers to pass tensors through."""
+    have, count = machine.get("shared_memory_gib"), len(machine["gpus"])
+    need = SHARED_MEMORY_GIB_PER_GPU * count
+    if have is None or have >= need:
+        return None
+    mend = (
+        f"start the container with --shm-size={need:.0f}g or --ipc=host"
+        if machine.get("container")
+        else f"mount -o remount,size={need:.0f}G /dev/shm"
+    )
+    return f"/dev/shm holds {have * 1024:.0f} MiB, and {count} GPU(s) want {need:.0f} GiB: {mend}"
+
+
+def driver_words(machine: dict[str, Any]) -> str:
+    """Driver and CUDA in words, for people."""
+    built = f"torch built for CUDA {machine['cuda']}" if machine.get("cuda") else "torch built for the CPU"
+    if not machine["gpus"]:
+        return f"no NVIDIA driver seen, {built}"
+    return f"NVIDIA driver {machine['gpus'][0]['driver']} (CUDA {machine.get('driver_cuda') or 'unknown'}), {built}"
+
+
+def _major(version: str) -> int:
+    return int(version.split(".")[0])
+
+
+def _least(cuda: str) -> str:
+    return LEAST_DRIVER.get(_major(cuda), f"one for CUDA {cuda}")

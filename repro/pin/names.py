@@ -1,0 +1,47 @@
+"""What there is to pin: base images in the Dockerfile, actions in the workflows, models and data sets of the studies."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+IMAGE_LINE = re.compile(r"^(?P<head>ARG \w*_IMAGE=)(?P<image>[^\s@]+)(?:@(?P<digest>sha256:[0-9a-f]{64}))?$", re.M)
+ACTION_LINE = re.compile(
+    r"^(?P<head>[ \t-]*uses: )(?P<action>[\w.-]+/[\w./-]+)@(?P<ref>[\w./-]+)(?P<note>[ \t]+# (?P<tag>\S+))?[ \t]*$",
+    re.M,
+)
+
+
+def images(root: Path) -> list[str]:
+    """`name:tag` of every base image, without its digest."""
+    return sorted({line["image"] for line in IMAGE_LINE.finditer((root / "Dockerfile").read_text())})
+
+
+def workflows(root: Path) -> list[Path]:
+    """The workflow files of a checkout."""
+    return sorted((root / ".github" / "workflows").glob("*.yml"))
+
+
+def tag_of(line: re.Match[str]) -> str:
+    """The tag of a `uses:` line: in its comment once the line is pinned by commit."""
+    return line["tag"] if re.fullmatch(r"[0-9a-f]{40}", line["ref"]) and line["tag"] else line["ref"]
+
+
+def actions(root: Path) -> list[str]:
+    """`owner/name@tag` of every action, without its commit."""
+    found = (line for file in workflows(root) for line in ACTION_LINE.finditer(file.read_text()))
+    return sorted({f"{line['action']}@{tag_of(line)}" for line in found})
+
+
+def hub_names() -> dict[str, str]:
+    """Hub ids of all studies, each with its kind: "models", "datasets", or "github" (a data set that is a file there)."""
+    return dict(sorted(set(_hub_names())))
+
+
+def _hub_names() -> Iterator[tuple[str, str]]:
+    from repro.recipes.catalog import STUDIES, plan
+    from repro.recipes.hub_lock import hub_inputs
+    from repro.recipes.study import SCALES
+
+    for study in STUDIES:
+        for scale in SCALES:
+            yield from hub_inputs(plan(study, scale, ("all",), 1, ()).stages()).items()

@@ -1,0 +1,147 @@
+"""Look every name up, write what was found into the locks, and bring Dockerfile and workflows in line with them."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.pin import names
+from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
+from repro.recipes import hub_lock
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK_NAME = "pins.json"
+KINDS = ("images", "actions", "hub")
+Lookup = Callable[[str], str]
+
+
+@dataclass
+class Pinned:
+    """What one call did. unpinned: one line per name that has no pin now, with the reason if it was asked for."""
+
+    found: dict[str, str] = field(default_factory=dict)
+    unpinned: list[str] = field(default_factory=list)
+
+
+def pin(
+    kinds: tuple[str, ...], root: Path = ROOT, hub_file: Path = hub_lock.LOCK, addresses: Addresses | None = None
+) -> Pinned:
+    """Look up the names of these kinds. What was found is written even where something else was not.
+
+    Raises:
+        InputError: not a checkout, or its files cannot be written.
+    """
+    _check_checkout(root)
+    at = addresses or Addresses()
+    done = Pinned()
+    lock = read_lock(root)
+    if "images" in kinds:
+        found = _look_up(names.images(root), lambda image: image_digest(image, at), done)
+        lock["images"] = _kept(lock["images"], names.images(root)) | found
+    if "actions" in kinds:
+        found = _look_up(names.actions(root), lambda one: action_commit(one, at), done)
+        lock["actions"] = _kept(lock["actions"], names.actions(root)) | found
+    try:
+        if "hub" in kinds:
+            wanted = names.hub_names()
+            on_github = [name for name, kind in wanted.items() if kind == "github"]
+            on_hub = [name for name in wanted if name not in on_github]
+            found = _look_up(on_hub, lambda name: hub_revision(name, wanted[name], at), done)
+            found |= _look_up(on_github, lambda name: action_commit(f"{name}@main", at), done)
+            _write(hub_file, _json(json.loads(hub_file.read_text()) | found))
+        if set(kinds) & {"images", "actions"}:
+            _write(root / LOCK_NAME, _json(lock))
+            apply(root)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}. Pin in a checkout of your own.") from None
+    return done
+
+
+def apply(root: Path) -> None:
+    """Write the lock's digests and commits into the Dockerfile and the workflows, tags kept beside them."""
+    lock = read_lock(root)
+
+    def image(line: re.Match[str]) -> str:
+        digest = lock["images"].get(line["image"]) or line["digest"]
+        return f"{line['head']}{line['image']}" + (f"@{digest}" if digest else "")
+
+    def action(line: re.Match[str]) -> str:
+        tag = names.tag_of(line)
+        commit = lock["actions"].get(f"{line['action']}@{tag}")
+        return f"{line['head']}{line['action']}@{commit} # {tag}" if commit else line[0]
+
+    for file, pattern, replace in [
+        (root / "Dockerfile", names.IMAGE_LINE, image),
+        *((file, names.ACTION_LINE, action) for file in names.workflows(root)),
+    ]:
+        before = file.read_text()
+        after = pattern.sub(replace, before)
+        if after != before:
+            _write(file, after)
+
+
+def unpinned(root: Path = ROOT, hub_file: Path = hub_lock.LOCK) -> list[str]:
+    """Every name that no lock holds, asking nobody.
+
+    Raises:
+        InputError: not a checkout.
+    """
+    _check_checkout(root)
+    lock, hub = read_lock(root), json.loads(hub_file.read_text())
+    return [
+        *(name for name in names.images(root) if name not in lock["images"]),
+        *(name for name in names.actions(root) if name not in lock["actions"]),
+        *(name for name in names.hub_names() if name not in hub),
+    ]
+
+
+def read_lock(root: Path) -> dict[str, dict[str, str]]:
+    """Image digests and action commits.
+
+    Raises:
+        InputError: the lock is not readable.
+    """
+    file = root / LOCK_NAME
+    try:
+        content = json.loads(file.read_text()) if file.exists() else {}
+        return {kind: dict(content.get(kind, {})) for kind in ("images", "actions")}
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise InputError(f"{file}: not a lock file. Take it from git again, then run `repro pin`.") from None
+
+
+def _look_up(wanted: list[str], lookup: Lookup, done: Pinned) -> dict[str, str]:
+    """Ask for each name; a host that does not answer is not asked again, and is told once."""
+    found: dict[str, str] = {}
+    for number, name in enumerate(wanted):
+        try:
+            found[name] = lookup(name)
+        except PinError as fault:
+            rest = wanted[number:] if fault.host else [name]
+            done.unpinned.append(f"{fault}: {', '.join(rest)}" if fault.host else str(fault))
+            if fault.host:
+                break
+    done.found |= found
+    return found
+
+
+def _kept(before: dict[str, str], wanted: list[str]) -> dict[str, str]:
+    """Pins of names that are still used: a failed look-up loses none."""
+    return {name: pin for name, pin in before.items() if name in wanted}
+
+
+def _check_checkout(root: Path) -> None:
+    if not (root / "Dockerfile").is_file():
+        raise InputError(f"{root}: no Dockerfile. `repro pin` works in a checkout (git clone, pip install -e .).")
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def _write(file: Path, text: str) -> None:
+    aside = file.with_name(f".{file.name}.new")
+    aside.write_text(text)
+    aside.replace(file)

@@ -1,0 +1,82 @@
+"""The history of a study's results over time: one JSON line each, small enough to keep in git and to plot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.report.result import Result, read_result
+
+
+def line_of(result: Result) -> dict[str, Any]:
+    """What is worth comparing between nights.
+
+    Returns:
+        made (UTC, ISO), study, scale, seeds, families, commit, dirty, gpus, torch, seconds and gpu_hours of all stages,
+        counts of verdicts, and per claim and family its value, estimate and interval (the claim's own unit).
+    """
+    claims = [
+        {key: claim.get(key) for key in ("claim", "family", "value", "estimate", "interval")}
+        for claim in result["verdicts"]["claims"]
+    ]
+    values = [claim["value"] for claim in claims]
+    return {
+        "made": result["made"],
+        "study": result["study"],
+        "scale": result["scale"],
+        "seeds": len(result["seeds"]),
+        "families": result["families"],
+        "commit": result["code"]["commit"],
+        "dirty": result["code"]["dirty"],
+        "gpus": [gpu["name"] for gpu in result["hardware"]["gpus"]],
+        "torch": result["libraries"].get("torch"),
+        "seconds": round(sum(stage["seconds"] for stage in result["stages"]), 1),
+        "gpu_hours": round(sum(stage["gpu_hours"] for stage in result["stages"]), 4),
+        "counts": {value: values.count(value) for value in ("reproduced", "contradicted", "inconclusive")},
+        "claims": claims,
+    }
+
+
+def record(result: Path, into: Path) -> bool:
+    """Append a result's line. A result that is in the history already is not added again.
+
+    Returns:
+        Whether a line was added.
+
+    Raises:
+        InputError: no result there, or the history is not one.
+    """
+    line = line_of(read_result(result))
+    known = read_history(into) if into.exists() else []
+    key = ("made", "study", "scale")
+    if any(all(old.get(name) == line[name] for name in key) for old in known):
+        return False
+    try:
+        into.parent.mkdir(parents=True, exist_ok=True)
+        aside = into.with_name(f".{into.name}.new")
+        aside.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in [*known, line]))
+        aside.replace(into)
+    except OSError as error:
+        raise InputError(f"history {into}: {error.strerror}. Choose another file with --into.") from None
+    return True
+
+
+def read_history(file: Path) -> list[dict[str, Any]]:
+    """All lines, oldest first.
+
+    Raises:
+        InputError: the file cannot be read, or a line of it is not one of ours.
+    """
+    try:
+        texts = file.read_text().splitlines()
+    except OSError as error:
+        raise InputError(f"history {file}: {error.strerror}.") from None
+    lines = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            one = json.loads(text)
+            one["made"], one["study"], one["claims"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"history {file}, line {number}: not a result's line. Mend or remove it.") from None
+        lines.append(one)
+    return sorted(lines, key=lambda one: str(one["made"]))

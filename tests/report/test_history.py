@@ -1,0 +1,72 @@
+"""A history keeps one line for each result, in order, and refuses what it cannot read."""
+
+import json
+
+import pytest
+
+from repro.errors import InputError
+from repro.report.history import read_history, record
+
+
+@pytest.fixture
+def night(result, tmp_path):
+    """A results.json made at that time, in a folder of its own."""
+
+    def make(made="2026-11-24T02:00:00+00:00"):
+        folder = tmp_path / made[:10]
+        folder.mkdir(exist_ok=True)
+        (folder / "results.json").write_text(json.dumps({**result, "made": made}))
+        return folder
+
+    return make
+
+
+def test_a_line_holds_what_a_plot_wants(night, result, tmp_path):
+    into = tmp_path / "deep" / "history.jsonl"
+    assert record(night(), into)
+    (line,) = read_history(into)
+    values = [claim["value"] for claim in result["verdicts"]["claims"]]
+    assert line["counts"] == {value: values.count(value) for value in ("reproduced", "contradicted", "inconclusive")}
+    assert sum(line["counts"].values()) == len(values) > 0
+    assert line["seconds"] == sum(stage["seconds"] for stage in result["stages"])
+    assert line["commit"] == "0" * 40
+    told = {claim["claim"]: claim for claim in line["claims"]}
+    for claim in result["verdicts"]["claims"]:
+        assert told[claim["claim"]]["interval"] == claim["interval"]
+        assert told[claim["claim"]]["estimate"] == claim["estimate"]
+    assert any(claim["estimate"] is not None for claim in line["claims"])
+
+
+def test_the_same_result_is_recorded_once_and_nights_come_in_order(night, tmp_path):
+    into = tmp_path / "history.jsonl"
+    assert record(night("2026-11-25T02:00:00+00:00"), into)
+    first = into.read_text()
+    assert not record(tmp_path / "2026-11-25", into)
+    assert into.read_text() == first
+    assert record(night("2026-11-24T02:00:00+00:00"), into)
+    assert [line["made"][:10] for line in read_history(into)] == ["2026-11-24", "2026-11-25"]
+
+
+def test_lines_of_separate_files_make_one_history(night, tmp_path):
+    """The nightly workflow appends a line with `cat`."""
+    parts = []
+    for day in ("2026-11-24", "2026-11-25"):
+        record(night(f"{day}T02:00:00+00:00"), tmp_path / f"{day}.jsonl")
+        parts.append((tmp_path / f"{day}.jsonl").read_text())
+    (tmp_path / "all.jsonl").write_text("".join(parts))
+    assert len(read_history(tmp_path / "all.jsonl")) == 2
+
+
+@pytest.mark.parametrize("text", ["{not json\n", "[]\n", '{"made": "x"}\n'])
+def test_a_broken_history_is_named_with_its_line_and_left_alone(night, tmp_path, text):
+    into = tmp_path / "history.jsonl"
+    into.write_text(text)
+    with pytest.raises(InputError, match=r"history\.jsonl, line 1"):
+        record(night(), into)
+    assert into.read_text() == text
+
+
+def test_no_result(tmp_path):
+    with pytest.raises(InputError, match=r"results\.json"):
+        record(tmp_path, tmp_path / "history.jsonl")
+    assert not (tmp_path / "history.jsonl").exists()

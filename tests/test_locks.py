@@ -1,0 +1,60 @@
+"""The locks: every line pinned and hashed, every requirement of the project met, torch's CPU build apart with its reason."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+LOCKS = ROOT / "requirements"
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; .+?)?(?: \\)?$")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LEFT_OUT_OF_CPU_VLLM = {"torchvision", "torchaudio", "torchcodec"}
+
+
+def pins(name):
+    """Canonical name to version, with the number of hashes after each."""
+    found, hashes, last = {}, {}, ""
+    for line in (LOCKS / f"{name}.txt").read_text().splitlines():
+        if line.startswith("    --hash=sha256:"):
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line)
+            hashes[last] += 1
+        elif line and not line.lstrip().startswith("#"):
+            pin = PIN.match(line)
+            assert pin, line
+            last = canonicalize_name(pin[1])
+            found[last], hashes[last] = pin[2], 0
+    return found, hashes
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu", "tools"])
+def test_every_line_is_pinned_and_hashed(name):
+    found, hashes = pins(name)
+    assert found
+    assert [package for package, count in hashes.items() if count == 0] == []
+
+
+@pytest.mark.parametrize(("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu")])
+def test_the_lock_meets_the_project(name, extra):
+    found, _ = pins(name)
+    torch, _ = pins("torch-cpu")
+    if name != "gpu":
+        assert "torch" not in found, "torch's CPU build has a list of its own"
+        found |= {"torch": torch["torch"].removesuffix("+cpu")}
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
+    unmet = []
+    for requirement in map(Requirement, wanted):
+        version = found.get(canonicalize_name(requirement.name))
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            unmet.append(f"{requirement}: {version}")
+    assert unmet == []
+    assert not (name == "cpu-vllm" and LEFT_OUT_OF_CPU_VLLM & set(found))
+
+
+def test_the_same_torch_everywhere():
+    cpu = [line for line in (LOCKS / "torch-cpu.txt").read_text().splitlines() if line.startswith("torch==")]
+    versions = {re.split(r"[=;+ ]+", line)[1] for line in cpu}
+    assert versions == {pins("gpu")[0]["torch"]}
