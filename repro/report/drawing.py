@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repro.report.blocks import Chart
 from repro.report.text import visible
@@ -24,7 +24,7 @@ _VARIABLES = {
     **{colour: f"var(--{tone})" for tone, colour in TONES.items()},
     **{colour: f"var(--series-{n})" for n, colour in enumerate(SERIES, 1)},
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "repro",
     "font.size": 10,
@@ -57,12 +57,14 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def panels(columns: int, rows: int, width: float, height: float, **shared: bool) -> "tuple[Figure, list[Axes]]":
+def panels(
+    columns: int, rows: int, width: float, height: float, *, sharex: bool = False, sharey: bool = False
+) -> "tuple[Figure, list[Axes]]":
     """A figure of equal panels, row by row, without pyplot's global state. width, height: of one panel, inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **shared)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, list(axes.flat)
 
 

@@ -30,6 +30,7 @@ def forest(report: VerdictReport, key: str) -> Chart | None:
         figure, (axes,) = panels(1, 1, 7.6, 0.9 + 0.3 * len(tested))
         for n, v in enumerate(tested):
             assert v.interval is not None
+            assert v.estimate is not None
             colour = TONES[v.value]
             axes.plot(v.interval, (n, n), color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([v.estimate], [n], marker=_MARKS[v.value], color=colour, markersize=7)

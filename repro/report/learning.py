@@ -61,9 +61,9 @@ def _curves(curves: list[Curve], names: Mapping[str, str], key: str, title: str)
             own.set_xlabel("optimiser step")
         for spare in axes[len(shown) :]:
             spare.remove()
-        handles = {line.get_label(): line for own in axes for line in own.get_lines()}
+        handles = {str(line.get_label()): line for own in axes for line in own.get_lines()}
         figure.legend(
-            handles.values(), handles.keys(), loc="outside upper left", ncols=min(4, len(handles)), fontsize=9
+            list(handles.values()), list(handles), loc="outside upper left", ncols=min(4, len(handles)), fontsize=9
         )
     return chart(figure, key, title, "; ".join(ends) + ".")
 
