@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from repro.cli_options import EngineOption, Out, Quiet, Sets, with_engine
+from repro.cli_options import (
+    ClusterFile,
+    ClusterName,
+    ClusterOptions,
+    EngineOption,
+    Out,
+    Quiet,
+    Ranks,
+    Sets,
+    with_engine,
+)
 from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
 from repro.cli_traps import traps_app
@@ -92,16 +102,24 @@ def run(
     checkpoint_every: Annotated[
         int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
     ] = None,
+    ranks: Ranks = 1,
+    cluster: ClusterName = "local",
+    cluster_file: ClusterFile = None,
+    cluster_option: ClusterOptions = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
     from repro import accelerator
     from repro.machine import hardware
+    from repro.pipeline.cluster import JOBS, cluster_of
     from repro.recipes.catalog import entry, plan
     from repro.recipes.hub_lock import unpinned
     from repro.recipes.scales import check_fits, largest_scale, workers_for
 
     entry(study)
+    where, asked = cluster_of(cluster, cluster_file, cluster_option or ())
+    if where == "slurm" and scale == "auto":
+        raise InputError("--cluster slurm: name the scale (--scale paper): this machine is not the one that runs it")
     machine = hardware()
     if scale == "auto":
         chosen, words = largest_scale(machine)
@@ -115,8 +133,10 @@ def run(
 
         print_plan(planned, out, out_console)
         return
-    check_fits(chosen, machine)
-    warnings = accelerator.troubles(machine)
+    warnings = []
+    if where != "slurm":  # there the machine that submits is not the one that runs
+        check_fits(chosen, machine)
+        warnings += accelerator.troubles(machine)
     loose = unpinned(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
@@ -127,10 +147,13 @@ def run(
     outcome = run_study(
         planned,
         out,
-        workers=workers or workers_for(chosen, machine),
+        workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine)),
         quiet=quiet,
         console=out_console,
         checkpoint_every=checkpoint_every,
+        ranks=ranks,
+        where=where,
+        cluster=asked,
     )
     raise typer.Exit(1 if outcome.contradicted else 0)
 

@@ -17,7 +17,7 @@ import psutil
 from repro.errors import InputError
 from repro.pipeline.bodies import Workplace, body_of
 from repro.pipeline.record import build_artifact, damage, is_complete
-from repro.pipeline.stages import Stage
+from repro.pipeline.stages import Calibrate, Distill, Stage
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,14 @@ class Resources:
         micro_batch: sequences per forward pass in training; None for a whole step at once.
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
         threads: CPU threads of one stage.
+        ranks: data-parallel processes of a training stage, started by torchrun on one machine. On-policy stages then
+            draw other completions (each process its share, by its own random stream), under the same law.
     """
 
     micro_batch: int | None = None
     checkpoint_every: int = 25
     threads: int = 1
+    ranks: int = 1
 
 
 def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | None, argv: list[str]) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     """
     os.environ.update(_environment(resources))
     if driver is not None:
-        _end_with(driver)
+        end_with(driver)
     try:
         return _run_locked(stage, cache, resources, argv)
     except InputError as error:
@@ -66,16 +69,14 @@ def disk_trouble(error: Exception) -> str | None:
 
 
 def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]) -> dict[str, Any]:
-    locks = cache / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(locks / f"{stage.folder_name}.lock"):
+    with lock_of(cache, stage):
         if is_complete(cache / stage.folder_name):
             return {"built": False}
         work = cache / ".work" / stage.folder_name
         work.mkdir(parents=True, exist_ok=True)
         for needed in stage.inputs():
             _trust(cache / needed.folder_name)
-        _quiet_libraries(resources)
+        quiet_libraries(resources)
         place = Workplace(
             cache=cache,
             work=work,
@@ -83,10 +84,22 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]
             micro_batch=resources.micro_batch,
             checkpoint_every=resources.checkpoint_every,
         )
-        build_artifact(stage, cache, body_of(stage, place), argv)
+        body = body_of(stage, place)
+        if resources.ranks > 1 and isinstance(stage, Calibrate | Distill):
+            from repro.pipeline.ranks import launched
+
+            body = launched(stage, place, resources)
+        build_artifact(stage, cache, body, argv, ranks=resources.ranks)
         shutil.rmtree(work, ignore_errors=True)
         progress_file(cache, stage).unlink(missing_ok=True)
     return {"built": True}
+
+
+def lock_of(cache: Path, stage: Stage, timeout: float = -1) -> filelock.BaseFileLock:
+    """One writer per artifact: an advisory lock of the file system, which ends with the process that holds it."""
+    locks = cache / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(locks / f"{stage.folder_name}.lock", timeout=timeout)
 
 
 def progress_file(cache: Path, stage: Stage) -> Path:
@@ -143,7 +156,7 @@ def _environment(resources: Resources) -> dict[str, str]:
     }
 
 
-def _quiet_libraries(resources: Resources) -> None:
+def quiet_libraries(resources: Resources) -> None:
     import torch
     import transformers
 
@@ -153,7 +166,7 @@ def _quiet_libraries(resources: Resources) -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-def _end_with(driver: int) -> None:
+def end_with(driver: int) -> None:
     """End this process when the process that asked for it is gone, so that a killed run leaves nothing running."""
     try:
         watched = psutil.Process(driver)

@@ -25,6 +25,14 @@ RECORD = "record.json"
 _TOKEN = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
 
 
+def redacted(text: str) -> str:
+    """The text without what looks like an access token, and without the values of this process's own."""
+    for name, value in os.environ.items():
+        if re.search(r"(TOKEN|API_KEY|SECRET|PASSWORD)$", name) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return _TOKEN.sub("***", text)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write whole or not at all: a sibling file, flushed to disk, then renamed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -56,10 +64,11 @@ def damage(folder: Path) -> str | None:
     """What differs between an artifact and its record, in words; None where they agree byte for byte."""
     try:
         stored = json.loads((folder / RECORD).read_text())["files"]
-    except (ValueError, KeyError):
-        return f"{RECORD} is not readable"
-    present = file_hashes(folder)
-    for name, fact in stored.items():
+        facts = list(stored.items())
+        present = file_hashes(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{RECORD} or a file beside it is not readable ({type(error).__name__})"
+    for name, fact in facts:
         if name not in present:
             return f"{name} is missing"
         if present[name] != fact:
@@ -91,7 +100,7 @@ def _built_from(file: Path) -> dict[str, Any]:
 
 
 def build_artifact(
-    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str]
+    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str], *, ranks: int = 1
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
@@ -123,12 +132,13 @@ def build_artifact(
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,
+            "ranks": ranks,
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
             "gpu_hours": round(seconds / 3600 * len(machine["gpus"]), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
-            "argv": [_TOKEN.sub("***", word) for word in argv],
+            "argv": [redacted(word) for word in argv],
             "files": file_hashes(aside),
         }
         write_json(aside / RECORD, record)

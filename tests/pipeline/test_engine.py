@@ -15,7 +15,8 @@ from rich.console import Console
 
 from repro.errors import InputError, StageError
 from repro.models import locate
-from repro.pipeline.engine import cached, run_stages
+from repro.pipeline.cluster import Cluster
+from repro.pipeline.engine import Engine, cached, run_stages
 from repro.pipeline.job import Resources, progress_file, read_progress, run_stage
 from repro.pipeline.record import is_complete
 from repro.pipeline.run import CACHE, prepare, run
@@ -91,7 +92,7 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
                 child.send_signal(signal.SIGKILL)
 
     with pytest.raises(StageError, match=r"was killed.*same command resumes"):
-        run_stages([stage], cache, workers=1, resources=Resources(), argv=[], watch=kill_when_running)
+        run_stages([stage], cache, engine=Engine("local", Cluster(), 1, Resources(), []), watch=kill_when_running)
     assert not is_complete(cache / stage.folder_name)
     run_quietly([stage], tmp_path)
     assert summary(tmp_path, stage) == undisturbed
