@@ -252,6 +252,16 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
+        _run()
+    except Interrupted:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        _say("interrupted: finished stages are kept; the same command resumes")
+        sys.exit(130)
+
+
+def _run() -> None:
+    try:
         code = app(prog_name="repro", standalone_mode=False)
     except _USAGE_ERROR as error:
         _say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
@@ -262,9 +272,6 @@ def main() -> None:
     except StageError as error:
         _say(f"failed: {error}")
         sys.exit(3)
-    except Interrupted:
-        _say("interrupted: finished stages are kept; the same command resumes")
-        sys.exit(130)
     sys.exit(code or 0)
 
 

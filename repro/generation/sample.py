@@ -30,8 +30,9 @@ def sample(
     for number, chunk in enumerate(chunks):
         progress(chunk.start, len(items), "prompts")
         kept = work / f"chunk-{number:06d}.parquet"
-        if kept.exists():
-            rollouts += read_rollouts(kept)
+        before = _kept(kept)
+        if before is not None:
+            rollouts += before
             continue
         if engine is None:
             engine = open_engine(config.engine, model, longest + config.max_completion_tokens)
@@ -70,6 +71,14 @@ def sample(
         raise InputError(f"{model}: all {len(rollouts)} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
     return rollouts
+
+
+def _kept(chunk: Path) -> list[Rollout] | None:
+    """A chunk of a run that was stopped; None where there is none, or one that cannot be read."""
+    try:
+        return read_rollouts(chunk) if chunk.exists() else None
+    except InputError:
+        return None
 
 
 def _chunk_seed(seed: int, number: int) -> int:

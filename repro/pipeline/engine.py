@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def cached(stage: Stage, cache: Path) -> bool:
         return True
     with contextlib.suppress(filelock.Timeout), lock_of(cache, stage, timeout=0):  # held: another driver is at it
         if is_complete(folder) and damage(folder) is not None:
-            folder.rename(cache / f"{stage.folder_name}.damaged-{time.time_ns()}")
+            folder.rename(cache / f"{stage.folder_name}.damaged-{uuid.uuid4().hex[:8]}")
     return False
 
 
@@ -134,7 +135,7 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: W
 
 def _submit(level: Sequence[Stage], cache: Path, folder: Path, engine: Engine) -> list[Running]:
     """Start stages that wait for nothing: on Slurm as one job array."""
-    batch = folder / f"{time.time_ns():x}"
+    batch = folder / uuid.uuid4().hex
     tasks = [_task(stage, cache, batch, engine) for stage in level]
     if engine.where != "none":
         with _inherited_by_stages():
@@ -244,7 +245,7 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
-        raise InputError(outcome["input_error"])
+        raise InputError(redacted(outcome["input_error"]))
     if not is_complete(cache / one.stage.folder_name):
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
 

@@ -25,8 +25,16 @@ RECORD = "record.json"
 _TOKEN = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
 
 
-def redacted(text: str) -> str:
-    """The text without what looks like an access token, and without the values of this process's own."""
+def redacted(content: Any) -> Any:
+    """JSON content without what looks like an access token in its texts, and without the values of this process's own."""
+    if isinstance(content, dict):
+        return {key: redacted(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [redacted(value) for value in content]
+    return _without_tokens(content) if isinstance(content, str) else content
+
+
+def _without_tokens(text: str) -> str:
     for name, value in os.environ.items():
         if re.search(r"(TOKEN|API_KEY|SECRET|PASSWORD)$", name) and len(value) >= 8:
             text = text.replace(value, "***")
@@ -104,7 +112,7 @@ def build_artifact(
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
-    argv is the command line that a person typed; what looks like an access token in it is not recorded.
+    argv is the command line that a person typed; what looks like an access token is nowhere recorded.
 
     Raises:
         Whatever the body raises; nothing of the attempt is left at the artifact's place.
@@ -138,10 +146,10 @@ def build_artifact(
             "seconds": round(seconds, 2),
             "gpu_hours": round(seconds / 3600 * len(machine["gpus"]), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
-            "argv": [redacted(word) for word in argv],
+            "argv": argv,
             "files": file_hashes(aside),
         }
-        write_json(aside / RECORD, record)
+        write_json(aside / RECORD, redacted(record))
         aside.rename(final)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

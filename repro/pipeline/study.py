@@ -1,6 +1,7 @@
 """A study from plan to verdict: run, measure, judge, and leave results.json, report.html and report.md."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 from repro.machine import hardware, libraries
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.job import Resources
-from repro.pipeline.record import RECORD, code_version, write_json
+from repro.pipeline.record import RECORD, code_version, redacted, write_json
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
@@ -101,6 +102,7 @@ def run_study(
         "examples": examples(study, cache),
         "curves": curves(study, cache),
     }
+    result = redacted(result)
     folder = result_folder(study, out)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, result)
