@@ -15,7 +15,7 @@ from repro.errors import InputError
 from repro.models import locate
 from repro.recipes.catalog import settings_of
 from repro.recipes.settings import flat
-from repro.tables.load import load, load_claims
+from repro.tables.load import load
 
 Case = tuple[list[str], bool]
 """A command line, and whether it must be refused (a result with something changed may still be whole)."""
@@ -270,5 +270,4 @@ def test_bad_stored_tables(tmp_path, seed):
     file.write_text("\n".join(lines))
     with pytest.raises(InputError, match=file.name) as told:
         load(file.stem, tmp_path / "tables")
-        load_claims(file.stem, tmp_path / "tables")
     assert len(str(told.value).strip().splitlines()) <= 3
