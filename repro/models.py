@@ -1,16 +1,18 @@
 """From what a person writes (a toy name, a folder, a hub id) to a model, its tokenizer, and its identity."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -101,10 +103,19 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     """The model's own tokenizer, with a pad token (its end token where it has none)."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(model), revision=_revision(model))
+    with _told(model):
+        tokenizer = AutoTokenizer.from_pretrained(str(model), revision=_revision(model))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(model: Path | str) -> "PreTrainedConfig":
+    """The model's configuration."""
+    from transformers import AutoConfig
+
+    with _told(model):
+        return AutoConfig.from_pretrained(str(model), revision=_revision(model))
 
 
 def load_model(model: Path | str) -> "PreTrainedModel":
@@ -113,9 +124,10 @@ def load_model(model: Path | str) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    loaded = AutoModelForCausalLM.from_pretrained(
-        str(model), revision=_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
-    )
+    with _told(model):
+        loaded = AutoModelForCausalLM.from_pretrained(
+            str(model), revision=_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
+        )
     return loaded.to("cuda" if cuda else "cpu").eval()
 
 
@@ -124,7 +136,21 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(str(model), revision=_revision(model), dtype=torch.float32)
+    with _told(model):
+        return AutoModelForCausalLM.from_pretrained(str(model), revision=_revision(model), dtype=torch.float32)
+
+
+@contextlib.contextmanager
+def _told(model: Path | str) -> Iterator[None]:
+    """What transformers says of a model that it cannot read, in one line. A full disk or memory is not the model's fault."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        words = " ".join(str(error).split())
+        reason = re.split(r"(?<=[.!?]) ", words)[0][:300] or type(error).__name__
+        raise InputError(f"model {model}: cannot be loaded: {reason}") from error
 
 
 def _revision(model: Path | str) -> str:

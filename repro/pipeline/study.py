@@ -1,7 +1,6 @@
 """A study from plan to verdict: run, measure, judge, and leave results.json, report.html and report.md."""
 
 import json
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path

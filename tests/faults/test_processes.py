@@ -72,11 +72,11 @@ def test_a_planted_token_is_nowhere(forge, tmp_path):
     failed = forge.run(words, env, patch="tells_the_token")
     assert failed[0] == 3
     assert "401 for" in failed[1]
+    assert "401 for" in next((tmp_path / "cache" / ".logs").glob("evaluate-*.log")).read_text()
     good = forge.run([*words, "--set", f"reward_model={TOKEN}"], env)
     assert good[0] in (0, 1), good[1]
     assert TOKEN not in failed[1] + good[1]
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert any("401 for" in f.read_text(errors="replace") for f in files if f.suffix == ".log")
     assert [file for file in files if TOKEN.encode() in file.read_bytes()] == []
 
 
