@@ -36,7 +36,10 @@ ClusterOptions = Annotated[
     ),
 ]
 Ranks = Annotated[
-    int, typer.Option("--ranks", min=1, help="Data-parallel processes of each training stage, one per GPU (torchrun).")
+    int,
+    typer.Option(
+        "--ranks", min=1, help="Processes of each stage, one per GPU: data parallel training, shared-out generation."
+    ),
 ]
 
 

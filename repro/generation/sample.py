@@ -13,11 +13,22 @@ from repro.tasks.task import Item
 
 
 def sample(
-    config: SamplingConfig, *, model: Path | str, items: list[Item], seed: int, work: Path, progress: Progress
+    config: SamplingConfig,
+    *,
+    model: Path | str,
+    items: list[Item],
+    seed: int,
+    work: Path,
+    progress: Progress,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Rollout]:
     """`completions_per_prompt` rollouts of every item, items in order.
 
-    Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions.
+    Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions, and so do
+    several processes that each draw a share.
+
+    Args:
+        share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
     """
     tokenizer = load_tokenizer(model)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
@@ -33,6 +44,8 @@ def sample(
         before = _kept(kept)
         if before is not None:
             rollouts += before
+            continue
+        if number % share[1] != share[0]:
             continue
         if engine is None:
             engine = open_engine(config.engine, model, longest + config.max_completion_tokens)
@@ -67,7 +80,7 @@ def sample(
         rollouts += fresh
     if engine is not None:
         engine.close()
-    if not any(rollout.token_ids for rollout in rollouts):
+    if share == (0, 1) and not any(rollout.token_ids for rollout in rollouts):
         raise InputError(f"{model}: all {len(rollouts)} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
     return rollouts

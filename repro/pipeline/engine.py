@@ -22,6 +22,7 @@ import exca
 import filelock
 import psutil
 import pydantic
+import submitit.slurm.slurm
 
 import repro
 from repro.errors import InputError, StageError
@@ -34,6 +35,16 @@ _YEAR_MIN = 60 * 24 * 365
 LOSSES = 3
 """Times that Slurm may lose a stage (killed, preempted, node down, out of time) without any progress in between."""
 logging.getLogger("exca").setLevel(logging.ERROR)  # the display tells what runs
+
+
+class _NoAccounting(submitit.slurm.slurm.SlurmInfoWatcher):
+    """Asks Slurm's accounting nothing: `cluster.Queue` knows what runs."""
+
+    def _make_command(self) -> None:
+        return None
+
+
+submitit.SlurmJob.watcher = _NoAccounting(delay_s=3600)
 
 
 class StageTask(pydantic.BaseModel):
@@ -51,6 +62,9 @@ class StageTask(pydantic.BaseModel):
     def run(self) -> dict[str, Any]:
         """Build the artifact in this process."""
         stage = stage_adapter.validate_python(self.stage)
+        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":  # out of time or cancelled: end here and now, like any kill;
+            for number in (signal.SIGUSR2, signal.SIGTERM):  # submitit would raise it inside whatever library runs
+                signal.signal(number, signal.SIG_DFL)
         return run_stage(stage, Path(self.cache), Resources(**self.resources), self.driver, self.argv)
 
 
@@ -207,12 +221,8 @@ class _Losses:
 
     def again(self, one: Running, cache: Path) -> bool:
         """Whether to submit this one again: its job was lost, and has not been lost too often at the same point."""
-        if one.job.paths.result_pickle.exists():
-            error = one.job.exception()
-            if error is None or "UncompletedJobError" not in str(error):  # submitit's word for a job out of time
-                return False
-        if is_complete(cache / one.stage.folder_name):
-            return False  # it was done before it was lost
+        if one.job.paths.result_pickle.exists() or is_complete(cache / one.stage.folder_name):
+            return False  # it ended, with a result or an error, or was lost when it had ended
         reached = int((read_progress(progress_file(cache, one.stage)) or {"done": 0})["done"])
         count, before = self._lost.get(one.stage.fingerprint, (0, -1))
         count = 1 if reached > before else count + 1
@@ -241,13 +251,20 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:
-        cause = redacted(str(error)).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        cause = redacted(_cause(error)).rstrip(".")
         raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
         raise InputError(redacted(outcome["input_error"]))
     if not is_complete(cache / one.stage.folder_name):
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what went wrong. submitit wraps a stage's traceback in lines of dashes and adds paths."""
+    text = str(error).partition("with trace:\n")[2].rpartition("\n-----")[0] or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _output(one: Running) -> str:

@@ -17,7 +17,7 @@ import psutil
 from repro.errors import InputError
 from repro.pipeline.bodies import Workplace, body_of
 from repro.pipeline.record import build_artifact, damage, is_complete
-from repro.pipeline.stages import Calibrate, Distill, Stage
+from repro.pipeline.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Resources:
         micro_batch: sequences per forward pass in training; None for a whole step at once.
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
         threads: CPU threads of one stage.
-        ranks: data-parallel processes of a training stage, started by torchrun on one machine. On-policy stages then
-            draw other completions (each process its share, by its own random stream), under the same law.
+        ranks: processes of one stage on one machine, one per GPU. Generation and off-policy training give the numbers
+            of one; on-policy training draws other completions (each its share, by its own random stream) under the same
+            law, which is why the record tells the ranks.
     """
 
     micro_batch: int | None = None
@@ -85,7 +86,7 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]
             checkpoint_every=resources.checkpoint_every,
         )
         body = body_of(stage, place)
-        if resources.ranks > 1 and isinstance(stage, Calibrate | Distill):
+        if resources.ranks > 1:
             from repro.pipeline.ranks import launched
 
             body = launched(stage, place, resources)
