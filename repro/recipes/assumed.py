@@ -47,9 +47,7 @@ ASSUMED: dict[str, Assumed] = {
     "dollars per GPU-hour": Assumed(
         2.5, "on-demand prices of one H100 in 2025 and 2026 lie between about 2 and 4 dollars"
     ),
-    "parallel efficiency": Assumed(
-        0.95, "kept at each doubling of a training stage's GPUs inside a node; not measured here"
-    ),
+    "parallel efficiency": Assumed(0.95, "kept at each doubling of a stage's GPUs inside a node; not measured here"),
     "score transform": Assumed("logistic", "the paper's reward scores lie in 0..1"),
 }
 

@@ -1,23 +1,30 @@
-"""How long the whole set of studies takes on so many GPUs, and what it costs: `python -m repro.recipes.capacity`.
+"""How long the whole set of studies takes on so many GPUs, and what it costs.
+
+`python -m repro.recipes.capacity docs/scale.md` writes the tables into that page, between its two marks.
 
 The stages of every study at paper scale, each identity once, are put on the GPUs by list scheduling: whenever GPUs are
 free, the waiting stage with the longest way still behind it starts. Hours are those of `cost`: DERIVED from the paper's
-Table 5 on ASSUMED counts, an order of magnitude. A training stage takes up to a node's GPUs (`--ranks`), a stage that
-only generates takes one, as the pipeline does it.
+Table 5 on ASSUMED counts, an order of magnitude. A stage takes up to a node's GPUs where `--ranks` splits its kind, else
+one.
 """
 
 import heapq
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from repro.pipeline.stages import Calibrate, Distill, Stage, topological
+from repro.pipeline.stages import Distill, Stage, topological
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.cost import expected_hours
 
 FLEETS = (8, 10, 100, 1000)
 NODE = 8
-"""GPUs of one node: a training stage does not leave it."""
+"""GPUs of one node: a stage does not leave it."""
+SPLIT = frozenset({"calibrate", "sample", "distill", "evaluate"})
+"""Kinds of stages that `--ranks` splits."""
+MARKS = ("<!-- computed -->\n", "<!-- end -->\n")
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,10 @@ def whole_set(seeds: int) -> list[Stage]:
 
 
 def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
-    """The stages as jobs, training on `ranks` GPUs with the ASSUMED efficiency of data parallelism."""
+    """The stages as jobs on `ranks` GPUs each, with the ASSUMED efficiency of splitting."""
     found = {}
     for stage in stages:
-        gpus = ranks if isinstance(stage, Calibrate | Distill) else 1
+        gpus = ranks if stage.does in SPLIT else 1
         speed = gpus * assumed("parallel efficiency") ** (gpus.bit_length() - 1)
         needs = tuple(needed.fingerprint for needed in stage.inputs())
         found[stage.fingerprint] = Job(gpus, expected_hours(stage, "paper") / speed, needs)
@@ -104,7 +111,7 @@ def page() -> str:
             f"**{seeds} training seed{'s' if seeds > 1 else ''}**: {len(stages)} stages of {', '.join(STUDIES)};"
             f" {alone:,.0f} GPU-hours where no stage is split, ${alone * price:,.0f}.",
             "",
-            "| GPUs | ranks of a training stage | days | GPU-hours in use | busy | dollars in use | dollars held | longest chain, days |",
+            "| GPUs | ranks of a stage | days | GPU-hours in use | busy | dollars in use | dollars held | longest chain, days |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for gpus in FLEETS:
@@ -113,7 +120,8 @@ def page() -> str:
                 f"| {gpus} | {s.ranks} | {s.hours / 24:,.1f} | {s.gpu_hours:,.0f} | {s.gpu_hours / (gpus * s.hours):.0%}"
                 f" | {s.gpu_hours * price:,.0f} | {gpus * s.hours * price:,.0f} | {s.longest / 24:,.1f} |"
             )
-        lines.append("")
+        most = best(stages, FLEETS[-1])
+        lines += ["", f"More than about {most.gpu_hours / most.longest:,.0f} GPUs cannot be kept busy.", ""]
     lines += _dollar(price)
     return "\n".join(lines)
 
@@ -132,5 +140,11 @@ def _dollar(price: float) -> list[str]:
     return lines
 
 
+def write(file: Path) -> None:
+    """Put the tables between the marks of a page."""
+    before, _, rest = file.read_text().partition(MARKS[0])
+    file.write_text(before + MARKS[0] + page() + "\n" + MARKS[1] + rest.partition(MARKS[1])[2])
+
+
 if __name__ == "__main__":
-    print(page())
+    write(Path(sys.argv[1]))
