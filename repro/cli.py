@@ -55,7 +55,9 @@ FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model f
 Seeds = Annotated[
     int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", help="Stages to run side by side. Default: by the machine.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Stages to run side by side. Default: by the machine.")
+]
 
 
 @app.callback()

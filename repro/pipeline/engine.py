@@ -264,6 +264,7 @@ def _cause(error: BaseException) -> str:
     """The last line of what went wrong. submitit wraps a stage's traceback in lines of dashes and adds paths."""
     text = str(error).partition("with trace:\n")[2].rpartition("\n-----")[0] or str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
+    lines = [line for line in lines if not line.startswith("For further information")] or lines  # pydantic's last line
     return lines[-1] if lines else type(error).__name__
 
 
