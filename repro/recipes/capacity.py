@@ -63,16 +63,33 @@ def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
     return found
 
 
+def hours_behind(work: dict[str, Job]) -> dict[str, float]:
+    """Of each job the hours of the longest chain that begins with it. work: by name, inputs first."""
+    behind = {name: job.hours for name, job in work.items()}
+    for name in reversed(work):
+        for needed in work[name].needs:
+            behind[needed] = max(behind[needed], work[needed].hours + behind[name])
+    return behind
+
+
+def longest_chain(work: dict[str, Job]) -> list[str]:
+    """The jobs that no fleet shortens, in order."""
+    behind = hours_behind(work)
+    chain: list[str] = []
+    following = list(work)
+    while following:
+        chain.append(max(following, key=lambda name: behind[name]))
+        following = [name for name, job in work.items() if chain[-1] in job.needs]
+    return chain
+
+
 def schedule(work: dict[str, Job], gpus: int) -> tuple[float, float]:
     """(hours until all is done, hours of the longest chain) on that many GPUs.
 
     Args:
         work: jobs by name, inputs first.
     """
-    behind = {name: job.hours for name, job in work.items()}
-    for name in reversed(work):
-        for needed in work[name].needs:
-            behind[needed] = max(behind[needed], work[needed].hours + behind[name])
+    behind = hours_behind(work)
     waiting = sorted(work, key=lambda name: -behind[name])
     done: set[str] = set()
     running: list[tuple[float, str]] = []
@@ -121,7 +138,13 @@ def page() -> str:
                 f" | {s.gpu_hours * price:,.0f} | {gpus * s.hours * price:,.0f} | {s.longest / 24:,.1f} |"
             )
         most = best(stages, FLEETS[-1])
-        lines += ["", f"More than about {most.gpu_hours / most.longest:,.0f} GPUs cannot be kept busy.", ""]
+        work, by_name = jobs(stages, most.ranks), {stage.fingerprint: stage for stage in stages}
+        chain = [f"{by_name[name].label} ({work[name].hours:,.0f} h)" for name in longest_chain(work)]
+        lines += [
+            "",
+            f"More than about {most.gpu_hours / most.longest:,.0f} GPUs cannot be kept busy. Longest chain: {', '.join(chain)}.",
+            "",
+        ]
     lines += _dollar(price)
     return "\n".join(lines)
 

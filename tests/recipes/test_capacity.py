@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.recipes.capacity import Job, best, jobs, page, schedule, whole_set
+from repro.recipes.capacity import Job, best, jobs, longest_chain, page, schedule, whole_set
 
 DIAMOND = {
     "a": Job(1, 2.0, ()),
@@ -18,6 +18,7 @@ DIAMOND = {
 def test_a_case_small_enough_to_know(gpus, hours):
     """On two GPUs the job of two blocks the other; on three they run side by side."""
     assert schedule(DIAMOND, gpus) == (hours, 7.0)
+    assert longest_chain(DIAMOND) == ["a", "c", "d"]
 
 
 @pytest.mark.parametrize("gpus", [1, 3, 8, 10, 100, 1000])
