@@ -98,7 +98,7 @@ def unit(session: nox.Session) -> None:
     """Unit tests on the CPU, no network: seconds to a few minutes."""
     install(session, "cpu")
     words = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
-    session.run("pytest", "-m", "not slow and not vllm and not gpu", *words, env=_quiet_env())
+    session.run("pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *words, env=_quiet_env())
 
 
 @nox.session
@@ -106,6 +106,20 @@ def slow(session: nox.Session) -> None:
     """The tests that take minutes: kill and resume of whole studies, two ranks."""
     install(session, "cpu")
     session.run("pytest", "-m", "slow and not vllm and not gpu", *session.posargs, env=_quiet_env())
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Hard faults: 100 kills, full disks, 300 bad inputs, 50 studies in a row; about ten minutes on two cores."""
+    install(session, "cpu")
+    session.run("pytest", "tests/faults", "-m", "faults", "-p", "no:xdist", *session.posargs, env=_quiet_env())
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """A study on a real Slurm of this machine (set up for the session), with jobs killed, drained and out of time."""
+    install(session, "cpu")
+    session.run("pytest", "tests/cluster", "-m", "cluster", "-p", "no:xdist", *session.posargs, env=_quiet_env())
 
 
 @nox.session(name="reproduce-table2")

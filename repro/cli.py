@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from repro.cli_options import EngineOption, Out, Quiet, Sets, with_engine
+from repro.cli_options import (
+    ClusterFile,
+    ClusterName,
+    ClusterOptions,
+    EngineOption,
+    Out,
+    Quiet,
+    Ranks,
+    Sets,
+    with_engine,
+)
 from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
 from repro.cli_traps import traps_app
@@ -45,7 +55,9 @@ FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model f
 Seeds = Annotated[
     int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", help="Stages to run side by side. Default: by the machine.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Stages to run side by side. Default: by the machine.")
+]
 
 
 @app.callback()
@@ -92,16 +104,24 @@ def run(
     checkpoint_every: Annotated[
         int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
     ] = None,
+    ranks: Ranks = 1,
+    cluster: ClusterName = "local",
+    cluster_file: ClusterFile = None,
+    cluster_option: ClusterOptions = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
     from repro import accelerator
     from repro.machine import hardware
+    from repro.pipeline.cluster import JOBS, cluster_of
     from repro.recipes.catalog import entry, plan
     from repro.recipes.hub_lock import unpinned
     from repro.recipes.scales import check_fits, largest_scale, workers_for
 
     entry(study)
+    where, asked = cluster_of(cluster, cluster_file, cluster_option or ())
+    if where == "slurm" and scale == "auto":
+        raise InputError("--cluster slurm: name the scale (--scale paper): this machine is not the one that runs it")
     machine = hardware()
     if scale == "auto":
         chosen, words = largest_scale(machine)
@@ -115,8 +135,10 @@ def run(
 
         print_plan(planned, out, out_console)
         return
-    check_fits(chosen, machine)
-    warnings = accelerator.troubles(machine)
+    warnings = []
+    if where != "slurm":  # there the machine that submits is not the one that runs
+        check_fits(chosen, machine)
+        warnings += accelerator.troubles(machine)
     loose = unpinned(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
@@ -127,10 +149,13 @@ def run(
     outcome = run_study(
         planned,
         out,
-        workers=workers or workers_for(chosen, machine),
+        workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine)),
         quiet=quiet,
         console=out_console,
         checkpoint_every=checkpoint_every,
+        ranks=ranks,
+        where=where,
+        cluster=asked,
     )
     raise typer.Exit(1 if outcome.contradicted else 0)
 
@@ -229,6 +254,16 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
+        _run()
+    except Interrupted:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        _say("interrupted: finished stages are kept; the same command resumes")
+        sys.exit(130)
+
+
+def _run() -> None:
+    try:
         code = app(prog_name="repro", standalone_mode=False)
     except _USAGE_ERROR as error:
         _say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
@@ -239,9 +274,6 @@ def main() -> None:
     except StageError as error:
         _say(f"failed: {error}")
         sys.exit(3)
-    except Interrupted:
-        _say("interrupted: finished stages are kept; the same command resumes")
-        sys.exit(130)
     sys.exit(code or 0)
 
 

@@ -20,6 +20,28 @@ RewardModelName = Annotated[
     str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
 ]
 
+ClusterName = Annotated[
+    str,
+    typer.Option(
+        "--cluster", help="local: processes beside this one. slurm: jobs, a level at a time. none: in this process."
+    ),
+]
+ClusterFile = Annotated[
+    Path | None, typer.Option("--cluster-file", help="TOML of what a Slurm job asks for (docs/scale.md).")
+]
+ClusterOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster-option", metavar="KEY=VALUE", help="The same, e.g. partition=gpu, gpus=8, hours=24, account=lab."
+    ),
+]
+Ranks = Annotated[
+    int,
+    typer.Option(
+        "--ranks", min=1, help="Processes of each stage, one per GPU: data parallel training, shared-out generation."
+    ),
+]
+
 
 def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
     """The `key=value` wishes with the engine among them."""

@@ -1,15 +1,18 @@
 """From what a person writes (a toy name, a folder, a hub id) to a model, its tokenizer, and its identity."""
 
+import contextlib
 import hashlib
+import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -40,10 +43,32 @@ def locate(name: str) -> Path | str:
 def _check_folder(path: Path) -> None:
     if not (path / "config.json").is_file():
         raise InputError(f"model folder {path}: no config.json. Give a folder made by save_pretrained.")
+    try:
+        if not isinstance(json.loads((path / "config.json").read_text()), dict):
+            raise ValueError
+    except (OSError, ValueError):
+        raise InputError(f"model folder {path}: config.json is not a JSON object. Save the model again.") from None
     if not any(path.glob("*.safetensors")):
         raise InputError(f"model folder {path}: no *.safetensors weights (pickled weights are not read). Re-save it.")
+    for weights in path.glob("*.safetensors"):
+        _check_weights(weights)
     if not any((path / file).is_file() for file in _TOKENIZER_FILES):
         raise InputError(f"model folder {path}: no tokenizer. Save it there with tokenizer.save_pretrained.")
+
+
+def _check_weights(file: Path) -> None:
+    """Whether the file is as long as its header says: a download that was cut off is told before any work."""
+    try:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(size)) if 2 <= size <= file.stat().st_size else {}
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except OSError as error:
+        raise InputError(f"weights {file}: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        ends = []
+    if not ends or 8 + size + max(ends) != file.stat().st_size:
+        raise InputError(f"weights {file}: not a whole safetensors file. Copy or save it again.")
 
 
 def revision_of(name: str) -> str:
@@ -78,10 +103,19 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     """The model's own tokenizer, with a pad token (its end token where it has none)."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(model), revision=_revision(model))
+    with _told(model):
+        tokenizer = AutoTokenizer.from_pretrained(str(model), revision=_revision(model))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(model: Path | str) -> "PreTrainedConfig":
+    """The model's configuration."""
+    from transformers import AutoConfig
+
+    with _told(model):
+        return AutoConfig.from_pretrained(str(model), revision=_revision(model))
 
 
 def load_model(model: Path | str) -> "PreTrainedModel":
@@ -90,9 +124,10 @@ def load_model(model: Path | str) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    loaded = AutoModelForCausalLM.from_pretrained(
-        str(model), revision=_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
-    )
+    with _told(model):
+        loaded = AutoModelForCausalLM.from_pretrained(
+            str(model), revision=_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
+        )
     return loaded.to("cuda" if cuda else "cpu").eval()
 
 
@@ -101,7 +136,21 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(str(model), revision=_revision(model), dtype=torch.float32)
+    with _told(model):
+        return AutoModelForCausalLM.from_pretrained(str(model), revision=_revision(model), dtype=torch.float32)
+
+
+@contextlib.contextmanager
+def _told(model: Path | str) -> Iterator[None]:
+    """What transformers says of a model that it cannot read, in one line. A full disk or memory is not the model's fault."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        words = " ".join(str(error).split())
+        reason = re.split(r"(?<=[.!?]) ", words)[0][:300] or type(error).__name__
+        raise InputError(f"model {model}: cannot be loaded: {reason}") from error
 
 
 def _revision(model: Path | str) -> str:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from repro.errors import InputError
-from repro.models import load_tokenizer
+from repro.models import load_config, load_tokenizer
 from repro.turns import same_tokenizer
 
 
@@ -16,7 +14,7 @@ def check_pair(teacher: Path | str, student: Path | str) -> None:
         InputError: names both vocabulary sizes and the mend.
     """
     tokenizers = [load_tokenizer(model) for model in (teacher, student)]
-    sizes = [AutoConfig.from_pretrained(str(model)).get_text_config().vocab_size for model in (teacher, student)]
+    sizes = [load_config(model).get_text_config().vocab_size for model in (teacher, student)]
     if not same_tokenizer(*tokenizers):
         raise InputError(
             f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have"

@@ -52,14 +52,15 @@ class Rollout:
 
 def write_rollouts(path: Path, rollouts: Iterable[Rollout]) -> None:
     """Write all rollouts as one Parquet file."""
-    pq.write_table(pa.Table.from_pylist([asdict(r) for r in rollouts], schema=SCHEMA), path, compression="zstd")
+    table = pa.Table.from_pylist([asdict(r) for r in rollouts], schema=SCHEMA)
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def read_rollouts(path: Path) -> list[Rollout]:
     """Read a file that `write_rollouts` wrote."""
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as cause:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as cause:
         raise InputError(f"{path}: not a rollout file ({cause}). Make one with `repro sample`.") from None
     missing = sorted(set(SCHEMA.names) - set(table.column_names))
     if missing:

@@ -13,11 +13,22 @@ from repro.tasks.task import Item
 
 
 def sample(
-    config: SamplingConfig, *, model: Path | str, items: list[Item], seed: int, work: Path, progress: Progress
+    config: SamplingConfig,
+    *,
+    model: Path | str,
+    items: list[Item],
+    seed: int,
+    work: Path,
+    progress: Progress,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Rollout]:
     """`completions_per_prompt` rollouts of every item, items in order.
 
-    Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions.
+    Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions, and so do
+    several processes that each draw a share.
+
+    Args:
+        share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
     """
     tokenizer = load_tokenizer(model)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
@@ -30,8 +41,11 @@ def sample(
     for number, chunk in enumerate(chunks):
         progress(chunk.start, len(items), "prompts")
         kept = work / f"chunk-{number:06d}.parquet"
-        if kept.exists():
-            rollouts += read_rollouts(kept)
+        before = _kept(kept)
+        if before is not None:
+            rollouts += before
+            continue
+        if number % share[1] != share[0]:
             continue
         if engine is None:
             engine = open_engine(config.engine, model, longest + config.max_completion_tokens)
@@ -66,10 +80,18 @@ def sample(
         rollouts += fresh
     if engine is not None:
         engine.close()
-    if not any(rollout.token_ids for rollout in rollouts):
+    if share == (0, 1) and not any(rollout.token_ids for rollout in rollouts):
         raise InputError(f"{model}: all {len(rollouts)} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
     return rollouts
+
+
+def _kept(chunk: Path) -> list[Rollout] | None:
+    """A chunk of a run that was stopped; None where there is none, or one that cannot be read."""
+    try:
+        return read_rollouts(chunk) if chunk.exists() else None
+    except InputError:
+        return None
 
 
 def _chunk_seed(seed: int, number: int) -> int:

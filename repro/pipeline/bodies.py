@@ -71,6 +71,21 @@ def read_items(data: tuple[TaskData, ...]) -> list[Item]:
     return items
 
 
+def draw(stage: Sample | Evaluate, items: list[Item], place: Workplace, share: tuple[int, int] = (0, 1)) -> list[Any]:
+    """The stage's completions; of a share (which, of how many) only those that it draws, left in `place.work`."""
+    from repro.generation.sample import sample
+
+    return sample(
+        stage.config,
+        model=model_path(stage.model, place.cache),
+        items=items,
+        seed=stage.seed,
+        work=place.work,
+        progress=place.progress,
+        share=share,
+    )
+
+
 def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
     from repro.calibration.trainer import calibrate
     from repro.evaluation.task_reward import TaskReward
@@ -92,16 +107,8 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
 
 def _sample(stage: Sample, place: Workplace, out: Path) -> dict[str, Any]:
     from repro.generation.rollouts import write_rollouts
-    from repro.generation.sample import sample
 
-    rollouts = sample(
-        stage.config,
-        model=model_path(stage.model, place.cache),
-        items=read_items(stage.data),
-        seed=stage.seed,
-        work=place.work,
-        progress=place.progress,
-    )
+    rollouts = draw(stage, read_items(stage.data), place)
     write_rollouts(out / ROLLOUTS, rollouts)
     return {"completions": len(rollouts), "tokens": sum(len(r.token_ids) for r in rollouts)}
 
@@ -128,17 +135,9 @@ def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
 
 def _evaluate(stage: Evaluate, place: Workplace, out: Path) -> dict[str, Any]:
     from repro.evaluation.evaluate import grade_rollouts, summarise, write_graded
-    from repro.generation.sample import sample
 
     items = read_items(stage.data)
-    rollouts = sample(
-        stage.config,
-        model=model_path(stage.model, place.cache),
-        items=items,
-        seed=stage.seed,
-        work=place.work,
-        progress=place.progress,
-    )
+    rollouts = draw(stage, items, place)
     graded = grade_rollouts(items, rollouts, _reward_model(stage, place.cache))
     write_graded(out / ROLLOUTS, graded)
     return summarise(graded)

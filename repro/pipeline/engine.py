@@ -1,4 +1,4 @@
-"""The only file that knows the execution engine: exca submits stages to subprocesses (or a cluster) through submitit.
+"""The only file that knows the execution engine: exca runs stages here, in subprocesses, or on Slurm through submitit.
 
 exca keeps its own bookkeeping (a pickled job per task) under `.exca`, one folder per driver: it is never read as a
 result. What counts is the artifact folder with its record.
@@ -7,26 +7,44 @@ result. What counts is the artifact folder with its record.
 import contextlib
 import logging
 import os
+import platform
 import shutil
 import signal
 import time
+import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import exca
+import filelock
 import psutil
 import pydantic
+import submitit.slurm.slurm
 
 import repro
 from repro.errors import InputError, StageError
-from repro.pipeline.job import Resources, run_stage
-from repro.pipeline.record import damage, is_complete
+from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
+from repro.pipeline.job import Resources, lock_of, progress_file, read_progress, run_stage
+from repro.pipeline.record import damage, is_complete, redacted
 from repro.pipeline.stages import Stage, stage_adapter
 
 _YEAR_MIN = 60 * 24 * 365
+LOSSES = 3
+"""Times that Slurm may lose a stage (killed, preempted, node down, out of time) without any progress in between."""
 logging.getLogger("exca").setLevel(logging.ERROR)  # the display tells what runs
+
+
+class _NoAccounting(submitit.slurm.slurm.SlurmInfoWatcher):
+    """Asks Slurm's accounting nothing: `cluster.Queue` knows what runs."""
+
+    def _make_command(self) -> None:
+        return None
+
+
+submitit.SlurmJob.watcher = _NoAccounting(delay_s=3600)
 
 
 class StageTask(pydantic.BaseModel):
@@ -44,6 +62,9 @@ class StageTask(pydantic.BaseModel):
     def run(self) -> dict[str, Any]:
         """Build the artifact in this process."""
         stage = stage_adapter.validate_python(self.stage)
+        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":  # out of time or cancelled: end here and now, like any kill;
+            for number in (signal.SIGUSR2, signal.SIGTERM):  # submitit would raise it inside whatever library runs
+                signal.signal(number, signal.SIG_DFL)
         return run_stage(stage, Path(self.cache), Resources(**self.resources), self.driver, self.argv)
 
 
@@ -61,6 +82,17 @@ Watcher = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
 """Called about five times a second with the stages that are done, running and waiting."""
 
 
+@dataclass(frozen=True)
+class Engine:
+    """How stages are run; none of it is identity."""
+
+    where: Where
+    cluster: Cluster
+    workers: int
+    resources: Resources
+    argv: list[str]
+
+
 def cached(stage: Stage, cache: Path) -> bool:
     """Whether the artifact is there and sound. A damaged one is set aside, with its files kept."""
     folder = cache / stage.folder_name
@@ -68,14 +100,14 @@ def cached(stage: Stage, cache: Path) -> bool:
         return False
     if damage(folder) is None:
         return True
-    folder.rename(cache / f"{stage.folder_name}.damaged-{time.time_ns()}")
+    with contextlib.suppress(filelock.Timeout), lock_of(cache, stage, timeout=0):  # held: another driver is at it
+        if is_complete(folder) and damage(folder) is not None:
+            folder.rename(cache / f"{stage.folder_name}.damaged-{uuid.uuid4().hex[:8]}")
     return False
 
 
-def run_stages(
-    stages: Sequence[Stage], cache: Path, *, workers: int, resources: Resources, argv: list[str], watch: Watcher
-) -> None:
-    """Run what is not cached, inputs first, at most `workers` stages at a time.
+def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: Watcher) -> None:
+    """Run what is not cached, inputs first, at most `engine.workers` stages at a time.
 
     Args:
         stages: in topological order (`stages.topological`).
@@ -88,62 +120,114 @@ def run_stages(
     have = {stage.fingerprint for stage in done}
     waiting = [stage for stage in stages if stage.fingerprint not in have]
     running: list[Running] = []
+    queue, losses = Queue(), _Losses()
     with _driver_folder(cache) as folder:
         try:
             while waiting or running:
-                for stage in [s for s in waiting if all(n.fingerprint in have for n in s.inputs())]:
-                    if len(running) < workers:
-                        waiting.remove(stage)
-                        running.append(_submit(stage, cache, folder, resources, argv))
+                free = engine.workers - len(running)
+                level = [s for s in waiting if all(n.fingerprint in have for n in s.inputs())][: max(0, free)]
+                waiting = [stage for stage in waiting if stage not in level]
+                if level:
+                    watch(done, running, [*level, *waiting])
+                    running += _submit(level, cache, folder, engine)
                 watch(done, running, waiting)
-                time.sleep(0.2)
-                for one in [r for r in running if r.job.done()]:
+                time.sleep(0 if engine.where == "none" else 0.2)
+                gone = queue.gone(r.job.job_id for r in running) if engine.where == "slurm" else set()
+                for one in [r for r in running if _ended(r, engine, gone)]:
                     running.remove(one)
+                    if engine.where == "slurm" and losses.again(one, cache):
+                        waiting.insert(0, one.stage)
+                        continue
                     _settle(one, cache)
                     have.add(one.stage.fingerprint)
                     done.append(one.stage)
             watch(done, running, waiting)
         finally:
-            _stop(folder)
+            with _blocked(signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C waits until nothing is left running
+                _stop(folder, engine)
 
 
-def _submit(stage: Stage, cache: Path, folder: Path, resources: Resources, argv: list[str]) -> Running:
-    gpus = len([d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]) or _gpu_count()
-    infra: dict[str, Any] = {
-        "folder": folder,
-        "cluster": "local",
-        "timeout_min": _YEAR_MIN,
-        "gpus_per_node": gpus,
-        "mode": "force",
-    }
-    task = StageTask(
+def _submit(level: Sequence[Stage], cache: Path, folder: Path, engine: Engine) -> list[Running]:
+    """Start stages that wait for nothing: on Slurm as one job array."""
+    batch = folder / uuid.uuid4().hex
+    tasks = [_task(stage, cache, batch, engine) for stage in level]
+    if engine.where != "none":
+        with _inherited_by_stages():
+            if engine.where == "slurm":
+                with tasks[0].infra.job_array(max_workers=engine.workers) as array:
+                    array.extend(tasks)
+            return [Running(stage, task, task.infra.job(), time.monotonic()) for stage, task in zip(level, tasks)]
+    started = time.monotonic()
+    return [Running(stage, task, task.infra.job(), started) for stage, task in zip(level, tasks)]  # runs here and now
+
+
+def _task(stage: Stage, cache: Path, batch: Path, engine: Engine) -> StageTask:
+    infra: dict[str, Any] = {"cluster": None}
+    if engine.where != "none":
+        infra = {"cluster": engine.where, "folder": batch, "logs": batch / "logs", "mode": "force"}
+    if engine.where == "local":
+        gpus = len([d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]) or _gpu_count()
+        infra |= {"timeout_min": _YEAR_MIN, "gpus_per_node": gpus}
+    if engine.where == "slurm":
+        infra |= engine.cluster.infra()
+    return StageTask(
         fingerprint=stage.fingerprint,
         stage=stage.model_dump(mode="json"),
         cache=str(cache),
-        resources=asdict(resources),
-        driver=os.getpid(),
-        argv=argv,
+        resources=asdict(engine.resources),
+        driver=os.getpid() if engine.where == "local" else None,
+        argv=engine.argv,
         infra=infra,
     )
-    with _inherited_by_stages():
-        return Running(stage, task, task.infra.job(), time.monotonic())
+
+
+@contextlib.contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    """These signals wait until the end, and never reach a process that is started inside."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
 def _inherited_by_stages() -> Iterator[None]:
     """What a stage's process starts with: no ear for a terminal's Ctrl-C (the driver ends it, without tracebacks), this
     very library, and nothing from the folder where a person stands (one named `vllm` breaks TRL's import)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     paths = [str(Path(repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     old = {name: os.environ.get(name) for name in ours}
-    os.environ |= ours
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with _blocked(signal.SIGINT):
+        os.environ |= ours
+        try:
+            yield
+        finally:
+            for name, value in old.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _ended(one: Running, engine: Engine, gone: set[str]) -> bool:
+    if engine.where == "slurm":
+        return one.job.job_id in gone or one.job.paths.result_pickle.exists()
+    return bool(one.job.done())
+
+
+class _Losses:
+    """Which stages Slurm has lost, and how far they were."""
+
+    def __init__(self) -> None:
+        self._lost: dict[str, tuple[int, int]] = {}
+
+    def again(self, one: Running, cache: Path) -> bool:
+        """Whether to submit this one again: its job was lost, and has not been lost too often at the same point."""
+        if one.job.paths.result_pickle.exists() or is_complete(cache / one.stage.folder_name):
+            return False  # it ended, with a result or an error, or was lost when it had ended
+        reached = int((read_progress(progress_file(cache, one.stage)) or {"done": 0})["done"])
+        count, before = self._lost.get(one.stage.fingerprint, (0, -1))
+        count = 1 if reached > before else count + 1
+        self._lost[one.stage.fingerprint] = (count, max(reached, before))
+        return count < LOSSES
 
 
 def _gpu_count() -> int:
@@ -154,11 +238,12 @@ def _settle(one: Running, cache: Path) -> None:
     """Turn a finished job into nothing (good) or an exception."""
     logs = cache / ".logs"
     log = logs / f"{one.stage.folder_name}.log"
-    paths = one.job.paths
     with contextlib.suppress(OSError):
         logs.mkdir(exist_ok=True)
-        log.write_text("".join(p.read_text(errors="replace") for p in (paths.stdout, paths.stderr) if p.exists()))
-    if not paths.result_pickle.exists():
+        log.write_text(redacted(_output(one)))
+    if hasattr(one.job, "paths") and not one.job.paths.result_pickle.exists():
+        if is_complete(cache / one.stage.folder_name):
+            return
         if shutil.disk_usage(cache).free < 1 << 20:
             raise InputError(
                 f"{one.stage.label}: no space left on device at {cache}. Free some; the same command resumes."
@@ -166,20 +251,40 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:
-        cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        cause = redacted(_cause(error)).rstrip(".")
         raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
-        raise InputError(outcome["input_error"])
+        raise InputError(redacted(outcome["input_error"]))
     if not is_complete(cache / one.stage.folder_name):
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
 
 
-def _stop(folder: Path) -> None:
+def _cause(error: BaseException) -> str:
+    """The last line of what went wrong. submitit wraps a stage's traceback in lines of dashes and adds paths."""
+    text = str(error).partition("with trace:\n")[2].rpartition("\n-----")[0] or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
+    lines = [line for line in lines if not line.startswith("For further information")] or lines  # pydantic's last line
+    return lines[-1] if lines else type(error).__name__
+
+
+def _output(one: Running) -> str:
+    """What the stage printed; where it ran in this process, the traceback that it ended with."""
+    if not hasattr(one.job, "paths"):
+        error = one.job.exception()
+        return "".join(traceback.format_exception(error)) if error is not None else ""
+    files = (one.job.paths.stdout, one.job.paths.stderr)
+    return "".join(file.read_text(errors="replace") for file in files if file.exists())
+
+
+def _stop(folder: Path, engine: Engine) -> None:
     """End what still runs, children included. Finished artifacts and checkpoints stay.
 
-    Found by exca's folder on their command lines, so that one submitted in the very moment of the interrupt is, too.
+    Found by exca's folder (on their command lines, or the Slurm jobs noted in it), so that one submitted in the very
+    moment of the interrupt is, too.
     """
+    if engine.where == "slurm":
+        cancel(submitted_below(folder))
     doomed: list[psutil.Process] = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
@@ -196,13 +301,15 @@ def _stop(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _driver_folder(cache: Path) -> Iterator[Path]:
-    """exca's folder for this driver. Drivers that died are cleaned up after."""
+    """exca's folder for this driver. Drivers of this machine that died are cleaned up after, their Slurm jobs ended."""
     base = cache / ".exca"
     base.mkdir(parents=True, exist_ok=True)
     for old in base.iterdir():
-        if not psutil.pid_exists(int(old.name)):
+        host, _, pid = old.name.rpartition("-")
+        if host == platform.node() and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            cancel(submitted_below(old))
             shutil.rmtree(old, ignore_errors=True)
-    folder = base / str(os.getpid())
+    folder = base / f"{platform.node()}-{os.getpid()}"
     try:
         yield folder
     finally:

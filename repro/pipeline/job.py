@@ -28,11 +28,15 @@ class Resources:
         micro_batch: sequences per forward pass in training; None for a whole step at once.
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
         threads: CPU threads of one stage.
+        ranks: processes of one stage on one machine, one per GPU. Generation and off-policy training give the numbers
+            of one; on-policy training draws other completions (each its share, by its own random stream) under the same
+            law, which is why the record tells the ranks.
     """
 
     micro_batch: int | None = None
     checkpoint_every: int = 25
     threads: int = 1
+    ranks: int = 1
 
 
 def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | None, argv: list[str]) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     """
     os.environ.update(_environment(resources))
     if driver is not None:
-        _end_with(driver)
+        end_with(driver)
     try:
         return _run_locked(stage, cache, resources, argv)
     except InputError as error:
@@ -66,16 +70,14 @@ def disk_trouble(error: Exception) -> str | None:
 
 
 def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]) -> dict[str, Any]:
-    locks = cache / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(locks / f"{stage.folder_name}.lock"):
+    with lock_of(cache, stage):
         if is_complete(cache / stage.folder_name):
             return {"built": False}
         work = cache / ".work" / stage.folder_name
         work.mkdir(parents=True, exist_ok=True)
         for needed in stage.inputs():
             _trust(cache / needed.folder_name)
-        _quiet_libraries(resources)
+        quiet_libraries(resources)
         place = Workplace(
             cache=cache,
             work=work,
@@ -83,10 +85,22 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]
             micro_batch=resources.micro_batch,
             checkpoint_every=resources.checkpoint_every,
         )
-        build_artifact(stage, cache, body_of(stage, place), argv)
+        body = body_of(stage, place)
+        if resources.ranks > 1:
+            from repro.pipeline.ranks import launched
+
+            body = launched(stage, place, resources)
+        build_artifact(stage, cache, body, argv, ranks=resources.ranks)
         shutil.rmtree(work, ignore_errors=True)
         progress_file(cache, stage).unlink(missing_ok=True)
     return {"built": True}
+
+
+def lock_of(cache: Path, stage: Stage, timeout: float = -1) -> filelock.BaseFileLock:
+    """One writer per artifact: an advisory lock of the file system, which ends with the process that holds it."""
+    locks = cache / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(locks / f"{stage.folder_name}.lock", timeout=timeout)
 
 
 def progress_file(cache: Path, stage: Stage) -> Path:
@@ -143,7 +157,7 @@ def _environment(resources: Resources) -> dict[str, str]:
     }
 
 
-def _quiet_libraries(resources: Resources) -> None:
+def quiet_libraries(resources: Resources) -> None:
     import torch
     import transformers
 
@@ -153,7 +167,7 @@ def _quiet_libraries(resources: Resources) -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-def _end_with(driver: int) -> None:
+def end_with(driver: int) -> None:
     """End this process when the process that asked for it is gone, so that a killed run leaves nothing running."""
     try:
         watched = psutil.Process(driver)

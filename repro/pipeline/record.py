@@ -25,6 +25,22 @@ RECORD = "record.json"
 _TOKEN = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
 
 
+def redacted(content: Any) -> Any:
+    """JSON content without what looks like an access token in its texts, and without the values of this process's own."""
+    if isinstance(content, dict):
+        return {key: redacted(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [redacted(value) for value in content]
+    return _without_tokens(content) if isinstance(content, str) else content
+
+
+def _without_tokens(text: str) -> str:
+    for name, value in os.environ.items():
+        if re.search(r"(TOKEN|API_KEY|SECRET|PASSWORD)$", name) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return _TOKEN.sub("***", text)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write whole or not at all: a sibling file, flushed to disk, then renamed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -56,10 +72,11 @@ def damage(folder: Path) -> str | None:
     """What differs between an artifact and its record, in words; None where they agree byte for byte."""
     try:
         stored = json.loads((folder / RECORD).read_text())["files"]
-    except (ValueError, KeyError):
-        return f"{RECORD} is not readable"
-    present = file_hashes(folder)
-    for name, fact in stored.items():
+        facts = list(stored.items())
+        present = file_hashes(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{RECORD} or a file beside it is not readable ({type(error).__name__})"
+    for name, fact in facts:
         if name not in present:
             return f"{name} is missing"
         if present[name] != fact:
@@ -91,11 +108,11 @@ def _built_from(file: Path) -> dict[str, Any]:
 
 
 def build_artifact(
-    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str]
+    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str], *, ranks: int = 1
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
-    argv is the command line that a person typed; what looks like an access token in it is not recorded.
+    argv is the command line that a person typed; what looks like an access token is nowhere recorded.
 
     Raises:
         Whatever the body raises; nothing of the attempt is left at the artifact's place.
@@ -123,15 +140,16 @@ def build_artifact(
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,
+            "ranks": ranks,
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
             "gpu_hours": round(seconds / 3600 * len(machine["gpus"]), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
-            "argv": [_TOKEN.sub("***", word) for word in argv],
+            "argv": argv,
             "files": file_hashes(aside),
         }
-        write_json(aside / RECORD, record)
+        write_json(aside / RECORD, redacted(record))
         aside.rename(final)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

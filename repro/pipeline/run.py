@@ -12,8 +12,9 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.models import locate
+from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.display import Display
-from repro.pipeline.engine import run_stages
+from repro.pipeline.engine import Engine, run_stages
 from repro.pipeline.job import Resources, disk_trouble
 from repro.pipeline.record import is_complete
 from repro.pipeline.stages import Diagnose, Distill, Stage, base_of
@@ -24,7 +25,15 @@ LEAST_FREE = 64 << 20
 
 
 def run(
-    stages: Sequence[Stage], out: Path, *, workers: int, resources: Resources, quiet: bool, console: Console
+    stages: Sequence[Stage],
+    out: Path,
+    *,
+    workers: int,
+    resources: Resources,
+    quiet: bool,
+    console: Console,
+    where: Where = "local",
+    cluster: Cluster | None = None,
 ) -> None:
     """Run the stages (topological order) into `out/cache`.
 
@@ -34,9 +43,10 @@ def run(
     """
     _check_pairs(stages, out)
     cache = prepare(out)
+    engine = Engine(where, cluster or Cluster(), 1 if where == "none" else workers, resources, _argv())
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
         try:
-            run_stages(stages, cache, workers=workers, resources=resources, argv=_argv(), watch=display)
+            run_stages(stages, cache, engine=engine, watch=display)
         except OSError as error:
             if not disk_trouble(error):
                 raise

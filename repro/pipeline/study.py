@@ -9,8 +9,9 @@ from typing import cast
 from rich.console import Console
 
 from repro.machine import hardware, libraries
+from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.job import Resources
-from repro.pipeline.record import RECORD, code_version, write_json
+from repro.pipeline.record import RECORD, code_version, redacted, write_json
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
@@ -32,7 +33,16 @@ def result_folder(study: Study, out: Path) -> Path:
 
 
 def run_study(
-    study: Study, out: Path, *, workers: int, quiet: bool, console: Console, checkpoint_every: int | None = None
+    study: Study,
+    out: Path,
+    *,
+    workers: int,
+    quiet: bool,
+    console: Console,
+    checkpoint_every: int | None = None,
+    ranks: int = 1,
+    where: Where = "local",
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
@@ -52,7 +62,17 @@ def run_study(
     from repro.tables.measure import measure
 
     stages = study.stages()
-    run(stages, out, workers=workers, resources=_resources(study, checkpoint_every), quiet=quiet, console=console)
+    resources = replace(_resources(study, checkpoint_every), ranks=ranks)
+    run(
+        stages,
+        out,
+        workers=workers,
+        resources=resources,
+        quiet=quiet,
+        console=console,
+        where=where,
+        cluster=cluster,
+    )
     cache = out / CACHE
     measured = measure(study, cache)
     stored = load(study.name)
@@ -81,6 +101,7 @@ def run_study(
         "examples": examples(study, cache),
         "curves": curves(study, cache),
     }
+    result = redacted(result)
     folder = result_folder(study, out)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, result)

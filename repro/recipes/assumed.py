@@ -44,6 +44,10 @@ ASSUMED: dict[str, Assumed] = {
     "calibration data": Assumed(
         "all tasks of the study together", "the paper does not say whether per task or jointly"
     ),
+    "dollars per GPU-hour": Assumed(
+        2.5, "on-demand prices of one H100 in 2025 and 2026 lie between about 2 and 4 dollars"
+    ),
+    "parallel efficiency": Assumed(0.95, "kept at each doubling of a stage's GPUs inside a node; not measured here"),
     "score transform": Assumed("logistic", "the paper's reward scores lie in 0..1"),
 }
 

@@ -22,9 +22,14 @@ def show_result(result: Path, console: Console) -> None:
     from repro.report.terminal import print_result
 
     if (result / RECORD).is_file():
-        record = json.loads((result / RECORD).read_text())
-        console.print(f"{record['label']}: {record['seconds']} s, {record['ended']}", highlight=False)
-        console.print_json((result / "summary.json").read_text())
+        try:
+            record = json.loads((result / RECORD).read_text())
+            line = f"{record['label']}: {record['seconds']} s, {record['ended']}"
+            summary = json.dumps(json.loads((result / "summary.json").read_text()))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{result}: not a whole artifact. Run again: it is set aside and made anew.") from None
+        console.print(line, highlight=False)
+        console.print_json(summary)
         return
     if (result / PANEL).is_file():
         print_panel(json.loads((result / PANEL).read_text()), console)

@@ -1,5 +1,6 @@
 """Write a page and its brief: whole, or not at all."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            aside = path.with_name(f".{path.name}")
+            aside = path.with_name(f".{path.name}.{os.getpid()}")
             aside.write_text(text, encoding="utf-8")
             aside.replace(path)
     except OSError as error:

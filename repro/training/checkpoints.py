@@ -31,11 +31,12 @@ def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:
 
     Args:
         work: the trainer's output folder.
-        run: what identifies this run: only checkpoints marked with the same value count.
+        run: what identifies this run: only checkpoints marked with the same value, and whose files have the bytes
+            that the marker tells, count.
     """
     good: dict[int, Path] = {}
     for folder in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        if _marked(folder) == run:
+        if _marked(folder) == {"run": run, "files": _hashes(folder)}:
             good[int(folder.name.rpartition("-")[2])] = folder
         elif int(os.environ.get("RANK", "0")) == 0:
             shutil.rmtree(folder, ignore_errors=True)
@@ -47,6 +48,16 @@ def _marked(folder: Path) -> dict[str, Any] | None:
         return json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
         return None
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every file but the marker, by its path in the folder."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.name.startswith(MARKER):
+            with file.open("rb") as stream:
+                found[str(file.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
 
 
 class MarkComplete(TrainerCallback):
@@ -62,5 +73,5 @@ class MarkComplete(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
             draft = folder / f"{MARKER}.part"
-            draft.write_text(json.dumps(self.run))
+            draft.write_text(json.dumps({"run": self.run, "files": _hashes(folder)}))
             draft.replace(folder / MARKER)

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from repro.errors import InputError, StageError
 from repro.models import locate
-from repro.pipeline.engine import cached, run_stages
+from repro.pipeline.cluster import Cluster
+from repro.pipeline.engine import Engine, cached, run_stages
 from repro.pipeline.job import Resources, progress_file, read_progress, run_stage
 from repro.pipeline.record import is_complete
 from repro.pipeline.run import CACHE, prepare, run
@@ -91,7 +92,7 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
                 child.send_signal(signal.SIGKILL)
 
     with pytest.raises(StageError, match=r"was killed.*same command resumes"):
-        run_stages([stage], cache, workers=1, resources=Resources(), argv=[], watch=kill_when_running)
+        run_stages([stage], cache, engine=Engine("local", Cluster(), 1, Resources(), []), watch=kill_when_running)
     assert not is_complete(cache / stage.folder_name)
     run_quietly([stage], tmp_path)
     assert summary(tmp_path, stage) == undisturbed
@@ -270,3 +271,69 @@ def test_disk_trouble_is_known_whichever_library_met_it(error, words):
 
     told = disk_trouble(error)
     assert told is None if words is None else words in told
+
+
+def test_in_this_process_the_same_numbers_and_the_same_words(stage, undisturbed, tmp_path):
+    run([stage], tmp_path, workers=3, resources=Resources(), quiet=True, console=Console(quiet=True), where="none")
+    assert summary(tmp_path, stage) == undisturbed
+
+
+@pytest.mark.parametrize("where", ["none", "local"])
+def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, where):
+    """submitit wraps the traceback in lines of its own; the last of them is a path."""
+    wrong = stage.model_copy(
+        update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
+    )
+    with pytest.raises((StageError, InputError)) as told:
+        run([wrong], tmp_path, workers=1, resources=Resources(), quiet=True, console=Console(quiet=True), where=where)
+    assert "nosuch" in str(told.value)
+
+
+def test_the_cause_is_the_last_line_of_the_trace():
+    from submitit.core.utils import FailedJobError
+
+    from repro.pipeline.engine import _cause
+
+    dashes = "-" * 40
+    text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"
+    assert _cause(FailedJobError(text)) == "ValueError: bad"
+    assert _cause(RuntimeError("one\ntwo")) == "two"
+    assert _cause(RuntimeError()) == "RuntimeError"
+
+
+def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):
+    from repro.pipeline.job import lock_of
+
+    run_stage(stage, tmp_path, Resources(), None, [])
+    (tmp_path / stage.folder_name / "summary.json").write_text("{}")
+    with lock_of(tmp_path, stage):
+        assert not cached(stage, tmp_path)
+        assert not list(tmp_path.glob("*.damaged-*"))
+    assert not cached(stage, tmp_path)
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+
+
+def test_an_input_whose_bytes_changed_is_refused(tmp_path):
+    from repro.pipeline.job import _trust
+
+    stage = evaluate_stage("toy:qwen3-student", WISHES)
+    run_stage(stage, tmp_path, Resources(), None, [])
+    folder = tmp_path / stage.folder_name
+    _trust(folder)
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match=r"summary\.json has changed.*set aside"):
+        _trust(folder)
+
+
+def test_what_dead_drivers_left_is_cleaned_and_what_others_do_is_not(stage, tmp_path):
+    import platform
+
+    from repro.pipeline.engine import _driver_folder
+
+    base = tmp_path / ".exca"
+    kept = [f"elsewhere-{2**22 + 1}", "notes", f"{platform.node()}-{os.getppid()}"]
+    for name in (f"{platform.node()}-{2**22 + 1}", *kept):
+        (base / name).mkdir(parents=True)
+    with _driver_folder(tmp_path):
+        pass
+    assert sorted(folder.name for folder in base.iterdir()) == sorted(kept)

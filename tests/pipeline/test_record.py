@@ -6,7 +6,7 @@ import pytest
 
 from repro.machine import hardware, libraries
 from repro.pipeline import record as record_module
-from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, write_json
+from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, redacted, write_json
 from repro.pipeline.stages import BaseModelRef, Sample, TaskData
 from repro.recipes import toy
 
@@ -114,3 +114,18 @@ def test_an_image_tells_the_commit_that_it_was_built_from(monkeypatch, tmp_path,
     if text is not None:
         (tmp_path / "COMMIT").write_text(text)
     assert record_module.code_version() == version
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"files": 3}', '{"files": ["data.txt"]}', "\x00\xff"])
+def test_a_record_that_cannot_be_read_is_damage(stage, tmp_path, content):
+    build_artifact(stage, tmp_path, body, [])
+    folder = tmp_path / stage.folder_name
+    (folder / "record.json").write_text(content)
+    assert "not readable" in damage(folder)
+
+
+def test_tokens_are_taken_out_of_texts_and_of_nothing_else(monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "label-of-mine")
+    content = {"label-of-mine": ["x label-of-mine y", 3, None, {"hf_abcdefgh12": "hf_abcdefgh12"}]}
+    assert redacted(content) == {"label-of-mine": ["x *** y", 3, None, {"hf_abcdefgh12": "***"}]}
+    assert redacted("sk-abcdefgh12 and hf_short") == "*** and hf_short"

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,14 @@ def test_final_figures_are_the_last_tenth() -> None:
 
 def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path) -> None:
     assert newest_complete(tmp_path / "absent", RUN) is None
-    marks = {2: json.dumps(RUN), 10: json.dumps(RUN), 12: None, 14: "{", 16: json.dumps(RUN | {"seed": 1})}
+    weights = {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
+    good = json.dumps({"run": RUN, "files": weights})
+    other = json.dumps({"run": RUN | {"seed": 1}, "files": weights})
+    marks = {2: good, 10: good, 12: None, 14: "{", 16: other, 18: good, 20: good}
     for step, mark in marks.items():
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
+        (folder / "model.safetensors").write_bytes({18: b"weight", 20: b"weightz"}.get(step, b"weights"))
         if mark is not None:
             (folder / "complete.json").write_text(mark)
     assert newest_complete(tmp_path, RUN) == tmp_path / "checkpoint-10"  # by number, not by name

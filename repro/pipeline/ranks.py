@@ -1,0 +1,112 @@
+"""A stage on several processes of one machine, one per GPU. Its own process keeps the lock, waits, and writes the record.
+
+Training: torchrun starts them (gloo on CPUs, NCCL on GPUs), each runs the stage's body, the first writes the model.
+Generation: each draws every n-th chunk of prompts. Chunks have their own seeds, so the completions are those of one process.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.pipeline.bodies import Workplace, body_of, draw, read_items
+from repro.pipeline.job import FileProgress, Resources, end_with, progress_file, quiet_libraries
+from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
+from repro.progress import silent
+
+
+def launched(stage: Stage, place: Workplace, resources: Resources) -> Callable[[Path], dict[str, Any]]:
+    """The stage's body on `resources.ranks` processes; as it is for a stage that is neither training nor generation."""
+    whole = body_of(stage, place)
+
+    def trained(out: Path) -> dict[str, Any]:
+        words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={resources.ranks}"]
+        with _order(stage, place, resources, out) as (order, answers):
+            ended = subprocess.run([*words, "-m", "repro.pipeline.ranks", str(order)], check=False)
+            told = _told(answers, [ended.returncode])
+        return dict(told[0]["summary"])
+
+    def drawn(out: Path) -> dict[str, Any]:
+        with _order(stage, place, resources, out) as (order, answers):
+            words = [sys.executable, "-m", "repro.pipeline.ranks", str(order)]
+            started = [subprocess.Popen(words, env=_environment(n, resources.ranks)) for n in range(resources.ranks)]
+            _told(answers, [process.wait() for process in started])
+        return whole(out)  # finds every chunk drawn
+
+    if isinstance(stage, Calibrate | Distill):
+        return trained
+    return drawn if isinstance(stage, Sample | Evaluate) else whole
+
+
+@contextlib.contextmanager
+def _order(stage: Stage, place: Workplace, resources: Resources, out: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """What the processes are told, in a file; and where each answers."""
+    order = place.work / "ranks.json"
+    answers = [place.work / f"answer-{rank}.json" for rank in range(resources.ranks)]
+    content = {
+        "stage": stage.model_dump(mode="json"),
+        "cache": str(place.cache),
+        "out": str(out),
+        "resources": asdict(resources),
+        "parent": os.getpid(),
+    }
+    for answer in answers:
+        answer.unlink(missing_ok=True)
+    order.write_text(json.dumps(content))
+    yield order, answers
+
+
+def _told(answers: list[Path], exits: list[int]) -> list[dict[str, Any]]:
+    told = [json.loads(answer.read_text()) for answer in answers if answer.exists()]
+    for one in told:
+        if "input_error" in one:
+            raise InputError(one["input_error"])
+    if any(exits) or len(told) < len(answers):
+        raise RuntimeError(f"one of {len(answers)} processes ended with an error (exit {max(exits, key=abs)})")
+    return told
+
+
+def _environment(rank: int, ranks: int) -> dict[str, str]:
+    """Of one generating process: its number, and its own GPU where the machine tells of any."""
+    env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
+    visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return env | {"CUDA_VISIBLE_DEVICES": visible[rank % len(visible)] if visible else str(rank)}
+
+
+def _rank(order: Path) -> None:
+    """One of the processes."""
+    content = json.loads(order.read_text())
+    end_with(content["parent"])
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    stage, cache = stage_adapter.validate_python(content["stage"]), Path(content["cache"])
+    resources = Resources(**content["resources"])
+    quiet_libraries(resources)
+    place = Workplace(
+        cache=cache,
+        work=order.parent,
+        progress=FileProgress(progress_file(cache, stage)) if rank == 0 else silent,
+        micro_batch=resources.micro_batch,
+        checkpoint_every=resources.checkpoint_every,
+    )
+    try:
+        if isinstance(stage, Sample | Evaluate):
+            for name in ("RANK", "WORLD_SIZE"):  # no process group: vLLM must not look for one
+                del os.environ[name]
+            told: dict[str, Any] = {"drawn": len(draw(stage, read_items(stage.data), place, (rank, ranks)))}
+        else:
+            told = {"summary": body_of(stage, place)(Path(content["out"]))}
+    except InputError as error:
+        told = {"input_error": str(error)}
+    aside = order.with_name(f"answer-{rank}.part")
+    aside.write_text(json.dumps(told))
+    aside.replace(order.with_name(f"answer-{rank}.json"))
+
+
+if __name__ == "__main__":
+    _rank(Path(sys.argv[1]))

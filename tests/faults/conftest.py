@@ -1,0 +1,34 @@
+"""Fixtures of the hard faults; every test here carries the marker `faults`."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults_kit import HERE, Forge, check_whole, study_words
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    one = Forge(tmp_path_factory.mktemp("forge"))
+    yield one
+    one.process.stdin.close()
+    one.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a run that nothing happened to. Read only."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    started = time.monotonic()
+    code, text = forge.run(study_words(out))
+    assert code in (0, 1), text
+    assert check_whole(out) == 17
+    (out / "seconds").write_text(str(time.monotonic() - started))
+    return out

@@ -1,0 +1,87 @@
+"""Starts `repro` many times without paying for its imports: loads everything once, then forks at each order.
+
+Orders come as JSON lines on stdin, answers go to stdout. What a child does, from the parsing of its command line on, is
+the real command: `repro.cli.main`.
+"""
+
+import json
+import os
+import signal
+import sys
+
+
+def load() -> None:
+    """Everything that a stage of any kind imports."""
+    import repro.calibration.trainer
+    import repro.cli
+    import repro.distillation.distill
+    import repro.evaluation.evaluate
+    import repro.generation.sample
+    import repro.generation.transformers_engine
+    import repro.pipeline.study
+    import repro.report.markdown
+    import repro.tables.measure  # noqa: F401
+
+
+def child(order: dict) -> int:
+    """The command in a session of its own, its output in a file."""
+    os.setsid()
+    output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(order.get("env", {}))
+    if "cwd" in order:
+        os.chdir(order["cwd"])
+    sys.argv = ["repro", *order["words"]]
+    import patches
+
+    from repro import cli
+
+    if order.get("patch"):
+        getattr(patches, order["patch"])()
+
+    for console in (cli.out_console, cli.err_console):
+        console.file = None  # as it would find stdout now
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return 0
+
+
+def main() -> None:
+    load()
+    reply({"ready": True})
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            ended, status = os.waitpid(order["wait"], os.WNOHANG)
+            reply({"code": os.waitstatus_to_exitcode(status) if ended else None})
+            continue
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                code = child(order)
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        reply({"pid": pid})
+
+
+def reply(content: dict) -> None:
+    """One line for the test."""
+    os.write(_answers, (json.dumps(content) + "\n").encode())
+
+
+if __name__ == "__main__":
+    _answers = os.dup(1)
+    os.dup2(2, 1)
+    main()

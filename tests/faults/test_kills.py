@@ -1,0 +1,79 @@
+"""Kill -9 at random moments: the final numbers are those of an undisturbed run, and no folder is half-trusted."""
+
+import os
+import random
+import shutil
+import signal
+import time
+
+import psutil
+import pytest
+from faults_kit import check_whole, count, measured, study_words
+
+KILLS = count("KILLS", 100)
+
+
+@pytest.mark.timeout(1800)
+def test_killed_at_random_moments(forge, undisturbed, tmp_path):
+    """Studies are killed and resumed until each is done; most run in one process, so that imports are not what is killed."""
+    rng = random.Random(8)
+    length = float((undisturbed / "seconds").read_text())
+    kills, studies, out = 0, 0, tmp_path / "0"
+    while kills < KILLS:
+        driver = forge.start(study_words(out))
+        deadline = time.monotonic() + rng.uniform(0, length / 2)
+        while driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if driver.poll() is None:
+            os.kill(driver.pid, signal.SIGKILL)
+            assert driver.wait() == -signal.SIGKILL
+            kills += 1
+            if (out / "cache").exists():
+                check_whole(out)
+            continue
+        assert driver.code in (0, 1), driver.text()
+        assert check_whole(out) == 17
+        assert measured(out) == measured(undisturbed)
+        shutil.rmtree(out)
+        studies += 1
+        out = tmp_path / str(studies)
+    code, text = forge.run(study_words(out))
+    assert code in (0, 1), text
+    assert check_whole(out) == 17
+    assert measured(out) == measured(undisturbed)
+    print(f"{kills} kills over {studies + 1} studies of {length:.1f} s")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("victim", ["driver", "stage", "all"])
+def test_killed_where_stages_have_processes_of_their_own(forge, undisturbed, tmp_path, victim):
+    """The same for the driver, the stage beside it, or both, at five random moments of a stage's life."""
+    rng = random.Random(victim)
+    shutil.copytree(undisturbed / "cache", tmp_path / "cache")
+    last = next((tmp_path / "cache").glob("sample-*"))
+    for folder in [last, *(tmp_path / "cache").glob("evaluate-*")][:2]:
+        shutil.rmtree(folder)
+    for _ in range(3):
+        driver = forge.start(study_words(tmp_path, where="local"))
+        stages: list[psutil.Process] = []
+        while not stages:
+            assert driver.poll() is None, driver.text()
+            stages = psutil.Process(driver.pid).children(recursive=True)
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 8))
+        if driver.poll() is not None:
+            break
+        stages = psutil.Process(driver.pid).children(recursive=True)
+        if victim in ("stage", "all"):
+            for stage in stages:
+                stage.kill()
+        if victim in ("driver", "all"):
+            os.kill(driver.pid, signal.SIGKILL)
+        code = driver.wait()
+        assert code in ((3, 0, 1) if victim == "stage" else (-signal.SIGKILL,)), driver.text()
+        _, alive = psutil.wait_procs(stages, timeout=30)
+        assert not alive
+        check_whole(tmp_path)
+    code, text = forge.run(study_words(tmp_path))
+    assert code in (0, 1), text
+    assert measured(tmp_path) == measured(undisturbed)

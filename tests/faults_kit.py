@@ -1,0 +1,127 @@
+"""What the hard faults have in common: a tiny study, and a quick way to start the command.
+
+How much: REPRO_FAULTS_KILLS (100), REPRO_FAULTS_INPUTS (300), REPRO_FAULTS_SOAK (50).
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).parent / "faults"
+SETTINGS = [
+    *("calibration.steps=2", "calibration.prompts_per_step=2", "calibration.group_size=2"),
+    *(f"{m}.{s}" for m in ("sft", "gkd_fkl", "gkd_rkl") for s in ("steps=2", "sequences_per_step=4")),
+    *("train_items=4", "test_items=2", "controls=false", "tasks=toy-bm4"),
+    *("evaluation.completions_per_prompt=2", "teacher_sampling.completions_per_prompt=2"),
+]
+
+
+def count(name: str, usual: int) -> int:
+    """How many, unless REPRO_FAULTS_<NAME> says otherwise."""
+    return int(os.environ.get(f"REPRO_FAULTS_{name}", usual))
+
+
+def study_words(out: Path, *more: str, where: str = "none") -> list[str]:
+    """The command line of the tiny study: all kinds of stages, two optimiser steps each."""
+    sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    return ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", "--cluster", where, *sets, *more]
+
+
+def measured(out: Path) -> list[dict]:
+    """The numbers of the study."""
+    return json.loads((out / "table2-toy" / "results.json").read_text())["measured"]
+
+
+def check_whole(out: Path) -> int:
+    """Every folder that calls itself an artifact is one, byte for byte; a result is readable. Returns how many."""
+    from repro.pipeline.record import damage, is_complete
+
+    whole = 0
+    for folder in (out / "cache").glob("[a-z]*-*"):
+        assert is_complete(folder), f"{folder.name} has no record"
+        assert damage(folder) is None, f"{folder.name}: {damage(folder)}"
+        whole += 1
+    result = out / "table2-toy" / "results.json"
+    if result.exists():
+        json.loads(result.read_text())
+    return whole
+
+
+@dataclass
+class Started:
+    """A running command."""
+
+    forge: "Forge"
+    pid: int
+    output: Path
+    code: int | None = None
+
+    def poll(self) -> int | None:
+        if self.code is None:
+            self.code = self.forge.ask({"wait": self.pid})["code"]
+        return self.code
+
+    def wait(self, timeout: float = 300) -> int:
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            assert time.monotonic() < deadline, f"still running after {timeout} s:\n{self.text()}"
+            time.sleep(0.01)
+        return code
+
+    def text(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def kill_all(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tree = [*psutil.Process(self.pid).children(recursive=True), psutil.Process(self.pid)]
+            for process in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
+
+
+class Forge:
+    """Starts `repro` without its imports (forge.py)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "forge.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._answer() == {"ready": True}
+
+    def _answer(self) -> dict:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the forge has ended"
+        return json.loads(line)
+
+    def ask(self, order: dict) -> dict:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def start(
+        self, words: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
+    ) -> Started:
+        self.number += 1
+        output = self.folder / f"output-{self.number}.txt"
+        output.touch()
+        order = {"words": [str(word) for word in words], "output": str(output), "env": env or {}, "patch": patch}
+        order |= {"cwd": str(cwd)} if cwd else {}
+        return Started(self, self.ask(order)["pid"], output)
+
+    def run(
+        self, words: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
+    ) -> tuple[int, str]:
+        started = self.start(words, env, cwd, patch)
+        return started.wait(), started.text()

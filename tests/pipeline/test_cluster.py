@@ -1,0 +1,103 @@
+"""What a Slurm job is asked for, and what squeue's answers mean."""
+
+import subprocess
+
+import pytest
+
+import repro.pipeline.cluster as module
+from repro.errors import InputError
+from repro.pipeline.cluster import GONE_AFTER, Cluster, Queue, cluster_of, submitted_below
+
+
+@pytest.fixture(autouse=True)
+def slurm_here(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}")
+
+
+def test_flags_win_over_the_file(tmp_path):
+    file = tmp_path / "cluster.toml"
+    file.write_text('partition = "gpu"\ngpus = 8\nhours = 12\nsetup = ["module load cuda"]\n[extra]\nnice = 100\n')
+    where, asked = cluster_of("slurm", file, ["hours=48", "account=lab"])
+    assert where == "slurm"
+    assert asked.infra() == {
+        "timeout_min": 48 * 60,
+        "gpus_per_node": 8,
+        "slurm_partition": "gpu",
+        "slurm_account": "lab",
+        "slurm_setup": ["module load cuda"],
+        "slurm_additional_parameters": {"nice": 100},
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "content", "options", "words"),
+    [
+        ("moon", None, [], "Places: local, slurm, none"),
+        ("local", None, ["gpus=1"], "go with --cluster slurm"),
+        ("slurm", "hours = ", [], "not TOML"),
+        ("slurm", "colour = 1", [], "Settings: partition"),
+        ("slurm", "hours = 0", [], "greater than 0"),
+        ("slurm", None, ["gpus"], "key=value"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, where, content, options, words):
+    file = tmp_path / "cluster.toml" if content else None
+    if file:
+        file.write_text(content)
+    with pytest.raises(InputError, match=words):
+        cluster_of(where, file, options)
+
+
+def test_no_slurm_on_this_machine(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="no sbatch"):
+        cluster_of("slurm", None, [])
+
+
+class Slurm:
+    """Answers as squeue does."""
+
+    def __init__(self, monkeypatch):
+        self.text, self.code, self.error = "", 0, ""
+        monkeypatch.setattr(module.subprocess, "run", self)
+        monkeypatch.setattr(module, "POLL_S", -1.0)
+
+    def __call__(self, words, **kwargs):
+        self.words = words
+        return subprocess.CompletedProcess(words, self.code, self.text, self.error)
+
+
+def test_a_job_is_gone_after_several_answers_without_it(monkeypatch):
+    slurm, queue = Slurm(monkeypatch), Queue()
+    slurm.text = "7_0 RUNNING\n7_1 PENDING\n8 COMPLETING\n9 COMPLETED\n"
+    jobs = ["7_0", "7_1", "8", "9"]
+    for _ in range(GONE_AFTER - 1):
+        assert queue.gone(jobs) == set()
+    assert queue.gone(jobs) == {"9"}
+    assert "--jobs=7,8,9" in slurm.words
+    slurm.text = ""
+    queue.gone(jobs)
+    slurm.text = "7_0 RUNNING\n"  # seen again: it counts from nothing
+    queue.gone(jobs)
+    slurm.text = ""
+    assert "7_0" not in queue.gone(jobs)
+
+
+def test_a_slurm_that_does_not_answer_tells_nothing(monkeypatch):
+    slurm, queue = Slurm(monkeypatch), Queue()
+    slurm.code, slurm.error = 1, "slurm_load_jobs error: Unable to contact slurm controller"
+    for _ in range(2 * GONE_AFTER):
+        assert queue.gone(["7"]) == set()
+    slurm.error = "slurm_load_jobs error: Invalid job id specified"  # it has forgotten a job that ended
+    for _ in range(GONE_AFTER):
+        gone = queue.gone(["7"])
+    assert gone == {"7"}
+
+
+def test_jobs_of_a_driver_are_found_by_their_files(tmp_path):
+    logs = tmp_path / "batch" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "41_submission.sh").write_text("")
+    (logs / "41_0_0_log.out").write_text("")
+    assert list(submitted_below(tmp_path)) == ["41"]
+    assert Cluster().infra() == {"timeout_min": 24 * 60}

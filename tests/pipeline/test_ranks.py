@@ -1,0 +1,78 @@
+"""Stages that the pipeline starts on two processes: the numbers of one."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from repro.pipeline.job import Resources
+from repro.pipeline.ranks import launched
+from repro.pipeline.run import CACHE, run
+from repro.recipes.catalog import plan
+
+SETTINGS = [
+    *("calibration.steps=2", "calibration.prompts_per_step=4", "calibration.group_size=4"),
+    *(f"{m}.{s}" for m in ("sft", "gkd_fkl", "gkd_rkl") for s in ("steps=3", "sequences_per_step=8")),
+    *("train_items=8", "test_items=6", "controls=false", "tasks=toy-bm4", "evaluation.batch_sequences=8"),
+    *("evaluation.completions_per_prompt=4", "teacher_sampling.completions_per_prompt=4"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_ranks_give_the_numbers_of_one(tmp_path):
+    """Generation to the last token, off-policy losses to 5 digits; on-policy stages draw their own completions."""
+    rows = plan("table2", "toy", (), 1, SETTINGS).rows
+    stages = {row.method: row.stage for row in rows}
+    from repro.pipeline.stages import topological
+
+    chosen = topological(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
+    for ranks in (1, 2):
+        run(
+            chosen,
+            tmp_path / str(ranks),
+            workers=1,
+            resources=Resources(ranks=ranks),
+            quiet=True,
+            console=Console(quiet=True),
+            where="none",
+        )
+
+    def of(ranks, stage, file):
+        return tmp_path / str(ranks) / CACHE / stage.folder_name / file
+
+    for name in ("Student",):
+        assert of(1, stages[name], "summary.json").read_text() == of(2, stages[name], "summary.json").read_text()
+    sample = next(stage for stage in chosen if stage.does == "sample")
+    from repro.generation.rollouts import read_rollouts
+
+    assert read_rollouts(of(1, sample, "rollouts.parquet")) == read_rollouts(of(2, sample, "rollouts.parquet"))
+    for name in ("SFT", "GKD-FKL"):
+        one, two = (
+            [json.loads(line)["loss"] for line in of(n, stages[name].model, "history.jsonl").read_text().splitlines()]
+            for n in (1, 2)
+        )
+        print(name, one, two)
+        assert len(one) == 3
+        assert two == pytest.approx(one, rel=1e-5)
+    for stage in (stages["GKD-RKL"].model, stages["Undistillable"].model):
+        assert len(of(2, stage, "history.jsonl").read_text().splitlines()) == stage.config.steps
+        assert json.loads(of(2, stage, "record.json").read_text())["ranks"] == 2
+    assert json.loads(of(2, stages["SFT"], "record.json").read_text())["fingerprint"] == stages["SFT"].fingerprint
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_fails_the_stage(tmp_path):
+    """The mistake of a person is told as one; anything else names the processes."""
+    from repro.errors import InputError
+    from repro.pipeline.bodies import Workplace
+    from repro.pipeline.stages import Sample
+    from repro.progress import silent
+
+    stage = next(s for s in plan("table2", "toy", (), 1, SETTINGS).stages() if isinstance(s, Sample))
+    work = tmp_path / "work"
+    work.mkdir()
+    place = Workplace(cache=tmp_path, work=work, progress=silent, micro_batch=None, checkpoint_every=0)
+    gone = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
+    with pytest.raises(InputError, match="/nowhere"):
+        launched(gone, place, Resources(ranks=2))(tmp_path)

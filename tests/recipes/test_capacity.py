@@ -1,0 +1,47 @@
+"""Schedules of stages on GPUs: bounds that hold for any schedule, and cases small enough to know."""
+
+from pathlib import Path
+
+import pytest
+
+from repro.recipes.capacity import Job, best, jobs, longest_chain, page, schedule, whole_set
+
+DIAMOND = {
+    "a": Job(1, 2.0, ()),
+    "b": Job(1, 3.0, ("a",)),
+    "c": Job(2, 4.0, ("a",)),
+    "d": Job(1, 1.0, ("b", "c")),
+}
+
+
+@pytest.mark.parametrize(("gpus", "hours"), [(2, 2 + 4 + 3 + 1), (3, 2 + 4 + 1), (1000, 2 + 4 + 1)])
+def test_a_case_small_enough_to_know(gpus, hours):
+    """On two GPUs the job of two blocks the other; on three they run side by side."""
+    assert schedule(DIAMOND, gpus) == (hours, 7.0)
+    assert longest_chain(DIAMOND) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("gpus", [1, 3, 8, 10, 100, 1000])
+def test_no_schedule_beats_its_bounds(gpus):
+    """Never faster than the longest chain or than all GPUs busy; list scheduling of jobs of one GPU within twice that."""
+    work = jobs(whole_set(2), 1)
+    hours, longest = schedule(work, gpus)
+    total = sum(job.hours * job.gpus for job in work.values())
+    bound = max(longest, total / gpus)
+    assert bound * (1 - 1e-9) <= hours <= 2 * bound
+    if gpus == 1:
+        assert hours == pytest.approx(total)
+
+
+def test_more_gpus_never_take_longer_and_saturate():
+    stages = whole_set(1)
+    hours = [best(stages, gpus).hours for gpus in (8, 10, 100, 1000)]
+    assert hours == sorted(hours, reverse=True)
+    assert hours[2] == pytest.approx(best(stages, 1000).longest)
+    assert hours[3] == hours[2]
+
+
+def test_the_page_is_what_the_command_writes():
+    assert page() in (Path(__file__).parents[2] / "docs" / "scale.md").read_text(), (
+        "studies or costs have changed: run python -m repro.recipes.capacity docs/scale.md"
+    )
