@@ -14,6 +14,7 @@ from trl.trainer.utils import pad
 from repro.calibration.advantages import flat_share, group_z
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.reward import TargetScorer, calibration_reward
+from repro.models import template_arguments
 from repro.tasks import Item
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
@@ -172,6 +173,7 @@ def grpo_config(config: CalibrationConfig, engine: dict[str, Any], shared: dict[
         **engine,
         num_generations=config.group_size,
         max_completion_length=config.max_completion_tokens,
+        chat_template_kwargs=template_arguments(config.reasoning),
         temperature=1.0,
         top_p=1.0,
         top_k=0,

@@ -86,7 +86,7 @@ class TargetScorer:
     as the literal text they decode to: left out, they would be free for the target and a cost for the policy.
     """
 
-    def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int) -> None:
+    def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int, reasoning: bool = True) -> None:
         from trl.trainer.utils import add_fused_lm_head
 
         self.tokenizer = load_tokenizer(target)
@@ -98,6 +98,7 @@ class TargetScorer:
         self.policy_tokenizer = policy_tokenizer
         self.shared = same_tokenizer(policy_tokenizer, self.tokenizer)
         self.batch_size = batch_size
+        self.reasoning = reasoning
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
@@ -129,7 +130,7 @@ class TargetScorer:
             policy_ends: every id that ends a completion for the policy.
         """
         for prompt in set(prompts) - self._prompts.keys():
-            self._prompts[prompt] = prompt_token_ids(self.tokenizer, prompt)
+            self._prompts[prompt] = prompt_token_ids(self.tokenizer, prompt, self.reasoning)
         completions = [self.encode(list(ids), policy_ends) for ids in sampled]
         log_prob = completion_log_prob(
             self.model, [self._prompts[prompt] for prompt in prompts], completions, self.batch_size

@@ -7,6 +7,7 @@ import torch
 from trl import DistillationConfig as TrlDistillationConfig
 from trl import DistillationTrainer
 
+from repro.models import template_arguments
 from repro.tasks import Item
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
@@ -61,7 +62,7 @@ class OnPolicyTrainer(DistillationTrainer):
 
 
 def divergence_config(
-    beta: float, max_completion_tokens: int, engine: dict[str, Any], shared: dict[str, Any]
+    beta: float, max_completion_tokens: int, reasoning: bool, engine: dict[str, Any], shared: dict[str, Any]
 ) -> TrlDistillationConfig:
     """beta = 1: KL(p_S||p_T), beta = 0: KL(p_T||p_S), each over the full vocabulary at temperature 1; the
     loss is the sum over completion tokens / the tokens of the whole step.
@@ -75,6 +76,7 @@ def divergence_config(
         **engine,
         beta=beta,
         max_completion_length=max_completion_tokens,
+        chat_template_kwargs=template_arguments(reasoning),
         temperature=1.0,
         top_p=1.0,
         top_k=0,

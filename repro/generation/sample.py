@@ -20,7 +20,7 @@ def sample(
     Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions.
     """
     tokenizer = load_tokenizer(model)
-    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
     longest = max(map(len, prompts))
     per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]

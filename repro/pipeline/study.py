@@ -52,7 +52,7 @@ def run_study(
     from repro.tables.measure import measure
 
     stages = study.stages()
-    run(stages, out, workers=workers, resources=_resources(study, checkpoint_every), quiet=quiet, console=console)
+    run(stages, out, workers=workers, resources=resources_of(study, checkpoint_every), quiet=quiet, console=console)
     cache = out / CACHE
     measured = measure(study, cache)
     stored = load(study.name)
@@ -94,7 +94,7 @@ def run_study(
     return Outcome(folder, contradicted)
 
 
-def _resources(study: Study, checkpoint_every: int | None) -> Resources:
+def resources_of(study: Study, checkpoint_every: int | None = None) -> Resources:
     """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
     usual = Resources() if study.scale == "toy" else Resources(micro_batch=4, checkpoint_every=10, threads=8)
     return usual if checkpoint_every is None else replace(usual, checkpoint_every=checkpoint_every)
