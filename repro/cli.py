@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from repro.cli_doctor import doctor_app
 from repro.cli_options import EngineOption, Out, Quiet, Sets, with_engine
 from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
@@ -33,6 +34,7 @@ app = typer.Typer(
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 app.add_typer(stages_app)
 app.add_typer(traps_app)
+app.add_typer(doctor_app)
 app.add_typer(tables_app, name="tables")
 app.add_typer(upkeep_app)
 out_console = Console()
@@ -92,6 +94,9 @@ def run(
     checkpoint_every: Annotated[
         int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
     ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training; not the result.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
@@ -131,6 +136,7 @@ def run(
         quiet=quiet,
         console=out_console,
         checkpoint_every=checkpoint_every,
+        micro_batch=micro_batch,
     )
     raise typer.Exit(1 if outcome.contradicted else 0)
 

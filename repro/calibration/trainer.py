@@ -112,6 +112,7 @@ def calibrate(
         "prompts": len({row["item"] for row in rows}),
         "parameters": parameters,
         **history.final_figures(rows_logged),
+        **history.alarms(rows_logged),
     }
 
 

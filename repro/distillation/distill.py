@@ -143,6 +143,7 @@ def distill(
         **(vocabularies.record() if vocabularies else {}),
         "parameters": model.num_parameters(),
         **history.final_figures(logged),
+        **history.alarms(logged),
     }
 
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from repro.errors import InputError
 from repro.machine import hardware
 from repro.pipeline.display import stage_seed
+from repro.pipeline.job import MICRO_BATCH
 from repro.pipeline.run import hits
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData, base_of
-from repro.pipeline.study import resources_of
 from repro.recipes.cost import expected_hours, items_of, table5_hours, tokens_of
 from repro.recipes.footprint import disk_gib, download_gib, footprint
 from repro.recipes.night import CARDS, night_hours
@@ -29,7 +29,6 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
     columns = ["seed", "items", "tokens", "cached", unit]
     for column in columns if toy else [*columns, "Table 5", "memory GiB", "disk GiB"]:
         table.add_column(column, justify="right")
-    micro_batch = resources_of(study).micro_batch or 64
     total = 0.0
     for stage, cached in zip(stages, hits(stages, out)):
         hours = 0.0 if cached else expected_hours(stage, study.scale)
@@ -43,7 +42,7 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
             f"{hours * 60 if toy else hours:,.1f}",
         ]
         if not toy:
-            printed, size = table5_hours(stage), footprint(stage, micro_batch, tokens_of(stage))
+            printed, size = table5_hours(stage), footprint(stage, MICRO_BATCH, tokens_of(stage))
             cells += ["-" if printed is None else f"{printed:g}", f"{size.memory:.1f}", f"{size.disk:.2f}"]
         table.add_row(*cells)
     width = console.width
@@ -88,7 +87,7 @@ def too_large(study: Study, stages: list[Stage]) -> list[str]:
     most = max(here, default=NEEDS[study.scale].gpu_memory_gib) if NEEDS[study.scale].gpus else 0
     alike: dict[tuple[str, int], list[Stage]] = {}
     for stage in stages if most else []:
-        need = min(footprint(stage, n, tokens_of(stage)).memory for n in (resources_of(study).micro_batch or 1, 1))
+        need = min(footprint(stage, n, tokens_of(stage)).memory for n in (MICRO_BATCH, 1))
         if need > most:
             alike.setdefault((_kind(stage), round(need)), []).append(stage)
     return [

@@ -21,7 +21,7 @@ import pydantic
 
 import repro
 from repro.errors import InputError, StageError
-from repro.pipeline.job import Resources, run_stage
+from repro.pipeline.job import Resources, cause_of, run_stage
 from repro.pipeline.record import damage, is_complete
 from repro.pipeline.stages import Stage, stage_adapter
 
@@ -166,11 +166,12 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:
-        cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
+        raise StageError(f"{one.stage.label}: {cause_of(error)}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
         raise InputError(outcome["input_error"])
+    if "stage_error" in outcome:
+        raise StageError(f"{one.stage.label}: {outcome['stage_error']}. Log: {log}. The same command resumes.")
     if not is_complete(cache / one.stage.folder_name):
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
 

@@ -9,9 +9,10 @@ from typing import cast
 from rich.console import Console
 
 from repro.machine import hardware, libraries
-from repro.pipeline.job import Resources
+from repro.pipeline.contamination import check_contamination
+from repro.pipeline.job import MICRO_BATCH, Resources
 from repro.pipeline.record import RECORD, code_version, write_json
-from repro.pipeline.run import CACHE, run
+from repro.pipeline.run import CACHE, hits, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.study import Study
@@ -32,7 +33,14 @@ def result_folder(study: Study, out: Path) -> Path:
 
 
 def run_study(
-    study: Study, out: Path, *, workers: int, quiet: bool, console: Console, checkpoint_every: int | None = None
+    study: Study,
+    out: Path,
+    *,
+    workers: int,
+    quiet: bool,
+    console: Console,
+    checkpoint_every: int | None = None,
+    micro_batch: int | None = None,
 ) -> Outcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
@@ -52,7 +60,11 @@ def run_study(
     from repro.tables.measure import measure
 
     stages = study.stages()
-    run(stages, out, workers=workers, resources=resources_of(study, checkpoint_every), quiet=quiet, console=console)
+    contamination = None if all(hits(stages, out)) else check_contamination(stages)  # then it was, before they ran
+    resources = _resources(study, checkpoint_every)
+    if micro_batch is not None:
+        resources = replace(resources, micro_batch=micro_batch)
+    run(stages, out, workers=workers, resources=resources, quiet=quiet, console=console)
     cache = out / CACHE
     measured = measure(study, cache)
     stored = load(study.name)
@@ -66,6 +78,7 @@ def run_study(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": study.settings,
         "assignments": list(study.assignments),
+        "contamination": contamination,
         "code": code_version(),
         "unpinned": unpinned(stages),
         "libraries": libraries(),
@@ -94,9 +107,9 @@ def run_study(
     return Outcome(folder, contradicted)
 
 
-def resources_of(study: Study, checkpoint_every: int | None = None) -> Resources:
+def _resources(study: Study, checkpoint_every: int | None) -> Resources:
     """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
-    usual = Resources() if study.scale == "toy" else Resources(micro_batch=4, checkpoint_every=10, threads=8)
+    usual = Resources() if study.scale == "toy" else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
     return usual if checkpoint_every is None else replace(usual, checkpoint_every=checkpoint_every)
 
 

@@ -40,7 +40,8 @@ def footprint(stage: Stage, micro_batch: int, tokens: float) -> Footprint:
         return _distillation(stage, micro_batch)
     if isinstance(stage, Sample | Evaluate):
         model = _of(base_of(stage.model))
-        memory = max(_serving(model), _scoring(getattr(stage, "reward_model", None))) + WORKSPACE_GIB
+        drawing = _serving(model) if stage.config.engine == "vllm" else _batch(model, stage)
+        memory = max(drawing, _scoring(getattr(stage, "reward_model", None))) + WORKSPACE_GIB
         stored = tokens * BYTES_PER_TOKEN / GIB
         return Footprint(memory, stored, stored)
     scored = [_weights(_of(base_of(value)), BFLOAT16) for value in _models(stage)]
@@ -104,6 +105,12 @@ def _activations(model: Architecture, micro_batch: int, length: int) -> float:
 
 def _serving(model: Architecture) -> float:
     return 1.1 * _weights(model, BFLOAT16) + CACHE_GIB
+
+
+def _batch(model: Architecture, stage: Sample | Evaluate) -> float:
+    """transformers: the weights, and keys and values of one batch, as wide as the hidden size at most."""
+    cells = stage.config.batch_sequences * stage.config.max_completion_tokens * model.layers * model.hidden
+    return _weights(model, FLOAT32) + 2 * cells * FLOAT32 / GIB
 
 
 def _drawing(model: Architecture, engine: str, micro_batch: int, length: int) -> float:
