@@ -212,6 +212,14 @@ def real_models(session: nox.Session) -> None:
     session.run("pytest", "benchmarks/test_real_models.py", "benchmarks/test_real_traps.py", "-v", *session.posargs)
 
 
+@nox.session
+def throughput(session: nox.Session) -> None:
+    """Ratios of training steps: engines, the loop to its parts, off-policy, the calibration reward; missed bars fail."""
+    install(session, "gpu" if shutil.which("nvidia-smi") else "cpu-vllm")
+    files = ("benchmarks/test_gkd_throughput.py", "benchmarks/test_calibration_throughput.py")
+    session.run("pytest", *files, "-v", *session.posargs, env=_quiet_env())
+
+
 @nox.session(name="verdict-statistics")
 def verdict_statistics(session: nox.Session) -> None:
     """Simulate worlds whose truth is known: false-alarm and power table of the verdicts, into docs/."""
