@@ -77,7 +77,7 @@ def run(place: Path, engine: EngineName, items: list[Item], shape: dict[str, Any
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_the_reward_costs_little(
-    tmp_path: Path, engine: EngineName, items: list[Item], monkeypatch: pytest.MonkeyPatch, capsys: Any, request: Any
+    tmp_path: Path, engine: EngineName, items: list[Item], monkeypatch: pytest.MonkeyPatch, capfd: Any, request: Any
 ) -> None:
     if engine == "vllm" and not HAS_VLLM:
         pytest.skip("vLLM is not installed: nox -s throughput")
@@ -88,6 +88,6 @@ def test_the_reward_costs_little(
     seconds["other tokenizer"] = run(tmp_path / "other", engine, items, shape, "toy:gemma3-target")
     monkeypatch.setattr(module, "CalibrationTrainer", WithoutReward)
     seconds["GRPO without r_cal"] = run(tmp_path / "plain", engine, items, shape, "toy:qwen3-target")
-    table(f"calibration step, {engine}", seconds, "GRPO without r_cal", shape, capsys)
+    table(f"calibration step, {engine}", seconds, "GRPO without r_cal", shape, capfd)
     worst = max(seconds.values()) / seconds["GRPO without r_cal"]
     assert worst <= WITH_TO_WITHOUT, f"{worst:.2f}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_speed import Bare, Clock, peak_mib, timed
+from training_speed import Bare, Clock, now, peak_mib, timed
 
 from repro.distillation.config import DistillationConfig, Method
 from repro.distillation.distill import distill
@@ -103,7 +103,6 @@ def run(
 
 def trl_gkd(place: Path, pair: tuple[Path, Path], items: list[Item], shape: dict[str, Any]) -> float:
     """TRL's experimental GKDTrainer, on-policy (lmbda = 1), the same divergence and shape, its own loop."""
-    import time
     import warnings
 
     from datasets import Dataset
@@ -117,7 +116,7 @@ def trl_gkd(place: Path, pair: tuple[Path, Path], items: list[Item], shape: dict
 
         class Note(TrainerCallback):
             def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-                clock.append(time.perf_counter())
+                clock.append(now())
 
         row = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}
         rows = []
@@ -153,18 +152,18 @@ def trl_gkd(place: Path, pair: tuple[Path, Path], items: list[Item], shape: dict
     return gaps[len(gaps) // 2]
 
 
-def table(title: str, seconds: dict[str, float], base: str, shape: dict[str, Any], capsys: Any) -> None:
+def table(title: str, seconds: dict[str, float], base: str, shape: dict[str, Any], capfd: Any) -> None:
     tokens = shape["sequences"] * shape["tokens"]
     lines = [f"\n{title}: {shape['sequences']} sequences x {shape['tokens']} tokens, peak {peak_mib():.0f} MiB"]
     lines += ["| | s a step | tokens/s | x |", "|---|---|---|---|"]
     for name, value in seconds.items():
         lines.append(f"| {name} | {value:.3f} | {tokens / value:,.0f} | {value / seconds[base]:.2f} |")
-    with capsys.disabled():
+    with capfd.disabled():
         print("\n".join(lines))
 
 
 def test_engines_side_by_side(
-    tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capsys: Any
+    tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
     """On-policy GKD by vLLM, by transformers, and TRL's GKD loop."""
     same = (pair[0], endless)
@@ -172,12 +171,12 @@ def test_engines_side_by_side(
     seconds["TRL's GKD loop"] = trl_gkd(tmp_path / "g", same, items, shape)
     if HAS_VLLM:
         seconds["vLLM"] = run(tmp_path / "v", "gkd-rkl", "vllm", same, items, shape)
-    table("on-policy GKD", seconds, "transformers", shape, capsys)
+    table("on-policy GKD", seconds, "transformers", shape, capfd)
     assert all(value > 0 for value in seconds.values())
 
 
 def test_the_loop_costs_little_more_than_its_parts(
-    tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capsys: Any
+    tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
     """Generation, divergence, update, each alone, against the whole step (transformers)."""
     loop = run(tmp_path, "gkd-rkl", "transformers", (pair[0], endless), items, shape)
@@ -185,15 +184,15 @@ def test_the_loop_costs_little_more_than_its_parts(
     parts = {
         "generation": timed(bare.generate, shape["steps"]),
         "divergence": timed(bare.divergence, shape["steps"]),
-        "update": timed(bare.update, shape["steps"]),
+        "update": timed(bare.update, shape["steps"]),  # after a backward, so that there are gradients
     }
     total = sum(parts.values())
-    table("where the time goes", {**parts, "sum of parts": total, "the loop": loop}, "sum of parts", shape, capsys)
+    table("where the time goes", {**parts, "sum of parts": total, "the loop": loop}, "sum of parts", shape, capfd)
     assert loop <= LOOP_TO_PARTS * total
 
 
 def test_off_policy_training_is_near_a_bare_loop(
-    tmp_path: Path, pair: tuple[Path, Path], items: list[Item], shape: dict[str, Any], capsys: Any
+    tmp_path: Path, pair: tuple[Path, Path], items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
     """SFT and GKD-FKL on stored completions of equal length against bare forward, backward and update."""
     teacher, student = pair
@@ -218,7 +217,7 @@ def test_off_policy_training_is_near_a_bare_loop(
         "bare divergence": timed(step(bare.divergence), shape["steps"]),
         "gkd-fkl": run(tmp_path / "f", "gkd-fkl", "transformers", pair, items, shape, completions=stored),
     }
-    table("off-policy training", seconds, "bare cross-entropy", shape, capsys)
+    table("off-policy training", seconds, "bare cross-entropy", shape, capfd)
     missed = [
         f"{name} {seconds[name] / seconds[floor]:.2f} x its bare loop"
         for name, floor in (("sft", "bare cross-entropy"), ("gkd-fkl", "bare divergence"))
