@@ -13,6 +13,7 @@ from repro.pipeline.run import hits
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData, base_of
 from repro.recipes.cost import expected_hours, items_of, table5_hours, tokens_of
 from repro.recipes.footprint import disk_gib, download_gib, footprint
+from repro.recipes.hub_lock import unpinned
 from repro.recipes.night import CARDS, night_hours
 from repro.recipes.scales import NEEDS, check_fits
 from repro.recipes.study import Study
@@ -145,9 +146,9 @@ def _print_models(study: Study, stages: list[Stage], console: Console) -> None:
     models: dict[str, BaseModelRef] = {m.name: m for stage in stages for m in stage.base_models()}
     for model in models.values():
         console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
-    unpinned = sorted(model.name for model in models.values() if model.revision == "unpinned")
-    if unpinned:
-        console.print(f"unpinned hub revisions: {', '.join(unpinned)}", highlight=False)
+    loose = unpinned(stages)
+    if loose:
+        console.print(f"unpinned hub revisions: {', '.join(loose)} (`repro pin` pins them)", highlight=False)
 
 
 def _short(tokens: float) -> str:
