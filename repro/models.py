@@ -104,7 +104,7 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     with _told(model):
-        tokenizer = AutoTokenizer.from_pretrained(str(model), revision=_revision(model))
+        tokenizer = AutoTokenizer.from_pretrained(str(model), revision=hub_revision(model))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -115,7 +115,7 @@ def load_config(model: Path | str) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     with _told(model):
-        return AutoConfig.from_pretrained(str(model), revision=_revision(model))
+        return AutoConfig.from_pretrained(str(model), revision=hub_revision(model))
 
 
 def load_model(model: Path | str) -> "PreTrainedModel":
@@ -126,9 +126,9 @@ def load_model(model: Path | str) -> "PreTrainedModel":
     cuda = torch.cuda.is_available()
     with _told(model):
         loaded = AutoModelForCausalLM.from_pretrained(
-            str(model), revision=_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
+            str(model), revision=hub_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
         )
-    return loaded.to("cuda" if cuda else "cpu").eval()
+    return text_part(loaded).to("cuda" if cuda else "cpu").eval()
 
 
 def load_for_training(model: Path | str) -> "PreTrainedModel":
@@ -137,7 +137,9 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     with _told(model):
-        return AutoModelForCausalLM.from_pretrained(str(model), revision=_revision(model), dtype=torch.float32)
+        return text_part(
+            AutoModelForCausalLM.from_pretrained(str(model), revision=hub_revision(model), dtype=torch.float32)
+        )
 
 
 @contextlib.contextmanager
@@ -153,7 +155,27 @@ def _told(model: Path | str) -> Iterator[None]:
         raise InputError(f"model {model}: cannot be loaded: {reason}") from error
 
 
-def _revision(model: Path | str) -> str:
+def text_part(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The language model of a checkpoint that also sees images (Gemma-3 from 4B up); any other model as it is.
+
+    Nothing here is shown an image: the tower would only take memory, and adapters that never learn.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if model.config.model_type != "gemma3":
+        return model
+    config = model.config.get_text_config()
+    with torch.device("meta"):
+        text = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    text.model, text.lm_head = model.model.language_model, model.lm_head
+    text.generation_config = model.generation_config
+    text.name_or_path = text.config._name_or_path = model.name_or_path
+    return text
+
+
+def hub_revision(model: Path | str) -> str:
+    """The commit to load: the lock's, or main."""
     if isinstance(model, Path) or os.path.isdir(model):
         return "main"
     from repro.recipes.hub_lock import pinned_revision
@@ -162,14 +184,26 @@ def _revision(model: Path | str) -> str:
     return "main" if pinned == "unpinned" else pinned
 
 
-def prompt_token_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
-    """Tokens of one user message through the chat template, up to where the assistant starts to write."""
+def template_arguments(reasoning: bool) -> dict[str, bool]:
+    """What the chat template is told besides the messages: the same here and in every trainer."""
+    return {"enable_thinking": reasoning}
+
+
+def prompt_token_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, reasoning: bool = True) -> list[int]:
+    """Tokens of one user message through the chat template, up to where the assistant starts to write.
+
+    Args:
+        reasoning: the template's `enable_thinking`, where it has that switch (Qwen3 does, on by default).
+    """
     if tokenizer.chat_template is None:
         raise InputError(
             f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be posed as the paper does."
             " Use an instruction-tuned model, or save a chat_template with its tokenizer."
         )
     text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        [{"role": "user", "content": prompt}],
+        tokenize=False,
+        add_generation_prompt=True,
+        **template_arguments(reasoning),
     )
     return tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -51,3 +51,37 @@ def same_tokenizer(one: Any, other: Any) -> bool:
     parts = ("model", "normalizer", "pre_tokenizer", "added_tokens")
     first, second = (json.loads(backend.to_str()) for backend in backends)  # type: ignore[union-attr]
     return all(first[part] == second[part] for part in parts)
+
+
+def control_tokens(tokenizer: Any) -> set[int]:
+    """Ids of control tokens: never the encoding of a person's text."""
+    return {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
+def same_text_tokens(one: Any, other: Any) -> bool:
+    """Whether the two give the same ids for every text, whatever their control tokens are called.
+
+    DeepSeek-R1-0528-Qwen3-8B has Qwen3's vocabulary and other names for its control tokens; that is no obstacle to a
+    divergence per token. Added tokens that text can contain (`<think>`) must agree.
+    """
+    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (one, other)]
+    if None in backends:
+        return same_tokenizer(one, other)
+    first, second = (_text_parts(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
+    return first == second
+
+
+def _text_parts(backend: dict[str, Any]) -> dict[str, Any]:
+    """What decides the ids of plain text, without the control tokens."""
+    control = {token["content"] for token in backend["added_tokens"] if token["special"]}
+    model = dict(backend["model"])
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        model["vocab"] = {token: number for token, number in vocabulary.items() if token not in control}
+    plain = [{k: t[k] for k in ("id", "content", "normalized")} for t in backend["added_tokens"] if not t["special"]]
+    return {
+        "model": model,
+        "normalizer": backend["normalizer"],
+        "pre_tokenizer": backend["pre_tokenizer"],
+        "plain": plain,
+    }

@@ -7,9 +7,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3Config,
     Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
     GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -136,6 +140,69 @@ def save_gemma(folder: Path, *, seed: int = 0) -> Path:
         eos_token_id=1,
     )
     return _save(Gemma3ForCausalLM(config), tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")])
+
+
+def save_seeing_gemma(folder: Path, *, seed: int = 0, vocabulary: int | None = None) -> Path:
+    """As Gemma 3 is published from 4B up: a language model, an image tower, one checkpoint; a vocabulary padded for images."""
+    tokenizer = gemma_tokenizer()
+    torch.manual_seed(seed)
+    text = {
+        "vocab_size": vocabulary or len(tokenizer) + 4,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "query_pre_attn_scalar": 32,
+        "sliding_window": 8,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.2,
+    }
+    tower = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = Gemma3Config(
+        text_config=text,
+        vision_config=tower,
+        mm_tokens_per_image=1,
+        boi_token_index=len(tokenizer),
+        eoi_token_index=len(tokenizer) + 1,
+        image_token_index=len(tokenizer) + 2,
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    return _save(model, tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")])
+
+
+def save_llama(folder: Path, *, seed: int = 0) -> Path:
+    """A Llama model (3.1 and 3.2: untied or tied output layer, three-fold rotary scaling) with the byte-level tokenizer."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 5e5,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+    )
+    return _save(LlamaForCausalLM(config), tokenizer, folder, [tokenizer.eos_token_id])
 
 
 def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, ends: list[int]) -> Path:

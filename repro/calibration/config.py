@@ -28,3 +28,5 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     length_normalised: bool
     """Divide r_cal's two terms by their own token counts (a control; the paper sums)."""
     engine: Literal["transformers", "vllm"]
+    reasoning: bool = True
+    """The chat template's `enable_thinking`. True is what a template does that is not told; one without the switch ignores it."""

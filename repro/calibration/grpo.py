@@ -14,6 +14,7 @@ from trl.trainer.utils import pad
 from repro.calibration.advantages import flat_share, group_z
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.reward import TargetScorer, calibration_reward
+from repro.models import template_arguments
 from repro.tasks import Item
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
@@ -73,8 +74,19 @@ class CalibrationTrainer(GRPOTrainer):
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
         out = super()._generate(prompts)
         prompt_ids, completion_ids, extra = out[0], out[1], out[5]
-        extra["policy_log_prob"] = self._score(prompt_ids, completion_ids).tolist()
+        self._forward: torch.Tensor | None = None
+        self._wait_for_forward = self.use_vllm and self.vllm_importance_sampling_correction
+        if not self._wait_for_forward:
+            extra["policy_log_prob"] = self._score(prompt_ids, completion_ids).tolist()
         return out
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """With vLLM, TRL scores the completions by the policy's forward right after they are drawn, to weigh its steps:
+        p_phi's term of r_cal is the sum of just these, so no second forward is made."""
+        found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if getattr(self, "_wait_for_forward", False):
+            self._forward, self._wait_for_forward = found[0].detach(), False
+        return found
 
     @torch.no_grad()
     def _score(self, prompt_ids: list[list[int]], completion_ids: list[list[int]]) -> torch.Tensor:
@@ -104,12 +116,21 @@ class CalibrationTrainer(GRPOTrainer):
         return self.task_reward([self.items[i] for i in item], texts)
 
     def _calibration(
-        self, completion_ids: list[list[int]], item: list[int], policy_log_prob: list[float], **kwargs: Any
+        self,
+        completion_ids: list[list[int]],
+        item: list[int],
+        policy_log_prob: list[float] | None = None,
+        **kwargs: Any,
     ) -> list[float]:
         prompts = [self.items[i].prompt for i in item]
         scores = self.target(prompts, completion_ids, self.eos_token_ids)
-        policy_n = torch.tensor(policy_log_prob, dtype=torch.float64)
         length_n = torch.tensor([len(ids) for ids in completion_ids])
+        if policy_log_prob is None:
+            assert self._forward is not None
+            drawn_BC = torch.arange(self._forward.shape[1]) < length_n[:, None]
+            policy_n = (self._forward.double().cpu() * drawn_BC).sum(1)
+        else:
+            policy_n = torch.tensor(policy_log_prob, dtype=torch.float64)
         self._rollouts = torch.stack([scores.log_prob, policy_n, length_n.double(), *self._ends(completion_ids)], 1)
         if self.calibration.length_normalised:
             return calibration_reward(
@@ -172,6 +193,7 @@ def grpo_config(config: CalibrationConfig, engine: dict[str, Any], shared: dict[
         **engine,
         num_generations=config.group_size,
         max_completion_length=config.max_completion_tokens,
+        chat_template_kwargs=template_arguments(config.reasoning),
         temperature=1.0,
         top_p=1.0,
         top_k=0,

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from repro.models import load_model, load_tokenizer, prompt_token_ids
+from repro.training.scoring import completion_log_prob
 from repro.turns import end_of_turn_id, same_tokenizer
 
 
@@ -29,44 +30,6 @@ def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
     """
     reward_n = target_log_prob - policy_log_prob
     return reward_n.detach() if isinstance(reward_n, torch.Tensor) else reward_n
-
-
-@torch.no_grad()
-def completion_log_prob(
-    model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
-) -> torch.Tensor:
-    """log p(completion | prompt), summed over the completion's tokens only.
-
-    Args:
-        model: causal LM with TRL's fused head (`TargetScorer` adds it), which never holds all logits at once.
-        prompt_ids, completion_ids: n token lists each, unpadded; an empty completion has log-probability 0.
-        batch_size: sequences in one forward.
-
-    Returns:
-        [n] float64 on the CPU, nats.
-    """
-    sums: list[torch.Tensor] = []
-    device = model.device
-    for start in range(0, len(prompt_ids), batch_size):
-        pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
-        T = max(len(prompt) + len(completion) for prompt, completion in pairs)
-        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked: its id does not matter
-        mask_BT = torch.zeros(len(pairs), T, dtype=torch.long)
-        labels_BT = torch.full((len(pairs), T), -100)
-        for row, (prompt, completion) in enumerate(pairs):
-            end = len(prompt) + len(completion)
-            ids_BT[row, :end] = torch.tensor(prompt + completion)
-            mask_BT[row, :end] = 1
-            labels_BT[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.long)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            output = model(
-                input_ids=ids_BT.to(device),
-                attention_mask=mask_BT.to(device),
-                labels=labels_BT.to(device),
-                fused_lm_head=True,
-            )
-        sums.append(output.log_probs.double().sum(1).cpu())  # 0 where the label is -100
-    return torch.cat(sums)
 
 
 @dataclass(frozen=True)
@@ -86,7 +49,7 @@ class TargetScorer:
     as the literal text they decode to: left out, they would be free for the target and a cost for the policy.
     """
 
-    def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int) -> None:
+    def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int, reasoning: bool = True) -> None:
         from trl.trainer.utils import add_fused_lm_head
 
         self.tokenizer = load_tokenizer(target)
@@ -98,6 +61,7 @@ class TargetScorer:
         self.policy_tokenizer = policy_tokenizer
         self.shared = same_tokenizer(policy_tokenizer, self.tokenizer)
         self.batch_size = batch_size
+        self.reasoning = reasoning
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
@@ -129,7 +93,7 @@ class TargetScorer:
             policy_ends: every id that ends a completion for the policy.
         """
         for prompt in set(prompts) - self._prompts.keys():
-            self._prompts[prompt] = prompt_token_ids(self.tokenizer, prompt)
+            self._prompts[prompt] = prompt_token_ids(self.tokenizer, prompt, self.reasoning)
         completions = [self.encode(list(ids), policy_ends) for ids in sampled]
         log_prob = completion_log_prob(
             self.model, [self._prompts[prompt] for prompt in prompts], completions, self.batch_size

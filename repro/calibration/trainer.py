@@ -73,7 +73,9 @@ def calibrate(
     trainer = CalibrationTrainer(
         items=items,
         task_reward=task_reward,
-        target=TargetScorer(target, tokenizer, batch_size=arguments.per_device_train_batch_size),
+        target=TargetScorer(
+            target, tokenizer, batch_size=arguments.per_device_train_batch_size, reasoning=config.reasoning
+        ),
         config=config,
         model=policy,
         args=arguments,
@@ -110,6 +112,7 @@ def calibrate(
         "prompts": len({row["item"] for row in rows}),
         "parameters": parameters,
         **history.final_figures(rows_logged),
+        **history.alarms(rows_logged),
     }
 
 
@@ -133,8 +136,9 @@ def _arguments(
     engine: dict[str, Any] = {}
     if config.engine == "vllm":
         vllm_policy.prepare_vllm()
-        longest = max(len(prompt_token_ids(tokenizer, item.prompt)) for item in items)
-        engine = vllm_policy.vllm_arguments(longest, config.max_completion_tokens) | vllm_policy.importance_arguments()
+        longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
+        engine = vllm_policy.vllm_arguments(policy, tokenizer, longest, config.max_completion_tokens, work)
+        engine |= vllm_policy.importance_arguments()
     shared = optimisation.trainer_arguments(
         work=work,
         steps=config.steps,

@@ -23,6 +23,8 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     traces: Literal["full", "answer-only"]
     """answer-only: teacher completions cut to their final answer (no-reasoning control; off-policy only)."""
     engine: Literal["transformers", "vllm"]
+    reasoning: bool = True
+    """The chat template's `enable_thinking`. True is what a template does that is not told; one without the switch ignores it."""
 
     @pydantic.model_validator(mode="after")
     def _traces_are_off_policy(self) -> "DistillationConfig":

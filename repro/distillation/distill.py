@@ -13,7 +13,7 @@ from trl import SFTTrainer
 from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
 from repro.distillation.on_policy import TaskReward
-from repro.distillation.pair import check_pair
+from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
 from repro.distillation.traces import Trace, draw, student_ids
 from repro.errors import InputError
 from repro.generation.rollouts import read_rollouts
@@ -60,11 +60,13 @@ def distill(
         InputError: a missing teacher or rollout file, a pair without common vocabulary, or nothing to learn
         from.
     """
-    _check(config, student, teacher, items, completions)
+    vocabularies = _check(config, student, teacher, items, completions)
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(student)
     tokenizer.padding_side = "left"
     model = load_for_training(student)
+    if vocabularies is not None:
+        fit_vocabulary(model, vocabularies.compared)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
     saved_as = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
     cut = optimisation.cut_step(config.sequences_per_step, micro_batch, optimisation.ranks())
@@ -105,16 +107,16 @@ def distill(
     if config.method == "sft":
         trainer, figures = SFTTrainer(args=sft.sft_config(shared), **common), sft.FIGURES
     elif config.method == "gkd-fkl":
-        arguments = on_policy.divergence_config(0.0, config.max_completion_tokens, {}, shared)
-        trainer = off_policy.OffPolicyTrainer(teacher_model=load_model(str(teacher)), args=arguments, **common)
+        arguments = on_policy.divergence_config(0.0, config.max_completion_tokens, config.reasoning, {}, shared)
+        trainer = off_policy.OffPolicyTrainer(teacher_model=_scorer(teacher, vocabularies), args=arguments, **common)
         figures = off_policy.FIGURES
     else:
-        engine = _engine(config, tokenizer, items)
-        arguments = on_policy.divergence_config(1.0, config.max_completion_tokens, engine, shared)
+        engine = _engine(config, model, tokenizer, items, work)
+        arguments = on_policy.divergence_config(1.0, config.max_completion_tokens, config.reasoning, engine, shared)
         trainer = on_policy.OnPolicyTrainer(
             items=items,
             task_reward=task_reward,
-            teacher_model=load_model(str(teacher)),
+            teacher_model=_scorer(teacher, vocabularies),
             args=arguments,
             **common,
         )
@@ -138,8 +140,10 @@ def distill(
     return {
         "steps": trainer.state.global_step,
         **counts,
+        **(vocabularies.record() if vocabularies else {}),
         "parameters": model.num_parameters(),
         **history.final_figures(logged),
+        **history.alarms(logged),
     }
 
 
@@ -149,15 +153,24 @@ def _check(
     teacher: Path | str | None,
     items: list[Item],
     completions: Path | None,
-) -> None:
+) -> Vocabularies | None:
+    """The vocabularies of the pair, where the method compares distributions."""
     if not items:
         raise InputError("no training items: give the task more rows, or another split.")
     if config.method != "gkd-rkl" and completions is None:
         raise InputError(f"method '{config.method}' learns from stored completions: make them with `repro sample`.")
-    if config.method != "sft":
-        if teacher is None:
-            raise InputError(f"method '{config.method}' needs the teacher's distribution: give a teacher model.")
-        check_pair(teacher, student)
+    if config.method == "sft":
+        return None
+    if teacher is None:
+        raise InputError(f"method '{config.method}' needs the teacher's distribution: give a teacher model.")
+    return check_pair(teacher, student)
+
+
+def _scorer(teacher: Path | str | None, vocabularies: Vocabularies | None) -> Any:
+    """The teacher, over the ids that both models have."""
+    assert teacher is not None  # _check
+    assert vocabularies is not None
+    return fit_vocabulary(load_model(teacher), vocabularies.compared)
 
 
 def _traces(
@@ -184,16 +197,16 @@ def _traces(
 
 def _off_policy_row(config: DistillationConfig, tokenizer: Any, trace: Trace) -> dict[str, Any]:
     if config.method == "sft":
-        return sft.sft_row(prompt_token_ids(tokenizer, trace.item.prompt), trace.completion_ids)
+        return sft.sft_row(prompt_token_ids(tokenizer, trace.item.prompt, config.reasoning), trace.completion_ids)
     return {
         "prompt": [{"role": "user", "content": trace.item.prompt}],
         "completion_ids": trace.completion_ids,
     }
 
 
-def _engine(config: DistillationConfig, tokenizer: Any, items: list[Item]) -> dict[str, Any]:
+def _engine(config: DistillationConfig, model: Any, tokenizer: Any, items: list[Item], work: Path) -> dict[str, Any]:
     if config.engine != "vllm":
         return {}
     vllm_policy.prepare_vllm()
-    longest = max(len(prompt_token_ids(tokenizer, item.prompt)) for item in items)
-    return vllm_policy.vllm_arguments(longest, config.max_completion_tokens)
+    longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
+    return vllm_policy.vllm_arguments(model, tokenizer, longest, config.max_completion_tokens, work)

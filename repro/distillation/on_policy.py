@@ -1,5 +1,6 @@
 """GKD-RKL: the student writes, and learns the token KL(p_S||p_T) on that (Eq 2, p = p_S, q = p_T)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,10 @@ import torch
 from trl import DistillationConfig as TrlDistillationConfig
 from trl import DistillationTrainer
 
+from repro.generation.mismatch import SCORED, compare
+from repro.models import template_arguments
 from repro.tasks import Item
+from repro.training.scoring import token_log_probs
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
 
@@ -20,6 +24,7 @@ FIGURES = {
     "distillation/stopped_by_eos": "stopped_by_eos",
     "distillation/stopped_by_length": "stopped_by_length",
     "distillation/empty": "empty",
+    "distillation/vllm_log_prob_gap": "vllm_log_prob_gap",
     "entropy": "entropy",
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
@@ -41,6 +46,30 @@ class OnPolicyTrainer(DistillationTrainer):
     def __init__(self, *, items: Sequence[Item], task_reward: TaskReward, **kwargs: Any) -> None:
         self.items, self.task_reward = items, task_reward
         super().__init__(**kwargs)
+        if self.use_vllm:
+            self._keep_log_probs()
+
+    def _keep_log_probs(self) -> None:
+        """TRL drops what vLLM says of the tokens that it drew; it is kept here, to be compared."""
+        from trl.trainer.utils import add_fused_lm_head
+
+        add_fused_lm_head(self.accelerator.unwrap_model(self.model))
+        generate, self.vllm_generation.logprobs = self.vllm_generation.generate, 0
+
+        def keep(*args: Any, **kwargs: Any) -> Any:
+            drawn = generate(*args, **kwargs)
+            self._drawn = drawn[0][:SCORED], drawn[1][:SCORED], drawn[2][:SCORED]
+            return drawn
+
+        self.vllm_generation.generate = keep
+
+    def _log_gap(self, logs: Any) -> None:
+        """The sampler's log-probabilities against this trainer's forward, on a few completions of the step."""
+        prompts, completions, drawn = self._drawn
+        model = self.accelerator.unwrap_model(self.model)
+        trainer = token_log_probs(model, [list(p) for p in prompts], [list(c) for c in completions], 1)
+        sampler = [[math.nan if step[0] is None else step[0] for step in one] for one in drawn]
+        logs["distillation/vllm_log_prob_gap"].append(compare(sampler, trainer)["gap"])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
@@ -57,11 +86,13 @@ class OnPolicyTrainer(DistillationTrainer):
         logs["distillation/stopped_by_eos"].append(eos)
         logs["distillation/stopped_by_length"].append(1 - eos)
         logs["distillation/empty"].append(nothing)
+        if self.use_vllm:
+            self._log_gap(logs)
         return output
 
 
 def divergence_config(
-    beta: float, max_completion_tokens: int, engine: dict[str, Any], shared: dict[str, Any]
+    beta: float, max_completion_tokens: int, reasoning: bool, engine: dict[str, Any], shared: dict[str, Any]
 ) -> TrlDistillationConfig:
     """beta = 1: KL(p_S||p_T), beta = 0: KL(p_T||p_S), each over the full vocabulary at temperature 1; the
     loss is the sum over completion tokens / the tokens of the whole step.
@@ -75,6 +106,7 @@ def divergence_config(
         **engine,
         beta=beta,
         max_completion_length=max_completion_tokens,
+        chat_template_kwargs=template_arguments(reasoning),
         temperature=1.0,
         top_p=1.0,
         top_k=0,

@@ -1,29 +1,87 @@
-"""Whether a teacher's next-token distribution can be compared with a student's."""
+"""Whether a teacher's next-token distribution can be compared with a student's, and over which ids."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig
 
 from repro.errors import InputError
-from repro.models import load_config, load_tokenizer
-from repro.turns import same_tokenizer
+from repro.models import hub_revision, load_config, load_tokenizer
+from repro.turns import control_tokens, end_of_turn_id, same_text_tokens
 
 
-def check_pair(teacher: Path | str, student: Path | str) -> None:
-    """A token-level divergence needs one tokenizer and one output layer width. Reads no weights.
+@dataclass(frozen=True)
+class Vocabularies:
+    """Rows of the two output layers, and how many of them, from 0 up, a divergence compares."""
+
+    teacher: int
+    student: int
+    compared: int
+
+    def record(self) -> dict[str, int]:
+        """For a stage's summary."""
+        return {f"{name}_vocabulary": size for name, size in asdict(self).items()}
+
+
+def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
+    """A token-level divergence needs one meaning for every id that text or the end of a turn uses. Reads no weights.
+
+    Output layers of different width are no obstacle where the ids that only one has are padding or control tokens
+    (Gemma-3: 262,144 rows at 1B, 262,208 from 4B up): the ids that both have are compared (`fit_vocabulary`).
 
     Raises:
-        InputError: names both vocabulary sizes and the mend.
+        InputError: names both vocabularies and the reason.
     """
     tokenizers = [load_tokenizer(model) for model in (teacher, student)]
-    sizes = [load_config(model).get_text_config().vocab_size for model in (teacher, student)]
-    if not same_tokenizer(*tokenizers):
+    sizes = [vocabulary_size(model) for model in (teacher, student)]
+    if not same_text_tokens(*tokenizers):
         raise InputError(
             f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have"
             " different tokenizers, so no KL per token exists between them: use method 'sft', or a student of"
             " the teacher's family."
         )
-    if sizes[0] != sizes[1]:
+    ends = [end_of_turn_id(tok, _declared_ends(model)) for tok, model in zip(tokenizers, (teacher, student))]
+    if ends[0] != ends[1]:
+        names = [tok.convert_ids_to_tokens(end) for tok, end in zip(tokenizers, ends)]
         raise InputError(
-            f"teacher vocab {sizes[0]} and student vocab {sizes[1]} differ ({teacher}, {student}): the"
-            " tokenizer is the same and one output layer is padded. Save the narrower model again after"
-            f" model.resize_token_embeddings({max(sizes)}), or use method 'sft'."
+            f"teacher {teacher} ends its turn with id {ends[0]} ({names[0]}), student {student} with id {ends[1]}"
+            f" ({names[1]}): each would learn that the other never stops. Use method 'sft', or give both one chat"
+            " template and one end token."
         )
+    compared = min(sizes)
+    lost = sorted(
+        token
+        for tokenizer, size in zip(tokenizers, sizes)
+        for token, number in tokenizer.get_vocab().items()
+        if compared <= number < size and number not in control_tokens(tokenizer)
+    )
+    if lost:
+        raise InputError(
+            f"teacher vocab {sizes[0]} and student vocab {sizes[1]} differ ({teacher}, {student}), and ids that only"
+            f" one of them has are text ({', '.join(map(repr, lost[:3]))}): use method 'sft', or a student of the"
+            " teacher's family."
+        )
+    return Vocabularies(sizes[0], sizes[1], compared)
+
+
+def fit_vocabulary(model: Any, compared: int) -> Any:
+    """The model with as many rows of its input and output embeddings as are compared; what goes is padding.
+
+    Cut off, not masked: the softmax is then over the same ids in both models, and the student that is saved has them.
+    """
+    if model.config.get_text_config().vocab_size > compared:
+        model.resize_token_embeddings(compared)
+    return model
+
+
+def vocabulary_size(model: Path | str) -> int:
+    """Rows of the output layer."""
+    return int(load_config(model).get_text_config().vocab_size)
+
+
+def _declared_ends(model: Path | str) -> int | list[int] | None:
+    try:
+        return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
+    except OSError:
+        return None

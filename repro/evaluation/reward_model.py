@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
-from repro.models import load_tokenizer
+from repro.models import hub_revision, load_tokenizer
 
 
 class RewardModel:
@@ -14,14 +14,16 @@ class RewardModel:
 
     def __init__(self, model: Path | str, batch: int = 256) -> None:
         self._tokenizer = load_tokenizer(model)
-        self._model = AutoModelForSequenceClassification.from_pretrained(str(model), dtype=torch.float32).eval()
+        cuda = torch.cuda.is_available()
+        self._model = AutoModelForSequenceClassification.from_pretrained(
+            str(model), revision=hub_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
+        ).eval()
         if self._model.config.num_labels != 1:
             raise InputError(
                 f"reward model {model}: {self._model.config.num_labels} labels, but a reward model has one logit"
             )
         self._model.config.pad_token_id = self._tokenizer.pad_token_id
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model.to(self._device)
+        self._device = "cuda" if cuda else "cpu"
         self._batch = batch
         self._seen: dict[tuple[str, str], float] = {}
 
@@ -30,6 +32,7 @@ class RewardModel:
         """One score per (prompt, completion), through the reward model's own chat template."""
         pairs = list(zip(prompts, completions))
         fresh = sorted({pair for pair in pairs if pair not in self._seen}, key=lambda pair: (len(pair[1]), pair))
+        self._model.to(self._device)  # only while it scores: between that, training wants the memory
         for start in range(0, len(fresh), self._batch):
             some = fresh[start : start + self._batch]
             texts = [
@@ -41,4 +44,5 @@ class RewardModel:
             tokens = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
             logits = self._model(**tokens.to(self._device)).logits.float().squeeze(-1)
             self._seen.update(zip(some, torch.sigmoid(logits).tolist()))
+        self._model.to("cpu")
         return [self._seen[pair] for pair in pairs]

@@ -16,3 +16,5 @@ class SamplingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     engine: EngineName
     batch_sequences: int = pydantic.Field(gt=0)
     """Sequences drawn together. It is identity, not a resource: the random stream is shared inside a batch."""
+    reasoning: bool = True
+    """The chat template's `enable_thinking`. True is what a template does that is not told; one without the switch ignores it."""

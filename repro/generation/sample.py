@@ -31,7 +31,7 @@ def sample(
         share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
     """
     tokenizer = load_tokenizer(model)
-    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
     longest = max(map(len, prompts))
     per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]

@@ -1,5 +1,6 @@
 """What each stage does: read the artifacts of its inputs, call one room of the library, write files into its folder."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,21 @@ def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:
         Diagnose: _diagnose,
     }
     body = bodies[type(stage)]
-    return lambda out: body(stage, place, out)
+    return lambda out: body(stage, place, out) | _record_of(stage, place, out)
+
+
+def _record_of(stage: Stage, place: Workplace, out: Path) -> dict[str, Any]:
+    """What every summary tells besides: items that each task had (it may have fewer than were asked), and the sampler's gap."""
+    told: dict[str, Any] = {}
+    if isinstance(stage, Calibrate | Sample | Distill):
+        told["items"] = dict(Counter(item.task for item in read_items(stage.data)))
+    if isinstance(stage, Sample | Evaluate) and stage.config.engine == "vllm":
+        from repro.generation.mismatch import check_rollouts
+        from repro.generation.rollouts import read_rollouts
+
+        rollouts = read_rollouts(out / ROLLOUTS)
+        told["sampler"] = check_rollouts(model_path(stage.model, place.cache), rollouts, stage.config.temperature)
+    return told
 
 
 def model_path(model: BaseModelRef | Calibrate | Distill, cache: Path) -> Path | str:
@@ -110,7 +125,11 @@ def _sample(stage: Sample, place: Workplace, out: Path) -> dict[str, Any]:
 
     rollouts = draw(stage, read_items(stage.data), place)
     write_rollouts(out / ROLLOUTS, rollouts)
-    return {"completions": len(rollouts), "tokens": sum(len(r.token_ids) for r in rollouts)}
+    return {
+        "completions": len(rollouts),
+        "tokens": sum(len(r.token_ids) for r in rollouts),
+        "truncated": sum(r.stop == "length" for r in rollouts) / len(rollouts),
+    }
 
 
 def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:

@@ -1,44 +1,158 @@
-"""What a run would do: stages, cache hits, expected hours. Touches nothing."""
+"""What a run would do: stages, cache hits, models, items, tokens, hours, memory, disk. Touches nothing."""
 
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from repro.errors import InputError
+from repro.machine import hardware
 from repro.pipeline.display import stage_seed
+from repro.pipeline.job import MICRO_BATCH
 from repro.pipeline.run import hits
-from repro.recipes.cost import expected_hours
+from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData, base_of
+from repro.recipes.cost import expected_hours, items_of, table5_hours, tokens_of
+from repro.recipes.footprint import disk_gib, download_gib, footprint
 from repro.recipes.hub_lock import unpinned
-from repro.recipes.scales import NEEDS
+from repro.recipes.night import CARDS, night_hours
+from repro.recipes.scales import NEEDS, check_fits
 from repro.recipes.study import Study
+from repro.tasks.sizes import PUBLISHED, available
 
 
 def print_plan(study: Study, out: Path, console: Console) -> None:
-    """One line per stage, inputs first."""
+    """One line per stage, inputs first; then data, models and sums."""
     stages = study.stages()
-    unit = "minutes on one core" if study.scale == "toy" else "GPU-hours (H100)"
+    toy = study.scale == "toy"
+    unit = "minutes on one core" if toy else "GPU-hours (H100)"
     table = Table(title=f"{study.name} at scale {study.scale}: {len(stages)} stages", title_justify="left")
-    for column in ("stage", "seed", "items", "cached", unit):
-        table.add_column(column, overflow="fold")
+    table.add_column("stage", overflow="fold", min_width=24)
+    columns = ["seed", "items", "tokens", "cached", unit]
+    for column in columns if toy else [*columns, "Table 5", "memory GiB", "disk GiB"]:
+        table.add_column(column, justify="right")
     total = 0.0
     for stage, cached in zip(stages, hits(stages, out)):
         hours = 0.0 if cached else expected_hours(stage, study.scale)
         total += hours
-        counts = {str(one.n or "all") for one in getattr(stage, "data", ())}
-        items = " or ".join(sorted(counts)) + f" x {len(study.tasks)} tasks"
-        amount = hours * 60 if study.scale == "toy" else hours
-        table.add_row(stage.label, str(stage_seed(stage)), items, "yes" if cached else "no", f"{amount:.1f}")
+        cells = [
+            stage.label,
+            str(stage_seed(stage)),
+            f"{items_of(stage):,}",
+            _short(tokens_of(stage)),
+            "yes" if cached else "no",
+            f"{hours * 60 if toy else hours:,.1f}",
+        ]
+        if not toy:
+            printed, size = table5_hours(stage), footprint(stage, MICRO_BATCH, tokens_of(stage))
+            cells += ["-" if printed is None else f"{printed:g}", f"{size.memory:.1f}", f"{size.disk:.2f}"]
+        table.add_row(*cells)
+    width = console.width
+    if not console.is_terminal:  # a log has no width of its own: 80 columns would fold the labels
+        console.width = max(width, 150)
     console.print(table)
-    console.print(f"tasks: {', '.join(study.tasks)}; families: {', '.join(study.families)}", highlight=False)
-    amount = total * 60 if study.scale == "toy" else total
-    console.print(f"to run: {amount:.1f} {unit}; needs {NEEDS[study.scale].words}", highlight=False)
-    if study.scale != "toy":
+    console.width = width
+    console.print(
+        f"tokens: at most so many, were every completion as long as its cap; to run: {total * 60 if toy else total:,.1f}"
+        f" {unit}; needs {NEEDS[study.scale].words}",
+        highlight=False,
+    )
+    if not toy:
         console.print(
             "GPU-hours are DERIVED from Table 5 in proportion to tokens and model size, over ASSUMED counts: an order of"
-            " magnitude.",
+            " magnitude. Memory (of one GPU) and disk are DERIVED from parameter counts.",
             highlight=False,
         )
+    if study.scale == "small":
+        nights = ", ".join(f"{night_hours(study, card):.1f} h on {name}" for name, card in CARDS.items())
+        console.print(f"from the bottom up, at most: {nights} (DERIVED from data sheets)", highlight=False)
+    tokens = {stage.fingerprint: tokens_of(stage) for stage in stages}
+    console.print(
+        f"disk: {disk_gib(stages, tokens):,.1f} GiB at the end and while it runs, {download_gib(stages):,.1f} of them"
+        " downloads",
+        highlight=False,
+    )
+    _print_data(study, stages, console)
+    _print_models(study, stages, console)
+    for trouble in too_large(study, stages):
+        console.print(f"does not fit: {trouble}", highlight=False, soft_wrap=True)
+    try:
+        check_fits(study.scale, hardware())
+    except InputError as error:
+        console.print(f"`repro run` refuses here: {error}", highlight=False, soft_wrap=True)
+    console.print("Nothing was run.")
+
+
+def too_large(study: Study, stages: list[Stage]) -> list[str]:
+    """Stages whose estimate is above the memory of one GPU of the scale, with the mend; those that are alike in one line."""
+    here = [gpu["memory_gib"] for gpu in hardware()["gpus"]]
+    most = max(here, default=NEEDS[study.scale].gpu_memory_gib) if NEEDS[study.scale].gpus else 0
+    alike: dict[tuple[str, int], list[Stage]] = {}
+    for stage in stages if most else []:
+        need = min(footprint(stage, n, tokens_of(stage)).memory for n in (MICRO_BATCH, 1))
+        if need > most:
+            alike.setdefault((_kind(stage), round(need)), []).append(stage)
+    return [
+        f"{kind} of {_main_model(same[0])}, {len(same)} stage(s), about {need} GiB on one GPU even one sequence at a time,"
+        f" which has {most:g}: shorten the completions, choose smaller models, or shard with accelerate (FSDP),"
+        " which no stage does by itself"
+        for (kind, need), same in alike.items()
+    ]
+
+
+def _main_model(stage: Stage) -> str:
+    """The model from outside that the stage trains or runs."""
+    model = stage.model if isinstance(stage, Sample | Evaluate) else stage
+    return base_of(model).name if isinstance(model, BaseModelRef | Calibrate | Distill) else stage.label
+
+
+def _kind(stage: Stage) -> str:
+    return f"{stage.does} {stage.config.method}" if isinstance(stage, Distill) else stage.does
+
+
+def data_lines(stages: list[Stage]) -> list[str]:
+    """Each task and split once: what is asked for, and how much there is."""
+    asked: dict[tuple[str, str], TaskData] = {}
+    for stage in stages:
+        for one in getattr(stage, "data", ()):
+            asked.setdefault((one.task, one.split), one)
+    lines = []
+    for (task, split), one in asked.items():
+        there_are = None if one.file else available(task, one.split)
+        wish = "all" if one.n is None else f"{one.n:,}"
+        if there_are is None:
+            words = f"{wish} asked; how many there are is known when the rows are read"
+        else:
+            used = there_are if one.n is None else min(one.n, there_are)
+            published = PUBLISHED.get(task)
+            about = "about " if published and (published.divided or not published.counted) else ""
+            fewer = "" if one.n is None or one.n <= there_are else ": fewer than asked, all are taken"
+            words = f"{wish} asked, {about}{there_are:,} there, {used:,} used{fewer}"
+        lines.append(f"{task} {split}: {words}")
+    return lines
+
+
+def _print_data(study: Study, stages: list[Stage], console: Console) -> None:
+    console.print(f"families: {', '.join(study.families)}; items:", highlight=False)
+    for line in data_lines(stages):
+        console.print(f"  {line}", highlight=False)
+    trained = {one.task for stage in stages for one in getattr(stage, "data", ()) if one.split == "train"}
+    untrained = [task for task in study.tasks if trained and task not in trained]
+    if untrained:
+        console.print(f"  for evaluation only, never trained on: {', '.join(untrained)}", highlight=False)
+
+
+def _print_models(study: Study, stages: list[Stage], console: Console) -> None:
+    console.print("models:", highlight=False)
+    models: dict[str, BaseModelRef] = {m.name: m for stage in stages for m in stage.base_models()}
+    for model in models.values():
+        console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
     loose = unpinned(stages)
     if loose:
         console.print(f"unpinned hub revisions: {', '.join(loose)} (`repro pin` pins them)", highlight=False)
-    console.print("Nothing was run.")
+
+
+def _short(tokens: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.1f}{letter}"
+    return f"{tokens:.0f}"

@@ -27,7 +27,7 @@ import submitit.slurm.slurm
 import repro
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
-from repro.pipeline.job import Resources, lock_of, progress_file, read_progress, run_stage
+from repro.pipeline.job import Resources, cause_of, lock_of, progress_file, read_progress, run_stage
 from repro.pipeline.record import damage, is_complete, redacted
 from repro.pipeline.stages import Stage, stage_adapter
 
@@ -251,21 +251,16 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:
-        cause = redacted(_cause(error)).rstrip(".")
+        cause = redacted(cause_of(error))
         raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
         raise InputError(redacted(outcome["input_error"]))
+    if "stage_error" in outcome:
+        cause = redacted(outcome["stage_error"])
+        raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     if not is_complete(cache / one.stage.folder_name):
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of what went wrong. submitit wraps a stage's traceback in lines of dashes and adds paths."""
-    text = str(error).partition("with trace:\n")[2].rpartition("\n-----")[0] or str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
-    lines = [line for line in lines if not line.startswith("For further information")] or lines  # pydantic's last line
-    return lines[-1] if lines else type(error).__name__
 
 
 def _output(one: Running) -> str:

@@ -4,9 +4,11 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ import psutil
 from repro.errors import InputError
 from repro.pipeline.bodies import Workplace, body_of
 from repro.pipeline.record import build_artifact, damage, is_complete
-from repro.pipeline.stages import Stage
+from repro.pipeline.stages import Calibrate, Distill, Stage
+
+MICRO_BATCH = 4
+"""Sequences per forward pass in training above toy scale."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     """Build the stage's artifact if it is not there.
 
     Returns:
-        {"built": bool} or, for a person's mistake, {"input_error": message}: exceptions of other kinds are raised.
+        {"built": bool} or, for a person's mistake, {"input_error": message}, or, out of memory, {"stage_error": advice}:
+        exceptions of other kinds are raised.
     """
     os.environ.update(_environment(resources))
     if driver is not None:
@@ -53,6 +59,10 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     except InputError as error:
         return {"input_error": str(error)}
     except Exception as error:
+        advice = memory_trouble(error, stage)
+        if advice is not None:
+            traceback.print_exc()  # for the log
+            return {"stage_error": advice}
         trouble = disk_trouble(error)
         if trouble is None:
             raise
@@ -67,6 +77,55 @@ def disk_trouble(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in known:
         return known[error.errno]
     return next((words for words in known.values() if words in str(error)), None)
+
+
+def cause_of(error: BaseException) -> str:
+    """The one line that says why a stage failed.
+
+    submitit hands its traceback on as text, ruled off by dashes, with hints on its own logs behind it.
+    """
+    text = str(error).strip()
+    ruled = re.split(r"^-{5,}$", text, flags=re.MULTILINE)
+    lines = [line.strip() for line in (ruled[-2] if len(ruled) > 2 else text).splitlines() if line.strip()]
+    named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    if not named:
+        return (lines[-1] if lines else type(error).__name__).rstrip(".")
+    return " ".join(lines[named[-1] :])[:400].rstrip(".:")  # a message may have several lines
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "No available memory for the cache blocks",
+    "is less than desired GPU memory utilization",
+    "larger than the available KV cache memory",
+    "can't allocate memory",
+)
+"""How torch and vLLM say it, besides their exceptions' names."""
+
+
+def memory_trouble(error: BaseException, stage: Stage) -> str | None:
+    """Advice where a stage ran out of memory, in torch, vLLM or this process; None for any other error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        known = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"
+        if known or any(words in str(seen) for words in _OUT_OF_MEMORY):
+            break
+        seen = seen.__cause__ or seen.__context__
+    if seen is None:
+        return None
+    from repro.recipes.cost import tokens_of
+    from repro.recipes.footprint import footprint
+
+    part = stage.config.method.replace("-", "_") if isinstance(stage, Distill) else _SETTINGS_OF.get(stage.does, "")
+    mends = [f"shorter completions (--set {part}.max_completion_tokens=...)"] if part else []
+    if isinstance(stage, Calibrate | Distill):
+        mends.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
+    mends.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
+    need = footprint(stage, MICRO_BATCH, tokens_of(stage)).memory
+    return f"out of memory; estimated {need:.1f} GiB at {MICRO_BATCH} sequences at once. Try: {'; '.join(mends)}"
+
+
+_SETTINGS_OF = {"calibrate": "calibration", "sample": "teacher_sampling", "evaluate": "evaluation"}
 
 
 def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from repro.machine import hardware, libraries
 from repro.pipeline.cluster import Cluster, Where
-from repro.pipeline.job import Resources
+from repro.pipeline.contamination import check_contamination
+from repro.pipeline.job import MICRO_BATCH, Resources
 from repro.pipeline.record import RECORD, code_version, redacted, write_json
-from repro.pipeline.run import CACHE, run
+from repro.pipeline.run import CACHE, hits, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.study import Study
@@ -43,6 +44,7 @@ def run_study(
     ranks: int = 1,
     where: Where = "local",
     cluster: Cluster | None = None,
+    micro_batch: int | None = None,
 ) -> Outcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
@@ -62,7 +64,10 @@ def run_study(
     from repro.tables.measure import measure
 
     stages = study.stages()
+    contamination = None if all(hits(stages, out)) else check_contamination(stages)  # then it was, before they ran
     resources = replace(_resources(study, checkpoint_every), ranks=ranks)
+    if micro_batch is not None:
+        resources = replace(resources, micro_batch=micro_batch)
     run(
         stages,
         out,
@@ -86,6 +91,7 @@ def run_study(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": study.settings,
         "assignments": list(study.assignments),
+        "contamination": contamination,
         "code": code_version(),
         "unpinned": unpinned(stages),
         "libraries": libraries(),
@@ -117,7 +123,7 @@ def run_study(
 
 def _resources(study: Study, checkpoint_every: int | None) -> Resources:
     """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
-    usual = Resources() if study.scale == "toy" else Resources(micro_batch=4, checkpoint_every=10, threads=8)
+    usual = Resources() if study.scale == "toy" else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
     return usual if checkpoint_every is None else replace(usual, checkpoint_every=checkpoint_every)
 
 

@@ -40,6 +40,12 @@ ASSUMED: dict[str, Assumed] = {
     "reward_model": Assumed(
         "Skywork/Skywork-Reward-V2-Llama-3.1-8B", "the paper names Skywork-Reward-V2 without size or revision"
     ),
+    "deepseek-r1 target": Assumed(
+        "Qwen/Qwen3-0.6B", "appendix F names no calibration target; the main experiment's for Qwen3 students"
+    ),
+    "llama3 target": Assumed(
+        "meta-llama/Llama-3.2-1B-Instruct", "appendix F names no calibration target; the smallest of the family"
+    ),
     "bigmath split": Assumed("level_4, level_5", "configs of open-r1/Big-Math-RL-Verified-Processed; no test split"),
     "calibration data": Assumed(
         "all tasks of the study together", "the paper does not say whether per task or jointly"

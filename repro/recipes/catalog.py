@@ -96,7 +96,10 @@ def plan(
         raise InputError(f"--seeds {seeds}: ask for at least one")
     wishes = tuple(assignments)
     settings = override(settings_of(scale), (*study.own.get(scale, ()), *wishes))
-    chosen = tuple(families) or (("all",) if study.all_families else DEFAULT_FAMILIES[scale])
+    usual = (
+        ("all",) if study.all_families and scale != "paper" else DEFAULT_FAMILIES[scale]
+    )  # appendix F: where asked for
+    chosen = tuple(families) or usual
     chosen = tuple(settings.families) if "all" in chosen else chosen
     unknown = [family for family in chosen if family not in settings.families]
     if unknown:

@@ -11,6 +11,7 @@ from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate, Sample
 from repro.recipes import paper
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
+from repro.tasks.sizes import will_have
 
 TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2, "gkd-rkl": 196.8}
 """PAPER, Table 5."""
@@ -40,7 +41,7 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
     if scale == "toy":
         return TOY_SECONDS[kind] / 3600
     line = CHARGED_AS.get(kind, kind)
-    share = _tokens(stage) / _paper_tokens(line)
+    share = tokens_of(stage) / _paper_tokens(line)
     billions = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]  # a diagnosis is charged by its teacher
     return TABLE5_HOURS[line] * share * _billions(stage) / billions
 
@@ -54,19 +55,30 @@ def _line(stage: Stage) -> str:
     return stage.config.method if isinstance(stage, Distill) else stage.does
 
 
-def _tokens(stage: Stage) -> float:
+def tokens_of(stage: Stage) -> float:
     """Upper bound on the completion tokens that the stage draws or trains on."""
     if isinstance(stage, Calibrate):
         sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
     elif isinstance(stage, Distill):
         sequences = stage.config.steps * stage.config.sequences_per_step
     elif isinstance(stage, Diagnose):
-        return sum(_tokens(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
+        return sum(tokens_of(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
     elif isinstance(stage, Sample | Evaluate):
-        sequences = sum(one.n or assumed("train_items") for one in stage.data) * stage.config.completions_per_prompt
+        sequences = items_of(stage) * stage.config.completions_per_prompt
     else:
         raise AssertionError(stage.does)
     return float(sequences * stage.config.max_completion_tokens)
+
+
+def items_of(stage: Stage) -> int:
+    """Items that the stage will get: what it asks for, or all there are where a data set has fewer (or none is named)."""
+    data = getattr(stage, "data", ())
+    return sum(will_have(one.task, one.split, one.n) or assumed("train_items") for one in data)
+
+
+def table5_hours(stage: Stage) -> float | None:
+    """What Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
+    return TABLE5_HOURS.get(_line(stage))
 
 
 def _paper_tokens(line: str) -> float:

@@ -1,5 +1,6 @@
 """What several studies start from: models, items, and the calibrated teachers that they share."""
 
+from repro.errors import InputError
 from repro.models import revision_of
 from repro.pipeline.stages import BaseModelRef, Calibrate, TaskData
 from repro.recipes.settings import Family, Settings
@@ -16,9 +17,18 @@ def base(name: str) -> BaseModelRef:
 
 
 def task_data(settings: Settings, split: Split) -> tuple[TaskData, ...]:
-    """The items of every task of the study."""
+    """The items of every task of the study; for training, of those that are not for evaluation only (Vicuna).
+
+    Raises:
+        InputError: nothing can be trained on.
+    """
     n = settings.train_items if split == "train" else settings.test_items
-    return tuple(TaskData(task=task, split=split, n=n, seed=ITEM_ORDER) for task in settings.tasks)
+    tasks = [task for task in settings.tasks if split == "test" or registry.has_training(task)]
+    if not tasks:
+        raise InputError(
+            f"tasks {', '.join(settings.tasks)}: for evaluation only, so nothing can be trained. Add another."
+        )
+    return tuple(TaskData(task=task, split=split, n=n, seed=ITEM_ORDER) for task in tasks)
 
 
 def reward_model_of(settings: Settings) -> BaseModelRef | None:

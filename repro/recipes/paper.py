@@ -23,6 +23,20 @@ FAMILIES = {
     ),
 }
 
+FURTHER_FAMILIES = {
+    "deepseek-r1": Family(
+        teacher="deepseek-ai/DeepSeek-R1-0528-Qwen3-8B",
+        student="Qwen/Qwen3-4B",
+        target=assumed("deepseek-r1 target"),
+    ),
+    "llama3": Family(
+        teacher="meta-llama/Llama-3.1-8B-Instruct",
+        student="meta-llama/Llama-3.2-3B-Instruct",
+        target=assumed("llama3 target"),
+    ),
+}
+"""Appendix F (Tables 6 and 7): run where they are asked for (--family), not by default."""
+
 
 def distillation(method: Method) -> DistillationConfig:
     """One baseline's settings."""
@@ -48,7 +62,7 @@ def settings() -> Settings:
         batch_sequences=4096,
     )
     return Settings(
-        families=FAMILIES,
+        families=FAMILIES | FURTHER_FAMILIES,
         tasks=SEVEN_TASKS,
         train_items=assumed("train_items"),
         test_items=assumed("test_items"),

@@ -12,6 +12,9 @@ from repro.distillation.config import DistillationConfig
 from repro.errors import InputError
 from repro.generation.config import SamplingConfig
 
+EVERYWHERE = ("engine", "reasoning")
+"""Settings that every stage has; without a stage's name they are set for all of them."""
+
 
 class Family(pydantic.BaseModel, frozen=True, extra="forbid"):
     """One teacher-student pair with its calibration target: toy names, hub ids or folders."""
@@ -50,7 +53,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
 def override(settings: Settings, assignments: Iterable[str]) -> Settings:
     """Apply `key=value` texts; dots go into nested settings, commas make lists.
 
-    `eta=X` sets both signs (+|X| distillable, -|X| undistillable); `engine=NAME` sets the engine of every stage.
+    `eta=X` sets both signs (+|X| distillable, -|X| undistillable); `engine=NAME` and `reasoning=true|false` set every
+    stage's.
 
     Raises:
         InputError: an unknown key or a value that does not fit, with the keys that exist.
@@ -77,9 +81,9 @@ def _expanded(content: dict[str, Any], key: str, value: str) -> list[tuple[str, 
         except ValueError:
             raise InputError(f"--set eta={value}: not a number. Example: --set eta=0.5") from None
         return [("eta_distillable", str(size)), ("eta_undistillable", str(-size))]
-    if key == "engine":
+    if key in EVERYWHERE:
         parts = ("calibration", "sft", "gkd_fkl", "gkd_rkl", "teacher_sampling", "evaluation")
-        return [(f"{part}.engine", value) for part in parts]
+        return [(f"{part}.{key}", value) for part in parts]
     return [(key, value)]
 
 
@@ -89,7 +93,7 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
     for parent in parents:
         inside = inside.get(parent, {}) if isinstance(inside, dict) else {}
     if not isinstance(inside, dict) or leaf not in inside or isinstance(inside[leaf], dict):
-        known = [*flat(content), "eta", "engine"]
+        known = [*flat(content), "eta", *EVERYWHERE]
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
         mend = f"Did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"--set {text}: no setting '{path}'. {mend}`repro settings` lists all {len(known)}.")

@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass
 
 from repro.tasks.equality import compare
-from repro.tasks.extraction import LETTERS, last_boxed, last_choice, last_hash_mark
+from repro.tasks.extraction import LETTERS, last_boxed, last_choice
 from repro.tasks.numerals import plain, tidy, written
 from repro.tasks.task import Kind
 
@@ -33,13 +33,12 @@ class Grade:
     correct: bool
 
 
-def grade(kind: Kind, text: str, key: str | None, *, hash_mark: bool = False) -> Grade:
+def grade(kind: Kind, text: str, key: str | None) -> Grade:
     """Extract and compare.
 
     Args:
         text: the completion, without the prompt.
         key: the item's key; without one the answer is extracted and never correct.
-        hash_mark: where a numeric completion has no box, read what follows its last `####`, as in gsm8k.
     """
     if kind == "open":
         return Grade(None, False)
@@ -47,8 +46,6 @@ def grade(kind: Kind, text: str, key: str | None, *, hash_mark: bool = False) ->
         letter = last_choice(text)
         return Grade(letter, letter is not None and letter == key)
     answer = last_boxed(text)
-    if answer is None and hash_mark:
-        answer = last_hash_mark(text)
     answer = answer and tidy(answer)
     return _graded_number(answer, key) if answer else Grade(None, False)
 

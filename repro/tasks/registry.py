@@ -74,6 +74,14 @@ def hub_of(name: str) -> HubSource | None:
     return None if name.startswith("toy-") else _known(name).hub
 
 
+def has_training(name: str) -> bool:
+    """Whether the task has rows to train on; one that is for evaluation only has none. Reads no rows."""
+    if name.startswith("toy-"):
+        return True
+    source = _known(name).hub
+    return source is None or source.train is not None
+
+
 def _known(name: str) -> type[DataSetTask]:
     if name not in _TASKS:
         raise InputError(f"unknown task {name!r}: known are {', '.join(names())}.")

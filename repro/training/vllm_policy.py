@@ -2,7 +2,12 @@
 
 import functools
 import os
+from pathlib import Path
 from typing import Any
+
+GIB = 2**30
+CACHE_BYTES = 6 * GIB
+"""Least key-value cache beside the weights that vLLM gets on a GPU."""
 
 
 def prepare_vllm() -> None:
@@ -27,19 +32,55 @@ def prepare_vllm() -> None:
     colocated.LLM = functools.partial(vllm.LLM, enforce_eager=True)
 
 
-def vllm_arguments(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+def vllm_arguments(
+    model: Any, tokenizer: Any, prompt_tokens: int, completion_tokens: int, work: Path
+) -> dict[str, Any]:
     """What GRPOConfig and DistillationConfig take for colocated generation.
 
+    On a GPU vLLM sleeps while the trainer computes: its weights and cache leave the memory that gradients need.
+
     Args:
+        model: the one that is trained.
         prompt_tokens: of the longest prompt, template included.
         completion_tokens: cap of a completion.
+        work: where a folder that vLLM can read is written, if the model's own is another architecture.
     """
+    import torch
+
+    _readable_by_vllm(model, tokenizer, work)
+    cuda = torch.cuda.is_available()
+    total = torch.cuda.get_device_properties(0).total_memory if cuda else 0
     return {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_max_model_length": prompt_tokens + completion_tokens,
-        "vllm_gpu_memory_utilization": 0.3,
+        "vllm_gpu_memory_utilization": memory_share(model.num_parameters(), total) if cuda else 0.3,
+        "vllm_enable_sleep_mode": cuda,
     }
+
+
+def memory_share(parameters: int, total: int) -> float:
+    """Share of a GPU of so many bytes that vLLM takes while it generates: weights in bfloat16, and a cache.
+
+    At least 0.15, and never more than 0.6: the trainer's weights lie beside it.
+    """
+    return round(min(max((2.2 * parameters + CACHE_BYTES) / total, 0.15), 0.6), 3)
+
+
+def _readable_by_vllm(model: Any, tokenizer: Any, work: Path) -> None:
+    """vLLM starts from the folder that the model names, and the trainer then sends it weights by name: both must be of
+    one architecture and size. They are not where only the text part of a checkpoint is trained, or its vocabulary was cut.
+    """
+    from transformers import AutoConfig
+
+    source = AutoConfig.from_pretrained(model.name_or_path)
+    same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
+    if same:
+        return
+    folder = work / "vllm-start"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    model.name_or_path = model.config._name_or_path = str(folder)
 
 
 def importance_arguments() -> dict[str, Any]:

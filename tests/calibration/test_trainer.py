@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import naive, qwen_tokenizer, save_qwen
-from transformers import AutoTokenizer, GenerationConfig
+from tiny_models import naive, qwen_tokenizer, save_qwen, save_seeing_gemma
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from repro.calibration import group_advantages
 from repro.calibration import trainer as module
@@ -315,3 +316,14 @@ def test_bad_input(tmp_path: Path, teacher: Path, student: Path, items: list[Ite
     with pytest.raises(InputError, match="chat template"):
         run(tmp_path, silent_teacher, student, items)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_seeing_teacher_is_calibrated_as_its_language_model(
+    tmp_path: Path, stranger: Path, items: list[Item]
+) -> None:
+    """Gemma-3 12B with its padded vocabulary, towards a target of another width (1B)."""
+    run(tmp_path, save_seeing_gemma(tmp_path / "teacher"), stranger, items, reasoning=False)
+    saved = AutoConfig.from_pretrained(tmp_path / "out" / "model")
+    assert saved.model_type == "gemma3_text"
+    assert saved.vocab_size > AutoConfig.from_pretrained(stranger).vocab_size
+    assert all(math.isfinite(row["r_cal"]) for row in lines(tmp_path / "out"))

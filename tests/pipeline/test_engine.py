@@ -296,9 +296,9 @@ def test_the_cause_is_the_last_line_of_the_trace():
 
     dashes = "-" * 40
     text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"
-    assert _cause(FailedJobError(text)) == "ValueError: bad"
-    assert _cause(RuntimeError("one\ntwo")) == "two"
-    assert _cause(RuntimeError()) == "RuntimeError"
+    assert cause_of(FailedJobError(text)) == "ValueError: bad"
+    assert cause_of(RuntimeError("one\ntwo")) == "two"
+    assert cause_of(RuntimeError()) == "RuntimeError"
 
 
 def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):

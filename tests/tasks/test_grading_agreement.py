@@ -30,13 +30,14 @@ INVENTED: list[dict[str, Any]] = [
 
 
 def _judged(rows: list[dict[str, Any]]) -> Iterator[tuple[bool, bool]]:
-    """(our verdict, the label) of each completion. The closing `A: n` is read as gsm8k's `#### n`."""
+    """(our verdict, the label) of each completion. Its closing `A: n` is boxed, as our prompts ask for."""
     for row in rows:
         key = row["ground_truth"].rsplit("A: ", 1)[1].strip().replace(",", "")
         for judged in row.values():
             if isinstance(judged, dict):
-                text = "\n####".join(judged["solution"].rsplit("\nA:", 1))
-                yield grade("numeric", text, key, hash_mark=True).correct, judged["is_correct"]
+                work, mark, answer = judged["solution"].rpartition("\nA:")
+                text = f"{work}\n\\boxed{{{answer.strip()}}}" if mark else answer
+                yield grade("numeric", text, key).correct, judged["is_correct"]
 
 
 def test_agreement_on_invented_completions() -> None:

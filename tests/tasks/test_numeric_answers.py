@@ -102,13 +102,6 @@ def test_equal_wrong_answers_have_one_spelling() -> None:
     assert {"10000", "0.5", "1/3"} < set().union(*spellings)
 
 
-def test_the_hash_mark_is_read_only_where_it_is_asked_for() -> None:
-    text = "3 * 6 = 18\n#### 1,018"
-    assert grade("numeric", text, "1018") == Grade(None, False)
-    assert grade("numeric", text, "1018", hash_mark=True) == Grade("1018", True)
-    assert grade("numeric", text + r" \boxed{7}", "1018", hash_mark=True) == Grade("7", False)
-
-
 def test_without_a_key_the_answer_is_read_and_not_judged() -> None:
     assert grade("numeric", r"\boxed{1,000}", None) == Grade("1000", False)
     assert grade("numeric", r"\boxed{\sqrt 2}", None) == Grade(r"\sqrt 2", False)

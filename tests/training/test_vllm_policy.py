@@ -2,11 +2,14 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 from calibration.test_trainer import lines, run
-from tiny_models import save_qwen
+from tiny_models import save_qwen, save_seeing_gemma
 
+from repro.calibration import trainer as module
+from repro.calibration.grpo import CalibrationTrainer
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
 from repro.progress import silent
@@ -72,3 +75,88 @@ def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path],
     assert found[0] == found[1]
     assert found[0] != found[2]
     assert len(set(found[0])) > 8
+
+
+def test_the_rewards_policy_term_is_the_trainers_forward(
+    tmp_path: Path, models: tuple[Path, Path], items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TRL's own scoring gives is what a second forward would: r_cal never holds vLLM's log-probabilities."""
+    drawn: list[tuple[Any, Any]] = []
+    gaps: list[float] = []
+
+    class Spy(CalibrationTrainer):
+        def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+            out = super()._generate(prompts)
+            drawn.append((out[0], out[1]))
+            assert "policy_log_prob" not in out[5]
+            return out
+
+        def _calibration(self, *args: Any, **kwargs: Any) -> list[float]:
+            found = super()._calibration(*args, **kwargs)
+            again = self._score(*drawn[-1])
+            gaps.append(float((self._rollouts[:, 1] - again).abs().max()))
+            return found
+
+    monkeypatch.setattr(module, "CalibrationTrainer", Spy)
+    run(tmp_path, *models, items, steps=3, learning_rate=5e-2, engine="vllm")
+    assert len(gaps) == 3
+    assert max(gaps) < 1e-4  # nats per sequence
+
+
+def test_distillation_reports_the_samplers_gap(tmp_path: Path, models: tuple[Path, Path], items: list[Item]) -> None:
+    teacher, student = models
+    config = DistillationConfig(
+        method="gkd-rkl",
+        steps=3,
+        sequences_per_step=8,
+        learning_rate=5e-2,
+        warmup_fraction=0.0,
+        max_completion_tokens=12,
+        traces="full",
+        engine="vllm",
+    )
+    summary = distill(
+        config,
+        student=student,
+        teacher=teacher,
+        items=items,
+        completions=None,
+        task_reward=lambda items, texts: [1.0] * len(texts),
+        seed=0,
+        out=tmp_path / "out",
+        work=tmp_path / "work",
+        progress=silent,
+    )
+    gaps = [row["vllm_log_prob_gap"] for row in lines(tmp_path / "out")]
+    assert all(0 < gap < 0.05 for gap in gaps)  # the weights of each step have arrived
+    assert "alarm" not in summary
+
+
+def test_a_seeing_student_learns_through_vllm(tmp_path: Path, items: list[Item]) -> None:
+    """A checkpoint with an image tower and a padded vocabulary: vLLM starts from its language model, cut to size."""
+    student = save_seeing_gemma(tmp_path / "student", seed=1)
+    teacher = save_seeing_gemma(tmp_path / "teacher", seed=2, vocabulary=200)
+    config = DistillationConfig(
+        method="gkd-rkl",
+        steps=2,
+        sequences_per_step=8,
+        learning_rate=1e-2,
+        warmup_fraction=0.0,
+        max_completion_tokens=12,
+        traces="full",
+        engine="vllm",
+    )
+    summary = distill(
+        config,
+        student=student,
+        teacher=teacher,
+        items=items,
+        completions=None,
+        task_reward=lambda items, texts: [1.0] * len(texts),
+        seed=0,
+        out=tmp_path / "out",
+        work=tmp_path / "work",
+        progress=silent,
+    )
+    assert summary["teacher_vocabulary"] == 200
+    assert all(row["vllm_log_prob_gap"] < 0.05 for row in lines(tmp_path / "out"))

@@ -1,0 +1,117 @@
+"""What the throughput benchmarks share: step times of a trainer as it runs, and bare loops to hold them against."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
+from repro.tasks import Item
+
+now = time.perf_counter if torch.cuda.is_available() else time.process_time
+"""On a CPU processor seconds of this process, all of its threads: other work on the machine does not count."""
+WARM_UP = 2
+"""Steps that do not count: imports, allocations, the first generation."""
+
+
+@dataclass
+class Clock:
+    """A progress function that notes when each step ended."""
+
+    at: list[float] = field(default_factory=list)
+
+    def __call__(self, done: int, total: int, unit: str, note: str = "") -> None:
+        self.at.append(now())
+
+    def step(self) -> float:
+        """Median seconds of a step, without the first ones."""
+        gaps = [after - before for before, after in zip(self.at, self.at[1:])][WARM_UP - 1 :]
+        return statistics.median(gaps)
+
+
+def timed(action: Callable[[], Any], rounds: int) -> float:
+    """Median seconds of an action, after one that does not count."""
+    action()
+    times = []
+    for _ in range(rounds):
+        start = now()
+        action()
+        times.append(now() - start)
+    return statistics.median(times)
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+class Bare:
+    """The products of a training step and nothing else: a padded batch, forward, backward, clip, AdamW."""
+
+    def __init__(self, student: Path, teacher: Path | None, items: list[Item], sequences: int, tokens: int) -> None:
+        self.student, self.teacher = load_for_training(student).train(), teacher and load_model(teacher)
+        tokenizer = load_tokenizer(student)
+        prompts = [prompt_token_ids(tokenizer, items[n % len(items)].prompt) for n in range(sequences)]
+        width = max(map(len, prompts))
+        generator = torch.Generator().manual_seed(0)
+        self.tokens = tokens
+        self.prompt_BT = torch.full((sequences, width), tokenizer.pad_token_id)
+        self.mask_BT = torch.zeros_like(self.prompt_BT)
+        for row, ids in enumerate(prompts):
+            self.prompt_BT[row, width - len(ids) :] = torch.tensor(ids)
+            self.mask_BT[row, width - len(ids) :] = 1
+        drawn = torch.randint(10, len(tokenizer) - 10, (sequences, tokens), generator=generator)
+        self.ids_BT = torch.cat([self.prompt_BT, drawn], 1)
+        self.all_BT = torch.cat([self.mask_BT, torch.ones_like(drawn)], 1)
+        self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-5, weight_decay=0.0)
+
+    def generate(self) -> None:
+        """Draw the completions: no end token, so that each has all its tokens."""
+        self.student.eval()
+        with torch.inference_mode():
+            self.student.generate(
+                self.prompt_BT,
+                attention_mask=self.mask_BT,
+                do_sample=True,
+                top_k=0,
+                max_new_tokens=self.tokens,
+                min_new_tokens=self.tokens,
+            )
+        self.student.train()
+
+    def divergence(self) -> None:
+        """Teacher's forward, student's forward and backward of the token RKL, as TRL's chunked kernel computes it."""
+        from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
+
+        assert self.teacher is not None
+        keep = slice(-self.tokens - 1, -1)
+        with torch.no_grad():
+            told = self.teacher.base_model(self.ids_BT, attention_mask=self.all_BT).last_hidden_state[:, keep]
+        hidden = self.student.base_model(self.ids_BT, attention_mask=self.all_BT).last_hidden_state[:, keep]
+        divergence, _ = ChunkedDivergenceFunction.apply(
+            hidden.reshape(-1, hidden.shape[-1]),
+            self.student.get_output_embeddings().weight,
+            None,
+            told.reshape(-1, told.shape[-1]),
+            self.teacher.get_output_embeddings().weight,
+            None,
+            1.0,
+        )
+        divergence.mean().backward()
+
+    def cross_entropy(self) -> None:
+        """Forward and backward on the same tokens."""
+        labels = self.ids_BT.clone()
+        labels[:, : -self.tokens] = -100
+        self.student(self.ids_BT, attention_mask=self.all_BT, labels=labels).loss.backward()
+
+    def update(self) -> None:
+        """Clip, AdamW, zero."""
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)  # so that the update alone, too, has something to update

@@ -1,0 +1,1 @@
+"""`repro doctor STUDY`: before hours are spent, try everything that a study needs."""

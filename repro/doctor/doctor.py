@@ -1,0 +1,98 @@
+"""All checks of a study in the order of their cost: what would stop it at once comes first."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from repro.doctor.finding import Finding, fail, good, warn
+from repro.doctor.models import check_pairs, check_templates, check_weights
+from repro.doctor.scores import check_scores
+from repro.doctor.trial import try_stages
+from repro.errors import InputError
+from repro.machine import hardware
+from repro.pipeline.contamination import check_contamination
+from repro.pipeline.dry_run import too_large
+from repro.pipeline.job import MICRO_BATCH
+from repro.pipeline.stages import Stage
+from repro.recipes.cost import study_hours, tokens_of
+from repro.recipes.footprint import disk_gib, footprint
+from repro.recipes.scales import NEEDS, check_fits, gpu_words
+from repro.recipes.study import Study
+from repro.tasks.sizes import available
+
+
+def examine(study: Study, out: Path, workers: int) -> Iterator[Finding]:
+    """Findings as they are made. Loading models and running stages is left out where the machine cannot."""
+    stages = study.stages()
+    machine = list(_machine(study))
+    yield from machine
+    yield from _memory(study, stages)
+    yield _disk(stages, out)
+    hours = study_hours(study, NEEDS[study.scale].workers)
+    yield good("expected hours", f"{hours:,.2f} h on {NEEDS[study.scale].words}")
+    yield from _data(stages)
+    weights = list(check_weights(stages))
+    yield from weights
+    yield from check_templates(stages)
+    yield from check_pairs(stages)
+    if any(one.verdict == "fail" for one in (*machine, *weights)):
+        yield warn("scores and steps", "not tried: what is above must be mended first")
+        return
+    yield from check_scores(stages)
+    yield from try_stages(study, out, workers)
+
+
+def _machine(study: Study) -> Iterator[Finding]:
+    found = hardware()
+    try:
+        check_fits(study.scale, found)
+    except InputError as error:
+        yield fail("machine", str(error))
+    else:
+        yield good("machine", f"{found['cpus']} cores, {found['memory_gib']} GiB, {gpu_words(found)}")
+
+
+def _memory(study: Study, stages: list[Stage]) -> Iterator[Finding]:
+    """The largest stage by its estimate, against a GPU or, at toy scale, this machine's memory."""
+    troubles = too_large(study, stages)
+    for line in troubles:
+        yield fail("memory", line)
+    if troubles:
+        return
+    need, stage = max(
+        ((footprint(s, MICRO_BATCH, tokens_of(s)).memory, s.label) for s in stages), key=lambda one: one[0]
+    )
+    machine = hardware()
+    gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
+    have, words = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
+    if NEEDS[study.scale].gpus and not gpus:
+        yield warn("memory", f"{stage} wants about {need:.1f} GiB of a GPU; there is none here to compare with")
+    elif need > have:
+        yield fail(
+            "memory", f"{stage} wants about {need:.1f} GiB of {words} {have:.1f}: try --micro-batch 1 or smaller models"
+        )
+    else:
+        yield good("memory", f"{stage} is the largest with about {need:.1f} GiB of {words} {have:.1f}")
+
+
+def _disk(stages: list[Stage], out: Path) -> Finding:
+    need = disk_gib(stages, {stage.fingerprint: tokens_of(stage) for stage in stages})
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    words = f"about {need:,.1f} GiB wanted, {free:,.1f} free at {existing}"
+    return good("disk", words) if free > need else fail("disk", f"{words}: free some, or use --out FOLDER")
+
+
+def _data(stages: list[Stage]) -> Iterator[Finding]:
+    asked = {(one.task, one.split): one for stage in stages for one in getattr(stage, "data", ())}
+    for (task, split), one in asked.items():
+        there_are = None if one.file else available(task, one.split)
+        if one.n is not None and there_are is not None and there_are < one.n:
+            yield warn(f"items of {task} {split}", f"{one.n:,} asked, {there_are:,} there: all of them are taken")
+    try:
+        found = check_contamination(stages)
+    except InputError as error:
+        yield fail("data", str(error))
+    else:
+        words = "no evaluation item among {training_items:,} training items ({evaluation_items:,} compared)"
+        yield good("data", words.format(**found))

@@ -1,0 +1,50 @@
+"""Repeatability of a teacher's scores: the same completions, twice, and in another company."""
+
+from collections.abc import Iterator, Sequence
+
+from repro.doctor.finding import Finding, fail, good, warn
+from repro.pipeline.stages import Calibrate, Distill, Stage, base_of
+
+COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
+LARGEST_GAP = 0.05
+"""ASSUMED: nats per token that another batch may change: bfloat16 kernels differ with the shape of a batch."""
+
+
+def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
+    """Every model that scores others' text, each loaded once."""
+    names = {base_of(s.teacher).name for s in stages if isinstance(s, Distill) and s.config.method != "sft"}
+    names |= {stage.target.name for stage in stages if isinstance(stage, Calibrate)}
+    for name in sorted(names):
+        about = f"scores of {name}"
+        try:
+            again, alone, tokens = _gaps(name)
+        except Exception as error:  # whatever a library says of a missing or damaged model, it is a finding
+            yield fail(about, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
+            continue
+        if again > 0:
+            yield fail(about, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
+        elif alone / tokens > LARGEST_GAP:
+            yield warn(
+                about, f"one by one and together differ by {alone / tokens:.2g} nats per token: padding is not inert"
+            )
+        else:
+            yield good(about, f"twice the same; one by one within {alone / tokens:.1g} nats per token")
+
+
+def _gaps(name: str) -> tuple[float, float, int]:
+    """Largest difference of a sequence's log-probability: the same batch again; each alone. And the longest's tokens."""
+    from transformers.utils import logging
+    from trl.trainer.utils import add_fused_lm_head
+
+    from repro.models import load_model, load_tokenizer, locate, prompt_token_ids
+    from repro.training.scoring import completion_log_prob
+
+    logging.disable_progress_bar()
+    where = locate(name)
+    tokenizer, model = load_tokenizer(where), load_model(where)
+    add_fused_lm_head(model)
+    prompts = [prompt_token_ids(tokenizer, f"Question {number}?") for number in range(len(COMPLETIONS))]
+    completions = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in COMPLETIONS]
+    together, again, alone = (completion_log_prob(model, prompts, completions, batch) for batch in (4, 4, 1))
+    tokens = max(map(len, completions))
+    return float((together - again).abs().max()), float((together - alone).abs().max()), tokens

@@ -1,0 +1,86 @@
+"""One step of each stage, really run: the study's own models, engine and code, in a folder that is thrown away."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from repro.doctor.finding import Finding, fail, good
+from repro.errors import InputError, StageError
+from repro.pipeline.job import MICRO_BATCH, Resources
+from repro.pipeline.record import RECORD
+from repro.pipeline.run import CACHE, run
+from repro.pipeline.stages import Distill, Stage, topological
+from repro.recipes.catalog import plan
+from repro.recipes.study import Scale, Study
+
+SEQUENCES, PROMPTS = 8, 4
+
+
+def trial_study(study: Study) -> Study:
+    """The study with one optimiser step a stage, a few items and completions, and its own caps and engine."""
+    methods = ("sft", "gkd_fkl", "gkd_rkl")
+    small = (
+        "train_items=8",
+        "test_items=4",
+        "calibration.steps=1",
+        f"calibration.prompts_per_step={PROMPTS}",
+        "calibration.group_size=2",
+        "teacher_sampling.completions_per_prompt=2",
+        "evaluation.completions_per_prompt=2",
+        *(f"{method}.{setting}" for method in methods for setting in ("steps=1", f"sequences_per_step={SEQUENCES}")),
+    )
+    return plan(study.name, study.scale, study.families, 1, (*study.assignments, *small))
+
+
+def one_of_each(stages: list[Stage]) -> list[Stage]:
+    """The first stage of every kind on every set of models, with what these need."""
+    chosen: dict[tuple[Any, ...], Stage] = {}
+    for stage in stages:
+        models = tuple(sorted(model.name for model in stage.base_models()))
+        method = stage.config.method if isinstance(stage, Distill) else None
+        chosen.setdefault((stage.does, method, models), stage)
+    return topological(chosen.values())
+
+
+def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
+    """Run the trial, stage by stage in the order of the study; stop at the first that fails.
+
+    Args:
+        out: where the study will be: the trial is on the same disk.
+    """
+    stages = one_of_each(trial_study(study).stages())
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=out) as folder:
+        place = Path(folder)
+        started = time.monotonic()
+        try:
+            run(
+                stages,
+                place,
+                workers=workers,
+                resources=_resources(study.scale),
+                quiet=True,
+                console=Console(quiet=True),
+            )
+            trouble = None
+        except (InputError, StageError) as error:
+            trouble = str(error)
+        for stage in stages:
+            record = place / CACHE / stage.folder_name / RECORD
+            if record.is_file():
+                facts = json.loads(record.read_text())
+                summary = json.loads((record.parent / "summary.json").read_text())
+                alarm = summary.get("alarm") or summary.get("sampler", {}).get("alarm")
+                words = f"{facts['seconds']:.0f} s, {facts['peak_memory_gib']:.1f} GiB at its peak"
+                yield fail(f"one step: {stage.label}", alarm) if alarm else good(f"one step: {stage.label}", words)
+        if trouble is not None:
+            yield fail("one step of each stage", f"{trouble} ({time.monotonic() - started:.0f} s)")
+
+
+def _resources(scale: Scale) -> Resources:
+    return Resources(checkpoint_every=0) if scale == "toy" else Resources(MICRO_BATCH, checkpoint_every=0, threads=8)

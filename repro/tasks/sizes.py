@@ -1,0 +1,61 @@
+"""How many rows the hub's data sets have: plans must not promise more items than there are. Nothing is fetched."""
+
+from dataclasses import dataclass
+
+from repro.tasks.splits import TEST_SHARE
+from repro.tasks.task import Split
+
+
+@dataclass(frozen=True)
+class Published:
+    """Rows of a data set on the hub; None where nobody told us.
+
+    Attributes:
+        train, test: rows of its own splits; a data set that comes as one set of rows has them under `test`, and
+            no training split where it is for evaluation only.
+        divided: whether its one set of rows is divided by content, nine to one.
+        counted: whether we counted the rows ourselves (MEASURED) or have the number from the data set's page.
+    """
+
+    train: int | None
+    test: int | None
+    divided: bool
+    counted: bool
+
+
+PUBLISHED: dict[str, Published] = {
+    "csqa": Published(9_741, 1_221, divided=False, counted=True),
+    "gsm8k": Published(7_473, 1_319, divided=False, counted=True),
+    "mmlu-pro": Published(None, 12_032, divided=True, counted=True),
+    "supergpqa": Published(None, 26_529, divided=True, counted=False),
+    "dolly": Published(None, 15_011, divided=True, counted=False),
+    "vicuna": Published(0, 80, divided=False, counted=True),
+}
+"""Big-Math's levels and quintiles are not here: their counts were not at hand, and none is invented."""
+
+
+def available(task: str, split: Split) -> int | None:
+    """Items that a task has for a split; None where it is not known before the rows are read.
+
+    Where rows are divided by content the number is that of the expected division, good to a percent or so;
+    repeated texts are one item, so it is an upper bound.
+    """
+    if task.startswith("toy-"):
+        from repro.tasks import registry
+
+        return len(registry.get(task).items(split, None, 0))
+    published = PUBLISHED.get(task)
+    if published is None:
+        return None
+    if not published.divided:
+        return published.train if split == "train" else published.test
+    assert published.test is not None
+    return round(published.test * (TEST_SHARE if split == "test" else 1 - TEST_SHARE))
+
+
+def will_have(task: str, split: Split, asked: int | None) -> int | None:
+    """Items that a stage will get when it asks for so many (None: for all); None where that is not known."""
+    there_are = available(task, split)
+    if there_are is None:
+        return None if asked is None else asked
+    return there_are if asked is None else min(asked, there_are)

@@ -1,0 +1,57 @@
+"""Log-probabilities of given completions by a forward pass of the trainer's own: never a sampler's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def completion_log_prob(
+    model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
+) -> torch.Tensor:
+    """log p(completion | prompt), summed over the completion's tokens only.
+
+    Args:
+        model: causal LM with TRL's fused head (`add_fused_lm_head`), which never holds all logits at once.
+        prompt_ids, completion_ids: n token lists each, unpadded; an empty completion has log-probability 0.
+        batch_size: sequences in one forward.
+
+    Returns:
+        [n] float64 on the CPU, nats.
+    """
+    tokens = token_log_probs(model, prompt_ids, completion_ids, batch_size)
+    return torch.stack([log_probs.sum() for log_probs in tokens])
+
+
+@torch.no_grad()
+def token_log_probs(
+    model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
+) -> list[torch.Tensor]:
+    """log p(token | prompt and what precedes it) of every completion token; arguments as above.
+
+    Returns:
+        n tensors [length of the completion], float64 on the CPU, nats.
+    """
+    found: list[torch.Tensor] = []
+    device = model.device
+    for start in range(0, len(prompt_ids), batch_size):
+        pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
+        T = max(len(prompt) + len(completion) for prompt, completion in pairs)
+        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked: its id does not matter
+        mask_BT = torch.zeros(len(pairs), T, dtype=torch.long)
+        labels_BT = torch.full((len(pairs), T), -100)
+        for row, (prompt, completion) in enumerate(pairs):
+            end = len(prompt) + len(completion)
+            ids_BT[row, :end] = torch.tensor(prompt + completion)
+            mask_BT[row, :end] = 1
+            labels_BT[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.long)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            output = model(
+                input_ids=ids_BT.to(device),
+                attention_mask=mask_BT.to(device),
+                labels=labels_BT.to(device),
+                fused_lm_head=True,
+            )
+        scored_BT = labels_BT[:, 1:] != -100  # position t scores token t + 1
+        found += [row[scored] for row, scored in zip(output.log_probs.double().cpu(), scored_BT)]
+    return found

@@ -1,0 +1,102 @@
+"""What a plan says before anything runs: how many items there are, what fits, and what a night holds."""
+
+import re
+
+import pytest
+
+from repro.errors import InputError
+from repro.pipeline.dry_run import data_lines, too_large
+from repro.pipeline.stages import Calibrate, Distill, Evaluate
+from repro.recipes import footprint as module
+from repro.recipes.architectures import PUBLISHED, architecture
+from repro.recipes.catalog import plan
+from repro.recipes.cost import expected_hours, items_of, table5_hours, tokens_of
+from repro.recipes.footprint import footprint
+from repro.recipes.night import CARDS, NIGHT_HOURS, night_hours
+from repro.recipes.paper import FAMILIES, settings
+from repro.tasks import registry
+from repro.tasks.sizes import available, will_have
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return plan("table2", "paper", (), 1, ())
+
+
+def test_the_defaults_are_the_papers_two_families(paper):
+    assert paper.families == ("gemma3", "qwen3") == tuple(FAMILIES)
+    assert set(settings().families) == {*FAMILIES, "deepseek-r1", "llama3"}
+    assert all(
+        name in PUBLISHED for one in settings().families.values() for name in (one.teacher, one.student, one.target)
+    )
+
+
+def test_no_plan_promises_more_items_than_there_are(paper):
+    lines = data_lines(paper.stages())
+    assert "csqa train: 12,800 asked, 9,741 there, 9,741 used: fewer than asked, all are taken" in lines
+    assert "vicuna test: 500 asked, 80 there, 80 used: fewer than asked, all are taken" in lines
+    assert any(line.startswith("bigmath-4 train: 12,800 asked; how many there are is known when") for line in lines)
+    train = next(stage for stage in paper.stages() if isinstance(stage, Calibrate))
+    assert items_of(train) < 12_800 * len(train.data)
+
+
+def test_a_task_for_evaluation_only_is_never_trained_on(paper):
+    for stage in paper.stages():
+        if not isinstance(stage, Evaluate):
+            assert "vicuna" not in {one.task for one in stage.data}
+    with pytest.raises(InputError, match="evaluation only"):
+        plan("table2", "paper", (), 1, ("tasks=vicuna",))
+    assert not registry.has_training("vicuna")
+    assert registry.has_training("toy-vicuna")
+    assert registry.has_training("file-numeric")
+
+
+def test_counts_of_toy_tasks_are_exact():
+    assert available("toy-bm4", "test") == len(registry.get("toy-bm4").items("test", None, 0))
+    assert will_have("csqa", "train", 10) == 10
+    assert will_have("bigmath-4", "train", 10) == 10
+    assert available("bigmath-4", "train") is None
+
+
+def test_the_papers_own_stages_cost_what_table_5_prints(paper):
+    qwen = [row.stage for row in paper.rows if row.family == "qwen3"]
+    models = [stage.model for stage in qwen]
+    for stage in models:
+        if isinstance(stage, Calibrate | Distill):
+            assert expected_hours(stage, "paper") == pytest.approx(table5_hours(stage))
+
+
+def test_what_cannot_fit_one_gpu_is_named_with_the_mend(paper):
+    lines = too_large(paper, paper.stages())
+    assert any(
+        re.match(r"distill gkd-rkl of google/gemma-3-4b-it, 4 stage\(s\), about \d+ GiB", line) for line in lines
+    )
+    assert all("FSDP" in line for line in lines)
+    small = plan("table2", "small", (), 1, ())
+    assert too_large(small, small.stages()) == []
+
+
+def test_training_memory_is_sixteen_bytes_a_parameter_and_more(paper):
+    stage = next(s for s in paper.stages() if isinstance(s, Distill) and s.config.method == "sft")
+    size = footprint(stage, 1, tokens_of(stage))
+    weights = architecture(stage.student.name).parameters * 1e9 / module.GIB
+    assert size.memory > 16 * weights
+    assert size.disk == pytest.approx(4 * weights)
+    assert footprint(stage, 4, tokens_of(stage)).memory > size.memory
+
+
+def test_sizes_of_a_folder_are_its_own():
+    from repro.models import load_model, locate
+
+    where = locate("toy:qwen3-teacher")
+    model, found = load_model(where), architecture("toy:qwen3-teacher")
+    assert found.parameters * 1e9 == pytest.approx(model.num_parameters())
+    assert (found.layers, found.hidden) == (model.config.num_hidden_layers, model.config.hidden_size)
+    assert architecture("somebody/New-7B-chat").parameters == 7
+
+
+def test_the_small_scale_is_a_night_on_any_card_that_it_is_for():
+    study = plan("table2", "small", (), 1, ())
+    hours = {name: night_hours(study, card) for name, card in CARDS.items()}
+    assert max(hours.values()) <= NIGHT_HOURS
+    assert not study.settings["calibration"]["reasoning"]
