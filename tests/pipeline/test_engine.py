@@ -292,7 +292,7 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
 def test_the_cause_is_the_last_line_of_the_trace():
     from submitit.core.utils import FailedJobError
 
-    from repro.pipeline.engine import _cause
+    from repro.pipeline.job import cause_of
 
     dashes = "-" * 40
     text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"
