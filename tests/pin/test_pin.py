@@ -124,7 +124,7 @@ def test_pinning_again_follows_the_tags_and_changes_nothing_else(world, checkout
 
 
 def test_a_name_that_is_not_found_stays_as_it_was_and_the_rest_is_pinned(world, checkout, tmp_path):
-    world.absent = frozenset({"Qwen3-8B", "nvidia/cuda"})
+    world.absent = frozenset({"Qwen/Qwen3-8B", "nvidia/cuda"})
     hub_file = tmp_path / "hub.json"
     done = pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
     assert len(done.unpinned) == 2
