@@ -143,7 +143,9 @@ def _session_of(study: str, words: str) -> None:
         install(session)
         _reproduce(session, study)
 
-    reproduce.__doc__ = f"{words} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
+    reproduce.__doc__ = (
+        f"{words} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
+    )
     nox.session(name=f"reproduce-{study}")(reproduce)
 
 

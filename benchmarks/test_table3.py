@@ -31,4 +31,8 @@ def test_nothing_that_was_calibrated_on_is_measured(result, judged):
 def test_the_student_across_distributions_is_another_model_on_every_task(result):
     rows = [row for row in result(STUDY)["rows"] if row["method"] == "Misled (CD)"]
     tasks = result(STUDY)["tasks"]
-    assert len({row["artifact"] for row in rows}) == len(rows) == len(tasks) * len({(r["family"], r["seed"]) for r in rows})
+    assert (
+        len({row["artifact"] for row in rows})
+        == len(rows)
+        == len(tasks) * len({(r["family"], r["seed"]) for r in rows})
+    )

@@ -66,7 +66,10 @@ STUDIES: dict[str, Entry] = {
         own={"toy": ("tasks=toy-bm4,toy-bm5,toy-csqa,toy-mmlu-pro,toy-supergpqa",)},
     ),
     "table6": Entry(
-        "Further pairs: a teacher and a student per task, in distribution", table6, own=FURTHER, families=FURTHER_FAMILIES
+        "Further pairs: a teacher and a student per task, in distribution",
+        table6,
+        own=FURTHER,
+        families=FURTHER_FAMILIES,
     ),
     "table7": Entry(
         "Further pairs on unseen tasks (calibrations and first students shared with table6)",

@@ -43,11 +43,11 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
     for name, one in variants(models, settings, seed).items():
         teachers[f"Undistillable ({name})"] = (f"Misled ({name})", one)
     yield "Teacher", evaluated(teacher, settings, seed)
-    for method, (_, one) in teachers.items():
-        yield method, evaluated(one, settings, seed)
+    for method, (_, model) in teachers.items():
+        yield method, evaluated(model, settings, seed)
     yield "Student", evaluated(base(models.student), settings, seed)
     off_policy = sft(models, settings, teacher, seed)
     yield "SFT", evaluated(off_policy, settings, seed)
     yield "No-reasoning", evaluated(answer_only(off_policy), settings, seed)
-    for method, one in teachers.values():
-        yield method, evaluated(on_policy(models, settings, one, seed), settings, seed)
+    for method, model in teachers.values():
+        yield method, evaluated(on_policy(models, settings, model, seed), settings, seed)

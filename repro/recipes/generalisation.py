@@ -42,9 +42,7 @@ def unseen_tasks(settings: Settings) -> Tasks:
     return found
 
 
-def _study(
-    name: str, scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]
-) -> Study:
+def _study(name: str, scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:
     unseen = unseen_tasks(settings)
     rows = tuple(
         Row(family, method, seed, stage)

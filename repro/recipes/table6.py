@@ -35,4 +35,7 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
         yield label, evaluated(teacher, settings, seed, (task,))
     yield "Student", evaluated(base(models.student), settings, seed)
     for (label, task), teacher in teachers.items():
-        yield variants[label][0], evaluated(on_policy(models, settings, teacher, seed, (task,)), settings, seed, (task,))
+        yield (
+            variants[label][0],
+            evaluated(on_policy(models, settings, teacher, seed, (task,)), settings, seed, (task,)),
+        )

@@ -83,9 +83,7 @@ def _variants(models: Family, settings: Settings, seed: int) -> Iterator[tuple[s
         yield variant, diagnosed(student, teacher, settings, seed, off_policy=False)
 
 
-def diagnosed(
-    student: ModelInput, teacher: ModelInput, settings: Settings, seed: int, *, off_policy: bool
-) -> Diagnose:
+def diagnosed(student: ModelInput, teacher: ModelInput, settings: Settings, seed: int, *, off_policy: bool) -> Diagnose:
     """The traps between a student and a teacher on the held-out prompts of the study."""
     return Diagnose(
         student=student,
