@@ -31,7 +31,11 @@ def test_every_printed_row_is_planned_at_paper_scale(study):
 
 
 def test_table3_calibrates_on_mathematics_alone_and_measures_what_it_never_saw():
-    for scale, source in (("toy", ("toy-bm4", "toy-bm5")), ("paper", ("bigmath-4", "bigmath-5")), ("small", ("gsm8k",))):
+    for scale, source in (
+        ("toy", ("toy-bm4", "toy-bm5")),
+        ("paper", ("bigmath-4", "bigmath-5")),
+        ("small", ("gsm8k",)),
+    ):
         study = plan("table3", scale, (), 1, ())
         assert {tasks_of(stage) for stage in study.stages() if isinstance(stage, Calibrate)} == {source}
         assert not set(source) & set(study.tasks)

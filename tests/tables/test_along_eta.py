@@ -24,7 +24,9 @@ def world(effect, seeds=3, items=200, name="GKD-RKL", rng=0, etas=ETAS):
         rows = {"Teacher": 2.0, "Student": -1.0} | {knob.at(name, eta): effect(eta) for eta in etas}
         for row, logit in rows.items():
             noise_S1 = generator.normal(0, 0.05, (seeds, 1))
-            table.add(row, task, "acc", ids, generator.binomial(16, special.expit(difficulty_N + logit + noise_S1)) / 16)
+            table.add(
+                row, task, "acc", ids, generator.binomial(16, special.expit(difficulty_N + logit + noise_S1)) / 16
+            )
     return table
 
 
@@ -149,7 +151,7 @@ def test_points_are_differences_where_asked():
 @pytest.mark.parametrize("wrong", [{"direction": None}, {"kind": "monotone"}, {"kind": "trend", "margin": 0.1}])
 def test_a_claim_without_direction_or_with_a_foreign_margin_is_refused(wrong):
     content = claim("trend").model_dump() | wrong
-    with pytest.raises(ValueError, match="direction|margin"):
+    with pytest.raises(ValueError, match=r"direction|margin"):
         Claim.model_validate(content)
 
 
