@@ -132,7 +132,7 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     assert all(one.svg.count("<path") > 40 for one in figures)
     section = knob_section(Part((), tuple(tables), load("eta-sweep"), judge(study, tables)), "key")
     words, values, trends = section.brief
-    assert "GKD-RKL is surely worse at eta -0.5 and below" in words.text
+    assert "GKD-RKL is surely worse at eta -1 and below" in words.text
     assert [row["eta"].text for row in values.rows] == ["-2", "-1.5", "-1", "-0.5", "+0", "+0.5", "+1", "+1.5", "+2"]
     by_name = {row["curve"].text: row for row in trends.rows}
     assert by_name["token RKL (nats/token)"]["steps that way"].text == "8 of 8"
