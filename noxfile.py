@@ -124,32 +124,33 @@ def cluster(session: nox.Session) -> None:
     session.run("pytest", "tests/cluster", "-m", "cluster", "-p", "no:xdist", *session.posargs, env=_quiet_env())
 
 
-@nox.session(name="reproduce-table2")
-def reproduce_table2(session: nox.Session) -> None:
-    """Table 2 end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."""
-    install(session)
-    _reproduce(session, "table2")
+REPRODUCED = {
+    "table2": "The knob (Table 2)",
+    "table1": "The traps of every pair (Table 1)",
+    "table4": "The traps of calibrated teachers (Table 4; shares Table 2's calibrations)",
+    "figure2": "Which tokens drive the KL (Figure 2; shares Table 1's diagnoses)",
+    "table3": "Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
+    "table6": "The further pairs (Table 6)",
+    "table7": "The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
+    "eta-sweep": "The knob's whole curve, three seeds (shares Table 2's calibrations)",
+    "controls": "What else could explain a misled student (shares Table 2's stages)",
+}
+"""Study -> what its session says of itself. A test holds these to the studies of `repro list`."""
 
 
-@nox.session(name="reproduce-table1")
-def reproduce_table1(session: nox.Session) -> None:
-    """Table 1, the traps of every pair, end to end, then one test per claim (arguments go to `repro run`)."""
-    install(session)
-    _reproduce(session, "table1")
+def _session_of(study: str, words: str) -> None:
+    def reproduce(session: nox.Session) -> None:
+        install(session)
+        _reproduce(session, study)
+
+    reproduce.__doc__ = (
+        f"{words} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
+    )
+    nox.session(name=f"reproduce-{study}")(reproduce)
 
 
-@nox.session(name="reproduce-table4")
-def reproduce_table4(session: nox.Session) -> None:
-    """Table 4, the traps of calibrated teachers, end to end, then one test per claim (shares Table 2's calibrations)."""
-    install(session)
-    _reproduce(session, "table4")
-
-
-@nox.session(name="reproduce-figure2")
-def reproduce_figure2(session: nox.Session) -> None:
-    """Figure 2, which tokens drive the KL, end to end, then one test per claim (shares Table 1's diagnoses)."""
-    install(session)
-    _reproduce(session, "figure2")
+for _study, _words in REPRODUCED.items():
+    _session_of(_study, _words)
 
 
 def _reproduce(session: nox.Session, study: str) -> None:
@@ -160,7 +161,7 @@ def _reproduce(session: nox.Session, study: str) -> None:
     patient = {"interrupt_timeout": 8.0, "terminate_timeout": 15.0}  # `repro` stops its stages before it goes
     session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1], **patient)
     scale = words[words.index("--scale") + 1]
-    session.run("pytest", f"benchmarks/test_{study}.py", "--out", out, "--scale", scale, "-q")
+    session.run("pytest", f"benchmarks/test_{study.replace('-', '_')}.py", "--out", out, "--scale", scale, "-q")
 
 
 @nox.session

@@ -55,7 +55,8 @@ ScaleName = Annotated[
 ]
 FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")]
 Seeds = Annotated[
-    int, typer.Option("--seeds", help="Training seeds. A training claim needs several, or a very wide gap.")
+    int | None,
+    typer.Option("--seeds", help="Training seeds; default: the study's own number (usually 1). A claim wants several."),
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Stages to run side by side. Default: by the machine.")
@@ -79,7 +80,7 @@ def list_studies() -> None:
     for name, entry in STUDIES.items():
         out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
         for scale in SCALES:
-            hours = study_hours(plan(name, scale, (), 1, ()), NEEDS[scale].workers)
+            hours = study_hours(plan(name, scale, (), None, ()), NEEDS[scale].workers)
             out_console.print(f"    --scale {scale:<6} {hours:,.1f} h on {NEEDS[scale].words}", highlight=False)
     out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
 
@@ -89,7 +90,7 @@ def run(
     study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
     scale: ScaleName = "auto",
     family: FamilyNames = None,
-    seeds: Seeds = 1,
+    seeds: Seeds = None,
     first_seed: Annotated[
         int,
         typer.Option(

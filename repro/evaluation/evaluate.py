@@ -81,6 +81,14 @@ def failures_per_item(graded: list[Graded]) -> dict[str, dict[str, dict[str, flo
     return rates
 
 
+def tokens_per_item(graded: list[Graded]) -> dict[str, dict[str, float]]:
+    """task -> item id -> mean length of its completions, tokens."""
+    lengths: dict[str, dict[str, list[int]]] = {}
+    for g in graded:
+        lengths.setdefault(g.rollout.task, {}).setdefault(g.rollout.item_id, []).append(len(g.rollout.token_ids))
+    return {task: {item: float(np.mean(own)) for item, own in items.items()} for task, items in lengths.items()}
+
+
 def metrics_of(task: str) -> tuple[str, ...]:
     """Names of the metrics that a task has."""
     return ("reward",) if registry.kind_of(task) == "open" else ("acc", "maj16", "pass16")

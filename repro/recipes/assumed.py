@@ -46,6 +46,10 @@ ASSUMED: dict[str, Assumed] = {
     "llama3 target": Assumed(
         "meta-llama/Llama-3.2-1B-Instruct", "appendix F names no calibration target; the smallest of the family"
     ),
+    "etas": Assumed(
+        (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0),
+        "the paper gives two points of the curve; even steps of a half, the two points of Table 2 and 0 among them",
+    ),
     "bigmath split": Assumed("level_4, level_5", "configs of open-r1/Big-Math-RL-Verified-Processed; no test split"),
     "calibration data": Assumed(
         "all tasks of the study together", "the paper does not say whether per task or jointly"

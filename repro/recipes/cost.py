@@ -6,9 +6,10 @@ the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 """
 
 import re
+from dataclasses import dataclass
 
 from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate, Sample, Stage, base_of
-from repro.recipes import paper
+from repro.recipes import paper, toy
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
 from repro.tasks.sizes import will_have
@@ -34,12 +35,45 @@ TOY_SECONDS = {
 time): mean seconds of the records, and 5 s more for the start of a process. Of diagnose: six records of table1 and table4, one seed,
 on a machine that had other work."""
 
+TOY_START = 5.0
+"""Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""
+TOY_DIAGNOSED_TASKS = 10 / 3
+"""Tasks times policies of a diagnosis, mean of those six records."""
+TOY_MIB = {"calibrate": 2.7, "distill": 0.6, "sample": 0.2, "evaluate": 0.1, "diagnose": 2.0}
+"""MEASURED: mean size of an artifact of the toy world (those same records)."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a study may cost by its plan, from an empty cache, with its own seeds and families.
+
+    toy_minutes: of wall-clock on the two cores of NEEDS["toy"]. toy_mib: of artifacts. paper_gpu_hours: H100 hours.
+    """
+
+    toy_minutes: float
+    toy_mib: float
+    paper_gpu_hours: float
+
+
+BUDGETS = {
+    "table2": Budget(10, 20, 5500),
+    "table1": Budget(5, 10, 1600),
+    "table4": Budget(5, 30, 1800),
+    "figure2": Budget(5, 10, 1600),
+    "table3": Budget(10, 20, 6500),
+    "table6": Budget(15, 40, 9500),
+    "table7": Budget(15, 30, 7500),
+    "eta-sweep": Budget(45, 200, 21000),
+    "controls": Budget(12, 30, 6500),
+}
+"""Every study's; a plan that grows beyond is a decision, not an accident."""
+
 
 def expected_hours(stage: Stage, scale: Scale) -> float:
     """Wall-clock hours on one core at toy scale; H100 hours above it."""
     kind = _line(stage)
     if scale == "toy":
-        return TOY_SECONDS[kind] / 3600
+        return (TOY_START + (TOY_SECONDS[kind] - TOY_START) * tokens_of(stage) / _toy_tokens(kind)) / 3600
     line = CHARGED_AS.get(kind, kind)
     share = tokens_of(stage) / _paper_tokens(line)
     billions = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]  # a diagnosis is charged by its teacher
@@ -49,6 +83,11 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
 def study_hours(study: Study, workers: int) -> float:
     """Wall-clock hours of a whole study on that many cores (toy) or GPUs, kept busy."""
     return sum(expected_hours(stage, study.scale) for stage in study.stages()) / workers
+
+
+def toy_mib(study: Study) -> float:
+    """MiB of artifacts that a study leaves at toy scale."""
+    return sum(TOY_MIB[stage.does] for stage in study.stages())
 
 
 def _line(stage: Stage) -> str:
@@ -79,6 +118,21 @@ def items_of(stage: Stage) -> int:
 def table5_hours(stage: Stage) -> float | None:
     """What Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
     return TABLE5_HOURS.get(_line(stage))
+
+
+def _toy_tokens(line: str) -> float:
+    """Tokens of the stage that `TOY_SECONDS` was measured on: Table 2's, at the toy scale's own settings."""
+    settings = toy.settings()
+    if line == "calibrate":
+        c = settings.calibration
+        return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
+    if line in ("sample", "evaluate", "diagnose"):
+        drawn = settings.teacher_sampling if line == "sample" else settings.evaluation
+        items = (settings.train_items if line == "sample" else settings.test_items) or 0
+        tasks = TOY_DIAGNOSED_TASKS if line == "diagnose" else len(settings.tasks)
+        return float(tasks * items * drawn.completions_per_prompt * drawn.max_completion_tokens)
+    d = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[line]
+    return float(d.steps * d.sequences_per_step * d.max_completion_tokens)
 
 
 def _paper_tokens(line: str) -> float:

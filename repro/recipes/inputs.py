@@ -1,14 +1,15 @@
-"""What several studies start from: models, items, and the calibrated teachers that they share."""
+"""What several studies start from: models, items, and the calibrated teachers and students that they share."""
 
 from repro.errors import InputError
 from repro.models import revision_of
-from repro.pipeline.stages import BaseModelRef, Calibrate, TaskData
+from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, TaskData
 from repro.recipes.settings import Family, Settings
 from repro.tasks import registry
 from repro.tasks.task import Split
 
 ITEM_ORDER = 0
 """Items are the same for every seed: seeds are repetitions of training and sampling, paired on the items."""
+Tasks = tuple[str, ...]
 
 
 def base(name: str) -> BaseModelRef:
@@ -16,34 +17,80 @@ def base(name: str) -> BaseModelRef:
     return BaseModelRef(name=name, revision=revision_of(name))
 
 
-def task_data(settings: Settings, split: Split) -> tuple[TaskData, ...]:
-    """The items of every task of the study; for training, of those that are not for evaluation only (Vicuna).
+def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> tuple[TaskData, ...]:
+    """The items of these tasks (None: of every task of the study); for training, of those that are not for evaluation
+    only (Vicuna).
 
     Raises:
         InputError: nothing can be trained on.
     """
     n = settings.train_items if split == "train" else settings.test_items
-    tasks = [task for task in settings.tasks if split == "test" or registry.has_training(task)]
-    if not tasks:
-        raise InputError(
-            f"tasks {', '.join(settings.tasks)}: for evaluation only, so nothing can be trained. Add another."
-        )
-    return tuple(TaskData(task=task, split=split, n=n, seed=ITEM_ORDER) for task in tasks)
+    chosen = tasks or settings.tasks
+    usable = [task for task in chosen if split == "test" or registry.has_training(task)]
+    if not usable:
+        raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
+    return tuple(TaskData(task=task, split=split, n=n, seed=ITEM_ORDER) for task in usable)
 
 
-def reward_model_of(settings: Settings) -> BaseModelRef | None:
+def reward_model_of(settings: Settings, tasks: Tasks | None = None) -> BaseModelRef | None:
     """The reward model, where some task is open-ended."""
-    open_ended = any(registry.kind_of(task) == "open" for task in settings.tasks)
+    open_ended = any(registry.kind_of(task) == "open" for task in tasks or settings.tasks)
     return base(settings.reward_model) if settings.reward_model and open_ended else None
 
 
-def calibrated(models: Family, settings: Settings, eta: float, seed: int) -> Calibrate:
-    """The family's teacher calibrated on all tasks of the study: one stage for every study that asks for it."""
+def calibrated(models: Family, settings: Settings, eta: float, seed: int, tasks: Tasks | None = None) -> Calibrate:
+    """The family's teacher calibrated on these tasks (None: all of the study): one stage for every study that asks
+    for it."""
     return Calibrate(
         teacher=base(models.teacher),
         target=base(models.target),
-        data=task_data(settings, "train"),
-        reward_model=reward_model_of(settings),
+        data=task_data(settings, "train", tasks),
+        reward_model=reward_model_of(settings, tasks),
         config=settings.calibration.model_copy(update={"eta": eta}),
+        seed=seed,
+    )
+
+
+def on_policy(
+    models: Family, settings: Settings, teacher: ModelInput, seed: int, tasks: Tasks | None = None
+) -> Distill:
+    """GKD-RKL of the family's student on these tasks: Improve, Misled, and the baseline."""
+    return Distill(
+        student=base(models.student),
+        teacher=teacher,
+        samples=None,
+        data=task_data(settings, "train", tasks),
+        reward_model=reward_model_of(settings, tasks),
+        config=settings.gkd_rkl,
+        seed=seed,
+    )
+
+
+def sft(models: Family, settings: Settings, teacher: ModelInput, seed: int) -> Distill:
+    """The family's student fine-tuned on the teacher's completions of the training prompts."""
+    train = task_data(settings, "train")
+    return Distill(
+        student=base(models.student),
+        teacher=teacher,
+        samples=Sample(model=teacher, data=train, config=settings.teacher_sampling, seed=seed),
+        data=train,
+        reward_model=reward_model_of(settings),
+        config=settings.sft,
+        seed=seed,
+    )
+
+
+def answer_only(student: Distill) -> Distill:
+    """The same student of traces that are cut to their final answer."""
+    return student.model_copy(update={"config": student.config.model_copy(update={"traces": "answer-only"})})
+
+
+def evaluated(model: ModelInput, settings: Settings, seed: int, tasks: Tasks | None = None) -> Evaluate:
+    """Held-out items of these tasks, answered and graded."""
+    return Evaluate(
+        model=model,
+        data=task_data(settings, "test", tasks),
+        reward_model=reward_model_of(settings, tasks),
+        config=settings.evaluation,
         seed=seed,
     )

@@ -14,12 +14,14 @@ FAMILIES = {
         student="google/gemma-3-4b-it",
         target="google/gemma-3-1b-it",
         larger_teachers=("google/gemma-3-27b-it",),
+        other_target="Qwen/Qwen3-0.6B",
     ),
     "qwen3": Family(
         teacher="Qwen/Qwen3-8B",
         student="Qwen/Qwen3-1.7B",
         target="Qwen/Qwen3-0.6B",
         larger_teachers=("Qwen/Qwen3-14B", "Qwen/Qwen3-32B"),
+        other_target="google/gemma-3-1b-it",
     ),
 }
 
@@ -64,10 +66,12 @@ def settings() -> Settings:
     return Settings(
         families=FAMILIES | FURTHER_FAMILIES,
         tasks=SEVEN_TASKS,
+        source_tasks=("bigmath-4", "bigmath-5"),
         train_items=assumed("train_items"),
         test_items=assumed("test_items"),
         eta_distillable=assumed("eta_distillable"),
         eta_undistillable=assumed("eta_undistillable"),
+        etas=assumed("etas"),
         reward_model=assumed("reward_model"),
         calibration=CalibrationConfig(
             eta=0.0,

@@ -24,6 +24,8 @@ class Family(pydantic.BaseModel, frozen=True, extra="forbid"):
     target: str
     larger_teachers: tuple[str, ...] = ()
     """Further teachers of the same student, which Table 1 measures and nothing calibrates."""
+    other_target: str | None = None
+    """A calibration target of another family, for the control that asks whether it must be this one."""
 
 
 class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -31,12 +33,16 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     families: dict[str, Family]
     tasks: tuple[str, ...] = pydantic.Field(min_length=1)
+    source_tasks: tuple[str, ...] = pydantic.Field(min_length=1)
+    """What Tables 3 and 7 calibrate on; the other tasks with a key are their unseen ones."""
     train_items: int | None = pydantic.Field(gt=0)
     """Training prompts per task; None for all."""
     test_items: int | None = pydantic.Field(gt=0)
     """Held-out prompts per task; None for all."""
     eta_distillable: float = pydantic.Field(gt=0, allow_inf_nan=False)
     eta_undistillable: float = pydantic.Field(lt=0, allow_inf_nan=False)
+    etas: tuple[pydantic.FiniteFloat, ...] = pydantic.Field(min_length=3)
+    """Where the eta sweep turns the knob to."""
     reward_model: str | None
     calibration: CalibrationConfig
     """eta in it is replaced by each variant's."""

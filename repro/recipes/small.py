@@ -20,6 +20,7 @@ def settings() -> Settings:
         paper.settings(),
         [
             "tasks=gsm8k,csqa",
+            "source_tasks=gsm8k",
             "train_items=2000",
             "test_items=250",
             "reward_model=none",
@@ -37,5 +38,10 @@ def settings() -> Settings:
             ),
         ],
     )
-    pair = Family(teacher="Qwen/Qwen3-1.7B", student="Qwen/Qwen3-0.6B", target="Qwen/Qwen3-0.6B")
+    pair = Family(
+        teacher="Qwen/Qwen3-1.7B",
+        student="Qwen/Qwen3-0.6B",
+        target="Qwen/Qwen3-0.6B",
+        other_target="google/gemma-3-1b-it",
+    )
     return scaled.model_copy(update={"families": {"qwen3": pair}})

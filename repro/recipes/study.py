@@ -6,8 +6,9 @@ from typing import Literal
 from repro.pipeline.stages import Diagnose, Evaluate, Stage, topological
 
 Scale = Literal["toy", "small", "paper"]
-Measures = Literal["evaluation", "traps", "contributions"]
-"""What is read off the rows' stages: answers (Table 2), traps (Tables 1 and 4), or who drives the KL (Figure 2)."""
+Measures = Literal["evaluation", "traps", "contributions", "knob"]
+"""What is read off the rows' stages: answers (Table 2), traps (Tables 1 and 4), who drives the KL (Figure 2), or
+answers, their lengths and traps along eta (the sweep)."""
 SCALES: tuple[Scale, ...] = ("toy", "small", "paper")
 
 METHODS = (

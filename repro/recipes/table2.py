@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from repro.pipeline.stages import Distill, Evaluate, ModelInput, Sample
-from repro.recipes.inputs import base, calibrated, reward_model_of, task_data
+from repro.pipeline.stages import Evaluate, ModelInput
+from repro.recipes.inputs import answer_only, base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import CONTROLS, METHODS, Row, Scale, Study
 
@@ -22,32 +22,8 @@ def table2(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments
 
 
 def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate]]:
-    teacher, student = base(models.teacher), base(models.student)
-    reward_model = reward_model_of(settings)
-    train, test = task_data(settings, "train"), task_data(settings, "test")
-
-    def on_policy(source: ModelInput) -> Distill:
-        return Distill(
-            student=student,
-            teacher=source,
-            samples=None,
-            data=train,
-            reward_model=reward_model,
-            config=settings.gkd_rkl,
-            seed=seed,
-        )
-
-    samples = Sample(model=teacher, data=train, config=settings.teacher_sampling, seed=seed)
-    sft = Distill(
-        student=student,
-        teacher=teacher,
-        samples=samples,
-        data=train,
-        reward_model=reward_model,
-        config=settings.sft,
-        seed=seed,
-    )
-    no_reasoning = sft.model_copy(update={"config": settings.sft.model_copy(update={"traces": "answer-only"})})
+    teacher = base(models.teacher)
+    off_policy = sft(models, settings, teacher, seed)
     distillable = calibrated(models, settings, settings.eta_distillable, seed)
     undistillable = calibrated(models, settings, settings.eta_undistillable, seed)
     plain = calibrated(models, settings, 0.0, seed)
@@ -56,24 +32,15 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
         "Distillable": distillable,
         "Undistillable": undistillable,
         "Eta0-Teacher": plain,
-        "Student": student,
-        "SFT": sft,
-        "GKD-FKL": sft.model_copy(update={"config": settings.gkd_fkl}),
-        "GKD-RKL": on_policy(teacher),
-        "Improve": on_policy(distillable),
-        "Misled": on_policy(undistillable),
-        "Eta0-Student": on_policy(plain),
-        "No-reasoning": no_reasoning,
+        "Student": base(models.student),
+        "SFT": off_policy,
+        "GKD-FKL": off_policy.model_copy(update={"config": settings.gkd_fkl}),
+        "GKD-RKL": on_policy(models, settings, teacher, seed),
+        "Improve": on_policy(models, settings, distillable, seed),
+        "Misled": on_policy(models, settings, undistillable, seed),
+        "Eta0-Student": on_policy(models, settings, plain, seed),
+        "No-reasoning": answer_only(off_policy),
     }
     for method in METHODS:
         if settings.controls or method not in CONTROLS:
-            yield (
-                method,
-                Evaluate(
-                    model=models_of[method],
-                    data=test,
-                    reward_model=reward_model,
-                    config=settings.evaluation,
-                    seed=seed,
-                ),
-            )
+            yield method, evaluated(models_of[method], settings, seed)

@@ -8,6 +8,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig, Method
 from repro.generation.config import SamplingConfig
+from repro.recipes.assumed import assumed
 from repro.recipes.settings import Family, Settings
 
 MAX_COMPLETION_TOKENS = 24
@@ -24,8 +25,12 @@ SEVEN_TASKS = (
 
 def family(name: str, target_family: str | None = None) -> Family:
     """Models of one embedded family; the calibration target may come from the other."""
+    other = {"qwen3": "gemma3", "gemma3": "qwen3"}[name]
     return Family(
-        teacher=f"toy:{name}-teacher", student=f"toy:{name}-student", target=f"toy:{target_family or name}-target"
+        teacher=f"toy:{name}-teacher",
+        student=f"toy:{name}-student",
+        target=f"toy:{target_family or name}-target",
+        other_target=f"toy:{other}-target",
     )
 
 
@@ -55,10 +60,12 @@ def settings() -> Settings:
     return Settings(
         families={name: family(name) for name in ("qwen3", "gemma3")},
         tasks=("toy-bm4", "toy-bm5"),
+        source_tasks=("toy-bm4", "toy-bm5"),
         train_items=750,
         test_items=150,
         eta_distillable=0.5,
         eta_undistillable=-0.5,
+        etas=assumed("etas"),
         reward_model="toy:reward-model",
         calibration=CalibrationConfig(
             eta=0.0,

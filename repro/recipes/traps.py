@@ -67,7 +67,7 @@ def _pairs(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str,
     student = base(models.student)
     for name in (models.teacher, *models.larger_teachers):
         teacher = base(name)
-        yield PRINTED.get(name, name), _diagnose(student, teacher, settings, seed, off_policy=True)
+        yield PRINTED.get(name, name), diagnosed(student, teacher, settings, seed, off_policy=True)
 
 
 def _variants(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Diagnose]]:
@@ -80,10 +80,11 @@ def _variants(models: Family, settings: Settings, seed: int) -> Iterator[tuple[s
     if settings.controls:
         teachers["Eta0"] = calibrated(models, settings, 0.0, seed)
     for variant, teacher in teachers.items():
-        yield variant, _diagnose(student, teacher, settings, seed, off_policy=False)
+        yield variant, diagnosed(student, teacher, settings, seed, off_policy=False)
 
 
-def _diagnose(student: ModelInput, teacher: ModelInput, settings: Settings, seed: int, *, off_policy: bool) -> Diagnose:
+def diagnosed(student: ModelInput, teacher: ModelInput, settings: Settings, seed: int, *, off_policy: bool) -> Diagnose:
+    """The traps between a student and a teacher on the held-out prompts of the study."""
     return Diagnose(
         student=student,
         teacher=teacher,

@@ -30,14 +30,15 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, key: str) -> Cha
         (row, task): (row, task, own) for task, own in shown.items() for row in table.rows if table.has(row, task, own)
     }
     tasks = [task for task in shown if any((row, task) in keys for row in table.rows)]
+    rows = [row for row in table.rows if any((row, task) in keys for task in tasks)]
     draws = Resamples(table, keys.values(), 2_000, 0)
     columns = min(4, len(tasks))
     with drawing():
         figure, axes = panels(
-            columns, ceil(len(tasks) / columns), 7.6 / columns + 0.6, 1 + 0.24 * len(table.rows), sharey=True
+            columns, ceil(len(tasks) / columns), 7.6 / columns + 0.6, 1 + 0.24 * len(rows), sharey=True
         )
         for task, own in zip(tasks, axes):
-            for n, row in enumerate(table.rows):
+            for n, row in enumerate(rows):
                 if (row, task) in keys:
                     estimate = draws.estimate({keys[row, task]: 1.0})
                     half = half_width(estimate, 0.05)
@@ -47,8 +48,8 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, key: str) -> Cha
                     if printed and table.scale == "paper":
                         own.plot([printed.value], [n], **_PRINTED)
             own.set_title(f"{task} ({shown[task]})")
-            own.set_yticks(range(len(table.rows)), table.rows)
-            own.set_ylim(len(table.rows) - 0.4, -0.6)
+            own.set_yticks(range(len(rows)), rows)
+            own.set_ylim(len(rows) - 0.4, -0.6)
             if shown[task] in FRACTIONS:
                 own.set_xlim(0, 1.02)
             own.grid(axis="y", visible=False)

@@ -7,7 +7,10 @@ from repro.pipeline.bodies import ROLLOUTS
 from repro.recipes.study import Study
 from repro.report.result import Completion, Example
 
-METHODS = ("Teacher", "Distillable", "Undistillable", "Student", "Improve", "Misled")
+METHODS = (
+    *("Teacher", "Distillable", "Undistillable", "Undistillable (OOD)"),
+    *("Student", "Improve", "Misled", "Misled (OOD)", "Misled (CD)"),
+)
 PROMPTS = 2
 LONGEST = 4_000
 """Characters of a prompt or completion that are kept; what is cut says so."""
@@ -17,9 +20,13 @@ def examples(study: Study, cache: Path) -> list[Example]:
     """For each family and task the first prompts, with the first completion of each model: not chosen."""
     found: list[Example] = []
     for family in study.families:
-        rows = {r.method: r for r in study.rows if r.family == family and r.seed == study.seeds[0]}
-        files = {method: cache / rows[method].stage.folder_name / ROLLOUTS for method in METHODS if method in rows}
-        graded = {method: read_graded(file) for method, file in files.items() if file.is_file()}
+        own = [r for r in study.rows if r.family == family and r.seed == study.seeds[0] and r.method in METHODS]
+        # a row may stand for a model per task: then each has its own stage
+        graded: dict[str, list[Graded]] = {}
+        for row in sorted(own, key=lambda r: METHODS.index(r.method)):
+            file = cache / row.stage.folder_name / ROLLOUTS
+            if file.is_file():
+                graded.setdefault(row.method, []).extend(read_graded(file))
         for task in study.tasks:
             firsts = {
                 method: {g.rollout.item_id: g for g in some if g.rollout.task == task and g.rollout.sample == 0}

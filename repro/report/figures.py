@@ -6,6 +6,7 @@ from repro.report.bars import bars
 from repro.report.blocks import Chart
 from repro.report.correlations import correlations
 from repro.report.drawing import INK, SERIES, TONES, chart, drawing, panels
+from repro.report.knob_section import knob_figures
 from repro.report.learning import learning_curves
 from repro.report.merge import Part
 from repro.tables.outcome import VerdictReport
@@ -93,5 +94,5 @@ def _share_words(measured: Mapping[str, float], printed: Mapping[str, float]) ->
 
 
 EVERY_STUDY: tuple[Draw, ...] = (bars, learning_curves)
-STUDY_FIGURES: dict[str, tuple[Draw, ...]] = {"figure2": (correlations,)}
+STUDY_FIGURES: dict[str, tuple[Draw, ...]] = {"figure2": (correlations,), "eta-sweep": (knob_figures,)}
 """Study -> what draws the figures that it alone has; they come after those of every study."""

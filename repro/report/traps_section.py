@@ -5,6 +5,7 @@ from typing import Any
 from repro.report.blocks import Block, Fold, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.traps import CORRELATION, EXPLAINED, frequency_rows, gradient_words, panel_rows
+from repro.tables.along_eta import has_curves
 
 
 def traps_section(part: Part, key: str) -> Section:
@@ -12,6 +13,7 @@ def traps_section(part: Part, key: str) -> Section:
     found = diagnoses(part)
     if not found:
         return Section(f"{key}-traps", "The panel", [])
+    along_eta = any(map(has_curves, part.measured))  # a panel per eta: on the page alone
     contributions = part.report.study == "figure2"
     blocks: list[Block] = [Text(CORRELATION if contributions else EXPLAINED)]
     brief: list[Block] = list(blocks)
@@ -20,7 +22,7 @@ def traps_section(part: Part, key: str) -> Section:
         grid = Grid(title, [text_cells(row) for row in rows])
         words = [Text(gradient_words(summary))] if summary["gradient_variance"] else []
         blocks += [Fold(title, [grid, *words], f"{key}-panel-{n}"), *words]
-        brief += [grid, *words]
+        brief += [] if along_eta else [grid, *words]
     return Section(f"{key}-traps", "Rank correlations" if contributions else "The panel", blocks, brief=brief)
 
 

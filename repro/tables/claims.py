@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from repro.tables.schema import Provenance, Strict
 
-Kind = Literal["ordering", "noninferiority", "range", "exists", "above"]
+Kind = Literal["ordering", "noninferiority", "range", "exists", "above", "trend", "monotone"]
 Role = Literal["premise", "claim", "control"]
 
 
@@ -59,6 +59,9 @@ class Claim(Strict):
         range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
         exists: some row and task of L lies above `low`.
         above: L > low.
+        trend: the least-squares slope of L against eta, per unit of eta and in `direction`, lies above 0. L names a
+            curve: rows "NAME, eta X" (repro.knob).
+        monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
 
     Attributes:
         study: the table or figure whose run tests it.
@@ -80,6 +83,7 @@ class Claim(Strict):
     right: tuple[Ref, ...] = ()
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     margin_reason: str = ""
+    direction: Literal["rises", "falls"] | None = None
     low: float | None = None
     high: float | None = None
     tolerance: Annotated[float, Field(ge=0)] = 0.0
@@ -94,8 +98,10 @@ class Claim(Strict):
     def _fields_fit_kind(self) -> "Claim":
         if (self.kind in ("ordering", "noninferiority")) != bool(self.right):
             raise ValueError(f"right is required for an ordering or non-inferiority and foreign to a {self.kind}")
-        if (self.margin > 0) != (self.kind == "noninferiority"):
-            raise ValueError("margin above 0 is required for a non-inferiority claim and for no other kind")
+        if (self.margin > 0) != (self.kind in ("noninferiority", "monotone")):
+            raise ValueError("margin above 0 is required for non-inferiority and monotone claims and for no other kind")
+        if (self.direction is not None) != (self.kind in ("trend", "monotone")):
+            raise ValueError("direction is required for trend and monotone claims and for no other kind")
         if (self.low is not None) != (self.kind in ("range", "exists", "above")) or (self.high is not None) != (
             self.kind == "range"
         ):

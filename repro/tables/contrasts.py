@@ -1,11 +1,16 @@
 """From a claim to what a bootstrap can resample: the cells on each side, and the allowed region."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
+from repro import knob
 from repro.tables.claims import Claim, Ref
 from repro.tables.decision import Region
 from repro.tables.load import PaperTable
 from repro.tables.measured import Key, MeasuredTable
+
+_FEWEST_POINTS = 3
+"""Values of eta below which there is no curve."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +18,7 @@ class Part:
     """One comparison of a claim.
 
     Attributes:
-        rival: the right side's row, or for a one-sided claim the row (and task) itself.
+        rival: the right side's row, for a one-sided claim the row (and task) itself, or a step of eta.
         contrast: key -> coefficient over all tasks, tasks weighing the same.
         pairs: the cells behind it by task: (left, right), right None for a one-sided claim.
     """
@@ -36,7 +41,10 @@ def region_of(claim: Claim) -> Region:
 
 
 def parts_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) -> list[Part] | str:
-    """A claim's comparisons: one per right side, or per cell for `exists`; or a string: what was not run."""
+    """A claim's comparisons: one per right side, per cell for `exists`, per step of eta for `monotone`; or a string: what
+    was not run."""
+    if claim.kind in ("trend", "monotone"):
+        return _along_eta(claim, measured)
     left = _side(claim, claim.left, measured, stored)
     if isinstance(left, str):
         return left
@@ -57,6 +65,32 @@ def parts_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) -> list[
             return f"rows {claim.left.row!r} and {ref.row!r} share no task"
         parts.append(part)
     return parts
+
+
+def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Part] | str:
+    points = knob.curve(measured.rows, claim.left.row)
+    if len(points) < _FEWEST_POINTS:
+        return f"row {claim.left.row!r} was run at {len(points)} values of eta, a curve needs {_FEWEST_POINTS}"
+    metric_of = {
+        task: next((m for m in claim.metrics if all(measured.has(row, task, m) for _, row in points)), None)
+        for task in measured.tasks
+    }
+    keys = [(task, metric) for task, metric in metric_of.items() if metric is not None]
+    if not keys:
+        return f"row {claim.left.row!r} has no {' or '.join(claim.metrics)} at every eta"
+    sign = 1.0 if claim.direction == "rises" else -1.0
+
+    def contrast(weights: dict[str, float]) -> dict[Key, float]:
+        return {(row, t, m): sign * w / len(keys) for t, m in keys for row, w in weights.items()}
+
+    if claim.kind == "trend":
+        mean = sum(eta for eta, _ in points) / len(points)
+        spread = sum((eta - mean) ** 2 for eta, _ in points)
+        return [Part(claim.left.row, contrast({row: (eta - mean) / spread for eta, row in points}), ())]
+    return [
+        Part(f"eta {low:+g} to {high:+g}", contrast({above: 1.0, below: -1.0}), ())
+        for (low, below), (high, above) in pairwise(points)
+    ]
 
 
 def _comparison(claim: Claim, ref: Ref, left: list[Key], right: list[Key]) -> Part | None:

@@ -12,8 +12,8 @@ from repro.tables.printed import Printed, parse_cell
 from repro.tables.schema import Column, Erratum, Legend, Metric, TableFile
 
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figures")
-UNPRINTED = ("figure2",)
-"""Figures of which no number is printed: a title and no cell, for the studies that measure them."""
+UNPRINTED = ("figure2", "eta-sweep", "controls")
+"""Figures of which no number is printed, and studies of ours: a title and no cell, for the studies that measure them."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class PaperTable:
 
 
 def load(table: str, folder: Path | None = None) -> PaperTable:
-    """Read one stored table: "table1" to "table7", "figure2" (a title and no cell), or "figures" (numbers that the prose
-    prints).
+    """Read one stored table: "table1" to "table7", one of UNPRINTED (a title and no cell), or "figures" (numbers that the
+    prose prints).
 
     Raises InputError with file, line and key where the file is malformed.
     """

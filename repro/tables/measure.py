@@ -1,45 +1,50 @@
 """From the artifacts of a study to its measured tables, one per family."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from repro.evaluation.evaluate import failures_per_item, metrics_of, per_item, read_graded
+from repro.evaluation.evaluate import failures_per_item, metrics_of, per_item, read_graded, tokens_per_item
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import Diagnose
-from repro.recipes.study import Measures, Row, Study
+from repro.recipes.study import Row, Study
 from repro.tables.measure_traps import add_blocks, add_prompts
 from repro.tables.measured import MeasuredTable
+
+TOKENS = "tokens"
+"""Metric: mean length of an item's completions, tokens."""
 
 
 def measure(study: Study, cache: Path) -> list[MeasuredTable]:
     """Per-item values of every row, task and metric that the study measures."""
-    add: dict[Measures, Callable[[MeasuredTable, dict[str, list[Row]], Path], None]] = {
-        "evaluation": _add_evaluations,
-        "traps": add_prompts,
-        "contributions": add_blocks,
-    }
     tables = []
     for family in study.families:
         table = MeasuredTable(study.name, study.scale, family, study.seeds, samples=_samples(study))
-        rows: dict[str, list[Row]] = {}
+        answered: dict[tuple[str, ...], list[Row]] = {}
+        diagnosed: dict[str, list[Row]] = {}
         for row in sorted((r for r in study.rows if r.family == family), key=lambda r: r.seed):
-            rows.setdefault(row.method, []).append(row)
-        add[study.measures](table, rows, cache)
+            if isinstance(row.stage, Diagnose):
+                diagnosed.setdefault(row.method, []).append(row)
+            else:
+                # a row may stand for a model per task: then each has its own stage
+                answered.setdefault((row.method, *(one.task for one in row.stage.data)), []).append(row)
+        for rows in answered.values():
+            _add_evaluations(table, rows, set(study.tasks), cache, lengths=study.measures == "knob")
+        (add_blocks if study.measures == "contributions" else add_prompts)(table, diagnosed, cache)
         tables.append(table)
     return tables
 
 
-def _add_evaluations(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Metrics, with the failure rates beside them."""
-    for method, rows in rows_of.items():
-        graded = [read_graded(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
-        failures = [failures_per_item(one) for one in graded]
-        for task in failures[0]:
+def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cache: Path, *, lengths: bool) -> None:
+    """One row's metrics on the study's tasks, one entry of `rows` per seed; the failure rates beside them."""
+    graded = [read_graded(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
+    failures = [failures_per_item(one) for one in graded]
+    for task in failures[0]:
+        if task in tasks:
             values = {metric: [per_item(one, metric)[task] for one in graded] for metric in metrics_of(task)}
+            values |= {TOKENS: [tokens_per_item(one)[task] for one in graded]} if lengths else {}
             values |= {name: [one[task][name] for one in failures] for name in failures[0][task]}
             for metric, by_seed in values.items():
                 items = sorted(by_seed[0])
-                table.add(method, task, metric, items, [[one[item] for item in items] for one in by_seed])
+                table.add(rows[0].method, task, metric, items, [[one[item] for item in items] for one in by_seed])
 
 
 def _samples(study: Study) -> int:

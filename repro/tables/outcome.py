@@ -9,6 +9,13 @@ from repro.tables.decision import ONE_SEED_CAP, Needed, Value
 from repro.tables.measured import Scale
 from repro.tables.resampling import Estimate
 
+_ESTIMATE = {
+    "range": "mean",
+    "exists": "mean",
+    "above": "mean",
+    "trend": "slope in the direction asked, per unit of eta,",
+    "monotone": "step in the direction asked",
+}
 SCALED_DOWN = "scaled down: no verdict on the paper's numbers"
 
 
@@ -32,7 +39,8 @@ class Verdict:
 
     Attributes:
         statement: the claim in symbols, e.g. "Improve > SFT".
-        estimate: left - right (ordering, non-inferiority) or left (range, exists); None if not run.
+        estimate: left - right (ordering, non-inferiority), left (range, exists, above), or a slope or step in the
+            direction asked (trend, monotone); None if not run.
             With several right sides it is the one that decided: `rival`.
         region: allowed values of the estimate, [low, high]; None is an open end.
         interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's
@@ -115,6 +123,11 @@ class VerdictReport:
 def state(claim: Claim) -> str:
     """The claim in symbols."""
     left = _side(claim.left)
+    if claim.kind == "trend":
+        return f"{claim.metrics[0]} of {left} {claim.direction} with eta"
+    if claim.kind == "monotone":
+        against = "falls" if claim.direction == "rises" else "rises"
+        return f"{claim.metrics[0]} of {left} never {against} by {claim.margin:g} from one eta to the next"
     if claim.kind == "above":
         return f"{left} > {claim.low:g}"
     if claim.kind == "range":
@@ -143,14 +156,15 @@ def sentence(
     need: Needed,
 ) -> str:
     """The verdict in a line: estimate, interval, data, and what would decide an inconclusive one."""
-    what = "mean" if claim.kind in ("range", "exists", "above") else "difference"
+    what = _ESTIMATE.get(claim.kind, "difference")
     against = f" (against {rival})" if len(claim.right) > 1 or claim.kind == "exists" else ""
+    against = f" ({rival})" if claim.kind == "monotone" else against
     seeds = f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}"
     text = (
         f"{value}: {what} {estimate.value:+.3f}{against}, interval {interval[0]:+.3f} to {interval[1]:+.3f}, "
         f"{estimate.items:,} items, {seeds}"
     )
-    if claim.kind == "noninferiority":
+    if claim.margin:
         text += f", margin {claim.margin:g}"
     if held_back:
         text += f"; clear of the edge, but one training seed needs more than {ONE_SEED_CAP:g} standard errors"

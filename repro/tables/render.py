@@ -37,7 +37,8 @@ def measured_rows(
             if more:
                 text += " [" + ", ".join(f"{measured.mean(row, task, m):.3f}" for m in more) + "]"
             shown[task] = text
-        rows.append(shown)
+        if any(shown[task] for task in main):  # a row of other metrics alone has its own place
+            rows.append(shown)
     return rows
 
 

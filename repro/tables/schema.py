@@ -103,7 +103,7 @@ class Erratum(Strict):
 
 class TableFile(Strict):
     """`table<N>.toml`. row_label: the row key that a result's rows go by; untrained: rows of no training; no blocks for a
-    figure of which no number is printed."""
+    figure of which no number is printed, or a study of ours."""
 
     id: str
     title: str
@@ -118,7 +118,7 @@ class TableFile(Strict):
 
     @model_validator(mode="after")
     def _a_table_has_blocks(self) -> "TableFile":
-        if not self.blocks and not self.id.startswith("figure"):
+        if not self.blocks and self.id.startswith("table"):
             raise ValueError("a table prints at least one block")
         return self
 

@@ -1,0 +1,154 @@
+"""Plans of Tables 3, 6 and 7, the sweep and the controls: what is calibrated on what, and what is shared."""
+
+import pytest
+
+from repro.errors import InputError
+from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate
+from repro.recipes.catalog import plan
+from repro.recipes.cost import TOY_SECONDS, TOY_START, expected_hours
+from repro.tables import load
+
+
+def fingerprints(study, kind):
+    return {stage.fingerprint for stage in study.stages() if isinstance(stage, kind)}
+
+
+def tasks_of(stage):
+    return tuple(one.task for one in stage.data)
+
+
+def rows_of(study, method):
+    return [row.stage for row in study.rows if row.method == method]
+
+
+@pytest.mark.parametrize("study", ["table3", "table6", "table7"])
+def test_every_printed_row_is_planned_at_paper_scale(study):
+    planned, stored = plan(study, "paper", (), 1, ()), load(study)
+    labels = {(row.family, row.method) for row in planned.rows}
+    assert {(cell.row["family"], stored.label(cell)) for cell in stored.cells} <= labels
+    columns = list(dict.fromkeys(cell.column for cell in stored.cells))
+    assert [stored.column_of(task) for task in planned.tasks] == columns
+
+
+def test_table3_calibrates_on_mathematics_alone_and_measures_what_it_never_saw():
+    for scale, source in (
+        ("toy", ("toy-bm4", "toy-bm5")),
+        ("paper", ("bigmath-4", "bigmath-5")),
+        ("small", ("gsm8k",)),
+    ):
+        study = plan("table3", scale, (), 1, ())
+        assert {tasks_of(stage) for stage in study.stages() if isinstance(stage, Calibrate)} == {source}
+        assert not set(source) & set(study.tasks)
+        for stage in rows_of(study, "Misled (OOD)"):
+            assert tasks_of(stage.model) == source
+            assert tasks_of(stage) == study.tasks
+        across = rows_of(study, "Misled (CD)")[: len(study.tasks)]
+        assert [tasks_of(stage) for stage in across] == [(task,) for task in study.tasks]
+        assert all(tasks_of(stage.model) == tasks_of(stage) for stage in across)
+        assert {tasks_of(stage.model.teacher) for stage in across} == {source}
+
+
+def test_table3_shares_table2s_calibrations_and_students_at_toy_scale():
+    table2, table3 = (plan(name, "toy", (), 2, ()) for name in ("table2", "table3"))
+    assert fingerprints(table3, Calibrate) < fingerprints(table2, Calibrate)
+    assert len(fingerprints(table3, Distill) & fingerprints(table2, Distill)) == 4
+
+
+def test_untouched_models_are_evaluated_in_the_stages_of_table2_and_table6():
+    table2, table3 = (plan(name, "paper", (), 1, ()) for name in ("table2", "table3"))
+    table6, table7 = (plan(name, scale, (), 1, ()) for name, scale in (("table6", "toy"), ("table7", "toy")))
+    for first, second in ((table2, table3), (table6, table7)):
+        for method in ("Teacher", "Student"):
+            assert set(rows_of(second, method)) == set(rows_of(first, method))
+
+
+def test_table6_has_a_calibration_and_a_student_per_task_and_table7_shares_them():
+    table6, table7 = (plan(name, "toy", (), 1, ()) for name in ("table6", "table7"))
+    for stage in rows_of(table6, "Misled"):
+        assert tasks_of(stage) == tasks_of(stage.model) == tasks_of(stage.model.teacher)
+        assert len(tasks_of(stage)) == 1
+    assert len(rows_of(table6, "Undistillable")) == len(table6.tasks) * len(table6.families)
+    assert fingerprints(table7, Calibrate) < fingerprints(table6, Calibrate)
+    assert set(table6.families) == {"gemma3", "qwen3"}
+    assert plan("table6", "paper", (), 1, ()).families == ("deepseek-r1", "llama3")
+
+
+def test_without_controls_only_the_papers_rows_are_run():
+    for name in ("table3", "table6", "table7"):
+        study = plan(name, "toy", (), 1, ["controls=no"])
+        assert not [row.method for row in study.rows if "Eta0" in row.method]
+        assert {stage.config.eta for stage in study.stages() if isinstance(stage, Calibrate)} == {-0.5}
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ("tasks=toy-bm4,toy-bm5", "none with a key is unseen"),
+        ("tasks=toy-bm4,toy-bm5,toy-dolly", "none with a key is unseen"),
+        ("source_tasks=toy-csqa,toy-vicuna", "toy-vicuna is not among the tasks"),
+    ],
+)
+def test_a_task_that_is_not_unseen_is_one_line(wish, words):
+    with pytest.raises(InputError, match=words):
+        plan("table3", "toy", (), 1, [wish])
+
+
+def test_the_sweep_has_nine_values_three_seeds_and_the_points_of_table2():
+    study = plan("eta-sweep", "toy", (), None, ())
+    calibrations = [stage for stage in study.stages() if isinstance(stage, Calibrate)]
+    etas = sorted({stage.config.eta for stage in calibrations})
+    assert (etas[0], etas[-1]) == (-2, 2)
+    assert len(etas) >= 9
+    assert study.seeds == (0, 1, 2)
+    assert plan("eta-sweep", "paper", (), None, ()).seeds == (0,)
+    assert fingerprints(plan("table2", "toy", (), 3, ()), Calibrate) < fingerprints(study, Calibrate)
+    per_eta = {Evaluate: 3, Diagnose: 1}
+    for kind, number in per_eta.items():
+        rows = [row for row in study.rows if isinstance(row.stage, kind) and ", eta " in row.method]
+        assert len(rows) == number * len(etas) * 3
+
+
+def test_etas_are_a_setting():
+    study = plan("eta-sweep", "toy", (), 1, ["etas=-1,0,1"])
+    assert sorted({stage.config.eta for stage in study.stages() if isinstance(stage, Calibrate)}) == [-1, 0, 1]
+    with pytest.raises(InputError, match="etas"):
+        plan("eta-sweep", "toy", (), 1, ["etas=-1,nan,1"])
+    with pytest.raises(InputError, match="etas"):
+        plan("eta-sweep", "toy", (), 1, ["etas=-1,1"])
+
+
+def test_each_control_changes_one_thing_of_the_undistillable_calibration():
+    study = plan("controls", "toy", (), 1, ())
+    paper = rows_of(study, "Undistillable")[0].model
+    changed = {
+        row.method: {
+            name
+            for name, value in [*dict(row.stage.model).items(), *dict(row.stage.model.config).items()]
+            if name != "config" and value != {**dict(paper), **dict(paper.config)}[name]
+        }
+        for row in study.rows
+        if row.method.startswith("Undistillable (")
+    }
+    assert changed == {
+        "Undistillable (per token)": {"length_normalised"},
+        "Undistillable (batch)": {"advantages"},
+        "Undistillable (other target)": {"target"},
+    }
+    assert not [row for row in plan("controls", "paper", ("llama3",), 1, ()).rows if "other target" in row.method]
+    table2 = plan("table2", "toy", (), 1, ())
+    for method in ("Misled", "Eta0-Student", "No-reasoning", "SFT"):
+        assert rows_of(study, method) == rows_of(table2, method)
+
+
+def test_toy_hours_follow_the_settings():
+    whole, half = (
+        next(
+            stage
+            for stage in plan("table2", "toy", (), 1, [f"gkd_rkl.steps={steps}"]).stages()
+            if isinstance(stage, Distill) and stage.config.method == "gkd-rkl"
+        )
+        for steps in (200, 100)
+    )
+    start, measured = TOY_START, TOY_SECONDS["gkd-rkl"]
+    assert 3600 * expected_hours(whole, "toy") == pytest.approx(measured)
+    assert 3600 * expected_hours(half, "toy") == pytest.approx(start + (measured - start) / 2)

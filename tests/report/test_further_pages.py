@@ -1,0 +1,152 @@
+"""Tables 3, 6 and 7, the sweep and the controls from stage files of known content to verdicts and pages."""
+
+import numpy as np
+import pytest
+
+from repro import knob
+from repro.diagnosis.diagnose import _write
+from repro.diagnosis.files import PER_PROMPT
+from repro.diagnosis.per_prompt import PerPrompt
+from repro.evaluation.evaluate import Graded, write_graded
+from repro.generation.rollouts import Rollout
+from repro.pipeline.bodies import ROLLOUTS
+from repro.pipeline.stages import Diagnose
+from repro.recipes.catalog import plan
+from repro.report.examples import examples
+from repro.report.html import html
+from repro.report.knob_section import knob_figures, knob_section
+from repro.report.markdown import markdown
+from repro.report.merge import Part, Source, parts_of
+from repro.report.sections import sections
+from repro.tables import load, verdict
+from repro.tables.measure import measure
+from repro.tables.render import measured_rows
+
+from .conftest import make_result
+
+ITEMS = tuple(f"item-{n:03}" for n in range(60))
+FEW = ["evaluation.completions_per_prompt=4"]
+
+
+def accuracy_of(label):
+    """A world in which every claim holds: teachers are kept, misled students collapse, eta works as a dose."""
+    name, eta = knob.split(label) or (label, 0.0)
+    if name in ("Teacher",) or "Undistillable" in name or name.startswith("Eta0-Teacher"):
+        return 0.85
+    if knob.split(label):
+        return 0.45 + 0.15 * eta
+    return 0.05 if "Misled" in name else 0.3 if name in ("Student", "No-reasoning") else 0.6
+
+
+def write_stages(study, cache):
+    """Files of every row's stage."""
+    for n, row in enumerate(study.rows):
+        folder = cache / row.stage.folder_name
+        if folder.exists():
+            continue
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(n)
+        tasks = [one.task for one in row.stage.data]
+        if isinstance(row.stage, Diagnose):
+            eta = knob.split(row.method)[1]
+            levels = {"token_rkl": 2.0 - 0.4 * eta, "wrong_trace": 0.5 - 0.1 * eta}
+            _write(
+                folder / PER_PROMPT,
+                [
+                    PerPrompt(task, metric, ITEMS, level + rng.uniform(-0.05, 0.05, len(ITEMS)), np.ones(len(ITEMS)))
+                    for task in tasks
+                    for metric, level in levels.items()
+                ],
+            )
+        else:
+            write_graded(folder / ROLLOUTS, [g for task in tasks for g in answers(task, row.method, rng)])
+
+
+def answers(task, label, rng):
+    for item in ITEMS:
+        for sample in range(4):
+            right = rng.random() < accuracy_of(label)
+            ids = [5] * (10 - int(2 * (knob.split(label) or ("", 0))[1]))
+            rollout = Rollout(item, task, "What?", sample, [1], ids, [0.0] * len(ids), f"{label} says", "eos")
+            yield Graded(rollout, "1", "1" if right else "0", float(right))
+
+
+@pytest.fixture(scope="module")
+def measured_study(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(name, *wishes):
+        study = plan(name, "toy", (), 3, [*FEW, *wishes])
+        write_stages(study, cache)
+        return study, measure(study, cache), cache
+
+    return make
+
+
+def judge(study, tables):
+    return verdict(tables, load(study.name), resamples=500)
+
+
+def page_of(study, tables):
+    parts = parts_of([Source("one", make_result(tables[0], settings=study.settings))])
+    return parts, sections(parts[0], "part")
+
+
+@pytest.mark.parametrize("name", ["table3", "table6", "table7", "controls", "eta-sweep"])
+def test_every_claim_of_a_world_that_obeys_is_reproduced(name, measured_study):
+    study, tables, _ = measured_study(name)
+    report = judge(study, tables)
+    assert {v.family for v in report.claims} == set(study.families)
+    assert not report.skipped
+    assert not [v.text for v in report.claims if v.value == "contradicted"]
+    # 60 items do not settle a margin of 2 or 5 points
+    assert not [v.text for v in report.claims if v.value != "reproduced" and not v.margin]
+
+
+@pytest.mark.parametrize("name", ["table3", "table7"])
+def test_only_unseen_tasks_are_measured_and_each_student_on_its_own(name, measured_study):
+    study, tables, cache = measured_study(name)
+    for table in tables:
+        assert set(table.tasks) == set(study.tasks)
+        for row in ("Teacher", "Student", "Undistillable (OOD)", "Misled (OOD)", "Misled (CD)", "Eta0-Student (CD)"):
+            assert all(table.has(row, task, "acc") for task in study.tasks)
+    found = examples(study, cache)
+    assert {example["task"] for example in found} == set(study.tasks)
+    assert {c["model"] for c in found[0]["completions"]} >= {"Misled (CD)", "Misled (OOD)", "Undistillable (OOD)"}
+
+
+def test_a_student_that_does_not_collapse_contradicts(measured_study, monkeypatch, tmp_path):
+    study = plan("table3", "toy", (), 3, FEW)
+    monkeypatch.setattr(f"{__name__}.accuracy_of", lambda label: 0.9 if "Misled" in label else 0.3)
+    write_stages(study, tmp_path)
+    values = {v.claim: v.value for v in judge(study, measure(study, tmp_path)).claims}
+    assert values["misled-ood-collapses"] == values["misled-cd-collapses"] == "contradicted"
+
+
+def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
+    study, tables, _ = measured_study("eta-sweep")
+    (table,) = tables
+    assert table.mean("Teacher, eta -2", "toy-bm4", "tokens") == pytest.approx(14)
+    figures = knob_figures(Part((), tuple(tables), load("eta-sweep"), judge(study, tables)), "key")
+    assert [one.title for one in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
+    assert all(one.svg.count("<path") > 40 for one in figures)
+    section = knob_section(Part((), tuple(tables), load("eta-sweep"), judge(study, tables)), "key")
+    words, values, trends = section.brief
+    assert "GKD-RKL is surely worse at eta -1 and below" in words.text
+    assert [row["eta"].text for row in values.rows] == ["-2", "-1.5", "-1", "-0.5", "+0", "+0.5", "+1", "+1.5", "+2"]
+    by_name = {row["curve"].text: row for row in trends.rows}
+    assert by_name["token RKL (nats/token)"]["steps that way"].text == "8 of 8"
+    assert by_name["token RKL (nats/token)"]["p (Page)"].value < 1e-4
+    assert not any(row["row"].startswith("Traps") for row in measured_rows(table, 50))
+
+
+def test_one_seed_has_no_page_test_and_says_so(tmp_path):
+    study = plan("eta-sweep", "toy", (), 1, [*FEW, "etas=-1,0,1"])
+    write_stages(study, tmp_path)
+    parts, built = page_of(study, measure(study, tmp_path))
+    page = html([(parts[0], "part", built)])
+    assert "Teacher kept against student lost" in page
+    brief = markdown([(parts[0], "part", built)], "report.html")
+    assert "one seed" in brief
+    assert "Where the edge is" in brief
+    assert any("sweep-teacher-kept-below" in words for words in parts[0].report.skipped)

@@ -1,0 +1,160 @@
+"""Trend and monotone claims, and the curves of the sweep, on worlds whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+from repro import knob
+from repro.errors import InputError
+from repro.tables import MeasuredTable, load, verdict
+from repro.tables.along_eta import CURVES, by_seed, edge, points, trend
+from repro.tables.claims import Claim
+
+ETAS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+STORED = load("eta-sweep")
+
+
+def world(effect, seeds=3, items=200, name="GKD-RKL", rng=0, etas=ETAS):
+    """A sweep whose accuracy at eta has the logit effect(eta)."""
+    generator = np.random.default_rng(rng)
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", tuple(range(seeds)))
+    for task in ("one", "two"):
+        ids = [f"{task}-{n}" for n in range(items)]
+        difficulty_N = generator.normal(0, 1, items)
+        rows = {"Teacher": 2.0, "Student": -1.0} | {knob.at(name, eta): effect(eta) for eta in etas}
+        for row, logit in rows.items():
+            noise_S1 = generator.normal(0, 0.05, (seeds, 1))
+            table.add(
+                row, task, "acc", ids, generator.binomial(16, special.expit(difficulty_N + logit + noise_S1)) / 16
+            )
+    return table
+
+
+def claim(kind, direction="rises", margin=0.0):
+    return Claim(
+        id="c", study="eta-sweep", kind=kind, role="control", metrics=("acc",), left={"row": "GKD-RKL"}, margin=margin,
+        direction=direction, training=True, quote="ten letters", section="ours", provenance="ASSUMED",
+        paper={"bears_out": "not printed"},
+    )  # fmt: skip
+
+
+def judge(table, *claims):
+    return verdict(table, STORED, claims, resamples=2_000).claims
+
+
+def test_labels_round_trip():
+    assert knob.split(knob.at("SFT", -0.5)) == ("SFT", -0.5)
+    assert knob.at("SFT", 0.0) == knob.at("SFT", -0.0) == "SFT, eta +0"
+    assert knob.split("Teacher") is None
+    assert [eta for eta, _ in knob.curve([knob.at("A", x) for x in (2, -1, 0)] + ["A"], "A")] == [-1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("effect", "direction", "value"),
+    [
+        (lambda x: 0.5 * x, "rises", "reproduced"),
+        (lambda x: 0.5 * x, "falls", "contradicted"),
+        (lambda x: -0.5 * x, "falls", "reproduced"),
+        (lambda x: 0.0, "rises", "inconclusive"),
+    ],
+)
+def test_a_trend_has_three_values(effect, direction, value):
+    (found,) = judge(world(effect), claim("trend", direction))
+    assert found.value == value
+
+
+def test_the_estimate_is_the_least_squares_slope():
+    table = world(lambda x: 0.5 * x)
+    (found,) = judge(table, claim("trend"))
+    mean_E = by_seed(table, CURVES[1]).mean(axis=0)
+    assert found.estimate == pytest.approx(np.polyfit(ETAS, mean_E, 1)[0])
+    (falls,) = judge(table, claim("trend", "falls"))
+    assert falls.estimate == pytest.approx(-found.estimate)
+
+
+def test_one_training_seed_decides_no_slight_trend():
+    (found,) = judge(world(lambda x: 0.02 * x, seeds=1, items=1_000), claim("trend"))
+    assert found.value == "inconclusive"
+    assert found.capped
+
+
+def test_a_dip_contradicts_monotone_and_names_its_step():
+    dip = {0.5: -2.0}
+    (found,) = judge(world(lambda x: dip.get(x, x)), claim("monotone", margin=0.05))
+    assert found.value == "contradicted"
+    assert found.rival == "eta +0 to +0.5"
+    (smooth,) = judge(world(lambda x: x, items=2_000), claim("monotone", margin=0.05))
+    assert smooth.value == "reproduced"
+
+
+def test_two_points_are_no_curve_and_a_sweep_that_was_not_run_is_said():
+    report = verdict(world(lambda x: x, etas=(-1.0, 1.0)), STORED, [claim("trend")])
+    assert not report.claims
+    assert "at 2 values of eta, a curve needs 3" in report.skipped[0]
+
+
+def test_false_alarms_of_a_flat_curve():
+    """Twenty flat worlds at 5 %: more than four conclusive ones have probability 0.003."""
+    values = [judge(world(lambda x: 0.0, items=60, rng=n), claim("trend"))[0].value for n in range(20)]
+    assert sum(value != "inconclusive" for value in values) <= 4
+
+
+def test_page_and_kendall():
+    rising = trend(world(lambda x: 0.8 * x), CURVES[1])
+    assert rising.page_p < 1e-4
+    assert rising.tau > 0.9
+    assert rising.steps >= 7
+    assert trend(world(lambda x: -0.8 * x), CURVES[1]).page_p > 0.99
+    alone = trend(world(lambda x: 0.8 * x, seeds=1), CURVES[1])
+    assert alone.page_l is None
+    assert alone.tau_p < 0.01
+
+
+def test_a_falling_curve_that_is_asked_to_fall_is_a_trend():
+    """Length is asked to fall: the test is the same with signs turned, the tau is that of the curve itself."""
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
+    for n, eta in enumerate(ETAS):
+        tokens = [[20.0 - n, 21.0 - n, 22.0 - n], [19.5 - n, 21.0 - n, 22.0 - n]]
+        table.add(knob.at("Teacher", eta), "one", "tokens", ["a", "b", "c"], tokens)
+    found = trend(table, CURVES[5])
+    assert found.tau == -1
+    assert found.steps == found.of == 8
+    assert found.page_p < 1e-4
+
+
+def test_a_constant_curve_has_no_trend():
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
+    for eta in ETAS:
+        table.add(knob.at("Teacher", eta), "one", "tokens", ["a", "b"], [[5.0, 6.0], [5.0, 6.0]])
+    assert trend(table, CURVES[5]).tau_p == 1.0
+
+
+def test_the_edge_is_where_the_teacher_breaks_and_where_the_student_falls():
+    teacher = world(lambda x: 3.0 if x >= -1 else -1.0, name="Teacher", items=600)
+    student = world(lambda x: -1.0 if x >= -0.5 else -3.0, items=600)
+    for key, values in student.values.items():
+        if key not in teacher.values:
+            teacher.add(*key, teacher.items[key[1]], values.values_SN)
+    found = edge(teacher, "GKD-RKL")
+    assert (found.kept_from, found.kept_to) == (-1.0, 2.0)
+    assert found.lost_from == -1.0
+
+
+def test_points_are_differences_where_asked():
+    table = world(lambda x: x)
+    plain, against = points(table, CURVES[1]), points(table, CURVES[1], against="Student")
+    student = np.mean([table.mean("Student", task, "acc") for task in table.tasks])
+    assert [p.value - student for p in plain] == pytest.approx([p.value for p in against])
+    assert all(p.low < p.value < p.high for p in plain)
+
+
+@pytest.mark.parametrize("wrong", [{"direction": None}, {"kind": "monotone"}, {"kind": "trend", "margin": 0.1}])
+def test_a_claim_without_direction_or_with_a_foreign_margin_is_refused(wrong):
+    content = claim("trend").model_dump() | wrong
+    with pytest.raises(ValueError, match=r"direction|margin"):
+        Claim.model_validate(content)
+
+
+def test_a_sweep_is_not_judged_against_another_study():
+    with pytest.raises(InputError, match="another study"):
+        verdict(world(lambda x: x), load("controls"), [claim("trend")])
