@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from repro import cli
 from repro.models import locate
+from repro.recipes.catalog import STUDIES
 
 
 @pytest.fixture
@@ -202,9 +203,9 @@ def test_help_teaches(repro):
 def test_list_names_studies_scales_and_hours(repro):
     code, out, _ = repro("list")
     assert code == 0
-    for word in ("table1", "table2", "table4", "figure2", "--scale toy", "--scale paper", "toy:qwen3-teacher"):
+    for word in (*STUDIES, "toy:qwen3-teacher"):
         assert word in out
-    assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * 4
+    assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * len(STUDIES)
 
 
 def test_env_tells_versions_and_advice(repro):

@@ -41,9 +41,9 @@ def available(task: str, split: Split) -> int | None:
     repeated texts are one item, so it is an upper bound.
     """
     if task.startswith("toy-"):
-        from repro.tasks import registry
+        from repro.toy.tasks import task as toy_task
 
-        return len(registry.get(task).items(split, None, 0))
+        return len(toy_task(task).questions(split))
     published = PUBLISHED.get(task)
     if published is None:
         return None
