@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,6 +16,7 @@ from repro.cli_options import (
     ClusterName,
     ClusterOptions,
     EngineOption,
+    MicroBatch,
     Out,
     Quiet,
     Ranks,
@@ -111,15 +113,14 @@ def run(
     cluster: ClusterName = "local",
     cluster_file: ClusterFile = None,
     cluster_option: ClusterOptions = None,
-    micro_batch: Annotated[
-        int | None, typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training; not the result.")
-    ] = None,
+    micro_batch: MicroBatch = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
     from repro import accelerator
     from repro.machine import hardware
     from repro.pipeline.cluster import JOBS, cluster_of
+    from repro.pipeline.dry_run import too_large
     from repro.recipes.catalog import entry, plan
     from repro.recipes.hub_lock import unpinned
     from repro.recipes.scales import check_fits, largest_scale, workers_for
@@ -145,6 +146,7 @@ def run(
     if where != "slurm":  # there the machine that submits is not the one that runs
         check_fits(chosen, machine)
         warnings += accelerator.troubles(machine)
+        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages())]
     loose = unpinned(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
@@ -155,7 +157,7 @@ def run(
     outcome = run_study(
         planned,
         out,
-        workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine)),
+        workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine, ranks)),
         quiet=quiet,
         console=out_console,
         checkpoint_every=checkpoint_every,
@@ -188,9 +190,13 @@ def show(result: Annotated[Path, typer.Argument(help="Folder of a study's result
 @app.command()
 def report(
     results: Annotated[list[Path], typer.Argument(help="Folders of studies' results, or their results.json files.")],
-    out: Annotated[Path, typer.Option("--out", help="The page; its brief is written beside it, ending in .md.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The page; its brief is written beside it, ending in .md. Default: a single result's own page, else report.html here.",
+        ),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page (and its Markdown brief) of one or more stored results.
 
@@ -200,7 +206,8 @@ def report(
     from repro.report.merge import read_parts
     from repro.report.write import write_report
 
-    page, brief = write_report(read_parts(results), out)
+    own = len(results) == 1 and results[0].is_dir()
+    page, brief = write_report(read_parts(results), out or (results[0] / "report.html" if own else Path("report.html")))
     out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
 
 
@@ -280,6 +287,10 @@ def _run() -> None:
         sys.exit(2)
     except StageError as error:
         _say(f"failed: {error}")
+        sys.exit(3)
+    except Exception:  # ours, not the person's: never an exit code that says "contradicted"
+        traceback.print_exc()
+        _say("failed: a defect of this program, see above")
         sys.exit(3)
     sys.exit(code or 0)
 

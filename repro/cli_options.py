@@ -41,6 +41,9 @@ Ranks = Annotated[
         "--ranks", min=1, help="Processes of each stage, one per GPU: data parallel training, shared-out generation."
     ),
 ]
+MicroBatch = Annotated[
+    int | None, typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training; not the result.")
+]
 
 
 def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from repro.cli_options import (
     Data,
     EngineOption,
     Items,
+    MicroBatch,
     Out,
     Quiet,
     RewardModelName,
@@ -38,13 +39,14 @@ def calibrate(
     engine: EngineOption = None,
     seed: Seed = 0,
     out: Out = Path("results"),
+    micro_batch: MicroBatch = None,
     quiet: Quiet = False,
 ) -> None:
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
     from repro.pipeline.single import calibrate_stage, run_single
 
     stage = calibrate_stage(teacher, target, eta, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=console)
+    run_single(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
 
 
 @stages_app.command()
@@ -82,13 +84,14 @@ def distill(
     engine: EngineOption = None,
     seed: Seed = 0,
     out: Out = Path("results"),
+    micro_batch: MicroBatch = None,
     quiet: Quiet = False,
 ) -> None:
     """Distil one student from one teacher; leaves a model folder."""
     from repro.pipeline.single import distill_stage, run_single
 
     stage = distill_stage(student, teacher, method, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=console)
+    run_single(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
 
 
 @stages_app.command()

@@ -78,6 +78,14 @@ def gpus() -> list[dict[str, Any]]:
     return [{"name": name, "memory_gib": round(int(mib) / 1024, 1), "driver": driver} for name, mib, driver in cells]
 
 
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that CUDA programs started here see, by the names that CUDA_VISIBLE_DEVICES takes; none without one."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return tuple(name.strip() for name in told.split(",") if name.strip())
+    return tuple(str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
+
+
 def _driver_cuda() -> str | None:
     """The newest CUDA that the driver offers, as the head of nvidia-smi's page tells."""
     try:

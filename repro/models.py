@@ -174,6 +174,27 @@ def text_part(model: "PreTrainedModel") -> "PreTrainedModel":
     return text
 
 
+def free_gpu_memory() -> None:
+    """Give back what dropped models held: torch keeps it for itself, and another library on the GPU would not get it."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def declared_ends(model: Path | str) -> int | list[int] | None:
+    """The ids that end a turn by the model's generation config; None without one (then its tokenizer's end token does)."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
+    except OSError:
+        return None
+
+
 def hub_revision(model: Path | str) -> str:
     """The commit to load: the lock's, or main."""
     if isinstance(model, Path) or os.path.isdir(model):

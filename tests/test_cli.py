@@ -270,3 +270,24 @@ def test_tables_are_shown_exported_and_checked(repro):
     assert "0 that the stored files do not account for" in out
     assert repro("tables", "show", "table9")[0] == 2
     assert repro("tables", "export", "table1", "--format", "xml")[0] == 2
+
+
+def test_a_defect_of_ours_is_never_told_as_a_contradiction(repro, monkeypatch):
+    from repro.report import show
+
+    def broken(*_):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(show, "show_result", broken)
+    code, _, err = repro("show", "anything")
+    assert code == 3
+    assert "a defect of this program" in err
+
+
+def test_a_damaged_panel_is_one_line(repro, tmp_path):
+    from repro.report.show import PANEL
+
+    (tmp_path / PANEL).write_text("{}")
+    code, _, err = repro("show", tmp_path)
+    assert code == 2
+    assert f"{PANEL}: damaged" in err.replace("\n", "")

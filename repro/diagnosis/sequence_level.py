@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import GenerationConfig
-
 from repro.calibration.reward import TargetScorer
 from repro.generation.rollouts import Rollout
-from repro.models import load_tokenizer
+from repro.models import declared_ends, load_tokenizer
 from repro.turns import end_ids
 
 BATCH_SEQUENCES = 16
@@ -29,14 +27,7 @@ def sequence_log_probs(rollouts: Sequence[Rollout], policy: Path | str, model: P
         policy, model: folders or hub ids; equal where the policy scores itself.
     """
     tokenizer = load_tokenizer(policy)
-    ends = end_ids(tokenizer, _declared_ends(policy))
+    ends = end_ids(tokenizer, declared_ends(policy))
     scorer = TargetScorer(model, tokenizer, batch_size=BATCH_SEQUENCES)
     scores = scorer([r.prompt for r in rollouts], [r.token_ids for r in rollouts], ends)
     return [float(value) for value in scores.log_prob]
-
-
-def _declared_ends(policy: Path | str) -> int | list[int] | None:
-    try:
-        return GenerationConfig.from_pretrained(str(policy)).eos_token_id
-    except OSError:  # a model without a generation config ends with its tokenizer's end token
-        return None

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.models import load_tokenizer
-from repro.turns import same_tokenizer
+from repro.turns import same_text_tokens
 
 
 def share_vocabulary(teacher: Path | str, student: Path | str) -> bool:
-    """Whether both have one tokenizer. Output layers may be padded differently: padding is masked."""
-    return same_tokenizer(load_tokenizer(teacher), load_tokenizer(student))
+    """Whether every id of text means the same to both. Control tokens and padding may differ: these ids are masked."""
+    return same_text_tokens(load_tokenizer(teacher), load_tokenizer(student))
 
 
 def check_vocabulary(teacher: Path | str, student: Path | str) -> None:

@@ -4,10 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import GenerationConfig
-
 from repro.errors import InputError
-from repro.models import hub_revision, load_config, load_tokenizer
+from repro.models import declared_ends, load_config, load_tokenizer
 from repro.turns import control_tokens, end_of_turn_id, same_text_tokens
 
 
@@ -41,7 +39,7 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
             " different tokenizers, so no KL per token exists between them: use method 'sft', or a student of"
             " the teacher's family."
         )
-    ends = [end_of_turn_id(tok, _declared_ends(model)) for tok, model in zip(tokenizers, (teacher, student))]
+    ends = [end_of_turn_id(tok, declared_ends(model)) for tok, model in zip(tokenizers, (teacher, student))]
     if ends[0] != ends[1]:
         names = [tok.convert_ids_to_tokens(end) for tok, end in zip(tokenizers, ends)]
         raise InputError(
@@ -78,10 +76,3 @@ def fit_vocabulary(model: Any, compared: int) -> Any:
 def vocabulary_size(model: Path | str) -> int:
     """Rows of the output layer."""
     return int(load_config(model).get_text_config().vocab_size)
-
-
-def _declared_ends(model: Path | str) -> int | list[int] | None:
-    try:
-        return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
-    except OSError:
-        return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
-from repro.models import load_tokenizer, locate, prompt_token_ids
+from repro.models import declared_ends, load_tokenizer, locate, prompt_token_ids
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes.footprint import download_gib
 from repro.turns import end_of_turn_id
@@ -40,8 +40,7 @@ def _cached(about: str, hub_id: str, revision: str, stage: Stage) -> Finding:
     try:
         folder = Path(snapshot_download(hub_id, revision=pinned, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError, OSError):
-        own = [m for m in stage.base_models() if m.name == hub_id]
-        size = download_gib([stage.model_copy(update={})]) if own else 0.0
+        size = download_gib([stage])
         if os.environ.get("HF_HUB_OFFLINE") == "1":
             return fail(
                 about, "not on this machine, and HF_HUB_OFFLINE=1: download it first (hf download), or go online"
@@ -74,7 +73,7 @@ def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
             tokenizer = load_tokenizer(locate(name))
             ids = prompt_token_ids(tokenizer, PROBE, reasoning)
             text = tokenizer.decode(ids, skip_special_tokens=False)
-            end = end_of_turn_id(tokenizer, _declared(name))
+            end = end_of_turn_id(tokenizer, declared_ends(locate(name)))
         except InputError as error:
             yield fail(about, str(error))
             continue
@@ -94,18 +93,6 @@ def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).strip()
-
-
-def _declared(name: str) -> int | list[int] | None:
-    from transformers import GenerationConfig
-
-    from repro.models import hub_revision
-
-    where = locate(name)
-    try:
-        return GenerationConfig.from_pretrained(str(where), revision=hub_revision(where)).eos_token_id
-    except OSError:
-        return None
 
 
 def _posed(stages: Sequence[Stage]) -> dict[str, bool]:

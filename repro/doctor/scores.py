@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from repro.doctor.finding import Finding, fail, good, warn
+from repro.models import free_gpu_memory
 from repro.pipeline.stages import Calibrate, Distill, Stage, base_of
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
@@ -21,6 +22,8 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
         except Exception as error:  # whatever a library says of a missing or damaged model, it is a finding
             yield fail(about, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
             continue
+        finally:
+            free_gpu_memory()  # the trial after this wants the GPU for itself
         if again > 0:
             yield fail(about, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
         elif alone / tokens > LARGEST_GAP:

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from repro.doctor.finding import Finding, fail, good
 from repro.errors import InputError, StageError
-from repro.pipeline.job import MICRO_BATCH, Resources
+from repro.pipeline.job import resources_for
 from repro.pipeline.record import RECORD
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage, topological
 from repro.recipes.catalog import plan
-from repro.recipes.study import Scale, Study
+from repro.recipes.study import Study
 
 SEQUENCES, PROMPTS = 8, 4
 
@@ -63,7 +63,7 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
                 stages,
                 place,
                 workers=workers,
-                resources=_resources(study.scale),
+                resources=resources_for(study.scale == "toy", checkpoint_every=0),
                 quiet=True,
                 console=Console(quiet=True),
             )
@@ -80,7 +80,3 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
                 yield fail(f"one step: {stage.label}", alarm) if alarm else good(f"one step: {stage.label}", words)
         if trouble is not None:
             yield fail("one step of each stage", f"{trouble} ({time.monotonic() - started:.0f} s)")
-
-
-def _resources(scale: Scale) -> Resources:
-    return Resources(checkpoint_every=0) if scale == "toy" else Resources(MICRO_BATCH, checkpoint_every=0, threads=8)

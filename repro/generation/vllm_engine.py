@@ -5,6 +5,7 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.generation.engine import Completion
+from repro.models import free_gpu_memory, hub_revision
 
 
 class VllmEngine:
@@ -21,6 +22,8 @@ class VllmEngine:
             ) from None
         self._llm = LLM(
             model=str(model),
+            revision=hub_revision(model),
+            tokenizer_revision=hub_revision(model),
             max_model_len=max_length,
             logprobs_mode="processed_logprobs",
             enable_prefix_caching=True,
@@ -63,6 +66,7 @@ class VllmEngine:
         """Shut the engine down."""
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
+        free_gpu_memory()  # what scores the completions next may need it
 
 
 def _on_cpu() -> bool:

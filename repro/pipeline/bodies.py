@@ -80,7 +80,11 @@ def read_items(data: tuple[TaskData, ...]) -> list[Item]:
     for one in data:
         if one.file is not None and sha256_of(one.file) != one.sha256:
             raise InputError(f"data {one.file} has changed since this run was planned. Run again.")
-    items = [item for one in data for item in registry.get(one.task, data=one.file).items(one.split, one.n, one.seed)]
+    items = [
+        item
+        for one in data
+        for item in registry.get(one.task, data=one.file, revision=one.revision).items(one.split, one.n, one.seed)
+    ]
     if not items:
         raise InputError(f"no items in {', '.join(one.task for one in data)}: ask for at least one")
     return items

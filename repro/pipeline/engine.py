@@ -10,11 +10,12 @@ import os
 import platform
 import shutil
 import signal
+import sys
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import submitit.slurm.slurm
 
 import repro
 from repro.errors import InputError, StageError
+from repro.machine import visible_gpus
 from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
 from repro.pipeline.job import Resources, cause_of, lock_of, progress_file, read_progress, run_stage
 from repro.pipeline.record import damage, is_complete, redacted
@@ -76,6 +78,7 @@ class Running:
     task: StageTask
     job: Any
     since: float
+    gpus: tuple[str, ...] = ()
 
 
 Watcher = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
@@ -120,21 +123,22 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: W
     have = {stage.fingerprint for stage in done}
     waiting = [stage for stage in stages if stage.fingerprint not in have]
     running: list[Running] = []
-    queue, losses = Queue(), _Losses()
+    queue, losses, gpus = Queue(), _Losses(), Gpus(engine)
     with _driver_folder(cache) as folder:
         try:
             while waiting or running:
-                free = engine.workers - len(running)
+                free = min(engine.workers - len(running), gpus.stages)
                 level = [s for s in waiting if all(n.fingerprint in have for n in s.inputs())][: max(0, free)]
                 waiting = [stage for stage in waiting if stage not in level]
                 if level:
                     watch(done, running, [*level, *waiting])
-                    running += _submit(level, cache, folder, engine)
+                    running += _submit(level, cache, folder, engine, gpus)
                 watch(done, running, waiting)
                 time.sleep(0 if engine.where == "none" else 0.2)
                 gone = queue.gone(r.job.job_id for r in running) if engine.where == "slurm" else set()
                 for one in [r for r in running if _ended(r, engine, gone)]:
                     running.remove(one)
+                    gpus.give_back(one.gpus)
                     if engine.where == "slurm" and losses.again(one, cache):
                         waiting.insert(0, one.stage)
                         continue
@@ -147,34 +151,67 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: W
                 _stop(folder, engine)
 
 
-def _submit(level: Sequence[Stage], cache: Path, folder: Path, engine: Engine) -> list[Running]:
+class Gpus:
+    """The GPUs of this machine, lent to its stages: `ranks` to each, none to two at once. On Slurm, jobs bring their own.
+
+    Raises:
+        InputError: there are GPUs, and fewer than one stage is to have.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._free = [] if engine.where == "slurm" else list(visible_gpus())
+        self._each = engine.resources.ranks if self._free else 0
+        if self._each > len(self._free):
+            raise InputError(
+                f"--ranks {self._each}: this machine has {len(self._free)} GPUs; ask for that many at most."
+            )
+
+    @property
+    def stages(self) -> int:
+        """How many more stages the free GPUs suffice for."""
+        return len(self._free) // self._each if self._each else sys.maxsize
+
+    def lend(self) -> tuple[str, ...]:
+        """A stage's GPUs; none where the machine has none."""
+        lent, self._free = tuple(self._free[: self._each]), self._free[self._each :]
+        return lent
+
+    def give_back(self, lent: tuple[str, ...]) -> None:
+        """The stage has ended."""
+        self._free += lent
+
+
+def _submit(level: Sequence[Stage], cache: Path, folder: Path, engine: Engine, gpus: Gpus) -> list[Running]:
     """Start stages that wait for nothing: on Slurm as one job array."""
     batch = folder / uuid.uuid4().hex
-    tasks = [_task(stage, cache, batch, engine) for stage in level]
+    lent = [gpus.lend() for _ in level]
+    tasks = [_task(stage, cache, batch, engine, own) for stage, own in zip(level, lent)]
     if engine.where != "none":
         with _inherited_by_stages():
             if engine.where == "slurm":
                 with tasks[0].infra.job_array(max_workers=engine.workers) as array:
                     array.extend(tasks)
-            return [Running(stage, task, task.infra.job(), time.monotonic()) for stage, task in zip(level, tasks)]
-    started = time.monotonic()
-    return [Running(stage, task, task.infra.job(), started) for stage, task in zip(level, tasks)]  # runs here and now
+            return [
+                Running(stage, task, task.infra.job(), time.monotonic(), own)
+                for stage, task, own in zip(level, tasks, lent)
+            ]
+    started = time.monotonic()  # these run here and now
+    return [Running(stage, task, task.infra.job(), started, own) for stage, task, own in zip(level, tasks, lent)]
 
 
-def _task(stage: Stage, cache: Path, batch: Path, engine: Engine) -> StageTask:
+def _task(stage: Stage, cache: Path, batch: Path, engine: Engine, gpus: tuple[str, ...]) -> StageTask:
     infra: dict[str, Any] = {"cluster": None}
     if engine.where != "none":
         infra = {"cluster": engine.where, "folder": batch, "logs": batch / "logs", "mode": "force"}
     if engine.where == "local":
-        gpus = len([d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]) or _gpu_count()
-        infra |= {"timeout_min": _YEAR_MIN, "gpus_per_node": gpus}
+        infra |= {"timeout_min": _YEAR_MIN, "gpus_per_node": 0}  # the stage itself sees to which it uses
     if engine.where == "slurm":
         infra |= engine.cluster.infra()
     return StageTask(
         fingerprint=stage.fingerprint,
         stage=stage.model_dump(mode="json"),
         cache=str(cache),
-        resources=asdict(engine.resources),
+        resources=asdict(replace(engine.resources, gpus=gpus)),
         driver=os.getpid() if engine.where == "local" else None,
         argv=engine.argv,
         infra=infra,
@@ -228,10 +265,6 @@ class _Losses:
         count = 1 if reached > before else count + 1
         self._lost[one.stage.fingerprint] = (count, max(reached, before))
         return count < LOSSES
-
-
-def _gpu_count() -> int:
-    return sum(1 for entry in Path("/dev").glob("nvidia[0-9]*")) if Path("/dev").is_dir() else 0
 
 
 def _settle(one: Running, cache: Path) -> None:

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import filelock
 import psutil
 
 from repro.errors import InputError
+from repro.machine import visible_gpus
 from repro.pipeline.bodies import Workplace, body_of
 from repro.pipeline.record import build_artifact, damage, is_complete
 from repro.pipeline.stages import Calibrate, Distill, Stage
@@ -36,12 +37,24 @@ class Resources:
         ranks: processes of one stage on one machine, one per GPU. Generation and off-policy training give the numbers
             of one; on-policy training draws other completions (each its share, by its own random stream) under the same
             law, which is why the record tells the ranks.
+        gpus: the GPUs lent to this stage (`machine.visible_gpus` names); none: the first `ranks` of those it sees.
     """
 
     micro_batch: int | None = None
     checkpoint_every: int = 25
     threads: int = 1
     ranks: int = 1
+    gpus: tuple[str, ...] = ()
+
+
+def resources_for(toy: bool, checkpoint_every: int | None = None, micro_batch: int | None = None) -> Resources:
+    """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
+    usual = Resources() if toy else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
+    return replace(
+        usual,
+        checkpoint_every=usual.checkpoint_every if checkpoint_every is None else checkpoint_every,
+        micro_batch=micro_batch or usual.micro_batch,
+    )
 
 
 def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | None, argv: list[str]) -> dict[str, Any]:
@@ -56,19 +69,29 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
         end_with(driver)
     try:
         return _run_locked(stage, cache, resources, argv)
-    except InputError as error:
-        return {"input_error": str(error)}
     except Exception as error:
-        advice = memory_trouble(error, stage)
-        if advice is not None:
-            traceback.print_exc()  # for the log
-            return {"stage_error": advice}
-        trouble = disk_trouble(error)
-        if trouble is None:
+        known = told_of(error, stage, cache, resources)
+        if known is None:
             raise
-        return {
-            "input_error": f"{stage.label}: {trouble}. Free space or mend the folder {cache}; the same command resumes."
-        }
+        return known
+
+
+def told_of(error: Exception, stage: Stage, cache: Path, resources: Resources) -> dict[str, Any] | None:
+    """What a person is told of a stage's error that they can mend: `input_error` or `stage_error`; None for any other."""
+    if isinstance(error, InputError):
+        return {"input_error": str(error)}
+    if isinstance(error, NoMemoryError):
+        return {"stage_error": str(error)}
+    advice = memory_trouble(error, stage, resources)
+    if advice is not None:
+        traceback.print_exc()  # for the log
+        return {"stage_error": advice}
+    trouble = disk_trouble(error)
+    if trouble is None:
+        return None
+    return {
+        "input_error": f"{stage.label}: {trouble}. Free space or mend the folder {cache}; the same command resumes."
+    }
 
 
 def disk_trouble(error: Exception) -> str | None:
@@ -104,7 +127,11 @@ _OUT_OF_MEMORY = (
 """How torch and vLLM say it, besides their exceptions' names."""
 
 
-def memory_trouble(error: BaseException, stage: Stage) -> str | None:
+class NoMemoryError(RuntimeError):
+    """One of a stage's processes ran out of memory; its words are the advice."""
+
+
+def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> str | None:
     """Advice where a stage ran out of memory, in torch, vLLM or this process; None for any other error."""
     seen: BaseException | None = error
     while seen is not None:
@@ -122,8 +149,12 @@ def memory_trouble(error: BaseException, stage: Stage) -> str | None:
     if isinstance(stage, Calibrate | Distill):
         mends.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
     mends.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
-    need = footprint(stage, MICRO_BATCH, tokens_of(stage)).memory
-    return f"out of memory; estimated {need:.1f} GiB at {MICRO_BATCH} sequences at once. Try: {'; '.join(mends)}"
+    at_once = resources.micro_batch
+    estimate = ""
+    if at_once:
+        need = footprint(stage, at_once, tokens_of(stage)).memory
+        estimate = f"; estimated {need:.1f} GiB at {at_once} sequences at once"
+    return f"out of memory{estimate}. Try: {'; '.join(mends)}"
 
 
 _SETTINGS_OF = {"calibrate": "calibration", "sample": "teacher_sampling", "evaluate": "evaluation"}
@@ -203,9 +234,10 @@ def _trust(folder: Path) -> None:
 
 
 def _environment(resources: Resources) -> dict[str, str]:
-    """Thread counts, and no telemetry."""
+    """Its own GPUs (a trainer that sees more would split its batches over them), thread counts, and no telemetry."""
     threads = str(resources.threads)
-    return {
+    gpus = resources.gpus or visible_gpus()[: resources.ranks]
+    return ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}) | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",

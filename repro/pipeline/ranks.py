@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,15 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.pipeline.bodies import Workplace, body_of, draw, read_items
-from repro.pipeline.job import FileProgress, Resources, end_with, progress_file, quiet_libraries
+from repro.pipeline.job import (
+    FileProgress,
+    NoMemoryError,
+    Resources,
+    end_with,
+    progress_file,
+    quiet_libraries,
+    told_of,
+)
 from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
 from repro.progress import silent
 
@@ -36,7 +45,7 @@ def launched(stage: Stage, place: Workplace, resources: Resources) -> Callable[[
         with _order(stage, place, resources, out) as (order, answers):
             words = [sys.executable, "-m", "repro.pipeline.ranks", str(order)]
             started = [subprocess.Popen(words, env=_environment(n, resources.ranks)) for n in range(resources.ranks)]
-            _told(answers, [process.wait() for process in started])
+            _told(answers, _waited(started))
         return whole(out)  # finds every chunk drawn
 
     if isinstance(stage, Calibrate | Distill):
@@ -62,11 +71,24 @@ def _order(stage: Stage, place: Workplace, resources: Resources, out: Path) -> I
     yield order, answers
 
 
+def _waited(started: list[subprocess.Popen[bytes]]) -> list[int]:
+    """Exit codes; where one fails the others are ended, not waited for."""
+    while any(process.poll() is None for process in started):
+        if any(process.returncode for process in started):
+            for process in started:
+                process.terminate()
+            break
+        time.sleep(0.5)
+    return [process.wait() for process in started]
+
+
 def _told(answers: list[Path], exits: list[int]) -> list[dict[str, Any]]:
     told = [json.loads(answer.read_text()) for answer in answers if answer.exists()]
     for one in told:
         if "input_error" in one:
             raise InputError(one["input_error"])
+        if "stage_error" in one:
+            raise NoMemoryError(one["stage_error"])
     if any(exits) or len(told) < len(answers):
         raise RuntimeError(f"one of {len(answers)} processes ended with an error (exit {max(exits, key=abs)})")
     return told
@@ -101,11 +123,16 @@ def _rank(order: Path) -> None:
             told: dict[str, Any] = {"drawn": len(draw(stage, read_items(stage.data), place, (rank, ranks)))}
         else:
             told = {"summary": body_of(stage, place)(Path(content["out"]))}
-    except InputError as error:
-        told = {"input_error": str(error)}
+    except Exception as error:
+        known = told_of(error, stage, cache, resources)
+        if known is None:
+            raise
+        told = known
     aside = order.with_name(f"answer-{rank}.part")
     aside.write_text(json.dumps(told))
     aside.replace(order.with_name(f"answer-{rank}.json"))
+    if "summary" not in told and "drawn" not in told:
+        sys.exit(1)  # so that the other processes are not waited for
 
 
 if __name__ == "__main__":

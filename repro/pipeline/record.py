@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from repro.machine import hardware, libraries
+from repro.machine import hardware, libraries, visible_gpus
 from repro.pipeline.stages import Stage
 from repro.recipes.hub_lock import unpinned
 
@@ -144,8 +144,10 @@ def build_artifact(
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
-            "gpu_hours": round(seconds / 3600 * len(machine["gpus"]), 4),
+            "gpus": list(visible_gpus()),
+            "gpu_hours": round(seconds / 3600 * len(visible_gpus()), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
+            "peak_gpu_memory_gib": _peak_gpu_memory_gib(),
             "argv": argv,
             "files": file_hashes(aside),
         }
@@ -157,7 +159,16 @@ def build_artifact(
     return summary
 
 
+def _peak_gpu_memory_gib() -> float | None:
+    """What torch allocated on the GPUs in this process at most; None where it used none (vLLM keeps its own account)."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return None
+    return round(max(torch.cuda.max_memory_allocated(n) for n in range(torch.cuda.device_count())) / 2**30, 2)
+
+
 def _peak_memory_gib() -> float:
+    """Host memory of this process."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)

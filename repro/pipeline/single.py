@@ -13,7 +13,7 @@ from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.machine import hardware
 from repro.models import locate, sha256_of
-from repro.pipeline.job import Resources
+from repro.pipeline.job import resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import (
     Calibrate,
@@ -135,15 +135,23 @@ def traps_stage(teacher: str, student: str, wishes: Wishes) -> Diagnose:
     )
 
 
-def run_one(stage: Stage, out: Path, *, quiet: bool, console: Console) -> Path:
+def run_one(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> Path:
     """Run the stage and what it needs; the folder of its artifact."""
-    run(topological([stage]), out, workers=1, resources=Resources(), quiet=quiet, console=console)
+    toy = all(model.name.startswith("toy:") for model in stage.base_models())
+    run(
+        topological([stage]),
+        out,
+        workers=1,
+        resources=resources_for(toy, None, micro_batch),
+        quiet=quiet,
+        console=console,
+    )
     return out / CACHE / stage.folder_name
 
 
-def run_single(stage: Stage, out: Path, *, quiet: bool, console: Console) -> None:
+def run_single(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> None:
     """Run the stage and what it needs; print where its artifact is, and its summary."""
-    folder = run_one(stage, out, quiet=quiet, console=console)
+    folder = run_one(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
@@ -179,7 +187,10 @@ def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, .
             len(registry.get(task, data=file).items(split, None, ITEM_ORDER)) if file or task.startswith("toy-") else n
         )
         count = n if available is None or n is None else min(n, available)
-        data.append(TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256))
+        revision = None if file else registry.revision_of(task)
+        data.append(
+            TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256, revision=revision)
+        )
     return tuple(data)
 
 

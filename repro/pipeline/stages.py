@@ -60,7 +60,7 @@ class BaseModelRef(Frozen):
 
 
 class TaskData(Frozen):
-    """Items of one task. A file is known by its content."""
+    """Items of one task. A file is known by its content, rows of the hub by the commit that the lock names."""
 
     not_identity: ClassVar[frozenset[str]] = frozenset({"file"})
 
@@ -70,6 +70,8 @@ class TaskData(Frozen):
     seed: int
     file: Path | None = None
     sha256: str | None = None
+    revision: str | None = None
+    """Of the data set on the hub, 'unpinned' where the lock has none; None for a file and for the embedded world."""
 
 
 class Stage(Frozen):

@@ -11,9 +11,9 @@ from rich.console import Console
 from repro.machine import hardware, libraries
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.contamination import check_contamination
-from repro.pipeline.job import MICRO_BATCH, Resources
+from repro.pipeline.job import resources_for
 from repro.pipeline.record import RECORD, code_version, redacted, write_json
-from repro.pipeline.run import CACHE, hits, run
+from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.study import Study
@@ -64,10 +64,8 @@ def run_study(
     from repro.tables.measure import measure
 
     stages = study.stages()
-    contamination = None if all(hits(stages, out)) else check_contamination(stages)  # then it was, before they ran
-    resources = replace(_resources(study, checkpoint_every), ranks=ranks)
-    if micro_batch is not None:
-        resources = replace(resources, micro_batch=micro_batch)
+    contamination = check_contamination(stages)
+    resources = replace(resources_for(study.scale == "toy", checkpoint_every, micro_batch), ranks=ranks)
     run(
         stages,
         out,
@@ -119,12 +117,6 @@ def run_study(
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS}", highlight=False, soft_wrap=True)
     contradicted = any(one.value == "contradicted" and one.role != "control" for one in report.claims)
     return Outcome(folder, contradicted)
-
-
-def _resources(study: Study, checkpoint_every: int | None) -> Resources:
-    """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
-    usual = Resources() if study.scale == "toy" else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
-    return usual if checkpoint_every is None else replace(usual, checkpoint_every=checkpoint_every)
 
 
 def _stage_line(stage: Stage, cache: Path) -> StageLine:

@@ -29,7 +29,9 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
     usable = [task for task in chosen if split == "test" or registry.has_training(task)]
     if not usable:
         raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
-    return tuple(TaskData(task=task, split=split, n=n, seed=ITEM_ORDER) for task in usable)
+    return tuple(
+        TaskData(task=task, split=split, n=n, seed=ITEM_ORDER, revision=registry.revision_of(task)) for task in usable
+    )
 
 
 def reward_model_of(settings: Settings, tasks: Tasks | None = None) -> BaseModelRef | None:

@@ -70,9 +70,11 @@ def gpu_words(machine: dict[str, Any]) -> str:
     return ", ".join(names) if names else "no GPU"
 
 
-def workers_for(scale: Scale, machine: dict[str, Any]) -> int:
-    """Stages to run side by side: tiny models leave cores idle, a GPU is for one stage at a time."""
-    return max(1, min(8, machine["cpus"])) if scale == "toy" and not machine["gpus"] else 1
+def workers_for(scale: Scale, machine: dict[str, Any], ranks: int = 1) -> int:
+    """Stages to run side by side: tiny models leave cores idle; on GPUs, as many as have `ranks` of them each."""
+    if machine["gpus"]:
+        return max(1, len(machine["gpus"]) // ranks)
+    return max(1, min(8, machine["cpus"])) if scale == "toy" else 1
 
 
 def advice(out: Path) -> list[str]:

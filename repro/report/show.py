@@ -32,7 +32,12 @@ def show_result(result: Path, console: Console) -> None:
         console.print_json(summary)
         return
     if (result / PANEL).is_file():
-        print_panel(json.loads((result / PANEL).read_text()), console)
+        try:
+            print_panel(json.loads((result / PANEL).read_text()), console)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(
+                f"{result / PANEL}: damaged. Run `repro traps` again: nothing cached is computed twice."
+            ) from None
         return
     if not result.is_file() and not (result / RESULTS).is_file():
         raise InputError(f"{result}: no {RESULTS} and no {RECORD}. Give the folder of a study's or a stage's result.")

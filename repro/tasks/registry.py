@@ -74,6 +74,14 @@ def hub_of(name: str) -> HubSource | None:
     return None if name.startswith("toy-") else _known(name).hub
 
 
+def revision_of(name: str) -> str | None:
+    """The commit of the task's rows on the hub that the lock names, else 'unpinned'; None where they are not on the hub."""
+    from repro.recipes.hub_lock import pinned_revision
+
+    source = hub_of(name)
+    return None if source is None else pinned_revision(source.id)
+
+
 def has_training(name: str) -> bool:
     """Whether the task has rows to train on; one that is for evaluation only has none. Reads no rows."""
     if name.startswith("toy-"):

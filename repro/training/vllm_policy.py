@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from repro.models import load_config
+
 GIB = 2**30
 CACHE_BYTES = 6 * GIB
 """Least key-value cache beside the weights that vLLM gets on a GPU."""
@@ -71,9 +73,7 @@ def _readable_by_vllm(model: Any, tokenizer: Any, work: Path) -> None:
     """vLLM starts from the folder that the model names, and the trainer then sends it weights by name: both must be of
     one architecture and size. They are not where only the text part of a checkpoint is trained, or its vocabulary was cut.
     """
-    from transformers import AutoConfig
-
-    source = AutoConfig.from_pretrained(model.name_or_path)
+    source = load_config(model.name_or_path)
     same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
     if same:
         return

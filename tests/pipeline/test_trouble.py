@@ -52,19 +52,19 @@ def test_the_cause_is_the_exception_not_the_hint_behind_it():
 )
 def test_out_of_memory_is_advice(stages, error):
     training = next(stage for stage in stages if isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
-    advice = memory_trouble(error, training)
+    advice = memory_trouble(error, training, Resources(micro_batch=4))
     assert advice.startswith("out of memory; estimated")
     assert "--micro-batch 1" in advice
     assert "--set gkd_rkl.max_completion_tokens" in advice
     drawing = next(stage for stage in stages if isinstance(stage, Evaluate))
-    assert "--micro-batch" not in memory_trouble(error, drawing)
+    assert "--micro-batch" not in memory_trouble(error, drawing, Resources())
 
 
 def test_other_errors_are_not_taken_for_it(stages):
-    assert memory_trouble(RuntimeError("shape mismatch"), stages[0]) is None
+    assert memory_trouble(RuntimeError("shape mismatch"), stages[0], Resources()) is None
     wrapped = RuntimeError("engine failed")
     wrapped.__cause__ = torch.OutOfMemoryError("CUDA out of memory")
-    assert memory_trouble(wrapped, stages[0]) is not None
+    assert memory_trouble(wrapped, stages[0], Resources()) is not None
 
 
 def test_a_stage_out_of_memory_leaves_nothing_and_resumes(stages, tmp_path, monkeypatch, capsys):
