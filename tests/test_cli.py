@@ -285,7 +285,7 @@ def test_a_defect_of_ours_is_never_told_as_a_contradiction(repro, monkeypatch):
 
 
 def test_a_damaged_panel_is_one_line(repro, tmp_path):
-    from repro.report.show import PANEL
+    from repro.report.panel import PANEL
 
     (tmp_path / PANEL).write_text("{}")
     code, _, err = repro("show", tmp_path)
