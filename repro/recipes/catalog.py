@@ -8,6 +8,7 @@ from repro.recipes import paper, small, toy
 from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep
 from repro.recipes.generalisation import table3, table7
+from repro.recipes.inputs import one_look
 from repro.recipes.settings import Settings, override
 from repro.recipes.study import SCALES, Scale, Study
 from repro.recipes.table2 import table2
@@ -142,4 +143,5 @@ def plan(
     if unknown:
         raise InputError(f"family '{unknown[0]}': not at scale {scale}. Families: {', '.join(settings.families)}, all")
     settings = settings.model_copy(update={"families": {name: settings.families[name] for name in chosen}})
-    return study.plan(scale, settings, tuple(range(first_seed, first_seed + seeds)), wishes)
+    with one_look():
+        return study.plan(scale, settings, tuple(range(first_seed, first_seed + seeds)), wishes)

@@ -1,5 +1,9 @@
 """What several studies start from: models, items, and the calibrated teachers and students that they share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from repro.errors import InputError
 from repro.models import revision_of
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, TaskData
@@ -12,9 +16,27 @@ ITEM_ORDER = 0
 Tasks = tuple[str, ...]
 
 
+_looked: ContextVar[dict[str, BaseModelRef] | None] = ContextVar("_looked", default=None)
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Inside, each model's content is read once: a plan names the same few models hundreds of times."""
+    token = _looked.set({})
+    try:
+        yield
+    finally:
+        _looked.reset(token)
+
+
 def base(name: str) -> BaseModelRef:
     """A model from outside, with the identity of its content."""
-    return BaseModelRef(name=name, revision=revision_of(name))
+    seen = _looked.get()
+    if seen is None:
+        return BaseModelRef(name=name, revision=revision_of(name))
+    if name not in seen:
+        seen[name] = BaseModelRef(name=name, revision=revision_of(name))
+    return seen[name]
 
 
 def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> tuple[TaskData, ...]:

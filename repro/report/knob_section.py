@@ -3,7 +3,7 @@
 from repro.report.blocks import Block, Cell, Chart, Grid, Section, Text
 from repro.report.drawing import INK, SERIES, chart, drawing, panels
 from repro.report.merge import Part
-from repro.tables.along_eta import CURVES, KEPT, edge, has_curves, keys_of, points, trend
+from repro.tables.along_eta import CURVES, KEPT, edge, has_curves, means_of, points, trend
 from repro.tables.measured import MeasuredTable
 
 STUDENTS = {curve.name: curve for curve in CURVES[1:3]}
@@ -120,8 +120,8 @@ def _edge_words(table: MeasuredTable) -> str:
     own = [f"{name} {_lost_words(edge(table, name).lost_from)}" for name in STUDENTS]
     text = f"Where the edge is, {table.family}: {words} Against its own kind at eta = 0: {'; '.join(own)}."
     teacher, student = (
-        sum(w * table.mean(*k) for k, w in keys_of(table, row, ("acc", "reward")).items())
-        for row in ("Teacher", "Student")
+        sum(w * table.mean(*k) for k, w in contrast.items())
+        for contrast in means_of(table, ("Teacher", "Student"), ("acc", "reward"))
     )
     return f"{text} Untouched teacher {teacher:.3f}, untouched student {student:.3f}. Surely: by the 95 % interval, point by point."
 

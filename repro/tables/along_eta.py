@@ -91,22 +91,29 @@ def has_curves(table: MeasuredTable) -> bool:
     return any(knob.split(row) for row in table.rows)
 
 
-def keys_of(table: MeasuredTable, row: str, metrics: Sequence[str]) -> dict[Key, float]:
-    """The contrast that is a row's mean over tasks; empty where it has none of the metrics."""
-    found = [(row, t, m) for t in table.tasks for m in [next((m for m in metrics if table.has(row, t, m)), None)] if m]
-    return {(r, t, m): 1.0 / len(found) for r, t, m in found}
+def means_of(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[str]) -> list[dict[Key, float]]:
+    """For each row the contrast that is its mean over the tasks that every row has (a task without a solved prompt has
+    no wrong-trace preference at some eta); empty contrasts where there is none."""
+    shared = [
+        (task, metric)
+        for task in table.tasks
+        for metric in [next((m for m in metrics if all(table.has(row, task, m) for row in rows)), None)]
+        if metric
+    ]
+    return [{(row, task, metric): 1.0 / len(shared) for task, metric in shared} for row in rows]
 
 
 def points(table: MeasuredTable, curve: Curve, against: str | None = None) -> list[Point]:
     """The curve, as it is or as differences from a row that does not move with eta."""
-    contrasts = {}
-    for eta, row in knob.curve(table.rows, curve.name):
-        contrasts[eta] = keys_of(table, row, curve.metrics)
-        for key, weight in keys_of(table, against, curve.metrics).items() if against else ():
-            contrasts[eta] = contrasts[eta] | {key: contrasts[eta].get(key, 0.0) - weight}
-    draws = Resamples(table, [key for one in contrasts.values() for key in one], 2_000, 0)
+    line = knob.curve(table.rows, curve.name)
+    others = [against] if against else []
+    *contrasts, last = means_of(table, [*(row for _, row in line), *others], curve.metrics) or [{}]
+    if not others:
+        contrasts, last = [*contrasts, last], {}
+    draws = Resamples(table, [key for one in (*contrasts, last) for key in one], 2_000, 0)
     found = []
-    for eta, contrast in contrasts.items():
+    for (eta, _), own in zip(line, contrasts):
+        contrast = {key: own.get(key, 0.0) - last.get(key, 0.0) for key in (*own, *last)}
         if contrast:
             estimate = draws.estimate(contrast)
             half = half_width(estimate, LEVEL)
@@ -116,11 +123,12 @@ def points(table: MeasuredTable, curve: Curve, against: str | None = None) -> li
 
 def by_seed(table: MeasuredTable, curve: Curve) -> Array:
     """[S, E] values of the curve under each seed."""
-    columns = []
-    for _, row in knob.curve(table.rows, curve.name):
-        contrast = keys_of(table, row, curve.metrics)
-        if contrast:
-            columns.append(np.sum([w * table.values[key].means_S() for key, w in contrast.items()], axis=0))
+    contrasts = means_of(table, [row for _, row in knob.curve(table.rows, curve.name)], curve.metrics)
+    columns = [
+        np.sum([w * table.values[key].means_S() for key, w in contrast.items()], axis=0)
+        for contrast in contrasts
+        if contrast
+    ]
     return np.stack(columns, axis=1) if columns else np.empty((len(table.seeds), 0))
 
 

@@ -152,3 +152,13 @@ def test_toy_hours_follow_the_settings():
     start, measured = TOY_START, TOY_SECONDS["gkd-rkl"]
     assert 3600 * expected_hours(whole, "toy") == pytest.approx(measured)
     assert 3600 * expected_hours(half, "toy") == pytest.approx(start + (measured - start) / 2)
+
+
+def test_a_plan_reads_each_model_once_and_the_next_plan_reads_again(monkeypatch):
+    looks = []
+    monkeypatch.setattr("repro.recipes.inputs.revision_of", lambda name: looks.append(name) or f"r{len(looks)}")
+    first = plan("eta-sweep", "toy", (), 1, ())
+    assert sorted(looks) == sorted(set(looks))
+    second = plan("eta-sweep", "toy", (), 1, ())
+    assert len(looks) == 2 * len(set(looks))
+    assert first.rows[0].stage.model.revision != second.rows[0].stage.model.revision

@@ -158,3 +158,24 @@ def test_a_claim_without_direction_or_with_a_foreign_margin_is_refused(wrong):
 def test_a_sweep_is_not_judged_against_another_study():
     with pytest.raises(InputError, match="another study"):
         verdict(world(lambda x: x), load("controls"), [claim("trend")])
+
+
+def test_a_task_that_some_eta_lacks_is_left_out_of_the_whole_curve():
+    """Without a solved prompt there is no wrong-trace preference: a mean over fewer tasks would be a step of its own."""
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
+    for n, eta in enumerate(ETAS):
+        table.add(knob.at("Traps", eta), "one", "wrong_trace", ["a", "b"], [[0.5 - n / 20] * 2] * 2)
+        if eta != 0.5:
+            table.add(knob.at("Traps", eta), "two", "wrong_trace", ["a", "b"], [[1.0, 1.0]] * 2)
+    assert [p.value for p in points(table, CURVES[4])] == pytest.approx([0.5 - n / 20 for n in range(9)])
+    assert trend(table, CURVES[4]).steps == 8
+    report = verdict(table, STORED)
+    (claim_,) = [v for v in report.claims if v.claim == "sweep-wrong-trace-falls"]
+    assert claim_.estimate == pytest.approx(0.1)
+    assert any("sweep-token-rkl-falls" in words and "at every eta" in words for words in report.skipped)
+
+
+def test_a_curve_that_no_task_has_is_empty():
+    table = world(lambda x: x)
+    assert points(table, CURVES[3]) == []
+    assert trend(table, CURVES[3]) is None
