@@ -8,7 +8,7 @@ the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 import re
 from dataclasses import dataclass
 
-from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate, Sample, Stage, base_of
+from repro.pipeline.stages import Calibrate, Classify, Continue, Diagnose, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes import paper, toy
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
@@ -18,9 +18,12 @@ TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2,
 """PAPER, Table 5."""
 TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
-CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl"}
+CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl", "continue": "sample", "classify": "sample"}
 """Stages without a line of their own. A diagnosis, like GKD on stored completions, scores them with both models, and
-trains none: an upper bound."""
+trains none: an upper bound. Prefixes and a judge's replies are completions; rules cost nothing at all."""
+
+JUDGE_TOKENS = 64
+"""Of one reply, at most; its prompt is not charged."""
 
 TOY_SECONDS = {
     "calibrate": 38.0,
@@ -30,6 +33,8 @@ TOY_SECONDS = {
     "gkd-rkl": 66.0,
     "evaluate": 11.0,
     "diagnose": 49.0,
+    "continue": 20.0,
+    "classify": 8.0,
 }
 """MEASURED at the toy scale's own settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
 time): mean seconds of the records, and 5 s more for the start of a process. Of diagnose: six records of table1 and table4, one seed,
@@ -100,6 +105,14 @@ def tokens_of(stage: Stage) -> float:
         sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
     elif isinstance(stage, Distill):
         sequences = stage.config.steps * stage.config.sequences_per_step
+    elif isinstance(stage, Continue):
+        own = stage.prefixes
+        prompts = sum(one.n or assumed("train_items") for one in stage.data)
+        sequences = prompts * own.per_prompt * own.continuations * (1 + len(own.fractions))
+        return float(sequences * stage.after.config.max_completion_tokens)
+    elif isinstance(stage, Classify):
+        prompts = sum(one.n or assumed("train_items") for one in stage.data)
+        return float(prompts * stage.after.config.completions_per_prompt * JUDGE_TOKENS) if stage.judge else 0.0
     elif isinstance(stage, Diagnose):
         return sum(tokens_of(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
     elif isinstance(stage, Sample | Evaluate):
@@ -150,8 +163,10 @@ def _paper_tokens(line: str) -> float:
 def _billions(stage: Stage) -> float:
     """Parameters of the model that generates or is trained (of a diagnosis: the teacher), read off its name; 8 where the
     name does not tell."""
-    if isinstance(stage, Calibrate | Diagnose):
+    if isinstance(stage, Calibrate | Diagnose | Continue):
         model = base_of(stage.teacher)
+    elif isinstance(stage, Classify):
+        model = stage.judge or base_of(stage.after.model)
     else:
         model = base_of(stage if isinstance(stage, Distill) else stage.model)  # type: ignore[attr-defined]
     found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
