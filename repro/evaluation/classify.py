@@ -17,7 +17,13 @@ from repro.tasks import registry
 
 MODES_FILE = "modes.parquet"
 SCHEMA = pa.schema(
-    [("task", pa.string()), ("item_id", pa.string()), ("sample", pa.int32()), ("mode", pa.string()), ("text", pa.string())]
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("sample", pa.int32()),
+        ("mode", pa.string()),
+        ("text", pa.string()),
+    ]
 )
 """A row per completion of a lost prompt; mode is null for a right completion, and for one that fits none."""
 

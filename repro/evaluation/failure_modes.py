@@ -20,7 +20,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 MEANING: dict[Mode, str] = {
     "hallucination": "overconfident hallucination: fluent, ended, a wrong answer stated in the asked form, never taken back",
     "self_correction": "self-correction collapse: the right answer, then a re-check phrase, then a wrong answer",
-    "degradation": "local decoding degradation: repeated spans, or an end without an answer in the asked form",
+    "degradation": "local decoding degradation: repeated spans, or an end without an answer, or with one in a broken form",
 }
 NGRAM = 4
 MOST_REPEATED = 0.5
@@ -34,6 +34,7 @@ _RECHECK = re.compile(
     r"|actually,|but actually|i made (?:a|an) (?:mistake|error)|correction:)",
     re.IGNORECASE,
 )
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w]|\.\d)")
 _LETTER = re.compile(r"(?<![\w'’])\(?([A-J])\)?(?![\w'’])")
 
@@ -47,7 +48,7 @@ def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool)
     """
     if answer == key:
         return None
-    if loops(text) or (ended and answer is None):
+    if loops(text) or (ended and answer is None) or drifts(text, kind=kind, key=key, answer=answer):
         return "degradation"
     if answer is None:
         return None
@@ -59,6 +60,14 @@ def loops(text: str) -> bool:
     words = text.split()
     numbers = {word: n for n, word in enumerate(dict.fromkeys(words))}
     return repeats([numbers[word] for word in words]) or repeated_share(words) > MOST_REPEATED
+
+
+def drifts(text: str, *, kind: Kind, key: str, answer: str | None) -> bool:
+    """Whether the answer's form is broken, though an answer can be read: a box that is opened and never closed, or, where
+    the right answer is a plain number, an answer that is none."""
+    if len(_BOX.findall(text)) > len(closed_boxes(text)):
+        return True
+    return kind == "numeric" and answer is not None and plain(key) is not None and plain(answer) is None
 
 
 def repeated_share(words: Sequence[str], n: int = NGRAM) -> float:

@@ -44,7 +44,7 @@ TOY_START = 5.0
 """Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""
 TOY_DIAGNOSED_TASKS = 10 / 3
 """Tasks times policies of a diagnosis, mean of those six records."""
-TOY_MIB = {"calibrate": 2.7, "distill": 0.6, "sample": 0.2, "evaluate": 0.1, "diagnose": 2.0}
+TOY_MIB = {"calibrate": 2.7, "distill": 0.6, "sample": 0.2, "evaluate": 0.1, "diagnose": 2.0, "continue": 0.1, "classify": 0.1}
 """MEASURED: mean size of an artifact of the toy world (those same records)."""
 
 
@@ -70,6 +70,11 @@ BUDGETS = {
     "table7": Budget(15, 30, 7500),
     "eta-sweep": Budget(45, 200, 21000),
     "controls": Budget(12, 30, 6500),
+    "table5": Budget(10, 20, 5500),
+    "figure1a": Budget(10, 20, 5500),
+    "figure3": Budget(5, 10, 3000),
+    "figure4": Budget(5, 10, 3000),
+    "failure-modes": Budget(10, 20, 5500),
 }
 """Every study's; a plan that grows beyond is a decision, not an accident."""
 
@@ -107,12 +112,10 @@ def tokens_of(stage: Stage) -> float:
         sequences = stage.config.steps * stage.config.sequences_per_step
     elif isinstance(stage, Continue):
         own = stage.prefixes
-        prompts = sum(one.n or assumed("train_items") for one in stage.data)
-        sequences = prompts * own.per_prompt * own.continuations * (1 + len(own.fractions))
+        sequences = items_of(stage) * own.per_prompt * own.continuations * (1 + len(own.fractions))
         return float(sequences * stage.after.config.max_completion_tokens)
     elif isinstance(stage, Classify):
-        prompts = sum(one.n or assumed("train_items") for one in stage.data)
-        return float(prompts * stage.after.config.completions_per_prompt * JUDGE_TOKENS) if stage.judge else 0.0
+        return float(items_of(stage) * stage.after.config.completions_per_prompt * JUDGE_TOKENS) if stage.judge else 0.0
     elif isinstance(stage, Diagnose):
         return sum(tokens_of(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
     elif isinstance(stage, Sample | Evaluate):
@@ -139,6 +142,12 @@ def _toy_tokens(line: str) -> float:
     if line == "calibrate":
         c = settings.calibration
         return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
+    if line == "continue":
+        p = settings.prefixes
+        sequences = p.per_prompt * p.continuations * (1 + len(p.fractions)) * len(settings.tasks)
+        return float(sequences * (settings.test_items or 0) * settings.evaluation.max_completion_tokens)
+    if line == "classify":
+        return float(len(settings.tasks) * (settings.test_items or 0) * settings.evaluation.completions_per_prompt * JUDGE_TOKENS)
     if line in ("sample", "evaluate", "diagnose"):
         drawn = settings.teacher_sampling if line == "sample" else settings.evaluation
         items = (settings.train_items if line == "sample" else settings.test_items) or 0
@@ -171,3 +180,39 @@ def _billions(stage: Stage) -> float:
         model = base_of(stage if isinstance(stage, Distill) else stage.model)  # type: ignore[attr-defined]
     found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
     return float(found.group(1)) if found else 8.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One kind of stage of a scale's pipeline: completion tokens at most, and parameters of its two models (teacher and
+    student; for calibrate teacher and target)."""
+
+    tokens: float
+    large: float
+    small: float
+
+
+def paper_plans() -> dict[str, Plan]:
+    """What Table 5's lines generate and train on, over the paper's Qwen pair and ASSUMED counts."""
+    return {
+        kind: Plan(
+            _paper_tokens(kind if kind in ("calibrate", "sample") else "gkd-rkl"),
+            8e9,
+            0.6e9 if kind == "calibrate" else 1.7e9,
+        )
+        for kind in TABLE5_HOURS
+    }
+
+
+def shown_arithmetic(study: Study) -> list[str]:
+    """How the hours of a plan above toy scale come from Table 5, a line for each kind of stage and size of model."""
+    lines = []
+    for stage in study.stages():
+        kind = _line(stage)
+        line = CHARGED_AS.get(kind, kind)
+        printed = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]
+        lines.append(
+            f"{kind}: {TABLE5_HOURS[line]:g} h x {tokens_of(stage):.3g} / {_paper_tokens(line):.3g} tokens"
+            f" x {_billions(stage):g} / {printed:g} billion parameters = {expected_hours(stage, study.scale):.1f} h"
+        )
+    return list(dict.fromkeys(lines))

@@ -80,7 +80,9 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
             shares = [{f: _correct(file, name, f) for f in (0.0, *fractions)} for file in files]
             kept = [{item for item, share in one[0.0].items() if share > 0.5} for one in shares]
 
-            def cells(of: Callable[[int, str], float], kept: list[set[str]] = kept, items: list[str] = items) -> list[ByItem]:
+            def cells(
+                of: Callable[[int, str], float], kept: list[set[str]] = kept, items: list[str] = items
+            ) -> list[ByItem]:
                 return [
                     {item: (of(s, item), 1.0) if item in own else (0.0, 0.0) for item in items}
                     for s, own in enumerate(kept)
