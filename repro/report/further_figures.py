@@ -198,6 +198,8 @@ def failure_modes(part: Part) -> list[Picture]:
 
 def table5(part: Part) -> list[Picture]:
     """Hours of every stage against the arithmetic that it did, by kind."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     pictures = []
     for n, source in enumerate(part.sources):
         found = cast(Costs, source.content.get("extras", {}).get("costs"))
@@ -215,8 +217,11 @@ def table5(part: Part) -> list[Picture]:
                     color=colour,
                     label=kind,
                 )
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter("{x:.0e}")
+                axis.set_minor_locator(NullLocator())
             axes.set_xlabel("floating-point operations (DERIVED: 2 N D forwards, 6 N D in training)")
             axes.set_ylabel(found["unit"])
             _legend(figure, axes)

@@ -24,7 +24,8 @@ def further_section(part: Part, key: str) -> Section:
         "figure4": ("Prefixes", _prefixes),
         "failure-modes": ("Lost prompts and modes", _modes),
     }.get(part.report.study, ("", lambda part: []))
-    return Section(f"{key}-further", title, blocks(part))
+    found = blocks(part)
+    return Section(f"{key}-further", title, found, brief=found)
 
 
 def _costs(part: Part) -> list[Block]:

@@ -6,7 +6,7 @@ from typing import Any, NotRequired, cast
 
 import pydantic
 from pydantic import FiniteFloat
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from repro.errors import InputError
 from repro.tables import MeasuredTable

@@ -1,6 +1,6 @@
 """From the artifacts of the further studies to measured tables: gains, prefixes, failure modes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,46 +70,28 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
     """
     for label, rows in rows_of.items():
         stages = [row.stage for row in rows if isinstance(row.stage, Continue)]
-        files = [pq.read_table(cache / stage.folder_name / CONTINUATIONS).to_pylist() for stage in stages]
-        fractions = stages[0].prefixes.fractions
+        drawn = [pq.read_table(cache / stage.folder_name / CONTINUATIONS).to_pylist() for stage in stages]
         before = [read_graded(cache / stage.before.folder_name / ROLLOUTS) for stage in stages]
         after = [read_graded(cache / stage.after.folder_name / ROLLOUTS) for stage in stages]
-        for task in [t for t in stages[0].data if metrics_of(t.task) != ("reward",)]:
-            name = task.task
-            items = sorted({g.rollout.item_id for g in before[0] if g.rollout.task == name})
-            shares = [{f: _correct(file, name, f) for f in (0.0, *fractions)} for file in files]
-            kept = [{item for item, share in one[0.0].items() if share > 0.5} for one in shares]
-
-            def cells(
-                of: Callable[[int, str], float], kept: list[set[str]] = kept, items: list[str] = items
-            ) -> list[ByItem]:
-                return [
-                    {item: (of(s, item), 1.0) if item in own else (0.0, 0.0) for item in items}
-                    for s, own in enumerate(kept)
-                ]
-
-            _weighted(
-                table,
-                label,
-                name,
-                PREFIX_CORRECT,
-                cells(lambda s, item, shares=shares: float(np.mean([shares[s][f][item] for f in fractions]))),  # type: ignore[misc]
-            )
-            for fraction in (0.0, *fractions):
-                length = f"{label}, {fraction:.0%} prefix" if fraction else f"{label}, no prefix"
-                _weighted(
-                    table,
-                    length,
-                    name,
-                    PREFIX_CORRECT,
-                    cells(lambda s, item, f=fraction, shares=shares: shares[s][f][item]),  # type: ignore[misc]
-                )
+        lengths = stages[0].prefixes.fractions
+        for task in [one.task for one in stages[0].data if metrics_of(one.task) != ("reward",)]:
+            items = sorted({g.rollout.item_id for g in before[0] if g.rollout.task == task})
+            right = {fraction: [_correct(rows, task, fraction) for rows in drawn] for fraction in (0.0, *lengths)}
+            kept = [{item for item, share in one.items() if share > 0.5} for one in right[0.0]]
+            mean = [{i: float(np.mean([right[f][s][i] for f in lengths])) for i in own} for s, own in enumerate(kept)]
+            shown = {label: mean, f"{label}, no prefix": right[0.0]}
+            shown |= {f"{label}, {fraction:.0%} prefix": right[fraction] for fraction in lengths}
             if label == "Teacher":
-                for row, graded in (("Student", before), ("Misled", after)):
-                    accuracy = [per_item(one, "acc")[name] for one in graded]
-                    _weighted(table, row, name, PREFIX_CORRECT, cells(lambda s, item, a=accuracy: a[s][item]))  # type: ignore[misc]
+                shown["Student"] = [per_item(one, "acc")[task] for one in before]
+                shown["Misled"] = [per_item(one, "acc")[task] for one in after]
                 lost = [lost_prompts(a, b) for a, b in zip(before, after)]
-                _add_lost(table, "Misled", name, items, lost)
+                _add_lost(table, "Misled", task, items, lost)
+            for row, by_seed in shown.items():
+                cells = [
+                    {item: (one[item], 1.0) if item in own else (0.0, 0.0) for item in items}
+                    for one, own in zip(by_seed, kept)
+                ]
+                _weighted(table, row, task, PREFIX_CORRECT, cells)
 
 
 def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
