@@ -31,7 +31,7 @@ FEWEST_WORDS = 20
 _RECHECK = re.compile(
     r"\b(?:wait|hold on|on second thought|let(?:'|’)?s? (?:me )?(?:re-?check|double[- ]check|verify|re-?consider|re-?think)"
     r"|let us (?:re-?check|verify|re-?consider)|double[- ]check(?:ing)?|re-?checking|re-?considering|hmm+"
-    r"|actually,|but actually|i made (?:a|an) (?:mistake|error)|correction:)",
+    r"|actually,|but actually|i made (?:a|an) (?:mistake|error)|correction:)(?!\w)",
     re.IGNORECASE,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")

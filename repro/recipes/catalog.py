@@ -7,8 +7,8 @@ from repro.errors import InputError
 from repro.recipes import paper, small, toy
 from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep
-from repro.recipes.generalisation import table3, table7
 from repro.recipes.further import failure_modes, figure1a, figure3, figure4, table5
+from repro.recipes.generalisation import table3, table7
 from repro.recipes.settings import Settings, override
 from repro.recipes.study import SCALES, Scale, Study
 from repro.recipes.table2 import table2

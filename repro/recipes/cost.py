@@ -44,7 +44,15 @@ TOY_START = 5.0
 """Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""
 TOY_DIAGNOSED_TASKS = 10 / 3
 """Tasks times policies of a diagnosis, mean of those six records."""
-TOY_MIB = {"calibrate": 2.7, "distill": 0.6, "sample": 0.2, "evaluate": 0.1, "diagnose": 2.0, "continue": 0.1, "classify": 0.1}
+TOY_MIB = {
+    "calibrate": 2.7,
+    "distill": 0.6,
+    "sample": 0.2,
+    "evaluate": 0.1,
+    "diagnose": 2.0,
+    "continue": 0.1,
+    "classify": 0.1,
+}
 """MEASURED: mean size of an artifact of the toy world (those same records)."""
 
 
@@ -71,9 +79,9 @@ BUDGETS = {
     "eta-sweep": Budget(45, 200, 21000),
     "controls": Budget(12, 30, 6500),
     "table5": Budget(10, 20, 5500),
-    "figure1a": Budget(10, 20, 5500),
-    "figure3": Budget(5, 10, 3000),
-    "figure4": Budget(5, 10, 3000),
+    "figure1a": Budget(8, 20, 6000),
+    "figure3": Budget(4, 10, 2000),
+    "figure4": Budget(4, 10, 1500),
     "failure-modes": Budget(10, 20, 5500),
 }
 """Every study's; a plan that grows beyond is a decision, not an accident."""
@@ -147,7 +155,9 @@ def _toy_tokens(line: str) -> float:
         sequences = p.per_prompt * p.continuations * (1 + len(p.fractions)) * len(settings.tasks)
         return float(sequences * (settings.test_items or 0) * settings.evaluation.max_completion_tokens)
     if line == "classify":
-        return float(len(settings.tasks) * (settings.test_items or 0) * settings.evaluation.completions_per_prompt * JUDGE_TOKENS)
+        return float(
+            len(settings.tasks) * (settings.test_items or 0) * settings.evaluation.completions_per_prompt * JUDGE_TOKENS
+        )
     if line in ("sample", "evaluate", "diagnose"):
         drawn = settings.teacher_sampling if line == "sample" else settings.evaluation
         items = (settings.train_items if line == "sample" else settings.test_items) or 0
