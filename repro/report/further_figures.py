@@ -169,6 +169,8 @@ def failure_modes(part: Part) -> list[Picture]:
                 for offset, (mode, colour) in enumerate(zip(MODES, SERIES)):
                     points = list(_points(table, [(r, task, mode) for r in students if table.has(r, task, mode)]))
                     rows += points
+                    if not points:
+                        continue
                     own.barh(
                         [students.index(p["row"]) + 0.26 * (offset - 1) for p in points],
                         [p["value"] for p in points],
