@@ -217,7 +217,12 @@ def test_costs_follow_the_formulas(tmp_path):
         folder = tmp_path / stage.folder_name
         folder.mkdir()
         kind = stage.config.method if isinstance(stage, Distill) else stage.does
-        record = {"gpu_hours": 0.0, "seconds": seconds.get(kind, 3.6) + n / 100, "label": stage.label, "peak_memory_gib": 1.0}
+        record = {
+            "gpu_hours": 0.0,
+            "seconds": seconds.get(kind, 3.6) + n / 100,
+            "label": stage.label,
+            "peak_memory_gib": 1.0,
+        }
         (folder / "record.json").write_text(json.dumps(record))
         summary = {"completions": 100, "tokens": 900}
         if isinstance(stage, Evaluate):
