@@ -31,7 +31,7 @@ def test_every_teacher_continues_every_length(result):
             for task in line["summary"].values():
                 if task["lost"]:
                     assert [one["fraction"] for one in task["by_fraction"]] == [0, *fractions]
-                    assert task["by_fraction"][0]["answered"] == 0
+                    assert task["by_fraction"][0]["committed"] == 0
 
 
 def test_the_prompts_were_solved_before_and_the_teacher_solves_them(judged):

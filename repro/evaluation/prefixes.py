@@ -1,5 +1,6 @@
 """Whether a teacher that goes on from a misled student's prefix still ends right (section 6.5, Figure 4)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from repro.models import load_tokenizer
 from repro.progress import Progress
 from repro.tasks import registry
 from repro.tasks.grading import grade
-from repro.tasks.task import Item
+from repro.tasks.task import Item, Kind
 from repro.turns import same_tokenizer
 
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 CONTINUATIONS = "continuations.parquet"
 SCHEMA = pa.schema(
     [
@@ -30,14 +32,14 @@ SCHEMA = pa.schema(
         ("fraction", pa.float64()),
         ("prefix_tokens", pa.int32()),
         ("prefix", pa.string()),
-        ("answered", pa.bool_()),
+        ("committed", pa.bool_()),
         ("text", pa.string()),
         ("answer", pa.string()),
         ("correct", pa.bool_()),
     ]
 )
-"""A row per continuation. source: the student's sample that the prefix was cut from; answered: the prefix alone already
-states an answer; text: prefix and continuation."""
+"""A row per continuation. source: the student's sample that the prefix was cut from; committed: the prefix alone already
+states an answer, or has begun to; text: prefix and continuation."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,13 @@ def written(one: Graded) -> bool:
     return len(one.rollout.token_ids) > (one.rollout.stop == "eos")
 
 
+def commits(prefix: str, kind: Kind) -> bool:
+    """Whether a prefix states an answer, or has begun to (`\\boxed{5`): a teacher that goes on from it cannot take it back,
+    so it says nothing of what the teacher would have answered."""
+    boxes = _BOX.split(prefix)[1:]
+    return bool(boxes and boxes[-1].strip()) or grade(kind, prefix, None).answer is not None
+
+
 def continue_prefixes(
     config: PrefixConfig,
     sampling: SamplingConfig,
@@ -106,7 +115,7 @@ def continue_prefixes(
     Where no prompt was lost there is nothing to draw: the file has no row, and the summary says so.
 
     Returns:
-        Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and answered share by fraction.
+        Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction.
     """
     prefixes = prefixes_of(config, before, after, items)
     rows: list[dict[str, Any]] = []
@@ -156,7 +165,7 @@ def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[st
         "fraction": prefix.fraction,
         "prefix_tokens": len(prefix.token_ids),
         "prefix": begun,
-        "answered": grade(kind, begun, prefix.item.key).answer is not None,
+        "committed": commits(begun, kind),
         "text": text,
         "answer": result.answer,
         "correct": result.correct,
@@ -168,6 +177,6 @@ def _share(rows: list[dict[str, Any]], fraction: float) -> dict[str, float]:
     return {
         "fraction": fraction,
         "correct": sum(row["correct"] for row in own) / len(own),
-        "answered": sum(row["answered"] for row in own) / len(own),
+        "committed": sum(row["committed"] for row in own) / len(own),
         "prefix_tokens": sum(row["prefix_tokens"] for row in own) / len(own),
     }

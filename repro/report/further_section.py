@@ -125,15 +125,15 @@ def _prefixes(part: Part) -> list[Block]:
                             "solved, then lost": f"{own['solved']}, {own['lost']}",
                             "share given": f"{one['fraction']:.0%}",
                             "tokens given": f"{one['prefix_tokens']:.1f}",
-                            "already answered": f"{one['answered']:.1%}",
+                            "already committed": f"{one['committed']:.1%}",
                             "ends right": f"{one['correct']:.1%}",
                         }
                     )
                 )
     words = (
         "Over all lost prompts, those too that the teacher cannot solve alone (the measured table leaves them out); first seed."
-        " Already answered: the prefix itself states an answer, which is wrong. Toy completions are a few tokens long, so a"
-        " prefix decides the style, and soon the answer, as a prefix of thousands of tokens need not."
+        " Already committed: the prefix states or begins an answer (a wrong one: that is why it is here), which no teacher can take"
+        " back; the measured table leaves such prefixes out. Toy completions are a few tokens long, so a long prefix is committed."
     )
     return [
         Text(words),

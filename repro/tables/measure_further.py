@@ -66,7 +66,7 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
     """Figure 4: a row per teacher (mean over its prefixes), one per prefix length, and the student's own completions.
 
     Prompts of a teacher's cells: those that the student lost and this teacher, without a prefix, solves by majority: what
-    can be kept. All others weigh nothing.
+    can be kept. All others weigh nothing. A prefix that states or begins its answer is left out.
     """
     for label, rows in rows_of.items():
         stages = [row.stage for row in rows if isinstance(row.stage, Continue)]
@@ -78,7 +78,7 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
             items = sorted({g.rollout.item_id for g in before[0] if g.rollout.task == task})
             right = {fraction: [_correct(rows, task, fraction) for rows in drawn] for fraction in (0.0, *lengths)}
             kept = [{item for item, share in one.items() if share > 0.5} for one in right[0.0]]
-            mean = [{i: float(np.mean([right[f][s][i] for f in lengths])) for i in own} for s, own in enumerate(kept)]
+            mean = [_correct(rows, task, *lengths) for rows in drawn]
             shown = {label: mean, f"{label}, no prefix": right[0.0]}
             shown |= {f"{label}, {fraction:.0%} prefix": right[fraction] for fraction in lengths}
             if label == "Teacher":
@@ -88,7 +88,7 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
                 _add_lost(table, "Misled", task, items, lost)
             for row, by_seed in shown.items():
                 cells = [
-                    {item: (one[item], 1.0) if item in own else (0.0, 0.0) for item in items}
+                    {item: (one[item], 1.0) if item in own and item in one else (0.0, 0.0) for item in items}
                     for one, own in zip(by_seed, kept)
                 ]
                 _weighted(table, row, task, PREFIX_CORRECT, cells)
@@ -169,10 +169,11 @@ def _mode_share(rows: Sequence[Mapping[str, object]], task: str, mode: str, item
     return {item: (float(np.mean(groups[item])), 1.0) if item in groups else (0.0, 0.0) for item in items}
 
 
-def _correct(rows: Sequence[Mapping[str, object]], task: str, fraction: float) -> dict[str, float]:
+def _correct(rows: Sequence[Mapping[str, object]], task: str, *fractions: float) -> dict[str, float]:
+    """Item -> share of its continuations that end right, those of committed prefixes left out."""
     groups: dict[str, list[float]] = {}
     for row in rows:
-        if row["task"] == task and row["fraction"] == fraction:
+        if row["task"] == task and row["fraction"] in fractions and not row["committed"]:
             groups.setdefault(str(row["item_id"]), []).append(float(bool(row["correct"])))
     return {item: float(np.mean(values)) for item, values in groups.items()}
 

@@ -11,7 +11,7 @@ from repro.evaluation.config import PrefixConfig
 from repro.evaluation.evaluate import Graded
 from repro.evaluation.judge import RuleJudge
 from repro.evaluation.lost_prompts import lost_prompts
-from repro.evaluation.prefixes import CONTINUATIONS, check_same_tokens, continue_prefixes, prefixes_of
+from repro.evaluation.prefixes import CONTINUATIONS, check_same_tokens, commits, continue_prefixes, prefixes_of
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import Rollout
 from repro.models import load_tokenizer, prompt_token_ids
@@ -73,6 +73,24 @@ def test_prefixes_are_beginnings_of_wrong_completions_without_their_end(items):
         whole = by_place[prefix.item.id, prefix.source][:-1]
         assert prefix.token_ids == tuple(whole[: len(prefix.token_ids)])
         assert len(prefix.token_ids) == (max(1, int(prefix.fraction * len(whole))) if prefix.fraction else 0)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind", "committed"),
+    [
+        ("", "numeric", False),
+        ("think 1 2", "numeric", False),
+        ("think 1 2 \\boxed{", "numeric", False),
+        ("think 1 2 \\boxed{5", "numeric", True),
+        ("think 1 2 \\boxed{5}", "numeric", True),
+        ("so \\boxed{\\frac{1}{2}} or", "numeric", True),
+        ("so \\boxed{\\frac{1", "numeric", True),
+        ("so B, then. Answer:", "choice", False),
+        ("so B, then. Answer: B", "choice", True),
+    ],
+)
+def test_a_prefix_that_states_or_begins_an_answer_is_committed(prefix, kind, committed):
+    assert commits(prefix, kind) == committed
 
 
 def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, tmp_path):

@@ -55,7 +55,7 @@ def line(kind, tokens=100, flops=1e9):
 
 
 MODES = {"solved": 12, "lost": 10, "completions": 160, "hallucination": 140, "self_correction": 0, "degradation": 4}
-BY_FRACTION = [{"fraction": f, "correct": 0.9 - f, "answered": f, "prefix_tokens": 3.0} for f in (0.0, 0.25)]
+BY_FRACTION = [{"fraction": f, "correct": 0.9 - f, "committed": f, "prefix_tokens": 3.0} for f in (0.0, 0.25)]
 COST = MeasuredTable("table5", "toy", "qwen3", (0,))
 for _row, _hours in (("Student GKD w/ on-policy RKL", 0.5), ("Teacher calibration (RFT, LoRA)", 0.3)):
     COST.add(_row, "pipeline", "core_hours", ["eta -1", "eta +1"], [[_hours, _hours * 1.1]])
@@ -107,7 +107,7 @@ WORLDS = {
                 {"family": "qwen3", "method": "Undistillable", "seed": 0, "artifact": "continue-2"},
             ],
         },
-        ["share of the student", "none was lost", "already answered"],
+        ["share of the student", "none was lost", "already committed"],
     ),
     "failure-modes": (
         table(

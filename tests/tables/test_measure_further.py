@@ -125,7 +125,7 @@ def prefixes(tmp_path, share, alone=1.0, misled=BAD):
                 "fraction": fraction,
                 "prefix_tokens": 1,
                 "prefix": "think",
-                "answered": False,
+                "committed": False,
                 "text": "think",
                 "answer": None,
                 "correct": n < 10 * (share if fraction else alone),
