@@ -2,8 +2,8 @@
 
 from repro.report.blocks import Block, Samples, Section, Text
 from repro.report.figures import study_figures
-from repro.report.knob_section import knob_section
 from repro.report.further_section import further_section
+from repro.report.knob_section import knob_section
 from repro.report.measured_section import failures_section, measured_section
 from repro.report.merge import Part
 from repro.report.run_section import cost_section, environment_section, settings_section
