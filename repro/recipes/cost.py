@@ -38,7 +38,8 @@ TOY_SECONDS = {
 }
 """MEASURED at the toy scale's own settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
 time): mean seconds of the records, and 5 s more for the start of a process. Of diagnose: six records of table1 and table4, one seed,
-on a machine that had other work."""
+on a machine that had other work. Of continue and classify: CPU seconds of one seed of figure4 and failure-modes, and the start of
+a process."""
 
 TOY_START = 5.0
 """Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""

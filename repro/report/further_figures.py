@@ -8,6 +8,7 @@ from repro.evaluation.failure_modes import MODES
 from repro.report.drawing import INK, SERIES, drawing, panels
 from repro.report.merge import Part
 from repro.report.pictures import Picture
+from repro.tables import load
 from repro.tables.costs import Costs
 from repro.tables.decision import half_width
 from repro.tables.measured import Key, MeasuredTable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PRINTED = ("prefix_correct_low", "prefix_correct_high")
 PAIRS = (("Teacher", "Undistillable", "teacher"), ("Student", "Misled", "student"))
 """What Figure 3 joins: before and after calibration, before and after distillation."""
 
@@ -137,7 +139,9 @@ def figure4(part: Part) -> list[Picture]:
                     (point,) = _points(table, [("Misled", task, "prefix_correct")])
                     rows.append(point)
                     own.axhline(point["value"], color=INK, linestyle=":", label="misled student alone")
-                own.axhspan(0.89, 0.95, color=SERIES[7], alpha=0.3, label="paper: 89 to 95 %")
+                if table.scale == "paper":
+                    low, high = (load("figures").cell("misled-prefixes", m, figure="Figure 4").value for m in PRINTED)
+                    own.axhspan(low, high, color=SERIES[7], alpha=0.3, label="printed in the paper")
                 own.set_ylim(0, 1.02)
                 own.set_title(task)
                 own.set_xlabel("share of the student's completion given")
