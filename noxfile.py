@@ -134,6 +134,11 @@ REPRODUCED = {
     "table7": "The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
     "eta-sweep": "The knob's whole curve, three seeds (shares Table 2's calibrations)",
     "controls": "What else could explain a misled student (shares Table 2's stages)",
+    "table5": "What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
+    "figure1a": "A student's gain under every teacher at hand (Figure 1a; shares Table 2's stages)",
+    "figure3": "Teachers keep, students fall (Figure 3; reads Table 2's stages)",
+    "figure4": "Teachers on the misled student's prefixes (Figure 4; shares Table 2's stages)",
+    "failure-modes": "How students fail on prompts that they solved before (section 6.5; shares Table 2's stages)",
 }
 """Study -> what its session says of itself. A test holds these to the studies of `repro list`."""
 

@@ -1,6 +1,7 @@
 """Draw n completions of every item, in chunks that survive a kill."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from repro.errors import InputError
@@ -21,6 +22,7 @@ def sample(
     work: Path,
     progress: Progress,
     share: tuple[int, int] = (0, 1),
+    prefixes: Sequence[Sequence[int]] | None = None,
 ) -> list[Rollout]:
     """`completions_per_prompt` rollouts of every item, items in order.
 
@@ -29,9 +31,13 @@ def sample(
 
     Args:
         share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
+        prefixes: one per item, tokens of an answer already begun, that the model goes on from; they are then part of
+            prompt_ids, and token_ids and text hold what came after.
     """
     tokenizer = load_tokenizer(model)
     prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
+    if prefixes is not None:
+        prompts = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
     longest = max(map(len, prompts))
     per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]

@@ -8,7 +8,18 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models import locate, revision_of, sha256_of
-from repro.pipeline.stages import BaseModelRef, Calibrate, Diagnose, Distill, Evaluate, Sample, Stage, TaskData
+from repro.pipeline.stages import (
+    BaseModelRef,
+    Calibrate,
+    Classify,
+    Continue,
+    Diagnose,
+    Distill,
+    Evaluate,
+    Sample,
+    Stage,
+    TaskData,
+)
 from repro.progress import Progress
 from repro.tasks import registry
 from repro.tasks.task import Item
@@ -43,6 +54,8 @@ def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:
         Distill: _distill,
         Evaluate: _evaluate,
         Diagnose: _diagnose,
+        Continue: _continue,
+        Classify: _classify,
     }
     body = bodies[type(stage)]
     return lambda out: body(stage, place, out) | _record_of(stage, place, out)
@@ -179,6 +192,41 @@ def _diagnose(stage: Diagnose, place: Workplace, out: Path) -> dict[str, Any]:
         temperature=stage.on_policy.config.temperature,
         across_tokenizers=stage.across_tokenizers,
         seed=stage.seed,
+        out=out,
+        progress=place.progress,
+    )
+
+
+def _continue(stage: Continue, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.evaluation.evaluate import read_graded
+    from repro.evaluation.prefixes import continue_prefixes
+
+    return continue_prefixes(
+        stage.prefixes,
+        stage.after.config,
+        teacher=model_path(stage.teacher, place.cache),
+        before=read_graded(place.cache / stage.before.folder_name / ROLLOUTS),
+        after=read_graded(place.cache / stage.after.folder_name / ROLLOUTS),
+        items=read_items(stage.data),
+        seed=stage.seed,
+        out=out,
+        work=place.work,
+        progress=place.progress,
+    )
+
+
+def _classify(stage: Classify, place: Workplace, out: Path) -> dict[str, Any]:
+    from repro.evaluation.classify import classify
+    from repro.evaluation.evaluate import read_graded
+    from repro.evaluation.judge import Judge, ModelJudge, RuleJudge
+
+    judge: Judge = RuleJudge()
+    if stage.judge is not None:
+        judge = ModelJudge(model_path(stage.judge, place.cache), stage.engine, stage.seed)
+    return classify(
+        judge,
+        before=read_graded(place.cache / stage.before.folder_name / ROLLOUTS),
+        after=read_graded(place.cache / stage.after.folder_name / ROLLOUTS),
         out=out,
         progress=place.progress,
     )

@@ -11,7 +11,7 @@ from repro.pipeline.display import stage_seed
 from repro.pipeline.job import MICRO_BATCH
 from repro.pipeline.run import hits
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData, base_of
-from repro.recipes.cost import expected_hours, items_of, table5_hours, tokens_of
+from repro.recipes.cost import expected_hours, items_of, shown_arithmetic, table5_hours, tokens_of
 from repro.recipes.footprint import disk_gib, download_gib, footprint
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.night import CARDS, night_hours
@@ -62,6 +62,9 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
             " magnitude. Memory (of one GPU) and disk are DERIVED from parameter counts.",
             highlight=False,
         )
+    if study.name == "table5" and not toy:
+        for line in shown_arithmetic(study):
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
     if study.scale == "small":
         nights = ", ".join(f"{night_hours(study, card):.1f} h on {name}" for name, card in CARDS.items())
         console.print(f"from the bottom up, at most: {nights} (DERIVED from data sheets)", highlight=False)

@@ -17,7 +17,7 @@ from repro.pipeline.display import Display
 from repro.pipeline.engine import Engine, run_stages
 from repro.pipeline.job import Resources, disk_trouble
 from repro.pipeline.record import is_complete
-from repro.pipeline.stages import Diagnose, Distill, Stage, base_of
+from repro.pipeline.stages import Continue, Diagnose, Distill, Stage, base_of
 
 CACHE = "cache"
 LEAST_FREE = 64 << 20
@@ -94,6 +94,15 @@ def _check_pairs(stages: Sequence[Stage], out: Path) -> None:
         from repro.diagnosis.vocabulary import check_vocabulary
 
         check_vocabulary(locate(teacher), locate(student))
+    continued = {
+        (base_of(stage.teacher).name, base_of(stage.after.model).name)
+        for stage in waiting
+        if isinstance(stage, Continue)
+    }
+    for teacher, student in sorted(continued):
+        from repro.evaluation.prefixes import check_same_tokens
+
+        check_same_tokens(locate(teacher), locate(student))
 
 
 def hits(stages: Sequence[Stage], out: Path) -> list[bool]:

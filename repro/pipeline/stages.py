@@ -17,7 +17,8 @@ from repro.calibration.config import CalibrationConfig
 from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig
 from repro.errors import InputError
-from repro.generation.config import SamplingConfig
+from repro.evaluation.config import PrefixConfig
+from repro.generation.config import EngineName, SamplingConfig
 from repro.tasks.task import Split
 
 
@@ -245,12 +246,81 @@ class Diagnose(Stage):
         return f"diagnose {model_label(self.student)} under {model_label(self.teacher)}"
 
 
+class Continue(Stage):
+    """Let a teacher go on from what a student began to write, and grade where it ends (section 6.5, Figure 4).
+
+    before, after: evaluations of the student before and after its distillation. Prompts: those that it solved by majority
+    before and fails after; prefixes: the first tokens of its wrong completions of them.
+    """
+
+    kind: Literal["continue"] = "continue"
+    does: ClassVar[str] = "continue"
+    version: ClassVar[int] = 1
+
+    teacher: "ModelInput"
+    before: Evaluate
+    after: Evaluate
+    prefixes: PrefixConfig
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _same_items(self) -> "Continue":
+        if self.before.data != self.after.data:
+            raise ValueError("a student is compared with itself on the same items")
+        return self
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        """The items of both evaluations."""
+        return self.after.data
+
+    @property
+    def label(self) -> str:
+        return f"continue prefixes of {model_label(self.after.model)} with {model_label(self.teacher)}"
+
+
+class Classify(Stage):
+    """Name how a student fails on prompts that it solved by majority before its distillation (section 6.5).
+
+    judge: a model that reads the completions; None for the rules of `repro.evaluation.failure_modes`.
+    """
+
+    kind: Literal["classify"] = "classify"
+    does: ClassVar[str] = "classify"
+    version: ClassVar[int] = 1
+
+    before: Evaluate
+    after: Evaluate
+    judge: BaseModelRef | None
+    engine: EngineName
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _same_items(self) -> "Classify":
+        if self.before.data != self.after.data:
+            raise ValueError("a student is compared with itself on the same items")
+        return self
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        """The items of both evaluations."""
+        return self.after.data
+
+    @property
+    def label(self) -> str:
+        return f"failure modes of {model_label(self.after.model)}"
+
+
 ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]
-AnyStage = Annotated[Calibrate | Sample | Distill | Evaluate | Diagnose, pydantic.Field(discriminator="kind")]
-for _stage in (Calibrate, Sample, Distill, Evaluate, Diagnose):
+AnyStage = Annotated[
+    Calibrate | Sample | Distill | Evaluate | Diagnose | Continue | Classify, pydantic.Field(discriminator="kind")
+]
+for _stage in (Calibrate, Sample, Distill, Evaluate, Diagnose, Continue, Classify):
     _stage.model_rebuild()
 
-stage_adapter: pydantic.TypeAdapter[Calibrate | Sample | Distill | Evaluate | Diagnose] = pydantic.TypeAdapter(AnyStage)
+stage_adapter: pydantic.TypeAdapter[Calibrate | Sample | Distill | Evaluate | Diagnose | Continue | Classify] = (
+    pydantic.TypeAdapter(AnyStage)
+)
 
 
 def model_label(model: "BaseModelRef | Calibrate | Distill") -> str:

@@ -54,8 +54,11 @@ def run_study(
     """
     from repro.report.curves import curves
     from repro.report.examples import examples
+    from repro.report.extras import extras
+    from repro.report.figures import PICTURES
     from repro.report.markdown import PAGE
     from repro.report.merge import Part, Source
+    from repro.report.pictures import write_pictures
     from repro.report.terminal import print_result
     from repro.report.traps import write_figures
     from repro.report.write import write_report
@@ -104,6 +107,7 @@ def run_study(
         "stages": [_stage_line(stage, cache) for stage in stages],
         "examples": examples(study, cache),
         "curves": curves(study, cache),
+        "extras": extras(study, cache),
     }
     result = redacted(result)
     folder = result_folder(study, out)
@@ -112,6 +116,8 @@ def run_study(
     if study.measures == "contributions":
         write_figures(study, cache, folder)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
+    if study.name in PICTURES:
+        write_pictures(PICTURES[study.name], part, folder)
     page, brief = write_report([part], folder / PAGE)
     print_result(measured, report, console)
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS}", highlight=False, soft_wrap=True)

@@ -159,6 +159,8 @@ def _dollar(price: float) -> list[str]:
     lines = ["| stage | GPU-hours each, mean | dollars each | a dollar buys of it |", "|---|---|---|---|"]
     for kind, (hours, number) in kinds.items():
         mean = hours / number
+        if not mean:  # the rules that name failure modes draw nothing
+            continue
         lines.append(f"| {kind} ({number}) | {mean:,.1f} | {mean * price:,.0f} | {1 / (mean * price):.2%} |")
     return lines
 

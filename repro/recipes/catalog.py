@@ -7,6 +7,7 @@ from repro.errors import InputError
 from repro.recipes import paper, small, toy
 from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep
+from repro.recipes.further import failure_modes, figure1a, figure3, figure4, table5
 from repro.recipes.generalisation import table3, table7
 from repro.recipes.inputs import one_look
 from repro.recipes.settings import Settings, override
@@ -87,6 +88,11 @@ STUDIES: dict[str, Entry] = {
     "controls": Entry(
         "What else could explain a misled student: table2's calibration with one thing changed at a time", controls
     ),
+    "table5": Entry("What each stage costs, and what it would cost you (stages shared with table2)", table5),
+    "figure1a": Entry("Teachers that should have been better: a student's gain under each teacher at hand", figure1a),
+    "figure3": Entry("Teachers keep, students fall (stages shared with table2)", figure3),
+    "figure4": Entry("Teachers that go on from the misled student's prefixes: how often they end right", figure4),
+    "failure-modes": Entry("How students fail on prompts that they solved before (section 6.5)", failure_modes),
 }
 SETTINGS: dict[Scale, Callable[[], Settings]] = {
     "toy": toy.settings,

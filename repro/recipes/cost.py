@@ -8,7 +8,7 @@ the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 import re
 from dataclasses import dataclass
 
-from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate, Sample, Stage, base_of
+from repro.pipeline.stages import Calibrate, Classify, Continue, Diagnose, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes import paper, toy
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
@@ -18,9 +18,12 @@ TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2,
 """PAPER, Table 5."""
 TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
-CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl"}
+CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl", "continue": "sample", "classify": "sample"}
 """Stages without a line of their own. A diagnosis, like GKD on stored completions, scores them with both models, and
-trains none: an upper bound."""
+trains none: an upper bound. Prefixes and a judge's replies are completions; rules cost nothing at all."""
+
+JUDGE_TOKENS = 64
+"""Of one reply, at most; its prompt is not charged."""
 
 TOY_SECONDS = {
     "calibrate": 38.0,
@@ -30,16 +33,27 @@ TOY_SECONDS = {
     "gkd-rkl": 66.0,
     "evaluate": 11.0,
     "diagnose": 49.0,
+    "continue": 20.0,
+    "classify": 8.0,
 }
 """MEASURED at the toy scale's own settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
 time): mean seconds of the records, and 5 s more for the start of a process. Of diagnose: six records of table1 and table4, one seed,
-on a machine that had other work."""
+on a machine that had other work. Of continue and classify: CPU seconds of one seed of figure4 and failure-modes, and the start of
+a process."""
 
 TOY_START = 5.0
 """Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""
 TOY_DIAGNOSED_TASKS = 10 / 3
 """Tasks times policies of a diagnosis, mean of those six records."""
-TOY_MIB = {"calibrate": 2.7, "distill": 0.6, "sample": 0.2, "evaluate": 0.1, "diagnose": 2.0}
+TOY_MIB = {
+    "calibrate": 2.7,
+    "distill": 0.6,
+    "sample": 0.2,
+    "evaluate": 0.1,
+    "diagnose": 2.0,
+    "continue": 0.1,
+    "classify": 0.1,
+}
 """MEASURED: mean size of an artifact of the toy world (those same records)."""
 
 
@@ -65,6 +79,11 @@ BUDGETS = {
     "table7": Budget(15, 30, 7500),
     "eta-sweep": Budget(45, 200, 21000),
     "controls": Budget(12, 30, 6500),
+    "table5": Budget(10, 20, 5500),
+    "figure1a": Budget(8, 20, 6000),
+    "figure3": Budget(4, 10, 2000),
+    "figure4": Budget(4, 10, 1500),
+    "failure-modes": Budget(10, 20, 5500),
 }
 """Every study's; a plan that grows beyond is a decision, not an accident."""
 
@@ -100,6 +119,12 @@ def tokens_of(stage: Stage) -> float:
         sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
     elif isinstance(stage, Distill):
         sequences = stage.config.steps * stage.config.sequences_per_step
+    elif isinstance(stage, Continue):
+        own = stage.prefixes
+        sequences = items_of(stage) * own.per_prompt * own.continuations * (1 + len(own.fractions))
+        return float(sequences * stage.after.config.max_completion_tokens)
+    elif isinstance(stage, Classify):
+        return float(items_of(stage) * stage.after.config.completions_per_prompt * JUDGE_TOKENS) if stage.judge else 0.0
     elif isinstance(stage, Diagnose):
         return sum(tokens_of(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
     elif isinstance(stage, Sample | Evaluate):
@@ -126,6 +151,14 @@ def _toy_tokens(line: str) -> float:
     if line == "calibrate":
         c = settings.calibration
         return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
+    if line == "continue":
+        p = settings.prefixes
+        sequences = p.per_prompt * p.continuations * (1 + len(p.fractions)) * len(settings.tasks)
+        return float(sequences * (settings.test_items or 0) * settings.evaluation.max_completion_tokens)
+    if line == "classify":
+        return float(
+            len(settings.tasks) * (settings.test_items or 0) * settings.evaluation.completions_per_prompt * JUDGE_TOKENS
+        )
     if line in ("sample", "evaluate", "diagnose"):
         drawn = settings.teacher_sampling if line == "sample" else settings.evaluation
         items = (settings.train_items if line == "sample" else settings.test_items) or 0
@@ -150,9 +183,47 @@ def _paper_tokens(line: str) -> float:
 def _billions(stage: Stage) -> float:
     """Parameters of the model that generates or is trained (of a diagnosis: the teacher), read off its name; 8 where the
     name does not tell."""
-    if isinstance(stage, Calibrate | Diagnose):
+    if isinstance(stage, Calibrate | Diagnose | Continue):
         model = base_of(stage.teacher)
+    elif isinstance(stage, Classify):
+        model = stage.judge or base_of(stage.after.model)
     else:
         model = base_of(stage if isinstance(stage, Distill) else stage.model)  # type: ignore[attr-defined]
     found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
     return float(found.group(1)) if found else 8.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One kind of stage of a scale's pipeline: completion tokens at most, and parameters of its two models (teacher and
+    student; for calibrate teacher and target)."""
+
+    tokens: float
+    large: float
+    small: float
+
+
+def paper_plans() -> dict[str, Plan]:
+    """What Table 5's lines generate and train on, over the paper's Qwen pair and ASSUMED counts."""
+    return {
+        kind: Plan(
+            _paper_tokens(kind if kind in ("calibrate", "sample") else "gkd-rkl"),
+            8e9,
+            0.6e9 if kind == "calibrate" else 1.7e9,
+        )
+        for kind in TABLE5_HOURS
+    }
+
+
+def shown_arithmetic(study: Study) -> list[str]:
+    """How the hours of a plan above toy scale come from Table 5, a line for each kind of stage and size of model."""
+    lines = []
+    for stage in study.stages():
+        kind = _line(stage)
+        line = CHARGED_AS.get(kind, kind)
+        printed = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]
+        lines.append(
+            f"{kind}: {TABLE5_HOURS[line]:g} h x {tokens_of(stage):.3g} / {_paper_tokens(line):.3g} tokens"
+            f" x {_billions(stage):g} / {printed:g} billion parameters = {expected_hours(stage, study.scale):.1f} h"
+        )
+    return list(dict.fromkeys(lines))

@@ -3,6 +3,7 @@
 from repro.calibration.config import CalibrationConfig
 from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig, Method
+from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
 from repro.recipes.assumed import assumed
 from repro.recipes.settings import Family, Settings
@@ -101,5 +102,11 @@ def settings() -> Settings:
             gradient_tokens=32,
             resamples=1000,
         ),
+        prefixes=PrefixConfig(
+            fractions=assumed("prefixes.fractions"),
+            per_prompt=assumed("prefixes.per_prompt"),
+            continuations=assumed("prefixes.continuations"),
+        ),
+        judge=None,
         controls=True,
     )

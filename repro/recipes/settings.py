@@ -10,6 +10,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig
 from repro.errors import InputError
+from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
 
 EVERYWHERE = ("engine", "reasoning")
@@ -52,6 +53,9 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     teacher_sampling: SamplingConfig
     evaluation: SamplingConfig
     diagnosis: DiagnosisConfig
+    prefixes: PrefixConfig
+    judge: str | None
+    """A model that names failure modes (hub id or folder); None for the rules."""
     controls: bool
     """Whether to run eta = 0 and the no-reasoning control beside the paper's rows."""
 

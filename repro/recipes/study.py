@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from repro.pipeline.stages import Diagnose, Evaluate, Stage, topological
+from repro.pipeline.stages import Classify, Continue, Diagnose, Evaluate, Stage, topological
 
 Scale = Literal["toy", "small", "paper"]
-Measures = Literal["evaluation", "traps", "contributions", "knob"]
-"""What is read off the rows' stages: answers (Table 2), traps (Tables 1 and 4), who drives the KL (Figure 2), or
-answers, their lengths and traps along eta (the sweep)."""
+Measures = Literal["evaluation", "traps", "contributions", "knob", "cost", "gains", "prefixes", "failures"]
+"""What is read off the rows' stages: answers (Table 2), traps (Tables 1 and 4), who drives the KL (Figure 2), answers, their
+lengths and traps along eta (the sweep), what stages cost (Table 5), what students gain (Figure 1a), what teachers make of
+prefixes (Figure 4), or how students fail (section 6.5)."""
 SCALES: tuple[Scale, ...] = ("toy", "small", "paper")
 
 METHODS = (
@@ -37,7 +38,7 @@ class Row:
     family: str
     method: str
     seed: int
-    stage: Evaluate | Diagnose
+    stage: Evaluate | Diagnose | Continue | Classify
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ paper's.
 from repro.calibration.config import CalibrationConfig
 from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig, Method
+from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
 from repro.recipes.assumed import assumed
 from repro.recipes.settings import Family, Settings
@@ -95,5 +96,7 @@ def settings() -> Settings:
             gradient_tokens=MAX_COMPLETION_TOKENS,
             resamples=1000,
         ),
+        prefixes=PrefixConfig(fractions=(0.25, 0.5, 0.75), per_prompt=4, continuations=4),
+        judge=None,
         controls=True,
     )

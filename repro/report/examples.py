@@ -5,20 +5,27 @@ from pathlib import Path
 from repro.evaluation.evaluate import Graded, read_graded
 from repro.pipeline.bodies import ROLLOUTS
 from repro.recipes.study import Study
+from repro.report.further_examples import further_examples
 from repro.report.result import Completion, Example
+from repro.report.text import cut
 
 METHODS = (
     *("Teacher", "Distillable", "Undistillable", "Undistillable (OOD)"),
     *("Student", "Improve", "Misled", "Misled (OOD)", "Misled (CD)"),
 )
 PROMPTS = 2
-LONGEST = 4_000
-"""Characters of a prompt or completion that are kept; what is cut says so."""
 
 
 def examples(study: Study, cache: Path) -> list[Example]:
-    """For each family and task the first prompts, with the first completion of each model: not chosen."""
+    """For each family and task the first prompts, with the first completion of each model: not chosen.
+
+    Of failure modes: the first completions of each mode. None for a study that only reads costs.
+    """
+    if study.measures in ("failures", "prefixes"):
+        return further_examples(study, cache)
     found: list[Example] = []
+    if study.measures == "cost":
+        return found
     for family in study.families:
         own = [r for r in study.rows if r.family == family and r.seed == study.seeds[0] and r.method in METHODS]
         # a row may stand for a model per task: then each has its own stage
@@ -52,8 +59,3 @@ def _example(family: str, task: str, firsts: dict[str, Graded]) -> Example:
         "key": one.key,
         "completions": completions,
     }
-
-
-def cut(text: str) -> str:
-    """The text, or its beginning and how much is left out."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} [{len(text) - LONGEST:,} more characters]"

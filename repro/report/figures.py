@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from repro.report import further_figures, pictures
 from repro.report.bars import bars
 from repro.report.blocks import Chart
 from repro.report.correlations import correlations
@@ -94,5 +95,17 @@ def _share_words(measured: Mapping[str, float], printed: Mapping[str, float]) ->
 
 
 EVERY_STUDY: tuple[Draw, ...] = (bars, learning_curves)
-STUDY_FIGURES: dict[str, tuple[Draw, ...]] = {"figure2": (correlations,), "eta-sweep": (knob_figures,)}
+PICTURES: dict[str, pictures.Draw] = {
+    "table5": further_figures.table5,
+    "figure1a": further_figures.figure1a,
+    "figure3": further_figures.figure3,
+    "figure4": further_figures.figure4,
+    "failure-modes": further_figures.failure_modes,
+}
+"""Figures that are written beside the result too."""
+STUDY_FIGURES: dict[str, tuple[Draw, ...]] = {
+    "figure2": (correlations,),
+    "eta-sweep": (knob_figures,),
+    **{study: (pictures.on_page(draw),) for study, draw in PICTURES.items()},
+}
 """Study -> what draws the figures that it alone has; they come after those of every study."""

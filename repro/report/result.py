@@ -114,6 +114,7 @@ class Result(TypedDict):
         assignments: the `--set key=value` wishes.
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids that were read at no pinned revision; absent from results of older code.
+        extras: what a study alone shows: "costs" (table5), "parameters" of teachers by family (figure1a).
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
     """
 
@@ -136,6 +137,7 @@ class Result(TypedDict):
     stages: list[StageLine]
     examples: list[Example]
     curves: list[Curve]
+    extras: NotRequired[dict[str, Any]]
 
 
 _SHAPE = pydantic.TypeAdapter(Result)

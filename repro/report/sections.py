@@ -2,6 +2,7 @@
 
 from repro.report.blocks import Block, Samples, Section, Text
 from repro.report.figures import study_figures
+from repro.report.further_section import further_section
 from repro.report.knob_section import knob_section
 from repro.report.measured_section import failures_section, measured_section
 from repro.report.merge import Part
@@ -18,6 +19,7 @@ def sections(part: Part, key: str) -> list[Section]:
         Section(f"{key}-figures", "Figures", study_figures(part, key)),
         knob_section(part, key),
         traps_section(part, key),
+        further_section(part, key),
         failures_section(part, key),
         Section(f"{key}-examples", "Completions side by side", _examples(part)),
         cost_section(part, key),

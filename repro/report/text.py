@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+LONGEST = 4_000
+"""Characters of a prompt or completion that are kept; what is cut says so."""
 _LINE_ENDS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85")
 
 
@@ -28,3 +30,8 @@ def _hidden(character: str) -> bool:
 def slug(text: str) -> str:
     """The text as part of an id: letters, digits, dots, dashes; the rest becomes underscores."""
     return re.sub(r"[^A-Za-z0-9.-]", "_", text)
+
+
+def cut(text: str) -> str:
+    """The text, or its beginning and how much is left out."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} [{len(text) - LONGEST:,} more characters]"

@@ -12,7 +12,7 @@ from repro.tables.printed import Printed, parse_cell
 from repro.tables.schema import Column, Erratum, Legend, Metric, TableFile
 
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figures")
-UNPRINTED = ("figure2", "eta-sweep", "controls")
+UNPRINTED = ("figure1a", "figure2", "figure3", "figure4", "failure-modes", "eta-sweep", "controls")
 """Figures of which no number is printed, and studies of ours: a title and no cell, for the studies that measure them."""
 
 

@@ -1,16 +1,27 @@
 """From the artifacts of a study to its measured tables, one per family."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from repro.evaluation.evaluate import failures_per_item, metrics_of, per_item, read_graded, tokens_per_item
 from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.stages import Diagnose
-from repro.recipes.study import Row, Study
+from repro.pipeline.stages import Classify, Continue, Diagnose, Evaluate
+from repro.recipes.study import Measures, Row, Study
+from repro.tables.costs import add_costs
+from repro.tables.measure_further import add_failures, add_gains, add_prefixes
 from repro.tables.measure_traps import add_blocks, add_prompts
 from repro.tables.measured import MeasuredTable
 
 TOKENS = "tokens"
 """Metric: mean length of an item's completions, tokens."""
+
+FURTHER: dict[Measures, Callable[[MeasuredTable, dict[str, list[Row]], Path], None]] = {
+    "cost": add_costs,
+    "gains": add_gains,
+    "prefixes": add_prefixes,
+    "failures": add_failures,
+}
+"""Studies whose rows are read in their own way; the others' are answers and diagnoses."""
 
 
 def measure(study: Study, cache: Path) -> list[MeasuredTable]:
@@ -18,12 +29,16 @@ def measure(study: Study, cache: Path) -> list[MeasuredTable]:
     tables = []
     for family in study.families:
         table = MeasuredTable(study.name, study.scale, family, study.seeds, samples=_samples(study))
+        if study.measures in FURTHER:
+            FURTHER[study.measures](table, _by_method(study, family), cache)
+            tables.append(table)
+            continue
         answered: dict[tuple[str, ...], list[Row]] = {}
         diagnosed: dict[str, list[Row]] = {}
         for row in sorted((r for r in study.rows if r.family == family), key=lambda r: r.seed):
             if isinstance(row.stage, Diagnose):
                 diagnosed.setdefault(row.method, []).append(row)
-            else:
+            elif isinstance(row.stage, Evaluate):
                 # a row may stand for a model per task: then each has its own stage
                 answered.setdefault((row.method, *(one.task for one in row.stage.data)), []).append(row)
         for rows in answered.values():
@@ -31,6 +46,14 @@ def measure(study: Study, cache: Path) -> list[MeasuredTable]:
         (add_blocks if study.measures == "contributions" else add_prompts)(table, diagnosed, cache)
         tables.append(table)
     return tables
+
+
+def _by_method(study: Study, family: str) -> dict[str, list[Row]]:
+    """The family's rows by label, one per seed."""
+    rows: dict[str, list[Row]] = {}
+    for row in sorted((r for r in study.rows if r.family == family), key=lambda r: r.seed):
+        rows.setdefault(row.method, []).append(row)
+    return rows
 
 
 def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cache: Path, *, lengths: bool) -> None:
@@ -49,4 +72,7 @@ def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cac
 
 def _samples(study: Study) -> int:
     stage = study.rows[0].stage
-    return (stage.on_policy if isinstance(stage, Diagnose) else stage).config.completions_per_prompt
+    if isinstance(stage, Continue):
+        return stage.prefixes.per_prompt * stage.prefixes.continuations
+    drawn = stage.on_policy if isinstance(stage, Diagnose) else stage.after if isinstance(stage, Classify) else stage
+    return drawn.config.completions_per_prompt

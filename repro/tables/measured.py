@@ -18,6 +18,7 @@ SAMPLE_MEANS = frozenset({"acc", "reward"})
 # Metrics whose per-item values are shares or scores in 0..1; any other metric may take any finite value.
 FRACTIONS = frozenset(
     {"acc", "maj16", "pass16", "reward", "wrong_trace", "unparsed", "truncated", "repeating", "empty"}
+    | {"prefix_correct", "solved", "lost", "hallucination", "self_correction", "degradation"}
 )
 
 

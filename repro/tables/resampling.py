@@ -116,7 +116,11 @@ class Resamples:
         _, task, metric = key
         if metric not in FRACTIONS:
             return 0.0
-        return 0.5 / self.measured.samples_behind(metric) / (len(self.measured.items[task]) + 2) ** 2
+        weights_SN = self.measured.values[key].weights_SN
+        items = float(len(self.measured.items[task]))
+        if weights_SN is not None:  # as many items as weigh something
+            items = float((weights_SN.sum(axis=1) ** 2 / (weights_SN**2).sum(axis=1)).min())
+        return 0.5 / self.measured.samples_behind(metric) / (items + 2) ** 2
 
 
 def _seed_weights(S: int, resamples: int, rng: np.random.Generator) -> Array:

@@ -89,7 +89,8 @@ def test_a_printed_magnitude_is_not_tested_in_a_scaled_down_world(tmp_path):
     assert not [v for v in report.claims if v.claim.startswith("token-kl-range")]
     assert sum("tested at paper scale alone" in words for words in report.skipped) == 3
     marked = [claim.id for claim in load_claims() if claim.printed_scale]
-    assert marked == ["token-kl-range-math", "token-kl-range-knowledge", "token-kl-range-open"]
+    ranges = ["token-kl-range-math", "token-kl-range-knowledge", "token-kl-range-open"]
+    assert marked == [*ranges, "teacher-stays-correct-on-misled-prefixes"]
     paper = MeasuredTable("table1", "paper", "qwen3", (0,))
     add_prompts(
         paper, {"Qwen3-8B": [row(tmp_path, "p", [measure("bigmath-4", "token_rkl", 5.0, 0)], PER_PROMPT)]}, tmp_path

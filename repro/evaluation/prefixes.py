@@ -1,0 +1,182 @@
+"""Whether a teacher that goes on from a misled student's prefix still ends right (section 6.5, Figure 4)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from repro.errors import InputError
+from repro.evaluation.config import PrefixConfig
+from repro.evaluation.evaluate import Graded
+from repro.evaluation.lost_prompts import by_prompt, lost_prompts
+from repro.generation.config import SamplingConfig
+from repro.generation.sample import sample
+from repro.models import load_tokenizer
+from repro.progress import Progress
+from repro.tasks import registry
+from repro.tasks.grading import grade
+from repro.tasks.task import Item, Kind
+from repro.turns import same_tokenizer
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
+CONTINUATIONS = "continuations.parquet"
+SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("source", pa.int32()),
+        ("fraction", pa.float64()),
+        ("prefix_tokens", pa.int32()),
+        ("prefix", pa.string()),
+        ("committed", pa.bool_()),
+        ("text", pa.string()),
+        ("answer", pa.string()),
+        ("correct", pa.bool_()),
+    ]
+)
+"""A row per continuation. source: the student's sample that the prefix was cut from; committed: the prefix alone already
+states an answer, or has begun to; text: prefix and continuation."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A beginning of one of the student's wrong completions. fraction 0: nothing of it."""
+
+    item: Item
+    source: int
+    fraction: float
+    token_ids: tuple[int, ...]
+
+
+def check_same_tokens(teacher: Path | str, student: Path | str) -> None:
+    """A prefix is a list of tokens: the teacher must read them as the student wrote them.
+
+    Raises:
+        InputError: two tokenizers; names both models and the mend.
+    """
+    if not same_tokenizer(load_tokenizer(teacher), load_tokenizer(student)):
+        raise InputError(
+            f"teacher {teacher} and student {student} have different tokenizers, so the teacher cannot go on from the"
+            " student's tokens. Take a pair of one family."
+        )
+
+
+def prefixes_of(
+    config: PrefixConfig, before: Sequence[Graded], after: Sequence[Graded], items: Sequence[Item]
+) -> list[Prefix]:
+    """No prefix, and every fraction, of the first wrong completions of every lost prompt.
+
+    A prefix has at least one token, and never the end token.
+    """
+    owners = {(item.task, item.id): item for item in items}
+    groups = by_prompt(after)
+    found = []
+    for prompt in lost_prompts(before, after).lost:
+        wrong = [g.rollout for g in groups[prompt] if g.score == 0 and written(g)][: config.per_prompt]
+        for rollout in wrong:
+            ids = rollout.token_ids[:-1] if rollout.stop == "eos" else rollout.token_ids
+            for fraction in (0.0, *config.fractions):
+                length = max(1, int(fraction * len(ids))) if fraction else 0
+                found.append(Prefix(owners[prompt], rollout.sample, fraction, tuple(ids[:length])))
+    return found
+
+
+def written(one: Graded) -> bool:
+    """Whether the completion has any token besides its end."""
+    return len(one.rollout.token_ids) > (one.rollout.stop == "eos")
+
+
+def commits(prefix: str, kind: Kind) -> bool:
+    """Whether a prefix states an answer, or has begun to (`\\boxed{5`): a teacher that goes on from it cannot take it back,
+    so it says nothing of what the teacher would have answered."""
+    boxes = _BOX.split(prefix)[1:]
+    return bool(boxes and boxes[-1].strip()) or grade(kind, prefix, None).answer is not None
+
+
+def continue_prefixes(
+    config: PrefixConfig,
+    sampling: SamplingConfig,
+    *,
+    teacher: Path | str,
+    before: Sequence[Graded],
+    after: Sequence[Graded],
+    items: list[Item],
+    seed: int,
+    out: Path,
+    work: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Draw continuations of every prefix, grade prefix and continuation together, and write a row for each.
+
+    Where no prompt was lost there is nothing to draw: the file has no row, and the summary says so.
+
+    Returns:
+        Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction.
+    """
+    prefixes = prefixes_of(config, before, after, items)
+    rows: list[dict[str, Any]] = []
+    tokens: dict[str, int] = {}
+    if prefixes:
+        rollouts = sample(
+            sampling.model_copy(update={"completions_per_prompt": config.continuations}),
+            model=teacher,
+            items=[prefix.item for prefix in prefixes],
+            seed=seed,
+            work=work,
+            progress=progress,
+            prefixes=[prefix.token_ids for prefix in prefixes],
+        )
+        tokenizer = load_tokenizer(teacher)
+        for number, rollout in enumerate(rollouts):
+            prefix = prefixes[number // config.continuations]
+            rows.append(_row(prefix, rollout.token_ids, tokenizer))
+            tokens[rollout.task] = tokens.get(rollout.task, 0) + len(rollout.token_ids)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS, compression="zstd")
+    lost = lost_prompts(before, after)
+    summary: dict[str, Any] = {}
+    for task in dict.fromkeys(item.task for item in items):
+        if registry.kind_of(task) == "open":
+            continue
+        solved, failed = lost.of(task)
+        own = [row for row in rows if row["task"] == task]
+        summary[task] = {
+            "solved": solved,
+            "lost": failed,
+            "continuations": len(own),
+            "tokens": tokens.get(task, 0),
+            "by_fraction": [_share(own, fraction) for fraction in (0.0, *config.fractions)] if own else [],
+        }
+    return summary
+
+
+def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[str, Any]:
+    kind = registry.kind_of(prefix.item.task)
+    begun = tokenizer.decode(list(prefix.token_ids), skip_special_tokens=True)
+    text = tokenizer.decode([*prefix.token_ids, *continuation], skip_special_tokens=True)
+    result = grade(kind, text, prefix.item.key)
+    return {
+        "task": prefix.item.task,
+        "item_id": prefix.item.id,
+        "source": prefix.source,
+        "fraction": prefix.fraction,
+        "prefix_tokens": len(prefix.token_ids),
+        "prefix": begun,
+        "committed": commits(begun, kind),
+        "text": text,
+        "answer": result.answer,
+        "correct": result.correct,
+    }
+
+
+def _share(rows: list[dict[str, Any]], fraction: float) -> dict[str, float]:
+    own = [row for row in rows if row["fraction"] == fraction]
+    return {
+        "fraction": fraction,
+        "correct": sum(row["correct"] for row in own) / len(own),
+        "committed": sum(row["committed"] for row in own) / len(own),
+        "prefix_tokens": sum(row["prefix_tokens"] for row in own) / len(own),
+    }

@@ -1,0 +1,126 @@
+"""The rules on written examples, and their agreement with labels made by hand (failure_labels.md)."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from repro.evaluation.failure_modes import collapses, drifts, loops, mode_of, rechecks, repeated_share, states
+
+LABELS = [json.loads(line) for line in (Path(__file__).parent / "failure_labels.jsonl").read_text("utf-8").splitlines()]
+RIGHT_THEN_FLIP = (
+    "There are 3 boxes of 12, so the answer is 36. Wait, let me verify: 12 + 3 = 15, so it must be 15. \\boxed{15}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "ended", "mode"),
+    [
+        ("3 times 12 is 36. \\boxed{36}", "36", True, None),
+        ("The boxes hold 12 and 3 more, that is 15. \\boxed{15}", "15", True, "hallucination"),
+        (RIGHT_THEN_FLIP, "15", True, "self_correction"),
+        ("Hmm, wait. 12 + 3 = 15. Let me double-check: yes. \\boxed{15}", "15", True, "hallucination"),
+        ("36 it is. Thus \\boxed{15}", "15", True, "hallucination"),
+        ("the box the box the box the box the box the box", None, False, "degradation"),
+        ("the box the box the box the box the box \\boxed{15}", "15", True, "degradation"),
+        ("I would say many.", None, True, "degradation"),
+        ("First we count the boxes, and then", None, False, None),
+        ("", None, True, "degradation"),
+        ("so \\boxed{ then 2 \\boxed{2}", "2", True, "degradation"),
+        ("so \\boxed{two boxes}", "two boxes", True, "degradation"),
+        ("Wait, wait, wait, wait, wait, wait, wait, wait, wait, 36 then 15 \\boxed{15}", "15", True, "degradation"),
+    ],
+)
+def test_written_examples(text, answer, ended, mode):
+    assert mode_of(text, kind="numeric", key="36", answer=answer, ended=ended) == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "mode"),
+    [
+        ("Plants need light, so (B). Hold on, could it be D? Answer: D", "D", "self_correction"),
+        ("It could be B. Actually, deserts are dry. Answer: D", "D", "self_correction"),
+        ("Answer: D", "D", "hallucination"),
+        ("Bob thinks D. Wait. Answer: D", "D", "hallucination"),
+        ("The third option.", None, "degradation"),
+    ],
+)
+def test_written_choices(text, answer, mode):
+    assert mode_of(text, kind="choice", key="B", answer=answer, ended=True) == mode
+
+
+def test_a_number_is_stated_whole():
+    for text in ("136 boxes", "36.5 boxes", "3.36", "x36"):
+        assert not states(text, kind="numeric", key="36")
+    for text in ("it is 36.", "36 boxes", "$36", "=36>>", "36.0 in all"):
+        assert states(text, kind="numeric", key="36")
+    assert states("in all 10,800 dollars", kind="numeric", key="10800")
+    assert states("so x = \\sqrt{2}", kind="numeric", key="\\sqrt{2}")
+
+
+def test_words_inside_words_are_no_rechecks():
+    assert not rechecks("He waits for the waiter; the actual price, actually paid, is 4.")
+    assert len(rechecks("Wait. Let me recheck. On second thought, no.")) == 3
+
+
+def test_only_what_stands_before_the_recheck_counts():
+    assert collapses("36. Wait, no.", kind="numeric", key="36")
+    assert not collapses("Wait, is it 36? No.", kind="numeric", key="36")
+
+
+def test_repeated_share():
+    assert repeated_share(["a", "b"] * 5) == 0  # too short to tell
+    assert repeated_share([str(n) for n in range(40)]) == 0
+    # two words in turn, 40 words: 37 4-grams of 2 kinds
+    assert repeated_share(["a", "b"] * 20) == pytest.approx(35 / 37)
+    assert loops(" ".join([*"abcde"] * 8))
+    assert not loops(" ".join(map(str, range(60))))
+
+
+def test_a_list_with_like_lines_is_no_loop():
+    text = "\n".join(f"Room {n} has {n + 2} chairs, so {n * 3} in all." for n in range(8))
+    assert not loops(text)
+
+
+def test_drift_of_a_closed_box_is_none():
+    assert not drifts("\\boxed{\\frac{1}{2}}", kind="numeric", key="0.5", answer="0.5")
+    assert not drifts("\\boxed{\\sqrt{2}}", kind="numeric", key="\\sqrt{3}", answer="\\sqrt{2}")
+
+
+def test_rules_are_fast_on_degenerate_text():
+    text = "wait " * 20_000 + "\\boxed{" * 2_000
+    assert mode_of(text, kind="numeric", key="3", answer=None, ended=False) == "degradation"
+
+
+def agreement(rows):
+    """(pairs of label and rule, Cohen's kappa)."""
+    pairs = [
+        (row["label"], mode_of(row["text"], kind="numeric", key=row["key"], answer=row["answer"], ended=row["ended"]))
+        for row in rows
+    ]
+    ours, rules = (Counter(side) for side in zip(*pairs))
+    expected = sum(ours[mode] * rules[mode] for mode in ours) / len(pairs) ** 2
+    observed = sum(a == b for a, b in pairs) / len(pairs)
+    return pairs, (observed - expected) / (1 - expected)
+
+
+def test_agreement_with_labels_made_by_hand():
+    wrong = [row for row in LABELS if row["label"] is not None]
+    assert len(wrong) >= 100
+    assert {row["source"] for row in wrong} == {"gsm8k", "toy"}
+    for rows, kappa in (
+        (wrong, 0.91),
+        ([r for r in wrong if r["draw"] == 1], 0.94),
+        ([r for r in wrong if r["draw"] == 2], 0.82),
+    ):
+        assert agreement(rows)[1] == pytest.approx(kappa, abs=0.005)  # the table in failure_labels.md
+    disagreements = [pair for pair in agreement(wrong)[0] if pair[0] != pair[1]]
+    assert disagreements == [("degradation", "hallucination")] * 6
+
+
+def test_right_completions_have_no_mode():
+    for row in LABELS:
+        if row["label"] is None:
+            found = mode_of(row["text"], kind="numeric", key=row["key"], answer=row["answer"], ended=row["ended"])
+            assert found is None

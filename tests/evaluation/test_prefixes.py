@@ -1,0 +1,175 @@
+"""Which prompts are lost, which prefixes are cut, and what a teacher that goes on from them sees."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from repro.errors import InputError
+from repro.evaluation.classify import MODES_FILE, classify
+from repro.evaluation.config import PrefixConfig
+from repro.evaluation.evaluate import Graded
+from repro.evaluation.judge import RuleJudge
+from repro.evaluation.lost_prompts import lost_prompts
+from repro.evaluation.prefixes import CONTINUATIONS, check_same_tokens, commits, continue_prefixes, prefixes_of
+from repro.generation.config import SamplingConfig
+from repro.generation.rollouts import Rollout
+from repro.models import load_tokenizer, prompt_token_ids
+from repro.progress import silent
+from repro.tasks import registry
+from repro.toy.world import folder
+
+TASK = "toy-bm4"
+CONFIG = PrefixConfig(fractions=(0.25, 0.5), per_prompt=2, continuations=3)
+SAMPLING = SamplingConfig(
+    completions_per_prompt=16, temperature=1.0, max_completion_tokens=12, engine="transformers", batch_sequences=6
+)
+
+
+@pytest.fixture(scope="module")
+def items():
+    return registry.get(TASK).items("test", 3, 0)
+
+
+def graded(items, answers, text="think 1 2 \\boxed{{{}}}"):
+    """Completions of each item that give these answers; None is an answer that never came."""
+    tokenizer = load_tokenizer(folder("toy:qwen3-student"))
+    made = []
+    for item, own in zip(items, answers):
+        for sample, answer in enumerate(own):
+            answer = item.key if answer == "right" else answer
+            words = "think" if answer is None else text.format(answer)
+            ids = [*tokenizer(words, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+            rollout = Rollout(item.id, TASK, item.prompt, sample, [1], ids, [0.0] * len(ids), words, "eos")
+            made.append(Graded(rollout, item.key, answer, float(answer == item.key)))
+    return made
+
+
+def test_lost_is_solved_by_majority_before_and_failed_after(items):
+    wrong = [next(d for d in "01234567" if d != item.key) for item in items]
+    before = graded(items, [["right", "right", wrong[0]], ["right", wrong[1], None], [wrong[2]] * 3])
+    after = graded(items, [["right", wrong[0], wrong[0]], ["right", "right", None], [wrong[2]] * 3])
+    found = lost_prompts(before, after)
+    # the second was a tie of one right and one wrong answer before: not solved
+    assert found.solved == ((TASK, items[0].id),)
+    assert found.lost == ((TASK, items[0].id),)
+    assert found.of(TASK) == (1, 1)
+    assert lost_prompts(before, before).lost == ()
+
+
+def test_prefixes_are_beginnings_of_wrong_completions_without_their_end(items):
+    wrong = [next(d for d in "01234567" if d != item.key) for item in items]
+    before = graded(items, [["right"] * 3] * 3)
+    after = graded(items, [["right", wrong[0], wrong[0]], ["right"] * 3, [None, wrong[2], wrong[2]]])
+    found = prefixes_of(CONFIG, before, after, items)
+    assert [(p.item.id, p.source, p.fraction) for p in found] == [
+        (items[n].id, source, fraction)
+        for n, sources in ((0, (1, 2)), (2, (0, 1)))
+        for source in sources
+        for fraction in (0.0, 0.25, 0.5)
+    ]
+    by_place = {(g.rollout.item_id, g.rollout.sample): g.rollout.token_ids for g in after}
+    for prefix in found:
+        whole = by_place[prefix.item.id, prefix.source][:-1]
+        assert prefix.token_ids == tuple(whole[: len(prefix.token_ids)])
+        assert len(prefix.token_ids) == (max(1, int(prefix.fraction * len(whole))) if prefix.fraction else 0)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind", "committed"),
+    [
+        ("", "numeric", False),
+        ("think 1 2", "numeric", False),
+        ("think 1 2 \\boxed{", "numeric", False),
+        ("think 1 2 \\boxed{5", "numeric", True),
+        ("think 1 2 \\boxed{5}", "numeric", True),
+        ("so \\boxed{\\frac{1}{2}} or", "numeric", True),
+        ("so \\boxed{\\frac{1", "numeric", True),
+        ("so B, then. Answer:", "choice", False),
+        ("so B, then. Answer: B", "choice", True),
+    ],
+)
+def test_a_prefix_that_states_or_begins_an_answer_is_committed(prefix, kind, committed):
+    assert commits(prefix, kind) == committed
+
+
+def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, tmp_path):
+    wrong = [next(d for d in "01234567" if d != item.key) for item in items]
+    before, after = graded(items, [["right"] * 2] * 3), graded(items, [[wrong[0]] * 2, ["right"] * 2, ["right"] * 2])
+    teacher = folder("toy:qwen3-teacher")
+    arguments = {"teacher": teacher, "before": before, "after": after, "items": items, "seed": 0, "progress": silent}
+    summary = continue_prefixes(CONFIG, SAMPLING, out=tmp_path, work=tmp_path / "work", **arguments)
+    rows = pq.read_table(tmp_path / CONTINUATIONS).to_pylist()
+    assert len(rows) == 2 * 3 * CONFIG.continuations == summary[TASK]["continuations"]
+    assert {row["item_id"] for row in rows} == {items[0].id}
+    for row in rows:
+        assert row["text"].startswith(row["prefix"])
+        assert row["correct"] == (row["answer"] == items[0].key)
+        assert row["correct"] == (f"boxed{{{items[0].key}}}" in row["text"])
+    shares = {one["fraction"]: one["correct"] for one in summary[TASK]["by_fraction"]}
+    assert shares[0.0] >= 0.8  # the teacher alone solves nearly everything
+    again = tmp_path / "again"
+    again.mkdir()
+    continue_prefixes(CONFIG, SAMPLING, out=again, work=again / "work", **arguments)
+    assert pq.read_table(again / CONTINUATIONS).equals(pq.read_table(tmp_path / CONTINUATIONS))
+
+
+def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
+    from repro.generation.sample import sample
+
+    ids = [[5, 6], []]
+    rollouts = sample(
+        SAMPLING.model_copy(update={"completions_per_prompt": 1}),
+        model=folder("toy:qwen3-teacher"),
+        items=items[:2],
+        seed=0,
+        work=tmp_path,
+        progress=silent,
+        prefixes=ids,
+    )
+    tokenizer = load_tokenizer(folder("toy:qwen3-teacher"))
+    assert [r.prompt_ids for r in rollouts] == [
+        [*prompt_token_ids(tokenizer, i.prompt), *p] for i, p in zip(items, ids)
+    ]
+
+
+def test_nothing_lost_is_an_empty_file_that_says_so(items, tmp_path):
+    before = graded(items, [["right"] * 2] * 3)
+    summary = continue_prefixes(
+        CONFIG,
+        SAMPLING,
+        teacher=folder("toy:qwen3-teacher"),
+        before=before,
+        after=before,
+        items=items,
+        seed=0,
+        out=tmp_path,
+        work=tmp_path / "work",
+        progress=silent,
+    )
+    assert summary == {TASK: {"solved": 3, "lost": 0, "continuations": 0, "tokens": 0, "by_fraction": []}}
+    assert pq.read_table(tmp_path / CONTINUATIONS).num_rows == 0
+
+
+def test_two_tokenizers_are_refused():
+    with pytest.raises(InputError, match="different tokenizers"):
+        check_same_tokens(folder("toy:qwen3-teacher"), folder("toy:gemma3-student"))
+
+
+def test_modes_of_lost_prompts(items, tmp_path):
+    wrong = [next(d for d in "01234567" if d != item.key) for item in items]
+    before = graded(items, [["right"] * 4] * 3)
+    after = graded(items, [[wrong[0], wrong[0], None, "right"], ["right"] * 4, [None] * 4])
+    summary = classify(RuleJudge(), before=before, after=after, out=tmp_path, progress=silent)
+    assert summary[TASK] == {
+        "solved": 3,
+        "lost": 2,
+        "completions": 8,
+        "hallucination": 2,
+        "self_correction": 0,
+        "degradation": 5,
+        "rechecking": 0,
+    }
+    rows = pq.read_table(tmp_path / MODES_FILE).to_pylist()
+    assert [row["mode"] for row in rows] == ["hallucination"] * 2 + ["degradation", None] + ["degradation"] * 4
+    assert json.loads(json.dumps(summary)) == summary

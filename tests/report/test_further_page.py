@@ -1,0 +1,169 @@
+"""Figures and sections of the further studies, from results alone; the files beside a result."""
+
+import csv
+
+import pytest
+
+from repro.report.drawing import INK, RULE, SERIES
+from repro.report.figures import PICTURES
+from repro.report.html import html
+from repro.report.markdown import markdown
+from repro.report.merge import Part, Source, parts_of
+from repro.report.pictures import write_pictures
+from repro.report.sections import sections
+from repro.tables import MeasuredTable
+
+from .conftest import make_result
+
+IDS = [f"item-{n}" for n in range(20)]
+HALF = [[0.0, 1.0] * 10]
+LOST = [[1.0] * 10 + [0.0] * 10]
+
+
+def table(study, cells, ids=IDS):
+    made = MeasuredTable(study, "toy", "qwen3", (0,))
+    for row, metric, values, weights in cells:
+        made.add(row, "toy-bm4", metric, ids, values, weights)
+    return made
+
+
+def stage(artifact, does, summary):
+    return {
+        "artifact": artifact,
+        "stage": does,
+        "kind": does,
+        "label": artifact,
+        "seconds": 1.0,
+        "gpu_hours": 0.0,
+        "peak_memory_gib": 1.0,
+        "started": "",
+        "ended": "",
+        "summary": {"toy-bm4": summary},
+    }
+
+
+def line(kind, tokens=100, flops=1e9):
+    return {
+        "artifact": kind,
+        "kind": kind,
+        "label": f"<b>{kind}</b>",
+        "hours": 0.5,
+        "tokens": tokens,
+        "flops": flops,
+        "peak_memory_gib": 1.0,
+    }
+
+
+MODES = {"solved": 12, "lost": 10, "completions": 160, "hallucination": 140, "self_correction": 0, "degradation": 4}
+BY_FRACTION = [{"fraction": f, "correct": 0.9 - f, "committed": f, "prefix_tokens": 3.0} for f in (0.0, 0.25)]
+COST = MeasuredTable("table5", "toy", "qwen3", (0,))
+for _row, _hours in (("Student GKD w/ on-policy RKL", 0.5), ("Teacher calibration (RFT, LoRA)", 0.3)):
+    COST.add(_row, "pipeline", "core_hours", ["eta -1", "eta +1"], [[_hours, _hours * 1.1]])
+WORLDS = {
+    "table5": (
+        COST,
+        {
+            "extras": {
+                "costs": {"unit": "core-hours", "lines": [line("calibrate"), line("gkd-rkl"), line("sft", None, None)]}
+            }
+        },
+        ["Cost beside Table 5", "141.5", "not recorded", "--dry-run"],
+    ),
+    "figure1a": (
+        table(
+            "figure1a",
+            [
+                ("Student", "acc", HALF, None),
+                *((row, "acc", HALF, None) for row in ("a", "Student of a", "b", "Student of b")),
+                *((row, "gain", [[-0.1] * 20], None) for row in ("Student of a", "Student of b")),
+                ("b over a", "shortfall", HALF, None),
+            ],
+        ),
+        {"extras": {"parameters": {"qwen3": {"a": 8e9, "b": None}}}},
+        ["gain by teacher", "size unknown"],
+    ),
+    "figure3": (
+        table(
+            "figure3", [(r, "acc", HALF, None) for r in ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled")]
+        ),
+        {},
+        ["Teachers keep, students fall"],
+    ),
+    "figure4": (
+        table(
+            "figure4",
+            [
+                (row, "prefix_correct", HALF, LOST)
+                for row in ("Teacher", "Teacher, no prefix", "Teacher, 25% prefix", "Misled")
+            ],
+        ),
+        {
+            "stages": [
+                stage("continue-1", "continue", {"solved": 12, "lost": 10, "by_fraction": BY_FRACTION}),
+                stage("continue-2", "continue", {"solved": 12, "lost": 0, "by_fraction": []}),
+            ],
+            "rows": [
+                {"family": "qwen3", "method": "Teacher", "seed": 0, "artifact": "continue-1"},
+                {"family": "qwen3", "method": "Undistillable", "seed": 0, "artifact": "continue-2"},
+            ],
+        },
+        ["share of the student", "none was lost", "already committed"],
+    ),
+    "failure-modes": (
+        table(
+            "failure-modes",
+            [
+                ("Student", "solved", HALF, None),
+                ("Misled", "lost", HALF, LOST),
+                ("Misled", "hallucination", HALF, LOST),
+                ("Misled", "degradation", HALF, LOST),
+            ],
+        ),
+        {
+            "stages": [stage("classify-1", "classify", {**MODES, "rechecking": 0})],
+            "rows": [{"family": "qwen3", "method": "Misled", "seed": 0, "artifact": "classify-1"}],
+        },
+        ["140 (88%)", "Named by rules", "cannot be seen in this world"],
+    ),
+}
+
+
+@pytest.fixture
+def part_for():
+    def make(study, **more) -> Part:
+        measured, changes, _ = WORLDS[study]
+        return parts_of([Source("one", make_result(measured, **{**changes, **more}))])[0]
+
+    return make
+
+
+@pytest.mark.parametrize("study", WORLDS)
+def test_the_page_and_its_brief_show_what_the_study_alone_has(study, part_for):
+    own = part_for(study)
+    built = [(own, "part1", sections(own, "part1"))]
+    page, brief = html(built), markdown(built, "report.html")
+    for words in WORLDS[study][2]:
+        assert words in page
+    assert "<b>calibrate" not in page  # a label is text
+    assert study in ("figure1a", "figure3") or any(words in brief for words in WORLDS[study][2])
+    assert not any(colour in page for colour in (INK, RULE, *SERIES))
+
+
+@pytest.mark.parametrize("study", PICTURES)
+def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp_path):
+    written = write_pictures(PICTURES[study], part_for(study), tmp_path)
+    assert {path.suffix for path in written} == {".svg", ".png", ".csv"}
+    assert not [path for path in (tmp_path / "figures").iterdir() if path.name.startswith(".")]
+    for path in written:
+        if path.suffix == ".svg":
+            text = path.read_text(encoding="utf-8")
+            assert not any(colour in text for colour in (INK, RULE, *SERIES))
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8") as stream:
+                assert list(csv.DictReader(stream))
+
+
+def test_a_judge_is_named(part_for):
+    settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "org/judge"}
+    own = part_for("failure-modes", settings=settings)
+    assert "Named by the model org/judge" in html([(own, "part1", sections(own, "part1"))])

@@ -1,0 +1,259 @@
+"""From artifacts written by hand to measured tables, verdicts, costs and examples of the further studies."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from repro.evaluation.classify import classify
+from repro.evaluation.evaluate import Graded, write_graded
+from repro.evaluation.judge import RuleJudge
+from repro.evaluation.prefixes import CONTINUATIONS, SCHEMA
+from repro.generation.rollouts import Rollout
+from repro.pipeline.bodies import ROLLOUTS
+from repro.pipeline.stages import Classify, Continue, Distill, Evaluate
+from repro.progress import silent
+from repro.recipes.catalog import plan
+from repro.report.further_examples import further_examples
+from repro.tables import load, verdict
+from repro.tables.costs import costs, named_parameters, operations
+from repro.tables.measure import measure
+from repro.tasks import registry
+
+WISHES = ["tasks=toy-bm4", "test_items=12", "evaluation.completions_per_prompt=4"]
+ITEMS = registry.get("toy-bm4").items("test", 12, 0)
+GOOD, BAD = ["right"] * 4, ["wrong"] * 4
+
+
+def write_evaluation(cache, stage, answers):
+    """answers: per item, four of "right", "wrong", None (an answer that never came), or a text with its answer."""
+    rows = []
+    for item, own in zip(ITEMS, answers):
+        other = next(d for d in "01234567" if d != item.key)
+        for sample, answer in enumerate(own):
+            given = {"right": item.key, "wrong": other}.get(answer)
+            text = "think" if given is None else f"think 1 \\boxed{{{given}}}"
+            rollout = Rollout(item.id, item.task, item.prompt, sample, [1], [4, 5, 6, 2], [0.0] * 4, text, "eos")
+            rows.append(Graded(rollout, item.key, given, float(given == item.key)))
+    folder = cache / stage.folder_name
+    folder.mkdir(exist_ok=True)
+    write_graded(folder / ROLLOUTS, rows)
+    return rows
+
+
+def values_of(study, tables):
+    report = verdict(tables, load(study), missing="inconclusive", resamples=500)
+    return {v.claim: v for v in report.claims}
+
+
+@pytest.fixture
+def failures(tmp_path):
+    """Student: solves ten of twelve. Misled: loses eight of them. SFT: loses two, too few for a rate."""
+
+    def make(misled):
+        study = plan("failure-modes", "toy", (), 1, [*WISHES, "controls=false"])
+        before = write_evaluation(tmp_path, study.rows[0].stage.before, [GOOD] * 10 + [BAD] * 2)
+        for row in study.rows:
+            assert isinstance(row.stage, Classify)
+            answers = misled if row.method == "Misled" else [BAD] * 2 + [GOOD] * 10
+            after = write_evaluation(tmp_path, row.stage.after, answers)
+            folder = tmp_path / row.stage.folder_name
+            folder.mkdir(exist_ok=True)
+            classify(RuleJudge(), before=before, after=after, out=folder, progress=silent)
+        return study, measure(study, tmp_path)
+
+    return make
+
+
+def test_rates_are_over_completions_of_lost_prompts_alone(failures, tmp_path):
+    study, (table,) = failures([["wrong", "wrong", None, "right"]] * 8 + [GOOD] * 2 + [[None] * 4] * 2)
+    assert table.mean("Student", "toy-bm4", "solved") == pytest.approx(10 / 12)
+    assert table.mean("Misled", "toy-bm4", "lost") == pytest.approx(8 / 10)
+    assert table.mean("Misled", "toy-bm4", "hallucination") == pytest.approx(1 / 2)
+    assert table.mean("Misled", "toy-bm4", "degradation") == pytest.approx(1 / 4)  # not of the two it never solved
+    assert table.mean("SFT", "toy-bm4", "lost") == pytest.approx(2 / 10)
+    assert not table.has("SFT", "toy-bm4", "hallucination")  # two lost prompts tell nothing
+    # three answers, two of them wrong and alike: a majority of one half that is wrong, and one right answer
+    assert table.mean("Misled", "toy-bm4", "overconfidence") == pytest.approx((8 * 0.5 + 2 * 0 + 2 * 0) / 12)
+    assert table.mean("Misled", "toy-bm4", "pass_maj_gap") == pytest.approx(8 / 12)
+    assert table.mean("Student", "toy-bm4", "pass_maj_gap") == 0
+    shown = [one["completions"][1]["model"] for one in further_examples(study, tmp_path)]
+    assert {"Misled: hallucination", "Misled: degradation"} <= set(shown)
+
+
+def test_what_cannot_be_seen_stays_inconclusive_and_says_why(failures):
+    _, tables = failures([["wrong"] * 4] * 8 + [GOOD] * 4)
+    found = values_of("failure-modes", tables)
+    assert found["mode-hallucination"].value == "reproduced"
+    assert found["mode-self-correction"].value == "inconclusive"
+    assert "has no self_correction" in found["mode-self-correction"].text
+
+
+def test_a_student_that_loses_nothing_is_no_error(failures):
+    _, tables = failures([GOOD] * 10 + [BAD] * 2)
+    found = values_of("failure-modes", tables)
+    assert found["mode-hallucination"].value == "inconclusive"
+    assert "not run" in found["mode-hallucination"].text
+
+
+def test_a_student_that_solved_nothing_is_no_error(tmp_path):
+    study = plan("failure-modes", "toy", (), 1, [*WISHES, "controls=false"])
+    rows = write_evaluation(tmp_path, study.rows[0].stage.before, [[None] * 4] * 12)
+    for row in study.rows:
+        write_evaluation(tmp_path, row.stage.after, [[None] * 4] * 12)
+        (tmp_path / row.stage.folder_name).mkdir()
+        classify(RuleJudge(), before=rows, after=rows, out=tmp_path / row.stage.folder_name, progress=silent)
+    (table,) = measure(study, tmp_path)
+    assert table.mean("Student", "toy-bm4", "solved") == 0
+    assert {v.value for v in values_of("failure-modes", [table]).values()} == {"inconclusive"}
+
+
+def prefixes(tmp_path, share, alone=1.0, misled=BAD):
+    """Every teacher ends right in `share` of its continuations of a prefix, and `alone` without one."""
+    study = plan("figure4", "toy", (), 1, WISHES)
+    for row in study.rows:
+        assert isinstance(row.stage, Continue)
+        write_evaluation(tmp_path, row.stage.before, [GOOD] * 10 + [BAD] * 2)
+        write_evaluation(tmp_path, row.stage.after, [misled] * 12)
+        lost = ITEMS[:10] if misled == BAD else []
+        rows = [
+            {
+                "task": item.task,
+                "item_id": item.id,
+                "source": 0,
+                "fraction": fraction,
+                "prefix_tokens": 1,
+                "prefix": "think",
+                "committed": False,
+                "text": "think",
+                "answer": None,
+                "correct": n < 10 * (share if fraction else alone),
+            }
+            for item in lost
+            for fraction in (0.0, *row.stage.prefixes.fractions)
+            for n in range(10)
+        ]
+        (tmp_path / row.stage.folder_name).mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / row.stage.folder_name / CONTINUATIONS)
+    return study, measure(study, tmp_path)
+
+
+def test_a_teacher_that_keeps_its_answers(tmp_path):
+    study, (table,) = prefixes(tmp_path, share=0.9)
+    assert table.mean("Teacher", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+    assert table.mean("Teacher, 25% prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+    assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == 1
+    assert table.mean("Misled", "toy-bm4", "prefix_correct") == 0
+    assert table.mean("Misled", "toy-bm4", "lost") == 1
+    found = values_of("figure4", [table])
+    assert found["teacher-recovers-where-misled-fails"].value == "reproduced"
+    assert "teacher-stays-correct-on-misled-prefixes" not in found  # a printed magnitude: paper scale alone
+    assert len(further_examples(study, tmp_path)) == 4
+
+
+def test_a_teacher_that_is_led_astray(tmp_path):
+    _, (table,) = prefixes(tmp_path, share=0.3)
+    found = values_of("figure4", [table])
+    assert found["prefix-costs-little"].estimate == pytest.approx(-0.7)
+    assert found["prefix-costs-little"].value == "contradicted"
+
+
+def test_prompts_that_the_teacher_cannot_solve_are_left_out(tmp_path):
+    _, (table,) = prefixes(tmp_path, share=0.9, alone=0.4)
+    assert not table.has("Teacher", "toy-bm4", "prefix_correct")
+    assert {v.value for v in values_of("figure4", [table]).values()} == {"inconclusive"}
+
+
+def test_nothing_lost_is_inconclusive(tmp_path):
+    _, (table,) = prefixes(tmp_path, share=0.9, misled=GOOD)
+    assert {v.value for v in values_of("figure4", [table]).values()} == {"inconclusive"}
+    assert table.mean("Misled", "toy-bm4", "lost") == 0
+
+
+def gains(tmp_path, teacher, student_of_teacher, target, student_of_target):
+    study = plan("figure1a", "toy", (), 1, [*WISHES, "controls=false"])
+    right = {
+        "Student": 6,
+        "toy:qwen3-teacher": teacher,
+        "Student of toy:qwen3-teacher": student_of_teacher,
+        "toy:qwen3-target": target,
+        "Student of toy:qwen3-target": student_of_target,
+    }
+    for row in study.rows:
+        n = right.get(row.method, 12)
+        write_evaluation(tmp_path, row.stage, [GOOD] * n + [BAD] * (12 - n))
+    return measure(study, tmp_path)
+
+
+def test_gains_losses_and_shortfalls(tmp_path):
+    (table,) = gains(tmp_path, teacher=12, student_of_teacher=3, target=4, student_of_target=7)
+    assert table.mean("Student of toy:qwen3-teacher", "toy-bm4", "gain") == pytest.approx(-3 / 12)
+    assert table.mean("Student of toy:qwen3-teacher", "toy-bm4", "loss_under_better_teacher") == pytest.approx(3 / 12)
+    assert not table.has(
+        "Student of toy:qwen3-target", "toy-bm4", "loss_under_better_teacher"
+    )  # no better than its student
+    assert table.mean("toy:qwen3-teacher over toy:qwen3-target", "toy-bm4", "shortfall") == pytest.approx(4 / 12)
+    assert not [row for row, _, metric in table.values if metric == "shortfall" and "istillable" in row]
+    found = values_of("figure1a", [table])
+    assert found["better-teacher-worse-student"].estimate == pytest.approx(3 / 12)
+
+
+def test_where_the_better_teacher_is_better_nothing_is_reproduced(tmp_path):
+    found = values_of("figure1a", gains(tmp_path, teacher=12, student_of_teacher=11, target=4, student_of_target=5))
+    assert {v.value for v in found.values()} <= {"contradicted", "inconclusive"}
+    assert found["more-capable-not-always-better"].estimate == pytest.approx(-6 / 12)
+
+
+def test_no_teacher_above_its_student_is_inconclusive(tmp_path):
+    found = values_of("figure1a", gains(tmp_path, teacher=5, student_of_teacher=11, target=4, student_of_target=5))
+    assert found["better-teacher-worse-student"].value == "inconclusive"
+
+
+def test_costs_follow_the_formulas(tmp_path):
+    study = plan("table5", "toy", (), 1, WISHES)
+    seconds = {"calibrate": 36.0, "gkd-rkl": 72.0}
+    for n, stage in enumerate(study.stages()):
+        folder = tmp_path / stage.folder_name
+        folder.mkdir()
+        kind = stage.config.method if isinstance(stage, Distill) else stage.does
+        record = {
+            "gpu_hours": 0.0,
+            "seconds": seconds.get(kind, 3.6) + n / 100,
+            "label": stage.label,
+            "peak_memory_gib": 1.0,
+        }
+        (folder / "record.json").write_text(json.dumps(record))
+        summary = {"completions": 100, "tokens": 900}
+        if isinstance(stage, Evaluate):
+            summary = {"toy-bm4": {"tokens": 400}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "history.jsonl").write_text("\n".join(json.dumps({"step": s, "length": 2.0}) for s in range(5)))
+        if kind in ("calibrate", "sft", "gkd-fkl", "gkd-rkl"):
+            from repro.toy.world import folder as toy
+
+            (folder / "model").symlink_to(toy("toy:qwen3-student"))
+    found = costs(study, tmp_path)
+    assert found["unit"] == "core-hours"
+    by_kind = {line["kind"]: line for line in found["lines"] if "answer-only" not in line["label"]}
+    assert by_kind["gkd-rkl"]["tokens"] == 5 * 2 * 128
+    assert by_kind["calibrate"]["tokens"] == 5 * 2 * 16 * 16
+    assert by_kind["sft"]["tokens"] == 200 * 128 * 9
+    assert by_kind["evaluate"]["tokens"] == 400
+    size = 119_552  # the student's, by its own summary in every distillation
+    assert by_kind["sft"]["flops"] == 6 * size * 200 * 128 * 9
+    (table,) = measure(study, tmp_path)
+    assert set(table.items) == {"pipeline"}
+    assert table.items["pipeline"] == ("eta -0.5", "eta +0", "eta +0.5")
+    (claim,) = values_of("table5", [table]).values()
+    assert claim.value == "reproduced"
+    assert claim.estimate == pytest.approx(36 / 3600, rel=0.02)
+
+
+def test_sizes_and_formulas():
+    assert named_parameters("Qwen/Qwen3-8B") == 8e9
+    assert named_parameters("google/gemma-3-270m-it") == 270e6
+    assert named_parameters("org/nameless") is None
+    assert operations("gkd-rkl", 10, 1) == 28
+    assert operations("calibrate", 10, 1) == 102
+    assert operations("sft", None, 1) is None
