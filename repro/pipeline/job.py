@@ -114,7 +114,8 @@ def cause_of(error: BaseException) -> str:
     named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
     if not named:
         return (lines[-1] if lines else type(error).__name__).rstrip(".")
-    return " ".join(lines[named[-1] :])[:400].rstrip(".:")  # a message may have several lines
+    words = " ".join(lines[named[-1] :]).rstrip(".:")  # a message may have several lines
+    return words if len(words) <= 400 else f"{words[:150]} ... {words[-250:]}"
 
 
 _OUT_OF_MEMORY = (
