@@ -14,6 +14,7 @@ from repro.report.result import Result
 PRINTED = {
     "evaluation.completions_per_prompt": ("16", "section 6.1: maj@16 and pass@16"),
     "evaluation.temperature": ("1.0", "section 4.1, of the pilot study; section 6 does not say"),
+    "source_tasks": ("bigmath-4, bigmath-5", "section 6.3: calibrated on math tasks alone"),
     "calibration.advantages": ("group", "appendix D: each reward is normalised in its group before they are summed"),
 }
 """Settings that the paper prints: value and place."""
@@ -118,10 +119,14 @@ def _setting(name: str, value: object, scale: str) -> dict[str, Cell]:
         origin, reason = "PAPER", PRINTED[name][1]
     else:
         assumed = ASSUMED.get(name) or ASSUMED.get(_general(name))
+        if isinstance(value, list):  # as results.json keeps a tuple
+            value = tuple(value)
         if assumed is not None and assumed.value == value:
             reason = assumed.reason
         elif assumed is not None:
             reason += f" (at paper scale {assumed.value}: {assumed.reason})"
+        elif name.endswith(".other_target"):
+            reason = "of a control of ours (docs/controls.md)"
         elif name.startswith("families.") and scale == "paper":
             origin, reason = "PAPER", "section 6.1"
     return text_cells({"setting": name, "value": shown, "provenance": origin, "why this one": reason})
@@ -130,6 +135,8 @@ def _setting(name: str, value: object, scale: str) -> dict[str, Cell]:
 def _general(name: str) -> str:
     """The name under which an ASSUMED value covers several settings."""
     head, _, leaf = name.partition(".")
+    if head == "families" and leaf.endswith(".target"):
+        return f"{leaf.removesuffix('.target')} target"
     if leaf == "max_completion_tokens":
         return "calibration.max_completion_tokens"
     return f"distillation.{leaf}" if head in ("sft", "gkd_fkl", "gkd_rkl") else name

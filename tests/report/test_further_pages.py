@@ -12,13 +12,15 @@ from repro.generation.rollouts import Rollout
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import Diagnose
 from repro.recipes.catalog import plan
+from repro.report.blocks import Fold
 from repro.report.examples import examples
 from repro.report.html import html
 from repro.report.knob_section import knob_figures, knob_section
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, parts_of
+from repro.report.run_section import settings_section
 from repro.report.sections import sections
-from repro.tables import load, verdict
+from repro.tables import MeasuredTable, load, verdict
 from repro.tables.measure import measure
 from repro.tables.render import measured_rows
 
@@ -150,3 +152,18 @@ def test_one_seed_has_no_page_test_and_says_so(tmp_path):
     assert "one seed" in brief
     assert "Where the edge is" in brief
     assert any("sweep-teacher-kept-below" in words for words in parts[0].report.skipped)
+
+
+def test_provenance_of_what_the_further_studies_set():
+    study = plan("table7", "paper", (), 1, ())
+    table = MeasuredTable("table7", "paper", "llama3", (0,))
+    table.add("Teacher", "csqa", "acc", ["a", "b"], [[0.0, 1.0]])
+    content = make_result(table, settings=study.settings)
+    (fold,) = [b for b in settings_section(parts_of([Source("one", content)])[0], "key").blocks if isinstance(b, Fold)][
+        :1
+    ]
+    rows = {row["setting"].text: row for row in fold.blocks[0].rows}
+    assert rows["families.llama3.target"]["provenance"].text == "ASSUMED"
+    assert "appendix F names no calibration target" in rows["families.llama3.target"]["why this one"].text
+    assert rows["families.llama3.teacher"]["provenance"].text == "PAPER"
+    assert rows["etas"]["why this one"].text.startswith("the paper gives two points")
