@@ -73,7 +73,7 @@ class ModelJudge:
         from repro.models import load_tokenizer, prompt_token_ids
 
         tokenizer = load_tokenizer(self._model)
-        prompts = [prompt_token_ids(tokenizer, text) for text in questions]
+        prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]
         engine = open_engine(self._engine, self._model, max(map(len, prompts)) + ANSWER_TOKENS)
         replies: list[str] = []
         for start in range(0, len(prompts), 64):

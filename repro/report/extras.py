@@ -1,14 +1,14 @@
 """What a study alone shows, for results.json."""
 
 from pathlib import Path
-from typing import Any
 
 from repro.pipeline.stages import Evaluate
 from repro.recipes.study import Study
+from repro.report.result import Extras
 from repro.tables.costs import costs, parameters_of
 
 
-def extras(study: Study, cache: Path) -> dict[str, Any]:
+def extras(study: Study, cache: Path) -> Extras:
     """Costs of every stage for Table 5; teachers' parameters for Figure 1a (None where unknown)."""
     if study.measures == "cost":
         return {"costs": costs(study, cache)}

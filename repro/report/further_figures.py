@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from math import ceil
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from repro.evaluation.failure_modes import MODES
 from repro.report.drawing import INK, SERIES, drawing, panels
 from repro.report.merge import Part
 from repro.report.pictures import Picture
 from repro.tables import load
-from repro.tables.costs import Costs
 from repro.tables.decision import half_width
 from repro.tables.measured import Key, MeasuredTable
 from repro.tables.render import main_metric
@@ -208,7 +207,9 @@ def table5(part: Part) -> list[Picture]:
 
     pictures = []
     for n, source in enumerate(part.sources):
-        found = cast(Costs, source.content.get("extras", {}).get("costs"))
+        found = source.content.get("extras", {}).get("costs")
+        if found is None:
+            continue
         lines = [line for line in found["lines"] if line["flops"]]
         kinds = list(dict.fromkeys(line["kind"] for line in lines))
         with drawing():

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from statistics import mean
-from typing import Any, cast
+from typing import Any
 
 from repro.evaluation.failure_modes import MEANING, MODES
 from repro.recipes.cost import TABLE5_HOURS, paper_plans
 from repro.report.blocks import Block, Cell, Code, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.result import StageLine
-from repro.tables.costs import FORMULAS, PROCESS, CostLine, Costs, operations
+from repro.tables.costs import FORMULAS, PROCESS, CostLine, operations
 
 COMMAND = (
     "repro run table5 --scale paper --dry-run --set families.qwen3.teacher=ORG/NAME-14B"
@@ -38,7 +38,10 @@ def _costs(part: Part) -> list[Block]:
         )
     ]
     for source in part.sources:
-        found = cast(Costs, source.content.get("extras", {}).get("costs"))
+        found = source.content.get("extras", {}).get("costs")
+        if found is None:
+            blocks.append(Text(f"{source.name} has no record of costs: run the study again."))
+            continue
         by_kind: dict[str, list[CostLine]] = {}
         for line in found["lines"]:
             by_kind.setdefault(line["kind"], []).append(line)
@@ -67,7 +70,7 @@ def _cost_rows(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[s
         memory = max(line["peak_memory_gib"] for line in lines)
         printed = TABLE5_HOURS.get(kind)
         yield {
-            "process": Cell(PROCESS.get(kind, kind), note=f"{len(lines)} stages"),
+            "process": Cell(PROCESS.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
             unit: Cell(f"{mean(hours):.3g}", note=f"{min(hours):.3g} to {max(hours):.3g}", value=mean(hours)),
             "Table 5, H100 hours": Cell("" if printed is None else f"{printed:g}", value=printed),
             "share": Cell(f"{compared[kind] / ours:.0%}" if kind in compared else ""),

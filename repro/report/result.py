@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from repro.errors import InputError
 from repro.tables import MeasuredTable
+from repro.tables.costs import Costs
 
 RESULTS = "results.json"
 
@@ -107,6 +108,13 @@ class StageLine(TypedDict):
     summary: dict[str, Any]
 
 
+class Extras(TypedDict):
+    """What a study alone shows: costs for Table 5, parameters of teachers by family and name (None: unknown) for Figure 1a."""
+
+    costs: NotRequired[Costs]
+    parameters: NotRequired[dict[str, dict[str, FiniteFloat | None]]]
+
+
 class Result(TypedDict):
     """One run of one study: everything that the page shows, so that it needs no other file.
 
@@ -114,7 +122,6 @@ class Result(TypedDict):
         assignments: the `--set key=value` wishes.
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids that were read at no pinned revision; absent from results of older code.
-        extras: what a study alone shows: "costs" (table5), "parameters" of teachers by family (figure1a).
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
     """
 
@@ -137,7 +144,7 @@ class Result(TypedDict):
     stages: list[StageLine]
     examples: list[Example]
     curves: list[Curve]
-    extras: NotRequired[dict[str, Any]]
+    extras: NotRequired[Extras]
 
 
 _SHAPE = pydantic.TypeAdapter(Result)

@@ -6,7 +6,9 @@ import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 from repro.models import locate
 from repro.pipeline.bodies import MODEL

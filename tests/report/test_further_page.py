@@ -4,16 +4,18 @@ import csv
 
 import pytest
 
+from repro.errors import InputError
 from repro.report.drawing import INK, RULE, SERIES
 from repro.report.figures import PICTURES
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, parts_of
 from repro.report.pictures import write_pictures
+from repro.report.result import read_result
 from repro.report.sections import sections
 from repro.tables import MeasuredTable
 
-from .conftest import make_result
+from .conftest import make_result, write_result
 
 IDS = [f"item-{n}" for n in range(20)]
 HALF = [[0.0, 1.0] * 10]
@@ -167,3 +169,17 @@ def test_a_judge_is_named(part_for):
     settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "org/judge"}
     own = part_for("failure-modes", settings=settings)
     assert "Named by the model org/judge" in html([(own, "part1", sections(own, "part1"))])
+
+
+def test_a_result_without_its_costs_says_so(part_for):
+    own = part_for("table5", extras={})
+    assert "no record of costs" in html([(own, "part1", sections(own, "part1"))])
+    assert not PICTURES["table5"](own)
+
+
+def test_a_damaged_cost_is_one_line(tmp_path):
+    measured, changes, _ = WORLDS["table5"]
+    costs = {"unit": "core-hours", "lines": [{**line("sft"), "hours": "many"}]}
+    write_result(tmp_path, make_result(measured, **{**changes, "extras": {"costs": costs}}))
+    with pytest.raises(InputError, match=r"extras\.costs\.lines\.0\.hours"):
+        read_result(tmp_path)
