@@ -111,6 +111,7 @@ def cause_of(error: BaseException) -> str:
     ruled = re.split(r"^-{5,}$", text, flags=re.MULTILINE)
     lines = [line.strip() for line in (ruled[-2] if len(ruled) > 2 else text).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("For further information")] or lines  # pydantic's last line
+    lines = [re.sub(r"tagged-union\[.*\]", "a stage", line) for line in lines]  # pydantic names every kind there is
     named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
     if not named:
         return (lines[-1] if lines else type(error).__name__).rstrip(".")
