@@ -47,6 +47,10 @@ MISTAKES = {
     "unknown study": (("run", "nosuch"), "study 'nosuch'"),
     "unknown scale": (("run", "table2", "--scale", "huge"), "scale 'huge'"),
     "unknown key": (("run", "table2", "--scale", "toy", "--set", "nosuch.key=1"), "nosuch.key"),
+    "unknown task that this study does not read": (
+        ("run", "table2", "--scale", "toy", "--set", "source_tasks=toy-bm4,nosuch"),
+        "unknown task 'nosuch'",
+    ),
     "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
     "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
     "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),

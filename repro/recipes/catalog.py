@@ -15,6 +15,7 @@ from repro.recipes.study import SCALES, Scale, Study
 from repro.recipes.table2 import table2
 from repro.recipes.table6 import table6
 from repro.recipes.traps import figure2, table1, table4
+from repro.tasks import registry
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ def plan(
         raise InputError(f"--seeds {seeds}: ask for at least one")
     wishes = tuple(assignments)
     settings = override(settings_of(scale), (*study.own.get(scale, ()), *wishes))
+    for task in (*settings.tasks, *settings.source_tasks):
+        registry.kind_of(task)  # refuses a name that no task has, whether or not this study reads it
     chosen = tuple(families) or study.families.get(scale, DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
     unknown = [family for family in chosen if family not in settings.families]

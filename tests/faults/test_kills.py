@@ -26,7 +26,7 @@ def test_killed_at_random_moments(forge, undisturbed, tmp_path):
             time.sleep(0.002)
         if driver.poll() is None:
             os.kill(driver.pid, signal.SIGKILL)
-            assert driver.wait() == -signal.SIGKILL
+        if driver.wait() == -signal.SIGKILL:  # else it had ended in that very moment
             kills += 1
             if (out / "cache").exists():
                 check_whole(out)
