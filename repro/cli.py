@@ -1,7 +1,9 @@
 """The command `repro`: parse, call one function, print, exit code. 0 good, 1 contradicted, 2 usage or input error."""
 
+import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -267,6 +269,7 @@ def main() -> None:
     """Entry point: a mistake is one line and 2; an interrupted run can be resumed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _heard_again
     try:
         _run()
     except Interrupted:
@@ -297,6 +300,14 @@ def _run() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted
+
+
+def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came while a destructor ran would be swallowed there: it is sent once more, a moment later."""
+    if isinstance(lost.exc_value, Interrupted):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _say(text: str, style: str = "red") -> None:

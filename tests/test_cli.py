@@ -3,14 +3,17 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from repro import cli
+from repro.errors import Interrupted
 from repro.models import locate
 from repro.recipes.catalog import STUDIES
 
@@ -295,3 +298,11 @@ def test_a_damaged_panel_is_one_line(repro, tmp_path):
     code, _, err = repro("show", tmp_path)
     assert code == 2
     assert f"{PANEL}: damaged" in err.replace("\n", "")
+
+
+def test_an_interrupt_lost_in_a_destructor_is_sent_once_more(monkeypatch):
+    sent = []
+    monkeypatch.setattr(cli.os, "kill", lambda pid, number: sent.append(number))
+    cli._heard_again(SimpleNamespace(exc_value=Interrupted()))
+    time.sleep(0.5)
+    assert sent == [signal.SIGINT]
