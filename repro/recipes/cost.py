@@ -37,7 +37,8 @@ TOY_SECONDS = {
     "classify": 8.0,
 }
 """MEASURED at the toy scale's own settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
-time): mean seconds of the records, and 5 s more for the start of a process. Of diagnose: six records of table1 and table4, one seed,
+time): mean seconds of the records, and 5 s more for the start of a process; before the teachers and training
+prompts of today (three seeds of these, on a busy machine: calibrate 42, sample 13, sft 34, gkd-fkl 56, gkd-rkl 79, without the start). Of diagnose: six records of table1 and table4, one seed,
 on a machine that had other work. Of continue and classify: CPU seconds of one seed of figure4 and failure-modes, and the start of
 a process."""
 
