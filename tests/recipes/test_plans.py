@@ -16,6 +16,7 @@ from repro.recipes.night import CARDS, NIGHT_HOURS, night_hours
 from repro.recipes.paper import FAMILIES, settings
 from repro.tasks import registry
 from repro.tasks.sizes import available, will_have
+from repro.toy.tasks import TASK_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,9 @@ def test_a_task_for_evaluation_only_is_never_trained_on(paper):
 
 
 def test_counts_of_toy_tasks_are_exact():
-    assert available("toy-bm4", "test") == len(registry.get("toy-bm4").items("test", None, 0))
+    for task in TASK_NAMES:
+        for split in ("train", "test"):
+            assert available(task, split) == len(registry.get(task).items(split, None, 0))
     assert will_have("csqa", "train", 10) == 10
     assert will_have("bigmath-4", "train", 10) == 10
     assert available("bigmath-4", "train") is None
