@@ -45,8 +45,7 @@ LARGE = Shape(512, 151_936, (1024, 2048), 5)
 GPU = Shape(74_000, 151_936, (1024, 2048), 3)
 CPU_SHAPES = [TOY, MIDDLE, LARGE]
 
-# The bars that were set for this pass. TIMES_TRL is not reached at LARGE on two cores (2.70, see results/traps-cpu.md): the
-# test fails there, and should until the pass is faster.
+# The bars that were set for this pass
 TIMES_FLOOR, EXTRA_MIB, TIMES_TRL = 1.6, 400, 3.0
 GPU_TIMES_FLOOR, GPU_EXTRA_MIB = 1.4, 2048
 

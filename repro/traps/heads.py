@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Weights of another dtype are converted a slice of the vocabulary at a time: one slice in this many bytes
-_SLICE_BYTES = 32 * 2**20
+# The vocabulary is multiplied a slice at a time. On a CPU a slice of weights that stays in cache is up to a quarter
+# faster than one product (docs/log.md); on a GPU it is as large as the room for weights of another dtype allows.
+_CPU_SLICE = 1024
+_GPU_SLICE_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,14 @@ class OutputHead:
 
 
 def _multiply(h_RH: Tensor, weight_VH: Tensor, out_RV: Tensor) -> None:
-    if weight_VH.dtype == h_RH.dtype:
-        torch.mm(h_RH, weight_VH.T, out=out_RV)
-        return
+    same = weight_VH.dtype == h_RH.dtype
     V, H = weight_VH.shape
-    step = max(1, _SLICE_BYTES // (H * h_RH.element_size()))
-    converted = torch.empty(min(step, V), H, dtype=h_RH.dtype, device=h_RH.device)
+    step = _CPU_SLICE
+    if h_RH.is_cuda:
+        step = V if same else max(1, _GPU_SLICE_BYTES // (H * h_RH.element_size()))
+    converted = None if same else torch.empty(min(step, V), H, dtype=h_RH.dtype, device=h_RH.device)
     for start in range(0, V, step):
-        slice_vH = converted[: min(step, V - start)]
-        slice_vH.copy_(weight_VH[start : start + step])
+        slice_vH = weight_VH[start : start + step]
+        if converted is not None:
+            slice_vH = converted[: len(slice_vH)].copy_(slice_vH)
         torch.mm(h_RH, slice_vH.T, out=out_RV[:, start : start + step])
