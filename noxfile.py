@@ -212,6 +212,14 @@ def workflows(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of every locked package, asked of PyPI's database; what cannot be asked fails, too."""
+    session.install("pip-audit==2.10.1")
+    for name in ("tools", "cpu", "cpu-vllm", "gpu"):  # torch's CPU build is the gpu lock's version of torch
+        session.run("pip-audit", "--strict", "--disable-pip", "--require-hashes", "-r", str(LOCKS / f"{name}.txt"))
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write the hashes of all files that PyPI serves for each pinned version into the locks in requirements/."""
     session.install("uv==0.13.9")
