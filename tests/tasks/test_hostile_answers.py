@@ -125,7 +125,7 @@ def test_a_child_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> 
     ids=lambda text: text[:12],
 )
 def test_extraction_is_linear_in_the_text(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     last_boxed(text)
     last_choice(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

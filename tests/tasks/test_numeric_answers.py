@@ -125,7 +125,7 @@ def test_spelling_is_a_fixed_point(text: str) -> None:
 
 def test_thousands_of_short_answers_take_no_time() -> None:
     texts = [rf"start {n} twice \boxed{{{n % 8}}}" for n in range(5000)]
-    start = time.perf_counter()
+    start = time.process_time()
     right = sum(grade("numeric", text, "3").correct for text in texts)
     assert right == 625
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
