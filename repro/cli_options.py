@@ -15,7 +15,7 @@ EngineOption = Annotated[str | None, typer.Option("--engine", help="What draws c
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")]
 Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
-Seed = Annotated[int, typer.Option("--seed")]
+Seed = Annotated[int, typer.Option("--seed", min=0)]
 RewardModelName = Annotated[
     str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
 ]

@@ -94,9 +94,7 @@ def diagnose(
                 "blocks": one.prompts,
             }
             for task, found in figures.items()
-            for k, one, points in zip(
-                ks, found.intervals(resamples=config.resamples, level=LEVEL, seed=seed), found.points()
-            )
+            for k, one, points in zip(ks, found.intervals(LEVEL), found.points())
         ],
         "gradient_variance": gradients,
         "gradient_tokens": config.gradient_tokens,

@@ -1,6 +1,6 @@
 """Figure 2: each token's mean contribution to the KL (Eq 4) against how often it occurs, for several K.
 
-Contributions are kept per block of neighbouring prompts, so that blocks can be drawn again: an interval over tokens
+Contributions are kept per block of neighbouring prompts, so that blocks can be left out: an interval over tokens
 alone would take the tokens of one completion for independent.
 Shapes: N blocks, J values of K (|V| last), U token ids that occur.
 """
@@ -11,15 +11,16 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from repro.diagnosis.columns import Array
 from repro.diagnosis.influence import influence_values
-from repro.traps import Contributions, Interval, percentile_interval
+from repro.traps import Contributions, Interval
 
 FEWEST_TOKENS = 3
 FEWEST_BLOCKS = 3
-"""Tokens that occur in fewer blocks are left out of a correlation: most draws of the blocks would lack them."""
+"""Tokens that occur in fewer blocks are left out of a correlation: it would hang on single blocks."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,29 @@ class Frequencies:
         whole_J = self.correlations()
         return np.stack([influence_values(whole, without) for whole, without in zip(whole_J, without_NJ.T)], axis=1)
 
-    def intervals(self, *, resamples: int, level: float, seed: int) -> list[Interval]:
-        """J intervals: blocks are drawn with replacement. `prompts` and `rollouts` both count blocks."""
-        rng = np.random.default_rng(seed)
+    def intervals(self, level: float) -> list[Interval]:
+        """J intervals, by Student's t on the influence values. `prompts` and `rollouts` both count blocks.
+
+        A percentile bootstrap of blocks would be biased: a draw holds two thirds of the blocks, and ranks of rarer
+        counts correlate less.
+        """
         N = len(self.sums)
-        weights_RN = rng.multinomial(N, [1 / N] * N, size=resamples).astype(np.float64)
-        draws_RJ = np.stack([self.correlations(weight_N) for weight_N in weights_RN])
-        return [percentile_interval(v, draws, level, N, N) for v, draws in zip(self.correlations(), draws_RJ.T)]
+        values_J, influence_NJ = self.correlations(), self.influence()
+        se_J = np.full(len(values_J), np.nan) if N < 2 else influence_NJ.std(axis=0, ddof=1) / np.sqrt(N)
+        half_J = -stdtrit(max(N - 1, 1), (1 - level) / 2) * se_J
+        return [
+            Interval(
+                value=float(value),
+                low=float(np.maximum(value - half, -1.0)),
+                high=float(np.minimum(value + half, 1.0)),
+                se=float(se),
+                defined=float(np.isfinite(influence_NJ[:, j]).mean()),
+                level=level,
+                prompts=N,
+                rollouts=N,
+            )
+            for j, (value, se, half) in enumerate(zip(values_J, se_J, half_J))
+        ]
 
     def points(self) -> NDArray[np.intp]:
         """[J] tokens behind each correlation."""

@@ -36,7 +36,12 @@ _RECHECK = re.compile(
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w]|\.\d)")
-_LETTER = re.compile(r"(?<![\w'’])\(?([A-J])\)?(?![\w'’])")
+_CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options states none
+    r"\b(?:(?i:answer)(?:\s+(?:is|must be|should be|would be))?\s*:?|(?i:choose|pick|select|go with|it is|that is|which is))"
+    r"\s+(?:(?i:option|choice)\s+)?\(?([A-J])(?:\)|(?=[\s.,;:!?]|$))"
+    r"|\b(?i:so|thus|hence|therefore|be),?\s+(?:\(([A-J])\)|([A-J])(?=[.,;:!?]|$))"
+    r"|\b(?i:option|choice)\s+\(?([A-J])\)?\s+(?:is|must be|seems|looks)\s+(?:the\s+)?(?:correct|right|best)\b"
+)
 
 
 def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool) -> Mode | None:
@@ -92,7 +97,8 @@ def collapses(text: str, *, kind: Kind, key: str) -> bool:
 def states(text: str, *, kind: Kind, key: str) -> bool:
     """Whether the text states the right answer anywhere: the number, or the letter of the choice."""
     if kind == "choice":
-        return any(match[1] == key for match in _LETTER.finditer(text))
+        boxes = any(content.strip(" ()") == key for _, content in closed_boxes(text))
+        return boxes or any(key in match.groups() for match in _CHOSEN.finditer(text))
     wanted = plain(key)
     if wanted is None:
         return any(content == key for _, content in closed_boxes(text)) or key in text

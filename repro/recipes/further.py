@@ -10,8 +10,8 @@ from repro.recipes.study import Measures, Row, Scale, Study
 from repro.recipes.table2 import table2
 from repro.recipes.traps import PRINTED
 
-KEPT = ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled")
-"""Rows of Table 2 that Figure 3 compares."""
+KEPT = ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled", "Eta0-Teacher", "Eta0-Student")
+"""Rows of Table 2 that Figure 3 compares, and their controls."""
 STUDENTS = ("SFT", "GKD-FKL", "GKD-RKL", "Improve", "Misled", "Eta0-Student", "No-reasoning")
 """Rows of Table 2 whose failures are looked at, against those of the untouched student."""
 
@@ -22,7 +22,7 @@ def table5(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments
 
 
 def figure3(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:
-    """Teachers keep, students fall: five rows of Table 2."""
+    """Teachers keep, students fall: rows of Table 2."""
     whole = table2(scale, settings, seeds, assignments)
     return replace(whole, name="figure3", rows=tuple(row for row in whole.rows if row.method in KEPT))
 
@@ -33,7 +33,7 @@ def figure1a(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignmen
 
 
 def figure4(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:
-    """The original and the undistillable teacher go on from the misled student's prefixes."""
+    """Teachers, and the misled student itself, go on from the misled student's prefixes."""
     return _study("figure4", "prefixes", scale, settings, seeds, assignments, _continued)
 
 
@@ -97,11 +97,14 @@ def _teachers(
 def _continued(
     models: Family, settings: Settings, seed: int, rows: dict[str, Evaluate]
 ) -> Iterator[tuple[str, Continue]]:
-    for label in ("Teacher", "Undistillable"):
+    after = {label: rows[label].model for label in ("Teacher", "Undistillable", "Misled")}
+    if settings.controls:
+        after["Eta0"] = calibrated(models, settings, 0.0, seed)
+    for label, model in after.items():
         yield (
             label,
             Continue(
-                teacher=rows[label].model,
+                teacher=model,
                 before=rows["Student"],
                 after=rows["Misled"],
                 prefixes=settings.prefixes,

@@ -59,6 +59,13 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     controls: bool
     """Whether to run eta = 0 and the no-reasoning control beside the paper's rows."""
 
+    @pydantic.field_validator("etas")
+    @classmethod
+    def _a_curve(cls, etas: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(etas)) < max(3, len(etas)):
+            raise ValueError("a curve takes three values or more, each once")
+        return etas
+
 
 def override(settings: Settings, assignments: Iterable[str]) -> Settings:
     """Apply `key=value` texts; dots go into nested settings, commas make lists.

@@ -116,7 +116,7 @@ def figure4(part: Part) -> list[Picture]:
         with drawing():
             figure, axes = _task_panels(table.tasks)
             for task, own in zip(table.tasks, axes):
-                for teacher, colour in zip(("Teacher", "Undistillable"), SERIES):
+                for teacher, colour in zip(("Teacher", "Undistillable", "Eta0", "Misled"), SERIES):
                     labels = [
                         r for r in table.rows if r.startswith(f"{teacher}, ") and table.has(r, task, "prefix_correct")
                     ]
@@ -134,10 +134,6 @@ def figure4(part: Part) -> list[Picture]:
                         capsize=3,
                         label=teacher,
                     )
-                if table.has("Misled", task, "prefix_correct"):
-                    (point,) = _points(table, [("Misled", task, "prefix_correct")])
-                    rows.append(point)
-                    own.axhline(point["value"], color=INK, linestyle=":", label="misled student alone")
                 if table.scale == "paper":
                     low, high = (load("figures").cell("misled-prefixes", m, figure="Figure 4").value for m in PRINTED)
                     own.axhspan(low, high, color=SERIES[7], alpha=0.3, label="printed in the paper")

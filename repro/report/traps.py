@@ -30,7 +30,7 @@ def write_figures(study: Study, cache: Path, folder: Path) -> list[Path]:
 
 CORRELATION = (
     "Spearman's rank correlation of a token's frequency and its mean contribution, over tokens that occur in three blocks"
-    " of prompts or more; 95 % intervals from blocks drawn again. Part of the correlation at K = V is arithmetic: there the"
+    " of prompts or more; 95 % intervals from leaving out each block in turn. Part of the correlation at K = V is arithmetic: there the"
     " mean runs over all steps, so a token that is likely on more steps contributes more. The Top-K sums of Table 1's panel"
     " say how much of the KL lies beyond the first K."
 )

@@ -15,13 +15,17 @@ from repro.evaluation.prefixes import CONTINUATIONS
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import BaseModelRef, Classify, Continue, Evaluate
 from repro.recipes.study import Row
+from repro.tables.decision import interval
 from repro.tables.measured import MeasuredTable
+from repro.tables.resampling import Resamples
 
 FEWEST = 5
 """Prompts from which a rate over chosen prompts is a cell: below, its interval would say nothing."""
 SHORTFALL = "shortfall"
 LOSS = "loss_under_better_teacher"
 PREFIX_CORRECT = "prefix_correct"
+MISLED = "Misled"
+"""The row of Figure 4 in which the student itself goes on from its prefixes."""
 
 Cell = tuple[float, float]
 """Value and weight."""
@@ -32,7 +36,8 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
     """Figure 1a: every teacher, every student, and each student's gain.
 
     Of teachers as they came (none that we calibrated): the loss under one that is more accurate than the student; and for
-    each two of them the shortfall of the more accurate one's student. Which is more accurate: by the means over all seeds.
+    each two of them the shortfall of the more accurate one's student. More accurate: by more than chance (the 95 % interval
+    of the difference); where neither is, there is no such cell.
     """
     own: dict[str, list[dict[str, dict[str, float]]]] = {}
     metric_of = {task: metrics_of(task)[0] for task in table_tasks(rows_of)}
@@ -50,24 +55,33 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
         def difference(one: str, other: str, task: str = task) -> list[dict[str, float]]:
             return [{i: a[task][i] - b[task][i] for i in a[task]} for a, b in zip(own[one], own[other])]
 
-        mean = {label: table.mean(label, task, metric) for label in (*teachers, "Student")}
+        draws = Resamples(table, [(label, task, metric) for label in (*untouched, "Student")])
+
+        def better(one: str, other: str, task: str = task, metric: str = metric, draws: Resamples = draws) -> bool:
+            gap = draws.estimate({(one, task, metric): 1.0, (other, task, metric): -1.0}, training=False)
+            return interval(gap, 0.05)[0] > 0
+
         for label in teachers:
             _plain(table, f"Student of {label}", task, "gain", difference(f"Student of {label}", "Student"))
         for label in untouched:
-            if mean[label] > mean["Student"]:
+            if better(label, "Student"):
                 _plain(table, f"Student of {label}", task, LOSS, difference("Student", f"Student of {label}"))
             for other in untouched:
-                if mean[label] > mean[other]:
+                if other != label and better(label, other):
                     worse = difference(f"Student of {other}", f"Student of {label}")
                     _plain(table, f"{label} over {other}", task, SHORTFALL, worse)
 
 
 def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Figure 4: a row per teacher (mean over its prefixes), one per prefix length, and the student's own completions.
+    """Figure 4: per model that goes on from the prefixes a row (mean over them), and one per prefix length.
 
     Prompts of a teacher's cells: those that the student lost and this teacher, without a prefix, solves by majority: what
-    can be kept. All others weigh nothing. A prefix that states or begins its answer is left out.
+    can be kept. All others weigh nothing. The first half of a prompt's samples without a prefix says whether it is solved,
+    the other half is what "no prefix" measures: one half for both would favour no prefix. The misled student goes on from
+    its prefixes itself, on the teacher's prompts: the completions that they were cut from are wrong by choice. A prefix
+    that states or begins its answer is left out.
     """
+    kept: dict[tuple[str, str], list[set[str]]] = {}
     for label, rows in rows_of.items():
         stages = [row.stage for row in rows if isinstance(row.stage, Continue)]
         drawn = [pq.read_table(cache / stage.folder_name / CONTINUATIONS).to_pylist() for stage in stages]
@@ -76,20 +90,21 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
         lengths = stages[0].prefixes.fractions
         for task in [one.task for one in stages[0].data if metrics_of(one.task) != ("reward",)]:
             items = sorted({g.rollout.item_id for g in before[0] if g.rollout.task == task})
-            right = {fraction: [_correct(rows, task, fraction) for rows in drawn] for fraction in (0.0, *lengths)}
-            kept = [{item for item, share in one.items() if share > 0.5} for one in right[0.0]]
-            mean = [_correct(rows, task, *lengths) for rows in drawn]
-            shown = {label: mean, f"{label}, no prefix": right[0.0]}
-            shown |= {f"{label}, {fraction:.0%} prefix": right[fraction] for fraction in lengths}
-            if label == "Teacher":
-                shown["Student"] = [per_item(one, "acc")[task] for one in before]
-                shown["Misled"] = [per_item(one, "acc")[task] for one in after]
-                lost = [lost_prompts(a, b) for a, b in zip(before, after)]
-                _add_lost(table, "Misled", task, items, lost)
+            alone = [_halves(rows, task) for rows in drawn]
+            shown = {label: [_correct(rows, task, *lengths) for rows in drawn]}
+            shown |= {
+                f"{label}, {fraction:.0%} prefix": [_correct(r, task, fraction) for r in drawn] for fraction in lengths
+            }
+            kept[label, task] = [{item for item, share in first.items() if share > 0.5} for first, _ in alone]
+            if label == MISLED:
+                _add_lost(table, label, task, items, [lost_prompts(a, b) for a, b in zip(before, after)])
+            else:
+                shown[f"{label}, no prefix"] = [second for _, second in alone]
+            asked = kept["Teacher" if label == MISLED else label, task]
             for row, by_seed in shown.items():
                 cells = [
                     {item: (one[item], 1.0) if item in own and item in one else (0.0, 0.0) for item in items}
-                    for one, own in zip(by_seed, kept)
+                    for one, own in zip(by_seed, asked)
                 ]
                 _weighted(table, row, task, PREFIX_CORRECT, cells)
 
@@ -171,11 +186,23 @@ def _mode_share(rows: Sequence[Mapping[str, object]], task: str, mode: str, item
 
 def _correct(rows: Sequence[Mapping[str, object]], task: str, *fractions: float) -> dict[str, float]:
     """Item -> share of its continuations that end right, those of committed prefixes left out."""
+    return {item: float(np.mean(values)) for item, values in _by_item(rows, task, *fractions).items()}
+
+
+def _halves(rows: Sequence[Mapping[str, object]], task: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Item -> share of its samples without a prefix that are right: of the first half, and of the other."""
+    groups = _by_item(rows, task, 0.0)
+    parts = {item: (values[: len(values) // 2], values[len(values) // 2 :]) for item, values in groups.items()}
+    first, second = ({item: float(np.mean(halves[n])) for item, halves in parts.items() if halves[n]} for n in (0, 1))
+    return first, second
+
+
+def _by_item(rows: Sequence[Mapping[str, object]], task: str, *fractions: float) -> dict[str, list[float]]:
     groups: dict[str, list[float]] = {}
     for row in rows:
         if row["task"] == task and row["fraction"] in fractions and not row["committed"]:
             groups.setdefault(str(row["item_id"]), []).append(float(bool(row["correct"])))
-    return {item: float(np.mean(values)) for item, values in groups.items()}
+    return groups
 
 
 def _plain(table: MeasuredTable, row: str, task: str, metric: str, by_seed: Sequence[Mapping[str, float]]) -> None:

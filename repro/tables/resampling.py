@@ -84,19 +84,25 @@ class Resamples:
             self.means_S[key] = mean_S
             self.draws_RS[key] = mean_S + stretch * (draw_RS - mean_S)
 
-    def estimate(self, contrast: Contrast) -> Estimate:
-        """Value and uncertainty of a contrast."""
+    def estimate(self, contrast: Contrast, training: bool = True) -> Estimate:
+        """Value and uncertainty of a contrast.
+
+        training: the seeds trained models of their own. Where they only drew other samples of the same models they are
+        averaged first: what they differ by is in the items' spread already.
+        """
         value_S = sum((a * self.means_S[key] for key, a in contrast.items()), np.zeros(len(self.measured.seeds)))
         draws_RS = np.zeros_like(self._seed_weights_RS)
         for key, a in contrast.items():
             draws_RS += a * self.draws_RS[key]
         S = len(value_S)
         smoothing = sum(a * a * self._pseudo_variance(key) for key, a in contrast.items())
-        var_total = float((draws_RS * self._seed_weights_RS).sum(axis=1).var()) + smoothing
         var_items = float(draws_RS.mean(axis=1).var()) + smoothing
-        var_seeds = float(value_S.var(ddof=1)) / S if S > 1 else 0.0
-        # What items and seeds share (a seed's own luck on an item) stays with the items, and nothing is lost.
-        var_items = max(var_items, var_total - var_seeds)
+        var_seeds = 0.0
+        if training and S > 1:
+            var_total = float((draws_RS * self._seed_weights_RS).sum(axis=1).var()) + smoothing
+            var_seeds = float(value_S.var(ddof=1)) / S
+            # What items and seeds share (a seed's own luck on an item) stays with the items, and nothing is lost.
+            var_items = max(var_items, var_total - var_seeds)
         tasks = {task for _, task, _ in contrast}
         return Estimate(
             value=float(value_S.mean()),

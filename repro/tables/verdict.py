@@ -129,7 +129,7 @@ def _test(claim: Claim, parts: list[Part], draws: Resamples) -> _Tested:
     contradict.
     """
     region = region_of(claim)
-    estimates = [draws.estimate(part.contrast) for part in parts]
+    estimates = [draws.estimate(part.contrast, claim.training) for part in parts]
     p_values = [p_value(estimate, region) for estimate in estimates]
     inside = [n for n, estimate in enumerate(estimates) if region.contains(estimate.value)]
     outside = [n for n in range(len(parts)) if n not in inside]
@@ -147,12 +147,12 @@ def _test(claim: Claim, parts: list[Part], draws: Resamples) -> _Tested:
         estimate=estimates[n],
         p=min(1.0, comparisons * p_values[n]),
         comparisons=comparisons,
-        tasks=tuple(_evidence(left, right, draws) for left, right in parts[n].pairs),
+        tasks=tuple(_evidence(left, right, draws, claim.training) for left, right in parts[n].pairs),
     )
 
 
-def _evidence(left: Key, right: Key | None, draws: Resamples) -> TaskEvidence:
-    estimate = draws.estimate({left: 1.0} if right is None else {left: 1.0, right: -1.0})
+def _evidence(left: Key, right: Key | None, draws: Resamples, training: bool) -> TaskEvidence:
+    estimate = draws.estimate({left: 1.0} if right is None else {left: 1.0, right: -1.0}, training)
     return TaskEvidence(
         task=left[1],
         metric=left[2],

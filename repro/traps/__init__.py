@@ -18,7 +18,6 @@ from repro.traps.heads import OutputHead
 from repro.traps.importance import ImportanceEstimate, importance_weighted_rkl, log_weights, weighted_mean
 from repro.traps.intervals import (
     Interval,
-    percentile_interval,
     ratio_interval,
     two_level_bootstrap,
     two_level_bootstraps,
@@ -50,7 +49,6 @@ __all__ = [
     "log_weights",
     "pareto_k",
     "per_token",
-    "percentile_interval",
     "ratio_interval",
     "sequence_kl",
     "sequence_kl_gradient",

@@ -16,7 +16,7 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval.
+    """A value and its interval: percentiles of a bootstrap here.
 
     Attributes:
         value: the statistic of the data itself. low, high: the interval; NaN where no draw was defined.

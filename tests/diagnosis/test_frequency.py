@@ -53,9 +53,18 @@ def test_influence_values_average_to_the_correlation_and_spread_like_the_bootstr
     influence_NJ = found.influence()
     assert influence_NJ.mean(0) == pytest.approx(found.correlations())
     jackknife = influence_NJ.std(0, ddof=1) / np.sqrt(len(influence_NJ))
-    bootstrap = [one.se for one in found.intervals(resamples=300, level=0.95, seed=0)]
-    assert jackknife[-1] == pytest.approx(bootstrap[-1], rel=0.6)  # two estimates of one thing, each noisy
-    assert bootstrap[-1] > 0
+    weights_RN = np.random.default_rng(0).multinomial(25, [1 / 25] * 25, size=300).astype(float)
+    bootstrap = np.std([found.correlations(weight_N)[-1] for weight_N in weights_RN])
+    assert jackknife[-1] == pytest.approx(bootstrap, rel=0.6)  # two estimates of one thing, each noisy
+    assert bootstrap > 0
+
+
+def test_an_interval_holds_its_own_estimate():
+    for seed in range(6):
+        for one in Frequencies.of_blocks(blocks(seed, number=6)[0]).intervals(0.95):
+            if np.isfinite(one.value):
+                assert -1 <= one.low <= one.value <= one.high <= 1
+                assert one.high - one.low <= 2
 
 
 def test_a_token_of_one_block_is_no_point():

@@ -59,6 +59,37 @@ def test_a_number_is_stated_whole():
     assert states("so x = \\sqrt{2}", kind="numeric", key="\\sqrt{2}")
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("The answer is (B).", "B"),
+        ("So the answer must be option B, I think.", "B"),
+        ("Answer: C", "C"),
+        ("I choose D because it orbits.", "D"),
+        ("Option A is correct.", "A"),
+        ("which is (I)", "I"),
+        ("so \\boxed{(C)}", "C"),
+    ],
+)
+def test_stated_choices(text, key):
+    assert states(text, kind="choice", key=key)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("I think we need to look again.", "I"),
+        ("A planet orbits a star.", "A"),
+        ("The options are (A) a fox (B) a hen (C) a cow (D) a dog.", "B"),
+        ("Is it B? Vitamin B helps.", "B"),
+        ("The answer is (C).", "B"),
+        ("It is Ada who asked.", "A"),
+    ],
+)
+def test_a_letter_in_passing_is_no_choice(text, key):
+    assert not states(text, kind="choice", key=key)
+
+
 def test_words_inside_words_are_no_rechecks():
     assert not rechecks("He waits for the waiter; the actual price, actually paid, is 4.")
     assert len(rechecks("Wait. Let me recheck. On second thought, no.")) == 3

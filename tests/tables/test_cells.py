@@ -107,6 +107,14 @@ def test_relative_margin_of_a_kl_cell() -> None:
     assert (found.value, found.margin) == ("reproduced", pytest.approx(0.15 * 0.208))
 
 
+def test_costs_are_compared_with_the_family_that_they_are_printed_of() -> None:
+    etas = ["eta -0.5", "eta +0.5"]
+    for family, found in (("qwen3", ["Student GKD w/ on-policy RKL"]), ("gemma3", [])):
+        table = MeasuredTable("table5", "paper", family, (0,))
+        table.add("Student GKD w/ on-policy RKL", "pipeline", "gpu_hours", etas, [[100.0, 110.0]])
+        assert [cell.row for cell in judge_cells(table, load("table5"), resamples=200)] == found
+
+
 def test_importance_weighted_cells_and_errata_are_never_matched() -> None:
     ids = [str(n) for n in range(50)]
     table = MeasuredTable("table1", "paper", "qwen3", (0,))

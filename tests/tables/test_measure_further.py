@@ -109,8 +109,9 @@ def test_a_student_that_solved_nothing_is_no_error(tmp_path):
     assert {v.value for v in values_of("failure-modes", [table]).values()} == {"inconclusive"}
 
 
-def prefixes(tmp_path, share, alone=1.0, misled=BAD):
-    """Every teacher ends right in `share` of its continuations of a prefix, and `alone` without one."""
+def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
+    """Every teacher ends right in `share` of its continuations of a prefix, in `alone` of either half without one; the
+    misled student never."""
     study = plan("figure4", "toy", (), 1, WISHES)
     for row in study.rows:
         assert isinstance(row.stage, Continue)
@@ -128,7 +129,7 @@ def prefixes(tmp_path, share, alone=1.0, misled=BAD):
                 "committed": False,
                 "text": "think",
                 "answer": None,
-                "correct": n < 10 * (share if fraction else alone),
+                "correct": row.method != "Misled" and n < 10 * share if fraction else n % 5 < 5 * alone[n // 5],
             }
             for item in lost
             for fraction in (0.0, *row.stage.prefixes.fractions)
@@ -144,12 +145,13 @@ def test_a_teacher_that_keeps_its_answers(tmp_path):
     assert table.mean("Teacher", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
     assert table.mean("Teacher, 25% prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
     assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == 1
+    assert table.mean("Eta0", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
     assert table.mean("Misled", "toy-bm4", "prefix_correct") == 0
     assert table.mean("Misled", "toy-bm4", "lost") == 1
     found = values_of("figure4", [table])
     assert found["teacher-recovers-where-misled-fails"].value == "reproduced"
     assert "teacher-stays-correct-on-misled-prefixes" not in found  # a printed magnitude: paper scale alone
-    assert len(further_examples(study, tmp_path)) == 4
+    assert len(further_examples(study, tmp_path)) == 2 * len(study.rows)
 
 
 def test_a_teacher_that_is_led_astray(tmp_path):
@@ -159,8 +161,14 @@ def test_a_teacher_that_is_led_astray(tmp_path):
     assert found["prefix-costs-little"].value == "contradicted"
 
 
+def test_prompts_are_chosen_on_other_samples_than_they_are_measured_on(tmp_path):
+    _, (table,) = prefixes(tmp_path, share=0.5, alone=(1.0, 0.4))
+    assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.4)
+    assert values_of("figure4", [table])["prefix-costs-little"].estimate == pytest.approx(0.1)
+
+
 def test_prompts_that_the_teacher_cannot_solve_are_left_out(tmp_path):
-    _, (table,) = prefixes(tmp_path, share=0.9, alone=0.4)
+    _, (table,) = prefixes(tmp_path, share=0.9, alone=(0.4, 1.0))
     assert not table.has("Teacher", "toy-bm4", "prefix_correct")
     assert {v.value for v in values_of("figure4", [table]).values()} == {"inconclusive"}
 
@@ -203,6 +211,12 @@ def test_where_the_better_teacher_is_better_nothing_is_reproduced(tmp_path):
     found = values_of("figure1a", gains(tmp_path, teacher=12, student_of_teacher=11, target=4, student_of_target=5))
     assert {v.value for v in found.values()} <= {"contradicted", "inconclusive"}
     assert found["more-capable-not-always-better"].estimate == pytest.approx(-6 / 12)
+
+
+def test_chance_makes_no_teacher_more_capable(tmp_path):
+    (table,) = gains(tmp_path, teacher=7, student_of_teacher=3, target=6, student_of_target=11)
+    assert not [row for row, _, metric in table.values if metric in ("shortfall", "loss_under_better_teacher")]
+    assert {v.value for v in values_of("figure1a", [table]).values()} == {"inconclusive"}
 
 
 def test_no_teacher_above_its_student_is_inconclusive(tmp_path):
