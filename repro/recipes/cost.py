@@ -82,8 +82,8 @@ BUDGETS = {
     "controls": Budget(12, 30, 6500),
     "table5": Budget(10, 20, 5500),
     "figure1a": Budget(8, 20, 6000),
-    "figure3": Budget(4, 10, 2000),
-    "figure4": Budget(4, 10, 1500),
+    "figure3": Budget(4, 10, 3000),
+    "figure4": Budget(4, 10, 2000),
     "failure-modes": Budget(10, 20, 5500),
 }
 """Every study's; a plan that grows beyond is a decision, not an accident."""

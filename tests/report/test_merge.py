@@ -158,7 +158,7 @@ def test_verdicts_that_several_seeds_overturn_are_named():
     _, sources = two_seeds()
     sources[0].content["verdicts"]["claims"][0]["value"] = "contradicted"
     words = changed_verdicts(parts_of(sources)[0])
-    assert "student-under-teacher (qwen3): seed-0 alone said contradicted, this page says inconclusive" in words
+    assert "student-under-teacher (qwen3): seed-0 alone said contradicted, this page says reproduced" in words
 
 
 def test_a_copy_under_another_seed_is_refused():
