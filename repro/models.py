@@ -72,7 +72,7 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     with _told(model):
-        tokenizer = AutoTokenizer.from_pretrained(str(model), revision=hub_revision(model))
+        tokenizer = AutoTokenizer.from_pretrained(str(model), **_source(model))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -83,7 +83,7 @@ def load_config(model: Path | str) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     with _told(model):
-        return AutoConfig.from_pretrained(str(model), revision=hub_revision(model))
+        return AutoConfig.from_pretrained(str(model), **_source(model))
 
 
 def load_model(model: Path | str) -> "PreTrainedModel":
@@ -115,7 +115,12 @@ def load_whole(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
     """
     with _told(model):
         loaded, notes = kind.from_pretrained(
-            str(model), revision=hub_revision(model), output_loading_info=True, ignore_mismatched_sizes=True, **how
+            str(model),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **_source(model),
+            **how,
         )
     for trouble, names in (
         ("missing", sorted(notes["missing_keys"])),
@@ -203,6 +208,11 @@ def declared_ends(model: Path | str) -> int | list[int] | None:
         return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
     except OSError:
         return None
+
+
+def _source(model: Path | str) -> dict[str, Any]:
+    """What every loading is told: which commit, and to run no code that comes with a model. Untold, transformers would ask."""
+    return {"revision": hub_revision(model), "trust_remote_code": False}
 
 
 def hub_revision(model: Path | str) -> str:

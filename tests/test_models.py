@@ -86,3 +86,15 @@ def test_a_broken_tokenizer_is_one_line(folder, content):
     with pytest.raises(InputError, match="cannot be loaded") as told:
         check_loads(folder)
     assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("load", [load_config, load_model, load_for_training, check_loads])
+def test_code_that_comes_with_a_model_never_runs(folder, monkeypatch, load):
+    """transformers would ask whether to run it, and take a yes for one."""
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "strange"}
+    named = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": named}))
+    (folder / "code.py").write_text("raise SystemExit('code of a stranger')")
+    monkeypatch.setattr("builtins.input", lambda *words: pytest.fail("asked whether to run it"))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(folder)
