@@ -21,22 +21,18 @@ from repro.machine import hardware, libraries, visible_gpus
 from repro.pipeline.stages import Stage
 from repro.recipes.hub_lock import unpinned
 from repro.redaction import redacted
+from repro.whole import whole
 
 RECORD = "record.json"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all: a sibling file, flushed to disk, then renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w") as stream:
-            json.dump(content, stream, indent=1, allow_nan=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write whole or not at all, and to the disk itself before it takes its name."""
+    with whole(path) as aside, aside.open("w") as stream:
+        json.dump(content, stream, indent=1, allow_nan=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
