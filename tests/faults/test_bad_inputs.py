@@ -75,8 +75,6 @@ def settings(rng: random.Random, folder: Path, result: Path) -> Case:
         text = f"{key}={rng.choice([*NUMBERLESS[:9], 'nan', '-inf'])}"
     elif isinstance(value, list):
         text = f"{key}={rng.choice(['', ',', 'toy-bm4,nosuch', words_of(rng), 'toy-bm4;toy-bm5'])}"
-    elif key == "reward_model":
-        text = f"eta={rng.choice(['abc', 'nan', '0', ''])}"
     else:
         text = f"{key}={words_of(rng)}"
     return ["run", "table2", "--scale", "toy", "--set", text], True

@@ -94,7 +94,7 @@ def test_a_planted_token_is_nowhere(forge, tmp_path, where):
         assert "no table for ***" in broken[1]
         assert "Traceback" in broken[1]
         assert TOKEN not in broken[1]
-    good = forge.run([*words, "--set", f"reward_model={TOKEN}"], env)
+    good = forge.run([*words, "--set", f"reward_model=lab/{TOKEN}"], env)
     assert good[0] in (0, 1), good[1]
     assert TOKEN not in good[1]
     assert holding(tmp_path, TOKEN) == []
@@ -111,7 +111,8 @@ SECRET = "Pl4ntedPassw0rd"
         ["calibrate", "toy:qwen3-teacher", "--eta", "1", "--target", f"https://host.example/m?token={SECRET}"],
         ["run", "table2", "--scale", "toy", "--set", f"password={SECRET}"],
         ["run", f"api_key={SECRET}"],
-        ["run", "table2", "--scale", "toy", "--dry-run", "--set", f"reward_model={TOKEN}"],
+        ["run", "table2", "--scale", "toy", "--dry-run", "--set", f"reward_model=lab/{TOKEN}"],
+        ["run", "table2", "--scale", "toy", "--set", f"reward_model={TOKEN}"],
         ["run", "table2", "--scale", "toy", "--family", TOKEN],
         ["evaluate", "toy:qwen3-student", "--task", TOKEN],
         ["show", f"https://{SECRET}@host.example/result"],
