@@ -30,6 +30,7 @@ from repro.cli_tables import tables_app
 from repro.cli_traps import traps_app
 from repro.cli_upkeep import upkeep_app
 from repro.errors import InputError, Interrupted, StageError
+from repro.redaction import redacted
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -291,8 +292,16 @@ def _run() -> None:
     except StageError as error:
         _say(f"failed: {error}")
         sys.exit(3)
-    except Exception:  # ours, not the person's: never an exit code that says "contradicted"
-        traceback.print_exc()
+    except Exception as error:
+        from repro.pipeline.job import disk_trouble
+
+        if disk_trouble(error):
+            _say(
+                f"error: {getattr(error, 'filename', None) or 'output'}: {disk_trouble(error)}. Mend it and run again."
+            )
+            sys.exit(2)
+        # ours, not the person's: never an exit code that says "contradicted"
+        _say(traceback.format_exc().rstrip(), style="")
         _say("failed: a defect of this program, see above")
         sys.exit(3)
     sys.exit(code or 0)
@@ -311,7 +320,7 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def _say(text: str, style: str = "red") -> None:
-    err_console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    err_console.print(redacted(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What this machine is: processor, memory, accelerators, installed versions. No host name, no user name."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -33,6 +34,11 @@ _LIBRARIES = [
 
 def libraries() -> dict[str, str]:
     """Installed versions of what can change a number."""
+    return dict(_installed())
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
     found = {}
     for name in _LIBRARIES:
         try:

@@ -2,20 +2,19 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repro.errors import InputError
+from repro.model_folder import check_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def locate(name: str) -> Path | str:
@@ -30,7 +29,7 @@ def locate(name: str) -> Path | str:
         return folder(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        _check_folder(path)
+        check_folder(path)
         return path
     if path.exists() or name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
         raise InputError(
@@ -38,37 +37,6 @@ def locate(name: str) -> Path | str:
             " (see `repro list`)."
         )
     return name
-
-
-def _check_folder(path: Path) -> None:
-    if not (path / "config.json").is_file():
-        raise InputError(f"model folder {path}: no config.json. Give a folder made by save_pretrained.")
-    try:
-        if not isinstance(json.loads((path / "config.json").read_text()), dict):
-            raise ValueError
-    except (OSError, ValueError):
-        raise InputError(f"model folder {path}: config.json is not a JSON object. Save the model again.") from None
-    if not any(path.glob("*.safetensors")):
-        raise InputError(f"model folder {path}: no *.safetensors weights (pickled weights are not read). Re-save it.")
-    for weights in path.glob("*.safetensors"):
-        _check_weights(weights)
-    if not any((path / file).is_file() for file in _TOKENIZER_FILES):
-        raise InputError(f"model folder {path}: no tokenizer. Save it there with tokenizer.save_pretrained.")
-
-
-def _check_weights(file: Path) -> None:
-    """Whether the file is as long as its header says: a download that was cut off is told before any work."""
-    try:
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size)) if 2 <= size <= file.stat().st_size else {}
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except OSError as error:
-        raise InputError(f"weights {file}: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        ends = []
-    if not ends or 8 + size + max(ends) != file.stat().st_size:
-        raise InputError(f"weights {file}: not a whole safetensors file. Copy or save it again.")
 
 
 def revision_of(name: str) -> str:
@@ -104,7 +72,7 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     with _told(model):
-        tokenizer = AutoTokenizer.from_pretrained(str(model), revision=hub_revision(model))
+        tokenizer = AutoTokenizer.from_pretrained(str(model), **_source(model))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -115,7 +83,7 @@ def load_config(model: Path | str) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     with _told(model):
-        return AutoConfig.from_pretrained(str(model), revision=hub_revision(model))
+        return AutoConfig.from_pretrained(str(model), **_source(model))
 
 
 def load_model(model: Path | str) -> "PreTrainedModel":
@@ -124,10 +92,7 @@ def load_model(model: Path | str) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    with _told(model):
-        loaded = AutoModelForCausalLM.from_pretrained(
-            str(model), revision=hub_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
-        )
+    loaded = load_whole(AutoModelForCausalLM, model, dtype=torch.bfloat16 if cuda else torch.float32)
     return text_part(loaded).to("cuda" if cuda else "cpu").eval()
 
 
@@ -136,10 +101,58 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
+    return text_part(load_whole(AutoModelForCausalLM, model, dtype=torch.float32))
+
+
+def load_whole(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
+    """A model whose weights are all in its checkpoint: transformers would draw those that it lacks at random.
+
+    Args:
+        kind: transformers' Auto class.
+
+    Raises:
+        InputError: it cannot be loaded, or weights are missing or of other shapes than its config.json says.
+    """
     with _told(model):
-        return text_part(
-            AutoModelForCausalLM.from_pretrained(str(model), revision=hub_revision(model), dtype=torch.float32)
+        loaded, notes = kind.from_pretrained(
+            str(model),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **_source(model),
+            **how,
         )
+    for trouble, names in (
+        ("missing", sorted(notes["missing_keys"])),
+        ("of another shape", sorted(name for name, *_ in notes["mismatched_keys"])),
+    ):
+        if names:
+            raise InputError(
+                f"model {model}: weights that its config.json asks for are {trouble} ({len(names)}, for example"
+                f" {names[0]}). Copy or save it again."
+            )
+    return loaded
+
+
+def check_loads(folder: Path) -> None:
+    """Whether a causal LM and its tokenizer can be made of a folder, without reading its weights.
+
+    Raises:
+        InputError: as the loading itself would.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        load_tokenizer(folder)
+        load_whole(AutoModelForCausalLM, folder, device_map="meta")
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -147,7 +160,9 @@ def _told(model: Path | str) -> Iterator[None]:
     """What transformers says of a model that it cannot read, in one line. A full disk or memory is not the model's fault."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except (MemoryError, RuntimeError):
+        raise
+    except Exception as error:  # of many kinds, bare ones of the tokenizers' Rust among them
         if isinstance(error, OSError) and error.errno is not None:
             raise
         words = " ".join(str(error).split())
@@ -193,6 +208,11 @@ def declared_ends(model: Path | str) -> int | list[int] | None:
         return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
     except OSError:
         return None
+
+
+def _source(model: Path | str) -> dict[str, Any]:
+    """What every loading is told: which commit, and to run no code that comes with a model. Untold, transformers would ask."""
+    return {"revision": hub_revision(model), "trust_remote_code": False}
 
 
 def hub_revision(model: Path | str) -> str:

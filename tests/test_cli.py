@@ -55,6 +55,7 @@ MISTAKES = {
         ("run", "table2", "--scale", "toy", "--set", "source_tasks=toy-bm4,nosuch"),
         "unknown task 'nosuch'",
     ),
+    "a judge that is no model": (("run", "table2", "--scale", "toy", "--set", "judge=_!"), "model '_!'"),
     "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
     "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
     "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),

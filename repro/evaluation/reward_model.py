@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
-from repro.models import hub_revision, load_tokenizer
+from repro.models import load_tokenizer, load_whole
 
 
 class RewardModel:
@@ -15,8 +15,8 @@ class RewardModel:
     def __init__(self, model: Path | str, batch: int = 256) -> None:
         self._tokenizer = load_tokenizer(model)
         cuda = torch.cuda.is_available()
-        self._model = AutoModelForSequenceClassification.from_pretrained(
-            str(model), revision=hub_revision(model), dtype=torch.bfloat16 if cuda else torch.float32
+        self._model = load_whole(
+            AutoModelForSequenceClassification, model, dtype=torch.bfloat16 if cuda else torch.float32
         ).eval()
         if self._model.config.num_labels != 1:
             raise InputError(

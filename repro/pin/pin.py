@@ -11,6 +11,7 @@ from repro.errors import InputError
 from repro.pin import names
 from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
 from repro.recipes import hub_lock
+from repro.whole import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_NAME = "pins.json"
@@ -142,6 +143,5 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{file.name}.new")
-    aside.write_text(text)
-    aside.replace(file)
+    with whole(file) as aside:
+        aside.write_text(text)

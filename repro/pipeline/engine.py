@@ -30,8 +30,9 @@ from repro.errors import InputError, StageError
 from repro.machine import visible_gpus
 from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
 from repro.pipeline.job import Resources, cause_of, lock_of, progress_file, read_progress, run_stage
-from repro.pipeline.record import damage, is_complete, redacted
+from repro.pipeline.record import damage, is_complete
 from repro.pipeline.stages import Stage, stage_adapter
+from repro.redaction import redacted
 
 _YEAR_MIN = 60 * 24 * 365
 LOSSES = 3

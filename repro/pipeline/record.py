@@ -20,36 +20,19 @@ from typing import Any
 from repro.machine import hardware, libraries, visible_gpus
 from repro.pipeline.stages import Stage
 from repro.recipes.hub_lock import unpinned
+from repro.redaction import redacted
+from repro.whole import whole
 
 RECORD = "record.json"
-_TOKEN = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
-
-
-def redacted(content: Any) -> Any:
-    """JSON content without what looks like an access token in its texts, and without the values of this process's own."""
-    if isinstance(content, dict):
-        return {key: redacted(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [redacted(value) for value in content]
-    return _without_tokens(content) if isinstance(content, str) else content
-
-
-def _without_tokens(text: str) -> str:
-    for name, value in os.environ.items():
-        if re.search(r"(TOKEN|API_KEY|SECRET|PASSWORD)$", name) and len(value) >= 8:
-            text = text.replace(value, "***")
-    return _TOKEN.sub("***", text)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all: a sibling file, flushed to disk, then renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as stream:
+    """Write whole or not at all, and to the disk itself before it takes its name."""
+    with whole(path) as aside, aside.open("w") as stream:
         json.dump(content, stream, indent=1, allow_nan=False)
         stream.write("\n")
         stream.flush()
         os.fsync(stream.fileno())
-    aside.replace(path)
 
 
 def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:

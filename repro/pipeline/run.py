@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.models import locate
+from repro.models import check_loads, locate
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.display import Display
 from repro.pipeline.engine import Engine, run_stages
 from repro.pipeline.job import Resources, disk_trouble
 from repro.pipeline.record import is_complete
 from repro.pipeline.stages import Continue, Diagnose, Distill, Stage, base_of
+from repro.redaction import redacted
 
 CACHE = "cache"
 LEAST_FREE = 64 << 20
@@ -41,7 +42,9 @@ def run(
         InputError: a person's mistake, or an output folder that cannot be written.
         StageError: a stage ended without a result.
     """
-    _check_pairs(stages, out)
+    waiting = [stage for stage, hit in zip(stages, hits(stages, out)) if not hit]
+    _check_models(waiting)
+    _check_pairs(waiting)
     cache = prepare(out)
     engine = Engine(where, cluster or Cluster(), 1 if where == "none" else workers, resources, _argv())
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
@@ -73,9 +76,18 @@ def prepare(out: Path) -> Path:
     return cache.resolve()
 
 
-def _check_pairs(stages: Sequence[Stage], out: Path) -> None:
+def _check_models(waiting: Sequence[Stage]) -> None:
+    """Refuse a person's own model that cannot be loaded now, before anything is written."""
+    scorers = {getattr(stage, "reward_model", None) for stage in waiting}  # sequence classifiers: seen when they score
+    names = {model.name for stage in waiting for model in stage.base_models() if model not in scorers}
+    for name in sorted(names):
+        where = locate(name)
+        if isinstance(where, Path) and not name.startswith("toy:"):
+            check_loads(where)
+
+
+def _check_pairs(waiting: Sequence[Stage]) -> None:
     """Refuse a pair without a common vocabulary now, not after hours of calibration."""
-    waiting = [stage for stage, hit in zip(stages, hits(stages, out)) if not hit]
     pairs = {
         (base_of(stage.teacher).name, stage.student.name)
         for stage in waiting
@@ -111,7 +123,7 @@ def hits(stages: Sequence[Stage], out: Path) -> list[bool]:
 
 
 def _argv() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return list(redacted([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 @contextlib.contextmanager

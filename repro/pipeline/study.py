@@ -12,11 +12,12 @@ from repro.machine import hardware, libraries
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.contamination import check_contamination
 from repro.pipeline.job import resources_for
-from repro.pipeline.record import RECORD, code_version, redacted, write_json
+from repro.pipeline.record import RECORD, code_version, write_json
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.study import Study
+from repro.redaction import redacted
 from repro.report.result import RESULTS, Result, StageLine
 
 

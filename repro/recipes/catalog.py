@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from repro.errors import InputError
+from repro.models import locate
 from repro.recipes import paper, small, toy
 from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep
@@ -146,6 +147,8 @@ def plan(
     settings = override(settings_of(scale), (*study.own.get(scale, ()), *wishes))
     for task in (*settings.tasks, *settings.source_tasks):
         registry.kind_of(task)  # refuses a name that no task has, whether or not this study reads it
+    for model in filter(None, (settings.judge, settings.reward_model)):
+        locate(model)  # the same for models
     chosen = tuple(families) or study.families.get(scale, DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
     unknown = [family for family in chosen if family not in settings.families]

@@ -6,6 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.report.result import Result, read_result
+from repro.whole import whole
 
 
 def line_of(result: Result) -> dict[str, Any]:
@@ -53,9 +54,8 @@ def record(result: Path, into: Path) -> bool:
         return False
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
-        aside = into.with_name(f".{into.name}.new")
-        aside.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in [*known, line]))
-        aside.replace(into)
+        with whole(into) as aside:
+            aside.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in [*known, line]))
     except OSError as error:
         raise InputError(f"history {into}: {error.strerror}. Choose another file with --into.") from None
     return True

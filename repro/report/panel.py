@@ -10,6 +10,7 @@ from rich.table import Table
 from repro.pipeline.record import write_json
 from repro.report.markdown import markdown_table
 from repro.report.traps import EXPLAINED, contribution_figures, frequency_rows, gradient_words, panel_rows
+from repro.whole import whole
 
 PANEL = "panel.json"
 PAGE = "panel.md"
@@ -32,9 +33,8 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
         **summary,
     }
     write_json(folder / PANEL, content)
-    aside = folder / f".{PAGE}"
-    aside.write_text(_page(content))
-    aside.replace(folder / PAGE)
+    with whole(folder / PAGE) as aside:
+        aside.write_text(_page(content))
     return content
 
 

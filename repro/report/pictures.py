@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repro.report.blocks import Chart
 from repro.report.drawing import INK, RULE, SERIES, chart, drawing
 from repro.report.merge import Part
+from repro.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,23 +56,20 @@ def write_pictures(draw: Draw, part: Part, folder: Path) -> list[Path]:
         stem = folder / FIGURES / picture.name
         _recolour(picture.figure)
         for suffix in ("svg", "png"):
-            aside, path = stem.with_name(f".{stem.name}.{suffix}"), stem.with_name(f"{stem.name}.{suffix}")
-            with drawing():
+            path = stem.with_name(f"{stem.name}.{suffix}")
+            with whole(path) as aside, drawing():
                 metadata = {"Date": None} if suffix == "svg" else None
                 picture.figure.savefig(aside, format=suffix, dpi=150, facecolor="white", metadata=metadata)
-            aside.replace(path)
             written.append(path)
         written.append(_write_csv(stem.with_name(f"{stem.name}.csv"), picture.rows))
     return written
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    aside = path.with_name(f".{path.name}")
-    with aside.open("w", newline="", encoding="utf-8") as stream:
+    with whole(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
-    aside.replace(path)
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from repro.diagnosis.files import CONTRIBUTIONS, TOKENS
+from repro.whole import whole
 
 
 def contribution_table(artifact: Path) -> list[dict[str, Any]]:
@@ -48,12 +49,10 @@ def contribution_table(artifact: Path) -> list[dict[str, Any]]:
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Write rows of one shape; whole or not at all."""
-    aside = path.with_suffix(".part")
-    with aside.open("w", newline="", encoding="utf-8") as stream:
+    with whole(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
-    aside.replace(path)
     return path
 
 
@@ -125,7 +124,8 @@ def _save(figure: Any, stem: Path) -> list[Path]:
     paths = []
     for suffix in ("png", "svg"):
         path = stem.with_name(f"{stem.name}.{suffix}")
-        figure.savefig(path, dpi=130, metadata={"Date": None} if suffix == "svg" else None)
+        with whole(path) as aside:
+            figure.savefig(aside, format=suffix, dpi=130, metadata={"Date": None} if suffix == "svg" else None)
         paths.append(path)
     plt.close(figure)
     return paths

@@ -1,6 +1,5 @@
 """Write a page and its brief: whole, or not at all."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from repro.report.html import html
 from repro.report.markdown import PAGE, markdown
 from repro.report.merge import Part
 from repro.report.sections import sections
+from repro.whole import whole
 
 
 def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
@@ -27,9 +27,8 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
+            with whole(path) as aside:
+                aside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{page}: {error.strerror}. Choose another with --out FILE.") from None
     return page, brief

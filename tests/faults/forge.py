@@ -4,6 +4,7 @@ Orders come as JSON lines on stdin, answers go to stdout. What a child does, fro
 the real command: `repro.cli.main`.
 """
 
+import gc
 import json
 import os
 import signal
@@ -52,6 +53,8 @@ def child(order: dict) -> int:
 
 def main() -> None:
     load()
+    gc.collect()
+    gc.freeze()  # else every collection of every child walks through all that was imported, and copies its pages
     reply({"ready": True})
     for line in sys.stdin:
         order = json.loads(line)

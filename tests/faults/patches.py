@@ -1,11 +1,15 @@
 """What goes wrong inside a command that the forge starts, by name; applied in the child before `main`."""
 
+import contextlib
+import functools
+import importlib
 import itertools
 import json
 import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,60 @@ def tells_the_token() -> None:
         raise RuntimeError(f"401 for https://user:{os.environ['HF_TOKEN']}@host.example/model")
 
     bodies._evaluate = refused
+
+
+def has_a_defect() -> None:
+    """An error of ours that nobody foresaw, with the access token in it."""
+    from repro.pipeline import study
+
+    def breaks(*words: Any) -> None:
+        raise RuntimeError(f"no table for {os.environ['HF_TOKEN']}")
+
+    study.code_version = breaks
+
+
+def before(place: str, act: Callable[[], None]) -> None:
+    """Do something, once, right before the function `module:name` is first called."""
+    module, _, name = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *path, name = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    real, done = getattr(owner, name), []
+
+    @functools.wraps(real)
+    def called(*words: Any, **named: Any) -> Any:
+        if not done:
+            done.append(True)
+            act()
+        return real(*words, **named)
+
+    setattr(owner, name, called)
+
+
+def the_disk_fills_up() -> None:
+    """At the function that REPRO_FAULT_AT names, the disk of REPRO_FAULT_FILE is filled to the last byte by that file."""
+    before(os.environ["REPRO_FAULT_AT"], lambda: fill(Path(os.environ["REPRO_FAULT_FILE"])))
+
+
+def fill(file: Path) -> None:
+    """Write until nothing more fits."""
+    for size in (1 << 16, 1):
+        with contextlib.suppress(OSError), file.open("ab", buffering=0) as stream:
+            while True:
+                stream.write(bytes(size))
+
+
+def a_byte_flips() -> None:
+    """While a study runs, after the driver has looked at what is cached: one bit of the teacher's completions."""
+
+    def flip() -> None:
+        file = next(Path(os.environ["REPRO_FAULT_CACHE"]).glob("sample-*/rollouts.parquet"))
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 16
+        file.write_bytes(content)
+
+    before("repro.pipeline.job:_trust", flip)
 
 
 def soak() -> None:

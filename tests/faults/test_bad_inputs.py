@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults_kit import count
+from safetensors.torch import load_file, save_file
 
 from repro.errors import InputError
 from repro.models import locate
@@ -74,8 +75,6 @@ def settings(rng: random.Random, folder: Path, result: Path) -> Case:
         text = f"{key}={rng.choice([*NUMBERLESS[:9], 'nan', '-inf'])}"
     elif isinstance(value, list):
         text = f"{key}={rng.choice(['', ',', 'toy-bm4,nosuch', words_of(rng), 'toy-bm4;toy-bm5'])}"
-    elif key == "reward_model":
-        text = f"eta={rng.choice(['abc', 'nan', '0', ''])}"
     else:
         text = f"{key}={words_of(rng)}"
     return ["run", "table2", "--scale", "toy", "--set", text], True
@@ -130,7 +129,7 @@ def model_folders(rng: random.Random, folder: Path, result: Path) -> Case:
     shutil.copytree(locate("toy:qwen3-student"), model)
     weights = next(model.glob("*.safetensors"))
     config = json.loads((model / "config.json").read_text())
-    kind = rng.randrange(8)
+    kind = rng.randrange(12)
     if kind == 0:
         (model / "config.json").unlink()
     elif kind == 1:
@@ -148,10 +147,26 @@ def model_folders(rng: random.Random, folder: Path, result: Path) -> Case:
     elif kind == 6:
         with weights.open("ab") as stream:
             stream.write(b"more")
-    else:
+    elif kind == 7:
         (model / "config.json").write_text(json.dumps(config | {"model_type": words_of(rng)}))
+    elif kind in (8, 9):  # whole files of other weights than the configuration asks for
+        tensors = load_file(weights)
+        name = rng.choice(sorted(tensors))
+        if kind == 8:
+            del tensors[name]
+        else:
+            tensors[name] = tensors[name][:-1].clone()
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif kind == 10:
+        whole = (model / "tokenizer.json").read_text()
+        (model / "tokenizer.json").write_text(rng.choice(["", "{}", "[]", whole[: rng.randrange(len(whole))]]))
+    else:
+        key = rng.choice(["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"])
+        (model / "config.json").write_text(json.dumps(config | {key: rng.choice(["abc", -1, 0, None, [], 3])}))
     command = rng.choice(
         [
+            ["traps", str(model), "toy:qwen3-student"],
+            ["sample", str(model)],
             ["evaluate", str(model)],
             ["distill", str(model), "--teacher", "toy:qwen3-teacher"],
             ["distill", "toy:qwen3-student", "--teacher", str(model)],
@@ -173,15 +188,16 @@ def result_folders(rng: random.Random, folder: Path, result: Path) -> Case:
         else:
             (artifact / "record.json").write_text(rng.choice(["", "{", "[]", "{}", "null", '{"label": 1}']))
         return ["show", str(artifact)], True
+    reader = rng.choice(["show", "report", "record-verdicts", "record-history"])
     if kind == 1:
         whole = json.dumps(content)
         file.write_text(whole[: rng.randrange(len(whole))])
-        return [rng.choice(["show", "record-verdicts"]), str(folder)], True
+        return [reader, str(folder)], True
     if kind == 2:
         file.write_text(rng.choice(["", "[]", "{}", "null", "3", '{"study": "table2"}', '{"study": 1, "measured": 2}']))
-        return [rng.choice(["show", "record-verdicts"]), str(folder)], True
+        return [reader, str(folder)], True
     if kind == 3:
-        return [rng.choice(["show", "record-verdicts"]), str(folder / words_of(rng).replace("/", ""))], True
+        return [reader, str(folder / words_of(rng).replace("/", ""))], True
     parent: dict | list = content
     key: str | int = "measured"
     while True:  # somewhere in the numbers, something of another kind
@@ -194,7 +210,7 @@ def result_folders(rng: random.Random, folder: Path, result: Path) -> Case:
     else:
         parent[key] = rng.choice([None, "text", {}, [], -1e400, [[None]]])  # type: ignore[index]
     file.write_text(json.dumps(content))
-    return ["show", str(folder)], False
+    return [rng.choice(["show", "report"]), str(folder)], False
 
 
 def cluster_files(rng: random.Random, folder: Path, result: Path) -> Case:

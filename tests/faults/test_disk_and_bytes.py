@@ -1,7 +1,7 @@
 """Disks that fill up or turn read-only, bytes that change, clocks that jump."""
 
-import contextlib
 import os
+import random
 import shutil
 import subprocess
 import time
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from faults_kit import check_whole, measured, study_words
+
+from repro.pipeline.record import damage
 
 
 @pytest.fixture
@@ -31,30 +33,37 @@ def wait_for_artifacts(driver, out: Path, number: int) -> None:
         time.sleep(0.005)
 
 
-def fill(disk: Path) -> Path:
-    filler = disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(1 << 16))
-    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as stream:
-        while True:
-            stream.write(b"0")
-    return filler
+MOMENTS = {
+    "sampling": "repro.generation.sample:write_rollouts",
+    "grading": "repro.evaluation.evaluate:write_graded",
+    "a checkpoint": "transformers:Trainer._save_checkpoint",
+    "the adapter": "repro.calibration.trainer:save_merged",
+    "training's history": "repro.training.history:write_history",
+    "a record": "repro.pipeline.record:file_hashes",
+    "the result": "repro.pipeline.study:write_json",
+    "the page": "repro.report.write:html",
+}
 
 
-@pytest.mark.parametrize("artifacts", [1, 6])
-def test_the_disk_fills_up_in_the_middle(forge, undisturbed, small_disk, artifacts):
-    driver = forge.start(study_words(small_disk))
-    wait_for_artifacts(driver, small_disk, artifacts)
-    filler = fill(small_disk)
-    code, text = driver.wait(), driver.text()
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_disk_fills_up(forge, undisturbed, small_disk, moment):
+    """One line, nothing half-written, and with room again the same command ends with the numbers of a calm day."""
+    filler = small_disk / "filler"
+    env = {"REPRO_FAULT_AT": MOMENTS[moment], "REPRO_FAULT_FILE": str(filler)}
+    words = study_words(small_disk, "--checkpoint-every", "1")
+    code, text = forge.run(words, env, patch="the_disk_fills_up")
+    assert filler.exists(), text
     assert (code, "Traceback" in text) == (2, False), text
     assert "no space left on device" in text.lower()
+    told = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, text
     check_whole(small_disk)
+    assert [file.name for file in small_disk.glob("table2-toy/.*")] == []
     filler.unlink()
-    code, text = forge.run(study_words(small_disk))
+    code, text = forge.run(words)
     assert code in (0, 1), text
     assert measured(small_disk) == measured(undisturbed)
+    assert (small_disk / "table2-toy" / "report.html").read_text().rstrip().endswith("</html>")
 
 
 def test_the_output_turns_read_only_in_the_middle(forge, undisturbed, small_disk):
@@ -100,6 +109,37 @@ def test_bytes_that_changed_are_seen_before_use(forge, undisturbed, tmp_path):
         shutil.rmtree(folder)
     assert check_whole(tmp_path) == 17
     assert measured(tmp_path) == measured(undisturbed)
+
+
+def test_a_byte_that_flips_while_the_study_runs_is_seen_before_use(forge, undisturbed, tmp_path):
+    shutil.copytree(undisturbed / "cache", tmp_path / "cache")
+    for folder in (tmp_path / "cache").glob("distill-*"):
+        shutil.rmtree(folder)
+    code, text = forge.run(study_words(tmp_path), {"REPRO_FAULT_CACHE": str(tmp_path / "cache")}, patch="a_byte_flips")
+    assert (code, "Traceback" in text) == (2, False), text
+    assert "rollouts.parquet has changed since it was written" in text
+    code, text = forge.run(study_words(tmp_path))
+    assert code in (0, 1), text
+    assert [folder.name[:7] for folder in (tmp_path / "cache").glob("*.damaged-*")] == ["sample-"]
+    assert measured(tmp_path) == measured(undisturbed)
+
+
+def test_every_file_of_every_artifact_is_guarded(undisturbed, tmp_path):
+    """A random bit of each file, whatever its kind, the record itself excepted."""
+    rng = random.Random(8)
+    shutil.copytree(undisturbed / "cache", tmp_path / "cache")
+    files = 0
+    for folder in (tmp_path / "cache").glob("[a-z]*-*"):
+        for file in [path for path in folder.rglob("*") if path.is_file() and path.name != "record.json"]:
+            content = file.read_bytes()
+            flipped = bytearray(content)
+            flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
+            file.write_bytes(flipped)
+            assert damage(folder) == f"{file.relative_to(folder)} has changed since it was written"
+            file.write_bytes(content)
+            files += 1
+        assert damage(folder) is None
+    assert files > 17 * 2
 
 
 def test_the_clock_jumps(forge, undisturbed, tmp_path):

@@ -7,9 +7,11 @@ import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from faults_kit import check_whole, count, measured, study_words
 
@@ -58,26 +60,72 @@ def test_a_stage_that_gives_not_a_number_leaves_nothing(forge, undisturbed, tmp_
     assert measured(tmp_path) == measured(undisturbed)
 
 
-def test_training_that_diverges_says_so(forge, tmp_path):
-    code, text = forge.run(study_words(tmp_path, "--set", "sft.learning_rate=1e30"))
+@pytest.mark.parametrize("method", ["calibration", "sft", "gkd_fkl", "gkd_rkl"])
+def test_training_that_diverges_says_so(forge, tmp_path, method):
+    code, text = forge.run(study_words(tmp_path, "--set", f"{method}.learning_rate=1e30"))
     assert (code, "Traceback" in text) == (3, False), text
     assert "not finite" in text
     check_whole(tmp_path)
 
 
-def test_a_planted_token_is_nowhere(forge, tmp_path):
+def holding(folder: Path, secret: str) -> list[Path]:
+    """The files below that hold it, as it is or compressed in a Parquet file (whose text columns are read)."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return [file for file in files if secret.encode() in file.read_bytes() + texts_of(file)]
+
+
+def texts_of(file: Path) -> bytes:
+    return str(pq.read_table(file).to_pylist()).encode() if file.suffix == ".parquet" else b""
+
+
+@pytest.mark.parametrize("where", ["none", "local"])
+def test_a_planted_token_is_nowhere(forge, tmp_path, where):
     """In the environment, on the command line, in a library's error: never in output, log, record or report."""
     env = {"HF_TOKEN": TOKEN}
-    words = study_words(tmp_path)
-    failed = forge.run(words, env, patch="tells_the_token")
-    assert failed[0] == 3
-    assert "401 for" in failed[1]
-    assert "401 for" in next((tmp_path / "cache" / ".logs").glob("evaluate-*.log")).read_text()
-    good = forge.run([*words, "--set", f"reward_model={TOKEN}"], env)
+    words = study_words(tmp_path, where=where)
+    if where == "none":
+        failed = forge.run(words, env, patch="tells_the_token")
+        assert failed[0] == 3
+        assert "401 for" in failed[1]
+        assert "401 for" in next((tmp_path / "cache" / ".logs").glob("evaluate-*.log")).read_text()
+        assert TOKEN not in failed[1]
+        broken = forge.run(words, env, patch="has_a_defect")
+        assert broken[0] == 3
+        assert "no table for ***" in broken[1]
+        assert "Traceback" in broken[1]
+        assert TOKEN not in broken[1]
+    good = forge.run([*words, "--set", f"reward_model=lab/{TOKEN}"], env)
     assert good[0] in (0, 1), good[1]
-    assert TOKEN not in failed[1] + good[1]
-    files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert [file for file in files if TOKEN.encode() in file.read_bytes()] == []
+    assert TOKEN not in good[1]
+    assert holding(tmp_path, TOKEN) == []
+
+
+SECRET = "Pl4ntedPassw0rd"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "toy:qwen3-student", "--task", "gsm8k", "--data", f"https://me:{SECRET}@host.example/rows.jsonl"],
+        ["evaluate", f"https://me:{SECRET}@host.example/model"],
+        ["calibrate", "toy:qwen3-teacher", "--eta", "1", "--target", f"https://host.example/m?token={SECRET}"],
+        ["run", "table2", "--scale", "toy", "--set", f"password={SECRET}"],
+        ["run", f"api_key={SECRET}"],
+        ["run", "table2", "--scale", "toy", "--dry-run", "--set", f"reward_model=lab/{TOKEN}"],
+        ["run", "table2", "--scale", "toy", "--set", f"reward_model={TOKEN}"],
+        ["run", "table2", "--scale", "toy", "--family", TOKEN],
+        ["evaluate", "toy:qwen3-student", "--task", TOKEN],
+        ["show", f"https://{SECRET}@host.example/result"],
+        ["report", f"https://me:{SECRET}@host.example/result"],
+    ],
+)
+def test_a_secret_on_the_command_line_is_not_repeated(forge, tmp_path, words):
+    code, text = forge.run(words, cwd=tmp_path)
+    assert code == (0 if "--dry-run" in words else 2), text
+    assert text.strip()
+    assert SECRET not in text
+    assert TOKEN not in text
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.timeout(1800)

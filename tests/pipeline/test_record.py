@@ -6,7 +6,7 @@ import pytest
 
 from repro.machine import hardware, libraries
 from repro.pipeline import record as record_module
-from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, redacted, write_json
+from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, write_json
 from repro.pipeline.stages import BaseModelRef, Sample, TaskData
 from repro.recipes import toy
 
@@ -122,10 +122,3 @@ def test_a_record_that_cannot_be_read_is_damage(stage, tmp_path, content):
     folder = tmp_path / stage.folder_name
     (folder / "record.json").write_text(content)
     assert "not readable" in damage(folder)
-
-
-def test_tokens_are_taken_out_of_texts_and_of_nothing_else(monkeypatch):
-    monkeypatch.setenv("SOME_API_KEY", "label-of-mine")
-    content = {"label-of-mine": ["x label-of-mine y", 3, None, {"hf_abcdefgh12": "hf_abcdefgh12"}]}
-    assert redacted(content) == {"label-of-mine": ["x *** y", 3, None, {"hf_abcdefgh12": "***"}]}
-    assert redacted("sk-abcdefgh12 and hf_short") == "*** and hf_short"
