@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NotRequired, cast
+from typing import Any, Literal, NotRequired, cast
 
 import pydantic
 from pydantic import FiniteFloat
@@ -108,6 +108,49 @@ class StageLine(TypedDict):
     summary: dict[str, Any]
 
 
+Measured = FiniteFloat | Literal["nan", "inf", "-inf"]
+"""JSON has no word of its own for a number that is none."""
+
+
+class PanelLine(TypedDict):
+    """One measure of one task, with its interval."""
+
+    policy: str
+    measure: str
+    unit: str
+    task: str
+    value: Measured
+    low: Measured
+    high: Measured
+
+
+class FrequencyLine(TypedDict):
+    """One K of one task: rank correlation of frequency and contribution, with its interval."""
+
+    task: str
+    k: int
+    whole_vocabulary: bool
+    correlation: Measured
+    low: Measured
+    high: Measured
+    tokens: int
+
+
+class GradientLine(TypedDict):
+    """One prompt's gradient variances, sequence KL over token KL."""
+
+    ratio: Measured
+
+
+class Diagnosis(TypedDict):
+    """What the page reads of a diagnosis's summary."""
+
+    panel: list[PanelLine]
+    frequency: list[FrequencyLine]
+    gradient_variance: list[GradientLine]
+    gradient_tokens: int
+
+
 class Extras(TypedDict):
     """What a study alone shows: costs for Table 5, parameters of teachers by family and name (None: unknown) for Figure 1a."""
 
@@ -148,6 +191,7 @@ class Result(TypedDict):
 
 
 _SHAPE = pydantic.TypeAdapter(Result)
+_DIAGNOSIS = pydantic.TypeAdapter(Diagnosis)
 
 
 def read_result(result: Path) -> Result:
@@ -165,6 +209,9 @@ def read_result(result: Path) -> Result:
         raise InputError(f"{file}: not a whole {RESULTS} ({cause}). {_MEND}") from None
     try:
         _SHAPE.validate_python(content, strict=True)
+        for line in content["stages"]:
+            if line["stage"] == "diagnose":
+                _DIAGNOSIS.validate_python(line["summary"], strict=True)
     except pydantic.ValidationError as cause:
         first = cause.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(file)"

@@ -12,6 +12,10 @@ from repro.tables.outcome import Verdict
 from repro.tables.render import printed_number
 
 _VALUES = ("reproduced", "contradicted", "inconclusive")
+ONE_SEED = (
+    "One training seed. The standard errors here are those of items alone, and two trainings can differ by many of them:"
+    " a conclusive verdict on a training is one on this training. --seeds 3 shows the spread."
+)
 
 
 def verdict_section(part: Part, key: str) -> Section:
@@ -25,6 +29,8 @@ def verdict_section(part: Part, key: str) -> Section:
     drawn = forest(report, key)
     claims = {claim.id: claim for claim in load_claims(report.study)}
     notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
+    if len(report.seeds) == 1 and any(v.training for v in report.claims):
+        notes.append(Text(ONE_SEED))
     rules, verdicts = changed_rules(part), changed_verdicts(part)
     if rules:
         notes = [Text("Judged by other rules than those of the run:", strong=True), Points(rules), *notes]

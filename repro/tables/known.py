@@ -14,6 +14,7 @@ from typing import get_args
 from repro.errors import InputError
 from repro.tables.decision import Value
 from repro.tables.outcome import VerdictReport
+from repro.whole import whole
 
 RECORD = Path("benchmarks/known_verdicts/table2-toy.toml")  # relative to the repository's root
 
@@ -164,7 +165,11 @@ def write_known(path: Path, pooled: VerdictReport, single: Sequence[VerdictRepor
             f"one_seed = {json.dumps(one_seed)}",
             f"reason = {json.dumps(v.text, ensure_ascii=False)}",
         ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as aside:
+            aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as cause:
+        raise InputError(
+            f"{path.parent}: cannot be written to ({cause.strerror}). Name another folder with --into."
+        ) from None

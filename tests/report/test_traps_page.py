@@ -1,10 +1,15 @@
 """Pages of Tables 1 and 4 and Figure 2: the panel of every row, its health columns, and the correlations."""
 
-import numpy as np
+import json
 
+import numpy as np
+import pytest
+
+from repro.errors import InputError
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, parts_of
+from repro.report.result import read_result
 from repro.report.sections import sections
 from repro.tables import MeasuredTable
 
@@ -46,7 +51,7 @@ SUMMARY = {
 }
 
 
-def page_of(study):
+def content_of(study):
     rng = np.random.default_rng(0)
     table = MeasuredTable(study, "toy", "qwen3", (0,))
     items = [f"item-{n}" for n in range(20)]
@@ -57,8 +62,11 @@ def page_of(study):
     line = {"artifact": "diagnose-1", "stage": "diagnose", "kind": "diagnose", "label": "diagnose", "summary": SUMMARY}
     cost = {"seconds": 1.0, "gpu_hours": 0.0, "peak_memory_gib": 0.5, "started": "2026", "ended": "2026"}
     row = {"family": "qwen3", "method": "toy:qwen3-teacher", "seed": 0, "artifact": "diagnose-1"}
-    content = make_result(table, stages=[{**line, **cost}], rows=[row], examples=[], curves=[])
-    part = parts_of([Source("traps", content)])[0]
+    return make_result(table, stages=[{**line, **cost}], rows=[row], examples=[], curves=[])
+
+
+def page_of(study):
+    part = parts_of([Source("traps", content_of(study))])[0]
     found = sections(part, "k")
     return {section.title for section in found}, html([(part, "k", found)]), markdown([(part, "k", found)])
 
@@ -87,3 +95,15 @@ def test_figure2_shows_correlations_as_rows_and_as_a_picture():
     for words in ("Correlation against K", "is arithmetic", "toy-bm4 K=389: +0.50"):
         assert words in page
     assert "K=1:" not in page  # undefined: no point
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [({"panel": [{}]}, "panel.0.policy"), ({"panel": [{**SUMMARY["panel"][0], "value": "abc"}]}, "panel.0.value")],
+)
+def test_a_damaged_diagnosis_is_one_line(change, key, tmp_path):
+    content = content_of("table1")
+    content["stages"][0]["summary"] = {**SUMMARY, **change}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"results\.json: not a whole results\.json: key {key}"):
+        read_result(tmp_path)

@@ -131,3 +131,9 @@ def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> No
     path.write_text("study :", encoding="utf-8")
     with pytest.raises(InputError, match="not TOML"):
         load_known(path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, reports: Reports) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file: cannot be written to .*--into"):
+        write(tmp_path / "file" / "table2-toy.toml", reports)
