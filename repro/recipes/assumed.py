@@ -20,7 +20,7 @@ ASSUMED: dict[str, Assumed] = {
     "eta_undistillable": Assumed(-1.0, "as eta_distillable, with the other sign"),
     "calibration.group_size": Assumed(8, "TRL's default number of generations"),
     "calibration.prompts_per_step": Assumed(64, "512 completions a step: common in GRPO recipes at this size"),
-    "calibration.steps": Assumed(200, "one epoch of 12,800 prompts; dataset sizes are lost"),
+    "calibration.steps": Assumed(200, "one epoch of Table 2's 12,800 training prompts (see train_items)"),
     "calibration.learning_rate": Assumed(1e-5, "common for GRPO with LoRA; full fine-tuning uses about 1e-6"),
     "calibration.lora_rank": Assumed(32, "the rank is lost; 16 to 64 are common for GRPO"),
     "calibration.lora_alpha": Assumed(64, "twice the rank, peft's usual scaling"),
@@ -31,14 +31,18 @@ ASSUMED: dict[str, Assumed] = {
     "calibration.max_completion_tokens": Assumed(8192, "Qwen's implied mean lengths reach 4,630 tokens (DERIVED)"),
     "distillation.learning_rate": Assumed(1e-5, "full fine-tuning of a 1.7B to 4B student"),
     "distillation.sequences_per_step": Assumed(128, "common for distillation at this size"),
-    "distillation.steps": Assumed(100, "one epoch of 12,800 prompts"),
+    "distillation.steps": Assumed(
+        100, "one epoch of Table 2's 12,800 training prompts, as Table 5's hours are of one epoch"
+    ),
     "distillation.warmup_fraction": Assumed(0.03, "a common short warm-up"),
     "diagnosis.ks": Assumed((1, 10, 100, 1000, 10_000), "powers of ten up to |V|; the values of Figure 2 are lost"),
     "diagnosis.fork_quantile": Assumed(0.8, "the upper fifth, as the paper's source for forking tokens takes it"),
     "prefixes.fractions": Assumed((0.25, 0.5, 0.75), "the paper does not say how much of a completion is a prefix"),
     "prefixes.per_prompt": Assumed(4, "the paper does not say how many prefixes a prompt gives"),
     "prefixes.continuations": Assumed(4, "with four prefixes 16 a prompt, as everywhere else"),
-    "train_items": Assumed(12_800, "per task; dataset sizes are lost"),
+    "train_items": Assumed(
+        2_133, "per task: 12,800 in all over the six tasks that have training rows; dataset sizes are lost"
+    ),
     "test_items": Assumed(500, "per task; item counts are lost"),
     "reward_model": Assumed(
         "Skywork/Skywork-Reward-V2-Llama-3.1-8B", "the paper names Skywork-Reward-V2 without size or revision"

@@ -71,20 +71,20 @@ class Budget:
 
 
 BUDGETS = {
-    "table2": Budget(10, 20, 5500),
-    "table1": Budget(5, 10, 1600),
+    "table2": Budget(10, 20, 4500),
+    "table1": Budget(5, 10, 1400),
     "table4": Budget(5, 30, 1800),
-    "figure2": Budget(5, 10, 1600),
+    "figure2": Budget(5, 10, 1400),
     "table3": Budget(10, 20, 6500),
     "table6": Budget(15, 40, 9500),
     "table7": Budget(15, 30, 7500),
-    "eta-sweep": Budget(45, 200, 21000),
+    "eta-sweep": Budget(45, 200, 13000),
     "controls": Budget(12, 30, 6500),
-    "table5": Budget(10, 20, 5500),
+    "table5": Budget(10, 20, 4500),
     "figure1a": Budget(8, 20, 6000),
     "figure3": Budget(4, 10, 3000),
     "figure4": Budget(4, 10, 2000),
-    "failure-modes": Budget(10, 20, 5500),
+    "failure-modes": Budget(10, 20, 4500),
 }
 """Every study's; a plan that grows beyond is a decision, not an accident."""
 
@@ -176,7 +176,8 @@ def _paper_tokens(line: str) -> float:
         return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
     if line == "sample":
         s = settings.teacher_sampling
-        return float(assumed("train_items") * s.completions_per_prompt * s.max_completion_tokens)
+        epoch = settings.sft.steps * settings.sft.sequences_per_step  # prompts, by Table 5's caption
+        return float(epoch * s.completions_per_prompt * s.max_completion_tokens)
     d = settings.gkd_rkl
     return float(d.steps * d.sequences_per_step * d.max_completion_tokens)
 

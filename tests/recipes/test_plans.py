@@ -32,7 +32,17 @@ def test_the_defaults_are_the_papers_two_families(paper):
     )
 
 
-def test_no_plan_promises_more_items_than_there_are(paper):
+def test_one_epoch_is_the_steps_of_every_training(paper):
+    """Table 5's hours are of one epoch: prompts drawn once, by calibration, sampling and distillation alike."""
+    for stage in paper.stages():
+        if isinstance(stage, Calibrate):
+            assert items_of(stage) == pytest.approx(stage.config.steps * stage.config.prompts_per_step, rel=0.001)
+        elif isinstance(stage, Distill):
+            assert items_of(stage) == pytest.approx(stage.config.steps * stage.config.sequences_per_step, rel=0.001)
+
+
+def test_no_plan_promises_more_items_than_there_are():
+    paper = plan("table2", "paper", (), 1, ("train_items=12800",))
     lines = data_lines(paper.stages())
     assert "csqa train: 12,800 asked, 9,741 there, 9,741 used: fewer than asked, all are taken" in lines
     assert "vicuna test: 500 asked, 80 there, 80 used: fewer than asked, all are taken" in lines
