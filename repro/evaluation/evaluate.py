@@ -1,6 +1,5 @@
 """Grade an evaluation's completions, and what they say per task."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from repro.evaluation.graded import Graded, Outcome, by_prompt, write_graded
 from repro.evaluation.metrics import accuracy, maj_at_k, pass_at_k
 from repro.evaluation.task_reward import TaskReward
-from repro.generation.rollouts import BATCH_ROWS, stream_rollouts, stream_rows
+from repro.generation.rollouts import rollout_batches, stream_rows
 from repro.tasks import registry
 from repro.tasks.grading import grade
 from repro.tasks.task import Item
@@ -33,8 +32,7 @@ def graded_pieces(items: list[Item], chunks: Sequence[Path], reward_model: Path 
     owners = {(item.task, item.id): item for item in items}
     kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
     rewards = _rewards(owners, [task for task, kind in kinds.items() if kind == "open"], chunks, reward_model)
-    rollouts = stream_rollouts(chunks)
-    while piece := list(itertools.islice(rollouts, BATCH_ROWS)):
+    for piece in rollout_batches(chunks):
         graded = []
         for rollout in piece:
             item = owners[rollout.task, rollout.item_id]

@@ -162,6 +162,13 @@ def stream_rollouts(paths: Iterable[Path], only: Collection[int] | None = None) 
             yield Rollout(**row)
 
 
+def rollout_batches(paths: Iterable[Path]) -> Iterator[list[Rollout]]:
+    """The same, at most `BATCH_ROWS` together."""
+    for path in paths:
+        for batch in batches(path, SCHEMA.names):
+            yield [Rollout(**row) for row in batch.to_pylist()]
+
+
 def read_rollouts(path: Path) -> list[Rollout]:
     """All rollouts of a file: about 75 bytes a token. Where they are looked at one by one, `stream_rollouts`."""
     return list(stream_rollouts([path]))
