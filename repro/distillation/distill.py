@@ -14,9 +14,8 @@ from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
 from repro.distillation.on_policy import TaskReward
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
-from repro.distillation.traces import Trace, draw, student_ids
+from repro.distillation.traces import Reading, Trace, drawn_traces
 from repro.errors import InputError
-from repro.generation.rollouts import read_rollouts
 from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
@@ -91,10 +90,10 @@ def distill(
     else:
         assert completions is not None  # _check
         shared_tokens = teacher is not None and same_tokenizer(load_tokenizer(teacher), tokenizer)
-        traces = _traces(config, tokenizer, end_id, shared_tokens, items, completions)
-        drawn = draw(traces, draws, seed)
+        reading = Reading(tokenizer, end_id, shared_tokens, config.traces, config.max_completion_tokens)
+        drawn, there = drawn_traces(completions, items, draws, seed, reading)
         rows = [_off_policy_row(config, tokenizer, trace) for trace in drawn]
-        counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), len(traces)
+        counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), there
 
     run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows)
     common: dict[str, Any] = {
@@ -171,28 +170,6 @@ def _scorer(teacher: Path | str | None, vocabularies: Vocabularies | None) -> An
     assert teacher is not None  # _check
     assert vocabularies is not None
     return fit_vocabulary(load_model(teacher), vocabularies.compared)
-
-
-def _traces(
-    config: DistillationConfig, tokenizer: Any, end_id: int, shared: bool, items: list[Item], stored: Path
-) -> list[Trace]:
-    """The stored completions of these items in the student's tokens, in the items' order."""
-    by_id = {(item.task, item.id): item for item in items}
-    own: dict[Item, list[Trace]] = {item: [] for item in items}
-    for rollout in read_rollouts(stored):
-        item = by_id.get((rollout.task, rollout.item_id))
-        if item is not None:
-            ids = student_ids(
-                rollout,
-                tokenizer,
-                end_id,
-                shared=shared,
-                kind=config.traces,
-                cap=config.max_completion_tokens,
-            )
-            if ids:
-                own[item].append(Trace(item, ids))
-    return [trace for traces in own.values() for trace in traces]
 
 
 def _off_policy_row(config: DistillationConfig, tokenizer: Any, trace: Trace) -> dict[str, Any]:

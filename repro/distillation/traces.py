@@ -1,13 +1,13 @@
 """Stored teacher completions as training rows, in training order."""
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from repro.errors import InputError
-from repro.generation.rollouts import Rollout
+from repro.generation.rollouts import Stop, batches, stream_rows, token_counts
 from repro.tasks import Item
 from repro.tasks.extraction import closed_boxes, last_choice
 from repro.training.optimisation import training_order
@@ -21,6 +21,44 @@ class Trace:
     completion_ids: list[int]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a student reads stored completions.
+
+    Attributes:
+        tokenizer, end_id: the student's, and its end of turn.
+        shared: teacher and student have one tokenizer: the sampled ids are kept as they are.
+        kind: answer-only: the final answer alone, then the end of turn (no reasoning to learn).
+        cap: tokens that are kept at most.
+    """
+
+    tokenizer: Any
+    end_id: int
+    shared: bool
+    kind: Literal["full", "answer-only"]
+    cap: int
+
+    def teaches(self, text: str, tokens: int, stop: Stop) -> bool:
+        """Whether `student_ids` of a completion of so many tokens would hold any."""
+        if self.kind == "answer-only":
+            return final_answer(text) is not None
+        return tokens > 0 if self.shared else stop == "eos" or bool(self._encode(text))
+
+    def student_ids(self, text: str, token_ids: list[int], stop: Stop) -> list[int]:
+        """A teacher completion in the student's tokens; empty where nothing can be learnt from it."""
+        if self.kind == "answer-only":
+            answer = final_answer(text)
+            return [] if answer is None else [*self._encode(answer), self.end_id][: self.cap]
+        if self.shared:
+            return token_ids[: self.cap]
+        ids = self._encode(text)
+        return [*ids, self.end_id][: self.cap] if stop == "eos" else ids[: self.cap]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return ids
+
+
 def final_answer(text: str) -> str | None:
     r"""The last \boxed{...} or "Answer: B" of a completion, alone; None where it states no answer."""
     boxes = closed_boxes(text)
@@ -31,37 +69,38 @@ def final_answer(text: str) -> str | None:
     return None if content is None else f"\\boxed{{{content}}}"
 
 
-def student_ids(
-    rollout: Rollout,
-    tokenizer: Any,
-    end_id: int,
-    *,
-    shared: bool,
-    kind: Literal["full", "answer-only"],
-    cap: int,
-) -> list[int]:
-    """A teacher completion in the student's tokens, at most `cap`; empty where nothing can be learnt from it.
+def drawn_traces(
+    stored: Path, items: Sequence[Item], draws: int, seed: int, reading: Reading
+) -> tuple[list[Trace], int]:
+    """Training rows in order, and how many completions of these items they are drawn from.
+
+    Only the completions that training visits are held; of the others no more than their place in the file.
 
     Args:
-        end_id: the student's end of turn.
-        shared: teacher and student have one tokenizer: the sampled ids are kept as they are.
-        kind: answer-only: the final answer alone, then the end of turn (no reasoning to learn).
+        stored: the teacher's rollouts; those of other items are left out.
+
+    Raises:
+        InputError: no rollout file, or nothing to learn from.
     """
-    if kind == "answer-only":
-        answer = final_answer(rollout.text)
-        return [] if answer is None else [*_encode(tokenizer, answer), end_id][:cap]
-    if shared:
-        return rollout.token_ids[:cap]
-    ids = _encode(tokenizer, rollout.text)
-    return [*ids, end_id][:cap] if rollout.stop == "eos" else ids[:cap]
+    by_id = {(item.task, item.id): item for item in items}
+    own: dict[Item, list[int]] = {item: [] for item in items}
+    start = 0
+    for batch in batches(stored, ["task", "item_id", "text", "stop", "token_ids"]):
+        rows = zip(token_counts(batch), batch.drop_columns(["token_ids"]).to_pylist())
+        for number, (tokens, row) in enumerate(rows, start):
+            item = by_id.get((row["task"], row["item_id"]))
+            if item is not None and reading.teaches(row["text"], tokens, row["stop"]):
+                own[item].append(number)
+        start += len(batch)
+    order = draw({item: numbers for item, numbers in own.items() if numbers}, draws, seed)
+    visited = sorted({number for _, number in order})
+    rows_ids = stream_rows(stored, ["text", "token_ids", "stop"], visited)
+    ids = {number: reading.student_ids(**row) for number, row in zip(visited, rows_ids)}
+    return [Trace(item, ids[number]) for item, number in order], sum(map(len, own.values()))
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-
-
-def draw(traces: Sequence[Trace], draws: int, seed: int) -> list[Trace]:
-    """Training rows in order.
+def draw(traces: Mapping[Item, Sequence[int]], draws: int, seed: int) -> list[tuple[Item, int]]:
+    """Which trace of which item each training row takes.
 
     The prompts come by `training_order`, as on-policy training draws them; each visit of a prompt takes the
     next of its completions, in an order that the seed gives.
@@ -69,21 +108,19 @@ def draw(traces: Sequence[Trace], draws: int, seed: int) -> list[Trace]:
     Raises:
         InputError: no trace.
     """
-    by_item: dict[Item, list[Trace]] = defaultdict(list)
-    for trace in traces:
-        by_item[trace.item].append(trace)
-    if not by_item:
+    if not traces:
         raise InputError(
             "no stored completion can be learnt from: none belongs to the training items, or none states a"
             " final answer. Sample the teacher on these items (`repro sample`), or use traces = 'full'."
         )
     rng = random.Random(seed)
-    for own in by_item.values():
+    shuffled = {item: list(own) for item, own in traces.items()}
+    for own in shuffled.values():
         rng.shuffle(own)
-    items, visits = list(by_item), dict.fromkeys(by_item, 0)
+    items, visits = list(shuffled), dict.fromkeys(shuffled, 0)
     rows = []
     for position in training_order(len(items), draws, seed):
         item = items[position]
-        rows.append(by_item[item][visits[item] % len(by_item[item])])
+        rows.append((item, shuffled[item][visits[item] % len(shuffled[item])]))
         visits[item] += 1
     return rows

@@ -1,17 +1,17 @@
 """The failure mode of every completion of the prompts that a student lost."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repro.evaluation.evaluate import Graded
 from repro.evaluation.failure_modes import MODES, rechecks
+from repro.evaluation.graded import by_prompt, read_graded, read_outcomes
 from repro.evaluation.judge import Case, Judge
-from repro.evaluation.lost_prompts import by_prompt, lost_prompts
+from repro.evaluation.lost_prompts import lost_prompts
+from repro.generation.rollouts import stream_rows
 from repro.progress import Progress
 from repro.tasks import registry
 
@@ -28,16 +28,19 @@ SCHEMA = pa.schema(
 """A row per completion of a lost prompt; mode is null for a right completion, and for one that fits none."""
 
 
-def classify(
-    judge: Judge, *, before: Sequence[Graded], after: Sequence[Graded], out: Path, progress: Progress
-) -> dict[str, Any]:
+def classify(judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress) -> dict[str, Any]:
     """Judge, and write a row per completion.
+
+    Args:
+        before, after: the graded completions of the student before and after its distillation.
 
     Returns:
         Per verifiable task: solved and lost prompts, completions, the count of each mode, and how many completions of
         the whole evaluation hold a re-check phrase (0: self-correction cannot be seen there).
     """
-    lost, groups = lost_prompts(before, after), by_prompt(after)
+    first, then = read_outcomes(before), read_outcomes(after)
+    lost = lost_prompts(first, then)
+    groups = by_prompt(read_graded(after, set(lost.lost)))
     own = [g for prompt in lost.lost for g in groups[prompt]]
     progress(0, len(own), "completions")
     modes = judge(
@@ -65,8 +68,9 @@ def classify(
         for g, mode in zip(own, modes, strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / MODES_FILE, compression="zstd")
+    rechecking = Counter(row["task"] for row in stream_rows(after, ["task", "text"]) if rechecks(row["text"]))
     summary: dict[str, Any] = {}
-    for task in dict.fromkeys(task for task, _ in groups):
+    for task in dict.fromkeys(one.task for one in then):
         if registry.kind_of(task) != "open":
             counts = Counter(row["mode"] for row in rows if row["task"] == task)
             solved, failed = lost.of(task)
@@ -75,6 +79,6 @@ def classify(
                 "lost": failed,
                 "completions": sum(counts.values()),
                 **{mode: counts[mode] for mode in MODES},
-                "rechecking": sum(bool(rechecks(g.rollout.text)) for g in after if g.rollout.task == task),
+                "rechecking": rechecking[task],
             }
     return summary

@@ -1,91 +1,86 @@
-"""Graded completions, and what they say per task."""
+"""Grade an evaluation's completions, and what they say per task."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from repro.evaluation.failures import repeats
+from repro.evaluation.graded import Graded, Outcome, by_prompt, write_graded
 from repro.evaluation.metrics import accuracy, maj_at_k, pass_at_k
 from repro.evaluation.task_reward import TaskReward
-from repro.generation.rollouts import SCHEMA, Rollout
+from repro.generation.rollouts import rollout_batches, stream_rows
 from repro.tasks import registry
 from repro.tasks.grading import grade
 from repro.tasks.task import Item
 
-GRADED = SCHEMA.append(pa.field("key", pa.string())).append(pa.field("answer", pa.string()))
-GRADED = GRADED.append(pa.field("score", pa.float64()))
+
+def evaluate(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None, out: Path) -> list[Outcome]:
+    """Grade every rollout against its item, and write them into one file.
+
+    A few rollouts are in memory at a time; only the texts of open-ended tasks are all held at once, since the reward model
+    scores them in batches of like length.
+
+    Args:
+        chunks: rollout files that follow each other.
+    """
+    return write_graded(out, graded_pieces(items, chunks, reward_model))
 
 
-@dataclass(frozen=True)
-class Graded:
-    """A rollout with what it answered. score: 1/0 for verifiable tasks, the reward in 0..1 for open-ended ones."""
-
-    rollout: Rollout
-    key: str | None
-    answer: str | None
-    score: float
-
-
-def grade_rollouts(items: list[Item], rollouts: list[Rollout], reward_model: Path | str | None) -> list[Graded]:
-    """Grade every rollout against its item."""
-    by_id = {(item.task, item.id): item for item in items}
-    owners = [by_id[rollout.task, rollout.item_id] for rollout in rollouts]
-    scores = TaskReward(reward_model)(owners, [rollout.text for rollout in rollouts])
+def graded_pieces(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None) -> Iterator[list[Graded]]:
+    """The rollouts of all chunks with their grades, a few at a time."""
+    owners = {(item.task, item.id): item for item in items}
     kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
-    return [
-        Graded(rollout, item.key, grade(kinds[item.task], rollout.text, item.key).answer, score)
-        for rollout, item, score in zip(rollouts, owners, scores)
+    rewards = _rewards(owners, [task for task, kind in kinds.items() if kind == "open"], chunks, reward_model)
+    for piece in rollout_batches(chunks):
+        graded = []
+        for rollout in piece:
+            item = owners[rollout.task, rollout.item_id]
+            result = grade(kinds[item.task], rollout.text, item.key)
+            score = next(rewards) if kinds[item.task] == "open" else float(result.correct)
+            graded.append(Graded(rollout, item.key, result.answer, score))
+        yield graded
+
+
+def _rewards(
+    owners: dict[tuple[str, str], Item], tasks: list[str], chunks: Sequence[Path], reward_model: Path | str | None
+) -> Iterator[float]:
+    """The reward model's scores of the completions of open-ended tasks, in order."""
+    if not tasks:
+        return iter(())
+    found = [
+        (owners[row["task"], row["item_id"]], row["text"])
+        for chunk in chunks
+        for row in stream_rows(chunk, ["task", "item_id", "text"])
+        if row["task"] in tasks
     ]
+    return iter(TaskReward(reward_model)([item for item, _ in found], [text for _, text in found]))
 
 
-def write_graded(path: Path, graded: list[Graded]) -> None:
-    """One Parquet row per completion: the rollout record and its grade."""
-    rows = [asdict(g.rollout) | {"key": g.key, "answer": g.answer, "score": g.score} for g in graded]
-    pq.write_table(pa.Table.from_pylist(rows, schema=GRADED), path, compression="zstd")
-
-
-def read_graded(path: Path) -> list[Graded]:
-    """Read a file that `write_graded` wrote."""
-    rows = pq.read_table(path).to_pylist()
-    own = ("key", "answer", "score")
-    return [Graded(Rollout(**{k: v for k, v in row.items() if k not in own}), *(row[k] for k in own)) for row in rows]
-
-
-def per_item(graded: list[Graded], metric: str) -> dict[str, dict[str, float]]:
+def per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[str, float]]:
     """task -> item id -> value of one metric: acc, maj16, pass16 for verifiable tasks, reward for open-ended ones."""
-    groups: dict[tuple[str, str], list[Graded]] = {}
-    for g in graded:
-        groups.setdefault((g.rollout.task, g.rollout.item_id), []).append(g)
     values: dict[str, dict[str, float]] = {}
-    for (task, item_id), group in groups.items():
+    for (task, item_id), group in by_prompt(outcomes).items():
         if metric in metrics_of(task):
             values.setdefault(task, {})[item_id] = _METRICS[metric](group)
     return values
 
 
-def failures_per_item(graded: list[Graded]) -> dict[str, dict[str, dict[str, float]]]:
+def failures_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, float]]]:
     """task -> failure -> item id -> rate over the item's completions: unparsed, truncated, repeating, empty."""
-    groups: dict[tuple[str, str], list[Graded]] = {}
-    for g in graded:
-        groups.setdefault((g.rollout.task, g.rollout.item_id), []).append(g)
     rates: dict[str, dict[str, dict[str, float]]] = {}
-    for (task, item_id), group in groups.items():
+    for (task, item_id), group in by_prompt(outcomes).items():
         for name, failed in _FAILURES.items():
             if name != "unparsed" or registry.kind_of(task) != "open":
                 rates.setdefault(task, {}).setdefault(name, {})[item_id] = float(np.mean([failed(g) for g in group]))
     return rates
 
 
-def tokens_per_item(graded: list[Graded]) -> dict[str, dict[str, float]]:
+def tokens_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     """task -> item id -> mean length of its completions, tokens."""
     lengths: dict[str, dict[str, list[int]]] = {}
-    for g in graded:
-        lengths.setdefault(g.rollout.task, {}).setdefault(g.rollout.item_id, []).append(len(g.rollout.token_ids))
+    for one in outcomes:
+        lengths.setdefault(one.task, {}).setdefault(one.item_id, []).append(one.tokens)
     return {task: {item: float(np.mean(own)) for item, own in items.items()} for task, items in lengths.items()}
 
 
@@ -94,15 +89,15 @@ def metrics_of(task: str) -> tuple[str, ...]:
     return ("reward",) if registry.kind_of(task) == "open" else ("acc", "maj16", "pass16")
 
 
-def _mean_score(group: list[Graded]) -> float:
+def _mean_score(group: Sequence[Outcome]) -> float:
     return float(np.mean([g.score for g in group]))
 
 
-def _of_answers(metric: Callable[..., float]) -> Callable[[list[Graded]], float]:
+def _of_answers(metric: Callable[..., float]) -> Callable[[Sequence[Outcome]], float]:
     return lambda group: metric([g.answer for g in group], group[0].key)
 
 
-_METRICS: dict[str, Callable[[list[Graded]], float]] = {
+_METRICS: dict[str, Callable[[Sequence[Outcome]], float]] = {
     "acc": _of_answers(accuracy),
     "maj16": _of_answers(maj_at_k),
     "pass16": _of_answers(pass_at_k),
@@ -110,23 +105,23 @@ _METRICS: dict[str, Callable[[list[Graded]], float]] = {
 }
 
 
-_FAILURES: dict[str, Callable[[Graded], bool]] = {
+_FAILURES: dict[str, Callable[[Outcome], bool]] = {
     "unparsed": lambda g: g.answer is None,
-    "truncated": lambda g: g.rollout.stop == "length",
-    "repeating": lambda g: repeats(g.rollout.token_ids),
-    "empty": lambda g: not g.rollout.text.strip(),
+    "truncated": lambda g: g.stop == "length",
+    "repeating": lambda g: g.repeating,
+    "empty": lambda g: g.empty,
 }
 
 
-def summarise(graded: list[Graded]) -> dict[str, Any]:
+def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Per task: the metrics, and the failure rates without which no accuracy should be read."""
     summary: dict[str, Any] = {}
-    failures = failures_per_item(graded)
-    for task in dict.fromkeys(g.rollout.task for g in graded):
-        own = [g for g in graded if g.rollout.task == task]
+    failures = failures_per_item(outcomes)
+    for task in dict.fromkeys(one.task for one in outcomes):
+        own = [one for one in outcomes if one.task == task]
         values = {m: list(per_item(own, m)[task].values()) for m in metrics_of(task)}
         items = len(next(iter(values.values())))
-        lengths = [len(g.rollout.token_ids) for g in own]
+        lengths = [one.tokens for one in own]
         summary[task] = {
             **{m: float(np.mean(v)) for m, v in values.items()},
             **{name: float(np.mean(list(rates.values()))) for name, rates in failures[task].items()},

@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from repro.evaluation.evaluate import Graded
+from repro.evaluation.graded import Outcome, Prompt, by_prompt
 from repro.evaluation.metrics import maj_at_k
 from repro.tasks import registry
-
-Prompt = tuple[str, str]
-"""Task and item id."""
 
 
 @dataclass(frozen=True)
@@ -23,26 +20,18 @@ class Lost:
         return sum(t == task for t, _ in self.solved), sum(t == task for t, _ in self.lost)
 
 
-def lost_prompts(before: Sequence[Graded], after: Sequence[Graded]) -> Lost:
+def lost_prompts(before: Sequence[Outcome], after: Sequence[Outcome]) -> Lost:
     """Solved: the majority answer before is right with probability above a half (ties are drawn); lost: below a half after."""
     first, then = majority_right(before), majority_right(after)
     solved = tuple(prompt for prompt, right in first.items() if right > 0.5)
     return Lost(solved, tuple(prompt for prompt in solved if then[prompt] < 0.5))
 
 
-def majority_right(graded: Sequence[Graded]) -> dict[Prompt, float]:
+def majority_right(outcomes: Sequence[Outcome]) -> dict[Prompt, float]:
     """Expected correctness of each prompt's majority answer; open-ended tasks have none."""
-    groups = by_prompt(graded)
+    groups = by_prompt(outcomes)
     return {
         prompt: maj_at_k([g.answer for g in group], group[0].key or "")
         for prompt, group in groups.items()
         if registry.kind_of(prompt[0]) != "open"
     }
-
-
-def by_prompt(graded: Sequence[Graded]) -> dict[Prompt, list[Graded]]:
-    """A prompt's completions together, prompts in the order in which they first come."""
-    groups: dict[Prompt, list[Graded]] = {}
-    for g in graded:
-        groups.setdefault((g.rollout.task, g.rollout.item_id), []).append(g)
-    return groups

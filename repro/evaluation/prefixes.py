@@ -1,7 +1,7 @@
 """Whether a teacher that goes on from a misled student's prefix still ends right (section 6.5, Figure 4)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
-from repro.evaluation.evaluate import Graded
-from repro.evaluation.lost_prompts import by_prompt, lost_prompts
+from repro.evaluation.graded import Graded, Prompt, by_prompt, read_graded, read_outcomes
+from repro.evaluation.lost_prompts import lost_prompts
 from repro.generation.config import SamplingConfig
+from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
 from repro.models import load_tokenizer
 from repro.progress import Progress
@@ -66,16 +67,19 @@ def check_same_tokens(teacher: Path | str, student: Path | str) -> None:
 
 
 def prefixes_of(
-    config: PrefixConfig, before: Sequence[Graded], after: Sequence[Graded], items: Sequence[Item]
+    config: PrefixConfig, lost: Sequence[Prompt], after: Iterable[Graded], items: Sequence[Item]
 ) -> list[Prefix]:
     """No prefix, and every fraction, of the first wrong completions of every lost prompt.
 
     A prefix has at least one token, and never the end token.
+
+    Args:
+        after: the student's completions of the lost prompts.
     """
     owners = {(item.task, item.id): item for item in items}
     groups = by_prompt(after)
     found = []
-    for prompt in lost_prompts(before, after).lost:
+    for prompt in lost:
         wrong = [g.rollout for g in groups[prompt] if g.score == 0 and written(g)][: config.per_prompt]
         for rollout in wrong:
             ids = rollout.token_ids[:-1] if rollout.stop == "eos" else rollout.token_ids
@@ -102,8 +106,8 @@ def continue_prefixes(
     sampling: SamplingConfig,
     *,
     teacher: Path | str,
-    before: Sequence[Graded],
-    after: Sequence[Graded],
+    before: Path,
+    after: Path,
     items: list[Item],
     seed: int,
     out: Path,
@@ -114,14 +118,18 @@ def continue_prefixes(
 
     Where no prompt was lost there is nothing to draw: the file has no row, and the summary says so.
 
+    Args:
+        before, after: the graded completions of the student before and after its distillation.
+
     Returns:
         Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction.
     """
-    prefixes = prefixes_of(config, before, after, items)
+    lost = lost_prompts(read_outcomes(before), read_outcomes(after))
+    prefixes = prefixes_of(config, lost.lost, read_graded(after, set(lost.lost)), items)
     rows: list[dict[str, Any]] = []
     tokens: dict[str, int] = {}
     if prefixes:
-        rollouts = sample(
+        chunks = sample(
             sampling.model_copy(update={"completions_per_prompt": config.continuations}),
             model=teacher,
             items=[prefix.item for prefix in prefixes],
@@ -131,12 +139,11 @@ def continue_prefixes(
             prefixes=[prefix.token_ids for prefix in prefixes],
         )
         tokenizer = load_tokenizer(teacher)
-        for number, rollout in enumerate(rollouts):
+        for number, rollout in enumerate(stream_rollouts(chunks)):
             prefix = prefixes[number // config.continuations]
             rows.append(_row(prefix, rollout.token_ids, tokenizer))
             tokens[rollout.task] = tokens.get(rollout.task, 0) + len(rollout.token_ids)
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS, compression="zstd")
-    lost = lost_prompts(before, after)
     summary: dict[str, Any] = {}
     for task in dict.fromkeys(item.task for item in items):
         if registry.kind_of(task) == "open":

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from repro.generation.rollouts import Rollout
+from repro.generation.rollouts import Rollout, batches, stream_rollouts, token_counts
 from repro.models import load_model
 from repro.training.scoring import token_log_probs
 
@@ -47,12 +47,18 @@ def alarm(gap: float) -> str | None:
     )
 
 
+def some_of(path: Path) -> list[Rollout]:
+    """A few rollouts of a file, spread over it; none of them empty."""
+    counts = [count for batch in batches(path, ["token_ids"]) for count in token_counts(batch)]
+    filled = [number for number, count in enumerate(counts) if count]
+    return list(stream_rollouts([path], filled[:: max(1, len(counts) // SCORED)][:SCORED]))
+
+
 def check_rollouts(model: Path | str, rollouts: Sequence[Rollout], temperature: float) -> dict[str, Any]:
     """Score a few rollouts again by a forward pass; to be called when the engine has freed its memory."""
     from trl.trainer.utils import add_fused_lm_head
 
-    some = [one for one in rollouts if one.token_ids][:: max(1, len(rollouts) // SCORED)][:SCORED]
     scorer = load_model(model)
     add_fused_lm_head(scorer, temperature=temperature)
-    scores = token_log_probs(scorer, [one.prompt_ids for one in some], [one.token_ids for one in some], 1)
-    return compare([one.log_probs for one in some], scores)
+    scores = token_log_probs(scorer, [one.prompt_ids for one in rollouts], [one.token_ids for one in rollouts], 1)
+    return compare([one.log_probs for one in rollouts], scores)

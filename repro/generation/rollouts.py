@@ -1,10 +1,12 @@
 """The rollout record: one Parquet row per completion, the same from every engine."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,6 +27,11 @@ SCHEMA = pa.schema(
         ("stop", pa.string()),
     ]
 )
+
+ROW_GROUP_BYTES = 64 * 2**20
+"""Of the table in memory: a file in the making is held up to this, and read back that much at a time."""
+BATCH_ROWS = 128
+"""Rows that are Python objects at once where a file is walked through: 77 MB with 8,192 tokens each."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +57,124 @@ class Rollout:
     stop: Stop
 
 
-def write_rollouts(path: Path, rollouts: Iterable[Rollout]) -> None:
+class RowGroups:
+    """A Parquet file written a piece at a time: what is held is one row group, whatever the number of rows.
+
+    A file below `ROW_GROUP_BYTES` has the bytes of one written at once.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+        self._held: list[pa.Table] = []
+        self._bytes = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; their columns are those of the schema."""
+        self._held.append(table.cast(self._schema))
+        self._bytes += table.nbytes
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        whole = pa.concat_tables(self._held).combine_chunks()
+        self._held, self._bytes = [], 0
+        self._writer.write_table(whole)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held:
+            self._flush()
+        self._writer.close()
+
+
+def table_of(rollouts: Sequence[Rollout]) -> pa.Table:
+    """The rows of `SCHEMA`."""
+    return pa.table({name: [getattr(one, name) for one in rollouts] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def write_rollouts(path: Path, rollouts: Sequence[Rollout]) -> None:
     """Write all rollouts as one Parquet file."""
-    table = pa.Table.from_pylist([asdict(r) for r in rollouts], schema=SCHEMA)
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    with RowGroups(path, SCHEMA) as file:
+        file.write(table_of(rollouts))
+
+
+def join_rollouts(path: Path, parts: Iterable[Path]) -> None:
+    """One file of the rows of several, in their order."""
+    with RowGroups(path, SCHEMA) as file:
+        for part in parts:
+            for batch in batches(part, SCHEMA.names):
+                file.write(pa.Table.from_batches([batch]))
+
+
+def batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The named columns, at most `BATCH_ROWS` rows at a time, in order; page checksums are verified.
+
+    Raises:
+        InputError: no Parquet file, a damaged one, or one without these columns.
+    """
+    with _of_rollouts(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=2**20)
+    missing = sorted(set(columns) - set(file.schema_arrow.names))
+    if missing:
+        file.close()
+        raise InputError(f"{path}: not a rollout file, columns {missing} are missing. Make one with `repro sample`.")
+    with file:
+        found = file.iter_batches(BATCH_ROWS, columns=list(columns))
+        while True:
+            with _of_rollouts(path):
+                batch = next(found, None)
+            if batch is None:
+                return
+            yield batch.select(columns)
+
+
+@contextlib.contextmanager
+def _of_rollouts(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as cause:
+        raise InputError(f"{path}: not a rollout file ({cause}). Make one with `repro sample`.") from None
+
+
+def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The named columns as dictionaries, row after row, in the file's order.
+
+    Args:
+        only: the rows, by their number in the file; the others never become Python objects.
+    """
+    wanted, start = None if only is None else np.sort(np.fromiter(only, dtype=np.int64)), 0
+    for batch in batches(path, columns):
+        rows = batch
+        if wanted is not None:
+            low, high = np.searchsorted(wanted, (start, start + len(batch)))
+            rows = batch.take(pa.array(wanted[low:high] - start))
+        start += len(batch)
+        yield from rows.to_pylist()
+
+
+def stream_rollouts(paths: Iterable[Path], only: Collection[int] | None = None) -> Iterator[Rollout]:
+    """The rollouts of files that follow each other; `BATCH_ROWS` of them are in memory. only: see `stream_rows`; of each file."""
+    for path in paths:
+        for row in stream_rows(path, SCHEMA.names, only):
+            yield Rollout(**row)
+
+
+def rollout_batches(paths: Iterable[Path]) -> Iterator[list[Rollout]]:
+    """The same, at most `BATCH_ROWS` together."""
+    for path in paths:
+        for batch in batches(path, SCHEMA.names):
+            yield [Rollout(**row) for row in batch.to_pylist()]
 
 
 def read_rollouts(path: Path) -> list[Rollout]:
-    """Read a file that `write_rollouts` wrote."""
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as cause:
-        raise InputError(f"{path}: not a rollout file ({cause}). Make one with `repro sample`.") from None
-    missing = sorted(set(SCHEMA.names) - set(table.column_names))
-    if missing:
-        raise InputError(f"{path}: not a rollout file, columns {missing} are missing. Make one with `repro sample`.")
-    return [Rollout(**row) for row in table.select(SCHEMA.names).to_pylist()]
+    """All rollouts of a file: about 75 bytes a token. Where they are looked at one by one, `stream_rollouts`."""
+    return list(stream_rollouts([path]))
+
+
+def token_counts(batch: pa.RecordBatch) -> list[int]:
+    """How many tokens each completion of a batch has that holds the column token_ids."""
+    counts: list[int] = batch.column("token_ids").value_lengths().to_pylist()
+    return counts

@@ -7,7 +7,7 @@ from pathlib import Path
 from repro.errors import InputError
 from repro.generation.config import SamplingConfig
 from repro.generation.engine import open_engine
-from repro.generation.rollouts import Rollout, read_rollouts, write_rollouts
+from repro.generation.rollouts import SCHEMA, Rollout, batches, token_counts, write_rollouts
 from repro.models import load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks.task import Item
@@ -23,11 +23,11 @@ def sample(
     progress: Progress,
     share: tuple[int, int] = (0, 1),
     prefixes: Sequence[Sequence[int]] | None = None,
-) -> list[Rollout]:
-    """`completions_per_prompt` rollouts of every item, items in order.
+) -> list[Path]:
+    """`completions_per_prompt` rollouts of every item, items in order, as files that follow each other.
 
-    Chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions, and so do
-    several processes that each draw a share.
+    Such chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions, and so
+    do several processes that each draw a share. One chunk is in memory at a time.
 
     Args:
         share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
@@ -43,13 +43,15 @@ def sample(
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]
     work.mkdir(parents=True, exist_ok=True)
     engine = None
-    rollouts: list[Rollout] = []
+    found: list[Path] = []
+    tokens = 0
     for number, chunk in enumerate(chunks):
         progress(chunk.start, len(items), "prompts")
         kept = work / f"chunk-{number:06d}.parquet"
-        before = _kept(kept)
+        before = _kept_tokens(kept)
         if before is not None:
-            rollouts += before
+            found.append(kept)
+            tokens += before
             continue
         if number % share[1] != share[0]:
             continue
@@ -83,19 +85,22 @@ def sample(
         aside = kept.with_suffix(".part")
         write_rollouts(aside, fresh)
         aside.replace(kept)
-        rollouts += fresh
+        found.append(kept)
+        tokens += sum(len(one.token_ids) for one in fresh)
+        del drawn, texts, fresh  # before the next chunk is drawn
     if engine is not None:
         engine.close()
-    if share == (0, 1) and not any(rollout.token_ids for rollout in rollouts):
-        raise InputError(f"{model}: all {len(rollouts)} completions are empty; is this a causal language model?")
+    if share == (0, 1) and not tokens:
+        completions = len(items) * config.completions_per_prompt
+        raise InputError(f"{model}: all {completions} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
-    return rollouts
+    return found
 
 
-def _kept(chunk: Path) -> list[Rollout] | None:
-    """A chunk of a run that was stopped; None where there is none, or one that cannot be read."""
+def _kept_tokens(chunk: Path) -> int | None:
+    """Tokens of a chunk of a run that was stopped; None where there is none, or one that cannot be read."""
     try:
-        return read_rollouts(chunk) if chunk.exists() else None
+        return sum(sum(token_counts(batch)) for batch in batches(chunk, SCHEMA.names)) if chunk.exists() else None
     except InputError:
         return None
 

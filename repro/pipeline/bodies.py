@@ -67,11 +67,10 @@ def _record_of(stage: Stage, place: Workplace, out: Path) -> dict[str, Any]:
     if isinstance(stage, Calibrate | Sample | Distill):
         told["items"] = dict(Counter(item.task for item in read_items(stage.data)))
     if isinstance(stage, Sample | Evaluate) and stage.config.engine == "vllm":
-        from repro.generation.mismatch import check_rollouts
-        from repro.generation.rollouts import read_rollouts
+        from repro.generation.mismatch import check_rollouts, some_of
 
-        rollouts = read_rollouts(out / ROLLOUTS)
-        told["sampler"] = check_rollouts(model_path(stage.model, place.cache), rollouts, stage.config.temperature)
+        some = some_of(out / ROLLOUTS)
+        told["sampler"] = check_rollouts(model_path(stage.model, place.cache), some, stage.config.temperature)
     return told
 
 
@@ -103,8 +102,8 @@ def read_items(data: tuple[TaskData, ...]) -> list[Item]:
     return items
 
 
-def draw(stage: Sample | Evaluate, items: list[Item], place: Workplace, share: tuple[int, int] = (0, 1)) -> list[Any]:
-    """The stage's completions; of a share (which, of how many) only those that it draws, left in `place.work`."""
+def draw(stage: Sample | Evaluate, items: list[Item], place: Workplace, share: tuple[int, int] = (0, 1)) -> list[Path]:
+    """The stage's completions, as files in `place.work`; of a share (which, of how many) only those that it draws."""
     from repro.generation.sample import sample
 
     return sample(
@@ -138,15 +137,15 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
 
 
 def _sample(stage: Sample, place: Workplace, out: Path) -> dict[str, Any]:
-    from repro.generation.rollouts import write_rollouts
+    from repro.generation.rollouts import batches, join_rollouts, token_counts
 
-    rollouts = draw(stage, read_items(stage.data), place)
-    write_rollouts(out / ROLLOUTS, rollouts)
-    return {
-        "completions": len(rollouts),
-        "tokens": sum(len(r.token_ids) for r in rollouts),
-        "truncated": sum(r.stop == "length" for r in rollouts) / len(rollouts),
-    }
+    join_rollouts(out / ROLLOUTS, draw(stage, read_items(stage.data), place))
+    completions, tokens, truncated = 0, 0, 0
+    for batch in batches(out / ROLLOUTS, ["token_ids", "stop"]):
+        completions += len(batch)
+        tokens += sum(token_counts(batch))
+        truncated += batch.column("stop").to_pylist().count("length")
+    return {"completions": completions, "tokens": tokens, "truncated": truncated / completions}
 
 
 def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
@@ -170,13 +169,11 @@ def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
 
 
 def _evaluate(stage: Evaluate, place: Workplace, out: Path) -> dict[str, Any]:
-    from repro.evaluation.evaluate import grade_rollouts, summarise, write_graded
+    from repro.evaluation.evaluate import evaluate, summarise
 
     items = read_items(stage.data)
-    rollouts = draw(stage, items, place)
-    graded = grade_rollouts(items, rollouts, _reward_model(stage, place.cache))
-    write_graded(out / ROLLOUTS, graded)
-    return summarise(graded)
+    chunks = draw(stage, items, place)
+    return summarise(evaluate(items, chunks, _reward_model(stage, place.cache), out / ROLLOUTS))
 
 
 def _diagnose(stage: Diagnose, place: Workplace, out: Path) -> dict[str, Any]:
@@ -198,15 +195,14 @@ def _diagnose(stage: Diagnose, place: Workplace, out: Path) -> dict[str, Any]:
 
 
 def _continue(stage: Continue, place: Workplace, out: Path) -> dict[str, Any]:
-    from repro.evaluation.evaluate import read_graded
     from repro.evaluation.prefixes import continue_prefixes
 
     return continue_prefixes(
         stage.prefixes,
         stage.after.config,
         teacher=model_path(stage.teacher, place.cache),
-        before=read_graded(place.cache / stage.before.folder_name / ROLLOUTS),
-        after=read_graded(place.cache / stage.after.folder_name / ROLLOUTS),
+        before=place.cache / stage.before.folder_name / ROLLOUTS,
+        after=place.cache / stage.after.folder_name / ROLLOUTS,
         items=read_items(stage.data),
         seed=stage.seed,
         out=out,
@@ -217,7 +213,6 @@ def _continue(stage: Continue, place: Workplace, out: Path) -> dict[str, Any]:
 
 def _classify(stage: Classify, place: Workplace, out: Path) -> dict[str, Any]:
     from repro.evaluation.classify import classify
-    from repro.evaluation.evaluate import read_graded
     from repro.evaluation.judge import Judge, ModelJudge, RuleJudge
 
     judge: Judge = RuleJudge()
@@ -225,8 +220,8 @@ def _classify(stage: Classify, place: Workplace, out: Path) -> dict[str, Any]:
         judge = ModelJudge(model_path(stage.judge, place.cache), stage.engine, stage.seed)
     return classify(
         judge,
-        before=read_graded(place.cache / stage.before.folder_name / ROLLOUTS),
-        after=read_graded(place.cache / stage.after.folder_name / ROLLOUTS),
+        before=place.cache / stage.before.folder_name / ROLLOUTS,
+        after=place.cache / stage.after.folder_name / ROLLOUTS,
         out=out,
         progress=place.progress,
     )

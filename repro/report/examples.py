@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from repro.evaluation.evaluate import Graded, read_graded
+from repro.evaluation.graded import Graded, Prompt, read_graded
+from repro.generation.rollouts import stream_rows
 from repro.pipeline.bodies import ROLLOUTS
 from repro.recipes.study import Study
 from repro.report.further_examples import further_examples
@@ -29,20 +30,27 @@ def examples(study: Study, cache: Path) -> list[Example]:
     for family in study.families:
         own = [r for r in study.rows if r.family == family and r.seed == study.seeds[0] and r.method in METHODS]
         # a row may stand for a model per task: then each has its own stage
-        graded: dict[str, list[Graded]] = {}
+        files: dict[str, list[Path]] = {}
         for row in sorted(own, key=lambda r: METHODS.index(r.method)):
             file = cache / row.stage.folder_name / ROLLOUTS
             if file.is_file():
-                graded.setdefault(row.method, []).extend(read_graded(file))
-        for task in study.tasks:
-            firsts = {
-                method: {g.rollout.item_id: g for g in some if g.rollout.task == task and g.rollout.sample == 0}
-                for method, some in graded.items()
-            }
-            shared = set.intersection(*(set(own) for own in firsts.values())) if firsts else set()
-            for item_id in sorted(shared)[:PROMPTS]:
-                found.append(_example(family, task, {method: own[item_id] for method, own in firsts.items()}))
+                files.setdefault(row.method, []).append(file)
+        shared = set.intersection(*map(_prompts, files.values())) if files else set()
+        chosen = [prompt for task in study.tasks for prompt in sorted(p for p in shared if p[0] == task)[:PROMPTS]]
+        firsts = {method: _firsts(some, chosen) for method, some in files.items()}
+        for prompt in chosen:
+            found.append(_example(family, prompt[0], {method: own[prompt] for method, own in firsts.items()}))
     return found
+
+
+def _prompts(files: list[Path]) -> set[Prompt]:
+    """Those with a first completion."""
+    rows = (row for file in files for row in stream_rows(file, ["task", "item_id", "sample"]))
+    return {(row["task"], row["item_id"]) for row in rows if row["sample"] == 0}
+
+
+def _firsts(files: list[Path], prompts: list[Prompt]) -> dict[Prompt, Graded]:
+    return {g.prompt: g for file in files for g in read_graded(file, prompts) if g.rollout.sample == 0}
 
 
 def _example(family: str, task: str, firsts: dict[str, Graded]) -> Example:

@@ -5,9 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from repro.evaluation.classify import MODES_FILE
-from repro.evaluation.evaluate import Graded, read_graded
 from repro.evaluation.failure_modes import MODES
-from repro.evaluation.lost_prompts import by_prompt
+from repro.evaluation.graded import Graded, by_prompt, read_graded
 from repro.evaluation.prefixes import CONTINUATIONS
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import Classify, Continue
@@ -32,46 +31,51 @@ def further_examples(study: Study, cache: Path) -> list[Example]:
 
 
 def _of_modes(row: Row, stage: Classify, cache: Path) -> list[Example]:
-    before = by_prompt(read_graded(cache / stage.before.folder_name / ROLLOUTS))
-    after = by_prompt(read_graded(cache / stage.after.folder_name / ROLLOUTS))
     modes = pq.read_table(cache / stage.folder_name / MODES_FILE).to_pylist()
-    found = []
+    shown = []
     for task in dict.fromkeys(one["task"] for one in modes):
         for mode in MODES:
             own = [one for one in modes if (one["task"], one["mode"]) == (task, mode)]
-            for one in sorted(own, key=lambda o: (o["item_id"], o["sample"]))[:OF_EACH]:
-                prompt = (task, one["item_id"])
-                failed = next(g for g in after[prompt] if g.rollout.sample == one["sample"])
-                right = next(g for g in before[prompt] if g.answer == g.key)
-                name = f"{row.method}: {mode.replace('_', '-')}"
-                found.append(
-                    _example(row.family, failed, [_completion("Student, before", right), _completion(name, failed)])
-                )
+            shown += sorted(own, key=lambda o: (o["item_id"], o["sample"]))[:OF_EACH]
+    prompts = {(one["task"], one["item_id"]) for one in shown}
+    before = by_prompt(read_graded(cache / stage.before.folder_name / ROLLOUTS, prompts))
+    after = by_prompt(read_graded(cache / stage.after.folder_name / ROLLOUTS, prompts))
+    found = []
+    for one in shown:
+        prompt = (one["task"], one["item_id"])
+        failed = next(g for g in after[prompt] if g.rollout.sample == one["sample"])
+        right = next(g for g in before[prompt] if g.answer == g.key)
+        name = f"{row.method}: {one['mode'].replace('_', '-')}"
+        found.append(_example(row.family, failed, [_completion("Student, before", right), _completion(name, failed)]))
     return found
 
 
 def _of_prefixes(row: Row, stage: Continue, cache: Path) -> list[Example]:
-    after = by_prompt(read_graded(cache / stage.after.folder_name / ROLLOUTS))
     drawn = pq.read_table(cache / stage.folder_name / CONTINUATIONS).to_pylist()
+    chosen = [
+        (task, item)
+        for task in dict.fromkeys(one["task"] for one in drawn)
+        for item in sorted({one["item_id"] for one in drawn if one["task"] == task})[:OF_EACH]
+    ]
+    after = by_prompt(read_graded(cache / stage.after.folder_name / ROLLOUTS, chosen))
     found = []
-    for task in dict.fromkeys(one["task"] for one in drawn):
-        for item in sorted({one["item_id"] for one in drawn if one["task"] == task})[:OF_EACH]:
-            own = [one for one in drawn if (one["task"], one["item_id"]) == (task, item)]
-            source = own[0]["source"]
-            failed = next(g for g in after[task, item] if g.rollout.sample == source)
-            shown = [_completion("Misled", failed)]
-            for fraction in dict.fromkeys(one["fraction"] for one in own):
-                first = next(one for one in own if one["fraction"] == fraction and one["source"] == source)
-                given = f"given {first['prefix']!r}" if fraction else "given nothing"
-                shown.append(
-                    {
-                        "model": f"{row.method}, {given}",
-                        "text": cut(first["text"]),
-                        "score": float(first["correct"]),
-                        "stop": "eos",
-                    }
-                )
-            found.append(_example(row.family, failed, shown))
+    for prompt in chosen:
+        own = [one for one in drawn if (one["task"], one["item_id"]) == prompt]
+        source = own[0]["source"]
+        failed = next(g for g in after[prompt] if g.rollout.sample == source)
+        shown = [_completion("Misled", failed)]
+        for fraction in dict.fromkeys(one["fraction"] for one in own):
+            first = next(one for one in own if one["fraction"] == fraction and one["source"] == source)
+            given = f"given {first['prefix']!r}" if fraction else "given nothing"
+            shown.append(
+                {
+                    "model": f"{row.method}, {given}",
+                    "text": cut(first["text"]),
+                    "score": float(first["correct"]),
+                    "stop": "eos",
+                }
+            )
+        found.append(_example(row.family, failed, shown))
     return found
 
 

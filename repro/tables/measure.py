@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from repro.evaluation.evaluate import failures_per_item, metrics_of, per_item, read_graded, tokens_per_item
+from repro.evaluation.evaluate import failures_per_item, metrics_of, per_item, tokens_per_item
+from repro.evaluation.graded import read_outcomes
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import Classify, Continue, Diagnose, Evaluate
 from repro.recipes.study import Measures, Row, Study
@@ -58,12 +59,12 @@ def _by_method(study: Study, family: str) -> dict[str, list[Row]]:
 
 def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cache: Path, *, lengths: bool) -> None:
     """One row's metrics on the study's tasks, one entry of `rows` per seed; the failure rates beside them."""
-    graded = [read_graded(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
-    failures = [failures_per_item(one) for one in graded]
+    outcomes = [read_outcomes(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
+    failures = [failures_per_item(one) for one in outcomes]
     for task in failures[0]:
         if task in tasks:
-            values = {metric: [per_item(one, metric)[task] for one in graded] for metric in metrics_of(task)}
-            values |= {TOKENS: [tokens_per_item(one)[task] for one in graded]} if lengths else {}
+            values = {metric: [per_item(one, metric)[task] for one in outcomes] for metric in metrics_of(task)}
+            values |= {TOKENS: [tokens_per_item(one)[task] for one in outcomes]} if lengths else {}
             values |= {name: [one[task][name] for one in failures] for name in failures[0][task]}
             for metric, by_seed in values.items():
                 items = sorted(by_seed[0])

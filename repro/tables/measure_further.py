@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from repro.evaluation.classify import MODES_FILE
-from repro.evaluation.evaluate import Graded, metrics_of, per_item, read_graded
+from repro.evaluation.evaluate import metrics_of, per_item
 from repro.evaluation.failure_modes import MODES, rechecks
-from repro.evaluation.lost_prompts import Lost, by_prompt, lost_prompts, majority_right
+from repro.evaluation.graded import Outcome, by_prompt, read_outcomes
+from repro.evaluation.lost_prompts import Lost, lost_prompts, majority_right
 from repro.evaluation.metrics import pass_at_k
 from repro.evaluation.prefixes import CONTINUATIONS
+from repro.generation.rollouts import stream_rows
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import BaseModelRef, Classify, Continue, Evaluate
 from repro.recipes.study import Row
@@ -42,8 +44,8 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
     own: dict[str, list[dict[str, dict[str, float]]]] = {}
     metric_of = {task: metrics_of(task)[0] for task in table_tasks(rows_of)}
     for label, rows in rows_of.items():
-        graded = [_graded(row.stage, cache) for row in rows]
-        own[label] = [{t: per_item(g, m)[t] for t, m in metric_of.items()} for g in graded]
+        outcomes = [read_outcomes(_answers_of(row.stage, cache)) for row in rows]
+        own[label] = [{t: per_item(one, m)[t] for t, m in metric_of.items()} for one in outcomes]
         for task, metric in metric_of.items():
             _plain(table, label, task, metric, [one[task] for one in own[label]])
     teachers = [label for label in rows_of if f"Student of {label}" in rows_of]
@@ -85,11 +87,11 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
     for label, rows in rows_of.items():
         stages = [row.stage for row in rows if isinstance(row.stage, Continue)]
         drawn = [pq.read_table(cache / stage.folder_name / CONTINUATIONS).to_pylist() for stage in stages]
-        before = [read_graded(cache / stage.before.folder_name / ROLLOUTS) for stage in stages]
-        after = [read_graded(cache / stage.after.folder_name / ROLLOUTS) for stage in stages]
+        before = [read_outcomes(_answers_of(stage.before, cache)) for stage in stages]
+        after = [read_outcomes(_answers_of(stage.after, cache)) for stage in stages]
         lengths = stages[0].prefixes.fractions
         for task in [one.task for one in stages[0].data if metrics_of(one.task) != ("reward",)]:
-            items = sorted({g.rollout.item_id for g in before[0] if g.rollout.task == task})
+            items = sorted({one.item_id for one in before[0] if one.task == task})
             alone = [_halves(rows, task) for rows in drawn]
             shown = {label: [_correct(rows, task, *lengths) for rows in drawn]}
             shown |= {
@@ -112,20 +114,22 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
 def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
     """Failure modes: over the prompts that a student lost, the share of its completions in each mode; over all prompts the
     gap of pass@k and maj@k, and overconfidence: how often the majority answer was given, less how often it is right."""
-    evaluations: dict[str, list[list[Graded]]] = {}
+    evaluations: dict[str, list[Path]] = {}
     for label, rows in rows_of.items():
         for row in rows:
             assert isinstance(row.stage, Classify)
             if label == next(iter(rows_of)):
-                evaluations.setdefault("Student", []).append(_graded(row.stage.before, cache))
-            evaluations.setdefault(label, []).append(_graded(row.stage.after, cache))
-    can_recheck = any(rechecks(g.rollout.text) for seeds in evaluations.values() for one in seeds for g in one)
-    for label, graded in evaluations.items():
-        for task, per_seed in _confidence(graded).items():
+                evaluations.setdefault("Student", []).append(_answers_of(row.stage.before, cache))
+            evaluations.setdefault(label, []).append(_answers_of(row.stage.after, cache))
+    files = [file for seeds in evaluations.values() for file in seeds]
+    can_recheck = any(rechecks(row["text"]) for file in files for row in stream_rows(file, ["text"]))
+    outcomes = {label: [read_outcomes(file) for file in seeds] for label, seeds in evaluations.items()}
+    for label, seeds in outcomes.items():
+        for task, per_seed in _confidence(seeds).items():
             for metric in ("pass_maj_gap", "overconfidence"):
                 _plain(table, label, task, metric, [one[metric] for one in per_seed])
     for label, rows in rows_of.items():
-        lost = [lost_prompts(a, b) for a, b in zip(evaluations["Student"], evaluations[label])]
+        lost = [lost_prompts(a, b) for a, b in zip(outcomes["Student"], outcomes[label])]
         modes = [pq.read_table(cache / row.stage.folder_name / MODES_FILE).to_pylist() for row in rows]
         for task in table.tasks:
             items = list(table.items[task])
@@ -141,9 +145,9 @@ def table_tasks(rows_of: Mapping[str, Sequence[Row]]) -> list[str]:
     return [one.task for one in stage.data]
 
 
-def _graded(stage: object, cache: Path) -> list[Graded]:
+def _answers_of(stage: object, cache: Path) -> Path:
     assert isinstance(stage, Evaluate)
-    return read_graded(cache / stage.folder_name / ROLLOUTS)
+    return cache / stage.folder_name / ROLLOUTS
 
 
 def _add_lost(table: MeasuredTable, label: str, task: str, items: list[str], lost: Sequence[Lost]) -> None:
@@ -157,9 +161,9 @@ def _add_lost(table: MeasuredTable, label: str, task: str, items: list[str], los
     _weighted(table, label, task, "lost", fallen)
 
 
-def _confidence(graded: Sequence[Sequence[Graded]]) -> dict[str, list[dict[str, dict[str, float]]]]:
+def _confidence(seeds: Sequence[Sequence[Outcome]]) -> dict[str, list[dict[str, dict[str, float]]]]:
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
-    for one in graded:
+    for one in seeds:
         own: dict[str, dict[str, dict[str, float]]] = {}
         right = majority_right(one)
         for (task, item), group in by_prompt(one).items():

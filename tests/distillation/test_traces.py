@@ -1,9 +1,13 @@
+import random
+from pathlib import Path
+from typing import Any
+
 import pytest
 from tiny_models import gemma_tokenizer, qwen_tokenizer
 
-from repro.distillation.traces import Trace, draw, final_answer, student_ids
+from repro.distillation.traces import Reading, draw, drawn_traces, final_answer
 from repro.errors import InputError
-from repro.generation.rollouts import Rollout
+from repro.generation.rollouts import Rollout, write_rollouts
 from repro.tasks import Item
 from repro.training.optimisation import cut_step, training_order
 
@@ -24,14 +28,21 @@ def test_final_answer(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
 
 
-def rollout(text: str, ids: list[int], stop: str = "eos") -> Rollout:
-    return Rollout("a", "t", "p", 0, [], ids, [0.0] * len(ids), text, stop)  # type: ignore[arg-type]
+def rollout(text: str, ids: list[int], stop: str = "eos", item: str = "a") -> Rollout:
+    return Rollout(item, "t", "p", 0, [], ids, [0.0] * len(ids), text, stop)  # type: ignore[arg-type]
+
+
+def read(one: Rollout, tokenizer: Any, end: int, shared: bool, kind: Any, cap: int) -> list[int]:
+    reading = Reading(tokenizer, end, shared, kind, cap)
+    ids = reading.student_ids(one.text, one.token_ids, one.stop)
+    assert reading.teaches(one.text, len(one.token_ids), one.stop) == bool(ids)
+    return ids
 
 
 def test_shared_tokens_are_kept_as_they_were_sampled() -> None:
     one = rollout("whatever", [7, 8, 9, 2])
-    assert student_ids(one, None, 2, shared=True, kind="full", cap=10) == [7, 8, 9, 2]
-    assert student_ids(one, None, 2, shared=True, kind="full", cap=3) == [7, 8, 9]
+    assert read(one, None, 2, True, "full", 10) == [7, 8, 9, 2]
+    assert read(one, None, 2, True, "full", 3) == [7, 8, 9]
 
 
 def test_text_is_encoded_for_another_tokenizer() -> None:
@@ -39,31 +50,54 @@ def test_text_is_encoded_for_another_tokenizer() -> None:
     end = gemma.convert_tokens_to_ids("<end_of_turn>")
     plain = gemma("a 1", add_special_tokens=False)["input_ids"]
     ended, cut = (rollout("a 1", [7, 8], stop) for stop in ("eos", "length"))
-    assert student_ids(ended, gemma, end, shared=False, kind="full", cap=99) == [*plain, end]
-    assert student_ids(cut, gemma, end, shared=False, kind="full", cap=99) == plain
+    assert read(ended, gemma, end, False, "full", 99) == [*plain, end]
+    assert read(cut, gemma, end, False, "full", 99) == plain
+    assert read(rollout("", [7], "length"), gemma, end, False, "full", 99) == []
+    assert read(rollout("", [7], "eos"), gemma, end, False, "full", 99) == [end]
 
 
 def test_answer_only_drops_what_states_no_answer() -> None:
     qwen = qwen_tokenizer()
     one = rollout(r"because \boxed{4}, yes", [1, 2, 3])
-    ids = student_ids(one, qwen, 2, shared=True, kind="answer-only", cap=99)
+    ids = read(one, qwen, 2, True, "answer-only", 99)
     assert qwen.decode(ids) == r"\boxed{4}<|im_end|>"
-    assert student_ids(rollout("hm", [1]), qwen, 2, shared=True, kind="answer-only", cap=99) == []
+    assert read(rollout("hm", [1]), qwen, 2, True, "answer-only", 99) == []
 
 
 def test_draw_takes_every_prompt_and_then_its_next_completion() -> None:
     items = [Item(str(n), "t", "", None) for n in range(3)]
-    traces = [Trace(item, [sample]) for item in items for sample in range(2)]
+    traces = {item: range(2) for item in items}
     rows = draw(traces, 12, seed=0)
-    assert [int(row.item.id) for row in rows] == training_order(3, 12, seed=0)
+    assert [int(item.id) for item, _ in rows] == training_order(3, 12, seed=0)
     for start in (0, 6):  # two rounds of all prompts: every completion once
-        assert {(row.item.id, row.completion_ids[0]) for row in rows[start : start + 6]} == {
+        assert {(item.id, sample) for item, sample in rows[start : start + 6]} == {
             (item.id, sample) for item in items for sample in range(2)
         }
     assert draw(traces, 12, seed=0) == rows
     assert draw(traces, 12, seed=1) != rows
     with pytest.raises(InputError, match="no stored completion"):
-        draw([], 1, seed=0)
+        draw({}, 1, seed=0)
+
+
+def test_what_is_drawn_is_what_all_completions_in_memory_would_give(tmp_path: Path) -> None:
+    """Shuffled within each prompt, and prompts in training order, as lists of the completions themselves."""
+    items = [Item(name, "t", "", None) for name in "abc"]
+    rollouts = [
+        rollout("x", [n, k] if (n + k) % 4 else [], item=name) for k in range(5) for n, name in enumerate("cxab")
+    ]
+    write_rollouts(tmp_path / "r.parquet", rollouts)
+    whole = {i: [r.token_ids[:9] for r in rollouts if r.item_id == i.id and r.token_ids] for i in items}
+    rng = random.Random(4)
+    for own in whole.values():
+        rng.shuffle(own)
+    expected, visits = [], dict.fromkeys(items, 0)
+    for position in training_order(3, 40, 4):
+        own = whole[items[position]]
+        expected.append((items[position].id, own[visits[items[position]] % len(own)]))
+        visits[items[position]] += 1
+    drawn, count = drawn_traces(tmp_path / "r.parquet", items, 40, 4, Reading(None, 2, True, "full", 9))
+    assert [(trace.item.id, trace.completion_ids) for trace in drawn] == expected
+    assert count == sum(map(len, whole.values()))
 
 
 @pytest.mark.parametrize(

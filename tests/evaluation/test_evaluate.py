@@ -1,18 +1,15 @@
 """Grading of rollouts, per-item values and summaries."""
 
+from dataclasses import replace
+
+import pyarrow.parquet as pq
 import pytest
 
 from repro.errors import InputError
-from repro.evaluation.evaluate import (
-    failures_per_item,
-    grade_rollouts,
-    per_item,
-    read_graded,
-    summarise,
-    write_graded,
-)
+from repro.evaluation.evaluate import evaluate, failures_per_item, graded_pieces, per_item, summarise
+from repro.evaluation.graded import GRADED, Outcome, read_graded, read_outcomes
 from repro.evaluation.task_reward import TaskReward
-from repro.generation.rollouts import Rollout
+from repro.generation.rollouts import Rollout, write_rollouts
 from repro.tasks.task import Item
 
 ITEMS = [Item("a", "toy-bm4", "?", "7"), Item("b", "toy-bm4", "?", "2"), Item("c", "toy-csqa", "?", "B")]
@@ -35,42 +32,80 @@ ROLLOUTS = [
 ]
 
 
-def test_values_per_item():
-    graded = grade_rollouts(ITEMS, ROLLOUTS, None)
-    assert per_item(graded, "acc") == {"toy-bm4": {"a": 0.5, "b": 0.25}, "toy-csqa": {"c": 0.75}}
-    assert per_item(graded, "maj16") == {"toy-bm4": {"a": 1.0, "b": 0.5}, "toy-csqa": {"c": 1.0}}
-    assert per_item(graded, "pass16") == {"toy-bm4": {"a": 1.0, "b": 1.0}, "toy-csqa": {"c": 1.0}}
+@pytest.fixture
+def stored(tmp_path):
+    return tmp_path / "graded.parquet"
 
 
-def test_equal_answers_vote_together():
+@pytest.fixture
+def outcomes(tmp_path, stored) -> list[Outcome]:
+    """Of two chunks."""
+    chunks = [tmp_path / "first", tmp_path / "second"]
+    for chunk, some in zip(chunks, (ROLLOUTS[:5], ROLLOUTS[5:])):
+        write_rollouts(chunk, some)
+    return evaluate(ITEMS, chunks, None, stored)
+
+
+def test_values_per_item(outcomes):
+    assert per_item(outcomes, "acc") == {"toy-bm4": {"a": 0.5, "b": 0.25}, "toy-csqa": {"c": 0.75}}
+    assert per_item(outcomes, "maj16") == {"toy-bm4": {"a": 1.0, "b": 0.5}, "toy-csqa": {"c": 1.0}}
+    assert per_item(outcomes, "pass16") == {"toy-bm4": {"a": 1.0, "b": 1.0}, "toy-csqa": {"c": 1.0}}
+
+
+def test_equal_answers_vote_together(outcomes):
     """7 and 7.0 are one answer: the majority counts them as two votes for the key."""
-    graded = grade_rollouts(ITEMS, ROLLOUTS, None)
-    assert [g.answer for g in graded[:2]] == ["7", "7"]
+    assert [g.answer for g in outcomes[:2]] == ["7", "7"]
 
 
-def test_failure_rates_stand_beside_accuracy():
-    failures = failures_per_item(grade_rollouts(ITEMS, ROLLOUTS, None))["toy-bm4"]
+def test_failure_rates_stand_beside_accuracy(outcomes):
+    failures = failures_per_item(outcomes)["toy-bm4"]
     assert failures["unparsed"] == {"a": 0.25, "b": 0.5}
     assert failures["truncated"] == {"a": 0.25, "b": 0.0}
     assert failures["empty"] == {"a": 0.0, "b": 0.25}
     assert failures["repeating"] == {"a": 0.0, "b": 0.25}
 
 
-def test_summary_means_are_over_items():
-    summary = summarise(grade_rollouts(ITEMS, ROLLOUTS, None))
+def test_summary_means_are_over_items(outcomes):
+    summary = summarise(outcomes)
     assert summary["toy-bm4"]["acc"] == pytest.approx(0.375)
     assert summary["toy-bm4"]["items"] == 2
     assert summary["toy-bm4"]["completions_per_item"] == 4
     assert summary["toy-bm4"]["unparsed"] == pytest.approx(0.375)
 
 
-def test_graded_completions_survive_the_file(tmp_path):
-    graded = grade_rollouts(ITEMS, ROLLOUTS, None)
-    write_graded(tmp_path / "g.parquet", graded)
-    again = read_graded(tmp_path / "g.parquet")
-    assert per_item(again, "acc") == per_item(graded, "acc")
-    assert [g.rollout.token_ids for g in again] == [g.rollout.token_ids for g in graded]
+def test_graded_completions_survive_the_file(stored, outcomes):
+    assert read_outcomes(stored) == outcomes
+    again = list(read_graded(stored))
+    assert [g.rollout for g in again] == [replace(r, log_probs=g.rollout.log_probs) for r, g in zip(ROLLOUTS, again)]
+    assert [g.outcome for g in again] == outcomes
     assert again[4].answer is None
+    assert [g.prompt[1] for g in read_graded(stored, [("toy-csqa", "c")])] == ["c"] * 4
+
+
+def test_outcomes_of_a_file_of_before_repetition_was_stored_are_the_same(stored, outcomes, tmp_path):
+    pq.write_table(pq.read_table(stored).drop_columns(["repeating"]), tmp_path / "old.parquet")
+    assert read_outcomes(tmp_path / "old.parquet") == outcomes
+    assert pq.read_schema(stored).remove_metadata() == GRADED
+
+
+def test_open_tasks_are_scored_at_once_and_in_order(tmp_path, monkeypatch):
+    """As the reward model's batches are of like length, it must see all chunks' texts together."""
+    items = [Item("d", "toy-dolly", "say", None), ITEMS[0]]
+    texts = ["one", "three", "two"]
+    for k, text in enumerate(texts):
+        write_rollouts(tmp_path / f"{k}", [rollout(items[1], k, r"\boxed{7}"), rollout(items[0], k, text)])
+    calls = []
+
+    def score(self, owners, completions):
+        calls.append(completions)
+        return [len(text) / 10 for text in completions]
+
+    monkeypatch.setattr(TaskReward, "__call__", score)
+    graded = [g for piece in graded_pieces(items, [tmp_path / f"{k}" for k in range(3)], None) for g in piece]
+    assert calls == [texts]
+    assert [(g.rollout.task, g.score) for g in graded] == [
+        pair for text in texts for pair in (("toy-bm4", 1.0), ("toy-dolly", len(text) / 10))
+    ]
 
 
 def test_open_tasks_need_a_reward_model():

@@ -1,5 +1,10 @@
 """Repetition: what counts as a loop, and what does not."""
 
+import itertools
+import random
+import time
+
+import numpy as np
 import pytest
 
 from repro.evaluation.failures import repeats
@@ -37,3 +42,58 @@ def test_no_loops(tokens):
 def test_a_loop_is_found_wherever_it_starts():
     for start in range(6):
         assert repeats([*range(100, 100 + start), *[1, 2, 3] * 4, 50])
+
+
+def by_definition(ids):
+    """Every span and place, one by one."""
+    for period in range(1, len(ids) // 4 + 1):
+        matched = 0
+        for i in range(period, len(ids)):
+            matched = matched + 1 if ids[i] == ids[i - period] else 0
+            if matched + period >= max(4 * period, 8):
+                return True
+    return False
+
+
+def test_verdicts_are_those_of_the_definition_for_all_short_words():
+    for length in range(12):
+        for word in itertools.product((0, 1), repeat=length):
+            assert repeats(word) == by_definition(word), word
+
+
+def test_verdicts_are_those_of_the_definition_where_loops_are_planted():
+    rng = random.Random(0)
+    found = 0
+    for _ in range(600):
+        length, letters = rng.randrange(12, 130), rng.choice([1, 2, 3, 5, 1000])
+        ids = [rng.randrange(-letters, letters) for _ in range(length)]
+        period, start = rng.randrange(1, length // 3), rng.randrange(length)
+        for i in range(max(start, period), min(length, start + rng.randrange(2 * period, 5 * period + 2))):
+            ids[i] = ids[i - period]
+        found += by_definition(ids)
+        assert repeats(ids) == by_definition(ids), ids
+        assert repeats(np.array(ids, dtype=np.int32)) == by_definition(ids), ids
+    assert 120 < found < 480
+
+
+def thue_morse(n):
+    return np.array([i.bit_count() % 2 for i in range(n)])
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.random.default_rng(0).integers(0, 150_000, 8192),
+        np.random.default_rng(0).permutation(8192),
+        thue_morse(8192),  # squares everywhere, and no span even two and a half times
+        np.repeat(np.random.default_rng(0).permutation(1171), 7),  # runs of seven, one short of a loop
+        np.concatenate([np.tile(np.arange(period), 4)[:-1] for period in range(8, 64)]),  # each a token short of four
+    ],
+    ids=["random", "permutation", "squares", "sevens", "three and more"],
+)
+def test_no_completion_of_8192_tokens_takes_long(ids):
+    """Span by span, about a second of a processor for each of them (with "sevens" as the worst a tenth)."""
+    start = time.process_time()
+    for _ in range(5):
+        assert not repeats(ids)
+    assert time.process_time() - start < 1

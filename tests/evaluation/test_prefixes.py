@@ -8,12 +8,12 @@ import pytest
 from repro.errors import InputError
 from repro.evaluation.classify import MODES_FILE, classify
 from repro.evaluation.config import PrefixConfig
-from repro.evaluation.evaluate import Graded
+from repro.evaluation.graded import Graded, write_graded
 from repro.evaluation.judge import RuleJudge
 from repro.evaluation.lost_prompts import lost_prompts
 from repro.evaluation.prefixes import CONTINUATIONS, check_same_tokens, commits, continue_prefixes, prefixes_of
 from repro.generation.config import SamplingConfig
-from repro.generation.rollouts import Rollout
+from repro.generation.rollouts import Rollout, stream_rollouts
 from repro.models import load_tokenizer, prompt_token_ids
 from repro.progress import silent
 from repro.tasks import registry
@@ -45,23 +45,27 @@ def graded(items, answers, text="think 1 2 \\boxed{{{}}}"):
     return made
 
 
+def stored(path, items, answers):
+    write_graded(path, [graded(items, answers)])
+    return path
+
+
 def test_lost_is_solved_by_majority_before_and_failed_after(items):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
     before = graded(items, [["right", "right", wrong[0]], ["right", wrong[1], None], [wrong[2]] * 3])
     after = graded(items, [["right", wrong[0], wrong[0]], ["right", "right", None], [wrong[2]] * 3])
-    found = lost_prompts(before, after)
+    found = lost_prompts(*([g.outcome for g in some] for some in (before, after)))
     # the second was a tie of one right and one wrong answer before: not solved
     assert found.solved == ((TASK, items[0].id),)
     assert found.lost == ((TASK, items[0].id),)
     assert found.of(TASK) == (1, 1)
-    assert lost_prompts(before, before).lost == ()
+    assert lost_prompts(*([g.outcome for g in before] for _ in range(2))).lost == ()
 
 
 def test_prefixes_are_beginnings_of_wrong_completions_without_their_end(items):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
-    before = graded(items, [["right"] * 3] * 3)
     after = graded(items, [["right", wrong[0], wrong[0]], ["right"] * 3, [None, wrong[2], wrong[2]]])
-    found = prefixes_of(CONFIG, before, after, items)
+    found = prefixes_of(CONFIG, [(TASK, items[n].id) for n in (0, 2)], after, items)
     assert [(p.item.id, p.source, p.fraction) for p in found] == [
         (items[n].id, source, fraction)
         for n, sources in ((0, (1, 2)), (2, (0, 1)))
@@ -95,7 +99,8 @@ def test_a_prefix_that_states_or_begins_an_answer_is_committed(prefix, kind, com
 
 def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, tmp_path):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
-    before, after = graded(items, [["right"] * 2] * 3), graded(items, [[wrong[0]] * 2, ["right"] * 2, ["right"] * 2])
+    before = stored(tmp_path / "before", items, [["right"] * 2] * 3)
+    after = stored(tmp_path / "after", items, [[wrong[0]] * 2, ["right"] * 2, ["right"] * 2])
     teacher = folder("toy:qwen3-teacher")
     arguments = {"teacher": teacher, "before": before, "after": after, "items": items, "seed": 0, "progress": silent}
     summary = continue_prefixes(CONFIG, SAMPLING, out=tmp_path, work=tmp_path / "work", **arguments)
@@ -118,7 +123,7 @@ def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
     from repro.generation.sample import sample
 
     ids = [[5, 6], []]
-    rollouts = sample(
+    chunks = sample(
         SAMPLING.model_copy(update={"completions_per_prompt": 1}),
         model=folder("toy:qwen3-teacher"),
         items=items[:2],
@@ -128,13 +133,13 @@ def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
         prefixes=ids,
     )
     tokenizer = load_tokenizer(folder("toy:qwen3-teacher"))
-    assert [r.prompt_ids for r in rollouts] == [
+    assert [r.prompt_ids for r in stream_rollouts(chunks)] == [
         [*prompt_token_ids(tokenizer, i.prompt), *p] for i, p in zip(items, ids)
     ]
 
 
 def test_nothing_lost_is_an_empty_file_that_says_so(items, tmp_path):
-    before = graded(items, [["right"] * 2] * 3)
+    before = stored(tmp_path / "before", items, [["right"] * 2] * 3)
     summary = continue_prefixes(
         CONFIG,
         SAMPLING,
@@ -158,8 +163,8 @@ def test_two_tokenizers_are_refused():
 
 def test_modes_of_lost_prompts(items, tmp_path):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
-    before = graded(items, [["right"] * 4] * 3)
-    after = graded(items, [[wrong[0], wrong[0], None, "right"], ["right"] * 4, [None] * 4])
+    before = stored(tmp_path / "before", items, [["right"] * 4] * 3)
+    after = stored(tmp_path / "after", items, [[wrong[0], wrong[0], None, "right"], ["right"] * 4, [None] * 4])
     summary = classify(RuleJudge(), before=before, after=after, out=tmp_path, progress=silent)
     assert summary[TASK] == {
         "solved": 3,

@@ -3,6 +3,7 @@
 import pytest
 
 from repro.generation.config import SamplingConfig
+from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
 from repro.models import locate
 from repro.progress import silent
@@ -19,9 +20,10 @@ def draw(tmp_path):
 
     def drawn(name="one", share=(0, 1)):
         work = tmp_path / name
-        return sample(
+        chunks = sample(
             CONFIG, model=locate("toy:qwen3-student"), items=items, seed=3, work=work, progress=silent, share=share
-        ), work
+        )
+        return list(stream_rollouts(chunks)), work
 
     return drawn
 

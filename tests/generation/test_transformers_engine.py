@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM
 
 from repro.errors import InputError
 from repro.generation.config import SamplingConfig
-from repro.generation.rollouts import read_rollouts
+from repro.generation.rollouts import read_rollouts, stream_rollouts
 from repro.generation.sample import sample
 from repro.generation.transformers_engine import TransformersEngine
 from repro.models import load_model, load_tokenizer, locate, prompt_token_ids
@@ -79,21 +79,29 @@ def test_sampling_is_from_the_model_and_nothing_is_truncated(items):
 
 
 def test_equal_seeds_give_equal_rollouts_and_an_interrupted_run_the_same(folder, items, tmp_path):
-    whole = sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent)
-    again = sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "b", progress=silent)
-    other = sample(CONFIG, model=folder, items=items, seed=8, work=tmp_path / "c", progress=silent)
+    whole = list(
+        stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent))
+    )
+    again = list(
+        stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "b", progress=silent))
+    )
+    other = list(
+        stream_rollouts(sample(CONFIG, model=folder, items=items, seed=8, work=tmp_path / "c", progress=silent))
+    )
     assert whole == again
     assert [r.token_ids for r in whole] != [r.token_ids for r in other]
     assert len(whole) == 15
 
     (tmp_path / "a" / "chunk-000001.parquet").unlink()  # as a kill between chunks would leave it
     (tmp_path / "a" / "chunk-000001.part").write_bytes(b"half")
-    resumed = sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent)
+    resumed = list(
+        stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent))
+    )
     assert [r.token_ids for r in resumed] == [r.token_ids for r in whole]
 
 
 def test_samples_of_one_prompt_differ(folder, items, tmp_path):
-    rollouts = sample(CONFIG, model=folder, items=items, seed=0, work=tmp_path, progress=silent)
+    rollouts = list(stream_rollouts(sample(CONFIG, model=folder, items=items, seed=0, work=tmp_path, progress=silent)))
     groups = {}
     for rollout in rollouts:
         groups.setdefault(rollout.item_id, set()).add(tuple(rollout.token_ids))

@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("vllm", reason="needs vLLM: nox -s vllm")
 
 from repro.generation.config import SamplingConfig
+from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
 from repro.generation.vllm_engine import VllmEngine
 from repro.models import load_tokenizer, locate, prompt_token_ids
@@ -68,9 +69,13 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
     config = SamplingConfig(
         completions_per_prompt=32, temperature=1.0, max_completion_tokens=12, engine="vllm", batch_sequences=256
     )
-    by_vllm = sample(config, model=folder, items=items, seed=0, work=tmp_path / "v", progress=silent)
+    by_vllm = list(
+        stream_rollouts(sample(config, model=folder, items=items, seed=0, work=tmp_path / "v", progress=silent))
+    )
     plain = config.model_copy(update={"engine": "transformers"})
-    by_transformers = sample(plain, model=folder, items=items, seed=0, work=tmp_path / "t", progress=silent)
+    by_transformers = list(
+        stream_rollouts(sample(plain, model=folder, items=items, seed=0, work=tmp_path / "t", progress=silent))
+    )
     assert [(r.item_id, r.sample, r.prompt_ids) for r in by_vllm] == [
         (r.item_id, r.sample, r.prompt_ids) for r in by_transformers
     ]

@@ -7,7 +7,7 @@ from repro import knob
 from repro.diagnosis.diagnose import _write
 from repro.diagnosis.files import PER_PROMPT
 from repro.diagnosis.per_prompt import PerPrompt
-from repro.evaluation.evaluate import Graded, write_graded
+from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.stages import Diagnose
@@ -61,7 +61,7 @@ def write_stages(study, cache):
                 ],
             )
         else:
-            write_graded(folder / ROLLOUTS, [g for task in tasks for g in answers(task, row.method, rng)])
+            write_graded(folder / ROLLOUTS, [list(answers(task, row.method, rng)) for task in tasks])
 
 
 def answers(task, label, rng):

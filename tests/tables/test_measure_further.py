@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.evaluation.classify import classify
-from repro.evaluation.evaluate import Graded, write_graded
+from repro.evaluation.graded import Graded, write_graded
 from repro.evaluation.judge import RuleJudge
 from repro.evaluation.prefixes import CONTINUATIONS, SCHEMA
 from repro.generation.rollouts import Rollout
@@ -38,8 +38,8 @@ def write_evaluation(cache, stage, answers):
             rows.append(Graded(rollout, item.key, given, float(given == item.key)))
     folder = cache / stage.folder_name
     folder.mkdir(exist_ok=True)
-    write_graded(folder / ROLLOUTS, rows)
-    return rows
+    write_graded(folder / ROLLOUTS, [rows])
+    return folder / ROLLOUTS
 
 
 def values_of(study, tables):
