@@ -16,6 +16,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.reward import TargetScorer, calibration_reward
 from repro.models import template_arguments
 from repro.tasks import Item
+from repro.training.buckets import BucketedSteps, TokenMeans
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
 
@@ -48,7 +49,7 @@ FIGURES = {
 sequence, kl and entropy in nats per token, lengths in tokens; flat groups, stops and empty are shares."""
 
 
-class CalibrationTrainer(GRPOTrainer):
+class CalibrationTrainer(BucketedSteps, TokenMeans, GRPOTrainer):
     """GRPOTrainer with r_cal beside the task's reward.
 
     Args:
