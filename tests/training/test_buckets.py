@@ -49,7 +49,8 @@ def test_sequences_keep_what_belongs_to_them(parts: int, P: int, C: int) -> None
     seen = []
     for one in after:
         assert len(one["completion_ids"]) == size
-        assert one["nothing"] is None and one["num_items_in_batch"] == 7
+        assert one["nothing"] is None
+        assert one["num_items_in_batch"] == 7
         widths = [one[f"{side}_mask"].sum(1).max().item() for side in ("prompt", "completion")]
         assert [one[f"{side}_ids"].shape[1] for side in ("prompt", "completion")] == [max(w, 1) for w in widths]
         for row in range(size):
