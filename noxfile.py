@@ -244,9 +244,9 @@ def real_models(session: nox.Session) -> None:
 
 @nox.session
 def throughput(session: nox.Session) -> None:
-    """Ratios of training steps: engines, the loop to its parts, off-policy, the calibration reward; missed bars fail."""
+    """Ratios of training steps: engines, the loop to its parts, off-policy, the calibration reward, padding; missed bars fail."""
     install(session, "gpu" if shutil.which("nvidia-smi") else "cpu-vllm")
-    files = ("benchmarks/test_gkd_throughput.py", "benchmarks/test_calibration_throughput.py")
+    files = [f"benchmarks/test_{name}.py" for name in ("gkd_throughput", "calibration_throughput", "padding")]
     session.run("pytest", *files, "-v", *session.posargs, env=_quiet_env())
 
 

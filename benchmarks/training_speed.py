@@ -1,8 +1,11 @@
 """What the throughput benchmarks share: step times of a trainer as it runs, and bare loops to hold them against."""
 
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,62 @@ class Clock:
         """Median seconds of a step, without the first ones."""
         gaps = [after - before for before, after in zip(self.at, self.at[1:])][WARM_UP - 1 :]
         return statistics.median(gaps)
+
+
+class Turns:
+    """Several trainings in one process that take a step in turn: other work on the machine meets all of them alike.
+
+    Each runs in a thread of its own, and waits while another computes.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._queue: deque[str] = deque()
+        self._seconds: dict[str, list[float]] = {}
+
+    def steps(self, contenders: Mapping[str, Callable[[Clock], Any]]) -> dict[str, list[float]]:
+        """Seconds of each one's steps, without the first ones. Each is given the clock that it calls after every step."""
+        self._queue, self._seconds = deque(contenders), {name: [] for name in contenders}
+        with ThreadPoolExecutor(len(contenders)) as pool:
+            for running in [pool.submit(self._run, name, one) for name, one in contenders.items()]:
+                running.result()
+        return {name: seconds[WARM_UP:] for name, seconds in self._seconds.items()}
+
+    def _run(self, name: str, contender: Callable[[Clock], Any]) -> None:
+        turns = self
+
+        class Waiting(Clock):
+            started = 0.0
+
+            def __call__(self, *told: Any, **kwargs: Any) -> None:
+                turns._seconds[name].append(now() - self.started)
+                turns._pass_on(name)
+                self.started = now()
+
+            def step(self) -> float:
+                return statistics.median(turns._seconds[name])
+
+        with self._free:
+            self._free.wait_for(lambda: self._queue[0] == name)
+        clock = Waiting()
+        clock.started = now()
+        try:
+            contender(clock)
+        finally:
+            with self._free:
+                self._queue.remove(name)
+                self._free.notify_all()
+
+    def _pass_on(self, name: str) -> None:
+        with self._free:
+            self._queue.rotate(-1)
+            self._free.notify_all()
+            self._free.wait_for(lambda: self._queue[0] == name)
+
+
+def ratio(own: list[float], base: list[float]) -> float:
+    """Median of what one took of the other's time, turn by turn."""
+    return statistics.median(a / b for a, b in zip(own, base))
 
 
 def timed(action: Callable[[], Any], rounds: int) -> float:

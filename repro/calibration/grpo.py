@@ -13,9 +13,11 @@ from trl.trainer.utils import pad
 
 from repro.calibration.advantages import flat_share, group_z
 from repro.calibration.config import CalibrationConfig
+from repro.calibration.one_forward import OneForward
 from repro.calibration.reward import TargetScorer, calibration_reward
 from repro.models import template_arguments
 from repro.tasks import Item
+from repro.training.buckets import BucketedSteps, TokenMeans
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
 
@@ -48,7 +50,7 @@ FIGURES = {
 sequence, kl and entropy in nats per token, lengths in tokens; flat groups, stops and empty are shares."""
 
 
-class CalibrationTrainer(GRPOTrainer):
+class CalibrationTrainer(BucketedSteps, TokenMeans, OneForward, GRPOTrainer):
     """GRPOTrainer with r_cal beside the task's reward.
 
     Args:
@@ -101,14 +103,13 @@ class CalibrationTrainer(GRPOTrainer):
         ids_BT = torch.cat([pad(prompts, fill, "left"), pad(completions, fill, "right")], 1)
         mask_BC = pad([torch.ones_like(ids) for ids in completions], 0, "right")
         mask_BT = torch.cat([pad([torch.ones_like(ids) for ids in prompts], 0, "left"), mask_BC], 1)
-        device = self.accelerator.device
-        logp_BC, _, _ = self._get_per_token_logps_and_entropies(
-            self.model,
-            ids_BT.to(device),
-            mask_BT.to(device),
-            mask_BC.shape[1],
-            batch_size=self.args.per_device_train_batch_size,
-        )
+        ids_BT, mask_BT = (one.to(self.accelerator.device) for one in (ids_BT, mask_BT))
+        if self.can_score_ahead():
+            logp_BC = self.score_ahead(ids_BT, mask_BT, mask_BC.shape[1])
+        else:
+            logp_BC, _, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids_BT, mask_BT, mask_BC.shape[1], batch_size=self.args.per_device_train_batch_size
+            )
         return (logp_BC.double().cpu() * mask_BC).sum(1)
 
     def _task(self, completion_ids: list[list[int]], item: list[int], **kwargs: Any) -> list[float]:

@@ -8,7 +8,6 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
-from trl import SFTTrainer
 
 from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
@@ -19,7 +18,7 @@ from repro.errors import InputError
 from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import checkpoints, history, optimisation, vllm_policy
+from repro.training import buckets, checkpoints, history, optimisation, vllm_policy
 from repro.turns import end_of_turn_id, same_tokenizer
 
 
@@ -96,6 +95,9 @@ def distill(
         counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), there
 
     run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows)
+    if config.method == "sft" and cut[1] > 1:  # the other trainers sort what they hold of a step
+        order = buckets.order_by_length([len(row["input_ids"]) for row in rows], config.sequences_per_step)
+        rows = [rows[n] for n in order]
     common: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
@@ -104,7 +106,7 @@ def distill(
     }
     figures: dict[str, str]
     if config.method == "sft":
-        trainer, figures = SFTTrainer(args=sft.sft_config(shared), **common), sft.FIGURES
+        trainer, figures = sft.SftTrainer(args=sft.sft_config(shared), **common), sft.FIGURES
     elif config.method == "gkd-fkl":
         arguments = on_policy.divergence_config(0.0, config.max_completion_tokens, config.reasoning, {}, shared)
         trainer = off_policy.OffPolicyTrainer(teacher_model=_scorer(teacher, vocabularies), args=arguments, **common)

@@ -4,6 +4,8 @@ from typing import Any
 
 from trl import DistillationTrainer
 
+from repro.training.buckets import BucketedSteps, TokenMeans
+
 FIGURES = {
     "step": "step",
     "loss": "loss",
@@ -15,7 +17,7 @@ FIGURES = {
 """As on-policy; the student writes nothing during training, so no figure speaks of its completions."""
 
 
-class OffPolicyTrainer(DistillationTrainer):
+class OffPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
     """TRL's DistillationTrainer, given the "completion_ids" column where it would sample."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from trl import DistillationTrainer
 from repro.generation.mismatch import SCORED, compare
 from repro.models import template_arguments
 from repro.tasks import Item
+from repro.training.buckets import BucketedSteps, TokenMeans
 from repro.training.scoring import token_log_probs
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
@@ -34,7 +35,7 @@ the whole step; entropy: the student's, nats per token; lengths in tokens; accur
 student's own training completions."""
 
 
-class OnPolicyTrainer(DistillationTrainer):
+class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
     """TRL's DistillationTrainer, which also says how good the student's training completions are.
 
     Args:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from trl import SFTConfig
+from trl import SFTConfig, SFTTrainer
+
+from repro.training.buckets import TokenMeans
 
 FIGURES = {
     "step": "step",
@@ -14,6 +16,10 @@ FIGURES = {
 }
 """loss: nats per completion token of the whole step; token_accuracy: share of trace tokens that the student
 ranks first, which is not the accuracy of its answers."""
+
+
+class SftTrainer(TokenMeans, SFTTrainer):
+    """TRL's SFTTrainer, its figures means over the tokens of a step."""
 
 
 def sft_row(prompt_ids: list[int], completion_ids: list[int]) -> dict[str, list[int]]:

@@ -87,6 +87,9 @@ def trainer_arguments(
     """
     import torch
 
+    from repro.training import output_layer
+
+    output_layer.install()
     cuda = torch.cuda.is_available()
     return {
         "output_dir": str(work),

@@ -10,6 +10,7 @@ from distillation.reference import Sequences, reference
 from safetensors.torch import load_file
 from tiny_models import gemma_tokenizer, qwen_tokenizer
 from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
+from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
 from repro.distillation import distill as module
 from repro.distillation.config import DistillationConfig
@@ -150,6 +151,31 @@ def test_loss_and_gradient_are_the_definition(
     for name, expected in gradients.items():
         found = watch.gradients[name].double()
         assert (found - clip * expected).norm() < 1e-4 * clip * norm, name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cut_step_pads_less_and_tells_the_same_figures(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Its forwards take the step's sequences by length; entropy and token accuracy are means over the step's tokens."""
+    slots: list[int] = []
+    forward = Qwen3Model.forward
+
+    def count(self: Any, input_ids: Any = None, **kwargs: Any) -> Any:
+        if self.training:
+            slots.append(input_ids.numel())
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(Qwen3Model, "forward", count)
+    run(tmp_path / "whole", method=method, max_completion_tokens=40)
+    whole = sum(slots)
+    slots.clear()
+    run(tmp_path / "cut", method=method, max_completion_tokens=40, micro_batch=3)
+    assert len([n for n in slots if n]) >= STEP // 3
+    assert sum(slots) < 0.9 * whole
+    one, other = lines(tmp_path / "whole" / "out")[0], lines(tmp_path / "cut" / "out")[0]
+    for name in {"entropy", "token_accuracy"} & one.keys():
+        assert other[name] == pytest.approx(one[name], rel=1e-5)
 
 
 def test_the_two_directions_differ(teacher: Path, student: Path) -> None:

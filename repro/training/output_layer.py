@@ -1,0 +1,103 @@
+"""TRL's output layer on a CPU, without its detours: the same numbers to the last bit.
+
+TRL never holds all logits: it multiplies in tiles 32,768 ids wide, and computes them once more in the backward pass. Where the
+whole vocabulary is one tile and the logits fit `BUDGET_BYTES`, they are kept here instead, in a matrix as wide as the
+vocabulary, and turned into their own gradient in place. Every operation that rounds is TRL's, in TRL's order; those left out
+multiply by one, add to zero, or allocate. A GPU, autocast, a temperature, softcapping and large vocabularies are left to TRL.
+"""
+
+from typing import Any
+
+import torch
+import trl.trainer.utils as trl_utils
+from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
+
+BUDGET_BYTES = 256 * 2**20
+"""Most that the logits of one forward may take to be kept."""
+
+
+def install() -> None:
+    """From here on every fused output layer of this process goes through `_Chosen`. Twice does nothing more."""
+    if trl_utils._ChunkedLogProbFunction not in (ChunkedLogProbFunction, _Chosen):
+        raise RuntimeError("something else replaced TRL's output layer: only one can")
+    trl_utils._ChunkedLogProbFunction = _Chosen
+
+
+class _Chosen:
+    """Stands where TRL calls its `ChunkedLogProbFunction`."""
+
+    @staticmethod
+    def apply(
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        temperature: float,
+        chunk_size: int,
+        softcapping: float | None,
+        logit_scale: float,
+        outputs: tuple[str, ...],
+    ) -> Any:
+        (N, _), V = hidden.shape, weight.shape[0]
+        fits = chunk_size >= V and N <= TOKEN_CHUNK_SIZE and N * V * 4 <= BUDGET_BYTES
+        plain = bias is None and temperature == logit_scale == 1.0 and softcapping is None
+        asked = set(outputs) <= {"log_probs", "entropy", "is_top1"}
+        if fits and plain and asked and _float32_on_cpu(hidden, weight):
+            log_prob, entropy, top = WholeLogits.apply(
+                hidden, weight, targets, "entropy" in outputs, "is_top1" in outputs
+            )
+            return log_prob, entropy, None, None, top
+        return ChunkedLogProbFunction.apply(
+            hidden, weight, bias, targets, temperature, chunk_size, softcapping, logit_scale, outputs
+        )
+
+
+def _float32_on_cpu(*tensors: torch.Tensor) -> bool:
+    return not torch.is_autocast_enabled("cpu") and all(
+        one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors
+    )
+
+
+class WholeLogits(torch.autograd.Function):
+    """log p(target), and if asked entropy (nats) and whether the target ranks first.
+
+    Shapes: hidden [N, H], weight [V, H], targets [N]; results [N].
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, entropy: bool, top: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        ctx.set_materialize_grads(False)
+        z_NV = hidden @ weight.t()
+        max_N = z_NV.amax(-1)
+        e_NV = (z_NV - max_N[:, None]).exp_()
+        sum_N = e_NV.sum(-1)
+        log_z_N = max_N + torch.log(sum_N)
+        log_prob_N = z_NV.gather(-1, targets[:, None]).squeeze(-1) - log_z_N
+        entropy_N = log_z_N - e_NV.mul_(z_NV).sum(-1) / sum_N if entropy else None
+        top_N = z_NV.argmax(-1) == targets if top else None  # the first of equal ones, as TRL has it
+        ctx.save_for_backward(hidden, weight, targets, z_NV, log_z_N)
+        ctx.mark_non_differentiable(*([top_N] if top_N is not None else []))
+        return log_prob_N, entropy_N, top_N
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_N: torch.Tensor | None, grad_entropy_N: torch.Tensor | None, _: None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
+        if grad_entropy_N is not None:
+            raise NotImplementedError("no loss of this kit differentiates the entropy: this output layer cannot")
+        if grad_N is None:
+            return None, None, None, None, None
+        hidden, weight, targets, z_NV, log_z_N = ctx.saved_tensors
+        grad_NV = z_NV.sub_(log_z_N[:, None]).exp_().neg_()  # the logits are not needed again
+        grad_NV[torch.arange(len(targets)), targets] += 1
+        grad_NV.mul_(grad_N[:, None])
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        return (
+            grad_NV @ weight if wants_hidden else None,
+            grad_NV.t() @ hidden if wants_weight else None,
+            None,
+            None,
+            None,
+        )

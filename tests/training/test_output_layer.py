@@ -1,0 +1,93 @@
+"""The output layer that keeps its logits gives what TRL's gives, bit for bit, and stands aside where it cannot."""
+
+from typing import Any
+
+import pytest
+import torch
+import trl.trainer.utils as trl_utils
+from trl.kernels.chunked_logprob import ChunkedLogProbFunction
+
+from repro.training import output_layer
+from repro.training.output_layer import WholeLogits, _Chosen
+
+ASKED = ("log_probs", "entropy", "is_top1")
+
+
+def draw(N: int, H: int, V: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(N + V)
+    hidden = torch.randn(N, H, generator=generator, dtype=dtype).requires_grad_()
+    weight = torch.randn(V, H, generator=generator, dtype=dtype).requires_grad_()
+    return hidden, weight, torch.randint(V, (N,), generator=generator)
+
+
+def through(layer: Any, N: int, H: int, V: int, masked: bool = True, **changes: Any) -> list[torch.Tensor]:
+    """Results, then the gradients of a loss that leaves every third position out."""
+    hidden, weight, targets = draw(N, H, V)
+    settings = {"temperature": 1.0, "chunk_size": 32768, "softcapping": None, "logit_scale": 1.0} | changes
+    found = layer.apply(hidden, weight, None, targets, *settings.values(), ASKED)
+    log_prob, entropy, _, _, top = found
+    kept = torch.arange(N) % 3 > 0 if masked else torch.ones(N, dtype=torch.bool)
+    (-log_prob.masked_fill(~kept, 0).sum() / kept.sum()).backward()
+    return [log_prob, entropy, top, hidden.grad, weight.grad]
+
+
+@pytest.mark.parametrize(("N", "H", "V"), [(1, 8, 5), (37, 64, 389), (2368, 64, 389), (96, 128, 1000), (500, 32, 9000)])
+def test_every_bit_is_trls(N: int, H: int, V: int) -> None:
+    for ours, theirs in zip(through(_Chosen, N, H, V), through(ChunkedLogProbFunction, N, H, V), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_definition_in_float64() -> None:
+    """Cross-entropy, entropy and rank by plain autograd."""
+    hidden, weight, targets = draw(11, 6, 13, torch.float64)
+    log_prob, entropy, top = WholeLogits.apply(hidden, weight, targets, True, True)
+    log_prob.sum().backward()
+    ours = hidden.grad, weight.grad
+    hidden.grad = weight.grad = None
+    logp_NV = (hidden @ weight.t()).log_softmax(-1)
+    logp_NV.gather(1, targets[:, None]).sum().backward()
+    torch.testing.assert_close(log_prob, logp_NV.gather(1, targets[:, None])[:, 0])
+    torch.testing.assert_close(entropy, -(logp_NV.exp() * logp_NV).sum(-1))
+    assert torch.equal(top, logp_NV.argmax(-1) == targets)
+    torch.testing.assert_close(ours, (hidden.grad, weight.grad))
+
+
+def test_of_equal_logits_the_first_ranks_first() -> None:
+    hidden, weight = torch.ones(3, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.0]])
+    for targets in (torch.tensor([1, 2, 0]), torch.tensor([2, 1, 3])):
+        words = (hidden, weight, None, targets, 1.0, 32768, None, 1.0, ASKED)
+        assert torch.equal(_Chosen.apply(*words)[4], ChunkedLogProbFunction.apply(*words)[4])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"temperature": 0.7}, {"softcapping": 30.0}, {"logit_scale": 0.5}, {"chunk_size": 64}]
+)
+def test_what_it_does_not_know_is_left_to_trl(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
+    monkeypatch.setattr(WholeLogits, "apply", None)
+    for ours, theirs in zip(
+        through(_Chosen, 20, 8, 100, **changes), through(ChunkedLogProbFunction, 20, 8, 100, **changes), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_logits_beyond_the_budget_are_left_to_trl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_layer, "BUDGET_BYTES", 20 * 100 * 4 - 1)
+    monkeypatch.setattr(WholeLogits, "apply", None)
+    through(_Chosen, 20, 8, 100)
+
+
+def test_a_loss_of_the_entropy_is_refused_and_not_dropped() -> None:
+    hidden, weight, targets = draw(4, 3, 5)
+    _, entropy, _ = WholeLogits.apply(hidden, weight, targets, True, False)
+    with pytest.raises(NotImplementedError, match="entropy"):
+        entropy.sum().backward()
+
+
+def test_it_stands_where_trl_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", ChunkedLogProbFunction)
+    output_layer.install()
+    output_layer.install()
+    assert trl_utils._ChunkedLogProbFunction is _Chosen
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", object())
+    with pytest.raises(RuntimeError, match="output layer"):
+        output_layer.install()
