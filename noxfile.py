@@ -114,7 +114,8 @@ def slow(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Hard faults: 100 kills, full disks, 300 bad inputs, 50 studies in a row; about ten minutes on two cores."""
     install(session, "cpu")
-    session.run("pytest", "tests/faults", "-m", "faults", "-p", "no:xdist", *session.posargs, env=_quiet_env())
+    words = ["-n", "2", "--dist", "loadfile", *session.posargs]
+    session.run("pytest", "tests/faults", "-m", "faults", *words, env=_quiet_env())
 
 
 @nox.session

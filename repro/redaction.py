@@ -8,7 +8,7 @@ _OURS = re.compile(r"(TOKEN|API_KEY|SECRET|PASSWORD)$")
 """Names of environment variables whose values are secret."""
 _SECRETS = (
     (re.compile(r"\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-)[A-Za-z0-9_-]{8,}"), "***"),
-    (re.compile(r"://[^\s/@'\"]+@"), "://***@"),
+    (re.compile(r"(:/{1,2})[^\s/@'\"]+@"), r"\1***@"),  # a Path writes one slash
     (re.compile(r"(?i)((?:token|api_?key|secret|password|signature)=)[^\s&'\",]+"), r"\1***"),
     (re.compile(r"(?i)(\bbearer )[A-Za-z0-9._~+/=-]{8,}"), r"\1***"),
 )

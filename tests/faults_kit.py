@@ -93,6 +93,7 @@ class Forge:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.number = 0
+        self.asked = 0
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "forge.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -106,9 +107,12 @@ class Forge:
 
     def ask(self, order: dict) -> dict:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
+        self.asked += 1
+        self.process.stdin.write(json.dumps(order | {"number": self.asked}) + "\n")
         self.process.stdin.flush()
-        return self._answer()
+        while (answer := self._answer()).get("number") != self.asked:
+            pass  # of a test that ran out of time before its answer came
+        return answer
 
     def start(
         self, words: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None

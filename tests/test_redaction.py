@@ -16,6 +16,7 @@ def test_values_of_the_environment_are_taken_out_of_texts_and_of_nothing_else(mo
     [
         ("sk-abcdefgh12 and hf_short", "*** and hf_short"),
         ("https://me:pass@host/x and https://token@host", "https://***@host/x and https://***@host"),
+        ("https:/me:pass@host/x", "https:/***@host/x"),
         ("get https://host/m?token=abc&rev=2", "get https://host/m?token=***&rev=2"),
         ("HF_TOKEN=abc, api_key=def", "HF_TOKEN=***, api_key=***"),
         ("Authorization: Bearer abcdefgh.ijk", "Authorization: Bearer ***"),

@@ -18,7 +18,7 @@ from repro.errors import InputError
 from repro.models import load_for_training, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import checkpoints, history, optimisation, vllm_policy
+from repro.training import checkpoints, divergence, history, optimisation, vllm_policy
 from repro.turns import end_of_turn_id
 
 __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
@@ -90,6 +90,7 @@ def calibrate(
         train_dataset=Dataset.from_list(rows),
         callbacks=[
             history.ReportProgress(progress, FIGURES, ("task_reward", "r_cal", "kl", "length")),
+            divergence.StopWhereDiverged(),
             checkpoints.MarkComplete(run),
         ],
     )
@@ -98,7 +99,6 @@ def calibrate(
     resume = checkpoints.newest_complete(work, run)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
-    optimisation.check_finite(trainer.model)
     rows_logged = history.history(trainer.state.log_history, FIGURES)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)

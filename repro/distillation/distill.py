@@ -18,7 +18,7 @@ from repro.errors import InputError
 from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import buckets, checkpoints, history, optimisation, vllm_policy
+from repro.training import buckets, checkpoints, divergence, history, optimisation, vllm_policy
 from repro.turns import end_of_turn_id, same_tokenizer
 
 
@@ -102,7 +102,7 @@ def distill(
         "model": model,
         "processing_class": tokenizer,
         "train_dataset": Dataset.from_list(rows),
-        "callbacks": [checkpoints.MarkComplete(run)],
+        "callbacks": [divergence.StopWhereDiverged(), checkpoints.MarkComplete(run)],
     }
     figures: dict[str, str]
     if config.method == "sft":
@@ -128,7 +128,6 @@ def distill(
     resume = checkpoints.newest_complete(work, run)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
-    optimisation.check_finite(trainer.model)
     logged = history.history(trainer.state.log_history, figures)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)

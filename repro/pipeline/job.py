@@ -82,6 +82,10 @@ def told_of(error: Exception, stage: Stage, cache: Path, resources: Resources) -
         return {"input_error": str(error)}
     if isinstance(error, NoMemoryError):
         return {"stage_error": str(error)}
+    if "probability tensor contains" in str(error):  # torch, where it is to draw a token
+        trained = isinstance(stage, Calibrate | Distill)
+        mend = "training diverged. Lower the learning rate" if trained else "its weights are damaged or diverged"
+        return {"stage_error": f"the model's probabilities are not finite: {mend}"}
     advice = memory_trouble(error, stage, resources)
     if advice is not None:
         traceback.print_exc()  # for the log

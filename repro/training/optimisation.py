@@ -56,17 +56,6 @@ def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> tuple[int, 
     return size, share // size
 
 
-def check_finite(model: Any) -> None:
-    """Refuse to save a model whose training diverged.
-
-    Raises:
-        RuntimeError: names the first weight that is not a number.
-    """
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise RuntimeError(f"training diverged: weight {name} is not finite. Lower the learning rate.")
-
-
 def trainer_arguments(
     *,
     work: Path,

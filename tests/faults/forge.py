@@ -60,7 +60,7 @@ def main() -> None:
         order = json.loads(line)
         if "wait" in order:
             ended, status = os.waitpid(order["wait"], os.WNOHANG)
-            reply({"code": os.waitstatus_to_exitcode(status) if ended else None})
+            reply({"number": order["number"], "code": os.waitstatus_to_exitcode(status) if ended else None})
             continue
         pid = os.fork()
         if pid == 0:
@@ -76,7 +76,7 @@ def main() -> None:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)
-        reply({"pid": pid})
+        reply({"number": order["number"], "pid": pid})
 
 
 def reply(content: dict) -> None:

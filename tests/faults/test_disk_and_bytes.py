@@ -12,6 +12,8 @@ from faults_kit import check_whole, measured, study_words
 
 from repro.pipeline.record import damage
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture
 def small_disk(tmp_path):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from faults_kit import check_whole, count, measured, study_words
 
+pytestmark = pytest.mark.timeout(900)
 TOKEN = "hf_" + "PlantedByATest0123456789abcdefghij"
 
 
@@ -62,7 +63,8 @@ def test_a_stage_that_gives_not_a_number_leaves_nothing(forge, undisturbed, tmp_
 
 @pytest.mark.parametrize("method", ["calibration", "sft", "gkd_fkl", "gkd_rkl"])
 def test_training_that_diverges_says_so(forge, tmp_path, method):
-    code, text = forge.run(study_words(tmp_path, "--set", f"{method}.learning_rate=1e30"))
+    more = [f"{method}.learning_rate=1e30", "calibration.group_size=8", "calibration.prompts_per_step=4"]
+    code, text = forge.run(study_words(tmp_path, *(word for one in more for word in ("--set", one))))
     assert (code, "Traceback" in text) == (3, False), text
     assert "not finite" in text
     check_whole(tmp_path)
@@ -79,24 +81,28 @@ def texts_of(file: Path) -> bytes:
 
 
 @pytest.mark.parametrize("where", ["none", "local"])
-def test_a_planted_token_is_nowhere(forge, tmp_path, where):
+def test_a_planted_token_is_nowhere(forge, undisturbed, tmp_path, where):
     """In the environment, on the command line, in a library's error: never in output, log, record or report."""
     env = {"HF_TOKEN": TOKEN}
-    words = study_words(tmp_path, where=where)
+    words = study_words(tmp_path, "--set", f"reward_model=lab/{TOKEN}", where=where)
+    shutil.copytree(undisturbed / "cache", tmp_path / "cache")
+    for folder in list((tmp_path / "cache").glob("evaluate-*"))[:2]:
+        shutil.rmtree(folder)
     if where == "none":
-        failed = forge.run(words, env, patch="tells_the_token")
-        assert failed[0] == 3
-        assert "401 for" in failed[1]
+        code, text = forge.run(words, env, patch="tells_the_token")
+        assert code == 3, text
+        assert "401 for" in text
         assert "401 for" in next((tmp_path / "cache" / ".logs").glob("evaluate-*.log")).read_text()
-        assert TOKEN not in failed[1]
-        broken = forge.run(words, env, patch="has_a_defect")
-        assert broken[0] == 3
-        assert "no table for ***" in broken[1]
-        assert "Traceback" in broken[1]
-        assert TOKEN not in broken[1]
-    good = forge.run([*words, "--set", f"reward_model=lab/{TOKEN}"], env)
-    assert good[0] in (0, 1), good[1]
-    assert TOKEN not in good[1]
+        assert TOKEN not in text
+        code, text = forge.run(words, env, patch="has_a_defect")
+        assert code == 3, text
+        assert "Traceback" in text
+        assert "no table for ***" in text
+        assert TOKEN not in text
+    code, text = forge.run(words, env)
+    assert code in (0, 1), text
+    assert TOKEN not in text
+    assert "reward_model=lab/***" in (tmp_path / "table2-toy" / "results.json").read_text()
     assert holding(tmp_path, TOKEN) == []
 
 

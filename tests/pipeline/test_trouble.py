@@ -1,6 +1,7 @@
 """Memory that runs out, causes that are found in a traceback, items that are in two splits, samplers that drifted."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +66,18 @@ def test_other_errors_are_not_taken_for_it(stages):
     wrapped = RuntimeError("engine failed")
     wrapped.__cause__ = torch.OutOfMemoryError("CUDA out of memory")
     assert memory_trouble(wrapped, stages[0], Resources()) is not None
+
+
+def test_probabilities_that_are_not_finite_are_told_as_such(stages):
+    torch_says = RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    for kind, words in (
+        (Calibrate, "training diverged. Lower the learning rate"),
+        (Evaluate, "its weights are damaged"),
+    ):
+        stage = next(stage for stage in stages if isinstance(stage, kind))
+        assert words in job.told_of(torch_says, stage, Path(), Resources())["stage_error"]
+    with pytest.raises(RuntimeError, match="probability tensor contains"):  # these are its words
+        torch.multinomial(torch.tensor([float("nan"), 0.5]), 1)
 
 
 def test_a_stage_out_of_memory_leaves_nothing_and_resumes(stages, tmp_path, monkeypatch, capsys):
