@@ -86,14 +86,14 @@ def load_config(model: Path | str) -> "PreTrainedConfig":
         return AutoConfig.from_pretrained(str(model), **_source(model))
 
 
-def load_model(model: Path | str) -> "PreTrainedModel":
-    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put."""
+def load_model(model: Path | str, *, place: bool = True) -> "PreTrainedModel":
+    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put unless told not to."""
     import torch
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
     loaded = load_whole(AutoModelForCausalLM, model, dtype=torch.bfloat16 if cuda else torch.float32)
-    return text_part(loaded).to("cuda" if cuda else "cpu").eval()
+    return text_part(loaded).to("cuda" if cuda and place else "cpu").eval()
 
 
 def load_for_training(model: Path | str) -> "PreTrainedModel":

@@ -17,10 +17,13 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 MARKER = "complete.json"
 
 
-def run_identity(config: dict[str, Any], seed: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a checkpoint is of: the settings, the seed, and a hash of the training rows in their order."""
+def run_identity(
+    config: dict[str, Any], seed: int, rows: list[dict[str, Any]], sharded: bool = False
+) -> dict[str, Any]:
+    """What a checkpoint is of: the settings, the seed, and a hash of the training rows in their order; and whether it
+    lies in parts, which only a sharded run can read."""
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-    return {"config": config, "seed": seed, "rows": digest}
+    return {"config": config, "seed": seed, "rows": digest} | ({"sharded": True} if sharded else {})
 
 
 def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:

@@ -62,9 +62,11 @@ def check_finite(model: Any) -> None:
     Raises:
         RuntimeError: names the first weight that is not a number.
     """
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise RuntimeError(f"training diverged: weight {name} is not finite. Lower the learning rate.")
+    from repro.training.sharding import first_not_finite
+
+    name = first_not_finite(model)
+    if name is not None:
+        raise RuntimeError(f"training diverged: weight {name} is not finite. Lower the learning rate.")
 
 
 def trainer_arguments(
@@ -77,6 +79,7 @@ def trainer_arguments(
     cut: tuple[int, int],
     checkpoint_every: int,
     parameters: int,
+    shard: bool,
 ) -> dict[str, Any]:
     """Keyword arguments that TRL's GRPOConfig, DistillationConfig and SFTConfig all take.
 
@@ -84,11 +87,14 @@ def trainer_arguments(
         cut: what `cut_step` gave.
         checkpoint_every: optimiser steps between checkpoints under `work`; 0 for none.
         parameters: of the trained model; decides gradient checkpointing: less memory, the same result.
+        shard: full shard over the ranks (`sharding`), else every rank holds the model whole.
     """
     import torch
 
+    from repro.training.sharding import shard_arguments
+
     cuda = torch.cuda.is_available()
-    return {
+    return (shard_arguments() if shard else {}) | {
         "output_dir": str(work),
         "max_steps": steps,
         "per_device_train_batch_size": cut[0],

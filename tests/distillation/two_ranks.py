@@ -35,7 +35,7 @@ class Checked(grpo.CalibrationTrainer):
         return output
 
 
-def main(place: Path, models: Path, stored: Path) -> None:
+def main(place: Path, models: Path, stored: Path, shard: bool = False) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     found = {}
@@ -64,6 +64,7 @@ def main(place: Path, models: Path, stored: Path) -> None:
             progress=silent,
             micro_batch=2,
             checkpoint_every=1,
+            shard=shard,
         )
         found[method] = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     trainer.CalibrationTrainer = Checked  # type: ignore[misc]
@@ -95,6 +96,7 @@ def main(place: Path, models: Path, stored: Path) -> None:
         progress=silent,
         micro_batch=3,
         checkpoint_every=1,
+        shard=shard,
     )
     found["calibrate"] = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     if PartialState().is_main_process:
