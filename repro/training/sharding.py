@@ -77,7 +77,11 @@ def whole_state(model: Any) -> dict[str, torch.Tensor] | None:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    return get_model_state_dict(model, options=options)
+    state = get_model_state_dict(model, options=options)
+    for tied, source in model.all_tied_weights_keys.items():  # gathered twice; a saved model has it once
+        if source in state:
+            state.pop(tied, None)
+    return state
 
 
 def first_not_finite(model: Any) -> str | None:

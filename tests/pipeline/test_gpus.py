@@ -9,7 +9,8 @@ from repro.errors import InputError
 from repro.machine import visible_gpus
 from repro.pipeline.cluster import Cluster
 from repro.pipeline.engine import Engine, Gpus
-from repro.pipeline.job import Resources, run_stage
+from repro.pipeline.job import run_stage
+from repro.pipeline.resources import Resources
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.single import Wishes, evaluate_stage
 from repro.recipes.scales import workers_for

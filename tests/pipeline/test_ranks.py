@@ -5,8 +5,8 @@ import json
 import pytest
 from rich.console import Console
 
-from repro.pipeline.job import Resources
 from repro.pipeline.ranks import launched
+from repro.pipeline.resources import Resources
 from repro.pipeline.run import CACHE, run
 from repro.recipes.catalog import plan
 
