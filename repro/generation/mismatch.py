@@ -47,12 +47,18 @@ def alarm(gap: float) -> str | None:
     )
 
 
-def check_rollouts(model: Path | str, rollouts: Sequence[Rollout], temperature: float) -> dict[str, Any]:
-    """Score a few rollouts again by a forward pass; to be called when the engine has freed its memory."""
+def check_rollouts(
+    model: Path | str, rollouts: Sequence[Rollout], temperature: float, *, spread: bool = False
+) -> dict[str, Any]:
+    """Score a few rollouts again by a forward pass; to be called when the engine has freed its memory.
+
+    Args:
+        spread: one GPU does not hold the model (`models.load_model`).
+    """
     from trl.trainer.utils import add_fused_lm_head
 
     some = [one for one in rollouts if one.token_ids][:: max(1, len(rollouts) // SCORED)][:SCORED]
-    scorer = load_model(model)
+    scorer = load_model(model, spread=spread)
     add_fused_lm_head(scorer, temperature=temperature)
     scores = token_log_probs(scorer, [one.prompt_ids for one in some], [one.token_ids for one in some], 1)
     return compare([one.log_probs for one in some], scores)

@@ -21,6 +21,8 @@ class VllmEngine:
             raise InputError(
                 "engine 'vllm' is not installed here: install the extra `cpu` or `gpu`, or choose --engine transformers"
             ) from None
+        if _on_cpu() and tensor_parallel > 1:
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
         self._llm = LLM(
             model=str(model),
             revision=hub_revision(model),

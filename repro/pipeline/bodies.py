@@ -75,7 +75,9 @@ def _record_of(stage: Stage, place: Workplace, out: Path) -> dict[str, Any]:
         from repro.generation.rollouts import read_rollouts
 
         rollouts = read_rollouts(out / ROLLOUTS)
-        told["sampler"] = check_rollouts(model_path(stage.model, place.cache), rollouts, stage.config.temperature)
+        told["sampler"] = check_rollouts(
+            model_path(stage.model, place.cache), rollouts, stage.config.temperature, spread=place.tensor_parallel > 1
+        )
     return told
 
 
