@@ -21,9 +21,7 @@ def stages():
 
 
 def distilled(stages, method, student):
-    return next(
-        s for s in stages if isinstance(s, Distill) and s.config.method == method and s.student.name == student
-    )
+    return next(s for s in stages if isinstance(s, Distill) and s.config.method == method and s.student.name == student)
 
 
 def calibrated(stages, teacher):
