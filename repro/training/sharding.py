@@ -78,10 +78,9 @@ def whole_state(model: Any) -> dict[str, torch.Tensor] | None:
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     state = get_model_state_dict(model, options=options)
-    for tied, source in model.all_tied_weights_keys.items():  # gathered twice; a saved model has it once
-        if source in state:
-            state.pop(tied, None)
-    return state
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {name: weight for name, weight in state.items() if name in trained or name not in every}  # a tied one once
 
 
 def first_not_finite(model: Any) -> str | None:
