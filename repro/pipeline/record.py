@@ -91,7 +91,12 @@ def _built_from(file: Path) -> dict[str, Any]:
 
 
 def build_artifact(
-    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str], *, layout: dict[str, Any]
+    stage: Stage,
+    cache: Path,
+    body: Callable[[Path], dict[str, Any]],
+    argv: list[str],
+    *,
+    layout: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
@@ -123,7 +128,7 @@ def build_artifact(
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,
-            **layout,
+            **(layout or {"ranks": 1}),
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
