@@ -66,10 +66,14 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     for stage in chosen:
         if stage.does in ("calibrate", "distill"):
             rows = [
-                [json.loads(line) for line in of(n, stage, "history.jsonl").read_text().splitlines()]
-                for n in (2, "parts")
+                [figures(line) for line in of(n, stage, "history.jsonl").read_text().splitlines()] for n in (2, "parts")
             ]
-            assert all(b == pytest.approx(a, rel=1e-4, abs=1e-6) for a, b in zip(*rows, strict=True))
+            assert all(b == pytest.approx(a, rel=1e-4, abs=1e-6, nan_ok=True) for a, b in zip(*rows, strict=True))
+
+
+def figures(line):
+    """A step's; one that it has none of is not a number."""
+    return {name: float("nan") if value is None else value for name, value in json.loads(line).items()}
 
 
 @pytest.mark.slow

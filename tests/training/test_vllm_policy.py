@@ -190,5 +190,7 @@ def test_on_two_processes_vllm_is_sent_whole_weights(tmp_path: Path, models: tup
         assert ended.returncode == 0, ended.stderr[-4000:]
         found.append(lines(tmp_path / name / "out"))
     for row, other in zip(*found, strict=True):
-        assert other == pytest.approx(row, rel=1e-3, abs=1e-4)
+        given = [name for name, value in row.items() if value is not None]
+        assert other.keys() == row.keys()
+        assert [other[name] for name in given] == pytest.approx([row[name] for name in given], rel=1e-3, abs=1e-4)
         assert other["vllm_log_prob_gap"] < 0.05
