@@ -13,7 +13,8 @@ import torch
 
 from repro.generation.rollouts import read_rollouts
 from repro.models import load_model, load_tokenizer, locate, prompt_token_ids
-from repro.pipeline.job import Resources, run_stage
+from repro.pipeline.job import run_stage
+from repro.pipeline.resources import Resources
 from repro.pipeline.single import Wishes, calibrate_stage, distill_stage, evaluate_stage, sample_stage
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,8 @@ from repro.diagnosis.columns import columns_of, read_measurements
 from repro.diagnosis.files import CONTRIBUTIONS, MEASUREMENTS
 from repro.generation.rollouts import read_rollouts
 from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.job import Resources, run_stage
+from repro.pipeline.job import run_stage
+from repro.pipeline.resources import Resources
 from repro.pipeline.single import Wishes, traps_stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the models are made on the first run

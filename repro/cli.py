@@ -23,6 +23,9 @@ from repro.cli_options import (
     Quiet,
     Ranks,
     Sets,
+    ShardMode,
+    TensorParallel,
+    shard_mode,
     with_engine,
 )
 from repro.cli_stages import stages_app
@@ -113,6 +116,8 @@ def run(
         int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
     ] = None,
     ranks: Ranks = 1,
+    shard: ShardMode = "auto",
+    tensor_parallel: TensorParallel = 0,
     cluster: ClusterName = "local",
     cluster_file: ClusterFile = None,
     cluster_option: ClusterOptions = None,
@@ -123,7 +128,8 @@ def run(
     from repro import accelerator
     from repro.machine import hardware
     from repro.pipeline.cluster import JOBS, cluster_of
-    from repro.pipeline.dry_run import too_large
+    from repro.pipeline.fit import too_large
+    from repro.pipeline.resources import resources_for
     from repro.recipes.catalog import entry, plan
     from repro.recipes.hub_lock import unpinned
     from repro.recipes.scales import check_fits, largest_scale, workers_for
@@ -140,16 +146,24 @@ def run(
     else:
         chosen = scale  # type: ignore[assignment]
     planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
+    resources = resources_for(
+        chosen == "toy",
+        checkpoint_every,
+        micro_batch,
+        ranks=ranks,
+        shard=shard_mode(shard),
+        tensor_parallel=tensor_parallel,
+    )
     if dry_run:
         from repro.pipeline.dry_run import print_plan
 
-        print_plan(planned, out, out_console)
+        print_plan(planned, out, out_console, resources)
         return
     warnings = []
     if where != "slurm":  # there the machine that submits is not the one that runs
         check_fits(chosen, machine)
         warnings += accelerator.troubles(machine)
-        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages())]
+        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources)]
     loose = unpinned(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
@@ -163,11 +177,9 @@ def run(
         workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine, ranks)),
         quiet=quiet,
         console=out_console,
-        checkpoint_every=checkpoint_every,
-        ranks=ranks,
+        resources=resources,
         where=where,
         cluster=asked,
-        micro_batch=micro_batch,
     )
     raise typer.Exit(1 if outcome.contradicted else 0)
 

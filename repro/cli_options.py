@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from repro.errors import InputError
+
 Out = Annotated[Path, typer.Option("--out", envvar="REPRO_OUT", help="Folder for results and cached stages.")]
 Sets = Annotated[
     list[str] | None,
@@ -38,12 +40,32 @@ ClusterOptions = Annotated[
 Ranks = Annotated[
     int,
     typer.Option(
-        "--ranks", min=1, help="Processes of each stage, one per GPU: data parallel training, shared-out generation."
+        "--ranks",
+        min=1,
+        help="GPUs of each stage, at least; one that they do not hold gets more: data parallel training, shared-out generation.",
     ),
 ]
-MicroBatch = Annotated[
-    int | None, typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training; not the result.")
+ShardMode = Annotated[
+    str,
+    typer.Option(
+        "--shard", help="Training with models in parts on its GPUs: auto (where they do not fit whole), always, never."
+    ),
 ]
+TensorParallel = Annotated[
+    int,
+    typer.Option("--tensor-parallel", min=0, help="GPUs of one model that vLLM samples from; 0: as few as hold it."),
+]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training, at most; not the result."),
+]
+
+
+def shard_mode(asked: str) -> Any:
+    """--shard, checked."""
+    if asked not in ("auto", "always", "never"):
+        raise InputError(f"--shard {asked}: choose from auto, always, never")
+    return asked
 
 
 def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:

@@ -86,14 +86,21 @@ def load_config(model: Path | str) -> "PreTrainedConfig":
         return AutoConfig.from_pretrained(str(model), **_source(model))
 
 
-def load_model(model: Path | str) -> "PreTrainedModel":
-    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put."""
+def load_model(model: Path | str, *, place: bool = True, spread: bool = False) -> "PreTrainedModel":
+    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put.
+
+    Args:
+        place: False leaves it on the CPU.
+        spread: layer by layer over all GPUs that are seen, for a model that one does not hold.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    loaded = load_whole(AutoModelForCausalLM, model, dtype=torch.bfloat16 if cuda else torch.float32)
-    return text_part(loaded).to("cuda" if cuda else "cpu").eval()
+    how = {"device_map": "auto"} if spread else {}
+    dtype = torch.bfloat16 if cuda else torch.float32
+    text = text_part(load_whole(AutoModelForCausalLM, model, dtype=dtype, **how)).eval()
+    return text if spread else text.to("cuda" if cuda and place else "cpu")
 
 
 def load_for_training(model: Path | str) -> "PreTrainedModel":

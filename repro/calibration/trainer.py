@@ -18,7 +18,7 @@ from repro.errors import InputError
 from repro.models import load_for_training, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import checkpoints, divergence, history, optimisation, vllm_policy
+from repro.training import checkpoints, divergence, history, optimisation, sharding, vllm_policy
 from repro.turns import end_of_turn_id
 
 __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
@@ -37,6 +37,7 @@ def calibrate(
     progress: Progress,
     micro_batch: int | None = None,
     checkpoint_every: int = 0,
+    shard: bool = False,
 ) -> dict[str, Any]:
     """Calibrate a teacher (Algorithm 1).
 
@@ -48,6 +49,7 @@ def calibrate(
         work: checkpoints; a run that was stopped goes on from the newest complete one.
         micro_batch: completions that one device takes at once; no part of the result.
         checkpoint_every: optimiser steps; 0 for no checkpoints.
+        shard: lay the policy in parts on the processes of this run; no part of the result.
 
     Returns:
         steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
@@ -64,12 +66,13 @@ def calibrate(
     policy = load_for_training(teacher)
     end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses what cannot be posed or ended
     parameters = policy.num_parameters()
-    arguments = _arguments(config, policy, tokenizer, items, seed, work, micro_batch, checkpoint_every)
+    arguments = _arguments(config, policy, tokenizer, items, seed, work, micro_batch, checkpoint_every, shard)
+    sharding.prepare_sharding(arguments, policy)
     rows = [
         {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
         for i in optimisation.training_order(len(items), config.steps * config.prompts_per_step, seed)
     ]
-    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows)
+    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, shard)
     trainer = CalibrationTrainer(
         items=items,
         task_reward=task_reward,
@@ -99,10 +102,11 @@ def calibrate(
     resume = checkpoints.newest_complete(work, run)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
+    whole = sharding.whole_state(trainer.model)
     rows_logged = history.history(trainer.state.log_history, FIGURES)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out / "adapter")
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out / "adapter", state_dict=whole)
         (out / "adapter" / "README.md").unlink(missing_ok=True)  # a model card that says nothing
         save_merged(teacher, out / "adapter", out / "model")
         history.write_history(out / "history.jsonl", rows_logged)
@@ -125,6 +129,7 @@ def _arguments(
     work: Path,
     micro_batch: int | None,
     checkpoint_every: int,
+    shard: bool,
 ) -> GRPOConfig:
     sequences = config.prompts_per_step * config.group_size
     cut = optimisation.cut_step(sequences, micro_batch, optimisation.ranks())
@@ -148,6 +153,7 @@ def _arguments(
         cut=cut,
         checkpoint_every=checkpoint_every,
         parameters=policy.num_parameters(),
+        shard=shard,
     )
     return grpo_config(config, engine, shared)
 

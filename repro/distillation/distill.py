@@ -18,7 +18,7 @@ from repro.errors import InputError
 from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import buckets, checkpoints, divergence, history, optimisation, vllm_policy
+from repro.training import buckets, checkpoints, divergence, history, optimisation, sharding, vllm_policy
 from repro.turns import end_of_turn_id, same_tokenizer
 
 
@@ -36,6 +36,7 @@ def distill(
     progress: Progress,
     micro_batch: int | None = None,
     checkpoint_every: int = 0,
+    shard: bool = False,
 ) -> dict[str, Any]:
     """Train the student (all weights).
 
@@ -49,6 +50,7 @@ def distill(
         work: checkpoints; a run that was stopped goes on from the newest complete one.
         micro_batch: completions that one device takes at once; no part of the result.
         checkpoint_every: optimiser steps; 0 for no checkpoints.
+        shard: lay student and teacher in parts on the processes of this run; no part of the result.
 
     Returns:
         steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of
@@ -77,6 +79,7 @@ def distill(
         cut=cut,
         checkpoint_every=checkpoint_every,
         parameters=model.num_parameters(),
+        shard=shard,
     )
     draws = config.steps * config.sequences_per_step
     counts: dict[str, int] = {}
@@ -94,7 +97,7 @@ def distill(
         rows = [_off_policy_row(config, tokenizer, trace) for trace in drawn]
         counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), there
 
-    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows)
+    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, shard)
     if config.method == "sft" and cut[1] > 1:  # the other trainers sort what they hold of a step
         order = buckets.order_by_length([len(row["input_ids"]) for row in rows], config.sequences_per_step)
         rows = [rows[n] for n in order]
@@ -105,35 +108,37 @@ def distill(
         "callbacks": [divergence.StopWhereDiverged(), checkpoints.MarkComplete(run)],
     }
     figures: dict[str, str]
+    arguments: Any
     if config.method == "sft":
-        trainer, figures = sft.SftTrainer(args=sft.sft_config(shared), **common), sft.FIGURES
-    elif config.method == "gkd-fkl":
-        arguments = on_policy.divergence_config(0.0, config.max_completion_tokens, config.reasoning, {}, shared)
-        trainer = off_policy.OffPolicyTrainer(teacher_model=_scorer(teacher, vocabularies), args=arguments, **common)
-        figures = off_policy.FIGURES
+        arguments = sft.sft_config(shared)
+        sharding.prepare_sharding(arguments, model)
+        trainer, figures = sft.SftTrainer(args=arguments, **common), sft.FIGURES
     else:
-        engine = _engine(config, model, tokenizer, items, work)
-        arguments = on_policy.divergence_config(1.0, config.max_completion_tokens, config.reasoning, engine, shared)
-        trainer = on_policy.OnPolicyTrainer(
-            items=items,
-            task_reward=task_reward,
-            teacher_model=_scorer(teacher, vocabularies),
-            args=arguments,
-            **common,
-        )
-        figures = on_policy.FIGURES
+        on_own = config.method == "gkd-rkl"
+        engine = _engine(config, model, tokenizer, items, work) if on_own else {}
+        beta = 1.0 if on_own else 0.0
+        arguments = on_policy.divergence_config(beta, config.max_completion_tokens, config.reasoning, engine, shared)
+        sharding.prepare_sharding(arguments, model)
+        common |= {"args": arguments, "teacher_model": _scorer(teacher, vocabularies, shard)}
+        if on_own:
+            trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, **common)
+        else:
+            trainer = off_policy.OffPolicyTrainer(**common)
+        figures = on_policy.FIGURES if on_own else off_policy.FIGURES
+        trainer.teacher_model = sharding.shard_frozen(trainer.accelerator, trainer.teacher_model)
     trainer.add_callback(history.ReportProgress(progress, figures, ("loss", "accuracy", "length")))
     trainer.remove_callback(PrinterCallback)
     set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
     resume = checkpoints.newest_complete(work, run)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
+    whole = sharding.whole_state(trainer.model)
     logged = history.history(trainer.state.log_history, figures)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         trained = trainer.accelerator.unwrap_model(trainer.model)
         trained.config, trained.generation_config = saved_as
-        trained.save_pretrained(out / "model")
+        trained.save_pretrained(out / "model", state_dict=whole)
         load_tokenizer(student).save_pretrained(out / "model")
         history.write_history(out / "history.jsonl", logged)
     trainer.accelerator.wait_for_everyone()
@@ -166,11 +171,11 @@ def _check(
     return check_pair(teacher, student)
 
 
-def _scorer(teacher: Path | str | None, vocabularies: Vocabularies | None) -> Any:
-    """The teacher, over the ids that both models have."""
+def _scorer(teacher: Path | str | None, vocabularies: Vocabularies | None, shard: bool) -> Any:
+    """The teacher, over the ids that both models have; on the CPU where it is to be sharded, since no GPU need hold it."""
     assert teacher is not None  # _check
     assert vocabularies is not None
-    return fit_vocabulary(load_model(teacher), vocabularies.compared)
+    return fit_vocabulary(load_model(teacher, place=not shard), vocabularies.compared)
 
 
 def _off_policy_row(config: DistillationConfig, tokenizer: Any, trace: Trace) -> dict[str, Any]:

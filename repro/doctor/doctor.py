@@ -11,11 +11,13 @@ from repro.doctor.trial import try_stages
 from repro.errors import InputError
 from repro.machine import hardware
 from repro.pipeline.contamination import check_contamination
-from repro.pipeline.dry_run import too_large
-from repro.pipeline.job import MICRO_BATCH
+from repro.pipeline.fit import placements, too_large
+from repro.pipeline.resources import Resources, resources_for
 from repro.pipeline.stages import Stage
 from repro.recipes.cost import study_hours, tokens_of
-from repro.recipes.footprint import disk_gib, footprint
+from repro.recipes.footprint import disk_gib
+from repro.recipes.gpu_memory import gpu_memory
+from repro.recipes.placement import layout_words
 from repro.recipes.scales import NEEDS, check_fits, gpu_words
 from repro.recipes.study import Study
 from repro.tasks.sizes import available
@@ -53,15 +55,18 @@ def _machine(study: Study) -> Iterator[Finding]:
 
 
 def _memory(study: Study, stages: list[Stage]) -> Iterator[Finding]:
-    """The largest stage by its estimate, against a GPU or, at toy scale, this machine's memory."""
-    troubles = too_large(study, stages)
+    """Stages that do not fit, the GPUs of those that want several, and the largest, against a GPU or, at toy scale, this
+    machine's memory."""
+    resources = resources_for(study.scale == "toy")
+    troubles = too_large(study, stages, resources)
     for line in troubles:
         yield fail("memory", line)
+    yield from _gpus(study, stages, resources)
     if troubles:
         return
-    need, stage = max(
-        ((footprint(s, MICRO_BATCH, tokens_of(s)).memory, s.label) for s in stages), key=lambda one: one[0]
-    )
+    placed = placements(study, stages, resources)
+    sizes = [one.memory for one in placed] or [gpu_memory(stage).total for stage in stages]
+    need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()
     gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
     have, words = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
@@ -73,6 +78,16 @@ def _memory(study: Study, stages: list[Stage]) -> Iterator[Finding]:
         )
     else:
         yield good("memory", f"{stage} is the largest with about {need:.1f} GiB of {words} {have:.1f}")
+
+
+def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:
+    """Stages that get more than one GPU, alike ones together."""
+    alike: dict[tuple[str, str], list[float]] = {}
+    for stage, placed in zip(stages, placements(study, stages, resources)):
+        if placed.layout.ranks > 1:
+            alike.setdefault((stage.label, layout_words(placed.layout)), []).append(placed.memory)
+    for (label, words), sizes in alike.items():
+        yield good("GPUs", f"{label}: {words}, about {max(sizes):.0f} GiB on each")
 
 
 def _disk(stages: list[Stage], out: Path) -> Finding:

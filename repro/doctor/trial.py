@@ -11,8 +11,8 @@ from rich.console import Console
 
 from repro.doctor.finding import Finding, fail, good
 from repro.errors import InputError, StageError
-from repro.pipeline.job import resources_for
 from repro.pipeline.record import RECORD
+from repro.pipeline.resources import resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage, topological
 from repro.recipes.catalog import plan

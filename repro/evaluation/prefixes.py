@@ -113,6 +113,7 @@ def continue_prefixes(
     out: Path,
     work: Path,
     progress: Progress,
+    tensor_parallel: int = 1,
 ) -> dict[str, Any]:
     """Draw continuations of every prefix, grade prefix and continuation together, and write a row for each.
 
@@ -137,6 +138,7 @@ def continue_prefixes(
             work=work,
             progress=progress,
             prefixes=[prefix.token_ids for prefix in prefixes],
+            tensor_parallel=tensor_parallel,
         )
         tokenizer = load_tokenizer(teacher)
         for number, rollout in enumerate(stream_rollouts(chunks)):

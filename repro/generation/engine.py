@@ -31,12 +31,12 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(name: EngineName, model: Path | str, max_length: int) -> Engine:
-    """Load the model into the named engine. max_length: prompt plus completion, tokens."""
+def open_engine(name: EngineName, model: Path | str, max_length: int, tensor_parallel: int = 1) -> Engine:
+    """Load the model into the named engine. max_length: prompt plus completion, tokens; tensor_parallel: GPUs of vLLM."""
     if name == "vllm":
         from repro.generation.vllm_engine import VllmEngine
 
-        return VllmEngine(model, max_length)
+        return VllmEngine(model, max_length, tensor_parallel)
     from repro.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(model)

@@ -54,11 +54,17 @@ def some_of(path: Path) -> list[Rollout]:
     return list(stream_rollouts([path], filled[:: max(1, len(counts) // SCORED)][:SCORED]))
 
 
-def check_rollouts(model: Path | str, rollouts: Sequence[Rollout], temperature: float) -> dict[str, Any]:
-    """Score a few rollouts again by a forward pass; to be called when the engine has freed its memory."""
+def check_rollouts(
+    model: Path | str, rollouts: Sequence[Rollout], temperature: float, *, spread: bool = False
+) -> dict[str, Any]:
+    """Score a few rollouts again by a forward pass; to be called when the engine has freed its memory.
+
+    Args:
+        spread: one GPU does not hold the model (`models.load_model`).
+    """
     from trl.trainer.utils import add_fused_lm_head
 
-    scorer = load_model(model)
+    scorer = load_model(model, spread=spread)
     add_fused_lm_head(scorer, temperature=temperature)
     scores = token_log_probs(scorer, [one.prompt_ids for one in rollouts], [one.token_ids for one in rollouts], 1)
     return compare([one.log_probs for one in rollouts], scores)

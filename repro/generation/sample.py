@@ -23,6 +23,7 @@ def sample(
     progress: Progress,
     share: tuple[int, int] = (0, 1),
     prefixes: Sequence[Sequence[int]] | None = None,
+    tensor_parallel: int = 1,
 ) -> list[Path]:
     """`completions_per_prompt` rollouts of every item, items in order, as files that follow each other.
 
@@ -33,6 +34,7 @@ def sample(
         share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
         prefixes: one per item, tokens of an answer already begun, that the model goes on from; they are then part of
             prompt_ids, and token_ids and text hold what came after.
+        tensor_parallel: GPUs (on the CPU: processes) that vLLM spreads the model over.
     """
     tokenizer = load_tokenizer(model)
     prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
@@ -56,7 +58,7 @@ def sample(
         if number % share[1] != share[0]:
             continue
         if engine is None:
-            engine = open_engine(config.engine, model, longest + config.max_completion_tokens)
+            engine = open_engine(config.engine, model, longest + config.max_completion_tokens, tensor_parallel)
         drawn = engine.generate(
             [prompts[i] for i in chunk],
             config.completions_per_prompt,

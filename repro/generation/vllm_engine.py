@@ -9,9 +9,10 @@ from repro.models import free_gpu_memory, hub_revision
 
 
 class VllmEngine:
-    """One vLLM engine in this process. Log-probabilities are those of the distribution sampled from."""
+    """One vLLM engine in this process, its workers beside it where it spreads over several GPUs. Log-probabilities are those
+    of the distribution sampled from."""
 
-    def __init__(self, model: Path | str, max_length: int) -> None:
+    def __init__(self, model: Path | str, max_length: int, tensor_parallel: int = 1) -> None:
         # In this process: no engine is orphaned when the stage is killed, and its error is the stage's error.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
@@ -20,11 +21,14 @@ class VllmEngine:
             raise InputError(
                 "engine 'vllm' is not installed here: install the extra `cpu` or `gpu`, or choose --engine transformers"
             ) from None
+        if _on_cpu() and tensor_parallel > 1:
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
         self._llm = LLM(
             model=str(model),
             revision=hub_revision(model),
             tokenizer_revision=hub_revision(model),
             max_model_len=max_length,
+            tensor_parallel_size=tensor_parallel,
             logprobs_mode="processed_logprobs",
             enable_prefix_caching=True,
             enforce_eager=_on_cpu(),

@@ -37,6 +37,8 @@ class Workplace:
         work: this stage's own scratch (checkpoints, finished chunks); kept after a kill, removed after success.
         micro_batch: sequences per forward pass in training; None for all of a step at once.
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
+        shard: train with models in parts on the ranks.
+        tensor_parallel: GPUs that vLLM spreads a sampled model over.
     """
 
     cache: Path
@@ -44,6 +46,8 @@ class Workplace:
     progress: Progress
     micro_batch: int | None
     checkpoint_every: int
+    shard: bool = False
+    tensor_parallel: int = 1
 
 
 def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:
@@ -69,8 +73,9 @@ def _record_of(stage: Stage, place: Workplace, out: Path) -> dict[str, Any]:
     if isinstance(stage, Sample | Evaluate) and stage.config.engine == "vllm":
         from repro.generation.mismatch import check_rollouts, some_of
 
-        some = some_of(out / ROLLOUTS)
-        told["sampler"] = check_rollouts(model_path(stage.model, place.cache), some, stage.config.temperature)
+        some, spread = some_of(out / ROLLOUTS), place.tensor_parallel > 1
+        model = model_path(stage.model, place.cache)
+        told["sampler"] = check_rollouts(model, some, stage.config.temperature, spread=spread)
     return told
 
 
@@ -114,6 +119,7 @@ def draw(stage: Sample | Evaluate, items: list[Item], place: Workplace, share: t
         work=place.work,
         progress=place.progress,
         share=share,
+        tensor_parallel=place.tensor_parallel,
     )
 
 
@@ -133,6 +139,7 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
         progress=place.progress,
         micro_batch=place.micro_batch,
         checkpoint_every=place.checkpoint_every,
+        shard=place.shard,
     )
 
 
@@ -165,6 +172,7 @@ def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
         progress=place.progress,
         micro_batch=place.micro_batch,
         checkpoint_every=place.checkpoint_every,
+        shard=place.shard,
     )
 
 
@@ -208,6 +216,7 @@ def _continue(stage: Continue, place: Workplace, out: Path) -> dict[str, Any]:
         out=out,
         work=place.work,
         progress=place.progress,
+        tensor_parallel=place.tensor_parallel,
     )
 
 

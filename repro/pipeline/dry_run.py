@@ -8,30 +8,37 @@ from rich.table import Table
 from repro.errors import InputError
 from repro.machine import hardware
 from repro.pipeline.display import stage_seed
-from repro.pipeline.job import MICRO_BATCH
+from repro.pipeline.fit import placements, too_large
+from repro.pipeline.resources import Resources
 from repro.pipeline.run import hits
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, TaskData, base_of
+from repro.pipeline.stages import BaseModelRef, Stage, TaskData
 from repro.recipes.cost import expected_hours, items_of, shown_arithmetic, table5_hours, tokens_of
 from repro.recipes.footprint import disk_gib, download_gib, footprint
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.night import CARDS, night_hours
+from repro.recipes.placement import layout_words
 from repro.recipes.scales import NEEDS, check_fits
 from repro.recipes.study import Study
 from repro.tasks.sizes import PUBLISHED, available
 
 
-def print_plan(study: Study, out: Path, console: Console) -> None:
-    """One line per stage, inputs first; then data, models and sums."""
+def print_plan(study: Study, out: Path, console: Console, resources: Resources) -> None:
+    """One line per stage, inputs first; then data, models and sums.
+
+    Args:
+        resources: as the run would have them.
+    """
     stages = study.stages()
     toy = study.scale == "toy"
     unit = "minutes on one core" if toy else "GPU-hours (H100)"
     table = Table(title=f"{study.name} at scale {study.scale}: {len(stages)} stages", title_justify="left")
     table.add_column("stage", overflow="fold", min_width=24)
     columns = ["seed", "items", "tokens", "cached", unit]
-    for column in columns if toy else [*columns, "Table 5", "memory GiB", "disk GiB"]:
+    for column in columns if toy else [*columns, "Table 5", "GPUs", "GiB on each", "disk GiB"]:
         table.add_column(column, justify="right")
     total = 0.0
-    for stage, cached in zip(stages, hits(stages, out)):
+    placed = placements(study, stages, resources)
+    for number, (stage, cached) in enumerate(zip(stages, hits(stages, out))):
         hours = 0.0 if cached else expected_hours(stage, study.scale)
         total += hours
         cells = [
@@ -43,8 +50,10 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
             f"{hours * 60 if toy else hours:,.1f}",
         ]
         if not toy:
-            printed, size = table5_hours(stage), footprint(stage, MICRO_BATCH, tokens_of(stage))
-            cells += ["-" if printed is None else f"{printed:g}", f"{size.memory:.1f}", f"{size.disk:.2f}"]
+            printed, own = table5_hours(stage), placed[number]
+            size = footprint(stage, own.layout, tokens_of(stage))
+            memory = f"{size.memory:.1f}{'' if own.fits else ' (does not fit)'}"
+            cells += ["-" if printed is None else f"{printed:g}", layout_words(own.layout), memory, f"{size.disk:.2f}"]
         table.add_row(*cells)
     width = console.width
     if not console.is_terminal:  # a log has no width of its own: 80 columns would fold the labels
@@ -59,7 +68,8 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
     if not toy:
         console.print(
             "GPU-hours are DERIVED from Table 5 in proportion to tokens and model size, over ASSUMED counts: an order of"
-            " magnitude. Memory (of one GPU) and disk are DERIVED from parameter counts.",
+            " magnitude. Memory and disk are DERIVED from parameter counts. Sharded: trained and frozen models in parts on"
+            " the stage's GPUs.",
             highlight=False,
         )
     if study.name == "table5" and not toy:
@@ -76,40 +86,13 @@ def print_plan(study: Study, out: Path, console: Console) -> None:
     )
     _print_data(study, stages, console)
     _print_models(study, stages, console)
-    for trouble in too_large(study, stages):
+    for trouble in too_large(study, stages, resources):
         console.print(f"does not fit: {trouble}", highlight=False, soft_wrap=True)
     try:
         check_fits(study.scale, hardware())
     except InputError as error:
         console.print(f"`repro run` refuses here: {error}", highlight=False, soft_wrap=True)
     console.print("Nothing was run.")
-
-
-def too_large(study: Study, stages: list[Stage]) -> list[str]:
-    """Stages whose estimate is above the memory of one GPU of the scale, with the mend; those that are alike in one line."""
-    here = [gpu["memory_gib"] for gpu in hardware()["gpus"]]
-    most = max(here, default=NEEDS[study.scale].gpu_memory_gib) if NEEDS[study.scale].gpus else 0
-    alike: dict[tuple[str, int], list[Stage]] = {}
-    for stage in stages if most else []:
-        need = min(footprint(stage, n, tokens_of(stage)).memory for n in (MICRO_BATCH, 1))
-        if need > most:
-            alike.setdefault((_kind(stage), round(need)), []).append(stage)
-    return [
-        f"{kind} of {_main_model(same[0])}, {len(same)} stage(s), about {need} GiB on one GPU even one sequence at a time,"
-        f" which has {most:g}: shorten the completions, choose smaller models, or shard with accelerate (FSDP),"
-        " which no stage does by itself"
-        for (kind, need), same in alike.items()
-    ]
-
-
-def _main_model(stage: Stage) -> str:
-    """The model from outside that the stage trains or runs."""
-    model = stage.model if isinstance(stage, Sample | Evaluate) else stage
-    return base_of(model).name if isinstance(model, BaseModelRef | Calibrate | Distill) else stage.label
-
-
-def _kind(stage: Stage) -> str:
-    return f"{stage.does} {stage.config.method}" if isinstance(stage, Distill) else stage.does
 
 
 def data_lines(stages: list[Stage]) -> list[str]:

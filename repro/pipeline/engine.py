@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import signal
-import sys
 import time
 import traceback
 import uuid
@@ -27,10 +26,11 @@ import submitit.slurm.slurm
 
 import repro
 from repro.errors import InputError, StageError
-from repro.machine import visible_gpus
 from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
-from repro.pipeline.job import Resources, cause_of, lock_of, progress_file, read_progress, run_stage
+from repro.pipeline.gpus import Gpus
+from repro.pipeline.job import cause_of, lock_of, progress_file, read_progress, run_stage
 from repro.pipeline.record import damage, is_complete
+from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Stage, stage_adapter
 from repro.redaction import redacted
 
@@ -124,16 +124,16 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: W
     have = {stage.fingerprint for stage in done}
     waiting = [stage for stage in stages if stage.fingerprint not in have]
     running: list[Running] = []
-    queue, losses, gpus = Queue(), _Losses(), Gpus(engine)
+    queue, losses, gpus = Queue(), _Losses(), Gpus(engine.resources, apart=engine.where == "slurm")
     with _driver_folder(cache) as folder:
         try:
             while waiting or running:
-                free = min(engine.workers - len(running), gpus.stages)
-                level = [s for s in waiting if all(n.fingerprint in have for n in s.inputs())][: max(0, free)]
-                waiting = [stage for stage in waiting if stage not in level]
+                ready = [s for s in waiting if all(n.fingerprint in have for n in s.inputs())]
+                level = gpus.lend(ready, engine.workers - len(running))
                 if level:
-                    watch(done, running, [*level, *waiting])
-                    running += _submit(level, cache, folder, engine, gpus)
+                    watch(done, running, waiting)
+                    waiting = [stage for stage in waiting if stage not in [started for started, _ in level]]
+                    running += _submit(level, cache, folder, engine)
                 watch(done, running, waiting)
                 time.sleep(0 if engine.where == "none" else 0.2)
                 gone = queue.gone(r.job.job_id for r in running) if engine.where == "slurm" else set()
@@ -152,41 +152,10 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: W
                 _stop(folder, engine)
 
 
-class Gpus:
-    """The GPUs of this machine, lent to its stages: `ranks` to each, none to two at once. On Slurm, jobs bring their own.
-
-    Raises:
-        InputError: there are GPUs, and fewer than one stage is to have.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._free = [] if engine.where == "slurm" else list(visible_gpus())
-        self._each = engine.resources.ranks if self._free else 0
-        if self._each > len(self._free):
-            raise InputError(
-                f"--ranks {self._each}: this machine has {len(self._free)} GPUs; ask for that many at most."
-            )
-
-    @property
-    def stages(self) -> int:
-        """How many more stages the free GPUs suffice for."""
-        return len(self._free) // self._each if self._each else sys.maxsize
-
-    def lend(self) -> tuple[str, ...]:
-        """A stage's GPUs; none where the machine has none."""
-        lent, self._free = tuple(self._free[: self._each]), self._free[self._each :]
-        return lent
-
-    def give_back(self, lent: tuple[str, ...]) -> None:
-        """The stage has ended."""
-        self._free += lent
-
-
-def _submit(level: Sequence[Stage], cache: Path, folder: Path, engine: Engine, gpus: Gpus) -> list[Running]:
-    """Start stages that wait for nothing: on Slurm as one job array."""
+def _submit(level: Sequence[tuple[Stage, tuple[str, ...]]], cache: Path, folder: Path, engine: Engine) -> list[Running]:
+    """Start stages that wait for nothing, each on its GPUs: on Slurm as one job array."""
     batch = folder / uuid.uuid4().hex
-    lent = [gpus.lend() for _ in level]
-    tasks = [_task(stage, cache, batch, engine, own) for stage, own in zip(level, lent)]
+    tasks = [_task(stage, cache, batch, engine, own) for stage, own in level]
     if engine.where != "none":
         with _inherited_by_stages():
             if engine.where == "slurm":
@@ -194,10 +163,10 @@ def _submit(level: Sequence[Stage], cache: Path, folder: Path, engine: Engine, g
                     array.extend(tasks)
             return [
                 Running(stage, task, task.infra.job(), time.monotonic(), own)
-                for stage, task, own in zip(level, tasks, lent)
+                for (stage, own), task in zip(level, tasks)
             ]
     started = time.monotonic()  # these run here and now
-    return [Running(stage, task, task.infra.job(), started, own) for stage, task, own in zip(level, tasks, lent)]
+    return [Running(stage, task, task.infra.job(), started, own) for (stage, own), task in zip(level, tasks)]
 
 
 def _task(stage: Stage, cache: Path, batch: Path, engine: Engine, gpus: tuple[str, ...]) -> StageTask:
@@ -212,7 +181,7 @@ def _task(stage: Stage, cache: Path, batch: Path, engine: Engine, gpus: tuple[st
         fingerprint=stage.fingerprint,
         stage=stage.model_dump(mode="json"),
         cache=str(cache),
-        resources=asdict(replace(engine.resources, gpus=gpus)),
+        resources=asdict(replace(engine.resources, gpus=gpus, ranks=len(gpus) or engine.resources.ranks)),
         driver=os.getpid() if engine.where == "local" else None,
         argv=engine.argv,
         infra=infra,

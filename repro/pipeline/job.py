@@ -9,7 +9,6 @@ import shutil
 import threading
 import time
 import traceback
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +18,11 @@ import psutil
 from repro.errors import InputError
 from repro.machine import visible_gpus
 from repro.pipeline.bodies import Workplace, body_of
+from repro.pipeline.gpus import placed, visible_cards
 from repro.pipeline.record import build_artifact, damage, is_complete
+from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Calibrate, Distill, Stage
-
-MICRO_BATCH = 4
-"""Sequences per forward pass in training above toy scale."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a stage may use. Not identity: the same stage gives the same result with other resources.
-
-    Attributes:
-        micro_batch: sequences per forward pass in training; None for a whole step at once.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none.
-        threads: CPU threads of one stage.
-        ranks: processes of one stage on one machine, one per GPU. Generation and off-policy training give the numbers
-            of one; on-policy training draws other completions (each its share, by its own random stream) under the same
-            law, which is why the record tells the ranks.
-        gpus: the GPUs lent to this stage (`machine.visible_gpus` names); none: the first `ranks` of those it sees.
-    """
-
-    micro_batch: int | None = None
-    checkpoint_every: int = 25
-    threads: int = 1
-    ranks: int = 1
-    gpus: tuple[str, ...] = ()
-
-
-def resources_for(toy: bool, checkpoint_every: int | None = None, micro_batch: int | None = None) -> Resources:
-    """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
-    usual = Resources() if toy else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
-    return replace(
-        usual,
-        checkpoint_every=usual.checkpoint_every if checkpoint_every is None else checkpoint_every,
-        micro_batch=micro_batch or usual.micro_batch,
-    )
+from repro.progress import Progress
 
 
 def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | None, argv: list[str]) -> dict[str, Any]:
@@ -64,6 +32,7 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
         {"built": bool} or, for a person's mistake, {"input_error": message}, or, out of memory, {"stage_error": advice}:
         exceptions of other kinds are raised.
     """
+    resources = placed(stage, resources, visible_cards(resources.gpus))
     os.environ.update(_environment(resources))
     if driver is not None:
         end_with(driver)
@@ -147,18 +116,20 @@ def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> 
         seen = seen.__cause__ or seen.__context__
     if seen is None:
         return None
-    from repro.recipes.cost import tokens_of
-    from repro.recipes.footprint import footprint
+    from repro.recipes.gpu_memory import Layout, gpu_memory
 
     part = stage.config.method.replace("-", "_") if isinstance(stage, Distill) else _SETTINGS_OF.get(stage.does, "")
     mends = [f"shorter completions (--set {part}.max_completion_tokens=...)"] if part else []
     if isinstance(stage, Calibrate | Distill):
         mends.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
+        if resources.shard != "always":
+            mends.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
     mends.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
     at_once = resources.micro_batch
     estimate = ""
     if at_once:
-        need = footprint(stage, at_once, tokens_of(stage)).memory
+        layout = Layout(resources.ranks, resources.shard == "always", resources.tensor_parallel or 1, at_once)
+        need = gpu_memory(stage, layout).total
         estimate = f"; estimated {need:.1f} GiB at {at_once} sequences at once"
     return f"out of memory{estimate}. Try: {'; '.join(mends)}"
 
@@ -175,22 +146,38 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]
         for needed in stage.inputs():
             _trust(cache / needed.folder_name)
         quiet_libraries(resources)
-        place = Workplace(
-            cache=cache,
-            work=work,
-            progress=FileProgress(progress_file(cache, stage)),
-            micro_batch=resources.micro_batch,
-            checkpoint_every=resources.checkpoint_every,
-        )
+        place = workplace(cache, work, FileProgress(progress_file(cache, stage)), resources)
         body = body_of(stage, place)
-        if resources.ranks > 1:
+        if resources.ranks > resources.tensor_parallel:  # one copy over all its GPUs is one process
             from repro.pipeline.ranks import launched
 
             body = launched(stage, place, resources)
-        build_artifact(stage, cache, body, argv, ranks=resources.ranks)
+        build_artifact(stage, cache, body, argv, layout=layout_of(stage, resources))
         shutil.rmtree(work, ignore_errors=True)
         progress_file(cache, stage).unlink(missing_ok=True)
     return {"built": True}
+
+
+def workplace(cache: Path, work: Path, progress: Progress, resources: Resources) -> Workplace:
+    """Where a stage runs, with all that is decided of its resources."""
+    return Workplace(
+        cache=cache,
+        work=work,
+        progress=progress,
+        micro_batch=resources.micro_batch,
+        checkpoint_every=resources.checkpoint_every,
+        shard=resources.shard == "always",
+        tensor_parallel=resources.tensor_parallel or 1,
+    )
+
+
+def layout_of(stage: Stage, resources: Resources) -> dict[str, Any]:
+    """What the record tells of how the stage lay on its GPUs."""
+    return {
+        "ranks": resources.ranks,
+        "sharded": resources.shard == "always",
+        "tensor_parallel": resources.tensor_parallel or 1,
+    } | ({"micro_batch": resources.micro_batch} if isinstance(stage, Calibrate | Distill) else {})
 
 
 def lock_of(cache: Path, stage: Stage, timeout: float = -1) -> filelock.BaseFileLock:

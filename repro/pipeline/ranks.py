@@ -2,6 +2,7 @@
 
 Training: torchrun starts them (gloo on CPUs, NCCL on GPUs), each runs the stage's body, the first writes the model.
 Generation: each draws every n-th chunk of prompts. Chunks have their own seeds, so the completions are those of one process.
+A model that one GPU does not hold is spread over several by vLLM: then each process has that many GPUs, and fewer draw.
 """
 
 import contextlib
@@ -20,12 +21,13 @@ from repro.pipeline.bodies import Workplace, body_of, draw, read_items
 from repro.pipeline.job import (
     FileProgress,
     NoMemoryError,
-    Resources,
     end_with,
     progress_file,
     quiet_libraries,
     told_of,
+    workplace,
 )
+from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
 from repro.progress import silent
 
@@ -44,7 +46,9 @@ def launched(stage: Stage, place: Workplace, resources: Resources) -> Callable[[
     def drawn(out: Path) -> dict[str, Any]:
         with _order(stage, place, resources, out) as (order, answers):
             words = [sys.executable, "-m", "repro.pipeline.ranks", str(order)]
-            started = [subprocess.Popen(words, env=_environment(n, resources.ranks)) for n in range(resources.ranks)]
+            spread = resources.tensor_parallel
+            copies = len(answers)
+            started = [subprocess.Popen(words, env=_environment(n, copies, spread)) for n in range(copies)]
             _told(answers, _waited(started))
         return whole(out)  # finds every chunk drawn
 
@@ -57,7 +61,8 @@ def launched(stage: Stage, place: Workplace, resources: Resources) -> Callable[[
 def _order(stage: Stage, place: Workplace, resources: Resources, out: Path) -> Iterator[tuple[Path, list[Path]]]:
     """What the processes are told, in a file; and where each answers."""
     order = place.work / "ranks.json"
-    answers = [place.work / f"answer-{rank}.json" for rank in range(resources.ranks)]
+    processes = resources.ranks // (resources.tensor_parallel or 1)
+    answers = [place.work / f"answer-{rank}.json" for rank in range(processes)]
     content = {
         "stage": stage.model_dump(mode="json"),
         "cache": str(place.cache),
@@ -94,11 +99,12 @@ def _told(answers: list[Path], exits: list[int]) -> list[dict[str, Any]]:
     return told
 
 
-def _environment(rank: int, ranks: int) -> dict[str, str]:
-    """Of one generating process: its number, and its own GPU where the machine tells of any."""
+def _environment(rank: int, ranks: int, spread: int) -> dict[str, str]:
+    """Of one generating process: its number, and its own GPUs where the machine tells of any."""
     env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    return env | {"CUDA_VISIBLE_DEVICES": visible[rank % len(visible)] if visible else str(rank)}
+    own = range(rank * spread, (rank + 1) * spread)
+    return env | {"CUDA_VISIBLE_DEVICES": ",".join(visible[n % len(visible)] if visible else str(n) for n in own)}
 
 
 def _rank(order: Path) -> None:
@@ -109,13 +115,8 @@ def _rank(order: Path) -> None:
     stage, cache = stage_adapter.validate_python(content["stage"]), Path(content["cache"])
     resources = Resources(**content["resources"])
     quiet_libraries(resources)
-    place = Workplace(
-        cache=cache,
-        work=order.parent,
-        progress=FileProgress(progress_file(cache, stage)) if rank == 0 else silent,
-        micro_batch=resources.micro_batch,
-        checkpoint_every=resources.checkpoint_every,
-    )
+    progress = FileProgress(progress_file(cache, stage)) if rank == 0 else silent
+    place = workplace(cache, order.parent, progress, resources)
     try:
         if isinstance(stage, Sample | Evaluate):
             for name in ("RANK", "WORLD_SIZE"):  # no process group: vLLM must not look for one

@@ -91,11 +91,16 @@ def _built_from(file: Path) -> dict[str, Any]:
 
 
 def build_artifact(
-    stage: Stage, cache: Path, body: Callable[[Path], dict[str, Any]], argv: list[str], *, ranks: int = 1
+    stage: Stage,
+    cache: Path,
+    body: Callable[[Path], dict[str, Any]],
+    argv: list[str],
+    *,
+    layout: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
-    argv is the command line that a person typed; what looks like an access token is nowhere recorded.
+    argv is the command line that a person typed, layout how the stage lay on its GPUs; what looks like an access token is nowhere recorded.
 
     Raises:
         Whatever the body raises; nothing of the attempt is left at the artifact's place.
@@ -123,7 +128,7 @@ def build_artifact(
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,
-            "ranks": ranks,
+            **(layout or {"ranks": 1}),
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),

@@ -15,8 +15,9 @@ from repro.models import check_loads, locate
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.display import Display
 from repro.pipeline.engine import Engine, run_stages
-from repro.pipeline.job import Resources, disk_trouble
+from repro.pipeline.job import disk_trouble
 from repro.pipeline.record import is_complete
+from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Continue, Diagnose, Distill, Stage, base_of
 from repro.redaction import redacted
 

@@ -13,7 +13,7 @@ from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.machine import hardware
 from repro.models import locate, sha256_of
-from repro.pipeline.job import resources_for
+from repro.pipeline.resources import resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import (
     Calibrate,

@@ -1,7 +1,7 @@
 """A study from plan to verdict: run, measure, judge, and leave results.json, report.html and report.md."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -11,8 +11,8 @@ from rich.console import Console
 from repro.machine import hardware, libraries
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.contamination import check_contamination
-from repro.pipeline.job import resources_for
 from repro.pipeline.record import RECORD, code_version, write_json
+from repro.pipeline.resources import Resources, resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
 from repro.recipes.hub_lock import unpinned
@@ -41,11 +41,9 @@ def run_study(
     workers: int,
     quiet: bool,
     console: Console,
-    checkpoint_every: int | None = None,
-    ranks: int = 1,
+    resources: Resources | None = None,
     where: Where = "local",
     cluster: Cluster | None = None,
-    micro_batch: int | None = None,
 ) -> Outcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
@@ -69,12 +67,11 @@ def run_study(
 
     stages = study.stages()
     contamination = check_contamination(stages)
-    resources = replace(resources_for(study.scale == "toy", checkpoint_every, micro_batch), ranks=ranks)
     run(
         stages,
         out,
         workers=workers,
-        resources=resources,
+        resources=resources or resources_for(study.scale == "toy"),
         quiet=quiet,
         console=console,
         where=where,

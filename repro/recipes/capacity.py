@@ -4,8 +4,8 @@
 
 The stages of every study at paper scale, each identity once, are put on the GPUs by list scheduling: whenever GPUs are
 free, the waiting stage with the longest way still behind it starts. Hours are those of `cost`: DERIVED from the paper's
-Table 5 on ASSUMED counts, an order of magnitude. A stage takes up to a node's GPUs where `--ranks` splits its kind, else
-one.
+Table 5 on ASSUMED counts, an order of magnitude. A stage takes as many of a node's GPUs as `--ranks` says where it can be
+split, more where these do not hold it (`placement`), else one.
 """
 
 import heapq
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.pipeline.stages import Distill, Stage, topological
+from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, topological
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.cost import expected_hours
+from repro.recipes.placement import NODE, Cards, Placement, layout_words, main_words, place
+from repro.recipes.scales import NEEDS
 
 FLEETS = (8, 10, 100, 1000)
-NODE = 8
-"""GPUs of one node: a stage does not leave it."""
-SPLIT = frozenset({"calibrate", "sample", "distill", "evaluate"})
-"""Kinds of stages that `--ranks` splits."""
+CARDS = Cards(NODE, NEEDS["paper"].gpu_memory_gib)
+"""Of one node at paper scale."""
 MARKS = ("<!-- computed -->\n", "<!-- end -->\n")
 
 
@@ -53,10 +53,10 @@ def whole_set(seeds: int) -> list[Stage]:
 
 
 def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
-    """The stages as jobs on `ranks` GPUs each, with the ASSUMED efficiency of splitting."""
+    """The stages as jobs on `ranks` GPUs each, or as many as hold them, with the ASSUMED efficiency of splitting."""
     found = {}
     for stage in stages:
-        gpus = ranks if stage.does in SPLIT else 1
+        gpus = place(stage, CARDS, ranks=ranks).layout.ranks
         speed = gpus * assumed("parallel efficiency") ** (gpus.bit_length() - 1)
         needs = tuple(needed.fingerprint for needed in stage.inputs())
         found[stage.fingerprint] = Job(gpus, expected_hours(stage, "paper") / speed, needs)
@@ -128,7 +128,7 @@ def page() -> str:
             f"**{seeds} training seed{'s' if seeds > 1 else ''}**: {len(stages)} stages of {', '.join(STUDIES)};"
             f" {alone:,.0f} GPU-hours where no stage is split, ${alone * price:,.0f}.",
             "",
-            "| GPUs | ranks of a stage | days | GPU-hours in use | busy | dollars in use | dollars held | longest chain, days |",
+            "| GPUs | ranks of a stage, at least | days | GPU-hours in use | busy | dollars in use | dollars held | longest chain, days |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for gpus in FLEETS:
@@ -146,7 +146,32 @@ def page() -> str:
             "",
         ]
     lines += _dollar(price)
+    lines += ["", *_held()]
     return "\n".join(lines)
+
+
+def _held() -> list[str]:
+    """Each kind of stage and model on as few GPUs as hold it, those on more than one first; only training and sampling."""
+    largest: dict[tuple[str, str], Placement] = {}
+    for stage in whole_set(1):
+        if isinstance(stage, Calibrate | Distill | Sample | Evaluate):
+            key = main_words(stage)
+            placed = place(stage, CARDS)
+            if (
+                key not in largest
+                or placed.memory * placed.layout.ranks > largest[key].memory * largest[key].layout.ranks
+            ):
+                largest[key] = placed
+    lines = [
+        f"| stage, the largest of its kind | model | GPUs of {CARDS.gib:g} GiB | GiB on each | sequences at once | fits |",
+        "|---|---|---|---|---|---|",
+    ]
+    order = sorted(largest.items(), key=lambda one: (-one[1].layout.ranks, one[0]))
+    for (kind, model), placed in order:
+        batch = placed.layout.micro_batch if kind.startswith(("calibrate", "distill")) else "-"
+        fits = "yes" if placed.fits else "no"
+        lines.append(f"| {kind} | {model} | {layout_words(placed.layout)} | {placed.memory:.0f} | {batch} | {fits} |")
+    return lines
 
 
 def _dollar(price: float) -> list[str]:

@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 
 from repro.models import locate
 from repro.pipeline.bodies import MODEL
-from repro.pipeline.job import resources_for
 from repro.pipeline.record import RECORD
+from repro.pipeline.resources import resources_for
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
 from repro.recipes.study import Row, Study
 from repro.tables.measured import MeasuredTable

@@ -17,13 +17,16 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 MARKER = "complete.json"
 
 
-def run_identity(config: dict[str, Any], seed: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a checkpoint is of: the settings, the seed, and a hash of the training rows in their order."""
+def run_identity(
+    config: dict[str, Any], seed: int, rows: list[dict[str, Any]], sharded: bool = False
+) -> dict[str, Any]:
+    """What a checkpoint is of: the settings, the seed, and a hash of the training rows in their order; and whether it
+    lies in parts, which only a sharded run can read."""
     digest = hashlib.sha256(b"[")
     for number, row in enumerate(rows):  # as one list, but one row's text at a time
         digest.update(f"{', ' if number else ''}{json.dumps(row, sort_keys=True)}".encode())
     digest.update(b"]")
-    return {"config": config, "seed": seed, "rows": digest.hexdigest()}
+    return {"config": config, "seed": seed, "rows": digest.hexdigest()} | ({"sharded": True} if sharded else {})
 
 
 def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:

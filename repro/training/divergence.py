@@ -4,16 +4,18 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from repro.training.sharding import first_not_finite
+
 
 def check_finite(model: Any) -> None:
-    """Whether every weight is a number.
+    """Whether every weight is a number, on every rank.
 
     Raises:
         RuntimeError: names the first weight that is not.
     """
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise RuntimeError(f"training diverged: weight {name} is not finite. Lower the learning rate.")
+    name = first_not_finite(model)
+    if name is not None:
+        raise RuntimeError(f"training diverged: weight {name} is not finite. Lower the learning rate.")
 
 
 class StopWhereDiverged(TrainerCallback):

@@ -66,6 +66,7 @@ def trainer_arguments(
     cut: tuple[int, int],
     checkpoint_every: int,
     parameters: int,
+    shard: bool,
 ) -> dict[str, Any]:
     """Keyword arguments that TRL's GRPOConfig, DistillationConfig and SFTConfig all take.
 
@@ -73,14 +74,16 @@ def trainer_arguments(
         cut: what `cut_step` gave.
         checkpoint_every: optimiser steps between checkpoints under `work`; 0 for none.
         parameters: of the trained model; decides gradient checkpointing: less memory, the same result.
+        shard: full shard over the ranks (`sharding`), else every rank holds the model whole.
     """
     import torch
 
     from repro.training import output_layer
+    from repro.training.sharding import shard_arguments
 
     output_layer.install()
     cuda = torch.cuda.is_available()
-    return {
+    return (shard_arguments() if shard else {}) | {
         "output_dir": str(work),
         "max_steps": steps,
         "per_device_train_batch_size": cut[0],

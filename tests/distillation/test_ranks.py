@@ -1,11 +1,15 @@
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny_models import qwen_tokenizer, save_qwen
+from transformers import AutoModelForCausalLM
 
 from repro.generation.rollouts import Rollout, write_rollouts
 
@@ -13,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    """Off-policy the same loss and gradient norm; on-policy each process samples a share of the prompts."""
+    """Off-policy the same loss and gradient norm; on-policy each process samples a share of the prompts. With the models in
+    parts on the two, the same in everything, from a checkpoint in parts, too; what is saved is whole."""
     for name, seed in (("teacher", 1), ("student", 2)):
         save_qwen(tmp_path / name, seed=seed)
     tokenizer = qwen_tokenizer()
@@ -28,16 +34,16 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     write_rollouts(stored, rollouts)
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    for ranks in (1, 2):
+    script = str(Path(__file__).with_name("two_ranks.py"))
+    for ranks, shard in ((1, []), (2, []), (2, ["shard"])):
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-        script = str(Path(__file__).with_name("two_ranks.py"))
         subprocess.run(
-            [*launch, script, str(tmp_path), str(tmp_path), str(stored)],
+            [*launch, script, str(tmp_path), str(tmp_path), str(stored), *shard],
             check=True,
             env=environment,
-            timeout=200,
+            timeout=400,
         )
-    one, two = (json.loads((tmp_path / f"found-{ranks}.json").read_text()) for ranks in (1, 2))
+    one, two, parts = (json.loads((tmp_path / f"found-{n}.json").read_text()) for n in ("1", "2", "2-sharded"))
     for method in ("sft", "gkd-fkl"):
         for row, other in zip(one[method], two[method], strict=True):
             assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
@@ -46,3 +52,23 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
         assert [row["step"] for row in two[method]] == [1, 2]
         assert all(row["length"] > 0 for row in two[method])
     assert (tmp_path / "work-calibrate-2" / "checkpoint-2" / "complete.json").is_file()
+    for method, rows in two.items():
+        for row, other in zip(rows, parts[method], strict=True):
+            assert numbers(other) == pytest.approx(numbers(row), rel=1e-5, abs=1e-6, nan_ok=True)
+        whole, saved = (weights(tmp_path / f"{method}-{n}" / "model") for n in ("2", "2-sharded"))
+        again = weights(tmp_path / f"{method}-2-sharded-again" / "model")
+        assert whole.keys() == saved.keys() == again.keys()
+        for name, weight in whole.items():
+            torch.testing.assert_close(saved[name], weight, atol=1e-6, rtol=1e-5)
+            assert torch.equal(again[name], saved[name])
+        AutoModelForCausalLM.from_pretrained(tmp_path / f"{method}-2-sharded" / "model")
+    assert (tmp_path / "work-sft-2-sharded" / "checkpoint-2" / "pytorch_model_fsdp_0").is_dir()  # it was in parts
+
+
+def numbers(row: dict[str, float | None]) -> dict[str, float]:
+    """A figure that a step has none of is not a number."""
+    return {name: math.nan if value is None else value for name, value in row.items()}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,11 +36,12 @@ class Checked(grpo.CalibrationTrainer):
         return output
 
 
-def main(place: Path, models: Path, stored: Path) -> None:
+def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    name = f"{os.environ.get('WORLD_SIZE', '1')}{'-sharded' if shard else ''}"
     found = {}
-    for method in ("sft", "gkd-fkl", "gkd-rkl"):
+
+    def learn(method: str, out: Path) -> None:
         config = DistillationConfig(
             method=method,
             steps=2,
@@ -50,7 +52,6 @@ def main(place: Path, models: Path, stored: Path) -> None:
             traces="full",
             engine="transformers",
         )
-        out = place / f"{method}-{ranks}"
         distill(
             config,
             student=models / "student",
@@ -60,47 +61,63 @@ def main(place: Path, models: Path, stored: Path) -> None:
             task_reward=lambda items, texts: [1.0] * len(texts),
             seed=0,
             out=out,
-            work=place / f"work-{out.name}",
+            work=place / f"work-{method}-{name}",
             progress=silent,
             micro_batch=2,
             checkpoint_every=1,
+            shard=shard,
         )
-        found[method] = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+    def turn(method: str, out: Path) -> None:
+        config = CalibrationConfig(
+            eta=-0.5,
+            steps=2,
+            prompts_per_step=2,
+            group_size=6,  # with two processes a group lies on both
+            learning_rate=1e-2,
+            lora_rank=2,
+            lora_alpha=4,
+            kl_beta=0.02,
+            max_completion_tokens=8,
+            loss_type="dapo",
+            advantages="group",
+            length_normalised=False,
+            engine="transformers",
+        )
+        trainer.calibrate(
+            config,
+            teacher=models / "teacher",
+            target=models / "student",
+            items=items,
+            task_reward=lambda items, texts: [float(len(text) % 2) for text in texts],
+            seed=0,
+            out=out,
+            work=place / f"work-{method}-{name}",
+            progress=silent,
+            micro_batch=3,
+            checkpoint_every=1,
+            shard=shard,
+        )
+
     trainer.CalibrationTrainer = Checked  # type: ignore[misc]
-    config = CalibrationConfig(
-        eta=-0.5,
-        steps=2,
-        prompts_per_step=2,
-        group_size=6,  # with two processes a group lies on both
-        learning_rate=1e-2,
-        lora_rank=2,
-        lora_alpha=4,
-        kl_beta=0.02,
-        max_completion_tokens=8,
-        loss_type="dapo",
-        advantages="group",
-        length_normalised=False,
-        engine="transformers",
-    )
-    out = place / f"calibrate-{ranks}"
-    trainer.calibrate(
-        config,
-        teacher=models / "teacher",
-        target=models / "student",
-        items=items,
-        task_reward=lambda items, texts: [float(len(text) % 2) for text in texts],
-        seed=0,
-        out=out,
-        work=place / f"work-{out.name}",
-        progress=silent,
-        micro_batch=3,
-        checkpoint_every=1,
-    )
-    found["calibrate"] = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    for method in ("sft", "gkd-fkl", "gkd-rkl", "calibrate"):
+        train = turn if method == "calibrate" else learn
+        train(method, place / f"{method}-{name}")
+        found[method] = [json.loads(line) for line in history(place / f"{method}-{name}")]
+        if shard:  # stopped after its first step, it goes on to the same end
+            if PartialState().is_main_process:
+                shutil.rmtree(place / f"work-{method}-{name}" / "checkpoint-2")
+            PartialState().wait_for_everyone()
+            train(method, place / f"{method}-{name}-again")
+            assert history(place / f"{method}-{name}-again") == history(place / f"{method}-{name}")
     if PartialState().is_main_process:
-        (place / f"found-{ranks}.json").write_text(json.dumps(found))
+        (place / f"found-{name}.json").write_text(json.dumps(found))
+
+
+def history(out: Path) -> list[str]:
+    return (out / "history.jsonl").read_text().splitlines()
 
 
 if __name__ == "__main__":
     assert qwen_tokenizer  # the tests' folder is importable
-    main(*(Path(argument) for argument in sys.argv[1:]))
+    main(*(Path(argument) for argument in sys.argv[1:4]), shard=len(sys.argv) > 4)

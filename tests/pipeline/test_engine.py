@@ -17,8 +17,9 @@ from repro.errors import InputError, StageError
 from repro.models import locate
 from repro.pipeline.cluster import Cluster
 from repro.pipeline.engine import Engine, cached, run_stages
-from repro.pipeline.job import Resources, progress_file, read_progress, run_stage
+from repro.pipeline.job import progress_file, read_progress, run_stage
 from repro.pipeline.record import is_complete
+from repro.pipeline.resources import Resources
 from repro.pipeline.run import CACHE, prepare, run
 from repro.pipeline.single import Wishes, evaluate_stage
 

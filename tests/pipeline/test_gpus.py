@@ -1,22 +1,23 @@
 """Which GPUs a stage sees: as many as it has ranks, and none that another stage has."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from repro.errors import InputError
 from repro.machine import visible_gpus
-from repro.pipeline.cluster import Cluster
-from repro.pipeline.engine import Engine, Gpus
-from repro.pipeline.job import Resources, run_stage
+from repro.pipeline.gpus import Gpus, placed
+from repro.pipeline.job import run_stage
+from repro.pipeline.ranks import _environment
+from repro.pipeline.resources import Resources, resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.single import Wishes, evaluate_stage
+from repro.pipeline.stages import Calibrate, Distill
+from repro.recipes.catalog import plan
+from repro.recipes.placement import Cards
 from repro.recipes.scales import workers_for
-
-
-def engine(ranks, where="local"):
-    return Engine(where, Cluster(), workers=8, resources=Resources(ranks=ranks), argv=[])
 
 
 @pytest.fixture
@@ -26,27 +27,62 @@ def eight(monkeypatch):
 
 @pytest.mark.usefixtures("eight")
 def test_no_gpu_is_lent_twice_and_all_come_back():
-    gpus = Gpus(engine(ranks=3))
-    first, second = gpus.lend(), gpus.lend()
+    gpus = Gpus(Resources(ranks=3), apart=False)
+    stages = ["a", "b", "c"]
+    (_, first), (_, second) = gpus.lend(stages, 8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
-    assert gpus.stages == 0
+    assert gpus.lend(stages, 8) == []
     gpus.give_back(first)
-    assert gpus.stages == 1
-    assert set(gpus.lend()).isdisjoint(second)
+    ((started, third),) = gpus.lend(stages, 8)
+    assert started == "a"
+    assert set(third).isdisjoint(second)
+
+
+@pytest.mark.usefixtures("eight")
+def test_a_stage_gets_what_holds_it_and_is_not_overtaken(monkeypatch):
+    """A 12B calibration wants two 80 GB GPUs, a 1.7B student one; what waits for GPUs keeps its place."""
+    monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    stages = plan("table2", "paper", ("all",), 1, ()).stages()
+    large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
+    small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
+    gpus = Gpus(resources_for(False), apart=False)
+    assert [len(lent) for _, lent in gpus.lend([large, small, large, small], 3)] == [2, 1, 2]
+    assert [len(lent) for _, lent in gpus.lend([small, large, small], 9)] == [1, 2]
+    assert gpus.lend([large, small], 9) == []
+    resources = placed(large, resources_for(False), Cards(2, 79.6))
+    assert (resources.ranks, resources.shard, resources.tensor_parallel) == (2, "always", 1)
+    again = placed(large, replace(resources_for(False), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
+    assert replace(again, gpus=()) == resources  # the job decides as the driver did
+
+
+def test_without_a_gpu_only_what_was_asked_for_is_done():
+    stages = plan("table2", "toy", (), 1, ("tasks=toy-bm4",)).stages()
+    trained = next(s for s in stages if isinstance(s, Distill))
+    drawn = next(s for s in stages if s.does == "sample")
+    asked = Resources(ranks=2, shard="always", tensor_parallel=2)
+    assert placed(trained, Resources(), None) == Resources(shard="never", tensor_parallel=1)
+    assert placed(trained, asked, None) == replace(asked, tensor_parallel=1)
+    assert placed(drawn, asked, None) == replace(asked, shard="never")
+    assert placed(trained, replace(asked, ranks=1), None).shard == "never"
+
+
+def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-a,5,6")
+    assert [_environment(n, 2, 2)["CUDA_VISIBLE_DEVICES"] for n in (0, 1)] == ["3,GPU-a", "5,6"]
+    assert [_environment(n, 4, 1)["CUDA_VISIBLE_DEVICES"] for n in range(4)] == ["3", "GPU-a", "5", "6"]
 
 
 @pytest.mark.usefixtures("eight")
 def test_more_ranks_than_gpus_is_one_line():
     with pytest.raises(InputError, match="--ranks 9: this machine has 8 GPUs"):
-        Gpus(engine(ranks=9))
+        Gpus(Resources(ranks=9), apart=False)
 
 
 @pytest.mark.parametrize(("told", "where"), [("", "local"), ("0,1", "slurm")])
 def test_without_gpus_of_its_own_the_driver_lends_none_and_limits_nothing(monkeypatch, told, where):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
-    gpus = Gpus(engine(ranks=2, where=where))
-    assert gpus.lend() == ()
-    assert gpus.stages > 1000
+    gpus = Gpus(Resources(ranks=2), apart=where == "slurm")
+    assert gpus.lend(["a"] * 50, 40) == [("a", ())] * 40
 
 
 def test_what_cuda_is_told_is_what_is_seen(monkeypatch):

@@ -5,8 +5,8 @@ import json
 import pytest
 from rich.console import Console
 
-from repro.pipeline.job import Resources
 from repro.pipeline.ranks import launched
+from repro.pipeline.resources import Resources
 from repro.pipeline.run import CACHE, run
 from repro.recipes.catalog import plan
 
@@ -21,18 +21,20 @@ SETTINGS = [
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_two_ranks_give_the_numbers_of_one(tmp_path):
-    """Generation to the last token, off-policy losses to 5 digits; on-policy stages draw their own completions."""
+    """Generation to the last token, off-policy losses to 5 digits; on-policy stages draw their own completions. With models in
+    parts, everything is that of two ranks with whole ones; the record says which it was, the stage's name does not."""
     rows = plan("table2", "toy", (), 1, SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
     from repro.pipeline.stages import topological
 
     chosen = topological(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
-    for ranks in (1, 2):
+    ways = {1: Resources(), 2: Resources(ranks=2), "parts": Resources(ranks=2, shard="always")}
+    for name, resources in ways.items():
         run(
             chosen,
-            tmp_path / str(ranks),
+            tmp_path / str(name),
             workers=1,
-            resources=Resources(ranks=ranks),
+            resources=resources,
             quiet=True,
             console=Console(quiet=True),
             where="none",
@@ -58,7 +60,20 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     for stage in (stages["GKD-RKL"].model, stages["Undistillable"].model):
         assert len(of(2, stage, "history.jsonl").read_text().splitlines()) == stage.config.steps
         assert json.loads(of(2, stage, "record.json").read_text())["ranks"] == 2
-    assert json.loads(of(2, stages["SFT"], "record.json").read_text())["fingerprint"] == stages["SFT"].fingerprint
+        record, other = (json.loads(of(n, stage, "record.json").read_text()) for n in (2, "parts"))
+        assert (record["sharded"], other["sharded"]) == (False, True)
+        assert other["fingerprint"] == record["fingerprint"] == stage.fingerprint
+    for stage in chosen:
+        if stage.does in ("calibrate", "distill"):
+            rows = [
+                [figures(line) for line in of(n, stage, "history.jsonl").read_text().splitlines()] for n in (2, "parts")
+            ]
+            assert all(b == pytest.approx(a, rel=1e-4, abs=1e-6, nan_ok=True) for a, b in zip(*rows, strict=True))
+
+
+def figures(line):
+    """A step's; one that it has none of is not a number."""
+    return {name: float("nan") if value is None else value for name, value in json.loads(line).items()}
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from repro.generation.rollouts import Rollout
 from repro.models import load_tokenizer, locate, prompt_token_ids, sha256_of
 from repro.pipeline import job
 from repro.pipeline.contamination import check_contamination
-from repro.pipeline.job import Resources, cause_of, memory_trouble, run_stage
+from repro.pipeline.job import cause_of, memory_trouble, run_stage
+from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Calibrate, Distill, Evaluate, TaskData
 from repro.recipes.catalog import plan
 from repro.training.history import alarms

@@ -1,6 +1,9 @@
 """vLLM in the trainer's process: weights arrive after every step, and the seed decides the samples."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from repro.distillation.distill import distill
 from repro.progress import silent
 from repro.tasks import Item
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra cpu or gpu)"),
@@ -160,3 +164,33 @@ def test_a_seeing_student_learns_through_vllm(tmp_path: Path, items: list[Item])
     )
     assert summary["teacher_vocabulary"] == 200
     assert all(row["vllm_log_prob_gap"] < 0.05 for row in lines(tmp_path / "out"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("method", ["calibrate", "gkd-rkl"])
+def test_on_two_processes_vllm_is_sent_whole_weights(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
+    """Models in parts give every figure of whole ones, and the sampler's log-probabilities stay at the trainer's."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    found = []
+    for name in ("whole", "shard"):
+        ended = subprocess.run(
+            [
+                *launch,
+                str(Path(__file__).with_name("vllm_ranks.py")),
+                *(str(tmp_path / name), str(models[0].parent), method),
+                *(["shard"] if name == "shard" else []),
+            ],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+            timeout=800,
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr[-4000:]
+        found.append(lines(tmp_path / name / "out"))
+    for row, other in zip(*found, strict=True):
+        given = [name for name, value in row.items() if value is not None]
+        assert other.keys() == row.keys()
+        assert [other[name] for name in given] == pytest.approx([row[name] for name in given], rel=1e-3, abs=1e-4)
+        assert other["vllm_log_prob_gap"] < 0.05

@@ -1,0 +1,64 @@
+"""Which GPUs each stage of a study will have, and which stages they do not hold."""
+
+from repro.machine import hardware
+from repro.pipeline.resources import Resources
+from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage
+from repro.recipes.gpu_memory import Layout
+from repro.recipes.placement import MICRO_BATCH, Cards, Placement, cards_for, main_words, place
+from repro.recipes.study import Study
+
+
+def placements(study: Study, stages: list[Stage], resources: Resources) -> list[Placement]:
+    """Each stage on this machine's GPUs, else on those that the scale needs; none at a scale that needs none."""
+    cards = cards_for(study.scale, hardware())
+    return [place_with(stage, resources, cards) for stage in stages] if cards else []
+
+
+def place_with(stage: Stage, resources: Resources, cards: Cards) -> Placement:
+    """What was asked for, and the estimate for the rest."""
+    return place(
+        stage,
+        cards,
+        ranks=min(resources.ranks, cards.count),
+        micro_batch=resources.micro_batch or MICRO_BATCH,
+        shard=resources.shard,
+        tensor_parallel=resources.tensor_parallel,
+    )
+
+
+def too_large(study: Study, stages: list[Stage], resources: Resources) -> list[str]:
+    """Stages that the GPUs do not hold by the estimate, however they are laid out, with the mend; those that are alike in one
+    line."""
+    cards = cards_for(study.scale, hardware())
+    if cards is None:
+        return []
+    alike: dict[tuple[str, str, int, str], list[Stage]] = {}
+    for stage in stages:
+        placed = place_with(stage, resources, cards)
+        if not placed.fits:
+            words = _mend(stage, placed.layout, resources, cards)
+            alike.setdefault((*main_words(stage), round(placed.memory), words), []).append(stage)
+    return [
+        f"{kind} of {model}, {len(same)} stage(s): about {need} GiB on each of {_gpus(same[0], resources, cards)}, which has"
+        f" {cards.gib:g}: {words}"
+        for (kind, model, need, words), same in alike.items()
+    ]
+
+
+def _gpus(stage: Stage, resources: Resources, cards: Cards) -> str:
+    layout = place_with(stage, resources, cards).layout
+    batch = ", one sequence at a time" if isinstance(stage, Calibrate | Distill) else ""
+    return f"{layout.ranks} GPU(s){' with the models in parts' if layout.shard else ''}{batch}"
+
+
+def _mend(stage: Stage, layout: Layout, resources: Resources, cards: Cards) -> str:
+    """What would hold it: what was ruled out, more GPUs of this kind, else less to hold."""
+    open_ = Resources(micro_batch=1)
+    if place_with(stage, open_, cards).fits:
+        return "leave out --shard and --tensor-parallel, the estimate then chooses"
+    more = next((n for n in (2, 4, 8) if n > cards.count and place_with(stage, open_, Cards(n, cards.gib)).fits), None)
+    if more:
+        return f"{more} such GPUs in one machine hold it, with the models in parts"
+    if layout.ranks == 1 and not isinstance(stage, Calibrate | Distill | Sample | Evaluate):
+        return "choose smaller models or a GPU with more memory: this kind of stage runs on one"
+    return "shorten the completions, or choose smaller models or GPUs with more memory"

@@ -1,0 +1,87 @@
+"""The GPUs of this machine, lent to stages: to each as many as it needs, none to two at once."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from repro.errors import InputError
+from repro.machine import gpus, visible_gpus
+from repro.pipeline.resources import Resources
+from repro.pipeline.stages import Stage
+from repro.recipes.placement import Cards, cards_of, place
+
+Lent = tuple[str, ...]
+
+
+class Gpus:
+    """What is lent and what is free.
+
+    Args:
+        resources: `ranks` is the least that a stage gets.
+        apart: on Slurm, where jobs bring their own, none are lent.
+
+    Raises:
+        InputError: there are GPUs, and fewer than one stage is to have.
+    """
+
+    def __init__(self, resources: Resources, *, apart: bool) -> None:
+        self._resources = resources
+        self._free: list[str] = [] if apart else list(visible_gpus())
+        self._lends = bool(self._free)
+        self._cards = visible_cards() if self._lends else None
+        if self._lends and resources.ranks > len(self._free):
+            raise InputError(
+                f"--ranks {resources.ranks}: this machine has {len(self._free)} GPUs; ask for that many at most."
+            )
+
+    def lend(self, ready: Iterable[Stage], most: int) -> list[tuple[Stage, Lent]]:
+        """Stages to start now, `most` of them at most, each with its GPUs (none where the machine has none). One that must
+        wait for GPUs is not overtaken: it would wait for ever."""
+        started: list[tuple[Stage, Lent]] = []
+        for stage in ready:
+            need = self._need(stage)
+            if len(started) == most or need > len(self._free):
+                break
+            started.append((stage, tuple(self._free[:need])))
+            del self._free[:need]
+        return started
+
+    def _need(self, stage: Stage) -> int:
+        if not self._lends:
+            return 0
+        return placed(stage, self._resources, self._cards).ranks if self._cards else self._resources.ranks
+
+    def give_back(self, lent: Lent) -> None:
+        """The stage has ended."""
+        self._free += lent
+
+
+def visible_cards(lent: Lent = ()) -> Cards | None:
+    """The GPUs that were lent, or all that CUDA programs started here see, with the memory of the machine's smallest; None
+    where none answers."""
+    own, every = lent or visible_gpus(), cards_of({"gpus": gpus()})
+    return Cards(len(own), every.gib) if own and every else None
+
+
+def placed(stage: Stage, resources: Resources, cards: Cards | None) -> Resources:
+    """The resources with everything that was left open decided, by the estimate, for this stage on these GPUs."""
+    if cards is None or resources.micro_batch is None:  # no GPU to fit into, or models that fit any
+        trains = stage.does in ("calibrate", "distill")
+        parts = trains and resources.shard == "always" and resources.ranks > 1
+        spread = 1 if trains else max(resources.tensor_parallel, 1)
+        ranks = max(resources.ranks, spread)
+        return replace(resources, shard="always" if parts else "never", tensor_parallel=spread, ranks=ranks)
+    layout = place(
+        stage,
+        cards,
+        ranks=resources.ranks,
+        micro_batch=resources.micro_batch,
+        shard=resources.shard,
+        tensor_parallel=resources.tensor_parallel,
+    ).layout
+    return replace(
+        resources,
+        ranks=layout.ranks,
+        shard="always" if layout.shard else "never",
+        tensor_parallel=layout.tensor_parallel,
+        micro_batch=layout.micro_batch,
+    )

@@ -1,0 +1,45 @@
+"""Run by torchrun in `test_vllm_policy.py`: calibration and GKD-RKL with vLLM on two processes, whole and in parts."""
+
+import json
+import sys
+from pathlib import Path
+
+from repro.calibration.config import CalibrationConfig
+from repro.calibration.trainer import calibrate
+from repro.distillation.config import DistillationConfig
+from repro.distillation.distill import distill
+from repro.progress import silent
+from repro.tasks import Item
+
+
+def main(place: Path, models: Path, method: str, shard: bool) -> None:
+    items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
+    common = {"items": items, "seed": 0, "progress": silent, "micro_batch": 2, "shard": shard}
+    common |= {"out": place / "out", "work": place / "work"}
+    if method == "calibrate":
+        settings = {"steps": 3, "prompts_per_step": 2, "group_size": 4, "learning_rate": 5e-2, "lora_rank": 2}
+        settings |= {"lora_alpha": 4, "kl_beta": 0.001, "max_completion_tokens": 8, "loss_type": "dapo", "eta": -0.5}
+        settings |= {"advantages": "group", "length_normalised": False, "engine": "vllm"}
+        calibrate(
+            CalibrationConfig.model_validate(settings),
+            teacher=models / "teacher",
+            target=models / "student",
+            task_reward=lambda items, texts: [float(len(text) % 2) for text in texts],
+            **common,  # type: ignore[arg-type]
+        )
+    else:
+        settings = {"method": method, "steps": 3, "sequences_per_step": 8, "learning_rate": 1e-2, "traces": "full"}
+        settings |= {"warmup_fraction": 0.0, "max_completion_tokens": 12, "engine": "vllm"}
+        distill(
+            DistillationConfig.model_validate(settings),
+            student=models / "student",
+            teacher=models / "teacher",
+            completions=None,
+            task_reward=lambda items, texts: [1.0] * len(texts),
+            **common,  # type: ignore[arg-type]
+        )
+    json.loads((place / "out" / "history.jsonl").read_text().splitlines()[-1])  # it is there, and whole
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], len(sys.argv) > 4)
