@@ -68,9 +68,14 @@ def test_chosen_rows_are_those_of_the_whole_file(tmp_path):
     assert some_of(tmp_path / "many.parquet") == whole[::160]
 
 
+POOLS: list[pa.MemoryPool] = []
+"""They must outlive every buffer that was made in them."""
+
+
 def peak(work) -> int:
     """Bytes at the most: Python's objects and Arrow's own."""
     before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    POOLS.append(pool)
     pa.set_memory_pool(pool)
     tracemalloc.start()
     try:
