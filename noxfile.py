@@ -112,7 +112,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Hard faults: 100 kills, full disks, 300 bad inputs, 50 studies in a row; about ten minutes on two cores."""
+    """Hard faults: 100 kills, full disks, 300 bad inputs, 50 studies in a row, on two cores (its time: docs/log.md)."""
     install(session, "cpu")
     words = ["-n", "2", "--dist", "loadfile", *session.posargs]
     session.run("pytest", "tests/faults", "-m", "faults", *words, env=_quiet_env())

@@ -92,7 +92,7 @@ def test_a_planted_token_is_nowhere(forge, undisturbed, tmp_path, where):
         code, text = forge.run(words, env, patch="tells_the_token")
         assert code == 3, text
         assert "401 for" in text
-        assert "401 for" in next((tmp_path / "cache" / ".logs").glob("evaluate-*.log")).read_text()
+        assert any("401 for" in log.read_text() for log in (tmp_path / "cache" / ".logs").glob("evaluate-*.log"))
         assert TOKEN not in text
         code, text = forge.run(words, env, patch="has_a_defect")
         assert code == 3, text
