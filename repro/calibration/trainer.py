@@ -1,5 +1,6 @@
 """Calibrate a teacher: Algorithm 1 from folders to a folder, with LoRA and resume."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def calibrate(
         out.mkdir(parents=True, exist_ok=True)
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out / "adapter", state_dict=whole)
         (out / "adapter" / "README.md").unlink(missing_ok=True)  # a model card that says nothing
+        _settle(out / "adapter" / "adapter_config.json")
         save_merged(teacher, out / "adapter", out / "model")
         history.write_history(out / "history.jsonl", rows_logged)
     trainer.accelerator.wait_for_everyone()
@@ -156,6 +158,14 @@ def _arguments(
         shard=shard,
     )
     return grpo_config(config, engine, shared)
+
+
+def _settle(config: Path) -> None:
+    """The same bytes on every machine: no path of this one (the stage's record says what the base is), no order of a set."""
+    content = json.loads(config.read_text())
+    content["base_model_name_or_path"] = None
+    content["target_modules"] = sorted(content["target_modules"])
+    config.write_text(json.dumps(content, indent=2, sort_keys=True))
 
 
 def save_merged(base: Path | str, adapter: Path, folder: Path) -> None:

@@ -174,6 +174,9 @@ def test_history_and_model(tmp_path: Path, teacher: Path, student: Path, items: 
     weights = load_file(folder / "model.safetensors")
     before = load_file(teacher / "model.safetensors")
     assert weights.keys() == before.keys()
+    told = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] is None  # a path of this machine is no part of a result
+    assert told["target_modules"] == sorted(told["target_modules"])
     adapter = load_file(tmp_path / "out" / "adapter" / "adapter_model.safetensors")
     key = "model.layers.0.mlp.up_proj"
     a, b = (adapter[f"base_model.model.{key}.lora_{part}.weight"] for part in "AB")
