@@ -34,10 +34,9 @@ def test_every_teacher_continues_every_length(result):
                     assert task["by_fraction"][0]["committed"] == 0
 
 
-def test_the_prompts_were_solved_before_and_the_teacher_solves_them(judged):
+def test_the_teachers_solve_the_prompts_that_they_are_asked(judged):
     for table in judged(STUDY)[0]:
         for task in table.tasks:
-            if table.has("Teacher", task, "prefix_correct"):
-                assert table.mean("Student", task, "prefix_correct") > 0.5
-                assert table.mean("Teacher, no prefix", task, "prefix_correct") > 0.5
-                assert table.mean("Misled", task, "prefix_correct") <= 0.5
+            for row in table.rows:
+                if row.endswith(", no prefix") and table.has(row, task, "prefix_correct"):
+                    assert table.mean(row, task, "prefix_correct") > 0.5
