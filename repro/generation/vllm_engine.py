@@ -5,6 +5,7 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.generation.engine import Completion
+from repro.generation.watch import Watch
 from repro.models import free_gpu_memory, hub_revision
 
 
@@ -23,6 +24,7 @@ class VllmEngine:
             ) from None
         if _on_cpu() and tensor_parallel > 1:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
+        self._watch = Watch()
         self._llm = LLM(
             model=str(model),
             revision=hub_revision(model),
@@ -34,6 +36,7 @@ class VllmEngine:
             enforce_eager=_on_cpu(),
             disable_log_stats=True,
         )
+        self._watch.start()
 
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
@@ -68,6 +71,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """Shut the engine down."""
+        self._watch.stop()
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         free_gpu_memory()  # what scores the completions next may need it
