@@ -24,7 +24,6 @@ class VllmEngine:
             ) from None
         if _on_cpu() and tensor_parallel > 1:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
-        self._watch = Watch()
         self._llm = LLM(
             model=str(model),
             revision=hub_revision(model),
@@ -36,7 +35,7 @@ class VllmEngine:
             enforce_eager=_on_cpu(),
             disable_log_stats=True,
         )
-        self._watch.start()
+        self._watch = Watch()
 
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int

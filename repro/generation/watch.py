@@ -12,16 +12,14 @@ EVERY = 1.0
 
 
 class Watch:
-    """Kills this process where a child that came between making this and `start` ends before `stop`; the driver then tells
-    how to go on."""
+    """Kills this process where one of vLLM's processes below it ends before `stop`; the driver then tells how to go on.
+
+    vLLM names them (VLLM::EngineCore, VLLM::Worker_TP0); others, such as a compiler's, come and go as they like.
+    """
 
     def __init__(self) -> None:
-        self._others = set(psutil.Process().children(recursive=True))
+        self._children = [one for one in psutil.Process().children(recursive=True) if _is_vllms(one)]
         self._stopped = threading.Event()
-
-    def start(self) -> None:
-        """The engine is there, and its processes are."""
-        self._children = set(psutil.Process().children(recursive=True)) - self._others
         if self._children:
             threading.Thread(target=self._look, daemon=True).start()
 
@@ -35,6 +33,13 @@ class Watch:
                 if _ended(child):
                     print(f"the engine's process {child.pid} ended; this stage ends too", file=sys.stderr, flush=True)
                     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_vllms(child: psutil.Process) -> bool:
+    try:
+        return any(word.startswith("VLLM::") for word in child.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _ended(child: psutil.Process) -> bool:
