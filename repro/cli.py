@@ -82,14 +82,16 @@ def list_studies() -> None:
     """Studies, scales, and what each costs."""
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.cost import study_hours
+    from repro.recipes.inputs import one_look
     from repro.recipes.scales import NEEDS
     from repro.recipes.study import SCALES
 
-    for name, entry in STUDIES.items():
-        out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
-        for scale in SCALES:
-            hours = study_hours(plan(name, scale, (), None, ()), NEEDS[scale].workers)
-            out_console.print(f"    --scale {scale:<6} {hours:,.1f} h on {NEEDS[scale].words}", highlight=False)
+    with one_look():
+        for name, entry in STUDIES.items():
+            out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
+            for scale in SCALES:
+                hours = study_hours(plan(name, scale, (), None, ()), NEEDS[scale].workers)
+                out_console.print(f"    --scale {scale:<6} {hours:,.1f} h on {NEEDS[scale].words}", highlight=False)
     out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
 
 

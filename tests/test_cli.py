@@ -256,16 +256,24 @@ def test_one_stage_end_to_end(repro, tmp_path):
     assert "evaluate toy:qwen3-student" in out
 
 
-def test_listing_takes_under_a_second_and_imports_no_torch():
-    code = "import sys, repro.cli; sys.argv = ['repro', 'list']\ntry: repro.cli.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
-    times = []
-    for _ in range(3):
+def test_listing_imports_no_torch_and_takes_a_few_times_what_its_libraries_take_to_import():
+    """0.6 s where the libraries alone take 0.2 s; a bar in seconds would judge the machine, not the command."""
+    libraries = "import pydantic.types, rich.console, typer.main, typer._adapters"
+    listing = "import sys, repro.cli; sys.argv = ['repro', 'list']\ntry: repro.cli.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+
+    def processor_seconds(code):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)  # other work is not ours
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, out
+
+    floors, times = [], []
+    for _ in range(4):  # side by side: other work on the machine slows both
+        floors.append(processor_seconds(libraries)[0])
+        seconds, out = processor_seconds(listing)
+        times.append(seconds)
         assert out.strip().endswith("False")
-    assert min(times) < 1
+    assert min(times) < 4.5 * min(floors)
 
 
 def test_tables_are_shown_exported_and_checked(repro):

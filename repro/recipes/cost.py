@@ -5,6 +5,7 @@ generate or train on and to the size of its model, against the same stage at pap
 the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -169,6 +170,7 @@ def _toy_tokens(line: str) -> float:
     return float(d.steps * d.sequences_per_step * d.max_completion_tokens)
 
 
+@functools.cache
 def _paper_tokens(line: str) -> float:
     settings = paper.settings()
     if line == "calibrate":

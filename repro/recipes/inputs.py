@@ -22,7 +22,8 @@ _looked: ContextVar[dict[str, BaseModelRef] | None] = ContextVar("_looked", defa
 @contextmanager
 def one_look() -> Iterator[None]:
     """Inside, each model's content is read once: a plan names the same few models hundreds of times."""
-    token = _looked.set({})
+    seen = _looked.get()
+    token = _looked.set({} if seen is None else seen)
     try:
         yield
     finally:
