@@ -25,6 +25,7 @@ from repro.cli_options import (
     Sets,
     ShardMode,
     TensorParallel,
+    VllmServer,
     shard_mode,
     with_engine,
 )
@@ -120,6 +121,7 @@ def run(
     ranks: Ranks = 1,
     shard: ShardMode = "auto",
     tensor_parallel: TensorParallel = 0,
+    vllm_server: VllmServer = 0,
     cluster: ClusterName = "local",
     cluster_file: ClusterFile = None,
     cluster_option: ClusterOptions = None,
@@ -155,6 +157,7 @@ def run(
         ranks=ranks,
         shard=shard_mode(shard),
         tensor_parallel=tensor_parallel,
+        vllm_server=vllm_server,
     )
     if dry_run:
         from repro.pipeline.dry_run import print_plan

@@ -55,6 +55,14 @@ TensorParallel = Annotated[
     int,
     typer.Option("--tensor-parallel", min=0, help="GPUs of one model that vLLM samples from; 0: as few as hold it."),
 ]
+VllmServer = Annotated[
+    int,
+    typer.Option(
+        "--vllm-server",
+        min=0,
+        help="Training that draws by vLLM: a server on so many further GPUs; 0: the trainers' own, in turn with them.",
+    ),
+]
 MicroBatch = Annotated[
     int | None,
     typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training, at most; not the result."),

@@ -1,7 +1,6 @@
 """Calibrate a teacher: Algorithm 1 from folders to a folder, with LoRA and resume."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
-from trl import GRPOConfig
 
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
-from repro.models import load_for_training, load_tokenizer, prompt_token_ids
+from repro.generation.server import ServerPlace
+from repro.models import load_for_training, load_tokenizer
 from repro.progress import Progress
 from repro.tasks import Item
 from repro.training import checkpoints, divergence, history, optimisation, sharding, vllm_policy
@@ -39,6 +38,7 @@ def calibrate(
     micro_batch: int | None = None,
     checkpoint_every: int = 0,
     shard: bool = False,
+    server: ServerPlace | None = None,
 ) -> dict[str, Any]:
     """Calibrate a teacher (Algorithm 1).
 
@@ -51,6 +51,8 @@ def calibrate(
         micro_batch: completions that one device takes at once; no part of the result.
         checkpoint_every: optimiser steps; 0 for no checkpoints.
         shard: lay the policy in parts on the processes of this run; no part of the result.
+        server: where a vLLM server draws the completions; None for the processes of this run. It draws others, by the
+            same law.
 
     Returns:
         steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
@@ -67,41 +69,43 @@ def calibrate(
     policy = load_for_training(teacher)
     end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses what cannot be posed or ended
     parameters = policy.num_parameters()
-    arguments = _arguments(config, policy, tokenizer, items, seed, work, micro_batch, checkpoint_every, shard)
-    sharding.prepare_sharding(arguments, policy)
+    shared = _shared(config, parameters, seed, work, micro_batch, checkpoint_every, shard)
     rows = [
         {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
         for i in optimisation.training_order(len(items), config.steps * config.prompts_per_step, seed)
     ]
     run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, shard)
-    trainer = CalibrationTrainer(
-        items=items,
-        task_reward=task_reward,
-        target=TargetScorer(
-            target, tokenizer, batch_size=arguments.per_device_train_batch_size, reasoning=config.reasoning
-        ),
-        config=config,
-        model=policy,
-        args=arguments,
-        processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
-        train_dataset=Dataset.from_list(rows),
-        callbacks=[
-            history.ReportProgress(progress, FIGURES, ("task_reward", "r_cal", "kl", "length")),
-            divergence.StopWhereDiverged(),
-            checkpoints.MarkComplete(run),
-        ],
-    )
-    trainer.remove_callback(PrinterCallback)
-    set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
-    resume = checkpoints.newest_complete(work, run)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with vllm_policy.engine_arguments(config, policy, tokenizer, items, work, server) as engine:
+        arguments = grpo_config(config, engine | (vllm_policy.importance_arguments() if engine else {}), shared)
+        sharding.prepare_sharding(arguments, policy)
+        trainer = CalibrationTrainer(
+            items=items,
+            task_reward=task_reward,
+            target=TargetScorer(
+                target, tokenizer, batch_size=arguments.per_device_train_batch_size, reasoning=config.reasoning
+            ),
+            config=config,
+            model=policy,
+            args=arguments,
+            processing_class=tokenizer,
+            peft_config=LoraConfig(
+                r=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                lora_dropout=0.0,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            ),
+            train_dataset=Dataset.from_list(rows),
+            callbacks=[
+                history.ReportProgress(progress, FIGURES, ("task_reward", "r_cal", "kl", "length")),
+                divergence.StopWhereDiverged(),
+                checkpoints.MarkComplete(run),
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)
+        set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
+        resume = checkpoints.newest_complete(work, run)
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     whole = sharding.whole_state(trainer.model)
     rows_logged = history.history(trainer.state.log_history, FIGURES)
@@ -122,17 +126,15 @@ def calibrate(
     }
 
 
-def _arguments(
+def _shared(
     config: CalibrationConfig,
-    policy: Any,
-    tokenizer: Any,
-    items: Sequence[Item],
+    parameters: int,
     seed: int,
     work: Path,
     micro_batch: int | None,
     checkpoint_every: int,
     shard: bool,
-) -> GRPOConfig:
+) -> dict[str, Any]:
     sequences = config.prompts_per_step * config.group_size
     cut = optimisation.cut_step(sequences, micro_batch, optimisation.ranks())
     if config.loss_type == "bnpo" and cut[0] != sequences:
@@ -140,13 +142,7 @@ def _arguments(
             f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut[0]} of {sequences}"
             " completions at once would be another algorithm: use 'dapo', or one device and no micro-batch."
         )
-    engine: dict[str, Any] = {}
-    if config.engine == "vllm":
-        vllm_policy.prepare_vllm()
-        longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
-        engine = vllm_policy.vllm_arguments(policy, tokenizer, longest, config.max_completion_tokens, work)
-        engine |= vllm_policy.importance_arguments()
-    shared = optimisation.trainer_arguments(
+    return optimisation.trainer_arguments(
         work=work,
         steps=config.steps,
         learning_rate=config.learning_rate,
@@ -154,10 +150,9 @@ def _arguments(
         seed=seed,
         cut=cut,
         checkpoint_every=checkpoint_every,
-        parameters=policy.num_parameters(),
+        parameters=parameters,
         shard=shard,
     )
-    return grpo_config(config, engine, shared)
 
 
 def _settle(config: Path) -> None:

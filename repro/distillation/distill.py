@@ -1,5 +1,6 @@
 """Distil a student: from folders to a folder, by SFT, GKD-FKL or GKD-RKL, with resume."""
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from repro.distillation.on_policy import TaskReward
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
 from repro.distillation.traces import Reading, Trace, drawn_traces
 from repro.errors import InputError
+from repro.generation.server import ServerPlace
 from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
@@ -37,6 +39,7 @@ def distill(
     micro_batch: int | None = None,
     checkpoint_every: int = 0,
     shard: bool = False,
+    server: ServerPlace | None = None,
 ) -> dict[str, Any]:
     """Train the student (all weights).
 
@@ -51,6 +54,8 @@ def distill(
         micro_batch: completions that one device takes at once; no part of the result.
         checkpoint_every: optimiser steps; 0 for no checkpoints.
         shard: lay student and teacher in parts on the processes of this run; no part of the result.
+        server: gkd-rkl by vLLM: where a server draws the completions; None for the processes of this run. It draws others,
+            by the same law.
 
     Returns:
         steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of
@@ -109,28 +114,33 @@ def distill(
     }
     figures: dict[str, str]
     arguments: Any
-    if config.method == "sft":
-        arguments = sft.sft_config(shared)
-        sharding.prepare_sharding(arguments, model)
-        trainer, figures = sft.SftTrainer(args=arguments, **common), sft.FIGURES
-    else:
-        on_own = config.method == "gkd-rkl"
-        engine = _engine(config, model, tokenizer, items, work) if on_own else {}
-        beta = 1.0 if on_own else 0.0
-        arguments = on_policy.divergence_config(beta, config.max_completion_tokens, config.reasoning, engine, shared)
-        sharding.prepare_sharding(arguments, model)
-        common |= {"args": arguments, "teacher_model": _scorer(teacher, vocabularies, shard)}
-        if on_own:
-            trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, **common)
+    with contextlib.ExitStack() as until_trained:
+        if config.method == "sft":
+            arguments = sft.sft_config(shared)
+            sharding.prepare_sharding(arguments, model)
+            trainer, figures = sft.SftTrainer(args=arguments, **common), sft.FIGURES
         else:
-            trainer = off_policy.OffPolicyTrainer(**common)
-        figures = on_policy.FIGURES if on_own else off_policy.FIGURES
-        trainer.teacher_model = sharding.shard_frozen(trainer.accelerator, trainer.teacher_model)
-    trainer.add_callback(history.ReportProgress(progress, figures, ("loss", "accuracy", "length")))
-    trainer.remove_callback(PrinterCallback)
-    set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
-    resume = checkpoints.newest_complete(work, run)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+            on_own, engine = config.method == "gkd-rkl", {}
+            if on_own:
+                engine = until_trained.enter_context(
+                    vllm_policy.engine_arguments(config, model, tokenizer, items, work, server)
+                )
+            arguments = on_policy.divergence_config(
+                1.0 if on_own else 0.0, config.max_completion_tokens, config.reasoning, engine, shared
+            )
+            sharding.prepare_sharding(arguments, model)
+            common |= {"args": arguments, "teacher_model": _scorer(teacher, vocabularies, shard)}
+            if on_own:
+                trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, **common)
+            else:
+                trainer = off_policy.OffPolicyTrainer(**common)
+            figures = on_policy.FIGURES if on_own else off_policy.FIGURES
+            trainer.teacher_model = sharding.shard_frozen(trainer.accelerator, trainer.teacher_model)
+        trainer.add_callback(history.ReportProgress(progress, figures, ("loss", "accuracy", "length")))
+        trainer.remove_callback(PrinterCallback)
+        set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
+        resume = checkpoints.newest_complete(work, run)
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     whole = sharding.whole_state(trainer.model)
     logged = history.history(trainer.state.log_history, figures)
@@ -185,11 +195,3 @@ def _off_policy_row(config: DistillationConfig, tokenizer: Any, trace: Trace) ->
         "prompt": [{"role": "user", "content": trace.item.prompt}],
         "completion_ids": trace.completion_ids,
     }
-
-
-def _engine(config: DistillationConfig, model: Any, tokenizer: Any, items: list[Item], work: Path) -> dict[str, Any]:
-    if config.engine != "vllm":
-        return {}
-    vllm_policy.prepare_vllm()
-    longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
-    return vllm_policy.vllm_arguments(model, tokenizer, longest, config.max_completion_tokens, work)

@@ -15,10 +15,14 @@ class Watch:
     """Kills this process where one of vLLM's processes below it ends before `stop`; the driver then tells how to go on.
 
     vLLM names them (VLLM::EngineCore, VLLM::Worker_TP0); others, such as a compiler's, come and go as they like.
+
+    Args:
+        server: a server's own process, watched too.
     """
 
-    def __init__(self) -> None:
-        self._children = [one for one in psutil.Process().children(recursive=True) if _is_vllms(one)]
+    def __init__(self, server: int | None = None) -> None:
+        below = psutil.Process().children(recursive=True)
+        self._children = [one for one in below if one.pid == server or _is_vllms(one)]
         self._stopped = threading.Event()
         if self._children:
             threading.Thread(target=self._look, daemon=True).start()

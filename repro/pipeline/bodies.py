@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.generation.server import ServerPlace
 from repro.models import locate, revision_of, sha256_of
 from repro.pipeline.stages import (
     BaseModelRef,
@@ -39,6 +40,7 @@ class Workplace:
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
         shard: train with models in parts on the ranks.
         tensor_parallel: GPUs that vLLM spreads a sampled model over.
+        server: where a vLLM server draws for training; None for the trainers' own processes.
     """
 
     cache: Path
@@ -48,6 +50,7 @@ class Workplace:
     checkpoint_every: int
     shard: bool = False
     tensor_parallel: int = 1
+    server: ServerPlace | None = None
 
 
 def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:
@@ -140,6 +143,7 @@ def _calibrate(stage: Calibrate, place: Workplace, out: Path) -> dict[str, Any]:
         micro_batch=place.micro_batch,
         checkpoint_every=place.checkpoint_every,
         shard=place.shard,
+        server=place.server,
     )
 
 
@@ -173,6 +177,7 @@ def _distill(stage: Distill, place: Workplace, out: Path) -> dict[str, Any]:
         micro_batch=place.micro_batch,
         checkpoint_every=place.checkpoint_every,
         shard=place.shard,
+        server=place.server,
     )
 
 

@@ -14,7 +14,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import submitit.slurm.slurm
 import repro
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
-from repro.pipeline.gpus import Gpus
+from repro.pipeline.gpus import Gpus, lent_to
 from repro.pipeline.job import cause_of, lock_of, progress_file, read_progress, run_stage
 from repro.pipeline.record import damage, is_complete
 from repro.pipeline.resources import Resources
@@ -181,7 +181,7 @@ def _task(stage: Stage, cache: Path, batch: Path, engine: Engine, gpus: tuple[st
         fingerprint=stage.fingerprint,
         stage=stage.model_dump(mode="json"),
         cache=str(cache),
-        resources=asdict(replace(engine.resources, gpus=gpus, ranks=len(gpus) or engine.resources.ranks)),
+        resources=asdict(lent_to(stage, engine.resources, gpus)),
         driver=os.getpid() if engine.where == "local" else None,
         argv=engine.argv,
         infra=infra,

@@ -23,6 +23,7 @@ def place_with(stage: Stage, resources: Resources, cards: Cards) -> Placement:
         micro_batch=resources.micro_batch or MICRO_BATCH,
         shard=resources.shard,
         tensor_parallel=resources.tensor_parallel,
+        vllm_server=resources.vllm_server,
     )
 
 
@@ -48,14 +49,14 @@ def too_large(study: Study, stages: list[Stage], resources: Resources) -> list[s
 def _gpus(stage: Stage, resources: Resources, cards: Cards) -> str:
     layout = place_with(stage, resources, cards).layout
     batch = ", one sequence at a time" if isinstance(stage, Calibrate | Distill) else ""
-    return f"{layout.ranks} GPU(s){' with the models in parts' if layout.shard else ''}{batch}"
+    return f"{layout.gpus} GPU(s){' with the models in parts' if layout.shard else ''}{batch}"
 
 
 def _mend(stage: Stage, layout: Layout, resources: Resources, cards: Cards) -> str:
     """What would hold it: what was ruled out, more GPUs of this kind, else less to hold."""
     open_ = Resources(micro_batch=1)
     if place_with(stage, open_, cards).fits:
-        return "leave out --shard and --tensor-parallel, the estimate then chooses"
+        return "leave out --shard, --tensor-parallel and --vllm-server, the estimate then chooses"
     more = next((n for n in (2, 4, 8) if n > cards.count and place_with(stage, open_, Cards(n, cards.gib)).fits), None)
     if more:
         return f"{more} such GPUs in one machine hold it, with the models in parts"

@@ -7,6 +7,7 @@ from repro.errors import InputError
 from repro.machine import gpus, visible_gpus
 from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Stage
+from repro.recipes.gpu_memory import draws_while_training
 from repro.recipes.placement import Cards, cards_of, place
 
 Lent = tuple[str, ...]
@@ -28,9 +29,10 @@ class Gpus:
         self._free: list[str] = [] if apart else list(visible_gpus())
         self._lends = bool(self._free)
         self._cards = visible_cards() if self._lends else None
-        if self._lends and resources.ranks > len(self._free):
+        if self._lends and resources.gpu_count > len(self._free):
+            server = f" --vllm-server {resources.vllm_server}" if resources.vllm_server else ""
             raise InputError(
-                f"--ranks {resources.ranks}: this machine has {len(self._free)} GPUs; ask for that many at most."
+                f"--ranks {resources.ranks}{server}: this machine has {len(self._free)} GPUs; ask for that many at most."
             )
 
     def lend(self, ready: Iterable[Stage], most: int) -> list[tuple[Stage, Lent]]:
@@ -48,11 +50,17 @@ class Gpus:
     def _need(self, stage: Stage) -> int:
         if not self._lends:
             return 0
-        return placed(stage, self._resources, self._cards).ranks if self._cards else self._resources.ranks
+        return placed(stage, self._resources, self._cards).gpu_count
 
     def give_back(self, lent: Lent) -> None:
         """The stage has ended."""
         self._free += lent
+
+
+def lent_to(stage: Stage, resources: Resources, gpus: Lent) -> Resources:
+    """The resources of a stage that got these GPUs; on none, what was asked for."""
+    server = resources.vllm_server if draws_while_training(stage) else 0
+    return replace(resources, gpus=gpus, ranks=len(gpus) - server if gpus else resources.ranks, vllm_server=server)
 
 
 def visible_cards(lent: Lent = ()) -> Cards | None:
@@ -69,7 +77,14 @@ def placed(stage: Stage, resources: Resources, cards: Cards | None) -> Resources
         parts = trains and resources.shard == "always" and resources.ranks > 1
         spread = 1 if trains else max(resources.tensor_parallel, 1)
         ranks = max(resources.ranks, spread)
-        return replace(resources, shard="always" if parts else "never", tensor_parallel=spread, ranks=ranks)
+        server = resources.vllm_server if draws_while_training(stage) else 0
+        return replace(
+            resources,
+            shard="always" if parts else "never",
+            tensor_parallel=spread,
+            ranks=ranks,
+            vllm_server=server,
+        )
     layout = place(
         stage,
         cards,
@@ -77,6 +92,7 @@ def placed(stage: Stage, resources: Resources, cards: Cards | None) -> Resources
         micro_batch=resources.micro_batch,
         shard=resources.shard,
         tensor_parallel=resources.tensor_parallel,
+        vllm_server=resources.vllm_server,
     ).layout
     return replace(
         resources,
@@ -84,4 +100,5 @@ def placed(stage: Stage, resources: Resources, cards: Cards | None) -> Resources
         shard="always" if layout.shard else "never",
         tensor_parallel=layout.tensor_parallel,
         micro_batch=layout.micro_batch,
+        vllm_server=layout.vllm_server,
     )

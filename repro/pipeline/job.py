@@ -6,16 +6,17 @@ import logging
 import os
 import re
 import shutil
-import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import filelock
-import psutil
 
 from repro.errors import InputError
+from repro.generation.server import ServerPlace
+from repro.lifeline import end_with
 from repro.machine import visible_gpus
 from repro.pipeline.bodies import Workplace, body_of
 from repro.pipeline.gpus import placed, visible_cards
@@ -33,6 +34,7 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
         exceptions of other kinds are raised.
     """
     resources = placed(stage, resources, visible_cards(resources.gpus))
+    resources = replace(resources, gpus=resources.gpus or visible_gpus()[: resources.gpu_count])
     os.environ.update(_environment(resources))
     if driver is not None:
         end_with(driver)
@@ -116,7 +118,7 @@ def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> 
         seen = seen.__cause__ or seen.__context__
     if seen is None:
         return None
-    from repro.recipes.gpu_memory import Layout, gpu_memory
+    from repro.recipes.gpu_memory import Layout, draws_while_training, gpu_memory
 
     part = stage.config.method.replace("-", "_") if isinstance(stage, Distill) else _SETTINGS_OF.get(stage.does, "")
     mends = [f"shorter completions (--set {part}.max_completion_tokens=...)"] if part else []
@@ -124,11 +126,14 @@ def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> 
         mends.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
         if resources.shard != "always":
             mends.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
+        if draws_while_training(stage) and not resources.vllm_server:
+            mends.insert(2, "sampling on a GPU of its own (--vllm-server 1)")
     mends.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
     at_once = resources.micro_batch
     estimate = ""
     if at_once:
-        layout = Layout(resources.ranks, resources.shard == "always", resources.tensor_parallel or 1, at_once)
+        sharded, spread = resources.shard == "always", resources.tensor_parallel or 1
+        layout = Layout(resources.ranks, sharded, spread, at_once, resources.vllm_server)
         need = gpu_memory(stage, layout).total
         estimate = f"; estimated {need:.1f} GiB at {at_once} sequences at once"
     return f"out of memory{estimate}. Try: {'; '.join(mends)}"
@@ -152,7 +157,7 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]
             from repro.pipeline.ranks import launched
 
             body = launched(stage, place, resources)
-        build_artifact(stage, cache, body, argv, layout=layout_of(stage, resources))
+        build_artifact(stage, cache, body, argv, layout=layout_of(stage, resources), gpus=resources.gpus)
         shutil.rmtree(work, ignore_errors=True)
         progress_file(cache, stage).unlink(missing_ok=True)
     return {"built": True}
@@ -168,6 +173,9 @@ def workplace(cache: Path, work: Path, progress: Progress, resources: Resources)
         checkpoint_every=resources.checkpoint_every,
         shard=resources.shard == "always",
         tensor_parallel=resources.tensor_parallel or 1,
+        server=ServerPlace(resources.vllm_server, tuple(resources.gpus[resources.ranks :]))
+        if resources.vllm_server
+        else None,
     )
 
 
@@ -177,6 +185,7 @@ def layout_of(stage: Stage, resources: Resources) -> dict[str, Any]:
         "ranks": resources.ranks,
         "sharded": resources.shard == "always",
         "tensor_parallel": resources.tensor_parallel or 1,
+        "vllm_server": resources.vllm_server,
     } | ({"micro_batch": resources.micro_batch} if isinstance(stage, Calibrate | Distill) else {})
 
 
@@ -229,7 +238,7 @@ def _trust(folder: Path) -> None:
 def _environment(resources: Resources) -> dict[str, str]:
     """Its own GPUs (a trainer that sees more would split its batches over them), thread counts, and no telemetry."""
     threads = str(resources.threads)
-    gpus = resources.gpus or visible_gpus()[: resources.ranks]
+    gpus = resources.gpus[: resources.ranks]  # a server has the others
     return ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}) | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
@@ -250,18 +259,3 @@ def quiet_libraries(resources: Resources) -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-
-
-def end_with(driver: int) -> None:
-    """End this process when the process that asked for it is gone, so that a killed run leaves nothing running."""
-    try:
-        watched = psutil.Process(driver)
-    except psutil.NoSuchProcess:
-        os._exit(143)
-
-    def watch() -> None:
-        while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.5)
-        os._exit(143)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.lifeline import end_with
 from repro.pipeline.bodies import Workplace, body_of, draw, read_items
 from repro.pipeline.job import (
     FileProgress,
     NoMemoryError,
-    end_with,
     progress_file,
     quiet_libraries,
     told_of,

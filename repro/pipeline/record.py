@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,11 @@ def build_artifact(
     argv: list[str],
     *,
     layout: dict[str, Any] | None = None,
+    gpus: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
-    argv is the command line that a person typed, layout how the stage lay on its GPUs; what looks like an access token is nowhere recorded.
+    argv is the command line that a person typed, layout how the stage lay on its GPUs, gpus their names (None: all that this process sees); what looks like an access token is nowhere recorded.
 
     Raises:
         Whatever the body raises; nothing of the attempt is left at the artifact's place.
@@ -115,6 +116,7 @@ def build_artifact(
         write_json(aside / "summary.json", summary)
         seconds = time.monotonic() - clock
         machine = hardware()
+        used = list(visible_gpus() if gpus is None else gpus)
         record = {
             "stage": stage.does,
             "version": stage.version,
@@ -132,8 +134,8 @@ def build_artifact(
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
-            "gpus": list(visible_gpus()),
-            "gpu_hours": round(seconds / 3600 * len(visible_gpus()), 4),
+            "gpus": used,
+            "gpu_hours": round(seconds / 3600 * len(used), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
             "peak_gpu_memory_gib": _peak_gpu_memory_gib(),
             "argv": argv,

@@ -20,6 +20,9 @@ class Resources:
         shard: training with models in parts on the ranks: auto where they do not fit whole, always, never.
         tensor_parallel: GPUs that vLLM spreads one copy of a sampled model over; 0 for as few as hold it. Sums are then
             taken in another order, so a token may be another one under the same law, and the record tells it.
+        vllm_server: GPUs (on a CPU: processes), beside the ranks, of a vLLM server that draws the completions of training;
+            0 for an engine in the ranks' own processes. The completions are others under the same law, and the record
+            tells it.
     """
 
     micro_batch: int | None = None
@@ -29,6 +32,12 @@ class Resources:
     gpus: tuple[str, ...] = ()
     shard: Shard = "auto"
     tensor_parallel: int = 0
+    vllm_server: int = 0
+
+    @property
+    def gpu_count(self) -> int:
+        """Of one stage."""
+        return self.ranks + self.vllm_server
 
 
 def resources_for(
@@ -39,6 +48,7 @@ def resources_for(
     ranks: int = 1,
     shard: Shard = "auto",
     tensor_parallel: int = 0,
+    vllm_server: int = 0,
 ) -> Resources:
     """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
     usual = Resources() if toy else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
@@ -49,4 +59,5 @@ def resources_for(
         ranks=ranks,
         shard=shard,
         tensor_parallel=tensor_parallel,
+        vllm_server=vllm_server,
     )

@@ -27,12 +27,19 @@ class Layout:
         shard: trained and frozen models in parts on the ranks (FSDP2); else each rank holds them whole (DDP).
         tensor_parallel: GPUs that one copy of a sampled model is spread over; `ranks` / it copies draw side by side.
         micro_batch: sequences in one forward pass of training.
+        vllm_server: GPUs, beside the ranks, of a vLLM server that draws the completions of training.
     """
 
     ranks: int = 1
     shard: bool = False
     tensor_parallel: int = 1
     micro_batch: int = 1
+    vllm_server: int = 0
+
+    @property
+    def gpus(self) -> int:
+        """Of the whole stage."""
+        return self.ranks + self.vllm_server
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Memory:
         logits: the tiles of the output layers.
         drawing: generation between the steps (in turns with activations, logits and gathered), or all that a sampling
             stage holds; a reward model likewise.
+        server: one GPU of a vLLM server, which holds nothing else.
     """
 
     weights: float = 0.0
@@ -60,12 +68,20 @@ class Memory:
     logits: float = 0.0
     drawing: float = 0.0
     workspace: float = WORKSPACE_GIB
+    server: float = 0.0
 
     @property
     def total(self) -> float:
-        """GiB at the peak: what stays, and the larger of the two turns."""
+        """GiB at the peak of the fullest GPU; of a rank: what stays, and the larger of the two turns."""
         stays = self.weights + self.gradients + self.optimizer + self.frozen + self.workspace
-        return stays + max(self.activations + self.logits + self.gathered, self.drawing)
+        rank = stays + max(self.activations + self.logits + self.gathered, self.drawing)
+        return max(rank, self.server + self.workspace if self.server else 0.0)
+
+
+def draws_while_training(stage: Stage) -> bool:
+    """Whether it trains on completions that vLLM draws between its steps."""
+    on_own = isinstance(stage, Calibrate) or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
+    return on_own and stage.config.engine == "vllm"  # type: ignore[attr-defined]
 
 
 def gpu_memory(stage: Stage, layout: Layout = Layout()) -> Memory:
@@ -100,6 +116,7 @@ def _calibration(stage: Calibrate, layout: Layout) -> Memory:
         activations=_activations(policy, layout.micro_batch, length),
         logits=_tiles(policy, layout.micro_batch * length),
         drawing=max(_drawing(policy, stage.config.engine, layout, length), scoring(stage.reward_model)),
+        server=_served(stage, policy, layout),
     )
 
 
@@ -125,7 +142,12 @@ def _distillation(stage: Distill, layout: Layout) -> Memory:
         activations=_activations(student, layout.micro_batch, length),
         logits=_tiles(student, layout.micro_batch * length) * (2 if teacher else 1),
         drawing=drawing,
+        server=_served(stage, student, layout),
     )
+
+
+def _served(stage: Stage, model: Architecture, layout: Layout) -> float:
+    return serving(model, layout.vllm_server) if layout.vllm_server and draws_while_training(stage) else 0.0
 
 
 def _of(model: BaseModelRef) -> Architecture:
@@ -189,8 +211,10 @@ def _batch(model: Architecture, stage: Sample | Evaluate) -> float:
 
 
 def _drawing(model: Architecture, engine: str, layout: Layout, length: int) -> float:
-    """vLLM holds the model whole on every rank, and is sent its weights one by one, gathered in float32."""
+    """vLLM holds the model whole on every rank, unless a server has it, and is sent its weights one by one, gathered in
+    float32."""
     if engine == "vllm":
-        return serving(model) + (_output_layer(model) * FLOAT32 if layout.shard else 0.0)
+        own = 0.0 if layout.vllm_server else serving(model)
+        return own + (_output_layer(model) * FLOAT32 if layout.shard else 0.0)
     cells = 2 * layout.micro_batch * length * model.layers * model.hidden * BFLOAT16 / GIB
     return cells + (gathered(model) if layout.shard else 0.0)

@@ -3,11 +3,11 @@
 One place for it: the plan, the doctor, the pipeline and the arithmetic of docs/scale.md all ask here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from repro.pipeline.stages import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage, base_of
-from repro.recipes.gpu_memory import Layout, gpu_memory
+from repro.recipes.gpu_memory import Layout, draws_while_training, gpu_memory
 from repro.recipes.scales import NEEDS
 from repro.recipes.study import Scale
 
@@ -62,6 +62,7 @@ def place(
     micro_batch: int = MICRO_BATCH,
     shard: Shard = "auto",
     tensor_parallel: int = 0,
+    vllm_server: int = 0,
 ) -> Placement:
     """The first layout that leaves room, else the first that fits, else the last one: more GPUs only where fewer do not
     hold the stage; on as many GPUs whole before sharded; then fewer sequences at once.
@@ -71,9 +72,10 @@ def place(
         micro_batch: sequences in one forward pass, at most.
         shard: auto: where the stage does not fit whole.
         tensor_parallel: GPUs of one copy of a sampled model; 0 for as few as hold it.
+        vllm_server: GPUs of a vLLM server for training that draws by vLLM, beside its ranks.
     """
     tried: list[Placement] = []
-    for layout in _layouts(stage, cards.count, ranks, micro_batch, shard, tensor_parallel):
+    for layout in _layouts(stage, cards.count, ranks, micro_batch, shard, tensor_parallel, vllm_server):
         need = gpu_memory(stage, layout).total
         tried.append(Placement(layout, need, need <= cards.gib))
         if need <= ROOM * cards.gib:
@@ -83,6 +85,9 @@ def place(
 
 def layout_words(layout: Layout) -> str:
     """How many GPUs, and how the models lie on them."""
+    if layout.vllm_server:
+        ranks = layout_words(replace(layout, vllm_server=0))
+        return f"{ranks} + {layout.vllm_server} vLLM server"
     if layout.shard:
         return f"{layout.ranks} sharded"
     if layout.tensor_parallel > 1:
@@ -97,9 +102,13 @@ def main_words(stage: Stage) -> tuple[str, str]:
     return f"{stage.does} {stage.config.method}" if isinstance(stage, Distill) else stage.does, name
 
 
-def _layouts(stage: Stage, most: int, ranks: int, micro_batch: int, shard: Shard, tensor_parallel: int) -> list[Layout]:
+def _layouts(
+    stage: Stage, most: int, ranks: int, micro_batch: int, shard: Shard, tensor_parallel: int, vllm_server: int
+) -> list[Layout]:
     if isinstance(stage, Calibrate | Distill):
-        return _training(_sequences(stage), most, ranks, micro_batch, shard)
+        apart = vllm_server if draws_while_training(stage) else 0
+        ways = _training(_sequences(stage), most - apart, ranks, micro_batch, shard)
+        return [replace(way, vllm_server=apart) for way in ways]
     sampled = stage.after if isinstance(stage, Continue) else stage
     if isinstance(sampled, Sample | Evaluate) and sampled.config.engine == "vllm":
         spreads = [tensor_parallel] if tensor_parallel else [1, *_more(1, most)]

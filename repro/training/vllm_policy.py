@@ -1,23 +1,81 @@
-"""vLLM in the trainer's own process, for the model that is being trained."""
+"""vLLM for the model that is being trained: in the trainers' own processes, or as a server on further GPUs."""
 
+import contextlib
 import functools
 import os
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.models import load_config
+from repro.generation.server import ServerPlace, free_port, serving
+from repro.models import load_config, prompt_token_ids
+from repro.tasks import Item
 
 GIB = 2**30
 CACHE_BYTES = 6 * GIB
 """Least key-value cache beside the weights that vLLM gets on a GPU."""
 
 
-def prepare_vllm() -> None:
-    """Make the CPU build take new weights, and start fast. Call before a trainer is built; idle on a GPU.
+@contextlib.contextmanager
+def engine_arguments(
+    config: Any, model: Any, tokenizer: Any, items: Sequence[Item], work: Path, server: ServerPlace | None
+) -> Iterator[dict[str, Any]]:
+    """What GRPOConfig and DistillationConfig take to draw completions by `config.engine`: nothing for transformers. A server
+    runs until the context is left; without one, on a GPU, vLLM sleeps while the trainer computes: its weights and cache
+    leave the memory that gradients need.
 
-    vLLM's CPU kernels repack every linear layer and drop its weight, so the first weight sync of the trainer
-    finds nothing to load into. Without the packed kernels the weight stays. Compiling the model takes longer
-    than the CPU is ever used for; TRL has no switch for it.
+    Args:
+        config: tells the engine, the cap of a completion, and whether the model reasons.
+        model: the one that is trained.
+        items: their longest prompt, template included, gives the length that vLLM plans for.
+        work: where a folder that vLLM can read is written, if the model's own is another architecture.
+        server: where a server is to run; None for the trainers' own processes.
+
+    Raises:
+        RuntimeError: the server did not start; with its cause.
+    """
+    if config.engine != "vllm":
+        yield {}
+        return
+    longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
+    length = longest + config.max_completion_tokens
+    _readable_by_vllm(model, tokenizer, work)
+    if server is None:
+        prepare_vllm()
+        yield _colocated(model, length)
+    elif int(os.environ.get("RANK", "0")):  # the first rank alone talks to the server, and has started it
+        yield _remote("http://none")
+    else:
+        from repro.training.server_client import used_by_trainers
+
+        with serving(model.name_or_path, length, server, work) as url, used_by_trainers(work):
+            yield _remote(url)
+
+
+def _remote(url: str) -> dict[str, Any]:
+    port = free_port()  # TRL's default is one for all trainings on a machine
+    return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_group_port": port}
+
+
+def _colocated(model: Any, length: int) -> dict[str, Any]:
+    import torch
+
+    cuda = torch.cuda.is_available()
+    total = torch.cuda.get_device_properties(0).total_memory if cuda else 0
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_max_model_length": length,
+        "vllm_gpu_memory_utilization": memory_share(model.num_parameters(), total) if cuda else 0.3,
+        "vllm_enable_sleep_mode": cuda,
+    }
+
+
+def prepare_vllm() -> None:
+    """Make the CPU build take new weights in this process, and start fast; idle on a GPU. Call before a trainer is built.
+
+    Compiling the model takes longer than the CPU is ever used for; TRL has no switch for it.
     """
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; of itself it takes half of the memory
     from vllm.platforms import current_platform
@@ -26,39 +84,11 @@ def prepare_vllm() -> None:
         return
     import trl.generation.vllm_generation as colocated
     import vllm
-    import vllm._custom_ops as ops
-    import vllm.model_executor.layers.utils as layers
 
-    ops._supports_onednn = False
-    layers.check_cpu_sgl_kernel = lambda *args: False
+    from repro.generation.vllm_worker import keep_weights
+
+    keep_weights()
     colocated.LLM = functools.partial(vllm.LLM, enforce_eager=True)
-
-
-def vllm_arguments(
-    model: Any, tokenizer: Any, prompt_tokens: int, completion_tokens: int, work: Path
-) -> dict[str, Any]:
-    """What GRPOConfig and DistillationConfig take for colocated generation.
-
-    On a GPU vLLM sleeps while the trainer computes: its weights and cache leave the memory that gradients need.
-
-    Args:
-        model: the one that is trained.
-        prompt_tokens: of the longest prompt, template included.
-        completion_tokens: cap of a completion.
-        work: where a folder that vLLM can read is written, if the model's own is another architecture.
-    """
-    import torch
-
-    _readable_by_vllm(model, tokenizer, work)
-    cuda = torch.cuda.is_available()
-    total = torch.cuda.get_device_properties(0).total_memory if cuda else 0
-    return {
-        "use_vllm": True,
-        "vllm_mode": "colocate",
-        "vllm_max_model_length": prompt_tokens + completion_tokens,
-        "vllm_gpu_memory_utilization": memory_share(model.num_parameters(), total) if cuda else 0.3,
-        "vllm_enable_sleep_mode": cuda,
-    }
 
 
 def memory_share(parameters: int, total: int) -> float:
@@ -77,9 +107,14 @@ def _readable_by_vllm(model: Any, tokenizer: Any, work: Path) -> None:
     same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
     if same:
         return
-    folder = work / "vllm-start"
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder, own = work / "vllm-start", work / f"vllm-start-{os.getpid()}"
+    if not folder.exists():
+        model.save_pretrained(own)
+        tokenizer.save_pretrained(own)
+        try:
+            own.rename(folder)
+        except OSError:  # another rank was first
+            shutil.rmtree(own)
     model.name_or_path = model.config._name_or_path = str(folder)
 
 

@@ -58,7 +58,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
     keywords: dict[str, Any] = {"task_reward": odd_length, "seed": 3, "progress": silent}
-    for name in ("task_reward", "seed", "progress", "micro_batch", "checkpoint_every"):
+    for name in ("task_reward", "seed", "progress", "micro_batch", "checkpoint_every", "server"):
         if name in changes:
             keywords[name] = changes.pop(name)
     return calibrate(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.machine import visible_gpus
-from repro.pipeline.gpus import Gpus, placed
+from repro.pipeline.gpus import Gpus, lent_to, placed, visible_cards
 from repro.pipeline.job import run_stage
 from repro.pipeline.ranks import _environment
 from repro.pipeline.resources import Resources, resources_for
@@ -64,6 +64,40 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
     assert placed(trained, asked, None) == replace(asked, tensor_parallel=1)
     assert placed(drawn, asked, None) == replace(asked, shard="never")
     assert placed(trained, replace(asked, ranks=1), None).shard == "never"
+
+
+@pytest.mark.usefixtures("eight")
+def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
+    """Only where completions are drawn while training; the job decides as the driver did."""
+    monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    asked = resources_for(False, vllm_server=2)
+    stages = plan("table2", "paper", ("gemma3",), 1, ()).stages()
+    calibrated = next(s for s in stages if isinstance(s, Calibrate))
+    own, off, sampled = (
+        next(s for s in stages if isinstance(s, Distill) and s.config.method == "gkd-rkl"),
+        next(s for s in stages if isinstance(s, Distill) and s.config.method == "sft"),
+        next(s for s in stages if s.does == "sample"),
+    )
+    lent = dict(Gpus(asked, apart=False).lend([calibrated, own], 2))
+    for stage, gpus in lent.items():
+        job = lent_to(stage, asked, gpus)
+        again = placed(stage, job, visible_cards(gpus))
+        assert (again.ranks, again.vllm_server) == (len(gpus) - 2, 2)
+        assert again.gpus == gpus
+    for stage in (off, sampled):
+        ((_, gpus),) = Gpus(asked, apart=False).lend([stage], 1)
+        assert placed(stage, lent_to(stage, asked, gpus), visible_cards(gpus)).vllm_server == 0
+    with pytest.raises(InputError, match="--ranks 7 --vllm-server 2: this machine has 8 GPUs"):
+        Gpus(replace(asked, ranks=7), apart=False)
+
+
+def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():
+    asked = Resources(vllm_server=1)
+    stages = plan("table2", "toy", (), 1, ("tasks=toy-bm4", "engine=vllm")).stages()
+    for stage in stages:
+        draws = stage.does == "calibrate" or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
+        assert placed(stage, asked, None).vllm_server == int(draws)
+    assert {placed(s, asked, None).vllm_server for s in plan("table2", "toy", (), 1, ()).stages()} == {0}
 
 
 def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):

@@ -9,8 +9,8 @@ from repro.pipeline.resources import Resources, resources_for
 from repro.pipeline.stages import BaseModelRef, Calibrate, Continue, Distill, Sample
 from repro.recipes.architectures import architecture
 from repro.recipes.catalog import STUDIES, plan
-from repro.recipes.gpu_memory import CACHE_GIB, GIB, Layout, gpu_memory
-from repro.recipes.placement import ROOM, Cards, place
+from repro.recipes.gpu_memory import CACHE_GIB, GIB, Layout, gpu_memory, serving
+from repro.recipes.placement import ROOM, Cards, layout_words, place
 
 CARD = 78.0
 
@@ -128,6 +128,25 @@ def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
     followed = next(s for s in plan("figure4", "paper", (), 1, ()).stages() if isinstance(s, Continue))
     on = followed.model_copy(update={"teacher": large.model})
     assert place(on, Cards(8, CARD), ranks=8).layout == Layout(4, False, 4)  # one copy: such a stage is not split
+
+
+def test_a_server_takes_the_drawing_off_the_ranks(stages):
+    """27 billion parameters in bfloat16 do not fit beside a trainer's part of them; on two GPUs of their own they do."""
+    stage = next(s for s in stages if isinstance(s, Calibrate))
+    large = stage.model_copy(update={"teacher": BaseModelRef(name="google/gemma-3-27b-it", revision="unpinned")})
+    own, served = Layout(4, True), Layout(4, True, vllm_server=2)
+    assert gpu_memory(large, own).drawing > serving(architecture("google/gemma-3-27b-it")) > CARD / 2
+    memory = gpu_memory(large, served)
+    assert memory.drawing < 20 < memory.server < CARD / 2  # the reward model stays with the ranks
+    assert memory.total < gpu_memory(large, own).total
+    assert served.gpus == 6
+    found = place(large, Cards(8, CARD), vllm_server=2).layout
+    assert found.vllm_server == 2
+    assert found.gpus <= 8
+    assert layout_words(found).endswith("+ 2 vLLM server")
+    assert (
+        place(distilled(stages, "sft", "google/gemma-3-4b-it"), Cards(8, CARD), vllm_server=2).layout.vllm_server == 0
+    )
 
 
 def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):

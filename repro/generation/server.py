@@ -1,0 +1,145 @@
+"""A vLLM server of the stage's own for the model that is being trained: completions over loopback, new weights each step.
+
+The other way is an engine in the trainers' own process, asleep while they compute (`training.vllm_policy`). With a server
+the trainers keep their GPUs' memory, and the server may spread the model over several GPUs of its own.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from repro.generation.watch import Watch
+from repro.lifeline import end_children
+from repro.models import hub_revision
+
+LOG = "vllm-server.log"
+LOCAL = "127.0.0.1"
+"""No other machine can reach it: a server that takes weights does what it is told."""
+PATIENCE = 1800.0
+"""Seconds that a server may take to load its model."""
+OF_THE_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """Where a server runs.
+
+    Attributes:
+        workers: GPUs (on a CPU: processes) that it spreads the model over.
+        gpus: their names, as CUDA_VISIBLE_DEVICES has them; none where there is no GPU.
+    """
+
+    workers: int
+    gpus: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) -> Iterator[str]:
+    """The address of a server of `model`, ended on leaving.
+
+    Args:
+        model: what it starts from; the trainer sends weights before the first completion.
+        max_length: prompt plus completion, tokens.
+        work: gets the server's log.
+
+    Raises:
+        RuntimeError: it did not come up; the message is the log's cause.
+    """
+    port = free_port()
+    log = work / LOG
+    work.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-m", "repro.generation.serve", str(os.getpid()), *_words(model, max_length, place, port)]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(words, env=_environment(place), stdout=stream, stderr=subprocess.STDOUT)
+    watch: Watch | None = None
+    try:
+        _until_up(process, port, log)
+        watch = Watch(process.pid)
+        yield f"http://{LOCAL}:{port}"
+    finally:
+        if watch is not None:
+            watch.stop()
+        _end(process)
+
+
+def _words(model: Path | str, max_length: int, place: ServerPlace, port: int) -> list[str]:
+    revision = hub_revision(model)
+    words = [str(model), "--host", LOCAL, "--port", str(port), "--max-model-len", str(max_length)]
+    words += ["--tensor-parallel-size", str(place.workers), "--logprobs-mode", "processed_logprobs"]
+    words += ["--disable-uvicorn-access-log", "--disable-log-stats"]
+    words += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
+    if place.gpus:
+        return [*words, "--weight-transfer-config", '{"backend": "nccl"}']
+    words += ["--gpu-memory-utilization", "0.3"]  # on a CPU: the share of its memory that must be free
+    return [*words, "--enforce-eager", "--worker-extension-cls", "repro.generation.vllm_worker.WeightsFromFile"]
+
+
+def _environment(place: ServerPlace) -> dict[str, str]:
+    """This process's, without what torchrun told its ranks, and with the endpoints that take weights."""
+    own = {name: value for name, value in os.environ.items() if name not in OF_THE_RANKS}
+    own = {name: value for name, value in own.items() if not name.startswith("TORCHELASTIC_")}
+    own.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # a server's engine is a process of its own
+    own["VLLM_SERVER_DEV_MODE"] = "1"
+    if place.gpus:
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(place.gpus)
+    elif place.workers > 1:
+        own.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
+    return own
+
+
+def _until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"the vLLM server did not start: {cause_in(log.read_text(errors='replace'))}")
+        try:
+            with direct.open(f"http://{LOCAL}:{port}/health", timeout=5):
+                return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the vLLM server was not up after {PATIENCE:.0f} s; its log is {log}")
+        time.sleep(0.5)
+
+
+def cause_in(log: str) -> str:
+    """The line of a server's log that tells why it ended: the first error that a traceback of its engine ends in, else the
+    last one, else the last line."""
+    lines = [
+        re.sub(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?", "", line)
+        for line in log.splitlines()
+    ]
+    named = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b[:(]", line)]
+    telling = [line for line in named if "initialization failed" not in line]  # the process above it says only this
+    return next(iter(telling or named), next((line for line in reversed(lines) if line.strip()), "its log is empty"))
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens at."""
+    with socket.socket() as found:
+        found.bind((LOCAL, 0))
+        return int(found.getsockname()[1])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end_children(psutil.Process(process.pid))
+            process.kill()
+            process.wait()

@@ -1,0 +1,38 @@
+"""Processes that end with the one that they were started for, however it ends."""
+
+import contextlib
+import os
+import threading
+import time
+
+import psutil
+
+EVERY = 0.5
+"""Seconds between two looks."""
+
+
+def end_with(other: int) -> None:
+    """End this process, and all that it started, when process `other` is gone: a killed run leaves nothing running."""
+    try:
+        watched = psutil.Process(other)
+    except psutil.NoSuchProcess:
+        os._exit(143)
+
+    def watch() -> None:
+        while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(EVERY)
+        end_children()
+        os._exit(143)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end_children(of: psutil.Process | None = None) -> None:
+    """Kill every process below this one (or below `of`, which may be gone)."""
+    try:
+        below = (of or psutil.Process()).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for child in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()

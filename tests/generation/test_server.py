@@ -1,0 +1,56 @@
+"""The server's command, its environment, and what its log says; starting one is in tests/training/test_vllm_server.py."""
+
+import pytest
+
+from repro.generation import server
+from repro.generation.server import ServerPlace, cause_in
+
+LOG = """\
+INFO 11-24 15:34:20 [utils.py:233] non-default args: {'max_model_len': 256}
+(APIServer pid=1) INFO 11-24 15:34:21 [model.py:1] Resolved architecture: Qwen3ForCausalLM
+(EngineCore pid=2) ERROR 11-24 15:34:40 [core.py:9] EngineCore failed to start.
+(EngineCore pid=2) ERROR 11-24 15:34:40 [core.py:9] Traceback (most recent call last):
+(EngineCore pid=2) ERROR 11-24 15:34:40 [core.py:9]   File "core.py", line 1, in __init__
+(VllmWorker-0 pid=3) ERROR 11-24 15:34:40 [core.py:9] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.
+(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1)   File "entry.py", line 1, in main
+(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+def test_the_cause_is_the_engines_and_not_the_servers():
+    assert cause_in(LOG) == "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB."
+    assert cause_in(LOG.split("(EngineCore")[0] + LOG[LOG.index("(APIServer pid=1) Traceback") :]).startswith(
+        "RuntimeError: Engine core"
+    )
+    assert cause_in("Killed\n\n") == "Killed"
+    assert cause_in("") == "its log is empty"
+
+
+def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    own = server._environment(ServerPlace(2, ("2", "3")))
+    assert own["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert own["VLLM_SERVER_DEV_MODE"] == "1"
+    assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(own)
+
+
+def test_no_other_machine_reaches_it():
+    for place in (ServerPlace(1), ServerPlace(2, ("0", "1"))):
+        words = server._words("model", 64, place, 1234)
+        assert words[words.index("--host") + 1] == "127.0.0.1"
+        assert words[words.index("--tensor-parallel-size") + 1] == str(place.workers)
+        assert ("--weight-transfer-config" in words) == bool(place.gpus)
+        assert ("--worker-extension-cls" in words) != bool(place.gpus)
+
+
+def test_a_server_that_ends_at_once_is_an_error_with_its_cause(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "_words", lambda *_: ["--no-such-option"])
+    with (
+        pytest.raises(RuntimeError, match=r"the vLLM server did not start: \S+"),
+        server.serving(tmp_path / "model", 64, ServerPlace(1), tmp_path),
+    ):
+        pass
+    assert (tmp_path / server.LOG).stat().st_size

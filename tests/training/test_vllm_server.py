@@ -1,0 +1,135 @@
+"""Training that draws from a real vLLM server: weights arrive after every step, seeds decide, nothing is left running."""
+
+import contextlib
+import importlib.util
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from calibration.test_trainer import lines, run
+from tiny_models import save_qwen
+
+from repro.distillation.config import DistillationConfig
+from repro.distillation.distill import distill
+from repro.generation.server import LOG, ServerPlace, serving
+from repro.progress import silent
+from repro.tasks import Item
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra cpu or gpu)"),
+    pytest.mark.timeout(900),
+]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Teacher and student with heads of a size that vLLM's CPU attention knows."""
+    place = tmp_path_factory.mktemp("wide")
+    return save_qwen(place / "teacher", hidden=64, seed=1), save_qwen(place / "student", hidden=64, seed=2)
+
+
+def servers() -> list[psutil.Process]:
+    below = psutil.Process().children(recursive=True)
+    return [one for one in below if any("repro.generation.serve" in word for word in one.cmdline())]
+
+
+def test_calibration_samples_from_the_weights_of_each_step(
+    tmp_path: Path, models: tuple[Path, Path], items: list[Item]
+) -> None:
+    changes = {"steps": 4, "learning_rate": 5e-2, "engine": "vllm", "kl_beta": 0.001}
+    run(tmp_path, *models, items, server=ServerPlace(1), **changes)
+    rows = lines(tmp_path / "out")
+    assert rows[-1]["kl"] > 0.05  # far from where it started, so stale weights would show
+    for row in rows:
+        assert row["vllm_log_prob_gap"] < 0.05  # vLLM serves bfloat16
+        assert row["vllm_importance_ratio"] == pytest.approx(1, abs=0.05)
+    assert servers() == []
+    assert not list((tmp_path / "work").glob("*.safetensors"))
+
+
+def test_the_seed_decides_the_samples_and_a_resumed_run_draws_the_same(
+    tmp_path: Path, models: tuple[Path, Path], items: list[Item]
+) -> None:
+    teacher, student = models
+    drawn: list[list[str]] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def train(work: str, seed: int, stop_after: int = 100) -> list[str]:
+        texts: list[str] = []
+
+        def reward(items: list[Item], new: list[str]) -> list[float]:
+            if len(texts) == stop_after:
+                raise StoppedError
+            texts.extend(new)
+            return [1.0] * len(new)
+
+        settings: dict[str, Any] = {"method": "gkd-rkl", "steps": 4, "sequences_per_step": 8, "learning_rate": 1e-2}
+        settings |= {"warmup_fraction": 0.0, "max_completion_tokens": 12, "traces": "full", "engine": "vllm"}
+        with contextlib.suppress(StoppedError):
+            distill(
+                DistillationConfig.model_validate(settings),
+                student=student,
+                teacher=teacher,
+                items=items,
+                completions=None,
+                task_reward=reward,
+                seed=seed,
+                out=tmp_path / f"out-{work}",
+                work=tmp_path / f"work-{work}",
+                progress=silent,
+                checkpoint_every=2,
+                server=ServerPlace(1),
+            )
+        return texts
+
+    drawn = [train("a", 0), train("b", 0, stop_after=24), train("b", 0), train("c", 1)]
+    assert len(drawn[0]) == 32
+    assert drawn[0][:24] == drawn[1]
+    assert drawn[0][16:] == drawn[2]  # from the checkpoint after two steps
+    assert drawn[0] != drawn[3]
+    assert len(set(drawn[0])) > 8
+
+
+def test_a_model_that_it_cannot_serve(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    with (
+        pytest.raises(RuntimeError, match=r"did not start: .*max_model_len \(100000\) is greater"),
+        serving(models[0], 100_000, ServerPlace(1), tmp_path),
+    ):
+        pass
+    assert servers() == []
+
+
+STAGE = """
+import sys, time
+from pathlib import Path
+from repro.generation.server import ServerPlace, serving
+if __name__ == "__main__":
+    with serving(Path(sys.argv[1]), 64, ServerPlace(1), Path(sys.argv[2])):
+        print("up", flush=True)
+        time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("killed", ["the engine", "the stage"])
+def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], killed: str) -> None:
+    words = [sys.executable, "-c", STAGE, str(models[0]), str(tmp_path)]
+    stage = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert stage.stdout is not None
+    assert stage.stdout.readline() == "up\n", (tmp_path / LOG).read_text()
+    below = psutil.Process(stage.pid).children(recursive=True)
+    engine = next(one for one in below if "VLLM::EngineCore" in " ".join(one.cmdline()))
+    (engine if killed == "the engine" else psutil.Process(stage.pid)).kill()
+    assert stage.wait(60) == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in below):
+        assert time.monotonic() < deadline, below
+        time.sleep(0.5)
+    stage.stdout.close()
