@@ -28,6 +28,8 @@ LOCAL = "127.0.0.1"
 """No other machine can reach it: a server that takes weights does what it is told."""
 PATIENCE = 1800.0
 """Seconds that a server may take to load its model."""
+_PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?")
+"""Of a line of vLLM's log: which process, when, where in its source."""
 OF_THE_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -93,7 +95,9 @@ def _environment(place: ServerPlace) -> dict[str, str]:
     own["VLLM_SERVER_DEV_MODE"] = "1"
     if place.gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(place.gpus)
-    elif place.workers > 1:
+        return own
+    own.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; of itself it takes all that it may
+    if place.workers > 1:
         own.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
     return own
 
@@ -115,15 +119,16 @@ def _until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 def cause_in(log: str) -> str:
-    """The line of a server's log that tells why it ended: the first error that a traceback of its engine ends in, else the
-    last one, else the last line."""
-    lines = [
-        re.sub(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?", "", line)
-        for line in log.splitlines()
+    """What a server's log tells of its end: the first error that one of its processes met itself, else the last line."""
+    lines = [_PREFIX.sub("", line).strip() for line in log.splitlines()]
+    named = [
+        # pydantic tells what is wrong on the next line
+        f"{line}: {lines[n + 1]}" if "validation error" in line and n + 1 < len(lines) else line
+        for n, line in enumerate(lines)
+        if re.match(r"[\w.]*(Error|Exception)\b[:(]", line)
     ]
-    named = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b[:(]", line)]
     telling = [line for line in named if "initialization failed" not in line]  # the process above it says only this
-    return next(iter(telling or named), next((line for line in reversed(lines) if line.strip()), "its log is empty"))
+    return next(iter(telling or named), next((line for line in reversed(lines) if line), "its log is empty"))
 
 
 def free_port() -> int:

@@ -23,6 +23,8 @@ def test_the_cause_is_the_engines_and_not_the_servers():
     assert cause_in(LOG.split("(EngineCore")[0] + LOG[LOG.index("(APIServer pid=1) Traceback") :]).startswith(
         "RuntimeError: Engine core"
     )
+    wrong = "pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, too long [type=value]\n    For more\n"
+    assert cause_in(wrong) == f"{wrong.splitlines()[0]}: Value error, too long [type=value]"
     assert cause_in("Killed\n\n") == "Killed"
     assert cause_in("") == "its log is empty"
 
