@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
-from repro.doctor.models import check_pairs, check_templates, check_weights
+from repro.doctor.models import check_pairs, check_servers, check_templates, check_weights
 from repro.doctor.scores import check_scores
 from repro.doctor.trial import try_stages
 from repro.errors import InputError
@@ -33,7 +33,7 @@ def examine(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     hours = study_hours(study, NEEDS[study.scale].workers)
     yield good("expected hours", f"{hours:,.2f} h on {NEEDS[study.scale].words}")
     yield from _data(stages)
-    weights = list(check_weights(stages))
+    weights = [*check_weights(stages), *check_servers(stages)]
     yield from weights
     yield from check_templates(stages)
     yield from check_pairs(stages)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
+from repro.evaluation.chat_server import ChatServer
 from repro.models import declared_ends, load_tokenizer, locate, prompt_token_ids
 from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes.footprint import download_gib
+from repro.served import Served
 from repro.turns import end_of_turn_id
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."
@@ -29,6 +31,22 @@ def check_weights(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield good(about, f"{model.revision[:19]}, {size:,.1f} MiB")
         else:
             yield _cached(about, where, model.revision, stage)
+
+
+def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
+    """Every model that a server runs: the server answers, and says that it serves it."""
+    asked = {Served(model.url, model.name) for stage in stages for model in stage.served_models()}
+    for where in sorted(asked, key=str):
+        about = f"served model {where.model}"
+        try:
+            known = ChatServer(where, max_tokens=1, temperature=0.0, seed=0).models()
+        except InputError as error:
+            yield fail(about, str(error))
+            continue
+        if where.model in known:
+            yield good(about, f"at {where.url}; which revision it is, no server tells")
+        else:
+            yield fail(about, f"{where.url} does not serve it. It serves: {', '.join(known[:20]) or 'nothing'}")
 
 
 def _cached(about: str, hub_id: str, revision: str, stage: Stage) -> Finding:

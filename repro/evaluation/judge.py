@@ -1,6 +1,6 @@
 """Who names the mode of a wrong completion: rules, or a model. One small interface over both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,11 +45,15 @@ class RuleJudge:
         return [mode_of(c.text, kind=c.kind, key=c.key, answer=c.answer, ended=c.ended) for c in cases]
 
 
-class ModelJudge:
-    """An instruction-tuned model, through the engines that draw completions. Right completions are not shown to it."""
+Ask = Callable[[list[str]], list[str]]
+"""Questions to a model's replies, one each, in order."""
 
-    def __init__(self, model: Path | str, engine: EngineName, seed: int) -> None:
-        self._model, self._engine, self._seed = model, engine, seed
+
+class ModelJudge:
+    """An instruction-tuned model, wherever it runs. Right completions are not shown to it."""
+
+    def __init__(self, name: str, ask: Ask) -> None:
+        self._name, self._ask = name, ask
 
     def __call__(self, cases: Sequence[Case]) -> list[Mode | None]:
         """See `Judge`. Raises InputError where no verdict at all can be read: such a judge says nothing."""
@@ -61,26 +65,33 @@ class ModelJudge:
         read = [reading(reply) for reply in replies]
         if not any(found for _, found in read):
             raise InputError(
-                f"judge {self._model}: none of its {len(replies)} replies names a mode (the first: {replies[0][:80]!r})."
-                " Take a larger instruction-tuned model, or leave --set judge out for the rules."
+                f"judge {self._name}: none of its {len(replies)} replies names a mode (the first: {replies[0][:80]!r})."
+                f" Take a larger instruction-tuned model that names one within {ANSWER_TOKENS} tokens, or leave --set judge"
+                " out for the rules."
             )
         for n, (mode, _) in zip(wrong, read):
             verdicts[n] = mode
         return verdicts
 
-    def _ask(self, questions: list[str]) -> list[str]:
+
+def ask_here(model: Path | str, engine: EngineName, seed: int) -> Ask:
+    """Asks a model on this machine, through the engines that draw completions."""
+
+    def ask(questions: list[str]) -> list[str]:
         from repro.generation.engine import open_engine
         from repro.models import load_tokenizer, prompt_token_ids
 
-        tokenizer = load_tokenizer(self._model)
+        tokenizer = load_tokenizer(model)
         prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]
-        engine = open_engine(self._engine, self._model, max(map(len, prompts)) + ANSWER_TOKENS)
+        opened = open_engine(engine, model, max(map(len, prompts)) + ANSWER_TOKENS)
         replies: list[str] = []
         for start in range(0, len(prompts), 64):
-            drawn = engine.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, self._seed)
+            drawn = opened.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, seed)
             replies += tokenizer.batch_decode([group[0].token_ids for group in drawn], skip_special_tokens=True)
-        engine.close()
+        opened.close()
         return replies
+
+    return ask
 
 
 def question(case: Case) -> str:
@@ -96,8 +107,11 @@ def question(case: Case) -> str:
 
 
 def reading(reply: str) -> tuple[Mode | None, bool]:
-    """(mode, whether the reply names one or says none): the name that comes first."""
-    low = reply.lower().replace("-", "_").replace(" ", "_")
+    """(mode, whether the reply names one or says none): the name that comes first, behind any thoughts."""
+    _, thinks, rest = reply.rpartition("</think>")
+    if not thinks and "<think>" in reply:  # the reply ended before the thoughts did
+        return None, False
+    low = rest.lower().replace("-", "_").replace(" ", "_")
     places = {name: low.find(name) for name in (*MODES, "none") if name in low}
     if not places:
         return None, False

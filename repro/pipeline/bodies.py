@@ -18,10 +18,12 @@ from repro.pipeline.stages import (
     Distill,
     Evaluate,
     Sample,
+    ServedModelRef,
     Stage,
     TaskData,
 )
 from repro.progress import Progress
+from repro.served import Served
 from repro.tasks import registry
 from repro.tasks.task import Item
 
@@ -227,11 +229,16 @@ def _continue(stage: Continue, place: Workplace, out: Path) -> dict[str, Any]:
 
 def _classify(stage: Classify, place: Workplace, out: Path) -> dict[str, Any]:
     from repro.evaluation.classify import classify
-    from repro.evaluation.judge import Judge, ModelJudge, RuleJudge
+    from repro.evaluation.judge import Judge, ModelJudge, RuleJudge, ask_here
+    from repro.evaluation.served_judge import ask_served
 
     judge: Judge = RuleJudge()
-    if stage.judge is not None:
-        judge = ModelJudge(model_path(stage.judge, place.cache), stage.engine, stage.seed)
+    if isinstance(stage.judge, ServedModelRef):
+        where = Served(stage.judge.url, stage.judge.name)
+        asked = ask_served(where, stage.seed, work=place.work, progress=place.progress)
+        judge = ModelJudge(f"{where.model} at {where.url}", asked)
+    elif stage.judge is not None:
+        judge = ModelJudge(stage.judge.name, ask_here(model_path(stage.judge, place.cache), stage.engine, stage.seed))
     return classify(
         judge,
         before=place.cache / stage.before.folder_name / ROLLOUTS,

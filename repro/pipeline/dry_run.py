@@ -16,7 +16,7 @@ from repro.recipes.cost import expected_hours, items_of, shown_arithmetic, table
 from repro.recipes.footprint import disk_gib, download_gib, footprint
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.night import CARDS, night_hours
-from repro.recipes.placement import layout_words
+from repro.recipes.placement import layout_words, uses_gpu
 from repro.recipes.scales import NEEDS, check_fits
 from repro.recipes.study import Study
 from repro.tasks.sizes import PUBLISHED, available
@@ -53,7 +53,12 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources) 
             printed, own = table5_hours(stage), placed[number]
             size = footprint(stage, own.layout, tokens_of(stage))
             memory = f"{size.memory:.1f}{'' if own.fits else ' (does not fit)'}"
-            cells += ["-" if printed is None else f"{printed:g}", layout_words(own.layout), memory, f"{size.disk:.2f}"]
+            cells += [
+                "-" if printed is None else f"{printed:g}",
+                layout_words(own.layout) if uses_gpu(stage) else "0",
+                memory,
+                f"{size.disk:.2f}",
+            ]
         table.add_row(*cells)
     width = console.width
     if not console.is_terminal:  # a log has no width of its own: 80 columns would fold the labels
@@ -132,6 +137,8 @@ def _print_models(study: Study, stages: list[Stage], console: Console) -> None:
     models: dict[str, BaseModelRef] = {m.name: m for stage in stages for m in stage.base_models()}
     for model in models.values():
         console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
+    for name, url in sorted({(m.name, m.url) for stage in stages for m in stage.served_models()}):
+        console.print(f"  {name} served at {url}, unpinned: no revision is known", highlight=False, soft_wrap=True)
     loose = unpinned(stages)
     if loose:
         console.print(f"unpinned hub revisions: {', '.join(loose)} (`repro pin` pins them)", highlight=False)

@@ -8,7 +8,7 @@ from repro.machine import gpus, visible_gpus
 from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Stage
 from repro.recipes.gpu_memory import draws_while_training
-from repro.recipes.placement import Cards, cards_of, place
+from repro.recipes.placement import Cards, cards_of, place, uses_gpu
 
 Lent = tuple[str, ...]
 
@@ -48,7 +48,7 @@ class Gpus:
         return started
 
     def _need(self, stage: Stage) -> int:
-        if not self._lends:
+        if not self._lends or not uses_gpu(stage):
             return 0
         return placed(stage, self._resources, self._cards).gpu_count
 

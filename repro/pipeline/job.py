@@ -24,6 +24,7 @@ from repro.pipeline.record import build_artifact, damage, is_complete
 from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Calibrate, Distill, Stage
 from repro.progress import Progress
+from repro.recipes.placement import uses_gpu
 
 
 def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | None, argv: list[str]) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     resources = replace(resources, gpus=resources.gpus or visible_gpus()[: resources.gpu_count])
     os.environ.update(_environment(resources))
     if driver is not None:
+        if not uses_gpu(stage):
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         end_with(driver)
     try:
         return _run_locked(stage, cache, resources, argv)

@@ -19,7 +19,7 @@ from typing import Any
 
 from repro.machine import hardware, libraries, visible_gpus
 from repro.pipeline.stages import Stage
-from repro.recipes.hub_lock import unpinned
+from repro.recipes.hub_lock import served, unpinned
 from repro.redaction import redacted
 from repro.whole import whole
 
@@ -126,7 +126,7 @@ def build_artifact(
             "config": stage.model_dump(mode="json"),
             "inputs": [needed.folder_name for needed in stage.inputs()],
             "code": code_version(),
-            "unpinned": unpinned([stage]),
+            "unpinned": [*unpinned([stage]), *served([stage])],
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,

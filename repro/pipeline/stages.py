@@ -60,6 +60,17 @@ class BaseModelRef(Frozen):
         return {"revision": self.revision} if content else {"name": self.name, "revision": self.revision}
 
 
+class ServedModelRef(Frozen):
+    """A model that a server runs. Its name is its identity, and not where the server is; what the server loaded under that
+    name nobody here can know, so it counts as unpinned."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset({"url"})
+
+    kind: Literal["served"] = "served"
+    name: str
+    url: str
+
+
 class TaskData(Frozen):
     """Items of one task. A file is known by its content, rows of the hub by the commit that the lock names."""
 
@@ -110,6 +121,13 @@ class Stage(Frozen):
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, BaseModelRef):
+                yield value
+
+    def served_models(self) -> Iterator[ServedModelRef]:
+        """The models that it asks a server for."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, ServedModelRef):
                 yield value
 
     @property
@@ -282,7 +300,7 @@ class Continue(Stage):
 class Classify(Stage):
     """Name how a student fails on prompts that it solved by majority before its distillation (section 6.5).
 
-    judge: a model that reads the completions; None for the rules of `repro.evaluation.failure_modes`.
+    judge: a model that reads the completions, here or on a server; None for the rules of `repro.evaluation.failure_modes`.
     """
 
     kind: Literal["classify"] = "classify"
@@ -291,7 +309,7 @@ class Classify(Stage):
 
     before: Evaluate
     after: Evaluate
-    judge: BaseModelRef | None
+    judge: Annotated[BaseModelRef | ServedModelRef, pydantic.Field(discriminator="kind")] | None
     engine: EngineName
     seed: int
 

@@ -15,7 +15,7 @@ from repro.pipeline.record import RECORD, code_version, write_json
 from repro.pipeline.resources import Resources, resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.stages import Distill, Stage
-from repro.recipes.hub_lock import unpinned
+from repro.recipes.hub_lock import served, unpinned
 from repro.recipes.study import Study
 from repro.redaction import redacted
 from repro.report.result import RESULTS, Result, StageLine
@@ -92,7 +92,7 @@ def run_study(
         "assignments": list(study.assignments),
         "contamination": contamination,
         "code": code_version(),
-        "unpinned": unpinned(stages),
+        "unpinned": [*unpinned(stages), *served(stages)],
         "libraries": libraries(),
         "hardware": hardware(),
         "stored_files": stored_hashes(),

@@ -10,7 +10,7 @@ from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep
 from repro.recipes.further import failure_modes, figure1a, figure3, figure4, table5
 from repro.recipes.generalisation import table3, table7
-from repro.recipes.inputs import one_look
+from repro.recipes.inputs import judge_of, one_look
 from repro.recipes.settings import Settings, override
 from repro.recipes.study import SCALES, Scale, Study
 from repro.recipes.table2 import table2
@@ -147,8 +147,9 @@ def plan(
     settings = override(settings_of(scale), (*study.own.get(scale, ()), *wishes))
     for task in (*settings.tasks, *settings.source_tasks):
         registry.kind_of(task)  # refuses a name that no task has, whether or not this study reads it
-    for model in filter(None, (settings.judge, settings.reward_model)):
-        locate(model)  # the same for models
+    judge_of(settings)  # the same for models
+    if settings.reward_model:
+        locate(settings.reward_model)
     chosen = tuple(families) or study.families.get(scale, DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
     unknown = [family for family in chosen if family not in settings.families]

@@ -9,7 +9,18 @@ import functools
 import re
 from dataclasses import dataclass
 
-from repro.pipeline.stages import Calibrate, Classify, Continue, Diagnose, Distill, Evaluate, Sample, Stage, base_of
+from repro.pipeline.stages import (
+    Calibrate,
+    Classify,
+    Continue,
+    Diagnose,
+    Distill,
+    Evaluate,
+    Sample,
+    ServedModelRef,
+    Stage,
+    base_of,
+)
 from repro.recipes import paper, toy
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
@@ -93,6 +104,8 @@ BUDGETS = {
 def expected_hours(stage: Stage, scale: Scale) -> float:
     """Wall-clock hours on one core at toy scale; H100 hours above it."""
     kind = _line(stage)
+    if isinstance(stage, Classify) and isinstance(stage.judge, ServedModelRef):
+        return TOY_START / 3600 if scale == "toy" else 0.0  # the server's hours are not this machine's
     if scale == "toy":
         return (TOY_START + (TOY_SECONDS[kind] - TOY_START) * tokens_of(stage) / _toy_tokens(kind)) / 3600
     line = CHARGED_AS.get(kind, kind)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from repro.pipeline.stages import Classify, Continue, Evaluate, ModelInput
-from repro.recipes.inputs import base, calibrated, evaluated, on_policy
+from repro.recipes.inputs import base, calibrated, evaluated, judge_of, on_policy
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Measures, Row, Scale, Study
 from repro.recipes.table2 import table2
@@ -116,7 +116,7 @@ def _continued(
 def _classified(
     models: Family, settings: Settings, seed: int, rows: dict[str, Evaluate]
 ) -> Iterator[tuple[str, Classify]]:
-    judge = base(settings.judge) if settings.judge else None
+    judge = judge_of(settings)
     for label in STUDENTS:
         if label in rows:
             yield (

@@ -6,8 +6,18 @@ from contextvars import ContextVar
 
 from repro.errors import InputError
 from repro.models import revision_of
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, TaskData
+from repro.pipeline.stages import (
+    BaseModelRef,
+    Calibrate,
+    Distill,
+    Evaluate,
+    ModelInput,
+    Sample,
+    ServedModelRef,
+    TaskData,
+)
 from repro.recipes.settings import Family, Settings
+from repro.served import is_served, served
 from repro.tasks import registry
 from repro.tasks.task import Split
 
@@ -61,6 +71,20 @@ def reward_model_of(settings: Settings, tasks: Tasks | None = None) -> BaseModel
     """The reward model, where some task is open-ended."""
     open_ended = any(registry.kind_of(task) == "open" for task in tasks or settings.tasks)
     return base(settings.reward_model) if settings.reward_model and open_ended else None
+
+
+def judge_of(settings: Settings) -> BaseModelRef | ServedModelRef | None:
+    """What names failure modes; None for the rules.
+
+    Raises:
+        InputError: no such model, or an address without one.
+    """
+    if not settings.judge:
+        return None
+    if not is_served(settings.judge):
+        return base(settings.judge)
+    where = served(settings.judge)
+    return ServedModelRef(name=where.model, url=where.url)
 
 
 def calibrated(models: Family, settings: Settings, eta: float, seed: int, tasks: Tasks | None = None) -> Calibrate:

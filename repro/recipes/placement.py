@@ -6,7 +6,7 @@ One place for it: the plan, the doctor, the pipeline and the arithmetic of docs/
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from repro.pipeline.stages import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage, base_of
+from repro.pipeline.stages import BaseModelRef, Calibrate, Classify, Continue, Distill, Evaluate, Sample, Stage, base_of
 from repro.recipes.gpu_memory import Layout, draws_while_training, gpu_memory
 from repro.recipes.scales import NEEDS
 from repro.recipes.study import Scale
@@ -81,6 +81,11 @@ def place(
         if need <= ROOM * cards.gib:
             return tried[-1]
     return next((one for one in tried if one.fits), tried[-1])
+
+
+def uses_gpu(stage: Stage) -> bool:
+    """Whether the stage runs a model here: rules do not, and neither does who asks a server."""
+    return not isinstance(stage, Classify) or isinstance(stage.judge, BaseModelRef)
 
 
 def layout_words(layout: Layout) -> str:

@@ -55,7 +55,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     diagnosis: DiagnosisConfig
     prefixes: PrefixConfig
     judge: str | None
-    """A model that names failure modes (hub id or folder); None for the rules."""
+    """A model that names failure modes: hub id, folder, or one that an OpenAI-compatible server runs, as
+    http://HOST:PORT/v1#MODEL; None for the rules."""
     controls: bool
     """Whether to run eta = 0 and the no-reasoning control beside the paper's rows."""
 

@@ -9,6 +9,7 @@ from repro.recipes.cost import TABLE5_HOURS, paper_plans
 from repro.report.blocks import Block, Cell, Code, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.result import StageLine
+from repro.served import is_served, served
 from repro.tables.costs import FORMULAS, PROCESS, CostLine, operations
 
 COMMAND = (
@@ -169,7 +170,7 @@ def _modes(part: Part) -> list[Block]:
     words = [
         Text("; ".join(MEANING.values()) + "."),
         Text(
-            f"Named by the model {judge}."
+            _judge_words(judge)
             if judge
             else "Named by rules (repro/evaluation/failure_modes.py); their agreement with labels made by hand stands in"
             " tests/evaluation/failure_labels.md."
@@ -184,6 +185,13 @@ def _modes(part: Part) -> list[Block]:
             )
         )
     return [*words, Grid("Lost prompts and modes, first seed", rows)]
+
+
+def _judge_words(judge: str) -> str:
+    if not is_served(judge):
+        return f"Named by the model {judge}."
+    where = served(judge)
+    return f"Named by the model {where.model}, served at {where.url}; its revision is unknown (unpinned)."
 
 
 def _count(own: dict[str, Any], mode: str) -> str:

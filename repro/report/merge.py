@@ -10,6 +10,7 @@ from typing import Any
 from repro.errors import InputError
 from repro.recipes.settings import flat
 from repro.report.result import Result, measured_tables, read_result
+from repro.served import is_served, served
 from repro.tables import MeasuredTable, load, merge_seeds, verdict
 from repro.tables.files import stored_hashes
 from repro.tables.load import PaperTable
@@ -168,10 +169,13 @@ def _check_no_copy(one: Source, other: Source) -> None:
 
 
 def _comparable(content: Result, other: Result) -> dict[str, Any]:
-    """Flat settings, without the families that the other result lacks."""
+    """Flat settings, without the families that the other result lacks and where a served judge was."""
     theirs = other["settings"].get("families", {})
     settings = dict(content["settings"])
     settings["families"] = {name: f for name, f in settings.get("families", {}).items() if name in theirs}
+    judge = settings.get("judge")
+    if judge and is_served(judge):
+        settings["judge"] = f"{served(judge).model} (served)"
     return flat(settings)
 
 

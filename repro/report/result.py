@@ -164,7 +164,7 @@ class Result(TypedDict):
     Attributes:
         assignments: the `--set key=value` wishes.
         verdicts: of the run itself; a page judges again and shows what differs.
-        unpinned: hub ids that were read at no pinned revision; absent from results of older code.
+        unpinned: hub ids that were read at no pinned revision, and models that a server ran; absent from results of older code.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
     """
 

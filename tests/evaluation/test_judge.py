@@ -4,7 +4,7 @@ import pytest
 
 from repro.errors import InputError
 from repro.evaluation import judge as module
-from repro.evaluation.judge import Case, ModelJudge, RuleJudge, question, reading
+from repro.evaluation.judge import Case, ModelJudge, RuleJudge, ask_here, question, reading
 from repro.toy.world import folder
 
 WRONG = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
@@ -18,6 +18,8 @@ RIGHT = Case("How many?", "It is 5. \\boxed{5}", "numeric", "5", "5", True)
         ("Mode: Hallucination.", ("hallucination", True)),
         ("none of them; no degradation", (None, True)),
         ("degradation, not hallucination", ("degradation", True)),
+        ("<think>a hallucination?</think>\n\nself_correction", ("self_correction", True)),
+        ("<think>\nIs it a hallucination, or", (None, False)),
         ("I cannot tell.", (None, False)),
         ("", (None, False)),
     ],
@@ -37,21 +39,23 @@ def test_rules_judge_in_order():
     assert RuleJudge()([RIGHT, WRONG]) == [None, "hallucination"]
 
 
-def test_a_model_sees_wrong_completions_alone(monkeypatch):
+def test_a_model_sees_wrong_completions_alone():
     asked = []
 
-    def ask(self, questions):
+    def ask(questions):
         asked.extend(questions)
         return ["degradation"] * len(questions)
 
-    monkeypatch.setattr(ModelJudge, "_ask", ask)
-    assert ModelJudge("somewhere", "transformers", 0)([RIGHT, WRONG, RIGHT]) == [None, "degradation", None]
+    assert ModelJudge("somewhere", ask)([RIGHT, WRONG, RIGHT]) == [None, "degradation", None]
     assert len(asked) == 1
-    assert ModelJudge("somewhere", "transformers", 0)([RIGHT]) == [None]
+    assert ModelJudge("somewhere", ask)([RIGHT]) == [None]
+    assert len(asked) == 1
 
 
 def test_a_judge_that_never_answers_is_one_line(monkeypatch):
     """A real model through the real engine: the toy student knows no English, so none of its replies can be read."""
     monkeypatch.setattr(module, "question", lambda case: case.prompt)  # its tokens are few, and its context short
     with pytest.raises(InputError, match="names a mode"):
-        ModelJudge(folder("toy:qwen3-student"), "transformers", 0)([Case("start 3", "5", "numeric", "5", "4", True)])
+        ModelJudge("toy", ask_here(folder("toy:qwen3-student"), "transformers", 0))(
+            [Case("start 3", "5", "numeric", "5", "4", True)]
+        )

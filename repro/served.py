@@ -1,0 +1,48 @@
+"""Models that a server runs, as a person names them: `http://HOST:PORT/v1#MODEL`."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from repro.errors import InputError
+
+EXAMPLE = "http://127.0.0.1:8000/v1#ORG/NAME"
+KEY = "REPRO_JUDGE_API_KEY"
+"""The environment variable that holds the server's key, where it wants one. Its value is told to nobody but the server."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """url: up to where `/chat/completions` follows. model: as the server calls it."""
+
+    url: str
+    model: str
+
+
+def is_served(name: str) -> bool:
+    """Whether a model's name is an address."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def served(name: str) -> Served:
+    """The address and the model.
+
+    Raises:
+        InputError: no host or no model in it, or what may be secret: a login or a query.
+    """
+    try:
+        parts = urlsplit(name)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"judge: not an address ({error}). Example: --set judge={EXAMPLE}") from None
+    if parts.username is not None or parts.password is not None or parts.query:
+        raise InputError(
+            f"judge at {host}: an address with a login or a query would be recorded. Leave it out, and give the server's"
+            f" key by the environment variable {KEY}."
+        )
+    if not host or any(ord(letter) <= 32 for letter in name):
+        raise InputError(f"judge {name!r}: an address without a host, or with a blank. Example: --set judge={EXAMPLE}")
+    if not parts.fragment:
+        raise InputError(f"judge {name}: which model? Name it behind the address and #, as in {EXAMPLE}")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    where = f"[{host}]" if ":" in host else host
+    return Served(f"{parts.scheme}://{where}{'' if port is None else f':{port}'}{path}", parts.fragment)

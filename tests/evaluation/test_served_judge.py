@@ -1,0 +1,280 @@
+"""A judge that a server runs, against a small server of our own on the loopback."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from repro.errors import InputError
+from repro.evaluation.chat_server import WAITS, ChatServer
+from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Case, ModelJudge
+from repro.evaluation.served_judge import AT_ONCE, REPLIES, ask_served
+from repro.progress import silent
+from repro.served import KEY, Served, is_served, served
+
+SECRET = "correct-horse-battery"
+
+
+class Server:
+    """Answers by `says(number of this request, its content)`: a reply's text, or (status, body)."""
+
+    def __init__(self, says):
+        self.asked, self.headers, self.together, self.most = [], [], 0, 0
+        lock, outer = threading.Lock(), self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                self._send(200, json.dumps({"data": [{"id": "org/judge"}, {"id": "other"}]}).encode())
+
+            def do_POST(self):
+                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    outer.asked.append(content)
+                    outer.headers.append(dict(self.headers))
+                    number = len(outer.asked)
+                    outer.together += 1
+                    outer.most = max(outer.most, outer.together)
+                said = says(number, content)
+                with lock:
+                    outer.together -= 1
+                if isinstance(said, str):
+                    self._send(200, json.dumps({"choices": [{"message": {"content": said}}]}).encode())
+                else:
+                    self._send(*said)
+
+            def _send(self, status, body, **headers):
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.send_header("Content-Length", str(headers.get("cut", 0) or len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(says):
+        servers.append(Server(says))
+        return servers[-1]
+
+    yield start
+    for one in servers:
+        one.close()
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv(KEY, raising=False)
+
+
+def chat(server, model="org/judge", slept=None):
+    sleep = (slept if slept is not None else []).append
+    return ChatServer(Served(server.url, model), max_tokens=64, temperature=0.01, seed=3, sleep=sleep)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("http://127.0.0.1:8000/v1#org/judge", Served("http://127.0.0.1:8000/v1", "org/judge")),
+        ("https://api.example.com/v1/#gpt-x", Served("https://api.example.com/v1", "gpt-x")),
+        ("http://host/v1/chat/completions#m", Served("http://host/v1", "m")),
+        ("http://[::1]:80/v1#m", Served("http://[::1]:80/v1", "m")),
+    ],
+)
+def test_addresses(name, expected):
+    assert is_served(name)
+    assert served(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("http://127.0.0.1:8000/v1", "which model"),
+        ("http:///v1#m", "without a host"),
+        ("http://host:port/v1#m", "not an address"),
+        ("http://host/v1 #m", "with a blank"),
+        (f"http://me:{SECRET}@host/v1#m", KEY),
+        (f"https://host/v1?api-version={SECRET}#m", KEY),
+    ],
+)
+def test_addresses_that_are_refused_repeat_no_secret(name, mend):
+    with pytest.raises(InputError, match=mend) as error:
+        served(name)
+    assert SECRET not in str(error.value)
+
+
+def test_names_that_are_no_address():
+    assert not any(map(is_served, ("org/judge", "./folder", "toy:qwen3-teacher", "httpmodels/x")))
+
+
+def test_a_question_is_asked_as_the_engines_ask_it(serve):
+    server = serve(lambda number, content: "degradation")
+    assert chat(server).reply("Which?") == "degradation"
+    assert server.asked == [
+        {
+            "model": "org/judge",
+            "messages": [{"role": "user", "content": "Which?"}],
+            "max_tokens": ANSWER_TOKENS,
+            "temperature": TEMPERATURE,
+            "seed": 3,
+            "chat_template_kwargs": {"enable_thinking": False},
+        }
+    ]
+    assert "Authorization" not in server.headers[0]
+
+
+def test_what_a_server_does_not_know_is_left_out_for_good(serve):
+    def says(number, content):
+        for name in ("seed", "chat_template_kwargs"):
+            if name in content:
+                return 422, json.dumps({"error": f"extra field: {name}"}).encode()
+        return "none"
+
+    server = serve(says)
+    one = chat(server)
+    assert [one.reply("a"), one.reply("b")] == ["none", "none"]
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(serve, status):
+    server = serve(lambda number, content: (status, b"busy") if number < 3 else "hallucination")
+    slept = []
+    assert chat(server, slept=slept).reply("q") == "hallucination"
+    assert len(slept) == 2
+    assert WAITS[0] <= slept[0] <= 1.25 * WAITS[0] < WAITS[1] <= slept[1]
+
+
+def test_a_server_that_stays_broken_is_one_line(serve):
+    server, slept = serve(lambda number, content: (503, b"overloaded")), []
+    with pytest.raises(InputError, match=r"org/judge at http://127.*503 \(overloaded\), 6 times in a row\. Start the"):
+        chat(server, slept=slept).reply("q")
+    assert len(server.asked) == 6
+    assert len(slept) == 5
+
+
+def test_nobody_there():
+    with pytest.raises(InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, 6 times"):
+        ChatServer(Served("http://127.0.0.1:9/v1", "m"), max_tokens=1, temperature=0, seed=0, sleep=[].append).reply(
+            "q"
+        )
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ((401, b"no key"), rf"401 \(no key\)\. Give its key in {KEY}"),
+        ((400, b"prompt too long"), r"400 \(prompt too long\)\. Mend what it names"),
+        ((404, b"nothing"), r"404 \(nothing\)\. Give the address up to"),
+        ((200, b"<html>hello"), r"not JSON \(it begins '<html>hello'\)"),
+        ((200, b'{"object": "list"}'), "holds no choices"),
+        ((200, b"[]"), "holds no choices"),
+    ],
+)
+def test_what_trying_again_does_not_mend_is_one_line_at_once(serve, said, words):
+    server = serve(lambda number, content: said)
+    with pytest.raises(InputError, match=rf"judge org/judge at {server.url}: .*{words}") as error:
+        chat(server).reply("q")
+    assert len(server.asked) == 1
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_is_not_served_names_those_that_are(serve):
+    server = serve(lambda number, content: (404, b"The model does not exist"))
+    with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/judge, other\."):
+        chat(server, model="org/typo").reply("q")
+
+
+def test_a_reply_that_is_cut_is_asked_for_again(serve):
+    """More bytes are promised than come."""
+    cut = (200, b'{"choices": [{"mess')
+    server = serve(lambda number, content: cut)
+    handler = server.http.RequestHandlerClass
+    send = handler._send
+    handler._send = lambda self, status, body: send(self, status, body, cut=500)
+    with pytest.raises(InputError, match=r"its reply was cut, 6 times in a row"):
+        chat(server).reply("q")
+    assert len(server.asked) == 6
+
+
+def test_a_redirect_does_not_carry_the_key_away(serve, monkeypatch):
+    monkeypatch.setenv(KEY, SECRET)
+    other = serve(lambda number, content: "none")
+    server = serve(lambda number, content: (302, b""))
+    handler = server.http.RequestHandlerClass
+    send = handler._send
+    handler._send = lambda self, status, body: send(self, status, body, Location=f"{other.url}/chat/completions")
+    with pytest.raises(InputError, match=r"302 \(it redirects to http"):
+        chat(server).reply("q")
+    assert not other.asked
+
+
+def test_the_key_goes_to_the_server_alone(serve, monkeypatch):
+    monkeypatch.setenv(KEY, SECRET)
+    server = serve(lambda number, content: (401, f"bad key {SECRET}".encode()))
+    with pytest.raises(InputError, match=rf"401 \(bad key \*\*\*\)\. It refuses the key in {KEY}") as error:
+        chat(server).reply("q")
+    assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+    assert SECRET not in str(error.value)
+    monkeypatch.setenv(KEY, f"{SECRET}\nX: y")
+    with pytest.raises(InputError, match=KEY) as error:
+        chat(server)
+    assert SECRET not in str(error.value)
+
+
+def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
+    def says(number, content):
+        time.sleep(0.05 if number % 2 else 0.01)
+        return content["messages"][0]["content"].upper()
+
+    server, told = serve(says), []
+    ask = ask_served(
+        Served(server.url, "org/judge"), 0, work=tmp_path, progress=lambda done, total, unit: told.append((done, total))
+    )
+    questions = [f"q{n}" for n in range(24)] + ["q3"]
+    assert ask(questions) == [question.upper() for question in questions]
+    assert len(server.asked) == 24  # alike ones once
+    assert 2 <= server.most <= AT_ONCE
+    assert told == [(n + 1, 24) for n in range(24)]
+
+
+def test_answered_questions_are_not_asked_again(serve, tmp_path):
+    broken = serve(lambda number, content: "first" if number <= 5 else (400, b"enough"))
+    with pytest.raises(InputError, match="enough"):
+        ask_served(Served(broken.url, "org/judge"), 0, work=tmp_path, progress=silent)([f"q{n}" for n in range(9)])
+    kept = tmp_path / REPLIES
+    answered = len(kept.read_text().splitlines())
+    with kept.open("a") as stream:
+        stream.write('["torn')
+    server = serve(lambda number, content: "second")
+    replies = ask_served(Served(server.url, "org/judge"), 0, work=tmp_path, progress=silent)(
+        [f"q{n}" for n in range(9)]
+    )
+    assert replies.count("first") == answered
+    assert len(server.asked) == 9 - answered == replies.count("second")
+    assert len(kept.read_text().splitlines()) == 9
+
+
+def test_a_judge_of_a_server_reads_its_replies(serve, tmp_path):
+    server = serve(lambda number, content: "<think>not a hallucination</think>\n\nDegradation")
+    judge = ModelJudge("org/judge", ask_served(Served(server.url, "org/judge"), 0, work=tmp_path, progress=silent))
+    wrong = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
+    right = Case("How many?", "It is 5. \\boxed{5}", "numeric", "5", "5", True)
+    assert judge([right, wrong]) == [None, "degradation"]
+    assert "\\boxed{4}" in server.asked[0]["messages"][0]["content"]
