@@ -191,7 +191,12 @@ def run(
 
 @app.command()
 def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
-    """Every setting that --set may change, with its value at a scale."""
+    """Every setting that --set may change, with its value at a scale.
+
+    A model is a hub id, a folder or a toy name. `judge` also takes one that an OpenAI-compatible server runs (vLLM, TGI,
+    llama.cpp, hosted ones), as http://HOST:PORT/v1#MODEL; the server's key, if it wants one, is read from the environment
+    variable REPRO_JUDGE_API_KEY and recorded nowhere.
+    """
     from repro.recipes.catalog import settings_of
     from repro.recipes.settings import flat
 

@@ -23,7 +23,7 @@ LARGEST_REPLY = 2**20
 """Bytes."""
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The server answered with another status than 200. words: the beginning of what it said."""
 
     def __init__(self, status: int, words: str, retry_after: str | None) -> None:
@@ -77,7 +77,7 @@ class ChatServer:
             try:
                 answer = self._tried("chat/completions", content | extras)
                 break
-            except _Refused as refused:
+            except _RefusedError as refused:
                 named = [name for name in extras if name in refused.words]
                 if refused.status not in (400, 422) or not named:
                     raise InputError(self._told(refused)) from None
@@ -97,7 +97,7 @@ class ChatServer:
         """
         try:
             return [str(one["id"]) for one in self._request("models", None, 10.0)["data"]]
-        except _Refused as refused:
+        except _RefusedError as refused:
             raise InputError(f"{self}: {refused}") from None
         except (OSError, http.client.HTTPException) as error:
             raise InputError(f"{self}: {self._reason(error)}. Start the server, or mend its address.") from None
@@ -113,7 +113,7 @@ class ChatServer:
         for wait in (*WAITS, None):
             try:
                 return self._request(path, content, TIMEOUT)
-            except _Refused as refused:
+            except _RefusedError as refused:
                 if refused.status not in (408, 429) and refused.status < 500:
                     raise
                 trouble, after = str(refused), refused.retry_after
@@ -143,7 +143,9 @@ class ChatServer:
                 words = self._clean(error.read(4096).decode(errors="replace"))
             if 300 <= error.code < 400:
                 words = f"it redirects to {self._clean(error.headers.get('Location') or 'nowhere')}"
-            raise _Refused(error.code, words, error.headers.get("Retry-After")) from None
+            raise _RefusedError(error.code, words, error.headers.get("Retry-After")) from None
+        if self._key:  # some servers, and some models, repeat what they are sent
+            text = text.replace(self._key.encode(), b"***")
         try:
             return json.loads(text)
         except ValueError:
@@ -153,7 +155,7 @@ class ChatServer:
                 " to /v1."
             ) from None
 
-    def _told(self, refused: _Refused) -> str:
+    def _told(self, refused: _RefusedError) -> str:
         """A refusal in one line, with the mend."""
         if refused.status in (401, 403):
             mend = f"It refuses the key in {KEY}: mend it" if self._key else f"Give its key in {KEY}"
@@ -178,7 +180,7 @@ class ChatServer:
         return self._clean(getattr(inner, "strerror", None) or str(inner) or type(inner).__name__)
 
     def _clean(self, text: str) -> str:
-        """What the server said, in a line, without the key: some repeat it."""
+        """What the server said, in a line, without the key."""
         if self._key:
             text = text.replace(self._key, "***")
         return " ".join(text.split())[:300]

@@ -49,13 +49,13 @@ def ask_served(where: Served, seed: int, *, work: Path, progress: Progress) -> A
     return ask
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another request has failed for good."""
 
 
 def _wait(stop: threading.Event, seconds: float) -> None:
     if stop.wait(seconds):
-        raise _Stopped
+        raise _StoppedError
 
 
 def _name(question: str) -> str:

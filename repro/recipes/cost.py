@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from repro.pipeline.stages import (
+    BaseModelRef,
     Calibrate,
     Classify,
     Continue,
@@ -203,7 +204,7 @@ def _billions(stage: Stage) -> float:
     if isinstance(stage, Calibrate | Diagnose | Continue):
         model = base_of(stage.teacher)
     elif isinstance(stage, Classify):
-        model = stage.judge or base_of(stage.after.model)
+        model = stage.judge if isinstance(stage.judge, BaseModelRef) else base_of(stage.after.model)
     else:
         model = base_of(stage if isinstance(stage, Distill) else stage.model)  # type: ignore[attr-defined]
     found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)

@@ -171,6 +171,15 @@ def test_a_judge_is_named(part_for):
     assert "Named by the model org/judge" in html([(own, "part1", sections(own, "part1"))])
 
 
+def test_a_served_judge_is_named_with_what_nobody_knows_of_it(part_for):
+    settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "http://127.0.0.1:8000/v1#org/judge"}
+    own = part_for("failure-modes", settings=settings)
+    page = html([(own, "part1", sections(own, "part1"))])
+    assert (
+        "Named by the model org/judge, served at http://127.0.0.1:8000/v1; its revision is unknown (unpinned)" in page
+    )
+
+
 def test_a_result_without_its_costs_says_so(part_for):
     own = part_for("table5", extras={})
     assert "no record of costs" in html([(own, "part1", sections(own, "part1"))])

@@ -73,6 +73,18 @@ def test_other_settings_are_refused():
         parts_of([one, other])
 
 
+def judged_by(source, judge):
+    return replace(source, content={**source.content, "settings": {**source.content["settings"], "judge": judge}})
+
+
+def test_a_served_judge_is_the_same_wherever_it_is():
+    _, (one, two) = two_seeds()
+    here, there = judged_by(one, "http://127.0.0.1:8000/v1#org/judge"), judged_by(two, "https://there/v1#org/judge")
+    assert len(parts_of([here, there])) == 1
+    with pytest.raises(InputError, match=r"setting judge is 'org/judge \(served\)' and 'org/judge'"):
+        parts_of([here, judged_by(two, "org/judge")])
+
+
 def test_other_items_are_refused():
     _, (one, _) = two_seeds()
     other = Source("fewer", make_result(build(items=30, seeds=(1,))))

@@ -1,0 +1,65 @@
+"""A judge behind vLLM's own server: `vllm serve` of an embedded model, asked as a person's would be."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from repro.errors import InputError
+from repro.evaluation.chat_server import ChatServer
+from repro.models import locate
+from repro.served import Served
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra cpu or gpu)"),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    command = [str(Path(sys.executable).parent / "vllm"), "serve", str(locate("toy:qwen3-student"))]
+    command += ["--served-model-name", "org/toy", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        url = f"http://127.0.0.1:{port}/v1"
+        until = time.monotonic() + 500
+        while process.poll() is None and time.monotonic() < until:
+            try:
+                chat(url).models()
+                break
+            except InputError:
+                time.sleep(1)
+        else:
+            pytest.fail(f"vllm serve did not come up:\n{log.read_text()[-3000:]}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def chat(url, model="org/toy"):
+    return ChatServer(Served(url, model), max_tokens=8, temperature=0.01, seed=0, sleep=lambda seconds: None)
+
+
+def test_the_model_answers_in_its_own_language(url):
+    assert chat(url).models() == ["org/toy"]
+    replies = [chat(url).reply("who emil rival kofi A zola B hugo C lena D tomo E") for _ in range(2)]
+    assert replies[0] == replies[1] != ""
+
+
+def test_what_vllm_refuses_is_one_line(url):
+    with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/toy\."):
+        chat(url, "org/typo").reply("start 3")
+    with pytest.raises(InputError, match=r"400 .*Mend what it names"):
+        chat(url).reply("start 3 " * 5000)

@@ -1,0 +1,127 @@
+"""The stage whose judge a server runs: its identity, its plan, its record, and what is told of it."""
+
+import json
+from io import StringIO
+
+import pytest
+from chat_stand_in import ChatStandIn
+from rich.console import Console
+
+from repro.doctor.models import check_servers, check_weights
+from repro.errors import InputError
+from repro.evaluation.graded import Graded, write_graded
+from repro.generation.rollouts import Rollout
+from repro.pipeline.bodies import ROLLOUTS, Workplace, body_of
+from repro.pipeline.dry_run import print_plan
+from repro.pipeline.gpus import Gpus
+from repro.pipeline.record import build_artifact
+from repro.pipeline.resources import Resources
+from repro.pipeline.stages import Classify, stage_adapter
+from repro.progress import silent
+from repro.recipes.catalog import plan
+from repro.recipes.cost import expected_hours, tokens_of
+from repro.recipes.gpu_memory import gpu_memory
+from repro.recipes.hub_lock import hub_inputs
+from repro.served import KEY
+
+SECRET = "correct-horse-battery"
+HERE, THERE = "http://127.0.0.1:8000/v1#org/judge-7B", "https://there.example/v1#org/judge-7B"
+
+
+def study_of(judge, scale="toy"):
+    tasks = "toy-csqa" if scale == "toy" else "csqa"
+    return plan("failure-modes", scale, (), 1, (f"judge={judge}", f"tasks={tasks}", "test_items=4"))
+
+
+def classified(judge, scale="toy"):
+    return next(stage for stage in study_of(judge, scale).stages() if isinstance(stage, Classify))
+
+
+def test_the_name_is_identity_and_the_place_is_not():
+    here, there, rules = (classified(judge) for judge in (HERE, THERE, "none"))
+    assert here.fingerprint == there.fingerprint != rules.fingerprint
+    assert classified(HERE.replace("7B", "8B")).fingerprint != here.fingerprint
+    assert stage_adapter.validate_python(here.model_dump(mode="json")) == here
+
+
+def test_nobody_looks_for_it_on_the_hub_or_on_a_gpu(monkeypatch):
+    stage = classified(HERE, "small")
+    assert "org/judge-7B" not in hub_inputs([stage])
+    assert [model.name for model in stage.base_models()] == []
+    assert expected_hours(stage, "small") == 0
+    assert tokens_of(stage) > 0
+    assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
+    lends = Gpus(Resources(), apart=False)
+    assert lends.lend([stage], 1) == [(stage, ())]
+    assert lends.lend([stage.after], 1) == [(stage.after, ("0",))]
+
+
+@pytest.mark.parametrize("scale", ["toy", "small"])
+def test_a_dry_run_tells_that_it_is_unpinned(scale, tmp_path):
+    console = Console(file=StringIO(), width=200)
+    print_plan(study_of(HERE, scale), tmp_path, console, Resources())
+    text = console.file.getvalue()
+    assert "org/judge-7B served at http://127.0.0.1:8000/v1, unpinned" in text
+
+
+def test_an_address_that_would_be_recorded_is_refused_by_every_study():
+    for name in ("failure-modes", "table2"):
+        with pytest.raises(InputError, match=KEY) as error:
+            plan(name, "toy", (), 1, (f"judge=http://me:{SECRET}@host/v1#m",))
+        assert SECRET not in str(error.value)
+
+
+@pytest.fixture
+def server():
+    served = ChatStandIn(lambda number, content: f"hallucination {SECRET}")  # a server that repeats the key
+    yield served
+    served.close()
+
+
+def test_the_doctor_asks_the_server(server):
+    study = study_of(f"{server.url}#org/judge")
+    assert [one.verdict for one in check_servers(study.stages())] == ["ok"]
+    assert all("org/judge" not in one.about for one in check_weights(study.stages()))
+    (typo,) = check_servers(study_of(f"{server.url}#org/typo").stages())
+    assert (typo.verdict, "It serves: org/judge, other" in typo.words) == ("fail", True)
+    (gone,) = check_servers(study_of("http://127.0.0.1:9/v1#m").stages())
+    assert (gone.verdict, "Connection refused" in gone.words) == ("fail", True)
+
+
+def rows(answers):
+    return [
+        Graded(
+            Rollout(f"item{n}", "toy-csqa", "who?", k, [1], [2, 3], [0.0, 0.0], f"Answer: {letter}", "eos"),
+            "A",
+            letter,
+            float(letter == "A"),
+        )
+        for n, own in enumerate(answers)
+        for k, letter in enumerate(own)
+    ]
+
+
+def test_the_record_names_the_model_and_not_the_key(server, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv(KEY, SECRET)
+    stage = classified(f"{server.url}#org/judge")
+    for one, answers in ((stage.before, ["AAA", "AAA"]), (stage.after, ["BBC", "AAA"])):
+        (tmp_path / one.folder_name).mkdir(parents=True)
+        write_graded(tmp_path / one.folder_name / ROLLOUTS, [rows(answers)])
+    work = tmp_path / "work"
+    work.mkdir()
+    place = Workplace(tmp_path, work, silent, None, 0)
+    summary = build_artifact(stage, tmp_path, body_of(stage, place), ["repro", "run"])
+    assert summary["toy-csqa"]["lost"] == 1
+    assert summary["toy-csqa"]["hallucination"] == 3
+    assert len(server.asked) == 2  # "Answer: B" twice is one question
+    assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+    folder = tmp_path / stage.folder_name
+    record = json.loads((folder / "record.json").read_text())
+    assert "org/judge (served)" in record["unpinned"]
+    assert record["identity"]["judge"] == {"kind": "served", "name": "org/judge"}
+    assert record["config"]["judge"]["url"] == server.url
+    for file in (*folder.rglob("*"), *work.rglob("*")):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+    assert SECRET not in "".join(capfd.readouterr())
