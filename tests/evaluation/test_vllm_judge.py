@@ -1,6 +1,7 @@
 """A judge behind vLLM's own server, with an embedded model, asked as a person's would be."""
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -29,8 +30,10 @@ def url(tmp_path_factory):
     # the `vllm` command asks for the version of a package that the CPU's build does not have
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(locate("toy:qwen3-student"))]
     command += ["--served-model-name", "org/toy", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
+    command += ["--gpu-memory-utilization", "0.1"]
     with log.open("w") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
     try:
         url = f"http://127.0.0.1:{port}/v1"
         until = time.monotonic() + 500
@@ -41,7 +44,7 @@ def url(tmp_path_factory):
             except InputError:
                 time.sleep(1)
         else:
-            pytest.fail(f"vLLM's server did not come up:\n{log.read_text()[-3000:]}")
+            pytest.fail(f"vLLM's server did not come up:\n{log.read_text()[-9000:]}")
         yield url
     finally:
         process.terminate()
