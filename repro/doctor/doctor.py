@@ -17,6 +17,7 @@ from repro.pipeline.stages import Stage
 from repro.recipes.cost import study_hours, tokens_of
 from repro.recipes.footprint import disk_gib
 from repro.recipes.gpu_memory import gpu_memory
+from repro.recipes.host_memory import host_memory
 from repro.recipes.placement import layout_words
 from repro.recipes.scales import NEEDS, check_fits, gpu_words
 from repro.recipes.study import Study
@@ -65,6 +66,9 @@ def _memory(study: Study, stages: list[Stage]) -> Iterator[Finding]:
     if troubles:
         return
     placed = placements(study, stages, resources)
+    if placed:
+        most, label = max((host_memory(stage, one.layout).total, stage.label) for stage, one in zip(stages, placed))
+        yield good("host memory", f"{label} is the largest with about {most:.0f} GiB, all its processes together")
     sizes = [one.memory for one in placed] or [gpu_memory(stage).total for stage in stages]
     need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()

@@ -1,10 +1,11 @@
-"""Which GPUs each stage of a study will have, and which stages they do not hold."""
+"""Which GPUs each stage of a study will have, and which stages they, or the host's memory, do not hold."""
 
 from repro.machine import hardware
 from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage
 from repro.recipes.gpu_memory import Layout
-from repro.recipes.placement import MICRO_BATCH, Cards, Placement, cards_for, main_words, place
+from repro.recipes.host_memory import host_memory
+from repro.recipes.placement import MICRO_BATCH, Cards, Placement, cards_for, cards_of, main_words, place
 from repro.recipes.study import Study
 
 
@@ -39,11 +40,41 @@ def too_large(study: Study, stages: list[Stage], resources: Resources) -> list[s
         if not placed.fits:
             words = _mend(stage, placed.layout, resources, cards)
             alike.setdefault((*main_words(stage), round(placed.memory), words), []).append(stage)
-    return [
+    return _host(stages, resources) + [
         f"{kind} of {model}, {len(same)} stage(s): about {need} GiB on each of {_gpus(same[0], resources, cards)}, which has"
         f" {cards.gib:g}: {words}"
         for (kind, model, need, words), same in alike.items()
     ]
+
+
+def _host(stages: list[Stage], resources: Resources) -> list[str]:
+    """Stages that this machine's memory does not hold while models are loaded or saved; else whether as many of them as
+    have GPUs do not fit side by side. Nothing of a machine without GPUs: it is refused as a whole."""
+    machine = hardware()
+    cards = cards_of(machine)
+    if cards is None or not stages:
+        return []
+    have = machine["memory_gib"]
+    alike: dict[tuple[str, str, int, int], list[Stage]] = {}
+    beside: list[tuple[float, float, str]] = []
+    for stage in stages:
+        layout = place_with(stage, resources, cards).layout
+        need = host_memory(stage, layout).total
+        if need > have:
+            alike.setdefault((*main_words(stage), layout.ranks, round(need)), []).append(stage)
+        beside.append((need * (cards.count // layout.ranks), need, stage.label))
+    lines = [
+        f"{kind} of {model}, {len(same)} stage(s): about {need} GiB of host memory for {ranks} process(es), and this machine"
+        f" (or its control group) has {have:g}: use fewer --ranks where its GPUs allow, or a machine with more memory"
+        for (kind, model, ranks, need), same in alike.items()
+    ]
+    together, need, label = max(beside)
+    if not lines and together > have:
+        lines.append(
+            f"{label} and its like side by side on all GPUs: about {together:.0f} GiB of host memory, of {have:g} here:"
+            f" use --workers {max(1, int(have // need))}"
+        )
+    return lines
 
 
 def _gpus(stage: Stage, resources: Resources, cards: Cards) -> str:
