@@ -1,5 +1,10 @@
 """The estimate of host memory: what it counts, what is said where it does not fit, and what a process may hold."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import psutil
 import pytest
 
@@ -66,3 +71,47 @@ def test_a_control_group_limits_what_a_process_may_hold(tmp_path):
     (root / "memory" / "job" / "memory.limit_in_bytes").write_text("500\n")
     own.write_text("9:name=systemd:/\n4:cpu,cpuacct:/job\n3:memory:/job\n")
     assert memory_bytes(root, own) == 500
+
+
+LOADS = """
+import sys, torch
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from repro.models import load_for_training, locate
+
+def own():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+if sys.argv[2] == "save":
+    config = Qwen3Config(vocab_size=40_000, hidden_size=512, intermediate_size=512, num_hidden_layers=2,
+                         num_attention_heads=8, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True)
+    Qwen3ForCausalLM(config).to(getattr(torch, sys.argv[3])).save_pretrained(sys.argv[1])
+else:
+    load_for_training(locate("toy:qwen3-target"))  # what the first loading takes for itself
+    before = own()
+    model = load_for_training(sys.argv[1])
+    sum(float(weight.detach().sum()) for weight in model.parameters())
+    print((own() - before) / model.num_parameters())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize(("stored", "least", "most"), [("float32", -1.0, 1.0), ("bfloat16", 3.5, 5.0)])
+def test_loading_takes_what_is_converted_and_no_more(tmp_path, stored, least, most):
+    """Bytes of its own for each parameter: none where the file is mapped as it lies, four where it is converted."""
+
+    def child(*words):
+        ended = subprocess.run(
+            [sys.executable, "-c", LOADS, str(tmp_path / "model"), *words],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return ended.stdout
+
+    child("save", stored)
+    found = float(child("load"))
+    print(stored, found)
+    assert least < found < most
