@@ -29,7 +29,7 @@ def examine(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     stages = study.stages()
     machine = list(_machine(study))
     yield from machine
-    yield from _memory(study, stages)
+    yield from _memory(study, stages, workers)
     yield _disk(stages, out)
     hours = study_hours(study, NEEDS[study.scale].workers)
     yield good("expected hours", f"{hours:,.2f} h on {NEEDS[study.scale].words}")
@@ -55,11 +55,11 @@ def _machine(study: Study) -> Iterator[Finding]:
         yield good("machine", f"{found['cpus']} cores, {found['memory_gib']} GiB, {gpu_words(found)}")
 
 
-def _memory(study: Study, stages: list[Stage]) -> Iterator[Finding]:
+def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
     """Stages that do not fit, the GPUs of those that want several, and the largest, against a GPU or, at toy scale, this
     machine's memory."""
     resources = resources_for(study.scale == "toy")
-    troubles = too_large(study, stages, resources)
+    troubles = too_large(study, stages, resources, workers)
     for line in troubles:
         yield fail("memory", line)
     yield from _gpus(study, stages, resources)

@@ -24,27 +24,31 @@ class HostMemory:
         processes: that hold as much.
         loading: converted weights of each, before they lie on its GPU.
         saving: the whole trained model, on the first of them.
+        beside: processes of a vLLM server, which map what they read.
     """
 
     processes: int
     loading: float
     saving: float = 0.0
+    beside: int = 0
 
     @property
     def total(self) -> float:
         """Of the node: what every process takes anyway, and the larger of the two moments."""
-        return self.processes * assumed("host GiB of a process") + max(self.processes * self.loading, self.saving)
+        every = (self.processes + self.beside) * assumed("host GiB of a process")
+        return every + max(self.processes * self.loading, self.saving)
 
 
 def host_memory(stage: Stage, layout: Layout) -> HostMemory:
     """The estimate for one stage."""
+    beside = layout.vllm_server + 1 if layout.vllm_server else 0
     if isinstance(stage, Calibrate):
         policy = _gib(stage.teacher, FLOAT32)
-        return HostMemory(layout.ranks, policy + _converted(stage.target), policy)
+        return HostMemory(layout.ranks, policy + _converted(stage.target), policy, beside)
     if isinstance(stage, Distill):
         student = _gib(stage.student, FLOAT32)
         teacher = _converted(stage.teacher) if stage.config.method != "sft" else 0.0
-        return HostMemory(layout.ranks, student + teacher, student)
+        return HostMemory(layout.ranks, student + teacher, student, beside)
     if isinstance(stage, Sample | Evaluate):  # the engines map; afterwards one process scores some completions again
         return HostMemory(layout.ranks + 1, 0.0, _converted(stage.model))
     if isinstance(stage, Continue):

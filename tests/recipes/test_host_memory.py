@@ -34,6 +34,8 @@ def test_every_rank_holds_what_it_converts_and_the_first_what_it_saves(study):
     policy = 11.77e9 * 4 / GIB
     for ranks in (1, 2, 8):
         assert host_memory(calibration, Layout(ranks, ranks > 1)).total == pytest.approx(ranks * (PROCESS + policy))
+    served = host_memory(calibration, Layout(2, True, vllm_server=1)).total
+    assert served == pytest.approx(2 * (PROCESS + policy) + 2 * PROCESS)
     student = of(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, Calibrate))
     own = (3.88 * 4 + 11.77 * 2) * 1e9 / GIB  # a teacher of ours lies there in float32 and is converted
     assert host_memory(student, Layout(4, True)).total == pytest.approx(4 * (PROCESS + own))
@@ -44,15 +46,16 @@ def test_every_rank_holds_what_it_converts_and_the_first_what_it_saves(study):
 
 
 def test_a_machine_that_is_too_small_is_told_of_with_the_mend(study, monkeypatch):
-    def told(memory):
+    def told(memory, workers=None):
         machine = {"memory_gib": memory, "gpus": [{"memory_gib": 79.6}] * 8}
         monkeypatch.setattr("repro.pipeline.fit.hardware", lambda: machine)
-        return too_large(study, study.stages(), resources_for(False))
+        return too_large(study, study.stages(), resources_for(False), workers)
 
     assert told(2000.0) == []
     (line,) = told(150.0)
-    assert "side by side on all GPUs" in line
+    assert "side by side" in line
     assert "--workers 1" in line
+    assert told(150.0, workers=1) == []
     small = told(64.0)
     assert any("calibrate of google/gemma-3-12b-it" in one and "64" in one and "--ranks" in one for one in small)
 
