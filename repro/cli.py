@@ -168,7 +168,7 @@ def run(
     if where != "slurm":  # there the machine that submits is not the one that runs
         check_fits(chosen, machine)
         warnings += accelerator.troubles(machine)
-        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources)]
+        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources, workers)]
     loose = unpinned(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")

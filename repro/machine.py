@@ -55,7 +55,7 @@ def hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
         "gpus": found,
         "gpu_devices": len(list(Path("/dev").glob("nvidia[0-9]*"))),
         "driver_cuda": _driver_cuda() if found else None,
@@ -63,6 +63,31 @@ def hardware() -> dict[str, Any]:
         "shared_memory_gib": _shared_memory_gib(),
         "container": container(),
     }
+
+
+def memory_bytes(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """What processes here may hold: the machine's memory, or the least limit of the control groups that they are in."""
+    try:
+        groups = [line.split(":", 2)[1:] for line in own.read_text().splitlines()]
+    except OSError:
+        groups = []
+    limits = [psutil.virtual_memory().total]
+    for controllers, name in [("", ""), *groups]:
+        if controllers not in ("", "memory"):
+            continue
+        base, file = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        group = base / name.strip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(base):
+                limits += _number(folder / file)
+    return min(limits)
+
+
+def _number(file: Path) -> list[int]:
+    try:
+        return [int(file.read_text())]
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return []
 
 
 def container() -> dict[str, str] | None:

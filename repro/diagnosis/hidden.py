@@ -3,7 +3,7 @@
 Shapes: B sequences, T positions, N tokens of the completions, H hidden size, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def output_head(model: Any) -> OutputHead:
     )
 
 
-def batches(rollouts: Sequence[Rollout]) -> Iterator[list[Rollout]]:
+def batches(rollouts: Iterable[Rollout]) -> Iterator[list[Rollout]]:
     """Neighbouring rollouts, at most `FORWARD_TOKENS` padded tokens at a time (a longer one goes alone)."""
     batch: list[Rollout] = []
     longest = 0

@@ -1,6 +1,7 @@
 """What two models of different tokenizers share: the log-probability of a text, each on its own tokens (as in Eq 11)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from repro.calibration.reward import TargetScorer
@@ -19,15 +20,19 @@ LEFT_OUT = (
 """What needs a shared vocabulary."""
 
 
-def sequence_log_probs(rollouts: Sequence[Rollout], policy: Path | str, model: Path | str) -> list[float]:
+def sequence_log_probs(rollouts: Iterable[Rollout], policy: Path | str, model: Path | str) -> list[float]:
     """log p(text | prompt) under a model, nats, each text on the model's own tokens, its end counted once.
 
     Args:
-        rollouts: completions that `policy` drew at temperature 1.
+        rollouts: completions that `policy` drew at temperature 1; a batch of them is looked at together.
         policy, model: folders or hub ids; equal where the policy scores itself.
     """
     tokenizer = load_tokenizer(policy)
     ends = end_ids(tokenizer, declared_ends(policy))
     scorer = TargetScorer(model, tokenizer, batch_size=BATCH_SEQUENCES)
-    scores = scorer([r.prompt for r in rollouts], [r.token_ids for r in rollouts], ends)
-    return [float(value) for value in scores.log_prob]
+    found: list[float] = []
+    rest = iter(rollouts)
+    while batch := list(islice(rest, BATCH_SEQUENCES)):
+        scores = scorer([r.prompt for r in batch], [r.token_ids for r in batch], ends)
+        found += [float(value) for value in scores.log_prob]
+    return found

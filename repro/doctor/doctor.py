@@ -17,6 +17,7 @@ from repro.pipeline.stages import Stage
 from repro.recipes.cost import study_hours, tokens_of
 from repro.recipes.footprint import disk_gib
 from repro.recipes.gpu_memory import gpu_memory
+from repro.recipes.host_memory import host_memory
 from repro.recipes.placement import layout_words
 from repro.recipes.scales import NEEDS, check_fits, gpu_words
 from repro.recipes.study import Study
@@ -28,7 +29,7 @@ def examine(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     stages = study.stages()
     machine = list(_machine(study))
     yield from machine
-    yield from _memory(study, stages)
+    yield from _memory(study, stages, workers)
     yield _disk(stages, out)
     hours = study_hours(study, NEEDS[study.scale].workers)
     yield good("expected hours", f"{hours:,.2f} h on {NEEDS[study.scale].words}")
@@ -54,17 +55,20 @@ def _machine(study: Study) -> Iterator[Finding]:
         yield good("machine", f"{found['cpus']} cores, {found['memory_gib']} GiB, {gpu_words(found)}")
 
 
-def _memory(study: Study, stages: list[Stage]) -> Iterator[Finding]:
+def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
     """Stages that do not fit, the GPUs of those that want several, and the largest, against a GPU or, at toy scale, this
     machine's memory."""
     resources = resources_for(study.scale == "toy")
-    troubles = too_large(study, stages, resources)
+    troubles = too_large(study, stages, resources, workers)
     for line in troubles:
         yield fail("memory", line)
     yield from _gpus(study, stages, resources)
     if troubles:
         return
     placed = placements(study, stages, resources)
+    if placed:
+        most, label = max((host_memory(stage, one.layout).total, stage.label) for stage, one in zip(stages, placed))
+        yield good("host memory", f"{label} is the largest with about {most:.0f} GiB, all its processes together")
     sizes = [one.memory for one in placed] or [gpu_memory(stage).total for stage in stages]
     need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()

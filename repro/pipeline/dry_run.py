@@ -14,6 +14,7 @@ from repro.pipeline.run import hits
 from repro.pipeline.stages import BaseModelRef, Stage, TaskData
 from repro.recipes.cost import expected_hours, items_of, shown_arithmetic, table5_hours, tokens_of
 from repro.recipes.footprint import disk_gib, download_gib, footprint
+from repro.recipes.host_memory import host_memory
 from repro.recipes.hub_lock import unpinned
 from repro.recipes.night import CARDS, night_hours
 from repro.recipes.placement import layout_words, uses_gpu
@@ -34,7 +35,7 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources) 
     table = Table(title=f"{study.name} at scale {study.scale}: {len(stages)} stages", title_justify="left")
     table.add_column("stage", overflow="fold", min_width=24)
     columns = ["seed", "items", "tokens", "cached", unit]
-    for column in columns if toy else [*columns, "Table 5", "GPUs", "GiB on each", "disk GiB"]:
+    for column in columns if toy else [*columns, "Table 5", "GPUs", "GiB on each", "host GiB", "disk GiB"]:
         table.add_column(column, justify="right")
     total = 0.0
     placed = placements(study, stages, resources)
@@ -53,12 +54,9 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources) 
             printed, own = table5_hours(stage), placed[number]
             size = footprint(stage, own.layout, tokens_of(stage))
             memory = f"{size.memory:.1f}{'' if own.fits else ' (does not fit)'}"
-            cells += [
-                "-" if printed is None else f"{printed:g}",
-                layout_words(own.layout) if uses_gpu(stage) else "0",
-                memory,
-                f"{size.disk:.2f}",
-            ]
+            gpus = layout_words(own.layout) if uses_gpu(stage) else "0"
+            cells += ["-" if printed is None else f"{printed:g}", gpus, memory]
+            cells += [f"{host_memory(stage, own.layout).total:.0f}", f"{size.disk:.2f}"]
         table.add_row(*cells)
     width = console.width
     if not console.is_terminal:  # a log has no width of its own: 80 columns would fold the labels
@@ -73,7 +71,8 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources) 
     if not toy:
         console.print(
             "GPU-hours are DERIVED from Table 5 in proportion to tokens and model size, over ASSUMED counts: an order of"
-            " magnitude. Memory and disk are DERIVED from parameter counts. Sharded: trained and frozen models in parts on"
+            " magnitude. Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
+            " which stages side by side add up. Sharded: trained and frozen models in parts on"
             " the stage's GPUs.",
             highlight=False,
         )

@@ -1,10 +1,11 @@
-"""Which GPUs each stage of a study will have, and which stages they do not hold."""
+"""Which GPUs each stage of a study will have, and which stages they, or the host's memory, do not hold."""
 
 from repro.machine import hardware
 from repro.pipeline.resources import Resources
 from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage
 from repro.recipes.gpu_memory import Layout
-from repro.recipes.placement import MICRO_BATCH, Cards, Placement, cards_for, main_words, place
+from repro.recipes.host_memory import host_memory
+from repro.recipes.placement import MICRO_BATCH, Cards, Placement, cards_for, cards_of, main_words, place
 from repro.recipes.study import Study
 
 
@@ -27,9 +28,13 @@ def place_with(stage: Stage, resources: Resources, cards: Cards) -> Placement:
     )
 
 
-def too_large(study: Study, stages: list[Stage], resources: Resources) -> list[str]:
-    """Stages that the GPUs do not hold by the estimate, however they are laid out, with the mend; those that are alike in one
-    line."""
+def too_large(study: Study, stages: list[Stage], resources: Resources, workers: int | None = None) -> list[str]:
+    """Stages that the GPUs or the host's memory do not hold by the estimate, however they are laid out, with the mend; those
+    that are alike in one line.
+
+    Args:
+        workers: stages side by side, at most; None for as many as there are GPUs for.
+    """
     cards = cards_for(study.scale, hardware())
     if cards is None:
         return []
@@ -39,11 +44,42 @@ def too_large(study: Study, stages: list[Stage], resources: Resources) -> list[s
         if not placed.fits:
             words = _mend(stage, placed.layout, resources, cards)
             alike.setdefault((*main_words(stage), round(placed.memory), words), []).append(stage)
-    return [
+    return _host(stages, resources, workers) + [
         f"{kind} of {model}, {len(same)} stage(s): about {need} GiB on each of {_gpus(same[0], resources, cards)}, which has"
         f" {cards.gib:g}: {words}"
         for (kind, model, need, words), same in alike.items()
     ]
+
+
+def _host(stages: list[Stage], resources: Resources, workers: int | None) -> list[str]:
+    """Stages that this machine's memory does not hold while models are loaded or saved; else whether as many of them as
+    have GPUs do not fit side by side. Nothing of a machine without GPUs: it is refused as a whole."""
+    machine = hardware()
+    cards = cards_of(machine)
+    if cards is None or not stages:
+        return []
+    have = machine["memory_gib"]
+    alike: dict[tuple[str, str, int, int], list[Stage]] = {}
+    beside: list[tuple[float, float, str]] = []
+    for stage in stages:
+        layout = place_with(stage, resources, cards).layout
+        need = host_memory(stage, layout).total
+        if need > have:
+            alike.setdefault((*main_words(stage), layout.ranks, round(need)), []).append(stage)
+        most = max(1, min(cards.count // layout.gpus, workers or cards.count))
+        beside.append((need * most, need, stage.label))
+    lines = [
+        f"{kind} of {model}, {len(same)} stage(s): about {need} GiB of host memory for {ranks} process(es), and this machine"
+        f" (or its control group) has {have:g}: use fewer --ranks where its GPUs allow, or a machine with more memory"
+        for (kind, model, ranks, need), same in alike.items()
+    ]
+    together, need, label = max(beside)
+    if not lines and together > have:
+        lines.append(
+            f"{label} and its like side by side: about {together:.0f} GiB of host memory, of {have:g} here:"
+            f" use --workers {max(1, int(have // need))}"
+        )
+    return lines
 
 
 def _gpus(stage: Stage, resources: Resources, cards: Cards) -> str:

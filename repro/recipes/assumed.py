@@ -65,6 +65,10 @@ ASSUMED: dict[str, Assumed] = {
         2.5, "on-demand prices of one H100 in 2025 and 2026 lie between about 2 and 4 dollars"
     ),
     "parallel efficiency": Assumed(0.95, "kept at each doubling of a stage's GPUs inside a node; not measured here"),
+    "host GiB of a process": Assumed(
+        4.0,
+        "Python and libraries take 0.5 on the CPU (measured); CUDA, NCCL and vLLM's buffers come on top, not measured",
+    ),
     "score transform": Assumed("logistic", "the paper's reward scores lie in 0..1"),
 }
 

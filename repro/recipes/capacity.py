@@ -18,6 +18,7 @@ from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, t
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.cost import expected_hours
+from repro.recipes.host_memory import host_memory
 from repro.recipes.placement import NODE, Cards, Placement, layout_words, main_words, place
 from repro.recipes.scales import NEEDS
 
@@ -153,24 +154,27 @@ def page() -> str:
 def _held() -> list[str]:
     """Each kind of stage and model on as few GPUs as hold it, those on more than one first; only training and sampling."""
     largest: dict[tuple[str, str], Placement] = {}
+    host: dict[tuple[str, str], float] = {}
     for stage in whole_set(1):
         if isinstance(stage, Calibrate | Distill | Sample | Evaluate):
             key = main_words(stage)
             placed = place(stage, CARDS)
+            host[key] = max(host.get(key, 0.0), host_memory(stage, placed.layout).total)
             if (
                 key not in largest
                 or placed.memory * placed.layout.ranks > largest[key].memory * largest[key].layout.ranks
             ):
                 largest[key] = placed
     lines = [
-        f"| stage, the largest of its kind | model | GPUs of {CARDS.gib:g} GiB | GiB on each | sequences at once | fits |",
-        "|---|---|---|---|---|---|",
+        f"| stage, the largest of its kind | model | GPUs of {CARDS.gib:g} GiB | GiB on each | host GiB | sequences at once | fits |",
+        "|---|---|---|---|---|---|---|",
     ]
     order = sorted(largest.items(), key=lambda one: (-one[1].layout.ranks, one[0]))
     for (kind, model), placed in order:
         batch = placed.layout.micro_batch if kind.startswith(("calibrate", "distill")) else "-"
         fits = "yes" if placed.fits else "no"
-        lines.append(f"| {kind} | {model} | {layout_words(placed.layout)} | {placed.memory:.0f} | {batch} | {fits} |")
+        sizes = f"{layout_words(placed.layout)} | {placed.memory:.0f} | {host[kind, model]:.0f}"
+        lines.append(f"| {kind} | {model} | {sizes} | {batch} | {fits} |")
     return lines
 
 

@@ -14,8 +14,9 @@ from tiny_models import naive
 
 from repro.diagnosis import files
 from repro.diagnosis.columns import columns_of, read_measurements
+from repro.diagnosis.completions import Completions, check_completions
 from repro.diagnosis.config import DiagnosisConfig
-from repro.diagnosis.diagnose import check_rollouts, diagnose
+from repro.diagnosis.diagnose import diagnose
 from repro.diagnosis.sequence_level import LEFT_OUT, sequence_log_probs
 from repro.errors import InputError
 from repro.generation.rollouts import write_rollouts
@@ -197,7 +198,11 @@ def test_across_tokenizers_texts_are_scored_and_the_rest_is_left_out_by_name(stu
     ],
     ids=["empty", "one prompt", "one completion"],
 )
-def test_refusals(rollouts, harm, message):
-    check_rollouts(rollouts, "student s")
+def test_refusals(rollouts, harm, message, tmp_path):
+    def check(found):
+        write_rollouts(tmp_path / "r.parquet", found)
+        check_completions(Completions.of(tmp_path / "r.parquet"), "student s")
+
+    check(rollouts)
     with pytest.raises(InputError, match=message):
-        check_rollouts(harm(rollouts), "student s")
+        check(harm(rollouts))

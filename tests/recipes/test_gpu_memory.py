@@ -78,7 +78,7 @@ def test_eight_cards_of_80_hold_every_stage_of_every_study():
 
 
 def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
-    monkeypatch.setattr("repro.pipeline.fit.hardware", lambda: {"gpus": [{"memory_gib": CARD}]})
+    monkeypatch.setattr("repro.pipeline.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}]})
     study = plan("table2", "paper", ("all",), 1, ())
     lines = too_large(study, study.stages(), resources_for(False))
     for words in (
@@ -89,12 +89,14 @@ def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
         (line,) = [line for line in lines if line.startswith(words)]
         assert "2 such GPUs in one machine hold it, with the models in parts" in line
     small = plan("table2", "small", (), 1, ())
-    monkeypatch.setattr("repro.pipeline.fit.hardware", lambda: {"gpus": [{"memory_gib": 22.0}]})
+    monkeypatch.setattr("repro.pipeline.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
     assert too_large(small, small.stages(), resources_for(False)) == []
 
 
 def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
-    monkeypatch.setattr("repro.pipeline.fit.hardware", lambda: {"gpus": [{"memory_gib": CARD}] * 8})
+    monkeypatch.setattr(
+        "repro.pipeline.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 8}
+    )
     study = plan("table2", "paper", ("gemma3",), 1, ())
     lines = too_large(study, study.stages(), replace(resources_for(False), shard="never"))
     assert lines
