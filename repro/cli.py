@@ -10,31 +10,16 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from repro.cli_doctor import doctor_app
-from repro.cli_options import (
-    ClusterFile,
-    ClusterName,
-    ClusterOptions,
-    EngineOption,
-    MicroBatch,
-    Out,
-    Quiet,
-    Ranks,
-    Sets,
-    ShardMode,
-    TensorParallel,
-    VllmServer,
-    shard_mode,
-    with_engine,
-)
+from repro.cli_options import Out
+from repro.cli_output import err_console, out_console, say
+from repro.cli_run import run
 from repro.cli_stages import stages_app
 from repro.cli_tables import tables_app
 from repro.cli_traps import traps_app
 from repro.cli_upkeep import upkeep_app
 from repro.errors import InputError, Interrupted, StageError
-from repro.redaction import redacted
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -56,20 +41,6 @@ app.add_typer(traps_app)
 app.add_typer(doctor_app)
 app.add_typer(tables_app, name="tables")
 app.add_typer(upkeep_app)
-out_console = Console()
-err_console = Console(stderr=True)
-
-ScaleName = Annotated[
-    str, typer.Option("--scale", help="auto, toy, small or paper. auto: the largest that fits this machine.")
-]
-FamilyNames = Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")]
-Seeds = Annotated[
-    int | None,
-    typer.Option("--seeds", help="Training seeds; default: the study's own number (usually 1). A claim wants several."),
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Stages to run side by side. Default: by the machine.")
-]
 
 
 @app.callback()
@@ -96,97 +67,7 @@ def list_studies() -> None:
     out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
 
 
-@app.command()
-def run(
-    study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
-    scale: ScaleName = "auto",
-    family: FamilyNames = None,
-    seeds: Seeds = None,
-    first_seed: Annotated[
-        int,
-        typer.Option(
-            "--first-seed", min=0, help="First of the seeds: several machines share them, `repro report` joins them."
-        ),
-    ] = 0,
-    sets: Sets = None,
-    engine: EngineOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")
-    ] = False,
-    out: Out = Path("results"),
-    workers: Workers = None,
-    checkpoint_every: Annotated[
-        int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
-    ] = None,
-    ranks: Ranks = 1,
-    shard: ShardMode = "auto",
-    tensor_parallel: TensorParallel = 0,
-    vllm_server: VllmServer = 0,
-    cluster: ClusterName = "local",
-    cluster_file: ClusterFile = None,
-    cluster_option: ClusterOptions = None,
-    micro_batch: MicroBatch = None,
-    quiet: Quiet = False,
-) -> None:
-    """Run a study and give a verdict on each of its claims."""
-    from repro import accelerator
-    from repro.machine import hardware
-    from repro.pipeline.cluster import JOBS, cluster_of
-    from repro.pipeline.fit import too_large
-    from repro.pipeline.resources import resources_for
-    from repro.recipes.catalog import entry, plan
-    from repro.recipes.hub_lock import unpinned
-    from repro.recipes.scales import check_fits, largest_scale, workers_for
-
-    entry(study)
-    where, asked = cluster_of(cluster, cluster_file, cluster_option or ())
-    if where == "slurm" and scale == "auto":
-        raise InputError("--cluster slurm: name the scale (--scale paper): this machine is not the one that runs it")
-    machine = hardware()
-    if scale == "auto":
-        chosen, words = largest_scale(machine)
-        if not quiet:
-            out_console.print(f"scale {chosen}: {words}", highlight=False)
-    else:
-        chosen = scale  # type: ignore[assignment]
-    planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
-    resources = resources_for(
-        chosen == "toy",
-        checkpoint_every,
-        micro_batch,
-        ranks=ranks,
-        shard=shard_mode(shard),
-        tensor_parallel=tensor_parallel,
-        vllm_server=vllm_server,
-    )
-    if dry_run:
-        from repro.pipeline.dry_run import print_plan
-
-        print_plan(planned, out, out_console, resources)
-        return
-    warnings = []
-    if where != "slurm":  # there the machine that submits is not the one that runs
-        check_fits(chosen, machine)
-        warnings += accelerator.troubles(machine)
-        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources, workers)]
-    loose = unpinned(planned.stages()) if chosen == "paper" else []
-    if loose:
-        warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
-    for line in warnings:
-        _say(f"warning: {line}", "yellow")
-    from repro.pipeline.study import run_study
-
-    outcome = run_study(
-        planned,
-        out,
-        workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine, ranks)),
-        quiet=quiet,
-        console=out_console,
-        resources=resources,
-        where=where,
-        cluster=asked,
-    )
-    raise typer.Exit(1 if outcome.contradicted else 0)
+app.command()(run)
 
 
 @app.command()
@@ -298,7 +179,7 @@ def main() -> None:
     except Interrupted:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        _say("interrupted: finished stages are kept; the same command resumes")
+        say("interrupted: finished stages are kept; the same command resumes")
         sys.exit(130)
 
 
@@ -306,25 +187,23 @@ def _run() -> None:
     try:
         code = app(prog_name="repro", standalone_mode=False)
     except _USAGE_ERROR as error:
-        _say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
+        say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
         sys.exit(2)
     except InputError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         sys.exit(2)
     except StageError as error:
-        _say(f"failed: {error}")
+        say(f"failed: {error}")
         sys.exit(3)
     except Exception as error:
         from repro.pipeline.job import disk_trouble
 
         if disk_trouble(error):
-            _say(
-                f"error: {getattr(error, 'filename', None) or 'output'}: {disk_trouble(error)}. Mend it and run again."
-            )
+            say(f"error: {getattr(error, 'filename', None) or 'output'}: {disk_trouble(error)}. Mend it and run again.")
             sys.exit(2)
         # ours, not the person's: never an exit code that says "contradicted"
-        _say(traceback.format_exc().rstrip(), style="")
-        _say("failed: a defect of this program, see above")
+        say(traceback.format_exc().rstrip(), style="")
+        say("failed: a defect of this program, see above")
         sys.exit(3)
     sys.exit(code or 0)
 
@@ -339,10 +218,6 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(lost)
-
-
-def _say(text: str, style: str = "red") -> None:
-    err_console.print(redacted(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from repro.cli_options import EngineOption, Out, Sets, with_engine
+from repro.cli_output import out_console
 
 doctor_app = typer.Typer()
-console = Console()
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -36,11 +35,11 @@ def doctor(
     machine = hardware()
     chosen = largest_scale(machine)[0] if scale == "auto" else scale
     planned = plan(study, chosen, family or (), 1, with_engine(sets, engine))  # type: ignore[arg-type]
-    console.print(f"{study} at scale {chosen}", highlight=False)
+    out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}
     for finding in examine(planned, out, workers or workers_for(planned.scale, machine)):
         counts[finding.verdict] += 1
-        console.print(f"[{_COLOURS[finding.verdict]}]{finding.verdict:<4}[/]", end=" ")
-        console.print(f"{finding.about}: {finding.words}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{counts['ok']} ok, {counts['warn']} to know, {counts['fail']} to mend", highlight=False)
+        out_console.print(f"[{_COLOURS[finding.verdict]}]{finding.verdict:<4}[/]", end=" ")
+        out_console.print(f"{finding.about}: {finding.words}", highlight=False, markup=False, soft_wrap=True)
+    out_console.print(f"{counts['ok']} ok, {counts['warn']} to know, {counts['fail']} to mend", highlight=False)
     raise typer.Exit(2 if counts["fail"] else 0)

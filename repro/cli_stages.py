@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from repro.cli_options import (
     Data,
@@ -19,9 +18,9 @@ from repro.cli_options import (
     Tasks,
     wishes_of,
 )
+from repro.cli_output import out_console
 
 stages_app = typer.Typer()
-console = Console()
 
 
 @stages_app.command()
@@ -46,7 +45,7 @@ def calibrate(
     from repro.pipeline.single import calibrate_stage, run_single
 
     stage = calibrate_stage(teacher, target, eta, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
+    run_single(stage, out, quiet=quiet, console=out_console, micro_batch=micro_batch)
 
 
 @stages_app.command()
@@ -66,7 +65,7 @@ def sample(
     from repro.pipeline.single import run_single, sample_stage
 
     stage = sample_stage(model, split, wishes_of(task, data, items, None, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=console)
+    run_single(stage, out, quiet=quiet, console=out_console)
 
 
 @stages_app.command()
@@ -91,7 +90,7 @@ def distill(
     from repro.pipeline.single import distill_stage, run_single
 
     stage = distill_stage(student, teacher, method, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
+    run_single(stage, out, quiet=quiet, console=out_console, micro_batch=micro_batch)
 
 
 @stages_app.command()
@@ -111,4 +110,4 @@ def evaluate(
     from repro.pipeline.single import evaluate_stage, run_single
 
     stage = evaluate_stage(model, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=console)
+    run_single(stage, out, quiet=quiet, console=out_console)

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from repro.cli_output import out_console
+
 tables_app = typer.Typer(help="The paper's printed numbers and claims: show, export, check.")
-console = Console()
 
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table7, or figures.")]
 
@@ -25,9 +25,9 @@ def show(table: TableName) -> None:
             grid.add_column(head, overflow="fold")
         for row in rows:
             grid.add_row(*(value.replace("[", r"\[") for value in row.values()))
-        console.print(grid)
+        out_console.print(grid)
     for erratum in stored.errata:
-        console.print(f"erratum {erratum.id}: {erratum.reason}", highlight=False, markup=False)
+        out_console.print(f"erratum {erratum.id}: {erratum.reason}", highlight=False, markup=False)
 
 
 @tables_app.command()
@@ -49,7 +49,9 @@ def check() -> None:
 
     found = findings()
     for one in found:
-        console.print(f"{'ok ' if one.ok else 'BAD'} oracle {one.oracle}: {one.text}", highlight=False, markup=False)
+        out_console.print(
+            f"{'ok ' if one.ok else 'BAD'} oracle {one.oracle}: {one.text}", highlight=False, markup=False
+        )
     bad = sum(not one.ok for one in found)
-    console.print(f"{len(found)} findings, {bad} that the stored files do not account for")
+    out_console.print(f"{len(found)} findings, {bad} that the stored files do not account for")
     raise typer.Exit(1 if bad else 0)

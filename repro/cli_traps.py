@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from repro.cli_options import Data, EngineOption, Items, Out, Quiet, Seed, Sets, Tasks, wishes_of
+from repro.cli_output import out_console
 
 traps_app = typer.Typer()
-console = Console()
 
 
 @traps_app.command()
@@ -39,11 +38,11 @@ def traps(
     from repro.report.panel import print_panel, write_panel
 
     stage = traps_stage(teacher, student, wishes_of(task, data, items, None, sets, engine, seed))
-    artifact = run_one(stage, out, quiet=quiet or as_json, console=console)
+    artifact = run_one(stage, out, quiet=quiet or as_json, console=out_console)
     folder = out / f"traps-{stage.fingerprint[:12]}"
     content = write_panel(artifact, folder, teacher=teacher, student=student)
     if as_json:
         typer.echo(json.dumps(content, indent=1))
         return
-    print_panel(content, console)
-    console.print(f"\nwritten: {folder}, from {artifact}", highlight=False, soft_wrap=True)
+    print_panel(content, out_console)
+    out_console.print(f"\nwritten: {folder}, from {artifact}", highlight=False, soft_wrap=True)

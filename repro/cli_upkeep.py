@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from repro.cli_output import out_console
 from repro.errors import InputError
 
 upkeep_app = typer.Typer()
-console = Console()
 
 
 @upkeep_app.command()
@@ -33,7 +32,7 @@ def pin(
         names = pinning.unpinned()
         for name in names:
             typer.echo(f"unpinned: {name}")
-        console.print(f"{len(names)} unpinned")
+        out_console.print(f"{len(names)} unpinned")
         raise typer.Exit(1 if names else 0)
     done = pinning.pin(tuple(only or pinning.KINDS))
     for name, value in done.found.items():
@@ -42,7 +41,7 @@ def pin(
         for line in done.unpinned:
             typer.echo(f"not looked up: {line}", err=True)
         raise InputError(f"{len(done.found)} pinned, the lines above stay as they were. Run again where these answer.")
-    console.print(f"{len(done.found)} pinned: commit the changed files")
+    out_console.print(f"{len(done.found)} pinned: commit the changed files")
 
 
 @upkeep_app.command("record-history")
@@ -54,4 +53,4 @@ def record_history(
     from repro.report.history import record
 
     added = record(result, into)
-    console.print(f"{into}: {'a line added' if added else 'this result is in it already'}", highlight=False)
+    out_console.print(f"{into}: {'a line added' if added else 'this result is in it already'}", highlight=False)

@@ -45,6 +45,7 @@ class ServerClient(VLLMClient):
         from safetensors.torch import save_file
 
         file = self.folder / "vllm-weights.safetensors"
+        # copies: adapters are merged while the weights are walked, and taken out again at the end
         save_file({name: weights.detach().clone().contiguous() for name, weights in named_params}, file)
         call = {"method": "load_weights_file", "args": [str(file)]}
         self._post(f"{self.base_url}/collective_rpc", json=call)

@@ -38,11 +38,12 @@ def child(order: dict) -> int:
     import patches
 
     from repro import cli
+    from repro.cli_output import err_console, out_console
 
     if order.get("patch"):
         getattr(patches, order["patch"])()
 
-    for console in (cli.out_console, cli.err_console):
+    for console in (out_console, err_console):
         console.file = None  # as it would find stdout now
     try:
         cli.main()
