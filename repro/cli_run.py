@@ -75,6 +75,7 @@ def run(
     from repro.pipeline.fit import too_large
     from repro.pipeline.resources import resources_for
     from repro.recipes.catalog import entry, plan
+    from repro.recipes.gpu_memory import draws_while_training
     from repro.recipes.hub_lock import unpinned
     from repro.recipes.scales import check_fits, largest_scale, workers_for
 
@@ -90,6 +91,10 @@ def run(
     else:
         chosen = scale  # type: ignore[assignment]
     planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
+    if vllm_server and not any(map(draws_while_training, planned.stages())):
+        raise InputError(
+            f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm, or leave it out."
+        )
     resources = resources_for(
         chosen == "toy",
         checkpoint_every,

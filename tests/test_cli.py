@@ -60,6 +60,7 @@ MISTAKES = {
     "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
     "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),
     "unknown family": (("run", "table2", "--scale", "toy", "--family", "llama"), "family 'llama'"),
+    "a server for nothing": (("run", "table2", "--scale", "toy", "--vllm-server", "1"), "draws by vLLM"),
     "no seeds": (("run", "table2", "--scale", "toy", "--seeds", "0"), "--seeds 0"),
     "a scale that does not fit": (("run", "table2", "--scale", "paper"), "needs 8 GPUs"),
     "no such model folder": (("calibrate", "./nowhere", "--eta", "1"), "./nowhere"),

@@ -167,7 +167,20 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]
 
 
 def workplace(cache: Path, work: Path, progress: Progress, resources: Resources) -> Workplace:
-    """Where a stage runs, with all that is decided of its resources."""
+    """Where a stage runs, with all that is decided of its resources.
+
+    Raises:
+        InputError: fewer GPUs than its ranks and its vLLM server want.
+    """
+    server = None
+    if resources.vllm_server:
+        own = tuple(resources.gpus[resources.ranks :])
+        if resources.gpus and len(own) < resources.vllm_server:
+            raise InputError(
+                f"--vllm-server {resources.vllm_server} beside {resources.ranks} rank(s): the stage has"
+                f" {len(resources.gpus)} GPU(s). Ask for more, or leave --vllm-server out."
+            )
+        server = ServerPlace(resources.vllm_server, own)
     return Workplace(
         cache=cache,
         work=work,
@@ -176,9 +189,7 @@ def workplace(cache: Path, work: Path, progress: Progress, resources: Resources)
         checkpoint_every=resources.checkpoint_every,
         shard=resources.shard == "always",
         tensor_parallel=resources.tensor_parallel or 1,
-        server=ServerPlace(resources.vllm_server, tuple(resources.gpus[resources.ranks :]))
-        if resources.vllm_server
-        else None,
+        server=server,
     )
 
 

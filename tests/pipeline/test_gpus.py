@@ -7,14 +7,16 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.generation.server import ServerPlace
 from repro.machine import visible_gpus
 from repro.pipeline.gpus import Gpus, lent_to, placed, visible_cards
-from repro.pipeline.job import run_stage
+from repro.pipeline.job import run_stage, workplace
 from repro.pipeline.ranks import _environment
 from repro.pipeline.resources import Resources, resources_for
 from repro.pipeline.run import CACHE, run
 from repro.pipeline.single import Wishes, evaluate_stage
 from repro.pipeline.stages import Calibrate, Distill
+from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.recipes.placement import Cards
 from repro.recipes.scales import workers_for
@@ -89,6 +91,17 @@ def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
         assert placed(stage, lent_to(stage, asked, gpus), visible_cards(gpus)).vllm_server == 0
     with pytest.raises(InputError, match="--ranks 7 --vllm-server 2: this machine has 8 GPUs"):
         Gpus(replace(asked, ranks=7), apart=False)
+
+
+def test_too_few_gpus_for_a_server_are_told_before_it_is_started(tmp_path):
+    short = Resources(vllm_server=2, gpus=("0", "1"))
+    with pytest.raises(InputError, match=r"--vllm-server 2 beside 1 rank\(s\): the stage has 2 GPU\(s\)"):
+        workplace(tmp_path, tmp_path, silent, short)
+    assert workplace(tmp_path, tmp_path, silent, replace(short, gpus=("0", "1", "2"))).server == ServerPlace(
+        2, ("1", "2")
+    )
+    assert workplace(tmp_path, tmp_path, silent, Resources(vllm_server=1)).server == ServerPlace(1)
+    assert workplace(tmp_path, tmp_path, silent, Resources(gpus=("0",))).server is None
 
 
 def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():
