@@ -93,7 +93,7 @@ def run(
     planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
     if vllm_server and not any(map(draws_while_training, planned.stages())):
         raise InputError(
-            f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm, or leave it out."
+            f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm to one that calibrates or distils on-policy, or leave it out."
         )
     resources = resources_for(
         chosen == "toy",
@@ -104,16 +104,17 @@ def run(
         tensor_parallel=tensor_parallel,
         vllm_server=vllm_server,
     )
+    side_by_side = 1 if where == "none" else workers
     if dry_run:
         from repro.pipeline.dry_run import print_plan
 
-        print_plan(planned, out, out_console, resources)
+        print_plan(planned, out, out_console, resources, side_by_side)
         return
     warnings = []
     if where != "slurm":  # there the machine that submits is not the one that runs
         check_fits(chosen, machine)
         warnings += accelerator.troubles(machine)
-        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources, workers)]
+        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources, side_by_side)]
     loose = unpinned(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")

@@ -19,12 +19,20 @@ def end_with(other: int) -> None:
         os._exit(143)
 
     def watch() -> None:
-        while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+        while not ended(watched):
             time.sleep(EVERY)
         end_children()
         os._exit(143)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or waits for nothing but its parent's look."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end_children(of: psutil.Process | None = None) -> None:

@@ -29,16 +29,19 @@ def served(name: str) -> Served:
     Raises:
         InputError: no host or no model in it, or what may be secret: a login or a query.
     """
+    address = name.partition("#")[0]
+    if "@" in address or "?" in address:
+        raise InputError(
+            "judge: an address with a login or a query would be recorded. Leave it out, and give the server's key by the"
+            f" environment variable {KEY}."
+        )
     try:
         parts = urlsplit(name)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InputError(f"judge: not an address ({error}). Example: --set judge={EXAMPLE}") from None
-    if parts.username is not None or parts.password is not None or parts.query:
-        raise InputError(
-            f"judge at {host}: an address with a login or a query would be recorded. Leave it out, and give the server's"
-            f" key by the environment variable {KEY}."
-        )
+        address.encode("ascii")
+        (host or "").encode("idna")
+    except ValueError:  # a UnicodeError is one too
+        raise InputError(f"judge: {address} is no address. Example: --set judge={EXAMPLE}") from None
     if not host or any(ord(letter) <= 32 for letter in name):
         raise InputError(f"judge {name!r}: an address without a host, or with a blank. Example: --set judge={EXAMPLE}")
     if not parts.fragment:

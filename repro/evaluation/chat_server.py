@@ -83,7 +83,10 @@ class ChatServer:
                     raise InputError(self._told(refused)) from None
                 self._extras = {name: value for name, value in self._extras.items() if name not in named}
         try:
-            return answer["choices"][0]["message"]["content"] or ""
+            said = answer["choices"][0]["message"]["content"] or ""
+            if not isinstance(said, str):
+                raise TypeError(said)
+            return self._masked(said)
         except (KeyError, IndexError, TypeError):
             raise InputError(
                 f"{self}: its reply holds no choices[0].message.content. Is that a chat model on an OpenAI-compatible server?"
@@ -96,7 +99,7 @@ class ChatServer:
             InputError: it cannot be asked, or does not tell.
         """
         try:
-            return [str(one["id"]) for one in self._request("models", None, 10.0)["data"]]
+            return [self._masked(str(one["id"])) for one in self._request("models", None, 10.0)["data"]]
         except _RefusedError as refused:
             raise InputError(f"{self}: {refused}") from None
         except (OSError, http.client.HTTPException) as error:
@@ -144,8 +147,6 @@ class ChatServer:
             if 300 <= error.code < 400:
                 words = f"it redirects to {self._clean(error.headers.get('Location') or 'nowhere')}"
             raise _RefusedError(error.code, words, error.headers.get("Retry-After")) from None
-        if self._key:  # some servers, and some models, repeat what they are sent
-            text = text.replace(self._key.encode(), b"***")
         try:
             return json.loads(text)
         except ValueError:
@@ -181,9 +182,11 @@ class ChatServer:
 
     def _clean(self, text: str) -> str:
         """What the server said, in a line, without the key."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        return " ".join(text.split())[:300]
+        return " ".join(self._masked(text).split())[:300]
+
+    def _masked(self, text: str) -> str:
+        """Without the key: some servers, and some models, repeat what they are sent."""
+        return text.replace(self._key, "***") if self._key else text
 
 
 def _key(where: Served) -> str:

@@ -10,6 +10,7 @@ from repro.evaluation.chat_server import ChatServer
 from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Ask
 from repro.progress import Progress
 from repro.served import Served
+from repro.whole import whole
 
 AT_ONCE = 8
 """Requests that wait for a reply at the same time."""
@@ -73,5 +74,6 @@ def _read(kept: Path) -> dict[str, str]:
         except ValueError:
             continue
         found[name] = reply
-    kept.write_text("".join(json.dumps(list(pair)) + "\n" for pair in found.items()))
+    with whole(kept) as aside:
+        aside.write_text("".join(json.dumps(list(pair)) + "\n" for pair in found.items()))
     return found

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from repro.models import hub_revision
 
 LOG = "vllm-server.log"
 LOCAL = "127.0.0.1"
-"""No other machine can reach it: a server that takes weights does what it is told."""
+"""No other machine can reach it: a server that takes weights does what it is told, by anybody on this one."""
 PATIENCE = 1800.0
 """Seconds that a server may take to load its model."""
 _PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?")
@@ -46,6 +47,10 @@ class ServerPlace:
     gpus: tuple[str, ...] = ()
 
 
+class ServerError(RuntimeError):
+    """The server did not come up. Its words are the log's."""
+
+
 @contextlib.contextmanager
 def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) -> Iterator[str]:
     """The address of a server of `model`, ended on leaving.
@@ -56,17 +61,25 @@ def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) 
         work: gets the server's log.
 
     Raises:
-        RuntimeError: it did not come up; the message is the log's cause.
+        ServerError: it did not come up; the message is the log's cause.
     """
-    port = free_port()
+    port, name = free_port(), uuid.uuid4().hex
     log = work / LOG
     work.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "repro.generation.serve", str(os.getpid()), *_words(model, max_length, place, port)]
+    words = [
+        sys.executable,
+        "-m",
+        "repro.generation.serve",
+        str(os.getpid()),
+        *_words(model, name, max_length, place, port),
+    ]
     with log.open("wb") as stream:
-        process = subprocess.Popen(words, env=_environment(place), stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            words, env=_environment(place), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )  # a terminal's Ctrl-C is the stage's, which then ends it
     watch: Watch | None = None
     try:
-        _until_up(process, port, log)
+        _until_up(process, port, name, log)
         watch = Watch(process.pid)
         yield f"http://{LOCAL}:{port}"
     finally:
@@ -75,9 +88,19 @@ def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) 
         _end(process)
 
 
-def _words(model: Path | str, max_length: int, place: ServerPlace, port: int) -> list[str]:
+def _words(model: Path | str, name: str, max_length: int, place: ServerPlace, port: int) -> list[str]:
     revision = hub_revision(model)
-    words = [str(model), "--host", LOCAL, "--port", str(port), "--max-model-len", str(max_length)]
+    words = [
+        str(model),
+        "--served-model-name",
+        name,
+        "--host",
+        LOCAL,
+        "--port",
+        str(port),
+        "--max-model-len",
+        str(max_length),
+    ]
     words += ["--tensor-parallel-size", str(place.workers), "--logprobs-mode", "processed_logprobs"]
     words += ["--disable-uvicorn-access-log", "--disable-log-stats"]
     words += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
@@ -92,6 +115,7 @@ def _environment(place: ServerPlace) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if name not in OF_THE_RANKS}
     own = {name: value for name, value in own.items() if not name.startswith("TORCHELASTIC_")}
     own.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # a server's engine is a process of its own
+    own.pop("VLLM_API_KEY", None)  # a person's, for another server; TRL's client sends none
     own["VLLM_SERVER_DEV_MODE"] = "1"
     if place.gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(place.gpus)
@@ -102,19 +126,21 @@ def _environment(place: ServerPlace) -> dict[str, str]:
     return own
 
 
-def _until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _until_up(process: subprocess.Popen[bytes], port: int, name: str, log: Path) -> None:
+    """Until what answers at the port is this very server: the port was free a moment before, for everybody."""
     deadline = time.monotonic() + PATIENCE
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         if process.poll() is not None:
-            raise RuntimeError(f"the vLLM server did not start: {cause_in(log.read_text(errors='replace'))}")
+            raise ServerError(f"the vLLM server did not start: {cause_in(log.read_text(errors='replace'))}")
         try:
-            with direct.open(f"http://{LOCAL}:{port}/health", timeout=5):
-                return
+            with direct.open(f"http://{LOCAL}:{port}/v1/models", timeout=5) as answer:
+                if name in answer.read().decode():
+                    return
         except OSError:
             pass
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the vLLM server was not up after {PATIENCE:.0f} s; its log is {log}")
+            raise ServerError(f"the vLLM server was not up after {PATIENCE:.0f} s; its log is {log}")
         time.sleep(0.5)
 
 

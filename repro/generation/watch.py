@@ -1,11 +1,14 @@
 """Ends a stage whose engine lost a process: vLLM would wait for it for ever."""
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 
 import psutil
+
+from repro.lifeline import ended
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -34,8 +37,11 @@ class Watch:
     def _look(self) -> None:
         while not self._stopped.wait(EVERY):
             for child in self._children:
-                if _ended(child):
+                if ended(child):
                     print(f"the engine's process {child.pid} ended; this stage ends too", file=sys.stderr, flush=True)
+                    for other in self._children:  # an engine whose server has gone is nobody's child
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            other.kill()
                     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -44,10 +50,3 @@ def _is_vllms(child: psutil.Process) -> bool:
         return any(word.startswith("VLLM::") for word in child.cmdline())
     except psutil.Error:
         return False
-
-
-def _ended(child: psutil.Process) -> bool:
-    try:
-        return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

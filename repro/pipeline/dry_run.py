@@ -23,10 +23,11 @@ from repro.recipes.study import Study
 from repro.tasks.sizes import PUBLISHED, available
 
 
-def print_plan(study: Study, out: Path, console: Console, resources: Resources) -> None:
+def print_plan(study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None) -> None:
     """One line per stage, inputs first; then data, models and sums.
 
     Args:
+        workers: stages side by side, at most; None for as many as there are GPUs for.
         resources: as the run would have them.
     """
     stages = study.stages()
@@ -90,7 +91,7 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources) 
     )
     _print_data(study, stages, console)
     _print_models(study, stages, console)
-    for trouble in too_large(study, stages, resources):
+    for trouble in too_large(study, stages, resources, workers):
         console.print(f"does not fit: {trouble}", highlight=False, soft_wrap=True)
     try:
         check_fits(study.scale, hardware())

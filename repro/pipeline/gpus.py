@@ -28,6 +28,7 @@ class Gpus:
         self._resources = resources
         self._free: list[str] = [] if apart else list(visible_gpus())
         self._lends = bool(self._free)
+        self._total = len(self._free)
         self._cards = visible_cards() if self._lends else None
         if self._lends and resources.gpu_count > len(self._free):
             server = f" --vllm-server {resources.vllm_server}" if resources.vllm_server else ""
@@ -37,10 +38,18 @@ class Gpus:
 
     def lend(self, ready: Iterable[Stage], most: int) -> list[tuple[Stage, Lent]]:
         """Stages to start now, `most` of them at most, each with its GPUs (none where the machine has none). One that must
-        wait for GPUs is not overtaken: it would wait for ever."""
+        wait for GPUs is not overtaken: it would wait for ever.
+
+        Raises:
+            InputError: a stage wants more than there are.
+        """
         started: list[tuple[Stage, Lent]] = []
         for stage in ready:
             need = self._need(stage)
+            if need > self._total and self._lends:
+                raise InputError(
+                    f"{stage.label} wants {need} GPUs of {self._total}: lower --ranks, --tensor-parallel or --vllm-server."
+                )
             if len(started) == most or need > len(self._free):
                 break
             started.append((stage, tuple(self._free[:need])))

@@ -15,7 +15,7 @@ from typing import Any
 import filelock
 
 from repro.errors import InputError
-from repro.generation.server import ServerPlace
+from repro.generation.server import ServerError, ServerPlace
 from repro.lifeline import end_with
 from repro.machine import visible_gpus
 from repro.pipeline.bodies import Workplace, body_of
@@ -31,11 +31,12 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     """Build the stage's artifact if it is not there.
 
     Returns:
-        {"built": bool} or, for a person's mistake, {"input_error": message}, or, out of memory, {"stage_error": advice}:
-        exceptions of other kinds are raised.
+        {"built": bool} or, for a person's mistake, {"input_error": message}, or, for what else a person can mend,
+        {"stage_error": advice}: exceptions of other kinds are raised.
     """
     resources = placed(stage, resources, visible_cards(resources.gpus))
-    resources = replace(resources, gpus=resources.gpus or visible_gpus()[: resources.gpu_count])
+    seen = visible_gpus()[: resources.gpu_count] if uses_gpu(stage) else ()
+    resources = replace(resources, gpus=resources.gpus or seen)
     os.environ.update(_environment(resources))
     if driver is not None:
         if not uses_gpu(stage):
@@ -54,8 +55,11 @@ def told_of(error: Exception, stage: Stage, cache: Path, resources: Resources) -
     """What a person is told of a stage's error that they can mend: `input_error` or `stage_error`; None for any other."""
     if isinstance(error, InputError):
         return {"input_error": str(error)}
-    if isinstance(error, NoMemoryError):
+    if isinstance(error, RankError):
         return {"stage_error": str(error)}
+    if isinstance(error, ServerError):
+        mend = "; try more GPUs for it (--vllm-server)" if any(words in str(error) for words in _OUT_OF_MEMORY) else ""
+        return {"stage_error": f"{error}{mend}"}
     if "probability tensor contains" in str(error):  # torch, where it is to draw a token
         trained = isinstance(stage, Calibrate | Distill)
         mend = "training diverged. Lower the learning rate" if trained else "its weights are damaged or diverged"
@@ -107,8 +111,8 @@ _OUT_OF_MEMORY = (
 """How torch and vLLM say it, besides their exceptions' names."""
 
 
-class NoMemoryError(RuntimeError):
-    """One of a stage's processes ran out of memory; its words are the advice."""
+class RankError(RuntimeError):
+    """What one of a stage's processes told, for a person to mend."""
 
 
 def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> str | None:

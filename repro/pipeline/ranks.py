@@ -21,7 +21,7 @@ from repro.lifeline import end_with
 from repro.pipeline.bodies import Workplace, body_of, draw, read_items
 from repro.pipeline.job import (
     FileProgress,
-    NoMemoryError,
+    RankError,
     progress_file,
     quiet_libraries,
     told_of,
@@ -93,7 +93,7 @@ def _told(answers: list[Path], exits: list[int]) -> list[dict[str, Any]]:
         if "input_error" in one:
             raise InputError(one["input_error"])
         if "stage_error" in one:
-            raise NoMemoryError(one["stage_error"])
+            raise RankError(one["stage_error"])
     if any(exits) or len(told) < len(answers):
         raise RuntimeError(f"one of {len(answers)} processes ended with an error (exit {max(exits, key=abs)})")
     return told

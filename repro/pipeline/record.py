@@ -101,7 +101,8 @@ def build_artifact(
 ) -> dict[str, Any]:
     """Run the body in a folder aside, add summary and record, and move the folder to its place.
 
-    argv is the command line that a person typed, layout how the stage lay on its GPUs, gpus their names (None: all that this process sees); what looks like an access token is nowhere recorded.
+    argv is the command line that a person typed, layout how the stage lay on its GPUs, gpus their names (None: all that this
+    process sees); what looks like an access token is nowhere recorded.
 
     Raises:
         Whatever the body raises; nothing of the attempt is left at the artifact's place.

@@ -305,7 +305,7 @@ class Classify(Stage):
 
     kind: Literal["classify"] = "classify"
     does: ClassVar[str] = "classify"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     before: Evaluate
     after: Evaluate

@@ -41,16 +41,17 @@ class HostMemory:
 
 def host_memory(stage: Stage, layout: Layout) -> HostMemory:
     """The estimate for one stage."""
-    beside = layout.vllm_server + 1 if layout.vllm_server else 0
+    beside = layout.vllm_server + 2 if layout.vllm_server else 0  # its front, its engine, and a worker for each GPU
     if isinstance(stage, Calibrate):
-        policy = _gib(stage.teacher, FLOAT32)
+        policy = _gib(stage.teacher, FLOAT32)  # hub weights lie there in bfloat16
         return HostMemory(layout.ranks, policy + _converted(stage.target), policy, beside)
     if isinstance(stage, Distill):
         student = _gib(stage.student, FLOAT32)
         teacher = _converted(stage.teacher) if stage.config.method != "sft" else 0.0
         return HostMemory(layout.ranks, student + teacher, student, beside)
     if isinstance(stage, Sample | Evaluate):  # the engines map; afterwards one process scores some completions again
-        return HostMemory(layout.ranks + 1, 0.0, _converted(stage.model))
+        converted = _converted(stage.model)
+        return HostMemory(layout.ranks + 1, 0.0 if stage.config.engine == "vllm" else converted, converted)
     if isinstance(stage, Continue):
         return HostMemory(layout.ranks + 1, 0.0)
     values = [getattr(stage, name) for name in type(stage).model_fields]

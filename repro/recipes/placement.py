@@ -33,7 +33,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Placement:
-    """memory: GiB on each GPU. fits: whether that is no more than the card has."""
+    """memory: GiB on each GPU. fits: whether that is no more than the card has, and there are so many cards."""
 
     layout: Layout
     memory: float
@@ -77,8 +77,9 @@ def place(
     tried: list[Placement] = []
     for layout in _layouts(stage, cards.count, ranks, micro_batch, shard, tensor_parallel, vllm_server):
         need = gpu_memory(stage, layout).total
-        tried.append(Placement(layout, need, need <= cards.gib))
-        if need <= ROOM * cards.gib:
+        there = layout.gpus <= cards.count
+        tried.append(Placement(layout, need, there and need <= cards.gib))
+        if there and need <= ROOM * cards.gib:
             return tried[-1]
     return next((one for one in tried if one.fits), tried[-1])
 

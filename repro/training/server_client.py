@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 from trl.generation.vllm_client import VLLMClient
+
+from repro.generation.server import LOCAL
 
 AT_ONCE = 64
 """Requests under way together: the connections that TRL's client keeps."""
@@ -73,6 +76,8 @@ def used_by_trainers(folder: Path) -> Iterator[None]:
 
     before = theirs.VLLMClient
     theirs.VLLMClient = functools.partial(ServerClient, folder=folder)
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for its own 127.0.0.1
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), LOCAL]))
     try:
         yield
     finally:

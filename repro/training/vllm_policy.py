@@ -33,7 +33,7 @@ def engine_arguments(
         server: where a server is to run; None for the trainers' own processes.
 
     Raises:
-        RuntimeError: the server did not start; with its cause.
+        ServerError: the server did not start; with its cause.
     """
     if config.engine != "vllm":
         yield {}

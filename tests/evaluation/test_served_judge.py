@@ -58,8 +58,12 @@ def test_addresses(name, expected):
     [
         ("http://127.0.0.1:8000/v1", "which model"),
         ("http:///v1#m", "without a host"),
-        ("http://host:port/v1#m", "not an address"),
+        ("http://host:port/v1#m", "is no address"),
         ("http://host/v1 #m", "with a blank"),
+        ("http://a..b/v1#m", "is no address"),
+        ("http://host/\u00fc/v1#m", "is no address"),
+        (f"http://me:{SECRET}/x@host/v1#m", KEY),
+        (f"http://me:12/{SECRET}@host/v1#m", KEY),
         (f"http://me:{SECRET}@host/v1#m", KEY),
         (f"https://host/v1?api-version={SECRET}#m", KEY),
     ],
@@ -68,6 +72,15 @@ def test_addresses_that_are_refused_repeat_no_secret(name, mend):
     with pytest.raises(InputError, match=mend) as error:
         served(name)
     assert SECRET not in str(error.value)
+
+
+def test_a_key_that_comes_back_escaped_and_a_reply_in_parts(serve, monkeypatch):
+    monkeypatch.setenv(KEY, "a/b&c")
+    escaped = b'{"choices": [{"message": {"content": "your key is a\\/b\\u0026c"}}]}'
+    assert chat(serve(lambda number, content: (200, escaped))).reply("Which?") == "your key is ***"
+    parts = json.dumps({"choices": [{"message": {"content": [{"type": "text", "text": "none"}]}}]}).encode()
+    with pytest.raises(InputError, match="holds no choices"):
+        chat(serve(lambda number, content: (200, parts))).reply("Which?")
 
 
 def test_names_that_are_no_address():

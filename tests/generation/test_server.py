@@ -30,18 +30,26 @@ def test_the_cause_is_the_engines_and_not_the_servers():
 
 
 def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"):
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "MASTER_PORT",
+        "TORCHELASTIC_RUN_ID",
+        "VLLM_ENABLE_V1_MULTIPROCESSING",
+        "VLLM_API_KEY",
+    ):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     own = server._environment(ServerPlace(2, ("2", "3")))
     assert own["CUDA_VISIBLE_DEVICES"] == "2,3"
     assert own["VLLM_SERVER_DEV_MODE"] == "1"
+    assert "VLLM_API_KEY" not in own
     assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(own)
 
 
 def test_no_other_machine_reaches_it():
     for place in (ServerPlace(1), ServerPlace(2, ("0", "1"))):
-        words = server._words("model", 64, place, 1234)
+        words = server._words("model", "name", 64, place, 1234)
         assert words[words.index("--host") + 1] == "127.0.0.1"
         assert words[words.index("--tensor-parallel-size") + 1] == str(place.workers)
         assert ("--weight-transfer-config" in words) == bool(place.gpus)
@@ -51,7 +59,7 @@ def test_no_other_machine_reaches_it():
 def test_a_server_that_ends_at_once_is_an_error_with_its_cause(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "_words", lambda *_: ["--no-such-option"])
     with (
-        pytest.raises(RuntimeError, match=r"the vLLM server did not start: \S+"),
+        pytest.raises(server.ServerError, match=r"the vLLM server did not start: \S+"),
         server.serving(tmp_path / "model", 64, ServerPlace(1), tmp_path),
     ):
         pass

@@ -69,6 +69,13 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
 
 
 @pytest.mark.usefixtures("eight")
+def test_a_stage_that_wants_more_gpus_than_there_are_is_refused_and_does_not_wait():
+    sampled = next(s for s in plan("table2", "paper", (), 1, ()).stages() if s.does == "sample")
+    with pytest.raises(InputError, match="wants 16 GPUs of 8"):
+        Gpus(resources_for(False, tensor_parallel=16), apart=False).lend([sampled], 1)
+
+
+@pytest.mark.usefixtures("eight")
 def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
     """Only where completions are drawn while training; the job decides as the driver did."""
     monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"memory_gib": 79.6}] * 8)

@@ -151,6 +151,12 @@ def test_a_server_takes_the_drawing_off_the_ranks(stages):
     )
 
 
+@pytest.mark.parametrize(("ranks", "server"), [(8, 1), (1, 8)])
+def test_more_gpus_than_there_are_never_fit(stages, ranks, server):
+    stage = next(s for s in stages if isinstance(s, Calibrate))
+    assert not place(stage, Cards(8, CARD), ranks=ranks, vllm_server=server).fits
+
+
 def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):
     stage = distilled(stages, "gkd-rkl", "google/gemma-3-4b-it")
     odd = stage.model_copy(update={"config": stage.config.model_copy(update={"sequences_per_step": 9})})

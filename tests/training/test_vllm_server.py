@@ -118,7 +118,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("killed", ["the engine", "the stage"])
+@pytest.mark.parametrize("killed", ["the engine", "the server", "the stage"])
 def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], killed: str) -> None:
     words = [sys.executable, "-c", STAGE, str(models[0]), str(tmp_path)]
     stage = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -126,7 +126,8 @@ def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], k
     assert stage.stdout.readline() == "up\n", (tmp_path / LOG).read_text()
     below = psutil.Process(stage.pid).children(recursive=True)
     engine = next(one for one in below if "VLLM::EngineCore" in " ".join(one.cmdline()))
-    (engine if killed == "the engine" else psutil.Process(stage.pid)).kill()
+    server = next(one for one in below if "repro.generation.serve" in one.cmdline())
+    {"the engine": engine, "the server": server, "the stage": psutil.Process(stage.pid)}[killed].kill()
     assert stage.wait(60) == -signal.SIGKILL
     deadline = time.monotonic() + 60
     while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in below):
