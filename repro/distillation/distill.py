@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,30 +114,16 @@ def distill(
         "train_dataset": Dataset.from_list(rows),
         "callbacks": [divergence.StopWhereDiverged(), checkpoints.MarkComplete(run)],
     }
-    figures: dict[str, str]
-    arguments: Any
-    with contextlib.ExitStack() as until_trained:
+    drawing: contextlib.AbstractContextManager[dict[str, Any]] = contextlib.nullcontext({})
+    if config.method == "gkd-rkl":
+        drawing = vllm_policy.engine_arguments(config, model, tokenizer, items, work, server)
+    with drawing as engine:
         if config.method == "sft":
-            arguments = sft.sft_config(shared)
-            sharding.prepare_sharding(arguments, model)
-            trainer, figures = sft.SftTrainer(args=arguments, **common), sft.FIGURES
+            trainer = _sft_trainer(shared, common)
         else:
-            on_own, engine = config.method == "gkd-rkl", {}
-            if on_own:
-                engine = until_trained.enter_context(
-                    vllm_policy.engine_arguments(config, model, tokenizer, items, work, server)
-                )
-            arguments = on_policy.divergence_config(
-                1.0 if on_own else 0.0, config.max_completion_tokens, config.reasoning, engine, shared
-            )
-            sharding.prepare_sharding(arguments, model)
-            common |= {"args": arguments, "teacher_model": _scorer(teacher, vocabularies, shard)}
-            if on_own:
-                trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, **common)
-            else:
-                trainer = off_policy.OffPolicyTrainer(**common)
-            figures = on_policy.FIGURES if on_own else off_policy.FIGURES
-            trainer.teacher_model = sharding.shard_frozen(trainer.accelerator, trainer.teacher_model)
+            scorer = functools.partial(_scorer, teacher, vocabularies, shard)
+            trainer = _divergence_trainer(config, engine, shared, common, scorer, items, task_reward)
+        figures = {"sft": sft.FIGURES, "gkd-fkl": off_policy.FIGURES, "gkd-rkl": on_policy.FIGURES}[config.method]
         trainer.add_callback(history.ReportProgress(progress, figures, ("loss", "accuracy", "length")))
         trainer.remove_callback(PrinterCallback)
         set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
@@ -186,6 +174,36 @@ def _scorer(teacher: Path | str | None, vocabularies: Vocabularies | None, shard
     assert teacher is not None  # _check
     assert vocabularies is not None
     return fit_vocabulary(load_model(teacher, place=not shard), vocabularies.compared)
+
+
+def _sft_trainer(shared: dict[str, Any], common: dict[str, Any]) -> Any:
+    arguments = sft.sft_config(shared)
+    sharding.prepare_sharding(arguments, common["model"])
+    return sft.SftTrainer(args=arguments, **common)
+
+
+def _divergence_trainer(
+    config: DistillationConfig,
+    engine: dict[str, Any],
+    shared: dict[str, Any],
+    common: dict[str, Any],
+    scorer: Callable[[], Any],
+    items: list[Item],
+    task_reward: TaskReward,
+) -> Any:
+    """GKD: KL(p_S||p_T) on the student's own completions, or KL(p_T||p_S) on the teacher's."""
+    on_own = config.method == "gkd-rkl"
+    arguments = on_policy.divergence_config(
+        1.0 if on_own else 0.0, config.max_completion_tokens, config.reasoning, engine, shared
+    )
+    sharding.prepare_sharding(arguments, common["model"])
+    common = common | {"args": arguments, "teacher_model": scorer()}
+    if on_own:
+        trainer: Any = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, **common)
+    else:
+        trainer = off_policy.OffPolicyTrainer(**common)
+    trainer.teacher_model = sharding.shard_frozen(trainer.accelerator, trainer.teacher_model)
+    return trainer
 
 
 def _off_policy_row(config: DistillationConfig, tokenizer: Any, trace: Trace) -> dict[str, Any]:
