@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -134,3 +135,23 @@ def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], k
         assert time.monotonic() < deadline, below
         time.sleep(0.5)
     stage.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["calibrate", "gkd-rkl"])
+def test_two_ranks_in_parts_share_one_server(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
+    """The first rank starts it and sends it the weights that all of them gather."""
+    path = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])])
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    words += [str(Path(__file__).with_name("vllm_ranks.py")), str(tmp_path), str(models[0].parent), method]
+    ended = subprocess.run(
+        [*words, "shard", "server"],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+        timeout=800,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    rows = lines(tmp_path / "out")
+    assert len(rows) == 3
+    assert all(row["vllm_log_prob_gap"] < 0.05 for row in rows)

@@ -1,4 +1,4 @@
-"""Run by torchrun in `test_vllm_policy.py`: calibration and GKD-RKL with vLLM on two processes, whole and in parts."""
+"""Run by torchrun in the vLLM tests: calibration and GKD-RKL with vLLM on two processes, whole, in parts, with a server."""
 
 import json
 import sys
@@ -8,13 +8,15 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.trainer import calibrate
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
+from repro.generation.server import ServerPlace
 from repro.progress import silent
 from repro.tasks import Item
 
 
-def main(place: Path, models: Path, method: str, shard: bool) -> None:
+def main(place: Path, models: Path, method: str, ways: list[str]) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
-    common = {"items": items, "seed": 0, "progress": silent, "micro_batch": 2, "shard": shard}
+    common = {"items": items, "seed": 0, "progress": silent, "micro_batch": 2, "shard": "shard" in ways}
+    common["server"] = ServerPlace(1) if "server" in ways else None
     common |= {"out": place / "out", "work": place / "work"}
     if method == "calibrate":
         settings = {"steps": 3, "prompts_per_step": 2, "group_size": 4, "learning_rate": 5e-2, "lora_rank": 2}
@@ -42,4 +44,4 @@ def main(place: Path, models: Path, method: str, shard: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], len(sys.argv) > 4)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
