@@ -20,7 +20,6 @@ from repro.distillation.config import DistillationConfig, Method
 from repro.distillation.distill import distill
 from repro.generation.config import EngineName
 from repro.generation.rollouts import Rollout, write_rollouts
-from repro.generation.server import ServerPlace
 from repro.models import load_for_training, load_model, load_tokenizer, locate, prompt_token_ids
 from repro.tasks import Item, registry
 
@@ -99,7 +98,6 @@ def run(
         out=place / "out",
         work=place / "work",
         progress=clock,
-        server=kw.get("server"),
     )
     kw.setdefault("summaries", []).append(summary)
     return clock.step()
@@ -169,13 +167,13 @@ def table(title: str, seconds: dict[str, float], base: str, shape: dict[str, Any
 def test_engines_side_by_side(
     tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
-    """On-policy GKD by vLLM (in the trainer's process, and as a server), by transformers, and TRL's GKD loop."""
+    """On-policy GKD by vLLM, by transformers, and TRL's GKD loop. A vLLM server is none of them: its processor seconds are
+    another process's."""
     same = (pair[0], endless)
     seconds = {"transformers": run(tmp_path / "t", "gkd-rkl", "transformers", same, items, shape)}
     seconds["TRL's GKD loop"] = trl_gkd(tmp_path / "g", same, items, shape)
     if HAS_VLLM:
         seconds["vLLM"] = run(tmp_path / "v", "gkd-rkl", "vllm", same, items, shape)
-        seconds["vLLM server"] = run(tmp_path / "s", "gkd-rkl", "vllm", same, items, shape, server=ServerPlace(1))
     table("on-policy GKD", seconds, "transformers", shape, capfd)
     assert all(value > 0 for value in seconds.values())
 

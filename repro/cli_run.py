@@ -93,7 +93,8 @@ def run(
     planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
     if vllm_server and not any(map(draws_while_training, planned.stages())):
         raise InputError(
-            f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm to one that calibrates or distils on-policy, or leave it out."
+            f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm to one that"
+            " calibrates or distils on-policy, or leave it out."
         )
     resources = resources_for(
         chosen == "toy",

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -66,13 +65,8 @@ def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) 
     port, name = free_port(), uuid.uuid4().hex
     log = work / LOG
     work.mkdir(parents=True, exist_ok=True)
-    words = [
-        sys.executable,
-        "-m",
-        "repro.generation.serve",
-        str(os.getpid()),
-        *_words(model, name, max_length, place, port),
-    ]
+    words = [sys.executable, "-m", "repro.generation.serve", str(os.getpid())]
+    words += _words(model, name, max_length, place, port)
     with log.open("wb") as stream:
         process = subprocess.Popen(
             words, env=_environment(place), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
@@ -90,17 +84,8 @@ def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) 
 
 def _words(model: Path | str, name: str, max_length: int, place: ServerPlace, port: int) -> list[str]:
     revision = hub_revision(model)
-    words = [
-        str(model),
-        "--served-model-name",
-        name,
-        "--host",
-        LOCAL,
-        "--port",
-        str(port),
-        "--max-model-len",
-        str(max_length),
-    ]
+    words = [str(model), "--served-model-name", name, "--max-model-len", str(max_length)]
+    words += ["--host", LOCAL, "--port", str(port)]
     words += ["--tensor-parallel-size", str(place.workers), "--logprobs-mode", "processed_logprobs"]
     words += ["--disable-uvicorn-access-log", "--disable-log-stats"]
     words += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
