@@ -1,0 +1,64 @@
+"""Every stage of every study at every scale with two seeds, one line each: the golden files of this folder.
+
+`python tests/golden/stages.py` rewrites the files. A changed line of identities.txt means that results made before can
+no longer be loaded: change it together with the version of the kind of stage, and say why in docs/log.md.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from repro.pipeline.stages import Stage
+from repro.recipes.catalog import STUDIES, plan
+from repro.recipes.cost import expected_hours, tokens_of
+from repro.recipes.footprint import footprint
+from repro.recipes.host_memory import host_memory
+from repro.recipes.placement import Cards, place
+from repro.recipes.study import SCALES, Scale
+
+IDENTITIES = Path(__file__).with_name("identities.txt")
+PLANNED = Path(__file__).with_name("planned.txt")
+CARDS = Cards(count=8, gib=78.0)
+
+
+def stages_of(scale: Scale) -> dict[str, tuple[Stage, list[str]]]:
+    """Every stage of the scale by its folder's name, with the studies that have it."""
+    stages: dict[str, tuple[Stage, list[str]]] = {}
+    for name in STUDIES:
+        for stage in plan(name, scale, ("all",), 2, ()).stages():
+            stages.setdefault(stage.folder_name, (stage, []))[1].append(name)
+    return stages
+
+
+def identities() -> list[str]:
+    """Scale, folder name (kind and fingerprint), label, and studies of each stage."""
+    return [
+        f"{scale} {folder} {stage.label} | {' '.join(studies)}"
+        for scale in SCALES
+        for folder, (stage, studies) in sorted(stages_of(scale).items())
+    ]
+
+
+def planned() -> list[str]:
+    """Scale, folder name, and the planner's numbers of each stage: hours, tokens, memory (GiB), layout on `CARDS`."""
+    lines = []
+    for scale in SCALES:
+        for folder, (stage, _) in sorted(stages_of(scale).items()):
+            placement, tokens = place(stage, CARDS), tokens_of(stage)
+            needs = footprint(stage, placement.layout, tokens)
+            numbers = {
+                "hours": expected_hours(stage, scale),
+                "tokens": tokens,
+                "gpu": placement.memory,
+                "host": host_memory(stage, placement.layout).total,
+                "disk": needs.disk,
+                "scratch": needs.scratch,
+            }
+            values = " ".join(f"{key} {value:.6g}" for key, value in numbers.items())
+            layout = ",".join(str(value) for value in dataclasses.astuple(placement.layout))
+            lines.append(f"{scale} {folder} {values} layout {layout} {'fits' if placement.fits else 'too large'}")
+    return lines
+
+
+if __name__ == "__main__":
+    IDENTITIES.write_text("\n".join(identities()) + "\n")
+    PLANNED.write_text("\n".join(planned()) + "\n")
