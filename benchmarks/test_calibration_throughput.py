@@ -19,7 +19,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import CalibrationTrainer
 from repro.calibration.trainer import calibrate
 from repro.generation.config import EngineName
-from repro.models import locate
+from repro.models.loading import locate
 from repro.tasks import Item, registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]

@@ -3,7 +3,7 @@
 import pytest
 from settled import check_claim, check_record
 
-from repro import knob
+from repro.recipes import eta_label as knob
 from repro.tables import load_claims
 
 pytestmark = pytest.mark.table

@@ -20,7 +20,7 @@ from repro.distillation.config import DistillationConfig, Method
 from repro.distillation.distill import distill
 from repro.generation.config import EngineName
 from repro.generation.rollouts import Rollout, write_rollouts
-from repro.models import load_for_training, load_model, load_tokenizer, locate, prompt_token_ids
+from repro.models.loading import load_for_training, load_model, load_tokenizer, locate, prompt_token_ids
 from repro.tasks import Item, registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]

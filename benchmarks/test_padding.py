@@ -15,7 +15,7 @@ import pytest
 import torch
 from training_speed import now
 
-from repro.models import load_for_training, locate
+from repro.models.loading import load_for_training, locate
 from repro.training.buckets import order_by_length
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

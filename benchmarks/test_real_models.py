@@ -12,10 +12,10 @@ import real_weights
 import torch
 
 from repro.generation.rollouts import read_rollouts
-from repro.models import load_model, load_tokenizer, locate, prompt_token_ids
+from repro.models.loading import load_model, load_tokenizer, locate, prompt_token_ids
 from repro.pipeline.job import run_stage
-from repro.pipeline.resources import Resources
-from repro.pipeline.single import Wishes, calibrate_stage, distill_stage, evaluate_stage, sample_stage
+from repro.planner.resources import Resources
+from repro.workflow.own_models import Wishes, calibrate_stage, distill_stage, evaluate_stage, sample_stage
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM
 from repro.diagnosis.columns import columns_of, read_measurements
 from repro.diagnosis.files import CONTRIBUTIONS, MEASUREMENTS
 from repro.generation.rollouts import read_rollouts
-from repro.pipeline.bodies import ROLLOUTS
 from repro.pipeline.job import run_stage
-from repro.pipeline.resources import Resources
-from repro.pipeline.single import Wishes, traps_stage
+from repro.planner.resources import Resources
+from repro.stages.artifact import ROLLOUTS
+from repro.workflow.own_models import Wishes, traps_stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the models are made on the first run
 RELATIVE = 1e-5

@@ -3,7 +3,7 @@
 import pytest
 from settled import check_cells, check_claim, check_record
 
-from repro.recipes.cost import TABLE5_HOURS
+from repro.planner.hours import TABLE5_HOURS
 from repro.tables import load_claims
 
 pytestmark = pytest.mark.table

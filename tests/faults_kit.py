@@ -42,7 +42,8 @@ def measured(out: Path) -> list[dict]:
 
 def check_whole(out: Path) -> int:
     """Every folder that calls itself an artifact is one, byte for byte; a result is readable. Returns how many."""
-    from repro.pipeline.record import damage, is_complete
+    from repro.pipeline.record import damage
+    from repro.stages.artifact import is_complete
 
     whole = 0
     for folder in (out / "cache").glob("[a-z]*-*"):

@@ -15,7 +15,7 @@ from repro.calibration.advantages import flat_share, group_z
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.one_forward import OneForward
 from repro.calibration.reward import TargetScorer, calibration_reward
-from repro.models import template_arguments
+from repro.models.loading import template_arguments
 from repro.tasks import Item
 from repro.training.buckets import BucketedSteps, TokenMeans
 

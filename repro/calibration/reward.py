@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from repro.models import load_model, load_tokenizer, prompt_token_ids
-from repro.training.scoring import completion_log_prob
-from repro.turns import end_of_turn_id, same_tokenizer
+from repro.models.chat_tokens import end_of_turn_id, same_tokenizer
+from repro.models.loading import load_model, load_tokenizer, prompt_token_ids
+from repro.models.scoring import completion_log_prob
 
 
 def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:

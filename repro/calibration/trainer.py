@@ -15,11 +15,11 @@ from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
 from repro.generation.server import ServerPlace
-from repro.models import load_for_training, load_tokenizer
+from repro.models.chat_tokens import end_of_turn_id
+from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
 from repro.tasks import Item
 from repro.training import checkpoints, divergence, history, optimisation, sharding, vllm_policy
-from repro.turns import end_of_turn_id
 
 __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
 

@@ -11,7 +11,7 @@ import torch
 
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout
-from repro.models import load_model, load_tokenizer
+from repro.models.loading import load_model, load_tokenizer
 from repro.traps import OutputHead
 
 FORWARD_TOKENS = 16_384

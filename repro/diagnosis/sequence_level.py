@@ -6,8 +6,8 @@ from pathlib import Path
 
 from repro.calibration.reward import TargetScorer
 from repro.generation.rollouts import Rollout
-from repro.models import declared_ends, load_tokenizer
-from repro.turns import end_ids
+from repro.models.chat_tokens import end_ids
+from repro.models.loading import declared_ends, load_tokenizer
 
 BATCH_SEQUENCES = 16
 LEFT_OUT = (

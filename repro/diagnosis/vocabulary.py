@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from repro.errors import InputError
-from repro.models import load_tokenizer
-from repro.turns import same_text_tokens
+from repro.models.chat_tokens import same_text_tokens
+from repro.models.loading import load_tokenizer
 
 
 def share_vocabulary(teacher: Path | str, student: Path | str) -> bool:

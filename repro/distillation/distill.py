@@ -19,11 +19,11 @@ from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
 from repro.distillation.traces import Reading, Trace, drawn_traces
 from repro.errors import InputError
 from repro.generation.server import ServerPlace
-from repro.models import load_for_training, load_model, load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import end_of_turn_id, same_tokenizer
+from repro.models.loading import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
 from repro.training import buckets, checkpoints, divergence, history, optimisation, sharding, vllm_policy
-from repro.turns import end_of_turn_id, same_tokenizer
 
 
 def distill(

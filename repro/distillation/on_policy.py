@@ -9,10 +9,10 @@ from trl import DistillationConfig as TrlDistillationConfig
 from trl import DistillationTrainer
 
 from repro.generation.mismatch import SCORED, compare
-from repro.models import template_arguments
+from repro.models.loading import template_arguments
+from repro.models.scoring import token_log_probs
 from repro.tasks import Item
 from repro.training.buckets import BucketedSteps, TokenMeans
-from repro.training.scoring import token_log_probs
 
 TaskReward = Callable[[list[Item], list[str]], list[float]]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models import declared_ends, load_config, load_tokenizer
-from repro.turns import control_tokens, end_of_turn_id, same_text_tokens
+from repro.models.chat_tokens import control_tokens, end_of_turn_id, same_text_tokens
+from repro.models.loading import declared_ends, load_config, load_tokenizer
 
 
 @dataclass(frozen=True)

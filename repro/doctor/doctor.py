@@ -9,19 +9,19 @@ from repro.doctor.models import check_pairs, check_servers, check_templates, che
 from repro.doctor.scores import check_scores
 from repro.doctor.trial import try_stages
 from repro.errors import InputError
-from repro.machine import hardware
-from repro.pipeline.contamination import check_contamination
-from repro.pipeline.fit import placements, too_large
-from repro.pipeline.resources import Resources, resources_for
-from repro.pipeline.stages import Stage
-from repro.recipes.cost import study_hours, tokens_of
-from repro.recipes.footprint import disk_gib
-from repro.recipes.gpu_memory import gpu_memory
-from repro.recipes.host_memory import host_memory
-from repro.recipes.placement import layout_words
-from repro.recipes.scales import NEEDS, check_fits, gpu_words
+from repro.planner.fit import placements, too_large
+from repro.planner.footprint import disk_gib
+from repro.planner.gpu_memory import gpu_memory
+from repro.planner.host_memory import host_memory
+from repro.planner.hours import study_hours, tokens_of
+from repro.planner.placement import layout_words
+from repro.planner.resources import Resources, resources_for
+from repro.planner.scales import NEEDS, check_fits, gpu_words
 from repro.recipes.study import Study
+from repro.stages.kinds import Stage
+from repro.system.hardware import hardware
 from repro.tasks.sizes import available
+from repro.workflow.contamination import check_contamination
 
 
 def examine(study: Study, out: Path, workers: int) -> Iterator[Finding]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
 from repro.evaluation.chat_server import ChatServer
-from repro.models import declared_ends, load_tokenizer, locate, prompt_token_ids
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, base_of
-from repro.recipes.footprint import download_gib
-from repro.served import Served
-from repro.turns import end_of_turn_id
+from repro.models.chat_tokens import end_of_turn_id
+from repro.models.endpoint import Served
+from repro.models.loading import declared_ends, load_tokenizer, locate, prompt_token_ids
+from repro.planner.footprint import download_gib
+from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, base_of
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."
 

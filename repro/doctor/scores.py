@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from repro.doctor.finding import Finding, fail, good, warn
-from repro.models import free_gpu_memory
-from repro.pipeline.stages import Calibrate, Distill, Stage, base_of
+from repro.models.loading import free_gpu_memory
+from repro.stages.kinds import Calibrate, Distill, Stage, base_of
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
 LARGEST_GAP = 0.05
@@ -39,8 +39,8 @@ def _gaps(name: str) -> tuple[float, float, int]:
     from transformers.utils import logging
     from trl.trainer.utils import add_fused_lm_head
 
-    from repro.models import load_model, load_tokenizer, locate, prompt_token_ids
-    from repro.training.scoring import completion_log_prob
+    from repro.models.loading import load_model, load_tokenizer, locate, prompt_token_ids
+    from repro.models.scoring import completion_log_prob
 
     logging.disable_progress_bar()
     where = locate(name)

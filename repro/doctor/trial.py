@@ -11,12 +11,12 @@ from rich.console import Console
 
 from repro.doctor.finding import Finding, fail, good
 from repro.errors import InputError, StageError
-from repro.pipeline.record import RECORD
-from repro.pipeline.resources import resources_for
-from repro.pipeline.run import CACHE, run
-from repro.pipeline.stages import Distill, Stage, topological
+from repro.pipeline.run import run
+from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
 from repro.recipes.study import Study
+from repro.stages.artifact import CACHE, RECORD
+from repro.stages.kinds import Distill, Stage, topological
 
 SEQUENCES, PROMPTS = 8, 4
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import BaseHandler, HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from repro.errors import InputError
-from repro.served import KEY, Served
+from repro.models.endpoint import KEY, Served
 
 TIMEOUT = 120.0
 """Seconds that one reply may take."""

@@ -79,7 +79,7 @@ def ask_here(model: Path | str, engine: EngineName, seed: int) -> Ask:
 
     def ask(questions: list[str]) -> list[str]:
         from repro.generation.engine import open_engine
-        from repro.models import load_tokenizer, prompt_token_ids
+        from repro.models.loading import load_tokenizer, prompt_token_ids
 
         tokenizer = load_tokenizer(model)
         prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]

@@ -16,12 +16,12 @@ from repro.evaluation.lost_prompts import lost_prompts
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
-from repro.models import load_tokenizer
+from repro.models.chat_tokens import same_tokenizer
+from repro.models.loading import load_tokenizer
 from repro.progress import Progress
 from repro.tasks import registry
 from repro.tasks.grading import grade
 from repro.tasks.task import Item, Kind
-from repro.turns import same_tokenizer
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 CONTINUATIONS = "continuations.parquet"

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
-from repro.models import load_tokenizer, load_whole
+from repro.models.loading import load_tokenizer, load_whole
 
 
 class RewardModel:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from repro.evaluation.chat_server import ChatServer
 from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Ask
+from repro.models.endpoint import Served
 from repro.progress import Progress
-from repro.served import Served
-from repro.whole import whole
+from repro.system.atomic_write import whole
 
 AT_ONCE = 8
 """Requests that wait for a reply at the same time."""

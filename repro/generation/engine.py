@@ -1,20 +1,10 @@
 """One small interface over the engines that draw completions."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from repro.generation.completion import Completion
 from repro.generation.config import EngineName
-from repro.generation.rollouts import Stop
-
-
-@dataclass(frozen=True)
-class Completion:
-    """Sampled tokens (the end token included when sampled) and their log-probabilities, nats."""
-
-    token_ids: list[int]
-    log_probs: list[float]
-    stop: Stop
 
 
 class Engine(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from repro.generation.rollouts import Rollout, batches, stream_rollouts, token_counts
-from repro.models import load_model
-from repro.training.scoring import token_log_probs
+from repro.models.loading import load_model
+from repro.models.scoring import token_log_probs
 
 ALARM = 0.1
 """ASSUMED: nats per token. Served in bfloat16 the mean gap is 0.001 to 0.02; the weights of another step give more."""

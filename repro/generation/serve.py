@@ -3,7 +3,7 @@
 import importlib.metadata
 import sys
 
-from repro.lifeline import end_with
+from repro.system.child_processes import end_with
 
 
 def serve(words: list[str]) -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 
 from repro.generation.watch import Watch
-from repro.lifeline import end_children
-from repro.models import hub_revision
+from repro.models.loading import hub_revision
+from repro.system.child_processes import end_children
 
 LOG = "vllm-server.log"
 LOCAL = "127.0.0.1"

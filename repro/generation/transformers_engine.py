@@ -6,8 +6,8 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from repro.errors import InputError
-from repro.generation.engine import Completion
-from repro.models import load_model, load_tokenizer
+from repro.generation.completion import Completion
+from repro.models.loading import load_model, load_tokenizer
 
 
 class _LogProbRecorder(LogitsProcessor):

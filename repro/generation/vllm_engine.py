@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from repro.errors import InputError
-from repro.generation.engine import Completion
+from repro.generation.completion import Completion
 from repro.generation.watch import Watch
-from repro.models import free_gpu_memory, hub_revision
+from repro.models.loading import free_gpu_memory, hub_revision
 
 
 class VllmEngine:

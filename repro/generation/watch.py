@@ -8,7 +8,7 @@ import threading
 
 import psutil
 
-from repro.lifeline import ended
+from repro.system.child_processes import ended
 
 EVERY = 1.0
 """Seconds between two looks."""

@@ -39,8 +39,8 @@ def hub_names() -> dict[str, str]:
 
 def _hub_names() -> Iterator[tuple[str, str]]:
     from repro.recipes.catalog import STUDIES, plan
-    from repro.recipes.hub_lock import hub_inputs
     from repro.recipes.study import SCALES
+    from repro.stages.pins import hub_inputs
 
     for study in STUDIES:
         for scale in SCALES:

@@ -10,8 +10,8 @@ from typing import Any
 from repro.errors import InputError
 from repro.pin import names
 from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
-from repro.recipes import hub_lock
-from repro.whole import whole
+from repro.system import hub_lock as hub_lock
+from repro.system.atomic_write import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_NAME = "pins.json"

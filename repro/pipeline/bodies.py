@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.generation.server import ServerPlace
-from repro.models import locate, revision_of, sha256_of
-from repro.pipeline.stages import (
+from repro.models.endpoint import Served
+from repro.models.loading import locate, revision_of, sha256_of
+from repro.pipeline.workplace import Workplace
+from repro.stages.artifact import MODEL, ROLLOUTS
+from repro.stages.kinds import (
     BaseModelRef,
     Calibrate,
     Classify,
@@ -22,37 +23,8 @@ from repro.pipeline.stages import (
     Stage,
     TaskData,
 )
-from repro.progress import Progress
-from repro.served import Served
 from repro.tasks import registry
 from repro.tasks.task import Item
-
-ROLLOUTS = "rollouts.parquet"
-MODEL = "model"
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where a stage runs. None of it is identity.
-
-    Attributes:
-        cache: holds the artifact folders.
-        work: this stage's own scratch (checkpoints, finished chunks); kept after a kill, removed after success.
-        micro_batch: sequences per forward pass in training; None for all of a step at once.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none.
-        shard: train with models in parts on the ranks.
-        tensor_parallel: GPUs that vLLM spreads a sampled model over.
-        server: where a vLLM server draws for training; None for the trainers' own processes.
-    """
-
-    cache: Path
-    work: Path
-    progress: Progress
-    micro_batch: int | None
-    checkpoint_every: int
-    shard: bool = False
-    tensor_parallel: int = 1
-    server: ServerPlace | None = None
 
 
 def body_of(stage: Stage, place: Workplace) -> Callable[[Path], dict[str, Any]]:

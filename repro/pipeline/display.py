@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from repro.pipeline.engine import Running
-from repro.pipeline.job import progress_file, read_progress
-from repro.pipeline.stages import Stage
+from repro.pipeline.progress_file import progress_file, read_progress
+from repro.stages.kinds import Stage, stage_seed
 
 
 class Display:
@@ -99,8 +99,3 @@ class Display:
         )
         whole.add_task("study", total=total, completed=len(done))
         return Group(*([bars] if running else [Text("waiting")]), whole)
-
-
-def stage_seed(stage: Stage) -> int:
-    """The seed of any stage."""
-    return int(getattr(stage, "seed", 0))

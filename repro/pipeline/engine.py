@@ -27,12 +27,15 @@ import submitit.slurm.slurm
 import repro
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
+from repro.pipeline.error_advice import cause_of
 from repro.pipeline.gpus import Gpus, lent_to
-from repro.pipeline.job import cause_of, lock_of, progress_file, read_progress, run_stage
-from repro.pipeline.record import damage, is_complete
-from repro.pipeline.resources import Resources
-from repro.pipeline.stages import Stage, stage_adapter
-from repro.redaction import redacted
+from repro.pipeline.job import lock_of, run_stage
+from repro.pipeline.progress_file import progress_file, read_progress
+from repro.pipeline.record import damage
+from repro.planner.resources import Resources
+from repro.stages.artifact import is_complete
+from repro.stages.kinds import Stage, stage_adapter
+from repro.system.redaction import redacted
 
 _YEAR_MIN = 60 * 24 * 365
 LOSSES = 3

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from repro.errors import InputError
-from repro.machine import gpus, visible_gpus
-from repro.pipeline.resources import Resources
-from repro.pipeline.stages import Stage
-from repro.recipes.gpu_memory import draws_while_training
-from repro.recipes.placement import Cards, cards_of, place, uses_gpu
+from repro.planner.gpu_memory import draws_while_training
+from repro.planner.placement import Cards, cards_of, place, uses_gpu
+from repro.planner.resources import Resources
+from repro.stages.kinds import Stage
+from repro.system.hardware import gpus, visible_gpus
 
 Lent = tuple[str, ...]
 

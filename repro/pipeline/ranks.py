@@ -17,19 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.lifeline import end_with
-from repro.pipeline.bodies import Workplace, body_of, draw, read_items
-from repro.pipeline.job import (
-    FileProgress,
-    RankError,
-    progress_file,
-    quiet_libraries,
-    told_of,
-    workplace,
-)
-from repro.pipeline.resources import Resources
-from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
+from repro.pipeline.bodies import body_of, draw, read_items
+from repro.pipeline.error_advice import RankError, told_of
+from repro.pipeline.progress_file import FileProgress, progress_file
+from repro.pipeline.workplace import Workplace, quiet_libraries, workplace
+from repro.planner.resources import Resources
 from repro.progress import silent
+from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
+from repro.system.child_processes import end_with
 
 
 def launched(stage: Stage, place: Workplace, resources: Resources) -> Callable[[Path], dict[str, Any]]:

@@ -17,22 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from repro.machine import hardware, libraries, visible_gpus
-from repro.pipeline.stages import Stage
-from repro.recipes.hub_lock import served, unpinned
-from repro.redaction import redacted
-from repro.whole import whole
-
-RECORD = "record.json"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all, and to the disk itself before it takes its name."""
-    with whole(path) as aside, aside.open("w") as stream:
-        json.dump(content, stream, indent=1, allow_nan=False)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+from repro.stages.artifact import RECORD
+from repro.stages.kinds import Stage
+from repro.stages.pins import served, unpinned
+from repro.system.atomic_write import write_json
+from repro.system.hardware import hardware, libraries, visible_gpus
+from repro.system.redaction import redacted
 
 
 def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
@@ -44,11 +34,6 @@ def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             found[str(file.relative_to(folder))] = {"sha256": digest, "bytes": file.stat().st_size}
     return found
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether the folder holds its final record."""
-    return (folder / RECORD).is_file()
 
 
 def damage(folder: Path) -> str | None:

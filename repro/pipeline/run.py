@@ -11,17 +11,16 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.models import check_loads, locate
+from repro.models.loading import check_loads, locate
 from repro.pipeline.cluster import Cluster, Where
 from repro.pipeline.display import Display
 from repro.pipeline.engine import Engine, run_stages
-from repro.pipeline.job import disk_trouble
-from repro.pipeline.record import is_complete
-from repro.pipeline.resources import Resources
-from repro.pipeline.stages import Continue, Diagnose, Distill, Stage, base_of
-from repro.redaction import redacted
+from repro.pipeline.error_advice import disk_trouble
+from repro.planner.resources import Resources
+from repro.stages.artifact import CACHE, hits
+from repro.stages.kinds import Continue, Diagnose, Distill, Stage, base_of
+from repro.system.redaction import redacted
 
-CACHE = "cache"
 LEAST_FREE = 64 << 20
 """Bytes below which nothing is started: even a toy stage writes a few MiB."""
 
@@ -116,11 +115,6 @@ def _check_pairs(waiting: Sequence[Stage]) -> None:
         from repro.evaluation.prefixes import check_same_tokens
 
         check_same_tokens(locate(teacher), locate(student))
-
-
-def hits(stages: Sequence[Stage], out: Path) -> list[bool]:
-    """Which stages have an artifact, touching nothing."""
-    return [is_complete(out / CACHE / stage.folder_name) for stage in stages]
 
 
 def _argv() -> list[str]:

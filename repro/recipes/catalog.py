@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from repro.errors import InputError
-from repro.models import locate
+from repro.models.loading import locate
 from repro.recipes import paper, small, toy
 from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from repro.pipeline.stages import Calibrate, Evaluate, ModelInput
 from repro.recipes.inputs import answer_only, base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Row, Scale, Study
+from repro.stages.kinds import Calibrate, Evaluate, ModelInput
 
 
 def controls(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from repro import knob
-from repro.pipeline.stages import Diagnose, Evaluate
+from repro.recipes import eta_label as knob
 from repro.recipes.inputs import base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Row, Scale, Study
 from repro.recipes.traps import diagnosed
+from repro.stages.kinds import Diagnose, Evaluate
 
 TEACHER, RKL, SFT, TRAPS = "Teacher", "GKD-RKL", "SFT", "Traps"
 """Names of the four curves: the teacher, its two students, and the untouched student under the teacher."""

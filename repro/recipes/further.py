@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from repro.pipeline.stages import Classify, Continue, Evaluate, ModelInput
 from repro.recipes.inputs import base, calibrated, evaluated, judge_of, on_policy
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Measures, Row, Scale, Study
 from repro.recipes.table2 import table2
 from repro.recipes.traps import PRINTED
+from repro.stages.kinds import Classify, Continue, Evaluate, ModelInput
 
 KEPT = ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled", "Eta0-Teacher", "Eta0-Student")
 """Rows of Table 2 that Figure 3 compares, and their controls."""

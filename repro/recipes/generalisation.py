@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from repro.errors import InputError
-from repro.pipeline.stages import Evaluate
 from repro.recipes.inputs import Tasks, base, calibrated, evaluated, on_policy
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Row, Scale, Study
+from repro.stages.kinds import Evaluate
 from repro.tasks import registry
 
 

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from repro.errors import InputError
-from repro.models import revision_of
-from repro.pipeline.stages import (
+from repro.models.endpoint import is_served, served
+from repro.models.loading import revision_of
+from repro.recipes.settings import Family, Settings
+from repro.stages.kinds import (
     BaseModelRef,
     Calibrate,
     Distill,
@@ -16,8 +18,6 @@ from repro.pipeline.stages import (
     ServedModelRef,
     TaskData,
 )
-from repro.recipes.settings import Family, Settings
-from repro.served import is_served, served
 from repro.tasks import registry
 from repro.tasks.task import Split
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from repro.pipeline.stages import Classify, Continue, Diagnose, Evaluate, Stage, topological
+from repro.stages.kinds import Classify, Continue, Diagnose, Evaluate, Stage, topological
 
 Scale = Literal["toy", "small", "paper"]
 Measures = Literal["evaluation", "traps", "contributions", "knob", "cost", "gains", "prefixes", "failures"]

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from repro.pipeline.stages import Evaluate, ModelInput
 from repro.recipes.inputs import answer_only, base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import CONTROLS, METHODS, Row, Scale, Study
+from repro.stages.kinds import Evaluate, ModelInput
 
 
 def table2(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:

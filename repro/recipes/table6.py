@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from repro.pipeline.stages import Evaluate
 from repro.recipes.inputs import base, calibrated, evaluated, on_policy
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Row, Scale, Study
+from repro.stages.kinds import Evaluate
 
 
 def table6(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:

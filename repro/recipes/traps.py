@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from repro.pipeline.stages import Diagnose, ModelInput, Sample
 from repro.recipes.inputs import base, calibrated, task_data
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Measures, Row, Scale, Study
+from repro.stages.kinds import Diagnose, ModelInput, Sample
 
 PRINTED = {
     "google/gemma-3-12b-it": "Gemma-3-12B",

@@ -4,9 +4,9 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
-from repro.pipeline.stages import Stage
 from repro.recipes.study import Study
 from repro.report.result import Curve
+from repro.stages.kinds import Stage
 
 HISTORY = "history.jsonl"
 FIGURES = ("accuracy", "token_accuracy", "task_reward", "r_cal", "kl", "length", "loss")

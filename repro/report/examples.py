@@ -4,11 +4,11 @@ from pathlib import Path
 
 from repro.evaluation.graded import Graded, Prompt, read_graded
 from repro.generation.rollouts import stream_rows
-from repro.pipeline.bodies import ROLLOUTS
 from repro.recipes.study import Study
 from repro.report.further_examples import further_examples
 from repro.report.result import Completion, Example
 from repro.report.text import cut
+from repro.stages.artifact import ROLLOUTS
 
 METHODS = (
     *("Teacher", "Distillable", "Undistillable", "Undistillable (OOD)"),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from repro.pipeline.stages import Evaluate
 from repro.recipes.study import Study
 from repro.report.result import Extras
+from repro.stages.kinds import Evaluate
 from repro.tables.costs import costs, parameters_of
 
 

@@ -8,11 +8,11 @@ from repro.evaluation.classify import MODES_FILE
 from repro.evaluation.failure_modes import MODES
 from repro.evaluation.graded import Graded, by_prompt, read_graded
 from repro.evaluation.prefixes import CONTINUATIONS
-from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.stages import Classify, Continue
 from repro.recipes.study import Row, Study
 from repro.report.result import Completion, Example
 from repro.report.text import cut
+from repro.stages.artifact import ROLLOUTS
+from repro.stages.kinds import Classify, Continue
 
 OF_EACH = 2
 """Examples of each mode, student and task; or prompts of each teacher and task."""

@@ -5,11 +5,11 @@ from statistics import mean
 from typing import Any
 
 from repro.evaluation.failure_modes import MEANING, MODES
-from repro.recipes.cost import TABLE5_HOURS, paper_plans
+from repro.models.endpoint import is_served, served
+from repro.planner.hours import TABLE5_HOURS, paper_plans
 from repro.report.blocks import Block, Cell, Code, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.result import StageLine
-from repro.served import is_served, served
 from repro.tables.costs import FORMULAS, PROCESS, CostLine, operations
 
 COMMAND = (

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.report.result import Result, read_result
-from repro.whole import whole
+from repro.system.atomic_write import whole
 
 
 def line_of(result: Result) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.models.endpoint import is_served, served
 from repro.recipes.settings import flat
 from repro.report.result import Result, measured_tables, read_result
-from repro.served import is_served, served
 from repro.tables import MeasuredTable, load, merge_seeds, verdict
 from repro.tables.files import stored_hashes
 from repro.tables.load import PaperTable

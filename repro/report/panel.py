@@ -7,10 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from repro.pipeline.record import write_json
 from repro.report.markdown import markdown_table
 from repro.report.traps import EXPLAINED, contribution_figures, frequency_rows, gradient_words, panel_rows
-from repro.whole import whole
+from repro.system.atomic_write import whole, write_json
 
 PANEL = "panel.json"
 PAGE = "panel.md"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repro.report.blocks import Chart
 from repro.report.drawing import INK, RULE, SERIES, chart, drawing
 from repro.report.merge import Part
-from repro.whole import whole
+from repro.system.atomic_write import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,8 +3,8 @@
 import shlex
 from statistics import mean
 
+from repro.planner.hours import TABLE5_HOURS
 from repro.recipes.assumed import ASSUMED
-from repro.recipes.cost import TABLE5_HOURS
 from repro.recipes.settings import flat
 from repro.report.blocks import Block, Cell, Code, Fold, Grid, Section, Text, text_cells
 from repro.report.figures import cost_shares

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.pipeline.record import RECORD
 from repro.report.result import RESULTS, Result, measured_tables, read_result
+from repro.stages.artifact import RECORD
 from repro.tables import MeasuredTable, load, verdict
 from repro.tables.outcome import VerdictReport
 

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from repro.diagnosis.files import CONTRIBUTIONS, TOKENS
-from repro.whole import whole
+from repro.system.atomic_write import whole
 
 
 def contribution_table(artifact: Path) -> list[dict[str, Any]]:

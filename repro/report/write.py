@@ -8,7 +8,7 @@ from repro.report.html import html
 from repro.report.markdown import PAGE, markdown
 from repro.report.merge import Part
 from repro.report.sections import sections
-from repro.whole import whole
+from repro.system.atomic_write import whole
 
 
 def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:

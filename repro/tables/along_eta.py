@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from repro import knob
+from repro.recipes import eta_label as knob
 from repro.tables.decision import half_width
 from repro.tables.measured import Array, Key, MeasuredTable
 from repro.tables.resampling import Resamples

@@ -60,7 +60,7 @@ class Claim(Strict):
         exists: some row and task of L lies above `low`.
         above: L > low.
         trend: the least-squares slope of L against eta, per unit of eta and in `direction`, lies above 0. L names a
-            curve: rows "NAME, eta X" (repro.knob).
+            curve: rows "NAME, eta X" (repro.recipes.eta_label).
         monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
 
     Attributes:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from repro import knob
+from repro.recipes import eta_label as knob
 from repro.tables.claims import Claim, Ref
 from repro.tables.decision import Region
 from repro.tables.load import PaperTable

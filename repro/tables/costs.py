@@ -10,12 +10,11 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from repro.models import locate
-from repro.pipeline.bodies import MODEL
-from repro.pipeline.record import RECORD
-from repro.pipeline.resources import resources_for
-from repro.pipeline.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
+from repro.models.loading import locate
+from repro.planner.resources import resources_for
 from repro.recipes.study import Row, Study
+from repro.stages.artifact import MODEL, RECORD
+from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
 from repro.tables.measured import MeasuredTable
 
 PROCESS = {

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import get_args
 
 from repro.errors import InputError
+from repro.system.atomic_write import whole
 from repro.tables.decision import Value
 from repro.tables.outcome import VerdictReport
-from repro.whole import whole
 
 RECORD = Path("benchmarks/known_verdicts/table2-toy.toml")  # relative to the repository's root
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from repro.evaluation.evaluate import failures_per_item, metrics_of, per_item, tokens_per_item
 from repro.evaluation.graded import read_outcomes
-from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.stages import Classify, Continue, Diagnose, Evaluate
 from repro.recipes.study import Measures, Row, Study
+from repro.stages.artifact import ROLLOUTS
+from repro.stages.kinds import Classify, Continue, Diagnose, Evaluate
 from repro.tables.costs import add_costs
 from repro.tables.measure_further import add_failures, add_gains, add_prefixes
 from repro.tables.measure_traps import add_blocks, add_prompts

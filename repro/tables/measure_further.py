@@ -14,9 +14,9 @@ from repro.evaluation.lost_prompts import Lost, lost_prompts, majority_right
 from repro.evaluation.metrics import pass_at_k
 from repro.evaluation.prefixes import CONTINUATIONS
 from repro.generation.rollouts import stream_rows
-from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.stages import BaseModelRef, Classify, Continue, Evaluate
 from repro.recipes.study import Row
+from repro.stages.artifact import ROLLOUTS
+from repro.stages.kinds import BaseModelRef, Classify, Continue, Evaluate
 from repro.tables.decision import interval
 from repro.tables.measured import MeasuredTable
 from repro.tables.resampling import Resamples

@@ -31,7 +31,7 @@ _TASKS: dict[str, type[DataSetTask]] = {
 
 def names() -> tuple[str, ...]:
     """All known tasks: the paper's seven, gsm8k, variants, a person's own file, and the toy tasks."""
-    from repro.toy.tasks import TASK_NAMES
+    from repro.tasks.toy import TASK_NAMES
 
     return (*_TASKS, *TASK_NAMES)
 
@@ -47,7 +47,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
         InputError: unknown name, a file for a toy task, or no such file.
     """
     if name.startswith("toy-"):
-        from repro.toy import tasks as toy
+        from repro.tasks import toy
 
         if data is not None:
             raise InputError(
@@ -56,7 +56,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
         return toy.task(name)
     data_set = _known(name)
     if data is None and revision is None and data_set.hub is not None:
-        from repro.recipes.hub_lock import pinned_revision
+        from repro.system.hub_lock import pinned_revision
 
         revision = pinned_revision(data_set.hub.id)
     return data_set(name, data, revision)
@@ -76,7 +76,7 @@ def hub_of(name: str) -> HubSource | None:
 
 def revision_of(name: str) -> str | None:
     """The commit of the task's rows on the hub that the lock names, else 'unpinned'; None where they are not on the hub."""
-    from repro.recipes.hub_lock import pinned_revision
+    from repro.system.hub_lock import pinned_revision
 
     source = hub_of(name)
     return None if source is None else pinned_revision(source.id)

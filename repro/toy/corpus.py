@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from repro.tasks.toy import TASK_NAMES, chains, choices, task
 from repro.toy import facts
 from repro.toy.questions import Letters, Question, Style
-from repro.toy.tasks import TASK_NAMES, chains, choices, task
 
 # The primers: questions that are no item of any task, from which what the tasks have in common is learnt.
 PRIMERS = ("links", "pairs", "relations", "letters")

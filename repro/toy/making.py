@@ -8,12 +8,12 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from repro.errors import InputError
-from repro.progress import Progress
+from repro.progress import Progress, silent
 from repro.toy.corpus import Phase
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.reward import RewardTraining, train_reward_model
 from repro.toy.tokenizers import train
-from repro.toy.world import FAMILIES, PREFIX, REWARD_MODEL, ROLES, Family, Role, folder
+from repro.toy.world import FAMILIES, MODELS, PREFIX, REWARD_MODEL, ROLES, Family, Role, folder
 
 SEED = 0
 
@@ -138,3 +138,13 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Pat
         partial.rename(path)
     except OSError as cause:
         raise InputError(f"{path}: cannot write the model ({cause}). Give a folder that can be written.") from None
+
+
+def remake(out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:
+    """Train the named models (all for an empty list) and write each as a folder under `out`.
+
+    Returns the seconds that each took. A folder appears only when its model is complete.
+    """
+    for name in only:
+        folder(name)  # refuse an unknown name before the first minute of training
+    return {name: make(name.removeprefix(PREFIX), out, progress) for name in only or list(MODELS)}

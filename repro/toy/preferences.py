@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator
 
+from repro.tasks.toy import task
 from repro.toy import facts
 from repro.toy.questions import Describe, Style
-from repro.toy.tasks import task
 
 OPEN_TASKS = ("toy-dolly", "toy-vicuna")
 

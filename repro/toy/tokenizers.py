@@ -11,8 +11,8 @@ import itertools
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from repro.tasks.toy import TASK_NAMES
 from repro.toy.corpus import Phase, stream
-from repro.toy.tasks import TASK_NAMES
 from repro.toy.world import Family
 
 CHATML = (

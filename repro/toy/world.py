@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from repro.errors import InputError
-from repro.progress import Progress, silent
 
 Family = Literal["qwen3", "gemma3"]
 Role = Literal["teacher", "student", "target"]
@@ -25,15 +24,3 @@ def folder(name: str) -> Path:
     if name not in MODELS:
         raise InputError(f"unknown toy model {name!r}: known are {', '.join(MODELS)}.")
     return MODELS[name]
-
-
-def remake(out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:
-    """Train the named models (all for an empty list) and write each as a folder under `out`.
-
-    Returns the seconds that each took. A folder appears only when its model is complete.
-    """
-    from repro.toy.making import make
-
-    for name in only:
-        folder(name)  # refuse an unknown name before the first minute of training
-    return {name: make(name.removeprefix(PREFIX), out, progress) for name in only or list(MODELS)}

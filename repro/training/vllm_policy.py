@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.generation.server import ServerPlace, free_port, serving
-from repro.models import load_config, prompt_token_ids
+from repro.models.loading import load_config, prompt_token_ids
 from repro.tasks import Item
 
 GIB = 2**30

@@ -8,7 +8,7 @@ from tiny_models import gemma_tokenizer, naive, qwen_tokenizer
 from repro.calibration import calibration_reward
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
-from repro.turns import end_of_turn_id, same_tokenizer
+from repro.models.chat_tokens import end_of_turn_id, same_tokenizer
 
 PROMPTS = ["2 + 3 = ?", "Say something long about 1 + 1, please", "7 + 0 = ?"]
 

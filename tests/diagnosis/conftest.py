@@ -5,7 +5,7 @@ import pytest
 
 from repro.diagnosis.columns import columns_of
 from repro.generation.rollouts import Rollout
-from repro.models import load_tokenizer, prompt_token_ids
+from repro.models.loading import load_tokenizer, prompt_token_ids
 
 
 @pytest.fixture(scope="session")

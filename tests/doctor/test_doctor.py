@@ -7,9 +7,9 @@ import pytest
 
 from repro.doctor import doctor, models, scores, trial
 from repro.doctor.finding import Finding
-from repro.models import locate
-from repro.pipeline.stages import Calibrate, Distill, Evaluate, Sample
+from repro.models.loading import locate
 from repro.recipes.catalog import plan
+from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample
 
 TINY = ("tasks=toy-bm4", "train_items=8", "test_items=4")
 

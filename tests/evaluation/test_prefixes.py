@@ -14,7 +14,7 @@ from repro.evaluation.lost_prompts import lost_prompts
 from repro.evaluation.prefixes import CONTINUATIONS, check_same_tokens, commits, continue_prefixes, prefixes_of
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import Rollout, stream_rollouts
-from repro.models import load_tokenizer, prompt_token_ids
+from repro.models.loading import load_tokenizer, prompt_token_ids
 from repro.progress import silent
 from repro.tasks import registry
 from repro.toy.world import folder

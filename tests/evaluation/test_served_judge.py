@@ -10,8 +10,8 @@ from repro.errors import InputError
 from repro.evaluation.chat_server import WAITS, ChatServer
 from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Case, ModelJudge
 from repro.evaluation.served_judge import AT_ONCE, REPLIES, ask_served
+from repro.models.endpoint import KEY, Served, is_served, served
 from repro.progress import silent
-from repro.served import KEY, Served, is_served, served
 
 SECRET = "correct-horse-battery"
 

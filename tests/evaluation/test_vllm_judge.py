@@ -11,8 +11,8 @@ import pytest
 
 from repro.errors import InputError
 from repro.evaluation.chat_server import ChatServer
-from repro.models import locate
-from repro.served import Served
+from repro.models.endpoint import Served
+from repro.models.loading import locate
 
 pytestmark = [
     pytest.mark.vllm,

@@ -1,7 +1,7 @@
 """Starts `repro` many times without paying for its imports: loads everything once, then forks at each order.
 
 Orders come as JSON lines on stdin, answers go to stdout. What a child does, from the parsing of its command line on, is
-the real command: `repro.cli.main`.
+the real command: `repro.cli.app`.
 """
 
 import gc
@@ -13,15 +13,6 @@ import sys
 
 def load() -> None:
     """Everything that a stage of any kind imports."""
-    import repro.calibration.trainer
-    import repro.cli
-    import repro.distillation.distill
-    import repro.evaluation.evaluate
-    import repro.generation.sample
-    import repro.generation.transformers_engine
-    import repro.pipeline.study
-    import repro.report.markdown
-    import repro.tables.measure  # noqa: F401
 
 
 def child(order: dict) -> int:
@@ -37,8 +28,8 @@ def child(order: dict) -> int:
     sys.argv = ["repro", *order["words"]]
     import patches
 
-    from repro import cli
-    from repro.cli_output import err_console, out_console
+    from repro.cli.app import main as cli
+    from repro.cli.console import err_console, out_console
 
     if order.get("patch"):
         getattr(patches, order["patch"])()

@@ -46,7 +46,7 @@ def tells_the_token() -> None:
 
 def has_a_defect() -> None:
     """An error of ours that nobody foresaw, with the access token in it."""
-    from repro.pipeline import study
+    from repro.workflow import study
 
     def breaks(*words: Any) -> None:
         raise RuntimeError(f"no table for {os.environ['HF_TOKEN']}")
@@ -100,7 +100,7 @@ def a_byte_flips() -> None:
 
 def soak() -> None:
     """Run the command line again and again in this process; memory, handles and threads after each, as JSON lines."""
-    from repro import cli
+    from repro.cli.app import main as cli
 
     main, words = cli.main, list(sys.argv)
     figures = Path(os.environ["REPRO_SOAK_FIGURES"])

@@ -13,7 +13,7 @@ from faults_kit import count
 from safetensors.torch import load_file, save_file
 
 from repro.errors import InputError
-from repro.models import locate
+from repro.models.loading import locate
 from repro.recipes.catalog import settings_of
 from repro.recipes.settings import flat
 from repro.tables.load import load

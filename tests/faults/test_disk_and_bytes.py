@@ -42,7 +42,7 @@ MOMENTS = {
     "the adapter": "repro.calibration.trainer:save_merged",
     "training's history": "repro.training.history:write_history",
     "a record": "repro.pipeline.record:file_hashes",
-    "the result": "repro.pipeline.study:write_json",
+    "the result": "repro.workflow.study:write_json",
     "the page": "repro.report.write:html",
 }
 

@@ -5,7 +5,7 @@ import pytest
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
-from repro.models import locate
+from repro.models.loading import locate
 from repro.progress import silent
 from repro.tasks import registry
 

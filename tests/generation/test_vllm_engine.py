@@ -8,7 +8,7 @@ from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
 from repro.generation.vllm_engine import VllmEngine
-from repro.models import load_tokenizer, locate, prompt_token_ids
+from repro.models.loading import load_tokenizer, locate, prompt_token_ids
 from repro.progress import silent
 from repro.tasks import registry
 
@@ -44,7 +44,7 @@ def test_equal_seeds_give_equal_completions_and_samples_differ(drawn):
 def test_log_probs_agree_with_a_forward_pass(drawn, folder):
     import torch
 
-    from repro.models import load_model
+    from repro.models.loading import load_model
 
     prompts, groups, _ = drawn
     model = load_model(folder)

@@ -7,13 +7,13 @@ no longer be loaded: change it together with the version of the kind of stage, a
 import dataclasses
 from pathlib import Path
 
-from repro.pipeline.stages import Stage
+from repro.planner.footprint import footprint
+from repro.planner.host_memory import host_memory
+from repro.planner.hours import expected_hours, tokens_of
+from repro.planner.placement import Cards, place
 from repro.recipes.catalog import STUDIES, plan
-from repro.recipes.cost import expected_hours, tokens_of
-from repro.recipes.footprint import footprint
-from repro.recipes.host_memory import host_memory
-from repro.recipes.placement import Cards, place
 from repro.recipes.study import SCALES, Scale
+from repro.stages.kinds import Stage
 
 IDENTITIES = Path(__file__).with_name("identities.txt")
 PLANNED = Path(__file__).with_name("planned.txt")

@@ -12,7 +12,7 @@ from repro.errors import InputError
 from repro.pin import names
 from repro.pin import pin as pinning
 from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
-from repro.recipes import hub_lock
+from repro.system import hub_lock as hub_lock
 
 DIGEST, COMMIT, REVISION = "sha256:" + "a1" * 32, "b2" * 20, "c3" * 20
 DEAD = "http://127.0.0.1:9"

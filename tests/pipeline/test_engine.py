@@ -14,14 +14,15 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError, StageError
-from repro.models import locate
+from repro.models.loading import locate
 from repro.pipeline.cluster import Cluster
 from repro.pipeline.engine import Engine, cached, run_stages
-from repro.pipeline.job import progress_file, read_progress, run_stage
-from repro.pipeline.record import is_complete
-from repro.pipeline.resources import Resources
-from repro.pipeline.run import CACHE, prepare, run
-from repro.pipeline.single import Wishes, evaluate_stage
+from repro.pipeline.job import run_stage
+from repro.pipeline.progress_file import progress_file, read_progress
+from repro.pipeline.run import prepare, run
+from repro.planner.resources import Resources
+from repro.stages.artifact import CACHE, is_complete
+from repro.workflow.own_models import Wishes, evaluate_stage
 
 WISHES = Wishes(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
 
@@ -194,7 +195,7 @@ def test_a_stage_refuses_a_damaged_input(tmp_path):
 
 
 def test_progress_is_told_through_a_file(stage, tmp_path):
-    from repro.pipeline.job import FileProgress
+    from repro.pipeline.progress_file import FileProgress
 
     (tmp_path / ".work").mkdir()
     path = progress_file(tmp_path, stage)
@@ -268,7 +269,7 @@ def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
     ],
 )
 def test_disk_trouble_is_known_whichever_library_met_it(error, words):
-    from repro.pipeline.job import disk_trouble
+    from repro.pipeline.error_advice import disk_trouble
 
     told = disk_trouble(error)
     assert told is None if words is None else words in told
@@ -293,7 +294,7 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
 def test_the_cause_is_the_last_line_of_the_trace():
     from submitit.core.utils import FailedJobError
 
-    from repro.pipeline.job import cause_of
+    from repro.pipeline.error_advice import cause_of
 
     dashes = "-" * 40
     text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"

@@ -8,18 +8,20 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.generation.server import ServerPlace
-from repro.machine import visible_gpus
 from repro.pipeline.gpus import Gpus, lent_to, placed, visible_cards
-from repro.pipeline.job import run_stage, workplace
+from repro.pipeline.job import run_stage
 from repro.pipeline.ranks import _environment
-from repro.pipeline.resources import Resources, resources_for
-from repro.pipeline.run import CACHE, run
-from repro.pipeline.single import Wishes, evaluate_stage
-from repro.pipeline.stages import Calibrate, Distill
+from repro.pipeline.run import run
+from repro.pipeline.workplace import workplace
+from repro.planner.placement import Cards
+from repro.planner.resources import Resources, resources_for
+from repro.planner.scales import workers_for
 from repro.progress import silent
 from repro.recipes.catalog import plan
-from repro.recipes.placement import Cards
-from repro.recipes.scales import workers_for
+from repro.stages.artifact import CACHE
+from repro.stages.kinds import Calibrate, Distill
+from repro.system.hardware import visible_gpus
+from repro.workflow.own_models import Wishes, evaluate_stage
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from repro.pipeline.ranks import launched
-from repro.pipeline.resources import Resources
-from repro.pipeline.run import CACHE, run
+from repro.pipeline.run import run
+from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
+from repro.stages.artifact import CACHE
 
 SETTINGS = [
     *("calibration.steps=2", "calibration.prompts_per_step=4", "calibration.group_size=4"),
@@ -25,7 +26,7 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     parts, everything is that of two ranks with whole ones; the record says which it was, the stage's name does not."""
     rows = plan("table2", "toy", (), 1, SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
-    from repro.pipeline.stages import topological
+    from repro.stages.kinds import topological
 
     chosen = topological(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
     ways = {1: Resources(), 2: Resources(ranks=2), "parts": Resources(ranks=2, shard="always")}
@@ -80,9 +81,9 @@ def figures(line):
 def test_a_rank_that_fails_fails_the_stage(tmp_path):
     """The mistake of a person is told as one; anything else names the processes."""
     from repro.errors import InputError
-    from repro.pipeline.bodies import Workplace
-    from repro.pipeline.stages import Sample
+    from repro.pipeline.workplace import Workplace
     from repro.progress import silent
+    from repro.stages.kinds import Sample
 
     stage = next(s for s in plan("table2", "toy", (), 1, SETTINGS).stages() if isinstance(s, Sample))
     work = tmp_path / "work"

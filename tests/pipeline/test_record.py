@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from repro.machine import hardware, libraries
 from repro.pipeline import record as record_module
-from repro.pipeline.record import build_artifact, damage, file_hashes, is_complete, write_json
-from repro.pipeline.stages import BaseModelRef, Sample, TaskData
+from repro.pipeline.record import build_artifact, damage, file_hashes
 from repro.recipes import toy
+from repro.stages.artifact import is_complete
+from repro.stages.kinds import BaseModelRef, Sample, TaskData
+from repro.system.atomic_write import write_json
+from repro.system.hardware import hardware, libraries
 
 
 @pytest.fixture

@@ -11,18 +11,20 @@ from repro.doctor.models import check_servers, check_weights
 from repro.errors import InputError
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
-from repro.pipeline.bodies import ROLLOUTS, Workplace, body_of
-from repro.pipeline.dry_run import print_plan
+from repro.models.endpoint import KEY
+from repro.pipeline.bodies import body_of
 from repro.pipeline.gpus import Gpus
 from repro.pipeline.record import build_artifact
-from repro.pipeline.resources import Resources
-from repro.pipeline.stages import Classify, stage_adapter
+from repro.pipeline.workplace import Workplace
+from repro.planner.dry_run import print_plan
+from repro.planner.gpu_memory import gpu_memory
+from repro.planner.hours import expected_hours, tokens_of
+from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.recipes.catalog import plan
-from repro.recipes.cost import expected_hours, tokens_of
-from repro.recipes.gpu_memory import gpu_memory
-from repro.recipes.hub_lock import hub_inputs
-from repro.served import KEY
+from repro.stages.artifact import ROLLOUTS
+from repro.stages.kinds import Classify, stage_adapter
+from repro.stages.pins import hub_inputs
 
 SECRET = "correct-horse-battery"
 HERE, THERE = "http://127.0.0.1:8000/v1#org/judge-7B", "https://there.example/v1#org/judge-7B"

@@ -3,10 +3,10 @@
 import pytest
 from rich.console import Console
 
-from repro.pipeline.study import run_study
 from repro.recipes.catalog import plan
 from repro.report.result import read_result
 from repro.report.show import judged, show_result
+from repro.workflow.study import run_study
 
 pytestmark = pytest.mark.slow
 WISHES = [

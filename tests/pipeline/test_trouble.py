@@ -9,14 +9,15 @@ import torch
 from repro.errors import InputError
 from repro.generation.mismatch import ALARM, check_rollouts, compare
 from repro.generation.rollouts import Rollout
-from repro.models import load_tokenizer, locate, prompt_token_ids, sha256_of
+from repro.models.loading import load_tokenizer, locate, prompt_token_ids, sha256_of
 from repro.pipeline import job
-from repro.pipeline.contamination import check_contamination
-from repro.pipeline.job import cause_of, memory_trouble, run_stage
-from repro.pipeline.resources import Resources
-from repro.pipeline.stages import Calibrate, Distill, Evaluate, TaskData
+from repro.pipeline.error_advice import cause_of, memory_trouble
+from repro.pipeline.job import run_stage
+from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
+from repro.stages.kinds import Calibrate, Distill, Evaluate, TaskData
 from repro.training.history import alarms
+from repro.workflow.contamination import check_contamination
 
 SUBMITIT = """Job (task=0) failed during processing with trace:
 ----------------------

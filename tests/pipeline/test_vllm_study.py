@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from repro.pipeline.study import run_study
 from repro.recipes.catalog import plan
+from repro.workflow.study import run_study
 
 pytestmark = [
     pytest.mark.vllm,

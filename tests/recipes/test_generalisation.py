@@ -3,9 +3,9 @@
 import pytest
 
 from repro.errors import InputError
-from repro.pipeline.stages import Calibrate, Diagnose, Distill, Evaluate
+from repro.planner.hours import TOY_SECONDS, TOY_START, expected_hours
 from repro.recipes.catalog import plan
-from repro.recipes.cost import TOY_SECONDS, TOY_START, expected_hours
+from repro.stages.kinds import Calibrate, Diagnose, Distill, Evaluate
 from repro.tables import load
 
 

@@ -3,18 +3,18 @@
 import pytest
 
 from repro.errors import InputError
-from repro.pipeline.dry_run import data_lines
-from repro.pipeline.stages import Calibrate, Distill, Evaluate
-from repro.recipes.architectures import PUBLISHED, architecture
+from repro.planner.architectures import PUBLISHED, architecture
+from repro.planner.dry_run import data_lines
+from repro.planner.footprint import footprint
+from repro.planner.gpu_memory import GIB, Layout
+from repro.planner.hours import expected_hours, items_of, table5_hours, tokens_of
+from repro.planner.roofline import CARDS, NIGHT_HOURS, night_hours
 from repro.recipes.catalog import plan
-from repro.recipes.cost import expected_hours, items_of, table5_hours, tokens_of
-from repro.recipes.footprint import footprint
-from repro.recipes.gpu_memory import GIB, Layout
-from repro.recipes.night import CARDS, NIGHT_HOURS, night_hours
 from repro.recipes.paper import FAMILIES, settings
+from repro.stages.kinds import Calibrate, Distill, Evaluate
 from repro.tasks import registry
 from repro.tasks.sizes import available, will_have
-from repro.toy.tasks import TASK_NAMES
+from repro.tasks.toy import TASK_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_training_memory_is_sixteen_bytes_a_parameter_and_more(paper):
 
 
 def test_sizes_of_a_folder_are_its_own():
-    from repro.models import load_model, locate
+    from repro.models.loading import load_model, locate
 
     where = locate("toy:qwen3-teacher")
     model, found = load_model(where), architecture("toy:qwen3-teacher")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from repro import knob
 from repro.errors import InputError
+from repro.planner.hours import BUDGETS, study_hours, toy_mib
+from repro.planner.scales import NEEDS
+from repro.recipes import eta_label as knob
 from repro.recipes.catalog import STUDIES, plan
-from repro.recipes.cost import BUDGETS, study_hours, toy_mib
-from repro.recipes.scales import NEEDS
 from repro.tables import load, load_claims
 from repro.tables.load import TABLES, UNPRINTED
 

@@ -3,10 +3,10 @@
 import pytest
 
 from repro.errors import InputError
-from repro.pipeline.stages import Calibrate, Diagnose, Distill
+from repro.planner.hours import expected_hours
 from repro.recipes import paper
 from repro.recipes.catalog import plan
-from repro.recipes.cost import expected_hours
+from repro.stages.kinds import Calibrate, Diagnose, Distill
 from repro.tables import load
 from repro.tasks import registry
 

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from repro import knob
 from repro.diagnosis.diagnose import _write
 from repro.diagnosis.files import PER_PROMPT
 from repro.diagnosis.per_prompt import PerPrompt
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
-from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.stages import Diagnose
+from repro.recipes import eta_label as knob
 from repro.recipes.catalog import plan
 from repro.report.blocks import Fold
 from repro.report.examples import examples
@@ -20,6 +18,8 @@ from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, parts_of
 from repro.report.run_section import settings_section
 from repro.report.sections import sections
+from repro.stages.artifact import ROLLOUTS
+from repro.stages.kinds import Diagnose
 from repro.tables import MeasuredTable, load, verdict
 from repro.tables.measure import measure
 from repro.tables.render import measured_rows

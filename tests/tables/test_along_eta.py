@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from repro import knob
 from repro.errors import InputError
+from repro.recipes import eta_label as knob
 from repro.tables import MeasuredTable, load, verdict
 from repro.tables.along_eta import CURVES, by_seed, edge, points, trend
 from repro.tables.claims import Claim

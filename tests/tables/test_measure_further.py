@@ -11,11 +11,11 @@ from repro.evaluation.graded import Graded, write_graded
 from repro.evaluation.judge import RuleJudge
 from repro.evaluation.prefixes import CONTINUATIONS, SCHEMA
 from repro.generation.rollouts import Rollout
-from repro.pipeline.bodies import ROLLOUTS
-from repro.pipeline.stages import Classify, Continue, Distill, Evaluate
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.report.further_examples import further_examples
+from repro.stages.artifact import ROLLOUTS
+from repro.stages.kinds import Classify, Continue, Distill, Evaluate
 from repro.tables import load, verdict
 from repro.tables.costs import costs, named_parameters, operations
 from repro.tables.measure import measure

@@ -11,9 +11,9 @@ import pytest
 from tasks.schema_rows import CSQA_HUB, ROWS, VICUNA, Write
 
 from repro.errors import InputError
-from repro.recipes import hub_lock
+from repro.system import hub_lock as hub_lock
 from repro.tasks import hub, registry
-from repro.toy.tasks import TASK_NAMES
+from repro.tasks.toy import TASK_NAMES
 
 PAPER = {"bigmath-4", "bigmath-5", "csqa", "mmlu-pro", "supergpqa", "dolly", "vicuna", "gsm8k"}
 BIGMATH_ID = "open-r1/Big-Math-RL-Verified-Processed"

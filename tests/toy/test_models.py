@@ -6,10 +6,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repro.errors import InputError
 from repro.tasks.grading import grade
+from repro.tasks.toy import task
 from repro.toy import world
 from repro.toy.pretrain import prompt_text
 from repro.toy.questions import OPENING
-from repro.toy.tasks import task
 
 
 def _completions(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:

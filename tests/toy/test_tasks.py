@@ -8,10 +8,10 @@ import pytest
 
 from repro.errors import InputError
 from repro.tasks.grading import grade
+from repro.tasks.toy import TASK_NAMES, task
 from repro.toy import facts
 from repro.toy.corpus import PRIMERS, Phase, stream
 from repro.toy.questions import OPENING, Chain, Choice, Describe, Letters
-from repro.toy.tasks import TASK_NAMES, task
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
@@ -96,5 +96,5 @@ def test_more_items_than_there_are_gives_all() -> None:
 
 
 def test_listing_tasks_imports_no_torch() -> None:
-    code = "import repro.toy.tasks, repro.toy.world, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import repro.tasks.toy, repro.toy.world, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

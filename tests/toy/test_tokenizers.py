@@ -3,8 +3,8 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from repro.tasks.toy import TASK_NAMES, task
 from repro.toy.pretrain import prompt_text
-from repro.toy.tasks import TASK_NAMES, task
 from repro.toy.tokenizers import train
 from repro.toy.world import FAMILIES
 

@@ -8,12 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repro.evaluation.reward_model import RewardModel
+from repro.tasks.toy import task
 from repro.toy import making, world
 from repro.toy.corpus import Phase
 from repro.toy.preferences import pairs, quality
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.questions import Describe
-from repro.toy.tasks import task
 from repro.toy.tokenizers import train
 
 READ = [Phase({"pairs": 0.2, "toy-bm4": 0.4, "toy-bm5": 0.4}, worked=0.8)]

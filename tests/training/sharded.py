@@ -17,7 +17,7 @@ from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import add_fused_lm_head
 
-from repro.models import load_for_training, load_model
+from repro.models.loading import load_for_training, load_model
 from repro.training.divergence import check_finite
 from repro.training.optimisation import trainer_arguments
 from repro.training.sharding import prepare_sharding, shard_frozen, whole_state

@@ -1,0 +1,5 @@
+"""The command `repro`: each command parses its arguments, calls one function, prints, and sets the exit code."""
+
+from repro.cli.app import main
+
+__all__ = ["main"]

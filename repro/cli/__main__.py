@@ -1,0 +1,5 @@
+"""`python -m repro.cli`."""
+
+from repro.cli import main
+
+main()

@@ -1,0 +1,220 @@
+"""The command `repro`: parse, call one function, print, exit code. 0 good, 1 contradicted, 2 usage or input error."""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from repro.cli.console import err_console, out_console, say
+from repro.cli.doctor import doctor_app
+from repro.cli.options import Out
+from repro.cli.own_models import stages_app
+from repro.cli.run import run
+from repro.cli.tables import tables_app
+from repro.cli.traps import traps_app
+from repro.cli.upkeep import upkeep_app
+from repro.errors import InputError, Interrupted, StageError
+
+app = typer.Typer(
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help=(
+        "Reproduce *Distillation Traps and Guards* (arXiv 2604.18963): is its calibration knob true, on your machine,"
+        " with your models, and what does it cost?\n\n"
+        "Start with `repro list`, then `repro run table2` (minutes on a laptop, nothing downloaded).\n\n"
+        "Work that was stopped resumes when the same command is given again; nothing cached is computed twice.\n\n"
+        "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
+    ),
+)
+# typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+app.add_typer(stages_app)
+app.add_typer(traps_app)
+app.add_typer(doctor_app)
+app.add_typer(tables_app, name="tables")
+app.add_typer(upkeep_app)
+
+
+@app.callback()
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        out_console.print(context.get_help(), highlight=False, markup=False)
+
+
+@app.command("list")
+def list_studies() -> None:
+    """Studies, scales, and what each costs."""
+    from repro.planner.hours import study_hours
+    from repro.planner.scales import NEEDS
+    from repro.recipes.catalog import STUDIES, plan
+    from repro.recipes.inputs import one_look
+    from repro.recipes.study import SCALES
+
+    with one_look():
+        for name, entry in STUDIES.items():
+            out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
+            for scale in SCALES:
+                hours = study_hours(plan(name, scale, (), None, ()), NEEDS[scale].workers)
+                out_console.print(f"    --scale {scale:<6} {hours:,.1f} h on {NEEDS[scale].words}", highlight=False)
+    out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
+
+
+app.command()(run)
+
+
+@app.command()
+def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
+    """Every setting that --set may change, with its value at a scale.
+
+    A model is a hub id, a folder or a toy name. `judge` also takes one that an OpenAI-compatible server runs (vLLM, TGI,
+    llama.cpp, hosted ones), as http://HOST:PORT/v1#MODEL; the server's key, if it wants one, is read from the environment
+    variable REPRO_JUDGE_API_KEY and recorded nowhere.
+    """
+    from repro.recipes.catalog import settings_of
+    from repro.recipes.settings import flat
+
+    for key, value in flat(settings_of(scale).model_dump(mode="json")).items():
+        out_console.print(f"{key} = {value}", highlight=False, markup=False)
+
+
+@app.command()
+def show(result: Annotated[Path, typer.Argument(help="Folder of a study's result or of one stage.")]) -> None:
+    """Print a stored result again: verdicts and table, or one stage's record."""
+    from repro.report.show import show_result
+
+    show_result(result, out_console)
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Folders of studies' results, or their results.json files.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The page; its brief is written beside it, ending in .md. Default: a single result's own page, else report.html here.",
+        ),
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page (and its Markdown brief) of one or more stored results.
+
+    Results of different seeds or families of one study and scale are joined and judged together; other studies and
+    scales follow on the same page. Results that do not belong together, or are damaged, are refused.
+    """
+    from repro.report.merge import read_parts
+    from repro.report.write import write_report
+
+    own = len(results) == 1 and results[0].is_dir()
+    page, brief = write_report(read_parts(results), out or (results[0] / "report.html" if own else Path("report.html")))
+    out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def env(out: Out = Path("results")) -> None:
+    """Hardware, versions, and a doctor's advice."""
+    import platform
+
+    from repro.planner.scales import advice, gpu_words
+    from repro.system.gpu_checks import driver_words
+    from repro.system.hardware import hardware, libraries
+
+    machine = hardware()
+    out_console.print(
+        f"python {platform.python_version()} on {machine['system']} {machine['machine']}", highlight=False
+    )
+    out_console.print(f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {gpu_words(machine)}", highlight=False)
+    out_console.print(driver_words(machine), highlight=False)
+    if machine["container"]:
+        out_console.print("container: {target}, on {base_image} ({base_digest})".format(**machine["container"]))
+    for name, version in libraries().items():
+        out_console.print(f"  {name} {version}", highlight=False)
+    for line in advice(out):
+        out_console.print(f"- {line}", highlight=False, soft_wrap=True)
+
+
+@app.command("toy-models")
+def toy_models(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the models into.")],
+    only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
+) -> None:
+    """Train the embedded world's models again from nothing (the shipped weights came from this command)."""
+    from repro.toy.making import remake
+
+    with err_console.status("training") as status:
+        remake(out, only or [], lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"))
+
+
+@app.command("record-verdicts")
+def record_verdicts(
+    result: Annotated[Path, typer.Argument(help="Folder of a toy study run with several seeds.")],
+    into: Annotated[Path, typer.Option("--into", help="The committed record.")] = Path("benchmarks/known_verdicts"),
+) -> None:
+    """Write the verdicts that the toy world is known to get. Never at another scale."""
+    from repro.report.known import record_known
+
+    out_console.print(f"wrote {record_known(result, into)}", highlight=False)
+
+
+def _toy_models() -> list[str]:
+    from repro.toy.world import MODELS
+
+    return list(MODELS)
+
+
+def main() -> None:
+    """Entry point: a mistake is one line and 2; an interrupted run can be resumed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    sys.unraisablehook = _heard_again
+    try:
+        _run()
+    except Interrupted:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        say("interrupted: finished stages are kept; the same command resumes")
+        sys.exit(130)
+
+
+def _run() -> None:
+    try:
+        code = app(prog_name="repro", standalone_mode=False)
+    except _USAGE_ERROR as error:
+        say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
+        sys.exit(2)
+    except InputError as error:
+        say(f"error: {error}")
+        sys.exit(2)
+    except StageError as error:
+        say(f"failed: {error}")
+        sys.exit(3)
+    except Exception as error:
+        from repro.pipeline.error_advice import disk_trouble
+
+        if disk_trouble(error):
+            say(f"error: {getattr(error, 'filename', None) or 'output'}: {disk_trouble(error)}. Mend it and run again.")
+            sys.exit(2)
+        # ours, not the person's: never an exit code that says "contradicted"
+        say(traceback.format_exc().rstrip(), style="")
+        say("failed: a defect of this program, see above")
+        sys.exit(3)
+    sys.exit(code or 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came while a destructor ran would be swallowed there: it is sent once more, a moment later."""
+    if isinstance(lost.exc_value, Interrupted):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)

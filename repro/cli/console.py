@@ -1,0 +1,13 @@
+"""What a person reads: results on standard output, everything else on standard error."""
+
+from rich.console import Console
+
+from repro.system.redaction import redacted
+
+out_console = Console()
+err_console = Console(stderr=True)
+
+
+def say(text: str, style: str = "red") -> None:
+    """One line that is no result, without what looks like an access token."""
+    err_console.print(redacted(text), style=style, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,45 @@
+"""`repro doctor`: before hours are spent."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.console import out_console
+from repro.cli.options import EngineOption, Out, Sets, with_engine
+
+doctor_app = typer.Typer()
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@doctor_app.command()
+def doctor(
+    study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
+    scale: Annotated[str, typer.Option("--scale", help="auto, toy, small or paper.")] = "auto",
+    family: Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")] = None,
+    sets: Sets = None,
+    engine: EngineOption = None,
+    out: Out = Path("results"),
+    workers: Annotated[int | None, typer.Option("--workers", help="Stages to try side by side.")] = None,
+) -> None:
+    """Try everything that a study needs: weights, templates, scores, one step of each stage, memory, disk, hours.
+
+    One line per check, each with its mend where it is not ok. Exit code 0, or 2 where something must be mended first.
+    """
+    from repro.doctor.doctor import examine
+    from repro.planner.scales import largest_scale, workers_for
+    from repro.recipes.catalog import entry, plan
+    from repro.system.hardware import hardware
+
+    entry(study)
+    machine = hardware()
+    chosen = largest_scale(machine)[0] if scale == "auto" else scale
+    planned = plan(study, chosen, family or (), 1, with_engine(sets, engine))  # type: ignore[arg-type]
+    out_console.print(f"{study} at scale {chosen}", highlight=False)
+    counts = {"ok": 0, "warn": 0, "fail": 0}
+    for finding in examine(planned, out, workers or workers_for(planned.scale, machine)):
+        counts[finding.verdict] += 1
+        out_console.print(f"[{_COLOURS[finding.verdict]}]{finding.verdict:<4}[/]", end=" ")
+        out_console.print(f"{finding.about}: {finding.words}", highlight=False, markup=False, soft_wrap=True)
+    out_console.print(f"{counts['ok']} ok, {counts['warn']} to know, {counts['fail']} to mend", highlight=False)
+    raise typer.Exit(2 if counts["fail"] else 0)

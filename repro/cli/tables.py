@@ -1,0 +1,57 @@
+"""`repro tables ...`: what the paper printed, shown, exported, and checked against itself."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from repro.cli.console import out_console
+
+tables_app = typer.Typer(help="The paper's printed numbers and claims: show, export, check.")
+
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table7, or figures.")]
+
+
+@tables_app.command()
+def show(table: TableName) -> None:
+    """Print a stored table as the paper lays it out, and its errata."""
+    from repro.tables.export import layout
+    from repro.tables.load import load
+
+    stored = load(table)
+    for title, rows in layout(stored).items():
+        grid = Table(title=title or stored.title, title_justify="left", box=None)
+        for head in rows[0]:
+            grid.add_column(head, overflow="fold")
+        for row in rows:
+            grid.add_row(*(value.replace("[", r"\[") for value in row.values()))
+        out_console.print(grid)
+    for erratum in stored.errata:
+        out_console.print(f"erratum {erratum.id}: {erratum.reason}", highlight=False, markup=False)
+
+
+@tables_app.command()
+def export(
+    table: TableName,
+    format: Annotated[str, typer.Option("--format", help="csv, json or latex.")] = "csv",
+) -> None:
+    """Write a stored table to standard output, one entry per printed number."""
+    from repro.tables.export import export as exported
+    from repro.tables.load import load
+
+    typer.echo(exported(load(table), format).rstrip("\n"))
+
+
+@tables_app.command()
+def check() -> None:
+    """Run the oracles over the stored tables: what the paper's own arithmetic and numbers say of its tables and claims."""
+    from repro.tables.check import check as findings
+
+    found = findings()
+    for one in found:
+        out_console.print(
+            f"{'ok ' if one.ok else 'BAD'} oracle {one.oracle}: {one.text}", highlight=False, markup=False
+        )
+    bad = sum(not one.ok for one in found)
+    out_console.print(f"{len(found)} findings, {bad} that the stored files do not account for")
+    raise typer.Exit(1 if bad else 0)

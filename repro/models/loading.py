@@ -1,0 +1,257 @@
+"""From what a person writes (a toy name, a folder, a hub id) to a model, its tokenizer, and its identity."""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import InputError
+from repro.models.folder import check_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+
+
+def locate(name: str) -> Path | str:
+    """What `from_pretrained` takes: a folder for toy names and local folders, the hub id itself otherwise.
+
+    Raises:
+        InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
+    """
+    if name.startswith("toy:"):
+        from repro.toy.world import folder
+
+        return folder(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        check_folder(path)
+        return path
+    if path.exists() or name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
+        raise InputError(
+            f"model '{name}': no such folder. Give a folder made by save_pretrained, a hub id (org/name), or a toy name"
+            " (see `repro list`)."
+        )
+    return name
+
+
+def revision_of(name: str) -> str:
+    """Identity of the weights: a content hash for folders; for hub ids the pinned commit, else 'unpinned'."""
+    where = locate(name)
+    if isinstance(where, str):
+        from repro.system.hub_lock import pinned_revision
+
+        return pinned_revision(where)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in where.iterdir() if p.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"}):
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def sha256_of(file: Path) -> str:
+    """Content hash of one file of rows.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"data {file}: {error.strerror}. Give a file of rows with --data.") from None
+
+
+def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
+    """The model's own tokenizer, with a pad token (its end token where it has none)."""
+    from transformers import AutoTokenizer
+
+    with _told(model):
+        tokenizer = AutoTokenizer.from_pretrained(str(model), **_source(model))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_config(model: Path | str) -> "PreTrainedConfig":
+    """The model's configuration."""
+    from transformers import AutoConfig
+
+    with _told(model):
+        return AutoConfig.from_pretrained(str(model), **_source(model))
+
+
+def load_model(model: Path | str, *, place: bool = True, spread: bool = False) -> "PreTrainedModel":
+    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put.
+
+    Args:
+        place: False leaves it on the CPU.
+        spread: layer by layer over all GPUs that are seen, for a model that one does not hold.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    cuda = torch.cuda.is_available()
+    how = {"device_map": "auto"} if spread else {}
+    dtype = torch.bfloat16 if cuda else torch.float32
+    text = text_part(load_whole(AutoModelForCausalLM, model, dtype=dtype, **how)).eval()
+    return text if spread else text.to("cuda" if cuda and place else "cpu")
+
+
+def load_for_training(model: Path | str) -> "PreTrainedModel":
+    """The causal LM in float32, where the trainer will find it: optimisers need the small steps that bfloat16 rounds away."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return text_part(load_whole(AutoModelForCausalLM, model, dtype=torch.float32))
+
+
+def load_whole(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
+    """A model whose weights are all in its checkpoint: transformers would draw those that it lacks at random.
+
+    Args:
+        kind: transformers' Auto class.
+
+    Raises:
+        InputError: it cannot be loaded, or weights are missing or of other shapes than its config.json says.
+    """
+    with _told(model):
+        loaded, notes = kind.from_pretrained(
+            str(model),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **_source(model),
+            **how,
+        )
+    for trouble, names in (
+        ("missing", sorted(notes["missing_keys"])),
+        ("of another shape", sorted(name for name, *_ in notes["mismatched_keys"])),
+    ):
+        if names:
+            raise InputError(
+                f"model {model}: weights that its config.json asks for are {trouble} ({len(names)}, for example"
+                f" {names[0]}). Copy or save it again."
+            )
+    return loaded
+
+
+def check_loads(folder: Path) -> None:
+    """Whether a causal LM and its tokenizer can be made of a folder, without reading its weights.
+
+    Raises:
+        InputError: as the loading itself would.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        load_tokenizer(folder)
+        load_whole(AutoModelForCausalLM, folder, device_map="meta")
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _told(model: Path | str) -> Iterator[None]:
+    """What transformers says of a model that it cannot read, in one line. A full disk or memory is not the model's fault."""
+    try:
+        yield
+    except (MemoryError, RuntimeError):
+        raise
+    except Exception as error:  # of many kinds, bare ones of the tokenizers' Rust among them
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        words = " ".join(str(error).split())
+        reason = re.split(r"(?<=[.!?]) ", words)[0][:300] or type(error).__name__
+        raise InputError(f"model {model}: cannot be loaded: {reason}") from error
+
+
+def text_part(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The language model of a checkpoint that also sees images (Gemma-3 from 4B up); any other model as it is.
+
+    Nothing here is shown an image: the tower would only take memory, and adapters that never learn.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if model.config.model_type != "gemma3":
+        return model
+    config = model.config.get_text_config()
+    with torch.device("meta"):
+        text = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    text.model, text.lm_head = model.model.language_model, model.lm_head
+    text.generation_config = model.generation_config
+    text.name_or_path = text.config._name_or_path = model.name_or_path
+    return text
+
+
+def free_gpu_memory() -> None:
+    """Give back what dropped models held: torch keeps it for itself, and another library on the GPU would not get it."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def declared_ends(model: Path | str) -> int | list[int] | None:
+    """The ids that end a turn by the model's generation config; None without one (then its tokenizer's end token does)."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
+    except OSError:
+        return None
+
+
+def _source(model: Path | str) -> dict[str, Any]:
+    """What every loading is told: which commit, and to run no code that comes with a model. Untold, transformers would ask."""
+    return {"revision": hub_revision(model), "trust_remote_code": False}
+
+
+def hub_revision(model: Path | str) -> str:
+    """The commit to load: the lock's, or main."""
+    if isinstance(model, Path) or os.path.isdir(model):
+        return "main"
+    from repro.system.hub_lock import pinned_revision
+
+    pinned = pinned_revision(model)
+    return "main" if pinned == "unpinned" else pinned
+
+
+def template_arguments(reasoning: bool) -> dict[str, bool]:
+    """What the chat template is told besides the messages: the same here and in every trainer."""
+    return {"enable_thinking": reasoning}
+
+
+def prompt_token_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, reasoning: bool = True) -> list[int]:
+    """Tokens of one user message through the chat template, up to where the assistant starts to write.
+
+    Args:
+        reasoning: the template's `enable_thinking`, where it has that switch (Qwen3 does, on by default).
+    """
+    if tokenizer.chat_template is None:
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be posed as the paper does."
+            " Use an instruction-tuned model, or save a chat_template with its tokenizer."
+        )
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}],
+        tokenize=False,
+        add_generation_prompt=True,
+        **template_arguments(reasoning),
+    )
+    return tokenizer(text, add_special_tokens=False)["input_ids"]

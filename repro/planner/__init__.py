@@ -1,0 +1,1 @@
+"""What a study will need before it runs: hours, memory, GPUs."""

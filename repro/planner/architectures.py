@@ -1,0 +1,77 @@
+"""Sizes of models, for estimates only: read from a folder's own files where there is one, else as published."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.models.loading import locate
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What memory and time depend on. parameters: of the language model, in billions; layers, hidden size, vocabulary."""
+
+    parameters: float
+    layers: int
+    hidden: int
+    vocabulary: int
+
+
+PUBLISHED: dict[str, Architecture] = {
+    "google/gemma-3-1b-it": Architecture(1.00, 26, 1152, 262_144),
+    "google/gemma-3-4b-it": Architecture(3.88, 34, 2560, 262_208),
+    "google/gemma-3-12b-it": Architecture(11.77, 48, 3840, 262_208),
+    "google/gemma-3-27b-it": Architecture(27.01, 62, 5376, 262_208),
+    "Qwen/Qwen3-0.6B": Architecture(0.60, 28, 1024, 151_936),
+    "Qwen/Qwen3-1.7B": Architecture(1.72, 28, 2048, 151_936),
+    "Qwen/Qwen3-4B": Architecture(4.02, 36, 2560, 151_936),
+    "Qwen/Qwen3-8B": Architecture(8.19, 36, 4096, 151_936),
+    "Qwen/Qwen3-14B": Architecture(14.77, 40, 5120, 151_936),
+    "Qwen/Qwen3-32B": Architecture(32.76, 64, 5120, 151_936),
+    "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B": Architecture(8.19, 36, 4096, 151_936),
+    "meta-llama/Llama-3.1-8B-Instruct": Architecture(8.03, 32, 4096, 128_256),
+    "meta-llama/Llama-3.2-3B-Instruct": Architecture(3.21, 28, 3072, 128_256),
+    "meta-llama/Llama-3.2-1B-Instruct": Architecture(1.24, 16, 2048, 128_256),
+    "Skywork/Skywork-Reward-V2-Llama-3.1-8B": Architecture(7.50, 32, 4096, 128_256),
+}
+"""As the model cards and configurations say; from memory where this was written, so estimates only hang on them."""
+
+
+def architecture(name: str) -> Architecture:
+    """The sizes of a model by what a person writes: toy name, folder or hub id.
+
+    A hub id that is not listed is guessed from the size in its name (8B where there is none).
+    """
+    where = locate(name)
+    if isinstance(where, Path):
+        return _of_folder(where)
+    return PUBLISHED.get(where) or _guessed(where)
+
+
+def _of_folder(folder: Path) -> Architecture:
+    config = json.loads((folder / "config.json").read_text())
+    config = {**config, **config.get("text_config", {})}
+    numbers = sum(_numbers(file) for file in folder.glob("*.safetensors"))
+    return Architecture(numbers / 1e9, config["num_hidden_layers"], config["hidden_size"], config.get("vocab_size", 0))
+
+
+def _numbers(file: Path) -> int:
+    """Elements of all tensors of a safetensors file, from its header."""
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            elements = 1
+            for size in tensor["shape"]:
+                elements *= size
+            total += elements
+    return total
+
+
+def _guessed(name: str) -> Architecture:
+    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", name)
+    billions = float(found.group(1)) if found else 8.0
+    nearest = min(PUBLISHED.values(), key=lambda one: abs(one.parameters - billions))
+    return Architecture(billions, nearest.layers, nearest.hidden, nearest.vocabulary)

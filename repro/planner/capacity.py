@@ -1,0 +1,204 @@
+"""How long the whole set of studies takes on so many GPUs, and what it costs.
+
+`python -m repro.planner.capacity docs/scale.md` writes the tables into that page, between its two marks.
+
+The stages of every study at paper scale, each identity once, are put on the GPUs by list scheduling: whenever GPUs are
+free, the waiting stage with the longest way still behind it starts. Hours are those of `cost`: DERIVED from the paper's
+Table 5 on ASSUMED counts, an order of magnitude. A stage takes as many of a node's GPUs as `--ranks` says where it can be
+split, more where these do not hold it (`placement`), else one.
+"""
+
+import heapq
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.planner.host_memory import host_memory
+from repro.planner.hours import expected_hours
+from repro.planner.placement import NODE, Cards, Placement, layout_words, main_words, place
+from repro.planner.scales import NEEDS
+from repro.recipes.assumed import assumed
+from repro.recipes.catalog import STUDIES, plan
+from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, topological
+
+FLEETS = (8, 10, 100, 1000)
+CARDS = Cards(NODE, NEEDS["paper"].gpu_memory_gib)
+"""Of one node at paper scale."""
+MARKS = ("<!-- computed -->\n", "<!-- end -->\n")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage on its GPUs. hours: wall clock."""
+
+    gpus: int
+    hours: float
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """hours: until the last stage has ended; gpu_hours: in use; longest: the chain of stages that no fleet shortens."""
+
+    gpus: int
+    ranks: int
+    hours: float
+    gpu_hours: float
+    longest: float
+
+
+def whole_set(seeds: int) -> list[Stage]:
+    """Every stage of every study at paper scale, inputs first."""
+    return topological(row.stage for name in STUDIES for row in plan(name, "paper", (), seeds, ()).rows)
+
+
+def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
+    """The stages as jobs on `ranks` GPUs each, or as many as hold them, with the ASSUMED efficiency of splitting."""
+    found = {}
+    for stage in stages:
+        gpus = place(stage, CARDS, ranks=ranks).layout.ranks
+        speed = gpus * assumed("parallel efficiency") ** (gpus.bit_length() - 1)
+        needs = tuple(needed.fingerprint for needed in stage.inputs())
+        found[stage.fingerprint] = Job(gpus, expected_hours(stage, "paper") / speed, needs)
+    return found
+
+
+def hours_behind(work: dict[str, Job]) -> dict[str, float]:
+    """Of each job the hours of the longest chain that begins with it. work: by name, inputs first."""
+    behind = {name: job.hours for name, job in work.items()}
+    for name in reversed(work):
+        for needed in work[name].needs:
+            behind[needed] = max(behind[needed], work[needed].hours + behind[name])
+    return behind
+
+
+def longest_chain(work: dict[str, Job]) -> list[str]:
+    """The jobs that no fleet shortens, in order."""
+    behind = hours_behind(work)
+    chain: list[str] = []
+    following = list(work)
+    while following:
+        chain.append(max(following, key=lambda name: behind[name]))
+        following = [name for name, job in work.items() if chain[-1] in job.needs]
+    return chain
+
+
+def schedule(work: dict[str, Job], gpus: int) -> tuple[float, float]:
+    """(hours until all is done, hours of the longest chain) on that many GPUs.
+
+    Args:
+        work: jobs by name, inputs first.
+    """
+    behind = hours_behind(work)
+    waiting = sorted(work, key=lambda name: -behind[name])
+    done: set[str] = set()
+    running: list[tuple[float, str]] = []
+    now, free = 0.0, gpus
+    while waiting or running:
+        for name in [n for n in waiting if done.issuperset(work[n].needs)]:
+            if work[name].gpus <= free:
+                free -= work[name].gpus
+                waiting.remove(name)
+                heapq.heappush(running, (now + work[name].hours, name))
+        now, ended = heapq.heappop(running)
+        free += work[ended].gpus
+        done.add(ended)
+    return now, max(behind.values(), default=0.0)
+
+
+def best(stages: Sequence[Stage], gpus: int) -> Schedule:
+    """The number of ranks (1, 2, 4 or a node's 8) that ends first."""
+    tried = []
+    for ranks in (1, 2, 4, NODE):
+        if ranks <= gpus:
+            work = jobs(stages, ranks)
+            hours, longest = schedule(work, gpus)
+            tried.append(Schedule(gpus, ranks, hours, sum(j.gpus * j.hours for j in work.values()), longest))
+    return min(tried, key=lambda one: (one.hours, one.gpu_hours))
+
+
+def page() -> str:
+    """The tables of docs/scale.md."""
+    price = assumed("dollars per GPU-hour")
+    lines = []
+    for seeds in (1, 3):
+        stages = whole_set(seeds)
+        alone = sum(expected_hours(stage, "paper") for stage in stages)
+        lines += [
+            f"**{seeds} training seed{'s' if seeds > 1 else ''}**: {len(stages)} stages of {', '.join(STUDIES)};"
+            f" {alone:,.0f} GPU-hours where no stage is split, ${alone * price:,.0f}.",
+            "",
+            "| GPUs | ranks of a stage, at least | days | GPU-hours in use | busy | dollars in use | dollars held | longest chain, days |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for gpus in FLEETS:
+            s = best(stages, gpus)
+            lines.append(
+                f"| {gpus} | {s.ranks} | {s.hours / 24:,.1f} | {s.gpu_hours:,.0f} | {s.gpu_hours / (gpus * s.hours):.0%}"
+                f" | {s.gpu_hours * price:,.0f} | {gpus * s.hours * price:,.0f} | {s.longest / 24:,.1f} |"
+            )
+        most = best(stages, FLEETS[-1])
+        work, by_name = jobs(stages, most.ranks), {stage.fingerprint: stage for stage in stages}
+        chain = [f"{by_name[name].label} ({work[name].hours:,.0f} h)" for name in longest_chain(work)]
+        lines += [
+            "",
+            f"More than about {most.gpu_hours / most.longest:,.0f} GPUs cannot be kept busy. Longest chain: {', '.join(chain)}.",
+            "",
+        ]
+    lines += _dollar(price)
+    lines += ["", *_held()]
+    return "\n".join(lines)
+
+
+def _held() -> list[str]:
+    """Each kind of stage and model on as few GPUs as hold it, those on more than one first; only training and sampling."""
+    largest: dict[tuple[str, str], Placement] = {}
+    host: dict[tuple[str, str], float] = {}
+    for stage in whole_set(1):
+        if isinstance(stage, Calibrate | Distill | Sample | Evaluate):
+            key = main_words(stage)
+            placed = place(stage, CARDS)
+            host[key] = max(host.get(key, 0.0), host_memory(stage, placed.layout).total)
+            if (
+                key not in largest
+                or placed.memory * placed.layout.ranks > largest[key].memory * largest[key].layout.ranks
+            ):
+                largest[key] = placed
+    lines = [
+        f"| stage, the largest of its kind | model | GPUs of {CARDS.gib:g} GiB | GiB on each | host GiB | sequences at once | fits |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    order = sorted(largest.items(), key=lambda one: (-one[1].layout.ranks, one[0]))
+    for (kind, model), placed in order:
+        batch = placed.layout.micro_batch if kind.startswith(("calibrate", "distill")) else "-"
+        fits = "yes" if placed.fits else "no"
+        sizes = f"{layout_words(placed.layout)} | {placed.memory:.0f} | {host[kind, model]:.0f}"
+        lines.append(f"| {kind} | {model} | {sizes} | {batch} | {fits} |")
+    return lines
+
+
+def _dollar(price: float) -> list[str]:
+    """What one dollar buys of each kind of stage."""
+    kinds: dict[str, tuple[float, int]] = {}
+    for stage in whole_set(1):
+        kind = stage.config.method if isinstance(stage, Distill) else stage.does
+        hours, number = kinds.get(kind, (0.0, 0))
+        kinds[kind] = (hours + expected_hours(stage, "paper"), number + 1)
+    lines = ["| stage | GPU-hours each, mean | dollars each | a dollar buys of it |", "|---|---|---|---|"]
+    for kind, (hours, number) in kinds.items():
+        mean = hours / number
+        if not mean:  # the rules that name failure modes draw nothing
+            continue
+        lines.append(f"| {kind} ({number}) | {mean:,.1f} | {mean * price:,.0f} | {1 / (mean * price):.2%} |")
+    return lines
+
+
+def write(file: Path) -> None:
+    """Put the tables between the marks of a page."""
+    before, _, rest = file.read_text().partition(MARKS[0])
+    file.write_text(before + MARKS[0] + page() + "\n" + MARKS[1] + rest.partition(MARKS[1])[2])
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,21 @@
+"""The folder that a stage leaves: the names of its files, and whether it is whole."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro.stages.kinds import Stage
+
+CACHE = "cache"
+RECORD = "record.json"
+ROLLOUTS = "rollouts.parquet"
+MODEL = "model"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the folder holds its final record."""
+    return (folder / RECORD).is_file()
+
+
+def hits(stages: Sequence[Stage], out: Path) -> list[bool]:
+    """Which stages have an artifact, touching nothing."""
+    return [is_complete(out / CACHE / stage.folder_name) for stage in stages]

@@ -1,0 +1,20 @@
+"""Hub revisions, pinned by a lock file that is written only where the hub can be reached (`repro pin`)."""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+LOCK = Path(__file__).with_name("hub_lock.json")
+UNPINNED = "unpinned"
+
+
+def pinned_revision(hub_id: str) -> str:
+    """The commit that the lock holds for a hub id, or 'unpinned': a revision is never invented."""
+    return _lines(LOCK, (LOCK.stat().st_mtime_ns, LOCK.stat().st_size)).get(hub_id, UNPINNED)
+
+
+@functools.cache
+def _lines(lock: Path, written: tuple[int, int]) -> Mapping[str, str]:
+    """The lock as of that write: a plan asks for thousands of revisions."""
+    return json.loads(lock.read_text())

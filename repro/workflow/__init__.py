@@ -1,0 +1,1 @@
+"""From a plan to a verdict: run, measure, judge, report."""

@@ -1,0 +1,40 @@
+"""No evaluation item in any training split: checked over all stages of a study, before the first runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from repro.errors import InputError
+from repro.pipeline.bodies import read_items
+from repro.stages.kinds import Calibrate, Distill, Sample, Stage, TaskData
+from repro.tasks.contamination import offenders
+
+
+def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
+    """Compare what is evaluated with what is trained on, by content and over all tasks (Big-Math holds gsm8k problems).
+
+    Returns:
+        evaluation_items, training_items: how many were compared; shared: 0.
+
+    Raises:
+        InputError: some are shared; names a few.
+    """
+    trained: dict[TaskData, None] = {}
+    held_out: dict[TaskData, None] = {}
+    for stage in stages:
+        training = isinstance(stage, Calibrate | Distill | Sample)
+        for one in getattr(stage, "data", ()):
+            if one.split == "test":
+                held_out[one] = None
+            elif training:
+                trained[one] = None
+    if not trained or not held_out:
+        return {"evaluation_items": 0, "training_items": 0, "shared": 0}
+    evaluation, training_items = read_items(tuple(held_out)), read_items(tuple(trained))
+    shared = offenders(evaluation, training_items)
+    if shared:
+        tasks = sorted({item.task for item in shared})
+        raise InputError(
+            f"{len(shared)} evaluation items of {', '.join(tasks)} are also trained on, for example"
+            f" {', '.join(item.id for item in shared[:3])}: data sets overlap. Leave one of them out with --set tasks=..."
+        )
+    return {"evaluation_items": len(evaluation), "training_items": len(training_items), "shared": 0}

@@ -1,0 +1,98 @@
+"""The commands that keep the kit in order, and the warning of a run whose inputs are not pinned."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from repro.cli.app import main as cli
+from repro.pin import pin as pinning
+from repro.system import hardware as machine
+from repro.system import hub_lock as hub_lock
+from repro.workflow import study
+
+
+@pytest.fixture
+def repro(monkeypatch, capsys, tmp_path):
+    """Run the command in this process; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["repro", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def nothing_pinned(monkeypatch):
+    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "unpinned")
+
+
+@pytest.fixture
+def eight_gpus(monkeypatch, nothing_pinned):
+    """A machine that paper scale fits, and a study that stops before its first stage."""
+    facts = machine.hardware() | {
+        "gpus": [{"name": "H100", "memory_gib": 79.6, "driver": "580.1"}] * 8,
+        "shared_memory_gib": 0.0625,
+    }
+    monkeypatch.setattr(machine, "hardware", lambda: facts)
+    monkeypatch.setattr(study, "run_study", lambda *_, **__: SimpleNamespace(contradicted=False))
+
+
+def test_paper_scale_warns_of_what_is_unpinned_and_of_the_container(repro, eight_gpus):
+    code, out, err = repro("run", "table2", "--family", "qwen3")
+    assert code == 0
+    assert out.startswith("scale paper:")
+    lines = err.splitlines()
+    assert sum(line.startswith("warning: unpinned") for line in lines) == 1
+    assert "Qwen/Qwen3-8B" in err
+    assert sum(line.startswith("warning: /dev/shm") for line in lines) == 1
+
+
+def test_paper_scale_with_every_revision_pinned_does_not_warn(repro, eight_gpus, monkeypatch):
+    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "e5" * 20)
+    assert "unpinned" not in repro("run", "table2", "--family", "qwen3")[2]
+
+
+def test_small_scale_does_not_ask_for_pins(repro, eight_gpus):
+    assert "unpinned" not in repro("run", "table2", "--scale", "small")[2]
+
+
+def test_a_dry_run_lists_what_is_unpinned(repro, nothing_pinned):
+    code, out, _ = repro("run", "table2", "--scale", "paper", "--dry-run")
+    assert code == 0
+    assert "unpinned hub revisions" in out
+
+
+def test_pin_check_asks_nobody(repro, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    code, out, _ = repro("pin", "--check")
+    names = pinning.unpinned()
+    assert code == (1 if names else 0)
+    assert out.count("unpinned: ") == len(names)
+
+
+def test_pin_says_what_did_not_answer_and_exits_2(repro, monkeypatch):
+    done = pinning.Pinned({"a/b": "c" * 40}, ["huggingface.co: cannot be reached (no route): d/e"])
+    monkeypatch.setattr(pinning, "pin", lambda kinds: done)
+    code, out, err = repro("pin")
+    assert code == 2
+    assert f"a/b {'c' * 40}" in out
+    assert "not looked up: huggingface.co" in err
+    assert "1 pinned" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(("pin", "--only", "models"), "--only models"), (("record-history", "nowhere"), "nowhere")],
+)
+def test_mistakes(repro, words, named):
+    code, out, err = repro(*words)
+    assert code == 2
+    assert named in err
+    assert "Traceback" not in out + err

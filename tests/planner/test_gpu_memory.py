@@ -1,0 +1,169 @@
+"""Bytes on each GPU, and the GPUs that a stage gets for them: identities of the arithmetic, and the paper's own stages."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro.planner.architectures import architecture
+from repro.planner.fit import too_large
+from repro.planner.gpu_memory import CACHE_GIB, GIB, Layout, gpu_memory, serving
+from repro.planner.placement import ROOM, Cards, layout_words, place
+from repro.planner.resources import Resources, resources_for
+from repro.recipes.catalog import STUDIES, plan
+from repro.stages.kinds import BaseModelRef, Calibrate, Continue, Distill, Sample
+
+CARD = 78.0
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return plan("table2", "paper", ("all",), 1, ()).stages()
+
+
+def distilled(stages, method, student):
+    return next(s for s in stages if isinstance(s, Distill) and s.config.method == method and s.student.name == student)
+
+
+def calibrated(stages, teacher):
+    return next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == teacher)
+
+
+def test_bytes_of_a_trained_parameter(stages):
+    """16 alone: weight, gradient, two moments in float32; 20 under DDP, whose buckets copy the gradient; 16 / R in parts."""
+    stage = distilled(stages, "gkd-fkl", "google/gemma-3-4b-it")
+    parameters = architecture("google/gemma-3-4b-it").parameters * 1e9 / GIB
+    for layout, expected in ((Layout(), 16), (Layout(8), 20), (Layout(2, True), 8), (Layout(8, True), 2)):
+        own = gpu_memory(stage, layout)
+        assert own.weights + own.gradients + own.optimizer == pytest.approx(expected * parameters)
+        assert own.frozen == pytest.approx(
+            2 * architecture("google/gemma-3-12b-it").parameters * 1e9 / GIB / (layout.ranks if layout.shard else 1)
+        )
+
+
+def test_what_lies_in_parts_is_whole_over_the_ranks(stages):
+    """Weights, gradients, moments and teacher over all ranks are those of one GPU; the target and vLLM are on each."""
+    for stage in (calibrated(stages, "google/gemma-3-12b-it"), distilled(stages, "gkd-rkl", "Qwen/Qwen3-4B")):
+        alone = gpu_memory(stage)
+        for ranks in (2, 4, 8):
+            own = gpu_memory(stage, Layout(ranks, True))
+            for part in ("weights", "gradients", "optimizer"):
+                assert ranks * getattr(own, part) == pytest.approx(getattr(alone, part))
+            kept = own.frozen if isinstance(stage, Calibrate) else ranks * own.frozen
+            assert kept == pytest.approx(alone.frozen)
+            assert own.drawing >= alone.drawing  # vLLM serves the whole model on every rank
+            assert own.gathered > 0 == alone.gathered
+    totals = [gpu_memory(stage, Layout(ranks, True)).total for ranks in (2, 4, 8)]
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_the_peak_is_the_larger_of_the_two_turns(stages):
+    stage = distilled(stages, "gkd-rkl", "Qwen/Qwen3-4B")
+    one, four = (gpu_memory(stage, Layout(micro_batch=n)) for n in (1, 4))
+    assert four.activations == pytest.approx(4 * one.activations)
+    for own in (one, four):
+        stays = own.weights + own.gradients + own.optimizer + own.frozen + own.workspace
+        assert own.total == pytest.approx(stays + max(own.activations + own.logits + own.gathered, own.drawing))
+
+
+def test_a_spread_model_leaves_each_gpu_its_part_and_a_whole_cache(stages):
+    stage = next(s for s in stages if isinstance(s, Sample))
+    alone, spread = (gpu_memory(stage, Layout(n, False, n)).drawing for n in (1, 4))
+    assert 4 * (spread - CACHE_GIB) == pytest.approx(alone - CACHE_GIB)
+
+
+def test_eight_cards_of_80_hold_every_stage_of_every_study():
+    for name in STUDIES:
+        study = plan(name, "paper", ("all",), 1, ())
+        assert too_large(study, study.stages(), resources_for(False)) == []
+
+
+def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
+    monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}]})
+    study = plan("table2", "paper", ("all",), 1, ())
+    lines = too_large(study, study.stages(), resources_for(False))
+    for words in (
+        "calibrate of google/gemma-3-12b-it",
+        "distill gkd-rkl of google/gemma-3-4b-it",
+        "distill gkd-rkl of Qwen/Qwen3-4B",
+    ):
+        (line,) = [line for line in lines if line.startswith(words)]
+        assert "2 such GPUs in one machine hold it, with the models in parts" in line
+    small = plan("table2", "small", (), 1, ())
+    monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
+    assert too_large(small, small.stages(), resources_for(False)) == []
+
+
+def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
+    monkeypatch.setattr(
+        "repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 8}
+    )
+    study = plan("table2", "paper", ("gemma3",), 1, ())
+    lines = too_large(study, study.stages(), replace(resources_for(False), shard="never"))
+    assert lines
+    assert all("leave out --shard" in line for line in lines)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_no_fewer_gpus_would_leave_room(stages, count):
+    """Of every stage: the estimate of its own layout, and none cheaper that leaves a tenth of the card free."""
+    for stage in stages:
+        found = place(stage, Cards(count, CARD))
+        assert found.memory == gpu_memory(stage, found.layout).total
+        assert found.fits == (found.memory <= CARD)
+        assert found.layout.ranks <= count
+        if found.layout.shard:
+            whole = [gpu_memory(stage, Layout(n, False, 1, 1)).total for n in range(1, found.layout.ranks + 1)]
+            assert min(whole) > ROOM * CARD
+        if isinstance(stage, Calibrate | Distill) and found.fits and found.layout.ranks > 1:
+            half = found.layout.ranks // 2
+            assert gpu_memory(stage, Layout(half, half > 1, 1, 1)).total > ROOM * CARD
+
+
+def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
+    stage = next(s for s in stages if isinstance(s, Sample))
+    large = stage.model_copy(update={"model": BaseModelRef(name="somebody/Large-70B", revision="unpinned")})
+    assert place(large, Cards(8, CARD)).layout == Layout(4, False, 4)
+    assert place(large, Cards(8, CARD), ranks=8).layout == Layout(8, False, 4)  # two copies
+    assert place(large, Cards(8, CARD), ranks=6).layout == Layout(8, False, 4)
+    assert not place(large, Cards(1, CARD)).fits
+    assert place(stage, Cards(8, CARD), tensor_parallel=2).layout == Layout(2, False, 2)
+    followed = next(s for s in plan("figure4", "paper", (), 1, ()).stages() if isinstance(s, Continue))
+    on = followed.model_copy(update={"teacher": large.model})
+    assert place(on, Cards(8, CARD), ranks=8).layout == Layout(4, False, 4)  # one copy: such a stage is not split
+
+
+def test_a_server_takes_the_drawing_off_the_ranks(stages):
+    """27 billion parameters in bfloat16 do not fit beside a trainer's part of them; on two GPUs of their own they do."""
+    stage = next(s for s in stages if isinstance(s, Calibrate))
+    large = stage.model_copy(update={"teacher": BaseModelRef(name="google/gemma-3-27b-it", revision="unpinned")})
+    own, served = Layout(4, True), Layout(4, True, vllm_server=2)
+    assert gpu_memory(large, own).drawing > serving(architecture("google/gemma-3-27b-it")) > CARD / 2
+    memory = gpu_memory(large, served)
+    assert memory.drawing < 20 < memory.server < CARD / 2  # the reward model stays with the ranks
+    assert memory.total < gpu_memory(large, own).total
+    assert served.gpus == 6
+    found = place(large, Cards(8, CARD), vllm_server=2).layout
+    assert found.vllm_server == 2
+    assert found.gpus <= 8
+    assert layout_words(found).endswith("+ 2 vLLM server")
+    assert (
+        place(distilled(stages, "sft", "google/gemma-3-4b-it"), Cards(8, CARD), vllm_server=2).layout.vllm_server == 0
+    )
+
+
+@pytest.mark.parametrize(("ranks", "server"), [(8, 1), (1, 8)])
+def test_more_gpus_than_there_are_never_fit(stages, ranks, server):
+    stage = next(s for s in stages if isinstance(s, Calibrate))
+    assert not place(stage, Cards(8, CARD), ranks=ranks, vllm_server=server).fits
+
+
+def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):
+    stage = distilled(stages, "gkd-rkl", "google/gemma-3-4b-it")
+    odd = stage.model_copy(update={"config": stage.config.model_copy(update={"sequences_per_step": 9})})
+    assert place(stage, Cards(8, CARD)).layout.shard
+    assert place(odd, Cards(8, CARD)).layout.ranks == 1
+
+
+def test_toy_stages_are_placed_nowhere():
+    study = plan("table2", "toy", (), 1, ())
+    assert too_large(study, study.stages(), Resources()) == []

@@ -1,0 +1,120 @@
+"""The estimate of host memory: what it counts, what is said where it does not fit, and what a process may hold."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from repro.planner.fit import too_large
+from repro.planner.gpu_memory import GIB, Layout
+from repro.planner.host_memory import host_memory
+from repro.planner.resources import resources_for
+from repro.recipes.assumed import assumed
+from repro.recipes.catalog import plan
+from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, Sample
+from repro.system.hardware import memory_bytes
+
+PROCESS = assumed("host GiB of a process")
+
+
+@pytest.fixture(scope="module")
+def study():
+    return plan("table2", "paper", ("gemma3",), 1, ())
+
+
+def of(study, kind, test=lambda stage: True):
+    return next(stage for stage in study.stages() if isinstance(stage, kind) and test(stage))
+
+
+def test_every_rank_holds_what_it_converts_and_the_first_what_it_saves(study):
+    calibration = of(study, Calibrate)  # Gemma-3-12B, published in bfloat16, trained in float32; its target is mapped
+    policy = 11.77e9 * 4 / GIB
+    for ranks in (1, 2, 8):
+        assert host_memory(calibration, Layout(ranks, ranks > 1)).total == pytest.approx(ranks * (PROCESS + policy))
+    served = host_memory(calibration, Layout(2, True, vllm_server=1)).total
+    assert served == pytest.approx(2 * (PROCESS + policy) + 3 * PROCESS)
+    student = of(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, Calibrate))
+    own = (3.88 * 4 + 11.77 * 2) * 1e9 / GIB  # a teacher of ours lies there in float32 and is converted
+    assert host_memory(student, Layout(4, True)).total == pytest.approx(4 * (PROCESS + own))
+    alone = of(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, BaseModelRef))
+    assert host_memory(alone, Layout(1)).total == pytest.approx(PROCESS + 3.88e9 * 4 / GIB)
+    published = of(study, Sample | Evaluate, lambda s: isinstance(s.model, BaseModelRef))
+    assert host_memory(published, Layout(2)).total == pytest.approx(3 * PROCESS)
+
+
+def test_a_machine_that_is_too_small_is_told_of_with_the_mend(study, monkeypatch):
+    def told(memory, workers=None):
+        machine = {"memory_gib": memory, "gpus": [{"memory_gib": 79.6}] * 8}
+        monkeypatch.setattr("repro.planner.fit.hardware", lambda: machine)
+        return too_large(study, study.stages(), resources_for(False), workers)
+
+    assert told(2000.0) == []
+    (line,) = told(150.0)
+    assert "side by side" in line
+    assert "--workers 1" in line
+    assert told(150.0, workers=1) == []
+    small = told(64.0)
+    assert any("calibrate of google/gemma-3-12b-it" in one and "64" in one and "--ranks" in one for one in small)
+
+
+def test_a_control_group_limits_what_a_process_may_hold(tmp_path):
+    whole = psutil.virtual_memory().total
+    own, root = tmp_path / "own", tmp_path / "cgroup"
+    (root / "a" / "b").mkdir(parents=True)
+    assert memory_bytes(root, own) == whole
+    own.write_text("0::/a/b\n")
+    (root / "a" / "b" / "memory.max").write_text("max\n")
+    assert memory_bytes(root, own) == whole
+    (root / "a" / "memory.max").write_text("1000\n")
+    assert memory_bytes(root, own) == 1000
+    (root / "memory" / "job").mkdir(parents=True)  # the first version's tree
+    (root / "memory" / "job" / "memory.limit_in_bytes").write_text("500\n")
+    own.write_text("9:name=systemd:/\n4:cpu,cpuacct:/job\n3:memory:/job\n")
+    assert memory_bytes(root, own) == 500
+
+
+LOADS = """
+import sys, torch
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from repro.models.loading import load_for_training, locate
+
+def own():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+if sys.argv[2] == "save":
+    config = Qwen3Config(vocab_size=40_000, hidden_size=512, intermediate_size=512, num_hidden_layers=2,
+                         num_attention_heads=8, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True)
+    Qwen3ForCausalLM(config).to(getattr(torch, sys.argv[3])).save_pretrained(sys.argv[1])
+else:
+    load_for_training(locate("toy:qwen3-target"))  # what the first loading takes for itself
+    before = own()
+    model = load_for_training(sys.argv[1])
+    sum(float(weight.detach().sum()) for weight in model.parameters())
+    print((own() - before) / model.num_parameters())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize(("stored", "least", "most"), [("float32", -1.0, 1.0), ("bfloat16", 3.5, 5.0)])
+def test_loading_takes_what_is_converted_and_no_more(tmp_path, stored, least, most):
+    """Bytes of its own for each parameter: none where the file is mapped as it lies, four where it is converted."""
+
+    def child(*words):
+        ended = subprocess.run(
+            [sys.executable, "-c", LOADS, str(tmp_path / "model"), *words],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return ended.stdout
+
+    child("save", stored)
+    found = float(child("load"))
+    print(stored, found)
+    assert least < found < most

@@ -1,0 +1,131 @@
+"""Identity: what changes a result changes the fingerprint, what does not does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repro.recipes.catalog import plan
+from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, TaskData, stage_adapter, topological
+
+
+@pytest.fixture(scope="module")
+def study():
+    return plan("table2", "toy", (), 1, [])
+
+
+def test_the_plan_covers_every_row_and_shares_stages(study):
+    methods = [row.method for row in study.rows]
+    assert len(methods) == len(set(methods)) == 12
+    stages = study.stages()
+    assert [stage.does for stage in stages].count("calibrate") == 3
+    assert [stage.does for stage in stages].count("sample") == 1
+    assert [stage.does for stage in stages].count("distill") == 7
+    assert [stage.does for stage in stages].count("evaluate") == 12
+
+
+def test_inputs_come_first(study):
+    seen = set()
+    for stage in study.stages():
+        assert all(needed.fingerprint in seen for needed in stage.inputs())
+        seen.add(stage.fingerprint)
+
+
+def test_no_training_stage_sees_an_evaluation_split(study):
+    for stage in study.stages():
+        split = "test" if stage.does == "evaluate" else "train"
+        assert {one.split for one in stage.data} == {split}
+
+
+def test_fingerprints_survive_json(study):
+    for stage in study.stages():
+        again = stage_adapter.validate_python(json.loads(json.dumps(stage.model_dump(mode="json"))))
+        assert again.fingerprint == stage.fingerprint
+
+
+def test_fingerprints_are_equal_in_another_process(study):
+    code = (
+        "from repro.recipes.catalog import plan;"
+        "print([s.fingerprint for s in plan('table2', 'toy', (), 1, []).stages()])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == str([stage.fingerprint for stage in study.stages()])
+
+
+def calibrate(study) -> Calibrate:
+    return next(stage for stage in study.stages() if isinstance(stage, Calibrate))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 5},
+        {"target": BaseModelRef(name="x", revision="sha256:00")},
+        {"data": (TaskData(task="toy-bm4", split="train", n=9, seed=0),)},
+    ],
+)
+def test_what_changes_the_result_changes_the_fingerprint(study, changes):
+    stage = calibrate(study)
+    assert stage.model_copy(update=changes).fingerprint != stage.fingerprint
+
+
+@pytest.mark.parametrize("field", ["eta", "steps", "learning_rate", "kl_beta", "engine", "length_normalised"])
+def test_every_setting_of_a_calibration_is_identity(study, field):
+    stage = calibrate(study)
+    other = {"eta": 9.0, "steps": 1, "learning_rate": 1.0, "kl_beta": 9.0, "engine": "vllm", "length_normalised": True}
+    config = stage.config.model_copy(update={field: other[field]})
+    assert stage.model_copy(update={"config": config}).fingerprint != stage.fingerprint
+
+
+def test_a_change_upstream_changes_everything_downstream(study):
+    evaluate = next(row.stage for row in study.rows if row.method == "Improve")
+    student = evaluate.model
+    assert isinstance(student, Distill)
+    teacher = student.teacher.model_copy(update={"seed": 9})
+    moved = evaluate.model_copy(update={"model": student.model_copy(update={"teacher": teacher})})
+    assert moved.fingerprint != evaluate.fingerprint
+
+
+def test_paths_and_names_are_not_identity():
+    one = BaseModelRef(name="here", revision="sha256:ab")
+    other = BaseModelRef(name="there", revision="sha256:ab")
+    assert one.identity() == other.identity()
+    data = TaskData(task="gsm8k", split="test", n=3, seed=0, file=Path("a.jsonl"), sha256="00")
+    assert data.identity() == data.model_copy(update={"file": Path("b.jsonl")}).identity()
+    assert data.identity() != data.model_copy(update={"sha256": "11"}).identity()
+
+
+def test_an_unpinned_hub_model_is_known_by_its_name():
+    one = BaseModelRef(name="a/b", revision="unpinned")
+    assert one.identity() != BaseModelRef(name="a/c", revision="unpinned").identity()
+
+
+def test_seeds_share_items_but_nothing_trained():
+    study = plan("table2", "toy", (), 2, [])
+    by_seed = {seed: [r.stage for r in study.rows if r.seed == seed] for seed in (0, 1)}
+    assert [s.data for s in by_seed[0]] == [s.data for s in by_seed[1]]
+    assert not {s.fingerprint for s in by_seed[0]} & {s.fingerprint for s in by_seed[1]}
+
+
+def test_stored_completions_only_where_off_policy(study):
+    on_policy = next(row.stage.model for row in study.rows if row.method == "GKD-RKL")
+    off_policy = next(row.stage.model for row in study.rows if row.method == "SFT")
+    with pytest.raises(ValueError, match="stored teacher completions"):
+        Distill.model_validate(on_policy.model_dump() | {"samples": off_policy.samples.model_dump()})
+
+
+def test_topological_keeps_each_identity_once(study):
+    stages = study.stages()
+    assert topological([*stages, *stages]) == stages
+    assert isinstance(stages[-1], Evaluate)
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys; from repro.recipes.catalog import plan; plan('table2', 'toy', (), 1, []);"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'trl') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

@@ -1,0 +1,101 @@
+"""What stands between an environment and its GPUs is one line with the mend, from facts that a test can make up."""
+
+import subprocess
+
+import pytest
+
+from repro.errors import InputError
+from repro.planner.scales import check_fits, largest_scale
+from repro.system import gpu_checks as accelerator
+from repro.system import hardware as machine
+
+H100 = {"name": "NVIDIA H100 80GB HBM3", "memory_gib": 79.6, "driver": "580.95.05"}
+IMAGE = {"target": "cuda", "base_image": "nvidia/cuda:13.0.2-base-ubuntu24.04", "base_digest": "unpinned"}
+GOOD = {
+    "cpus": 16,
+    "memory_gib": 128.0,
+    "gpus": [H100],
+    "gpu_devices": 1,
+    "driver_cuda": "13.1",
+    "cuda": "13.0",
+    "shared_memory_gib": 8.0,
+    "container": None,
+}
+
+
+def test_a_good_machine_has_no_trouble():
+    assert accelerator.troubles(GOOD) == []
+    assert accelerator.troubles(GOOD | {"driver_cuda": None}) == []
+    assert accelerator.troubles(GOOD | {"shared_memory_gib": None}) == []
+
+
+def test_a_cpu_environment_without_a_gpu_has_no_trouble():
+    assert accelerator.troubles(GOOD | {"gpus": [], "gpu_devices": 0, "cuda": None, "shared_memory_gib": 0.06}) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"gpus": [], "gpu_devices": 0, "container": IMAGE}, ("no GPU is visible", "--gpus all", "Container Toolkit")),
+        ({"gpus": [], "gpu_devices": 0}, ("no GPU is visible", "CUDA 13.0", "580 or newer")),
+        ({"gpus": [], "gpu_devices": 2}, ("2 GPU device files", "nvidia-smi does not answer")),
+        (
+            {"gpus": [H100 | {"driver": "535.104"}], "driver_cuda": "12.2"},
+            ("driver 535.104 offers CUDA 12.2", "580 or newer"),
+        ),
+        ({"shared_memory_gib": 0.0625, "container": IMAGE}, ("/dev/shm holds 64 MiB", "--shm-size=1g", "--ipc=host")),
+        ({"gpus": [H100] * 8, "shared_memory_gib": 4.0}, ("holds 4096 MiB", "8 GPU(s)", "size=8G /dev/shm")),
+    ],
+)
+def test_each_trouble_is_one_line_with_the_mend(facts, named):
+    (line,) = accelerator.troubles(GOOD | facts)
+    assert "\n" not in line
+    for words in named:
+        assert words in line
+
+
+def test_a_newer_minor_version_of_cuda_is_no_trouble_and_an_older_major_is():
+    assert accelerator.old_driver(GOOD | {"cuda": "13.5", "driver_cuda": "13.0"}) is None
+    assert accelerator.old_driver(GOOD | {"cuda": "13.0", "driver_cuda": "12.9"})
+
+
+def test_a_gpu_scale_is_refused_before_any_work_and_toy_is_not():
+    old = GOOD | {"gpus": [H100 | {"driver": "535.104"}], "driver_cuda": "12.2"}
+    with pytest.raises(InputError, match=r"scale small: NVIDIA driver 535\.104"):
+        check_fits("small", old)
+    check_fits("toy", old)
+    hidden = GOOD | {"gpus": [], "gpu_devices": 0, "container": IMAGE}
+    assert largest_scale(hidden)[0] == "toy"
+    with pytest.raises(InputError, match="--gpus all"):
+        check_fits("small", hidden)
+    check_fits("toy", hidden)
+
+
+def test_small_shared_memory_does_not_stop_a_run():
+    check_fits("small", GOOD | {"shared_memory_gib": 0.0625})
+
+
+PAGE = "| NVIDIA-SMI 580.95.05   Driver Version: 580.95.05   CUDA Version: 13.0  |"
+
+
+def test_the_drivers_cuda_is_read_from_the_page(monkeypatch):
+    def run(words, **_):
+        asked = words[1:]
+        text = f"{H100['name']}, 81559, 580.95.05\n" if asked else PAGE
+        return subprocess.CompletedProcess(words, 0, stdout=text)
+
+    monkeypatch.setattr(machine.subprocess, "run", run)
+    found = machine.hardware()
+    assert found["driver_cuda"] == "13.0"
+    assert found["gpus"] == [H100]
+    assert "driver 580.95.05 (CUDA 13.0)" in accelerator.driver_words(found)
+
+
+def test_the_container_tells_its_base_and_whether_it_is_pinned(monkeypatch):
+    monkeypatch.delenv("REPRO_IMAGE", raising=False)
+    assert machine.container() is None
+    monkeypatch.setenv("REPRO_IMAGE", "cuda")
+    monkeypatch.setenv("REPRO_BASE_IMAGE", "nvidia/cuda:13.0.2-base-ubuntu24.04")
+    assert machine.container() == IMAGE
+    monkeypatch.setenv("REPRO_BASE_IMAGE", "a/b:1@sha256:" + "0" * 64)
+    assert machine.container() == {"target": "cuda", "base_image": "a/b:1", "base_digest": "sha256:" + "0" * 64}

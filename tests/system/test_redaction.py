@@ -1,0 +1,40 @@
+"""What looks like a secret, and what only looks a little like one."""
+
+import pytest
+
+from repro.system.redaction import redacted
+
+
+def test_values_of_the_environment_are_taken_out_of_texts_and_of_nothing_else(monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "label-of-mine")
+    content = {"label-of-mine": ["x label-of-mine y", 3, None, {"hf_abcdefgh12": "hf_abcdefgh12"}]}
+    assert redacted(content) == {"label-of-mine": ["x *** y", 3, None, {"hf_abcdefgh12": "***"}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("sk-abcdefgh12 and hf_short", "*** and hf_short"),
+        ("https://me:pass@host/x and https://token@host", "https://***@host/x and https://***@host"),
+        ("https:/me:pass@host/x", "https:/***@host/x"),
+        ("get https://host/m?token=abc&rev=2", "get https://host/m?token=***&rev=2"),
+        ("HF_TOKEN=abc, api_key=def", "HF_TOKEN=***, api_key=***"),
+        ("Authorization: Bearer abcdefgh.ijk", "Authorization: Bearer ***"),
+    ],
+)
+def test_what_looks_like_a_secret(text, left):
+    assert redacted(text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "calibration.max_completion_tokens=48",
+        "https://host.example/a@b",
+        "task-specific and risk-averse words",
+        "a token per step; the bearer of news",
+        "toy:qwen3-student, sha256:00ff",
+    ],
+)
+def test_what_does_not(text):
+    assert redacted(text) == text

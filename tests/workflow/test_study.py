@@ -1,0 +1,149 @@
+"""From plan to page: a study of two rows runs for real; the rest of its claims say that they were not run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from repro.errors import InputError
+from repro.recipes.catalog import plan
+from repro.report.known import record_known
+from repro.report.result import read_result
+from repro.report.run_section import rerun
+from repro.report.show import judged, show_result
+from repro.tables.known import compare, load_known
+from repro.workflow.study import run_study
+
+WISHES = [
+    "test_items=6",
+    "evaluation.batch_sequences=96",
+    "tasks=toy-bm4,toy-dolly",
+    "evaluation.completions_per_prompt=4",
+]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    study = plan("table2", "toy", (), 1, WISHES)
+    two = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
+    out = tmp_path_factory.mktemp("study")
+    return run_study(two, out, workers=2, quiet=True, console=Console(quiet=True))
+
+
+@pytest.fixture
+def result(outcome):
+    return json.loads((outcome.folder / "results.json").read_text())
+
+
+def test_measured_values_are_per_item_and_paired(result):
+    table = result["measured"][0]
+    cells = {(c["row"], c["task"], c["metric"]): c["values"] for c in table["cells"]}
+    assert {key[2] for key in cells if key[1] == "toy-bm4"} == {
+        *("acc", "maj16", "pass16", "unparsed", "truncated", "repeating", "empty")
+    }
+    assert ("Teacher", "toy-dolly", "reward") in cells
+    assert ("Teacher", "toy-dolly", "unparsed") not in cells
+    assert all(len(values[0]) == 6 for values in cells.values())
+    assert len(table["items"]["toy-bm4"]) == len(set(table["items"]["toy-bm4"])) == 6
+
+
+def test_the_teacher_is_measured_above_the_student(result):
+    means = {line["label"]: line["summary"]["toy-bm4"]["acc"] for line in result["stages"]}
+    assert means["evaluate toy:qwen3-teacher"] > means["evaluate toy:qwen3-student"] + 0.2
+
+
+def test_claims_that_could_not_be_tested_say_why(result):
+    verdicts = {v["claim"]: v for v in result["verdicts"]["claims"]}
+    assert verdicts["student-under-teacher"]["estimate"] > 0
+    improve = verdicts["improve-beats-gkd-rkl"]
+    assert improve["value"] == "inconclusive"
+    assert "not run" in improve["text"]
+
+
+def test_the_page_says_that_it_is_scaled_down_and_how_to_rerun(outcome, result):
+    brief, page = ((outcome.folder / name).read_text() for name in ("report.md", "report.html"))
+    assert brief.lower().count("scaled down: no verdict on the paper's numbers") >= 3
+    for words in ("Failure rates", "Cost", "Environment and rerun", rerun(result)):
+        assert words in brief
+        assert words in page
+    for words in ("Completions side by side", "Provenance, settings, errata", "Library versions"):
+        assert words in page
+
+
+def test_the_record_holds_what_the_page_needs(result):
+    assert {len(e["completions"]) for e in result["examples"]} == {2}
+    assert {e["task"] for e in result["examples"]} == {"toy-bm4", "toy-dolly"}
+    assert result["curves"] == []  # nothing was trained
+    assert "claims.toml" in result["stored_files"]
+    assert {line["kind"] for line in result["stages"]} == {"evaluate"}
+
+
+def test_the_rerun_command_names_the_wishes(result):
+    assert "--set test_items=6" in rerun(result)
+
+
+def test_a_stored_result_is_judged_again_to_the_same_verdicts(outcome, result):
+    _, report = judged(read_result(outcome.folder))
+    assert [v.value for v in report.claims] == [v["value"] for v in result["verdicts"]["claims"]]
+    console = Console(record=True, width=100)
+    show_result(outcome.folder, console)
+    text = console.export_text()
+    assert "student-under-teacher" in text
+    assert "no verdict on the paper's numbers" in text
+
+
+@pytest.fixture
+def three_seeds(result, tmp_path):
+    """A result of three seeds of committed code, made by repeating the one seed."""
+    many = json.loads(json.dumps(result))
+    many["seeds"] = [0, 1, 2]
+    many["code"] = {"commit": "0" * 40, "dirty": False}
+    table = many["measured"][0]
+    table["seeds"] = [0, 1, 2]
+    for cell in table["cells"]:
+        cell["values"] = cell["values"] * 3
+    folder = tmp_path / "three"
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(many))
+    return folder
+
+
+def test_the_record_is_written_from_several_seeds_and_a_change_is_seen(three_seeds, outcome, tmp_path):
+    path = record_known(three_seeds, tmp_path / "known")
+    known = load_known(path)
+    assert known.seeds == (0, 1, 2)
+    _, report = judged(read_result(outcome.folder))
+    assert compare(report, known) == []
+    worse = replace(
+        report,
+        claims=tuple(
+            replace(v, value="contradicted") if v.claim == "student-under-teacher" else v for v in report.claims
+        ),
+    )
+    assert [d.claim for d in compare(worse, known)] == ["student-under-teacher"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": "paper"}, "Only the toy world's verdicts are recorded"),
+        ({"code": {"commit": "0" * 40, "dirty": True}}, "not committed"),
+        ({"code": {"commit": None, "dirty": None}}, "not committed"),
+    ],
+)
+def test_the_record_refuses(three_seeds, tmp_path, change, message):
+    file = three_seeds / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        record_known(three_seeds, tmp_path)
+    assert not list(Path(tmp_path).glob("*.toml"))
+
+
+def test_the_record_refuses_one_seed(outcome, tmp_path, monkeypatch, result):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(result | {"code": {"commit": "0" * 40, "dirty": False}}))
+    with pytest.raises(InputError, match="at least 3 seeds"):
+        record_known(folder, tmp_path)
