@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from repro.report.reload import judge_again as judged_again
 from repro.report.result import read_result
-from repro.report.show import judged as judged_again
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from repro.report.known import record_path
-from repro.tables.known import compare, load_known
+from repro.report.expected_verdicts import record_path
+from repro.tables.verdicts.known_verdicts import compare_with_known, load_known_verdicts
 
 KNOWN = Path(__file__).parent / "known_verdicts"
 
@@ -21,7 +21,7 @@ def check_claim(claim, report, scale, request):
     if not verdicts:
         pytest.skip("its rows were not run, or this scale does not test it")
     if scale == "toy":
-        differences = [d.text for d in compare(report, _record(report)) if d.claim == claim]
+        differences = [d.text for d in compare_with_known(report, _record(report)) if d.claim == claim]
         assert not differences, "; ".join(differences)
         return
     contradicted = [v.text for v in verdicts if v.value == "contradicted" and v.role != "control"]
@@ -46,7 +46,7 @@ def check_record(report, scale):
     """Every claim of the record was run."""
     if scale != "toy":
         pytest.skip("only the toy world has a record")
-    missing = [d.text for d in compare(report, _record(report)) if d.found is None]
+    missing = [d.text for d in compare_with_known(report, _record(report)) if d.found is None]
     assert not missing, "; ".join(missing)
 
 
@@ -71,4 +71,4 @@ def _record(report):
             f"no record of known verdicts yet: `repro run {report.study} --scale toy --seeds 3` on committed code, then"
             f" `repro record-verdicts`. This run: {', '.join(f'{v.claim} {v.value}' for v in report.claims)}"
         )
-    return load_known(path)
+    return load_known_verdicts(path)

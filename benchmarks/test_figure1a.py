@@ -4,7 +4,7 @@ import pytest
 from settled import check_claim, check_record
 
 from repro.tables import load_claims
-from repro.tables.render import main_metric
+from repro.tables.formatting import main_metric
 
 pytestmark = pytest.mark.table
 STUDY = "figure1a"

@@ -13,9 +13,9 @@ import torch
 
 from repro.generation.rollouts import read_rollouts
 from repro.models.loading import load_model, load_tokenizer, locate, prompt_token_ids
-from repro.pipeline.job import run_stage
+from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
-from repro.workflow.own_models import Wishes, calibrate_stage, distill_stage, evaluate_stage, sample_stage
+from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage, sample_stage
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def wishes(request):
             for setting in ("steps=3", "sequences_per_step=4", "max_completion_tokens=48", "learning_rate=5e-5")
         ),
     ]
-    return Wishes(("gsm8k",), Path(data) if data else None, 4, None, settings, 0)
+    return StageOptions(("gsm8k",), Path(data) if data else None, 4, None, settings, 0)
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import real_weights
 import torch
 from transformers import AutoModelForCausalLM
 
-from repro.diagnosis.columns import columns_of, read_measurements
+from repro.diagnosis.columns import read_measurements, select_columns
 from repro.diagnosis.files import CONTRIBUTIONS, MEASUREMENTS
 from repro.generation.rollouts import read_rollouts
-from repro.pipeline.job import run_stage
+from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.stages.artifact import ROLLOUTS
-from repro.workflow.own_models import Wishes, traps_stage
+from repro.workflow.own_models import StageOptions, traps_stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the models are made on the first run
 RELATIVE = 1e-5
@@ -43,7 +43,7 @@ def diagnosed(request, tmp_path_factory):
         "diagnosis.gradient_prompts=1",
         "diagnosis.gradient_tokens=8",
     ]
-    wishes = Wishes(("gsm8k",), Path(data) if data else None, 3, None, settings, 0)
+    wishes = StageOptions(("gsm8k",), Path(data) if data else None, 3, None, settings, 0)
     stage = traps_stage(str(folder / "teacher"), str(folder / "student"), wishes)
     cache = tmp_path_factory.mktemp("cache")
     for one in (*stage.inputs(), stage):
@@ -93,12 +93,12 @@ def _naive(models, rollout):
     "name", ["rkl", "fkl", "student_log_prob", "teacher_log_prob", "entropy_student", "entropy_teacher"]
 )
 def test_sums_over_all_tokens(diagnosed, naive, who, name):
-    columns = columns_of(read_measurements(diagnosed[2] / MEASUREMENTS), who, "gsm8k")
+    columns = select_columns(read_measurements(diagnosed[2] / MEASUREMENTS), who, "gsm8k")
     assert columns[name].sum() == pytest.approx(sum(one[name] for one in naive[who]), rel=RELATIVE)
 
 
 def test_top_k_sums(diagnosed, naive):
-    columns = columns_of(read_measurements(diagnosed[2] / MEASUREMENTS), "student", "gsm8k")
+    columns = select_columns(read_measurements(diagnosed[2] / MEASUREMENTS), "student", "gsm8k")
     expected = np.sum([one["partial_rkl"] for one in naive["student"]], axis=0)
     assert columns["partial_rkl"].sum(0) == pytest.approx(expected, rel=RELATIVE)
 
@@ -135,5 +135,5 @@ def test_the_panels_cells(diagnosed, naive):
 
 def test_sampled_log_probs_are_the_scored_ones(diagnosed):
     for who in ("student", "teacher"):
-        columns = columns_of(read_measurements(diagnosed[2] / MEASUREMENTS), who, "gsm8k")
+        columns = select_columns(read_measurements(diagnosed[2] / MEASUREMENTS), who, "gsm8k")
         assert columns["sampled_log_prob"] == pytest.approx(columns[f"{who}_log_prob"], rel=1e-4)

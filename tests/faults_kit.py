@@ -42,13 +42,13 @@ def measured(out: Path) -> list[dict]:
 
 def check_whole(out: Path) -> int:
     """Every folder that calls itself an artifact is one, byte for byte; a result is readable. Returns how many."""
-    from repro.pipeline.record import damage
+    from repro.pipeline.record import find_damage
     from repro.stages.artifact import is_complete
 
     whole = 0
     for folder in (out / "cache").glob("[a-z]*-*"):
         assert is_complete(folder), f"{folder.name} has no record"
-        assert damage(folder) is None, f"{folder.name}: {damage(folder)}"
+        assert find_damage(folder) is None, f"{folder.name}: {find_damage(folder)}"
         whole += 1
     result = out / "table2-toy" / "results.json"
     if result.exists():

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from repro.models.chat_tokens import end_of_turn_id, same_tokenizer
+from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer
 from repro.models.loading import load_model, load_tokenizer, prompt_token_ids
 from repro.models.scoring import completion_log_prob
 
@@ -59,7 +59,7 @@ class TargetScorer:
         add_fused_lm_head(model)
         self.model: Any = model.requires_grad_(False)
         self.policy_tokenizer = policy_tokenizer
-        self.shared = same_tokenizer(policy_tokenizer, self.tokenizer)
+        self.shared = is_same_tokenizer(policy_tokenizer, self.tokenizer)
         self.batch_size = batch_size
         self.reasoning = reasoning
         self._prompts: dict[str, list[int]] = {}

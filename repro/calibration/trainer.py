@@ -14,12 +14,13 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
-from repro.generation.server import ServerPlace
+from repro.generation.server import ServerPlacement
 from repro.models.chat_tokens import end_of_turn_id
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import checkpoints, divergence, history, optimisation, sharding, vllm_policy
+from repro.training import checkpoints, history, optimisation, sharding, vllm_policy
+from repro.training import non_finite as divergence
 
 __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
 
@@ -38,7 +39,7 @@ def calibrate(
     micro_batch: int | None = None,
     checkpoint_every: int = 0,
     shard: bool = False,
-    server: ServerPlace | None = None,
+    server: ServerPlacement | None = None,
 ) -> dict[str, Any]:
     """Calibrate a teacher (Algorithm 1).
 
@@ -98,7 +99,7 @@ def calibrate(
             train_dataset=Dataset.from_list(rows),
             callbacks=[
                 history.ReportProgress(progress, FIGURES, ("task_reward", "r_cal", "kl", "length")),
-                divergence.StopWhereDiverged(),
+                divergence.StopOnNonFinite(),
                 checkpoints.MarkComplete(run),
             ],
         )
@@ -107,7 +108,7 @@ def calibrate(
         resume = checkpoints.newest_complete(work, run)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
-    whole = sharding.whole_state(trainer.model)
+    whole = sharding.unsharded_state(trainer.model)
     rows_logged = history.history(trainer.state.log_history, FIGURES)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)

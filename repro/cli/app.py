@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.console import err_console, out_console, say
+from repro.cli.console import err_console, out_console, print_error
 from repro.cli.doctor import doctor_app
+from repro.cli.maintain import maintain_app
 from repro.cli.options import Out
 from repro.cli.own_models import stages_app
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
-from repro.cli.upkeep import upkeep_app
 from repro.errors import InputError, Interrupted, StageError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ app.add_typer(stages_app)
 app.add_typer(traps_app)
 app.add_typer(doctor_app)
 app.add_typer(tables_app, name="tables")
-app.add_typer(upkeep_app)
+app.add_typer(maintain_app)
 
 
 @app.callback()
@@ -53,17 +53,19 @@ def _help_without_command(context: typer.Context) -> None:
 def list_studies() -> None:
     """Studies, scales, and what each costs."""
     from repro.planner.hours import study_hours
-    from repro.planner.scales import NEEDS
+    from repro.planner.scales import REQUIREMENTS
     from repro.recipes.catalog import STUDIES, plan
-    from repro.recipes.inputs import one_look
+    from repro.recipes.shared_stages import cache_revisions
     from repro.recipes.study import SCALES
 
-    with one_look():
+    with cache_revisions():
         for name, entry in STUDIES.items():
             out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
             for scale in SCALES:
-                hours = study_hours(plan(name, scale, (), None, ()), NEEDS[scale].workers)
-                out_console.print(f"    --scale {scale:<6} {hours:,.1f} h on {NEEDS[scale].words}", highlight=False)
+                hours = study_hours(plan(name, scale, (), None, ()), REQUIREMENTS[scale].workers)
+                out_console.print(
+                    f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].words}", highlight=False
+                )
     out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
 
 
@@ -79,16 +81,16 @@ def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
     variable REPRO_JUDGE_API_KEY and recorded nowhere.
     """
     from repro.recipes.catalog import settings_of
-    from repro.recipes.settings import flat
+    from repro.recipes.settings import flatten
 
-    for key, value in flat(settings_of(scale).model_dump(mode="json")).items():
+    for key, value in flatten(settings_of(scale).model_dump(mode="json")).items():
         out_console.print(f"{key} = {value}", highlight=False, markup=False)
 
 
 @app.command()
 def show(result: Annotated[Path, typer.Argument(help="Folder of a study's result or of one stage.")]) -> None:
     """Print a stored result again: verdicts and table, or one stage's record."""
-    from repro.report.show import show_result
+    from repro.report.reload import show_result
 
     show_result(result, out_console)
 
@@ -122,21 +124,23 @@ def env(out: Out = Path("results")) -> None:
     """Hardware, versions, and a doctor's advice."""
     import platform
 
-    from repro.planner.scales import advice, gpu_words
-    from repro.system.gpu_checks import driver_words
+    from repro.planner.scales import advise_on_machine, describe_gpus
+    from repro.system.gpu_checks import describe_driver
     from repro.system.hardware import hardware, libraries
 
     machine = hardware()
     out_console.print(
         f"python {platform.python_version()} on {machine['system']} {machine['machine']}", highlight=False
     )
-    out_console.print(f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {gpu_words(machine)}", highlight=False)
-    out_console.print(driver_words(machine), highlight=False)
+    out_console.print(
+        f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {describe_gpus(machine)}", highlight=False
+    )
+    out_console.print(describe_driver(machine), highlight=False)
     if machine["container"]:
         out_console.print("container: {target}, on {base_image} ({base_digest})".format(**machine["container"]))
     for name, version in libraries().items():
         out_console.print(f"  {name} {version}", highlight=False)
-    for line in advice(out):
+    for line in advise_on_machine(out):
         out_console.print(f"- {line}", highlight=False, soft_wrap=True)
 
 
@@ -146,10 +150,10 @@ def toy_models(
     only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
 ) -> None:
     """Train the embedded world's models again from nothing (the shipped weights came from this command)."""
-    from repro.toy.making import remake
+    from repro.toy.train_models import train_models
 
     with err_console.status("training") as status:
-        remake(out, only or [], lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"))
+        train_models(out, only or [], lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"))
 
 
 @app.command("record-verdicts")
@@ -158,13 +162,13 @@ def record_verdicts(
     into: Annotated[Path, typer.Option("--into", help="The committed record.")] = Path("benchmarks/known_verdicts"),
 ) -> None:
     """Write the verdicts that the toy world is known to get. Never at another scale."""
-    from repro.report.known import record_known
+    from repro.report.expected_verdicts import record_expected_verdicts
 
-    out_console.print(f"wrote {record_known(result, into)}", highlight=False)
+    out_console.print(f"wrote {record_expected_verdicts(result, into)}", highlight=False)
 
 
 def _toy_models() -> list[str]:
-    from repro.toy.world import MODELS
+    from repro.toy.models import MODELS
 
     return list(MODELS)
 
@@ -179,7 +183,7 @@ def main() -> None:
     except Interrupted:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        say("interrupted: finished stages are kept; the same command resumes")
+        print_error("interrupted: finished stages are kept; the same command resumes")
         sys.exit(130)
 
 
@@ -187,23 +191,25 @@ def _run() -> None:
     try:
         code = app(prog_name="repro", standalone_mode=False)
     except _USAGE_ERROR as error:
-        say(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
+        print_error(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
         sys.exit(2)
     except InputError as error:
-        say(f"error: {error}")
+        print_error(f"error: {error}")
         sys.exit(2)
     except StageError as error:
-        say(f"failed: {error}")
+        print_error(f"failed: {error}")
         sys.exit(3)
     except Exception as error:
-        from repro.pipeline.error_advice import disk_trouble
+        from repro.pipeline.error_advice import disk_error
 
-        if disk_trouble(error):
-            say(f"error: {getattr(error, 'filename', None) or 'output'}: {disk_trouble(error)}. Mend it and run again.")
+        if disk_error(error):
+            print_error(
+                f"error: {getattr(error, 'filename', None) or 'output'}: {disk_error(error)}. Mend it and run again."
+            )
             sys.exit(2)
         # ours, not the person's: never an exit code that says "contradicted"
-        say(traceback.format_exc().rstrip(), style="")
-        say("failed: a defect of this program, see above")
+        print_error(traceback.format_exc().rstrip(), style="")
+        print_error("failed: a defect of this program, see above")
         sys.exit(3)
     sys.exit(code or 0)
 

@@ -2,12 +2,12 @@
 
 from rich.console import Console
 
-from repro.system.redaction import redacted
+from repro.system.redaction import redact
 
 out_console = Console()
 err_console = Console(stderr=True)
 
 
-def say(text: str, style: str = "red") -> None:
+def print_error(text: str, style: str = "red") -> None:
     """One line that is no result, without what looks like an access token."""
-    err_console.print(redacted(text), style=style, highlight=False, markup=False, soft_wrap=True)
+    err_console.print(redact(text), style=style, highlight=False, markup=False, soft_wrap=True)

@@ -26,18 +26,18 @@ def doctor(
 
     One line per check, each with its mend where it is not ok. Exit code 0, or 2 where something must be mended first.
     """
-    from repro.doctor.doctor import examine
+    from repro.doctor.checks import run_checks
     from repro.planner.scales import largest_scale, workers_for
-    from repro.recipes.catalog import entry, plan
+    from repro.recipes.catalog import find_study, plan
     from repro.system.hardware import hardware
 
-    entry(study)
+    find_study(study)
     machine = hardware()
     chosen = largest_scale(machine)[0] if scale == "auto" else scale
     planned = plan(study, chosen, family or (), 1, with_engine(sets, engine))  # type: ignore[arg-type]
     out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}
-    for finding in examine(planned, out, workers or workers_for(planned.scale, machine)):
+    for finding in run_checks(planned, out, workers or workers_for(planned.scale, machine)):
         counts[finding.verdict] += 1
         out_console.print(f"[{_COLOURS[finding.verdict]}]{finding.verdict:<4}[/]", end=" ")
         out_console.print(f"{finding.about}: {finding.words}", highlight=False, markup=False, soft_wrap=True)

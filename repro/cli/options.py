@@ -69,7 +69,7 @@ MicroBatch = Annotated[
 ]
 
 
-def shard_mode(asked: str) -> Any:
+def parse_shard(asked: str) -> Any:
     """--shard, checked."""
     if asked not in ("auto", "always", "never"):
         raise InputError(f"--shard {asked}: choose from auto, always, never")
@@ -81,7 +81,7 @@ def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
     return [*(sets or []), *([f"engine={engine}"] if engine else [])]
 
 
-def wishes_of(
+def options_from(
     task: list[str] | None,
     data: Path | None,
     items: int | None,
@@ -91,6 +91,6 @@ def wishes_of(
     seed: int,
 ) -> Any:
     """What a person asked of a command on their own models."""
-    from repro.workflow.own_models import Wishes
+    from repro.workflow.own_models import StageOptions
 
-    return Wishes(tuple(task or ()), data, items, reward_model, with_engine(sets, engine), seed)
+    return StageOptions(tuple(task or ()), data, items, reward_model, with_engine(sets, engine), seed)

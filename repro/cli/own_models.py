@@ -17,7 +17,7 @@ from repro.cli.options import (
     Seed,
     Sets,
     Tasks,
-    wishes_of,
+    options_from,
 )
 
 stages_app = typer.Typer()
@@ -42,10 +42,10 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
-    from repro.workflow.own_models import calibrate_stage, run_single
+    from repro.workflow.own_models import calibrate_stage, run_and_print
 
-    stage = calibrate_stage(teacher, target, eta, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console, micro_batch=micro_batch)
+    stage = calibrate_stage(teacher, target, eta, options_from(task, data, items, reward_model, sets, engine, seed))
+    run_and_print(stage, out, quiet=quiet, console=out_console, micro_batch=micro_batch)
 
 
 @stages_app.command()
@@ -62,10 +62,10 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Draw completions of one model: token ids, log-probabilities and text, as Parquet."""
-    from repro.workflow.own_models import run_single, sample_stage
+    from repro.workflow.own_models import run_and_print, sample_stage
 
-    stage = sample_stage(model, split, wishes_of(task, data, items, None, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console)
+    stage = sample_stage(model, split, options_from(task, data, items, None, sets, engine, seed))
+    run_and_print(stage, out, quiet=quiet, console=out_console)
 
 
 @stages_app.command()
@@ -87,10 +87,10 @@ def distill(
     quiet: Quiet = False,
 ) -> None:
     """Distil one student from one teacher; leaves a model folder."""
-    from repro.workflow.own_models import distill_stage, run_single
+    from repro.workflow.own_models import distill_stage, run_and_print
 
-    stage = distill_stage(student, teacher, method, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console, micro_batch=micro_batch)
+    stage = distill_stage(student, teacher, method, options_from(task, data, items, reward_model, sets, engine, seed))
+    run_and_print(stage, out, quiet=quiet, console=out_console, micro_batch=micro_batch)
 
 
 @stages_app.command()
@@ -107,7 +107,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Accuracy, maj@16 and pass@16 (or the reward score) of one model, with its failure rates."""
-    from repro.workflow.own_models import evaluate_stage, run_single
+    from repro.workflow.own_models import evaluate_stage, run_and_print
 
-    stage = evaluate_stage(model, wishes_of(task, data, items, reward_model, sets, engine, seed))
-    run_single(stage, out, quiet=quiet, console=out_console)
+    stage = evaluate_stage(model, options_from(task, data, items, reward_model, sets, engine, seed))
+    run_and_print(stage, out, quiet=quiet, console=out_console)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.console import out_console, say
+from repro.cli.console import out_console, print_error
 from repro.cli.options import (
     ClusterFile,
     ClusterName,
@@ -19,7 +19,7 @@ from repro.cli.options import (
     ShardMode,
     TensorParallel,
     VllmServer,
-    shard_mode,
+    parse_shard,
     with_engine,
 )
 from repro.errors import InputError
@@ -69,18 +69,18 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
-    from repro.pipeline.cluster import JOBS, cluster_of
-    from repro.planner.fit import too_large
-    from repro.planner.gpu_memory import draws_while_training
+    from repro.pipeline.cluster import MAX_JOBS, parse_cluster
+    from repro.planner.fit import unplaceable
+    from repro.planner.gpu_memory import samples_while_training
     from repro.planner.resources import resources_for
     from repro.planner.scales import check_fits, largest_scale, workers_for
-    from repro.recipes.catalog import entry, plan
-    from repro.stages.pins import unpinned
+    from repro.recipes.catalog import find_study, plan
+    from repro.stages.pins import unpinned_inputs
     from repro.system import gpu_checks as accelerator
     from repro.system.hardware import hardware
 
-    entry(study)
-    where, asked = cluster_of(cluster, cluster_file, cluster_option or ())
+    find_study(study)
+    where, asked = parse_cluster(cluster, cluster_file, cluster_option or ())
     if where == "slurm" and scale == "auto":
         raise InputError("--cluster slurm: name the scale (--scale paper): this machine is not the one that runs it")
     machine = hardware()
@@ -91,7 +91,7 @@ def run(
     else:
         chosen = scale  # type: ignore[assignment]
     planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
-    if vllm_server and not any(map(draws_while_training, planned.stages())):
+    if vllm_server and not any(map(samples_while_training, planned.stages())):
         raise InputError(
             f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm to one that"
             " calibrates or distils on-policy, or leave it out."
@@ -101,7 +101,7 @@ def run(
         checkpoint_every,
         micro_batch,
         ranks=ranks,
-        shard=shard_mode(shard),
+        shard=parse_shard(shard),
         tensor_parallel=tensor_parallel,
         vllm_server=vllm_server,
     )
@@ -114,19 +114,21 @@ def run(
     warnings = []
     if where != "slurm":  # there the machine that submits is not the one that runs
         check_fits(chosen, machine)
-        warnings += accelerator.troubles(machine)
-        warnings += [f"does not fit: {line}" for line in too_large(planned, planned.stages(), resources, side_by_side)]
-    loose = unpinned(planned.stages()) if chosen == "paper" else []
+        warnings += accelerator.gpu_problems(machine)
+        warnings += [
+            f"does not fit: {line}" for line in unplaceable(planned, planned.stages(), resources, side_by_side)
+        ]
+    loose = unpinned_inputs(planned.stages()) if chosen == "paper" else []
     if loose:
         warnings.append(f"unpinned, so not the same tomorrow: {', '.join(loose)}. `repro pin` pins them")
     for line in warnings:
-        say(f"warning: {line}", "yellow")
+        print_error(f"warning: {line}", "yellow")
     from repro.workflow.study import run_study
 
     outcome = run_study(
         planned,
         out,
-        workers=workers or (JOBS if where == "slurm" else workers_for(chosen, machine, ranks)),
+        workers=workers or (MAX_JOBS if where == "slurm" else workers_for(chosen, machine, ranks)),
         quiet=quiet,
         console=out_console,
         resources=resources,

@@ -15,11 +15,11 @@ TableName = Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table
 @tables_app.command()
 def show(table: TableName) -> None:
     """Print a stored table as the paper lays it out, and its errata."""
-    from repro.tables.export import layout
-    from repro.tables.load import load
+    from repro.tables.paper.export import rows_by_block
+    from repro.tables.paper.load import load
 
     stored = load(table)
-    for title, rows in layout(stored).items():
+    for title, rows in rows_by_block(stored).items():
         grid = Table(title=title or stored.title, title_justify="left", box=None)
         for head in rows[0]:
             grid.add_column(head, overflow="fold")
@@ -36,8 +36,8 @@ def export(
     format: Annotated[str, typer.Option("--format", help="csv, json or latex.")] = "csv",
 ) -> None:
     """Write a stored table to standard output, one entry per printed number."""
-    from repro.tables.export import export as exported
-    from repro.tables.load import load
+    from repro.tables.paper.export import export_table as exported
+    from repro.tables.paper.load import load
 
     typer.echo(exported(load(table), format).rstrip("\n"))
 
@@ -45,7 +45,7 @@ def export(
 @tables_app.command()
 def check() -> None:
     """Run the oracles over the stored tables: what the paper's own arithmetic and numbers say of its tables and claims."""
-    from repro.tables.check import check as findings
+    from repro.tables.consistency.check import check_tables as findings
 
     found = findings()
     for one in found:

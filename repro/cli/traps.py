@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.console import out_console
-from repro.cli.options import Data, EngineOption, Items, Out, Quiet, Seed, Sets, Tasks, wishes_of
+from repro.cli.options import Data, EngineOption, Items, Out, Quiet, Seed, Sets, Tasks, options_from
 
 traps_app = typer.Typer()
 
@@ -35,10 +35,10 @@ def traps(
     Example: `repro traps TEACHER STUDENT --task gsm8k --data rows.jsonl --items 50`
     """
     from repro.report.panel import print_panel, write_panel
-    from repro.workflow.own_models import run_one, traps_stage
+    from repro.workflow.own_models import run_with_inputs, traps_stage
 
-    stage = traps_stage(teacher, student, wishes_of(task, data, items, None, sets, engine, seed))
-    artifact = run_one(stage, out, quiet=quiet or as_json, console=out_console)
+    stage = traps_stage(teacher, student, options_from(task, data, items, None, sets, engine, seed))
+    artifact = run_with_inputs(stage, out, quiet=quiet or as_json, console=out_console)
     folder = out / f"traps-{stage.fingerprint[:12]}"
     content = write_panel(artifact, folder, teacher=teacher, student=student)
     if as_json:

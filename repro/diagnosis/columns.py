@@ -78,7 +78,7 @@ def read_measurements(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-def columns_of(rows: list[dict[str, Any]], policy: Policy, task: str) -> Columns:
+def select_columns(rows: list[dict[str, Any]], policy: Policy, task: str) -> Columns:
     """The columns of one policy and task."""
     own = [row for row in rows if (row["policy"], row["task"]) == (policy, task)]
     items = tuple(dict.fromkeys(row["item_id"] for row in own))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from repro.diagnosis.columns import Policy, columns_of, write_measurements
+from repro.diagnosis.columns import Policy, select_columns, write_measurements
 from repro.diagnosis.completions import Completions, check_completions
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.files import CONTRIBUTIONS, MEASUREMENTS, PER_BLOCK, PER_PROMPT, TOKENS
@@ -18,7 +18,7 @@ from repro.diagnosis.forks import ForkingTokens
 from repro.diagnosis.frequency import Frequencies
 from repro.diagnosis.hidden import HiddenStates, batches
 from repro.diagnosis.panel import LEVEL, panel, plain
-from repro.diagnosis.per_prompt import PerPrompt, per_prompt_values
+from repro.diagnosis.per_prompt import PerPromptValues, per_prompt_values
 from repro.diagnosis.sequence_level import LEFT_OUT, sequence_log_probs
 from repro.diagnosis.token_level import Pair, TokenLevel
 from repro.generation.rollouts import Rollout
@@ -72,10 +72,10 @@ def diagnose(
         save_file(_arrays(figures), out / CONTRIBUTIONS, {"ks": ",".join(map(str, ks))})
     write_measurements(out / MEASUREMENTS, rows)
     tasks = list(dict.fromkeys(item.task for item in items))
-    every = [columns_of(rows, policy, task) for policy in found for task in tasks]
+    every = [select_columns(rows, policy, task) for policy in found for task in tasks]
     values = [one for columns in every for one in per_prompt_values(columns, ks)]
-    _write(out / PER_PROMPT, [one for one in values if one.usable])
-    _write(out / PER_BLOCK, [one for task, own in figures.items() for one in _correlation_values(task, own)])
+    write_per_prompt(out / PER_PROMPT, [one for one in values if one.usable])
+    write_per_prompt(out / PER_BLOCK, [one for task, own in figures.items() for one in _correlation_values(task, own)])
     return {
         "ks": list(ks),
         "left_out": list(LEFT_OUT) if across_tokenizers else [],
@@ -185,11 +185,11 @@ def _gradients(pair: Pair, completions: Completions, config: DiagnosisConfig) ->
     return found
 
 
-def _correlation_values(task: str, found: Frequencies) -> list[PerPrompt]:
+def _correlation_values(task: str, found: Frequencies) -> list[PerPromptValues]:
     blocks = tuple(f"block-{n:03d}" for n in range(len(found.sums)))
     ones = np.ones(len(blocks))
     names = [f"K={k}" for k in found.ks[:-1]] + ["K=V"]
-    values = [PerPrompt(task, name, blocks, column, ones) for name, column in zip(names, found.influence().T)]
+    values = [PerPromptValues(task, name, blocks, column, ones) for name, column in zip(names, found.influence().T)]
     return [one for one in values if one.usable]
 
 
@@ -201,7 +201,7 @@ def _arrays(figures: dict[str, Frequencies]) -> dict[str, np.ndarray]:
     }
 
 
-def _write(path: Path, values: list[PerPrompt]) -> None:
+def write_per_prompt(path: Path, values: list[PerPromptValues]) -> None:
     schema = pa.schema(
         [
             ("task", pa.string()),

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from repro.diagnosis.columns import Array, Columns
 from repro.traps import importance_weighted_rkl, two_level_bootstraps, wrong_trace_preference
 from repro.traps.importance import log_weights, weighted_mean
-from repro.traps.intervals import Rows
+from repro.traps.intervals import RowIndices
 from repro.traps.preference import LENGTH_TOLERANCE
 
 LEVEL = 0.95
 Measures = list[tuple[str, str]]
 """(name, unit) each."""
-Statistic = Callable[[Rows, Rows], Sequence[float]]
+Statistic = Callable[[RowIndices, RowIndices], Sequence[float]]
 
 _PAIRS: Measures = [
     ("wrong_trace", "fraction"),
@@ -48,7 +48,7 @@ def panel(columns: Columns, ks: tuple[int, ...], *, resamples: int, seed: int) -
     kept = [part for part in parts if part is not None]
     measures = [measure for names, _ in kept for measure in names]
 
-    def statistics(rows: Rows, labels: Rows) -> list[float]:
+    def statistics(rows: RowIndices, labels: RowIndices) -> list[float]:
         return [value for _, statistic in kept for value in statistic(rows, labels)]
 
     intervals = two_level_bootstraps(columns.prompt_n.tolist(), statistics, resamples=resamples, level=LEVEL, seed=seed)
@@ -107,7 +107,7 @@ def _sums(c: Columns, ks: tuple[int, ...]) -> tuple[Measures, Statistic]:
     top_nM = np.nan_to_num(np.stack([one[2] for one in found], axis=1), neginf=-np.inf, posinf=np.inf)
     bottom_nM = np.stack([one[3] for one in found], axis=1)
 
-    def statistic(rows: Rows, _: Rows) -> list[float]:
+    def statistic(rows: RowIndices, _: RowIndices) -> list[float]:
         count_n = np.bincount(rows, minlength=len(ones)).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             return list((count_n @ top_nM) / (count_n @ bottom_nM))
@@ -122,7 +122,7 @@ def _wrong_traces(c: Columns) -> tuple[Measures, Statistic] | None:
     loss_n, length_n = c["student_log_prob"] - c["teacher_log_prob"], c["tokens"]
     even = len(set(np.bincount(c.prompt_n))) == 1
 
-    def statistic(rows: Rows, labels: Rows) -> list[float]:
+    def statistic(rows: RowIndices, labels: RowIndices) -> list[float]:
         if even:
             shape = (len(c.items), -1)  # rows come label by label, each prompt as often as it was sampled
             return _pair_rates(loss_n[rows].reshape(shape), correct[rows].reshape(shape), length_n[rows].reshape(shape))
@@ -160,7 +160,7 @@ def _importance(c: Columns) -> tuple[Measures, Statistic]:
     if token_level:
         names.append(("is_token_rkl", "nats/sequence"))
 
-    def statistic(rows: Rows, _: Rows) -> list[float]:
+    def statistic(rows: RowIndices, _: RowIndices) -> list[float]:
         found = importance_weighted_rkl(student_n[rows], teacher_n[rows])
         values = [getattr(found, name.removeprefix("is_")) for name, _ in _IMPORTANCE]
         if token_level:

@@ -19,7 +19,7 @@ from repro.traps.importance import log_weights
 
 
 @dataclass(frozen=True)
-class PerPrompt:
+class PerPromptValues:
     """One measure of one policy and task: [P] values, and weights (ones for a plain mean)."""
 
     task: str
@@ -39,14 +39,14 @@ class PerPrompt:
             yield {"task": self.task, "item": item, "metric": self.metric, "value": value, "weight": weight}
 
 
-def per_prompt_values(columns: Columns, ks: tuple[int, ...]) -> list[PerPrompt]:
+def per_prompt_values(columns: Columns, ks: tuple[int, ...]) -> list[PerPromptValues]:
     """Every measure that the policy's completions give.
 
     Args:
         ks: the J values of K behind `partial_rkl`, the vocabulary's size last; empty without a shared vocabulary.
     """
     found = list(_on_policy(columns, ks) if columns.policy == "student" else _off_policy(columns))
-    return [PerPrompt(columns.task, metric, columns.items, value, weight) for metric, value, weight in found]
+    return [PerPromptValues(columns.task, metric, columns.items, value, weight) for metric, value, weight in found]
 
 
 Measure = tuple[str, Array, Array]

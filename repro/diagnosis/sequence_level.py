@@ -6,8 +6,8 @@ from pathlib import Path
 
 from repro.calibration.reward import TargetScorer
 from repro.generation.rollouts import Rollout
-from repro.models.chat_tokens import end_ids
-from repro.models.loading import declared_ends, load_tokenizer
+from repro.models.chat_tokens import eos_token_ids
+from repro.models.loading import generation_eos_ids, load_tokenizer
 
 BATCH_SEQUENCES = 16
 LEFT_OUT = (
@@ -28,7 +28,7 @@ def sequence_log_probs(rollouts: Iterable[Rollout], policy: Path | str, model: P
         policy, model: folders or hub ids; equal where the policy scores itself.
     """
     tokenizer = load_tokenizer(policy)
-    ends = end_ids(tokenizer, declared_ends(policy))
+    ends = eos_token_ids(tokenizer, generation_eos_ids(policy))
     scorer = TargetScorer(model, tokenizer, batch_size=BATCH_SEQUENCES)
     found: list[float] = []
     rest = iter(rollouts)

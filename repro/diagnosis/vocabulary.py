@@ -3,22 +3,22 @@
 from pathlib import Path
 
 from repro.errors import InputError
-from repro.models.chat_tokens import same_text_tokens
+from repro.models.chat_tokens import has_same_text_tokens
 from repro.models.loading import load_tokenizer
 
 
-def share_vocabulary(teacher: Path | str, student: Path | str) -> bool:
+def has_shared_vocabulary(teacher: Path | str, student: Path | str) -> bool:
     """Whether every id of text means the same to both. Control tokens and padding may differ: these ids are masked."""
-    return same_text_tokens(load_tokenizer(teacher), load_tokenizer(student))
+    return has_same_text_tokens(load_tokenizer(teacher), load_tokenizer(student))
 
 
-def check_vocabulary(teacher: Path | str, student: Path | str) -> None:
+def require_shared_vocabulary(teacher: Path | str, student: Path | str) -> None:
     """Refuse a pair without a token KL.
 
     Raises:
         InputError: names both vocabularies' sizes and the mend.
     """
-    if not share_vocabulary(teacher, student):
+    if not has_shared_vocabulary(teacher, student):
         sizes = [len(load_tokenizer(model)) for model in (teacher, student)]
         raise InputError(
             f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have different"

@@ -16,14 +16,15 @@ from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
 from repro.distillation.on_policy import TaskReward
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
-from repro.distillation.traces import Reading, Trace, drawn_traces
+from repro.distillation.traces import Trace, TraceReader, select_traces
 from repro.errors import InputError
-from repro.generation.server import ServerPlace
-from repro.models.chat_tokens import end_of_turn_id, same_tokenizer
+from repro.generation.server import ServerPlacement
+from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer
 from repro.models.loading import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
-from repro.training import buckets, checkpoints, divergence, history, optimisation, sharding, vllm_policy
+from repro.training import buckets, checkpoints, history, optimisation, sharding, vllm_policy
+from repro.training import non_finite as divergence
 
 
 def distill(
@@ -41,7 +42,7 @@ def distill(
     micro_batch: int | None = None,
     checkpoint_every: int = 0,
     shard: bool = False,
-    server: ServerPlace | None = None,
+    server: ServerPlacement | None = None,
 ) -> dict[str, Any]:
     """Train the student (all weights).
 
@@ -98,9 +99,9 @@ def distill(
         counts["prompts"] = len({row["item"] for row in rows})
     else:
         assert completions is not None  # _check
-        shared_tokens = teacher is not None and same_tokenizer(load_tokenizer(teacher), tokenizer)
-        reading = Reading(tokenizer, end_id, shared_tokens, config.traces, config.max_completion_tokens)
-        drawn, there = drawn_traces(completions, items, draws, seed, reading)
+        shared_tokens = teacher is not None and is_same_tokenizer(load_tokenizer(teacher), tokenizer)
+        reading = TraceReader(tokenizer, end_id, shared_tokens, config.traces, config.max_completion_tokens)
+        drawn, there = select_traces(completions, items, draws, seed, reading)
         rows = [_off_policy_row(config, tokenizer, trace) for trace in drawn]
         counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), there
 
@@ -112,7 +113,7 @@ def distill(
         "model": model,
         "processing_class": tokenizer,
         "train_dataset": Dataset.from_list(rows),
-        "callbacks": [divergence.StopWhereDiverged(), checkpoints.MarkComplete(run)],
+        "callbacks": [divergence.StopOnNonFinite(), checkpoints.MarkComplete(run)],
     }
     drawing: contextlib.AbstractContextManager[dict[str, Any]] = contextlib.nullcontext({})
     if config.method == "gkd-rkl":
@@ -130,7 +131,7 @@ def distill(
         resume = checkpoints.newest_complete(work, run)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
-    whole = sharding.whole_state(trainer.model)
+    whole = sharding.unsharded_state(trainer.model)
     logged = history.history(trainer.state.log_history, figures)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)

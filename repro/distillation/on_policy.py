@@ -8,7 +8,7 @@ import torch
 from trl import DistillationConfig as TrlDistillationConfig
 from trl import DistillationTrainer
 
-from repro.generation.mismatch import SCORED, compare
+from repro.generation.mismatch import COMPARED_COMPLETIONS, compare_log_probs
 from repro.models.loading import template_arguments
 from repro.models.scoring import token_log_probs
 from repro.tasks import Item
@@ -59,7 +59,11 @@ class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
 
         def keep(*args: Any, **kwargs: Any) -> Any:
             drawn = generate(*args, **kwargs)
-            self._drawn = drawn[0][:SCORED], drawn[1][:SCORED], drawn[2][:SCORED]
+            self._drawn = (
+                drawn[0][:COMPARED_COMPLETIONS],
+                drawn[1][:COMPARED_COMPLETIONS],
+                drawn[2][:COMPARED_COMPLETIONS],
+            )
             return drawn
 
         self.vllm_generation.generate = keep
@@ -70,7 +74,7 @@ class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
         model = self.accelerator.unwrap_model(self.model)
         trainer = token_log_probs(model, [list(p) for p in prompts], [list(c) for c in completions], 1)
         sampler = [[math.nan if step[0] is None else step[0] for step in one] for one in drawn]
-        logs["distillation/vllm_log_prob_gap"].append(compare(sampler, trainer)["gap"])
+        logs["distillation/vllm_log_prob_gap"].append(compare_log_probs(sampler, trainer)["gap"])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)

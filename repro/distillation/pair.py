@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.chat_tokens import control_tokens, end_of_turn_id, same_text_tokens
-from repro.models.loading import declared_ends, load_config, load_tokenizer
+from repro.models.chat_tokens import control_tokens, end_of_turn_id, has_same_text_tokens
+from repro.models.loading import generation_eos_ids, load_config, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
     """
     tokenizers = [load_tokenizer(model) for model in (teacher, student)]
     sizes = [vocabulary_size(model) for model in (teacher, student)]
-    if not same_text_tokens(*tokenizers):
+    if not has_same_text_tokens(*tokenizers):
         raise InputError(
             f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have"
             " different tokenizers, so no KL per token exists between them: use method 'sft', or a student of"
             " the teacher's family."
         )
-    ends = [end_of_turn_id(tok, declared_ends(model)) for tok, model in zip(tokenizers, (teacher, student))]
+    ends = [end_of_turn_id(tok, generation_eos_ids(model)) for tok, model in zip(tokenizers, (teacher, student))]
     if ends[0] != ends[1]:
         names = [tok.convert_ids_to_tokens(end) for tok, end in zip(tokenizers, ends)]
         raise InputError(

@@ -22,7 +22,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Reading:
+class TraceReader:
     """How a student reads stored completions.
 
     Attributes:
@@ -69,8 +69,8 @@ def final_answer(text: str) -> str | None:
     return None if content is None else f"\\boxed{{{content}}}"
 
 
-def drawn_traces(
-    stored: Path, items: Sequence[Item], draws: int, seed: int, reading: Reading
+def select_traces(
+    stored: Path, items: Sequence[Item], draws: int, seed: int, reading: TraceReader
 ) -> tuple[list[Trace], int]:
     """Training rows in order, and how many completions of these items they are drawn from.
 

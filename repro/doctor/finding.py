@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["ok", "warn", "fail"]
+Status = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One check. about: what was looked at; words: what was seen, and where it is not ok, the mend."""
 
-    verdict: Verdict
+    verdict: Status
     about: str
     words: str
 

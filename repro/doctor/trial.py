@@ -16,7 +16,7 @@ from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
 from repro.recipes.study import Study
 from repro.stages.artifact import CACHE, RECORD
-from repro.stages.kinds import Distill, Stage, topological
+from repro.stages.kinds import Distill, Stage, topological_order
 
 SEQUENCES, PROMPTS = 8, 4
 
@@ -44,7 +44,7 @@ def one_of_each(stages: list[Stage]) -> list[Stage]:
         models = tuple(sorted(model.name for model in stage.base_models()))
         method = stage.config.method if isinstance(stage, Distill) else None
         chosen.setdefault((stage.does, method, models), stage)
-    return topological(chosen.values())
+    return topological_order(chosen.values())
 
 
 def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repro.evaluation.failure_modes import MODES, rechecks
+from repro.evaluation.failure_modes import MODES, find_rechecks
 from repro.evaluation.graded import by_prompt, read_graded, read_outcomes
 from repro.evaluation.judge import Case, Judge
 from repro.evaluation.lost_prompts import lost_prompts
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 """A row per completion of a lost prompt; mode is null for a right completion, and for one that fits none."""
 
 
-def classify(judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress) -> dict[str, Any]:
+def classify_failures(judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress) -> dict[str, Any]:
     """Judge, and write a row per completion.
 
     Args:
@@ -68,7 +68,7 @@ def classify(judge: Judge, *, before: Path, after: Path, out: Path, progress: Pr
         for g, mode in zip(own, modes, strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / MODES_FILE, compression="zstd")
-    rechecking = Counter(row["task"] for row in stream_rows(after, ["task", "text"]) if rechecks(row["text"]))
+    rechecking = Counter(row["task"] for row in stream_rows(after, ["task", "text"]) if find_rechecks(row["text"]))
     summary: dict[str, Any] = {}
     for task in dict.fromkeys(one.task for one in then):
         if registry.kind_of(task) != "open":

@@ -57,11 +57,11 @@ def _rewards(
     return iter(TaskReward(reward_model)([item for item, _ in found], [text for _, text in found]))
 
 
-def per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[str, float]]:
+def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[str, float]]:
     """task -> item id -> value of one metric: acc, maj16, pass16 for verifiable tasks, reward for open-ended ones."""
     values: dict[str, dict[str, float]] = {}
     for (task, item_id), group in by_prompt(outcomes).items():
-        if metric in metrics_of(task):
+        if metric in metric_names(task):
             values.setdefault(task, {})[item_id] = _METRICS[metric](group)
     return values
 
@@ -84,7 +84,7 @@ def tokens_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     return {task: {item: float(np.mean(own)) for item, own in items.items()} for task, items in lengths.items()}
 
 
-def metrics_of(task: str) -> tuple[str, ...]:
+def metric_names(task: str) -> tuple[str, ...]:
     """Names of the metrics that a task has."""
     return ("reward",) if registry.kind_of(task) == "open" else ("acc", "maj16", "pass16")
 
@@ -119,7 +119,7 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     failures = failures_per_item(outcomes)
     for task in dict.fromkeys(one.task for one in outcomes):
         own = [one for one in outcomes if one.task == task]
-        values = {m: list(per_item(own, m)[task].values()) for m in metrics_of(task)}
+        values = {m: list(metric_per_item(own, m)[task].values()) for m in metric_names(task)}
         items = len(next(iter(values.values())))
         lengths = [one.tokens for one in own]
         summary[task] = {

@@ -12,12 +12,12 @@ from typing import Literal, get_args
 
 from repro.evaluation.failures import repeats
 from repro.tasks.extraction import closed_boxes
-from repro.tasks.numerals import plain
+from repro.tasks.numerals import parse_number
 from repro.tasks.task import Kind
 
 Mode = Literal["hallucination", "self_correction", "degradation"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-MEANING: dict[Mode, str] = {
+MODE_DESCRIPTIONS: dict[Mode, str] = {
     "hallucination": "overconfident hallucination: fluent, ended, a wrong answer stated in the asked form, never taken back",
     "self_correction": "self-correction collapse: the right answer, then a re-check phrase, then a wrong answer",
     "degradation": "local decoding degradation: repeated spans, or an end without an answer, or with one in a broken form",
@@ -72,7 +72,7 @@ def drifts(text: str, *, kind: Kind, key: str, answer: str | None) -> bool:
     the right answer is a plain number, an answer that is none."""
     if len(_BOX.findall(text)) > len(closed_boxes(text)):
         return True
-    return kind == "numeric" and answer is not None and plain(key) is not None and plain(answer) is None
+    return kind == "numeric" and answer is not None and parse_number(key) is not None and parse_number(answer) is None
 
 
 def repeated_share(words: Sequence[str], n: int = NGRAM) -> float:
@@ -84,14 +84,14 @@ def repeated_share(words: Sequence[str], n: int = NGRAM) -> float:
     return (total - len(grams)) / total
 
 
-def rechecks(text: str) -> list[int]:
+def find_rechecks(text: str) -> list[int]:
     """Where phrases begin that open a re-check of what was said."""
     return [match.start() for match in _RECHECK.finditer(text)]
 
 
 def collapses(text: str, *, kind: Kind, key: str) -> bool:
     """Whether the right answer stands before a re-check phrase. (That the completion ends wrong is known to the caller.)"""
-    return any(states(text[:place], kind=kind, key=key) for place in rechecks(text))
+    return any(states(text[:place], kind=kind, key=key) for place in find_rechecks(text))
 
 
 def states(text: str, *, kind: Kind, key: str) -> bool:
@@ -99,11 +99,11 @@ def states(text: str, *, kind: Kind, key: str) -> bool:
     if kind == "choice":
         boxes = any(content.strip(" ()") == key for _, content in closed_boxes(text))
         return boxes or any(key in match.groups() for match in _CHOSEN.finditer(text))
-    wanted = plain(key)
+    wanted = parse_number(key)
     if wanted is None:
         return any(content == key for _, content in closed_boxes(text)) or key in text
     return any(_value(match[0]) == wanted for match in _NUMBER.finditer(text))
 
 
 def _value(number: str) -> Fraction | None:
-    return plain(number.replace(",", "").rstrip("."))
+    return parse_number(number.replace(",", "").rstrip("."))

@@ -9,7 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from repro.evaluation.failures import repeats
-from repro.generation.rollouts import SCHEMA, Rollout, RowGroups, Stop, batches, stream_rows, table_of, token_counts
+from repro.generation.rollouts import (
+    SCHEMA,
+    Rollout,
+    RowGroupWriter,
+    Stop,
+    batches,
+    rollout_table,
+    stream_rows,
+    token_counts,
+)
 
 _KEY = pa.field("key", pa.string())
 _ANSWER = pa.field("answer", pa.string())
@@ -18,7 +27,7 @@ _REPEATING = pa.field("repeating", pa.bool_())
 GRADED = pa.schema([*SCHEMA, _KEY, _ANSWER, _SCORE, _REPEATING])
 """A row per completion. Files of before `repeating` was stored are read as well."""
 
-Prompt = tuple[str, str]
+PromptKey = tuple[str, str]
 """Task and item id."""
 
 
@@ -44,7 +53,7 @@ class Outcome:
     repeating: bool
 
     @property
-    def prompt(self) -> Prompt:
+    def prompt(self) -> PromptKey:
         """Whose completion it is."""
         return self.task, self.item_id
 
@@ -59,7 +68,7 @@ class Graded:
     score: float
 
     @property
-    def prompt(self) -> Prompt:
+    def prompt(self) -> PromptKey:
         """Whose completion it is."""
         return self.rollout.task, self.rollout.item_id
 
@@ -94,10 +103,10 @@ def write_graded(path: Path, pieces: Iterable[Sequence[Graded]]) -> list[Outcome
         The outcomes of all of them.
     """
     outcomes: list[Outcome] = []
-    with RowGroups(path, GRADED) as file:
+    with RowGroupWriter(path, GRADED) as file:
         for piece in pieces:
             own = [one.outcome for one in piece]
-            table = table_of([one.rollout for one in piece])
+            table = rollout_table([one.rollout for one in piece])
             for field in (_KEY, _ANSWER, _SCORE, _REPEATING):
                 column = pa.array([getattr(one, field.name) for one in own], field.type)
                 table = table.append_column(field, column)
@@ -121,7 +130,7 @@ def read_outcomes(path: Path) -> list[Outcome]:
     return outcomes
 
 
-def read_graded(path: Path, prompts: Collection[Prompt] | None = None) -> Iterator[Graded]:
+def read_graded(path: Path, prompts: Collection[PromptKey] | None = None) -> Iterator[Graded]:
     """The completions of a file that `write_graded` wrote, in its order, texts and tokens as well.
 
     Args:
@@ -137,9 +146,9 @@ def read_graded(path: Path, prompts: Collection[Prompt] | None = None) -> Iterat
         yield Graded(Rollout(**row), **grade)
 
 
-def by_prompt(some: Iterable[One]) -> dict[Prompt, list[One]]:
+def by_prompt(some: Iterable[One]) -> dict[PromptKey, list[One]]:
     """A prompt's completions together, prompts in the order in which they first come."""
-    groups: dict[Prompt, list[One]] = {}
+    groups: dict[PromptKey, list[One]] = {}
     for one in some:
         groups.setdefault(one.prompt, []).append(one)
     return groups

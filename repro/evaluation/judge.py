@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from repro.errors import InputError
-from repro.evaluation.failure_modes import MEANING, MODES, Mode, mode_of
+from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES, Mode, mode_of
 from repro.generation.config import EngineName
 from repro.tasks.task import Kind
 
@@ -74,7 +74,7 @@ class ModelJudge:
         return verdicts
 
 
-def ask_here(model: Path | str, engine: EngineName, seed: int) -> Ask:
+def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
     """Asks a model on this machine, through the engines that draw completions."""
 
     def ask(questions: list[str]) -> list[str]:
@@ -97,7 +97,7 @@ def ask_here(model: Path | str, engine: EngineName, seed: int) -> Ask:
 def question(case: Case) -> str:
     """What a model judge is asked. The completion is data: it stands between marks and after the instructions."""
     text = case.text if len(case.text) <= LONGEST else f"{case.text[: LONGEST // 2]} [...] {case.text[-LONGEST // 2 :]}"
-    modes = "\n".join(f"- {mode}: {MEANING[mode].partition(': ')[2]}" for mode in MODES)
+    modes = "\n".join(f"- {mode}: {MODE_DESCRIPTIONS[mode].partition(': ')[2]}" for mode in MODES)
     return (
         "A language model answered a question wrongly. Name how it failed. Modes:\n"
         f"{modes}\n- none: none of these\n"

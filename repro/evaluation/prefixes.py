@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
-from repro.evaluation.graded import Graded, Prompt, by_prompt, read_graded, read_outcomes
+from repro.evaluation.graded import Graded, PromptKey, by_prompt, read_graded, read_outcomes
 from repro.evaluation.lost_prompts import lost_prompts
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
-from repro.models.chat_tokens import same_tokenizer
+from repro.models.chat_tokens import is_same_tokenizer
 from repro.models.loading import load_tokenizer
 from repro.progress import Progress
 from repro.tasks import registry
@@ -24,7 +24,7 @@ from repro.tasks.grading import grade
 from repro.tasks.task import Item, Kind
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
-CONTINUATIONS = "continuations.parquet"
+CONTINUATIONS_FILE = "continuations.parquet"
 SCHEMA = pa.schema(
     [
         ("task", pa.string()),
@@ -53,13 +53,13 @@ class Prefix:
     token_ids: tuple[int, ...]
 
 
-def check_same_tokens(teacher: Path | str, student: Path | str) -> None:
+def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
     """A prefix is a list of tokens: the teacher must read them as the student wrote them.
 
     Raises:
         InputError: two tokenizers; names both models and the mend.
     """
-    if not same_tokenizer(load_tokenizer(teacher), load_tokenizer(student)):
+    if not is_same_tokenizer(load_tokenizer(teacher), load_tokenizer(student)):
         raise InputError(
             f"teacher {teacher} and student {student} have different tokenizers, so the teacher cannot go on from the"
             " student's tokens. Take a pair of one family."
@@ -67,7 +67,7 @@ def check_same_tokens(teacher: Path | str, student: Path | str) -> None:
 
 
 def prefixes_of(
-    config: PrefixConfig, lost: Sequence[Prompt], after: Iterable[Graded], items: Sequence[Item]
+    config: PrefixConfig, lost: Sequence[PromptKey], after: Iterable[Graded], items: Sequence[Item]
 ) -> list[Prefix]:
     """No prefix, and every fraction, of the first wrong completions of every lost prompt.
 
@@ -145,7 +145,7 @@ def continue_prefixes(
             prefix = prefixes[number // config.continuations]
             rows.append(_row(prefix, rollout.token_ids, tokenizer))
             tokens[rollout.task] = tokens.get(rollout.task, 0) + len(rollout.token_ids)
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS_FILE, compression="zstd")
     summary: dict[str, Any] = {}
     for task in dict.fromkeys(item.task for item in items):
         if registry.kind_of(task) == "open":

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
-from repro.models.loading import load_tokenizer, load_whole
+from repro.models.loading import load_complete, load_tokenizer
 
 
 class RewardModel:
@@ -15,7 +15,7 @@ class RewardModel:
     def __init__(self, model: Path | str, batch: int = 256) -> None:
         self._tokenizer = load_tokenizer(model)
         cuda = torch.cuda.is_available()
-        self._model = load_whole(
+        self._model = load_complete(
             AutoModelForSequenceClassification, model, dtype=torch.bfloat16 if cuda else torch.float32
         ).eval()
         if self._model.config.num_labels != 1:

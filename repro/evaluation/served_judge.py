@@ -6,18 +6,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from repro.evaluation.chat_server import ChatServer
+from repro.evaluation.chat_client import ChatClient
 from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Ask
-from repro.models.endpoint import Served
+from repro.models.endpoint import Endpoint
 from repro.progress import Progress
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 AT_ONCE = 8
 """Requests that wait for a reply at the same time."""
 REPLIES = "replies.jsonl"
 
 
-def ask_served(where: Served, seed: int, *, work: Path, progress: Progress) -> Ask:
+def ask_endpoint(where: Endpoint, seed: int, *, work: Path, progress: Progress) -> Ask:
     """Asks the server. Replies are kept in `work` as they come; questions that are alike are asked once."""
 
     def ask(questions: list[str]) -> list[str]:
@@ -26,7 +26,7 @@ def ask_served(where: Served, seed: int, *, work: Path, progress: Progress) -> A
         open_ = {_name(question): question for question in questions if _name(question) not in replies}
         total = len(open_) + len(replies)
         stop = threading.Event()
-        server = ChatServer(
+        server = ChatClient(
             where,
             max_tokens=ANSWER_TOKENS,
             temperature=TEMPERATURE,
@@ -74,6 +74,6 @@ def _read(kept: Path) -> dict[str, str]:
         except ValueError:
             continue
         found[name] = reply
-    with whole(kept) as aside:
+    with atomic_write(kept) as aside:
         aside.write_text("".join(json.dumps(list(pair)) + "\n" for pair in found.items()))
     return found

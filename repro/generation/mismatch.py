@@ -16,11 +16,11 @@ from repro.models.scoring import token_log_probs
 
 ALARM = 0.1
 """ASSUMED: nats per token. Served in bfloat16 the mean gap is 0.001 to 0.02; the weights of another step give more."""
-SCORED = 4
+COMPARED_COMPLETIONS = 4
 """Completions that are compared: the gap is of every token, so a few suffice."""
 
 
-def compare(sampler: Sequence[Sequence[float]], trainer: Sequence[torch.Tensor]) -> dict[str, Any]:
+def compare_log_probs(sampler: Sequence[Sequence[float]], trainer: Sequence[torch.Tensor]) -> dict[str, Any]:
     """The gap of the same tokens' log-probabilities.
 
     Args:
@@ -34,10 +34,10 @@ def compare(sampler: Sequence[Sequence[float]], trainer: Sequence[torch.Tensor])
     if not len(each):
         return {"gap": 0.0, "largest": 0.0, "tokens": 0, "alarm": None}
     gap, largest = float(each.mean()), float(each.max())
-    return {"gap": gap, "largest": largest, "tokens": len(each), "alarm": alarm(gap)}
+    return {"gap": gap, "largest": largest, "tokens": len(each), "alarm": mismatch_alarm(gap)}
 
 
-def alarm(gap: float) -> str | None:
+def mismatch_alarm(gap: float) -> str | None:
     """Words where the gap is too large to be another precision's; not-a-number is."""
     if gap <= ALARM:
         return None
@@ -47,11 +47,11 @@ def alarm(gap: float) -> str | None:
     )
 
 
-def some_of(path: Path) -> list[Rollout]:
+def select_rollouts(path: Path) -> list[Rollout]:
     """A few rollouts of a file, spread over it; none of them empty."""
     counts = [count for batch in batches(path, ["token_ids"]) for count in token_counts(batch)]
     filled = [number for number, count in enumerate(counts) if count]
-    return list(stream_rollouts([path], filled[:: max(1, len(counts) // SCORED)][:SCORED]))
+    return list(stream_rollouts([path], filled[:: max(1, len(counts) // COMPARED_COMPLETIONS)][:COMPARED_COMPLETIONS]))
 
 
 def check_rollouts(
@@ -67,4 +67,4 @@ def check_rollouts(
     scorer = load_model(model, spread=spread)
     add_fused_lm_head(scorer, temperature=temperature)
     scores = token_log_probs(scorer, [one.prompt_ids for one in rollouts], [one.token_ids for one in rollouts], 1)
-    return compare([one.log_probs for one in rollouts], scores)
+    return compare_log_probs([one.log_probs for one in rollouts], scores)

@@ -57,7 +57,7 @@ class Rollout:
     stop: Stop
 
 
-class RowGroups:
+class RowGroupWriter:
     """A Parquet file written a piece at a time: what is held is one row group, whatever the number of rows.
 
     A file below `ROW_GROUP_BYTES` has the bytes of one written at once.
@@ -90,20 +90,20 @@ class RowGroups:
         self._writer.close()
 
 
-def table_of(rollouts: Sequence[Rollout]) -> pa.Table:
+def rollout_table(rollouts: Sequence[Rollout]) -> pa.Table:
     """The rows of `SCHEMA`."""
     return pa.table({name: [getattr(one, name) for one in rollouts] for name in SCHEMA.names}, schema=SCHEMA)
 
 
 def write_rollouts(path: Path, rollouts: Sequence[Rollout]) -> None:
     """Write all rollouts as one Parquet file."""
-    with RowGroups(path, SCHEMA) as file:
-        file.write(table_of(rollouts))
+    with RowGroupWriter(path, SCHEMA) as file:
+        file.write(rollout_table(rollouts))
 
 
 def join_rollouts(path: Path, parts: Iterable[Path]) -> None:
     """One file of the rows of several, in their order."""
-    with RowGroups(path, SCHEMA) as file:
+    with RowGroupWriter(path, SCHEMA) as file:
         for part in parts:
             for batch in batches(part, SCHEMA.names):
                 file.write(pa.Table.from_batches([batch]))

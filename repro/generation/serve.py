@@ -3,7 +3,7 @@
 import importlib.metadata
 import sys
 
-from repro.system.child_processes import end_with
+from repro.system.child_processes import exit_with_parent
 
 
 def serve(words: list[str]) -> None:
@@ -23,5 +23,5 @@ def serve(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    end_with(int(sys.argv[1]))
+    exit_with_parent(int(sys.argv[1]))
     serve(sys.argv[2:])

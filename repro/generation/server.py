@@ -19,12 +19,12 @@ from pathlib import Path
 
 import psutil
 
-from repro.generation.watch import Watch
+from repro.generation.watchdog import Watchdog
 from repro.models.loading import hub_revision
-from repro.system.child_processes import end_children
+from repro.system.child_processes import kill_children
 
 LOG = "vllm-server.log"
-LOCAL = "127.0.0.1"
+LOCALHOST = "127.0.0.1"
 """No other machine can reach it: a server that takes weights does what it is told, by anybody on this one."""
 PATIENCE = 1800.0
 """Seconds that a server may take to load its model."""
@@ -34,7 +34,7 @@ OF_THE_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_
 
 
 @dataclass(frozen=True)
-class ServerPlace:
+class ServerPlacement:
     """Where a server runs.
 
     Attributes:
@@ -51,7 +51,7 @@ class ServerError(RuntimeError):
 
 
 @contextlib.contextmanager
-def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) -> Iterator[str]:
+def vllm_server(model: Path | str, max_length: int, place: ServerPlacement, work: Path) -> Iterator[str]:
     """The address of a server of `model`, ended on leaving.
 
     Args:
@@ -71,21 +71,21 @@ def serving(model: Path | str, max_length: int, place: ServerPlace, work: Path) 
         process = subprocess.Popen(
             words, env=_environment(place), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
         )  # a terminal's Ctrl-C is the stage's, which then ends it
-    watch: Watch | None = None
+    watch: Watchdog | None = None
     try:
         _until_up(process, port, name, log)
-        watch = Watch(process.pid)
-        yield f"http://{LOCAL}:{port}"
+        watch = Watchdog(process.pid)
+        yield f"http://{LOCALHOST}:{port}"
     finally:
         if watch is not None:
             watch.stop()
         _end(process)
 
 
-def _words(model: Path | str, name: str, max_length: int, place: ServerPlace, port: int) -> list[str]:
+def _words(model: Path | str, name: str, max_length: int, place: ServerPlacement, port: int) -> list[str]:
     revision = hub_revision(model)
     words = [str(model), "--served-model-name", name, "--max-model-len", str(max_length)]
-    words += ["--host", LOCAL, "--port", str(port)]
+    words += ["--host", LOCALHOST, "--port", str(port)]
     words += ["--tensor-parallel-size", str(place.workers), "--logprobs-mode", "processed_logprobs"]
     words += ["--disable-uvicorn-access-log", "--disable-log-stats"]
     words += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
@@ -95,7 +95,7 @@ def _words(model: Path | str, name: str, max_length: int, place: ServerPlace, po
     return [*words, "--enforce-eager", "--worker-extension-cls", "repro.generation.vllm_worker.WeightsFromFile"]
 
 
-def _environment(place: ServerPlace) -> dict[str, str]:
+def _environment(place: ServerPlacement) -> dict[str, str]:
     """This process's, without what torchrun told its ranks, and with the endpoints that take weights."""
     own = {name: value for name, value in os.environ.items() if name not in OF_THE_RANKS}
     own = {name: value for name, value in own.items() if not name.startswith("TORCHELASTIC_")}
@@ -119,7 +119,7 @@ def _until_up(process: subprocess.Popen[bytes], port: int, name: str, log: Path)
         if process.poll() is not None:
             raise ServerError(f"the vLLM server did not start: {cause_in(log.read_text(errors='replace'))}")
         try:
-            with direct.open(f"http://{LOCAL}:{port}/v1/models", timeout=5) as answer:
+            with direct.open(f"http://{LOCALHOST}:{port}/v1/models", timeout=5) as answer:
                 if name in answer.read().decode():
                     return
         except OSError:
@@ -145,7 +145,7 @@ def cause_in(log: str) -> str:
 def free_port() -> int:
     """A port of this machine that nothing listens at."""
     with socket.socket() as found:
-        found.bind((LOCAL, 0))
+        found.bind((LOCALHOST, 0))
         return int(found.getsockname()[1])
 
 
@@ -156,6 +156,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(20)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(psutil.NoSuchProcess):
-                end_children(psutil.Process(process.pid))
+                kill_children(psutil.Process(process.pid))
             process.kill()
             process.wait()

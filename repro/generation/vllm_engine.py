@@ -5,7 +5,7 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.generation.completion import Completion
-from repro.generation.watch import Watch
+from repro.generation.watchdog import Watchdog
 from repro.models.loading import free_gpu_memory, hub_revision
 
 
@@ -35,7 +35,7 @@ class VllmEngine:
             enforce_eager=_on_cpu(),
             disable_log_stats=True,
         )
-        self._watch = Watch()
+        self._watch = Watchdog()
 
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int

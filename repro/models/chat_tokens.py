@@ -9,7 +9,7 @@ from repro.models.loading import prompt_token_ids
 _MARK = "assistant wrote this"
 
 
-def end_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:
+def eos_token_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:
     """Every id that ends a completion: those that the generation config declares, and the tokenizer's own."""
     listed = [declared] if isinstance(declared, int) else list(declared or [])
     own = tokenizer.eos_token_id
@@ -29,7 +29,7 @@ def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
         InputError: no chat template, or no end token at all.
     """
     prompt_token_ids(tokenizer, "x")
-    ends = end_ids(tokenizer, declared)
+    ends = eos_token_ids(tokenizer, declared)
     if not ends:
         raise InputError(
             f"tokenizer of {tokenizer.name_or_path}: no end-of-sequence token, so the end of a completion"
@@ -41,7 +41,7 @@ def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
     return next((token for token in written if token in ends), ends[0])
 
 
-def same_tokenizer(one: Any, other: Any) -> bool:
+def is_same_tokenizer(one: Any, other: Any) -> bool:
     """Whether the two give the same ids for every text: same vocabulary, merges, normaliser and splitting."""
     if one.get_vocab() != other.get_vocab():
         return False
@@ -58,7 +58,7 @@ def control_tokens(tokenizer: Any) -> set[int]:
     return {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def same_text_tokens(one: Any, other: Any) -> bool:
+def has_same_text_tokens(one: Any, other: Any) -> bool:
     """Whether the two give the same ids for every text, whatever their control tokens are called.
 
     DeepSeek-R1-0528-Qwen3-8B has Qwen3's vocabulary and other names for its control tokens; that is no obstacle to a
@@ -66,7 +66,7 @@ def same_text_tokens(one: Any, other: Any) -> bool:
     """
     backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (one, other)]
     if None in backends:
-        return same_tokenizer(one, other)
+        return is_same_tokenizer(one, other)
     first, second = (_text_parts(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
     return first == second
 

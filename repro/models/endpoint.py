@@ -6,24 +6,24 @@ from urllib.parse import urlsplit
 from repro.errors import InputError
 
 EXAMPLE = "http://127.0.0.1:8000/v1#ORG/NAME"
-KEY = "REPRO_JUDGE_API_KEY"
+API_KEY_VARIABLE = "REPRO_JUDGE_API_KEY"
 """The environment variable that holds the server's key, where it wants one. Its value is told to nobody but the server."""
 
 
 @dataclass(frozen=True)
-class Served:
+class Endpoint:
     """url: up to where `/chat/completions` follows. model: as the server calls it."""
 
     url: str
     model: str
 
 
-def is_served(name: str) -> bool:
+def is_endpoint(name: str) -> bool:
     """Whether a model's name is an address."""
     return name.lower().startswith(("http://", "https://"))
 
 
-def served(name: str) -> Served:
+def parse_endpoint(name: str) -> Endpoint:
     """The address and the model.
 
     Raises:
@@ -33,7 +33,7 @@ def served(name: str) -> Served:
     if "@" in address or "?" in address:
         raise InputError(
             "judge: an address with a login or a query would be recorded. Leave it out, and give the server's key by the"
-            f" environment variable {KEY}."
+            f" environment variable {API_KEY_VARIABLE}."
         )
     try:
         parts = urlsplit(name)
@@ -48,4 +48,4 @@ def served(name: str) -> Served:
         raise InputError(f"judge {name}: which model? Name it behind the address and #, as in {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     where = f"[{host}]" if ":" in host else host
-    return Served(f"{parts.scheme}://{where}{'' if port is None else f':{port}'}{path}", parts.fragment)
+    return Endpoint(f"{parts.scheme}://{where}{'' if port is None else f':{port}'}{path}", parts.fragment)

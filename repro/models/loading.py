@@ -24,9 +24,9 @@ def locate(name: str) -> Path | str:
         InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
     """
     if name.startswith("toy:"):
-        from repro.toy.world import folder
+        from repro.toy.models import model_folder
 
-        return folder(name)
+        return model_folder(name)
     path = Path(name).expanduser()
     if path.is_dir():
         check_folder(path)
@@ -54,7 +54,7 @@ def revision_of(name: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def sha256_of(file: Path) -> str:
+def hash_data_file(file: Path) -> str:
     """Content hash of one file of rows.
 
     Raises:
@@ -99,7 +99,7 @@ def load_model(model: Path | str, *, place: bool = True, spread: bool = False) -
     cuda = torch.cuda.is_available()
     how = {"device_map": "auto"} if spread else {}
     dtype = torch.bfloat16 if cuda else torch.float32
-    text = text_part(load_whole(AutoModelForCausalLM, model, dtype=dtype, **how)).eval()
+    text = language_model(load_complete(AutoModelForCausalLM, model, dtype=dtype, **how)).eval()
     return text if spread else text.to("cuda" if cuda and place else "cpu")
 
 
@@ -108,10 +108,10 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    return text_part(load_whole(AutoModelForCausalLM, model, dtype=torch.float32))
+    return language_model(load_complete(AutoModelForCausalLM, model, dtype=torch.float32))
 
 
-def load_whole(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
+def load_complete(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
     """A model whose weights are all in its checkpoint: transformers would draw those that it lacks at random.
 
     Args:
@@ -141,7 +141,7 @@ def load_whole(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
     return loaded
 
 
-def check_loads(folder: Path) -> None:
+def check_loadable(folder: Path) -> None:
     """Whether a causal LM and its tokenizer can be made of a folder, without reading its weights.
 
     Raises:
@@ -155,7 +155,7 @@ def check_loads(folder: Path) -> None:
     logging.disable_progress_bar()
     try:
         load_tokenizer(folder)
-        load_whole(AutoModelForCausalLM, folder, device_map="meta")
+        load_complete(AutoModelForCausalLM, folder, device_map="meta")
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -177,7 +177,7 @@ def _told(model: Path | str) -> Iterator[None]:
         raise InputError(f"model {model}: cannot be loaded: {reason}") from error
 
 
-def text_part(model: "PreTrainedModel") -> "PreTrainedModel":
+def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
     """The language model of a checkpoint that also sees images (Gemma-3 from 4B up); any other model as it is.
 
     Nothing here is shown an image: the tower would only take memory, and adapters that never learn.
@@ -207,7 +207,7 @@ def free_gpu_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def declared_ends(model: Path | str) -> int | list[int] | None:
+def generation_eos_ids(model: Path | str) -> int | list[int] | None:
     """The ids that end a turn by the model's generation config; None without one (then its tokenizer's end token does)."""
     from transformers import GenerationConfig
 

@@ -11,7 +11,7 @@ from repro.errors import InputError
 from repro.pin import names
 from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
 from repro.system import hub_lock as hub_lock
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_NAME = "pins.json"
@@ -20,7 +20,7 @@ Lookup = Callable[[str], str]
 
 
 @dataclass
-class Pinned:
+class PinResult:
     """What one call did. unpinned: one line per name that has no pin now, with the reason if it was asked for."""
 
     found: dict[str, str] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Pinned:
 
 def pin(
     kinds: tuple[str, ...], root: Path = ROOT, hub_file: Path = hub_lock.LOCK, addresses: Addresses | None = None
-) -> Pinned:
+) -> PinResult:
     """Look up the names of these kinds. What was found is written even where something else was not.
 
     Raises:
@@ -37,7 +37,7 @@ def pin(
     """
     _check_checkout(root)
     at = addresses or Addresses()
-    done = Pinned()
+    done = PinResult()
     lock = read_lock(root)
     if "images" in kinds:
         found = _look_up(names.images(root), lambda image: image_digest(image, at), done)
@@ -84,7 +84,7 @@ def apply(root: Path) -> None:
             _write(file, after)
 
 
-def unpinned(root: Path = ROOT, hub_file: Path = hub_lock.LOCK) -> list[str]:
+def find_unpinned(root: Path = ROOT, hub_file: Path = hub_lock.LOCK) -> list[str]:
     """Every name that no lock holds, asking nobody.
 
     Raises:
@@ -113,7 +113,7 @@ def read_lock(root: Path) -> dict[str, dict[str, str]]:
         raise InputError(f"{file}: not a lock file. Take it from git again, then run `repro pin`.") from None
 
 
-def _look_up(wanted: list[str], lookup: Lookup, done: Pinned) -> dict[str, str]:
+def _look_up(wanted: list[str], lookup: Lookup, done: PinResult) -> dict[str, str]:
     """Ask for each name; a host that does not answer is not asked again, and is told once."""
     found: dict[str, str] = {}
     for number, name in enumerate(wanted):
@@ -143,5 +143,5 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    with whole(file) as aside:
+    with atomic_write(file) as aside:
         aside.write_text(text)

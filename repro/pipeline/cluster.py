@@ -17,12 +17,12 @@ import pydantic
 
 from repro.errors import InputError
 
-Where = Literal["local", "slurm", "none"]
+Backend = Literal["local", "slurm", "none"]
 POLL_S = 5.0
 """Seconds between two questions to squeue."""
-JOBS = 256
+MAX_JOBS = 256
 """Jobs of one study that may run at once on Slurm, unless --workers says otherwise."""
-GONE_AFTER = 3
+FINISHED_AFTER_MISSES = 3
 """Answers of squeue without a job before it counts as gone: its result may still be on its way over a shared disk."""
 
 
@@ -65,14 +65,14 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
         return {name: value for name, value in given.items() if value is not None}
 
 
-def cluster_of(where: str, file: Path | None, options: Sequence[str]) -> tuple[Where, Cluster]:
+def parse_cluster(where: str, file: Path | None, options: Sequence[str]) -> tuple[Backend, Cluster]:
     """Where to run and with what, from --cluster, --cluster-file and `key=value` options, which win over the file.
 
     Raises:
         InputError: an unknown place, key or value, a file that cannot be read, or no Slurm on this machine.
     """
-    if where not in get_args(Where):
-        raise InputError(f"--cluster {where}: no such place. Places: {', '.join(get_args(Where))}")
+    if where not in get_args(Backend):
+        raise InputError(f"--cluster {where}: no such place. Places: {', '.join(get_args(Backend))}")
     if where != "slurm":
         if file or options:
             raise InputError(f"--cluster-file and --cluster-option go with --cluster slurm, not {where}")
@@ -106,7 +106,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise InputError(f"--cluster-file {file}: not TOML: {error}") from None
 
 
-class Queue:
+class SlurmQueue:
     """What Slurm still holds of our jobs: one question for all of them, every few seconds."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class Queue:
             held = _held({job.partition("_")[0] for job in wanted})
             if held is not None:
                 self._missed = {job: 0 if job in held else self._missed.get(job, 0) + 1 for job in wanted}
-        return {job for job in wanted if self._missed.get(job, 0) >= GONE_AFTER}
+        return {job for job in wanted if self._missed.get(job, 0) >= FINISHED_AFTER_MISSES}
 
 
 def _held(jobs: set[str]) -> set[str] | None:
@@ -146,7 +146,7 @@ def cancel(jobs: Iterable[str]) -> None:
             subprocess.run(["scancel", *ids], capture_output=True, timeout=60, check=False)
 
 
-def submitted_below(folder: Path) -> Iterator[str]:
+def submitted_jobs(folder: Path) -> Iterator[str]:
     """Slurm job ids that submitit noted below exca's folder of a driver, by the names of its files."""
     for note in folder.glob("*/logs/*_submission.sh"):
         yield note.name.removesuffix("_submission.sh")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from repro.pipeline.engine import Running
-from repro.pipeline.progress_file import progress_file, read_progress
+from repro.pipeline.progress_file import progress_path, read_progress
 from repro.stages.kinds import Stage, stage_seed
 
 
@@ -75,7 +75,7 @@ class Display:
             auto_refresh=False,
         )
         for one in running:
-            told = read_progress(progress_file(self._cache, one.stage)) or {
+            told = read_progress(progress_path(self._cache, one.stage)) or {
                 "done": 0,
                 "total": 1,
                 "unit": "",

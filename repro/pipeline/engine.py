@@ -26,19 +26,19 @@ import submitit.slurm.slurm
 
 import repro
 from repro.errors import InputError, StageError
-from repro.pipeline.cluster import Cluster, Queue, Where, cancel, submitted_below
-from repro.pipeline.error_advice import cause_of
-from repro.pipeline.gpus import Gpus, lent_to
-from repro.pipeline.job import lock_of, run_stage
-from repro.pipeline.progress_file import progress_file, read_progress
-from repro.pipeline.record import damage
+from repro.pipeline.cluster import Backend, Cluster, SlurmQueue, cancel, submitted_jobs
+from repro.pipeline.error_advice import root_cause
+from repro.pipeline.gpu_pool import GpuPool, with_gpus
+from repro.pipeline.progress_file import progress_path, read_progress
+from repro.pipeline.record import find_damage
+from repro.pipeline.run_stage import artifact_lock, run_stage
 from repro.planner.resources import Resources
 from repro.stages.artifact import is_complete
 from repro.stages.kinds import Stage, stage_adapter
-from repro.system.redaction import redacted
+from repro.system.redaction import redact
 
 _YEAR_MIN = 60 * 24 * 365
-LOSSES = 3
+MAX_LOSSES = 3
 """Times that Slurm may lose a stage (killed, preempted, node down, out of time) without any progress in between."""
 logging.getLogger("exca").setLevel(logging.ERROR)  # the display tells what runs
 
@@ -85,7 +85,7 @@ class Running:
     gpus: tuple[str, ...] = ()
 
 
-Watcher = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
+OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
 """Called about five times a second with the stages that are done, running and waiting."""
 
 
@@ -93,27 +93,27 @@ Watcher = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
 class Engine:
     """How stages are run; none of it is identity."""
 
-    where: Where
+    where: Backend
     cluster: Cluster
     workers: int
     resources: Resources
     argv: list[str]
 
 
-def cached(stage: Stage, cache: Path) -> bool:
+def is_cached(stage: Stage, cache: Path) -> bool:
     """Whether the artifact is there and sound. A damaged one is set aside, with its files kept."""
     folder = cache / stage.folder_name
     if not is_complete(folder):
         return False
-    if damage(folder) is None:
+    if find_damage(folder) is None:
         return True
-    with contextlib.suppress(filelock.Timeout), lock_of(cache, stage, timeout=0):  # held: another driver is at it
-        if is_complete(folder) and damage(folder) is not None:
+    with contextlib.suppress(filelock.Timeout), artifact_lock(cache, stage, timeout=0):  # held: another driver is at it
+        if is_complete(folder) and find_damage(folder) is not None:
             folder.rename(cache / f"{stage.folder_name}.damaged-{uuid.uuid4().hex[:8]}")
     return False
 
 
-def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: Watcher) -> None:
+def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: OnTick) -> None:
     """Run what is not cached, inputs first, at most `engine.workers` stages at a time.
 
     Args:
@@ -123,11 +123,11 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, engine: Engine, watch: W
         InputError: a stage met a person's mistake.
         StageError: a stage ended without a result.
     """
-    done = [stage for stage in stages if cached(stage, cache)]
+    done = [stage for stage in stages if is_cached(stage, cache)]
     have = {stage.fingerprint for stage in done}
     waiting = [stage for stage in stages if stage.fingerprint not in have]
     running: list[Running] = []
-    queue, losses, gpus = Queue(), _Losses(), Gpus(engine.resources, apart=engine.where == "slurm")
+    queue, losses, gpus = SlurmQueue(), LostJobs(), GpuPool(engine.resources, apart=engine.where == "slurm")
     with _driver_folder(cache) as folder:
         try:
             while waiting or running:
@@ -184,7 +184,7 @@ def _task(stage: Stage, cache: Path, batch: Path, engine: Engine, gpus: tuple[st
         fingerprint=stage.fingerprint,
         stage=stage.model_dump(mode="json"),
         cache=str(cache),
-        resources=asdict(lent_to(stage, engine.resources, gpus)),
+        resources=asdict(with_gpus(stage, engine.resources, gpus)),
         driver=os.getpid() if engine.where == "local" else None,
         argv=engine.argv,
         infra=infra,
@@ -223,7 +223,7 @@ def _ended(one: Running, engine: Engine, gone: set[str]) -> bool:
     return bool(one.job.done())
 
 
-class _Losses:
+class LostJobs:
     """Which stages Slurm has lost, and how far they were."""
 
     def __init__(self) -> None:
@@ -233,11 +233,11 @@ class _Losses:
         """Whether to submit this one again: its job was lost, and has not been lost too often at the same point."""
         if one.job.paths.result_pickle.exists() or is_complete(cache / one.stage.folder_name):
             return False  # it ended, with a result or an error, or was lost when it had ended
-        reached = int((read_progress(progress_file(cache, one.stage)) or {"done": 0})["done"])
+        reached = int((read_progress(progress_path(cache, one.stage)) or {"done": 0})["done"])
         count, before = self._lost.get(one.stage.fingerprint, (0, -1))
         count = 1 if reached > before else count + 1
         self._lost[one.stage.fingerprint] = (count, max(reached, before))
-        return count < LOSSES
+        return count < MAX_LOSSES
 
 
 def _settle(one: Running, cache: Path) -> None:
@@ -246,7 +246,7 @@ def _settle(one: Running, cache: Path) -> None:
     log = logs / f"{one.stage.folder_name}.log"
     with contextlib.suppress(OSError):
         logs.mkdir(exist_ok=True)
-        log.write_text(redacted(_output(one)))
+        log.write_text(redact(_output(one)))
     if hasattr(one.job, "paths") and not one.job.paths.result_pickle.exists():
         if is_complete(cache / one.stage.folder_name):
             return
@@ -257,13 +257,13 @@ def _settle(one: Running, cache: Path) -> None:
         raise StageError(f"{one.stage.label}: its process was killed. Log: {log}. The same command resumes.")
     error = one.job.exception()
     if error is not None:
-        cause = redacted(cause_of(error))
+        cause = redact(root_cause(error))
         raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     outcome = one.job.result()
     if "input_error" in outcome:
-        raise InputError(redacted(outcome["input_error"]))
+        raise InputError(redact(outcome["input_error"]))
     if "stage_error" in outcome:
-        cause = redacted(outcome["stage_error"])
+        cause = redact(outcome["stage_error"])
         raise StageError(f"{one.stage.label}: {cause}. Log: {log}. The same command resumes.")
     if not is_complete(cache / one.stage.folder_name):
         raise StageError(f"{one.stage.label}: ended without a record. Log: {log}.")
@@ -285,7 +285,7 @@ def _stop(folder: Path, engine: Engine) -> None:
     moment of the interrupt is, too.
     """
     if engine.where == "slurm":
-        cancel(submitted_below(folder))
+        cancel(submitted_jobs(folder))
     doomed: list[psutil.Process] = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
@@ -308,7 +308,7 @@ def _driver_folder(cache: Path) -> Iterator[Path]:
     for old in base.iterdir():
         host, _, pid = old.name.rpartition("-")
         if host == platform.node() and pid.isdigit() and not psutil.pid_exists(int(pid)):
-            cancel(submitted_below(old))
+            cancel(submitted_jobs(old))
             shutil.rmtree(old, ignore_errors=True)
     folder = base / f"{platform.node()}-{os.getpid()}"
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.generation.server import ServerError
-from repro.planner.gpu_memory import Layout, draws_while_training, gpu_memory
+from repro.planner.gpu_memory import Layout, gpu_memory, samples_while_training
 from repro.planner.resources import Resources
 from repro.stages.kinds import Calibrate, Distill, Stage
 
@@ -24,15 +24,15 @@ _OUT_OF_MEMORY = (
 _SETTINGS_OF = {"calibrate": "calibration", "sample": "teacher_sampling", "evaluate": "evaluation"}
 
 
-class RankError(RuntimeError):
+class WorkerError(RuntimeError):
     """What one of a stage's processes told, for a person to mend."""
 
 
-def told_of(error: Exception, stage: Stage, cache: Path, resources: Resources) -> dict[str, Any] | None:
+def user_message(error: Exception, stage: Stage, cache: Path, resources: Resources) -> dict[str, Any] | None:
     """What a person is told of a stage's error that they can mend: `input_error` or `stage_error`; None for any other."""
     if isinstance(error, InputError):
         return {"input_error": str(error)}
-    if isinstance(error, RankError):
+    if isinstance(error, WorkerError):
         return {"stage_error": str(error)}
     if isinstance(error, ServerError):
         mend = "; try more GPUs for it (--vllm-server)" if any(words in str(error) for words in _OUT_OF_MEMORY) else ""
@@ -41,11 +41,11 @@ def told_of(error: Exception, stage: Stage, cache: Path, resources: Resources) -
         trained = isinstance(stage, Calibrate | Distill)
         mend = "training diverged. Lower the learning rate" if trained else "its weights are damaged or diverged"
         return {"stage_error": f"the model's probabilities are not finite: {mend}"}
-    advice = memory_trouble(error, stage, resources)
+    advice = memory_advice(error, stage, resources)
     if advice is not None:
         traceback.print_exc()  # for the log
         return {"stage_error": advice}
-    trouble = disk_trouble(error)
+    trouble = disk_error(error)
     if trouble is None:
         return None
     return {
@@ -53,7 +53,7 @@ def told_of(error: Exception, stage: Stage, cache: Path, resources: Resources) -
     }
 
 
-def disk_trouble(error: Exception) -> str | None:
+def disk_error(error: Exception) -> str | None:
     """What a full, read-only or forbidden disk says, whichever library met it; None for any other error."""
     known = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)}
     if isinstance(error, OSError) and error.errno in known:
@@ -61,7 +61,7 @@ def disk_trouble(error: Exception) -> str | None:
     return next((words for words in known.values() if words in str(error)), None)
 
 
-def cause_of(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """The one line that says why a stage failed.
 
     submitit hands its traceback on as text, ruled off by dashes, with hints on its own logs behind it.
@@ -78,7 +78,7 @@ def cause_of(error: BaseException) -> str:
     return words if len(words) <= 400 else f"{words[:150]} ... {words[-250:]}"
 
 
-def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> str | None:
+def memory_advice(error: BaseException, stage: Stage, resources: Resources) -> str | None:
     """Advice where a stage ran out of memory, in torch, vLLM or this process; None for any other error."""
     seen: BaseException | None = error
     while seen is not None:
@@ -94,7 +94,7 @@ def memory_trouble(error: BaseException, stage: Stage, resources: Resources) -> 
         mends.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
         if resources.shard != "always":
             mends.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
-        if draws_while_training(stage) and not resources.vllm_server:
+        if samples_while_training(stage) and not resources.vllm_server:
             mends.insert(2, "sampling on a GPU of its own (--vllm-server 1)")
     mends.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
     at_once = resources.micro_batch

@@ -8,7 +8,7 @@ from typing import Any
 from repro.stages.kinds import Stage
 
 
-def progress_file(cache: Path, stage: Stage) -> Path:
+def progress_path(cache: Path, stage: Stage) -> Path:
     """Where a running stage tells how far it is."""
     return cache / ".work" / f"{stage.folder_name}.progress.json"
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from repro.stages.artifact import RECORD
 from repro.stages.kinds import Stage
-from repro.stages.pins import served, unpinned
+from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries, visible_gpus
-from repro.system.redaction import redacted
+from repro.system.redaction import redact
 
 
 def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
@@ -36,7 +36,7 @@ def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def damage(folder: Path) -> str | None:
+def find_damage(folder: Path) -> str | None:
     """What differs between an artifact and its record, in words; None where they agree byte for byte."""
     try:
         stored = json.loads((folder / RECORD).read_text())["files"]
@@ -112,7 +112,7 @@ def build_artifact(
             "config": stage.model_dump(mode="json"),
             "inputs": [needed.folder_name for needed in stage.inputs()],
             "code": code_version(),
-            "unpinned": [*unpinned([stage]), *served([stage])],
+            "unpinned": [*unpinned_inputs([stage]), *served_model_names([stage])],
             "libraries": libraries(),
             "python": platform.python_version(),
             "hardware": machine,
@@ -127,7 +127,7 @@ def build_artifact(
             "argv": argv,
             "files": file_hashes(aside),
         }
-        write_json(aside / RECORD, redacted(record))
+        write_json(aside / RECORD, redact(record))
         aside.rename(final)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

@@ -11,15 +11,15 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.models.loading import check_loads, locate
-from repro.pipeline.cluster import Cluster, Where
+from repro.models.loading import check_loadable, locate
+from repro.pipeline.cluster import Backend, Cluster
 from repro.pipeline.display import Display
 from repro.pipeline.engine import Engine, run_stages
-from repro.pipeline.error_advice import disk_trouble
+from repro.pipeline.error_advice import disk_error
 from repro.planner.resources import Resources
-from repro.stages.artifact import CACHE, hits
+from repro.stages.artifact import CACHE, which_cached
 from repro.stages.kinds import Continue, Diagnose, Distill, Stage, base_of
-from repro.system.redaction import redacted
+from repro.system.redaction import redact
 
 LEAST_FREE = 64 << 20
 """Bytes below which nothing is started: even a toy stage writes a few MiB."""
@@ -33,7 +33,7 @@ def run(
     resources: Resources,
     quiet: bool,
     console: Console,
-    where: Where = "local",
+    where: Backend = "local",
     cluster: Cluster | None = None,
 ) -> None:
     """Run the stages (topological order) into `out/cache`.
@@ -42,23 +42,21 @@ def run(
         InputError: a person's mistake, or an output folder that cannot be written.
         StageError: a stage ended without a result.
     """
-    waiting = [stage for stage, hit in zip(stages, hits(stages, out)) if not hit]
+    waiting = [stage for stage, hit in zip(stages, which_cached(stages, out)) if not hit]
     _check_models(waiting)
     _check_pairs(waiting)
-    cache = prepare(out)
+    cache = prepare_cache(out)
     engine = Engine(where, cluster or Cluster(), 1 if where == "none" else workers, resources, _argv())
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
         try:
             run_stages(stages, cache, engine=engine, watch=display)
         except OSError as error:
-            if not disk_trouble(error):
+            if not disk_error(error):
                 raise
-            raise InputError(
-                f"output folder {out}: {disk_trouble(error)}. Mend it; the same command resumes."
-            ) from None
+            raise InputError(f"output folder {out}: {disk_error(error)}. Mend it; the same command resumes.") from None
 
 
-def prepare(out: Path) -> Path:
+def prepare_cache(out: Path) -> Path:
     """The cache folder below `out`, made and proved writable."""
     cache = out / CACHE
     try:
@@ -83,7 +81,7 @@ def _check_models(waiting: Sequence[Stage]) -> None:
     for name in sorted(names):
         where = locate(name)
         if isinstance(where, Path) and not name.startswith("toy:"):
-            check_loads(where)
+            check_loadable(where)
 
 
 def _check_pairs(waiting: Sequence[Stage]) -> None:
@@ -103,22 +101,22 @@ def _check_pairs(waiting: Sequence[Stage]) -> None:
         if isinstance(stage, Diagnose) and not stage.across_tokenizers
     }
     for teacher, student in sorted(diagnosed):
-        from repro.diagnosis.vocabulary import check_vocabulary
+        from repro.diagnosis.vocabulary import require_shared_vocabulary
 
-        check_vocabulary(locate(teacher), locate(student))
+        require_shared_vocabulary(locate(teacher), locate(student))
     continued = {
         (base_of(stage.teacher).name, base_of(stage.after.model).name)
         for stage in waiting
         if isinstance(stage, Continue)
     }
     for teacher, student in sorted(continued):
-        from repro.evaluation.prefixes import check_same_tokens
+        from repro.evaluation.prefixes import require_same_tokenizer
 
-        check_same_tokens(locate(teacher), locate(student))
+        require_same_tokenizer(locate(teacher), locate(student))
 
 
 def _argv() -> list[str]:
-    return list(redacted([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    return list(redact([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 @contextlib.contextmanager

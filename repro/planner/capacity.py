@@ -16,14 +16,14 @@ from pathlib import Path
 
 from repro.planner.host_memory import host_memory
 from repro.planner.hours import expected_hours
-from repro.planner.placement import NODE, Cards, Placement, layout_words, main_words, place
-from repro.planner.scales import NEEDS
+from repro.planner.placement import NODE, Cards, Placement, describe_layout, describe_stage, place
+from repro.planner.scales import REQUIREMENTS
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, topological
+from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, topological_order
 
 FLEETS = (8, 10, 100, 1000)
-CARDS = Cards(NODE, NEEDS["paper"].gpu_memory_gib)
+CARDS = Cards(NODE, REQUIREMENTS["paper"].gpu_memory_gib)
 """Of one node at paper scale."""
 MARKS = ("<!-- computed -->\n", "<!-- end -->\n")
 
@@ -48,9 +48,9 @@ class Schedule:
     longest: float
 
 
-def whole_set(seeds: int) -> list[Stage]:
+def all_stages(seeds: int) -> list[Stage]:
     """Every stage of every study at paper scale, inputs first."""
-    return topological(row.stage for name in STUDIES for row in plan(name, "paper", (), seeds, ()).rows)
+    return topological_order(row.stage for name in STUDIES for row in plan(name, "paper", (), seeds, ()).rows)
 
 
 def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
@@ -118,12 +118,12 @@ def best(stages: Sequence[Stage], gpus: int) -> Schedule:
     return min(tried, key=lambda one: (one.hours, one.gpu_hours))
 
 
-def page() -> str:
+def capacity_tables() -> str:
     """The tables of docs/scale.md."""
     price = assumed("dollars per GPU-hour")
     lines = []
     for seeds in (1, 3):
-        stages = whole_set(seeds)
+        stages = all_stages(seeds)
         alone = sum(expected_hours(stage, "paper") for stage in stages)
         lines += [
             f"**{seeds} training seed{'s' if seeds > 1 else ''}**: {len(stages)} stages of {', '.join(STUDIES)};"
@@ -155,9 +155,9 @@ def _held() -> list[str]:
     """Each kind of stage and model on as few GPUs as hold it, those on more than one first; only training and sampling."""
     largest: dict[tuple[str, str], Placement] = {}
     host: dict[tuple[str, str], float] = {}
-    for stage in whole_set(1):
+    for stage in all_stages(1):
         if isinstance(stage, Calibrate | Distill | Sample | Evaluate):
-            key = main_words(stage)
+            key = describe_stage(stage)
             placed = place(stage, CARDS)
             host[key] = max(host.get(key, 0.0), host_memory(stage, placed.layout).total)
             if (
@@ -173,7 +173,7 @@ def _held() -> list[str]:
     for (kind, model), placed in order:
         batch = placed.layout.micro_batch if kind.startswith(("calibrate", "distill")) else "-"
         fits = "yes" if placed.fits else "no"
-        sizes = f"{layout_words(placed.layout)} | {placed.memory:.0f} | {host[kind, model]:.0f}"
+        sizes = f"{describe_layout(placed.layout)} | {placed.memory:.0f} | {host[kind, model]:.0f}"
         lines.append(f"| {kind} | {model} | {sizes} | {batch} | {fits} |")
     return lines
 
@@ -181,7 +181,7 @@ def _held() -> list[str]:
 def _dollar(price: float) -> list[str]:
     """What one dollar buys of each kind of stage."""
     kinds: dict[str, tuple[float, int]] = {}
-    for stage in whole_set(1):
+    for stage in all_stages(1):
         kind = stage.config.method if isinstance(stage, Distill) else stage.does
         hours, number = kinds.get(kind, (0.0, 0))
         kinds[kind] = (hours + expected_hours(stage, "paper"), number + 1)
@@ -197,7 +197,7 @@ def _dollar(price: float) -> list[str]:
 def write(file: Path) -> None:
     """Put the tables between the marks of a page."""
     before, _, rest = file.read_text().partition(MARKS[0])
-    file.write_text(before + MARKS[0] + page() + "\n" + MARKS[1] + rest.partition(MARKS[1])[2])
+    file.write_text(before + MARKS[0] + capacity_tables() + "\n" + MARKS[1] + rest.partition(MARKS[1])[2])
 
 
 if __name__ == "__main__":

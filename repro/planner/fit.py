@@ -2,7 +2,7 @@
 
 from repro.planner.gpu_memory import Layout
 from repro.planner.host_memory import host_memory
-from repro.planner.placement import MICRO_BATCH, Cards, Placement, cards_for, cards_of, main_words, place
+from repro.planner.placement import MICRO_BATCH, Cards, Placement, describe_stage, machine_cards, place, planned_cards
 from repro.planner.resources import Resources
 from repro.recipes.study import Study
 from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage
@@ -11,11 +11,11 @@ from repro.system.hardware import hardware
 
 def placements(study: Study, stages: list[Stage], resources: Resources) -> list[Placement]:
     """Each stage on this machine's GPUs, else on those that the scale needs; none at a scale that needs none."""
-    cards = cards_for(study.scale, hardware())
-    return [place_with(stage, resources, cards) for stage in stages] if cards else []
+    cards = planned_cards(study.scale, hardware())
+    return [place_with_resources(stage, resources, cards) for stage in stages] if cards else []
 
 
-def place_with(stage: Stage, resources: Resources, cards: Cards) -> Placement:
+def place_with_resources(stage: Stage, resources: Resources, cards: Cards) -> Placement:
     """What was asked for, and the estimate for the rest."""
     return place(
         stage,
@@ -28,22 +28,22 @@ def place_with(stage: Stage, resources: Resources, cards: Cards) -> Placement:
     )
 
 
-def too_large(study: Study, stages: list[Stage], resources: Resources, workers: int | None = None) -> list[str]:
+def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers: int | None = None) -> list[str]:
     """Stages that the GPUs or the host's memory do not hold by the estimate, however they are laid out, with the mend; those
     that are alike in one line.
 
     Args:
         workers: stages side by side, at most; None for as many as there are GPUs for.
     """
-    cards = cards_for(study.scale, hardware())
+    cards = planned_cards(study.scale, hardware())
     if cards is None:
         return []
     alike: dict[tuple[str, str, int, str], list[Stage]] = {}
     for stage in stages:
-        placed = place_with(stage, resources, cards)
+        placed = place_with_resources(stage, resources, cards)
         if not placed.fits:
             words = _mend(stage, placed.layout, resources, cards)
-            alike.setdefault((*main_words(stage), round(placed.memory), words), []).append(stage)
+            alike.setdefault((*describe_stage(stage), round(placed.memory), words), []).append(stage)
     return _host(stages, resources, workers) + [
         f"{kind} of {model}, {len(same)} stage(s): about {need} GiB on each of {_gpus(same[0], resources, cards)}, which has"
         f" {cards.gib:g}: {words}"
@@ -55,17 +55,17 @@ def _host(stages: list[Stage], resources: Resources, workers: int | None) -> lis
     """Stages that this machine's memory does not hold while models are loaded or saved; else whether as many of them as
     have GPUs do not fit side by side. Nothing of a machine without GPUs: it is refused as a whole."""
     machine = hardware()
-    cards = cards_of(machine)
+    cards = machine_cards(machine)
     if cards is None or not stages:
         return []
     have = machine["memory_gib"]
     alike: dict[tuple[str, str, int, int], list[Stage]] = {}
     beside: list[tuple[float, float, str]] = []
     for stage in stages:
-        layout = place_with(stage, resources, cards).layout
+        layout = place_with_resources(stage, resources, cards).layout
         need = host_memory(stage, layout).total
         if need > have:
-            alike.setdefault((*main_words(stage), layout.ranks, round(need)), []).append(stage)
+            alike.setdefault((*describe_stage(stage), layout.ranks, round(need)), []).append(stage)
         most = max(1, min(cards.count // layout.gpus, workers or cards.count))
         beside.append((need * most, need, stage.label))
     lines = [
@@ -83,7 +83,7 @@ def _host(stages: list[Stage], resources: Resources, workers: int | None) -> lis
 
 
 def _gpus(stage: Stage, resources: Resources, cards: Cards) -> str:
-    layout = place_with(stage, resources, cards).layout
+    layout = place_with_resources(stage, resources, cards).layout
     batch = ", one sequence at a time" if isinstance(stage, Calibrate | Distill) else ""
     return f"{layout.gpus} GPU(s){' with the models in parts' if layout.shard else ''}{batch}"
 
@@ -91,9 +91,11 @@ def _gpus(stage: Stage, resources: Resources, cards: Cards) -> str:
 def _mend(stage: Stage, layout: Layout, resources: Resources, cards: Cards) -> str:
     """What would hold it: what was ruled out, more GPUs of this kind, else less to hold."""
     open_ = Resources(micro_batch=1)
-    if place_with(stage, open_, cards).fits:
+    if place_with_resources(stage, open_, cards).fits:
         return "leave out --shard, --tensor-parallel and --vllm-server, the estimate then chooses"
-    more = next((n for n in (2, 4, 8) if n > cards.count and place_with(stage, open_, Cards(n, cards.gib)).fits), None)
+    more = next(
+        (n for n in (2, 4, 8) if n > cards.count and place_with_resources(stage, open_, Cards(n, cards.gib)).fits), None
+    )
     if more:
         return f"{more} such GPUs in one machine hold it, with the models in parts"
     if layout.ranks == 1 and not isinstance(stage, Calibrate | Distill | Sample | Evaluate):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from repro.planner.architectures import architecture
-from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, MOMENTS, Layout, gpu_memory, lora, weights
+from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, MOMENTS, Layout, gpu_memory, lora_params, weights_gib
 from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, base_of
 
 BYTES_PER_TOKEN = 7.0
@@ -31,11 +31,11 @@ def footprint(stage: Stage, layout: Layout, tokens: float) -> Footprint:
     memory = gpu_memory(stage, layout).total
     if isinstance(stage, Calibrate):
         policy = architecture(base_of(stage.teacher).name)
-        trained = lora(policy, stage.config.lora_rank) * (FLOAT32 + MOMENTS)
-        return Footprint(memory, weights(policy, FLOAT32), CHECKPOINTS * trained)
+        trained = lora_params(policy, stage.config.lora_rank) * (FLOAT32 + MOMENTS)
+        return Footprint(memory, weights_gib(policy, FLOAT32), CHECKPOINTS * trained)
     if isinstance(stage, Distill):
         student = architecture(stage.student.name)
-        return Footprint(memory, weights(student, FLOAT32), CHECKPOINTS * weights(student, FLOAT32 + MOMENTS))
+        return Footprint(memory, weights_gib(student, FLOAT32), CHECKPOINTS * weights_gib(student, FLOAT32 + MOMENTS))
     if isinstance(stage, Sample | Evaluate):
         stored = tokens * BYTES_PER_TOKEN / GIB
         return Footprint(memory, stored, stored)
@@ -45,7 +45,7 @@ def footprint(stage: Stage, layout: Layout, tokens: float) -> Footprint:
 def download_gib(stages: list[Stage]) -> float:
     """Weights from the hub, bfloat16, each once."""
     names = {m.name for stage in stages for m in stage.base_models() if not m.revision.startswith("sha256:")}
-    return sum(weights(architecture(name), BFLOAT16) for name in names)
+    return sum(weights_gib(architecture(name), BFLOAT16) for name in names)
 
 
 def disk_gib(stages: list[Stage], tokens: dict[str, float]) -> float:

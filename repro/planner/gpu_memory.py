@@ -10,7 +10,7 @@ GIB = 2**30
 FLOAT32, BFLOAT16 = 4, 2
 MOMENTS = 2 * FLOAT32
 """AdamW's two moments of each trained parameter."""
-CACHE_GIB = 6.0
+KV_CACHE_GIB = 6.0
 """Least key-value cache beside vLLM's weights (`training.vllm_policy`)."""
 WORKSPACE_GIB = 2.0
 """CUDA's own context, one layer's recomputed activations, what the allocator loses."""
@@ -43,7 +43,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Memory:
+class GpuMemory:
     """GiB of one rank.
 
     Attributes:
@@ -78,13 +78,13 @@ class Memory:
         return max(rank, self.server + self.workspace if self.server else 0.0)
 
 
-def draws_while_training(stage: Stage) -> bool:
+def samples_while_training(stage: Stage) -> bool:
     """Whether it trains on completions that vLLM draws between its steps."""
     on_own = isinstance(stage, Calibrate) or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
     return on_own and stage.config.engine == "vllm"  # type: ignore[attr-defined]
 
 
-def gpu_memory(stage: Stage, layout: Layout = Layout()) -> Memory:
+def gpu_memory(stage: Stage, layout: Layout = Layout()) -> GpuMemory:
     """The estimate, good to perhaps a fifth above toy scale."""
     if isinstance(stage, Calibrate):
         return _calibration(stage, layout)
@@ -92,35 +92,35 @@ def gpu_memory(stage: Stage, layout: Layout = Layout()) -> Memory:
         return _distillation(stage, layout)
     if isinstance(stage, Sample | Evaluate):
         model = _of(base_of(stage.model))
-        drawing = serving(model, layout.tensor_parallel) if stage.config.engine == "vllm" else _batch(model, stage)
-        return Memory(drawing=max(drawing, scoring(getattr(stage, "reward_model", None))))
+        drawing = vllm_gib(model, layout.tensor_parallel) if stage.config.engine == "vllm" else _batch(model, stage)
+        return GpuMemory(drawing=max(drawing, reward_model_gib(getattr(stage, "reward_model", None))))
     if isinstance(stage, Continue) and stage.after.config.engine == "vllm":
-        return Memory(drawing=serving(_of(base_of(stage.teacher)), layout.tensor_parallel))
+        return GpuMemory(drawing=vllm_gib(_of(base_of(stage.teacher)), layout.tensor_parallel))
     values = [getattr(stage, name) for name in type(stage).model_fields]
     models = [value for value in values if isinstance(value, BaseModelRef | Calibrate | Distill)]
-    return Memory(frozen=sum(weights(_of(base_of(model)), BFLOAT16) for model in models))
+    return GpuMemory(frozen=sum(weights_gib(_of(base_of(model)), BFLOAT16) for model in models))
 
 
-def _calibration(stage: Calibrate, layout: Layout) -> Memory:
+def _calibration(stage: Calibrate, layout: Layout) -> GpuMemory:
     """The policy in float32 and its LoRA, both sharded; the target in bfloat16, whole; vLLM, whole, in its turn."""
     policy, target = _of(base_of(stage.teacher)), _of(stage.target)
     length = stage.config.max_completion_tokens
-    adapter = lora(policy, stage.config.lora_rank)
+    adapter = lora_params(policy, stage.config.lora_rank)
     parts = layout.ranks if layout.shard else 1
-    return Memory(
-        weights=(weights(policy, FLOAT32) + adapter * FLOAT32) / parts,
+    return GpuMemory(
+        weights=(weights_gib(policy, FLOAT32) + adapter * FLOAT32) / parts,
         gradients=adapter * _gradient_bytes(layout) / parts,
         optimizer=adapter * MOMENTS / parts,
-        frozen=weights(target, BFLOAT16),
-        gathered=gathered(policy) if layout.shard else 0.0,
+        frozen=weights_gib(target, BFLOAT16),
+        gathered=fsdp_gathered_gib(policy) if layout.shard else 0.0,
         activations=_activations(policy, layout.micro_batch, length),
         logits=_tiles(policy, layout.micro_batch * length),
-        drawing=max(_drawing(policy, stage.config.engine, layout, length), scoring(stage.reward_model)),
+        drawing=max(_drawing(policy, stage.config.engine, layout, length), reward_model_gib(stage.reward_model)),
         server=_served(stage, policy, layout),
     )
 
 
-def _distillation(stage: Distill, layout: Layout) -> Memory:
+def _distillation(stage: Distill, layout: Layout) -> GpuMemory:
     """The student's weights, gradients and moments in float32, the teacher in bfloat16, all sharded; vLLM in its turn."""
     student = _of(stage.student)
     length = stage.config.max_completion_tokens
@@ -130,13 +130,13 @@ def _distillation(stage: Distill, layout: Layout) -> Memory:
     whole_gradients = (_layer(student) + _output_layer(student)) * FLOAT32
     drawing = 0.0
     if stage.config.method == "gkd-rkl":
-        drawing = max(_drawing(student, stage.config.engine, layout, length), scoring(stage.reward_model))
-    return Memory(
+        drawing = max(_drawing(student, stage.config.engine, layout, length), reward_model_gib(stage.reward_model))
+    return GpuMemory(
         weights=billions * FLOAT32 / parts,
         gradients=billions * _gradient_bytes(layout) / parts,
         optimizer=billions * MOMENTS / parts,
-        frozen=weights(teacher, BFLOAT16) / parts if teacher else 0.0,
-        gathered=(gathered(student) + whole_gradients + (gathered(teacher) if teacher else 0.0))
+        frozen=weights_gib(teacher, BFLOAT16) / parts if teacher else 0.0,
+        gathered=(fsdp_gathered_gib(student) + whole_gradients + (fsdp_gathered_gib(teacher) if teacher else 0.0))
         if layout.shard
         else 0.0,
         activations=_activations(student, layout.micro_batch, length),
@@ -147,35 +147,35 @@ def _distillation(stage: Distill, layout: Layout) -> Memory:
 
 
 def _served(stage: Stage, model: Architecture, layout: Layout) -> float:
-    return serving(model, layout.vllm_server) if layout.vllm_server and draws_while_training(stage) else 0.0
+    return vllm_gib(model, layout.vllm_server) if layout.vllm_server and samples_while_training(stage) else 0.0
 
 
 def _of(model: BaseModelRef) -> Architecture:
     return architecture(model.name)
 
 
-def weights(model: Architecture, bytes_each: int) -> float:
+def weights_gib(model: Architecture, bytes_each: int) -> float:
     """GiB of a whole model."""
     return model.parameters * 1e9 * bytes_each / GIB
 
 
-def lora(model: Architecture, rank: int) -> float:
+def lora_params(model: Architecture, rank: int) -> float:
     """Billions (2**30) of parameters of adapters on all linear layers: about 7 a layer, inputs and outputs of 1 to 4 hidden
     sizes."""
     return model.layers * rank * 20 * model.hidden / GIB
 
 
-def serving(model: Architecture, tensor_parallel: int = 1) -> float:
+def vllm_gib(model: Architecture, tensor_parallel: int = 1) -> float:
     """vLLM: a part of the weights in bfloat16, a tenth more for buffers, and a cache."""
-    return 1.1 * weights(model, BFLOAT16) / tensor_parallel + CACHE_GIB
+    return 1.1 * weights_gib(model, BFLOAT16) / tensor_parallel + KV_CACHE_GIB
 
 
-def scoring(reward_model: BaseModelRef | None) -> float:
+def reward_model_gib(reward_model: BaseModelRef | None) -> float:
     """A reward model, while it scores."""
-    return weights(_of(reward_model), BFLOAT16) if reward_model else 0.0
+    return weights_gib(_of(reward_model), BFLOAT16) if reward_model else 0.0
 
 
-def gathered(model: Architecture) -> float:
+def fsdp_gathered_gib(model: Architecture) -> float:
     """Full shard: a layer at work and the next one on its way, and the output layer, which stays until the step is over; in
     bfloat16. Once more the output layer in float32, as TRL gathers one from its parts."""
     return 2 * _layer(model) * BFLOAT16 + _output_layer(model) * (BFLOAT16 + FLOAT32)
@@ -207,14 +207,14 @@ def _tiles(model: Architecture, tokens: int) -> float:
 def _batch(model: Architecture, stage: Sample | Evaluate) -> float:
     """transformers: the weights, and keys and values of one batch, as wide as the hidden size at most."""
     cells = stage.config.batch_sequences * stage.config.max_completion_tokens * model.layers * model.hidden
-    return weights(model, FLOAT32) + 2 * cells * FLOAT32 / GIB
+    return weights_gib(model, FLOAT32) + 2 * cells * FLOAT32 / GIB
 
 
 def _drawing(model: Architecture, engine: str, layout: Layout, length: int) -> float:
     """vLLM holds the model whole on every rank, unless a server has it, and is sent its weights one by one, gathered in
     float32."""
     if engine == "vllm":
-        own = 0.0 if layout.vllm_server else serving(model)
+        own = 0.0 if layout.vllm_server else vllm_gib(model)
         return own + (_output_layer(model) * FLOAT32 if layout.shard else 0.0)
     cells = 2 * layout.micro_batch * length * model.layers * model.hidden * BFLOAT16 / GIB
-    return cells + (gathered(model) if layout.shard else 0.0)
+    return cells + (fsdp_gathered_gib(model) if layout.shard else 0.0)

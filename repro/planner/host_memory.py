@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.planner.architectures import architecture
-from repro.planner.gpu_memory import BFLOAT16, FLOAT32, Layout, weights
+from repro.planner.gpu_memory import BFLOAT16, FLOAT32, Layout, weights_gib
 from repro.recipes.assumed import assumed
 from repro.stages.kinds import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage, base_of
 
@@ -60,7 +60,7 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
 
 
 def _gib(model: Any, bytes_each: int) -> float:
-    return weights(architecture(base_of(model).name), bytes_each)
+    return weights_gib(architecture(base_of(model).name), bytes_each)
 
 
 def _converted(model: Any) -> float:

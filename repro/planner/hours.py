@@ -25,7 +25,7 @@ from repro.stages.kinds import (
     Stage,
     base_of,
 )
-from repro.tasks.sizes import will_have
+from repro.tasks.row_counts import expected_items
 
 TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2, "gkd-rkl": 196.8}
 """PAPER, Table 5."""
@@ -55,7 +55,7 @@ prompts of today (three seeds of these, on a busy machine: calibrate 42, sample 
 on a machine that had other work. Of continue and classify: CPU seconds of one seed of figure4 and failure-modes, and the start of
 a process."""
 
-TOY_START = 5.0
+TOY_START_SECONDS = 5.0
 """Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""
 TOY_DIAGNOSED_TASKS = 10 / 3
 """Tasks times policies of a diagnosis, mean of those six records."""
@@ -106,11 +106,13 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
     """Wall-clock hours on one core at toy scale; H100 hours above it."""
     kind = _line(stage)
     if isinstance(stage, Classify) and isinstance(stage.judge, ServedModelRef):
-        return TOY_START / 3600 if scale == "toy" else 0.0  # the server's hours are not this machine's
+        return TOY_START_SECONDS / 3600 if scale == "toy" else 0.0  # the server's hours are not this machine's
     if scale == "toy":
-        return (TOY_START + (TOY_SECONDS[kind] - TOY_START) * tokens_of(stage) / _toy_tokens(kind)) / 3600
+        return (
+            TOY_START_SECONDS + (TOY_SECONDS[kind] - TOY_START_SECONDS) * planned_tokens(stage) / _toy_tokens(kind)
+        ) / 3600
     line = CHARGED_AS.get(kind, kind)
-    share = tokens_of(stage) / _paper_tokens(line)
+    share = planned_tokens(stage) / _paper_tokens(line)
     billions = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]  # a diagnosis is charged by its teacher
     return TABLE5_HOURS[line] * share * _billions(stage) / billions
 
@@ -129,7 +131,7 @@ def _line(stage: Stage) -> str:
     return stage.config.method if isinstance(stage, Distill) else stage.does
 
 
-def tokens_of(stage: Stage) -> float:
+def planned_tokens(stage: Stage) -> float:
     """Upper bound on the completion tokens that the stage draws or trains on."""
     if isinstance(stage, Calibrate):
         sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
@@ -137,23 +139,27 @@ def tokens_of(stage: Stage) -> float:
         sequences = stage.config.steps * stage.config.sequences_per_step
     elif isinstance(stage, Continue):
         own = stage.prefixes
-        sequences = items_of(stage) * own.per_prompt * own.continuations * (1 + len(own.fractions))
+        sequences = planned_items(stage) * own.per_prompt * own.continuations * (1 + len(own.fractions))
         return float(sequences * stage.after.config.max_completion_tokens)
     elif isinstance(stage, Classify):
-        return float(items_of(stage) * stage.after.config.completions_per_prompt * JUDGE_TOKENS) if stage.judge else 0.0
+        return (
+            float(planned_items(stage) * stage.after.config.completions_per_prompt * JUDGE_TOKENS)
+            if stage.judge
+            else 0.0
+        )
     elif isinstance(stage, Diagnose):
-        return sum(tokens_of(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
+        return sum(planned_tokens(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
     elif isinstance(stage, Sample | Evaluate):
-        sequences = items_of(stage) * stage.config.completions_per_prompt
+        sequences = planned_items(stage) * stage.config.completions_per_prompt
     else:
         raise AssertionError(stage.does)
     return float(sequences * stage.config.max_completion_tokens)
 
 
-def items_of(stage: Stage) -> int:
+def planned_items(stage: Stage) -> int:
     """Items that the stage will get: what it asks for, or all there are where a data set has fewer (or none is named)."""
     data = getattr(stage, "data", ())
-    return sum(will_have(one.task, one.split, one.n) or assumed("train_items") for one in data)
+    return sum(expected_items(one.task, one.split, one.n) or assumed("train_items") for one in data)
 
 
 def table5_hours(stage: Stage) -> float | None:
@@ -212,7 +218,7 @@ def _billions(stage: Stage) -> float:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Table5Stage:
     """One kind of stage of a scale's pipeline: completion tokens at most, and parameters of its two models (teacher and
     student; for calibrate teacher and target)."""
 
@@ -221,10 +227,10 @@ class Plan:
     small: float
 
 
-def paper_plans() -> dict[str, Plan]:
+def table5_stages() -> dict[str, Table5Stage]:
     """What Table 5's lines generate and train on, over the paper's Qwen pair and ASSUMED counts."""
     return {
-        kind: Plan(
+        kind: Table5Stage(
             _paper_tokens(kind if kind in ("calibrate", "sample") else "gkd-rkl"),
             8e9,
             0.6e9 if kind == "calibrate" else 1.7e9,
@@ -233,7 +239,7 @@ def paper_plans() -> dict[str, Plan]:
     }
 
 
-def shown_arithmetic(study: Study) -> list[str]:
+def describe_derivation(study: Study) -> list[str]:
     """How the hours of a plan above toy scale come from Table 5, a line for each kind of stage and size of model."""
     lines = []
     for stage in study.stages():
@@ -241,7 +247,7 @@ def shown_arithmetic(study: Study) -> list[str]:
         line = CHARGED_AS.get(kind, kind)
         printed = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]
         lines.append(
-            f"{kind}: {TABLE5_HOURS[line]:g} h x {tokens_of(stage):.3g} / {_paper_tokens(line):.3g} tokens"
+            f"{kind}: {TABLE5_HOURS[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens(line):.3g} tokens"
             f" x {_billions(stage):g} / {printed:g} billion parameters = {expected_hours(stage, study.scale):.1f} h"
         )
     return list(dict.fromkeys(lines))

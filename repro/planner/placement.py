@@ -6,8 +6,8 @@ One place for it: the plan, the doctor, the pipeline and the arithmetic of docs/
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from repro.planner.gpu_memory import Layout, draws_while_training, gpu_memory
-from repro.planner.scales import NEEDS
+from repro.planner.gpu_memory import Layout, gpu_memory, samples_while_training
+from repro.planner.scales import REQUIREMENTS
 from repro.recipes.study import Scale
 from repro.stages.kinds import BaseModelRef, Calibrate, Classify, Continue, Distill, Evaluate, Sample, Stage, base_of
 
@@ -16,7 +16,7 @@ MICRO_BATCH = 4
 """Sequences per forward pass in training above toy scale, at most."""
 NODE = 8
 """GPUs of one node: a stage does not leave it."""
-ROOM = 0.9
+USABLE_SHARE = 0.9
 """Share of a card that a layout is chosen for: the estimate is good to perhaps a fifth. What fits with less room is taken
 where nothing leaves more."""
 SPLIT = (Calibrate, Sample, Distill, Evaluate)
@@ -40,18 +40,18 @@ class Placement:
     fits: bool
 
 
-def cards_of(machine: dict[str, Any]) -> Cards | None:
+def machine_cards(machine: dict[str, Any]) -> Cards | None:
     """The machine's GPUs; None without any."""
     each = [gpu["memory_gib"] for gpu in machine["gpus"]]
     return Cards(len(each), min(each)) if each else None
 
 
-def cards_for(scale: Scale, machine: dict[str, Any]) -> Cards | None:
+def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
     """The GPUs that a plan counts with: this machine's, else those that the scale needs; None where it needs none."""
-    need = NEEDS[scale]
+    need = REQUIREMENTS[scale]
     if not need.gpus:
         return None
-    return cards_of(machine) or Cards(need.gpus, need.gpu_memory_gib)
+    return machine_cards(machine) or Cards(need.gpus, need.gpu_memory_gib)
 
 
 def place(
@@ -79,7 +79,7 @@ def place(
         need = gpu_memory(stage, layout).total
         there = layout.gpus <= cards.count
         tried.append(Placement(layout, need, there and need <= cards.gib))
-        if there and need <= ROOM * cards.gib:
+        if there and need <= USABLE_SHARE * cards.gib:
             return tried[-1]
     return next((one for one in tried if one.fits), tried[-1])
 
@@ -89,10 +89,10 @@ def uses_gpu(stage: Stage) -> bool:
     return not isinstance(stage, Classify) or isinstance(stage.judge, BaseModelRef)
 
 
-def layout_words(layout: Layout) -> str:
+def describe_layout(layout: Layout) -> str:
     """How many GPUs, and how the models lie on them."""
     if layout.vllm_server:
-        ranks = layout_words(replace(layout, vllm_server=0))
+        ranks = describe_layout(replace(layout, vllm_server=0))
         return f"{ranks} + {layout.vllm_server} vLLM server"
     if layout.shard:
         return f"{layout.ranks} sharded"
@@ -101,7 +101,7 @@ def layout_words(layout: Layout) -> str:
     return str(layout.ranks)
 
 
-def main_words(stage: Stage) -> tuple[str, str]:
+def describe_stage(stage: Stage) -> tuple[str, str]:
     """What the stage does, and the model from outside that it trains or runs."""
     model = stage.model if isinstance(stage, Sample | Evaluate) else stage
     name = base_of(model).name if isinstance(model, BaseModelRef | Calibrate | Distill) else stage.label
@@ -112,7 +112,7 @@ def _layouts(
     stage: Stage, most: int, ranks: int, micro_batch: int, shard: Shard, tensor_parallel: int, vllm_server: int
 ) -> list[Layout]:
     if isinstance(stage, Calibrate | Distill):
-        apart = vllm_server if draws_while_training(stage) else 0
+        apart = vllm_server if samples_while_training(stage) else 0
         ways = _training(_sequences(stage), most - apart, ranks, micro_batch, shard)
         return [replace(way, vllm_server=apart) for way in ways]
     sampled = stage.after if isinstance(stage, Continue) else stage

@@ -7,7 +7,7 @@ counts, with two ASSUMED efficiencies, and every completion as long as its cap: 
 from dataclasses import dataclass
 
 from repro.planner.architectures import architecture
-from repro.planner.hours import tokens_of
+from repro.planner.hours import planned_tokens
 from repro.recipes.study import Study
 from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, base_of
 
@@ -36,7 +36,7 @@ START_SECONDS = 120
 """ASSUMED: loading, engine start, saving."""
 
 
-def night_hours(study: Study, card: Card) -> float:
+def hours_on_card(study: Study, card: Card) -> float:
     """Upper bound of the study's hours on one such card."""
     return sum(stage_seconds(stage, card) for stage in study.stages()) / 3600
 
@@ -46,7 +46,7 @@ def stage_seconds(stage: Stage, card: Card) -> float:
 
     Passes per token of a model with P parameters: forward 2 P, backward 4 P, and 2 P where activations are recomputed.
     """
-    tokens, passes = tokens_of(stage), 0.0
+    tokens, passes = planned_tokens(stage), 0.0
     if isinstance(stage, Calibrate):
         policy, target = _size(stage.teacher), _size(stage.target)
         passes = (2 + 2 + 8) * policy + 2 * target  # p_phi's score, the anchor, the step; p_C's score

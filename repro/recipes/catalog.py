@@ -10,8 +10,8 @@ from repro.recipes.controls import controls
 from repro.recipes.eta_sweep import eta_sweep
 from repro.recipes.further import failure_modes, figure1a, figure3, figure4, table5
 from repro.recipes.generalisation import table3, table7
-from repro.recipes.inputs import judge_of, one_look
 from repro.recipes.settings import Settings, override
+from repro.recipes.shared_stages import cache_revisions, judge_of
 from repro.recipes.study import SCALES, Scale, Study
 from repro.recipes.table2 import table2
 from repro.recipes.table6 import table6
@@ -108,7 +108,7 @@ DEFAULT_FAMILIES: dict[Scale, tuple[str, ...]] = {
 }
 
 
-def entry(name: str) -> Entry:
+def find_study(name: str) -> Entry:
     """A study's line.
 
     Raises:
@@ -139,7 +139,7 @@ def plan(
     Raises:
         InputError: unknown study, scale, family, or setting.
     """
-    study = entry(name)
+    study = find_study(name)
     seeds = study.seeds.get(scale, 1) if seeds is None else seeds
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: ask for at least one")
@@ -156,5 +156,5 @@ def plan(
     if unknown:
         raise InputError(f"family '{unknown[0]}': not at scale {scale}. Families: {', '.join(settings.families)}, all")
     settings = settings.model_copy(update={"families": {name: settings.families[name] for name in chosen}})
-    with one_look():
+    with cache_revisions():
         return study.plan(scale, settings, tuple(range(first_seed, first_seed + seeds)), wishes)

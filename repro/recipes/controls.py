@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from repro.recipes.inputs import answer_only, base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import answer_only, base_model, calibrated, evaluated, on_policy, sft
 from repro.recipes.study import Row, Scale, Study
 from repro.stages.kinds import Calibrate, Evaluate, ModelInput
 
@@ -30,12 +30,12 @@ def variants(models: Family, settings: Settings, seed: int) -> dict[str, Calibra
 
     found = {"per token": changed(length_normalised=True), "batch": changed(advantages="batch")}
     if models.other_target:
-        found["other target"] = paper.model_copy(update={"target": base(models.other_target)})
+        found["other target"] = paper.model_copy(update={"target": base_model(models.other_target)})
     return found
 
 
 def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate]]:
-    teacher = base(models.teacher)
+    teacher = base_model(models.teacher)
     teachers: dict[str, tuple[str, ModelInput]] = {
         "Undistillable": ("Misled", calibrated(models, settings, settings.eta_undistillable, seed)),
         "Eta0-Teacher": ("Eta0-Student", calibrated(models, settings, 0.0, seed)),
@@ -45,7 +45,7 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
     yield "Teacher", evaluated(teacher, settings, seed)
     for method, (_, model) in teachers.items():
         yield method, evaluated(model, settings, seed)
-    yield "Student", evaluated(base(models.student), settings, seed)
+    yield "Student", evaluated(base_model(models.student), settings, seed)
     off_policy = sft(models, settings, teacher, seed)
     yield "SFT", evaluated(off_policy, settings, seed)
     yield "No-reasoning", evaluated(answer_only(off_policy), settings, seed)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from repro.recipes import eta_label as knob
-from repro.recipes.inputs import base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import base_model, calibrated, evaluated, on_policy, sft
 from repro.recipes.study import Row, Scale, Study
 from repro.recipes.traps import diagnosed
 from repro.stages.kinds import Diagnose, Evaluate
@@ -26,13 +26,13 @@ def eta_sweep(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignme
 
 def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate | Diagnose]]:
     teachers = {eta: calibrated(models, settings, eta, seed) for eta in sorted(set(settings.etas))}
-    yield "Teacher", evaluated(base(models.teacher), settings, seed)
+    yield "Teacher", evaluated(base_model(models.teacher), settings, seed)
     for eta, teacher in teachers.items():
         yield knob.at(TEACHER, eta), evaluated(teacher, settings, seed)
-    yield "Student", evaluated(base(models.student), settings, seed)
+    yield "Student", evaluated(base_model(models.student), settings, seed)
     for eta, teacher in teachers.items():
         yield knob.at(RKL, eta), evaluated(on_policy(models, settings, teacher, seed), settings, seed)
     for eta, teacher in teachers.items():
         yield knob.at(SFT, eta), evaluated(sft(models, settings, teacher, seed), settings, seed)
     for eta, teacher in teachers.items():
-        yield knob.at(TRAPS, eta), diagnosed(base(models.student), teacher, settings, seed, off_policy=False)
+        yield knob.at(TRAPS, eta), diagnosed(base_model(models.student), teacher, settings, seed, off_policy=False)

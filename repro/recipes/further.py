@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from repro.recipes.inputs import base, calibrated, evaluated, judge_of, on_policy
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import base_model, calibrated, evaluated, judge_of, on_policy
 from repro.recipes.study import Measures, Row, Scale, Study
 from repro.recipes.table2 import table2
 from repro.recipes.traps import PRINTED
@@ -83,7 +83,7 @@ def _teachers(
     """Each teacher's own evaluation under its name, and its student's as "Student of NAME"."""
     yield "Student", rows["Student"]
     teachers: dict[str, ModelInput] = {
-        PRINTED.get(name, name): base(name) for name in (models.target, models.teacher, *models.larger_teachers)
+        PRINTED.get(name, name): base_model(name) for name in (models.target, models.teacher, *models.larger_teachers)
     }
     teachers["Distillable"] = calibrated(models, settings, settings.eta_distillable, seed)
     teachers["Undistillable"] = calibrated(models, settings, settings.eta_undistillable, seed)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from repro.errors import InputError
-from repro.recipes.inputs import Tasks, base, calibrated, evaluated, on_policy
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import Tasks, base_model, calibrated, evaluated, on_policy
 from repro.recipes.study import Row, Scale, Study
 from repro.stages.kinds import Evaluate
 from repro.tasks import registry
@@ -58,11 +58,11 @@ def _rows(models: Family, settings: Settings, unseen: Tasks, seed: int) -> Itera
     source = settings.source_tasks
     undistillable = calibrated(models, settings, settings.eta_undistillable, seed, source)
     plain = calibrated(models, settings, 0.0, seed, source)
-    yield "Teacher", evaluated(base(models.teacher), settings, seed)
+    yield "Teacher", evaluated(base_model(models.teacher), settings, seed)
     yield "Undistillable (OOD)", evaluated(undistillable, settings, seed, unseen)
     if settings.controls:
         yield "Eta0-Teacher (OOD)", evaluated(plain, settings, seed, unseen)
-    yield "Student", evaluated(base(models.student), settings, seed)
+    yield "Student", evaluated(base_model(models.student), settings, seed)
     students = {"Misled": undistillable} | ({"Eta0-Student": plain} if settings.controls else {})
     for method, teacher in students.items():
         yield f"{method} (OOD)", evaluated(on_policy(models, settings, teacher, seed, source), settings, seed, unseen)

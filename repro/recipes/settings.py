@@ -111,7 +111,7 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
     for parent in parents:
         inside = inside.get(parent, {}) if isinstance(inside, dict) else {}
     if not isinstance(inside, dict) or leaf not in inside or isinstance(inside[leaf], dict):
-        known = [*flat(content), "eta", *EVERYWHERE]
+        known = [*flatten(content), "eta", *EVERYWHERE]
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
         mend = f"Did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"--set {text}: no setting '{path}'. {mend}`repro settings` lists all {len(known)}.")
@@ -121,9 +121,9 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
         inside[leaf] = None if value.lower() in {"none", "all"} else value
 
 
-def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys and their values."""
     found: dict[str, Any] = {}
     for name, value in content.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return found

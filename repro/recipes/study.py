@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from repro.stages.kinds import Classify, Continue, Diagnose, Evaluate, Stage, topological
+from repro.stages.kinds import Classify, Continue, Diagnose, Evaluate, Stage, topological_order
 
 Scale = Literal["toy", "small", "paper"]
 Measures = Literal["evaluation", "traps", "contributions", "knob", "cost", "gains", "prefixes", "failures"]
@@ -57,7 +57,7 @@ class Study:
 
     def stages(self) -> list[Stage]:
         """Everything to run, inputs first, each identity once."""
-        return topological(row.stage for row in self.rows)
+        return topological_order(row.stage for row in self.rows)
 
     @property
     def families(self) -> tuple[str, ...]:

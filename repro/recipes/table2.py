@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from repro.recipes.inputs import answer_only, base, calibrated, evaluated, on_policy, sft
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import answer_only, base_model, calibrated, evaluated, on_policy, sft
 from repro.recipes.study import CONTROLS, METHODS, Row, Scale, Study
 from repro.stages.kinds import Evaluate, ModelInput
 
@@ -22,7 +22,7 @@ def table2(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments
 
 
 def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate]]:
-    teacher = base(models.teacher)
+    teacher = base_model(models.teacher)
     off_policy = sft(models, settings, teacher, seed)
     distillable = calibrated(models, settings, settings.eta_distillable, seed)
     undistillable = calibrated(models, settings, settings.eta_undistillable, seed)
@@ -32,7 +32,7 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
         "Distillable": distillable,
         "Undistillable": undistillable,
         "Eta0-Teacher": plain,
-        "Student": base(models.student),
+        "Student": base_model(models.student),
         "SFT": off_policy,
         "GKD-FKL": off_policy.model_copy(update={"config": settings.gkd_fkl}),
         "GKD-RKL": on_policy(models, settings, teacher, seed),

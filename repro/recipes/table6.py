@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from repro.recipes.inputs import base, calibrated, evaluated, on_policy
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import base_model, calibrated, evaluated, on_policy
 from repro.recipes.study import Row, Scale, Study
 from repro.stages.kinds import Evaluate
 
@@ -30,10 +30,10 @@ def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, 
         for label, (_, eta) in variants.items()
         for task in settings.tasks
     }
-    yield "Teacher", evaluated(base(models.teacher), settings, seed)
+    yield "Teacher", evaluated(base_model(models.teacher), settings, seed)
     for (label, task), teacher in teachers.items():
         yield label, evaluated(teacher, settings, seed, (task,))
-    yield "Student", evaluated(base(models.student), settings, seed)
+    yield "Student", evaluated(base_model(models.student), settings, seed)
     for (label, task), teacher in teachers.items():
         yield (
             variants[label][0],

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from repro.recipes.inputs import base, calibrated, task_data
 from repro.recipes.settings import Family, Settings
+from repro.recipes.shared_stages import base_model, calibrated, task_data
 from repro.recipes.study import Measures, Row, Scale, Study
 from repro.stages.kinds import Diagnose, ModelInput, Sample
 
@@ -64,16 +64,16 @@ def _study(
 
 
 def _pairs(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Diagnose]]:
-    student = base(models.student)
+    student = base_model(models.student)
     for name in (models.teacher, *models.larger_teachers):
-        teacher = base(name)
+        teacher = base_model(name)
         yield PRINTED.get(name, name), diagnosed(student, teacher, settings, seed, off_policy=True)
 
 
 def _variants(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Diagnose]]:
-    student = base(models.student)
+    student = base_model(models.student)
     teachers: dict[str, ModelInput] = {
-        "Original": base(models.teacher),
+        "Original": base_model(models.teacher),
         "Distillable": calibrated(models, settings, settings.eta_distillable, seed),
         "Undistillable": calibrated(models, settings, settings.eta_undistillable, seed),
     }

@@ -7,10 +7,10 @@ from repro.report.blocks import Chart
 from repro.report.drawing import INK, SERIES, chart, drawing, panels
 from repro.report.merge import Part
 from repro.report.text import slug
-from repro.tables.decision import half_width
-from repro.tables.measured import FRACTIONS, MeasuredTable
-from repro.tables.render import layout_metrics, main_metric, printed_at
-from repro.tables.resampling import Resamples
+from repro.tables.formatting import layout_metrics, main_metric, printed_at
+from repro.tables.measured_table import FRACTION_METRICS, MeasuredTable
+from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.resampling import Resamples
 
 _PRINTED: dict[str, Any] = {"linestyle": "", "marker": "D", "color": INK, "fillstyle": "none", "markersize": 5}
 
@@ -50,7 +50,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, key: str) -> Cha
             own.set_title(f"{task} ({shown[task]})")
             own.set_yticks(range(len(rows)), rows)
             own.set_ylim(len(rows) - 0.4, -0.6)
-            if shown[task] in FRACTIONS:
+            if shown[task] in FRACTION_METRICS:
                 own.set_xlim(0, 1.02)
             own.grid(axis="y", visible=False)
         for spare in axes[len(tasks) :]:

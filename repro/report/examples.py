@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from repro.evaluation.graded import Graded, Prompt, read_graded
+from repro.evaluation.graded import Graded, PromptKey, read_graded
 from repro.generation.rollouts import stream_rows
 from repro.recipes.study import Study
-from repro.report.further_examples import further_examples
+from repro.report.lost_prompt_examples import lost_prompt_examples
 from repro.report.result import Completion, Example
 from repro.report.text import cut
 from repro.stages.artifact import ROLLOUTS
@@ -17,13 +17,13 @@ METHODS = (
 PROMPTS = 2
 
 
-def examples(study: Study, cache: Path) -> list[Example]:
+def collect_examples(study: Study, cache: Path) -> list[Example]:
     """For each family and task the first prompts, with the first completion of each model: not chosen.
 
     Of failure modes: the first completions of each mode. None for a study that only reads costs.
     """
     if study.measures in ("failures", "prefixes"):
-        return further_examples(study, cache)
+        return lost_prompt_examples(study, cache)
     found: list[Example] = []
     if study.measures == "cost":
         return found
@@ -43,13 +43,13 @@ def examples(study: Study, cache: Path) -> list[Example]:
     return found
 
 
-def _prompts(files: list[Path]) -> set[Prompt]:
+def _prompts(files: list[Path]) -> set[PromptKey]:
     """Those with a first completion."""
     rows = (row for file in files for row in stream_rows(file, ["task", "item_id", "sample"]))
     return {(row["task"], row["item_id"]) for row in rows if row["sample"] == 0}
 
 
-def _firsts(files: list[Path], prompts: list[Prompt]) -> dict[Prompt, Graded]:
+def _firsts(files: list[Path], prompts: list[PromptKey]) -> dict[PromptKey, Graded]:
     return {g.prompt: g for file in files for g in read_graded(file, prompts) if g.rollout.sample == 0}
 
 

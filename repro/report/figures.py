@@ -8,9 +8,9 @@ from repro.report.blocks import Chart
 from repro.report.correlations import correlations
 from repro.report.drawing import INK, SERIES, TONES, chart, drawing, panels
 from repro.report.knob_section import knob_figures
-from repro.report.learning import learning_curves
 from repro.report.merge import Part
-from repro.tables.outcome import VerdictReport
+from repro.report.training_curves import learning_curves
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 Draw = Callable[[Part, str], list[Chart]]
 _MARKS = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}

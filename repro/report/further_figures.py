@@ -8,11 +8,11 @@ from repro.evaluation.failure_modes import MODES
 from repro.report.drawing import INK, SERIES, drawing, panels
 from repro.report.merge import Part
 from repro.report.pictures import Picture
-from repro.tables import load
-from repro.tables.decision import half_width
-from repro.tables.measured import Key, MeasuredTable
-from repro.tables.render import main_metric
-from repro.tables.resampling import Resamples
+from repro.tables.formatting import main_metric
+from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.paper.load import load
+from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.resampling import Resamples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -236,7 +236,7 @@ def table5(part: Part) -> list[Picture]:
     return pictures
 
 
-def _points(table: MeasuredTable, keys: list[Key]) -> Iterator[dict[str, Any]]:
+def _points(table: MeasuredTable, keys: list[CellKey]) -> Iterator[dict[str, Any]]:
     draws = Resamples(table, keys, 2_000, 0)
     for row, task, metric in keys:
         estimate = draws.estimate({(row, task, metric): 1.0})

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from statistics import mean
 from typing import Any
 
-from repro.evaluation.failure_modes import MEANING, MODES
-from repro.models.endpoint import is_served, served
-from repro.planner.hours import TABLE5_HOURS, paper_plans
+from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
+from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.planner.hours import TABLE5_HOURS, table5_stages
 from repro.report.blocks import Block, Cell, Code, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.result import StageLine
-from repro.tables.costs import FORMULAS, PROCESS, CostLine, operations
+from repro.tables.measurements.costs import FORMULAS, TABLE5_ROWS, CostLine, flops_per_token
 
 COMMAND = (
     "repro run table5 --scale paper --dry-run --set families.qwen3.teacher=ORG/NAME-14B"
@@ -71,7 +71,7 @@ def _cost_rows(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[s
         memory = max(line["peak_memory_gib"] for line in lines)
         printed = TABLE5_HOURS.get(kind)
         yield {
-            "process": Cell(PROCESS.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
+            "process": Cell(TABLE5_ROWS.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
             unit: Cell(f"{mean(hours):.3g}", note=f"{min(hours):.3g} to {max(hours):.3g}", value=mean(hours)),
             "Table 5, H100 hours": Cell("" if printed is None else f"{printed:g}", value=printed),
             "share": Cell(f"{compared[kind] / ours:.0%}" if kind in compared else ""),
@@ -86,14 +86,14 @@ def _cost_rows(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[s
 
 def _yours(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[str, Cell]]:
     """Operations at paper scale over those here, by kind."""
-    for kind, plan in paper_plans().items():
+    for kind, plan in table5_stages().items():
         known = [line for line in by_kind.get(kind, ()) if line["flops"] and line["hours"]]
         if not known:
             continue
         rate = sum(line["flops"] or 0.0 for line in known) / sum(line["hours"] for line in known)
-        work = plan.tokens * (operations(kind, plan.large, plan.small) or 0.0)
+        work = plan.tokens * (flops_per_token(kind, plan.large, plan.small) or 0.0)
         yield {
-            "process": Cell(PROCESS[kind]),
+            "process": Cell(TABLE5_ROWS[kind]),
             "tokens there": Cell(f"{plan.tokens:.3g}", note="at most: caps, not lengths", value=plan.tokens),
             "models": Cell(f"{plan.large / 1e9:g}B, {plan.small / 1e9:g}B"),
             "operations there": Cell(f"{work:.3g}", value=work),
@@ -168,7 +168,7 @@ def _modes(part: Part) -> list[Block]:
             )
     judge = part.settings.get("judge")
     words = [
-        Text("; ".join(MEANING.values()) + "."),
+        Text("; ".join(MODE_DESCRIPTIONS.values()) + "."),
         Text(
             _judge_words(judge)
             if judge
@@ -188,9 +188,9 @@ def _modes(part: Part) -> list[Block]:
 
 
 def _judge_words(judge: str) -> str:
-    if not is_served(judge):
+    if not is_endpoint(judge):
         return f"Named by the model {judge}."
-    where = served(judge)
+    where = parse_endpoint(judge)
     return f"Named by the model {where.model}, served at {where.url}; its revision is unknown (unpinned)."
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.report.result import Result, read_result
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 
 def line_of(result: Result) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def line_of(result: Result) -> dict[str, Any]:
     }
 
 
-def record(result: Path, into: Path) -> bool:
+def append_to_history(result: Path, into: Path) -> bool:
     """Append a result's line. A result that is in the history already is not added again.
 
     Returns:
@@ -54,7 +54,7 @@ def record(result: Path, into: Path) -> bool:
         return False
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
-        with whole(into) as aside:
+        with atomic_write(into) as aside:
             aside.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in [*known, line]))
     except OSError as error:
         raise InputError(f"history {into}: {error.strerror}. Choose another file with --into.") from None

@@ -3,8 +3,16 @@
 from repro.report.blocks import Block, Cell, Chart, Grid, Section, Text
 from repro.report.drawing import INK, SERIES, chart, drawing, panels
 from repro.report.merge import Part
-from repro.tables.along_eta import CURVES, KEPT, edge, has_curves, means_of, points, trend
-from repro.tables.measured import MeasuredTable
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.verdicts.eta_curves import (
+    CURVES,
+    KEPT,
+    curve_points,
+    find_eta_limits,
+    has_curves,
+    mean_contrasts,
+    trend_tests,
+)
 
 STUDENTS = {curve.name: curve for curve in CURVES[1:3]}
 _PANELS = {
@@ -34,12 +42,12 @@ def knob_figures(part: Part, key: str) -> list[Chart]:
 
 
 def _pareto(table: MeasuredTable, key: str) -> Chart:
-    kept = {p.eta: p for p in points(table, CURVES[0], against="Teacher")}
+    kept = {p.eta: p for p in curve_points(table, CURVES[0], against="Teacher")}
     words = []
     with drawing():
         figure, (axes,) = panels(1, 1, 7.6, 4.2)
         for (name, curve), colour in zip(STUDENTS.items(), SERIES):
-            lost = points(table, curve, against="Student")
+            lost = curve_points(table, curve, against="Student")
             axes.plot([kept[p.eta].value for p in lost], [p.value for p in lost], color=colour, marker="o", label=name)
             for p in lost:
                 own = kept[p.eta]
@@ -66,7 +74,7 @@ def _curves(table: MeasuredTable, key: str) -> Chart:
         figure, axes = panels(2, 2, 3.8, 2.6)
         for own, (title, curves) in zip(axes, _PANELS.items()):
             for curve, colour in zip(curves, SERIES):
-                line = points(table, curve)
+                line = curve_points(table, curve)
                 etas = [p.eta for p in line]
                 own.plot(etas, [p.value for p in line], color=colour, marker="o", markersize=4, label=curve.name)
                 own.vlines(etas, [p.low for p in line], [p.high for p in line], color=colour, linewidth=1)
@@ -82,7 +90,7 @@ def _curves(table: MeasuredTable, key: str) -> Chart:
 def _values(table: MeasuredTable) -> Grid:
     rows: dict[float, dict[str, Cell]] = {}
     for curve in CURVES:
-        for p in points(table, curve):
+        for p in curve_points(table, curve):
             row = rows.setdefault(p.eta, {"eta": Cell(f"{p.eta:+g}", value=p.eta)})
             row[curve.title] = Cell(f"{p.value:.3f}", note=f"{p.low:.3f} to {p.high:.3f}", value=p.value)
     return Grid(f"Means over tasks with 95 % intervals, {table.family}", [rows[eta] for eta in sorted(rows)])
@@ -91,7 +99,7 @@ def _values(table: MeasuredTable) -> Grid:
 def _trends(table: MeasuredTable) -> Grid:
     rows = []
     for curve in CURVES:
-        found = trend(table, curve)
+        found = trend_tests(table, curve)
         if found:
             rows.append(
                 {
@@ -112,16 +120,16 @@ def _trends(table: MeasuredTable) -> Grid:
 
 
 def _edge_words(table: MeasuredTable) -> str:
-    found = edge(table, "GKD-RKL")
+    found = find_eta_limits(table, "GKD-RKL")
     if found.kept_from is None:
         words = f"Even at eta = 0 it is not sure that the teacher loses less than {KEPT:g}."
     else:
         words = f"The teacher surely loses less than {KEPT:g} from eta {found.kept_from:+g} to {found.kept_to:+g}."
-    own = [f"{name} {_lost_words(edge(table, name).lost_from)}" for name in STUDENTS]
+    own = [f"{name} {_lost_words(find_eta_limits(table, name).lost_from)}" for name in STUDENTS]
     text = f"Where the edge is, {table.family}: {words} Against its own kind at eta = 0: {'; '.join(own)}."
     teacher, student = (
         sum(w * table.mean(*k) for k, w in contrast.items())
-        for contrast in means_of(table, ("Teacher", "Student"), ("acc", "reward"))
+        for contrast in mean_contrasts(table, ("Teacher", "Student"), ("acc", "reward"))
     )
     return f"{text} Untouched teacher {teacher:.3f}, untouched student {student:.3f}. Surely: by the 95 % interval, point by point."
 

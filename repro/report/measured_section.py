@@ -2,12 +2,19 @@
 
 from repro.report.blocks import Block, Cell, Fold, Grid, Section, Text
 from repro.report.merge import Part
-from repro.tables.cells import CellVerdict
-from repro.tables.decision import half_width
-from repro.tables.load import PaperTable
-from repro.tables.measured import MeasuredTable
-from repro.tables.render import FAILURES, layout_metrics, main_metric, measured_rows, printed_cell, printed_number
-from repro.tables.resampling import Resamples
+from repro.tables.formatting import (
+    FAILURE_METRICS,
+    layout_metrics,
+    main_metric,
+    measured_rows,
+    printed_cell,
+    printed_number,
+)
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.paper.load import PaperTable
+from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.resampling import Resamples
+from repro.tables.verdicts.cells import CellVerdict
 
 HIGH = 0.1
 """A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
@@ -39,7 +46,9 @@ def failures_section(part: Part, key: str) -> Section:
         "Shares of completions: no answer found (unparsed), cut by the token cap (truncated), a span of tokens at least"
         f" four times in a row (repeating), no text (empty). {HIGH:.0%} and more is marked. Read no accuracy without them."
     )
-    grids = [_failures(table) for table in part.measured if any(metric in FAILURES for _, _, metric in table.values)]
+    grids = [
+        _failures(table) for table in part.measured if any(metric in FAILURE_METRICS for _, _, metric in table.values)
+    ]
     if not grids:
         return Section(f"{key}-failures", "Failure rates", [])
     marked: list[Block] = [Grid(f"{g.caption}: rows that are marked", rows) for g in grids if (rows := _marked(g))]
@@ -119,13 +128,13 @@ def _failures(table: MeasuredTable) -> Grid:
     rows = []
     for row in table.rows:
         for task in table.tasks:
-            rates = {f: table.mean(row, task, f) for f in FAILURES if table.has(row, task, f)}
+            rates = {f: table.mean(row, task, f) for f in FAILURE_METRICS if table.has(row, task, f)}
             if rates:
                 shown = {
                     f: Cell(f"{rates[f]:.3f}", tone="warn" if rates[f] >= HIGH else "", value=rates[f])
                     if f in rates
                     else Cell("")
-                    for f in FAILURES
+                    for f in FAILURE_METRICS
                 }
                 rows.append({"row": Cell(row), "task": Cell(task), **shown})
     return Grid(f"Failure rates, {table.family}", rows)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.endpoint import is_served, served
-from repro.recipes.settings import flat
+from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.recipes.settings import flatten
 from repro.report.result import Result, measured_tables, read_result
-from repro.tables import MeasuredTable, load, merge_seeds, verdict
-from repro.tables.files import stored_hashes
-from repro.tables.load import PaperTable
-from repro.tables.outcome import VerdictReport
+from repro.tables import MeasuredTable, merge_seeds
+from repro.tables.paper.files import stored_hashes
+from repro.tables.paper.load import PaperTable, load
+from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 
 @dataclass(frozen=True)
@@ -174,9 +175,9 @@ def _comparable(content: Result, other: Result) -> dict[str, Any]:
     settings = dict(content["settings"])
     settings["families"] = {name: f for name, f in settings.get("families", {}).items() if name in theirs}
     judge = settings.get("judge")
-    if judge and is_served(judge):
-        settings["judge"] = f"{served(judge).model} (served)"
-    return flat(settings)
+    if judge and is_endpoint(judge):
+        settings["judge"] = f"{parse_endpoint(judge).model} (served)"
+    return flatten(settings)
 
 
 def _joined(group: Sequence[Source]) -> list[MeasuredTable]:

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from repro.report.markdown import markdown_table
 from repro.report.traps import EXPLAINED, contribution_figures, frequency_rows, gradient_words, panel_rows
-from repro.system.atomic_write import whole, write_json
+from repro.system.atomic_write import atomic_write, write_json
 
-PANEL = "panel.json"
+PANEL_FILE = "panel.json"
 PAGE = "panel.md"
 
 
@@ -31,8 +31,8 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
         "figures": [str(path.relative_to(folder)) for path in figures],
         **summary,
     }
-    write_json(folder / PANEL, content)
-    with whole(folder / PAGE) as aside:
+    write_json(folder / PANEL_FILE, content)
+    with atomic_write(folder / PAGE) as aside:
         aside.write_text(_page(content))
     return content
 

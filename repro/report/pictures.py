@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repro.report.blocks import Chart
 from repro.report.drawing import INK, RULE, SERIES, chart, drawing
 from repro.report.merge import Part
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def write_pictures(draw: Draw, part: Part, folder: Path) -> list[Path]:
         _recolour(picture.figure)
         for suffix in ("svg", "png"):
             path = stem.with_name(f"{stem.name}.{suffix}")
-            with whole(path) as aside, drawing():
+            with atomic_write(path) as aside, drawing():
                 metadata = {"Date": None} if suffix == "svg" else None
                 picture.figure.savefig(aside, format=suffix, dpi=150, facecolor="white", metadata=metadata)
             written.append(path)
@@ -66,7 +66,7 @@ def write_pictures(draw: Draw, part: Part, folder: Path) -> list[Path]:
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    with whole(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)

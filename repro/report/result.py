@@ -10,9 +10,9 @@ from typing_extensions import TypedDict
 
 from repro.errors import InputError
 from repro.tables import MeasuredTable
-from repro.tables.costs import Costs
+from repro.tables.measurements.costs import Costs
 
-RESULTS = "results.json"
+RESULTS_FILE = "results.json"
 
 
 class Code(TypedDict):
@@ -39,7 +39,7 @@ class Hardware(TypedDict):
 
 
 class ClaimVerdict(TypedDict):
-    """What a page needs of a verdict that a run wrote; the file holds all of `repro.tables.outcome.Verdict`."""
+    """What a page needs of a verdict that a run wrote; the file holds all of `repro.tables.verdicts.verdict_types.Verdict`."""
 
     claim: str
     family: str
@@ -200,13 +200,13 @@ def read_result(result: Path) -> Result:
     Raises:
         InputError: there is none, or it is not whole; names the file and the first key that is wrong.
     """
-    file = result if result.is_file() else result / RESULTS
+    file = result if result.is_file() else result / RESULTS_FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
-        raise InputError(f"{result}: no {RESULTS} there. Give the folder of a study's result.") from None
+        raise InputError(f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result.") from None
     except ValueError as cause:
-        raise InputError(f"{file}: not a whole {RESULTS} ({cause}). {_MEND}") from None
+        raise InputError(f"{file}: not a whole {RESULTS_FILE} ({cause}). {_MEND}") from None
     try:
         _SHAPE.validate_python(content, strict=True)
         for line in content["stages"]:
@@ -215,7 +215,7 @@ def read_result(result: Path) -> Result:
     except pydantic.ValidationError as cause:
         first = cause.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(file)"
-        raise InputError(f"{file}: not a whole {RESULTS}: key {key}: {first['msg']}. {_MEND}") from None
+        raise InputError(f"{file}: not a whole {RESULTS_FILE}: key {key}: {first['msg']}. {_MEND}") from None
     return cast(Result, content)
 
 

@@ -5,7 +5,7 @@ from statistics import mean
 
 from repro.planner.hours import TABLE5_HOURS
 from repro.recipes.assumed import ASSUMED
-from repro.recipes.settings import flat
+from repro.recipes.settings import flatten
 from repro.report.blocks import Block, Cell, Code, Fold, Grid, Section, Text, text_cells
 from repro.report.figures import cost_shares
 from repro.report.merge import Part
@@ -78,7 +78,7 @@ def settings_section(part: Part, key: str) -> Section:
     """Every setting with where it comes from, the four words of provenance, and the errata of the stored table."""
     words = Text("Every number on this page has one of four provenances.")
     kinds = Grid("Provenance", [{"word": Cell(word), "what bears it": Cell(text)} for word, text in KINDS.items()])
-    rows = [_setting(name, value, part.report.scale) for name, value in flat(part.settings).items()]
+    rows = [_setting(name, value, part.report.scale) for name, value in flatten(part.settings).items()]
     blocks: list[Block] = [words, kinds]
     if part.report.scale != "paper":
         blocks.append(
@@ -161,7 +161,7 @@ def environment_section(part: Part, key: str) -> Section:
         blocks.append(Text("The results were made by different commits of the code.", strong=True))
     blocks.append(Grid("Results on this page", made))
     reruns: list[Block] = []
-    for command in dict.fromkeys(rerun(source.content) for source in part.sources):
+    for command in dict.fromkeys(rerun_command(source.content) for source in part.sources):
         reruns += [Code(command)]
     versions = [
         text_cells(
@@ -192,7 +192,7 @@ def _machine(result: Result) -> str:
     return f"{machine['system']} {machine['machine']}, {machine['cpus']} cores, {machine['memory_gib']} GiB, {gpus}"
 
 
-def rerun(result: Result) -> str:
+def rerun_command(result: Result) -> str:
     """The command that makes this result again."""
     words = ["repro", "run", result["study"], "--scale", result["scale"], "--seeds", str(len(result["seeds"]))]
     if result["seeds"][0]:

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.tables import MeasuredTable
-from repro.tables.outcome import VerdictReport
-from repro.tables.render import layout_metrics, measured_rows
+from repro.tables.formatting import layout_metrics, measured_rows
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow"}
 

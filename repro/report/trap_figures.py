@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from repro.diagnosis.files import CONTRIBUTIONS, TOKENS
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 
 def contribution_table(artifact: Path) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def contribution_table(artifact: Path) -> list[dict[str, Any]]:
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Write rows of one shape; whole or not at all."""
-    with whole(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
@@ -124,7 +124,7 @@ def _save(figure: Any, stem: Path) -> list[Path]:
     paths = []
     for suffix in ("png", "svg"):
         path = stem.with_name(f"{stem.name}.{suffix}")
-        with whole(path) as aside:
+        with atomic_write(path) as aside:
             figure.savefig(aside, format=suffix, dpi=130, metadata={"Date": None} if suffix == "svg" else None)
         paths.append(path)
     plt.close(figure)

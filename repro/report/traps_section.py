@@ -5,7 +5,7 @@ from typing import Any
 from repro.report.blocks import Block, Fold, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.traps import CORRELATION, EXPLAINED, frequency_rows, gradient_words, panel_rows
-from repro.tables.along_eta import has_curves
+from repro.tables.verdicts.eta_curves import has_curves
 
 
 def traps_section(part: Part, key: str) -> Section:

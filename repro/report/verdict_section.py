@@ -6,10 +6,11 @@ from repro.report.blocks import Block, Cell, Fold, Grid, Points, Quote, Section,
 from repro.report.figures import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.report.text import slug
-from repro.tables import load, load_claims
-from repro.tables.claims import Claim, Ref
-from repro.tables.outcome import Verdict
-from repro.tables.render import printed_number
+from repro.tables import load_claims
+from repro.tables.formatting import printed_number
+from repro.tables.paper.claims import Claim, Ref
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict_types import ClaimVerdict
 
 _VALUES = ("reproduced", "contradicted", "inconclusive")
 ONE_SEED = (
@@ -75,11 +76,11 @@ def tally(part: Part) -> dict[str, int]:
     return {value: sum(v.value == value for v in _claims(part)) for value in _VALUES}
 
 
-def _claims(part: Part) -> list[Verdict]:
+def _claims(part: Part) -> list[ClaimVerdict]:
     return [v for v in part.report.claims if v.role != "control"]
 
 
-def _controls(part: Part) -> list[Verdict]:
+def _controls(part: Part) -> list[ClaimVerdict]:
     return [v for v in part.report.claims if v.role == "control"]
 
 
@@ -93,7 +94,7 @@ def _how(part: Part) -> str:
     )
 
 
-def _row(v: Verdict, key: str, several: bool) -> dict[str, Cell]:
+def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     name = f"{v.claim} ({v.family})" if several else v.claim
     return {
         "verdict": Cell(v.value, tone=v.value, note="not run" if v.estimate is None else ""),
@@ -110,7 +111,7 @@ def _row(v: Verdict, key: str, several: bool) -> dict[str, Cell]:
     }
 
 
-def _would_decide(v: Verdict) -> Cell:
+def _would_decide(v: ClaimVerdict) -> Cell:
     if v.value != "inconclusive" or v.estimate is None:
         return Cell("")
     needed = [f"{v.needed_items:,} items in all"] if v.needed_items is not None else []
@@ -118,16 +119,16 @@ def _would_decide(v: Verdict) -> Cell:
     return Cell(needed[0], note=" ".join(needed[1:])) if needed else Cell("no realistic number")
 
 
-def _borne_out(v: Verdict) -> str:
+def _borne_out(v: ClaimVerdict) -> str:
     return {"true": "borne out", "false": "not borne out", "partly": "partly borne out"}.get(v.paper_bears_out, "")
 
 
-def evidence_id(v: Verdict, key: str) -> str:
+def evidence_id(v: ClaimVerdict, key: str) -> str:
     """Where a claim's evidence is on the page."""
     return slug(f"{key}-claim-{v.claim}-{v.family}")
 
 
-def _evidence(v: Verdict, claim: Claim | None, part: Part, key: str) -> Fold:
+def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Fold:
     blocks: list[Block] = [
         Text(f"{v.text[0].upper()}{v.text[1:]}."),
         Quote(v.quote, f"{_section(v.section)}, {v.provenance}"),
@@ -152,13 +153,13 @@ def _evidence(v: Verdict, claim: Claim | None, part: Part, key: str) -> Fold:
     return Fold(f"{v.statement} ({v.claim}, {v.family})", blocks, evidence_id(v, key), tone=v.value)
 
 
-def _sides(v: Verdict, claim: Claim | None) -> tuple[str, str]:
+def _sides(v: ClaimVerdict, claim: Claim | None) -> tuple[str, str]:
     """Heads of the two sides: their rows, where these differ."""
     first, second = claim.left.row if claim else "*", v.rival or "*"
     return ("left", "right") if "*" in (first, second) or first == second else (first, second)
 
 
-def _printed(v: Verdict, claim: Claim | None, part: Part, task: str, metric: str) -> tuple[str, str]:
+def _printed(v: ClaimVerdict, claim: Claim | None, part: Part, task: str, metric: str) -> tuple[str, str]:
     """The paper's numbers of a claim's two sides at one task, as printed."""
     if claim is None:
         return "", ""
@@ -166,7 +167,7 @@ def _printed(v: Verdict, claim: Claim | None, part: Part, task: str, metric: str
     return _printed_side(claim.left, part, v, task, metric), _printed_side(right, part, v, task, metric)
 
 
-def _printed_side(ref: Ref | None, part: Part, v: Verdict, task: str, metric: str) -> str:
+def _printed_side(ref: Ref | None, part: Part, v: ClaimVerdict, task: str, metric: str) -> str:
     if ref is None or ref.row == "*":
         return ""
     stored = load(ref.table) if ref.table else part.stored

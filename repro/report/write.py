@@ -8,7 +8,7 @@ from repro.report.html import html
 from repro.report.markdown import PAGE, markdown
 from repro.report.merge import Part
 from repro.report.sections import sections
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 
 def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
@@ -27,7 +27,7 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            with whole(path) as aside:
+            with atomic_write(path) as aside:
                 aside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{page}: {error.strerror}. Choose another with --out FILE.") from None

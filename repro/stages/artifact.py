@@ -16,6 +16,6 @@ def is_complete(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-def hits(stages: Sequence[Stage], out: Path) -> list[bool]:
+def which_cached(stages: Sequence[Stage], out: Path) -> list[bool]:
     """Which stages have an artifact, touching nothing."""
     return [is_complete(out / CACHE / stage.folder_name) for stage in stages]

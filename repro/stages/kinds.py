@@ -358,7 +358,7 @@ def base_of(model: "BaseModelRef | Calibrate | Distill") -> BaseModelRef:
     return model
 
 
-def topological(stages: Iterable[Stage]) -> list[Stage]:
+def topological_order(stages: Iterable[Stage]) -> list[Stage]:
     """Every stage needed, inputs first, each identity once."""
     order: dict[str, Stage] = {}
 

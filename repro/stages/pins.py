@@ -19,11 +19,11 @@ def hub_inputs(stages: Iterable[Stage]) -> dict[str, str]:
     return found
 
 
-def unpinned(stages: Iterable[Stage]) -> list[str]:
+def unpinned_inputs(stages: Iterable[Stage]) -> list[str]:
     """The hub ids among the stages' inputs whose revision the lock does not hold."""
     return sorted(name for name in hub_inputs(stages) if pinned_revision(name) == UNPINNED)
 
 
-def served(stages: Iterable[Stage]) -> list[str]:
+def served_model_names(stages: Iterable[Stage]) -> list[str]:
     """The models that servers run, each marked so: they are unpinned too, and nothing here can pin them."""
     return sorted({f"{model.name} (served)" for stage in stages for model in stage.served_models()})

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A sibling to write to, that takes the file's name at the end, or goes where the writing failed.
 
     Its name holds this process's id: two that write the same file do not meet.
@@ -24,7 +24,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write whole or not at all, and to the disk itself before it takes its name."""
-    with whole(path) as aside, aside.open("w") as stream:
+    with atomic_write(path) as aside, aside.open("w") as stream:
         json.dump(content, stream, indent=1, allow_nan=False)
         stream.write("\n")
         stream.flush()

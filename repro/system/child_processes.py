@@ -7,11 +7,11 @@ import time
 
 import psutil
 
-EVERY = 0.5
+POLL_S = 0.5
 """Seconds between two looks."""
 
 
-def end_with(other: int) -> None:
+def exit_with_parent(other: int) -> None:
     """End this process, and all that it started, when process `other` is gone: a killed run leaves nothing running."""
     try:
         watched = psutil.Process(other)
@@ -19,15 +19,15 @@ def end_with(other: int) -> None:
         os._exit(143)
 
     def watch() -> None:
-        while not ended(watched):
-            time.sleep(EVERY)
-        end_children()
+        while not has_exited(watched):
+            time.sleep(POLL_S)
+        kill_children()
         os._exit(143)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def ended(process: psutil.Process) -> bool:
+def has_exited(process: psutil.Process) -> bool:
     """Whether it is gone, or waits for nothing but its parent's look."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -35,7 +35,7 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
-def end_children(of: psutil.Process | None = None) -> None:
+def kill_children(of: psutil.Process | None = None) -> None:
     """Kill every process below this one (or below `of`, which may be gone)."""
     try:
         below = (of or psutil.Process()).children(recursive=True)

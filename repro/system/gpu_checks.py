@@ -8,13 +8,13 @@ SHARED_MEMORY_GIB_PER_GPU = 1.0
 """NCCL's documentation asks for `--shm-size=1g`; Docker gives a container 64 MiB."""
 
 
-def troubles(machine: dict[str, Any]) -> list[str]:
+def gpu_problems(machine: dict[str, Any]) -> list[str]:
     """Everything that stands between this environment and its GPUs; empty where nothing does."""
-    found = (missing(machine), old_driver(machine), small_shared_memory(machine))
+    found = (missing_gpu(machine), old_driver(machine), small_shared_memory(machine))
     return [line for line in found if line]
 
 
-def missing(machine: dict[str, Any]) -> str | None:
+def missing_gpu(machine: dict[str, Any]) -> str | None:
     """torch is built for CUDA and no GPU is visible."""
     cuda = machine.get("cuda")
     if not cuda or machine["gpus"]:
@@ -58,7 +58,7 @@ def small_shared_memory(machine: dict[str, Any]) -> str | None:
     return f"/dev/shm holds {have * 1024:.0f} MiB, and {count} GPU(s) want {need:.0f} GiB: {mend}"
 
 
-def driver_words(machine: dict[str, Any]) -> str:
+def describe_driver(machine: dict[str, Any]) -> str:
     """Driver and CUDA in words, for people."""
     built = f"torch built for CUDA {machine['cuda']}" if machine.get("cuda") else "torch built for the CPU"
     if not machine["gpus"]:

@@ -15,12 +15,12 @@ _SECRETS = (
 """What looks like one: well-known beginnings, the login of a URL, a value named so, an HTTP header."""
 
 
-def redacted(content: Any) -> Any:
+def redact(content: Any) -> Any:
     """JSON content without what looks like a secret in its texts, and without the values of this process's own."""
     if isinstance(content, dict):
-        return {key: redacted(value) for key, value in content.items()}
+        return {key: redact(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [redacted(value) for value in content]
+        return [redact(value) for value in content]
     return _without_secrets(content) if isinstance(content, str) else content
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
-from repro.tables.cells import judge_cells
-from repro.tables.load import PaperTable, load, load_claims
-from repro.tables.measured import MeasuredTable
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.paper.load import PaperTable, load, load_claims
 from repro.tables.simulated_worlds import (
     ORDERING,
     RETAINS,
@@ -30,7 +29,8 @@ from repro.tables.simulated_worlds import (
     draw,
     spread_of_difference,
 )
-from repro.tables.verdict import verdict
+from repro.tables.verdicts.cells import judge_cells
+from repro.tables.verdicts.verdict import verdict
 
 ALPHA = 0.05
 ONE_SEED_SPREADS = (0.05, 0.1, 0.2, 0.4)  # logits

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from scipy import optimize, special
 
-from repro.tables.measured import Array, MeasuredTable
+from repro.tables.measured_table import Array, MeasuredTable
 
 SAMPLES = 16
 SPREAD_ITEMS = 1.5  # logits: standard deviation of difficulty between items

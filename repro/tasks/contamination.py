@@ -6,7 +6,7 @@ from repro.tasks.splits import content_hash
 from repro.tasks.task import Item
 
 
-def offenders(evaluation: Iterable[Item], training: Iterable[Item]) -> list[Item]:
+def find_contaminated(evaluation: Iterable[Item], training: Iterable[Item]) -> list[Item]:
     """The evaluation items whose prompt, up to case and blanks, is a training prompt.
 
     Data sets overlap (Big-Math contains gsm8k problems), so a study passes the items of all its training

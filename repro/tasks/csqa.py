@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.hub import HubSource
-from repro.tasks.prompts import with_options
+from repro.tasks.prompts import append_options
 from repro.tasks.rows import Row
 from repro.tasks.task import Kind
 
@@ -37,7 +37,7 @@ class CommonsenseQa(DataSetTask):
         if row.fields.get("answerKey") == "":
             raise row.fault("answerKey", "is empty, as in the unlabelled test rows (take the validation rows)")
         return Question(
-            with_options(stem, options), row.letter("answerKey", len(options)), row.identifier(self.id_field)
+            append_options(stem, options), row.letter("answerKey", len(options)), row.identifier(self.id_field)
         )
 
 

@@ -19,9 +19,9 @@ from typing import ClassVar
 
 from repro.errors import InputError
 from repro.tasks.hub import UNPINNED, HubSource, fetch
-from repro.tasks.prompts import pose
+from repro.tasks.prompts import add_instruction
 from repro.tasks.rows import SUFFIXES, Row, read_rows
-from repro.tasks.splits import content_hash, in_order, side
+from repro.tasks.splits import content_hash, seeded_order, select_split
 from repro.tasks.task import Item, Kind, Split
 
 
@@ -75,7 +75,7 @@ class DataSetTask(ABC):
                 f"task {self.name}: no row is left for the {split} split of {self._where}. Give more rows, or"
                 " a folder with train.jsonl and test.jsonl."
             )
-        return [items[position] for position in in_order([item.id for item in items], seed)[:n]]
+        return [items[position] for position in seeded_order([item.id for item in items], seed)[:n]]
 
     def _split(self, split: Split) -> list[Item]:
         if self.hub is not None and self.hub.train is None:
@@ -84,7 +84,7 @@ class DataSetTask(ABC):
             return list(self._by_content("test").values())
         if self._divided:
             items = self._by_content("test")
-            return [items[content] for content in side(list(items), split)]
+            return [items[content] for content in select_split(list(items), split)]
         if split == "test":
             return list(self._by_content("test").values())
         held_out = self._by_content("test")
@@ -112,7 +112,7 @@ class DataSetTask(ABC):
             if identity in identities:
                 raise row.fault(self.id_field, f"repeats {question.id!r} of an earlier row with another question")
             identities.add(identity)
-            items[content] = Item(identity, self.name, pose(self.kind, question.text), question.key)
+            items[content] = Item(identity, self.name, add_instruction(self.kind, question.text), question.key)
         self._questions[split] = items
         return items
 

@@ -45,7 +45,7 @@ class Comparison:
 UNDECIDED = Comparison(False, None)
 
 
-def too_costly(answer: str) -> bool:
+def is_too_costly(answer: str) -> bool:
     """Known ways to keep a parser busy: long text, deep nesting, towers of powers, huge factorials."""
     if len(answer) > MAX_LENGTH or _HUGE.search(answer):
         return True
@@ -62,7 +62,7 @@ def too_costly(answer: str) -> bool:
 @functools.lru_cache(maxsize=65536)
 def compare(answer: str, key: str) -> Comparison:
     """Compare an answer with the key. What cannot be decided within the limits is not equal."""
-    return UNDECIDED if too_costly(answer) or too_costly(key) else _child.ask(answer, key)
+    return UNDECIDED if is_too_costly(answer) or is_too_costly(key) else _child.ask(answer, key)
 
 
 class _Child:

@@ -25,7 +25,7 @@ def _expire(signal_number: int, frame: FrameType | None) -> None:
     raise OutOfTimeError
 
 
-def compared(answer: str, key: str) -> dict[str, object]:
+def compare_expressions(answer: str, key: str) -> dict[str, object]:
     """math-verify's verdict, key first: its comparison is not symmetric."""
     from math_verify import LatexExtractionConfig, parse, verify
 
@@ -59,7 +59,7 @@ def _limited(answer: str, key: str, seconds: float) -> dict[str, object]:
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + 1.2 * seconds))
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        return compared(answer, key)
+        return compare_expressions(answer, key)
     except (OutOfTimeError, RecursionError, MemoryError):
         return {"same": False, "form": None}
     finally:
@@ -71,7 +71,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever a library prints must not look like an answer
     logging.disable(logging.CRITICAL)
     try:
-        compared("1", "2")
+        compare_expressions("1", "2")
     except Exception as cause:
         print(json.dumps({"error": f"{type(cause).__name__}: {cause}"}), file=answers)
         return

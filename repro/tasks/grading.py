@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from repro.tasks.equality import compare
 from repro.tasks.extraction import LETTERS, last_boxed, last_choice
-from repro.tasks.numerals import plain, tidy, written
+from repro.tasks.numerals import format_number, parse_number, strip_typography
 from repro.tasks.task import Kind
 
 __all__ = ["LETTERS", "Grade", "grade", "last_boxed", "last_choice"]
@@ -46,20 +46,20 @@ def grade(kind: Kind, text: str, key: str | None) -> Grade:
         letter = last_choice(text)
         return Grade(letter, letter is not None and letter == key)
     answer = last_boxed(text)
-    answer = answer and tidy(answer)
+    answer = answer and strip_typography(answer)
     return _graded_number(answer, key) if answer else Grade(None, False)
 
 
 @functools.lru_cache(maxsize=65536)
 def _graded_number(answer: str, key: str | None) -> Grade:
-    value = plain(answer)
-    spelling = answer if value is None else written(value)
+    value = parse_number(answer)
+    spelling = answer if value is None else format_number(value)
     if key is None:
         return Grade(spelling, False)
-    gold = tidy(key)
+    gold = strip_typography(key)
     if answer == gold:
         return Grade(key, True)
-    target = plain(gold)
+    target = parse_number(gold)
     if value is not None and target is not None:
         if value == target:
             return Grade(key, True)
@@ -69,6 +69,6 @@ def _graded_number(answer: str, key: str | None) -> Grade:
     if comparison.same:
         return Grade(key, True)
     if value is None and comparison.form is not None:
-        parsed = plain(comparison.form)
-        spelling = comparison.form if parsed is None else written(parsed)
+        parsed = parse_number(comparison.form)
+        spelling = comparison.form if parsed is None else format_number(parsed)
     return Grade(spelling, False)

@@ -6,7 +6,7 @@ it, so its 12,032 test rows are divided by content.
 
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.hub import HubSource
-from repro.tasks.prompts import with_options
+from repro.tasks.prompts import append_options
 from repro.tasks.rows import Row
 from repro.tasks.task import Kind
 
@@ -28,4 +28,4 @@ class MmluPro(DataSetTask):
         index = row.fields.get("answer_index")
         if index is not None and index != "ABCDEFGHIJ".index(letter):
             raise row.fault("answer_index", f"is {index!r}, but answer is {letter}")
-        return Question(with_options(row.text("question"), options), letter, row.identifier(self.id_field))
+        return Question(append_options(row.text("question"), options), letter, row.identifier(self.id_field))

@@ -24,7 +24,7 @@ _MEANINGFUL = re.compile(
 )
 
 
-def tidy(text: str) -> str:
+def strip_typography(text: str) -> str:
     """The answer without typography: delimiters, spacing commands, thousands separators, a full stop."""
     text = " ".join(text.split()).replace("\N{MINUS SIGN}", "-")
     for opening, closing in _WRAPPERS:
@@ -35,7 +35,7 @@ def tidy(text: str) -> str:
     return text.strip().rstrip(".").strip()
 
 
-def plain(text: str) -> Fraction | None:
+def parse_number(text: str) -> Fraction | None:
     """Value of a tidied plain number, None for everything else (percentages, units, expressions, lists)."""
     if len(text) > MAX_LENGTH:
         return None
@@ -52,7 +52,7 @@ def plain(text: str) -> Fraction | None:
     return None
 
 
-def written(value: Fraction) -> str:
+def format_number(value: Fraction) -> str:
     """One spelling per value: an integer, a terminating decimal, or a reduced fraction."""
     rest = value.denominator
     for prime in (2, 5):

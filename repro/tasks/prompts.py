@@ -19,12 +19,12 @@ INSTRUCTIONS: dict[Kind, str] = {
 }
 
 
-def pose(kind: Kind, text: str) -> str:
+def add_instruction(kind: Kind, text: str) -> str:
     """The user message: the question, then the instruction of its kind."""
     instruction = INSTRUCTIONS[kind]
     return f"{text}\n\n{instruction}" if instruction else text
 
 
-def with_options(question: str, options: Sequence[str]) -> str:
+def append_options(question: str, options: Sequence[str]) -> str:
     """The question with its options, one lettered line each."""
     return "\n".join([question, "", *(f"{letter}. {option}" for letter, option in zip(LETTERS, options))])

@@ -31,7 +31,7 @@ _TASKS: dict[str, type[DataSetTask]] = {
 
 def names() -> tuple[str, ...]:
     """All known tasks: the paper's seven, gsm8k, variants, a person's own file, and the toy tasks."""
-    from repro.tasks.toy import TASK_NAMES
+    from repro.toy.pool import TASK_NAMES
 
     return (*_TASKS, *TASK_NAMES)
 
@@ -53,7 +53,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
             raise InputError(
                 f"task {name} makes its own rows and takes no file: leave {data} out, or name another task."
             )
-        return toy.task(name)
+        return toy.get_task(name)
     data_set = _known(name)
     if data is None and revision is None and data_set.hub is not None:
         from repro.system.hub_lock import pinned_revision
@@ -82,7 +82,7 @@ def revision_of(name: str) -> str | None:
     return None if source is None else pinned_revision(source.id)
 
 
-def has_training(name: str) -> bool:
+def has_training_rows(name: str) -> bool:
     """Whether the task has rows to train on; one that is for evaluation only has none. Reads no rows."""
     if name.startswith("toy-"):
         return True

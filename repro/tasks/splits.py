@@ -26,7 +26,7 @@ def fraction(content: str) -> float:
     return int(hashlib.sha256(f"side {content}".encode()).hexdigest()[:12], 16) / 16**12
 
 
-def side(contents: Sequence[str], split: Split) -> list[str]:
+def select_split(contents: Sequence[str], split: Split) -> list[str]:
     """Those of different content hashes that are on one side.
 
     From two hashes on neither side is empty: the one nearest the border changes over.
@@ -38,7 +38,7 @@ def side(contents: Sequence[str], split: Split) -> list[str]:
     return [content for content in contents if (fraction(content) < border) == (split == "test")]
 
 
-def in_order(ids: Sequence[str], seed: int) -> list[int]:
+def seeded_order(ids: Sequence[str], seed: int) -> list[int]:
     """Positions in the order that the seed gives. Ids that are added do not reorder the others."""
     keys = [hashlib.sha256(f"{seed}|{one}".encode(errors="surrogatepass")).digest() for one in ids]
     return sorted(range(len(ids)), key=keys.__getitem__)

@@ -2,7 +2,7 @@
 
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.hub import HubSource
-from repro.tasks.prompts import with_options
+from repro.tasks.prompts import append_options
 from repro.tasks.rows import Row
 from repro.tasks.task import Kind
 
@@ -21,4 +21,4 @@ class SuperGpqa(DataSetTask):
         if len(options) > 10:
             raise row.fault("options", f"has {len(options)} texts, more than ten")
         letter = row.letter("answer_letter", len(options))
-        return Question(with_options(row.text("question"), options), letter, row.identifier(self.id_field))
+        return Question(append_options(row.text("question"), options), letter, row.identifier(self.id_field))

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from repro.tasks.toy import TASK_NAMES, chains, choices, task
 from repro.toy import facts
+from repro.toy.pool import TASK_NAMES, chains, choices, questions
 from repro.toy.questions import Letters, Question, Style
 
 # The primers: questions that are no item of any task, from which what the tasks have in common is learnt.
@@ -42,14 +42,14 @@ def _letters() -> Iterator[Letters]:
 
 @functools.cache
 def _pools() -> dict[str, tuple[Question, ...]]:
-    held_out = {question.prompt for question in task("toy-csqa").questions("test")}
+    held_out = {question.prompt for question in questions("toy-csqa", "test")}
     relations = [row for shown in SHOWN for row in choices(hops=1, options=shown, variants=20)]
     return {
         "links": tuple(chains(1)),
         "pairs": tuple(chains(2)),
         "relations": tuple(row for row in relations if row.prompt not in held_out),
         "letters": tuple(_letters()),
-        **{name: task(name).questions("train") for name in TASK_NAMES},
+        **{name: questions(name, "train") for name in TASK_NAMES},
     }
 
 

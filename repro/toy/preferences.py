@@ -3,14 +3,14 @@
 import random
 from collections.abc import Iterator
 
-from repro.tasks.toy import task
 from repro.toy import facts
+from repro.toy.pool import questions
 from repro.toy.questions import Describe, Style
 
 OPEN_TASKS = ("toy-dolly", "toy-vicuna")
 
 
-def quality(question: Describe, text: str) -> float:
+def score_description(question: Describe, text: str) -> float:
     """Asked facts stated truly, less the sentences that are false, unasked or repeated; as a share of asked, in 0..1."""
     said = [f"{sentence.strip()}." for sentence in text.split(".") if sentence.strip()]
     if said and said[0].startswith("think "):  # the links of a worked completion are no sentence of the answer
@@ -43,11 +43,11 @@ def _spoilt(question: Describe, rng: random.Random) -> str:
 def pairs(seed: int) -> Iterator[tuple[str, str, str]]:
     """Endless (prompt, better, worse) over training questions of the open tasks."""
     rng = random.Random(seed)
-    pool = [row for name in OPEN_TASKS for row in task(name).questions("train") if isinstance(row, Describe)]
+    pool = [row for name in OPEN_TASKS for row in questions(name, "train") if isinstance(row, Describe)]
     while True:
         question = rng.choice(pool)
         first, second = _spoilt(question, rng), _spoilt(question, rng)
-        difference = quality(question, first) - quality(question, second)
+        difference = score_description(question, first) - score_description(question, second)
         if difference > 0:
             yield question.prompt, first, second
         elif difference < 0:

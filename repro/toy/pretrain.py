@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from repro.progress import Progress, silent
 from repro.toy.corpus import Mix, stream
-from repro.toy.families import config
-from repro.toy.world import Family, Role
+from repro.toy.models import Family, Role
+from repro.toy.sizes import config
 
 BUCKETS = 3
 DECAY = 0.3  # share of the steps, at the end, over which the learning rate falls to zero

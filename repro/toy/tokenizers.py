@@ -11,9 +11,9 @@ import itertools
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from repro.tasks.toy import TASK_NAMES
 from repro.toy.corpus import Phase, stream
-from repro.toy.world import Family
+from repro.toy.models import Family
+from repro.toy.pool import TASK_NAMES
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -88,7 +88,7 @@ def _gemma3() -> PreTrainedTokenizerFast:
     )
 
 
-def train(family: Family) -> PreTrainedTokenizerFast:
+def train_tokenizer(family: Family) -> PreTrainedTokenizerFast:
     """The family's tokenizer, trained on the corpus: the same one each time."""
     tokenizer = _qwen3() if family == "qwen3" else _gemma3()
     tokenizer.padding_side = "left"

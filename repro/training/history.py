@@ -62,8 +62,8 @@ def final_figures(rows: Sequence[Mapping[str, Any]], share: float = 0.1) -> dict
 
 def alarms(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """{"alarm": words} where vLLM's log-probabilities left the trainer's in any step; empty where they did not."""
-    from repro.generation.mismatch import alarm
+    from repro.generation.mismatch import mismatch_alarm
 
     gaps = [row["vllm_log_prob_gap"] for row in rows if "vllm_log_prob_gap" in row]
-    words = next((found for gap in gaps if (found := alarm(math.nan if gap is None else gap))), None)
+    words = next((found for gap in gaps if (found := mismatch_alarm(math.nan if gap is None else gap))), None)
     return {"alarm": words} if words else {}

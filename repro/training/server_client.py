@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from trl.generation.vllm_client import VLLMClient
 
-from repro.generation.server import LOCAL
+from repro.generation.server import LOCALHOST
 
 AT_ONCE = 64
 """Requests under way together: the connections that TRL's client keeps."""
@@ -77,7 +77,7 @@ def used_by_trainers(folder: Path) -> Iterator[None]:
     before = theirs.VLLMClient
     theirs.VLLMClient = functools.partial(ServerClient, folder=folder)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for its own 127.0.0.1
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), LOCAL]))
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), LOCALHOST]))
     try:
         yield
     finally:

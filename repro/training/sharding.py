@@ -67,7 +67,7 @@ def shard_frozen(accelerator: Any, model: Any) -> Any:
     return model.eval()
 
 
-def whole_state(model: Any) -> dict[str, torch.Tensor] | None:
+def unsharded_state(model: Any) -> dict[str, torch.Tensor] | None:
     """The trained weights of a sharded model, whole, on the first rank's CPU (empty on the others); None where the model
     is whole anyway. Every rank must call it."""
     from torch.distributed.fsdp import FSDPModule

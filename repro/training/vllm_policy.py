@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.generation.server import ServerPlace, free_port, serving
+from repro.generation.server import ServerPlacement, free_port, vllm_server
 from repro.models.loading import load_config, prompt_token_ids
 from repro.tasks import Item
 
@@ -19,7 +19,7 @@ CACHE_BYTES = 6 * GIB
 
 @contextlib.contextmanager
 def engine_arguments(
-    config: Any, model: Any, tokenizer: Any, items: Sequence[Item], work: Path, server: ServerPlace | None
+    config: Any, model: Any, tokenizer: Any, items: Sequence[Item], work: Path, server: ServerPlacement | None
 ) -> Iterator[dict[str, Any]]:
     """What GRPOConfig and DistillationConfig take to draw completions by `config.engine`: nothing for transformers. A server
     runs until the context is left; without one, on a GPU, vLLM sleeps while the trainer computes: its weights and cache
@@ -49,7 +49,7 @@ def engine_arguments(
     else:
         from repro.training.server_client import used_by_trainers
 
-        with serving(model.name_or_path, length, server, work) as url, used_by_trainers(work):
+        with vllm_server(model.name_or_path, length, server, work) as url, used_by_trainers(work):
             yield _remote(url)
 
 

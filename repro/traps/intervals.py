@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.intp]
+RowIndices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Interval:
     rollouts: int
 
 
-def two_level_draws(prompt_ids: Sequence[Any], resamples: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+def two_level_draws(prompt_ids: Sequence[Any], resamples: int, seed: int) -> Iterator[tuple[RowIndices, RowIndices]]:
     """The draws of the bootstrap: [m] rows drawn from 0..n-1, and [m] labels of the drawn prompts, label by label.
 
     A prompt that was drawn twice has two labels.
@@ -59,7 +59,7 @@ def two_level_draws(prompt_ids: Sequence[Any], resamples: int, seed: int) -> Ite
 
 def two_level_bootstrap(
     prompt_ids: Sequence[Any],
-    statistic: Callable[[Rows, Rows], float],
+    statistic: Callable[[RowIndices, RowIndices], float],
     *,
     resamples: int = 1000,
     level: float = 0.95,
@@ -85,7 +85,7 @@ def two_level_bootstrap(
 
 def two_level_bootstraps(
     prompt_ids: Sequence[Any],
-    statistics: Callable[[Rows, Rows], Sequence[float]],
+    statistics: Callable[[RowIndices, RowIndices], Sequence[float]],
     *,
     resamples: int = 1000,
     level: float = 0.95,
@@ -141,7 +141,7 @@ def ratio_interval(
     if not len(a) == len(b) == len(prompt_ids):
         raise ValueError(f"{len(a)} numerators, {len(b)} denominators and {len(prompt_ids)} prompt ids do not fit")
 
-    def ratio(rows: Rows, _: Rows) -> float:
+    def ratio(rows: RowIndices, _: RowIndices) -> float:
         total = b[rows].sum()
         return float(a[rows].sum() / total) if total else float("nan")
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from repro.errors import InputError
-from repro.pipeline.bodies import read_items
+from repro.pipeline.stage_functions import read_items
 from repro.stages.kinds import Calibrate, Distill, Sample, Stage, TaskData
-from repro.tasks.contamination import offenders
+from repro.tasks.contamination import find_contaminated
 
 
 def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
     if not trained or not held_out:
         return {"evaluation_items": 0, "training_items": 0, "shared": 0}
     evaluation, training_items = read_items(tuple(held_out)), read_items(tuple(trained))
-    shared = offenders(evaluation, training_items)
+    shared = find_contaminated(evaluation, training_items)
     if shared:
         tasks = sorted({item.task for item in shared})
         raise InputError(

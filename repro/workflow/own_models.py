@@ -11,12 +11,12 @@ from rich.console import Console
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
-from repro.models.loading import locate, sha256_of
+from repro.models.loading import hash_data_file, locate
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import SETTINGS
-from repro.recipes.inputs import ITEM_ORDER, base, reward_model_of
 from repro.recipes.settings import Settings, override
+from repro.recipes.shared_stages import ITEM_ORDER, base_model, reward_model_of
 from repro.stages.artifact import CACHE
 from repro.stages.kinds import (
     Calibrate,
@@ -26,7 +26,7 @@ from repro.stages.kinds import (
     Sample,
     Stage,
     TaskData,
-    topological,
+    topological_order,
 )
 from repro.system.hardware import hardware
 from repro.tasks import registry
@@ -34,7 +34,7 @@ from repro.tasks.task import Split
 
 
 @dataclass(frozen=True)
-class Wishes:
+class StageOptions:
     """What a person asked of one stage."""
 
     tasks: tuple[str, ...]
@@ -45,13 +45,13 @@ class Wishes:
     seed: int
 
 
-def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: Wishes) -> Calibrate:
+def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: StageOptions) -> Calibrate:
     """A calibration of one teacher.
 
     Raises:
         InputError: a model or data that cannot be used, or no target.
     """
-    model = base(teacher)
+    model = base_model(teacher)
     settings = _settings(teacher, wishes)
     if target is None:
         if not teacher.startswith("toy:"):
@@ -59,7 +59,7 @@ def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: Wishes) 
         target = teacher.replace("teacher", "target")
     return Calibrate(
         teacher=model,
-        target=base(target),
+        target=base_model(target),
         data=_data(settings, wishes, "train"),
         reward_model=reward_model_of(settings),
         config=_valid(settings.calibration, eta=eta),
@@ -67,11 +67,11 @@ def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: Wishes) 
     )
 
 
-def sample_stage(model: str, split: str, wishes: Wishes) -> Sample:
+def sample_stage(model: str, split: str, wishes: StageOptions) -> Sample:
     """Completions of one model on one split."""
     if split not in get_args(Split):
         raise InputError(f"--split {split}: use {' or '.join(get_args(Split))}")
-    checked = base(model)
+    checked = base_model(model)
     # The paper's 16 completions a prompt, at every scale, unless a person asks for another number
     usual = ["teacher_sampling.completions_per_prompt=16"]
     settings = _settings(model, replace(wishes, assignments=[*usual, *wishes.assignments]))
@@ -79,11 +79,11 @@ def sample_stage(model: str, split: str, wishes: Wishes) -> Sample:
     return Sample(model=checked, data=data, config=settings.teacher_sampling, seed=wishes.seed)
 
 
-def distill_stage(student: str, teacher: str, method: str, wishes: Wishes) -> Distill:
+def distill_stage(student: str, teacher: str, method: str, wishes: StageOptions) -> Distill:
     """One student from one teacher; the teacher's completions are sampled first where the method is off-policy."""
     if method not in get_args(Method):
         raise InputError(f"--method {method}: use {', '.join(get_args(Method))}")
-    student_model, teacher_model = base(student), base(teacher)
+    student_model, teacher_model = base_model(student), base_model(teacher)
     settings = _settings(student, wishes)
     data = _data(settings, wishes, "train")
     config = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[method]
@@ -101,9 +101,9 @@ def distill_stage(student: str, teacher: str, method: str, wishes: Wishes) -> Di
     )
 
 
-def evaluate_stage(model: str, wishes: Wishes) -> Evaluate:
+def evaluate_stage(model: str, wishes: StageOptions) -> Evaluate:
     """The evaluation of one model on held-out items."""
-    checked = base(model)
+    checked = base_model(model)
     settings = _settings(model, wishes)
     return Evaluate(
         model=checked,
@@ -114,11 +114,11 @@ def evaluate_stage(model: str, wishes: Wishes) -> Evaluate:
     )
 
 
-def traps_stage(teacher: str, student: str, wishes: Wishes) -> Diagnose:
+def traps_stage(teacher: str, student: str, wishes: StageOptions) -> Diagnose:
     """The diagnosis of two models on held-out items; across tokenizers, where they have two, what needs none."""
-    from repro.diagnosis.vocabulary import share_vocabulary
+    from repro.diagnosis.vocabulary import has_shared_vocabulary
 
-    teacher_model, student_model = base(teacher), base(student)
+    teacher_model, student_model = base_model(teacher), base_model(student)
     settings = _settings(student, wishes)
     data = _data(settings, wishes, "test")
     completions = [
@@ -130,17 +130,17 @@ def traps_stage(teacher: str, student: str, wishes: Wishes) -> Diagnose:
         teacher=teacher_model,
         on_policy=completions[0],
         off_policy=completions[1],
-        across_tokenizers=not share_vocabulary(locate(teacher), locate(student)),
+        across_tokenizers=not has_shared_vocabulary(locate(teacher), locate(student)),
         config=settings.diagnosis,
         seed=wishes.seed,
     )
 
 
-def run_one(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> Path:
+def run_with_inputs(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> Path:
     """Run the stage and what it needs; the folder of its artifact."""
     toy = all(model.name.startswith("toy:") for model in stage.base_models())
     run(
-        topological([stage]),
+        topological_order([stage]),
         out,
         workers=1,
         resources=resources_for(toy, None, micro_batch),
@@ -150,16 +150,16 @@ def run_one(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_bat
     return out / CACHE / stage.folder_name
 
 
-def run_single(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> None:
+def run_and_print(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> None:
     """Run the stage and what it needs; print where its artifact is, and its summary."""
-    folder = run_one(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
+    folder = run_with_inputs(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
     console.print_json(json.dumps(json.loads((folder / "summary.json").read_text())))
 
 
-def _settings(model: str, wishes: Wishes) -> Settings:
+def _settings(model: str, wishes: StageOptions) -> Settings:
     """The toy scale's settings for toy models and wherever there is no GPU; the small scale's otherwise."""
     toy = model.startswith("toy:")
     settings = SETTINGS["toy" if toy else "small"]()
@@ -173,14 +173,14 @@ def _settings(model: str, wishes: Wishes) -> Settings:
     return override(settings, assignments)
 
 
-def _data(settings: Settings, wishes: Wishes, split: Split) -> tuple[TaskData, ...]:
+def _data(settings: Settings, wishes: StageOptions, split: Split) -> tuple[TaskData, ...]:
     """Task data, read once here so that a mistake in it is told before any work."""
     if wishes.data is not None and len(settings.tasks) != 1:
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
     if wishes.items is not None and wishes.items < 1:
         raise InputError(f"--items {wishes.items}: ask for at least one")
     n = wishes.items or (settings.train_items if split == "train" else settings.test_items)
-    sha256 = sha256_of(wishes.data) if wishes.data else None
+    sha256 = hash_data_file(wishes.data) if wishes.data else None
     file = wishes.data.resolve() if wishes.data else None
     data = []
     for task in settings.tasks:

@@ -8,23 +8,23 @@ from typing import cast
 
 from rich.console import Console
 
-from repro.pipeline.cluster import Cluster, Where
+from repro.pipeline.cluster import Backend, Cluster
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run
 from repro.planner.resources import Resources, resources_for
 from repro.recipes.study import Study
-from repro.report.result import RESULTS, Result, StageLine
+from repro.report.result import RESULTS_FILE, Result, StageLine
 from repro.stages.artifact import CACHE, RECORD
 from repro.stages.kinds import Distill, Stage
-from repro.stages.pins import served, unpinned
+from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
-from repro.system.redaction import redacted
+from repro.system.redaction import redact
 from repro.workflow.contamination import check_contamination
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """Where the result is, and whether any claim of the paper is contradicted."""
 
     folder: Path
@@ -44,28 +44,29 @@ def run_study(
     quiet: bool,
     console: Console,
     resources: Resources | None = None,
-    where: Where = "local",
+    where: Backend = "local",
     cluster: Cluster | None = None,
-) -> Outcome:
+) -> StudyOutcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
     Raises:
         InputError: a person's mistake.
         StageError: a stage ended without a result.
     """
-    from repro.report.curves import curves
-    from repro.report.examples import examples
-    from repro.report.extras import extras
+    from repro.report.examples import collect_examples
     from repro.report.figures import PICTURES
     from repro.report.markdown import PAGE
     from repro.report.merge import Part, Source
     from repro.report.pictures import write_pictures
+    from repro.report.study_extras import collect_extras
     from repro.report.terminal import print_result
+    from repro.report.training_history import collect_curves
     from repro.report.traps import write_figures
     from repro.report.write import write_report
-    from repro.tables import load, verdict
-    from repro.tables.files import stored_hashes
-    from repro.tables.measure import measure
+    from repro.tables.measurements.measure import measure
+    from repro.tables.paper.files import stored_hashes
+    from repro.tables.paper.load import load
+    from repro.tables.verdicts.verdict import verdict
 
     stages = study.stages()
     contamination = check_contamination(stages)
@@ -94,7 +95,7 @@ def run_study(
         "assignments": list(study.assignments),
         "contamination": contamination,
         "code": code_version(),
-        "unpinned": [*unpinned(stages), *served(stages)],
+        "unpinned": [*unpinned_inputs(stages), *served_model_names(stages)],
         "libraries": libraries(),
         "hardware": hardware(),
         "stored_files": stored_hashes(),
@@ -105,14 +106,14 @@ def run_study(
             for r in study.rows
         ],
         "stages": [_stage_line(stage, cache) for stage in stages],
-        "examples": examples(study, cache),
-        "curves": curves(study, cache),
-        "extras": extras(study, cache),
+        "examples": collect_examples(study, cache),
+        "curves": collect_curves(study, cache),
+        "extras": collect_extras(study, cache),
     }
-    result = redacted(result)
+    result = redact(result)
     folder = result_folder(study, out)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULTS, result)
+    write_json(folder / RESULTS_FILE, result)
     if study.measures == "contributions":
         write_figures(study, cache, folder)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
@@ -120,9 +121,9 @@ def run_study(
         write_pictures(PICTURES[study.name], part, folder)
     page, brief = write_report([part], folder / PAGE)
     print_result(measured, report, console)
-    console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS}", highlight=False, soft_wrap=True)
+    console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
     contradicted = any(one.value == "contradicted" and one.role != "control" for one in report.claims)
-    return Outcome(folder, contradicted)
+    return StudyOutcome(folder, contradicted)
 
 
 def _stage_line(stage: Stage, cache: Path) -> StageLine:

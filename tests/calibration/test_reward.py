@@ -8,7 +8,7 @@ from tiny_models import gemma_tokenizer, naive, qwen_tokenizer
 from repro.calibration import calibration_reward
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
-from repro.models.chat_tokens import end_of_turn_id, same_tokenizer
+from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer
 
 PROMPTS = ["2 + 3 = ?", "Say something long about 1 + 1, please", "7 + 0 = ?"]
 
@@ -111,6 +111,6 @@ def test_same_tokenizer() -> None:
         tokenizer(["a", "b b b"], padding=True, truncation=True, max_length=2)
         return tokenizer
 
-    assert same_tokenizer(qwen_tokenizer(), cut(qwen_tokenizer()))
-    assert not same_tokenizer(qwen_tokenizer(), qwen_tokenizer(vocabulary=290))
-    assert not same_tokenizer(qwen_tokenizer(), gemma_tokenizer())
+    assert is_same_tokenizer(qwen_tokenizer(), cut(qwen_tokenizer()))
+    assert not is_same_tokenizer(qwen_tokenizer(), qwen_tokenizer(vocabulary=290))
+    assert not is_same_tokenizer(qwen_tokenizer(), gemma_tokenizer())

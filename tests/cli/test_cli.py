@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from repro.cli.app import main as cli
+from repro.cli import app as cli
 from repro.errors import Interrupted
 from repro.models.loading import locate
 from repro.recipes.catalog import STUDIES
@@ -292,7 +292,7 @@ def test_tables_are_shown_exported_and_checked(repro):
 
 
 def test_a_defect_of_ours_is_never_told_as_a_contradiction(repro, monkeypatch):
-    from repro.report import show
+    from repro.report import reload as show
 
     def broken(*_):
         raise KeyError("ours")
@@ -304,12 +304,12 @@ def test_a_defect_of_ours_is_never_told_as_a_contradiction(repro, monkeypatch):
 
 
 def test_a_damaged_panel_is_one_line(repro, tmp_path):
-    from repro.report.panel import PANEL
+    from repro.report.panel import PANEL_FILE
 
-    (tmp_path / PANEL).write_text("{}")
+    (tmp_path / PANEL_FILE).write_text("{}")
     code, _, err = repro("show", tmp_path)
     assert code == 2
-    assert f"{PANEL}: damaged" in err.replace("\n", "")
+    assert f"{PANEL_FILE}: damaged" in err.replace("\n", "")
 
 
 def test_an_interrupt_lost_in_a_destructor_is_sent_once_more(monkeypatch):

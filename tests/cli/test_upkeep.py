@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from repro.cli.app import main as cli
+from repro.cli import app as cli
 from repro.pin import pin as pinning
+from repro.stages import pins
 from repro.system import hardware as machine
-from repro.system import hub_lock as hub_lock
 from repro.workflow import study
 
 
@@ -30,7 +30,7 @@ def repro(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def nothing_pinned(monkeypatch):
-    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "unpinned")
+    monkeypatch.setattr(pins, "pinned_revision", lambda name: "unpinned")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_paper_scale_warns_of_what_is_unpinned_and_of_the_container(repro, eight
 
 
 def test_paper_scale_with_every_revision_pinned_does_not_warn(repro, eight_gpus, monkeypatch):
-    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "e5" * 20)
+    monkeypatch.setattr(pins, "pinned_revision", lambda name: "e5" * 20)
     assert "unpinned" not in repro("run", "table2", "--family", "qwen3")[2]
 
 
@@ -72,13 +72,13 @@ def test_a_dry_run_lists_what_is_unpinned(repro, nothing_pinned):
 def test_pin_check_asks_nobody(repro, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
     code, out, _ = repro("pin", "--check")
-    names = pinning.unpinned()
+    names = pinning.find_unpinned()
     assert code == (1 if names else 0)
     assert out.count("unpinned: ") == len(names)
 
 
 def test_pin_says_what_did_not_answer_and_exits_2(repro, monkeypatch):
-    done = pinning.Pinned({"a/b": "c" * 40}, ["huggingface.co: cannot be reached (no route): d/e"])
+    done = pinning.PinResult({"a/b": "c" * 40}, ["huggingface.co: cannot be reached (no route): d/e"])
     monkeypatch.setattr(pinning, "pin", lambda kinds: done)
     code, out, err = repro("pin")
     assert code == 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from repro.diagnosis.columns import columns_of
+from repro.diagnosis.columns import select_columns
 from repro.generation.rollouts import Rollout
 from repro.models.loading import load_tokenizer, prompt_token_ids
 
@@ -67,6 +67,6 @@ def made_up():
                         "fork_rkl": tokens * abs(gap) / 9,
                     }
                 )
-        return columns_of(rows, policy, "toy-bm4")
+        return select_columns(rows, policy, "toy-bm4")
 
     return make

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from tiny_models import naive
 
 from repro.diagnosis import files
-from repro.diagnosis.columns import columns_of, read_measurements
+from repro.diagnosis.columns import read_measurements, select_columns
 from repro.diagnosis.completions import Completions, check_completions
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.diagnose import diagnose
@@ -22,7 +22,7 @@ from repro.errors import InputError
 from repro.generation.rollouts import write_rollouts
 from repro.progress import silent
 from repro.report.panel import write_panel
-from repro.report.show import show_result
+from repro.report.reload import show_result
 from repro.report.trap_figures import contribution_table
 from repro.tasks import Item
 from repro.traps import forking_share
@@ -85,7 +85,7 @@ def test_per_rollout_values_are_stored_and_add_up(diagnosed, rollouts):
     summary, out = diagnosed
     rows = read_measurements(out / files.MEASUREMENTS)
     assert len(rows) == 2 * len(rollouts)
-    columns = columns_of(rows, "student", "file-numeric")
+    columns = select_columns(rows, "student", "file-numeric")
     shown = {one["measure"]: one for one in summary["panel"] if one["policy"] == "student"}
     assert shown["token_rkl"]["value"] == pytest.approx(columns["rkl"].sum() / columns["tokens"].sum())
     assert shown["token_rkl"]["low"] <= shown["token_rkl"]["value"] <= shown["token_rkl"]["high"]

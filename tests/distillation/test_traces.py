@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tiny_models import gemma_tokenizer, qwen_tokenizer
 
-from repro.distillation.traces import Reading, draw, drawn_traces, final_answer
+from repro.distillation.traces import TraceReader, draw, final_answer, select_traces
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout, write_rollouts
 from repro.tasks import Item
@@ -33,7 +33,7 @@ def rollout(text: str, ids: list[int], stop: str = "eos", item: str = "a") -> Ro
 
 
 def read(one: Rollout, tokenizer: Any, end: int, shared: bool, kind: Any, cap: int) -> list[int]:
-    reading = Reading(tokenizer, end, shared, kind, cap)
+    reading = TraceReader(tokenizer, end, shared, kind, cap)
     ids = reading.student_ids(one.text, one.token_ids, one.stop)
     assert reading.teaches(one.text, len(one.token_ids), one.stop) == bool(ids)
     return ids
@@ -95,7 +95,7 @@ def test_what_is_drawn_is_what_all_completions_in_memory_would_give(tmp_path: Pa
         own = whole[items[position]]
         expected.append((items[position].id, own[visits[items[position]] % len(own)]))
         visits[items[position]] += 1
-    drawn, count = drawn_traces(tmp_path / "r.parquet", items, 40, 4, Reading(None, 2, True, "full", 9))
+    drawn, count = select_traces(tmp_path / "r.parquet", items, 40, 4, TraceReader(None, 2, True, "full", 9))
     assert [(trace.item.id, trace.completion_ids) for trace in drawn] == expected
     assert count == sum(map(len, whole.values()))
 

@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
-from repro.doctor import doctor, models, scores, trial
+from repro.doctor import checks as doctor
+from repro.doctor import model_checks as models
+from repro.doctor import repeatability as scores
+from repro.doctor import trial
 from repro.doctor.finding import Finding
 from repro.models.loading import locate
 from repro.recipes.catalog import plan
@@ -121,7 +124,7 @@ def test_the_trial_has_every_kind_of_stage_once_and_one_step(tmp_path):
 
 
 def test_a_machine_that_cannot_is_told_and_nothing_is_tried(tmp_path):
-    found = list(doctor.examine(plan("table2", "small", (), 1, ()), tmp_path, 1))
+    found = list(doctor.run_checks(plan("table2", "small", (), 1, ()), tmp_path, 1))
     assert verdicts(found)["machine"] == "fail"
     assert verdicts(found)["scores and steps"] == "warn"
     assert list(tmp_path.iterdir()) == []
@@ -146,7 +149,7 @@ def test_a_stage_that_fails_in_its_trial_is_named_with_its_cause(tmp_path, copy)
 
 @pytest.mark.slow
 def test_at_toy_scale_all_is_well(tmp_path):
-    found = list(doctor.examine(plan_with(), tmp_path, 1))
+    found = list(doctor.run_checks(plan_with(), tmp_path, 1))
     assert [one for one in found if one.verdict != "ok"] == []
     assert sum(one.about.startswith("one step:") for one in found) >= 8
     assert isinstance(found[0], Finding)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.errors import InputError
-from repro.evaluation.evaluate import evaluate, failures_per_item, graded_pieces, per_item, summarise
+from repro.evaluation.evaluate import evaluate, failures_per_item, graded_pieces, metric_per_item, summarise
 from repro.evaluation.graded import GRADED, Outcome, read_graded, read_outcomes
 from repro.evaluation.task_reward import TaskReward
 from repro.generation.rollouts import Rollout, write_rollouts
@@ -47,9 +47,9 @@ def outcomes(tmp_path, stored) -> list[Outcome]:
 
 
 def test_values_per_item(outcomes):
-    assert per_item(outcomes, "acc") == {"toy-bm4": {"a": 0.5, "b": 0.25}, "toy-csqa": {"c": 0.75}}
-    assert per_item(outcomes, "maj16") == {"toy-bm4": {"a": 1.0, "b": 0.5}, "toy-csqa": {"c": 1.0}}
-    assert per_item(outcomes, "pass16") == {"toy-bm4": {"a": 1.0, "b": 1.0}, "toy-csqa": {"c": 1.0}}
+    assert metric_per_item(outcomes, "acc") == {"toy-bm4": {"a": 0.5, "b": 0.25}, "toy-csqa": {"c": 0.75}}
+    assert metric_per_item(outcomes, "maj16") == {"toy-bm4": {"a": 1.0, "b": 0.5}, "toy-csqa": {"c": 1.0}}
+    assert metric_per_item(outcomes, "pass16") == {"toy-bm4": {"a": 1.0, "b": 1.0}, "toy-csqa": {"c": 1.0}}
 
 
 def test_equal_answers_vote_together(outcomes):

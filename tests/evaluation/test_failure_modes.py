@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.evaluation.failure_modes import collapses, drifts, loops, mode_of, rechecks, repeated_share, states
+from repro.evaluation.failure_modes import collapses, drifts, find_rechecks, loops, mode_of, repeated_share, states
 
 LABELS = [json.loads(line) for line in (Path(__file__).parent / "failure_labels.jsonl").read_text("utf-8").splitlines()]
 RIGHT_THEN_FLIP = (
@@ -91,8 +91,8 @@ def test_a_letter_in_passing_is_no_choice(text, key):
 
 
 def test_words_inside_words_are_no_rechecks():
-    assert not rechecks("He waits for the waiter; the actual price, actually paid, is 4.")
-    assert len(rechecks("Wait. Let me recheck. On second thought, no.")) == 3
+    assert not find_rechecks("He waits for the waiter; the actual price, actually paid, is 4.")
+    assert len(find_rechecks("Wait. Let me recheck. On second thought, no.")) == 3
 
 
 def test_only_what_stands_before_the_recheck_counts():

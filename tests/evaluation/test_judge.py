@@ -4,8 +4,8 @@ import pytest
 
 from repro.errors import InputError
 from repro.evaluation import judge as module
-from repro.evaluation.judge import Case, ModelJudge, RuleJudge, ask_here, question, reading
-from repro.toy.world import folder
+from repro.evaluation.judge import Case, ModelJudge, RuleJudge, ask_local_model, question, reading
+from repro.toy.models import model_folder
 
 WRONG = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
 RIGHT = Case("How many?", "It is 5. \\boxed{5}", "numeric", "5", "5", True)
@@ -56,6 +56,6 @@ def test_a_judge_that_never_answers_is_one_line(monkeypatch):
     """A real model through the real engine: the toy student knows no English, so none of its replies can be read."""
     monkeypatch.setattr(module, "question", lambda case: case.prompt)  # its tokens are few, and its context short
     with pytest.raises(InputError, match="names a mode"):
-        ModelJudge("toy", ask_here(folder("toy:qwen3-student"), "transformers", 0))(
+        ModelJudge("toy", ask_local_model(model_folder("toy:qwen3-student"), "transformers", 0))(
             [Case("start 3", "5", "numeric", "5", "4", True)]
         )

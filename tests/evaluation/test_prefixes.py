@@ -6,18 +6,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.errors import InputError
-from repro.evaluation.classify import MODES_FILE, classify
+from repro.evaluation.classify import MODES_FILE, classify_failures
 from repro.evaluation.config import PrefixConfig
 from repro.evaluation.graded import Graded, write_graded
 from repro.evaluation.judge import RuleJudge
 from repro.evaluation.lost_prompts import lost_prompts
-from repro.evaluation.prefixes import CONTINUATIONS, check_same_tokens, commits, continue_prefixes, prefixes_of
+from repro.evaluation.prefixes import (
+    CONTINUATIONS_FILE,
+    commits,
+    continue_prefixes,
+    prefixes_of,
+    require_same_tokenizer,
+)
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import Rollout, stream_rollouts
 from repro.models.loading import load_tokenizer, prompt_token_ids
 from repro.progress import silent
 from repro.tasks import registry
-from repro.toy.world import folder
+from repro.toy.models import model_folder
 
 TASK = "toy-bm4"
 CONFIG = PrefixConfig(fractions=(0.25, 0.5), per_prompt=2, continuations=3)
@@ -33,7 +39,7 @@ def items():
 
 def graded(items, answers, text="think 1 2 \\boxed{{{}}}"):
     """Completions of each item that give these answers; None is an answer that never came."""
-    tokenizer = load_tokenizer(folder("toy:qwen3-student"))
+    tokenizer = load_tokenizer(model_folder("toy:qwen3-student"))
     made = []
     for item, own in zip(items, answers):
         for sample, answer in enumerate(own):
@@ -101,10 +107,10 @@ def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, t
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
     before = stored(tmp_path / "before", items, [["right"] * 2] * 3)
     after = stored(tmp_path / "after", items, [[wrong[0]] * 2, ["right"] * 2, ["right"] * 2])
-    teacher = folder("toy:qwen3-teacher")
+    teacher = model_folder("toy:qwen3-teacher")
     arguments = {"teacher": teacher, "before": before, "after": after, "items": items, "seed": 0, "progress": silent}
     summary = continue_prefixes(CONFIG, SAMPLING, out=tmp_path, work=tmp_path / "work", **arguments)
-    rows = pq.read_table(tmp_path / CONTINUATIONS).to_pylist()
+    rows = pq.read_table(tmp_path / CONTINUATIONS_FILE).to_pylist()
     assert len(rows) == 2 * 3 * CONFIG.continuations == summary[TASK]["continuations"]
     assert {row["item_id"] for row in rows} == {items[0].id}
     for row in rows:
@@ -116,7 +122,7 @@ def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, t
     again = tmp_path / "again"
     again.mkdir()
     continue_prefixes(CONFIG, SAMPLING, out=again, work=again / "work", **arguments)
-    assert pq.read_table(again / CONTINUATIONS).equals(pq.read_table(tmp_path / CONTINUATIONS))
+    assert pq.read_table(again / CONTINUATIONS_FILE).equals(pq.read_table(tmp_path / CONTINUATIONS_FILE))
 
 
 def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
@@ -125,14 +131,14 @@ def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
     ids = [[5, 6], []]
     chunks = sample(
         SAMPLING.model_copy(update={"completions_per_prompt": 1}),
-        model=folder("toy:qwen3-teacher"),
+        model=model_folder("toy:qwen3-teacher"),
         items=items[:2],
         seed=0,
         work=tmp_path,
         progress=silent,
         prefixes=ids,
     )
-    tokenizer = load_tokenizer(folder("toy:qwen3-teacher"))
+    tokenizer = load_tokenizer(model_folder("toy:qwen3-teacher"))
     assert [r.prompt_ids for r in stream_rollouts(chunks)] == [
         [*prompt_token_ids(tokenizer, i.prompt), *p] for i, p in zip(items, ids)
     ]
@@ -143,7 +149,7 @@ def test_nothing_lost_is_an_empty_file_that_says_so(items, tmp_path):
     summary = continue_prefixes(
         CONFIG,
         SAMPLING,
-        teacher=folder("toy:qwen3-teacher"),
+        teacher=model_folder("toy:qwen3-teacher"),
         before=before,
         after=before,
         items=items,
@@ -153,19 +159,19 @@ def test_nothing_lost_is_an_empty_file_that_says_so(items, tmp_path):
         progress=silent,
     )
     assert summary == {TASK: {"solved": 3, "lost": 0, "continuations": 0, "tokens": 0, "by_fraction": []}}
-    assert pq.read_table(tmp_path / CONTINUATIONS).num_rows == 0
+    assert pq.read_table(tmp_path / CONTINUATIONS_FILE).num_rows == 0
 
 
 def test_two_tokenizers_are_refused():
     with pytest.raises(InputError, match="different tokenizers"):
-        check_same_tokens(folder("toy:qwen3-teacher"), folder("toy:gemma3-student"))
+        require_same_tokenizer(model_folder("toy:qwen3-teacher"), model_folder("toy:gemma3-student"))
 
 
 def test_modes_of_lost_prompts(items, tmp_path):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
     before = stored(tmp_path / "before", items, [["right"] * 4] * 3)
     after = stored(tmp_path / "after", items, [[wrong[0], wrong[0], None, "right"], ["right"] * 4, [None] * 4])
-    summary = classify(RuleJudge(), before=before, after=after, out=tmp_path, progress=silent)
+    summary = classify_failures(RuleJudge(), before=before, after=after, out=tmp_path, progress=silent)
     assert summary[TASK] == {
         "solved": 3,
         "lost": 2,

@@ -7,10 +7,10 @@ import pytest
 from chat_stand_in import ChatStandIn
 
 from repro.errors import InputError
-from repro.evaluation.chat_server import WAITS, ChatServer
+from repro.evaluation.chat_client import WAITS, ChatClient
 from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Case, ModelJudge
-from repro.evaluation.served_judge import AT_ONCE, REPLIES, ask_served
-from repro.models.endpoint import KEY, Served, is_served, served
+from repro.evaluation.served_judge import AT_ONCE, REPLIES, ask_endpoint
+from repro.models.endpoint import API_KEY_VARIABLE, Endpoint, is_endpoint, parse_endpoint
 from repro.progress import silent
 
 SECRET = "correct-horse-battery"
@@ -31,26 +31,26 @@ def serve():
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch):
-    monkeypatch.delenv(KEY, raising=False)
+    monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
 
 
 def chat(server, model="org/judge", slept=None):
     sleep = (slept if slept is not None else []).append
-    return ChatServer(Served(server.url, model), max_tokens=64, temperature=0.01, seed=3, sleep=sleep)
+    return ChatClient(Endpoint(server.url, model), max_tokens=64, temperature=0.01, seed=3, sleep=sleep)
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("http://127.0.0.1:8000/v1#org/judge", Served("http://127.0.0.1:8000/v1", "org/judge")),
-        ("https://api.example.com/v1/#gpt-x", Served("https://api.example.com/v1", "gpt-x")),
-        ("http://host/v1/chat/completions#m", Served("http://host/v1", "m")),
-        ("http://[::1]:80/v1#m", Served("http://[::1]:80/v1", "m")),
+        ("http://127.0.0.1:8000/v1#org/judge", Endpoint("http://127.0.0.1:8000/v1", "org/judge")),
+        ("https://api.example.com/v1/#gpt-x", Endpoint("https://api.example.com/v1", "gpt-x")),
+        ("http://host/v1/chat/completions#m", Endpoint("http://host/v1", "m")),
+        ("http://[::1]:80/v1#m", Endpoint("http://[::1]:80/v1", "m")),
     ],
 )
 def test_addresses(name, expected):
-    assert is_served(name)
-    assert served(name) == expected
+    assert is_endpoint(name)
+    assert parse_endpoint(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_addresses(name, expected):
         ("http://host/v1 #m", "with a blank"),
         ("http://a..b/v1#m", "is no address"),
         ("http://host/\u00fc/v1#m", "is no address"),
-        (f"http://me:{SECRET}/x@host/v1#m", KEY),
-        (f"http://me:12/{SECRET}@host/v1#m", KEY),
-        (f"http://me:{SECRET}@host/v1#m", KEY),
-        (f"https://host/v1?api-version={SECRET}#m", KEY),
+        (f"http://me:{SECRET}/x@host/v1#m", API_KEY_VARIABLE),
+        (f"http://me:12/{SECRET}@host/v1#m", API_KEY_VARIABLE),
+        (f"http://me:{SECRET}@host/v1#m", API_KEY_VARIABLE),
+        (f"https://host/v1?api-version={SECRET}#m", API_KEY_VARIABLE),
     ],
 )
 def test_addresses_that_are_refused_repeat_no_secret(name, mend):
     with pytest.raises(InputError, match=mend) as error:
-        served(name)
+        parse_endpoint(name)
     assert SECRET not in str(error.value)
 
 
 def test_a_key_that_comes_back_escaped_and_a_reply_in_parts(serve, monkeypatch):
-    monkeypatch.setenv(KEY, "a/b&c")
+    monkeypatch.setenv(API_KEY_VARIABLE, "a/b&c")
     escaped = b'{"choices": [{"message": {"content": "your key is a\\/b\\u0026c"}}]}'
     assert chat(serve(lambda number, content: (200, escaped))).reply("Which?") == "your key is ***"
     parts = json.dumps({"choices": [{"message": {"content": [{"type": "text", "text": "none"}]}}]}).encode()
@@ -84,7 +84,7 @@ def test_a_key_that_comes_back_escaped_and_a_reply_in_parts(serve, monkeypatch):
 
 
 def test_names_that_are_no_address():
-    assert not any(map(is_served, ("org/judge", "./folder", "toy:qwen3-teacher", "httpmodels/x")))
+    assert not any(map(is_endpoint, ("org/judge", "./folder", "toy:qwen3-teacher", "httpmodels/x")))
 
 
 def test_a_question_is_asked_as_the_engines_ask_it(serve):
@@ -135,7 +135,7 @@ def test_a_server_that_stays_broken_is_one_line(serve):
 
 def test_nobody_there():
     with pytest.raises(InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, 6 times"):
-        ChatServer(Served("http://127.0.0.1:9/v1", "m"), max_tokens=1, temperature=0, seed=0, sleep=[].append).reply(
+        ChatClient(Endpoint("http://127.0.0.1:9/v1", "m"), max_tokens=1, temperature=0, seed=0, sleep=[].append).reply(
             "q"
         )
 
@@ -143,7 +143,7 @@ def test_nobody_there():
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ((401, b"no key"), rf"401 \(no key\)\. Give its key in {KEY}"),
+        ((401, b"no key"), rf"401 \(no key\)\. Give its key in {API_KEY_VARIABLE}"),
         ((400, b"prompt too long"), r"400 \(prompt too long\)\. Mend what it names"),
         ((404, b"nothing"), r"404 \(nothing\)\. Give the address up to"),
         ((200, b"<html>hello"), r"not JSON \(it begins '<html>hello'\)"),
@@ -178,7 +178,7 @@ def test_a_reply_that_is_cut_is_asked_for_again(serve):
 
 
 def test_a_redirect_does_not_carry_the_key_away(serve, monkeypatch):
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     other = serve(lambda number, content: "none")
     server = serve(lambda number, content: (302, b""))
     handler = server.http.RequestHandlerClass
@@ -190,14 +190,16 @@ def test_a_redirect_does_not_carry_the_key_away(serve, monkeypatch):
 
 
 def test_the_key_goes_to_the_server_alone(serve, monkeypatch):
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     server = serve(lambda number, content: (401, f"bad key {SECRET}".encode()))
-    with pytest.raises(InputError, match=rf"401 \(bad key \*\*\*\)\. It refuses the key in {KEY}") as error:
+    with pytest.raises(
+        InputError, match=rf"401 \(bad key \*\*\*\)\. It refuses the key in {API_KEY_VARIABLE}"
+    ) as error:
         chat(server).reply("q")
     assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
     assert SECRET not in str(error.value)
-    monkeypatch.setenv(KEY, f"{SECRET}\nX: y")
-    with pytest.raises(InputError, match=KEY) as error:
+    monkeypatch.setenv(API_KEY_VARIABLE, f"{SECRET}\nX: y")
+    with pytest.raises(InputError, match=API_KEY_VARIABLE) as error:
         chat(server)
     assert SECRET not in str(error.value)
 
@@ -208,8 +210,11 @@ def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
         return content["messages"][0]["content"].upper()
 
     server, told = serve(says), []
-    ask = ask_served(
-        Served(server.url, "org/judge"), 0, work=tmp_path, progress=lambda done, total, unit: told.append((done, total))
+    ask = ask_endpoint(
+        Endpoint(server.url, "org/judge"),
+        0,
+        work=tmp_path,
+        progress=lambda done, total, unit: told.append((done, total)),
     )
     questions = [f"q{n}" for n in range(24)] + ["q3"]
     assert ask(questions) == [question.upper() for question in questions]
@@ -221,13 +226,13 @@ def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
 def test_answered_questions_are_not_asked_again(serve, tmp_path):
     broken = serve(lambda number, content: "first" if number <= 5 else (400, b"enough"))
     with pytest.raises(InputError, match="enough"):
-        ask_served(Served(broken.url, "org/judge"), 0, work=tmp_path, progress=silent)([f"q{n}" for n in range(9)])
+        ask_endpoint(Endpoint(broken.url, "org/judge"), 0, work=tmp_path, progress=silent)([f"q{n}" for n in range(9)])
     kept = tmp_path / REPLIES
     answered = len(kept.read_text().splitlines())
     with kept.open("a") as stream:
         stream.write('["torn')
     server = serve(lambda number, content: "second")
-    replies = ask_served(Served(server.url, "org/judge"), 0, work=tmp_path, progress=silent)(
+    replies = ask_endpoint(Endpoint(server.url, "org/judge"), 0, work=tmp_path, progress=silent)(
         [f"q{n}" for n in range(9)]
     )
     assert replies.count("first") == answered
@@ -237,7 +242,7 @@ def test_answered_questions_are_not_asked_again(serve, tmp_path):
 
 def test_a_judge_of_a_server_reads_its_replies(serve, tmp_path):
     server = serve(lambda number, content: "<think>not a hallucination</think>\n\nDegradation")
-    judge = ModelJudge("org/judge", ask_served(Served(server.url, "org/judge"), 0, work=tmp_path, progress=silent))
+    judge = ModelJudge("org/judge", ask_endpoint(Endpoint(server.url, "org/judge"), 0, work=tmp_path, progress=silent))
     wrong = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
     right = Case("How many?", "It is 5. \\boxed{5}", "numeric", "5", "5", True)
     assert judge([right, wrong]) == [None, "degradation"]

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from repro.errors import InputError
-from repro.evaluation.chat_server import ChatServer
-from repro.models.endpoint import Served
+from repro.evaluation.chat_client import ChatClient
+from repro.models.endpoint import Endpoint
 from repro.models.loading import locate
 
 pytestmark = [
@@ -52,7 +52,7 @@ def url(tmp_path_factory):
 
 
 def chat(url, model="org/toy"):
-    return ChatServer(Served(url, model), max_tokens=8, temperature=0.01, seed=0, sleep=lambda seconds: None)
+    return ChatClient(Endpoint(url, model), max_tokens=8, temperature=0.01, seed=0, sleep=lambda seconds: None)
 
 
 def test_the_model_answers_in_its_own_language(url):

@@ -28,7 +28,7 @@ def child(order: dict) -> int:
     sys.argv = ["repro", *order["words"]]
     import patches
 
-    from repro.cli.app import main as cli
+    from repro.cli import app as cli
     from repro.cli.console import err_console, out_console
 
     if order.get("patch"):

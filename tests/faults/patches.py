@@ -29,14 +29,14 @@ def clock_jumps() -> None:
 
 def not_a_number() -> None:
     """Every evaluation ends with an accuracy that is not a number."""
-    from repro.pipeline import bodies
+    from repro.pipeline import stage_functions as bodies
 
     bodies._evaluate = lambda *words: {"toy-bm4": {"acc": math.nan}}
 
 
 def tells_the_token() -> None:
     """A library that puts the access token into its error, as some HTTP clients do."""
-    from repro.pipeline import bodies
+    from repro.pipeline import stage_functions as bodies
 
     def refused(*words: Any) -> dict[str, Any]:
         raise RuntimeError(f"401 for https://user:{os.environ['HF_TOKEN']}@host.example/model")
@@ -95,12 +95,12 @@ def a_byte_flips() -> None:
         content[len(content) // 2] ^= 16
         file.write_bytes(content)
 
-    before("repro.pipeline.job:_trust", flip)
+    before("repro.pipeline.run_stage:_trust", flip)
 
 
 def soak() -> None:
     """Run the command line again and again in this process; memory, handles and threads after each, as JSON lines."""
-    from repro.cli.app import main as cli
+    from repro.cli import app as cli
 
     main, words = cli.main, list(sys.argv)
     figures = Path(os.environ["REPRO_SOAK_FIGURES"])

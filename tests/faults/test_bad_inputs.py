@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from repro.errors import InputError
 from repro.models.loading import locate
 from repro.recipes.catalog import settings_of
-from repro.recipes.settings import flat
-from repro.tables.load import load
+from repro.recipes.settings import flatten
+from repro.tables.paper.load import load
 
 Case = tuple[list[str], bool]
 """A command line, and whether it must be refused (a result with something changed may still be whole)."""
@@ -55,7 +55,7 @@ def recipes(rng: random.Random, folder: Path, result: Path) -> Case:
 
 
 def settings(rng: random.Random, folder: Path, result: Path) -> Case:
-    known = flat(settings_of("toy").model_dump(mode="json"))
+    known = flatten(settings_of("toy").model_dump(mode="json"))
     key = rng.choice(sorted(known))
     value = known[key]
     kind = rng.randrange(4)

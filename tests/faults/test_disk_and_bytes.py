@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faults_kit import check_whole, measured, study_words
 
-from repro.pipeline.record import damage
+from repro.pipeline.record import find_damage
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -137,10 +137,10 @@ def test_every_file_of_every_artifact_is_guarded(undisturbed, tmp_path):
             flipped = bytearray(content)
             flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
             file.write_bytes(flipped)
-            assert damage(folder) == f"{file.relative_to(folder)} has changed since it was written"
+            assert find_damage(folder) == f"{file.relative_to(folder)} has changed since it was written"
             file.write_bytes(content)
             files += 1
-        assert damage(folder) is None
+        assert find_damage(folder) is None
     assert files > 17 * 2
 
 

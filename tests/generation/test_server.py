@@ -3,7 +3,7 @@
 import pytest
 
 from repro.generation import server
-from repro.generation.server import ServerPlace, cause_in
+from repro.generation.server import ServerPlacement, cause_in
 
 LOG = """\
 INFO 11-24 15:34:20 [utils.py:233] non-default args: {'max_model_len': 256}
@@ -40,7 +40,7 @@ def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
     ):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    own = server._environment(ServerPlace(2, ("2", "3")))
+    own = server._environment(ServerPlacement(2, ("2", "3")))
     assert own["CUDA_VISIBLE_DEVICES"] == "2,3"
     assert own["VLLM_SERVER_DEV_MODE"] == "1"
     assert "VLLM_API_KEY" not in own
@@ -48,7 +48,7 @@ def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
 
 
 def test_no_other_machine_reaches_it():
-    for place in (ServerPlace(1), ServerPlace(2, ("0", "1"))):
+    for place in (ServerPlacement(1), ServerPlacement(2, ("0", "1"))):
         words = server._words("model", "name", 64, place, 1234)
         assert words[words.index("--host") + 1] == "127.0.0.1"
         assert words[words.index("--tensor-parallel-size") + 1] == str(place.workers)
@@ -60,7 +60,7 @@ def test_a_server_that_ends_at_once_is_an_error_with_its_cause(tmp_path, monkeyp
     monkeypatch.setattr(server, "_words", lambda *_: ["--no-such-option"])
     with (
         pytest.raises(server.ServerError, match=r"the vLLM server did not start: \S+"),
-        server.serving(tmp_path / "model", 64, ServerPlace(1), tmp_path),
+        server.vllm_server(tmp_path / "model", 64, ServerPlacement(1), tmp_path),
     ):
         pass
     assert (tmp_path / server.LOG).stat().st_size

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from repro.distillation.traces import Reading, drawn_traces
+from repro.distillation.traces import TraceReader, select_traces
 from repro.evaluation.evaluate import evaluate
 from repro.evaluation.graded import read_outcomes
 from repro.generation import rollouts as module
-from repro.generation.mismatch import some_of
+from repro.generation.mismatch import select_rollouts
 from repro.generation.rollouts import (
     SCHEMA,
     Rollout,
@@ -65,7 +65,7 @@ def test_chosen_rows_are_those_of_the_whole_file(tmp_path):
     whole = read_rollouts(tmp_path / "many.parquet")
     for only in ([], [0], [639], [3, 127, 128, 129, 511], range(640)):
         assert list(stream_rollouts([tmp_path / "many.parquet"], only)) == [whole[n] for n in only]
-    assert some_of(tmp_path / "many.parquet") == whole[::160]
+    assert select_rollouts(tmp_path / "many.parquet") == whole[::160]
 
 
 POOLS: list[pa.MemoryPool] = []
@@ -90,10 +90,10 @@ JOBS = {
     "join": lambda items, chunks, folder: join_rollouts(folder / "joined", chunks),
     "grade": lambda items, chunks, folder: evaluate(items, chunks, None, folder / "graded"),
     "measure": lambda items, chunks, folder: read_outcomes(folder / "graded"),
-    "train": lambda items, chunks, folder: drawn_traces(
-        folder / "joined", items, 16, 0, Reading(None, 0, True, "full", TOKENS)
+    "train": lambda items, chunks, folder: select_traces(
+        folder / "joined", items, 16, 0, TraceReader(None, 0, True, "full", TOKENS)
     ),
-    "check": lambda items, chunks, folder: some_of(folder / "joined"),
+    "check": lambda items, chunks, folder: select_rollouts(folder / "joined"),
 }
 
 

@@ -6,13 +6,13 @@ import sys
 
 STAGE = """
 import subprocess, sys, time
-from repro.generation.watch import Watch
+from repro.generation.watchdog import Watchdog
 other, child = (
     subprocess.Popen([name, "-c", "import time; time.sleep(60)"], executable=sys.executable)
     for name in ("compiler", "VLLM::Worker_TP0")
 )
 time.sleep(0.5)
-watch = Watch()
+watch = Watchdog()
 other.kill()
 time.sleep(2)
 print("the other is nobody's business", flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from repro.planner.footprint import footprint
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import expected_hours, tokens_of
+from repro.planner.hours import expected_hours, planned_tokens
 from repro.planner.placement import Cards, place
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.study import SCALES, Scale
@@ -43,7 +43,7 @@ def planned() -> list[str]:
     lines = []
     for scale in SCALES:
         for folder, (stage, _) in sorted(stages_of(scale).items()):
-            placement, tokens = place(stage, CARDS), tokens_of(stage)
+            placement, tokens = place(stage, CARDS), planned_tokens(stage)
             needs = footprint(stage, placement.layout, tokens)
             numbers = {
                 "hours": expected_hours(stage, scale),

@@ -7,8 +7,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from repro.errors import InputError
-from repro.models.loading import check_loads, load_config, load_for_training, load_model, load_tokenizer, locate
-from repro.toy.world import MODELS
+from repro.models.loading import check_loadable, load_config, load_for_training, load_model, load_tokenizer, locate
+from repro.toy.models import MODELS
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_weights_that_its_configuration_does_not_fit_are_not_drawn_at_random(fol
     name = next(name for name in tensors if "q_proj" in name)
     cut = tensors.pop(name)[:-1].clone()
     save_file(tensors | ({name: cut} if change == "shape" else {}), weights, metadata={"format": "pt"})
-    for load in (load_model, load_for_training, check_loads):
+    for load in (load_model, load_for_training, check_loadable):
         with pytest.raises(InputError, match=f"{words}.*{name}"):
             load(folder)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "reward" not in name])
 def test_every_toy_model_is_whole(name):
-    check_loads(locate(name))
+    check_loadable(locate(name))
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "num_attention_heads"])
@@ -76,7 +76,7 @@ def test_a_configuration_of_nonsense_is_one_line(folder, key, value):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {key: value}))
     with pytest.raises(InputError, match=r"cannot be loaded|missing|another shape") as told:
-        check_loads(folder)
+        check_loadable(folder)
     assert len(str(told.value).splitlines()) == 1
 
 
@@ -84,11 +84,11 @@ def test_a_configuration_of_nonsense_is_one_line(folder, key, value):
 def test_a_broken_tokenizer_is_one_line(folder, content):
     (folder / "tokenizer.json").write_text(content)
     with pytest.raises(InputError, match="cannot be loaded") as told:
-        check_loads(folder)
+        check_loadable(folder)
     assert len(str(told.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("load", [load_config, load_model, load_for_training, check_loads])
+@pytest.mark.parametrize("load", [load_config, load_model, load_for_training, check_loadable])
 def test_code_that_comes_with_a_model_never_runs(folder, monkeypatch, load):
     """transformers would ask whether to run it, and take a yes for one."""
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "strange"}

@@ -12,7 +12,8 @@ from repro.errors import InputError
 from repro.pin import names
 from repro.pin import pin as pinning
 from repro.pin.lookup import Addresses, PinError, action_commit, hub_revision, image_digest
-from repro.system import hub_lock as hub_lock
+from repro.stages import pins
+from repro.system import hub_lock
 
 DIGEST, COMMIT, REVISION = "sha256:" + "a1" * 32, "b2" * 20, "c3" * 20
 DEAD = "http://127.0.0.1:9"
@@ -94,11 +95,11 @@ def checkout(tmp_path):
 
 def test_everything_is_looked_up_written_and_applied(world, checkout, tmp_path):
     hub_file = tmp_path / "hub.json"
-    before = pinning.unpinned(checkout, hub_file)
+    before = pinning.find_unpinned(checkout, hub_file)
     done = pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
     assert done.unpinned == []
     assert sorted(done.found) == sorted(before)
-    assert pinning.unpinned(checkout, hub_file) == []
+    assert pinning.find_unpinned(checkout, hub_file) == []
     lock = json.loads((checkout / "pins.json").read_text())
     assert set(lock["images"].values()) == {DIGEST}
     assert set(lock["actions"].values()) == {COMMIT}
@@ -130,7 +131,7 @@ def test_a_name_that_is_not_found_stays_as_it_was_and_the_rest_is_pinned(world, 
     assert len(done.unpinned) == 2
     assert all("not found (HTTP 404)" in line for line in done.unpinned)
     cuda = names.images(checkout)[0]
-    assert pinning.unpinned(checkout, hub_file) == [cuda, "Qwen/Qwen3-8B"]
+    assert pinning.find_unpinned(checkout, hub_file) == [cuda, "Qwen/Qwen3-8B"]
     assert "Qwen/Qwen3-0.6B" in json.loads(hub_file.read_text())
     assert f"ARG CUDA_IMAGE={cuda}\n" in (checkout / "Dockerfile").read_text()
 
@@ -183,7 +184,7 @@ def test_not_a_checkout(tmp_path):
 def test_a_broken_lock_names_itself(checkout):
     (checkout / "pins.json").write_text("[]")
     with pytest.raises(InputError, match=r"pins\.json: not a lock file"):
-        pinning.unpinned(checkout)
+        pinning.find_unpinned(checkout)
 
 
 def test_committed_locks_agree_with_dockerfile_and_workflows(tmp_path):
@@ -213,9 +214,9 @@ def test_unpinned_inputs_of_a_plan(monkeypatch):
 
     stages = plan("table2", "small", (), 1, ()).stages()
     known = {"Qwen/Qwen3-1.7B": REVISION, "openai/gsm8k": REVISION}
-    monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: known.get(name, "unpinned"))
-    assert hub_lock.unpinned(stages) == ["Qwen/Qwen3-0.6B", "tau/commonsense_qa"]
-    assert hub_lock.unpinned(plan("table2", "toy", (), 1, ()).stages()) == []
+    monkeypatch.setattr(pins, "pinned_revision", lambda name: known.get(name, "unpinned"))
+    assert pins.unpinned_inputs(stages) == ["Qwen/Qwen3-0.6B", "tau/commonsense_qa"]
+    assert pins.unpinned_inputs(plan("table2", "toy", (), 1, ()).stages()) == []
 
 
 def test_the_lock_in_the_package_is_readable():

@@ -6,7 +6,7 @@ import pytest
 
 import repro.pipeline.cluster as module
 from repro.errors import InputError
-from repro.pipeline.cluster import GONE_AFTER, Cluster, Queue, cluster_of, submitted_below
+from repro.pipeline.cluster import FINISHED_AFTER_MISSES, Cluster, SlurmQueue, parse_cluster, submitted_jobs
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def slurm_here(monkeypatch):
 def test_flags_win_over_the_file(tmp_path):
     file = tmp_path / "cluster.toml"
     file.write_text('partition = "gpu"\ngpus = 8\nhours = 12\nsetup = ["module load cuda"]\n[extra]\nnice = 100\n')
-    where, asked = cluster_of("slurm", file, ["hours=48", "account=lab"])
+    where, asked = parse_cluster("slurm", file, ["hours=48", "account=lab"])
     assert where == "slurm"
     assert asked.infra() == {
         "timeout_min": 48 * 60,
@@ -45,13 +45,13 @@ def test_mistakes_are_told(tmp_path, where, content, options, words):
     if file:
         file.write_text(content)
     with pytest.raises(InputError, match=words):
-        cluster_of(where, file, options)
+        parse_cluster(where, file, options)
 
 
 def test_no_slurm_on_this_machine(monkeypatch):
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match="no sbatch"):
-        cluster_of("slurm", None, [])
+        parse_cluster("slurm", None, [])
 
 
 class Slurm:
@@ -68,10 +68,10 @@ class Slurm:
 
 
 def test_a_job_is_gone_after_several_answers_without_it(monkeypatch):
-    slurm, queue = Slurm(monkeypatch), Queue()
+    slurm, queue = Slurm(monkeypatch), SlurmQueue()
     slurm.text = "7_0 RUNNING\n7_1 PENDING\n8 COMPLETING\n9 COMPLETED\n"
     jobs = ["7_0", "7_1", "8", "9"]
-    for _ in range(GONE_AFTER - 1):
+    for _ in range(FINISHED_AFTER_MISSES - 1):
         assert queue.gone(jobs) == set()
     assert queue.gone(jobs) == {"9"}
     assert "--jobs=7,8,9" in slurm.words
@@ -84,12 +84,12 @@ def test_a_job_is_gone_after_several_answers_without_it(monkeypatch):
 
 
 def test_a_slurm_that_does_not_answer_tells_nothing(monkeypatch):
-    slurm, queue = Slurm(monkeypatch), Queue()
+    slurm, queue = Slurm(monkeypatch), SlurmQueue()
     slurm.code, slurm.error = 1, "slurm_load_jobs error: Unable to contact slurm controller"
-    for _ in range(2 * GONE_AFTER):
+    for _ in range(2 * FINISHED_AFTER_MISSES):
         assert queue.gone(["7"]) == set()
     slurm.error = "slurm_load_jobs error: Invalid job id specified"  # it has forgotten a job that ended
-    for _ in range(GONE_AFTER):
+    for _ in range(FINISHED_AFTER_MISSES):
         gone = queue.gone(["7"])
     assert gone == {"7"}
 
@@ -99,5 +99,5 @@ def test_jobs_of_a_driver_are_found_by_their_files(tmp_path):
     logs.mkdir(parents=True)
     (logs / "41_submission.sh").write_text("")
     (logs / "41_0_0_log.out").write_text("")
-    assert list(submitted_below(tmp_path)) == ["41"]
+    assert list(submitted_jobs(tmp_path)) == ["41"]
     assert Cluster().infra() == {"timeout_min": 24 * 60}

@@ -16,15 +16,15 @@ from rich.console import Console
 from repro.errors import InputError, StageError
 from repro.models.loading import locate
 from repro.pipeline.cluster import Cluster
-from repro.pipeline.engine import Engine, cached, run_stages
-from repro.pipeline.job import run_stage
-from repro.pipeline.progress_file import progress_file, read_progress
-from repro.pipeline.run import prepare, run
+from repro.pipeline.engine import Engine, is_cached, run_stages
+from repro.pipeline.progress_file import progress_path, read_progress
+from repro.pipeline.run import prepare_cache, run
+from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.stages.artifact import CACHE, is_complete
-from repro.workflow.own_models import Wishes, evaluate_stage
+from repro.workflow.own_models import StageOptions, evaluate_stage
 
-WISHES = Wishes(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
+WISHES = StageOptions(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +79,14 @@ def test_damage_is_set_aside_and_made_anew(stage, undisturbed, tmp_path):
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 255
     data.write_bytes(content)
-    assert not cached(stage, tmp_path)
+    assert not is_cached(stage, tmp_path)
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
     assert run_stage(stage, tmp_path, Resources(), None, []) == {"built": True}
     assert json.loads((tmp_path / stage.folder_name / "summary.json").read_text()) == undisturbed
 
 
 def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, undisturbed, tmp_path):
-    cache = prepare(tmp_path)
+    cache = prepare_cache(tmp_path)
 
     def kill_when_running(done, running, waiting):
         for one in running:
@@ -198,7 +198,7 @@ def test_progress_is_told_through_a_file(stage, tmp_path):
     from repro.pipeline.progress_file import FileProgress
 
     (tmp_path / ".work").mkdir()
-    path = progress_file(tmp_path, stage)
+    path = progress_path(tmp_path, stage)
     assert read_progress(path) is None
     FileProgress(path)(3, 10, "prompts", "loss 1.0")
     assert read_progress(path) == {"done": 3, "total": 10, "unit": "prompts", "note": "loss 1.0"}
@@ -224,7 +224,7 @@ def test_an_unwritable_output_folder(out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"output folder .* --out FOLDER"):
-        prepare(Path(out))
+        prepare_cache(Path(out))
 
 
 def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
@@ -242,7 +242,7 @@ def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
 def test_data_must_still_be_what_the_plan_saw(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"question": "{i} + 1?", "answer": "#### {i + 1}"}}\n' for i in range(40)))
-    wishes = Wishes(("gsm8k",), rows, 2, None, [], 0)
+    wishes = StageOptions(("gsm8k",), rows, 2, None, [], 0)
     planned = evaluate_stage("toy:qwen3-student", wishes)
     rows.write_text(rows.read_text().replace("#### 5", "#### 6"))
     outcome = run_stage(planned, tmp_path / "cache", Resources(), None, [])
@@ -255,7 +255,7 @@ def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=5 << 20)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"no space left on device \(5.0 MiB free"):
-        prepare(tmp_path)
+        prepare_cache(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
     ],
 )
 def test_disk_trouble_is_known_whichever_library_met_it(error, words):
-    from repro.pipeline.error_advice import disk_trouble
+    from repro.pipeline.error_advice import disk_error
 
-    told = disk_trouble(error)
+    told = disk_error(error)
     assert told is None if words is None else words in told
 
 
@@ -294,29 +294,29 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
 def test_the_cause_is_the_last_line_of_the_trace():
     from submitit.core.utils import FailedJobError
 
-    from repro.pipeline.error_advice import cause_of
+    from repro.pipeline.error_advice import root_cause
 
     dashes = "-" * 40
     text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"
-    assert cause_of(FailedJobError(text)) == "ValueError: bad"
-    assert cause_of(RuntimeError("one\ntwo")) == "two"
-    assert cause_of(RuntimeError()) == "RuntimeError"
+    assert root_cause(FailedJobError(text)) == "ValueError: bad"
+    assert root_cause(RuntimeError("one\ntwo")) == "two"
+    assert root_cause(RuntimeError()) == "RuntimeError"
 
 
 def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):
-    from repro.pipeline.job import lock_of
+    from repro.pipeline.run_stage import artifact_lock
 
     run_stage(stage, tmp_path, Resources(), None, [])
     (tmp_path / stage.folder_name / "summary.json").write_text("{}")
-    with lock_of(tmp_path, stage):
-        assert not cached(stage, tmp_path)
+    with artifact_lock(tmp_path, stage):
+        assert not is_cached(stage, tmp_path)
         assert not list(tmp_path.glob("*.damaged-*"))
-    assert not cached(stage, tmp_path)
+    assert not is_cached(stage, tmp_path)
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
 
 
 def test_an_input_whose_bytes_changed_is_refused(tmp_path):
-    from repro.pipeline.job import _trust
+    from repro.pipeline.run_stage import _trust
 
     stage = evaluate_stage("toy:qwen3-student", WISHES)
     run_stage(stage, tmp_path, Resources(), None, [])

@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.generation.server import ServerPlace
-from repro.pipeline.gpus import Gpus, lent_to, placed, visible_cards
-from repro.pipeline.job import run_stage
-from repro.pipeline.ranks import _environment
+from repro.generation.server import ServerPlacement
+from repro.pipeline.context import make_context
+from repro.pipeline.distributed import _environment
+from repro.pipeline.gpu_pool import GpuPool, resolve_layout, visible_cards, with_gpus
 from repro.pipeline.run import run
-from repro.pipeline.workplace import workplace
+from repro.pipeline.run_stage import run_stage
 from repro.planner.placement import Cards
 from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import workers_for
@@ -21,7 +21,7 @@ from repro.recipes.catalog import plan
 from repro.stages.artifact import CACHE
 from repro.stages.kinds import Calibrate, Distill
 from repro.system.hardware import visible_gpus
-from repro.workflow.own_models import Wishes, evaluate_stage
+from repro.workflow.own_models import StageOptions, evaluate_stage
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def eight(monkeypatch):
 
 @pytest.mark.usefixtures("eight")
 def test_no_gpu_is_lent_twice_and_all_come_back():
-    gpus = Gpus(Resources(ranks=3), apart=False)
+    gpus = GpuPool(Resources(ranks=3), apart=False)
     stages = plan("table2", "toy", (), 1, ()).stages()[:3]
     (_, first), (_, second) = gpus.lend(stages, 8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
@@ -45,17 +45,17 @@ def test_no_gpu_is_lent_twice_and_all_come_back():
 @pytest.mark.usefixtures("eight")
 def test_a_stage_gets_what_holds_it_and_is_not_overtaken(monkeypatch):
     """A 12B calibration wants two 80 GB GPUs, a 1.7B student one; what waits for GPUs keeps its place."""
-    monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
     stages = plan("table2", "paper", ("all",), 1, ()).stages()
     large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
     small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
-    gpus = Gpus(resources_for(False), apart=False)
+    gpus = GpuPool(resources_for(False), apart=False)
     assert [len(lent) for _, lent in gpus.lend([large, small, large, small], 3)] == [2, 1, 2]
     assert [len(lent) for _, lent in gpus.lend([small, large, small], 9)] == [1, 2]
     assert gpus.lend([large, small], 9) == []
-    resources = placed(large, resources_for(False), Cards(2, 79.6))
+    resources = resolve_layout(large, resources_for(False), Cards(2, 79.6))
     assert (resources.ranks, resources.shard, resources.tensor_parallel) == (2, "always", 1)
-    again = placed(large, replace(resources_for(False), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
+    again = resolve_layout(large, replace(resources_for(False), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
     assert replace(again, gpus=()) == resources  # the job decides as the driver did
 
 
@@ -64,23 +64,23 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
     trained = next(s for s in stages if isinstance(s, Distill))
     drawn = next(s for s in stages if s.does == "sample")
     asked = Resources(ranks=2, shard="always", tensor_parallel=2)
-    assert placed(trained, Resources(), None) == Resources(shard="never", tensor_parallel=1)
-    assert placed(trained, asked, None) == replace(asked, tensor_parallel=1)
-    assert placed(drawn, asked, None) == replace(asked, shard="never")
-    assert placed(trained, replace(asked, ranks=1), None).shard == "never"
+    assert resolve_layout(trained, Resources(), None) == Resources(shard="never", tensor_parallel=1)
+    assert resolve_layout(trained, asked, None) == replace(asked, tensor_parallel=1)
+    assert resolve_layout(drawn, asked, None) == replace(asked, shard="never")
+    assert resolve_layout(trained, replace(asked, ranks=1), None).shard == "never"
 
 
 @pytest.mark.usefixtures("eight")
 def test_a_stage_that_wants_more_gpus_than_there_are_is_refused_and_does_not_wait():
     sampled = next(s for s in plan("table2", "paper", (), 1, ()).stages() if s.does == "sample")
     with pytest.raises(InputError, match="wants 16 GPUs of 8"):
-        Gpus(resources_for(False, tensor_parallel=16), apart=False).lend([sampled], 1)
+        GpuPool(resources_for(False, tensor_parallel=16), apart=False).lend([sampled], 1)
 
 
 @pytest.mark.usefixtures("eight")
 def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
     """Only where completions are drawn while training; the job decides as the driver did."""
-    monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
     asked = resources_for(False, vllm_server=2)
     stages = plan("table2", "paper", ("gemma3",), 1, ()).stages()
     calibrated = next(s for s in stages if isinstance(s, Calibrate))
@@ -89,28 +89,28 @@ def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
         next(s for s in stages if isinstance(s, Distill) and s.config.method == "sft"),
         next(s for s in stages if s.does == "sample"),
     )
-    lent = dict(Gpus(asked, apart=False).lend([calibrated, own], 2))
+    lent = dict(GpuPool(asked, apart=False).lend([calibrated, own], 2))
     for stage, gpus in lent.items():
-        job = lent_to(stage, asked, gpus)
-        again = placed(stage, job, visible_cards(gpus))
+        job = with_gpus(stage, asked, gpus)
+        again = resolve_layout(stage, job, visible_cards(gpus))
         assert (again.ranks, again.vllm_server) == (len(gpus) - 2, 2)
         assert again.gpus == gpus
     for stage in (off, sampled):
-        ((_, gpus),) = Gpus(asked, apart=False).lend([stage], 1)
-        assert placed(stage, lent_to(stage, asked, gpus), visible_cards(gpus)).vllm_server == 0
+        ((_, gpus),) = GpuPool(asked, apart=False).lend([stage], 1)
+        assert resolve_layout(stage, with_gpus(stage, asked, gpus), visible_cards(gpus)).vllm_server == 0
     with pytest.raises(InputError, match="--ranks 7 --vllm-server 2: this machine has 8 GPUs"):
-        Gpus(replace(asked, ranks=7), apart=False)
+        GpuPool(replace(asked, ranks=7), apart=False)
 
 
 def test_too_few_gpus_for_a_server_are_told_before_it_is_started(tmp_path):
     short = Resources(vllm_server=2, gpus=("0", "1"))
     with pytest.raises(InputError, match=r"--vllm-server 2 beside 1 rank\(s\): the stage has 2 GPU\(s\)"):
-        workplace(tmp_path, tmp_path, silent, short)
-    assert workplace(tmp_path, tmp_path, silent, replace(short, gpus=("0", "1", "2"))).server == ServerPlace(
+        make_context(tmp_path, tmp_path, silent, short)
+    assert make_context(tmp_path, tmp_path, silent, replace(short, gpus=("0", "1", "2"))).server == ServerPlacement(
         2, ("1", "2")
     )
-    assert workplace(tmp_path, tmp_path, silent, Resources(vllm_server=1)).server == ServerPlace(1)
-    assert workplace(tmp_path, tmp_path, silent, Resources(gpus=("0",))).server is None
+    assert make_context(tmp_path, tmp_path, silent, Resources(vllm_server=1)).server == ServerPlacement(1)
+    assert make_context(tmp_path, tmp_path, silent, Resources(gpus=("0",))).server is None
 
 
 def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():
@@ -118,8 +118,8 @@ def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():
     stages = plan("table2", "toy", (), 1, ("tasks=toy-bm4", "engine=vllm")).stages()
     for stage in stages:
         draws = stage.does == "calibrate" or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
-        assert placed(stage, asked, None).vllm_server == int(draws)
-    assert {placed(s, asked, None).vllm_server for s in plan("table2", "toy", (), 1, ()).stages()} == {0}
+        assert resolve_layout(stage, asked, None).vllm_server == int(draws)
+    assert {resolve_layout(s, asked, None).vllm_server for s in plan("table2", "toy", (), 1, ()).stages()} == {0}
 
 
 def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):
@@ -131,13 +131,13 @@ def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):
 @pytest.mark.usefixtures("eight")
 def test_more_ranks_than_gpus_is_one_line():
     with pytest.raises(InputError, match="--ranks 9: this machine has 8 GPUs"):
-        Gpus(Resources(ranks=9), apart=False)
+        GpuPool(Resources(ranks=9), apart=False)
 
 
 @pytest.mark.parametrize(("told", "where"), [("", "local"), ("0,1", "slurm")])
 def test_without_gpus_of_its_own_the_driver_lends_none_and_limits_nothing(monkeypatch, told, where):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
-    gpus = Gpus(Resources(ranks=2), apart=where == "slurm")
+    gpus = GpuPool(Resources(ranks=2), apart=where == "slurm")
     assert gpus.lend(["a"] * 50, 40) == [("a", ())] * 40
 
 
@@ -156,7 +156,7 @@ def test_as_many_stages_side_by_side_as_the_gpus_suffice_for():
 def test_a_stage_on_a_machine_of_several_sees_one_and_is_charged_for_one(monkeypatch, tmp_path, where):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     stage = evaluate_stage(
-        "toy:qwen3-student", Wishes(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
+        "toy:qwen3-student", StageOptions(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
     )
     run([stage], tmp_path, workers=2, resources=Resources(), quiet=True, console=Console(quiet=True), where=where)
     record = json.loads((tmp_path / CACHE / stage.folder_name / "record.json").read_text())
@@ -167,7 +167,7 @@ def test_a_stage_on_a_machine_of_several_sees_one_and_is_charged_for_one(monkeyp
 def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
     stage = evaluate_stage(
-        "toy:qwen3-student", Wishes(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
+        "toy:qwen3-student", StageOptions(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
     )
     run_stage(stage, tmp_path, Resources(), None, [])
     assert json.loads((tmp_path / stage.folder_name / "record.json").read_text())["gpus"] == ["6"]

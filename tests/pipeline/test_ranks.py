@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from repro.pipeline.ranks import launched
+from repro.pipeline.distributed import distributed_function
 from repro.pipeline.run import run
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
@@ -26,9 +26,9 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     parts, everything is that of two ranks with whole ones; the record says which it was, the stage's name does not."""
     rows = plan("table2", "toy", (), 1, SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
-    from repro.stages.kinds import topological
+    from repro.stages.kinds import topological_order
 
-    chosen = topological(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
+    chosen = topological_order(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
     ways = {1: Resources(), 2: Resources(ranks=2), "parts": Resources(ranks=2, shard="always")}
     for name, resources in ways.items():
         run(
@@ -81,14 +81,14 @@ def figures(line):
 def test_a_rank_that_fails_fails_the_stage(tmp_path):
     """The mistake of a person is told as one; anything else names the processes."""
     from repro.errors import InputError
-    from repro.pipeline.workplace import Workplace
+    from repro.pipeline.context import StageContext
     from repro.progress import silent
     from repro.stages.kinds import Sample
 
     stage = next(s for s in plan("table2", "toy", (), 1, SETTINGS).stages() if isinstance(s, Sample))
     work = tmp_path / "work"
     work.mkdir()
-    place = Workplace(cache=tmp_path, work=work, progress=silent, micro_batch=None, checkpoint_every=0)
+    place = StageContext(cache=tmp_path, work=work, progress=silent, micro_batch=None, checkpoint_every=0)
     gone = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
     with pytest.raises(InputError, match="/nowhere"):
-        launched(gone, place, Resources(ranks=2))(tmp_path)
+        distributed_function(gone, place, Resources(ranks=2))(tmp_path)

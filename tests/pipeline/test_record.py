@@ -5,7 +5,7 @@ import json
 import pytest
 
 from repro.pipeline import record as record_module
-from repro.pipeline.record import build_artifact, damage, file_hashes
+from repro.pipeline.record import build_artifact, file_hashes, find_damage
 from repro.recipes import toy
 from repro.stages.artifact import is_complete
 from repro.stages.kinds import BaseModelRef, Sample, TaskData
@@ -39,7 +39,7 @@ def test_a_record_accounts_for_every_file(stage, tmp_path):
     assert record["files"] == file_hashes(folder)
     assert record["libraries"]["torch"] == libraries()["torch"]
     assert record["seconds"] >= 0
-    assert damage(folder) is None
+    assert find_damage(folder) is None
 
 
 def test_a_failing_body_leaves_nothing(stage, tmp_path):
@@ -68,7 +68,7 @@ def test_damage_is_seen(stage, tmp_path, harm):
         weights.unlink()
     else:
         (folder / "record.json").write_text('{"files": {')
-    assert damage(folder) is not None
+    assert find_damage(folder) is not None
 
 
 def test_tokens_on_the_command_line_are_not_recorded(stage, tmp_path):
@@ -123,4 +123,4 @@ def test_a_record_that_cannot_be_read_is_damage(stage, tmp_path, content):
     build_artifact(stage, tmp_path, body, [])
     folder = tmp_path / stage.folder_name
     (folder / "record.json").write_text(content)
-    assert "not readable" in damage(folder)
+    assert "not readable" in find_damage(folder)

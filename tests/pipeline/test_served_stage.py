@@ -7,18 +7,18 @@ import pytest
 from chat_stand_in import ChatStandIn
 from rich.console import Console
 
-from repro.doctor.models import check_servers, check_weights
+from repro.doctor.model_checks import check_servers, check_weights
 from repro.errors import InputError
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
-from repro.models.endpoint import KEY
-from repro.pipeline.bodies import body_of
-from repro.pipeline.gpus import Gpus
+from repro.models.endpoint import API_KEY_VARIABLE
+from repro.pipeline.context import StageContext
+from repro.pipeline.gpu_pool import GpuPool
 from repro.pipeline.record import build_artifact
-from repro.pipeline.workplace import Workplace
+from repro.pipeline.stage_functions import function_for
 from repro.planner.dry_run import print_plan
 from repro.planner.gpu_memory import gpu_memory
-from repro.planner.hours import expected_hours, tokens_of
+from repro.planner.hours import expected_hours, planned_tokens
 from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.recipes.catalog import plan
@@ -51,11 +51,11 @@ def test_nobody_looks_for_it_on_the_hub_or_on_a_gpu(monkeypatch):
     assert "org/judge-7B" not in hub_inputs([stage])
     assert [model.name for model in stage.base_models()] == []
     assert expected_hours(stage, "small") == 0
-    assert tokens_of(stage) > 0
+    assert planned_tokens(stage) > 0
     assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("repro.pipeline.gpus.gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
-    lends = Gpus(Resources(), apart=False)
+    monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
+    lends = GpuPool(Resources(), apart=False)
     assert lends.lend([stage], 1) == [(stage, ())]
     assert lends.lend([stage.after], 1) == [(stage.after, ("0",))]
 
@@ -70,7 +70,7 @@ def test_a_dry_run_tells_that_it_is_unpinned(scale, tmp_path):
 
 def test_an_address_that_would_be_recorded_is_refused_by_every_study():
     for name in ("failure-modes", "table2"):
-        with pytest.raises(InputError, match=KEY) as error:
+        with pytest.raises(InputError, match=API_KEY_VARIABLE) as error:
             plan(name, "toy", (), 1, (f"judge=http://me:{SECRET}@host/v1#m",))
         assert SECRET not in str(error.value)
 
@@ -106,15 +106,15 @@ def rows(answers):
 
 
 def test_the_record_names_the_model_and_not_the_key(server, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     stage = classified(f"{server.url}#org/judge")
     for one, answers in ((stage.before, ["AAA", "AAA"]), (stage.after, ["BBC", "AAA"])):
         (tmp_path / one.folder_name).mkdir(parents=True)
         write_graded(tmp_path / one.folder_name / ROLLOUTS, [rows(answers)])
     work = tmp_path / "work"
     work.mkdir()
-    place = Workplace(tmp_path, work, silent, None, 0)
-    summary = build_artifact(stage, tmp_path, body_of(stage, place), ["repro", "run"])
+    place = StageContext(tmp_path, work, silent, None, 0)
+    summary = build_artifact(stage, tmp_path, function_for(stage, place), ["repro", "run"])
     assert summary["toy-csqa"]["lost"] == 1
     assert summary["toy-csqa"]["hallucination"] == 3
     assert len(server.asked) == 2  # "Answer: B" twice is one question

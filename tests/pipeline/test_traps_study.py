@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from repro.recipes.catalog import plan
+from repro.report.reload import judge_again, show_result
 from repro.report.result import read_result
-from repro.report.show import judged, show_result
 from repro.workflow.study import run_study
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def test_page_result_and_verdicts(outcomes, name, words):
     assert "Scaled down: no verdict on the paper's numbers" in page
     assert "Failure rates" not in page
     result = read_result(folder)
-    _, report = judged(result)
+    _, report = judge_again(result)
     assert [v.value for v in report.claims] == [v["value"] for v in result["verdicts"]["claims"]]
     console = Console(record=True, width=120)
     show_result(folder, console)

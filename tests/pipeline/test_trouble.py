@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from repro.errors import InputError
-from repro.generation.mismatch import ALARM, check_rollouts, compare
+from repro.generation.mismatch import ALARM, check_rollouts, compare_log_probs
 from repro.generation.rollouts import Rollout
-from repro.models.loading import load_tokenizer, locate, prompt_token_ids, sha256_of
-from repro.pipeline import job
-from repro.pipeline.error_advice import cause_of, memory_trouble
-from repro.pipeline.job import run_stage
+from repro.models.loading import hash_data_file, load_tokenizer, locate, prompt_token_ids
+from repro.pipeline import run_stage as job
+from repro.pipeline.error_advice import memory_advice, root_cause
+from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.stages.kinds import Calibrate, Distill, Evaluate, TaskData
@@ -39,9 +39,9 @@ def stages():
 
 
 def test_the_cause_is_the_exception_not_the_hint_behind_it():
-    assert cause_of(RuntimeError(SUBMITIT)) == "RuntimeError: Engine core died: KV cache is gone"
-    assert cause_of(RuntimeError("plain")) == "plain"
-    assert cause_of(RuntimeError()) == "RuntimeError"
+    assert root_cause(RuntimeError(SUBMITIT)) == "RuntimeError: Engine core died: KV cache is gone"
+    assert root_cause(RuntimeError("plain")) == "plain"
+    assert root_cause(RuntimeError()) == "RuntimeError"
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_the_cause_is_the_exception_not_the_hint_behind_it():
 )
 def test_out_of_memory_is_advice(stages, error):
     training = next(stage for stage in stages if isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
-    advice = memory_trouble(error, training, Resources(micro_batch=4))
+    advice = memory_advice(error, training, Resources(micro_batch=4))
     assert advice.startswith("out of memory; estimated")
     assert "--micro-batch 1" in advice
     assert "--set gkd_rkl.max_completion_tokens" in advice
     drawing = next(stage for stage in stages if isinstance(stage, Evaluate))
-    assert "--micro-batch" not in memory_trouble(error, drawing, Resources())
+    assert "--micro-batch" not in memory_advice(error, drawing, Resources())
 
 
 def test_other_errors_are_not_taken_for_it(stages):
-    assert memory_trouble(RuntimeError("shape mismatch"), stages[0], Resources()) is None
+    assert memory_advice(RuntimeError("shape mismatch"), stages[0], Resources()) is None
     wrapped = RuntimeError("engine failed")
     wrapped.__cause__ = torch.OutOfMemoryError("CUDA out of memory")
-    assert memory_trouble(wrapped, stages[0], Resources()) is not None
+    assert memory_advice(wrapped, stages[0], Resources()) is not None
 
 
 def test_probabilities_that_are_not_finite_are_told_as_such(stages):
@@ -77,24 +77,24 @@ def test_probabilities_that_are_not_finite_are_told_as_such(stages):
         (Evaluate, "its weights are damaged"),
     ):
         stage = next(stage for stage in stages if isinstance(stage, kind))
-        assert words in job.told_of(torch_says, stage, Path(), Resources())["stage_error"]
+        assert words in job.user_message(torch_says, stage, Path(), Resources())["stage_error"]
     with pytest.raises(RuntimeError, match="probability tensor contains"):  # these are its words
         torch.multinomial(torch.tensor([float("nan"), 0.5]), 1)
 
 
 def test_a_stage_out_of_memory_leaves_nothing_and_resumes(stages, tmp_path, monkeypatch, capsys):
     stage = next(stage for stage in stages if isinstance(stage, Evaluate))
-    body_of = job.body_of
+    body_of = job.function_for
 
     def starve(out):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(job, "body_of", lambda stage, place: starve)
+    monkeypatch.setattr(job, "function_for", lambda stage, place: starve)
     outcome = run_stage(stage, tmp_path, Resources(), None, [])
     assert outcome["stage_error"].startswith("out of memory")
     assert "Traceback" in capsys.readouterr().err  # in the log, not on the screen
     assert not (tmp_path / stage.folder_name).exists()
-    monkeypatch.setattr(job, "body_of", body_of)
+    monkeypatch.setattr(job, "function_for", body_of)
     assert run_stage(stage, tmp_path, Resources(), None, []) == {"built": True}
 
 
@@ -114,7 +114,7 @@ def test_an_evaluation_item_that_another_task_trains_on_is_refused(stages, tmp_p
         )
     )
     data = {
-        name: TaskData(task=name, split=split, n=None, seed=0, file=file, sha256=sha256_of(file))
+        name: TaskData(task=name, split=split, n=None, seed=0, file=file, sha256=hash_data_file(file))
         for name, split, file in (("file-open", "train", own), ("vicuna", "test", vicuna))
     }
     trained = next(s for s in stages if isinstance(s, Calibrate)).model_copy(update={"data": (data["file-open"],)})
@@ -125,13 +125,13 @@ def test_an_evaluation_item_that_another_task_trains_on_is_refused(stages, tmp_p
 
 def test_the_samplers_gap():
     trainer = [torch.tensor([-1.0, -2.0], dtype=torch.float64), torch.tensor([-3.0], dtype=torch.float64)]
-    found = compare([[-1.0, -2.5], [-3.1]], trainer)
+    found = compare_log_probs([[-1.0, -2.5], [-3.1]], trainer)
     assert found["gap"] == pytest.approx(0.2)
     assert found["largest"] == pytest.approx(0.5)
     assert found["tokens"] == 3
     assert "other weights" in found["alarm"]
-    assert compare([[-1.0, -2.0], [-3.0]], trainer)["alarm"] is None
-    assert compare([[float("nan"), -2.0], [-3.0]], trainer)["alarm"] is not None
+    assert compare_log_probs([[-1.0, -2.0], [-3.0]], trainer)["alarm"] is None
+    assert compare_log_probs([[float("nan"), -2.0], [-3.0]], trainer)["alarm"] is not None
 
 
 def test_a_run_whose_sampler_drifted_says_so():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.planner.capacity import Job, best, jobs, longest_chain, page, schedule, whole_set
+from repro.planner.capacity import Job, all_stages, best, capacity_tables, jobs, longest_chain, schedule
 
 DIAMOND = {
     "a": Job(1, 2.0, ()),
@@ -25,7 +25,7 @@ def test_a_case_small_enough_to_know(gpus, hours):
 @pytest.mark.parametrize("gpus", [1, 3, 8, 10, 100, 1000])
 def test_no_schedule_beats_its_bounds(gpus):
     """Never faster than the longest chain or than all GPUs busy; list scheduling of jobs of one GPU within twice that."""
-    work = {name: replace(job, gpus=1) for name, job in jobs(whole_set(2), 1).items()}
+    work = {name: replace(job, gpus=1) for name, job in jobs(all_stages(2), 1).items()}
     hours, longest = schedule(work, gpus)
     total = sum(job.hours * job.gpus for job in work.values())
     bound = max(longest, total / gpus)
@@ -36,7 +36,7 @@ def test_no_schedule_beats_its_bounds(gpus):
 
 def test_a_stage_that_one_gpu_does_not_hold_gets_more():
     """Eight GPUs are never lent beyond their number, so no schedule beats their hours; ranks are the least a stage gets."""
-    stages = whole_set(1)
+    stages = all_stages(1)
     work = jobs(stages, 1)
     wanted = {stage.label: work[stage.fingerprint].gpus for stage in stages}
     assert {job.gpus for job in work.values()} == {1, 2, 4}
@@ -47,7 +47,7 @@ def test_a_stage_that_one_gpu_does_not_hold_gets_more():
 
 
 def test_more_gpus_never_take_longer_and_saturate():
-    stages = whole_set(1)
+    stages = all_stages(1)
     hours = [best(stages, gpus).hours for gpus in (8, 100, 1000, 2000)]
     assert hours == sorted(hours, reverse=True)
     assert hours[2] == pytest.approx(best(stages, 2000).longest)
@@ -55,6 +55,6 @@ def test_more_gpus_never_take_longer_and_saturate():
 
 
 def test_the_page_is_what_the_command_writes():
-    assert page() in (Path(__file__).parents[2] / "docs" / "scale.md").read_text(), (
+    assert capacity_tables() in (Path(__file__).parents[2] / "docs" / "scale.md").read_text(), (
         "studies or costs have changed: run python -m repro.planner.capacity docs/scale.md"
     )

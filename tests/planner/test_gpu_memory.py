@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from repro.planner.architectures import architecture
-from repro.planner.fit import too_large
-from repro.planner.gpu_memory import CACHE_GIB, GIB, Layout, gpu_memory, serving
-from repro.planner.placement import ROOM, Cards, layout_words, place
+from repro.planner.fit import unplaceable
+from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, Layout, gpu_memory, vllm_gib
+from repro.planner.placement import USABLE_SHARE, Cards, describe_layout, place
 from repro.planner.resources import Resources, resources_for
 from repro.recipes.catalog import STUDIES, plan
 from repro.stages.kinds import BaseModelRef, Calibrate, Continue, Distill, Sample
@@ -68,19 +68,19 @@ def test_the_peak_is_the_larger_of_the_two_turns(stages):
 def test_a_spread_model_leaves_each_gpu_its_part_and_a_whole_cache(stages):
     stage = next(s for s in stages if isinstance(s, Sample))
     alone, spread = (gpu_memory(stage, Layout(n, False, n)).drawing for n in (1, 4))
-    assert 4 * (spread - CACHE_GIB) == pytest.approx(alone - CACHE_GIB)
+    assert 4 * (spread - KV_CACHE_GIB) == pytest.approx(alone - KV_CACHE_GIB)
 
 
 def test_eight_cards_of_80_hold_every_stage_of_every_study():
     for name in STUDIES:
         study = plan(name, "paper", ("all",), 1, ())
-        assert too_large(study, study.stages(), resources_for(False)) == []
+        assert unplaceable(study, study.stages(), resources_for(False)) == []
 
 
 def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}]})
     study = plan("table2", "paper", ("all",), 1, ())
-    lines = too_large(study, study.stages(), resources_for(False))
+    lines = unplaceable(study, study.stages(), resources_for(False))
     for words in (
         "calibrate of google/gemma-3-12b-it",
         "distill gkd-rkl of google/gemma-3-4b-it",
@@ -90,7 +90,7 @@ def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
         assert "2 such GPUs in one machine hold it, with the models in parts" in line
     small = plan("table2", "small", (), 1, ())
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
-    assert too_large(small, small.stages(), resources_for(False)) == []
+    assert unplaceable(small, small.stages(), resources_for(False)) == []
 
 
 def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
@@ -98,7 +98,7 @@ def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
         "repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 8}
     )
     study = plan("table2", "paper", ("gemma3",), 1, ())
-    lines = too_large(study, study.stages(), replace(resources_for(False), shard="never"))
+    lines = unplaceable(study, study.stages(), replace(resources_for(False), shard="never"))
     assert lines
     assert all("leave out --shard" in line for line in lines)
 
@@ -113,10 +113,10 @@ def test_no_fewer_gpus_would_leave_room(stages, count):
         assert found.layout.ranks <= count
         if found.layout.shard:
             whole = [gpu_memory(stage, Layout(n, False, 1, 1)).total for n in range(1, found.layout.ranks + 1)]
-            assert min(whole) > ROOM * CARD
+            assert min(whole) > USABLE_SHARE * CARD
         if isinstance(stage, Calibrate | Distill) and found.fits and found.layout.ranks > 1:
             half = found.layout.ranks // 2
-            assert gpu_memory(stage, Layout(half, half > 1, 1, 1)).total > ROOM * CARD
+            assert gpu_memory(stage, Layout(half, half > 1, 1, 1)).total > USABLE_SHARE * CARD
 
 
 def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
@@ -137,7 +137,7 @@ def test_a_server_takes_the_drawing_off_the_ranks(stages):
     stage = next(s for s in stages if isinstance(s, Calibrate))
     large = stage.model_copy(update={"teacher": BaseModelRef(name="google/gemma-3-27b-it", revision="unpinned")})
     own, served = Layout(4, True), Layout(4, True, vllm_server=2)
-    assert gpu_memory(large, own).drawing > serving(architecture("google/gemma-3-27b-it")) > CARD / 2
+    assert gpu_memory(large, own).drawing > vllm_gib(architecture("google/gemma-3-27b-it")) > CARD / 2
     memory = gpu_memory(large, served)
     assert memory.drawing < 20 < memory.server < CARD / 2  # the reward model stays with the ranks
     assert memory.total < gpu_memory(large, own).total
@@ -145,7 +145,7 @@ def test_a_server_takes_the_drawing_off_the_ranks(stages):
     found = place(large, Cards(8, CARD), vllm_server=2).layout
     assert found.vllm_server == 2
     assert found.gpus <= 8
-    assert layout_words(found).endswith("+ 2 vLLM server")
+    assert describe_layout(found).endswith("+ 2 vLLM server")
     assert (
         place(distilled(stages, "sft", "google/gemma-3-4b-it"), Cards(8, CARD), vllm_server=2).layout.vllm_server == 0
     )
@@ -166,4 +166,4 @@ def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):
 
 def test_toy_stages_are_placed_nowhere():
     study = plan("table2", "toy", (), 1, ())
-    assert too_large(study, study.stages(), Resources()) == []
+    assert unplaceable(study, study.stages(), Resources()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from repro.planner.fit import too_large
+from repro.planner.fit import unplaceable
 from repro.planner.gpu_memory import GIB, Layout
 from repro.planner.host_memory import host_memory
 from repro.planner.resources import resources_for
@@ -49,7 +49,7 @@ def test_a_machine_that_is_too_small_is_told_of_with_the_mend(study, monkeypatch
     def told(memory, workers=None):
         machine = {"memory_gib": memory, "gpus": [{"memory_gib": 79.6}] * 8}
         monkeypatch.setattr("repro.planner.fit.hardware", lambda: machine)
-        return too_large(study, study.stages(), resources_for(False), workers)
+        return unplaceable(study, study.stages(), resources_for(False), workers)
 
     assert told(2000.0) == []
     (line,) = told(150.0)

@@ -3,10 +3,10 @@
 import pytest
 
 from repro.errors import InputError
-from repro.planner.hours import TOY_SECONDS, TOY_START, expected_hours
+from repro.planner.hours import TOY_SECONDS, TOY_START_SECONDS, expected_hours
 from repro.recipes.catalog import plan
 from repro.stages.kinds import Calibrate, Diagnose, Distill, Evaluate
-from repro.tables import load
+from repro.tables.paper.load import load
 
 
 def fingerprints(study, kind):
@@ -149,14 +149,14 @@ def test_toy_hours_follow_the_settings():
         )
         for steps in (200, 100)
     )
-    start, measured = TOY_START, TOY_SECONDS["gkd-rkl"]
+    start, measured = TOY_START_SECONDS, TOY_SECONDS["gkd-rkl"]
     assert 3600 * expected_hours(whole, "toy") == pytest.approx(measured)
     assert 3600 * expected_hours(half, "toy") == pytest.approx(start + (measured - start) / 2)
 
 
 def test_a_plan_reads_each_model_once_and_the_next_plan_reads_again(monkeypatch):
     looks = []
-    monkeypatch.setattr("repro.recipes.inputs.revision_of", lambda name: looks.append(name) or f"r{len(looks)}")
+    monkeypatch.setattr("repro.recipes.shared_stages.revision_of", lambda name: looks.append(name) or f"r{len(looks)}")
     first = plan("eta-sweep", "toy", (), 1, ())
     assert sorted(looks) == sorted(set(looks))
     second = plan("eta-sweep", "toy", (), 1, ())

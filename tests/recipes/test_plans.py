@@ -4,17 +4,17 @@ import pytest
 
 from repro.errors import InputError
 from repro.planner.architectures import PUBLISHED, architecture
-from repro.planner.dry_run import data_lines
+from repro.planner.dry_run import describe_data
 from repro.planner.footprint import footprint
 from repro.planner.gpu_memory import GIB, Layout
-from repro.planner.hours import expected_hours, items_of, table5_hours, tokens_of
-from repro.planner.roofline import CARDS, NIGHT_HOURS, night_hours
+from repro.planner.hours import expected_hours, planned_items, planned_tokens, table5_hours
+from repro.planner.roofline import CARDS, NIGHT_HOURS, hours_on_card
 from repro.recipes.catalog import plan
 from repro.recipes.paper import FAMILIES, settings
 from repro.stages.kinds import Calibrate, Distill, Evaluate
 from repro.tasks import registry
-from repro.tasks.sizes import available, will_have
-from repro.tasks.toy import TASK_NAMES
+from repro.tasks.row_counts import count_items, expected_items
+from repro.toy.pool import TASK_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +34,21 @@ def test_one_epoch_is_the_steps_of_every_training(paper):
     """Table 5's hours are of one epoch: prompts drawn once, by calibration, sampling and distillation alike."""
     for stage in paper.stages():
         if isinstance(stage, Calibrate):
-            assert items_of(stage) == pytest.approx(stage.config.steps * stage.config.prompts_per_step, rel=0.001)
+            assert planned_items(stage) == pytest.approx(stage.config.steps * stage.config.prompts_per_step, rel=0.001)
         elif isinstance(stage, Distill):
-            assert items_of(stage) == pytest.approx(stage.config.steps * stage.config.sequences_per_step, rel=0.001)
+            assert planned_items(stage) == pytest.approx(
+                stage.config.steps * stage.config.sequences_per_step, rel=0.001
+            )
 
 
 def test_no_plan_promises_more_items_than_there_are():
     paper = plan("table2", "paper", (), 1, ("train_items=12800",))
-    lines = data_lines(paper.stages())
+    lines = describe_data(paper.stages())
     assert "csqa train: 12,800 asked, 9,741 there, 9,741 used: fewer than asked, all are taken" in lines
     assert "vicuna test: 500 asked, 80 there, 80 used: fewer than asked, all are taken" in lines
     assert any(line.startswith("bigmath-4 train: 12,800 asked; how many there are is known when") for line in lines)
     train = next(stage for stage in paper.stages() if isinstance(stage, Calibrate))
-    assert items_of(train) < 12_800 * len(train.data)
+    assert planned_items(train) < 12_800 * len(train.data)
 
 
 def test_a_task_for_evaluation_only_is_never_trained_on(paper):
@@ -55,18 +57,18 @@ def test_a_task_for_evaluation_only_is_never_trained_on(paper):
             assert "vicuna" not in {one.task for one in stage.data}
     with pytest.raises(InputError, match="evaluation only"):
         plan("table2", "paper", (), 1, ("tasks=vicuna",))
-    assert not registry.has_training("vicuna")
-    assert registry.has_training("toy-vicuna")
-    assert registry.has_training("file-numeric")
+    assert not registry.has_training_rows("vicuna")
+    assert registry.has_training_rows("toy-vicuna")
+    assert registry.has_training_rows("file-numeric")
 
 
 def test_counts_of_toy_tasks_are_exact():
     for task in TASK_NAMES:
         for split in ("train", "test"):
-            assert available(task, split) == len(registry.get(task).items(split, None, 0))
-    assert will_have("csqa", "train", 10) == 10
-    assert will_have("bigmath-4", "train", 10) == 10
-    assert available("bigmath-4", "train") is None
+            assert count_items(task, split) == len(registry.get(task).items(split, None, 0))
+    assert expected_items("csqa", "train", 10) == 10
+    assert expected_items("bigmath-4", "train", 10) == 10
+    assert count_items("bigmath-4", "train") is None
 
 
 def test_the_papers_own_stages_cost_what_table_5_prints(paper):
@@ -79,11 +81,11 @@ def test_the_papers_own_stages_cost_what_table_5_prints(paper):
 
 def test_training_memory_is_sixteen_bytes_a_parameter_and_more(paper):
     stage = next(s for s in paper.stages() if isinstance(s, Distill) and s.config.method == "sft")
-    size = footprint(stage, Layout(), tokens_of(stage))
+    size = footprint(stage, Layout(), planned_tokens(stage))
     weights = architecture(stage.student.name).parameters * 1e9 / GIB
     assert size.memory > 16 * weights
     assert size.disk == pytest.approx(4 * weights)
-    assert footprint(stage, Layout(micro_batch=4), tokens_of(stage)).memory > size.memory
+    assert footprint(stage, Layout(micro_batch=4), planned_tokens(stage)).memory > size.memory
 
 
 def test_sizes_of_a_folder_are_its_own():
@@ -98,6 +100,6 @@ def test_sizes_of_a_folder_are_its_own():
 
 def test_the_small_scale_is_a_night_on_any_card_that_it_is_for():
     study = plan("table2", "small", (), 1, ())
-    hours = {name: night_hours(study, card) for name, card in CARDS.items()}
+    hours = {name: hours_on_card(study, card) for name, card in CARDS.items()}
     assert max(hours.values()) <= NIGHT_HOURS
     assert not study.settings["calibration"]["reasoning"]

@@ -5,7 +5,7 @@ import pytest
 from repro.errors import InputError
 from repro.recipes import paper, small, toy
 from repro.recipes.assumed import ASSUMED
-from repro.recipes.settings import flat, override
+from repro.recipes.settings import flatten, override
 
 
 def test_dotted_keys_and_types():
@@ -61,7 +61,7 @@ def test_override_leaves_the_original_alone():
 
 
 def test_every_scale_has_the_same_settings():
-    shapes = [set(flat(module.settings().model_dump(mode="json"))) for module in (toy, small, paper)]
+    shapes = [set(flatten(module.settings().model_dump(mode="json"))) for module in (toy, small, paper)]
     families = [{k for k in shape if not k.startswith("families.")} for shape in shapes]
     assert families[0] == families[1] == families[2]
 

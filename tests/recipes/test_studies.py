@@ -9,11 +9,11 @@ import pytest
 
 from repro.errors import InputError
 from repro.planner.hours import BUDGETS, study_hours, toy_mib
-from repro.planner.scales import NEEDS
+from repro.planner.scales import REQUIREMENTS
 from repro.recipes import eta_label as knob
 from repro.recipes.catalog import STUDIES, plan
-from repro.tables import load, load_claims
-from repro.tables.load import TABLES, UNPRINTED
+from repro.tables import load_claims
+from repro.tables.paper.load import TABLES, UNPRINTED, load
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "reproduce-"
@@ -83,7 +83,7 @@ def test_every_study_is_planned_at_every_scale_within_its_budget(study):
     budget = BUDGETS[study]
     toy, paper = (plan(study, scale, (), None, ()) for scale in ("toy", "paper"))
     for spent, allowed, slack in (
-        (60 * study_hours(toy, NEEDS["toy"].workers), budget.toy_minutes, 2),
+        (60 * study_hours(toy, REQUIREMENTS["toy"].workers), budget.toy_minutes, 2),
         (toy_mib(toy), budget.toy_mib, 10),
         (study_hours(paper, 1), budget.paper_gpu_hours, 1),
     ):

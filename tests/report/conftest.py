@@ -9,8 +9,10 @@ from measured_world import build
 
 from repro.report.merge import Source, parts_of
 from repro.report.result import Result
-from repro.tables import MeasuredTable, load, verdict
-from repro.tables.files import stored_hashes
+from repro.tables import MeasuredTable
+from repro.tables.paper.files import stored_hashes
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
 
 HOSTILE = (
     "</pre><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from repro.diagnosis.diagnose import _write
+from repro.diagnosis.diagnose import write_per_prompt
 from repro.diagnosis.files import PER_PROMPT
-from repro.diagnosis.per_prompt import PerPrompt
+from repro.diagnosis.per_prompt import PerPromptValues
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.recipes import eta_label as knob
 from repro.recipes.catalog import plan
 from repro.report.blocks import Fold
-from repro.report.examples import examples
+from repro.report.examples import collect_examples
 from repro.report.html import html
 from repro.report.knob_section import knob_figures, knob_section
 from repro.report.markdown import markdown
@@ -20,9 +20,11 @@ from repro.report.run_section import settings_section
 from repro.report.sections import sections
 from repro.stages.artifact import ROLLOUTS
 from repro.stages.kinds import Diagnose
-from repro.tables import MeasuredTable, load, verdict
-from repro.tables.measure import measure
-from repro.tables.render import measured_rows
+from repro.tables import MeasuredTable
+from repro.tables.formatting import measured_rows
+from repro.tables.measurements.measure import measure
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
 
 from .conftest import make_result
 
@@ -52,10 +54,12 @@ def write_stages(study, cache):
         if isinstance(row.stage, Diagnose):
             eta = knob.split(row.method)[1]
             levels = {"token_rkl": 2.0 - 0.4 * eta, "wrong_trace": 0.5 - 0.1 * eta}
-            _write(
+            write_per_prompt(
                 folder / PER_PROMPT,
                 [
-                    PerPrompt(task, metric, ITEMS, level + rng.uniform(-0.05, 0.05, len(ITEMS)), np.ones(len(ITEMS)))
+                    PerPromptValues(
+                        task, metric, ITEMS, level + rng.uniform(-0.05, 0.05, len(ITEMS)), np.ones(len(ITEMS))
+                    )
                     for task in tasks
                     for metric, level in levels.items()
                 ],
@@ -112,7 +116,7 @@ def test_only_unseen_tasks_are_measured_and_each_student_on_its_own(name, measur
         assert set(table.tasks) == set(study.tasks)
         for row in ("Teacher", "Student", "Undistillable (OOD)", "Misled (OOD)", "Misled (CD)", "Eta0-Student (CD)"):
             assert all(table.has(row, task, "acc") for task in study.tasks)
-    found = examples(study, cache)
+    found = collect_examples(study, cache)
     assert {example["task"] for example in found} == set(study.tasks)
     assert {c["model"] for c in found[0]["completions"]} >= {"Misled (CD)", "Misled (OOD)", "Undistillable (OOD)"}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from repro.errors import InputError
-from repro.report.history import read_history, record
+from repro.report.history import append_to_history, read_history
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def night(result, tmp_path):
 
 def test_a_line_holds_what_a_plot_wants(night, result, tmp_path):
     into = tmp_path / "deep" / "history.jsonl"
-    assert record(night(), into)
+    assert append_to_history(night(), into)
     (line,) = read_history(into)
     values = [claim["value"] for claim in result["verdicts"]["claims"]]
     assert line["counts"] == {value: values.count(value) for value in ("reproduced", "contradicted", "inconclusive")}
@@ -39,11 +39,11 @@ def test_a_line_holds_what_a_plot_wants(night, result, tmp_path):
 
 def test_the_same_result_is_recorded_once_and_nights_come_in_order(night, tmp_path):
     into = tmp_path / "history.jsonl"
-    assert record(night("2026-11-25T02:00:00+00:00"), into)
+    assert append_to_history(night("2026-11-25T02:00:00+00:00"), into)
     first = into.read_text()
-    assert not record(tmp_path / "2026-11-25", into)
+    assert not append_to_history(tmp_path / "2026-11-25", into)
     assert into.read_text() == first
-    assert record(night("2026-11-24T02:00:00+00:00"), into)
+    assert append_to_history(night("2026-11-24T02:00:00+00:00"), into)
     assert [line["made"][:10] for line in read_history(into)] == ["2026-11-24", "2026-11-25"]
 
 
@@ -51,7 +51,7 @@ def test_lines_of_separate_files_make_one_history(night, tmp_path):
     """The nightly workflow appends a line with `cat`."""
     parts = []
     for day in ("2026-11-24", "2026-11-25"):
-        record(night(f"{day}T02:00:00+00:00"), tmp_path / f"{day}.jsonl")
+        append_to_history(night(f"{day}T02:00:00+00:00"), tmp_path / f"{day}.jsonl")
         parts.append((tmp_path / f"{day}.jsonl").read_text())
     (tmp_path / "all.jsonl").write_text("".join(parts))
     assert len(read_history(tmp_path / "all.jsonl")) == 2
@@ -62,11 +62,11 @@ def test_a_broken_history_is_named_with_its_line_and_left_alone(night, tmp_path,
     into = tmp_path / "history.jsonl"
     into.write_text(text)
     with pytest.raises(InputError, match=r"history\.jsonl, line 1"):
-        record(night(), into)
+        append_to_history(night(), into)
     assert into.read_text() == text
 
 
 def test_no_result(tmp_path):
     with pytest.raises(InputError, match=r"results\.json"):
-        record(tmp_path, tmp_path / "history.jsonl")
+        append_to_history(tmp_path, tmp_path / "history.jsonl")
     assert not (tmp_path / "history.jsonl").exists()

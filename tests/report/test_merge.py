@@ -13,9 +13,11 @@ from repro.report import merge
 from repro.report.markdown import markdown
 from repro.report.merge import Source, changed_rules, changed_verdicts, parts_of, read_parts
 from repro.report.result import read_result
-from repro.report.run_section import rerun
+from repro.report.run_section import rerun_command
 from repro.report.sections import sections
-from repro.tables import MeasuredTable, load, load_claims, verdict
+from repro.tables import MeasuredTable, load_claims
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
 
 from .conftest import make_result, write_result
 
@@ -181,5 +183,5 @@ def test_a_copy_under_another_seed_is_refused():
 
 
 def test_seeds_that_do_not_start_at_zero_are_in_the_rerun_command():
-    words = rerun(make_result(build(items=40, seeds=(3, 4))))
+    words = rerun_command(make_result(build(items=40, seeds=(3, 4))))
     assert "--seeds 2 --first-seed 3 --family qwen3 --set train_items=300" in words

@@ -11,12 +11,12 @@ import pytest
 from measured_world import build
 
 from repro.errors import InputError
-from repro.report.curves import BINS, binned
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, parts_of
 from repro.report.sections import sections
 from repro.report.text import visible
+from repro.report.training_history import BINS, binned
 from repro.report.write import write_report
 from repro.tables import MeasuredTable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro.recipes.catalog import plan
-from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, TaskData, stage_adapter, topological
+from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, TaskData, stage_adapter, topological_order
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_stored_completions_only_where_off_policy(study):
 
 def test_topological_keeps_each_identity_once(study):
     stages = study.stages()
-    assert topological([*stages, *stages]) == stages
+    assert topological_order([*stages, *stages]) == stages
     assert isinstance(stages[-1], Evaluate)
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from repro.system.atomic_write import whole
+from repro.system.atomic_write import atomic_write
 
 
 def test_a_file_is_written_whole(tmp_path):
     for text in ("first", "second"):
-        with whole(tmp_path / "page.html") as aside:
+        with atomic_write(tmp_path / "page.html") as aside:
             aside.write_text(text)
         assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
         assert (tmp_path / "page.html").read_text() == text
@@ -17,7 +17,7 @@ def test_a_writing_that_fails_leaves_the_old_one(tmp_path):
     (tmp_path / "page.html").write_text("old")
 
     def breaks_off():
-        with whole(tmp_path / "page.html") as aside:
+        with atomic_write(tmp_path / "page.html") as aside:
             aside.write_text("ne")
             raise OSError("no room")
 

@@ -8,8 +8,8 @@ import psutil
 
 CHILD = """
 import subprocess, sys, time
-from repro.system.child_processes import end_with
-end_with(int(sys.argv[1]))
+from repro.system.child_processes import exit_with_parent
+exit_with_parent(int(sys.argv[1]))
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print(grandchild.pid, flush=True)
 time.sleep(60)

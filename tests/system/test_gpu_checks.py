@@ -24,13 +24,15 @@ GOOD = {
 
 
 def test_a_good_machine_has_no_trouble():
-    assert accelerator.troubles(GOOD) == []
-    assert accelerator.troubles(GOOD | {"driver_cuda": None}) == []
-    assert accelerator.troubles(GOOD | {"shared_memory_gib": None}) == []
+    assert accelerator.gpu_problems(GOOD) == []
+    assert accelerator.gpu_problems(GOOD | {"driver_cuda": None}) == []
+    assert accelerator.gpu_problems(GOOD | {"shared_memory_gib": None}) == []
 
 
 def test_a_cpu_environment_without_a_gpu_has_no_trouble():
-    assert accelerator.troubles(GOOD | {"gpus": [], "gpu_devices": 0, "cuda": None, "shared_memory_gib": 0.06}) == []
+    assert (
+        accelerator.gpu_problems(GOOD | {"gpus": [], "gpu_devices": 0, "cuda": None, "shared_memory_gib": 0.06}) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_a_cpu_environment_without_a_gpu_has_no_trouble():
     ],
 )
 def test_each_trouble_is_one_line_with_the_mend(facts, named):
-    (line,) = accelerator.troubles(GOOD | facts)
+    (line,) = accelerator.gpu_problems(GOOD | facts)
     assert "\n" not in line
     for words in named:
         assert words in line
@@ -88,7 +90,7 @@ def test_the_drivers_cuda_is_read_from_the_page(monkeypatch):
     found = machine.hardware()
     assert found["driver_cuda"] == "13.0"
     assert found["gpus"] == [H100]
-    assert "driver 580.95.05 (CUDA 13.0)" in accelerator.driver_words(found)
+    assert "driver 580.95.05 (CUDA 13.0)" in accelerator.describe_driver(found)
 
 
 def test_the_container_tells_its_base_and_whether_it_is_pinned(monkeypatch):

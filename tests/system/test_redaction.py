@@ -2,13 +2,13 @@
 
 import pytest
 
-from repro.system.redaction import redacted
+from repro.system.redaction import redact
 
 
 def test_values_of_the_environment_are_taken_out_of_texts_and_of_nothing_else(monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "label-of-mine")
     content = {"label-of-mine": ["x label-of-mine y", 3, None, {"hf_abcdefgh12": "hf_abcdefgh12"}]}
-    assert redacted(content) == {"label-of-mine": ["x *** y", 3, None, {"hf_abcdefgh12": "***"}]}
+    assert redact(content) == {"label-of-mine": ["x *** y", 3, None, {"hf_abcdefgh12": "***"}]}
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_values_of_the_environment_are_taken_out_of_texts_and_of_nothing_else(mo
     ],
 )
 def test_what_looks_like_a_secret(text, left):
-    assert redacted(text) == left
+    assert redact(text) == left
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_what_looks_like_a_secret(text, left):
     ],
 )
 def test_what_does_not(text):
-    assert redacted(text) == text
+    assert redact(text) == text

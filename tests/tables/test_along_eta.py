@@ -6,9 +6,11 @@ from scipy import special
 
 from repro.errors import InputError
 from repro.recipes import eta_label as knob
-from repro.tables import MeasuredTable, load, verdict
-from repro.tables.along_eta import CURVES, by_seed, edge, points, trend
-from repro.tables.claims import Claim
+from repro.tables import MeasuredTable
+from repro.tables.paper.claims import Claim
+from repro.tables.paper.load import load
+from repro.tables.verdicts.eta_curves import CURVES, by_seed, curve_points, find_eta_limits, trend_tests
+from repro.tables.verdicts.verdict import verdict
 
 ETAS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 STORED = load("eta-sweep")
@@ -100,12 +102,12 @@ def test_false_alarms_of_a_flat_curve():
 
 
 def test_page_and_kendall():
-    rising = trend(world(lambda x: 0.8 * x), CURVES[1])
+    rising = trend_tests(world(lambda x: 0.8 * x), CURVES[1])
     assert rising.page_p < 1e-4
     assert rising.tau > 0.9
     assert rising.steps >= 7
-    assert trend(world(lambda x: -0.8 * x), CURVES[1]).page_p > 0.99
-    alone = trend(world(lambda x: 0.8 * x, seeds=1), CURVES[1])
+    assert trend_tests(world(lambda x: -0.8 * x), CURVES[1]).page_p > 0.99
+    alone = trend_tests(world(lambda x: 0.8 * x, seeds=1), CURVES[1])
     assert alone.page_l is None
     assert alone.tau_p < 0.01
 
@@ -116,7 +118,7 @@ def test_a_falling_curve_that_is_asked_to_fall_is_a_trend():
     for n, eta in enumerate(ETAS):
         tokens = [[20.0 - n, 21.0 - n, 22.0 - n], [19.5 - n, 21.0 - n, 22.0 - n]]
         table.add(knob.at("Teacher", eta), "one", "tokens", ["a", "b", "c"], tokens)
-    found = trend(table, CURVES[5])
+    found = trend_tests(table, CURVES[5])
     assert found.tau == -1
     assert found.steps == found.of == 8
     assert found.page_p < 1e-4
@@ -126,7 +128,7 @@ def test_a_constant_curve_has_no_trend():
     table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
     for eta in ETAS:
         table.add(knob.at("Teacher", eta), "one", "tokens", ["a", "b"], [[5.0, 6.0], [5.0, 6.0]])
-    assert trend(table, CURVES[5]).tau_p == 1.0
+    assert trend_tests(table, CURVES[5]).tau_p == 1.0
 
 
 def test_the_edge_is_where_the_teacher_breaks_and_where_the_student_falls():
@@ -135,14 +137,14 @@ def test_the_edge_is_where_the_teacher_breaks_and_where_the_student_falls():
     for key, values in student.values.items():
         if key not in teacher.values:
             teacher.add(*key, teacher.items[key[1]], values.values_SN)
-    found = edge(teacher, "GKD-RKL")
+    found = find_eta_limits(teacher, "GKD-RKL")
     assert (found.kept_from, found.kept_to) == (-1.0, 2.0)
     assert found.lost_from == -1.0
 
 
 def test_points_are_differences_where_asked():
     table = world(lambda x: x)
-    plain, against = points(table, CURVES[1]), points(table, CURVES[1], against="Student")
+    plain, against = curve_points(table, CURVES[1]), curve_points(table, CURVES[1], against="Student")
     student = np.mean([table.mean("Student", task, "acc") for task in table.tasks])
     assert [p.value - student for p in plain] == pytest.approx([p.value for p in against])
     assert all(p.low < p.value < p.high for p in plain)
@@ -167,8 +169,8 @@ def test_a_task_that_some_eta_lacks_is_left_out_of_the_whole_curve():
         table.add(knob.at("Traps", eta), "one", "wrong_trace", ["a", "b"], [[0.5 - n / 20] * 2] * 2)
         if eta != 0.5:
             table.add(knob.at("Traps", eta), "two", "wrong_trace", ["a", "b"], [[1.0, 1.0]] * 2)
-    assert [p.value for p in points(table, CURVES[4])] == pytest.approx([0.5 - n / 20 for n in range(9)])
-    assert trend(table, CURVES[4]).steps == 8
+    assert [p.value for p in curve_points(table, CURVES[4])] == pytest.approx([0.5 - n / 20 for n in range(9)])
+    assert trend_tests(table, CURVES[4]).steps == 8
     report = verdict(table, STORED)
     (claim_,) = [v for v in report.claims if v.claim == "sweep-wrong-trace-falls"]
     assert claim_.estimate == pytest.approx(0.1)
@@ -177,5 +179,5 @@ def test_a_task_that_some_eta_lacks_is_left_out_of_the_whole_curve():
 
 def test_a_curve_that_no_task_has_is_empty():
     table = world(lambda x: x)
-    assert points(table, CURVES[3]) == []
-    assert trend(table, CURVES[3]) is None
+    assert curve_points(table, CURVES[3]) == []
+    assert trend_tests(table, CURVES[3]) is None

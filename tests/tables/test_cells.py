@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from repro.errors import InputError
-from repro.tables import MeasuredTable, load, verdict
-from repro.tables.cells import CellVerdict, judge_cells
-from repro.tables.files import paper_tables_folder
-from repro.tables.load import PaperTable
+from repro.tables import MeasuredTable
+from repro.tables.paper.files import paper_tables_folder
+from repro.tables.paper.load import PaperTable, load
+from repro.tables.verdicts.cells import CellVerdict, judge_cells
+from repro.tables.verdicts.verdict import verdict
 
 PLACE = ("Teacher", "BM4", "acc")  # printed 0.625 for qwen3
 

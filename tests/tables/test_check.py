@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from repro.tables import load, load_claims
-from repro.tables.check import check
-from repro.tables.files import paper_tables_folder
-from repro.tables.oracles import (
+from repro.tables import load_claims
+from repro.tables.consistency.check import check_tables
+from repro.tables.consistency.claim_evidence import counts, printed_comparisons
+from repro.tables.consistency.oracles import (
     drifts,
     implied_lengths,
     impossible_rates,
@@ -17,7 +17,8 @@ from repro.tables.oracles import (
     mean_weights,
     repeated_runs,
 )
-from repro.tables.printed_evidence import counts, printed_comparisons
+from repro.tables.paper.files import paper_tables_folder
+from repro.tables.paper.load import load
 
 
 @pytest.fixture
@@ -32,12 +33,12 @@ def without_errata(folder: Path) -> None:
 
 
 def failing(folder: Path) -> list[str]:
-    return [finding.text for finding in check(folder) if not finding.ok]
+    return [finding.text for finding in check_tables(folder) if not finding.ok]
 
 
 def test_everything_passes_in_under_two_seconds() -> None:
     start = time.process_time()
-    findings = check()
+    findings = check_tables()
     assert time.process_time() - start < 2
     assert {finding.oracle for finding in findings} == {1, 2, 3, 4, 5, 6, 7}
     assert all(finding.ok for finding in findings)

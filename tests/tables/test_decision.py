@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.tables.decision import Needed, Region, capped, decide, half_width, holm, interval, needed, p_value
-from repro.tables.resampling import Estimate
+from repro.tables.statistics.decision import Needed, Region, capped, decide, half_width, holm, interval, needed, p_value
+from repro.tables.statistics.resampling import Estimate
 
 ORDERING, RETAINS, EQUAL = Region(low=0.0), Region(low=-0.02), Region(-0.03, 0.03)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
-from repro.tables import load, verdict
-from repro.tables.known import compare, load_known, write_known
-from repro.tables.outcome import VerdictReport
+from repro.tables.paper.load import load
+from repro.tables.verdicts.known_verdicts import compare_with_known, load_known_verdicts, write_known_verdicts
+from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 from .conftest import Make
 
@@ -23,7 +24,7 @@ def reports(make: Make) -> Reports:
 
 
 def write(path: Path, reports: Reports) -> None:
-    write_known(path, *reports, date="2026-01-31", commit="0123abc")
+    write_known_verdicts(path, *reports, date="2026-01-31", commit="0123abc")
 
 
 def turned(report: VerdictReport, claim: str, value: str) -> VerdictReport:
@@ -34,18 +35,20 @@ def turned(report: VerdictReport, claim: str, value: str) -> VerdictReport:
 def test_a_run_equals_its_own_record(tmp_path: Path, reports: Reports) -> None:
     path = tmp_path / "known" / "table2-toy.toml"
     write(path, reports)
-    known = load_known(path)
+    known = load_known_verdicts(path)
     assert (known.study, known.scale, known.seeds, known.commit) == ("table2", "toy", (0, 1, 2), "0123abc")
-    assert compare(reports[0], known) == []
+    assert compare_with_known(reports[0], known) == []
     for single in reports[1]:
-        assert compare(single, known) == []
+        assert compare_with_known(single, known) == []
     assert [p.name for p in path.parent.iterdir()] == ["table2-toy.toml"]
 
 
 @pytest.mark.parametrize("value", ["contradicted", "inconclusive"])
 def test_a_verdict_that_gets_worse_is_a_difference(tmp_path: Path, reports: Reports, value: str) -> None:
     write(tmp_path / "k.toml", reports)
-    (difference,) = compare(turned(reports[0], "improve-beats-sft", value), load_known(tmp_path / "k.toml"))
+    (difference,) = compare_with_known(
+        turned(reports[0], "improve-beats-sft", value), load_known_verdicts(tmp_path / "k.toml")
+    )
     assert (difference.claim, difference.expected, difference.found) == (
         "improve-beats-sft",
         ("reproduced",),
@@ -57,7 +60,7 @@ def test_a_verdict_that_gets_worse_is_a_difference(tmp_path: Path, reports: Repo
 def test_a_verdict_that_gets_better_is_a_difference_too(tmp_path: Path, reports: Reports) -> None:
     pooled = turned(reports[0], "improve-beats-sft", "contradicted")
     write(tmp_path / "k.toml", (pooled, reports[1]))
-    (difference,) = compare(reports[0], load_known(tmp_path / "k.toml"))
+    (difference,) = compare_with_known(reports[0], load_known_verdicts(tmp_path / "k.toml"))
     assert (difference.expected, difference.found) == (("contradicted",), "reproduced")
 
 
@@ -65,31 +68,31 @@ def test_one_seed_is_compared_with_single_seeds(tmp_path: Path, reports: Reports
     pooled, single = reports
     single = [turned(single[0], "sft-helps", "inconclusive"), *single[1:]]
     write(tmp_path / "k.toml", (pooled, single))
-    known = load_known(tmp_path / "k.toml")
+    known = load_known_verdicts(tmp_path / "k.toml")
     entry = next(k for k in known.claims if k.claim == "sft-helps")
     assert (entry.verdict, entry.one_seed) == ("reproduced", ("inconclusive", "reproduced"))
-    assert compare(single[0], known) == []
-    assert len(compare(turned(single[0], "sft-helps", "contradicted"), known)) == 1
-    assert len(compare(turned(pooled, "sft-helps", "inconclusive"), known)) == 1
+    assert compare_with_known(single[0], known) == []
+    assert len(compare_with_known(turned(single[0], "sft-helps", "contradicted"), known)) == 1
+    assert len(compare_with_known(turned(pooled, "sft-helps", "inconclusive"), known)) == 1
 
 
 def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None:
     pooled = reports[0]
     write(tmp_path / "k.toml", reports)
-    known = load_known(tmp_path / "k.toml")
-    (gone,) = compare(replace(pooled, claims=pooled.claims[1:]), known)
+    known = load_known_verdicts(tmp_path / "k.toml")
+    (gone,) = compare_with_known(replace(pooled, claims=pooled.claims[1:]), known)
     assert (gone.found, gone.text) == (
         None,
         "student-under-teacher (qwen3): in the record (reproduced), not in the run",
     )
-    (new,) = compare(pooled, replace(known, claims=known.claims[1:]))
+    (new,) = compare_with_known(pooled, replace(known, claims=known.claims[1:]))
     assert new.text == "student-under-teacher (qwen3): reproduced, not in the record"
 
 
 def test_a_changed_margin_is_a_difference(tmp_path: Path, reports: Reports) -> None:
     write(tmp_path / "k.toml", reports)
     changed = tuple(replace(v, margin=0.05) if v.margin else v for v in reports[0].claims)
-    found = compare(replace(reports[0], claims=changed), load_known(tmp_path / "k.toml"))
+    found = compare_with_known(replace(reports[0], claims=changed), load_known_verdicts(tmp_path / "k.toml"))
     assert [d.text for d in found] == [
         f"{claim}-retains-teacher (qwen3): margin 0.05, the record was made with 0.02"
         for claim in ("distillable", "undistillable")
@@ -100,7 +103,7 @@ def test_a_rewritten_record_gives_the_reasons_of_the_new_run(tmp_path: Path, rep
     path, (pooled, single) = tmp_path / "k.toml", reports
     write(path, (replace(pooled, claims=tuple(replace(v, text="of before") for v in pooled.claims)), single))
     write(path, reports)
-    assert [k.reason for k in load_known(path).claims] == [v.text for v in pooled.claims]
+    assert [k.reason for k in load_known_verdicts(path).claims] == [v.text for v in pooled.claims]
 
 
 def test_never_at_paper_scale_nor_from_few_seeds(tmp_path: Path, reports: Reports) -> None:
@@ -117,20 +120,20 @@ def test_never_at_paper_scale_nor_from_few_seeds(tmp_path: Path, reports: Report
 def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> None:
     path = tmp_path / "k.toml"
     with pytest.raises(InputError, match="no record of known verdicts"):
-        load_known(path)
+        load_known_verdicts(path)
     write(path, reports)
     with pytest.raises(InputError, match="table3 at toy scale cannot be compared with a record of table2"):
-        compare(replace(reports[0], study="table3"), load_known(path))
+        compare_with_known(replace(reports[0], study="table3"), load_known_verdicts(path))
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('verdict = "reproduced"', 'verdict = "fine"', 1), encoding="utf-8")
     with pytest.raises(InputError, match="verdict 'fine' is none of"):
-        load_known(path)
+        load_known_verdicts(path)
     path.write_text(text.replace('commit = "0123abc"\n', "", 1), encoding="utf-8")
     with pytest.raises(InputError, match="key 'commit' is missing"):
-        load_known(path)
+        load_known_verdicts(path)
     path.write_text("study :", encoding="utf-8")
     with pytest.raises(InputError, match="not TOML"):
-        load_known(path)
+        load_known_verdicts(path)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, reports: Reports) -> None:

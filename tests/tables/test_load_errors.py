@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
-from repro.tables import files, load, load_claims
-from repro.tables.files import line_of, paper_tables_folder
+from repro.tables import load_claims
+from repro.tables.paper import files
+from repro.tables.paper.files import line_of, paper_tables_folder
+from repro.tables.paper.load import load
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_the_installed_package_carries_its_own_copy(
 ) -> None:
     package = tmp_path / "site-packages" / "repro"
     shutil.copytree(folder, package / "_paper_tables")
-    monkeypatch.setattr(files, "__file__", str(package / "tables" / "files.py"))
+    monkeypatch.setattr(files, "__file__", str(package / "tables" / "paper" / "files.py"))
     assert paper_tables_folder() == package / "_paper_tables"
     assert len(load("table2").cells) == 306
     shutil.rmtree(package / "_paper_tables")

@@ -6,19 +6,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from repro.evaluation.classify import classify
+from repro.evaluation.classify import classify_failures
 from repro.evaluation.graded import Graded, write_graded
 from repro.evaluation.judge import RuleJudge
-from repro.evaluation.prefixes import CONTINUATIONS, SCHEMA
+from repro.evaluation.prefixes import CONTINUATIONS_FILE, SCHEMA
 from repro.generation.rollouts import Rollout
 from repro.progress import silent
 from repro.recipes.catalog import plan
-from repro.report.further_examples import further_examples
+from repro.report.lost_prompt_examples import lost_prompt_examples
 from repro.stages.artifact import ROLLOUTS
 from repro.stages.kinds import Classify, Continue, Distill, Evaluate
-from repro.tables import load, verdict
-from repro.tables.costs import costs, named_parameters, operations
-from repro.tables.measure import measure
+from repro.tables.measurements.costs import flops_per_token, named_parameters, study_costs
+from repro.tables.measurements.measure import measure
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
 from repro.tasks import registry
 
 WISHES = ["tasks=toy-bm4", "test_items=12", "evaluation.completions_per_prompt=4"]
@@ -60,7 +61,7 @@ def failures(tmp_path):
             after = write_evaluation(tmp_path, row.stage.after, answers)
             folder = tmp_path / row.stage.folder_name
             folder.mkdir(exist_ok=True)
-            classify(RuleJudge(), before=before, after=after, out=folder, progress=silent)
+            classify_failures(RuleJudge(), before=before, after=after, out=folder, progress=silent)
         return study, measure(study, tmp_path)
 
     return make
@@ -78,7 +79,7 @@ def test_rates_are_over_completions_of_lost_prompts_alone(failures, tmp_path):
     assert table.mean("Misled", "toy-bm4", "overconfidence") == pytest.approx((8 * 0.5 + 2 * 0 + 2 * 0) / 12)
     assert table.mean("Misled", "toy-bm4", "pass_maj_gap") == pytest.approx(8 / 12)
     assert table.mean("Student", "toy-bm4", "pass_maj_gap") == 0
-    shown = [one["completions"][1]["model"] for one in further_examples(study, tmp_path)]
+    shown = [one["completions"][1]["model"] for one in lost_prompt_examples(study, tmp_path)]
     assert {"Misled: hallucination", "Misled: degradation"} <= set(shown)
 
 
@@ -103,7 +104,7 @@ def test_a_student_that_solved_nothing_is_no_error(tmp_path):
     for row in study.rows:
         write_evaluation(tmp_path, row.stage.after, [[None] * 4] * 12)
         (tmp_path / row.stage.folder_name).mkdir()
-        classify(RuleJudge(), before=rows, after=rows, out=tmp_path / row.stage.folder_name, progress=silent)
+        classify_failures(RuleJudge(), before=rows, after=rows, out=tmp_path / row.stage.folder_name, progress=silent)
     (table,) = measure(study, tmp_path)
     assert table.mean("Student", "toy-bm4", "solved") == 0
     assert {v.value for v in values_of("failure-modes", [table]).values()} == {"inconclusive"}
@@ -136,7 +137,7 @@ def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
             for n in range(10)
         ]
         (tmp_path / row.stage.folder_name).mkdir(exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / row.stage.folder_name / CONTINUATIONS)
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / row.stage.folder_name / CONTINUATIONS_FILE)
     return study, measure(study, tmp_path)
 
 
@@ -151,7 +152,7 @@ def test_a_teacher_that_keeps_its_answers(tmp_path):
     found = values_of("figure4", [table])
     assert found["teacher-recovers-where-misled-fails"].value == "reproduced"
     assert "teacher-stays-correct-on-misled-prefixes" not in found  # a printed magnitude: paper scale alone
-    assert len(further_examples(study, tmp_path)) == 2 * len(study.rows)
+    assert len(lost_prompt_examples(study, tmp_path)) == 2 * len(study.rows)
 
 
 def test_a_teacher_that_is_led_astray(tmp_path):
@@ -244,10 +245,10 @@ def test_costs_follow_the_formulas(tmp_path):
         (folder / "summary.json").write_text(json.dumps(summary))
         (folder / "history.jsonl").write_text("\n".join(json.dumps({"step": s, "length": 2.0}) for s in range(5)))
         if kind in ("calibrate", "sft", "gkd-fkl", "gkd-rkl"):
-            from repro.toy.world import folder as toy
+            from repro.toy.models import model_folder as toy
 
             (folder / "model").symlink_to(toy("toy:qwen3-student"))
-    found = costs(study, tmp_path)
+    found = study_costs(study, tmp_path)
     assert found["unit"] == "core-hours"
     by_kind = {line["kind"]: line for line in found["lines"] if "answer-only" not in line["label"]}
     assert by_kind["gkd-rkl"]["tokens"] == 5 * 2 * 128
@@ -268,6 +269,6 @@ def test_sizes_and_formulas():
     assert named_parameters("Qwen/Qwen3-8B") == 8e9
     assert named_parameters("google/gemma-3-270m-it") == 270e6
     assert named_parameters("org/nameless") is None
-    assert operations("gkd-rkl", 10, 1) == 28
-    assert operations("calibrate", 10, 1) == 102
-    assert operations("sft", None, 1) is None
+    assert flops_per_token("gkd-rkl", 10, 1) == 28
+    assert flops_per_token("calibrate", 10, 1) == 102
+    assert flops_per_token("sft", None, 1) is None

@@ -6,24 +6,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from repro.diagnosis.diagnose import _write
+from repro.diagnosis.diagnose import write_per_prompt
 from repro.diagnosis.files import PER_BLOCK, PER_PROMPT
-from repro.diagnosis.per_prompt import PerPrompt
-from repro.tables import MeasuredTable, load, load_claims, verdict
-from repro.tables.measure_traps import add_blocks, add_prompts
+from repro.diagnosis.per_prompt import PerPromptValues
+from repro.tables import MeasuredTable, load_claims
+from repro.tables.measurements.traps import add_blocks, add_prompts
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
 
 ITEMS = tuple(f"item-{n}" for n in range(40))
 
 
 def row(tmp_path, name, values, file):
     (tmp_path / name).mkdir()
-    _write(tmp_path / name / file, values)
+    write_per_prompt(tmp_path / name / file, values)
     return SimpleNamespace(stage=SimpleNamespace(folder_name=name))
 
 
 def measure(task, metric, mean, seed, items=ITEMS, weight=None):
     values = np.random.default_rng(seed).normal(mean, 0.1, len(items))
-    return PerPrompt(task, metric, items, values, np.ones(len(items)) if weight is None else weight)
+    return PerPromptValues(task, metric, items, values, np.ones(len(items)) if weight is None else weight)
 
 
 def table1(tmp_path, levels, seeds=(0,)):

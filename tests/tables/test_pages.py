@@ -7,10 +7,9 @@ import json
 import pytest
 
 from repro.errors import InputError
-from repro.tables import load
-from repro.tables.export import export, layout
-from repro.tables.load import TABLES
-from repro.tables.render import measured_rows, printed_cell, printed_number
+from repro.tables.formatting import measured_rows, printed_cell, printed_number
+from repro.tables.paper.export import export_table, rows_by_block
+from repro.tables.paper.load import TABLES, load
 
 from .conftest import Make
 
@@ -18,8 +17,8 @@ from .conftest import Make
 @pytest.mark.parametrize("name", TABLES)
 def test_exports_hold_every_number(name: str) -> None:
     table = load(name)
-    content = json.loads(export(table, "json"))
-    rows = list(csv.DictReader(io.StringIO(export(table, "csv"))))
+    content = json.loads(export_table(table, "json"))
+    rows = list(csv.DictReader(io.StringIO(export_table(table, "csv"))))
     assert len(content["cells"]) == len(rows) == len(table.cells)
     for cell, record, row in zip(table.cells, content["cells"], rows, strict=True):
         assert record["value"] == cell.value == float(row["value"])
@@ -29,7 +28,7 @@ def test_exports_hold_every_number(name: str) -> None:
 
 
 def test_json_carries_margins_and_errata() -> None:
-    content = json.loads(export(load("table1"), "json"))
+    content = json.loads(export_table(load("table1"), "json"))
     assert content["errata"][0]["id"] == "qwen3-32b-open-sequence-rkl"
     flagged = [c for c in content["cells"] if c["erratum"]]
     assert [(c["teacher"], c["column"]) for c in flagged] == [("Qwen3-32B", "Dolly"), ("Qwen3-32B", "Vicuna")]
@@ -38,16 +37,16 @@ def test_json_carries_margins_and_errata() -> None:
 
 
 def test_latex_is_laid_out_like_the_page() -> None:
-    text = export(load("table1"), "latex")
+    text = export_table(load("table1"), "latex")
     assert r"qwen3 & Qwen3-1.7B & Qwen3-8B & 814.1 (36.3\%) & 856.5 (39.0\%) & 638.5 (36.7\%)" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     assert {line.count(" & ") for line in rows} == {9}
-    assert "0.523 [0.518, 0.763]" in export(load("table2"), "latex")
+    assert "0.523 [0.518, 0.763]" in export_table(load("table2"), "latex")
 
 
 def test_layout_has_the_pages_blocks_and_heads() -> None:
-    blocks = layout(load("table4"))
+    blocks = rows_by_block(load("table4"))
     assert list(blocks) == ["On-Policy Token RKL", "On-Policy Sequence RKL (wrong-trace preference %)"]
     assert [len(rows) for rows in blocks.values()] == [6, 6]
     last = blocks["On-Policy Sequence RKL (wrong-trace preference %)"][-1]
@@ -64,7 +63,7 @@ def test_layout_has_the_pages_blocks_and_heads() -> None:
 
 def test_unknown_format() -> None:
     with pytest.raises(InputError, match="no export format 'xml'; there are csv, json, latex"):
-        export(load("table2"), "xml")
+        export_table(load("table2"), "xml")
 
 
 def test_measured_page_is_laid_out_like_table2(make: Make) -> None:

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.tables import MeasuredTable
-from repro.tables.decision import interval
-from repro.tables.measured import Key
-from repro.tables.resampling import Estimate, Resamples
+from repro.tables.measured_table import CellKey
+from repro.tables.statistics.decision import interval
+from repro.tables.statistics.resampling import Estimate, Resamples
 
 LEFT, RIGHT = ("A", "t", "acc"), ("B", "t", "acc")
 
@@ -22,7 +22,7 @@ def table(left_SN: np.ndarray, right_SN: np.ndarray, ids: list[str] | None = Non
 
 
 def difference(measured: MeasuredTable, resamples: int = 4_000, seed: int = 0) -> Estimate:
-    contrast: dict[Key, float] = {LEFT: 1.0, RIGHT: -1.0}
+    contrast: dict[CellKey, float] = {LEFT: 1.0, RIGHT: -1.0}
     return Resamples(measured, contrast, resamples, seed).estimate(contrast)
 
 
@@ -58,7 +58,7 @@ def test_sampling_seeds_of_fixed_models_are_averaged_first() -> None:
         g = np.random.default_rng(rng)
         p_N = g.uniform(0.1, 0.9, 60)
         values = [g.binomial(16, p_N, (3, 60)) / 16 for _ in range(2)]
-        contrast: dict[Key, float] = {LEFT: 1.0, RIGHT: -1.0}
+        contrast: dict[CellKey, float] = {LEFT: 1.0, RIGHT: -1.0}
         estimate = Resamples(table(*values), contrast, 400).estimate(contrast, training=False)
         low, high = interval(estimate, 0.05)
         misses += not low <= 0 <= high

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from repro.errors import InputError
-from repro.tables import MeasuredTable, load, load_claims, verdict
-from repro.tables.claims import Claim
-from repro.tables.outcome import Verdict, VerdictReport
+from repro.tables import MeasuredTable, load_claims
+from repro.tables.paper.claims import Claim
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
 
 from .conftest import Make
 
@@ -20,7 +22,7 @@ def judge(measured: MeasuredTable | list[MeasuredTable], **options: object) -> V
     return verdict(measured, STORED, resamples=2_000, **options)  # type: ignore[arg-type]
 
 
-def by_claim(report: VerdictReport) -> dict[str, Verdict]:
+def by_claim(report: VerdictReport) -> dict[str, ClaimVerdict]:
     return {v.claim: v for v in report.claims}
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from repro.tasks import equality
-from repro.tasks.equality import compare, too_costly
-from repro.tasks.equality_child import compared
+from repro.tasks.equality import compare, is_too_costly
+from repro.tasks.equality_child import compare_expressions
 from repro.tasks.extraction import last_boxed, last_choice
 from repro.tasks.grading import Grade, grade
 
@@ -38,7 +38,7 @@ def _timed(call: Callable[[], Grade], clock: Callable[[], float]) -> tuple[Grade
 
 @pytest.mark.parametrize("answer", REFUSED)
 def test_known_hazards_are_refused_at_once(answer: str) -> None:
-    assert too_costly(answer)
+    assert is_too_costly(answer)
     graded, seconds = _timed(lambda: grade("numeric", rf"\boxed{{{answer}}}", "5"), time.process_time)
     assert not graded.correct
     assert graded.answer is not None
@@ -47,7 +47,7 @@ def test_known_hazards_are_refused_at_once(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", STOPPED)
 def test_others_are_stopped_and_grading_goes_on(answer: str) -> None:
-    assert not too_costly(answer)
+    assert not is_too_costly(answer)
     graded, seconds = _timed(lambda: grade("numeric", rf"\boxed{{{answer}}}", "5"), time.monotonic)
     assert not graded.correct
     assert seconds < 15  # processor time is limited to about 1.2 s; the wall clock of a shared machine is not
@@ -56,7 +56,7 @@ def test_others_are_stopped_and_grading_goes_on(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", [r"x^4 + x^3 + x^2 + x", r"x^{2^{n}}", r"2^{10}", r"\frac{1}{1+\frac{1}{2}}", "20!"])
 def test_ordinary_expressions_are_not_refused(answer: str) -> None:
-    assert not too_costly(answer)
+    assert not is_too_costly(answer)
     assert compare(answer, answer + " + 0").same
 
 
@@ -85,9 +85,9 @@ def test_a_child_that_was_ended_from_outside_is_replaced() -> None:
 
 
 def test_the_comparison_itself() -> None:
-    assert compared(r"\frac{6}{4}", "1.5") == {"same": True, "form": "3/2"}
-    assert compared(r"\sqrt{12}", "5") == {"same": False, "form": "2*sqrt(3)"}
-    assert compared("", "5") == {"same": False, "form": None}
+    assert compare_expressions(r"\frac{6}{4}", "1.5") == {"same": True, "form": "3/2"}
+    assert compare_expressions(r"\sqrt{12}", "5") == {"same": False, "form": "2*sqrt(3)"}
+    assert compare_expressions("", "5") == {"same": False, "form": None}
 
 
 def _in_a_fork(answers: "multiprocessing.Queue[bool]") -> None:

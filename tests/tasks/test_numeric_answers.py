@@ -5,7 +5,7 @@ import time
 import pytest
 
 from repro.tasks.grading import Grade, grade
-from repro.tasks.numerals import plain, tidy, written
+from repro.tasks.numerals import format_number, parse_number, strip_typography
 
 RIGHT = [
     (r"so \boxed{18}", "18"),
@@ -113,14 +113,14 @@ def test_open_completions_are_not_graded() -> None:
 
 @pytest.mark.parametrize("text", ["1 234", "1 1/2", "50%", r"50\%", "5 cm^2", "2e3", "3 million", "1/0", "9" * 65])
 def test_what_is_not_a_plain_number_is_left_to_math_verify(text: str) -> None:
-    assert plain(tidy(text)) is None
+    assert parse_number(strip_typography(text)) is None
 
 
 @pytest.mark.parametrize("text", ["-0.75", "12345678901234567890", "1/3", "-7/3", "0.0009765625", "0"])
 def test_spelling_is_a_fixed_point(text: str) -> None:
-    value = plain(text)
+    value = parse_number(text)
     assert value is not None
-    assert written(value) == text
+    assert format_number(value) == text
 
 
 def test_thousands_of_short_answers_take_no_time() -> None:

@@ -13,7 +13,7 @@ from tasks.schema_rows import CSQA_HUB, ROWS, VICUNA, Write
 from repro.errors import InputError
 from repro.system import hub_lock as hub_lock
 from repro.tasks import hub, registry
-from repro.tasks.toy import TASK_NAMES
+from repro.toy.pool import TASK_NAMES
 
 PAPER = {"bigmath-4", "bigmath-5", "csqa", "mmlu-pro", "supergpqa", "dolly", "vicuna", "gsm8k"}
 BIGMATH_ID = "open-r1/Big-Math-RL-Verified-Processed"

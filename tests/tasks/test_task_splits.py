@@ -6,27 +6,27 @@ import pytest
 from tasks.schema_rows import GSM8K, Write
 
 from repro.tasks import registry
-from repro.tasks.splits import TEST_SHARE, content_hash, in_order, side
+from repro.tasks.splits import TEST_SHARE, content_hash, seeded_order, select_split
 
 CONTENTS = [content_hash(f"problem {n}") for n in range(4000)]
 
 
 def test_the_share_is_what_it_says() -> None:
-    test = side(CONTENTS, "test")
+    test = select_split(CONTENTS, "test")
     assert abs(len(test) / len(CONTENTS) - TEST_SHARE) < 0.015
-    assert sorted([*test, *side(CONTENTS, "train")]) == sorted(CONTENTS)
+    assert sorted([*test, *select_split(CONTENTS, "train")]) == sorted(CONTENTS)
 
 
 def test_added_rows_move_no_other() -> None:
-    before = set(side(CONTENTS[:2000], "test"))
-    assert before == set(side(CONTENTS, "test")) & set(CONTENTS[:2000])
+    before = set(select_split(CONTENTS[:2000], "test"))
+    assert before == set(select_split(CONTENTS, "test")) & set(CONTENTS[:2000])
 
 
 @pytest.mark.parametrize("count", range(2, 30))
 def test_no_side_is_empty(count: int) -> None:
     for start in range(0, 300, 10):
         contents: Sequence[str] = CONTENTS[start : start + count]
-        assert 0 < len(side(contents, "test")) < count
+        assert 0 < len(select_split(contents, "test")) < count
 
 
 def test_normalisation() -> None:
@@ -47,6 +47,6 @@ def test_the_seed_orders_and_does_not_split(write: Write) -> None:
 
 def test_order_keeps_ranks_when_ids_are_added() -> None:
     ids = [f"q{n}" for n in range(50)]
-    few = [ids[position] for position in in_order(ids[:30], 7)]
-    all_of_them = [ids[position] for position in in_order(ids, 7)]
+    few = [ids[position] for position in seeded_order(ids[:30], 7)]
+    all_of_them = [ids[position] for position in seeded_order(ids, 7)]
     assert few == [one for one in all_of_them if one in set(ids[:30])]

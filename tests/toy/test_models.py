@@ -6,18 +6,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repro.errors import InputError
 from repro.tasks.grading import grade
-from repro.tasks.toy import task
-from repro.toy import world
+from repro.tasks.toy import get_task
+from repro.toy import models as world
 from repro.toy.pretrain import prompt_text
 from repro.toy.questions import OPENING
+from repro.toy.train_models import train_models
 
 
 def _completions(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:
     """(text, correct) of one sampled completion for each of n test items."""
-    folder = world.folder(name)
+    folder = world.model_folder(name)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    items = task(task_name).items("test", n, seed=0)
+    items = get_task(task_name).items("test", n, seed=0)
     prompts = [prompt_text(tokenizer, item.prompt) for item in items]
     encoded = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
     torch.manual_seed(0)
@@ -31,12 +32,12 @@ def _completions(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:
         max_new_tokens=24,
     )
     texts = tokenizer.batch_decode(ids[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [(text, grade(task(task_name).kind, text, item.key).correct) for text, item in zip(texts, items)]
+    return [(text, grade(get_task(task_name).kind, text, item.key).correct) for text, item in zip(texts, items)]
 
 
 @pytest.mark.parametrize("name", world.MODELS)
 def test_every_model_is_a_complete_small_folder(name: str) -> None:
-    files = {file.name: file.stat().st_size for file in world.folder(name).iterdir()}
+    files = {file.name: file.stat().st_size for file in world.model_folder(name).iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= files.keys()
     assert sum(files.values()) < 3_000_000
 
@@ -47,7 +48,9 @@ def test_all_weights_together_stay_small() -> None:
 
 @pytest.mark.parametrize("family", world.FAMILIES)
 def test_students_are_smaller_than_teachers_and_targets_than_students(family: str) -> None:
-    sizes = [world.folder(f"toy:{family}-{role}").joinpath("model.safetensors").stat().st_size for role in world.ROLES]
+    sizes = [
+        world.model_folder(f"toy:{family}-{role}").joinpath("model.safetensors").stat().st_size for role in world.ROLES
+    ]
     assert sizes[0] > 3 * sizes[1]
     assert sizes[1] > sizes[2]
 
@@ -77,10 +80,10 @@ def test_the_untouched_student_mostly_works_and_is_far_behind(family: str) -> No
 
 def test_an_unknown_model_is_an_input_error_that_names_the_known() -> None:
     with pytest.raises(InputError, match="toy:qwen3-teacher"):
-        world.folder("toy:llama-teacher")
+        world.model_folder("toy:llama-teacher")
 
 
 def test_remake_refuses_an_unknown_model_before_it_trains(tmp_path) -> None:
     with pytest.raises(InputError, match="unknown toy model"):
-        world.remake(tmp_path, ["toy:qwen3-teacher", "toy:nothing"])
+        train_models(tmp_path, ["toy:qwen3-teacher", "toy:nothing"])
     assert not list(tmp_path.iterdir())

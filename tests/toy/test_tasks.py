@@ -8,7 +8,7 @@ import pytest
 
 from repro.errors import InputError
 from repro.tasks.grading import grade
-from repro.tasks.toy import TASK_NAMES, task
+from repro.tasks.toy import TASK_NAMES, get_task
 from repro.toy import facts
 from repro.toy.corpus import PRIMERS, Phase, stream
 from repro.toy.questions import OPENING, Chain, Choice, Describe, Letters
@@ -16,7 +16,7 @@ from repro.toy.questions import OPENING, Chain, Choice, Describe, Letters
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_train_and_test_share_no_prompt_and_no_id(name: str) -> None:
-    train, test = task(name).items("train", None, 0), task(name).items("test", None, 0)
+    train, test = get_task(name).items("train", None, 0), get_task(name).items("test", None, 0)
     assert not {item.prompt for item in train} & {item.prompt for item in test}
     ids = [item.id for item in train + test]
     assert len(set(ids)) == len(ids)
@@ -25,12 +25,12 @@ def test_train_and_test_share_no_prompt_and_no_id(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["toy-bm4", "toy-bm5", "toy-mmlu-pro", "toy-supergpqa"])
 def test_no_chain_of_a_test_question_is_trained_with_other_options(name: str) -> None:
-    chains = [{question.chain for question in task(name).questions(split)} for split in ("train", "test")]
+    chains = [{question.chain for question in get_task(name).questions(split)} for split in ("train", "test")]
     assert not chains[0] & chains[1]
 
 
 def test_pretraining_never_reads_a_test_question() -> None:
-    held_out = {question.prompt for name in TASK_NAMES for question in task(name).questions("test")}
+    held_out = {question.prompt for name in TASK_NAMES for question in get_task(name).questions("test")}
     everything = Phase(dict.fromkeys([*PRIMERS, *TASK_NAMES], 1.0), worked=0.5)
     read = {prompt for prompt, _ in itertools.islice(stream([everything], seed=3), 20_000)}
     assert len(read) > 4000
@@ -47,19 +47,19 @@ def test_phases_follow_each_other_and_the_last_has_no_end() -> None:
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_the_seed_orders_items_and_n_cuts_that_order(name: str) -> None:
-    whole = task(name).items("test", None, 7)
-    assert task(name).items("test", 20, 7) == whole[:20]
-    assert task(name).items("test", None, 8) != whole
-    assert {item.id for item in task(name).items("test", None, 8)} == {item.id for item in whole}
+    whole = get_task(name).items("test", None, 7)
+    assert get_task(name).items("test", 20, 7) == whole[:20]
+    assert get_task(name).items("test", None, 8) != whole
+    assert {item.id for item in get_task(name).items("test", None, 8)} == {item.id for item in whole}
 
 
-@pytest.mark.parametrize("name", [name for name in TASK_NAMES if task(name).kind != "open"])
+@pytest.mark.parametrize("name", [name for name in TASK_NAMES if get_task(name).kind != "open"])
 @pytest.mark.parametrize("style", ["worked", "direct"])
 def test_both_styles_state_the_right_answer(name: str, style: str) -> None:
-    for question in task(name).questions("test")[:50]:
+    for question in get_task(name).questions("test")[:50]:
         text = question.completion(style)  # type: ignore[arg-type]
         assert text.startswith(OPENING) == (style == "worked")
-        assert grade(task(name).kind, text, question.key).correct
+        assert grade(get_task(name).kind, text, question.key).correct
 
 
 def test_keys_follow_from_the_facts() -> None:
@@ -88,13 +88,13 @@ def test_operations_are_permutations(name: str) -> None:
 
 def test_a_wrong_name_is_an_input_error_that_names_the_mend() -> None:
     with pytest.raises(InputError, match="toy-bm4"):
-        task("toy-bm6")
+        get_task("toy-bm6")
 
 
 def test_more_items_than_there_are_gives_all() -> None:
-    assert len(task("toy-csqa").items("test", 10**6, 0)) == len(task("toy-csqa").questions("test"))
+    assert len(get_task("toy-csqa").items("test", 10**6, 0)) == len(get_task("toy-csqa").questions("test"))
 
 
 def test_listing_tasks_imports_no_torch() -> None:
-    code = "import repro.tasks.toy, repro.toy.world, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import repro.tasks.toy, repro.toy.models, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -3,15 +3,15 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from repro.tasks.toy import TASK_NAMES, task
+from repro.tasks.toy import TASK_NAMES, get_task
+from repro.toy.models import FAMILIES
 from repro.toy.pretrain import prompt_text
-from repro.toy.tokenizers import train
-from repro.toy.world import FAMILIES
+from repro.toy.tokenizers import train_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizers() -> dict[str, PreTrainedTokenizerFast]:
-    return {family: train(family) for family in FAMILIES}
+    return {family: train_tokenizer(family) for family in FAMILIES}
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -23,7 +23,7 @@ def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
 @pytest.mark.parametrize("style", ["worked", "direct"])
 def test_round_trip_and_prefix(tokenizers, family: str, name: str, style: str) -> None:
     tokenizer = tokenizers[family]
-    for question in task(name).questions("train")[:25]:
+    for question in get_task(name).questions("train")[:25]:
         head, tail = prompt_text(tokenizer, question.prompt), question.completion(style)
         assert tokenizer.decode(_ids(tokenizer, tail)) == tail
         assert tokenizer.decode(_ids(tokenizer, question.prompt)) == question.prompt
@@ -33,11 +33,11 @@ def test_round_trip_and_prefix(tokenizers, family: str, name: str, style: str) -
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_again_gives_the_same_tokenizer(tokenizers, family: str) -> None:
-    assert train(family).backend_tokenizer.to_str() == tokenizers[family].backend_tokenizer.to_str()
+    assert train_tokenizer(family).backend_tokenizer.to_str() == tokenizers[family].backend_tokenizer.to_str()
 
 
 def test_the_families_cut_text_differently(tokenizers) -> None:
-    text = task("toy-bm5").questions("train")[0].completion("worked")
+    text = get_task("toy-bm5").questions("train")[0].completion("worked")
     pieces = [tokenizers[family].convert_ids_to_tokens(_ids(tokenizers[family], text)) for family in FAMILIES]
     assert len(pieces[0]) != len(pieces[1])
     assert tokenizers["qwen3"].get_vocab() != tokenizers["gemma3"].get_vocab()

@@ -8,13 +8,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repro.evaluation.reward_model import RewardModel
-from repro.tasks.toy import task
-from repro.toy import making, world
+from repro.tasks.toy import get_task
+from repro.toy import models as world
+from repro.toy import train_models as making
 from repro.toy.corpus import Phase
-from repro.toy.preferences import pairs, quality
+from repro.toy.preferences import pairs, score_description
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.questions import Describe
-from repro.toy.tokenizers import train
+from repro.toy.tokenizers import train_tokenizer
 
 READ = [Phase({"pairs": 0.2, "toy-bm4": 0.4, "toy-bm5": 0.4}, worked=0.8)]
 FEW = Pretraining(READ, steps=25, batch=16, learning_rate=5e-3, warmup=5)
@@ -22,7 +23,7 @@ FEW = Pretraining(READ, steps=25, batch=16, learning_rate=5e-3, warmup=5)
 
 @pytest.mark.parametrize("family", world.FAMILIES)
 def test_pretraining_repeats_itself_and_lowers_the_loss(family) -> None:
-    tokenizer = train(family)
+    tokenizer = train_tokenizer(family)
     first, again = (pretrain(family, "target", tokenizer, FEW, seed=1) for _ in range(2))
     assert first.losses == again.losses
     assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), again.model.parameters()))
@@ -31,7 +32,7 @@ def test_pretraining_repeats_itself_and_lowers_the_loss(family) -> None:
 
 
 def test_another_seed_gives_another_model() -> None:
-    tokenizer = train("qwen3")
+    tokenizer = train_tokenizer("qwen3")
     plan = Pretraining(FEW.mix, steps=2, batch=4, learning_rate=1e-3)
     assert (
         pretrain("qwen3", "target", tokenizer, plan, 1).losses != pretrain("qwen3", "target", tokenizer, plan, 2).losses
@@ -41,7 +42,7 @@ def test_another_seed_gives_another_model() -> None:
 def test_making_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(making.PLANS, ("qwen3", "target"), Pretraining(FEW.mix, steps=2, batch=4, learning_rate=1e-3))
     seen: list[tuple[int, int, str, str]] = []
-    world.remake(tmp_path, ["toy:qwen3-target"], lambda *step: seen.append(step))
+    making.train_models(tmp_path, ["toy:qwen3-target"], lambda *step: seen.append(step))
     assert [path.name for path in tmp_path.iterdir()] == ["qwen3-target"]
     AutoModelForCausalLM.from_pretrained(tmp_path / "qwen3-target")
     assert AutoTokenizer.from_pretrained(tmp_path / "qwen3-target").chat_template
@@ -49,27 +50,31 @@ def test_making_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_quality_counts_asked_true_sentences_once() -> None:
-    question = next(row for row in task("toy-dolly").questions("train") if isinstance(row, Describe))
+    question = next(row for row in get_task("toy-dolly").questions("train") if isinstance(row, Describe))
     one, two = question.sentences
-    assert quality(question, question.completion("worked")) == quality(question, question.completion("direct")) == 1
-    assert quality(question, one) == 0.5
-    assert quality(question, f"{one} {two} {two}") == 0.5
-    assert quality(question, "") == 0
-    assert quality(question, f"{one} nora is nora.") == 0
+    assert (
+        score_description(question, question.completion("worked"))
+        == score_description(question, question.completion("direct"))
+        == 1
+    )
+    assert score_description(question, one) == 0.5
+    assert score_description(question, f"{one} {two} {two}") == 0.5
+    assert score_description(question, "") == 0
+    assert score_description(question, f"{one} nora is nora.") == 0
 
 
 def test_preferred_completions_have_the_higher_quality() -> None:
-    by_prompt = {row.prompt: row for name in ("toy-dolly", "toy-vicuna") for row in task(name).questions("train")}
+    by_prompt = {row.prompt: row for name in ("toy-dolly", "toy-vicuna") for row in get_task(name).questions("train")}
     for (prompt, better, worse), _ in zip(pairs(0), range(200)):
         question = by_prompt[prompt]
         assert isinstance(question, Describe)
-        assert quality(question, better) > quality(question, worse)
+        assert score_description(question, better) > score_description(question, worse)
 
 
 def test_the_reward_model_ranks_full_above_empty_and_beats_chance_on_pairs() -> None:
     """What this reward model can do. It cannot tell which of two well-formed facts is true: see weights/README.md."""
-    model = RewardModel(world.folder("toy:reward-model"))
-    rows = [row for row in task("toy-dolly").questions("test") if isinstance(row, Describe)][:60]
+    model = RewardModel(world.model_folder("toy:reward-model"))
+    rows = [row for row in get_task("toy-dolly").questions("test") if isinstance(row, Describe)][:60]
     prompts = [row.prompt for row in rows]
     good = model.score(prompts, [row.completion("direct") for row in rows])
     empty = model.score(prompts, ["" for _ in rows])

@@ -18,9 +18,9 @@ from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import add_fused_lm_head
 
 from repro.models.loading import load_for_training, load_model
-from repro.training.divergence import check_finite
+from repro.training.non_finite import check_finite
 from repro.training.optimisation import trainer_arguments
-from repro.training.sharding import prepare_sharding, shard_frozen, whole_state
+from repro.training.sharding import prepare_sharding, shard_frozen, unsharded_state
 
 IDS = torch.randint(10, 60, (2, 7), generator=torch.Generator().manual_seed(0))
 
@@ -87,9 +87,9 @@ def main(qwen: Path, gemma: Path) -> None:
         if not parameter.requires_grad:
             torch.testing.assert_close(parameter.full_tensor(), base[name], atol=1e-6, rtol=0)
 
-    state = whole_state(two)
+    state = unsharded_state(two)
     assert state is not None
-    assert whole_state(one) is None
+    assert unsharded_state(one) is None
     trained = {n: p for n, p in one.named_parameters() if p.requires_grad}
     if accelerator.is_main_process:
         assert state.keys() == trained.keys(), sorted(state.keys() ^ trained.keys())

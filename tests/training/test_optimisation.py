@@ -6,7 +6,7 @@ import torch
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
 from repro.progress import silent
-from repro.training.divergence import check_finite
+from repro.training.non_finite import check_finite
 
 
 def test_a_weight_that_is_not_a_number_is_named():

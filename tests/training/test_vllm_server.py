@@ -17,7 +17,7 @@ from tiny_models import save_qwen
 
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
-from repro.generation.server import LOG, ServerPlace, serving
+from repro.generation.server import LOG, ServerPlacement, vllm_server
 from repro.progress import silent
 from repro.tasks import Item
 
@@ -44,7 +44,7 @@ def test_calibration_samples_from_the_weights_of_each_step(
     tmp_path: Path, models: tuple[Path, Path], items: list[Item]
 ) -> None:
     changes = {"steps": 4, "learning_rate": 5e-2, "engine": "vllm", "kl_beta": 0.001}
-    run(tmp_path, *models, items, server=ServerPlace(1), **changes)
+    run(tmp_path, *models, items, server=ServerPlacement(1), **changes)
     rows = lines(tmp_path / "out")
     assert rows[-1]["kl"] > 0.05  # far from where it started, so stale weights would show
     for row in rows:
@@ -87,7 +87,7 @@ def test_the_seed_decides_the_samples_and_a_resumed_run_draws_the_same(
                 work=tmp_path / f"work-{work}",
                 progress=silent,
                 checkpoint_every=2,
-                server=ServerPlace(1),
+                server=ServerPlacement(1),
             )
         return texts
 
@@ -102,7 +102,7 @@ def test_the_seed_decides_the_samples_and_a_resumed_run_draws_the_same(
 def test_a_model_that_it_cannot_serve(tmp_path: Path, models: tuple[Path, Path]) -> None:
     with (
         pytest.raises(RuntimeError, match=r"did not start: .*max_model_len \(100000\) is greater"),
-        serving(models[0], 100_000, ServerPlace(1), tmp_path),
+        vllm_server(models[0], 100_000, ServerPlacement(1), tmp_path),
     ):
         pass
     assert servers() == []
@@ -111,9 +111,9 @@ def test_a_model_that_it_cannot_serve(tmp_path: Path, models: tuple[Path, Path])
 STAGE = """
 import sys, time
 from pathlib import Path
-from repro.generation.server import ServerPlace, serving
+from repro.generation.server import ServerPlacement, vllm_server
 if __name__ == "__main__":
-    with serving(Path(sys.argv[1]), 64, ServerPlace(1), Path(sys.argv[2])):
+    with vllm_server(Path(sys.argv[1]), 64, ServerPlacement(1), Path(sys.argv[2])):
         print("up", flush=True)
         time.sleep(120)
 """

@@ -2,12 +2,12 @@
 
 import pytest
 
-from repro.workflow.own_models import Wishes, sample_stage
+from repro.workflow.own_models import StageOptions, sample_stage
 
 
 @pytest.mark.parametrize(
     ("assignments", "count"), [([], 16), (["teacher_sampling.completions_per_prompt=3"], 3), (["eta=0.2"], 16)]
 )
 def test_sampling_takes_sixteen_completions_unless_asked(assignments, count):
-    stage = sample_stage("toy:qwen3-student", "train", Wishes(("toy-bm4",), None, 2, None, assignments, 0))
+    stage = sample_stage("toy:qwen3-student", "train", StageOptions(("toy-bm4",), None, 2, None, assignments, 0))
     assert stage.config.completions_per_prompt == count

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.recipes.catalog import plan
-from repro.report.known import record_known
+from repro.report.expected_verdicts import record_expected_verdicts
+from repro.report.reload import judge_again, show_result
 from repro.report.result import read_result
-from repro.report.run_section import rerun
-from repro.report.show import judged, show_result
-from repro.tables.known import compare, load_known
+from repro.report.run_section import rerun_command
+from repro.tables.verdicts.known_verdicts import compare_with_known, load_known_verdicts
 from repro.workflow.study import run_study
 
 WISHES = [
@@ -65,7 +65,7 @@ def test_claims_that_could_not_be_tested_say_why(result):
 def test_the_page_says_that_it_is_scaled_down_and_how_to_rerun(outcome, result):
     brief, page = ((outcome.folder / name).read_text() for name in ("report.md", "report.html"))
     assert brief.lower().count("scaled down: no verdict on the paper's numbers") >= 3
-    for words in ("Failure rates", "Cost", "Environment and rerun", rerun(result)):
+    for words in ("Failure rates", "Cost", "Environment and rerun", rerun_command(result)):
         assert words in brief
         assert words in page
     for words in ("Completions side by side", "Provenance, settings, errata", "Library versions"):
@@ -81,11 +81,11 @@ def test_the_record_holds_what_the_page_needs(result):
 
 
 def test_the_rerun_command_names_the_wishes(result):
-    assert "--set test_items=6" in rerun(result)
+    assert "--set test_items=6" in rerun_command(result)
 
 
 def test_a_stored_result_is_judged_again_to_the_same_verdicts(outcome, result):
-    _, report = judged(read_result(outcome.folder))
+    _, report = judge_again(read_result(outcome.folder))
     assert [v.value for v in report.claims] == [v["value"] for v in result["verdicts"]["claims"]]
     console = Console(record=True, width=100)
     show_result(outcome.folder, console)
@@ -111,18 +111,18 @@ def three_seeds(result, tmp_path):
 
 
 def test_the_record_is_written_from_several_seeds_and_a_change_is_seen(three_seeds, outcome, tmp_path):
-    path = record_known(three_seeds, tmp_path / "known")
-    known = load_known(path)
+    path = record_expected_verdicts(three_seeds, tmp_path / "known")
+    known = load_known_verdicts(path)
     assert known.seeds == (0, 1, 2)
-    _, report = judged(read_result(outcome.folder))
-    assert compare(report, known) == []
+    _, report = judge_again(read_result(outcome.folder))
+    assert compare_with_known(report, known) == []
     worse = replace(
         report,
         claims=tuple(
             replace(v, value="contradicted") if v.claim == "student-under-teacher" else v for v in report.claims
         ),
     )
-    assert [d.claim for d in compare(worse, known)] == ["student-under-teacher"]
+    assert [d.claim for d in compare_with_known(worse, known)] == ["student-under-teacher"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_record_refuses(three_seeds, tmp_path, change, message):
     file = three_seeds / "results.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(InputError, match=message):
-        record_known(three_seeds, tmp_path)
+        record_expected_verdicts(three_seeds, tmp_path)
     assert not list(Path(tmp_path).glob("*.toml"))
 
 
@@ -146,4 +146,4 @@ def test_the_record_refuses_one_seed(outcome, tmp_path, monkeypatch, result):
     folder.mkdir()
     (folder / "results.json").write_text(json.dumps(result | {"code": {"commit": "0" * 40, "dirty": False}}))
     with pytest.raises(InputError, match="at least 3 seeds"):
-        record_known(folder, tmp_path)
+        record_expected_verdicts(folder, tmp_path)

@@ -1,0 +1,117 @@
+"""All checks of a study in the order of their cost: what would stop it at once comes first."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from repro.doctor.finding import Finding, fail, good, warn
+from repro.doctor.model_checks import check_pairs, check_servers, check_templates, check_weights
+from repro.doctor.repeatability import check_scores
+from repro.doctor.trial import try_stages
+from repro.errors import InputError
+from repro.planner.fit import placements, unplaceable
+from repro.planner.footprint import disk_gib
+from repro.planner.gpu_memory import gpu_memory
+from repro.planner.host_memory import host_memory
+from repro.planner.hours import planned_tokens, study_hours
+from repro.planner.placement import describe_layout
+from repro.planner.resources import Resources, resources_for
+from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus
+from repro.recipes.study import Study
+from repro.stages.kinds import Stage
+from repro.system.hardware import hardware
+from repro.tasks.row_counts import count_items
+from repro.workflow.contamination import check_contamination
+
+
+def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
+    """Findings as they are made. Loading models and running stages is left out where the machine cannot."""
+    stages = study.stages()
+    machine = list(_machine(study))
+    yield from machine
+    yield from _memory(study, stages, workers)
+    yield _disk(stages, out)
+    hours = study_hours(study, REQUIREMENTS[study.scale].workers)
+    yield good("expected hours", f"{hours:,.2f} h on {REQUIREMENTS[study.scale].words}")
+    yield from _data(stages)
+    weights = [*check_weights(stages), *check_servers(stages)]
+    yield from weights
+    yield from check_templates(stages)
+    yield from check_pairs(stages)
+    if any(one.verdict == "fail" for one in (*machine, *weights)):
+        yield warn("scores and steps", "not tried: what is above must be mended first")
+        return
+    yield from check_scores(stages)
+    yield from try_stages(study, out, workers)
+
+
+def _machine(study: Study) -> Iterator[Finding]:
+    found = hardware()
+    try:
+        check_fits(study.scale, found)
+    except InputError as error:
+        yield fail("machine", str(error))
+    else:
+        yield good("machine", f"{found['cpus']} cores, {found['memory_gib']} GiB, {describe_gpus(found)}")
+
+
+def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
+    """Stages that do not fit, the GPUs of those that want several, and the largest, against a GPU or, at toy scale, this
+    machine's memory."""
+    resources = resources_for(study.scale == "toy")
+    troubles = unplaceable(study, stages, resources, workers)
+    for line in troubles:
+        yield fail("memory", line)
+    yield from _gpus(study, stages, resources)
+    if troubles:
+        return
+    placed = placements(study, stages, resources)
+    if placed:
+        most, label = max((host_memory(stage, one.layout).total, stage.label) for stage, one in zip(stages, placed))
+        yield good("host memory", f"{label} is the largest with about {most:.0f} GiB, all its processes together")
+    sizes = [one.memory for one in placed] or [gpu_memory(stage).total for stage in stages]
+    need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
+    machine = hardware()
+    gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
+    have, words = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
+    if REQUIREMENTS[study.scale].gpus and not gpus:
+        yield warn("memory", f"{stage} wants about {need:.1f} GiB of a GPU; there is none here to compare with")
+    elif need > have:
+        yield fail(
+            "memory", f"{stage} wants about {need:.1f} GiB of {words} {have:.1f}: try --micro-batch 1 or smaller models"
+        )
+    else:
+        yield good("memory", f"{stage} is the largest with about {need:.1f} GiB of {words} {have:.1f}")
+
+
+def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:
+    """Stages that get more than one GPU, alike ones together."""
+    alike: dict[tuple[str, str], list[float]] = {}
+    for stage, placed in zip(stages, placements(study, stages, resources)):
+        if placed.layout.ranks > 1:
+            alike.setdefault((stage.label, describe_layout(placed.layout)), []).append(placed.memory)
+    for (label, words), sizes in alike.items():
+        yield good("GPUs", f"{label}: {words}, about {max(sizes):.0f} GiB on each")
+
+
+def _disk(stages: list[Stage], out: Path) -> Finding:
+    need = disk_gib(stages, {stage.fingerprint: planned_tokens(stage) for stage in stages})
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    words = f"about {need:,.1f} GiB wanted, {free:,.1f} free at {existing}"
+    return good("disk", words) if free > need else fail("disk", f"{words}: free some, or use --out FOLDER")
+
+
+def _data(stages: list[Stage]) -> Iterator[Finding]:
+    asked = {(one.task, one.split): one for stage in stages for one in getattr(stage, "data", ())}
+    for (task, split), one in asked.items():
+        there_are = None if one.file else count_items(task, one.split)
+        if one.n is not None and there_are is not None and there_are < one.n:
+            yield warn(f"items of {task} {split}", f"{one.n:,} asked, {there_are:,} there: all of them are taken")
+    try:
+        found = check_contamination(stages)
+    except InputError as error:
+        yield fail("data", str(error))
+    else:
+        words = "no evaluation item among {training_items:,} training items ({evaluation_items:,} compared)"
+        yield good("data", words.format(**found))

@@ -1,0 +1,1 @@
+"""Consistency checks of the paper's own numbers."""

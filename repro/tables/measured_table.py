@@ -1,0 +1,226 @@
+"""What a run measured: per-item values of every row, paired across rows, between stages and verdicts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.errors import InputError
+
+Scale = Literal["toy", "small", "paper"]
+CellKey = tuple[str, str, str]  # row, task, metric
+Array = NDArray[np.float64]
+
+# Metrics that average the k samples of an item; the others draw one value from all k (a majority, "any").
+SAMPLE_MEANS = frozenset({"acc", "reward"})
+# Metrics whose per-item values are shares or scores in 0..1; any other metric may take any finite value.
+FRACTION_METRICS = frozenset(
+    {"acc", "maj16", "pass16", "reward", "wrong_trace", "unparsed", "truncated", "repeating", "empty"}
+    | {"prefix_correct", "solved", "lost", "hallucination", "self_correction", "degradation"}
+)
+
+
+@dataclass(frozen=True)
+class CellValues:
+    """Per-item values of one row, task and metric.
+
+    Shapes: S training seeds, N items.
+
+    Attributes:
+        values_SN: one value per item and seed. acc: mean over its samples; maj16: expected correctness of the
+            majority; pass16: any right; reward: mean score.
+        weights_SN: None for a plain mean over items; else the cell is sum(weight * value) / sum(weight), as
+            for a KL per token (weight: the item's tokens) or a pooled wrong-trace rate (weight: its pairs).
+    """
+
+    values_SN: Array  # noqa: N815
+    weights_SN: Array | None = None  # noqa: N815
+
+    def means_S(self) -> Array:  # noqa: N802
+        """The cell's value under each seed."""
+        if self.weights_SN is None:
+            return cast(Array, self.values_SN.mean(axis=1))
+        return cast(Array, (self.values_SN * self.weights_SN).sum(axis=1) / self.weights_SN.sum(axis=1))
+
+
+@dataclass
+class MeasuredTable:
+    """One family's measured rows of one study.
+
+    Attributes:
+        seeds: the training seeds, in the order of the first axis of every array.
+        samples: completions per item (k).
+        items: task -> item ids; every row of a task has these items in this order.
+        values: (row, task, metric) -> Values. Rows go by the label of the stored table (Table 2: the method).
+    """
+
+    study: str
+    scale: Scale
+    family: str
+    seeds: tuple[int, ...]
+    samples: int = 16
+    items: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    values: dict[CellKey, CellValues] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scale not in get_args(Scale):
+            raise InputError(f"result of {self.study}: scale {self.scale!r} is none of {', '.join(get_args(Scale))}.")
+        self.seeds = tuple(self.seeds)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise InputError(f"result of {self.study}: seeds {self.seeds} must be distinct, and at least one.")
+        if self.samples < 1:
+            raise InputError(f"result of {self.study}: samples per item is {self.samples}, at least 1 is needed.")
+
+    def add(
+        self,
+        row: str,
+        task: str,
+        metric: str,
+        item_ids: Sequence[str],
+        values_SN: Any,
+        weights_SN: Any = None,
+    ) -> None:
+        """Add one cell: values [S, N], or [1, N] where one evaluation stands for all seeds.
+
+        Raises InputError where item ids differ from the task's in number or order, where a value is not
+        finite or leaves 0..1 for a share, or where the shape is not [seeds, items].
+        """
+        name = f"result of {self.study}, {self.family}: row {row!r}, task {task!r}, metric {metric!r}"
+        ids = tuple(item_ids)
+        if len(ids) < 2 or len(set(ids)) != len(ids):
+            raise InputError(f"{name}: item ids must be distinct, and at least two: one item has no spread.")
+        known = self.items.setdefault(task, ids)
+        if ids != known:
+            raise InputError(
+                f"{name}: {_first_difference(ids, known)}; rows are paired by item and need the same "
+                "ones in the same order."
+            )
+        if (row, task, metric) in self.values:
+            raise InputError(f"{name}: is there twice.")
+        weights = (
+            None if weights_SN is None else self._array(name + " (weights)", weights_SN, ids, low=0.0, high=np.inf)
+        )
+        if weights is not None and (weights.sum(axis=1) <= 0).any():
+            raise InputError(f"{name}: the weights of one seed sum to 0, so its mean is undefined.")
+        high = 1.0 if metric in FRACTION_METRICS else np.inf
+        values = self._array(name, values_SN, ids, low=0.0 if metric in FRACTION_METRICS else -np.inf, high=high)
+        self.values[row, task, metric] = CellValues(values, weights)
+
+    def _array(self, name: str, raw: Any, ids: tuple[str, ...], low: float, high: float) -> Array:
+        try:
+            array = np.array(raw, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{name}: values are not an array of numbers.") from None
+        if array.ndim != 2 or array.shape[0] not in (1, len(self.seeds)) or array.shape[1] != len(ids):
+            raise InputError(f"{name}: shape {array.shape}, expected [{len(self.seeds)} seeds, {len(ids)} items].")
+        bad = ~np.isfinite(array) | (array < low) | (array > high)
+        if bad.any():
+            s, n = np.argwhere(bad)[0]
+            limits = "a finite number" if np.isinf(high) else "a number from 0 to 1"
+            raise InputError(f"{name}: item {ids[n]!r} of seed {self.seeds[s]} is {array[s, n]}, expected {limits}.")
+        return np.ascontiguousarray(np.broadcast_to(array, (len(self.seeds), len(ids))))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(self.items)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row for row, _, _ in self.values))
+
+    def has(self, row: str, task: str, metric: str) -> bool:
+        return (row, task, metric) in self.values
+
+    def mean(self, row: str, task: str, metric: str) -> float:
+        """The cell: mean over seeds of the seed's value."""
+        return float(self.values[row, task, metric].means_S().mean())
+
+    def samples_behind(self, metric: str) -> int:
+        """How many samples one item's value averages: k for a sample mean, 1 for one draw."""
+        return self.samples if metric in SAMPLE_MEANS else 1
+
+    def only_seed(self, index: int) -> "MeasuredTable":
+        """The same table as a run of that one seed would have given it."""
+        one = slice(index, index + 1)
+        values = {
+            key: CellValues(v.values_SN[one], None if v.weights_SN is None else v.weights_SN[one])
+            for key, v in self.values.items()
+        }
+        return MeasuredTable(
+            self.study, self.scale, self.family, (self.seeds[index],), self.samples, dict(self.items), values
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` reads it back to the same numbers."""
+        return {
+            "study": self.study,
+            "scale": self.scale,
+            "family": self.family,
+            "seeds": list(self.seeds),
+            "samples": self.samples,
+            "items": {task: list(ids) for task, ids in self.items.items()},
+            "cells": [
+                {
+                    "row": row,
+                    "task": task,
+                    "metric": metric,
+                    "values": v.values_SN.tolist(),
+                    **({} if v.weights_SN is None else {"weights": v.weights_SN.tolist()}),
+                }
+                for (row, task, metric), v in self.values.items()
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "MeasuredTable":
+        """Read what `to_dict` gave, with every check of `add`."""
+        try:
+            table = cls(
+                study=content["study"],
+                scale=content["scale"],
+                family=content["family"],
+                seeds=tuple(content["seeds"]),
+                samples=content["samples"],
+            )
+            for cell in content["cells"]:
+                ids = content["items"][cell["task"]]
+                table.add(cell["row"], cell["task"], cell["metric"], ids, cell["values"], cell.get("weights"))
+        except (KeyError, TypeError) as cause:
+            raise InputError(f"result: not a measured table, {type(cause).__name__} at {cause}.") from None
+        return table
+
+
+def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
+    """Join runs of different seeds of one study, scale and family into one table."""
+    parts = list(tables)
+    if not parts:
+        raise InputError("no results to merge.")
+    first = parts[0]
+    for other in parts[1:]:
+        for what in ("study", "scale", "family", "samples", "items"):
+            if getattr(first, what) != getattr(other, what):
+                raise InputError(f"results do not merge: {what} differs ({first.study} and {other.study}).")
+        if set(first.values) != set(other.values):
+            row, task, metric = sorted(set(first.values) ^ set(other.values))[0]
+            raise InputError(
+                f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
+            )
+    seeds = tuple(seed for part in parts for seed in part.seeds)
+    merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples)
+    for (row, task, metric), v in first.values.items():
+        cells = [part.values[row, task, metric] for part in parts]
+        values = np.concatenate([c.values_SN for c in cells])
+        weights = (
+            None if v.weights_SN is None else np.concatenate([c.weights_SN for c in cells if c.weights_SN is not None])
+        )
+        merged.add(row, task, metric, first.items[task], values, weights)
+    return merged
+
+
+def _first_difference(ids: tuple[str, ...], known: tuple[str, ...]) -> str:
+    if len(ids) != len(known):
+        return f"{len(ids)} items, other rows have {len(known)}"
+    n = next(n for n, (a, b) in enumerate(zip(ids, known, strict=True)) if a != b)
+    return f"item {n} is {ids[n]!r}, other rows have {known[n]!r}"

@@ -1,0 +1,1 @@
+"""What the paper printed: tables, numbers and claims, read from paper_tables/."""

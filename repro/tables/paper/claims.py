@@ -1,0 +1,117 @@
+"""The paper's claims as machine-readable statements over named rows, tasks and metrics."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from repro.tables.paper.schema import Provenance, Strict
+
+Kind = Literal["ordering", "noninferiority", "range", "exists", "above", "trend", "monotone"]
+Role = Literal["premise", "claim", "control"]
+
+
+class Ref(Strict):
+    """What a side of a claim averages: one row ("*": every row), in its own table, metric and columns where
+    these differ.
+
+    `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result
+    the row is looked up by the same name.
+    """
+
+    row: str
+    table: str | None = None
+    metric: str | None = None
+    columns: tuple[str, ...] | None = None
+
+
+class PaperEvidence(Strict):
+    """Do the paper's own printed numbers bear the claim out? `held` of `of` printed comparisons do."""
+
+    bears_out: Literal["true", "false", "partly", "not printed"]
+    held: Annotated[int, Field(ge=0)] = 0
+    of: Annotated[int, Field(ge=0)] = 0
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _word_follows_from_counts(self) -> "PaperEvidence":
+        word = (
+            "not printed"
+            if self.of == 0
+            else "true"
+            if self.held == self.of
+            else "false"
+            if self.held == 0
+            else "partly"
+        )
+        if self.held > self.of or self.bears_out != word:
+            raise ValueError(
+                f"{self.held} of {self.of} comparisons held: bears_out must be {word!r}, not {self.bears_out!r}"
+            )
+        return self
+
+
+class Claim(Strict):
+    """One claim.
+
+    Kinds, with L and R the means of the two sides over tasks (tasks weigh the same):
+        ordering: L - R > 0. With several right sides, L must exceed every one of them.
+        noninferiority: L - R > -margin.
+        range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
+        exists: some row and task of L lies above `low`.
+        above: L > low.
+        trend: the least-squares slope of L against eta, per unit of eta and in `direction`, lies above 0. L names a
+            curve: rows "NAME, eta X" (repro.recipes.eta_label).
+        monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
+
+    Attributes:
+        study: the table or figure whose run tests it.
+        metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
+        margin_reason: why the margin, or the edge of ours that `low` is, is this one.
+        printed_scale: it compares with a magnitude that the paper printed, so that only its own scale tests it.
+        training: it speaks about the outcome of a training, so that one training seed cannot settle it.
+        role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
+            were run.
+        quote: the sentence, verbatim from the stored text of the paper; for a control, what it asks.
+    """
+
+    id: str
+    study: str
+    kind: Kind
+    role: Role
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    left: Ref
+    right: tuple[Ref, ...] = ()
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    margin_reason: str = ""
+    direction: Literal["rises", "falls"] | None = None
+    low: float | None = None
+    high: float | None = None
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    printed_scale: bool = False
+    training: bool
+    quote: Annotated[str, Field(min_length=10)]
+    section: str
+    provenance: Provenance
+    paper: PaperEvidence
+
+    @model_validator(mode="after")
+    def _fields_fit_kind(self) -> "Claim":
+        if (self.kind in ("ordering", "noninferiority")) != bool(self.right):
+            raise ValueError(f"right is required for an ordering or non-inferiority and foreign to a {self.kind}")
+        if (self.margin > 0) != (self.kind in ("noninferiority", "monotone")):
+            raise ValueError("margin above 0 is required for non-inferiority and monotone claims and for no other kind")
+        if (self.direction is not None) != (self.kind in ("trend", "monotone")):
+            raise ValueError("direction is required for trend and monotone claims and for no other kind")
+        if (self.low is not None) != (self.kind in ("range", "exists", "above")) or (self.high is not None) != (
+            self.kind == "range"
+        ):
+            raise ValueError("a range takes low and high, exists and above take low, other kinds neither")
+        if (self.role == "control") != (self.provenance == "ASSUMED"):
+            raise ValueError("controls are ours (ASSUMED); premises and claims are the paper's")
+        return self
+
+
+class ClaimsFile(Strict):
+    """`claims.toml`."""
+
+    claims: Annotated[list[Claim], Field(min_length=1)]

@@ -1,0 +1,218 @@
+"""The one loader of what the paper printed: `load("table2")`, `load_claims("table2")`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.tables.paper.claims import Claim, ClaimsFile
+from repro.tables.paper.files import paper_tables_folder, read_toml, refuse
+from repro.tables.paper.numbers import PrintedNumber, parse_cell
+from repro.tables.paper.schema import Column, Erratum, Legend, Metric, TableFile
+
+TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figures")
+UNPRINTED = ("figure1a", "figure2", "figure3", "figure4", "failure-modes", "eta-sweep", "controls")
+"""Figures of which no number is printed, and studies of ours: a title and no cell, for the studies that measure them."""
+
+
+@dataclass(frozen=True)
+class PrintedCell:
+    """One printed number with its place.
+
+    Attributes:
+        row: row key -> value, e.g. {"family": "gemma3", "base": "Gemma-3-4B", "method": "Improve"}.
+        block: the heading that it stands under; cell_text: the printed cell, perhaps of several numbers.
+        printed: text, value and half a unit of the last digit.
+        definition: what the metric is, its k, margin and policy; items: see `Column.items`.
+        erratum: id of the stored erratum that covers it, else None.
+    """
+
+    table: str
+    row: Mapping[str, str]
+    column: str
+    metric: str
+    block: str
+    cell_text: str
+    printed: PrintedNumber
+    definition: Metric
+    items: int | None
+    items_provenance: str | None
+    provenance: str
+    erratum: str | None
+
+    @property
+    def value(self) -> float:
+        return self.printed.value
+
+    @property
+    def name(self) -> str:
+        return f"{self.table} {' / '.join(self.row.values())}, {self.column}, {self.metric}"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A stored table: every printed number, in printed order.
+
+    Attributes:
+        row_label: the row key by which a result's rows go (Table 2: "method").
+        untrained: labels of the rows that no training touched.
+    """
+
+    id: str
+    title: str
+    section: str
+    note: str
+    row_keys: tuple[str, ...]
+    row_label: str
+    untrained: frozenset[str]
+    columns: Mapping[str, Column]
+    metrics: Mapping[str, Metric]
+    cells: tuple[PrintedCell, ...]
+    errata: tuple[Erratum, ...]
+    path: Path
+
+    def cell(self, column: str, metric: str, **row: str) -> PrintedCell:
+        """The one cell that matches, e.g. `cell("BM4", "acc", family="qwen3", method="SFT")`."""
+        found = self.select(columns=(column,), metric=metric, **row)
+        if len(found) != 1:
+            has = f"columns {list(self.columns)}, metrics {list(self.metrics)}, row keys {list(self.row_keys)}"
+            raise InputError(
+                f"{self.path.name}: {len(found)} cells match row {row}, column {column!r}, metric "
+                f"{metric!r}, "
+                f"one is needed. It has {has}."
+            )
+        return found[0]
+
+    def select(
+        self, columns: tuple[str, ...] | None = None, metric: str | None = None, **row: str
+    ) -> list[PrintedCell]:
+        """All cells that match, in printed order; possibly none."""
+        return [
+            cell
+            for cell in self.cells
+            if (columns is None or cell.column in columns)
+            and (metric is None or cell.metric == metric)
+            and all(cell.row.get(key) == value for key, value in row.items())
+        ]
+
+    @cached_property
+    def metrics_of(self) -> Mapping[str, frozenset[str]]:
+        """column -> the metrics that it prints anywhere."""
+        return {c: frozenset(cell.metric for cell in self.cells if cell.column == c) for c in self.columns}
+
+    def column_of(self, task: str) -> str | None:
+        """The column that a run's task stands for: its own name, or one of `Column.tasks`."""
+        return next((name for name, column in self.columns.items() if task in (name, *column.tasks)), None)
+
+    def label(self, cell: PrintedCell) -> str:
+        """The name by which a result's row goes."""
+        return cell.row[self.row_label]
+
+
+def load(table: str, folder: Path | None = None) -> PaperTable:
+    """Read one stored table: "table1" to "table7", one of UNPRINTED (a title and no cell), or "figures" (numbers that the
+    prose prints).
+
+    Raises InputError with file, line and key where the file is malformed.
+    """
+    if table not in (*TABLES, *UNPRINTED):
+        raise InputError(f"no stored table {table!r}; there are {', '.join((*TABLES, *UNPRINTED))}.")
+    folder = folder or paper_tables_folder()
+    legend, _ = read_toml(folder / "legend.toml", Legend)
+    path = folder / f"{table}.toml"
+    file, text = read_toml(path, TableFile)
+    if file.id != table:
+        raise refuse(path, text, ("id",), f"{file.id!r} must be {table!r}, the file's name")
+    cells: list[PrintedCell] = []
+    for number in range(len(file.blocks)):
+        cells.extend(_cells_of(path, text, file, legend, number))
+    seen: set[str] = set()
+    for cell in cells:
+        if cell.name in seen:
+            raise refuse(path, text, ("blocks",), f"{cell.name} is there twice")
+        seen.add(cell.name)
+    for number, erratum in enumerate(file.errata):
+        if sum(cell.erratum == erratum.id for cell in cells) != len(erratum.columns) * len(erratum.metrics):
+            raise refuse(path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names")
+    return PaperTable(
+        id=file.id,
+        title=file.title,
+        section=file.section,
+        note=file.note,
+        row_keys=tuple(file.row_keys),
+        row_label=file.row_label,
+        untrained=frozenset(file.untrained),
+        columns={cell.column: legend.columns[cell.column] for cell in cells},
+        metrics={cell.metric: legend.metrics[cell.metric] for cell in cells},
+        cells=tuple(cells),
+        errata=tuple(file.errata),
+        path=path,
+    )
+
+
+def load_claims(study: str | None = None, folder: Path | None = None) -> list[Claim]:
+    """The claims that a study's run tests, in the paper's order; all of them for None."""
+    path = (folder or paper_tables_folder()) / "claims.toml"
+    file, text = read_toml(path, ClaimsFile)
+    seen: set[str] = set()
+    for number, claim in enumerate(file.claims):
+        if claim.id in seen:
+            raise refuse(path, text, ("claims", number, "id"), f"{claim.id!r} is there twice")
+        seen.add(claim.id)
+    chosen = [claim for claim in file.claims if study in (None, claim.study)]
+    if not chosen:
+        studies = sorted({claim.study for claim in file.claims})
+        raise InputError(f"{path.name}: no claim of study {study!r}; there are claims of {', '.join(studies)}.")
+    return chosen
+
+
+def _cells_of(path: Path, text: str, file: TableFile, legend: Legend, number: int) -> Iterator[PrintedCell]:
+    block = file.blocks[number]
+    places = [(column, group.metrics) for group in block.groups for column in group.columns]
+    unknown = {column for column, _ in places} - set(legend.columns)
+    unknown |= {metric for _, metrics in places for metric in metrics} - set(legend.metrics)
+    if unknown:
+        raise refuse(path, text, ("blocks", number, "groups"), f"{sorted(unknown)} are not in legend.toml")
+    keys = file.row_keys
+    for index, row in enumerate(block.rows):
+        at = ("blocks", number, "rows", index)
+        if len(row) != len(keys) + len(places):
+            expected = f"expected {len(keys)} keys and {len(places)} cells"
+            raise refuse(path, text, at, f"{len(row)} entries, {expected}")
+        row_keys = dict(zip(keys, row, strict=False))
+        for (column, metrics), cell_text in zip(places, row[len(keys) :], strict=True):
+            try:
+                numbers = _numbers(cell_text, metrics, legend)
+            except ValueError as cause:
+                raise refuse(path, text, at, f"column {column}: {cause}") from None
+            for metric, printed in zip(metrics, numbers, strict=True):
+                yield PrintedCell(
+                    table=file.id,
+                    row=row_keys,
+                    column=column,
+                    metric=metric,
+                    block=block.title,
+                    cell_text=cell_text,
+                    printed=printed,
+                    definition=legend.metrics[metric],
+                    items=legend.columns[column].items,
+                    items_provenance=legend.columns[column].items_provenance,
+                    provenance=file.provenance,
+                    erratum=next((e.id for e in file.errata if _covers(e, row_keys, column, metric)), None),
+                )
+
+
+def _numbers(cell_text: str, metrics: list[str], legend: Legend) -> list[PrintedNumber]:
+    numbers = parse_cell(cell_text)
+    if len(numbers) != len(metrics):
+        raise ValueError(f"{cell_text!r} holds {len(numbers)} numbers, expected {', '.join(metrics)}")
+    for metric, printed in zip(metrics, numbers, strict=True):
+        if legend.metrics[metric].unit in ("fraction", "score") and not 0 <= printed.value <= 1:
+            raise ValueError(f"{metric} is {printed.text}, expected 0 to 1")
+    return numbers
+
+
+def _covers(erratum: Erratum, row: Mapping[str, str], column: str, metric: str) -> bool:
+    same_row = all(row.get(key) == value for key, value in erratum.row.items())
+    return same_row and column in erratum.columns and metric in erratum.metrics

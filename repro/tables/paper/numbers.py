@@ -1,0 +1,48 @@
+"""Numbers as the paper prints them: value, unit and the rounding that the print implies."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:E[+-]\d+)?%?")
+# What may stand between the numbers of one cell: "0.639 [0.652, 0.793]", "135.1 (22.8%)", "89–95%".
+_GLUE = re.compile(r"[\s\[\](),–]*")
+
+
+@dataclass(frozen=True)
+class PrintedNumber:
+    """One printed number.
+
+    Attributes:
+        text: the characters on the page, without brackets.
+        value: the number; a percentage is a fraction here ("22.8%" is 0.228).
+        half_unit: half a unit of the last printed digit, in the unit of `value`: the truth lies within.
+    """
+
+    text: str
+    value: float
+    half_unit: float
+
+
+def parse_cell(text: str) -> list[PrintedNumber]:
+    """Read every number of a printed cell, in order.
+
+    In a range like "89–95%" the sign of the last number stands for both. Raises ValueError where anything but
+    numbers and their brackets is left.
+    """
+    found = _NUMBER.findall(text)
+    rest = _NUMBER.sub("", text)
+    if not found or not _GLUE.fullmatch(rest):
+        raise ValueError(
+            f"{text!r} is not a printed number such as '0.639 [0.652, 0.793]', '135.1 (22.8%)' or '9.25E-01'"
+        )
+    percent_range = "–" in text and text.rstrip().endswith("%")
+    return [_parse_number(number, percent=percent_range or number.endswith("%")) for number in found]
+
+
+def _parse_number(text: str, percent: bool) -> PrintedNumber:
+    # Decimal arithmetic: 65.6 / 100 in binary would not be the float that 0.656 is.
+    digits = Decimal(text.rstrip("%")) / (100 if percent else 1)
+    mantissa, _, exponent = text.rstrip("%").partition("E")
+    last = int(exponent or 0) - len(mantissa.partition(".")[2]) - (2 if percent else 0)
+    return PrintedNumber(text=text, value=float(digits), half_unit=float(Decimal(5).scaleb(last - 1)))

@@ -1,0 +1,1 @@
+"""Verdicts: a measured table against what the paper printed and claims."""

@@ -1,0 +1,128 @@
+"""From a claim to what a bootstrap can resample: the cells on each side, and the allowed region."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from repro.recipes import eta_label as knob
+from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.paper.claims import Claim, Ref
+from repro.tables.paper.load import PaperTable
+from repro.tables.statistics.decision import Region
+
+_FEWEST_POINTS = 3
+"""Values of eta below which there is no curve."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison of a claim.
+
+    Attributes:
+        rival: the right side's row, for a one-sided claim the row (and task) itself, or a step of eta.
+        contrast: key -> coefficient over all tasks, tasks weighing the same.
+        pairs: the cells behind it by task: (left, right), right None for a one-sided claim.
+    """
+
+    rival: str
+    contrast: dict[CellKey, float]
+    pairs: tuple[tuple[CellKey, CellKey | None], ...]
+
+
+def region_of(claim: Claim) -> Region:
+    """Where the estimate must lie for the claim to hold."""
+    if claim.kind == "range":
+        assert claim.low is not None
+        assert claim.high is not None
+        return Region(claim.low - claim.tolerance, claim.high + claim.tolerance)
+    if claim.kind in ("exists", "above"):
+        assert claim.low is not None
+        return Region(low=claim.low)
+    return Region(low=-claim.margin)
+
+
+def parts_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) -> list[Part] | str:
+    """A claim's comparisons: one per right side, per cell for `exists`, per step of eta for `monotone`; or a string: what
+    was not run."""
+    if claim.kind in ("trend", "monotone"):
+        return _along_eta(claim, measured)
+    left = _side(claim, claim.left, measured, stored)
+    if isinstance(left, str):
+        return left
+    if claim.kind == "exists":
+        return [
+            Part(f"{row}, {task}", {(row, task, metric): 1.0}, (((row, task, metric), None),))
+            for row, task, metric in left
+        ]
+    if claim.kind in ("range", "above"):
+        return [Part(claim.left.row, _mean(left), tuple((key, None) for key in left))]
+    parts = []
+    for ref in claim.right:
+        right = _side(claim, ref, measured, stored)
+        if isinstance(right, str):
+            return right
+        part = _comparison(claim, ref, left, right)
+        if part is None:
+            return f"rows {claim.left.row!r} and {ref.row!r} share no task"
+        parts.append(part)
+    return parts
+
+
+def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Part] | str:
+    points = knob.curve(measured.rows, claim.left.row)
+    if len(points) < _FEWEST_POINTS:
+        return f"row {claim.left.row!r} was run at {len(points)} values of eta, a curve needs {_FEWEST_POINTS}"
+    metric_of = {
+        task: next((m for m in claim.metrics if all(measured.has(row, task, m) for _, row in points)), None)
+        for task in measured.tasks
+    }
+    keys = [(task, metric) for task, metric in metric_of.items() if metric is not None]
+    if not keys:
+        return f"row {claim.left.row!r} has no {' or '.join(claim.metrics)} at every eta"
+    sign = 1.0 if claim.direction == "rises" else -1.0
+
+    def contrast(weights: dict[str, float]) -> dict[CellKey, float]:
+        return {(row, t, m): sign * w / len(keys) for t, m in keys for row, w in weights.items()}
+
+    if claim.kind == "trend":
+        mean = sum(eta for eta, _ in points) / len(points)
+        spread = sum((eta - mean) ** 2 for eta, _ in points)
+        return [Part(claim.left.row, contrast({row: (eta - mean) / spread for eta, row in points}), ())]
+    return [
+        Part(f"eta {low:+g} to {high:+g}", contrast({above: 1.0, below: -1.0}), ())
+        for (low, below), (high, above) in pairwise(points)
+    ]
+
+
+def _comparison(claim: Claim, ref: Ref, left: list[CellKey], right: list[CellKey]) -> Part | None:
+    if claim.left.columns != ref.columns:
+        # Sides over different tasks (open-ended against knowledge): means of sides, no pairs of tasks.
+        return Part(ref.row, _difference(left, right), ())
+    # A task counts only where both sides have it; "*" compares each row with itself.
+    pairs = [(a, b) for a in left for b in right if a[1] == b[1] and (claim.left.row != "*" or a[0] == b[0])]
+    if not pairs:
+        return None
+    return Part(ref.row, _difference([a for a, _ in pairs], [b for _, b in pairs]), tuple(pairs))
+
+
+def _side(claim: Claim, ref: Ref, measured: MeasuredTable, stored: PaperTable) -> list[CellKey] | str:
+    metrics = (ref.metric,) if ref.metric else claim.metrics
+    keys: list[CellKey] = []
+    for row in measured.rows if ref.row == "*" else (ref.row,):
+        for task in measured.tasks:
+            if ref.columns is None or stored.column_of(task) in ref.columns:
+                keys += [(row, task, m) for m in metrics if measured.has(row, task, m)][:1]
+    if keys:
+        return keys
+    tasks = f" on {', '.join(ref.columns)}" if ref.columns else ""
+    return f"row {ref.row!r} has no {' or '.join(metrics)}{tasks}"
+
+
+def _mean(keys: list[CellKey]) -> dict[CellKey, float]:
+    return {key: 1.0 / len(keys) for key in keys}
+
+
+def _difference(left: list[CellKey], right: list[CellKey]) -> dict[CellKey, float]:
+    contrast = _mean(left)
+    for key, weight in _mean(right).items():
+        contrast[key] = contrast.get(key, 0.0) - weight
+    return contrast
