@@ -25,10 +25,17 @@ from repro.stages.kinds import (
     Stage,
     base_of,
 )
+from repro.tables.paper.load import load
 from repro.tasks.row_counts import expected_items
 
-TABLE5_HOURS = {"calibrate": 141.5, "sample": 50.0, "sft": 9.8, "gkd-fkl": 12.2, "gkd-rkl": 196.8}
-"""PAPER, Table 5."""
+TABLE5_ROWS = {
+    "calibrate": "Teacher calibration (RFT, LoRA)",
+    "sample": "Teacher sampling (off-policy, up-front)",
+    "sft": "Student SFT",
+    "gkd-fkl": "Student GKD w/ FKL",
+    "gkd-rkl": "Student GKD w/ on-policy RKL",
+}
+"""Kind of stage -> the row of Table 5."""
 TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
 CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl", "continue": "sample", "classify": "sample"}
@@ -102,6 +109,13 @@ BUDGETS = {
 """Every study's; a plan that grows beyond is a decision, not an accident."""
 
 
+@functools.cache
+def printed_hours() -> dict[str, float]:
+    """Return the H100 hours that Table 5 prints, by kind of stage (PAPER)."""
+    table = load("table5")
+    return {kind: table.cell("pipeline", "gpu_hours", process=process).value for kind, process in TABLE5_ROWS.items()}
+
+
 def expected_hours(stage: Stage, scale: Scale) -> float:
     """Wall-clock hours on one core at toy scale; H100 hours above it."""
     kind = _line(stage)
@@ -114,7 +128,7 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
     line = CHARGED_AS.get(kind, kind)
     share = planned_tokens(stage) / _paper_tokens(line)
     billions = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]  # a diagnosis is charged by its teacher
-    return TABLE5_HOURS[line] * share * _billions(stage) / billions
+    return printed_hours()[line] * share * _billions(stage) / billions
 
 
 def study_hours(study: Study, workers: int) -> float:
@@ -164,7 +178,7 @@ def planned_items(stage: Stage) -> int:
 
 def table5_hours(stage: Stage) -> float | None:
     """What Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
-    return TABLE5_HOURS.get(_line(stage))
+    return printed_hours().get(_line(stage))
 
 
 def _toy_tokens(line: str) -> float:
@@ -235,7 +249,7 @@ def table5_stages() -> dict[str, Table5Stage]:
             8e9,
             0.6e9 if kind == "calibrate" else 1.7e9,
         )
-        for kind in TABLE5_HOURS
+        for kind in TABLE5_ROWS
     }
 
 
@@ -247,7 +261,7 @@ def describe_derivation(study: Study) -> list[str]:
         line = CHARGED_AS.get(kind, kind)
         printed = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]
         lines.append(
-            f"{kind}: {TABLE5_HOURS[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens(line):.3g} tokens"
+            f"{kind}: {printed_hours()[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens(line):.3g} tokens"
             f" x {_billions(stage):g} / {printed:g} billion parameters = {expected_hours(stage, study.scale):.1f} h"
         )
     return list(dict.fromkeys(lines))

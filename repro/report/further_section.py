@@ -6,11 +6,11 @@ from typing import Any
 
 from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
 from repro.models.endpoint import is_endpoint, parse_endpoint
-from repro.planner.hours import TABLE5_HOURS, table5_stages
+from repro.planner.hours import printed_hours, table5_stages
 from repro.report.blocks import Block, Cell, Code, Grid, Section, Text, text_cells
 from repro.report.merge import Part
 from repro.report.result import StageLine
-from repro.tables.measurements.costs import FORMULAS, TABLE5_ROWS, CostLine, flops_per_token
+from repro.tables.measurements.costs import FORMULAS, PROCESSES, CostLine, flops_per_token
 
 COMMAND = (
     "repro run table5 --scale paper --dry-run --set families.qwen3.teacher=ORG/NAME-14B"
@@ -61,21 +61,21 @@ def _costs(part: Part) -> list[Block]:
 
 
 def _cost_rows(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[str, Cell]]:
-    compared = {kind: mean(line["hours"] for line in by_kind[kind]) for kind in TABLE5_HOURS if kind in by_kind}
-    ours, theirs = sum(compared.values()), sum(TABLE5_HOURS[kind] for kind in compared)
+    compared = {kind: mean(line["hours"] for line in by_kind[kind]) for kind in printed_hours() if kind in by_kind}
+    ours, theirs = sum(compared.values()), sum(printed_hours()[kind] for kind in compared)
     for kind, lines in by_kind.items():
         hours = [line["hours"] for line in lines]
         known = [line for line in lines if line["flops"] and line["tokens"]]
         tokens = mean(line["tokens"] or 0 for line in known) if known else None
         flops = mean(line["flops"] or 0.0 for line in known) if known else None
         memory = max(line["peak_memory_gib"] for line in lines)
-        printed = TABLE5_HOURS.get(kind)
+        printed = printed_hours().get(kind)
         yield {
-            "process": Cell(TABLE5_ROWS.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
+            "process": Cell(PROCESSES.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
             unit: Cell(f"{mean(hours):.3g}", note=f"{min(hours):.3g} to {max(hours):.3g}", value=mean(hours)),
             "Table 5, H100 hours": Cell("" if printed is None else f"{printed:g}", value=printed),
             "share": Cell(f"{compared[kind] / ours:.0%}" if kind in compared else ""),
-            "share in Table 5": Cell(f"{TABLE5_HOURS[kind] / theirs:.0%}" if kind in compared else ""),
+            "share in Table 5": Cell(f"{printed_hours()[kind] / theirs:.0%}" if kind in compared else ""),
             "tokens": Cell("not recorded" if tokens is None else f"{tokens:,.0f}", value=tokens),
             "operations": Cell(
                 "not known" if flops is None else f"{flops:.3g}", note=FORMULAS.get(kind, ""), value=flops
@@ -93,7 +93,7 @@ def _yours(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[str, 
         rate = sum(line["flops"] or 0.0 for line in known) / sum(line["hours"] for line in known)
         work = plan.tokens * (flops_per_token(kind, plan.large, plan.small) or 0.0)
         yield {
-            "process": Cell(TABLE5_ROWS[kind]),
+            "process": Cell(PROCESSES[kind]),
             "tokens there": Cell(f"{plan.tokens:.3g}", note="at most: caps, not lengths", value=plan.tokens),
             "models": Cell(f"{plan.large / 1e9:g}B, {plan.small / 1e9:g}B"),
             "operations there": Cell(f"{work:.3g}", value=work),

@@ -3,7 +3,7 @@
 import shlex
 from statistics import mean
 
-from repro.planner.hours import TABLE5_HOURS
+from repro.planner.hours import printed_hours
 from repro.recipes.assumed import ASSUMED
 from repro.recipes.settings import flatten
 from repro.report.blocks import Block, Cell, Code, Fold, Grid, Section, Text, text_cells
@@ -38,10 +38,10 @@ def cost_section(part: Part, key: str) -> Section:
         f"{len(lines)} stages, {total:,.0f} s and {gpu_hours:g} GPU-hours in all (MEASURED; stages run side by side where"
         " cores allow)."
     )
-    compared = {kind: mean(seconds[kind]) for kind in TABLE5_HOURS if kind in seconds}
+    compared = {kind: mean(seconds[kind]) for kind in printed_hours() if kind in seconds}
     blocks: list[Block] = [words]
     if len(compared) > 1:
-        printed = {kind: TABLE5_HOURS[kind] for kind in compared}
+        printed = {kind: printed_hours()[kind] for kind in compared}
         blocks.append(
             Grid("One stage of each kind against Table 5 (Qwen pipeline, H100 hours)", _shares(compared, printed))
         )

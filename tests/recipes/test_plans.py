@@ -7,11 +7,13 @@ from repro.planner.architectures import PUBLISHED, architecture
 from repro.planner.dry_run import describe_data
 from repro.planner.footprint import footprint
 from repro.planner.gpu_memory import GIB, Layout
-from repro.planner.hours import expected_hours, planned_items, planned_tokens, table5_hours
+from repro.planner.hours import TABLE5_ROWS, expected_hours, planned_items, planned_tokens, table5_hours
 from repro.planner.roofline import CARDS, NIGHT_HOURS, hours_on_card
 from repro.recipes.catalog import plan
 from repro.recipes.paper import FAMILIES, settings
 from repro.stages.kinds import Calibrate, Distill, Evaluate
+from repro.tables import load
+from repro.tables.measurements.costs import kind_of
 from repro.tasks import registry
 from repro.tasks.row_counts import count_items, expected_items
 from repro.toy.pool import TASK_NAMES
@@ -71,12 +73,15 @@ def test_counts_of_toy_tasks_are_exact():
     assert count_items("bigmath-4", "train") is None
 
 
-def test_the_papers_own_stages_cost_what_table_5_prints(paper):
-    qwen = [row.stage for row in paper.rows if row.family == "qwen3"]
-    models = [stage.model for stage in qwen]
-    for stage in models:
-        if isinstance(stage, Calibrate | Distill):
-            assert expected_hours(stage, "paper") == pytest.approx(table5_hours(stage))
+def test_stages_of_the_qwen_pipeline_cost_the_hours_in_table5_toml(paper):
+    printed = {cell.row["process"]: cell.value for cell in load("table5").cells}
+    assert len(printed) == len(TABLE5_ROWS) == 5
+    stages = [row.stage.model for row in paper.rows if row.family == "qwen3"]
+    charged = [(kind_of(stage), stage) for stage in stages if isinstance(stage, Calibrate | Distill)]
+    assert {kind for kind, _ in charged} == set(TABLE5_ROWS) - {"sample"}
+    for kind, stage in charged:
+        assert expected_hours(stage, "paper") == pytest.approx(printed[TABLE5_ROWS[kind]])
+        assert table5_hours(stage) == printed[TABLE5_ROWS[kind]]
 
 
 def test_training_memory_is_sixteen_bytes_a_parameter_and_more(paper):

@@ -11,21 +11,14 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from repro.models.loading import locate
+from repro.planner.hours import TABLE5_ROWS
 from repro.planner.resources import resources_for
 from repro.recipes.study import Row, Study
 from repro.stages.artifact import MODEL, RECORD
 from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
 from repro.tables.measured_table import MeasuredTable
 
-TABLE5_ROWS = {
-    "calibrate": "Teacher calibration (RFT, LoRA)",
-    "sample": "Teacher sampling (off-policy, up-front)",
-    "sft": "Student SFT",
-    "gkd-fkl": "Student GKD w/ FKL",
-    "gkd-rkl": "Student GKD w/ on-policy RKL",
-    "evaluate": "Evaluation (Table 5 has no line for it)",
-}
-"""Kind of stage -> the row of Table 5."""
+PROCESSES = {**TABLE5_ROWS, "evaluate": "Evaluation (Table 5 has no line for it)"}
 FORMULAS = {
     "calibrate": "D (10 T + 2 C): the teacher T draws (2), is scored for the reward (2) and trained (6, an upper bound with LoRA),"
     " the target C scores (2)",
@@ -106,7 +99,7 @@ def add_costs(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
         etas = sorted(by_eta)
         values = [[by_eta[eta][n] for eta in etas] for n in range(len(table.seeds))]
         for metric in metrics if len(metrics) == 1 else ():
-            table.add(TABLE5_ROWS[kind], "pipeline", metric, [f"eta {eta:+g}" for eta in etas], values)
+            table.add(PROCESSES[kind], "pipeline", metric, [f"eta {eta:+g}" for eta in etas], values)
 
 
 def tokens_of(stage: Stage, cache: Path) -> int | None:
