@@ -62,7 +62,7 @@ def list_studies() -> None:
         for name, entry in STUDIES.items():
             out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
             for scale in SCALES:
-                hours = study_hours(plan(name, scale, (), None, ()), REQUIREMENTS[scale].workers)
+                hours = study_hours(plan(name, scale=scale), REQUIREMENTS[scale].workers)
                 out_console.print(
                     f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].words}", highlight=False
                 )

@@ -34,7 +34,7 @@ def doctor(
     find_study(study)
     machine = hardware()
     chosen = largest_scale(machine)[0] if scale == "auto" else scale
-    planned = plan(study, chosen, family or (), 1, with_engine(sets, engine))  # type: ignore[arg-type]
+    planned = plan(study, scale=chosen, families=family or (), seeds=1, assignments=with_engine(sets, engine))  # type: ignore[arg-type]
     out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}
     for finding in run_checks(planned, out, workers or workers_for(planned.scale, machine)):

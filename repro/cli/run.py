@@ -90,7 +90,14 @@ def run(
             out_console.print(f"scale {chosen}: {words}", highlight=False)
     else:
         chosen = scale  # type: ignore[assignment]
-    planned = plan(study, chosen, family or (), seeds, with_engine(sets, engine), first_seed)
+    planned = plan(
+        study,
+        scale=chosen,
+        families=family or (),
+        seeds=seeds,
+        assignments=with_engine(sets, engine),
+        first_seed=first_seed,
+    )
     if vllm_server and not any(map(samples_while_training, planned.stages())):
         raise InputError(
             f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm to one that"

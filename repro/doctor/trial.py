@@ -34,7 +34,9 @@ def trial_study(study: Study) -> Study:
         "evaluation.completions_per_prompt=2",
         *(f"{method}.{setting}" for method in methods for setting in ("steps=1", f"sequences_per_step={SEQUENCES}")),
     )
-    return plan(study.name, study.scale, study.families, 1, (*study.assignments, *small))
+    return plan(
+        study.name, scale=study.scale, families=study.families, seeds=1, assignments=(*study.assignments, *small)
+    )
 
 
 def one_of_each(stages: list[Stage]) -> list[Stage]:

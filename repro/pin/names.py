@@ -44,4 +44,4 @@ def _hub_names() -> Iterator[tuple[str, str]]:
 
     for study in STUDIES:
         for scale in SCALES:
-            yield from hub_inputs(plan(study, scale, ("all",), 1, ()).stages()).items()
+            yield from hub_inputs(plan(study, scale=scale, families=("all",), seeds=1).stages()).items()

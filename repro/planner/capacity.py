@@ -50,7 +50,7 @@ class Schedule:
 
 def all_stages(seeds: int) -> list[Stage]:
     """Every stage of every study at paper scale, inputs first."""
-    return topological_order(row.stage for name in STUDIES for row in plan(name, "paper", (), seeds, ()).rows)
+    return topological_order(row.stage for name in STUDIES for row in plan(name, scale="paper", seeds=seeds).rows)
 
 
 def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:

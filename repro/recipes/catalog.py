@@ -131,7 +131,13 @@ def settings_of(scale: str) -> Settings:
 
 
 def plan(
-    name: str, scale: Scale, families: Iterable[str], seeds: int | None, assignments: Iterable[str], first_seed: int = 0
+    name: str,
+    *,
+    scale: Scale,
+    families: Iterable[str] = (),
+    seeds: int | None = None,
+    assignments: Iterable[str] = (),
+    first_seed: int = 0,
 ) -> Study:
     """The study for that many seeds from the first on (None: its own number), with a person's families (none: the
     default; 'all') and settings.

@@ -22,7 +22,12 @@ def verdicts(findings):
 
 
 def plan_with(**folders):
-    return plan("table2", "toy", (), 1, (*TINY, *(f"families.qwen3.{role}={path}" for role, path in folders.items())))
+    return plan(
+        "table2",
+        scale="toy",
+        seeds=1,
+        assignments=(*TINY, *(f"families.qwen3.{role}={path}" for role, path in folders.items())),
+    )
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def test_scores_that_change_from_call_to_call_fail(monkeypatch):
 
 def test_a_hub_model_that_is_not_here_fails_offline_and_is_told_online(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    stages = plan("table2", "small", (), 1, ()).stages()
+    stages = plan("table2", scale="small", seeds=1).stages()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert {one.verdict for one in models.check_weights(stages)} == {"fail"}
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -109,7 +114,7 @@ def test_a_cached_hub_file_must_have_the_hash_that_is_its_name(tmp_path, monkeyp
     folder.mkdir()
     (folder / "model.safetensors").symlink_to(blob)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kwargs: str(folder))
-    found = list(models.check_weights(plan("table2", "small", (), 1, ()).stages()))
+    found = list(models.check_weights(plan("table2", scale="small", seeds=1).stages()))
     assert {one.verdict for one in found} == {"fail"}
     assert "is damaged" in found[0].words
 
@@ -124,7 +129,7 @@ def test_the_trial_has_every_kind_of_stage_once_and_one_step(tmp_path):
 
 
 def test_a_machine_that_cannot_is_told_and_nothing_is_tried(tmp_path):
-    found = list(doctor.run_checks(plan("table2", "small", (), 1, ()), tmp_path, 1))
+    found = list(doctor.run_checks(plan("table2", scale="small", seeds=1), tmp_path, 1))
     assert verdicts(found)["machine"] == "fail"
     assert verdicts(found)["scores and steps"] == "warn"
     assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ def stages_of(scale: Scale) -> dict[str, tuple[Stage, list[str]]]:
     """Every stage of the scale by its folder's name, with the studies that have it."""
     stages: dict[str, tuple[Stage, list[str]]] = {}
     for name in STUDIES:
-        for stage in plan(name, scale, ("all",), 2, ()).stages():
+        for stage in plan(name, scale=scale, families=("all",), seeds=2).stages():
             stages.setdefault(stage.folder_name, (stage, []))[1].append(name)
     return stages
 

@@ -212,11 +212,11 @@ def test_every_study_says_what_it_reads_by_name():
 def test_unpinned_inputs_of_a_plan(monkeypatch):
     from repro.recipes.catalog import plan
 
-    stages = plan("table2", "small", (), 1, ()).stages()
+    stages = plan("table2", scale="small", seeds=1).stages()
     known = {"Qwen/Qwen3-1.7B": REVISION, "openai/gsm8k": REVISION}
     monkeypatch.setattr(pins, "pinned_revision", lambda name: known.get(name, "unpinned"))
     assert pins.unpinned_inputs(stages) == ["Qwen/Qwen3-0.6B", "tau/commonsense_qa"]
-    assert pins.unpinned_inputs(plan("table2", "toy", (), 1, ()).stages()) == []
+    assert pins.unpinned_inputs(plan("table2", scale="toy", seeds=1).stages()) == []
 
 
 def test_the_lock_in_the_package_is_readable():

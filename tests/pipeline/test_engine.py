@@ -188,7 +188,7 @@ def test_an_error_inside_a_stage_names_stage_and_log(stage, tmp_path):
 def test_a_stage_refuses_a_damaged_input(tmp_path):
     from repro.recipes.catalog import plan
 
-    study = plan("table2", "toy", (), 1, [])
+    study = plan("table2", scale="toy", seeds=1)
     improve = next(row.stage for row in study.rows if row.method == "Improve")
     with pytest.raises(RuntimeError, match="left no record"):
         run_stage(improve, tmp_path, Resources(), None, [])

@@ -32,7 +32,7 @@ def eight(monkeypatch):
 @pytest.mark.usefixtures("eight")
 def test_no_gpu_is_lent_twice_and_all_come_back():
     gpus = GpuPool(Resources(ranks=3), apart=False)
-    stages = plan("table2", "toy", (), 1, ()).stages()[:3]
+    stages = plan("table2", scale="toy", seeds=1).stages()[:3]
     (_, first), (_, second) = gpus.lend(stages, 8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
     assert gpus.lend(stages, 8) == []
@@ -46,7 +46,7 @@ def test_no_gpu_is_lent_twice_and_all_come_back():
 def test_a_stage_gets_what_holds_it_and_is_not_overtaken(monkeypatch):
     """A 12B calibration wants two 80 GB GPUs, a 1.7B student one; what waits for GPUs keeps its place."""
     monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
-    stages = plan("table2", "paper", ("all",), 1, ()).stages()
+    stages = plan("table2", scale="paper", families=("all",), seeds=1).stages()
     large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
     small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
     gpus = GpuPool(resources_for(False), apart=False)
@@ -60,7 +60,7 @@ def test_a_stage_gets_what_holds_it_and_is_not_overtaken(monkeypatch):
 
 
 def test_without_a_gpu_only_what_was_asked_for_is_done():
-    stages = plan("table2", "toy", (), 1, ("tasks=toy-bm4",)).stages()
+    stages = plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4",)).stages()
     trained = next(s for s in stages if isinstance(s, Distill))
     drawn = next(s for s in stages if s.does == "sample")
     asked = Resources(ranks=2, shard="always", tensor_parallel=2)
@@ -72,7 +72,7 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
 
 @pytest.mark.usefixtures("eight")
 def test_a_stage_that_wants_more_gpus_than_there_are_is_refused_and_does_not_wait():
-    sampled = next(s for s in plan("table2", "paper", (), 1, ()).stages() if s.does == "sample")
+    sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.does == "sample")
     with pytest.raises(InputError, match="wants 16 GPUs of 8"):
         GpuPool(resources_for(False, tensor_parallel=16), apart=False).lend([sampled], 1)
 
@@ -82,7 +82,7 @@ def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
     """Only where completions are drawn while training; the job decides as the driver did."""
     monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
     asked = resources_for(False, vllm_server=2)
-    stages = plan("table2", "paper", ("gemma3",), 1, ()).stages()
+    stages = plan("table2", scale="paper", families=("gemma3",), seeds=1).stages()
     calibrated = next(s for s in stages if isinstance(s, Calibrate))
     own, off, sampled = (
         next(s for s in stages if isinstance(s, Distill) and s.config.method == "gkd-rkl"),
@@ -115,11 +115,11 @@ def test_too_few_gpus_for_a_server_are_told_before_it_is_started(tmp_path):
 
 def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():
     asked = Resources(vllm_server=1)
-    stages = plan("table2", "toy", (), 1, ("tasks=toy-bm4", "engine=vllm")).stages()
+    stages = plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4", "engine=vllm")).stages()
     for stage in stages:
         draws = stage.does == "calibrate" or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
         assert resolve_layout(stage, asked, None).vllm_server == int(draws)
-    assert {resolve_layout(s, asked, None).vllm_server for s in plan("table2", "toy", (), 1, ()).stages()} == {0}
+    assert {resolve_layout(s, asked, None).vllm_server for s in plan("table2", scale="toy", seeds=1).stages()} == {0}
 
 
 def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):

@@ -24,7 +24,7 @@ SETTINGS = [
 def test_two_ranks_give_the_numbers_of_one(tmp_path):
     """Generation to the last token, off-policy losses to 5 digits; on-policy stages draw their own completions. With models in
     parts, everything is that of two ranks with whole ones; the record says which it was, the stage's name does not."""
-    rows = plan("table2", "toy", (), 1, SETTINGS).rows
+    rows = plan("table2", scale="toy", seeds=1, assignments=SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
     from repro.stages.kinds import topological_order
 
@@ -85,7 +85,9 @@ def test_a_rank_that_fails_fails_the_stage(tmp_path):
     from repro.progress import silent
     from repro.stages.kinds import Sample
 
-    stage = next(s for s in plan("table2", "toy", (), 1, SETTINGS).stages() if isinstance(s, Sample))
+    stage = next(
+        s for s in plan("table2", scale="toy", seeds=1, assignments=SETTINGS).stages() if isinstance(s, Sample)
+    )
     work = tmp_path / "work"
     work.mkdir()
     place = StageContext(cache=tmp_path, work=work, progress=silent, micro_batch=None, checkpoint_every=0)

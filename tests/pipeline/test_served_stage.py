@@ -32,7 +32,7 @@ HERE, THERE = "http://127.0.0.1:8000/v1#org/judge-7B", "https://there.example/v1
 
 def study_of(judge, scale="toy"):
     tasks = "toy-csqa" if scale == "toy" else "csqa"
-    return plan("failure-modes", scale, (), 1, (f"judge={judge}", f"tasks={tasks}", "test_items=4"))
+    return plan("failure-modes", scale=scale, seeds=1, assignments=(f"judge={judge}", f"tasks={tasks}", "test_items=4"))
 
 
 def classified(judge, scale="toy"):
@@ -71,7 +71,7 @@ def test_a_dry_run_tells_that_it_is_unpinned(scale, tmp_path):
 def test_an_address_that_would_be_recorded_is_refused_by_every_study():
     for name in ("failure-modes", "table2"):
         with pytest.raises(InputError, match=API_KEY_VARIABLE) as error:
-            plan(name, "toy", (), 1, (f"judge=http://me:{SECRET}@host/v1#m",))
+            plan(name, scale="toy", seeds=1, assignments=(f"judge=http://me:{SECRET}@host/v1#m",))
         assert SECRET not in str(error.value)
 
 

@@ -25,7 +25,13 @@ def outcomes(tmp_path_factory):
     found = {}
     for name in ("table1", "figure2"):
         console = Console(record=True, width=120)
-        found[name] = run_study(plan(name, "toy", ("qwen3",), 1, WISHES), out, workers=2, quiet=False, console=console)
+        found[name] = run_study(
+            plan(name, scale="toy", families=("qwen3",), seeds=1, assignments=WISHES),
+            out,
+            workers=2,
+            quiet=False,
+            console=console,
+        )
         found[name, "text"] = console.export_text()
     return found
 

@@ -35,7 +35,7 @@ You can check full logs with 'job.stderr(0)' and 'job.stdout(0)'or at paths:
 
 @pytest.fixture(scope="module")
 def stages():
-    return plan("table2", "toy", (), 1, ("tasks=toy-bm4", "train_items=8", "test_items=4")).stages()
+    return plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4", "train_items=8", "test_items=4")).stages()
 
 
 def test_the_cause_is_the_exception_not_the_hint_behind_it():

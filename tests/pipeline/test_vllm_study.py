@@ -35,7 +35,7 @@ TINY = (
 
 
 def test_table_2_from_plan_to_verdict(tmp_path):
-    study = plan("table2", "toy", (), 1, TINY)
+    study = plan("table2", scale="toy", seeds=1, assignments=TINY)
     run_study(study, tmp_path, workers=1, quiet=True, console=Console(quiet=True))
     result = json.loads((tmp_path / "table2-toy" / "results.json").read_text())
     assert {row["method"] for row in result["rows"]} == {row.method for row in study.rows}

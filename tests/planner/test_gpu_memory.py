@@ -17,7 +17,7 @@ CARD = 78.0
 
 @pytest.fixture(scope="module")
 def stages():
-    return plan("table2", "paper", ("all",), 1, ()).stages()
+    return plan("table2", scale="paper", families=("all",), seeds=1).stages()
 
 
 def distilled(stages, method, student):
@@ -73,13 +73,13 @@ def test_a_spread_model_leaves_each_gpu_its_part_and_a_whole_cache(stages):
 
 def test_eight_cards_of_80_hold_every_stage_of_every_study():
     for name in STUDIES:
-        study = plan(name, "paper", ("all",), 1, ())
+        study = plan(name, scale="paper", families=("all",), seeds=1)
         assert unplaceable(study, study.stages(), resources_for(False)) == []
 
 
 def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}]})
-    study = plan("table2", "paper", ("all",), 1, ())
+    study = plan("table2", scale="paper", families=("all",), seeds=1)
     lines = unplaceable(study, study.stages(), resources_for(False))
     for words in (
         "calibrate of google/gemma-3-12b-it",
@@ -88,7 +88,7 @@ def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
     ):
         (line,) = [line for line in lines if line.startswith(words)]
         assert "2 such GPUs in one machine hold it, with the models in parts" in line
-    small = plan("table2", "small", (), 1, ())
+    small = plan("table2", scale="small", seeds=1)
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
     assert unplaceable(small, small.stages(), resources_for(False)) == []
 
@@ -97,7 +97,7 @@ def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
     monkeypatch.setattr(
         "repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 8}
     )
-    study = plan("table2", "paper", ("gemma3",), 1, ())
+    study = plan("table2", scale="paper", families=("gemma3",), seeds=1)
     lines = unplaceable(study, study.stages(), replace(resources_for(False), shard="never"))
     assert lines
     assert all("leave out --shard" in line for line in lines)
@@ -127,7 +127,7 @@ def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
     assert place(large, Cards(8, CARD), ranks=6).layout == Layout(8, False, 4)
     assert not place(large, Cards(1, CARD)).fits
     assert place(stage, Cards(8, CARD), tensor_parallel=2).layout == Layout(2, False, 2)
-    followed = next(s for s in plan("figure4", "paper", (), 1, ()).stages() if isinstance(s, Continue))
+    followed = next(s for s in plan("figure4", scale="paper", seeds=1).stages() if isinstance(s, Continue))
     on = followed.model_copy(update={"teacher": large.model})
     assert place(on, Cards(8, CARD), ranks=8).layout == Layout(4, False, 4)  # one copy: such a stage is not split
 
@@ -165,5 +165,5 @@ def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):
 
 
 def test_toy_stages_are_placed_nowhere():
-    study = plan("table2", "toy", (), 1, ())
+    study = plan("table2", scale="toy", seeds=1)
     assert unplaceable(study, study.stages(), Resources()) == []

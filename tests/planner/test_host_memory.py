@@ -22,7 +22,7 @@ PROCESS = assumed("host GiB of a process")
 
 @pytest.fixture(scope="module")
 def study():
-    return plan("table2", "paper", ("gemma3",), 1, ())
+    return plan("table2", scale="paper", families=("gemma3",), seeds=1)
 
 
 def of(study, kind, test=lambda stage: True):

@@ -23,7 +23,7 @@ def rows_of(study, method):
 
 @pytest.mark.parametrize("study", ["table3", "table6", "table7"])
 def test_every_printed_row_is_planned_at_paper_scale(study):
-    planned, stored = plan(study, "paper", (), 1, ()), load(study)
+    planned, stored = plan(study, scale="paper", seeds=1), load(study)
     labels = {(row.family, row.method) for row in planned.rows}
     assert {(cell.row["family"], stored.label(cell)) for cell in stored.cells} <= labels
     columns = list(dict.fromkeys(cell.column for cell in stored.cells))
@@ -36,7 +36,7 @@ def test_table3_calibrates_on_mathematics_alone_and_measures_what_it_never_saw()
         ("paper", ("bigmath-4", "bigmath-5")),
         ("small", ("gsm8k",)),
     ):
-        study = plan("table3", scale, (), 1, ())
+        study = plan("table3", scale=scale, seeds=1)
         assert {tasks_of(stage) for stage in study.stages() if isinstance(stage, Calibrate)} == {source}
         assert not set(source) & set(study.tasks)
         for stage in rows_of(study, "Misled (OOD)"):
@@ -49,33 +49,33 @@ def test_table3_calibrates_on_mathematics_alone_and_measures_what_it_never_saw()
 
 
 def test_table3_shares_table2s_calibrations_and_students_at_toy_scale():
-    table2, table3 = (plan(name, "toy", (), 2, ()) for name in ("table2", "table3"))
+    table2, table3 = (plan(name, scale="toy", seeds=2) for name in ("table2", "table3"))
     assert fingerprints(table3, Calibrate) < fingerprints(table2, Calibrate)
     assert len(fingerprints(table3, Distill) & fingerprints(table2, Distill)) == 4
 
 
 def test_untouched_models_are_evaluated_in_the_stages_of_table2_and_table6():
-    table2, table3 = (plan(name, "paper", (), 1, ()) for name in ("table2", "table3"))
-    table6, table7 = (plan(name, scale, (), 1, ()) for name, scale in (("table6", "toy"), ("table7", "toy")))
+    table2, table3 = (plan(name, scale="paper", seeds=1) for name in ("table2", "table3"))
+    table6, table7 = (plan(name, scale=scale, seeds=1) for name, scale in (("table6", "toy"), ("table7", "toy")))
     for first, second in ((table2, table3), (table6, table7)):
         for method in ("Teacher", "Student"):
             assert set(rows_of(second, method)) == set(rows_of(first, method))
 
 
 def test_table6_has_a_calibration_and_a_student_per_task_and_table7_shares_them():
-    table6, table7 = (plan(name, "toy", (), 1, ()) for name in ("table6", "table7"))
+    table6, table7 = (plan(name, scale="toy", seeds=1) for name in ("table6", "table7"))
     for stage in rows_of(table6, "Misled"):
         assert tasks_of(stage) == tasks_of(stage.model) == tasks_of(stage.model.teacher)
         assert len(tasks_of(stage)) == 1
     assert len(rows_of(table6, "Undistillable")) == len(table6.tasks) * len(table6.families)
     assert fingerprints(table7, Calibrate) < fingerprints(table6, Calibrate)
     assert set(table6.families) == {"gemma3", "qwen3"}
-    assert plan("table6", "paper", (), 1, ()).families == ("deepseek-r1", "llama3")
+    assert plan("table6", scale="paper", seeds=1).families == ("deepseek-r1", "llama3")
 
 
 def test_without_controls_only_the_papers_rows_are_run():
     for name in ("table3", "table6", "table7"):
-        study = plan(name, "toy", (), 1, ["controls=no"])
+        study = plan(name, scale="toy", seeds=1, assignments=["controls=no"])
         assert not [row.method for row in study.rows if "Eta0" in row.method]
         assert {stage.config.eta for stage in study.stages() if isinstance(stage, Calibrate)} == {-0.5}
 
@@ -90,18 +90,18 @@ def test_without_controls_only_the_papers_rows_are_run():
 )
 def test_a_task_that_is_not_unseen_is_one_line(wish, words):
     with pytest.raises(InputError, match=words):
-        plan("table3", "toy", (), 1, [wish])
+        plan("table3", scale="toy", seeds=1, assignments=[wish])
 
 
 def test_the_sweep_has_nine_values_three_seeds_and_the_points_of_table2():
-    study = plan("eta-sweep", "toy", (), None, ())
+    study = plan("eta-sweep", scale="toy")
     calibrations = [stage for stage in study.stages() if isinstance(stage, Calibrate)]
     etas = sorted({stage.config.eta for stage in calibrations})
     assert (etas[0], etas[-1]) == (-2, 2)
     assert len(etas) >= 9
     assert study.seeds == (0, 1, 2)
-    assert plan("eta-sweep", "paper", (), None, ()).seeds == (0,)
-    assert fingerprints(plan("table2", "toy", (), 3, ()), Calibrate) < fingerprints(study, Calibrate)
+    assert plan("eta-sweep", scale="paper").seeds == (0,)
+    assert fingerprints(plan("table2", scale="toy", seeds=3), Calibrate) < fingerprints(study, Calibrate)
     per_eta = {Evaluate: 3, Diagnose: 1}
     for kind, number in per_eta.items():
         rows = [row for row in study.rows if isinstance(row.stage, kind) and ", eta " in row.method]
@@ -109,16 +109,16 @@ def test_the_sweep_has_nine_values_three_seeds_and_the_points_of_table2():
 
 
 def test_etas_are_a_setting():
-    study = plan("eta-sweep", "toy", (), 1, ["etas=-1,0,1"])
+    study = plan("eta-sweep", scale="toy", seeds=1, assignments=["etas=-1,0,1"])
     assert sorted({stage.config.eta for stage in study.stages() if isinstance(stage, Calibrate)}) == [-1, 0, 1]
     with pytest.raises(InputError, match="etas"):
-        plan("eta-sweep", "toy", (), 1, ["etas=-1,nan,1"])
+        plan("eta-sweep", scale="toy", seeds=1, assignments=["etas=-1,nan,1"])
     with pytest.raises(InputError, match="etas"):
-        plan("eta-sweep", "toy", (), 1, ["etas=-1,1"])
+        plan("eta-sweep", scale="toy", seeds=1, assignments=["etas=-1,1"])
 
 
 def test_each_control_changes_one_thing_of_the_undistillable_calibration():
-    study = plan("controls", "toy", (), 1, ())
+    study = plan("controls", scale="toy", seeds=1)
     paper = rows_of(study, "Undistillable")[0].model
     changed = {
         row.method: {
@@ -134,8 +134,12 @@ def test_each_control_changes_one_thing_of_the_undistillable_calibration():
         "Undistillable (batch)": {"advantages"},
         "Undistillable (other target)": {"target"},
     }
-    assert not [row for row in plan("controls", "paper", ("llama3",), 1, ()).rows if "other target" in row.method]
-    table2 = plan("table2", "toy", (), 1, ())
+    assert not [
+        row
+        for row in plan("controls", scale="paper", families=("llama3",), seeds=1).rows
+        if "other target" in row.method
+    ]
+    table2 = plan("table2", scale="toy", seeds=1)
     for method in ("Misled", "Eta0-Student", "No-reasoning", "SFT"):
         assert rows_of(study, method) == rows_of(table2, method)
 
@@ -144,7 +148,7 @@ def test_toy_hours_follow_the_settings():
     whole, half = (
         next(
             stage
-            for stage in plan("table2", "toy", (), 1, [f"gkd_rkl.steps={steps}"]).stages()
+            for stage in plan("table2", scale="toy", seeds=1, assignments=[f"gkd_rkl.steps={steps}"]).stages()
             if isinstance(stage, Distill) and stage.config.method == "gkd-rkl"
         )
         for steps in (200, 100)
@@ -157,8 +161,8 @@ def test_toy_hours_follow_the_settings():
 def test_a_plan_reads_each_model_once_and_the_next_plan_reads_again(monkeypatch):
     looks = []
     monkeypatch.setattr("repro.recipes.shared_stages.revision_of", lambda name: looks.append(name) or f"r{len(looks)}")
-    first = plan("eta-sweep", "toy", (), 1, ())
+    first = plan("eta-sweep", scale="toy", seeds=1)
     assert sorted(looks) == sorted(set(looks))
-    second = plan("eta-sweep", "toy", (), 1, ())
+    second = plan("eta-sweep", scale="toy", seeds=1)
     assert len(looks) == 2 * len(set(looks))
     assert first.rows[0].stage.model.revision != second.rows[0].stage.model.revision

@@ -21,7 +21,7 @@ from repro.toy.pool import TASK_NAMES
 
 @pytest.fixture(scope="module")
 def paper():
-    return plan("table2", "paper", (), 1, ())
+    return plan("table2", scale="paper", seeds=1)
 
 
 def test_the_defaults_are_the_papers_two_families(paper):
@@ -44,7 +44,7 @@ def test_one_epoch_is_the_steps_of_every_training(paper):
 
 
 def test_no_plan_promises_more_items_than_there_are():
-    paper = plan("table2", "paper", (), 1, ("train_items=12800",))
+    paper = plan("table2", scale="paper", seeds=1, assignments=("train_items=12800",))
     lines = describe_data(paper.stages())
     assert "csqa train: 12,800 asked, 9,741 there, 9,741 used: fewer than asked, all are taken" in lines
     assert "vicuna test: 500 asked, 80 there, 80 used: fewer than asked, all are taken" in lines
@@ -58,7 +58,7 @@ def test_a_task_for_evaluation_only_is_never_trained_on(paper):
         if not isinstance(stage, Evaluate):
             assert "vicuna" not in {one.task for one in stage.data}
     with pytest.raises(InputError, match="evaluation only"):
-        plan("table2", "paper", (), 1, ("tasks=vicuna",))
+        plan("table2", scale="paper", seeds=1, assignments=("tasks=vicuna",))
     assert not registry.has_training_rows("vicuna")
     assert registry.has_training_rows("toy-vicuna")
     assert registry.has_training_rows("file-numeric")
@@ -104,7 +104,7 @@ def test_sizes_of_a_folder_are_its_own():
 
 
 def test_the_small_scale_is_a_night_on_any_card_that_it_is_for():
-    study = plan("table2", "small", (), 1, ())
+    study = plan("table2", scale="small", seeds=1)
     hours = {name: hours_on_card(study, card) for name, card in CARDS.items()}
     assert max(hours.values()) <= NIGHT_HOURS
     assert not study.settings["calibration"]["reasoning"]

@@ -81,7 +81,7 @@ def test_a_session_says_what_it_runs_and_a_table_whose_numbers_it_holds(study, s
 def test_every_study_is_planned_at_every_scale_within_its_budget(study):
     """The budget is also not so wide that it could not be missed: at most twice the plan, and a minute or ten MiB."""
     budget = BUDGETS[study]
-    toy, paper = (plan(study, scale, (), None, ()) for scale in ("toy", "paper"))
+    toy, paper = (plan(study, scale=scale) for scale in ("toy", "paper"))
     for spent, allowed, slack in (
         (60 * study_hours(toy, REQUIREMENTS["toy"].workers), budget.toy_minutes, 2),
         (toy_mib(toy), budget.toy_mib, 10),
@@ -89,13 +89,13 @@ def test_every_study_is_planned_at_every_scale_within_its_budget(study):
     ):
         assert spent <= allowed <= 2 * spent + slack
     assert budget.toy_minutes <= (45 if study == "eta-sweep" else 15)
-    assert plan(study, "small", (), None, ()).stages()
+    assert plan(study, scale="small").stages()
 
 
 @pytest.mark.parametrize("study", [study for study in STUDIES if study not in READ_OFF])
 def test_every_claim_finds_its_rows_in_the_plan(study):
     """A row that a claim names is one that the recipe makes."""
-    labels = [row.method for row in plan(study, "paper", (), 1, ()).rows]
+    labels = [row.method for row in plan(study, scale="paper", seeds=1).rows]
     for claim in load_claims(study):
         if claim.kind in ("trend", "monotone"):
             assert len(knob.curve(labels, claim.left.row)) >= 9
@@ -106,4 +106,4 @@ def test_every_claim_finds_its_rows_in_the_plan(study):
 
 def test_a_study_that_is_not_there_is_one_line():
     with pytest.raises(InputError, match="no such study"):
-        plan("table9", "toy", (), None, ())
+        plan("table9", scale="toy")

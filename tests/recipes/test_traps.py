@@ -16,7 +16,7 @@ def fingerprints(study, kind):
 
 
 def test_table4_shares_the_calibrations_of_table2():
-    table2, table4 = (plan(name, "toy", (), 2, []) for name in ("table2", "table4"))
+    table2, table4 = (plan(name, scale="toy", seeds=2) for name in ("table2", "table4"))
     assert fingerprints(table4, Calibrate) == fingerprints(table2, Calibrate)
     assert len(fingerprints(table4, Calibrate)) == 6
     assert not fingerprints(table4, Distill)
@@ -27,14 +27,14 @@ def test_table4_shares_the_calibrations_of_table2():
 
 
 def test_figure2_reads_the_diagnoses_of_table1():
-    table1, figure2 = (plan(name, "toy", (), 1, []) for name in ("table1", "figure2"))
+    table1, figure2 = (plan(name, scale="toy", seeds=1) for name in ("table1", "figure2"))
     assert fingerprints(table1, Diagnose) == fingerprints(figure2, Diagnose)
     assert table1.families == ("qwen3", "gemma3")
     assert {registry.kind_of(task) for task in table1.tasks} == {"numeric", "choice", "open"}
 
 
 def test_every_pair_of_the_paper_is_there_under_its_printed_name():
-    study, stored = plan("table1", "paper", (), 1, []), load("table1")
+    study, stored = plan("table1", scale="paper", seeds=1), load("table1")
     printed = {(cell.row["family"], stored.label(cell)) for cell in stored.cells}
     assert {(row.family, row.method) for row in study.rows} == printed
     assert study.tasks == paper.SEVEN_TASKS
@@ -42,17 +42,19 @@ def test_every_pair_of_the_paper_is_there_under_its_printed_name():
 
 
 def test_a_persons_tasks_come_after_the_studys_own():
-    assert plan("table1", "toy", ("qwen3",), 1, ["tasks=toy-bm5"]).tasks == ("toy-bm5",)
-    assert plan("table1", "toy", ("gemma3",), 1, []).families == ("gemma3",)
+    assert plan("table1", scale="toy", families=("qwen3",), seeds=1, assignments=["tasks=toy-bm5"]).tasks == (
+        "toy-bm5",
+    )
+    assert plan("table1", scale="toy", families=("gemma3",), seeds=1).families == ("gemma3",)
 
 
 def test_a_single_completion_per_prompt_is_refused_in_the_plan():
     with pytest.raises(InputError, match="completions_per_prompt=1"):
-        plan("table1", "toy", (), 1, ["evaluation.completions_per_prompt=1"])
+        plan("table1", scale="toy", seeds=1, assignments=["evaluation.completions_per_prompt=1"])
 
 
 def test_completions_belong_to_the_models_that_drew_them():
-    stage = plan("table1", "toy", ("qwen3",), 1, []).rows[0].stage
+    stage = plan("table1", scale="toy", families=("qwen3",), seeds=1).rows[0].stage
     with pytest.raises(ValueError, match="on-policy completions are the student's"):
         Diagnose.model_validate(dict(stage) | {"on_policy": stage.off_policy})
     fewer = stage.off_policy.model_copy(update={"data": stage.data[:1]})
@@ -61,6 +63,6 @@ def test_completions_belong_to_the_models_that_drew_them():
 
 
 def test_hours_grow_with_the_teacher():
-    rows = plan("table1", "paper", ("qwen3",), 1, []).rows
+    rows = plan("table1", scale="paper", families=("qwen3",), seeds=1).rows
     hours = {row.method: expected_hours(row.stage, "paper") for row in rows}
     assert hours["Qwen3-8B"] < hours["Qwen3-14B"] < hours["Qwen3-32B"]

@@ -82,7 +82,7 @@ def measured_study(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
 
     def make(name, *wishes):
-        study = plan(name, "toy", (), 3, [*FEW, *wishes])
+        study = plan(name, scale="toy", seeds=3, assignments=[*FEW, *wishes])
         write_stages(study, cache)
         return study, measure(study, cache), cache
 
@@ -122,7 +122,7 @@ def test_only_unseen_tasks_are_measured_and_each_student_on_its_own(name, measur
 
 
 def test_a_student_that_does_not_collapse_contradicts(measured_study, monkeypatch, tmp_path):
-    study = plan("table3", "toy", (), 3, FEW)
+    study = plan("table3", scale="toy", seeds=3, assignments=FEW)
     monkeypatch.setattr(f"{__name__}.accuracy_of", lambda label: 0.9 if "Misled" in label else 0.3)
     write_stages(study, tmp_path)
     values = {v.claim: v.value for v in judge(study, measure(study, tmp_path)).claims}
@@ -147,7 +147,7 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
 
 
 def test_one_seed_has_no_page_test_and_says_so(tmp_path):
-    study = plan("eta-sweep", "toy", (), 1, [*FEW, "etas=-1,0,1"])
+    study = plan("eta-sweep", scale="toy", seeds=1, assignments=[*FEW, "etas=-1,0,1"])
     write_stages(study, tmp_path)
     parts, built = page_of(study, measure(study, tmp_path))
     page = html([(parts[0], "part", built)])
@@ -159,7 +159,7 @@ def test_one_seed_has_no_page_test_and_says_so(tmp_path):
 
 
 def test_provenance_of_what_the_further_studies_set():
-    study = plan("table7", "paper", (), 1, ())
+    study = plan("table7", scale="paper", seeds=1)
     table = MeasuredTable("table7", "paper", "llama3", (0,))
     table.add("Teacher", "csqa", "acc", ["a", "b"], [[0.0, 1.0]])
     content = make_result(table, settings=study.settings)

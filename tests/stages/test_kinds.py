@@ -13,7 +13,7 @@ from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, TaskD
 
 @pytest.fixture(scope="module")
 def study():
-    return plan("table2", "toy", (), 1, [])
+    return plan("table2", scale="toy", seeds=1)
 
 
 def test_the_plan_covers_every_row_and_shares_stages(study):
@@ -48,7 +48,7 @@ def test_fingerprints_survive_json(study):
 def test_fingerprints_are_equal_in_another_process(study):
     code = (
         "from repro.recipes.catalog import plan;"
-        "print([s.fingerprint for s in plan('table2', 'toy', (), 1, []).stages()])"
+        "print([s.fingerprint for s in plan('table2', scale='toy', seeds=1).stages()])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == str([stage.fingerprint for stage in study.stages()])
@@ -103,7 +103,7 @@ def test_an_unpinned_hub_model_is_known_by_its_name():
 
 
 def test_seeds_share_items_but_nothing_trained():
-    study = plan("table2", "toy", (), 2, [])
+    study = plan("table2", scale="toy", seeds=2)
     by_seed = {seed: [r.stage for r in study.rows if r.seed == seed] for seed in (0, 1)}
     assert [s.data for s in by_seed[0]] == [s.data for s in by_seed[1]]
     assert not {s.fingerprint for s in by_seed[0]} & {s.fingerprint for s in by_seed[1]}
@@ -124,7 +124,7 @@ def test_topological_keeps_each_identity_once(study):
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys; from repro.recipes.catalog import plan; plan('table2', 'toy', (), 1, []);"
+        "import sys; from repro.recipes.catalog import plan; plan('table2', scale='toy', seeds=1);"
         "print([m for m in ('torch', 'transformers', 'datasets', 'trl') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

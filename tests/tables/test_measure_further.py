@@ -53,7 +53,7 @@ def failures(tmp_path):
     """Student: solves ten of twelve. Misled: loses eight of them. SFT: loses two, too few for a rate."""
 
     def make(misled):
-        study = plan("failure-modes", "toy", (), 1, [*WISHES, "controls=false"])
+        study = plan("failure-modes", scale="toy", seeds=1, assignments=[*WISHES, "controls=false"])
         before = write_evaluation(tmp_path, study.rows[0].stage.before, [GOOD] * 10 + [BAD] * 2)
         for row in study.rows:
             assert isinstance(row.stage, Classify)
@@ -99,7 +99,7 @@ def test_a_student_that_loses_nothing_is_no_error(failures):
 
 
 def test_a_student_that_solved_nothing_is_no_error(tmp_path):
-    study = plan("failure-modes", "toy", (), 1, [*WISHES, "controls=false"])
+    study = plan("failure-modes", scale="toy", seeds=1, assignments=[*WISHES, "controls=false"])
     rows = write_evaluation(tmp_path, study.rows[0].stage.before, [[None] * 4] * 12)
     for row in study.rows:
         write_evaluation(tmp_path, row.stage.after, [[None] * 4] * 12)
@@ -113,7 +113,7 @@ def test_a_student_that_solved_nothing_is_no_error(tmp_path):
 def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
     """Every teacher ends right in `share` of its continuations of a prefix, in `alone` of either half without one; the
     misled student never."""
-    study = plan("figure4", "toy", (), 1, WISHES)
+    study = plan("figure4", scale="toy", seeds=1, assignments=WISHES)
     for row in study.rows:
         assert isinstance(row.stage, Continue)
         write_evaluation(tmp_path, row.stage.before, [GOOD] * 10 + [BAD] * 2)
@@ -181,7 +181,7 @@ def test_nothing_lost_is_inconclusive(tmp_path):
 
 
 def gains(tmp_path, teacher, student_of_teacher, target, student_of_target):
-    study = plan("figure1a", "toy", (), 1, [*WISHES, "controls=false"])
+    study = plan("figure1a", scale="toy", seeds=1, assignments=[*WISHES, "controls=false"])
     right = {
         "Student": 6,
         "toy:qwen3-teacher": teacher,
@@ -226,7 +226,7 @@ def test_no_teacher_above_its_student_is_inconclusive(tmp_path):
 
 
 def test_costs_follow_the_formulas(tmp_path):
-    study = plan("table5", "toy", (), 1, WISHES)
+    study = plan("table5", scale="toy", seeds=1, assignments=WISHES)
     seconds = {"calibrate": 36.0, "gkd-rkl": 72.0}
     for n, stage in enumerate(study.stages()):
         folder = tmp_path / stage.folder_name

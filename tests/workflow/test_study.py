@@ -26,7 +26,7 @@ WISHES = [
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    study = plan("table2", "toy", (), 1, WISHES)
+    study = plan("table2", scale="toy", seeds=1, assignments=WISHES)
     two = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
     out = tmp_path_factory.mktemp("study")
     return run_study(two, out, workers=2, quiet=True, console=Console(quiet=True))
