@@ -14,13 +14,13 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
-from repro.generation.server import ServerPlacement
 from repro.models.chat_tokens import end_of_turn_id
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
 from repro.tasks import Item
 from repro.training import checkpoints, history, optimisation, sharding, vllm_policy
 from repro.training import non_finite as divergence
+from repro.training.resources import TrainingResources
 
 __all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
 
@@ -36,10 +36,7 @@ def calibrate(
     out: Path,
     work: Path,
     progress: Progress,
-    micro_batch: int | None = None,
-    checkpoint_every: int = 0,
-    shard: bool = False,
-    server: ServerPlacement | None = None,
+    resources: TrainingResources = TrainingResources(),
 ) -> dict[str, Any]:
     """Calibrate a teacher (Algorithm 1).
 
@@ -49,11 +46,7 @@ def calibrate(
         task_reward: items and completion texts to r_task, one for each.
         out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
         work: checkpoints; a run that was stopped goes on from the newest complete one.
-        micro_batch: completions that one device takes at once; no part of the result.
-        checkpoint_every: optimiser steps; 0 for no checkpoints.
-        shard: lay the policy in parts on the processes of this run; no part of the result.
-        server: where a vLLM server draws the completions; None for the processes of this run. It draws others, by the
-            same law.
+        resources: micro-batch, checkpoints, sharding and vLLM server.
 
     Returns:
         steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
@@ -70,13 +63,13 @@ def calibrate(
     policy = load_for_training(teacher)
     end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses what cannot be posed or ended
     parameters = policy.num_parameters()
-    shared = _shared(config, parameters, seed, work, micro_batch, checkpoint_every, shard)
+    shared = _shared(config, parameters, seed, work, resources)
     rows = [
         {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
         for i in optimisation.training_order(len(items), config.steps * config.prompts_per_step, seed)
     ]
-    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, shard)
-    with vllm_policy.engine_arguments(config, policy, tokenizer, items, work, server) as engine:
+    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
+    with vllm_policy.engine_arguments(config, policy, tokenizer, items, work, resources.server) as engine:
         arguments = grpo_config(config, engine | (vllm_policy.importance_arguments() if engine else {}), shared)
         sharding.prepare_sharding(arguments, policy)
         trainer = CalibrationTrainer(
@@ -132,12 +125,10 @@ def _shared(
     parameters: int,
     seed: int,
     work: Path,
-    micro_batch: int | None,
-    checkpoint_every: int,
-    shard: bool,
+    resources: TrainingResources,
 ) -> dict[str, Any]:
     sequences = config.prompts_per_step * config.group_size
-    cut = optimisation.cut_step(sequences, micro_batch, optimisation.ranks())
+    cut = optimisation.cut_step(sequences, resources.micro_batch, optimisation.ranks())
     if config.loss_type == "bnpo" and cut[0] != sequences:
         raise InputError(
             f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut[0]} of {sequences}"
@@ -150,9 +141,8 @@ def _shared(
         warmup_fraction=0.0,
         seed=seed,
         cut=cut,
-        checkpoint_every=checkpoint_every,
         parameters=parameters,
-        shard=shard,
+        resources=resources,
     )
 
 

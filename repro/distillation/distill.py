@@ -18,13 +18,13 @@ from repro.distillation.on_policy import TaskReward
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
 from repro.distillation.traces import Trace, TraceReader, select_traces
 from repro.errors import InputError
-from repro.generation.server import ServerPlacement
 from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer
 from repro.models.loading import load_for_training, load_model, load_tokenizer, prompt_token_ids
 from repro.progress import Progress
 from repro.tasks import Item
 from repro.training import buckets, checkpoints, history, optimisation, sharding, vllm_policy
 from repro.training import non_finite as divergence
+from repro.training.resources import TrainingResources
 
 
 def distill(
@@ -39,10 +39,7 @@ def distill(
     out: Path,
     work: Path,
     progress: Progress,
-    micro_batch: int | None = None,
-    checkpoint_every: int = 0,
-    shard: bool = False,
-    server: ServerPlacement | None = None,
+    resources: TrainingResources = TrainingResources(),
 ) -> dict[str, Any]:
     """Train the student (all weights).
 
@@ -54,11 +51,7 @@ def distill(
         task_reward: items and completion texts to rewards: the accuracy logged during gkd-rkl.
         out: gets model/ (float32, with tokenizer) and history.jsonl.
         work: checkpoints; a run that was stopped goes on from the newest complete one.
-        micro_batch: completions that one device takes at once; no part of the result.
-        checkpoint_every: optimiser steps; 0 for no checkpoints.
-        shard: lay student and teacher in parts on the processes of this run; no part of the result.
-        server: gkd-rkl by vLLM: where a server draws the completions; None for the processes of this run. It draws others,
-            by the same law.
+        resources: micro-batch, checkpoints, sharding and, for gkd-rkl by vLLM, the server.
 
     Returns:
         steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of
@@ -77,7 +70,7 @@ def distill(
         fit_vocabulary(model, vocabularies.compared)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
     saved_as = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
-    cut = optimisation.cut_step(config.sequences_per_step, micro_batch, optimisation.ranks())
+    cut = optimisation.cut_step(config.sequences_per_step, resources.micro_batch, optimisation.ranks())
     shared = optimisation.trainer_arguments(
         work=work,
         steps=config.steps,
@@ -85,9 +78,8 @@ def distill(
         warmup_fraction=config.warmup_fraction,
         seed=seed,
         cut=cut,
-        checkpoint_every=checkpoint_every,
         parameters=model.num_parameters(),
-        shard=shard,
+        resources=resources,
     )
     draws = config.steps * config.sequences_per_step
     counts: dict[str, int] = {}
@@ -105,7 +97,7 @@ def distill(
         rows = [_off_policy_row(config, tokenizer, trace) for trace in drawn]
         counts["prompts"], counts["traces"] = len({trace.item for trace in drawn}), there
 
-    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, shard)
+    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
     if config.method == "sft" and cut[1] > 1:  # the other trainers sort what they hold of a step
         order = buckets.order_by_length([len(row["input_ids"]) for row in rows], config.sequences_per_step)
         rows = [rows[n] for n in order]
@@ -117,12 +109,12 @@ def distill(
     }
     drawing: contextlib.AbstractContextManager[dict[str, Any]] = contextlib.nullcontext({})
     if config.method == "gkd-rkl":
-        drawing = vllm_policy.engine_arguments(config, model, tokenizer, items, work, server)
+        drawing = vllm_policy.engine_arguments(config, model, tokenizer, items, work, resources.server)
     with drawing as engine:
         if config.method == "sft":
             trainer = _sft_trainer(shared, common)
         else:
-            scorer = functools.partial(_scorer, teacher, vocabularies, shard)
+            scorer = functools.partial(_scorer, teacher, vocabularies, resources.shard)
             trainer = _divergence_trainer(config, engine, shared, common, scorer, items, task_reward)
         figures = {"sft": sft.FIGURES, "gkd-fkl": off_policy.FIGURES, "gkd-rkl": on_policy.FIGURES}[config.method]
         trainer.add_callback(history.ReportProgress(progress, figures, ("loss", "accuracy", "length")))

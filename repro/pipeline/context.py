@@ -8,6 +8,7 @@ from repro.errors import InputError
 from repro.generation.server import ServerPlacement
 from repro.planner.resources import Resources
 from repro.progress import Progress
+from repro.training.resources import TrainingResources
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,15 @@ class StageContext:
     Attributes:
         cache: holds the artifact folders.
         work: this stage's own scratch (checkpoints, finished chunks); kept after a kill, removed after success.
-        micro_batch: sequences per forward pass in training; None for all of a step at once.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none.
-        shard: train with models in parts on the ranks.
-        tensor_parallel: GPUs that vLLM spreads a sampled model over.
-        server: where a vLLM server draws for training; None for the trainers' own processes.
+        resources: with every open choice decided.
+        training: the same for a trainer, with its vLLM server's GPUs.
     """
 
     cache: Path
     work: Path
     progress: Progress
-    micro_batch: int | None
-    checkpoint_every: int
-    shard: bool = False
-    tensor_parallel: int = 1
-    server: ServerPlacement | None = None
+    resources: Resources
+    training: TrainingResources
 
 
 def make_context(cache: Path, work: Path, progress: Progress, resources: Resources) -> StageContext:
@@ -49,16 +44,13 @@ def make_context(cache: Path, work: Path, progress: Progress, resources: Resourc
                 f" {len(resources.gpus)} GPU(s). Ask for more, or leave --vllm-server out."
             )
         server = ServerPlacement(resources.vllm_server, own)
-    return StageContext(
-        cache=cache,
-        work=work,
-        progress=progress,
+    training = TrainingResources(
         micro_batch=resources.micro_batch,
         checkpoint_every=resources.checkpoint_every,
         shard=resources.shard == "always",
-        tensor_parallel=resources.tensor_parallel or 1,
         server=server,
     )
+    return StageContext(cache, work, progress, resources, training)
 
 
 def configure_libraries(resources: Resources) -> None:

@@ -50,7 +50,7 @@ def _record_of(stage: Stage, place: StageContext, out: Path) -> dict[str, Any]:
     if isinstance(stage, Sample | Evaluate) and stage.config.engine == "vllm":
         from repro.generation.mismatch import check_rollouts, select_rollouts
 
-        some, spread = select_rollouts(out / ROLLOUTS), place.tensor_parallel > 1
+        some, spread = select_rollouts(out / ROLLOUTS), place.resources.tensor_parallel > 1
         model = model_path(stage.model, place.cache)
         told["sampler"] = check_rollouts(model, some, stage.config.temperature, spread=spread)
     return told
@@ -98,7 +98,7 @@ def sample_completions(
         work=place.work,
         progress=place.progress,
         share=share,
-        tensor_parallel=place.tensor_parallel,
+        tensor_parallel=place.resources.tensor_parallel,
     )
 
 
@@ -116,10 +116,7 @@ def _calibrate(stage: Calibrate, place: StageContext, out: Path) -> dict[str, An
         out=out,
         work=place.work,
         progress=place.progress,
-        micro_batch=place.micro_batch,
-        checkpoint_every=place.checkpoint_every,
-        shard=place.shard,
-        server=place.server,
+        resources=place.training,
     )
 
 
@@ -150,10 +147,7 @@ def _distill(stage: Distill, place: StageContext, out: Path) -> dict[str, Any]:
         out=out,
         work=place.work,
         progress=place.progress,
-        micro_batch=place.micro_batch,
-        checkpoint_every=place.checkpoint_every,
-        shard=place.shard,
-        server=place.server,
+        resources=place.training,
     )
 
 
@@ -197,7 +191,7 @@ def _continue(stage: Continue, place: StageContext, out: Path) -> dict[str, Any]
         out=out,
         work=place.work,
         progress=place.progress,
-        tensor_parallel=place.tensor_parallel,
+        tensor_parallel=place.resources.tensor_parallel,
     )
 
 

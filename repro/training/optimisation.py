@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.training.resources import TrainingResources
 
 LARGE = 1_000_000_000  # parameters from which activations are recomputed in the backward pass instead of kept
 
@@ -64,17 +65,15 @@ def trainer_arguments(
     warmup_fraction: float,
     seed: int,
     cut: tuple[int, int],
-    checkpoint_every: int,
     parameters: int,
-    shard: bool,
+    resources: TrainingResources,
 ) -> dict[str, Any]:
     """Keyword arguments that TRL's GRPOConfig, DistillationConfig and SFTConfig all take.
 
     Args:
         cut: what `cut_step` gave.
-        checkpoint_every: optimiser steps between checkpoints under `work`; 0 for none.
         parameters: of the trained model; decides gradient checkpointing: less memory, the same result.
-        shard: full shard over the ranks (`sharding`), else every rank holds the model whole.
+        resources: checkpoints, written below `work`, and full sharding (`sharding`).
     """
     import torch
 
@@ -83,7 +82,7 @@ def trainer_arguments(
 
     output_layer.install()
     cuda = torch.cuda.is_available()
-    return (shard_arguments() if shard else {}) | {
+    return (shard_arguments() if resources.shard else {}) | {
         "output_dir": str(work),
         "max_steps": steps,
         "per_device_train_batch_size": cut[0],
@@ -103,8 +102,8 @@ def trainer_arguments(
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is not finite must show
-        "save_strategy": "steps" if checkpoint_every else "no",
-        "save_steps": checkpoint_every or steps,
+        "save_strategy": "steps" if resources.checkpoint_every else "no",
+        "save_steps": resources.checkpoint_every or steps,
         "save_total_limit": 2,  # the newest may not be complete yet when the one before it goes
         "report_to": "none",
         "disable_tqdm": True,

@@ -21,6 +21,7 @@ from repro.calibration.trainer import calibrate
 from repro.errors import InputError
 from repro.progress import silent
 from repro.tasks import Item
+from repro.training.resources import TrainingResources
 
 G = 4
 
@@ -58,9 +59,8 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
     keywords: dict[str, Any] = {"task_reward": odd_length, "seed": 3, "progress": silent}
-    for name in ("task_reward", "seed", "progress", "micro_batch", "checkpoint_every", "server"):
-        if name in changes:
-            keywords[name] = changes.pop(name)
+    keywords |= {name: changes.pop(name) for name in keywords if name in changes}
+    given = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every", "server") if name in changes}
     return calibrate(
         config(**changes),
         teacher=teacher,
@@ -68,6 +68,7 @@ def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: 
         items=items,
         out=place / "out",
         work=place / "work",
+        resources=TrainingResources(**given),
         **keywords,
     )
 

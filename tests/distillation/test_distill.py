@@ -20,6 +20,7 @@ from repro.errors import InputError
 from repro.generation.rollouts import Rollout, write_rollouts
 from repro.progress import silent
 from repro.tasks import Item
+from repro.training.resources import TrainingResources
 
 METHODS = ["sft", "gkd-fkl", "gkd-rkl"]
 STEP = 12
@@ -79,9 +80,9 @@ def run(teacher: Path, student: Path, items: list[Item], stored: Path) -> Run:
             "seed": 5,
             "progress": silent,
         }
-        for name in (*keywords, "micro_batch", "checkpoint_every"):
-            if name in changes:
-                keywords[name] = changes.pop(name)
+        keywords |= {name: changes.pop(name) for name in keywords if name in changes}
+        given = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every") if name in changes}
+        keywords["resources"] = TrainingResources(**given)
         return distill(config(**changes), out=place / "out", work=place / "work", **keywords)
 
     return go

@@ -17,6 +17,7 @@ from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
 from repro.progress import silent
 from repro.tasks import Item
+from repro.training.resources import TrainingResources
 
 
 class Checked(grpo.CalibrationTrainer):
@@ -63,9 +64,7 @@ def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
             out=out,
             work=place / f"work-{method}-{name}",
             progress=silent,
-            micro_batch=2,
-            checkpoint_every=1,
-            shard=shard,
+            resources=TrainingResources(micro_batch=2, checkpoint_every=1, shard=shard),
         )
 
     def turn(method: str, out: Path) -> None:
@@ -94,9 +93,7 @@ def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
             out=out,
             work=place / f"work-{method}-{name}",
             progress=silent,
-            micro_batch=3,
-            checkpoint_every=1,
-            shard=shard,
+            resources=TrainingResources(micro_batch=3, checkpoint_every=1, shard=shard),
         )
 
     trainer.CalibrationTrainer = Checked  # type: ignore[misc]

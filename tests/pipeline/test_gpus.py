@@ -106,11 +106,11 @@ def test_too_few_gpus_for_a_server_are_told_before_it_is_started(tmp_path):
     short = Resources(vllm_server=2, gpus=("0", "1"))
     with pytest.raises(InputError, match=r"--vllm-server 2 beside 1 rank\(s\): the stage has 2 GPU\(s\)"):
         make_context(tmp_path, tmp_path, silent, short)
-    assert make_context(tmp_path, tmp_path, silent, replace(short, gpus=("0", "1", "2"))).server == ServerPlacement(
-        2, ("1", "2")
-    )
-    assert make_context(tmp_path, tmp_path, silent, Resources(vllm_server=1)).server == ServerPlacement(1)
-    assert make_context(tmp_path, tmp_path, silent, Resources(gpus=("0",))).server is None
+    assert make_context(
+        tmp_path, tmp_path, silent, replace(short, gpus=("0", "1", "2"))
+    ).training.server == ServerPlacement(2, ("1", "2"))
+    assert make_context(tmp_path, tmp_path, silent, Resources(vllm_server=1)).training.server == ServerPlacement(1)
+    assert make_context(tmp_path, tmp_path, silent, Resources(gpus=("0",))).training.server is None
 
 
 def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():

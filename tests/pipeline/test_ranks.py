@@ -81,7 +81,7 @@ def figures(line):
 def test_a_rank_that_fails_fails_the_stage(tmp_path):
     """The mistake of a person is told as one; anything else names the processes."""
     from repro.errors import InputError
-    from repro.pipeline.context import StageContext
+    from repro.pipeline.context import make_context
     from repro.progress import silent
     from repro.stages.kinds import Sample
 
@@ -90,7 +90,8 @@ def test_a_rank_that_fails_fails_the_stage(tmp_path):
     )
     work = tmp_path / "work"
     work.mkdir()
-    place = StageContext(cache=tmp_path, work=work, progress=silent, micro_batch=None, checkpoint_every=0)
+    resources = Resources(ranks=2, tensor_parallel=1, checkpoint_every=0)
+    context = make_context(tmp_path, work, silent, resources)
     gone = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
     with pytest.raises(InputError, match="/nowhere"):
-        distributed_function(gone, place, Resources(ranks=2))(tmp_path)
+        distributed_function(gone, context, resources)(tmp_path)

@@ -20,6 +20,7 @@ from trl.trainer.utils import add_fused_lm_head
 from repro.models.loading import load_for_training, load_model
 from repro.training.non_finite import check_finite
 from repro.training.optimisation import trainer_arguments
+from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding, shard_frozen, unsharded_state
 
 IDS = torch.randint(10, 60, (2, 7), generator=torch.Generator().manual_seed(0))
@@ -57,8 +58,8 @@ def step(model: Any, optimizer: Any) -> float:
 
 def main(qwen: Path, gemma: Path) -> None:
     shared = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": (1, 1)}
-    shared |= {"work": qwen / "work", "checkpoint_every": 0, "parameters": 1}
-    arguments = TrainingArguments(**trainer_arguments(**shared, shard=True))  # type: ignore[arg-type]
+    shared |= {"work": qwen / "work", "parameters": 1, "resources": TrainingResources(shard=True)}
+    arguments = TrainingArguments(**trainer_arguments(**shared))  # type: ignore[arg-type]
     one, two = policy(qwen), policy(qwen)
     prepare_sharding(arguments, two)
     accelerator = Accelerator(cpu=True, fsdp_plugin=FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args))
@@ -105,7 +106,7 @@ def main(qwen: Path, gemma: Path) -> None:
         check_finite(two)
 
     # Log-probabilities leave the outermost module unrounded; accelerate's own policy for bf16 rounds them
-    arguments = TrainingArguments(**trainer_arguments(**shared, shard=True) | {"bf16": True})  # type: ignore[arg-type]
+    arguments = TrainingArguments(**trainer_arguments(**shared) | {"bf16": True})  # type: ignore[arg-type]
     prepare_sharding(arguments)
     rounding = MixedPrecisionPolicy(torch.bfloat16, torch.bfloat16, torch.bfloat16)
     scores = []

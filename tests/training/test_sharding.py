@@ -10,6 +10,7 @@ from tiny_models import save_gemma, save_qwen
 
 from repro.training.checkpoints import run_identity
 from repro.training.optimisation import trainer_arguments
+from repro.training.resources import TrainingResources
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,8 +36,11 @@ def test_two_processes_hold_one_model(tmp_path: Path) -> None:
 def test_whole_training_is_told_nothing_of_parts(tmp_path: Path) -> None:
     """Arguments and checkpoints of a run that is not sharded are what they always were."""
     settings = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": (1, 1)}
-    settings |= {"work": tmp_path, "checkpoint_every": 0, "parameters": 1}
-    whole, parts = (trainer_arguments(**settings, shard=shard) for shard in (False, True))  # type: ignore[arg-type]
+    settings |= {"work": tmp_path, "parameters": 1}
+    whole, parts = (
+        trainer_arguments(**settings, resources=TrainingResources(shard=shard))  # type: ignore[arg-type]
+        for shard in (False, True)
+    )
     assert not any(name.startswith("fsdp") for name in whole)
     assert {name: value for name, value in parts.items() if not name.startswith("fsdp")} == whole
     assert run_identity({}, 0, [], False).keys() == {"config", "seed", "rows"}

@@ -20,6 +20,7 @@ from repro.distillation.distill import distill
 from repro.generation.server import LOG, ServerPlacement, vllm_server
 from repro.progress import silent
 from repro.tasks import Item
+from repro.training.resources import TrainingResources
 
 pytestmark = [
     pytest.mark.vllm,
@@ -86,8 +87,7 @@ def test_the_seed_decides_the_samples_and_a_resumed_run_draws_the_same(
                 out=tmp_path / f"out-{work}",
                 work=tmp_path / f"work-{work}",
                 progress=silent,
-                checkpoint_every=2,
-                server=ServerPlacement(1),
+                resources=TrainingResources(checkpoint_every=2, server=ServerPlacement(1)),
             )
         return texts
 
@@ -112,6 +112,7 @@ STAGE = """
 import sys, time
 from pathlib import Path
 from repro.generation.server import ServerPlacement, vllm_server
+from repro.training.resources import TrainingResources
 if __name__ == "__main__":
     with vllm_server(Path(sys.argv[1]), 64, ServerPlacement(1), Path(sys.argv[2])):
         print("up", flush=True)

@@ -11,12 +11,14 @@ from repro.distillation.distill import distill
 from repro.generation.server import ServerPlacement
 from repro.progress import silent
 from repro.tasks import Item
+from repro.training.resources import TrainingResources
 
 
 def main(place: Path, models: Path, method: str, ways: list[str]) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
-    common = {"items": items, "seed": 0, "progress": silent, "micro_batch": 2, "shard": "shard" in ways}
-    common["server"] = ServerPlacement(1) if "server" in ways else None
+    server = ServerPlacement(1) if "server" in ways else None
+    resources = TrainingResources(micro_batch=2, shard="shard" in ways, server=server)
+    common = {"items": items, "seed": 0, "progress": silent, "resources": resources}
     common |= {"out": place / "out", "work": place / "work"}
     if method == "calibrate":
         settings = {"steps": 3, "prompts_per_step": 2, "group_size": 4, "learning_rate": 5e-2, "lora_rank": 2}

@@ -1,0 +1,23 @@
+"""What a training run may use; the stage's identity does not contain it."""
+
+from dataclasses import dataclass
+
+from repro.generation.server import ServerPlacement
+
+
+@dataclass(frozen=True)
+class TrainingResources:
+    """What a training run may use.
+
+    Attributes:
+        micro_batch: completions that one device takes at once; None for all of its share. Does not change the result.
+        checkpoint_every: optimiser steps between checkpoints; 0 for none.
+        shard: shard trained and frozen models over the processes of this run. Does not change the result.
+        server: where a vLLM server samples the completions; None for the processes of this run. It samples different
+            completions from the same distribution.
+    """
+
+    micro_batch: int | None = None
+    checkpoint_every: int = 0
+    shard: bool = False
+    server: ServerPlacement | None = None
