@@ -18,7 +18,7 @@ from repro.planner.placement import describe_layout
 from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus
 from repro.recipes.study import Study
-from repro.stages.kinds import Stage
+from repro.stages import Stage
 from repro.system.hardware import hardware
 from repro.tasks.row_counts import count_items
 from repro.workflow.contamination import check_contamination
@@ -103,7 +103,7 @@ def _disk(stages: list[Stage], out: Path) -> Finding:
 
 
 def _data(stages: list[Stage]) -> Iterator[Finding]:
-    asked = {(one.task, one.split): one for stage in stages for one in getattr(stage, "data", ())}
+    asked = {(one.task, one.split): one for stage in stages for one in stage.data}
     for (task, split), one in asked.items():
         there_are = None if one.file else count_items(task, one.split)
         if one.n is not None and there_are is not None and there_are < one.n:

@@ -12,7 +12,7 @@ from repro.models.chat_tokens import end_of_turn_id
 from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate, prompt_token_ids
 from repro.planner.footprint import download_gib
-from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage, base_of
+from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."
 
@@ -125,9 +125,7 @@ def _posed(stages: Sequence[Stage]) -> dict[str, bool]:
 
 
 def _main(stage: Calibrate | Sample | Distill | Evaluate) -> BaseModelRef:
-    return base_of(
-        stage.teacher if isinstance(stage, Calibrate) else stage if isinstance(stage, Distill) else stage.model
-    )
+    return (stage if isinstance(stage, Calibrate | Distill) else stage.model).base_model
 
 
 def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
@@ -135,7 +133,7 @@ def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
     from repro.distillation.pair import check_pair
 
     pairs = {
-        (base_of(stage.teacher).name, stage.student.name): stage.config.reasoning
+        (stage.teacher.base_model.name, stage.student.name): stage.config.reasoning
         for stage in stages
         if isinstance(stage, Distill) and stage.config.method != "sft"
     }

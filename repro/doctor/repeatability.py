@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.models.loading import free_gpu_memory
-from repro.stages.kinds import Calibrate, Distill, Stage, base_of
+from repro.stages import Calibrate, Distill, Stage
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
 LARGEST_GAP = 0.05
@@ -13,7 +13,7 @@ LARGEST_GAP = 0.05
 
 def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Every model that scores others' text, each loaded once."""
-    names = {base_of(s.teacher).name for s in stages if isinstance(s, Distill) and s.config.method != "sft"}
+    names = {s.teacher.base_model.name for s in stages if isinstance(s, Distill) and s.config.method != "sft"}
     names |= {stage.target.name for stage in stages if isinstance(stage, Calibrate)}
     for name in sorted(names):
         about = f"scores of {name}"

@@ -15,8 +15,8 @@ from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
 from repro.recipes.study import Study
+from repro.stages import Distill, Stage, topological_order
 from repro.stages.artifact import CACHE, RECORD
-from repro.stages.kinds import Distill, Stage, topological_order
 
 SEQUENCES, PROMPTS = 8, 4
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from repro.pipeline.engine import Running
 from repro.pipeline.progress_file import progress_path, read_progress
-from repro.stages.kinds import Stage, stage_seed
+from repro.stages import Stage
 
 
 class Display:
@@ -60,9 +60,7 @@ class Display:
         self._told.add(stage.fingerprint)
         seconds = time.monotonic() - self._started.get(stage.fingerprint, time.monotonic())
         if not self._quiet:
-            self._console.print(
-                f"[{done:>3}/{total}] {stage.label} (seed {stage_seed(stage)}): {seconds:.0f} s", markup=False
-            )
+            self._console.print(f"[{done:>3}/{total}] {stage.label} (seed {stage.seed}): {seconds:.0f} s", markup=False)
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
         bars = Progress(
@@ -85,7 +83,7 @@ class Display:
             rate = f"{told['done'] / elapsed:.1f} {told['unit']}/s" if told["done"] else "starting"
             left = (told["total"] - told["done"]) * elapsed / told["done"] if told["done"] else None
             rate += f", {left:.0f} s left" if left else ""
-            label = f"{one.stage.label} (seed {stage_seed(one.stage)})"
+            label = f"{one.stage.label} (seed {one.stage.seed})"
             bars.add_task(label, total=told["total"], completed=told["done"], rate=rate, note=told["note"])
         whole = Progress(
             TextColumn("[bold]study"),

@@ -23,7 +23,7 @@ from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.stage_functions import function_for, read_items, sample_completions
 from repro.planner.resources import Resources
 from repro.progress import silent
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
+from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
 from repro.system.child_processes import exit_with_parent
 
 

@@ -33,8 +33,8 @@ from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.record import find_damage
 from repro.pipeline.run_stage import artifact_lock, run_stage
 from repro.planner.resources import Resources
+from repro.stages import Stage, stage_adapter
 from repro.stages.artifact import is_complete
-from repro.stages.kinds import Stage, stage_adapter
 from repro.system.redaction import redact
 
 _YEAR_MIN = 60 * 24 * 365

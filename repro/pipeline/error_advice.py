@@ -11,7 +11,7 @@ from repro.errors import InputError
 from repro.generation.server import ServerError
 from repro.planner.gpu_memory import Layout, gpu_memory, samples_while_training
 from repro.planner.resources import Resources
-from repro.stages.kinds import Calibrate, Distill, Stage
+from repro.stages import Calibrate, Distill, Stage
 
 _OUT_OF_MEMORY = (
     "out of memory",

@@ -7,7 +7,7 @@ from repro.errors import InputError
 from repro.planner.gpu_memory import samples_while_training
 from repro.planner.placement import Cards, machine_cards, place, uses_gpu
 from repro.planner.resources import Resources
-from repro.stages.kinds import Stage
+from repro.stages import Stage
 from repro.system.hardware import gpus, visible_gpus
 
 GpuNames = tuple[str, ...]

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from repro.stages.kinds import Stage
+from repro.stages import Stage
 
 
 def progress_path(cache: Path, stage: Stage) -> Path:

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repro.stages import Stage
 from repro.stages.artifact import RECORD
-from repro.stages.kinds import Stage
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries, visible_gpus

@@ -17,8 +17,8 @@ from repro.pipeline.display import Display
 from repro.pipeline.engine import Engine, run_stages
 from repro.pipeline.error_advice import disk_error
 from repro.planner.resources import Resources
+from repro.stages import Continue, Diagnose, Distill, Stage
 from repro.stages.artifact import CACHE, which_cached
-from repro.stages.kinds import Continue, Diagnose, Distill, Stage, base_of
 from repro.system.redaction import redact
 
 LEAST_FREE = 64 << 20
@@ -87,7 +87,7 @@ def _check_models(waiting: Sequence[Stage]) -> None:
 def _check_pairs(waiting: Sequence[Stage]) -> None:
     """Refuse a pair without a common vocabulary now, not after hours of calibration."""
     pairs = {
-        (base_of(stage.teacher).name, stage.student.name)
+        (stage.teacher.base_model.name, stage.student.name)
         for stage in waiting
         if isinstance(stage, Distill) and stage.config.method != "sft"
     }
@@ -96,7 +96,7 @@ def _check_pairs(waiting: Sequence[Stage]) -> None:
 
         check_pair(locate(teacher), locate(student))
     diagnosed = {
-        (base_of(stage.teacher).name, base_of(stage.student).name)
+        (stage.teacher.base_model.name, stage.student.base_model.name)
         for stage in waiting
         if isinstance(stage, Diagnose) and not stage.across_tokenizers
     }
@@ -105,7 +105,7 @@ def _check_pairs(waiting: Sequence[Stage]) -> None:
 
         require_shared_vocabulary(locate(teacher), locate(student))
     continued = {
-        (base_of(stage.teacher).name, base_of(stage.after.model).name)
+        (stage.teacher.base_model.name, stage.after.model.base_model.name)
         for stage in waiting
         if isinstance(stage, Continue)
     }
@@ -123,7 +123,7 @@ def _argv() -> list[str]:
 def _offline_where_local(stages: Sequence[Stage]) -> Iterator[None]:
     """A study whose models are all local asks nothing of the network."""
     local = all(model.revision.startswith("sha256:") for stage in stages for model in stage.base_models())
-    files = all(one.file or one.task.startswith("toy-") for stage in stages for one in getattr(stage, "data", ()))
+    files = all(one.file or one.task.startswith("toy-") for stage in stages for one in stage.data)
     before = os.environ.get("HF_HUB_OFFLINE")
     if local and files:
         os.environ["HF_HUB_OFFLINE"] = "1"

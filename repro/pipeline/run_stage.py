@@ -18,8 +18,8 @@ from repro.pipeline.record import build_artifact, find_damage
 from repro.pipeline.stage_functions import function_for
 from repro.planner.placement import uses_gpu
 from repro.planner.resources import Resources
+from repro.stages import Calibrate, Distill, Stage
 from repro.stages.artifact import is_complete
-from repro.stages.kinds import Calibrate, Distill, Stage
 from repro.system.child_processes import exit_with_parent
 from repro.system.hardware import visible_gpus
 

@@ -9,8 +9,7 @@ from repro.errors import InputError
 from repro.models.endpoint import Endpoint
 from repro.models.loading import hash_data_file, locate, revision_of
 from repro.pipeline.context import StageContext
-from repro.stages.artifact import MODEL, ROLLOUTS
-from repro.stages.kinds import (
+from repro.stages import (
     BaseModelRef,
     Calibrate,
     Classify,
@@ -23,6 +22,7 @@ from repro.stages.kinds import (
     Stage,
     TaskData,
 )
+from repro.stages.artifact import MODEL, ROLLOUTS
 from repro.tasks import registry
 from repro.tasks.task import Item
 

@@ -20,7 +20,7 @@ from repro.planner.placement import NODE, Cards, Placement, describe_layout, des
 from repro.planner.scales import REQUIREMENTS
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, topological_order
+from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage, topological_order
 
 FLEETS = (8, 10, 100, 1000)
 CARDS = Cards(NODE, REQUIREMENTS["paper"].gpu_memory_gib)

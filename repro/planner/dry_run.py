@@ -15,8 +15,8 @@ from repro.planner.resources import Resources
 from repro.planner.roofline import CARDS, hours_on_card
 from repro.planner.scales import REQUIREMENTS, check_fits
 from repro.recipes.study import Study
+from repro.stages import BaseModelRef, Stage, TaskData
 from repro.stages.artifact import which_cached
-from repro.stages.kinds import BaseModelRef, Stage, TaskData, stage_seed
 from repro.stages.pins import unpinned_inputs
 from repro.system.hardware import hardware
 from repro.tasks.row_counts import ROW_COUNTS, count_items
@@ -44,7 +44,7 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
         total += hours
         cells = [
             stage.label,
-            str(stage_seed(stage)),
+            str(stage.seed),
             f"{planned_items(stage):,}",
             _short(planned_tokens(stage)),
             "yes" if cached else "no",
@@ -103,7 +103,7 @@ def describe_data(stages: list[Stage]) -> list[str]:
     """Each task and split once: what is asked for, and how much there is."""
     asked: dict[tuple[str, str], TaskData] = {}
     for stage in stages:
-        for one in getattr(stage, "data", ()):
+        for one in stage.data:
             asked.setdefault((one.task, one.split), one)
     lines = []
     for (task, split), one in asked.items():
@@ -125,7 +125,7 @@ def _print_data(study: Study, stages: list[Stage], console: Console) -> None:
     console.print(f"families: {', '.join(study.families)}; items:", highlight=False)
     for line in describe_data(stages):
         console.print(f"  {line}", highlight=False)
-    trained = {one.task for stage in stages for one in getattr(stage, "data", ()) if one.split == "train"}
+    trained = {one.task for stage in stages for one in stage.data if one.split == "train"}
     untrained = [task for task in study.tasks if trained and task not in trained]
     if untrained:
         console.print(f"  for evaluation only, never trained on: {', '.join(untrained)}", highlight=False)

@@ -5,7 +5,7 @@ from repro.planner.host_memory import host_memory
 from repro.planner.placement import MICRO_BATCH, Cards, Placement, describe_stage, machine_cards, place, planned_cards
 from repro.planner.resources import Resources
 from repro.recipes.study import Study
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage
+from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage
 from repro.system.hardware import hardware
 
 

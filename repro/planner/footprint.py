@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, MOMENTS, Layout, gpu_memory, lora_params, weights_gib
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, base_of
+from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage
 
 BYTES_PER_TOKEN = 7.0
 """Of a stored completion, DERIVED: 4 of its log-probability, which hardly compresses, 2 of its id, 1 of its text (toy rollouts,
@@ -30,7 +30,7 @@ def footprint(stage: Stage, layout: Layout, tokens: float) -> Footprint:
     """
     memory = gpu_memory(stage, layout).total
     if isinstance(stage, Calibrate):
-        policy = architecture(base_of(stage.teacher).name)
+        policy = architecture(stage.teacher.base_model.name)
         trained = lora_params(policy, stage.config.lora_rank) * (FLOAT32 + MOMENTS)
         return Footprint(memory, weights_gib(policy, FLOAT32), CHECKPOINTS * trained)
     if isinstance(stage, Distill):

@@ -4,7 +4,7 @@ and vLLM keep them; no GPU has confirmed it."""
 from dataclasses import dataclass
 
 from repro.planner.architectures import Architecture, architecture
-from repro.stages.kinds import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage, base_of
+from repro.stages import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage
 
 GIB = 2**30
 FLOAT32, BFLOAT16 = 4, 2
@@ -91,19 +91,19 @@ def gpu_memory(stage: Stage, layout: Layout = Layout()) -> GpuMemory:
     if isinstance(stage, Distill):
         return _distillation(stage, layout)
     if isinstance(stage, Sample | Evaluate):
-        model = _of(base_of(stage.model))
+        model = _of(stage.model.base_model)
         drawing = vllm_gib(model, layout.tensor_parallel) if stage.config.engine == "vllm" else _batch(model, stage)
         return GpuMemory(drawing=max(drawing, reward_model_gib(getattr(stage, "reward_model", None))))
     if isinstance(stage, Continue) and stage.after.config.engine == "vllm":
-        return GpuMemory(drawing=vllm_gib(_of(base_of(stage.teacher)), layout.tensor_parallel))
+        return GpuMemory(drawing=vllm_gib(_of(stage.teacher.base_model), layout.tensor_parallel))
     values = [getattr(stage, name) for name in type(stage).model_fields]
     models = [value for value in values if isinstance(value, BaseModelRef | Calibrate | Distill)]
-    return GpuMemory(frozen=sum(weights_gib(_of(base_of(model)), BFLOAT16) for model in models))
+    return GpuMemory(frozen=sum(weights_gib(_of(model.base_model), BFLOAT16) for model in models))
 
 
 def _calibration(stage: Calibrate, layout: Layout) -> GpuMemory:
     """The policy in float32 and its LoRA, both sharded; the target in bfloat16, whole; vLLM, whole, in its turn."""
-    policy, target = _of(base_of(stage.teacher)), _of(stage.target)
+    policy, target = _of(stage.teacher.base_model), _of(stage.target)
     length = stage.config.max_completion_tokens
     adapter = lora_params(policy, stage.config.lora_rank)
     parts = layout.ranks if layout.shard else 1
@@ -126,7 +126,7 @@ def _distillation(stage: Distill, layout: Layout) -> GpuMemory:
     length = stage.config.max_completion_tokens
     parts = layout.ranks if layout.shard else 1
     billions = student.parameters * 1e9 / GIB
-    teacher = _of(base_of(stage.teacher)) if stage.config.method != "sft" else None
+    teacher = _of(stage.teacher.base_model) if stage.config.method != "sft" else None
     whole_gradients = (_layer(student) + _output_layer(student)) * FLOAT32
     drawing = 0.0
     if stage.config.method == "gkd-rkl":

@@ -13,7 +13,7 @@ from typing import Any
 from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import BFLOAT16, FLOAT32, Layout, weights_gib
 from repro.recipes.assumed import assumed
-from repro.stages.kinds import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage, base_of
+from repro.stages import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample, Stage
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
 
 
 def _gib(model: Any, bytes_each: int) -> float:
-    return weights_gib(architecture(base_of(model).name), bytes_each)
+    return weights_gib(architecture(model.base_model.name), bytes_each)
 
 
 def _converted(model: Any) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from repro.recipes import paper, toy
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale, Study
-from repro.stages.kinds import (
+from repro.stages import (
     BaseModelRef,
     Calibrate,
     Classify,
@@ -23,7 +23,6 @@ from repro.stages.kinds import (
     Sample,
     ServedModelRef,
     Stage,
-    base_of,
 )
 from repro.tables.paper.load import load
 from repro.tasks.row_counts import expected_items
@@ -172,7 +171,7 @@ def planned_tokens(stage: Stage) -> float:
 
 def planned_items(stage: Stage) -> int:
     """Items that the stage will get: what it asks for, or all there are where a data set has fewer (or none is named)."""
-    data = getattr(stage, "data", ())
+    data = stage.data
     return sum(expected_items(one.task, one.split, one.n) or assumed("train_items") for one in data)
 
 
@@ -222,11 +221,11 @@ def _billions(stage: Stage) -> float:
     """Parameters of the model that generates or is trained (of a diagnosis: the teacher), read off its name; 8 where the
     name does not tell."""
     if isinstance(stage, Calibrate | Diagnose | Continue):
-        model = base_of(stage.teacher)
+        model = stage.teacher.base_model
     elif isinstance(stage, Classify):
-        model = stage.judge if isinstance(stage.judge, BaseModelRef) else base_of(stage.after.model)
+        model = stage.judge if isinstance(stage.judge, BaseModelRef) else stage.after.model.base_model
     else:
-        model = base_of(stage if isinstance(stage, Distill) else stage.model)  # type: ignore[attr-defined]
+        model = (stage if isinstance(stage, Distill) else stage.model).base_model  # type: ignore[attr-defined]
     found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
     return float(found.group(1)) if found else 8.0
 

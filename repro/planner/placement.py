@@ -9,7 +9,7 @@ from typing import Any, Literal
 from repro.planner.gpu_memory import Layout, gpu_memory, samples_while_training
 from repro.planner.scales import REQUIREMENTS
 from repro.recipes.study import Scale
-from repro.stages.kinds import BaseModelRef, Calibrate, Classify, Continue, Distill, Evaluate, Sample, Stage, base_of
+from repro.stages import BaseModelRef, Calibrate, Classify, Continue, Distill, Evaluate, Sample, Stage
 
 Shard = Literal["auto", "always", "never"]
 MICRO_BATCH = 4
@@ -104,7 +104,7 @@ def describe_layout(layout: Layout) -> str:
 def describe_stage(stage: Stage) -> tuple[str, str]:
     """What the stage does, and the model from outside that it trains or runs."""
     model = stage.model if isinstance(stage, Sample | Evaluate) else stage
-    name = base_of(model).name if isinstance(model, BaseModelRef | Calibrate | Distill) else stage.label
+    name = model.base_model.name if isinstance(model, BaseModelRef | Calibrate | Distill) else stage.label
     return f"{stage.does} {stage.config.method}" if isinstance(stage, Distill) else stage.does, name
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from repro.planner.architectures import architecture
 from repro.planner.hours import planned_tokens
 from repro.recipes.study import Study
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample, Stage, base_of
+from repro.stages import Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
 
 NIGHT_HOURS = 10.0
 
@@ -61,8 +61,8 @@ def stage_seconds(stage: Stage, card: Card) -> float:
     return drawing + tokens * PROMPT_SHARE * passes / (TRAINING * card.flops) + START_SECONDS
 
 
-def _size(model: object) -> float:
-    return architecture(base_of(model).name).parameters * 1e9  # type: ignore[arg-type]
+def _size(model: ModelInput) -> float:
+    return architecture(model.base_model.name).parameters * 1e9
 
 
 def _per_token(parameters: float, card: Card) -> float:

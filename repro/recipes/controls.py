@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from repro.recipes.settings import Family, Settings
 from repro.recipes.shared_stages import answer_only, base_model, calibrated, evaluated, on_policy, sft
 from repro.recipes.study import Row, Scale, Study
-from repro.stages.kinds import Calibrate, Evaluate, ModelInput
+from repro.stages import Calibrate, Evaluate, ModelInput
 
 
 def controls(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:

@@ -7,7 +7,7 @@ from repro.recipes.settings import Family, Settings
 from repro.recipes.shared_stages import base_model, calibrated, evaluated, on_policy, sft
 from repro.recipes.study import Row, Scale, Study
 from repro.recipes.traps import diagnosed
-from repro.stages.kinds import Diagnose, Evaluate
+from repro.stages import Diagnose, Evaluate
 
 TEACHER, RKL, SFT, TRAPS = "Teacher", "GKD-RKL", "SFT", "Traps"
 """Names of the four curves: the teacher, its two students, and the untouched student under the teacher."""

@@ -8,7 +8,7 @@ from repro.recipes.shared_stages import base_model, calibrated, evaluated, judge
 from repro.recipes.study import Measures, Row, Scale, Study
 from repro.recipes.table2 import table2
 from repro.recipes.traps import PRINTED
-from repro.stages.kinds import Classify, Continue, Evaluate, ModelInput
+from repro.stages import Classify, Continue, Evaluate, ModelInput
 
 KEPT = ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled", "Eta0-Teacher", "Eta0-Student")
 """Rows of Table 2 that Figure 3 compares, and their controls."""

@@ -6,7 +6,7 @@ from repro.errors import InputError
 from repro.recipes.settings import Family, Settings
 from repro.recipes.shared_stages import Tasks, base_model, calibrated, evaluated, on_policy
 from repro.recipes.study import Row, Scale, Study
-from repro.stages.kinds import Evaluate
+from repro.stages import Evaluate
 from repro.tasks import registry
 
 

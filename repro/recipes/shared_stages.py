@@ -8,7 +8,7 @@ from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.models.loading import revision_of
 from repro.recipes.settings import Family, Settings
-from repro.stages.kinds import (
+from repro.stages import (
     BaseModelRef,
     Calibrate,
     Distill,

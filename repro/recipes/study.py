@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from repro.stages.kinds import Classify, Continue, Diagnose, Evaluate, Stage, topological_order
+from repro.stages import Classify, Continue, Diagnose, Evaluate, Stage, topological_order
 
 Scale = Literal["toy", "small", "paper"]
 Measures = Literal["evaluation", "traps", "contributions", "knob", "cost", "gains", "prefixes", "failures"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from repro.recipes.settings import Family, Settings
 from repro.recipes.shared_stages import base_model, calibrated, evaluated, on_policy
 from repro.recipes.study import Row, Scale, Study
-from repro.stages.kinds import Evaluate
+from repro.stages import Evaluate
 
 
 def table6(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:

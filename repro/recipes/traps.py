@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from repro.recipes.settings import Family, Settings
 from repro.recipes.shared_stages import base_model, calibrated, task_data
 from repro.recipes.study import Measures, Row, Scale, Study
-from repro.stages.kinds import Diagnose, ModelInput, Sample
+from repro.stages import Diagnose, ModelInput, Sample
 
 PRINTED = {
     "google/gemma-3-12b-it": "Gemma-3-12B",

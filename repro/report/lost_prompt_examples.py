@@ -11,8 +11,8 @@ from repro.evaluation.prefixes import CONTINUATIONS_FILE
 from repro.recipes.study import Row, Study
 from repro.report.result import Completion, Example
 from repro.report.text import cut
+from repro.stages import Classify, Continue
 from repro.stages.artifact import ROLLOUTS
-from repro.stages.kinds import Classify, Continue
 
 OF_EACH = 2
 """Examples of each mode, student and task; or prompts of each teacher and task."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from repro.recipes.study import Study
 from repro.report.result import Extras
-from repro.stages.kinds import Evaluate
+from repro.stages import Evaluate
 from repro.tables.measurements.costs import parameters_of, study_costs
 
 

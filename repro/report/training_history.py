@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro.recipes.study import Study
 from repro.report.result import Curve
-from repro.stages.kinds import Stage
+from repro.stages import Stage
 
 HISTORY = "history.jsonl"
 FIGURES = ("accuracy", "token_accuracy", "task_reward", "r_cal", "kl", "length", "loss")

@@ -1,1 +1,28 @@
-"""What a stage is: identity, versions, and the names of the files that it leaves."""
+"""Stages, the typed units of work of a study: a frozen configuration is a stage's identity. Imports no torch.
+
+Identity holds what changes the result (settings, seeds, content of models and data, the stage's version) and leaves out
+what does not (paths, machines). Two stages with equal identity share one artifact folder.
+"""
+
+from repro.stages.kinds import stage_adapter
+from repro.stages.measuring import Classify, Continue, Diagnose, Evaluate
+from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
+from repro.stages.stage import Stage, topological_order
+from repro.stages.training import Calibrate, Distill, ModelInput, Sample
+
+__all__ = [
+    "BaseModelRef",
+    "Calibrate",
+    "Classify",
+    "Continue",
+    "Diagnose",
+    "Distill",
+    "Evaluate",
+    "ModelInput",
+    "Sample",
+    "ServedModelRef",
+    "Stage",
+    "TaskData",
+    "stage_adapter",
+    "topological_order",
+]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro.stages.kinds import Stage
+from repro.stages.stage import Stage
 
 CACHE = "cache"
 RECORD = "record.json"

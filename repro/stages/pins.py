@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from repro.stages.kinds import Stage
+from repro.stages.stage import Stage
 from repro.system.hub_lock import UNPINNED, pinned_revision
 from repro.tasks.registry import hub_of
 
@@ -12,7 +12,7 @@ def hub_inputs(stages: Iterable[Stage]) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in stages:
         found |= {model.name: "models" for model in stage.base_models() if not model.revision.startswith("sha256:")}
-        for one in getattr(stage, "data", ()):
+        for one in stage.data:
             source = None if one.file else hub_of(one.task)
             if source is not None:
                 found[source.id] = "github" if source.url else "datasets"

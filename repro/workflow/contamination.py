@@ -5,7 +5,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.pipeline.stage_functions import read_items
-from repro.stages.kinds import Calibrate, Distill, Sample, Stage, TaskData
+from repro.stages import Calibrate, Distill, Sample, Stage, TaskData
 from repro.tasks.contamination import find_contaminated
 
 
@@ -22,7 +22,7 @@ def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
     held_out: dict[TaskData, None] = {}
     for stage in stages:
         training = isinstance(stage, Calibrate | Distill | Sample)
-        for one in getattr(stage, "data", ()):
+        for one in stage.data:
             if one.split == "test":
                 held_out[one] = None
             elif training:

@@ -17,8 +17,7 @@ from repro.planner.resources import resources_for
 from repro.recipes.catalog import SETTINGS
 from repro.recipes.settings import Settings, override
 from repro.recipes.shared_stages import ITEM_ORDER, base_model, reward_model_of
-from repro.stages.artifact import CACHE
-from repro.stages.kinds import (
+from repro.stages import (
     Calibrate,
     Diagnose,
     Distill,
@@ -28,6 +27,7 @@ from repro.stages.kinds import (
     TaskData,
     topological_order,
 )
+from repro.stages.artifact import CACHE
 from repro.system.hardware import hardware
 from repro.tasks import registry
 from repro.tasks.task import Split

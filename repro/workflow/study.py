@@ -14,8 +14,8 @@ from repro.pipeline.run import run
 from repro.planner.resources import Resources, resources_for
 from repro.recipes.study import Study
 from repro.report.result import RESULTS_FILE, Result, StageLine
+from repro.stages import Distill, Stage
 from repro.stages.artifact import CACHE, RECORD
-from repro.stages.kinds import Distill, Stage
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries

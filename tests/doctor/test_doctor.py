@@ -12,7 +12,7 @@ from repro.doctor import trial
 from repro.doctor.finding import Finding
 from repro.models.loading import locate
 from repro.recipes.catalog import plan
-from repro.stages.kinds import Calibrate, Distill, Evaluate, Sample
+from repro.stages import Calibrate, Distill, Evaluate, Sample
 
 TINY = ("tasks=toy-bm4", "train_items=8", "test_items=4")
 

@@ -13,7 +13,7 @@ from repro.planner.hours import expected_hours, planned_tokens
 from repro.planner.placement import Cards, place
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.study import SCALES, Scale
-from repro.stages.kinds import Stage
+from repro.stages import Stage
 
 IDENTITIES = Path(__file__).with_name("identities.txt")
 PLANNED = Path(__file__).with_name("planned.txt")

@@ -18,8 +18,8 @@ from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import workers_for
 from repro.progress import silent
 from repro.recipes.catalog import plan
+from repro.stages import Calibrate, Distill
 from repro.stages.artifact import CACHE
-from repro.stages.kinds import Calibrate, Distill
 from repro.system.hardware import visible_gpus
 from repro.workflow.own_models import StageOptions, evaluate_stage
 

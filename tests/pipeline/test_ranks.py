@@ -26,7 +26,7 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     parts, everything is that of two ranks with whole ones; the record says which it was, the stage's name does not."""
     rows = plan("table2", scale="toy", seeds=1, assignments=SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
-    from repro.stages.kinds import topological_order
+    from repro.stages import topological_order
 
     chosen = topological_order(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
     ways = {1: Resources(), 2: Resources(ranks=2), "parts": Resources(ranks=2, shard="always")}
@@ -83,7 +83,7 @@ def test_a_rank_that_fails_fails_the_stage(tmp_path):
     from repro.errors import InputError
     from repro.pipeline.context import make_context
     from repro.progress import silent
-    from repro.stages.kinds import Sample
+    from repro.stages import Sample
 
     stage = next(
         s for s in plan("table2", scale="toy", seeds=1, assignments=SETTINGS).stages() if isinstance(s, Sample)

@@ -7,8 +7,8 @@ import pytest
 from repro.pipeline import record as record_module
 from repro.pipeline.record import build_artifact, file_hashes, find_damage
 from repro.recipes import toy
+from repro.stages import BaseModelRef, Sample, TaskData
 from repro.stages.artifact import is_complete
-from repro.stages.kinds import BaseModelRef, Sample, TaskData
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
 

@@ -22,8 +22,8 @@ from repro.planner.hours import expected_hours, planned_tokens
 from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.recipes.catalog import plan
+from repro.stages import Classify, stage_adapter
 from repro.stages.artifact import ROLLOUTS
-from repro.stages.kinds import Classify, stage_adapter
 from repro.stages.pins import hub_inputs
 
 SECRET = "correct-horse-battery"

@@ -15,7 +15,7 @@ from repro.pipeline.error_advice import memory_advice, root_cause
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
-from repro.stages.kinds import Calibrate, Distill, Evaluate, TaskData
+from repro.stages import Calibrate, Distill, Evaluate, TaskData
 from repro.training.history import alarms
 from repro.workflow.contamination import check_contamination
 

@@ -10,7 +10,7 @@ from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, Layout, gpu_memory, vllm
 from repro.planner.placement import USABLE_SHARE, Cards, describe_layout, place
 from repro.planner.resources import Resources, resources_for
 from repro.recipes.catalog import STUDIES, plan
-from repro.stages.kinds import BaseModelRef, Calibrate, Continue, Distill, Sample
+from repro.stages import BaseModelRef, Calibrate, Continue, Distill, Sample
 
 CARD = 78.0
 

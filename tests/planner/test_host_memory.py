@@ -14,7 +14,7 @@ from repro.planner.host_memory import host_memory
 from repro.planner.resources import resources_for
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import plan
-from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, Sample
+from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample
 from repro.system.hardware import memory_bytes
 
 PROCESS = assumed("host GiB of a process")

@@ -11,7 +11,7 @@ from repro.planner.hours import TABLE5_ROWS, expected_hours, planned_items, plan
 from repro.planner.roofline import CARDS, NIGHT_HOURS, hours_on_card
 from repro.recipes.catalog import plan
 from repro.recipes.paper import FAMILIES, settings
-from repro.stages.kinds import Calibrate, Distill, Evaluate
+from repro.stages import Calibrate, Distill, Evaluate
 from repro.tables import load
 from repro.tables.measurements.costs import kind_of
 from repro.tasks import registry

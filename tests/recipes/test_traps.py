@@ -6,7 +6,7 @@ from repro.errors import InputError
 from repro.planner.hours import expected_hours
 from repro.recipes import paper
 from repro.recipes.catalog import plan
-from repro.stages.kinds import Calibrate, Diagnose, Distill
+from repro.stages import Calibrate, Diagnose, Distill
 from repro.tables.paper.load import load
 from repro.tasks import registry
 

@@ -18,8 +18,8 @@ from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, parts_of
 from repro.report.run_section import settings_section
 from repro.report.sections import sections
+from repro.stages import Diagnose
 from repro.stages.artifact import ROLLOUTS
-from repro.stages.kinds import Diagnose
 from repro.tables import MeasuredTable
 from repro.tables.formatting import measured_rows
 from repro.tables.measurements.measure import measure

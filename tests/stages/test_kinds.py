@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro.recipes.catalog import plan
-from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, TaskData, stage_adapter, topological_order
+from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, TaskData, stage_adapter, topological_order
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from repro.generation.rollouts import Rollout
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.report.lost_prompt_examples import lost_prompt_examples
+from repro.stages import Classify, Continue, Distill, Evaluate
 from repro.stages.artifact import ROLLOUTS
-from repro.stages.kinds import Classify, Continue, Distill, Evaluate
 from repro.tables.measurements.costs import flops_per_token, named_parameters, study_costs
 from repro.tables.measurements.measure import measure
 from repro.tables.paper.load import load

@@ -14,8 +14,8 @@ from repro.models.loading import locate
 from repro.planner.hours import TABLE5_ROWS
 from repro.planner.resources import resources_for
 from repro.recipes.study import Row, Study
+from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
 from repro.stages.artifact import MODEL, RECORD
-from repro.stages.kinds import BaseModelRef, Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
 from repro.tables.measured_table import MeasuredTable
 
 PROCESSES = {**TABLE5_ROWS, "evaluate": "Evaluation (Table 5 has no line for it)"}

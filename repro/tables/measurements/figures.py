@@ -15,8 +15,8 @@ from repro.evaluation.metrics import pass_at_k
 from repro.evaluation.prefixes import CONTINUATIONS_FILE
 from repro.generation.rollouts import stream_rows
 from repro.recipes.study import Row
+from repro.stages import BaseModelRef, Classify, Continue, Evaluate
 from repro.stages.artifact import ROLLOUTS
-from repro.stages.kinds import BaseModelRef, Classify, Continue, Evaluate
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples

@@ -6,8 +6,8 @@ from pathlib import Path
 from repro.evaluation.evaluate import failures_per_item, metric_names, metric_per_item, tokens_per_item
 from repro.evaluation.graded import read_outcomes
 from repro.recipes.study import Measures, Row, Study
+from repro.stages import Classify, Continue, Diagnose, Evaluate
 from repro.stages.artifact import ROLLOUTS
-from repro.stages.kinds import Classify, Continue, Diagnose, Evaluate
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.costs import add_costs
 from repro.tables.measurements.figures import add_failures, add_gains, add_prefixes

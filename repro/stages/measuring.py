@@ -1,0 +1,140 @@
+"""The stages that measure models: evaluations, diagnoses, continued prefixes and failure modes."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+import pydantic
+
+from repro.diagnosis.config import DiagnosisConfig
+from repro.errors import InputError
+from repro.evaluation.config import PrefixConfig
+from repro.generation.config import EngineName, SamplingConfig
+from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
+from repro.stages.stage import Stage
+from repro.stages.training import ModelInput, Sample
+
+
+class Evaluate(Stage):
+    """Sample completions of held-out prompts and grade them (section 6.1)."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    does: ClassVar[str] = "evaluate"
+    version: ClassVar[int] = 1
+
+    model: ModelInput
+    data: tuple[TaskData, ...]
+    reward_model: BaseModelRef | None
+    config: SamplingConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"evaluate {self.model.model_label}"
+
+
+class Diagnose(Stage):
+    """Measure the distillation traps between a student and a teacher (sections 3 and 4).
+
+    The student's completions are on-policy, the teacher's off-policy (None: on-policy measures alone).
+    across_tokenizers: the models share no vocabulary; what needs one is left out.
+    """
+
+    kind: Literal["diagnose"] = "diagnose"
+    does: ClassVar[str] = "diagnose"
+    version: ClassVar[int] = 1
+
+    student: ModelInput
+    teacher: ModelInput
+    on_policy: Sample
+    off_policy: Sample | None
+    across_tokenizers: bool
+    config: DiagnosisConfig
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _completions_fit(self) -> "Diagnose":
+        if self.on_policy.model != self.student or (self.off_policy and self.off_policy.model != self.teacher):
+            raise ValueError("on-policy completions are the student's, off-policy ones the teacher's")
+        if self.off_policy and (self.off_policy.data, self.off_policy.config) != (self.data, self.on_policy.config):
+            raise ValueError("both policies' completions are drawn for the same items in the same way")
+        if self.on_policy.config.completions_per_prompt < 2:
+            raise InputError(
+                "completions_per_prompt=1: a single completion per prompt makes no pairs of traces and no interval."
+                " Sample two or more (--set evaluation.completions_per_prompt=16)."
+            )
+        single = [part.task for part in self.data if part.n == 1]
+        if single:
+            raise InputError(f"task {single[0]} has one prompt; intervals need two or more (--items, test_items).")
+        if self.across_tokenizers and self.on_policy.config.temperature != 1:
+            raise InputError("--set evaluation.temperature: across tokenizers only completions at 1 can be scored")
+        return self
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        """The items that both policies answer."""
+        return self.on_policy.data
+
+    @property
+    def label(self) -> str:
+        return f"diagnose {self.student.model_label} under {self.teacher.model_label}"
+
+
+class _BeforeAndAfter(Stage):
+    """A stage over two evaluations of one student, before and after its distillation, on the same items."""
+
+    if TYPE_CHECKING:  # fields of the kinds, in their own order: the order of a stage's inputs
+        before: Evaluate
+        after: Evaluate
+
+    @pydantic.model_validator(mode="after")
+    def _same_items(self) -> Self:
+        if self.before.data != self.after.data:
+            raise ValueError("a student is compared with itself on the same items")
+        return self
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        """The items of both evaluations."""
+        return self.after.data
+
+
+class Continue(_BeforeAndAfter):
+    """Let a teacher continue from what a student began to write, and grade the result (section 6.5, Figure 4).
+
+    Prompts: those that the student solved by majority before its distillation and fails after it; prefixes: the first
+    tokens of its wrong completions of them.
+    """
+
+    kind: Literal["continue"] = "continue"
+    does: ClassVar[str] = "continue"
+    version: ClassVar[int] = 1
+
+    teacher: ModelInput
+    before: Evaluate
+    after: Evaluate
+    prefixes: PrefixConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"continue prefixes of {self.after.model.model_label} with {self.teacher.model_label}"
+
+
+class Classify(_BeforeAndAfter):
+    """Name how a student fails on prompts that it solved by majority before its distillation (section 6.5).
+
+    judge: a model that reads the completions, here or on a server; None for the rules of `repro.evaluation.failure_modes`.
+    """
+
+    kind: Literal["classify"] = "classify"
+    does: ClassVar[str] = "classify"
+    version: ClassVar[int] = 2
+
+    before: Evaluate
+    after: Evaluate
+    judge: Annotated[BaseModelRef | ServedModelRef, pydantic.Field(discriminator="kind")] | None
+    engine: EngineName
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"failure modes of {self.after.model.model_label}"

@@ -1,0 +1,60 @@
+"""References to what a stage reads from outside: models, models behind a server, and items of a task."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pydantic
+
+from repro.stages.identity import Frozen
+from repro.tasks.task import Split
+
+
+class BaseModelRef(Frozen):
+    """A published or local model. Its identity is the revision (content hash or hub commit), not its path."""
+
+    kind: Literal["base"] = "base"
+    name: str
+    revision: str
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder on this machine, which is known by its content."""
+        return self.revision.startswith("sha256:")
+
+    def identity(self) -> dict[str, Any]:
+        return {"revision": self.revision} if self.is_local else {"name": self.name, "revision": self.revision}
+
+    @property
+    def base_model(self) -> "BaseModelRef":
+        """The model itself, as of every model input."""
+        return self
+
+    @property
+    def model_label(self) -> str:
+        """The name in labels of stages."""
+        return self.name
+
+
+class ServedModelRef(Frozen):
+    """A model behind a server. Its identity is the name, not the URL; the revision behind it is unknown (unpinned)."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset({"url"})
+
+    kind: Literal["served"] = "served"
+    name: str
+    url: str
+
+
+class TaskData(Frozen):
+    """Items of one task. A file is identified by its content, rows of the hub by the locked commit."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset({"file"})
+
+    task: str
+    split: Split
+    n: int | None = pydantic.Field(gt=0)
+    seed: int
+    file: Path | None = None
+    sha256: str | None = None
+    revision: str | None = None
+    """Commit of the data set on the hub, "unpinned" where none is locked; None for a file and for toy tasks."""

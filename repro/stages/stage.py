@@ -1,0 +1,86 @@
+"""The base of all stages: one unit of work with one artifact folder, named by the fingerprint of its identity."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from repro.stages.identity import Frozen
+from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
+
+_Field = TypeVar("_Field")
+
+
+class Stage(Frozen):
+    """One unit of work with one artifact folder. Stages of equal identity share the folder."""
+
+    version: ClassVar[int]
+    """Raised whenever the same configuration would give another result."""
+    does: ClassVar[str]
+
+    if TYPE_CHECKING:  # fields of every kind; some take the data from their inputs
+        seed: int
+
+        @property
+        def data(self) -> tuple[TaskData, ...]: ...
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the identity: the artifact's name."""
+        content = {"does": self.does, "version": self.version, **self.identity()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def nested_identity(self) -> str:
+        return self.fingerprint
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a changed copy, which is another stage: without the cached fingerprint of this one."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("fingerprint", None)
+        return copied
+
+    @property
+    def folder_name(self) -> str:
+        return f"{self.does}-{self.fingerprint[:16]}"
+
+    def inputs(self) -> Iterator["Stage"]:
+        """The stages whose artifacts this one reads."""
+        return self._fields_of(Stage)
+
+    def base_models(self) -> Iterator[BaseModelRef]:
+        """The published or local models that this stage reads."""
+        return self._fields_of(BaseModelRef)
+
+    def served_models(self) -> Iterator[ServedModelRef]:
+        """The models that this stage asks a server for."""
+        return self._fields_of(ServedModelRef)
+
+    def _fields_of(self, kind: type[_Field]) -> Iterator[_Field]:
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return (value for value in values if isinstance(value, kind))
+
+    @property
+    def label(self) -> str:
+        """The text beside the progress bar."""
+        raise NotImplementedError
+
+    @property
+    def procedure(self) -> str:
+        """The line of Table 5 that the stage belongs to: the method of a distillation, else the kind."""
+        return self.does
+
+
+def topological_order(stages: Iterable[Stage]) -> list[Stage]:
+    """Return every stage needed, inputs first, each identity once."""
+    order: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.fingerprint not in order:
+            for needed in stage.inputs():
+                visit(needed)
+            order[stage.fingerprint] = stage
+
+    for stage in stages:
+        visit(stage)
+    return list(order.values())

@@ -1,0 +1,105 @@
+"""The stages that make models, and the sampling of what they are trained on."""
+
+from typing import Annotated, ClassVar, Literal
+
+import pydantic
+
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import DistillationConfig
+from repro.generation.config import SamplingConfig
+from repro.stages.references import BaseModelRef, TaskData
+from repro.stages.stage import Stage
+
+
+class Calibrate(Stage):
+    """Fine-tune the teacher towards (eta > 0) or away from (eta < 0) the calibration target (section 5)."""
+
+    kind: Literal["calibrate"] = "calibrate"
+    does: ClassVar[str] = "calibrate"
+    version: ClassVar[int] = 1
+
+    teacher: "ModelInput"
+    target: BaseModelRef
+    data: tuple[TaskData, ...]
+    reward_model: BaseModelRef | None
+    config: CalibrationConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"calibrate teacher, eta {self.config.eta:+g}"
+
+    @property
+    def base_model(self) -> BaseModelRef:
+        """The published or local model that the trained one descends from."""
+        return self.teacher.base_model
+
+    @property
+    def model_label(self) -> str:
+        """The name of the trained model in labels of stages."""
+        return f"teacher at eta {self.config.eta:+g}"
+
+
+class Sample(Stage):
+    """Sample completions of training prompts: what off-policy students learn from."""
+
+    kind: Literal["sample"] = "sample"
+    does: ClassVar[str] = "sample"
+    version: ClassVar[int] = 1
+
+    model: "ModelInput"
+    data: tuple[TaskData, ...]
+    config: SamplingConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"sample {self.model.model_label}"
+
+
+class Distill(Stage):
+    """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy)."""
+
+    kind: Literal["distill"] = "distill"
+    does: ClassVar[str] = "distill"
+    version: ClassVar[int] = 1
+
+    student: BaseModelRef
+    teacher: "ModelInput"
+    samples: Sample | None
+    data: tuple[TaskData, ...]
+    reward_model: BaseModelRef | None
+    config: DistillationConfig
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _samples_where_off_policy(self) -> "Distill":
+        if (self.config.method == "gkd-rkl") == (self.samples is not None):
+            raise ValueError("stored teacher completions are for sft and gkd-fkl, and only for these")
+        return self
+
+    @property
+    def label(self) -> str:
+        cut = ", answer-only traces" if self.config.traces == "answer-only" else ""
+        return f"distill {self.config.method} from {self.teacher.model_label}{cut}"
+
+    @property
+    def procedure(self) -> str:
+        return self.config.method
+
+    @property
+    def base_model(self) -> BaseModelRef:
+        """The published or local model that the trained one descends from."""
+        return self.student
+
+    @property
+    def model_label(self) -> str:
+        """The name of the trained model in labels of stages."""
+        cut = " answer-only" if self.config.traces == "answer-only" else ""
+        return f"{self.config.method}{cut} student of {self.teacher.model_label}"
+
+
+ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]
+"""A model that a stage reads: as published, or trained by another stage."""
+for _stage in (Calibrate, Sample, Distill):
+    _stage.model_rebuild()
