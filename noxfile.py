@@ -255,7 +255,7 @@ def throughput(session: nox.Session) -> None:
 def verdict_statistics(session: nox.Session) -> None:
     """Simulate worlds whose truth is known: false-alarm and power table of the verdicts, into docs/."""
     install(session, "cpu")
-    session.run("python", "-m", "repro.tables.error_rates", "docs/verdict_statistics.md")
+    session.run("python", "benchmarks/verdict_statistics.py", "docs/verdict_statistics.md")
 
 
 @nox.session(name="toy-models")

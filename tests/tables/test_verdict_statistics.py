@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from repro.tables.error_rates import (
+from verdict_statistics import (
     ORDERING,
     RETAINS,
     TRAINED,

@@ -1,10 +1,10 @@
 """Proof of the verdicts by simulation: false-alarm rate and power in worlds whose truth is known.
 
-    python -m repro.tables.error_rates docs/verdict_statistics.md
+    nox -s verdict-statistics (python benchmarks/verdict_statistics.py docs/verdict_statistics.md)
 
-`verdict` judges what a simulated world drew, through the same code as a real run. Worlds at the edge of a claim (the true
+`verdict` judges samples of a simulated world through the same code as a real run. Worlds at the edge of a claim (the true
 difference is 0, or minus the margin) are the hard ones: there both "reproduced" and "contradicted" are false alarms, and
-together may come up in at most alpha of the runs.
+together may occur in at most alpha of the runs.
 """
 
 import sys
@@ -15,10 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import special
-
-from repro.tables.measured_table import MeasuredTable
-from repro.tables.paper.load import PaperTable, load, load_claims
-from repro.tables.simulated_worlds import (
+from simulated_worlds import (
     ORDERING,
     RETAINS,
     SAMPLES,
@@ -29,6 +26,9 @@ from repro.tables.simulated_worlds import (
     draw,
     spread_of_difference,
 )
+
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.paper.load import PaperTable, load, load_claims
 from repro.tables.verdicts.cells import judge_cells
 from repro.tables.verdicts.verdict import verdict
 
@@ -152,10 +152,7 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
     noise = 2 * np.sqrt(ALPHA * (1 - ALPHA) / runs)
     yield "# False alarms and power of the verdicts"
     yield ""
-    yield (
-        f"Written by `python -m repro.tables.error_rates`: {runs:,} runs per line, simulation seed "
-        f"{seed}, alpha {ALPHA:g}."
-    )
+    yield (f"Written by `nox -s verdict-statistics`: {runs:,} runs per line, simulation seed {seed}, alpha {ALPHA:g}.")
     yield (
         f"Two tasks of the given items, {SAMPLES} samples each. At the edge of a claim (`retains`: its margin of 2 "
         f"points) both verdicts are false alarms, and together may come up in {ALPHA:.0%} of runs, give or take "

@@ -1,4 +1,4 @@
-"""Simulated worlds whose truth is known: what `error_rates` lets the verdicts judge.
+"""Simulated worlds whose truth is known: what `verdict_statistics` lets the verdicts judge.
 
 A world draws items of varying difficulty, models that differ from item to item, training seeds that shift a whole model,
 and k = 16 graded samples per item. The offset between two models is solved for, so that the true difference is exact.
