@@ -6,7 +6,6 @@ from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.eta_curves import (
     CURVES,
-    KEPT,
     curve_points,
     find_eta_limits,
     has_curves,
@@ -104,7 +103,7 @@ def _trends(table: MeasuredTable) -> Grid:
             rows.append(
                 {
                     "curve": Cell(curve.title),
-                    "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.asked]),
+                    "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.expected_sign]),
                     "Page's L": Cell("one seed" if found.page_l is None else f"{found.page_l:.0f}", value=found.page_l),
                     "p (Page)": Cell("" if found.page_p is None else f"{found.page_p:.2g}", value=found.page_p),
                     "Kendall's tau": Cell(f"{found.tau:+.2f}", value=found.tau),
@@ -122,9 +121,11 @@ def _trends(table: MeasuredTable) -> Grid:
 def _edge_words(table: MeasuredTable) -> str:
     found = find_eta_limits(table, "GKD-RKL")
     if found.kept_from is None:
-        words = f"Even at eta = 0 it is not sure that the teacher loses less than {KEPT:g}."
+        words = f"Even at eta = 0 it is not sure that the teacher loses less than {found.margin:g}."
     else:
-        words = f"The teacher surely loses less than {KEPT:g} from eta {found.kept_from:+g} to {found.kept_to:+g}."
+        words = (
+            f"The teacher surely loses less than {found.margin:g} from eta {found.kept_from:+g} to {found.kept_to:+g}."
+        )
     own = [f"{name} {_lost_words(find_eta_limits(table, name).lost_from)}" for name in STUDENTS]
     text = f"Where the edge is, {table.family}: {words} Against its own kind at eta = 0: {'; '.join(own)}."
     teacher, student = (

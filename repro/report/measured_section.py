@@ -14,7 +14,7 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.paper.load import PaperTable
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
-from repro.tables.verdicts.cells import CellVerdict
+from repro.tables.verdicts.verdict_types import CellVerdict
 
 HIGH = 0.1
 """A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""

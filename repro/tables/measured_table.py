@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import InputError
+from repro.recipes.study import SCALES, Scale
 
-Scale = Literal["toy", "small", "paper"]
 CellKey = tuple[str, str, str]  # row, task, metric
 Array = NDArray[np.float64]
 
@@ -65,8 +65,8 @@ class MeasuredTable:
     values: dict[CellKey, CellValues] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.scale not in get_args(Scale):
-            raise InputError(f"result of {self.study}: scale {self.scale!r} is none of {', '.join(get_args(Scale))}.")
+        if self.scale not in SCALES:
+            raise InputError(f"result of {self.study}: scale {self.scale!r} is none of {', '.join(SCALES)}.")
         self.seeds = tuple(self.seeds)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise InputError(f"result of {self.study}: seeds {self.seeds} must be distinct, and at least one.")
@@ -137,7 +137,7 @@ class MeasuredTable:
         """The cell: mean over seeds of the seed's value."""
         return float(self.values[row, task, metric].means_S().mean())
 
-    def samples_behind(self, metric: str) -> int:
+    def samples_per_value(self, metric: str) -> int:
         """How many samples one item's value averages: k for a sample mean, 1 for one draw."""
         return self.samples if metric in SAMPLE_MEANS else 1
 

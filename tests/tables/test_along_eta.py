@@ -9,7 +9,7 @@ from repro.recipes import eta_label as knob
 from repro.tables import MeasuredTable
 from repro.tables.paper.claims import Claim
 from repro.tables.paper.load import load
-from repro.tables.verdicts.eta_curves import CURVES, by_seed, curve_points, find_eta_limits, trend_tests
+from repro.tables.verdicts.eta_curves import CURVES, curve_points, find_eta_limits, trend_tests, values_by_seed
 from repro.tables.verdicts.verdict import verdict
 
 ETAS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -68,7 +68,7 @@ def test_a_trend_has_three_values(effect, direction, value):
 def test_the_estimate_is_the_least_squares_slope():
     table = world(lambda x: 0.5 * x)
     (found,) = judge(table, claim("trend"))
-    mean_E = by_seed(table, CURVES[1]).mean(axis=0)
+    mean_E = values_by_seed(table, CURVES[1]).mean(axis=0)
     assert found.estimate == pytest.approx(np.polyfit(ETAS, mean_E, 1)[0])
     (falls,) = judge(table, claim("trend", "falls"))
     assert falls.estimate == pytest.approx(-found.estimate)

@@ -10,8 +10,9 @@ from repro.errors import InputError
 from repro.tables import MeasuredTable
 from repro.tables.paper.files import paper_tables_folder
 from repro.tables.paper.load import PaperTable, load
-from repro.tables.verdicts.cells import CellVerdict, judge_cells
+from repro.tables.verdicts.cells import judge_cells
 from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import CellVerdict
 
 PLACE = ("Teacher", "BM4", "acc")  # printed 0.625 for qwen3
 

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.tables.statistics.decision import Needed, Region, capped, decide, half_width, holm, interval, needed, p_value
+from repro.tables.statistics.decision import (
+    Region,
+    RequiredData,
+    decide,
+    half_width,
+    holm,
+    interval,
+    is_capped,
+    p_value,
+    required_data,
+)
 from repro.tables.statistics.resampling import Estimate
 
 ORDERING, RETAINS, EQUAL = Region(low=0.0), Region(low=-0.02), Region(-0.03, 0.03)
@@ -71,7 +81,7 @@ def test_one_training_seed_is_capped_at_5_standard_errors() -> None:
     # From the margin, not from zero: 0.032 + 0.02 is 5.2 standard errors.
     assert call(estimate(0.032), RETAINS, training=True) == "reproduced"
     assert call(estimate(0.028), RETAINS, training=True) == "inconclusive"
-    assert not capped(estimate(0.049, seeds=2), ORDERING, training=True)
+    assert not is_capped(estimate(0.049, seeds=2), ORDERING, training=True)
 
 
 def test_few_seeds_ask_for_more() -> None:
@@ -101,7 +111,7 @@ def test_holm_rejects_where_p_is_within_its_level(ps: list[float]) -> None:
 
 def test_needed_items_decide() -> None:
     e = estimate(0.015, se=0.01, items=400)
-    need = needed(e, ORDERING, 0.05, training=False)
+    need = required_data(e, ORDERING, 0.05, training=False)
     assert need.seeds is None
     assert need.items is not None
     # (1.966 + 0.842)^2 / 1.5^2 = 3.50 times the items.
@@ -111,10 +121,10 @@ def test_needed_items_decide() -> None:
 
 
 def test_needed_seeds() -> None:
-    one = needed(estimate(0.04, items=400), ORDERING, 0.05, training=True)
+    one = required_data(estimate(0.04, items=400), ORDERING, 0.05, training=True)
     assert (one.items, one.seeds) == (None, 3)
     three = estimate(0.04, se=0.02, seeds=3, share=0.9)
-    need = needed(three, ORDERING, 0.05, training=True)
+    need = required_data(three, ORDERING, 0.05, training=True)
     assert need.seeds is not None
     assert 3 < need.seeds < 20
     # With what it asks for, the half-width leaves 80 % power.
@@ -125,12 +135,12 @@ def test_needed_seeds() -> None:
 
 
 def test_needed_says_when_nothing_helps() -> None:
-    assert needed(estimate(0.0), ORDERING, 0.05, training=False) == Needed(None, None)
+    assert required_data(estimate(0.0), ORDERING, 0.05, training=False) == RequiredData(None, None)
     tiny = estimate(1e-6)
-    assert "no realistic number" in needed(tiny, ORDERING, 0.05, training=False).text(tiny)
+    assert "no realistic number" in required_data(tiny, ORDERING, 0.05, training=False).describe(tiny)
     some = estimate(0.015)
-    assert "about 1,40" in needed(some, ORDERING, 0.05, training=False).text(some)
-    assert "(now 400)" in needed(some, ORDERING, 0.05, training=False).text(some)
+    assert "about 1,40" in required_data(some, ORDERING, 0.05, training=False).describe(some)
+    assert "(now 400)" in required_data(some, ORDERING, 0.05, training=False).describe(some)
 
 
 def test_region_gap() -> None:

@@ -85,7 +85,7 @@ def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None
         None,
         "student-under-teacher (qwen3): in the record (reproduced), not in the run",
     )
-    (new,) = compare_with_known(pooled, replace(known, claims=known.claims[1:]))
+    (new,) = compare_with_known(pooled, known.model_copy(update={"claims": known.claims[1:]}))
     assert new.text == "student-under-teacher (qwen3): reproduced, not in the record"
 
 
@@ -126,10 +126,12 @@ def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> No
         compare_with_known(replace(reports[0], study="table3"), load_known_verdicts(path))
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('verdict = "reproduced"', 'verdict = "fine"', 1), encoding="utf-8")
-    with pytest.raises(InputError, match="verdict 'fine' is none of"):
+    with pytest.raises(
+        InputError, match=r"k.toml, line 16, key claims\[0\].verdict: Input should be 'reproduced', .* \(got 'fine'\)"
+    ):
         load_known_verdicts(path)
     path.write_text(text.replace('commit = "0123abc"\n', "", 1), encoding="utf-8")
-    with pytest.raises(InputError, match="key 'commit' is missing"):
+    with pytest.raises(InputError, match=r"k.toml, line 1, key commit: Field required"):
         load_known_verdicts(path)
     path.write_text("study :", encoding="utf-8")
     with pytest.raises(InputError, match="not TOML"):

@@ -1,23 +1,23 @@
-"""Reading the stored TOML files: where they stand, and errors that name file, line and key."""
+"""Read the stored TOML files, with errors that name file, line and key."""
 
 import hashlib
-import re
 import tomllib
+from bisect import bisect_left
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from repro.errors import InputError
 from repro.tables.paper.schema import Strict
 
-Place = tuple[int | str, ...]  # key path, e.g. ("claims", 3, "margin")
+KeyPath = tuple[int | str, ...]  # e.g. ("claims", 3, "margin")
 
 _Shape = TypeVar("_Shape", bound=Strict)
 
 
 def paper_tables_folder() -> Path:
-    """`paper_tables/` beside the package in a checkout, else the copy that the installed package carries."""
+    """Return `paper_tables/` beside the package in a checkout, else the copy that the installed package carries."""
     package = Path(__file__).resolve().parents[2]
     candidates = (package.parent / "paper_tables", package / "_paper_tables")
     for folder in candidates:
@@ -29,13 +29,17 @@ def paper_tables_folder() -> Path:
 
 
 def stored_hashes(folder: Path | None = None) -> dict[str, str]:
-    """sha256 of every stored file, by name: what a result was judged against, margins included."""
+    """Return the sha256 of every stored file by name: what a result was judged against, margins included."""
     files = sorted((folder or paper_tables_folder()).glob("*.toml"))
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
-    """The file as `shape`, and its text for `refuse`. InputError with line and key where it does not fit."""
+    """Read the file as `shape`; return it with its text, for `file_error`.
+
+    Raises:
+        InputError: not readable, not TOML, or not of that shape (names line and key).
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
@@ -48,47 +52,46 @@ def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
         # Not strict: TOML has arrays where the shapes have tuples.
         return shape.model_validate(content, strict=False), text
     except ValidationError as cause:
-        # A misspelt key is both missing and unknown: the unknown one is the line to mend.
+        # A misspelt key is both missing and unknown: the unknown one is the line to fix.
         first = min(cause.errors(), key=lambda error: error["type"] != "extra_forbidden")
         got = repr(first["input"])
         got = got if len(got) <= 60 else got[:57] + "..."
-        raise refuse(path, text, first["loc"], f"{first['msg']} (got {got})") from None
+        raise file_error(path, text, first["loc"], f"{first['msg']} (got {got})") from None
 
 
-def refuse(path: Path, text: str, place: Place, what: str) -> InputError:
-    """The error to raise about a key of a file."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "(file)"
-    return InputError(f"{path.name}, line {line_of(text, place)}, key {key}: {what}.")
+def file_error(path: Path, text: str, key: KeyPath, problem: str) -> InputError:
+    """Return the error to raise about a key of a file."""
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".") or "(file)"
+    return InputError(f"{path.name}, line {line_of(text, key)}, key {name}: {problem}.")
 
 
-def line_of(text: str, place: Place) -> int:
-    """Line (from 1) of a key path in TOML text: of the last part of the path that the text shows.
+def line_of(text: str, key: KeyPath) -> int:
+    """Return the line (from 1) of TOML text on which a key starts: the last part of its path that the text has.
 
-    Reads what these files use: `[[name]]`, `[a.b]`, `key =`, and arrays with one element per line.
+    It is the first line up to which the text, parsed alone, has the key.
     """
     lines = text.splitlines()
-    at, stop, parts = 0, len(lines), list(place)
-    while parts:
-        part = parts.pop(0)
-        following = parts[0] if parts else None
-        if isinstance(part, int):
-            elements = [n for n in range(at + 1, stop) if lines[n].lstrip().startswith(("[", "{"))]
-            at = elements[part] if part < len(elements) else at
-            continue
-        if isinstance(following, int):
-            heads = [n for n, line in enumerate(lines) if line.strip() == f"[[{part}]]"]
-            if following < len(heads):
-                parts.pop(0)
-                at = heads[following]
-                stop = next((n for n in heads if n > at), len(lines))
+    while not _has_key(lines, key):
+        key = key[:-1]
+    return 1 + bisect_left(range(1, len(lines)), True, key=lambda count: _has_key(lines[:count], key))
+
+
+def _has_key(lines: list[str], key: KeyPath) -> bool:
+    content: Any = _parse_beginning(lines)
+    try:
+        for part in key:
+            content = content[part]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _parse_beginning(lines: list[str]) -> dict[str, Any]:
+    """Parse as many of the lines as are TOML, closing a list that is cut off."""
+    for count in range(len(lines), 0, -1):
+        for end in ("", "]"):
+            try:
+                return tomllib.loads("\n".join([*lines[:count], end]))
+            except tomllib.TOMLDecodeError:
                 continue
-        if isinstance(following, str):
-            found = next((n for n in range(at, stop) if lines[n].strip() == f"[{part}.{following}]"), None)
-            if found is not None:
-                parts.pop(0)
-                at = found
-                stop = next((n for n in range(at + 1, stop) if lines[n].startswith("[")), stop)
-                continue
-        key = re.compile(rf"(^|[{{,\s]){re.escape(part)}\s*=")
-        at = next((n for n in range(at, stop) if key.search(lines[n])), at)
-    return at + 1
+    return {}

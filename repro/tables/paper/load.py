@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.tables.paper.claims import Claim, ClaimsFile
-from repro.tables.paper.files import paper_tables_folder, read_toml, refuse
+from repro.tables.paper.files import file_error, paper_tables_folder, read_toml
 from repro.tables.paper.numbers import PrintedNumber, parse_cell
 from repro.tables.paper.schema import Column, Erratum, Legend, Metric, TableFile
 
@@ -123,18 +123,18 @@ def load(table: str, folder: Path | None = None) -> PaperTable:
     path = folder / f"{table}.toml"
     file, text = read_toml(path, TableFile)
     if file.id != table:
-        raise refuse(path, text, ("id",), f"{file.id!r} must be {table!r}, the file's name")
+        raise file_error(path, text, ("id",), f"{file.id!r} must be {table!r}, the file's name")
     cells: list[PrintedCell] = []
     for number in range(len(file.blocks)):
         cells.extend(_cells_of(path, text, file, legend, number))
     seen: set[str] = set()
     for cell in cells:
         if cell.name in seen:
-            raise refuse(path, text, ("blocks",), f"{cell.name} is there twice")
+            raise file_error(path, text, ("blocks",), f"{cell.name} is there twice")
         seen.add(cell.name)
     for number, erratum in enumerate(file.errata):
         if sum(cell.erratum == erratum.id for cell in cells) != len(erratum.columns) * len(erratum.metrics):
-            raise refuse(path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names")
+            raise file_error(path, text, ("errata", number), f"{erratum.id!r} does not cover the cells that it names")
     return PaperTable(
         id=file.id,
         title=file.title,
@@ -158,7 +158,7 @@ def load_claims(study: str | None = None, folder: Path | None = None) -> list[Cl
     seen: set[str] = set()
     for number, claim in enumerate(file.claims):
         if claim.id in seen:
-            raise refuse(path, text, ("claims", number, "id"), f"{claim.id!r} is there twice")
+            raise file_error(path, text, ("claims", number, "id"), f"{claim.id!r} is there twice")
         seen.add(claim.id)
     chosen = [claim for claim in file.claims if study in (None, claim.study)]
     if not chosen:
@@ -173,19 +173,19 @@ def _cells_of(path: Path, text: str, file: TableFile, legend: Legend, number: in
     unknown = {column for column, _ in places} - set(legend.columns)
     unknown |= {metric for _, metrics in places for metric in metrics} - set(legend.metrics)
     if unknown:
-        raise refuse(path, text, ("blocks", number, "groups"), f"{sorted(unknown)} are not in legend.toml")
+        raise file_error(path, text, ("blocks", number, "groups"), f"{sorted(unknown)} are not in legend.toml")
     keys = file.row_keys
     for index, row in enumerate(block.rows):
         at = ("blocks", number, "rows", index)
         if len(row) != len(keys) + len(places):
             expected = f"expected {len(keys)} keys and {len(places)} cells"
-            raise refuse(path, text, at, f"{len(row)} entries, {expected}")
+            raise file_error(path, text, at, f"{len(row)} entries, {expected}")
         row_keys = dict(zip(keys, row, strict=False))
         for (column, metrics), cell_text in zip(places, row[len(keys) :], strict=True):
             try:
                 numbers = _numbers(cell_text, metrics, legend)
             except ValueError as cause:
-                raise refuse(path, text, at, f"column {column}: {cause}") from None
+                raise file_error(path, text, at, f"column {column}: {cause}") from None
             for metric, printed in zip(metrics, numbers, strict=True):
                 yield PrintedCell(
                     table=file.id,

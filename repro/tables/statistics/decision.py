@@ -5,8 +5,8 @@ A statement puts an estimate inside an allowed region [low, high]: an ordering [
 estimate:
     reproduced     the whole interval lies inside the region
     contradicted   the whole interval lies outside it
-    inconclusive   neither; or one training seed stands behind a training claim, and the gap to the region's
-                   edge is under 5 standard errors
+    inconclusive   neither; or a training claim has one training seed, and the gap to the region's edge is under
+                   5 standard errors
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from repro.tables.statistics.resampling import Estimate
 
 VerdictValue = Literal["reproduced", "contradicted", "inconclusive"]
 
-ONE_SEED_CAP = 5.0  # standard errors that the gap must exceed where one training seed stands for the training's spread
+ONE_SEED_CAP = 5.0  # standard errors that the gap must exceed where one training seed shows no spread
 POWER = 0.8  # of the test that "would decide"
-SMALLEST_P = 1e-15  # what a p-value with seeds is reported as when it is smaller
-MOST_SEEDS = 100  # that an inconclusive verdict asks for
+SMALLEST_P = 1e-15  # smaller p-values with seeds are reported as this
+MOST_SEEDS = 100  # that an inconclusive verdict may ask for
 NEVER = 10**7  # more items or seeds than this are reported as not testable
 
 
@@ -40,18 +40,19 @@ class Region:
         return self.low <= value <= self.high
 
     def gap(self, value: float) -> float:
-        """Distance from the value to the nearest edge of the region."""
+        """Return the distance from the value to the nearest edge of the region."""
         return min(abs(value - edge) for edge in (self.low, self.high) if not isinf(edge))
 
 
 @dataclass(frozen=True)
-class Needed:
+class RequiredData:
     """Totals that would decide a gap of the estimated size with 80 % power; None: no more of it is needed."""
 
     items: int | None
     seeds: int | None
 
-    def text(self, now: Estimate) -> str:
+    def describe(self, now: Estimate) -> str:
+        """Return the requirement as part of a sentence."""
         big = [n for n in (self.items, self.seeds) if n is not None and n > NEVER]
         if big or (self.items is None and self.seeds is None):
             return "no realistic number of items or seeds would decide a gap of this size"
@@ -64,16 +65,15 @@ class Needed:
 
 
 def t_quantile(level: float, df: float) -> float:
-    """Half-width, in standard errors, of an interval of confidence 1 - level."""
+    """Return the half-width, in standard errors, of an interval of confidence 1 - level."""
     return float(-special.stdtrit(df, level / 2))
 
 
 def half_width(estimate: Estimate, level: float, more_items: float = 0.0, more_seeds: float = 0.0) -> float:
-    """Half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each t with its own freedom.
+    """Return half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each t with its own freedom.
 
     One t with pooled degrees of freedom (Satterthwaite) is too short with two or three seeds: it trusts a
-    variance between seeds that came out small by chance. `more_items`, `more_seeds` are added to the two
-    variances.
+    variance between seeds that is small by chance. `more_items`, `more_seeds` are added to the two variances.
     """
     squared = t_quantile(level, estimate.items - estimate.tasks) ** 2 * (estimate.var_items + more_items)
     if estimate.seeds > 1:
@@ -82,13 +82,13 @@ def half_width(estimate: Estimate, level: float, more_items: float = 0.0, more_s
 
 
 def interval(estimate: Estimate, level: float) -> tuple[float, float]:
-    """Confidence interval of confidence 1 - level."""
+    """Return the confidence interval of confidence 1 - level."""
     half = half_width(estimate, level)
     return estimate.value - half, estimate.value + half
 
 
 def p_value(estimate: Estimate, region: Region) -> float:
-    """Two-sided p: the level at which the interval just touches the region's nearest edge."""
+    """Return the two-sided p: the level at which the interval just touches the region's nearest edge."""
     gap = region.gap(estimate.value)
     if gap == 0:
         return 1.0
@@ -98,10 +98,8 @@ def p_value(estimate: Estimate, region: Region) -> float:
         return float(2 * special.stdtr(estimate.items - estimate.tasks, -gap / estimate.se))
     if half_width(estimate, SMALLEST_P) < gap:
         return SMALLEST_P
-    low, high = (
-        log(SMALLEST_P),
-        0.0,
-    )  # the interval shrinks as its level grows: bisect for the level that just touches
+    # The interval shrinks as its level grows: bisect for the level that just touches.
+    low, high = log(SMALLEST_P), 0.0
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if half_width(estimate, exp(middle)) < gap else (middle, high)
@@ -109,19 +107,19 @@ def p_value(estimate: Estimate, region: Region) -> float:
 
 
 def decide(estimate: Estimate, region: Region, p: float, level: float, training: bool) -> VerdictValue:
-    """The rule above; p <= level says that the interval is clear of the edge."""
-    if p > level or capped(estimate, region, training):
+    """Apply the rule above; p <= level means that the interval is clear of the edge."""
+    if p > level or is_capped(estimate, region, training):
         return "inconclusive"
     return "reproduced" if region.contains(estimate.value) else "contradicted"
 
 
-def capped(estimate: Estimate, region: Region, training: bool) -> bool:
-    """One seed shows no spread between trainings: only a gap far beyond the items' spread may speak."""
+def is_capped(estimate: Estimate, region: Region, training: bool) -> bool:
+    """Return True if one training seed cannot decide: it shows no spread between trainings, and the gap is small."""
     return training and estimate.seeds == 1 and region.gap(estimate.value) <= ONE_SEED_CAP * estimate.se
 
 
 def holm(p_values: Sequence[float], alpha: float) -> tuple[list[float], list[float]]:
-    """Holm's step-down: (adjusted p, the level at which each p was tested), both in the given order.
+    """Apply Holm's step-down: (adjusted p, the level at which each p was tested), both in the given order.
 
     p <= its level exactly where adjusted p <= alpha. After the first failure the level stays at that step's.
     """
@@ -138,20 +136,20 @@ def holm(p_values: Sequence[float], alpha: float) -> tuple[list[float], list[flo
     return adjusted, levels
 
 
-def needed(estimate: Estimate, region: Region, level: float, training: bool) -> Needed:
-    """How many items and seeds would make a gap of this size conclusive with 80 % power.
+def required_data(estimate: Estimate, region: Region, level: float, training: bool) -> RequiredData:
+    """Return how many items and seeds would make a gap of this size conclusive with 80 % power.
 
-    Of all numbers of seeds up to MOST_SEEDS the one that costs least (seeds times items) is named. The spread
+    Of all numbers of seeds up to MOST_SEEDS the one that costs least (seeds times items) is returned. The spread
     between trainings is unknown from one seed; three are the fewest that show it.
     """
     gap = region.gap(estimate.value)
     if gap == 0:
-        return Needed(None, None)
+        return RequiredData(None, None)
     z = t_quantile(level, estimate.items - estimate.tasks)
     power = float(special.ndtri(POWER))
     if estimate.var_seeds == 0:
         factor = ((z + power) / gap) ** 2 * estimate.var_items
-        return Needed(_more(estimate.items, factor), 3 if training and estimate.seeds == 1 else None)
+        return RequiredData(_larger_total(estimate.items, factor), 3 if training and estimate.seeds == 1 else None)
     seeds_K = np.arange(estimate.seeds, MOST_SEEDS + 1)
     of_seeds_K = estimate.var_seeds * estimate.seeds / seeds_K
     t_K = -special.stdtrit(seeds_K - 1, level / 2)
@@ -163,7 +161,7 @@ def needed(estimate: Estimate, region: Region, level: float, training: bool) -> 
     low_K, high_K = np.zeros(len(seeds_K)), np.full(len(seeds_K), estimate.var_items)
     possible_K = reach(low_K) < gap
     if not possible_K.any():
-        return Needed(None, None)
+        return RequiredData(None, None)
     for _ in range(60):
         middle_K = (low_K + high_K) / 2
         enough_K = reach(middle_K) <= gap
@@ -171,9 +169,9 @@ def needed(estimate: Estimate, region: Region, level: float, training: bool) -> 
     factor_K = np.where(possible_K, estimate.var_items / np.maximum(low_K, 1e-300), np.inf)
     best = int(np.argmin(factor_K * seeds_K))
     seeds = int(seeds_K[best])
-    return Needed(_more(estimate.items, float(factor_K[best])), seeds if seeds > estimate.seeds else None)
+    return RequiredData(_larger_total(estimate.items, float(factor_K[best])), seeds if seeds > estimate.seeds else None)
 
 
-def _more(now: int, factor: float) -> int | None:
-    """The total that the factor asks for, where it is more than what is there by a hundredth."""
+def _larger_total(now: int, factor: float) -> int | None:
+    """Return the total that the factor asks for; None where the present one is enough, to a hundredth."""
     return ceil(min(now * factor, 10 * NEVER)) if factor > 1.01 else None

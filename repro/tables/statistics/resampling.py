@@ -26,7 +26,7 @@ class Estimate:
     Attributes:
         value: the estimate, in the metric's unit; se: its standard error, from the two-level bootstrap.
         var_seeds: the part of se**2 that training seeds contribute (0 for one seed); var_items: the rest.
-        items, seeds: how many items (over all tasks) and seeds stand behind it.
+        items, seeds: how many items (over all tasks) and seeds it rests on.
         tasks: number of tasks, each of which costs the items a degree of freedom.
     """
 
@@ -40,7 +40,7 @@ class Estimate:
 
 
 class Resamples:
-    """All bootstrap draws of one measured table. The same `seed` gives the same draws, whatever the keys."""
+    """All bootstrap draws of one measured table. The same `seed` gives the same draws, regardless of the keys."""
 
     def __init__(
         self, measured: MeasuredTable, keys: Iterable[CellKey], resamples: int = 10_000, seed: int = 0
@@ -51,10 +51,10 @@ class Resamples:
         by_task: dict[str, list[CellKey]] = {}
         for key in dict.fromkeys(keys):
             by_task.setdefault(key[1], []).append(key)
-        for task, own in by_task.items():
+        for task, task_keys in by_task.items():
             # Seeded by the task's name: its draws do not depend on which other tasks were run.
             rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
-            self._draw_task(own, rng, resamples)
+            self._draw_task(task_keys, rng, resamples)
         self._seed_weights_RS = _seed_weights(len(measured.seeds), resamples, np.random.default_rng([seed, 0]))
 
     def _draw_task(self, keys: list[CellKey], rng: np.random.Generator, resamples: int) -> None:
@@ -72,25 +72,25 @@ class Resamples:
             sums[start : start + r] = counts_RN @ columns.T
         # The plain bootstrap's variance is (N - 1) / N of the unbiased one: stretch the deviations.
         stretch = np.sqrt(N / (N - 1))
-        at = len(keys) * S
+        weights_at = len(keys) * S
         for index, (key, v) in enumerate(zip(keys, values, strict=True)):
             mean_S = v.means_S()
-            top = sums[:, index * S : (index + 1) * S]
+            values_RS = sums[:, index * S : (index + 1) * S]
             if v.weights_SN is None:
-                draw_RS = top / N
+                draw_RS = values_RS / N
             else:
-                below = sums[:, at : at + S]
-                at += S
-                # A draw that misses every weighted item says nothing: it stays at the mean.
-                draw_RS = np.where(below > 0, top / np.where(below > 0, below, 1.0), mean_S)
+                weights_RS = sums[:, weights_at : weights_at + S]
+                weights_at += S
+                # A draw that misses every weighted item carries no information: it stays at the mean.
+                draw_RS = np.where(weights_RS > 0, values_RS / np.where(weights_RS > 0, weights_RS, 1.0), mean_S)
             self.means_S[key] = mean_S
             self.draws_RS[key] = mean_S + stretch * (draw_RS - mean_S)
 
     def estimate(self, contrast: Contrast, training: bool = True) -> Estimate:
-        """Value and uncertainty of a contrast.
+        """Return the value and uncertainty of a contrast.
 
-        training: the seeds trained models of their own. Where they only drew other samples of the same models they are
-        averaged first: what they differ by is in the items' spread already.
+        training: each seed trained its own models. Where the seeds only sampled the same models again they are averaged
+        first: their difference is in the items' spread already.
         """
         value_S = sum((a * self.means_S[key] for key, a in contrast.items()), np.zeros(len(self.measured.seeds)))
         draws_RS = np.zeros_like(self._seed_weights_RS)
@@ -103,7 +103,7 @@ class Resamples:
         if training and S > 1:
             var_total = float((draws_RS * self._seed_weights_RS).sum(axis=1).var()) + smoothing
             var_seeds = float(value_S.var(ddof=1)) / S
-            # What items and seeds share (a seed's own luck on an item) stays with the items, and nothing is lost.
+            # What items and seeds share (a seed's luck on an item) is counted with the items, so nothing is lost.
             var_items = max(var_items, var_total - var_seeds)
         tasks = {task for _, task, _ in contrast}
         return Estimate(
@@ -117,7 +117,7 @@ class Resamples:
         )
 
     def _pseudo_variance(self, key: CellKey) -> float:
-        """Variance of two further items at probability 1/2, k samples each (after Agresti and Min).
+        """Return the variance of two further items at probability 1/2, k samples each (after Agresti and Min).
 
         Without it, rows that agree on every item would have an interval of width zero.
         """
@@ -128,11 +128,11 @@ class Resamples:
         items = float(len(self.measured.items[task]))
         if weights_SN is not None:  # as many items as weigh something
             items = float((weights_SN.sum(axis=1) ** 2 / (weights_SN**2).sum(axis=1)).min())
-        return 0.5 / self.measured.samples_behind(metric) / (items + 2) ** 2
+        return 0.5 / self.measured.samples_per_value(metric) / (items + 2) ** 2
 
 
 def _seed_weights(S: int, resamples: int, rng: np.random.Generator) -> Array:
-    """[R, S] weights that sum to 1: resampled shares of each seed, deviations stretched by sqrt(S / (S - 1)).
+    """Return [R, S] weights that sum to 1: resampled shares of each seed, deviations stretched by sqrt(S / (S - 1)).
 
     With three seeds the plain bootstrap would show two thirds of the variance between seeds.
     """

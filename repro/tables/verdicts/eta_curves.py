@@ -9,27 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from repro.recipes import eta_label as knob
+from repro.recipes import eta_label
 from repro.tables.measured_table import Array, CellKey, MeasuredTable
+from repro.tables.paper.load import load_claims
 from repro.tables.statistics.decision import half_width
-from repro.tables.statistics.resampling import Resamples
+from repro.tables.statistics.resampling import Contrast, Resamples
 
 LEVEL = 0.05
-KEPT = 0.02
-"""A teacher counts as kept while it loses less than this: the margin of the claims about it."""
 
 
 @dataclass(frozen=True)
 class EtaCurve:
     """A named line over eta: one metric of one model, mean over tasks (which weigh the same).
 
-    asked: +1 where the knob is meant to raise it, -1 where it is meant to lower it, 0 where it is meant to leave it.
+    expected_sign: +1 where eta is meant to raise it, -1 where it is meant to lower it, 0 where it is meant to leave it.
     """
 
     title: str
     name: str
     metrics: tuple[str, ...]
-    asked: int
+    expected_sign: int
 
 
 CURVES = (
@@ -56,12 +55,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Trend:
-    """Whether a curve is monotone in the direction asked.
+    """Tests of whether a curve is monotone in the direction asked.
 
     Attributes:
         page_l, page_p: Page's test over seeds (rank sums in the asked order), one-sided; None with one seed.
         tau, tau_p: Kendall's tau of the mean curve with eta, two-sided p over permutations of the values.
-        steps, of: steps from one eta to the next that go the way asked (for a curve without one: upwards).
+        steps, of: steps from one eta to the next in the direction asked (upwards where none is), of all steps.
     """
 
     page_l: float | None
@@ -74,26 +73,32 @@ class Trend:
 
 @dataclass(frozen=True)
 class EtaLimits:
-    """Where the knob stops: of a student against the one of eta = 0, and of the teacher against the untouched one.
+    """Limits of eta: where the teacher stops being kept, and where a student starts being lost.
 
-    kept_from, kept_to: the eta nearest either end up to which, counted from 0, the teacher's loss is surely under
-    KEPT; None where it is not even at 0. lost_from: the eta below 0 nearest to it from which down to the end the
-    student is surely worse than at 0; None where there is none.
+    Attributes:
+        margin: the teacher counts as kept while it loses less than this against the untouched one.
+        kept_from, kept_to: the eta nearest either end up to which, counted from 0, the teacher is surely kept; None
+            where it is not even at 0.
+        lost_from: the eta below 0 nearest to it from which down to the end the student is surely worse than its kind
+            at eta = 0; None where there is none.
     """
 
+    margin: float
     kept_from: float | None
     kept_to: float | None
     lost_from: float | None
 
 
 def has_curves(table: MeasuredTable) -> bool:
-    """Whether its rows run along eta."""
-    return any(knob.split(row) for row in table.rows)
+    """Return True if the table's rows run along eta."""
+    return any(eta_label.split(row) for row in table.rows)
 
 
 def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[str]) -> list[dict[CellKey, float]]:
-    """For each row the contrast that is its mean over the tasks that every row has (a task without a solved prompt has
-    no wrong-trace preference at some eta); empty contrasts where there is none."""
+    """Return for each row the contrast that is its mean over the tasks that every row has; empty where there is none.
+
+    A task without a solved prompt has no wrong-trace preference at some eta.
+    """
     shared = [
         (task, metric)
         for task in table.tasks
@@ -104,28 +109,28 @@ def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[
 
 
 def curve_points(table: MeasuredTable, curve: EtaCurve, against: str | None = None) -> list[Point]:
-    """The curve, as it is or as differences from a row that does not move with eta."""
-    line = knob.curve(table.rows, curve.name)
-    others = [against] if against else []
-    *contrasts, last = mean_contrasts(table, [*(row for _, row in line), *others], curve.metrics) or [{}]
-    if not others:
-        contrasts, last = [*contrasts, last], {}
-    draws = Resamples(table, [key for one in (*contrasts, last) for key in one], 2_000, 0)
-    found = []
-    for (eta, _), own in zip(line, contrasts):
-        contrast = {key: own.get(key, 0.0) - last.get(key, 0.0) for key in (*own, *last)}
+    """Return the curve, as it is or as differences from the row `against`, which does not move with eta."""
+    line = eta_label.curve(table.rows, curve.name)
+    rows = [row for _, row in line] + ([against] if against else [])
+    contrasts = mean_contrasts(table, rows, curve.metrics)
+    reference: Contrast = contrasts.pop() if against else {}
+    draws = Resamples(table, [key for contrast in (*contrasts, reference) for key in contrast], 2_000, 0)
+    points = []
+    for (eta, _), row_contrast in zip(line, contrasts):
+        keys = (*row_contrast, *reference)
+        contrast = {key: row_contrast.get(key, 0.0) - reference.get(key, 0.0) for key in keys}
         if contrast:
             estimate = draws.estimate(contrast)
             half = half_width(estimate, LEVEL)
-            found.append(Point(eta, estimate.value, estimate.value - half, estimate.value + half))
-    return found
+            points.append(Point(eta, estimate.value, estimate.value - half, estimate.value + half))
+    return points
 
 
-def by_seed(table: MeasuredTable, curve: EtaCurve) -> Array:
-    """[S, E] values of the curve under each seed."""
-    contrasts = mean_contrasts(table, [row for _, row in knob.curve(table.rows, curve.name)], curve.metrics)
+def values_by_seed(table: MeasuredTable, curve: EtaCurve) -> Array:
+    """Return the values [S, E] of the curve under each seed."""
+    contrasts = mean_contrasts(table, [row for _, row in eta_label.curve(table.rows, curve.name)], curve.metrics)
     columns = [
-        np.sum([w * table.values[key].means_S() for key, w in contrast.items()], axis=0)
+        np.sum([weight * table.values[key].means_S() for key, weight in contrast.items()], axis=0)
         for contrast in contrasts
         if contrast
     ]
@@ -133,8 +138,9 @@ def by_seed(table: MeasuredTable, curve: EtaCurve) -> Array:
 
 
 def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
-    """The trend tests of a curve; None below three values of eta."""
-    values_SE = by_seed(table, curve) * (curve.asked or 1)
+    """Return the trend tests of a curve; None below three values of eta."""
+    sign = curve.expected_sign or 1
+    values_SE = values_by_seed(table, curve) * sign
     S, E = values_SE.shape
     if E < 3:
         return None
@@ -146,7 +152,7 @@ def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
     return Trend(
         page_l=float(page.statistic) if page else None,
         page_p=float(page.pvalue) if page else None,
-        tau=float(tau.statistic) * (curve.asked or 1),
+        tau=float(tau.statistic) * sign,
         tau_p=float(tau.pvalue),
         steps=int((np.diff(mean_E) > 0).sum()),
         of=E - 1,
@@ -154,22 +160,31 @@ def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
 
 
 def find_eta_limits(table: MeasuredTable, student: str) -> EtaLimits:
-    """Where the teacher stops being kept, and where the student of that name starts being lost."""
-    kept = [p.eta for p in curve_points(table, CURVES[0], against="Teacher") if p.low > -KEPT]
-    etas = [eta for eta, _ in knob.curve(table.rows, CURVES[0].name)]
-    down = _unbroken([eta for eta in reversed(etas) if eta <= 0], kept)
-    up = _unbroken([eta for eta in etas if eta >= 0], kept)
-    own = next(curve for curve in CURVES if curve.name == student)
-    zero = knob.at(student, 0.0)
+    """Return where the teacher stops being kept, and where the student of that name starts being lost."""
+    margin = kept_margin()
+    kept = [p.eta for p in curve_points(table, CURVES[0], against="Teacher") if p.low > -margin]
+    etas = [eta for eta, _ in eta_label.curve(table.rows, CURVES[0].name)]
+    curve = next(curve for curve in CURVES if curve.name == student)
+    student_at_zero = eta_label.at(student, 0.0)
     lost: list[float] = []
-    if zero in table.rows:
-        lost = [p.eta for p in curve_points(table, own, against=zero) if p.eta < 0 and p.high < 0]
-    from_end = _unbroken([eta for eta in etas if eta < 0], lost)
-    return EtaLimits(kept_from=down, kept_to=up, lost_from=from_end)
+    if student_at_zero in table.rows:
+        lost = [p.eta for p in curve_points(table, curve, against=student_at_zero) if p.eta < 0 and p.high < 0]
+    return EtaLimits(
+        margin=margin,
+        kept_from=_end_of_run([eta for eta in reversed(etas) if eta <= 0], kept),
+        kept_to=_end_of_run([eta for eta in etas if eta >= 0], kept),
+        lost_from=_end_of_run([eta for eta in etas if eta < 0], lost),
+    )
 
 
-def _unbroken(order: list[float], chosen: list[float]) -> float | None:
-    """The last of the run of chosen ones that the order starts with."""
+def kept_margin() -> float:
+    """Return the loss below which a teacher counts as kept: the margin of the sweep's claims about it."""
+    (margin,) = {claim.margin for claim in load_claims("eta-sweep") if claim.kind == "noninferiority"}
+    return margin
+
+
+def _end_of_run(order: list[float], chosen: list[float]) -> float | None:
+    """Return the last of the unbroken run of chosen values that the order starts with."""
     last = None
     for eta in order:
         if eta not in chosen:

@@ -1,0 +1,68 @@
+"""Claims and verdicts in words: a claim in symbols, a verdict in a sentence."""
+
+from repro.tables.paper.claims import Claim, Ref
+from repro.tables.statistics.decision import ONE_SEED_CAP, RequiredData, VerdictValue
+from repro.tables.statistics.resampling import Estimate
+
+_ESTIMATE = {
+    "range": "mean",
+    "exists": "mean",
+    "above": "mean",
+    "trend": "slope in the direction asked, per unit of eta,",
+    "monotone": "step in the direction asked",
+}
+
+
+def claim_in_symbols(claim: Claim) -> str:
+    """Return the claim in symbols, e.g. "Improve > SFT"."""
+    left = _side(claim.left)
+    if claim.kind == "trend":
+        return f"{claim.metrics[0]} of {left} {claim.direction} with eta"
+    if claim.kind == "monotone":
+        opposite = "falls" if claim.direction == "rises" else "rises"
+        return f"{claim.metrics[0]} of {left} never {opposite} by {claim.margin:g} from one eta to the next"
+    if claim.kind == "above":
+        return f"{left} > {claim.low:g}"
+    if claim.kind == "range":
+        return f"{claim.low:g} <= {left} <= {claim.high:g}"
+    if claim.kind == "exists":
+        return f"some {left} > {claim.low:g}"
+    right = " and ".join(_side(ref) for ref in claim.right)
+    if claim.kind == "noninferiority":
+        return f"{left} > {right} - {claim.margin:g}"
+    return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}"
+
+
+def _side(ref: Ref) -> str:
+    name = "row" if ref.row == "*" else ref.row
+    name = f"{ref.metric} of {name}" if ref.metric else name
+    return f"{name} on {'/'.join(ref.columns)}" if ref.columns else name
+
+
+def verdict_sentence(
+    claim: Claim,
+    value: VerdictValue,
+    estimate: Estimate,
+    interval: tuple[float, float],
+    rival: str,
+    capped: bool,
+    required: RequiredData,
+) -> str:
+    """Return the verdict in a line: estimate, interval, data, and what would decide an inconclusive one."""
+    rival_text = ""
+    if claim.kind == "monotone":
+        rival_text = f" ({rival})"
+    elif len(claim.right) > 1 or claim.kind == "exists":
+        rival_text = f" (against {rival})"
+    text = (
+        f"{value}: {_ESTIMATE.get(claim.kind, 'difference')} {estimate.value:+.3f}{rival_text}, "
+        f"interval {interval[0]:+.3f} to {interval[1]:+.3f}, {estimate.items:,} items, "
+        f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}"
+    )
+    if claim.margin:
+        text += f", margin {claim.margin:g}"
+    if capped:
+        text += f"; clear of the edge, but one training seed needs more than {ONE_SEED_CAP:g} standard errors"
+    if value == "inconclusive":
+        text += f"; {required.describe(estimate)}"
+    return text
