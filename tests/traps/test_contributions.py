@@ -39,7 +39,7 @@ def test_against_loops(batch, ranked_by):
             ]
             assert result.counts[j, v] == len(values)
             expected = sum(values) / len(values) if values else math.nan
-            assert float(result.mean[j, v]) == pytest.approx(expected, abs=1e-14, nan_ok=True)
+            assert float(result.mean[j, v]) == pytest.approx(expected, abs=1e-12, nan_ok=True)
     kl = token_kl(p, q)
     for v in range(V):
         values = kl[(ids == v) & mask.bool()]
@@ -52,11 +52,11 @@ def test_full_vocabulary_adds_up_to_token_kl(batch):
     p, q, _, mask = batch
     result = collected([V], batch)
     mean_kl = float(token_kl(p, q)[mask.bool()].mean())
-    assert float(result.mean[0].sum()) == pytest.approx(mean_kl, abs=1e-14)
+    assert float(result.mean[0].sum()) == pytest.approx(mean_kl, abs=1e-12)
     assert result.steps == int(mask.sum())
     realised = result.realised_counts > 0
     weighted = (result.realised_mean * result.realised_counts)[realised].sum() / result.steps
-    assert float(weighted) == pytest.approx(mean_kl, abs=1e-14)
+    assert float(weighted) == pytest.approx(mean_kl, abs=1e-12)
 
 
 def test_batches_and_shards_do_not_matter(batch):

@@ -31,8 +31,8 @@ def scored(world):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_completions_exhaust_the_probability(seed):
     _, _, log_p, log_q = scored(make_world(seed))
-    assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-14)
-    assert float(log_q.exp().sum()) == pytest.approx(1, abs=1e-14)
+    assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-12)
+    assert float(log_q.exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -96,7 +96,7 @@ def test_token_kl_can_vary_more_than_sequence_kl():
     ids, mask = torch.tensor([[0, 0], [1, 0]]), torch.ones(2, 2)
     sequence = sequence_log_prob(p, ids, mask) - sequence_log_prob(q, ids, mask)
     token = token_kl(p, q).sum(-1)
-    assert float(token.mean()) == pytest.approx(float(sequence.mean()), abs=1e-14)
+    assert float(token.mean()) == pytest.approx(float(sequence.mean()), abs=1e-12)
     assert float(sequence.var()) < 1e-30
     assert float(token.var()) > 0.5
 
@@ -120,7 +120,7 @@ def test_expected_gradients_equal_autograd_of_the_exact_kl(seed):
         sequence = sequence_kl_gradient(p, q, world.ids, world.mask)
         token = token_kl_gradient(p, q, world.mask)
         future = future_kl_gradient(p, q, world.ids, world.mask)
-        torch.testing.assert_close(expected_over_states(world, weight, sequence), exact, rtol=0, atol=1e-13)
-        torch.testing.assert_close(expected_over_states(world, weight, token + future), exact, rtol=0, atol=1e-13)
+        torch.testing.assert_close(expected_over_states(world, weight, sequence), exact, rtol=0, atol=1e-12)
+        torch.testing.assert_close(expected_over_states(world, weight, token + future), exact, rtol=0, atol=1e-12)
         # At fixed states alone, on-policy distillation follows another gradient
         assert (expected_over_states(world, weight, token) - exact).abs().max() > 1e-3

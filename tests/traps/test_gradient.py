@@ -31,14 +31,14 @@ def test_autograd_of_the_surrogate(rollouts):
     log_p = sequence_log_prob(z, ids, mask)
     loss = ((log_p - sequence_log_prob(teacher, ids, mask)).detach() * log_p).sum()
     (expected,) = torch.autograd.grad(loss, z)
-    torch.testing.assert_close(sequence_kl_gradient(student, teacher, ids, mask), expected, rtol=0, atol=1e-14)
+    torch.testing.assert_close(sequence_kl_gradient(student, teacher, ids, mask), expected, rtol=0, atol=1e-12)
 
 
 def test_autograd_of_token_kl(rollouts):
     student, teacher, _, mask = rollouts
     z = student.clone().requires_grad_()
     (expected,) = torch.autograd.grad(token_kl(z, teacher, mask=mask).sum(), z)
-    torch.testing.assert_close(token_kl_gradient(student, teacher, mask), expected, rtol=0, atol=1e-14)
+    torch.testing.assert_close(token_kl_gradient(student, teacher, mask), expected, rtol=0, atol=1e-12)
 
 
 def test_the_teacher_is_absent_from_unrealised_tokens(rollouts):
@@ -47,7 +47,7 @@ def test_the_teacher_is_absent_from_unrealised_tokens(rollouts):
     ids[0, 1] = 0
     teacher[0, 1, 4], teacher[0, 1, 5] = 3.0, -math.inf  # a valid alternative and an error
     gradient = sequence_kl_gradient(student, teacher, ids, mask)
-    assert gradient[0, 1, 4] == gradient[0, 1, 5]
+    assert float(gradient[0, 1, 4]) == pytest.approx(float(gradient[0, 1, 5]), abs=1e-12)
     # ... while token RKL at the same state tells them apart
     teacher[0, 1, 5] = -3.0
     token = token_kl_gradient(student, teacher, mask)

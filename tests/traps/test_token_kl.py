@@ -47,7 +47,7 @@ def test_directions_by_hand():
 def test_impossible_ids():
     p = torch.tensor([[0.0, 0.0, -INF], [0.0, 0.0, 0.0], [1.0, -INF, -INF]], dtype=torch.float64)
     q = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -INF], [2.0, -INF, -INF]], dtype=torch.float64)
-    assert token_kl(p, q).tolist() == pytest.approx([math.log(1.5), INF, 0.0], abs=1e-15)
+    assert token_kl(p, q).tolist() == pytest.approx([math.log(1.5), INF, 0.0], abs=1e-12)
 
 
 def test_gradient_is_finite_where_an_id_is_impossible_for_both():
