@@ -76,7 +76,9 @@ def diagnose(
     values = [one for columns in every for one in per_prompt_values(columns, ks)]
     write_per_prompt(out / PER_PROMPT, [one for one in values if one.usable])
     write_per_prompt(out / PER_BLOCK, [one for task, own in figures.items() for one in _correlation_values(task, own)])
+    undecided = sum(row["undecided"] for row in rows)
     return {
+        **({"undecided": undecided} if undecided else {}),
         "ks": list(ks),
         "left_out": list(LEFT_OUT) if across_tokenizers else [],
         "not_finite": [f"{one.metric} on {one.task}" for one in values if not one.usable],
@@ -158,14 +160,15 @@ def _sequence_rows(
 
 def _common(policy: Policy, rollout: Rollout, keys: dict[tuple[str, str], str | None]) -> dict[str, Any]:
     kind = registry.kind_of(rollout.task)
-    key = keys[rollout.task, rollout.item_id]
+    result = grade(kind, rollout.text, keys[rollout.task, rollout.item_id])
     return {
         "policy": policy,
         "task": rollout.task,
         "item_id": rollout.item_id,
         "sample": rollout.sample,
         "tokens": len(rollout.token_ids),
-        "correct": None if kind == "open" else grade(kind, rollout.text, key).correct,
+        "correct": None if kind == "open" else result.correct,
+        "undecided": result.is_undecided,
         "sampled_log_prob": float(sum(rollout.log_probs)),
     }
 

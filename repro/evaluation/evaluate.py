@@ -1,5 +1,6 @@
 """Grade an evaluation's completions, and what they say per task."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from repro.tasks import registry
 from repro.tasks.grading import grade
 from repro.tasks.task import Item
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None, out: Path) -> list[Outcome]:
     """Grade every rollout against its item, and write them into one file.
@@ -24,7 +27,10 @@ def evaluate(items: list[Item], chunks: Sequence[Path], reward_model: Path | str
     Args:
         chunks: rollout files that follow each other.
     """
-    return write_graded(out, graded_pieces(items, chunks, reward_model))
+    outcomes = write_graded(out, graded_pieces(items, chunks, reward_model))
+    if undecided := sum(outcome.undecided for outcome in outcomes):
+        log.warning("%d of %d answers could not be graded within the limits; they score 0", undecided, len(outcomes))
+    return outcomes
 
 
 def graded_pieces(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None) -> Iterator[list[Graded]]:
@@ -38,7 +44,7 @@ def graded_pieces(items: list[Item], chunks: Sequence[Path], reward_model: Path 
             item = owners[rollout.task, rollout.item_id]
             result = grade(kinds[item.task], rollout.text, item.key)
             score = next(rewards) if kinds[item.task] == "open" else float(result.correct)
-            graded.append(Graded(rollout, item.key, result.answer, score))
+            graded.append(Graded(rollout, item.key, result.answer, score, result.is_undecided))
         yield graded
 
 
@@ -114,7 +120,10 @@ _FAILURES: dict[str, Callable[[Outcome], bool]] = {
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Per task: the metrics, and the failure rates without which no accuracy should be read."""
+    """Per task: the metrics, and the failure rates without which no accuracy should be read.
+
+    undecided: answers whose grading reached a limit; only where there are any.
+    """
     summary: dict[str, Any] = {}
     failures = failures_per_item(outcomes)
     for task in dict.fromkeys(one.task for one in outcomes):
@@ -130,4 +139,6 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "mean_tokens": float(np.mean(lengths)),
             "tokens": int(sum(lengths)),
         }
+        if undecided := sum(one.undecided for one in own):
+            summary[task]["undecided"] = undecided
     return summary

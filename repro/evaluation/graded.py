@@ -24,8 +24,9 @@ _KEY = pa.field("key", pa.string())
 _ANSWER = pa.field("answer", pa.string())
 _SCORE = pa.field("score", pa.float64())
 _REPEATING = pa.field("repeating", pa.bool_())
-GRADED = pa.schema([*SCHEMA, _KEY, _ANSWER, _SCORE, _REPEATING])
-"""A row per completion. Files of before `repeating` was stored are read as well."""
+_UNDECIDED = pa.field("undecided", pa.bool_())
+GRADED = pa.schema([*SCHEMA, _KEY, _ANSWER, _SCORE, _REPEATING, _UNDECIDED])
+"""A row per completion. Files without `repeating` or `undecided`, which were not always stored, are read as well."""
 
 PromptKey = tuple[str, str]
 """Task and item id."""
@@ -38,6 +39,7 @@ class Outcome:
     Attributes:
         answer: what it was graded to answer, None for nothing; equal to `key` where right.
         score: 1/0 for verifiable tasks, the reward in 0..1 for open-ended ones.
+        undecided: grading reached a limit; the score of 0 is not a finding (see `repro.tasks.grading.Grade`).
         tokens: its length. empty: nothing but white space. repeating: see `failures.repeats`.
     """
 
@@ -51,6 +53,7 @@ class Outcome:
     tokens: int
     empty: bool
     repeating: bool
+    undecided: bool = False
 
     @property
     def prompt(self) -> PromptKey:
@@ -66,6 +69,7 @@ class Graded:
     key: str | None
     answer: str | None
     score: float
+    undecided: bool = False
 
     @property
     def prompt(self) -> PromptKey:
@@ -87,6 +91,7 @@ class Graded:
             len(one.token_ids),
             not one.text.strip(),
             repeats(one.token_ids),
+            self.undecided,
         )
 
 
@@ -107,7 +112,7 @@ def write_graded(path: Path, pieces: Iterable[Sequence[Graded]]) -> list[Outcome
         for piece in pieces:
             own = [one.outcome for one in piece]
             table = rollout_table([one.rollout for one in piece])
-            for field in (_KEY, _ANSWER, _SCORE, _REPEATING):
+            for field in (_KEY, _ANSWER, _SCORE, _REPEATING, _UNDECIDED):
                 column = pa.array([getattr(one, field.name) for one in own], field.type)
                 table = table.append_column(field, column)
             file.write(table)
@@ -117,14 +122,14 @@ def write_graded(path: Path, pieces: Iterable[Sequence[Graded]]) -> list[Outcome
 
 def read_outcomes(path: Path) -> list[Outcome]:
     """The outcomes of a file that `write_graded` wrote, in its order."""
-    stored = "repeating" in pq.read_schema(path).names
-    plain = ["task", "item_id", "sample", "stop", "key", "answer", "score", "text", *(["repeating"] if stored else [])]
+    optional = {"repeating", "undecided"} & set(pq.read_schema(path).names)
+    plain = ["task", "item_id", "sample", "stop", "key", "answer", "score", "text", *sorted(optional)]
     outcomes = []
     for batch in batches(path, [*plain, "token_ids"]):
         ids = batch.column("token_ids")
         for number, (row, tokens) in enumerate(zip(batch.select(plain).to_pylist(), token_counts(batch))):
             row["empty"] = not row.pop("text").strip()
-            if not stored:
+            if "repeating" not in optional:
                 row["repeating"] = repeats(ids[number].values.to_numpy())
             outcomes.append(Outcome(tokens=tokens, **row))
     return outcomes
@@ -136,7 +141,8 @@ def read_graded(path: Path, prompts: Collection[PromptKey] | None = None) -> Ite
     Args:
         prompts: of these alone; the others are not read into objects.
     """
-    own = [field.name for field in fields(Graded) if field.name != "rollout"]
+    stored = pq.read_schema(path).names
+    own = [field.name for field in fields(Graded) if field.name in stored]
     only = None
     if prompts is not None:
         keys = enumerate(stream_rows(path, ["task", "item_id"]))

@@ -37,10 +37,11 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
         ("answer", pa.string()),
         ("correct", pa.bool_()),
+        ("undecided", pa.bool_()),
     ]
 )
 """A row per continuation. source: the student's sample that the prefix was cut from; committed: the prefix alone already
-states an answer, or has begun to; text: prefix and continuation."""
+states an answer, or has begun to; text: prefix and continuation; undecided: grading reached a limit."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def continue_prefixes(
         before, after: the graded completions of the student before and after its distillation.
 
     Returns:
-        Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction.
+        Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction;
+        undecided (continuations whose grading reached a limit) only where there are any.
     """
     lost = lost_prompts(read_outcomes(before), read_outcomes(after))
     prefixes = prefixes_of(config, lost.lost, read_graded(after, set(lost.lost)), items)
@@ -159,6 +161,8 @@ def continue_prefixes(
             "tokens": tokens.get(task, 0),
             "by_fraction": [_share(own, fraction) for fraction in (0.0, *config.fractions)] if own else [],
         }
+        if undecided := sum(row["undecided"] for row in own):
+            summary[task]["undecided"] = undecided
     return summary
 
 
@@ -178,6 +182,7 @@ def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[st
         "text": text,
         "answer": result.answer,
         "correct": result.correct,
+        "undecided": result.is_undecided,
     }
 
 

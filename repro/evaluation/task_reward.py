@@ -1,5 +1,6 @@
 """The task's own reward, r_task: 1 or 0 for verifiable tasks, the reward model's score for open-ended ones."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from repro.tasks.task import Item
 
 if TYPE_CHECKING:
     from repro.evaluation.reward_model import RewardModel
+
+log = logging.getLogger(__name__)
 
 
 class TaskReward:
@@ -22,10 +25,10 @@ class TaskReward:
     def __call__(self, items: list[Item], completions: list[str]) -> list[float]:
         """One reward in 0..1 per (item, completion)."""
         kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
-        rewards = [
-            float(grade(kinds[item.task], text, item.key).correct) if kinds[item.task] != "open" else 0.0
-            for item, text in zip(items, completions)
-        ]
+        grades = [grade(kinds[item.task], text, item.key) for item, text in zip(items, completions)]
+        rewards = [float(result.correct) for result in grades]
+        if undecided := sum(result.is_undecided for result in grades):
+            log.warning("%d of %d completions could not be graded within the limits: reward 0", undecided, len(grades))
         open_rows = [row for row, item in enumerate(items) if kinds[item.task] == "open"]
         if open_rows:
             scores = self._reward_model(items[open_rows[0]].task).score(

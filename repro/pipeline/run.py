@@ -1,6 +1,7 @@
 """Run a study: what is not cached, with a display; then hand the artifacts on."""
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from repro.pipeline.engine import Engine, run_stages
 from repro.pipeline.error_advice import disk_error
 from repro.planner.resources import Resources
 from repro.stages import Continue, Diagnose, Distill, Stage
-from repro.stages.artifact import CACHE, which_cached
+from repro.stages.artifact import CACHE, count_undecided, which_cached
 from repro.system.redaction import redact
 
 LEAST_FREE = 64 << 20
@@ -54,6 +55,7 @@ def run(
             if not disk_error(error):
                 raise
             raise InputError(f"output folder {out}: {disk_error(error)}. Mend it; the same command resumes.") from None
+    _warn_of_undecided(stages, cache, console)
 
 
 def prepare_cache(out: Path) -> Path:
@@ -113,6 +115,20 @@ def _check_pairs(waiting: Sequence[Stage]) -> None:
         from repro.evaluation.prefixes import require_same_tokenizer
 
         require_same_tokenizer(locate(teacher), locate(student))
+
+
+def _warn_of_undecided(stages: Sequence[Stage], cache: Path, console: Console) -> None:
+    for stage in stages:
+        folder = cache / stage.folder_name
+        if count := count_undecided(json.loads((folder / "summary.json").read_text())):
+            console.print(
+                f"warning: {stage.label} (seed {stage.seed}): {count} answers could not be graded within the limits"
+                f" (undecided); they score 0: {folder}",
+                style="yellow",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _argv() -> list[str]:

@@ -2,6 +2,7 @@
 
 from repro.report.blocks import Block, Cell, Fold, Grid, Section, Text
 from repro.report.merge import Part
+from repro.stages.artifact import count_undecided
 from repro.tables.formatting import (
     FAILURE_METRICS,
     layout_metrics,
@@ -49,11 +50,15 @@ def failures_section(part: Part, key: str) -> Section:
     grids = [
         _failures(table) for table in part.measured if any(metric in FAILURE_METRICS for _, _, metric in table.values)
     ]
+    notices: list[Block] = []
+    stages = [stage for source in part.sources for stage in source.content["stages"]]
+    if undecided := sum(count_undecided(stage["summary"]) for stage in stages):
+        notices += [Text(f"{undecided} answers could not be graded within the limits (undecided); they score 0.", True)]
     if not grids:
-        return Section(f"{key}-failures", "Failure rates", [])
+        return Section(f"{key}-failures", "Failure rates", notices, notices)
     marked: list[Block] = [Grid(f"{g.caption}: rows that are marked", rows) for g in grids if (rows := _marked(g))]
-    brief: list[Block] = [words, *(marked or [Text("No rate reaches it.")])]
-    return Section(f"{key}-failures", "Failure rates", [words, *grids], brief)
+    brief: list[Block] = [words, *notices, *(marked or [Text("No rate reaches it.")])]
+    return Section(f"{key}-failures", "Failure rates", [words, *notices, *grids], brief)
 
 
 def _marked(grid: Grid) -> list[dict[str, Cell]]:

@@ -1,7 +1,8 @@
 """The folder that a stage leaves: the names of its files, and whether it is whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from repro.stages.stage import Stage
 
@@ -19,3 +20,9 @@ def is_complete(folder: Path) -> bool:
 def which_cached(stages: Sequence[Stage], out: Path) -> list[bool]:
     """Which stages have an artifact, touching nothing."""
     return [is_complete(out / CACHE / stage.folder_name) for stage in stages]
+
+
+def count_undecided(summary: Mapping[str, Any]) -> int:
+    """Count the answers in a stage's summary, of all tasks, whose grading reached a limit."""
+    per_task = [value.get("undecided", 0) for value in summary.values() if isinstance(value, dict)]
+    return sum(per_task, start=summary.get("undecided", 0))

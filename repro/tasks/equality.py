@@ -1,12 +1,17 @@
 """Equality of mathematical answers, decided by math-verify in a child process that can be stopped.
 
-Completions are hostile: `9^{9^{9^9}}` or 300 nested parentheses keep a computer algebra system busy for
-seconds or for ever. math-verify's own limit is a signal, which works in the main thread only and cannot
-interrupt one huge integer power. A child has its own main thread, a limit on processor time (so that a busy
-machine grades as an idle one does), and can be killed. It also keeps sympy out of processes that train.
+Completions are hostile: `9^{9^{9^9}}` or 300 nested parentheses keep a computer algebra system busy for minutes.
+math-verify's own limit is a signal, which works in the main thread only and cannot interrupt one huge integer power.
+A child has its own main thread, a limit on processor time (the same on a busy machine as on an idle one), and can be
+killed. It also keeps sympy out of processes that train.
+
+The child is warm before its first question: it has compared expressions of all common kinds, outside any limit, so
+that imports and caches are paid. Its limit grows with what that cost, so it is as far from an honest answer on a slow
+machine as on a fast one. What is not decided within the limits is reported as undecided, never as different.
 """
 
 import atexit
+import contextlib
 import functools
 import json
 import logging
@@ -22,27 +27,35 @@ from pathlib import Path
 
 MAX_LENGTH = 400
 MAX_NESTING = 20
-CPU_SECONDS = 1.0
-WALL_SECONDS = 10.0
-START_SECONDS = 120.0
+CPU_SECONDS = 10.0
+"""Least processor time for one comparison. The costliest honest one that was measured takes 1 s."""
+START_MULTIPLE = 5.0
+"""Processor time for one comparison, in multiples of what the child's start took (1.8 s on the same machine)."""
+WALL_MULTIPLE = 60.0
+"""Wall time for one comparison, in multiples of its processor time. Ends a child that is suspended, not one that waits
+for a processor."""
+START_SECONDS = 900.0
+"""Wall time for the child's start."""
 
 _HUGE = re.compile(r"\^\s*\{?\s*\d{6}|\d{5}\s*!|!\s*!|\^[{(\s]{0,4}\w{1,9}\s?\^[{(\s]{0,4}\w{1,9}\s?\^")
-
-_OUT_OF_TIME = (None, -signal.SIGXCPU)
-"""How a child ends that got a costly question: it had to be killed, or the kernel ended it at its limit."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """same: equal by math-verify. form: one spelling of the parsed answer, None where it was not parsed."""
+    """The verdict of math-verify.
 
-    same: bool
+    Attributes:
+        is_equal: None where it was not decided: refused as too costly, out of a limit, or the child was lost.
+        form: one spelling of the parsed answer; None if it was not parsed.
+    """
+
+    is_equal: bool | None
     form: str | None
 
 
-UNDECIDED = Comparison(False, None)
+UNDECIDED = Comparison(None, None)
 
 
 def is_too_costly(answer: str) -> bool:
@@ -61,77 +74,94 @@ def is_too_costly(answer: str) -> bool:
 
 @functools.lru_cache(maxsize=65536)
 def compare(answer: str, key: str) -> Comparison:
-    """Compare an answer with the key. What cannot be decided within the limits is not equal."""
-    return UNDECIDED if is_too_costly(answer) or is_too_costly(key) else _child.ask(answer, key)
+    """Compare an answer with the key, within limits on length, nesting, time and memory."""
+    if is_too_costly(answer) or is_too_costly(key):
+        log.warning("not decided, too costly to compare: %r", answer[:80])
+        return UNDECIDED
+    return _child.ask(answer, key)
 
 
 class _Child:
     """One child per process, started at the first question, replaced after it was killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_seconds: float = CPU_SECONDS, start_multiple: float = START_MULTIPLE) -> None:
+        self._limits = (str(cpu_seconds), str(start_multiple))
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self.cpu_limit = cpu_seconds
 
     def ask(self, answer: str, key: str) -> Comparison:
-        """The child's verdict. A child that was ended from outside is replaced and asked once more."""
+        """Return the child's verdict. A child that was killed from outside is replaced and asked once more."""
         with self._lock:
-            for _ in range(2):
-                if self._process is None:
-                    self._start()
-                reply = self._exchange(json.dumps([answer, key]), WALL_SECONDS)
-                if reply is not None:
-                    return Comparison(reply["same"], reply["form"])
-                if self._stop() in _OUT_OF_TIME:
-                    break
-            log.warning("grading gave up on the answer %r", answer[:80])
+            comparison = self._try(answer, key) or self._try(answer, key) or UNDECIDED
+            if comparison.is_equal is None:
+                log.warning("not decided within %.1f s of processor time: %r", self.cpu_limit, answer[:80])
+            return comparison
+
+    def _try(self, answer: str, key: str) -> Comparison | None:
+        """Ask once. None if the child was lost for another reason than this question."""
+        if self._process is None:
+            self._start()
+        try:
+            reply = self._exchange(json.dumps([answer, key]), WALL_MULTIPLE * self.cpu_limit)
+        except TimeoutError:
+            self._end()
             return UNDECIDED
+        if reply is not None:
+            return Comparison(reply["is_equal"], reply["form"])
+        return UNDECIDED if self._end() == -signal.SIGXCPU else None  # the kernel ends it at its limit
 
     def _start(self) -> None:
         # -P: the script's own folder must not shadow the modules that math-verify imports.
         script = str(Path(__file__).with_name("equality_child.py"))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", script, str(CPU_SECONDS)],
+            [sys.executable, "-P", script, *self._limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
         )
-        ready = self._exchange(None, START_SECONDS)
-        if ready is None or "error" in ready:
-            self._stop()
-            raise RuntimeError(f"the grading process did not start: {ready['error'] if ready else 'no sign of life'}")
+        try:
+            ready = self._exchange(None, START_SECONDS) or {"error": "no sign of life"}
+        except TimeoutError:
+            ready = {"error": f"not ready after {START_SECONDS:.0f} s"}
+        if "error" in ready:
+            self._end()
+            raise RuntimeError(f"the grading process did not start: {ready['error']}")
+        self.cpu_limit = ready["cpu_limit"]
 
     def _exchange(self, request: str | None, seconds: float) -> dict | None:
-        """One line there and one back; None where the child died or stayed silent."""
+        """Send one line and receive one; None if the child died.
+
+        Raises:
+            TimeoutError: it was silent for that long.
+        """
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             if request is not None:
                 self._process.stdin.write(request.encode() + b"\n")
-            poller = select.poll()  # select.select refuses the high descriptors of a process with many files
-            poller.register(self._process.stdout, select.POLLIN)
-            line = b""
-            while not line.endswith(b"\n"):
-                part = os.read(self._process.stdout.fileno(), 65536) if poller.poll(1000 * seconds) else b""
-                if not part:
-                    return None
-                line += part
-            return json.loads(line)
         except BrokenPipeError:
             return None
+        poller = select.poll()  # select.select refuses the high descriptors of a process with many files
+        poller.register(self._process.stdout, select.POLLIN)
+        line = b""
+        while not line.endswith(b"\n"):
+            if not poller.poll(1000 * seconds):
+                raise TimeoutError
+            part = os.read(self._process.stdout.fileno(), 65536)
+            if not part:
+                return None
+            line += part
+        return json.loads(line)
 
-    def _stop(self) -> int | None:
-        """End the child. The code that it ended with; None where it was still busy."""
+    def _end(self) -> int:
+        """Kill the child if it still runs. Returns its exit code."""
         process, self._process = self._process, None
-        if process is None:
-            return None
-        try:
-            code = process.wait(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            code = None
-            process.kill()
-            process.wait()
+        assert process is not None
+        process.kill()
+        code = process.wait()
         self._close(process)
         return code
 
@@ -144,9 +174,12 @@ class _Child:
     def stop(self) -> None:
         """End the child; the next question starts another."""
         with self._lock:
-            if self._process is not None and self._process.stdin is not None:
-                self._process.stdin.close()  # the child ends where its input ends
-            self._stop()
+            if self._process is None or self._process.stdin is None:
+                return
+            self._process.stdin.close()  # the child ends where its input ends
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+            self._end()
 
     def forget(self) -> None:
         """In a forked process: the child is the parent's; two askers on one pipe would mix their answers."""

@@ -1,7 +1,9 @@
-"""The child of `equality.py`, a script: reads [answer, key] lines, writes {"same", "form"} lines.
+"""The child of `equality.py`, a script: reads [answer, key] lines, writes {"is_equal", "form"} lines.
 
-Two limits on processor time guard each question: a timer that raises between byte codes, and the kernel's own
-limit, which ends the process inside one long C call (a huge integer power). Memory is limited too.
+Two limits on processor time guard each question: a timer that raises between byte codes, and the kernel's own limit,
+which ends the process inside one long C call (a huge integer power). Memory is limited too.
+
+Arguments: the least limit in seconds, and the limit in multiples of what this process's start costs.
 """
 
 import json
@@ -11,10 +13,35 @@ import os
 import resource
 import signal
 import sys
+import time
 from types import FrameType
 
 MEMORY_BYTES = 4 * 2**30
 MAX_FORM = 400
+UNDECIDED: dict[str, object] = {"is_equal": None, "form": None}
+
+WARM_UP = [
+    ("1", "2"),
+    (r"(x+1)^2", r"x^2+2x+1"),
+    (r"\frac{\sqrt{3}-1}{2}", r"\frac{1}{1+\sqrt{3}}"),
+    (r"\{1,2,3\}", r"\{3,2,1\}"),
+    (r"[0,1)\cup(2,3]", r"[0,1)\cup(2,3]"),
+    (r"x=3", "3"),
+    (r"x>3", r"(3,\infty)"),
+    (r"y=2x+1", r"2x-y+1=0"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}"),
+    (r"\frac{\sin(2x)}{1+\cos(2x)}", r"\tan x"),
+    (r"\log_2 8", "3"),
+    (r"3+4i", "4i+3"),
+    (r"e^{i\pi}", "-1"),
+    (r"50\%", "0.5"),
+    (r"\binom{5}{2}", "5!"),
+    (r"|x-3|", "|3-x|"),
+    (r"\text{even}", "even"),
+    (r"\sum_{k=1}^{n}k", r"\frac{n(n+1)}{2}"),
+    (r"\int_0^1 x dx", r"\frac12"),
+]
+"""An expression of each common kind. Their first comparisons cost up to twenty times as much as later ones."""
 
 
 class OutOfTimeError(BaseException):
@@ -26,7 +53,7 @@ def _expire(signal_number: int, frame: FrameType | None) -> None:
 
 
 def compare_expressions(answer: str, key: str) -> dict[str, object]:
-    """math-verify's verdict, key first: its comparison is not symmetric."""
+    """Return the verdict of math-verify, which gets the key first: its comparison is not symmetric."""
     from math_verify import LatexExtractionConfig, parse, verify
 
     config = [LatexExtractionConfig()]
@@ -34,7 +61,7 @@ def compare_expressions(answer: str, key: str) -> dict[str, object]:
         parse(f"${text}$", extraction_config=config, parsing_timeout=None, fallback_mode="first_match")
         for text in (key, answer)
     )
-    return {"same": bool(verify(gold, given, timeout_seconds=None)), "form": _form(given)}
+    return {"is_equal": bool(verify(gold, given, timeout_seconds=None)), "form": _form(given)}
 
 
 def _form(parsed: list) -> str | None:
@@ -54,14 +81,13 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def _limited(answer: str, key: str, seconds: float) -> dict[str, object]:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + 1.2 * seconds))
+def _compare_within(answer: str, key: str, seconds: float) -> dict[str, object]:
+    _limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + 1.2 * seconds))
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return compare_expressions(answer, key)
     except (OutOfTimeError, RecursionError, MemoryError):
-        return {"same": False, "form": None}
+        return UNDECIDED
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -71,7 +97,8 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever a library prints must not look like an answer
     logging.disable(logging.CRITICAL)
     try:
-        compare_expressions("1", "2")
+        for answer, key in WARM_UP:
+            compare_expressions(answer, key)
     except Exception as cause:
         print(json.dumps({"error": f"{type(cause).__name__}: {cause}"}), file=answers)
         return
@@ -79,10 +106,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     if sys.platform == "linux":
         _limit(resource.RLIMIT_AS, MEMORY_BYTES)
-    print(json.dumps({"ready": True}), file=answers)
+    least, multiple = map(float, sys.argv[1:])
+    cpu_limit = max(least, multiple * time.process_time())
+    print(json.dumps({"cpu_limit": cpu_limit}), file=answers)
     for line in sys.stdin:
         answer, key = json.loads(line)
-        print(json.dumps(_limited(answer, key, float(sys.argv[1]))), file=answers)
+        print(json.dumps(_compare_within(answer, key, cpu_limit)), file=answers)
 
 
 if __name__ == "__main__":

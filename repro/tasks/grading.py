@@ -23,14 +23,19 @@ SAME_WITHIN = 1e-5
 
 @dataclass(frozen=True)
 class Grade:
-    """answer: the extracted answer, None where there is none (a parse failure). correct: equal to the key.
+    """The extracted answer and whether it is right.
 
-    Equal answers have one spelling, for majority voting: `10{,}000` and `10000.0` are both "10000", and a
-    correct answer is the key itself.
+    Attributes:
+        answer: None where there is none (a parse failure). Equal answers have one spelling, for majority voting:
+            `10{,}000` and `10000.0` are both "10000", and a correct answer is the key itself.
+        correct: equal to the key.
+        is_undecided: the comparison reached a limit (see `repro.tasks.equality`). Not correct as far as is known, and
+            to be counted and shown beside what is.
     """
 
     answer: str | None
     correct: bool
+    is_undecided: bool = False
 
 
 def grade(kind: Kind, text: str, key: str | None) -> Grade:
@@ -66,9 +71,9 @@ def _graded_number(answer: str, key: str | None) -> Grade:
         if (value.denominator == target.denominator == 1) or abs(value - target) > SAME_WITHIN:
             return Grade(spelling, False)
     comparison = compare(answer, gold)
-    if comparison.same:
+    if comparison.is_equal:
         return Grade(key, True)
     if value is None and comparison.form is not None:
         parsed = parse_number(comparison.form)
         spelling = comparison.form if parsed is None else format_number(parsed)
-    return Grade(spelling, False)
+    return Grade(spelling, False, is_undecided=comparison.is_equal is None)

@@ -10,6 +10,7 @@ from repro.evaluation.evaluate import evaluate, failures_per_item, graded_pieces
 from repro.evaluation.graded import GRADED, Outcome, read_graded, read_outcomes
 from repro.evaluation.task_reward import TaskReward
 from repro.generation.rollouts import Rollout, write_rollouts
+from repro.stages.artifact import count_undecided
 from repro.tasks.task import Item
 
 ITEMS = [Item("a", "toy-bm4", "?", "7"), Item("b", "toy-bm4", "?", "2"), Item("c", "toy-csqa", "?", "B")]
@@ -73,6 +74,18 @@ def test_summary_means_are_over_items(outcomes):
     assert summary["toy-bm4"]["unparsed"] == pytest.approx(0.375)
 
 
+def test_answers_whose_grading_reached_a_limit_are_counted(tmp_path, stored, outcomes, caplog):
+    assert all("undecided" not in task for task in summarise(outcomes).values())
+    write_rollouts(tmp_path / "third", [rollout(ITEMS[0], 4, r"\boxed{9^{9^{9^9}}}")])
+    more = evaluate(ITEMS, [tmp_path / name for name in ("first", "second", "third")], None, stored)
+    assert "1 of 13 answers could not be graded within the limits" in caplog.text
+    assert [outcome.undecided for outcome in read_outcomes(stored)] == [False] * 12 + [True]
+    assert [graded.undecided for graded in read_graded(stored)] == [False] * 12 + [True]
+    summary = summarise(more)
+    assert summary["toy-bm4"]["undecided"] == count_undecided(summary) == 1
+    assert "undecided" not in summary["toy-csqa"]
+
+
 def test_graded_completions_survive_the_file(stored, outcomes):
     assert read_outcomes(stored) == outcomes
     again = list(read_graded(stored))
@@ -83,8 +96,9 @@ def test_graded_completions_survive_the_file(stored, outcomes):
 
 
 def test_outcomes_of_a_file_of_before_repetition_was_stored_are_the_same(stored, outcomes, tmp_path):
-    pq.write_table(pq.read_table(stored).drop_columns(["repeating"]), tmp_path / "old.parquet")
+    pq.write_table(pq.read_table(stored).drop_columns(["repeating", "undecided"]), tmp_path / "old.parquet")
     assert read_outcomes(tmp_path / "old.parquet") == outcomes
+    assert [graded.outcome for graded in read_graded(tmp_path / "old.parquet")] == outcomes
     assert pq.read_schema(stored).remove_metadata() == GRADED
 
 

@@ -1,5 +1,6 @@
 """The execution engine on real stages: cached, isolated, raced, killed, damaged."""
 
+import io
 import json
 import os
 import shutil
@@ -18,10 +19,11 @@ from repro.models.loading import locate
 from repro.pipeline.cluster import Cluster
 from repro.pipeline.engine import Engine, is_cached, run_stages
 from repro.pipeline.progress_file import progress_path, read_progress
-from repro.pipeline.run import prepare_cache, run
+from repro.pipeline.run import _warn_of_undecided, prepare_cache, run
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.stages.artifact import CACHE, is_complete
+from repro.system.atomic_write import write_json
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
 WISHES = StageOptions(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
@@ -59,6 +61,19 @@ def test_a_subprocess_gives_the_same_numbers_and_the_second_run_is_free(stage, u
     assert record.stat().st_mtime_ns == before
     assert not list((tmp_path / CACHE / ".exca").iterdir())
     assert not (tmp_path / CACHE / ".work" / stage.folder_name).exists()
+
+
+def test_answers_whose_grading_reached_a_limit_are_on_the_terminal(stage, tmp_path):
+    folder = tmp_path / stage.folder_name
+    folder.mkdir()
+    terminal = Console(file=io.StringIO())
+    for undecided in ({}, {"undecided": 3}):
+        write_json(folder / "summary.json", {"toy-bm4": {"acc": 0.5, **undecided}})
+        _warn_of_undecided([stage], tmp_path, terminal)
+    assert terminal.file.getvalue() == (
+        f"warning: {stage.label} (seed 0): 3 answers could not be graded within the limits (undecided); they score 0:"
+        f" {folder}\n"
+    )
 
 
 def test_two_drivers_at_once_build_once_and_both_succeed(stage, undisturbed, tmp_path):

@@ -1,9 +1,8 @@
 """Numeric answers as models write them: extraction, equality, and one spelling per value."""
 
-import time
-
 import pytest
 
+from repro.tasks import grading
 from repro.tasks.grading import Grade, grade
 from repro.tasks.numerals import format_number, parse_number, strip_typography
 
@@ -123,9 +122,7 @@ def test_spelling_is_a_fixed_point(text: str) -> None:
     assert format_number(value) == text
 
 
-def test_thousands_of_short_answers_take_no_time() -> None:
+def test_plain_numbers_never_reach_the_algebra_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grading, "compare", None)
     texts = [rf"start {n} twice \boxed{{{n % 8}}}" for n in range(5000)]
-    start = time.process_time()
-    right = sum(grade("numeric", text, "3").correct for text in texts)
-    assert right == 625
-    assert time.process_time() - start < 2.0
+    assert sum(grade("numeric", text, "3").correct for text in texts) == 625
