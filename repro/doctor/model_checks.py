@@ -7,7 +7,6 @@ from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
-from repro.evaluation.chat_client import ChatClient
 from repro.models.chat_tokens import end_of_turn_id
 from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate, prompt_token_ids
@@ -36,10 +35,12 @@ def check_weights(stages: Sequence[Stage]) -> Iterator[Finding]:
 def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Every model that a server runs: the server answers, and says that it serves it."""
     asked = {Endpoint(model.url, model.name) for stage in stages for model in stage.served_models()}
+    if asked:
+        from repro.evaluation.chat_client import ChatClient  # the client library takes half a second to import
     for where in sorted(asked, key=str):
         about = f"served model {where.model}"
         try:
-            known = ChatClient(where, max_tokens=1, temperature=0.0, seed=0).models()
+            known = ChatClient(where, max_tokens=1, temperature=0.0, seed=0).list_models()
         except InputError as error:
             yield fail(about, str(error))
             continue

@@ -1,15 +1,16 @@
 """A judge that a server runs, against a small server of our own on the loopback."""
 
 import json
+import threading
 import time
 
 import pytest
 from chat_stand_in import ChatStandIn
 
 from repro.errors import InputError
-from repro.evaluation.chat_client import WAITS, ChatClient
+from repro.evaluation.chat_client import LARGEST_REPLY, RETRIES, ChatClient
 from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Case, ModelJudge
-from repro.evaluation.served_judge import AT_ONCE, REPLIES, ask_endpoint
+from repro.evaluation.served_judge import CONCURRENT_REQUESTS, REPLIES, ask_endpoint
 from repro.models.endpoint import API_KEY_VARIABLE, Endpoint, is_endpoint, parse_endpoint
 from repro.progress import silent
 
@@ -34,9 +35,16 @@ def no_key(monkeypatch):
     monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
 
 
-def chat(server, model="org/judge", slept=None):
-    sleep = (slept if slept is not None else []).append
-    return ChatClient(Endpoint(server.url, model), max_tokens=64, temperature=0.01, seed=3, sleep=sleep)
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The seconds that the client would have waited before each retry."""
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
+
+
+def chat(server, model="org/judge"):
+    return ChatClient(Endpoint(server.url, model), max_tokens=64, temperature=0.01, seed=3)
 
 
 @pytest.mark.parametrize(
@@ -116,35 +124,46 @@ def test_what_a_server_does_not_know_is_left_out_for_good(serve):
     assert len(server.asked) == 4
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(serve, status):
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_busy_server_is_asked_again(serve, waits, status):
     server = serve(lambda number, content: (status, b"busy") if number < 3 else "hallucination")
-    slept = []
-    assert chat(server, slept=slept).reply("q") == "hallucination"
-    assert len(slept) == 2
-    assert WAITS[0] <= slept[0] <= 1.25 * WAITS[0] < WAITS[1] <= slept[1]
+    assert chat(server).reply("q") == "hallucination"
+    assert len(server.asked) == 3
+    assert len(waits) == 2
+    assert 0 < waits[0] < waits[1] <= 1
 
 
-def test_a_server_that_stays_broken_is_one_line(serve):
-    server, slept = serve(lambda number, content: (503, b"overloaded")), []
-    with pytest.raises(InputError, match=r"org/judge at http://127.*503 \(overloaded\), 6 times in a row\. Start the"):
-        chat(server, slept=slept).reply("q")
-    assert len(server.asked) == 6
-    assert len(slept) == 5
+def test_the_server_says_how_long_to_wait(serve, waits):
+    server = serve(lambda number, content: (429, b"busy") if number < 2 else "none")
+    handler = server.http.RequestHandlerClass
+    send = handler._send
+    handler._send = lambda self, status, body: send(self, status, body, Retry_After="7")
+    assert chat(server).reply("q") == "none"
+    assert waits == [7]
+
+
+def test_a_server_that_stays_broken_is_one_line_after_half_a_minute(serve, waits):
+    server = serve(lambda number, content: (503, b"overloaded"))
+    with pytest.raises(
+        InputError, match=r"org/judge at http://127.*503 \(overloaded\), also after 7 retries\. Start the"
+    ):
+        chat(server).reply("q")
+    assert len(server.asked) == RETRIES + 1 == 8
+    assert 20 < sum(waits) < 32
 
 
 def test_nobody_there():
-    with pytest.raises(InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, 6 times"):
-        ChatClient(Endpoint("http://127.0.0.1:9/v1", "m"), max_tokens=1, temperature=0, seed=0, sleep=[].append).reply(
-            "q"
-        )
+    with pytest.raises(
+        InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, also after 7 retries"
+    ):
+        ChatClient(Endpoint("http://127.0.0.1:9/v1", "m"), max_tokens=1, temperature=0, seed=0).reply("q")
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
         ((401, b"no key"), rf"401 \(no key\)\. Give its key in {API_KEY_VARIABLE}"),
-        ((400, b"prompt too long"), r"400 \(prompt too long\)\. Mend what it names"),
+        ((400, b"prompt too long"), r"400 \(prompt too long\)\. Fix what it names"),
         ((404, b"nothing"), r"404 \(nothing\)\. Give the address up to"),
         ((200, b"<html>hello"), r"not JSON \(it begins '<html>hello'\)"),
         ((200, b'{"object": "list"}'), "holds no choices"),
@@ -172,9 +191,15 @@ def test_a_reply_that_is_cut_is_asked_for_again(serve):
     handler = server.http.RequestHandlerClass
     send = handler._send
     handler._send = lambda self, status, body: send(self, status, body, cut=500)
-    with pytest.raises(InputError, match=r"its reply was cut, 6 times in a row"):
+    with pytest.raises(InputError, match=r"its reply was cut, also after 7 retries"):
         chat(server).reply("q")
-    assert len(server.asked) == 6
+    assert len(server.asked) == RETRIES + 1
+
+
+def test_an_endless_reply_is_read_in_part(serve):
+    endless = b'{"choices": [' + b" " * (2 * LARGEST_REPLY)
+    with pytest.raises(InputError, match=r"its reply is not JSON"):
+        chat(serve(lambda number, content: (200, endless))).reply("q")
 
 
 def test_a_redirect_does_not_carry_the_key_away(serve, monkeypatch):
@@ -204,9 +229,31 @@ def test_the_key_goes_to_the_server_alone(serve, monkeypatch):
     assert SECRET not in str(error.value)
 
 
+def test_variables_of_the_library_and_of_a_proxy_change_nothing(serve, monkeypatch):
+    """OPENAI_CUSTOM_HEADERS may hold another server's key; a proxy cannot reach this machine's own loopback."""
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY", "VLLM_API_KEY"):
+        monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"Authorization: Bearer {SECRET}\nX-Key: {SECRET}")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    server = serve(lambda number, content: "none")
+    assert chat(server).reply("q") == "none"
+    assert SECRET not in str(server.headers)
+    assert set(map(str.lower, server.headers[0])) <= {
+        "host",
+        "connection",
+        "accept",
+        "content-type",
+        "content-length",
+        "user-agent",
+        "x-stainless-raw-response",
+    }
+
+
 def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
     def says(number, content):
-        time.sleep(0.05 if number % 2 else 0.01)
+        threading.Event().wait(0.05 if number % 2 else 0.01)
         return content["messages"][0]["content"].upper()
 
     server, told = serve(says), []
@@ -219,7 +266,7 @@ def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
     questions = [f"q{n}" for n in range(24)] + ["q3"]
     assert ask(questions) == [question.upper() for question in questions]
     assert len(server.asked) == 24  # alike ones once
-    assert 2 <= server.most <= AT_ONCE
+    assert 2 <= server.most <= CONCURRENT_REQUESTS
     assert told == [(n + 1, 24) for n in range(24)]
 
 

@@ -39,7 +39,7 @@ def url(tmp_path_factory):
         until = time.monotonic() + 500
         while process.poll() is None and time.monotonic() < until:
             try:
-                chat(url).models()
+                chat(url).list_models()
                 break
             except InputError:
                 time.sleep(1)
@@ -52,11 +52,11 @@ def url(tmp_path_factory):
 
 
 def chat(url, model="org/toy"):
-    return ChatClient(Endpoint(url, model), max_tokens=8, temperature=0.01, seed=0, sleep=lambda seconds: None)
+    return ChatClient(Endpoint(url, model), max_tokens=8, temperature=0.01, seed=0)
 
 
 def test_the_model_answers_in_its_own_language(url):
-    assert chat(url).models() == ["org/toy"]
+    assert chat(url).list_models() == ["org/toy"]
     replies = [chat(url).reply("who emil rival kofi A zola B hugo C lena D tomo E") for _ in range(2)]
     assert replies[0] == replies[1] != ""
 
@@ -64,5 +64,5 @@ def test_the_model_answers_in_its_own_language(url):
 def test_what_vllm_refuses_is_one_line(url):
     with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/toy\."):
         chat(url, "org/typo").reply("start 3")
-    with pytest.raises(InputError, match=r"400 .*Mend what it names"):
+    with pytest.raises(InputError, match=r"400 .*Fix what it names"):
         chat(url).reply("start 3 " * 5000)
