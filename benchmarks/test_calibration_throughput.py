@@ -34,10 +34,10 @@ class WithoutReward(CalibrationTrainer):
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
         return super(CalibrationTrainer, self)._generate(prompts)
 
-    def _calibration(self, completion_ids: list[list[int]], item: list[int], **kwargs: Any) -> list[float]:
-        return self._task(completion_ids, item)
+    def _calibration_reward(self, completion_ids: list[list[int]], item: list[int], **kwargs: Any) -> list[float]:
+        return self._task_reward(completion_ids, item)
 
-    def _log_rewards(self, raw_nK: Any, group_size: int) -> None:
+    def _log_rewards(self, reward_nK: Any, group_size: int) -> None:
         pass
 
 

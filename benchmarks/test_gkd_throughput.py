@@ -20,7 +20,8 @@ from repro.distillation.config import DistillationConfig, Method
 from repro.distillation.distill import distill
 from repro.generation.config import EngineName
 from repro.generation.rollouts import Rollout, write_rollouts
-from repro.models.loading import load_for_training, load_model, load_tokenizer, locate, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_for_training, load_model, load_tokenizer, locate
 from repro.tasks import Item, registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]

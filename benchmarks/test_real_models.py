@@ -12,7 +12,8 @@ import real_weights
 import torch
 
 from repro.generation.rollouts import read_rollouts
-from repro.models.loading import load_model, load_tokenizer, locate, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_model, load_tokenizer, locate
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage, sample_stage

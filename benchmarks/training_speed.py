@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from repro.models.loading import load_for_training, load_model, load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_for_training, load_model, load_tokenizer
 from repro.tasks import Item
 
 now = time.perf_counter if torch.cuda.is_available() else time.process_time

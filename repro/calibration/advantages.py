@@ -9,13 +9,29 @@ from typing import Any
 STD_FLOOR = 1e-4  # TRL's: a group without variance gets advantage 0, not 0/0
 
 
-def _float64(x: Any) -> Any:
-    # A group of equal rewards must have advantage 0; float32 rounding of its mean, over the floor, is not
-    return x.astype("float64") if hasattr(x, "astype") else x.double()
+def group_advantages(
+    task_reward: Any, calibration_reward: Any, eta: float, group_size: int, dtype: Any | None = None
+) -> Any:
+    """Compute A = z(r_task) + eta * z(r_cal), nothing more (Algorithm 1, appendix D).
+
+    Args:
+        task_reward: [n] r_task(x, y).
+        calibration_reward: [n] r_cal(x, y), nats (Eq 10, 11).
+        eta: distillability coefficient; > 0 distillable, < 0 undistillable.
+        group_size: G; groups are consecutive.
+        dtype: torch type to which both z-scores are rounded before they are summed; None for no rounding.
+
+    Returns:
+        [n] float64, or `dtype`.
+    """
+    z_task_n, z_cal_n = group_z(task_reward, group_size), group_z(calibration_reward, group_size)
+    if dtype is not None:
+        z_task_n, z_cal_n = z_task_n.to(dtype), z_cal_n.to(dtype)
+    return z_task_n + eta * z_cal_n
 
 
 def group_z(reward_n: Any, group_size: int) -> Any:
-    """z-score inside each group: (x - mean) / (std + 1e-4), std the sample standard deviation (G - 1).
+    """Compute the z-score inside each group: (x - mean) / (std + 1e-4), std the sample standard deviation (G - 1).
 
     Args:
         reward_n: [n] numpy array or torch tensor.
@@ -36,35 +52,13 @@ def group_z(reward_n: Any, group_size: int) -> Any:
     return (centred_PG / (std_P + STD_FLOOR)[:, None]).reshape(-1)
 
 
-def group_advantages(task_reward: Any, calibration_reward: Any, eta: float, group_size: int) -> Any:
-    """A = z(r_task) + eta * z(r_cal), nothing more (Algorithm 1, appendix D).
-
-    Args:
-        task_reward: [n] r_task(x, y).
-        calibration_reward: [n] r_cal(x, y), nats (Eq 10, 11).
-        eta: distillability coefficient; > 0 distillable, < 0 undistillable.
-        group_size: G; groups are consecutive.
-
-    Returns:
-        [n] float64.
-    """
-    return group_z(task_reward, group_size) + eta * group_z(calibration_reward, group_size)
-
-
-def batch_renormalised(advantage_n: Any) -> Any:
-    """The sum once more brought to zero mean and unit variance over the whole batch.
-
-    This is TRL's "normalize_then_sum", a *different* algorithm, kept as a control: where one reward has no
-    variance left, the other is blown up to unit variance and |eta| no longer matters.
-    """
-    a_n = _float64(advantage_n)
-    centred_n = a_n - a_n.sum() / a_n.shape[0]
-    std = ((centred_n**2).sum() / (a_n.shape[0] - 1)) ** 0.5
-    return centred_n / (std + STD_FLOOR)
-
-
 def flat_share(reward_n: Any, group_size: int) -> float:
-    """Share of groups in which all rewards are equal, so that this reward teaches nothing there."""
+    """Return the share of groups whose rewards are all equal, so that this reward gives no gradient there."""
     x_PG = _float64(reward_n).reshape(-1, group_size)
     flat_P = (abs(x_PG - x_PG[:, :1]) <= 1e-8).all(1)
     return float(flat_P.sum()) / flat_P.shape[0]
+
+
+def _float64(x: Any) -> Any:
+    # A group of equal rewards must have advantage 0; float32 rounding of its mean, over the floor, is not
+    return x.astype("float64") if hasattr(x, "astype") else x.double()

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer
-from repro.models.loading import load_model, load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer, prompt_token_ids
+from repro.models.loading import load_model, load_tokenizer
 from repro.models.scoring import completion_log_prob
 
 

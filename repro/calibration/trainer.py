@@ -1,28 +1,28 @@
 """Calibrate a teacher: Algorithm 1 from folders to a folder, with LoRA and resume."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import PrinterCallback
-from transformers.utils import logging as transformers_logging
 
 from repro.calibration.config import CalibrationConfig
-from repro.calibration.grpo import FIGURES, CalibrationTrainer, TaskReward, grpo_config
+from repro.calibration.figures import FIGURES
+from repro.calibration.grpo import CalibrationTrainer, grpo_config
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
-from repro.tasks import Item
-from repro.training import checkpoints, history, optimisation, sharding, vllm_policy
-from repro.training import non_finite as divergence
+from repro.tasks.task import Item, RewardFunction
+from repro.training.checkpoints import run_identity
+from repro.training.optimisation import cut_step, data_parallel_ranks, prompt_rows, trainer_arguments
 from repro.training.resources import TrainingResources
-
-__all__ = ["CalibrationTrainer", "TaskReward", "calibrate", "save_merged"]
+from repro.training.sharding import prepare_sharding
+from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
+from repro.training.vllm_policy import engine_arguments, importance_arguments
 
 
 def calibrate(
@@ -31,7 +31,7 @@ def calibrate(
     teacher: Path | str,
     target: Path | str,
     items: list[Item],
-    task_reward: TaskReward,
+    task_reward: RewardFunction,
     seed: int,
     out: Path,
     work: Path,
@@ -43,35 +43,29 @@ def calibrate(
     Args:
         teacher, target: folders with model and tokenizer, or hub ids; the two tokenizers may differ (Eq 11).
         items: training prompts, of one task or several.
-        task_reward: items and completion texts to r_task, one for each.
+        task_reward: items and completion texts to r_task.
         out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
-        work: checkpoints; a run that was stopped goes on from the newest complete one.
-        resources: micro-batch, checkpoints, sharding and vLLM server.
+        work: checkpoints; an interrupted run resumes from the newest complete one.
+        resources: no part of the result's identity.
 
     Returns:
         steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
 
     Raises:
         InputError: no items, a model without chat template or end token, or a step that the processes cannot
-        share.
+            share.
     """
     if not items:
         raise InputError("no training items: give the task more rows, or another split.")
-    transformers_logging.disable_progress_bar()
-    tokenizer = load_tokenizer(teacher)
-    tokenizer.padding_side = "left"
-    policy = load_for_training(teacher)
-    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses what cannot be posed or ended
+    policy, tokenizer = load_model_and_tokenizer(teacher)
+    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses a model that cannot be prompted or end
     parameters = policy.num_parameters()
-    shared = _shared(config, parameters, seed, work, resources)
-    rows = [
-        {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
-        for i in optimisation.training_order(len(items), config.steps * config.prompts_per_step, seed)
-    ]
-    run = checkpoints.run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
-    with vllm_policy.engine_arguments(config, policy, tokenizer, items, work, resources.server) as engine:
-        arguments = grpo_config(config, engine | (vllm_policy.importance_arguments() if engine else {}), shared)
-        sharding.prepare_sharding(arguments, policy)
+    shared = _trainer_arguments(config, parameters=parameters, seed=seed, work=work, resources=resources)
+    rows = prompt_rows(items, config.steps * config.prompts_per_step, seed)
+    run = run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
+    with engine_arguments(config, policy, tokenizer, items, work, resources.server) as engine:
+        arguments = grpo_config(config, engine | (importance_arguments() if engine else {}), shared)
+        prepare_sharding(arguments, policy)
         trainer = CalibrationTrainer(
             items=items,
             task_reward=task_reward,
@@ -82,59 +76,27 @@ def calibrate(
             model=policy,
             args=arguments,
             processing_class=tokenizer,
-            peft_config=LoraConfig(
-                r=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                lora_dropout=0.0,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
+            peft_config=_lora_config(config),
             train_dataset=Dataset.from_list(rows),
-            callbacks=[
-                history.ReportProgress(progress, FIGURES, ("task_reward", "r_cal", "kl", "length")),
-                divergence.StopOnNonFinite(),
-                checkpoints.MarkComplete(run),
-            ],
         )
-        trainer.remove_callback(PrinterCallback)
-        set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
-        resume = checkpoints.newest_complete(work, run)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-
-    whole = sharding.unsharded_state(trainer.model)
-    rows_logged = history.history(trainer.state.log_history, FIGURES)
-    if trainer.accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out / "adapter", state_dict=whole)
-        (out / "adapter" / "README.md").unlink(missing_ok=True)  # a model card that says nothing
-        _settle(out / "adapter" / "adapter_config.json")
-        save_merged(teacher, out / "adapter", out / "model")
-        history.write_history(out / "history.jsonl", rows_logged)
-    trainer.accelerator.wait_for_everyone()
-    return {
-        "steps": trainer.state.global_step,
-        "prompts": len({row["item"] for row in rows}),
-        "parameters": parameters,
-        **history.final_figures(rows_logged),
-        **history.alarms(rows_logged),
-    }
+        note = ("task_reward", "r_cal", "kl", "length")
+        train(trainer, run=run, seed=seed, work=work, progress=progress, figures=FIGURES, note=note)
+    logged = save(trainer, out, FIGURES, functools.partial(_save_adapter_and_merged, teacher, out))
+    counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters}
+    return summarise(trainer.state.global_step, logged, counts)
 
 
-def _shared(
-    config: CalibrationConfig,
-    parameters: int,
-    seed: int,
-    work: Path,
-    resources: TrainingResources,
+def _trainer_arguments(
+    config: CalibrationConfig, *, parameters: int, seed: int, work: Path, resources: TrainingResources
 ) -> dict[str, Any]:
     sequences = config.prompts_per_step * config.group_size
-    cut = optimisation.cut_step(sequences, resources.micro_batch, optimisation.ranks())
-    if config.loss_type == "bnpo" and cut[0] != sequences:
+    cut = cut_step(sequences, resources.micro_batch, data_parallel_ranks())
+    if config.loss_type == "bnpo" and cut.size != sequences:
         raise InputError(
-            f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut[0]} of {sequences}"
+            f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut.size} of {sequences}"
             " completions at once would be another algorithm: use 'dapo', or one device and no micro-batch."
         )
-    return optimisation.trainer_arguments(
+    return trainer_arguments(
         work=work,
         steps=config.steps,
         learning_rate=config.learning_rate,
@@ -146,8 +108,26 @@ def _shared(
     )
 
 
-def _settle(config: Path) -> None:
-    """The same bytes on every machine: no path of this one (the stage's record says what the base is), no order of a set."""
+def _lora_config(config: CalibrationConfig) -> LoraConfig:
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _save_adapter_and_merged(teacher: Path | str, out: Path, policy: Any, state: StateDict | None) -> None:
+    adapter = out / "adapter"
+    policy.save_pretrained(adapter, state_dict=state)
+    (adapter / "README.md").unlink(missing_ok=True)  # an empty model card
+    _make_reproducible(adapter / "adapter_config.json")
+    save_merged(teacher, adapter, out / "model")
+
+
+def _make_reproducible(config: Path) -> None:
+    """Make the file's bytes equal on every machine: no path of this one (record.json names the base), no order of a set."""
     content = json.loads(config.read_text())
     content["base_model_name_or_path"] = None
     content["target_modules"] = sorted(content["target_modules"])
@@ -155,8 +135,7 @@ def _settle(config: Path) -> None:
 
 
 def save_merged(base: Path | str, adapter: Path, folder: Path) -> None:
-    """Write base + adapter as one ordinary model folder, in float32, with the base's tokenizer and generation
-    config.
+    """Write base + adapter as an ordinary model folder, in float32, with the base's tokenizer and generation config.
 
     The base is read afresh: the trained object carries the trainer's patches.
     """

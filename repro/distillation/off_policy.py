@@ -1,9 +1,10 @@
-"""GKD-FKL: the student learns the token KL(p_T||p_S) on what the teacher wrote (Eq 2, p = p_T, q = p_S)."""
+"""GKD-FKL: token KL(p_T||p_S) on stored teacher completions; the loss is `losses.forward_kl`."""
 
 from typing import Any
 
 from trl import DistillationTrainer
 
+from repro.distillation.traces import Trace
 from repro.training.buckets import BucketedSteps, TokenMeans
 
 FIGURES = {
@@ -14,15 +15,20 @@ FIGURES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""As on-policy; the student writes nothing during training, so no figure speaks of its completions."""
+"""As on-policy; the student samples nothing during training, so there are no completion metrics."""
 
 
 class OffPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
-    """TRL's DistillationTrainer, given the "completion_ids" column where it would sample."""
+    """TRL's DistillationTrainer that reads the "completion_ids" column instead of sampling."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self._stored = [x["completion_ids"] for x in inputs]
+        self._stored = [row["completion_ids"] for row in inputs]
         return super()._generate_and_score_completions(inputs)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> list[list[int]]:
         return self._stored
+
+
+def off_policy_row(tokenizer: Any, trace: Trace, reasoning: bool) -> dict[str, Any]:
+    """Return a chat prompt, which TRL renders, and the completion's token ids."""
+    return {"prompt": [{"role": "user", "content": trace.item.prompt}], "completion_ids": trace.completion_ids}

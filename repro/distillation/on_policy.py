@@ -1,20 +1,20 @@
-"""GKD-RKL: the student writes, and learns the token KL(p_S||p_T) on that (Eq 2, p = p_S, q = p_T)."""
+"""GKD-RKL: token KL(p_S||p_T) on the student's own completions; the loss is `losses.reverse_kl`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from trl import DistillationConfig as TrlDistillationConfig
 from trl import DistillationTrainer
 
+from repro.distillation.config import DistillationConfig
+from repro.distillation.losses import TRL_BETA
 from repro.generation.mismatch import COMPARED_COMPLETIONS, compare_log_probs
-from repro.models.loading import template_arguments
+from repro.models.chat_tokens import template_arguments
 from repro.models.scoring import token_log_probs
-from repro.tasks import Item
+from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import BucketedSteps, TokenMeans
-
-TaskReward = Callable[[list[Item], list[str]], list[float]]
 
 FIGURES = {
     "step": "step",
@@ -30,77 +30,72 @@ FIGURES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""The trainer's names of what history.jsonl holds, and ours. loss: the divergence, nats per token of
+"""Names in the trainer's log to names in history.jsonl. loss: the divergence, nats per token of
 the whole step; entropy: the student's, nats per token; lengths in tokens; accuracy: mean task reward of the
 student's own training completions."""
 
 
 class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
-    """TRL's DistillationTrainer, which also says how good the student's training completions are.
+    """TRL's DistillationTrainer that also logs the accuracy of the student's training completions.
 
     Args:
-        items: what the data set's "item" column counts.
+        items: the training items; the data set's "item" column holds indices into them.
         task_reward: items and texts to rewards.
-        kwargs: what DistillationTrainer takes.
+        kwargs: arguments of DistillationTrainer.
     """
 
-    def __init__(self, *, items: Sequence[Item], task_reward: TaskReward, **kwargs: Any) -> None:
+    def __init__(self, *, items: Sequence[Item], task_reward: RewardFunction, **kwargs: Any) -> None:
         self.items, self.task_reward = items, task_reward
         super().__init__(**kwargs)
         if self.use_vllm:
-            self._keep_log_probs()
+            self._record_sampler()
 
-    def _keep_log_probs(self) -> None:
-        """TRL drops what vLLM says of the tokens that it drew; it is kept here, to be compared."""
+    def _record_sampler(self) -> None:
+        """Keep vLLM's log-probabilities of the tokens that it samples, which TRL drops, to compare them."""
         from trl.trainer.utils import add_fused_lm_head
 
         add_fused_lm_head(self.accelerator.unwrap_model(self.model))
         generate, self.vllm_generation.logprobs = self.vllm_generation.generate, 0
 
-        def keep(*args: Any, **kwargs: Any) -> Any:
-            drawn = generate(*args, **kwargs)
-            self._drawn = (
-                drawn[0][:COMPARED_COMPLETIONS],
-                drawn[1][:COMPARED_COMPLETIONS],
-                drawn[2][:COMPARED_COMPLETIONS],
-            )
-            return drawn
+        def generate_and_record(*args: Any, **kwargs: Any) -> Any:
+            output = generate(*args, **kwargs)
+            self._sampled = tuple(part[:COMPARED_COMPLETIONS] for part in output[:3])
+            return output
 
-        self.vllm_generation.generate = keep
+        self.vllm_generation.generate = generate_and_record
 
-    def _log_gap(self, logs: Any) -> None:
-        """The sampler's log-probabilities against this trainer's forward, on a few completions of the step."""
-        prompts, completions, drawn = self._drawn
+    def _sampler_gap(self) -> float:
+        """Compare the sampler's log-probabilities with this trainer's forward, on a few completions of the step."""
+        prompt_ids, completion_ids, log_probs = self._sampled
         model = self.accelerator.unwrap_model(self.model)
-        trainer = token_log_probs(model, [list(p) for p in prompts], [list(c) for c in completions], 1)
-        sampler = [[math.nan if step[0] is None else step[0] for step in one] for one in drawn]
-        logs["distillation/vllm_log_prob_gap"].append(compare_log_probs(sampler, trainer)["gap"])
+        trainer = token_log_probs(model, list(map(list, prompt_ids)), list(map(list, completion_ids)), batch_size=1)
+        sampler = [[math.nan if step[0] is None else step[0] for step in steps] for steps in log_probs]
+        return float(compare_log_probs(sampler, trainer)["gap"])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         masks = output["completion_mask"].bool()
         completions = [ids[mask].tolist() for ids, mask in zip(output["completion_ids"], masks)]
         texts = self._tokenizer.batch_decode(completions, skip_special_tokens=True)
-        rewards = self.task_reward([self.items[x["item"]] for x in inputs], texts)
+        rewards = self.task_reward([self.items[row["item"]] for row in inputs], texts)
         ended = [ids[-1] in self.eos_token_ids for ids in completions]
         empty = [len(ids) == int(end) for ids, end in zip(completions, ended)]
-        rows = torch.tensor(list(zip(rewards, ended, empty)), dtype=torch.float32, device=self.accelerator.device)
-        accuracy, eos, nothing = self.accelerator.gather(rows).mean(0).tolist()
+        columns_nC = torch.tensor(list(zip(rewards, ended, empty)), dtype=torch.float32, device=self.accelerator.device)
+        accuracy, ended_share, empty_share = self.accelerator.gather(columns_nC).mean(0).tolist()
         logs = self._metrics["train" if self.model.training else "eval"]
         logs["distillation/accuracy"].append(accuracy)
-        logs["distillation/stopped_by_eos"].append(eos)
-        logs["distillation/stopped_by_length"].append(1 - eos)
-        logs["distillation/empty"].append(nothing)
+        logs["distillation/stopped_by_eos"].append(ended_share)
+        logs["distillation/stopped_by_length"].append(1 - ended_share)
+        logs["distillation/empty"].append(empty_share)
         if self.use_vllm:
-            self._log_gap(logs)
+            logs["distillation/vllm_log_prob_gap"].append(self._sampler_gap())
         return output
 
 
 def divergence_config(
-    beta: float, max_completion_tokens: int, reasoning: bool, engine: dict[str, Any], shared: dict[str, Any]
+    config: DistillationConfig, engine: dict[str, Any], shared: dict[str, Any]
 ) -> TrlDistillationConfig:
-    """beta = 1: KL(p_S||p_T), beta = 0: KL(p_T||p_S), each over the full vocabulary at temperature 1; the
-    loss is the sum over completion tokens / the tokens of the whole step.
+    """Return TRL's settings of the GKD losses (`losses`): the full vocabulary, at temperature 1.
 
     Args:
         engine: arguments of the generation engine.
@@ -109,12 +104,12 @@ def divergence_config(
     return TrlDistillationConfig(
         **shared,
         **engine,
-        beta=beta,
-        max_completion_length=max_completion_tokens,
-        chat_template_kwargs=template_arguments(reasoning),
+        beta=TRL_BETA[config.method],
+        max_completion_length=config.max_completion_tokens,
+        chat_template_kwargs=template_arguments(config.reasoning),
         temperature=1.0,
         top_p=1.0,
         top_k=0,
         disable_dropout=True,
-        shuffle_dataset=False,  # the rows lie in training order
+        shuffle_dataset=False,  # the rows are in training order
     )

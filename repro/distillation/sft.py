@@ -4,6 +4,8 @@ from typing import Any
 
 from trl import SFTConfig, SFTTrainer
 
+from repro.distillation.traces import Trace
+from repro.models.chat_tokens import prompt_token_ids
 from repro.training.buckets import TokenMeans
 
 FIGURES = {
@@ -19,19 +21,20 @@ ranks first, which is not the accuracy of its answers."""
 
 
 class SftTrainer(TokenMeans, SFTTrainer):
-    """TRL's SFTTrainer, its figures means over the tokens of a step."""
+    """TRL's SFTTrainer; its figures are means over the tokens of a step."""
 
 
-def sft_row(prompt_ids: list[int], completion_ids: list[int]) -> dict[str, list[int]]:
-    """input_ids and labels; -100 keeps the prompt out of the loss."""
+def sft_row(tokenizer: Any, trace: Trace, reasoning: bool) -> dict[str, list[int]]:
+    """Return input_ids and labels; -100 keeps the prompt out of the loss."""
+    prompt_ids = prompt_token_ids(tokenizer, trace.item.prompt, reasoning)
     return {
-        "input_ids": prompt_ids + completion_ids,
-        "labels": [-100] * len(prompt_ids) + completion_ids,
+        "input_ids": prompt_ids + trace.completion_ids,
+        "labels": [-100] * len(prompt_ids) + trace.completion_ids,
     }
 
 
 def sft_config(shared: dict[str, Any]) -> SFTConfig:
-    """Rows are already tokens, in training order; the loss is the sum over labels / labels of the whole step.
+    """Return TRL's settings: rows are tokens in training order; the loss is the sum over labels / labels of the step.
 
     Args:
         shared: `optimisation.trainer_arguments`.

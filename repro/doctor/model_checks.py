@@ -7,9 +7,9 @@ from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
-from repro.models.chat_tokens import end_of_turn_id
+from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
 from repro.models.endpoint import Endpoint
-from repro.models.loading import generation_eos_ids, load_tokenizer, locate, prompt_token_ids
+from repro.models.loading import generation_eos_ids, load_tokenizer, locate
 from repro.planner.footprint import download_gib
 from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from repro.doctor.finding import Finding, fail, good, warn
-from repro.models.loading import free_gpu_memory
 from repro.stages import Calibrate, Distill, Stage
+from repro.system.gpu_memory import free_gpu_memory
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
 LARGEST_GAP = 0.05
@@ -39,7 +39,8 @@ def _gaps(name: str) -> tuple[float, float, int]:
     from transformers.utils import logging
     from trl.trainer.utils import add_fused_lm_head
 
-    from repro.models.loading import load_model, load_tokenizer, locate, prompt_token_ids
+    from repro.models.chat_tokens import prompt_token_ids
+    from repro.models.loading import load_model, load_tokenizer, locate
     from repro.models.scoring import completion_log_prob
 
     logging.disable_progress_bar()

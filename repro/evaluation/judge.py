@@ -79,7 +79,8 @@ def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
 
     def ask(questions: list[str]) -> list[str]:
         from repro.generation.engine import open_engine
-        from repro.models.loading import load_tokenizer, prompt_token_ids
+        from repro.models.chat_tokens import prompt_token_ids
+        from repro.models.loading import load_tokenizer
 
         tokenizer = load_tokenizer(model)
         prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]

@@ -8,7 +8,8 @@ from repro.errors import InputError
 from repro.generation.config import SamplingConfig
 from repro.generation.engine import open_engine
 from repro.generation.rollouts import SCHEMA, Rollout, batches, token_counts, write_rollouts
-from repro.models.loading import load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_tokenizer
 from repro.progress import Progress
 from repro.tasks.task import Item
 

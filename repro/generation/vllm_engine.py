@@ -6,7 +6,8 @@ from pathlib import Path
 from repro.errors import InputError
 from repro.generation.completion import Completion
 from repro.generation.watchdog import Watchdog
-from repro.models.loading import free_gpu_memory, hub_revision
+from repro.models.loading import hub_revision
+from repro.system.gpu_memory import free_gpu_memory
 
 
 class VllmEngine:

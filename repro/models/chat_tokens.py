@@ -4,9 +4,33 @@ import json
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.loading import prompt_token_ids
 
 _MARK = "assistant wrote this"
+
+
+def template_arguments(reasoning: bool) -> dict[str, bool]:
+    """What the chat template is told besides the messages: the same here and in every trainer."""
+    return {"enable_thinking": reasoning}
+
+
+def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> list[int]:
+    """Tokens of one user message through the chat template, up to where the assistant starts to write.
+
+    Args:
+        reasoning: the template's `enable_thinking`, where it has that switch (Qwen3 does, on by default).
+    """
+    if tokenizer.chat_template is None:
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be posed as the paper does."
+            " Use an instruction-tuned model, or save a chat_template with its tokenizer."
+        )
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}],
+        tokenize=False,
+        add_generation_prompt=True,
+        **template_arguments(reasoning),
+    )
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def eos_token_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:

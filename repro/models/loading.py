@@ -54,19 +54,6 @@ def revision_of(name: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def hash_data_file(file: Path) -> str:
-    """Content hash of one file of rows.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"data {file}: {error.strerror}. Give a file of rows with --data.") from None
-
-
 def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     """The model's own tokenizer, with a pad token (its end token where it has none)."""
     from transformers import AutoTokenizer
@@ -86,11 +73,11 @@ def load_config(model: Path | str) -> "PreTrainedConfig":
         return AutoConfig.from_pretrained(str(model), **_source(model))
 
 
-def load_model(model: Path | str, *, place: bool = True, spread: bool = False) -> "PreTrainedModel":
+def load_model(model: Path | str, *, to_gpu: bool = True, spread: bool = False) -> "PreTrainedModel":
     """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put.
 
     Args:
-        place: False leaves it on the CPU.
+        to_gpu: False leaves it on the CPU.
         spread: layer by layer over all GPUs that are seen, for a model that one does not hold.
     """
     import torch
@@ -100,7 +87,7 @@ def load_model(model: Path | str, *, place: bool = True, spread: bool = False) -
     how = {"device_map": "auto"} if spread else {}
     dtype = torch.bfloat16 if cuda else torch.float32
     text = language_model(load_complete(AutoModelForCausalLM, model, dtype=dtype, **how)).eval()
-    return text if spread else text.to("cuda" if cuda and place else "cpu")
+    return text if spread else text.to("cuda" if cuda and to_gpu else "cpu")
 
 
 def load_for_training(model: Path | str) -> "PreTrainedModel":
@@ -196,17 +183,6 @@ def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
     return text
 
 
-def free_gpu_memory() -> None:
-    """Give back what dropped models held: torch keeps it for itself, and another library on the GPU would not get it."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def generation_eos_ids(model: Path | str) -> int | list[int] | None:
     """The ids that end a turn by the model's generation config; None without one (then its tokenizer's end token does)."""
     from transformers import GenerationConfig
@@ -230,28 +206,3 @@ def hub_revision(model: Path | str) -> str:
 
     pinned = pinned_revision(model)
     return "main" if pinned == "unpinned" else pinned
-
-
-def template_arguments(reasoning: bool) -> dict[str, bool]:
-    """What the chat template is told besides the messages: the same here and in every trainer."""
-    return {"enable_thinking": reasoning}
-
-
-def prompt_token_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, reasoning: bool = True) -> list[int]:
-    """Tokens of one user message through the chat template, up to where the assistant starts to write.
-
-    Args:
-        reasoning: the template's `enable_thinking`, where it has that switch (Qwen3 does, on by default).
-    """
-    if tokenizer.chat_template is None:
-        raise InputError(
-            f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be posed as the paper does."
-            " Use an instruction-tuned model, or save a chat_template with its tokenizer."
-        )
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}],
-        tokenize=False,
-        add_generation_prompt=True,
-        **template_arguments(reasoning),
-    )
-    return tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.endpoint import Endpoint
-from repro.models.loading import hash_data_file, locate, revision_of
+from repro.models.loading import locate, revision_of
 from repro.pipeline.context import StageContext
 from repro.stages import (
     BaseModelRef,
@@ -24,6 +24,7 @@ from repro.stages import (
 )
 from repro.stages.artifact import MODEL, ROLLOUTS
 from repro.tasks import registry
+from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Item
 
 

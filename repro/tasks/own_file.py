@@ -4,8 +4,10 @@ The task's name says the kind: `file-numeric`, `file-choice`, `file-open`. The i
 added to the prompt, as with every task, because grading reads what it asks for.
 """
 
+import hashlib
 from pathlib import Path
 
+from repro.errors import InputError
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.extraction import LETTERS
 from repro.tasks.rows import Row
@@ -33,3 +35,16 @@ class OwnFile(DataSetTask):
             return Question(prompt, row.letter("answer", len(LETTERS)), identity)
         answer = row.value("answer")
         return Question(prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), identity)
+
+
+def hash_data_file(file: Path) -> str:
+    """Return the sha256 of a file of rows.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"data {file}: {error.strerror}. Give a file of rows with --data.") from None

@@ -1,5 +1,6 @@
 """What every task gives: items with a prompt, and for verifiable tasks an answer key."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -22,6 +23,10 @@ class Item:
     task: str
     prompt: str
     key: str | None
+
+
+RewardFunction = Callable[[list[Item], list[str]], list[float]]
+"""r_task: items and completion texts to one reward each."""
 
 
 class Task(Protocol):

@@ -1,41 +1,57 @@
-"""What every trainer of the kit is told the same way: the order of the prompts, how an optimiser step is cut
-into micro-batches, and the arguments that do not belong to one method.
+"""Optimisation settings that every trainer shares: the order of prompts, micro-batches, and the trainer's arguments.
 
 AdamW without weight decay, the learning rate linear to zero, gradients clipped at norm 1, dropout off.
 """
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from repro.errors import InputError
+from repro.tasks.task import Item
 from repro.training.resources import TrainingResources
 
 LARGE = 1_000_000_000  # parameters from which activations are recomputed in the backward pass instead of kept
 
 
-def training_order(count: int, draws: int, seed: int) -> list[int]:
-    """Which item each draw takes: seeded permutations of range(count), one after the other, cut at `draws`.
+def training_order(count: int, visits: int, seed: int) -> list[int]:
+    """Return the item of each visit: seeded permutations of range(count), one after the other, cut at `visits`.
 
-    Every method with the same items and seed walks the same prompts in the same order.
+    Every method with the same items and seed visits the same prompts in the same order.
     """
     rng = random.Random(seed)
     order: list[int] = []
-    while len(order) < draws:
+    while len(order) < visits:
         order.extend(rng.sample(range(count), count))
-    return order[:draws]
+    return order[:visits]
 
 
-def ranks() -> int:
-    """Data-parallel processes of this run, as torchrun or accelerate started them."""
+def prompt_rows(items: Sequence[Item], visits: int, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of on-policy training, in `training_order`: a chat prompt and its item's index."""
+    return [
+        {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
+        for i in training_order(len(items), visits, seed)
+    ]
+
+
+def data_parallel_ranks() -> int:
+    """Return the number of data-parallel processes of this run, as torchrun or accelerate started them."""
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.cuda.is_available()).num_processes  # unasked, it overlooks CPU processes
+    return PartialState(cpu=not torch.cuda.is_available()).num_processes  # without `cpu` it overlooks CPU processes
 
 
-def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> tuple[int, int]:
-    """(sequences per device and forward, forwards per step): their product with `ranks` is `sequences`.
+class StepCut(NamedTuple):
+    """One optimiser step on one device: `forwards` micro-batches of `size` sequences."""
+
+    size: int
+    forwards: int
+
+
+def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> StepCut:
+    """Cut a step into micro-batches: size * forwards * ranks is `sequences`.
 
     Args:
         sequences: completions in one optimiser step, over all ranks.
@@ -54,7 +70,7 @@ def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> tuple[int, 
     share = sequences // ranks
     most = min(max(micro_batch or share, 1), share)
     size = next(n for n in range(most, 0, -1) if share % n == 0)
-    return size, share // size
+    return StepCut(size, share // size)
 
 
 def trainer_arguments(
@@ -64,29 +80,26 @@ def trainer_arguments(
     learning_rate: float,
     warmup_fraction: float,
     seed: int,
-    cut: tuple[int, int],
+    cut: StepCut,
     parameters: int,
     resources: TrainingResources,
 ) -> dict[str, Any]:
-    """Keyword arguments that TRL's GRPOConfig, DistillationConfig and SFTConfig all take.
+    """Return the arguments that TRL's GRPOConfig, DistillationConfig and SFTConfig have in common.
 
     Args:
-        cut: what `cut_step` gave.
+        work: the folder of the checkpoints.
         parameters: of the trained model; decides gradient checkpointing: less memory, the same result.
-        resources: checkpoints, written below `work`, and full sharding (`sharding`).
     """
     import torch
 
-    from repro.training import output_layer
     from repro.training.sharding import shard_arguments
 
-    output_layer.install()
-    cuda = torch.cuda.is_available()
+    has_gpu = torch.cuda.is_available()
     return (shard_arguments() if resources.shard else {}) | {
         "output_dir": str(work),
         "max_steps": steps,
-        "per_device_train_batch_size": cut[0],
-        "gradient_accumulation_steps": cut[1],
+        "per_device_train_batch_size": cut.size,
+        "gradient_accumulation_steps": cut.forwards,
         "learning_rate": learning_rate,
         "lr_scheduler_type": "linear",
         "warmup_steps": round(warmup_fraction * steps),
@@ -95,16 +108,16 @@ def trainer_arguments(
         "max_grad_norm": 1.0,
         "seed": seed,
         "data_seed": seed,
-        "use_cpu": not cuda,
-        "bf16": cuda,  # autocast; the weights stay float32, so merging and unmerging an adapter moves nothing
+        "use_cpu": not has_gpu,
+        "bf16": has_gpu,  # autocast; the weights stay float32, so merging and unmerging an adapter is exact
         "gradient_checkpointing": parameters >= LARGE,
-        "dataloader_pin_memory": cuda,
+        "dataloader_pin_memory": has_gpu,
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is not finite must show
         "save_strategy": "steps" if resources.checkpoint_every else "no",
         "save_steps": resources.checkpoint_every or steps,
-        "save_total_limit": 2,  # the newest may not be complete yet when the one before it goes
+        "save_total_limit": 2,  # when the older one is removed, the newest may not be complete yet
         "report_to": "none",
         "disable_tqdm": True,
     }

@@ -6,6 +6,8 @@ vocabulary, and turned into their own gradient in place. Every operation that ro
 multiply by one, add to zero, or allocate. A GPU, autocast, a temperature, softcapping and large vocabularies are left to TRL.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,15 +18,25 @@ BUDGET_BYTES = 256 * 2**20
 """Most that the logits of one forward may take to be kept."""
 
 
-def install() -> None:
-    """From here on every fused output layer of this process goes through `_Chosen`. Twice does nothing more."""
-    if trl_utils._ChunkedLogProbFunction not in (ChunkedLogProbFunction, _Chosen):
+@contextlib.contextmanager
+def keep_logits() -> Iterator[None]:
+    """Route TRL's fused output layers through `_OutputLayer` inside the context. It may be nested.
+
+    Raises:
+        RuntimeError: something else has replaced TRL's output layer.
+    """
+    before = trl_utils._ChunkedLogProbFunction
+    if before not in (ChunkedLogProbFunction, _OutputLayer):
         raise RuntimeError("something else replaced TRL's output layer: only one can")
-    trl_utils._ChunkedLogProbFunction = _Chosen
+    trl_utils._ChunkedLogProbFunction = _OutputLayer
+    try:
+        yield
+    finally:
+        trl_utils._ChunkedLogProbFunction = before
 
 
-class _Chosen:
-    """Stands where TRL calls its `ChunkedLogProbFunction`."""
+class _OutputLayer:
+    """Replaces TRL's `ChunkedLogProbFunction`: `FullLogits` where it applies, else TRL's."""
 
     @staticmethod
     def apply(
@@ -43,7 +55,7 @@ class _Chosen:
         plain = bias is None and temperature == logit_scale == 1.0 and softcapping is None
         asked = set(outputs) <= {"log_probs", "entropy", "is_top1"}
         if fits and plain and asked and _float32_on_cpu(hidden, weight):
-            log_prob, entropy, top = WholeLogits.apply(
+            log_prob, entropy, top = FullLogits.apply(
                 hidden, weight, targets, "entropy" in outputs, "is_top1" in outputs
             )
             return log_prob, entropy, None, None, top
@@ -58,7 +70,7 @@ def _float32_on_cpu(*tensors: torch.Tensor) -> bool:
     )
 
 
-class WholeLogits(torch.autograd.Function):
+class FullLogits(torch.autograd.Function):
     """log p(target), and if asked entropy (nats) and whether the target ranks first.
 
     Shapes: hidden [N, H], weight [V, H], targets [N]; results [N].

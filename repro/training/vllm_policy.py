@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.generation.server import ServerPlacement, free_port, vllm_server
-from repro.models.loading import load_config, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_config
 from repro.tasks import Item
 
 GIB = 2**30
@@ -42,8 +43,8 @@ def engine_arguments(
     length = longest + config.max_completion_tokens
     _readable_by_vllm(model, tokenizer, work)
     if server is None:
-        prepare_vllm()
-        yield _colocated(model, length)
+        with eager_on_cpu():
+            yield _colocated(model, length)
     elif int(os.environ.get("RANK", "0")):  # the first rank alone talks to the server, and has started it
         yield _remote("http://none")
     else:
@@ -72,23 +73,30 @@ def _colocated(model: Any, length: int) -> dict[str, Any]:
     }
 
 
-def prepare_vllm() -> None:
-    """Make the CPU build take new weights in this process, and start fast; idle on a GPU. Call before a trainer is built.
+@contextlib.contextmanager
+def eager_on_cpu() -> Iterator[None]:
+    """Make vLLM's CPU build accept new weights in this process, and start fast; no effect on a GPU.
 
-    Compiling the model takes longer than the CPU is ever used for; TRL has no switch for it.
+    A trainer must be built and run inside. Compiling the model takes longer than the CPU is ever used for, and TRL has
+    no switch for it.
     """
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; of itself it takes half of the memory
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; by default it takes half of the memory
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
+        yield
         return
-    import trl.generation.vllm_generation as colocated
+    import trl.generation.vllm_generation as trl_generation
     import vllm
 
     from repro.generation.vllm_worker import keep_weights
 
     keep_weights()
-    colocated.LLM = functools.partial(vllm.LLM, enforce_eager=True)
+    before, trl_generation.LLM = trl_generation.LLM, functools.partial(vllm.LLM, enforce_eager=True)
+    try:
+        yield
+    finally:
+        trl_generation.LLM = before
 
 
 def memory_share(parameters: int, total: int) -> float:

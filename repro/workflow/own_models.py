@@ -11,7 +11,7 @@ from rich.console import Console
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
-from repro.models.loading import hash_data_file, locate
+from repro.models.loading import locate
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import SETTINGS
@@ -30,6 +30,7 @@ from repro.stages import (
 from repro.stages.artifact import CACHE
 from repro.system.hardware import hardware
 from repro.tasks import registry
+from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Split
 
 

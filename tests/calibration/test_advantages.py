@@ -3,14 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from calibration.renormalised import batch_renormalised
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.calibration import group_advantages
-from repro.calibration.advantages import batch_renormalised, flat_share, group_z
+from repro.calibration.advantages import flat_share, group_z
 
 
-def test_by_hand() -> None:
+def test_advantages_by_hand() -> None:
     # group 1: task (1, 0), mean 0.5, sample std sqrt(0.5); r_cal (-3, -1), mean -2, sample std sqrt(2).
     task, cal = np.array([1.0, 0.0, 1.0, 1.0]), np.array([-3.0, -1.0, 4.0, 4.0])
     a, b = 0.5 / (math.sqrt(0.5) + 1e-4), 1.0 / (math.sqrt(2.0) + 1e-4)
@@ -31,10 +32,32 @@ def test_numpy_and_torch_agree() -> None:
     np.testing.assert_allclose(from_numpy, from_torch.numpy(), rtol=1e-12)
 
 
-def test_equal_rewards_teach_nothing() -> None:
+def test_equal_rewards_have_advantage_zero() -> None:
     # In float32 the mean of these is off by enough to leave 0.05 after the division by the floor.
     rewards = torch.full((16,), -123.4567)
     assert group_z(rewards, 16).abs().max() < 1e-8
+
+
+def trl_advantages(columns_nK: torch.Tensor, weights: list[float], group_size: int) -> torch.Tensor:
+    """What TRL 1.16 makes of the columns that `_calculate_rewards` returns (sum_then_normalize, no scaling)."""
+    rewards_n = (columns_nK * torch.tensor(weights)).nansum(1)
+    mean_n = rewards_n.view(-1, group_size).nanmean(1).repeat_interleave(group_size)
+    return (rewards_n - mean_n).nan_to_num(0.0)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, -0.5, 1.0, -1.0, 0.25, -0.1, 1.5, -2.0])
+def test_trl_adds_the_same_bits(eta: float) -> None:
+    """The sum of rounded z-scores is, bit for bit, the one that TRL makes of two columns with weights (1, eta)."""
+    generator = torch.Generator().manual_seed(0)
+    n, G = 40_000, 8
+    task_n = torch.bernoulli(torch.full((n,), 0.3), generator=generator)
+    r_cal_n = torch.randn(n, generator=generator) * 100 - 40
+    z_nK = torch.stack([group_z(task_n, G), group_z(r_cal_n, G)], 1).float()
+    by_trl = trl_advantages(z_nK, [1.0, eta], G)
+    sum_n = group_advantages(task_n, r_cal_n, eta, G, torch.float32)
+    ours = trl_advantages(torch.stack([sum_n, torch.zeros(n)], 1), [1.0, 0.0], G)
+    assert torch.equal(ours.view(torch.int32), by_trl.view(torch.int32))
+    torch.testing.assert_close(ours.double(), group_advantages(task_n, r_cal_n, eta, G), atol=1e-5, rtol=0)
 
 
 @settings(deadline=None, max_examples=50)
@@ -43,7 +66,7 @@ def test_equal_rewards_teach_nothing() -> None:
     st.floats(0.1, 50),
     st.floats(-1e3, 1e3),
 )
-def test_only_the_place_within_the_group_counts(rewards: list[float], scale: float, shift: float) -> None:
+def test_shift_and_scale_of_a_group_change_nothing(rewards: list[float], scale: float, shift: float) -> None:
     """Each reward alone is brought to zero mean and unit variance, so units and offsets of groups vanish."""
     x = np.array(rewards)
     z = group_z(x, 4).reshape(2, 4)
@@ -68,6 +91,6 @@ def test_flat_share() -> None:
 
 
 @pytest.mark.parametrize(("n", "group_size"), [(5, 2), (4, 1)])
-def test_refuses_what_makes_no_groups(n: int, group_size: int) -> None:
+def test_incomplete_groups_are_refused(n: int, group_size: int) -> None:
     with pytest.raises(ValueError, match="do not make groups"):
         group_z(np.zeros(n), group_size)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from calibration.renormalised import batch_renormalised
 from safetensors.torch import load_file
 from tiny_models import naive, qwen_tokenizer, save_qwen, save_seeing_gemma
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from repro.calibration import group_advantages
+from repro.calibration import group_advantages, grpo
 from repro.calibration import trainer as module
-from repro.calibration.advantages import batch_renormalised, group_z
+from repro.calibration.advantages import group_z
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import CalibrationTrainer
 from repro.calibration.reward import TargetScorer
@@ -75,28 +76,28 @@ def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """What the trainer was given and made, by step."""
-    found: dict[str, list[Any]] = {"raw": [], "advantages": [], "sampled": [], "policy": [], "prompts": []}
+    """The trainer's rewards, advantages and samples, by step."""
+    recorded: dict[str, list[Any]] = {"raw": [], "advantages": [], "sampled": [], "policy": [], "prompts": []}
 
     class Spy(CalibrationTrainer):
-        def _log_rewards(self, raw_nK: torch.Tensor, group_size: int) -> None:
-            found["raw"].append(raw_nK.clone())
-            super()._log_rewards(raw_nK, group_size)
+        def _log_rewards(self, reward_nK: torch.Tensor, group_size: int) -> None:
+            recorded["raw"].append(reward_nK.clone())
+            super()._log_rewards(reward_nK, group_size)
 
         def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
             out = super()._generate(prompts)
-            found["prompts"].append(out[0])
-            found["sampled"].append(out[1])
-            found["policy"].append(out[5]["policy_log_prob"])
+            recorded["prompts"].append(out[0])
+            recorded["sampled"].append(out[1])
+            recorded["policy"].append(self.policy_log_prob(out[1]))
             return out
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             output = super()._generate_and_score_completions(inputs)
-            found["advantages"].append(output["advantages"].clone())
+            recorded["advantages"].append(output["advantages"].clone())
             return output
 
     monkeypatch.setattr(module, "CalibrationTrainer", Spy)
-    return found
+    return recorded
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0, -0.5])
@@ -109,6 +110,21 @@ def test_advantages_are_algorithm_1(
         torch.testing.assert_close(advantage_n.double(), expected, atol=1e-5, rtol=0)
         if eta == 0:
             torch.testing.assert_close(advantage_n.double(), group_z(raw_nK[:, 0], G), atol=1e-5, rtol=0)
+
+
+def test_the_step_takes_what_group_advantages_returns(
+    tmp_path: Path,
+    teacher: Path,
+    student: Path,
+    items: list[Item],
+    seen: dict[str, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TRL adds nothing but the group's mean, which Algorithm 1's advantages do not have."""
+    chosen_n = torch.tensor([0.5, -0.5, 2.0, -2.0] * G)
+    monkeypatch.setattr(grpo, "group_advantages", lambda *_: chosen_n)
+    run(tmp_path, teacher, student, items, eta=-0.5)
+    assert all(torch.equal(advantage_n, chosen_n) for advantage_n in seen["advantages"])
 
 
 def test_batch_control_is_the_renormalised_sum(

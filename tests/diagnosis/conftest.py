@@ -5,7 +5,8 @@ import pytest
 
 from repro.diagnosis.columns import select_columns
 from repro.generation.rollouts import Rollout
-from repro.models.loading import load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_tokenizer
 
 
 @pytest.fixture(scope="session")

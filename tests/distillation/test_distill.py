@@ -9,17 +9,19 @@ import torch
 from distillation.reference import Sequences, reference
 from safetensors.torch import load_file
 from tiny_models import gemma_tokenizer, qwen_tokenizer
-from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TrainerCallback
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
 from repro.distillation import distill as module
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
+from repro.distillation.losses import forward_kl, reverse_kl
 from repro.distillation.pair import check_pair
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout, write_rollouts
 from repro.progress import silent
 from repro.tasks import Item
+from repro.training import history
 from repro.training.resources import TrainingResources
 
 METHODS = ["sft", "gkd-fkl", "gkd-rkl"]
@@ -104,8 +106,7 @@ class Watch(TrainerCallback):
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
-    plain = module.history.ReportProgress
-    monkeypatch.setattr(module.history, "ReportProgress", lambda *a: plain(*a) if watch is None else watch)
+    monkeypatch.setattr(history, "ReportProgress", lambda *_: watch)
 
     for trainer in (module.on_policy.OnPolicyTrainer, module.off_policy.OffPolicyTrainer):
 
@@ -119,12 +120,34 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
         monkeypatch.setattr(trainer, "_generate_and_score_completions", record)
 
-    def record_row(prompt: list[int], completion: list[int], inner: Any = module.sft.sft_row) -> Any:
-        watch.sequences.append((prompt, completion))
-        return inner(prompt, completion)
+    def record_row(*args: Any, original: Any = module.sft.sft_row) -> Any:
+        row = original(*args)
+        prompt_tokens = row["labels"].count(-100)
+        watch.sequences.append((row["input_ids"][:prompt_tokens], row["input_ids"][prompt_tokens:]))
+        return row
 
     monkeypatch.setattr(module.sft, "sft_row", record_row)
     return watch
+
+
+LOSSES = {"gkd-fkl": forward_kl, "gkd-rkl": reverse_kl}
+
+
+def padded_loss(method: str, teacher: Path, student: Path, sequences: Sequences) -> float:
+    """The formula of `repro.distillation.losses` on one padded batch of all the step's sequences, in float64."""
+    T = max(len(prompt) + len(completion) for prompt, completion in sequences)
+    ids_BT, mask_BT = torch.zeros(len(sequences), T, dtype=torch.long), torch.zeros(len(sequences), T)
+    is_completion_BT = torch.zeros(len(sequences), T, dtype=torch.bool)
+    for row, (prompt, completion) in enumerate(sequences):
+        end = len(prompt) + len(completion)
+        ids_BT[row, :end], mask_BT[row, :end] = torch.tensor(prompt + completion), 1
+        is_completion_BT[row, len(prompt) : end] = True
+    logits = []
+    for folder in (student, teacher):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+        with torch.no_grad():
+            logits.append(model(ids_BT, attention_mask=mask_BT).logits[:, :-1])
+    return LOSSES[method](*logits, is_completion_BT[:, 1:]).item()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -147,6 +170,8 @@ def test_loss_and_gradient_are_the_definition(
     assert row["loss"] == pytest.approx(loss, rel=1e-5)
     norm = torch.stack([g.norm() for g in gradients.values()]).norm().item()
     assert row["grad_norm"] == pytest.approx(norm, rel=1e-4)
+    if method in LOSSES:
+        assert row["loss"] == pytest.approx(padded_loss(method, teacher, student, watch.sequences), rel=1e-5)
     clip = min(1.0, 1.0 / norm)
     assert watch.gradients.keys() == gradients.keys()
     for name, expected in gradients.items():

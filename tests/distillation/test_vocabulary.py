@@ -16,7 +16,8 @@ from repro.distillation.distill import distill
 from repro.distillation.on_policy import OnPolicyTrainer
 from repro.distillation.pair import check_pair, fit_vocabulary
 from repro.errors import InputError
-from repro.models.loading import load_for_training, load_model, load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_for_training, load_model, load_tokenizer
 from repro.progress import silent
 from repro.tasks import Item
 

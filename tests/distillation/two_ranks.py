@@ -23,9 +23,9 @@ from repro.training.resources import TrainingResources
 class Checked(grpo.CalibrationTrainer):
     """Fails where this process's advantages are not its share of the whole batch's."""
 
-    def _log_rewards(self, raw_nK: torch.Tensor, group_size: int) -> None:
-        self.raw = raw_nK
-        super()._log_rewards(raw_nK, group_size)
+    def _log_rewards(self, reward_nK: torch.Tensor, group_size: int) -> None:
+        self.raw = reward_nK
+        super()._log_rewards(reward_nK, group_size)
 
     def _generate_and_score_completions(self, inputs):  # type: ignore[no-untyped-def]
         output = super()._generate_and_score_completions(inputs)

@@ -20,7 +20,8 @@ from repro.evaluation.prefixes import (
 )
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import Rollout, stream_rollouts
-from repro.models.loading import load_tokenizer, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_tokenizer
 from repro.progress import silent
 from repro.tasks import registry
 from repro.toy.models import model_folder

@@ -10,7 +10,8 @@ from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import read_rollouts, stream_rollouts
 from repro.generation.sample import sample
 from repro.generation.transformers_engine import TransformersEngine
-from repro.models.loading import load_model, load_tokenizer, locate, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_model, load_tokenizer, locate
 from repro.progress import silent
 from repro.tasks import registry
 

@@ -8,7 +8,8 @@ from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
 from repro.generation.vllm_engine import VllmEngine
-from repro.models.loading import load_tokenizer, locate, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_tokenizer, locate
 from repro.progress import silent
 from repro.tasks import registry
 

@@ -9,13 +9,15 @@ import torch
 from repro.errors import InputError
 from repro.generation.mismatch import ALARM, check_rollouts, compare_log_probs
 from repro.generation.rollouts import Rollout
-from repro.models.loading import hash_data_file, load_tokenizer, locate, prompt_token_ids
+from repro.models.chat_tokens import prompt_token_ids
+from repro.models.loading import load_tokenizer, locate
 from repro.pipeline import run_stage as job
 from repro.pipeline.error_advice import memory_advice, root_cause
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Distill, Evaluate, TaskData
+from repro.tasks.own_file import hash_data_file
 from repro.training.history import alarms
 from repro.workflow.contamination import check_contamination
 

@@ -8,7 +8,7 @@ import trl.trainer.utils as trl_utils
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from repro.training import output_layer
-from repro.training.output_layer import WholeLogits, _Chosen
+from repro.training.output_layer import FullLogits, _OutputLayer
 
 ASKED = ("log_probs", "entropy", "is_top1")
 
@@ -33,14 +33,14 @@ def through(layer: Any, N: int, H: int, V: int, masked: bool = True, **changes: 
 
 @pytest.mark.parametrize(("N", "H", "V"), [(1, 8, 5), (37, 64, 389), (2368, 64, 389), (96, 128, 1000), (500, 32, 9000)])
 def test_every_bit_is_trls(N: int, H: int, V: int) -> None:
-    for ours, theirs in zip(through(_Chosen, N, H, V), through(ChunkedLogProbFunction, N, H, V), strict=True):
+    for ours, theirs in zip(through(_OutputLayer, N, H, V), through(ChunkedLogProbFunction, N, H, V), strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_the_definition_in_float64() -> None:
     """Cross-entropy, entropy and rank by plain autograd."""
     hidden, weight, targets = draw(11, 6, 13, torch.float64)
-    log_prob, entropy, top = WholeLogits.apply(hidden, weight, targets, True, True)
+    log_prob, entropy, top = FullLogits.apply(hidden, weight, targets, True, True)
     log_prob.sum().backward()
     ours = hidden.grad, weight.grad
     hidden.grad = weight.grad = None
@@ -56,38 +56,42 @@ def test_of_equal_logits_the_first_ranks_first() -> None:
     hidden, weight = torch.ones(3, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.0]])
     for targets in (torch.tensor([1, 2, 0]), torch.tensor([2, 1, 3])):
         words = (hidden, weight, None, targets, 1.0, 32768, None, 1.0, ASKED)
-        assert torch.equal(_Chosen.apply(*words)[4], ChunkedLogProbFunction.apply(*words)[4])
+        assert torch.equal(_OutputLayer.apply(*words)[4], ChunkedLogProbFunction.apply(*words)[4])
 
 
 @pytest.mark.parametrize(
     "changes", [{"temperature": 0.7}, {"softcapping": 30.0}, {"logit_scale": 0.5}, {"chunk_size": 64}]
 )
 def test_what_it_does_not_know_is_left_to_trl(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
-    monkeypatch.setattr(WholeLogits, "apply", None)
+    monkeypatch.setattr(FullLogits, "apply", None)
     for ours, theirs in zip(
-        through(_Chosen, 20, 8, 100, **changes), through(ChunkedLogProbFunction, 20, 8, 100, **changes), strict=True
+        through(_OutputLayer, 20, 8, 100, **changes),
+        through(ChunkedLogProbFunction, 20, 8, 100, **changes),
+        strict=True,
     ):
         assert torch.equal(ours, theirs)
 
 
 def test_logits_beyond_the_budget_are_left_to_trl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_layer, "BUDGET_BYTES", 20 * 100 * 4 - 1)
-    monkeypatch.setattr(WholeLogits, "apply", None)
-    through(_Chosen, 20, 8, 100)
+    monkeypatch.setattr(FullLogits, "apply", None)
+    through(_OutputLayer, 20, 8, 100)
 
 
 def test_a_loss_of_the_entropy_is_refused_and_not_dropped() -> None:
     hidden, weight, targets = draw(4, 3, 5)
-    _, entropy, _ = WholeLogits.apply(hidden, weight, targets, True, False)
+    _, entropy, _ = FullLogits.apply(hidden, weight, targets, True, False)
     with pytest.raises(NotImplementedError, match="entropy"):
         entropy.sum().backward()
 
 
-def test_it_stands_where_trl_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", ChunkedLogProbFunction)
-    output_layer.install()
-    output_layer.install()
-    assert trl_utils._ChunkedLogProbFunction is _Chosen
+def test_it_replaces_trls_inside_the_context_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trl_utils._ChunkedLogProbFunction is ChunkedLogProbFunction
+    with output_layer.keep_logits():
+        with output_layer.keep_logits():
+            assert trl_utils._ChunkedLogProbFunction is _OutputLayer
+        assert trl_utils._ChunkedLogProbFunction is _OutputLayer
+    assert trl_utils._ChunkedLogProbFunction is ChunkedLogProbFunction
     monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", object())
-    with pytest.raises(RuntimeError, match="output layer"):
-        output_layer.install()
+    with pytest.raises(RuntimeError, match="output layer"), output_layer.keep_logits():
+        pass

@@ -9,7 +9,7 @@ import pytest
 from tiny_models import save_gemma, save_qwen
 
 from repro.training.checkpoints import run_identity
-from repro.training.optimisation import trainer_arguments
+from repro.training.optimisation import StepCut, trainer_arguments
 from repro.training.resources import TrainingResources
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def test_two_processes_hold_one_model(tmp_path: Path) -> None:
 
 def test_whole_training_is_told_nothing_of_parts(tmp_path: Path) -> None:
     """Arguments and checkpoints of a run that is not sharded are what they always were."""
-    settings = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": (1, 1)}
+    settings = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": StepCut(1, 1)}
     settings |= {"work": tmp_path, "parameters": 1}
     whole, parts = (
         trainer_arguments(**settings, resources=TrainingResources(shard=shard))  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+"""Steps that calibration and distillation share: load, train with resume, save on the first rank, summarise."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import set_seed
+from transformers import PrinterCallback
+from transformers.utils import logging as transformers_logging
+
+from repro.models.loading import load_for_training, load_tokenizer
+from repro.progress import Progress
+from repro.training import checkpoints, history, non_finite, output_layer, sharding
+
+StateDict = dict[str, torch.Tensor]
+
+
+def load_model_and_tokenizer(model: Path | str) -> tuple[Any, Any]:
+    """Load the model to train, in float32, and its tokenizer, padding on the left."""
+    transformers_logging.disable_progress_bar()
+    tokenizer = load_tokenizer(model)
+    tokenizer.padding_side = "left"
+    return load_for_training(model), tokenizer
+
+
+def train(
+    trainer: Any,
+    *,
+    run: dict[str, Any],
+    seed: int,
+    work: Path,
+    progress: Progress,
+    figures: Mapping[str, str],
+    note: Sequence[str],
+) -> None:
+    """Train from the newest complete checkpoint of this run, or from the start.
+
+    Args:
+        trainer: one of TRL's.
+        run: `checkpoints.run_identity`.
+        work: the folder of the checkpoints.
+        figures: names in the trainer's log to ours.
+        note: our names of the figures that progress reports.
+    """
+    trainer.add_callback(history.ReportProgress(progress, figures, note))
+    trainer.add_callback(non_finite.StopOnNonFinite())
+    trainer.add_callback(checkpoints.MarkComplete(run))
+    trainer.remove_callback(PrinterCallback)
+    set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
+    resume = checkpoints.newest_complete(work, run)
+    with output_layer.keep_logits():
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+
+def save(
+    trainer: Any, out: Path, figures: Mapping[str, str], save_model: Callable[[Any, StateDict | None], None]
+) -> list[dict[str, Any]]:
+    """Write the model and history.jsonl on the first rank; return the history's rows. Every rank must call it.
+
+    Args:
+        out: created if missing.
+        figures: names in the trainer's log to ours.
+        save_model: takes the trained model and its unsharded weights, None if the model is not sharded.
+    """
+    state = sharding.unsharded_state(trainer.model)
+    rows = history.history(trainer.state.log_history, figures)
+    if trainer.accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        save_model(trainer.accelerator.unwrap_model(trainer.model), state)
+        history.write_history(out / "history.jsonl", rows)
+    trainer.accelerator.wait_for_everyone()
+    return rows
+
+
+def summarise(steps: int, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return steps, counts, the mean of each figure over the last tenth of the steps, and an alarm if there is one."""
+    return {"steps": steps, **counts, **history.final_figures(rows), **history.alarms(rows)}
