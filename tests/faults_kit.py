@@ -70,7 +70,7 @@ class Started:
             self.code = self.forge.ask({"wait": self.pid})["code"]
         return self.code
 
-    def wait(self, timeout: float = 300) -> int:
+    def wait(self, timeout: float = 3000) -> int:
         deadline = time.monotonic() + timeout
         while (code := self.poll()) is None:
             assert time.monotonic() < deadline, f"still running after {timeout} s:\n{self.text()}"

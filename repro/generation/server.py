@@ -27,7 +27,7 @@ LOG = "vllm-server.log"
 LOCALHOST = "127.0.0.1"
 """No other machine can reach it: a server that takes weights does what it is told, by anybody on this one."""
 PATIENCE = 1800.0
-"""Seconds that a server may take to load its model."""
+"""Seconds without a new line in its log, or an answer, after which a server that loads its model counts as hung."""
 _PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?")
 """Of a line of vLLM's log: which process, when, where in its source."""
 OF_THE_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -113,7 +113,7 @@ def _environment(place: ServerPlacement) -> dict[str, str]:
 
 def _until_up(process: subprocess.Popen[bytes], port: int, name: str, log: Path) -> None:
     """Until what answers at the port is this very server: the port was free a moment before, for everybody."""
-    deadline = time.monotonic() + PATIENCE
+    deadline, logged = time.monotonic() + PATIENCE, 0
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         if process.poll() is not None:
@@ -124,8 +124,12 @@ def _until_up(process: subprocess.Popen[bytes], port: int, name: str, log: Path)
                     return
         except OSError:
             pass
+        if (size := log.stat().st_size) > logged:
+            deadline, logged = time.monotonic() + PATIENCE, size
         if time.monotonic() > deadline:
-            raise ServerError(f"the vLLM server was not up after {PATIENCE:.0f} s; its log is {log}")
+            raise ServerError(
+                f"the vLLM server neither answered nor logged anything for {PATIENCE:.0f} s; its log is {log}"
+            )
         time.sleep(0.5)
 
 

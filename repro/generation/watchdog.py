@@ -37,7 +37,9 @@ class Watchdog:
     def _look(self) -> None:
         while not self._stopped.wait(EVERY):
             for child in self._children:
-                if has_exited(child):
+                if (
+                    has_exited(child) and not self._stopped.is_set()
+                ):  # in this order: a closing engine ends it after `stop`
                     print(f"the engine's process {child.pid} ended; this stage ends too", file=sys.stderr, flush=True)
                     for other in self._children:  # an engine whose server has gone is nobody's child
                         with contextlib.suppress(psutil.NoSuchProcess):

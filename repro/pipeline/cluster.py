@@ -143,7 +143,7 @@ def cancel(jobs: Iterable[str]) -> None:
     ids = sorted(set(jobs))
     if ids:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(["scancel", *ids], capture_output=True, timeout=60, check=False)
+            subprocess.run(["scancel", *ids], capture_output=True, timeout=300, check=False)
 
 
 def submitted_jobs(folder: Path) -> Iterator[str]:

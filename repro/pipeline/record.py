@@ -58,7 +58,7 @@ def code_version() -> dict[str, Any]:
 
     def git(*words: str) -> str | None:
         try:
-            run = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=20, check=True)
+            run = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=300, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return run.stdout.strip()

@@ -102,7 +102,7 @@ def gpus() -> list[dict[str, Any]]:
     """Name, memory (GiB) and driver of each NVIDIA GPU, as nvidia-smi tells; empty without one."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+        lines = subprocess.run(query, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
     cells = [[cell.strip() for cell in line.split(",")] for line in lines]
@@ -120,7 +120,7 @@ def visible_gpus() -> tuple[str, ...]:
 def _driver_cuda() -> str | None:
     """The newest CUDA that the driver offers, as the head of nvidia-smi's page tells."""
     try:
-        page = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20, check=True).stdout
+        page = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=120, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     said = re.search(r"CUDA (?:UMD )?Version:\s*(\d+\.\d+)", page)

@@ -1,13 +1,13 @@
 """The command: it teaches, and a person's mistake is exit code 2 with one clear line, never a traceback."""
 
 import json
+import queue
 import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -313,8 +313,7 @@ def test_a_damaged_panel_is_one_line(repro, tmp_path):
 
 
 def test_an_interrupt_lost_in_a_destructor_is_sent_once_more(monkeypatch):
-    sent = []
-    monkeypatch.setattr(cli.os, "kill", lambda pid, number: sent.append(number))
+    sent: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(cli.os, "kill", lambda pid, number: sent.put(number))
     cli._heard_again(SimpleNamespace(exc_value=Interrupted()))
-    time.sleep(0.5)
-    assert sent == [signal.SIGINT]
+    assert sent.get() == signal.SIGINT

@@ -81,7 +81,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             process.terminate()
         for process in started:
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=120)
             except subprocess.TimeoutExpired:
                 process.kill()
         CONFIGURATION.unlink()
@@ -97,7 +97,7 @@ def node_states() -> list[str]:
     return answer.stdout.split()
 
 
-def wait_for(condition, what: str, folder: Path, seconds: float = 60) -> None:
+def wait_for(condition, what: str, folder: Path, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     """Off-policy the same loss and gradient norm; on-policy each process samples a share of the prompts. With the models in
     parts on the two, the same in everything, from a checkpoint in parts, too; what is saved is whole."""
@@ -41,7 +41,6 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
             [*launch, script, str(tmp_path), str(tmp_path), str(stored), *shard],
             check=True,
             env=environment,
-            timeout=400,
         )
     one, two, parts = (json.loads((tmp_path / f"found-{n}.json").read_text()) for n in ("1", "2", "2-sharded"))
     for method in ("sft", "gkd-fkl"):

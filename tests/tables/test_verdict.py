@@ -1,6 +1,7 @@
 """Claims judged on made tables: known truths come out, degraded results are caught, bad input is one line."""
 
 import json
+import math
 import time
 
 import numpy as np
@@ -237,9 +238,21 @@ def test_ordering_between_kinds_of_task() -> None:
     assert found.statement == "row on Dolly/Vicuna > row on CSQA/MMLU-Pro/superGPQA"
 
 
-def test_fifteen_claims_at_ten_thousand_resamples_are_fast(make: Make) -> None:
+def test_fifteen_claims_cost_a_few_bootstraps_of_one_mean(make: Make) -> None:
+    """12 where the resamples are drawn once for all claims; resample by resample it would be hundreds."""
     measured = make(items=300, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0})
-    start = time.process_time()
-    report = verdict(measured, STORED)
-    assert len(report.claims) >= 15
-    assert time.process_time() - start < 3
+    values = np.random.default_rng(0).random(300)
+
+    def judge() -> None:
+        assert len(verdict(measured, STORED).claims) >= 15
+
+    def bootstrap() -> None:
+        values[np.random.default_rng(0).integers(0, 300, (10_000, 300))].mean(1)
+
+    best = {judge: math.inf, bootstrap: math.inf}
+    for _ in range(5):  # turn by turn: other work on the machine slows both
+        for action in best:
+            start = time.process_time()
+            action()
+            best[action] = min(best[action], time.process_time() - start)
+    assert best[judge] < 50 * best[bootstrap]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(3600)
 def test_two_processes_hold_one_model(tmp_path: Path) -> None:
     """Weight sync of a LoRA policy, frozen teacher, whole state, search for what is not finite, unrounded outputs."""
     save_qwen(tmp_path / "qwen")
@@ -26,7 +26,6 @@ def test_two_processes_hold_one_model(tmp_path: Path) -> None:
     ended = subprocess.run(
         [*launch, str(Path(__file__).with_name("sharded.py")), str(tmp_path / "qwen"), str(tmp_path / "gemma")],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
-        timeout=300,
         capture_output=True,
         text=True,
     )
