@@ -60,8 +60,8 @@ def build(tmp_path_factory):
 
     def make(stage):
         for needed in stage.inputs():
-            run_stage(needed, cache, Resources(checkpoint_every=0), None, [])
-        outcome = run_stage(stage, cache, Resources(checkpoint_every=0), None, [])
+            run_stage(needed, cache, Resources(checkpoint_every=0))
+        outcome = run_stage(stage, cache, Resources(checkpoint_every=0))
         assert "input_error" not in outcome, outcome
         folder = cache / stage.folder_name
         return folder, json.loads((folder / "summary.json").read_text())

@@ -47,7 +47,7 @@ def diagnosed(request, tmp_path_factory):
     stage = traps_stage(str(folder / "teacher"), str(folder / "student"), wishes)
     cache = tmp_path_factory.mktemp("cache")
     for one in (*stage.inputs(), stage):
-        outcome = run_stage(one, cache, Resources(checkpoint_every=0), None, [])
+        outcome = run_stage(one, cache, Resources(checkpoint_every=0))
         assert "input_error" not in outcome, outcome
     rollouts = {
         who: read_rollouts(cache / sample.folder_name / ROLLOUTS)

@@ -69,7 +69,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
-    from repro.pipeline.cluster import MAX_JOBS, parse_cluster
+    from repro.pipeline.cluster import MAX_JOBS, Execution, parse_cluster
     from repro.planner.fit import unplaceable
     from repro.planner.gpu_memory import samples_while_training
     from repro.planner.resources import resources_for
@@ -132,14 +132,7 @@ def run(
         print_error(f"warning: {line}", "yellow")
     from repro.workflow.study import run_study
 
-    outcome = run_study(
-        planned,
-        out,
-        workers=workers or (MAX_JOBS if where == "slurm" else workers_for(chosen, machine, ranks)),
-        quiet=quiet,
-        console=out_console,
-        resources=resources,
-        where=where,
-        cluster=asked,
-    )
-    raise typer.Exit(1 if outcome.contradicted else 0)
+    workers = workers or (MAX_JOBS if where == "slurm" else workers_for(chosen, machine, ranks))
+    execution = Execution(resources, workers, where, asked)
+    outcome = run_study(planned, out, execution, console=out_console, quiet=quiet)
+    raise typer.Exit(1 if outcome.is_contradicted else 0)

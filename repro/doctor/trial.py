@@ -11,6 +11,7 @@ from rich.console import Console
 
 from repro.doctor.finding import Finding, fail, good
 from repro.errors import InputError, StageError
+from repro.pipeline.cluster import Execution
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
@@ -61,14 +62,8 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
         place = Path(folder)
         started = time.monotonic()
         try:
-            run(
-                stages,
-                place,
-                workers=workers,
-                resources=resources_for(study.scale == "toy", checkpoint_every=0),
-                quiet=True,
-                console=Console(quiet=True),
-            )
+            execution = Execution(resources_for(study.scale == "toy", checkpoint_every=0), workers)
+            run(stages, place, execution, console=Console(quiet=True), quiet=True)
             trouble = None
         except (InputError, StageError) as error:
             trouble = str(error)

@@ -1,10 +1,11 @@
-"""Where stages run: in this process, in processes beside it, or as Slurm jobs. None of it is identity.
+"""Backends that stages run on: this process, subprocesses, or Slurm jobs. Not part of a stage's identity.
 
-Slurm's state is asked of `squeue` alone: accounting (`sacct`), which submitit asks, is off on many clusters, and a killed
-job would then look as if it ran for ever.
+Slurm's state is read from `squeue` alone: accounting (`sacct`), which submitit uses, is off on many clusters, where a
+killed job would then seem to run without end.
 """
 
 import contextlib
+import dataclasses
 import shutil
 import subprocess
 import time
@@ -16,24 +17,25 @@ from typing import Any, Literal, get_args
 import pydantic
 
 from repro.errors import InputError
+from repro.planner.resources import Resources
 
 Backend = Literal["local", "slurm", "none"]
 POLL_S = 5.0
-"""Seconds between two questions to squeue."""
+"""Seconds between two calls of squeue."""
 MAX_JOBS = 256
-"""Jobs of one study that may run at once on Slurm, unless --workers says otherwise."""
+"""Jobs of one study that may run at once on Slurm, unless --workers gives another number."""
 FINISHED_AFTER_MISSES = 3
-"""Answers of squeue without a job before it counts as gone: its result may still be on its way over a shared disk."""
+"""Answers of squeue without a job before it counts as finished: its result may still be on its way over a shared disk."""
 
 
 class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """What a Slurm job is asked for; the fields are the keys of a --cluster-file.
+    """What a Slurm job requests; the fields are the keys of a --cluster-file.
 
     Attributes:
-        hours: time limit of one job. A stage that needs longer goes on from its checkpoint in the next.
+        hours: time limit of one job. A stage that needs longer resumes from its checkpoint in the next job.
         gpus: of one job, all on one node.
         cpus: of one job.
-        setup: shell lines before the stage starts, such as `module load cuda`.
+        setup: shell lines that run before the stage, such as `module load cuda`.
         extra: further sbatch options, by their long names.
     """
 
@@ -49,8 +51,8 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
     extra: dict[str, str | int | bool] = {}
 
     def infra(self) -> dict[str, Any]:
-        """The same for exca."""
-        given = {
+        """Return the same as exca's settings."""
+        settings = {
             "timeout_min": max(1, round(self.hours * 60)),
             "gpus_per_node": self.gpus or None,
             "cpus_per_task": self.cpus,
@@ -62,29 +64,45 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
             "slurm_setup": list(self.setup) or None,
             "slurm_additional_parameters": dict(self.extra) or None,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in settings.items() if value is not None}
 
 
-def parse_cluster(where: str, file: Path | None, options: Sequence[str]) -> tuple[Backend, Cluster]:
-    """Where to run and with what, from --cluster, --cluster-file and `key=value` options, which win over the file.
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How the stages of a run are executed; not part of their identity.
+
+    Attributes:
+        resources: of each stage.
+        workers: stages that run at the same time, at most; in this process (backend `none`) always one.
+        cluster: what each job requests, on Slurm.
+    """
+
+    resources: Resources
+    workers: int = 1
+    backend: Backend = "local"
+    cluster: Cluster = dataclasses.field(default_factory=Cluster)
+
+
+def parse_cluster(backend: str, file: Path | None, options: Sequence[str]) -> tuple[Backend, Cluster]:
+    """Parse --cluster, --cluster-file and `key=value` options, which take precedence over the file.
 
     Raises:
-        InputError: an unknown place, key or value, a file that cannot be read, or no Slurm on this machine.
+        InputError: an unknown backend, key or value, a file that cannot be read, or no Slurm on this machine.
     """
-    if where not in get_args(Backend):
-        raise InputError(f"--cluster {where}: no such place. Places: {', '.join(get_args(Backend))}")
-    if where != "slurm":
+    if backend not in get_args(Backend):
+        raise InputError(f"--cluster {backend}: no such place. Places: {', '.join(get_args(Backend))}")
+    if backend != "slurm":
         if file or options:
-            raise InputError(f"--cluster-file and --cluster-option go with --cluster slurm, not {where}")
-        return where, Cluster()  # type: ignore[return-value]
-    given = _read(file) if file else {}
+            raise InputError(f"--cluster-file and --cluster-option go with --cluster slurm, not {backend}")
+        return backend, Cluster()  # type: ignore[return-value]
+    settings = _read(file) if file else {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
             raise InputError(f"--cluster-option {option}: write key=value, for example partition=gpu")
-        given[key.strip()] = value.strip()
+        settings[key.strip()] = value.strip()
     try:
-        asked = Cluster.model_validate(given)
+        cluster = Cluster.model_validate(settings)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -94,7 +112,7 @@ def parse_cluster(where: str, file: Path | None, options: Sequence[str]) -> tupl
     missing = [command for command in ("sbatch", "squeue", "scancel", "srun") if not shutil.which(command)]
     if missing:
         raise InputError(f"--cluster slurm: no {missing[0]} on this machine. Start it where Slurm jobs are submitted.")
-    return "slurm", asked
+    return "slurm", cluster
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -107,39 +125,39 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 class SlurmQueue:
-    """What Slurm still holds of our jobs: one question for all of them, every few seconds."""
+    """Our jobs in Slurm's queue: one squeue call for all of them, every few seconds."""
 
     def __init__(self) -> None:
-        self._asked = 0.0
-        self._missed: dict[str, int] = {}
+        self._last_poll = 0.0
+        self._misses: dict[str, int] = {}
 
-    def gone(self, jobs: Iterable[str]) -> set[str]:
-        """Jobs that have left the queue for good. A Slurm that does not answer tells nothing."""
-        wanted = set(jobs)
-        if wanted and time.monotonic() - self._asked > POLL_S:
-            self._asked = time.monotonic()
-            held = _held({job.partition("_")[0] for job in wanted})
-            if held is not None:
-                self._missed = {job: 0 if job in held else self._missed.get(job, 0) + 1 for job in wanted}
-        return {job for job in wanted if self._missed.get(job, 0) >= FINISHED_AFTER_MISSES}
+    def finished(self, jobs: Iterable[str]) -> set[str]:
+        """Return the jobs that have left the queue for good. If Slurm does not answer, assume that nothing changed."""
+        job_ids = set(jobs)
+        if job_ids and time.monotonic() - self._last_poll > POLL_S:
+            self._last_poll = time.monotonic()
+            queued = _queued({job.partition("_")[0] for job in job_ids})
+            if queued is not None:
+                self._misses = {job: 0 if job in queued else self._misses.get(job, 0) + 1 for job in job_ids}
+        return {job for job in job_ids if self._misses.get(job, 0) >= FINISHED_AFTER_MISSES}
 
 
-def _held(jobs: set[str]) -> set[str] | None:
-    """Job ids, array members one by one, that squeue lists; None where it does not answer."""
-    words = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(sorted(jobs))}"]
+def _queued(jobs: set[str]) -> set[str] | None:
+    """Return the job ids that squeue lists, array members one by one; None if it does not answer."""
+    command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(sorted(jobs))}"]
     try:
-        answer = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:  # Slurm has forgotten a job that ended
         return None
     lines = [line.split() for line in answer.stdout.splitlines()]
-    over = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "OUT_OF_MEMORY"}
-    return {line[0] for line in lines if len(line) == 2 and line[1] not in over | {"DEADLINE"}}
+    ended = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "OUT_OF_MEMORY"}
+    return {line[0] for line in lines if len(line) == 2 and line[1] not in ended | {"DEADLINE"}}
 
 
 def cancel(jobs: Iterable[str]) -> None:
-    """scancel, at once and without a word: a stage may be killed at any moment."""
+    """Run scancel without waiting or output: a stage may be killed at any moment."""
     ids = sorted(set(jobs))
     if ids:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -147,6 +165,6 @@ def cancel(jobs: Iterable[str]) -> None:
 
 
 def submitted_jobs(folder: Path) -> Iterator[str]:
-    """Slurm job ids that submitit noted below exca's folder of a driver, by the names of its files."""
-    for note in folder.glob("*/logs/*_submission.sh"):
-        yield note.name.removesuffix("_submission.sh")
+    """Yield the Slurm job ids that submitit noted below exca's folder of a driver, by the names of its files."""
+    for script in folder.glob("*/logs/*_submission.sh"):
+        yield script.name.removesuffix("_submission.sh")

@@ -1,4 +1,4 @@
-"""Where a stage runs: folders, its share of the machine, its server. None of it is identity."""
+"""The context of a running stage: folders, progress, resources, server. It is not part of the stage's identity."""
 
 import logging
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from repro.training.resources import TrainingResources
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where a stage runs. None of it is identity.
+    """The context of a running stage.
 
     Attributes:
         cache: holds the artifact folders.
-        work: this stage's own scratch (checkpoints, finished chunks); kept after a kill, removed after success.
-        resources: with every open choice decided.
-        training: the same for a trainer, with its vLLM server's GPUs.
+        work: scratch of this stage (checkpoints, finished chunks); kept after a kill, removed after success.
+        resources: resolved, see `gpu_pool.resolve_layout`.
+        training: the part of them that a trainer uses, with the GPUs of its vLLM server.
     """
 
     cache: Path
@@ -30,30 +30,32 @@ class StageContext:
 
 
 def make_context(cache: Path, work: Path, progress: Progress, resources: Resources) -> StageContext:
-    """Where a stage runs, with all that is decided of its resources.
+    """Return the context of a stage with resolved resources.
 
     Raises:
-        InputError: fewer GPUs than its ranks and its vLLM server want.
+        InputError: fewer GPUs than its ranks and its vLLM server need.
     """
-    server = None
-    if resources.vllm_server:
-        own = tuple(resources.gpus[resources.ranks :])
-        if resources.gpus and len(own) < resources.vllm_server:
-            raise InputError(
-                f"--vllm-server {resources.vllm_server} beside {resources.ranks} rank(s): the stage has"
-                f" {len(resources.gpus)} GPU(s). Ask for more, or leave --vllm-server out."
-            )
-        server = ServerPlacement(resources.vllm_server, own)
     training = TrainingResources(
         micro_batch=resources.micro_batch,
         checkpoint_every=resources.checkpoint_every,
         shard=resources.shard == "always",
-        server=server,
+        server=_server_placement(resources) if resources.vllm_server else None,
     )
     return StageContext(cache, work, progress, resources, training)
 
 
+def _server_placement(resources: Resources) -> ServerPlacement:
+    gpus = tuple(resources.gpus[resources.ranks :])
+    if resources.gpus and len(gpus) < resources.vllm_server:
+        raise InputError(
+            f"--vllm-server {resources.vllm_server} beside {resources.ranks} rank(s): the stage has"
+            f" {len(resources.gpus)} GPU(s). Ask for more, or leave --vllm-server out."
+        )
+    return ServerPlacement(resources.vllm_server, gpus)
+
+
 def configure_libraries(resources: Resources) -> None:
+    """Set torch's thread count and silence transformers."""
     import torch
     import transformers
 

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: live bars on a terminal, one line per stage in a log, nothing when quiet."""
+"""Display of a running study: live bars on a terminal, one line per stage in a log, nothing when quiet."""
 
 import time
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from repro.pipeline.engine import Running
 from repro.pipeline.progress_file import progress_path, read_progress
+from repro.pipeline.submission import Running
 from repro.stages import Stage
 
 
 class Display:
-    """Follows `run_stages` as its watcher."""
+    """Progress display, updated as the `on_tick` of `run_stages`."""
 
     def __init__(self, console: Console, cache: Path, *, quiet: bool) -> None:
         self._console = console
         self._cache = cache
         self._quiet = quiet
         self._live: Live | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._started: dict[str, float] = {}
         self._cached: int | None = None
 
@@ -43,21 +43,21 @@ class Display:
         total = len(done) + len(running) + len(waiting)
         if self._cached is None:
             self._cached = len(done)
-            self._told |= {stage.fingerprint for stage in done}
+            self._reported |= {stage.fingerprint for stage in done}
             if not self._quiet:
                 self._console.print(f"{total} stages, {len(done)} cached, {total - len(done)} to run")
-        for one in running:
-            self._started.setdefault(one.stage.fingerprint, one.since)
+        for run in running:
+            self._started.setdefault(run.stage.fingerprint, run.started)
         for stage in done:
-            self._tell(stage, len(done), total)
+            self._report(stage, len(done), total)
         if self._live is not None:
             self._live.update(self._bars(done, running, total))
 
-    def _tell(self, stage: Stage, done: int, total: int) -> None:
-        """One line when a stage has ended: the log's whole progress, and the terminal's history."""
-        if stage.fingerprint in self._told:
+    def _report(self, stage: Stage, done: int, total: int) -> None:
+        """Print one line when a stage has ended: all that a log gets, and the history on a terminal."""
+        if stage.fingerprint in self._reported:
             return
-        self._told.add(stage.fingerprint)
+        self._reported.add(stage.fingerprint)
         seconds = time.monotonic() - self._started.get(stage.fingerprint, time.monotonic())
         if not self._quiet:
             self._console.print(f"[{done:>3}/{total}] {stage.label} (seed {stage.seed}): {seconds:.0f} s", markup=False)
@@ -72,20 +72,17 @@ class Display:
             console=self._console,
             auto_refresh=False,
         )
-        for one in running:
-            told = read_progress(progress_path(self._cache, one.stage)) or {
-                "done": 0,
-                "total": 1,
-                "unit": "",
-                "note": "",
-            }
-            elapsed = max(time.monotonic() - one.since, 1e-3)
-            rate = f"{told['done'] / elapsed:.1f} {told['unit']}/s" if told["done"] else "starting"
-            left = (told["total"] - told["done"]) * elapsed / told["done"] if told["done"] else None
-            rate += f", {left:.0f} s left" if left else ""
-            label = f"{one.stage.label} (seed {one.stage.seed})"
-            bars.add_task(label, total=told["total"], completed=told["done"], rate=rate, note=told["note"])
-        whole = Progress(
+        for run in running:
+            report = read_progress(progress_path(self._cache, run.stage)) or {}
+            done_units, total_units = report.get("done", 0), report.get("total", 1)
+            rate = "starting"
+            if done_units:
+                elapsed = max(time.monotonic() - run.started, 1e-3)
+                left = (total_units - done_units) * elapsed / done_units
+                rate = f"{done_units / elapsed:.1f} {report['unit']}/s" + (f", {left:.0f} s left" if left else "")
+            label = f"{run.stage.label} (seed {run.stage.seed})"
+            bars.add_task(label, total=total_units, completed=done_units, rate=rate, note=report.get("note", ""))
+        study = Progress(
             TextColumn("[bold]study"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -95,5 +92,5 @@ class Display:
             console=self._console,
             auto_refresh=False,
         )
-        whole.add_task("study", total=total, completed=len(done))
-        return Group(*([bars] if running else [Text("waiting")]), whole)
+        study.add_task("study", total=total, completed=len(done))
+        return Group(*([bars] if running else [Text("waiting")]), study)

@@ -1,17 +1,17 @@
-"""A stage on several processes of one machine, one per GPU. Its own process keeps the lock, waits, and writes the record.
+"""A stage on several processes of one machine, one per GPU; its main process holds the lock and writes the record.
 
-Training: torchrun starts them (gloo on CPUs, NCCL on GPUs), each runs the stage's body, the first writes the model.
-Generation: each draws every n-th chunk of prompts. Chunks have their own seeds, so the completions are those of one process.
-A model that one GPU does not hold is spread over several by vLLM: then each process has that many GPUs, and fewer draw.
+Training: torchrun starts the workers (gloo on CPUs, NCCL on GPUs), each runs the stage's function, rank 0 writes the
+model. Generation: each worker samples every n-th chunk of prompts. Chunks have their own seeds, so the completions are
+those of one process. A model that one GPU cannot hold is spread over several by vLLM (tensor parallel): then each worker
+has that many GPUs, and there are fewer workers.
 """
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,111 +27,113 @@ from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adap
 from repro.system.child_processes import exit_with_parent
 
 
-def distributed_function(stage: Stage, place: StageContext, resources: Resources) -> Callable[[Path], dict[str, Any]]:
-    """The stage's body on `resources.ranks` processes; as it is for a stage that is neither training nor generation."""
-    whole = function_for(stage, place)
+def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
+    """Return the stage's function over `context.resources.ranks` GPUs; unchanged if it neither trains nor samples."""
+    resources = context.resources
+    local_function = function_for(stage, context)
 
-    def trained(out: Path) -> dict[str, Any]:
-        words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={resources.ranks}"]
-        with _order(stage, place, resources, out) as (order, answers):
-            ended = subprocess.run([*words, "-m", "repro.pipeline.distributed", str(order)], check=False)
-            told = _told(answers, [ended.returncode])
-        return dict(told[0]["summary"])
+    def train(out: Path) -> dict[str, Any]:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={resources.ranks}"]
+        job_file, answer_files = _write_job_file(stage, context, out)
+        command = [sys.executable, *torchrun, "-m", "repro.pipeline.distributed", str(job_file)]
+        finished = subprocess.run(command, check=False)
+        return dict(_read_answers(answer_files, [finished.returncode])[0]["summary"])
 
-    def drawn(out: Path) -> dict[str, Any]:
-        with _order(stage, place, resources, out) as (order, answers):
-            words = [sys.executable, "-m", "repro.pipeline.distributed", str(order)]
-            spread = resources.tensor_parallel
-            copies = len(answers)
-            started = [subprocess.Popen(words, env=_environment(n, copies, spread)) for n in range(copies)]
-            _told(answers, _waited(started))
-        return whole(out)  # finds every chunk drawn
+    def sample(out: Path) -> dict[str, Any]:
+        job_file, answer_files = _write_job_file(stage, context, out)
+        command = [sys.executable, "-m", "repro.pipeline.distributed", str(job_file)]
+        count = len(answer_files)
+        workers = [
+            subprocess.Popen(command, env=_worker_environment(rank, count, resources.tensor_parallel))
+            for rank in range(count)
+        ]
+        _read_answers(answer_files, _wait_all(workers))
+        return local_function(out)  # finds every chunk finished
 
     if isinstance(stage, Calibrate | Distill):
-        return trained
-    return drawn if isinstance(stage, Sample | Evaluate) else whole
+        return train
+    return sample if isinstance(stage, Sample | Evaluate) else local_function
 
 
-@contextlib.contextmanager
-def _order(stage: Stage, place: StageContext, resources: Resources, out: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """What the processes are told, in a file; and where each answers."""
-    order = place.work / "ranks.json"
-    processes = resources.ranks // (resources.tensor_parallel or 1)
-    answers = [place.work / f"answer-{rank}.json" for rank in range(processes)]
-    content = {
+def _write_job_file(stage: Stage, context: StageContext, out: Path) -> tuple[Path, list[Path]]:
+    """Write what the workers need to know; return the file, and the files that they will answer with."""
+    resources = context.resources
+    workers = resources.ranks // (resources.tensor_parallel or 1)
+    answer_files = [context.work / f"answer-{rank}.json" for rank in range(workers)]
+    for file in answer_files:
+        file.unlink(missing_ok=True)
+    job_file = context.work / "job.json"
+    job = {
         "stage": stage.model_dump(mode="json"),
-        "cache": str(place.cache),
+        "cache": str(context.cache),
         "out": str(out),
         "resources": asdict(resources),
         "parent": os.getpid(),
     }
-    for answer in answers:
-        answer.unlink(missing_ok=True)
-    order.write_text(json.dumps(content))
-    yield order, answers
+    job_file.write_text(json.dumps(job))
+    return job_file, answer_files
 
 
-def _waited(started: list[subprocess.Popen[bytes]]) -> list[int]:
-    """Exit codes; where one fails the others are ended, not waited for."""
-    while any(process.poll() is None for process in started):
-        if any(process.returncode for process in started):
-            for process in started:
-                process.terminate()
+def _wait_all(workers: list[subprocess.Popen[bytes]]) -> list[int]:
+    """Return the exit codes; if one worker fails the others are ended."""
+    while any(worker.poll() is None for worker in workers):
+        if any(worker.returncode for worker in workers):
+            for worker in workers:
+                worker.terminate()
             break
         time.sleep(0.5)
-    return [process.wait() for process in started]
+    return [worker.wait() for worker in workers]
 
 
-def _told(answers: list[Path], exits: list[int]) -> list[dict[str, Any]]:
-    told = [json.loads(answer.read_text()) for answer in answers if answer.exists()]
-    for one in told:
-        if "input_error" in one:
-            raise InputError(one["input_error"])
-        if "stage_error" in one:
-            raise WorkerError(one["stage_error"])
-    if any(exits) or len(told) < len(answers):
-        raise RuntimeError(f"one of {len(answers)} processes ended with an error (exit {max(exits, key=abs)})")
-    return told
+def _read_answers(files: list[Path], exit_codes: list[int]) -> list[dict[str, Any]]:
+    answers = [json.loads(file.read_text()) for file in files if file.exists()]
+    for answer in answers:
+        if "input_error" in answer:
+            raise InputError(answer["input_error"])
+        if "stage_error" in answer:
+            raise WorkerError(answer["stage_error"])
+    if any(exit_codes) or len(answers) < len(files):
+        raise RuntimeError(f"one of {len(files)} processes ended with an error (exit {max(exit_codes, key=abs)})")
+    return answers
 
 
-def _environment(rank: int, ranks: int, spread: int) -> dict[str, str]:
-    """Of one generating process: its number, and its own GPUs where the machine tells of any."""
+def _worker_environment(rank: int, ranks: int, tensor_parallel: int) -> dict[str, str]:
+    """Return the environment of a sampling worker: its rank, and its GPUs if any are visible."""
     env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    own = range(rank * spread, (rank + 1) * spread)
-    return env | {"CUDA_VISIBLE_DEVICES": ",".join(visible[n % len(visible)] if visible else str(n) for n in own)}
+    numbers = range(rank * tensor_parallel, (rank + 1) * tensor_parallel)
+    return env | {"CUDA_VISIBLE_DEVICES": ",".join(visible[n % len(visible)] if visible else str(n) for n in numbers)}
 
 
-def _rank(order: Path) -> None:
-    """One of the processes."""
-    content = json.loads(order.read_text())
-    exit_with_parent(content["parent"])
+def _run_worker(job_file: Path) -> None:
+    """Run one worker's part of the job, and write its answer."""
+    job = json.loads(job_file.read_text())
+    exit_with_parent(job["parent"])
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    stage, cache = stage_adapter.validate_python(content["stage"]), Path(content["cache"])
-    resources = Resources(**content["resources"])
+    stage, cache = stage_adapter.validate_python(job["stage"]), Path(job["cache"])
+    resources = Resources(**job["resources"])
     configure_libraries(resources)
     progress = FileProgress(progress_path(cache, stage)) if rank == 0 else silent
-    place = make_context(cache, order.parent, progress, resources)
+    context = make_context(cache, job_file.parent, progress, resources)
     try:
         if isinstance(stage, Sample | Evaluate):
             for name in ("RANK", "WORLD_SIZE"):  # no process group: vLLM must not look for one
                 del os.environ[name]
-            told: dict[str, Any] = {
-                "drawn": len(sample_completions(stage, read_items(stage.data), place, (rank, ranks)))
-            }
+            chunks = sample_completions(stage, read_items(stage.data), context, share=(rank, ranks))
+            answer: dict[str, Any] = {"chunks": len(chunks)}
         else:
-            told = {"summary": function_for(stage, place)(Path(content["out"]))}
+            answer = {"summary": function_for(stage, context)(Path(job["out"]))}
     except Exception as error:
-        known = user_message(error, stage, cache, resources)
-        if known is None:
+        message = user_message(error, stage, cache, resources)
+        if message is None:
             raise
-        told = known
-    aside = order.with_name(f"answer-{rank}.part")
-    aside.write_text(json.dumps(told))
-    aside.replace(order.with_name(f"answer-{rank}.json"))
-    if "summary" not in told and "drawn" not in told:
-        sys.exit(1)  # so that the other processes are not waited for
+        answer = message
+    unfinished = job_file.with_name(f"answer-{rank}.part")
+    unfinished.write_text(json.dumps(answer))
+    unfinished.replace(job_file.with_name(f"answer-{rank}.json"))
+    if "summary" not in answer and "chunks" not in answer:
+        sys.exit(1)  # so that the other workers are not waited for
 
 
 if __name__ == "__main__":
-    _rank(Path(sys.argv[1]))
+    _run_worker(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What a person is told of a stage's error: the cause in one line, and what to change."""
+"""Advice on a stage's error: the cause in one line, and what the user can change."""
 
 import errno
 import os
@@ -20,88 +20,97 @@ _OUT_OF_MEMORY = (
     "larger than the available KV cache memory",
     "can't allocate memory",
 )
-"""How torch and vLLM say it, besides their exceptions' names."""
+"""Messages of torch and vLLM, besides the names of their exceptions."""
 _SETTINGS_OF = {"calibrate": "calibration", "sample": "teacher_sampling", "evaluate": "evaluation"}
 
 
 class WorkerError(RuntimeError):
-    """What one of a stage's processes told, for a person to mend."""
+    """An error of one of a stage's workers that the user can fix."""
 
 
 def user_message(error: Exception, stage: Stage, cache: Path, resources: Resources) -> dict[str, Any] | None:
-    """What a person is told of a stage's error that they can mend: `input_error` or `stage_error`; None for any other."""
+    """Turn an exception into a message that the user can act on (`input_error` or `stage_error`), or None."""
     if isinstance(error, InputError):
         return {"input_error": str(error)}
     if isinstance(error, WorkerError):
         return {"stage_error": str(error)}
     if isinstance(error, ServerError):
-        mend = "; try more GPUs for it (--vllm-server)" if any(words in str(error) for words in _OUT_OF_MEMORY) else ""
-        return {"stage_error": f"{error}{mend}"}
-    if "probability tensor contains" in str(error):  # torch, where it is to draw a token
-        trained = isinstance(stage, Calibrate | Distill)
-        mend = "training diverged. Lower the learning rate" if trained else "its weights are damaged or diverged"
-        return {"stage_error": f"the model's probabilities are not finite: {mend}"}
-    advice = memory_advice(error, stage, resources)
-    if advice is not None:
+        advice = "; try more GPUs for it (--vllm-server)" if any(text in str(error) for text in _OUT_OF_MEMORY) else ""
+        return {"stage_error": f"{error}{advice}"}
+    if "probability tensor contains" in str(error):  # torch, on sampling a token
+        is_trained = isinstance(stage, Calibrate | Distill)
+        cause = "training diverged. Lower the learning rate" if is_trained else "its weights are damaged or diverged"
+        return {"stage_error": f"the model's probabilities are not finite: {cause}"}
+    out_of_memory = memory_advice(error, stage, resources)
+    if out_of_memory is not None:
         traceback.print_exc()  # for the log
-        return {"stage_error": advice}
-    trouble = disk_error(error)
-    if trouble is None:
+        return {"stage_error": out_of_memory}
+    full_disk = disk_error(error)
+    if full_disk is None:
         return None
     return {
-        "input_error": f"{stage.label}: {trouble}. Free space or mend the folder {cache}; the same command resumes."
+        "input_error": f"{stage.label}: {full_disk}. Free space or mend the folder {cache}; the same command resumes."
     }
 
 
 def disk_error(error: Exception) -> str | None:
-    """What a full, read-only or forbidden disk says, whichever library met it; None for any other error."""
+    """Return the message of a full, read-only or forbidden disk, whichever library met it; None for any other error."""
     known = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)}
     if isinstance(error, OSError) and error.errno in known:
         return known[error.errno]
-    return next((words for words in known.values() if words in str(error)), None)
+    return next((message for message in known.values() if message in str(error)), None)
 
 
 def root_cause(error: BaseException) -> str:
-    """The one line that says why a stage failed.
+    """Return the one line that says why a stage failed.
 
-    submitit hands its traceback on as text, ruled off by dashes, with hints on its own logs behind it.
+    submitit passes its traceback on as text between lines of dashes, followed by hints on its own logs.
     """
     text = str(error).strip()
-    ruled = re.split(r"^-{5,}$", text, flags=re.MULTILINE)
-    lines = [line.strip() for line in (ruled[-2] if len(ruled) > 2 else text).splitlines() if line.strip()]
+    sections = re.split(r"^-{5,}$", text, flags=re.MULTILINE)
+    lines = [line.strip() for line in (sections[-2] if len(sections) > 2 else text).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("For further information")] or lines  # pydantic's last line
-    lines = [re.sub(r"tagged-union\[.*\]", "a stage", line) for line in lines]  # pydantic names every kind there is
-    named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
-    if not named:
+    lines = [re.sub(r"tagged-union\[.*\]", "a stage", line) for line in lines]  # pydantic lists all kinds of stages
+    error_lines = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    if not error_lines:
         return (lines[-1] if lines else type(error).__name__).rstrip(".")
-    words = " ".join(lines[named[-1] :]).rstrip(".:")  # a message may have several lines
-    return words if len(words) <= 400 else f"{words[:150]} ... {words[-250:]}"
+    message = " ".join(lines[error_lines[-1] :]).rstrip(".:")  # a message may have several lines
+    return message if len(message) <= 400 else f"{message[:150]} ... {message[-250:]}"
 
 
 def memory_advice(error: BaseException, stage: Stage, resources: Resources) -> str | None:
-    """Advice where a stage ran out of memory, in torch, vLLM or this process; None for any other error."""
+    """Return advice if a stage ran out of memory, in torch, vLLM or this process; None for any other error."""
+    if not _is_out_of_memory(error):
+        return None
+    section = stage.config.method.replace("-", "_") if isinstance(stage, Distill) else _SETTINGS_OF.get(stage.does, "")
+    advice = [f"shorter completions (--set {section}.max_completion_tokens=...)"] if section else []
+    if isinstance(stage, Calibrate | Distill):
+        advice.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
+        if resources.shard != "always":
+            advice.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
+        if samples_while_training(stage) and not resources.vllm_server:
+            advice.insert(2, "sampling on a GPU of its own (--vllm-server 1)")
+    advice.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
+    estimate = ""
+    if resources.micro_batch:
+        layout = Layout(
+            ranks=resources.ranks,
+            shard=resources.shard == "always",
+            tensor_parallel=resources.tensor_parallel or 1,
+            micro_batch=resources.micro_batch,
+            vllm_server=resources.vllm_server,
+        )
+        gib = gpu_memory(stage, layout).total
+        estimate = f"; estimated {gib:.1f} GiB at {layout.micro_batch} sequences at once"
+    return f"out of memory{estimate}. Try: {'; '.join(advice)}"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
-        known = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"
-        if known or any(words in str(seen) for words in _OUT_OF_MEMORY):
-            break
+        if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
+            return True
+        if any(text in str(seen) for text in _OUT_OF_MEMORY):
+            return True
         seen = seen.__cause__ or seen.__context__
-    if seen is None:
-        return None
-    part = stage.config.method.replace("-", "_") if isinstance(stage, Distill) else _SETTINGS_OF.get(stage.does, "")
-    mends = [f"shorter completions (--set {part}.max_completion_tokens=...)"] if part else []
-    if isinstance(stage, Calibrate | Distill):
-        mends.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
-        if resources.shard != "always":
-            mends.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
-        if samples_while_training(stage) and not resources.vllm_server:
-            mends.insert(2, "sampling on a GPU of its own (--vllm-server 1)")
-    mends.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
-    at_once = resources.micro_batch
-    estimate = ""
-    if at_once:
-        sharded, spread = resources.shard == "always", resources.tensor_parallel or 1
-        layout = Layout(resources.ranks, sharded, spread, at_once, resources.vllm_server)
-        need = gpu_memory(stage, layout).total
-        estimate = f"; estimated {need:.1f} GiB at {at_once} sequences at once"
-    return f"out of memory{estimate}. Try: {'; '.join(mends)}"
+    return False

@@ -1,4 +1,4 @@
-"""How far a running stage is, told through a small file that another machine can read."""
+"""Progress of a running stage, in a small file that another machine can read."""
 
 import json
 import time
@@ -9,12 +9,12 @@ from repro.stages import Stage
 
 
 def progress_path(cache: Path, stage: Stage) -> Path:
-    """Where a running stage tells how far it is."""
+    """Return the file in which a running stage reports its progress."""
     return cache / ".work" / f"{stage.folder_name}.progress.json"
 
 
 class FileProgress:
-    """Progress through a small file, so that it also works from another machine. At most four writes a second."""
+    """Progress written to a file that other machines can read, at most four times a second."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -25,13 +25,13 @@ class FileProgress:
         if now - self._last < 0.25 and done < total:
             return
         self._last = now
-        aside = self._path.with_suffix(".part")
-        aside.write_text(json.dumps({"done": done, "total": total, "unit": unit, "note": note}))
-        aside.replace(self._path)
+        unfinished = self._path.with_suffix(".part")
+        unfinished.write_text(json.dumps({"done": done, "total": total, "unit": unit, "note": note}))
+        unfinished.replace(self._path)
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:
-    """The last thing a running stage told; None before the first."""
+    """Return the latest report of a running stage; None before the first."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""Provenance: what a stage was, where and when it ran, and the hash of every file that it left.
+"""Provenance: what a stage was, where and when it ran, and the hash of every file that it wrote.
 
-An artifact is a folder that holds `record.json`; it is built aside and renamed, so it is there whole or not at all.
+An artifact is a folder with a `record.json`; it is built under another name and renamed, so it is complete or absent.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ from repro.system.redaction import redact
 
 
 def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
-    """sha256 and size of every file below the folder, the record itself excepted."""
-    found = {}
+    """Return sha256 and size of every file below the folder except the record itself."""
+    hashes = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file != folder / RECORD:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            found[str(file.relative_to(folder))] = {"sha256": digest, "bytes": file.stat().st_size}
-    return found
+            hashes[str(file.relative_to(folder))] = {"sha256": digest, "bytes": file.stat().st_size}
+    return hashes
 
 
 def find_damage(folder: Path) -> str | None:
-    """What differs between an artifact and its record, in words; None where they agree byte for byte."""
+    """Describe a difference between an artifact and its record; None if they agree byte for byte."""
     try:
         stored = json.loads((folder / RECORD).read_text())["files"]
         facts = list(stored.items())
@@ -53,12 +53,14 @@ def find_damage(folder: Path) -> str | None:
 
 
 def code_version() -> dict[str, Any]:
-    """Commit of the code and whether it was dirty; nulls where neither a checkout nor an image that was told tells."""
+    """Return the commit of the code and whether it was dirty; nulls outside a checkout and an image that knows it."""
     root = Path(__file__).resolve().parents[2]
 
-    def git(*words: str) -> str | None:
+    def git(*arguments: str) -> str | None:
         try:
-            run = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=300, check=True)
+            run = subprocess.run(
+                ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=300, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return run.stdout.strip()
@@ -70,36 +72,40 @@ def code_version() -> dict[str, Any]:
 
 
 def _built_from(file: Path) -> dict[str, Any]:
-    """What the image was built from: `git describe --always --dirty --abbrev=40`, written by the Dockerfile."""
-    said = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", file.read_text().strip()) if file.is_file() else None
-    return {"commit": said[1] if said else None, "dirty": said[2] is not None if said else None}
+    """Read what the image was built from: `git describe --always --dirty --abbrev=40`, written by the Dockerfile."""
+    match = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", file.read_text().strip()) if file.is_file() else None
+    return {"commit": match[1] if match else None, "dirty": match[2] is not None if match else None}
 
 
 def build_artifact(
     stage: Stage,
     cache: Path,
-    body: Callable[[Path], dict[str, Any]],
-    argv: list[str],
+    function: Callable[[Path], dict[str, Any]],
     *,
+    argv: Sequence[str],
     layout: dict[str, Any] | None = None,
     gpus: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Run the body in a folder aside, add summary and record, and move the folder to its place.
+    """Run the function in a temporary folder, add summary and record, and rename the folder to the artifact's name.
 
-    argv is the command line that a person typed, layout how the stage lay on its GPUs, gpus their names (None: all that this
-    process sees); what looks like an access token is nowhere recorded.
+    Anything that looks like an access token is left out of the record.
+
+    Args:
+        argv: the command line that the user typed.
+        layout: the stage's layout on its GPUs.
+        gpus: their names; None for all that this process sees.
 
     Raises:
-        Whatever the body raises; nothing of the attempt is left at the artifact's place.
+        Whatever the function raises; nothing of the attempt is left under the artifact's name.
     """
     final = cache / stage.folder_name
-    aside = cache / ".building" / f"{stage.folder_name}.{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    building = cache / ".building" / f"{stage.folder_name}.{os.getpid()}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        summary = body(aside)
-        write_json(aside / "summary.json", summary)
+        summary = function(building)
+        write_json(building / "summary.json", summary)
         seconds = time.monotonic() - clock
         machine = hardware()
         used = list(visible_gpus() if gpus is None else gpus)
@@ -110,7 +116,7 @@ def build_artifact(
             "fingerprint": stage.fingerprint,
             "identity": stage.identity(),
             "config": stage.model_dump(mode="json"),
-            "inputs": [needed.folder_name for needed in stage.inputs()],
+            "inputs": [source.folder_name for source in stage.inputs()],
             "code": code_version(),
             "unpinned": [*unpinned_inputs([stage]), *served_model_names([stage])],
             "libraries": libraries(),
@@ -124,19 +130,19 @@ def build_artifact(
             "gpu_hours": round(seconds / 3600 * len(used), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
             "peak_gpu_memory_gib": _peak_gpu_memory_gib(),
-            "argv": argv,
-            "files": file_hashes(aside),
+            "argv": list(argv),
+            "files": file_hashes(building),
         }
-        write_json(aside / RECORD, redact(record))
-        aside.rename(final)
+        write_json(building / RECORD, redact(record))
+        building.rename(final)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)
         raise
     return summary
 
 
 def _peak_gpu_memory_gib() -> float | None:
-    """What torch allocated on the GPUs in this process at most; None where it used none (vLLM keeps its own account)."""
+    """Return the most that torch allocated on the GPUs in this process; None if it used none (vLLM is not counted)."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
@@ -144,7 +150,7 @@ def _peak_gpu_memory_gib() -> float | None:
 
 
 def _peak_memory_gib() -> float:
-    """Host memory of this process."""
+    """Return the peak host memory of this process."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)

@@ -1,10 +1,9 @@
-"""Run a study: what is not cached, with a display; then hand the artifacts on."""
+"""Run the stages of a study: preflight checks, then what is not cached, with a display."""
 
 import contextlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,44 +12,38 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.models.loading import check_loadable, locate
-from repro.pipeline.cluster import Backend, Cluster
+from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
-from repro.pipeline.engine import Engine, run_stages
+from repro.pipeline.engine import run_stages
 from repro.pipeline.error_advice import disk_error
-from repro.planner.resources import Resources
 from repro.stages import Continue, Diagnose, Distill, Stage
 from repro.stages.artifact import CACHE, count_undecided, which_cached
-from repro.system.redaction import redact
 
 LEAST_FREE = 64 << 20
-"""Bytes below which nothing is started: even a toy stage writes a few MiB."""
+"""Bytes of free disk below which nothing is started: even a toy stage writes a few MiB."""
 
 
 def run(
     stages: Sequence[Stage],
     out: Path,
+    execution: Execution,
     *,
-    workers: int,
-    resources: Resources,
-    quiet: bool,
     console: Console,
-    where: Backend = "local",
-    cluster: Cluster | None = None,
+    quiet: bool,
 ) -> None:
     """Run the stages (topological order) into `out/cache`.
 
     Raises:
-        InputError: a person's mistake, or an output folder that cannot be written.
+        InputError: a mistake of the user, or an output folder that cannot be written.
         StageError: a stage ended without a result.
     """
-    waiting = [stage for stage, hit in zip(stages, which_cached(stages, out)) if not hit]
+    waiting = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
     _check_models(waiting)
     _check_pairs(waiting)
     cache = prepare_cache(out)
-    engine = Engine(where, cluster or Cluster(), 1 if where == "none" else workers, resources, _argv())
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
         try:
-            run_stages(stages, cache, engine=engine, watch=display)
+            run_stages(stages, cache, execution=execution, on_tick=display)
         except OSError as error:
             if not disk_error(error):
                 raise
@@ -59,7 +52,7 @@ def run(
 
 
 def prepare_cache(out: Path) -> Path:
-    """The cache folder below `out`, made and proved writable."""
+    """Create the cache folder below `out`, and check that it can be written."""
     cache = out / CACHE
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -77,17 +70,17 @@ def prepare_cache(out: Path) -> Path:
 
 
 def _check_models(waiting: Sequence[Stage]) -> None:
-    """Refuse a person's own model that cannot be loaded now, before anything is written."""
+    """Refuse a model of the user that cannot be loaded, before anything is written."""
     scorers = {getattr(stage, "reward_model", None) for stage in waiting}  # sequence classifiers: seen when they score
     names = {model.name for stage in waiting for model in stage.base_models() if model not in scorers}
     for name in sorted(names):
-        where = locate(name)
-        if isinstance(where, Path) and not name.startswith("toy:"):
-            check_loadable(where)
+        folder = locate(name)
+        if isinstance(folder, Path) and not name.startswith("toy:"):
+            check_loadable(folder)
 
 
 def _check_pairs(waiting: Sequence[Stage]) -> None:
-    """Refuse a pair without a common vocabulary now, not after hours of calibration."""
+    """Refuse a pair without a common vocabulary before hours are spent on calibration."""
     pairs = {
         (stage.teacher.base_model.name, stage.student.name)
         for stage in waiting
@@ -131,15 +124,11 @@ def _warn_of_undecided(stages: Sequence[Stage], cache: Path, console: Console) -
             )
 
 
-def _argv() -> list[str]:
-    return list(redact([Path(sys.argv[0]).name, *sys.argv[1:]]))
-
-
 @contextlib.contextmanager
 def _offline_where_local(stages: Sequence[Stage]) -> Iterator[None]:
-    """A study whose models are all local asks nothing of the network."""
+    """Keep the hub client offline if all models and data are local."""
     local = all(model.revision.startswith("sha256:") for stage in stages for model in stage.base_models())
-    files = all(one.file or one.task.startswith("toy-") for stage in stages for one in stage.data)
+    files = all(data.file or data.task.startswith("toy-") for stage in stages for data in stage.data)
     before = os.environ.get("HF_HUB_OFFLINE")
     if local and files:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,7 +1,8 @@
-"""One stage in a process of its own: lock the artifact, build it unless it is there, tell how far it is."""
+"""One stage in its process: lock the artifact, build it unless it exists, report progress."""
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,22 @@ from repro.system.child_processes import exit_with_parent
 from repro.system.hardware import visible_gpus
 
 
-def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | None, argv: list[str]) -> dict[str, Any]:
-    """Build the stage's artifact if it is not there.
+def run_stage(
+    stage: Stage, cache: Path, resources: Resources, *, driver: int | None = None, argv: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Build the stage's artifact if it does not exist.
+
+    Args:
+        driver: process id of the driver, whose end this process does not survive; None to run in the driver itself.
+        argv: the command line that the user typed.
 
     Returns:
-        {"built": bool} or, for a person's mistake, {"input_error": message}, or, for what else a person can mend,
-        {"stage_error": advice}: exceptions of other kinds are raised.
+        {"built": bool}; or {"input_error": message} for a mistake of the user; or {"stage_error": advice} for another
+        error that the user can fix. Errors of other kinds are raised.
     """
     resources = resolve_layout(stage, resources, visible_cards(resources.gpus))
-    seen = visible_gpus()[: resources.gpu_count] if uses_gpu(stage) else ()
-    resources = replace(resources, gpus=resources.gpus or seen)
+    visible = visible_gpus()[: resources.gpu_count] if uses_gpu(stage) else ()
+    resources = replace(resources, gpus=resources.gpus or visible)
     os.environ.update(_environment(resources))
     if driver is not None:
         if not uses_gpu(stage):
@@ -42,33 +49,35 @@ def run_stage(stage: Stage, cache: Path, resources: Resources, driver: int | Non
     try:
         return _run_locked(stage, cache, resources, argv)
     except Exception as error:
-        known = user_message(error, stage, cache, resources)
-        if known is None:
+        message = user_message(error, stage, cache, resources)
+        if message is None:
             raise
-        return known
+        return message
 
 
-def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: list[str]) -> dict[str, Any]:
+def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: Sequence[str]) -> dict[str, Any]:
     with artifact_lock(cache, stage):
         if is_complete(cache / stage.folder_name):
             return {"built": False}
         work = cache / ".work" / stage.folder_name
         work.mkdir(parents=True, exist_ok=True)
         for needed in stage.inputs():
-            _trust(cache / needed.folder_name)
+            verify_input(cache / needed.folder_name)
         configure_libraries(resources)
-        place = make_context(cache, work, FileProgress(progress_path(cache, stage)), resources)
-        body = function_for(stage, place)
+        context = make_context(cache, work, FileProgress(progress_path(cache, stage)), resources)
         if resources.ranks > resources.tensor_parallel:  # one copy over all its GPUs is one process
-            body = distributed_function(stage, place, resources)
-        build_artifact(stage, cache, body, argv, layout=recorded_layout(stage, resources), gpus=resources.gpus)
+            function = distributed_function(stage, context)
+        else:
+            function = function_for(stage, context)
+        layout = recorded_layout(stage, resources)
+        build_artifact(stage, cache, function, argv=argv, layout=layout, gpus=resources.gpus)
         shutil.rmtree(work, ignore_errors=True)
         progress_path(cache, stage).unlink(missing_ok=True)
     return {"built": True}
 
 
 def recorded_layout(stage: Stage, resources: Resources) -> dict[str, Any]:
-    """What the record tells of how the stage lay on its GPUs."""
+    """Return the layout on GPUs as record.json stores it."""
     return {
         "ranks": resources.ranks,
         "sharded": resources.shard == "always",
@@ -78,25 +87,25 @@ def recorded_layout(stage: Stage, resources: Resources) -> dict[str, Any]:
 
 
 def artifact_lock(cache: Path, stage: Stage, timeout: float = -1) -> filelock.BaseFileLock:
-    """One writer per artifact: an advisory lock of the file system, which ends with the process that holds it."""
+    """Return the lock that admits one writer per artifact; it ends with the process that holds it."""
     locks = cache / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     return filelock.FileLock(locks / f"{stage.folder_name}.lock", timeout=timeout)
 
 
-def _trust(folder: Path) -> None:
-    """An input artifact is used only if every byte is as its record says."""
+def verify_input(folder: Path) -> None:
+    """Raise unless every byte of an input artifact is as its record says."""
     if not is_complete(folder):
         raise RuntimeError(f"{folder.name}: the stage before this one left no record")
-    harm = find_damage(folder)
-    if harm:
-        raise InputError(f"artifact {folder}: {harm}. Run again: it is set aside and made anew.")
+    damage = find_damage(folder)
+    if damage:
+        raise InputError(f"artifact {folder}: {damage}. Run again: it is set aside and made anew.")
 
 
 def _environment(resources: Resources) -> dict[str, str]:
-    """Its own GPUs (a trainer that sees more would split its batches over them), thread counts, and no telemetry."""
+    """Return this stage's GPUs (a trainer that sees more would split its batches), thread counts, and no telemetry."""
     threads = str(resources.threads)
-    gpus = resources.gpus[: resources.ranks]  # a server has the others
+    gpus = resources.gpus[: resources.ranks]  # the others are a server's
     return ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}) | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

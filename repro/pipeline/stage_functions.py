@@ -1,4 +1,4 @@
-"""What each stage does: read the artifacts of its inputs, call one room of the library, write files into its folder."""
+"""The function of each kind of stage: read its inputs' artifacts, call the library, write files into a folder."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -28,9 +28,9 @@ from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Item
 
 
-def function_for(stage: Stage, place: StageContext) -> Callable[[Path], dict[str, Any]]:
-    """The function that fills the stage's artifact folder and returns its summary."""
-    bodies: dict[type[Stage], Callable[..., dict[str, Any]]] = {
+def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
+    """Return the function that fills the stage's artifact folder and returns its summary."""
+    functions: dict[type[Stage], Callable[..., dict[str, Any]]] = {
         Calibrate: _calibrate,
         Sample: _sample,
         Distill: _distill,
@@ -39,26 +39,26 @@ def function_for(stage: Stage, place: StageContext) -> Callable[[Path], dict[str
         Continue: _continue,
         Classify: _classify,
     }
-    body = bodies[type(stage)]
-    return lambda out: body(stage, place, out) | _record_of(stage, place, out)
+    run = functions[type(stage)]
+    return lambda out: run(stage, context, out) | _common_summary(stage, context, out)
 
 
-def _record_of(stage: Stage, place: StageContext, out: Path) -> dict[str, Any]:
-    """What every summary tells besides: items that each task had (it may have fewer than were asked), and the sampler's gap."""
-    told: dict[str, Any] = {}
+def _common_summary(stage: Stage, context: StageContext, out: Path) -> dict[str, Any]:
+    """Return what several summaries share: items of each task (a task may have fewer than requested), the sampler's gap."""
+    summary: dict[str, Any] = {}
     if isinstance(stage, Calibrate | Sample | Distill):
-        told["items"] = dict(Counter(item.task for item in read_items(stage.data)))
+        summary["items"] = dict(Counter(item.task for item in read_items(stage.data)))
     if isinstance(stage, Sample | Evaluate) and stage.config.engine == "vllm":
         from repro.generation.mismatch import check_rollouts, select_rollouts
 
-        some, spread = select_rollouts(out / ROLLOUTS), place.resources.tensor_parallel > 1
-        model = model_path(stage.model, place.cache)
-        told["sampler"] = check_rollouts(model, some, stage.config.temperature, spread=spread)
-    return told
+        rollouts = select_rollouts(out / ROLLOUTS)
+        model, is_spread = model_path(stage.model, context.cache), context.resources.tensor_parallel > 1
+        summary["sampler"] = check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)
+    return summary
 
 
 def model_path(model: BaseModelRef | Calibrate | Distill, cache: Path) -> Path | str:
-    """Folder (or hub id) of a model input. A base model must still be what the plan saw."""
+    """Return the folder (or hub id) of a model input. A base model must still be what the plan saw."""
     if isinstance(model, Stage):
         return cache / model.folder_name / MODEL
     if revision_of(model.name) != model.revision:
@@ -71,60 +71,59 @@ def _reward_model(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | 
 
 
 def read_items(data: tuple[TaskData, ...]) -> list[Item]:
-    """All items of all tasks, in order. A file must still be what the plan saw."""
-    for one in data:
-        if one.file is not None and hash_data_file(one.file) != one.sha256:
-            raise InputError(f"data {one.file} has changed since this run was planned. Run again.")
-    items = [
-        item
-        for one in data
-        for item in registry.get(one.task, data=one.file, revision=one.revision).items(one.split, one.n, one.seed)
-    ]
+    """Return all items of all tasks, in order. A file must still be what the plan saw."""
+    for source in data:
+        if source.file is not None and hash_data_file(source.file) != source.sha256:
+            raise InputError(f"data {source.file} has changed since this run was planned. Run again.")
+    items: list[Item] = []
+    for source in data:
+        task = registry.get(source.task, data=source.file, revision=source.revision)
+        items += task.items(source.split, source.n, source.seed)
     if not items:
-        raise InputError(f"no items in {', '.join(one.task for one in data)}: ask for at least one")
+        raise InputError(f"no items in {', '.join(source.task for source in data)}: ask for at least one")
     return items
 
 
 def sample_completions(
-    stage: Sample | Evaluate, items: list[Item], place: StageContext, share: tuple[int, int] = (0, 1)
+    stage: Sample | Evaluate, items: list[Item], context: StageContext, share: tuple[int, int] = (0, 1)
 ) -> list[Path]:
-    """The stage's completions, as files in `place.work`; of a share (which, of how many) only those that it draws."""
+    """Sample the stage's completions into files in `context.work`; share: (rank, ranks), only this rank's chunks."""
     from repro.generation.sample import sample
 
     return sample(
         stage.config,
-        model=model_path(stage.model, place.cache),
+        model=model_path(stage.model, context.cache),
         items=items,
         seed=stage.seed,
-        work=place.work,
-        progress=place.progress,
+        work=context.work,
+        progress=context.progress,
         share=share,
-        tensor_parallel=place.resources.tensor_parallel,
+        tensor_parallel=context.resources.tensor_parallel,
     )
 
 
-def _calibrate(stage: Calibrate, place: StageContext, out: Path) -> dict[str, Any]:
+def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.calibration.trainer import calibrate
     from repro.evaluation.task_reward import TaskReward
 
     return calibrate(
         stage.config,
-        teacher=model_path(stage.teacher, place.cache),
-        target=model_path(stage.target, place.cache),
+        teacher=model_path(stage.teacher, context.cache),
+        target=model_path(stage.target, context.cache),
         items=read_items(stage.data),
-        task_reward=TaskReward(_reward_model(stage, place.cache)),
+        task_reward=TaskReward(_reward_model(stage, context.cache)),
         seed=stage.seed,
         out=out,
-        work=place.work,
-        progress=place.progress,
-        resources=place.training,
+        work=context.work,
+        progress=context.progress,
+        resources=context.training,
     )
 
 
-def _sample(stage: Sample, place: StageContext, out: Path) -> dict[str, Any]:
+def _sample(stage: Sample, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.generation.rollouts import batches, join_rollouts, token_counts
 
-    join_rollouts(out / ROLLOUTS, sample_completions(stage, read_items(stage.data), place))
+    join_rollouts(out / ROLLOUTS, sample_completions(stage, read_items(stage.data), context))
     completions, tokens, truncated = 0, 0, 0
     for batch in batches(out / ROLLOUTS, ["token_ids", "stop"]):
         completions += len(batch)
@@ -133,87 +132,87 @@ def _sample(stage: Sample, place: StageContext, out: Path) -> dict[str, Any]:
     return {"completions": completions, "tokens": tokens, "truncated": truncated / completions}
 
 
-def _distill(stage: Distill, place: StageContext, out: Path) -> dict[str, Any]:
+def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.distillation.distill import distill
     from repro.evaluation.task_reward import TaskReward
 
     return distill(
         stage.config,
-        student=model_path(stage.student, place.cache),
-        teacher=model_path(stage.teacher, place.cache),
+        student=model_path(stage.student, context.cache),
+        teacher=model_path(stage.teacher, context.cache),
         items=read_items(stage.data),
-        completions=place.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
-        task_reward=TaskReward(_reward_model(stage, place.cache)),
+        completions=context.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
+        task_reward=TaskReward(_reward_model(stage, context.cache)),
         seed=stage.seed,
         out=out,
-        work=place.work,
-        progress=place.progress,
-        resources=place.training,
+        work=context.work,
+        progress=context.progress,
+        resources=context.training,
     )
 
 
-def _evaluate(stage: Evaluate, place: StageContext, out: Path) -> dict[str, Any]:
+def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.evaluation.evaluate import evaluate, summarise
 
     items = read_items(stage.data)
-    chunks = sample_completions(stage, items, place)
-    return summarise(evaluate(items, chunks, _reward_model(stage, place.cache), out / ROLLOUTS))
+    chunks = sample_completions(stage, items, context)
+    return summarise(evaluate(items, chunks, _reward_model(stage, context.cache), out / ROLLOUTS))
 
 
-def _diagnose(stage: Diagnose, place: StageContext, out: Path) -> dict[str, Any]:
+def _diagnose(stage: Diagnose, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.diagnosis.diagnose import diagnose
 
     sampled = {"student": stage.on_policy, "teacher": stage.off_policy}
     return diagnose(
         stage.config,
-        student=model_path(stage.student, place.cache),
-        teacher=model_path(stage.teacher, place.cache),
-        completions={who: place.cache / one.folder_name / ROLLOUTS for who, one in sampled.items() if one},  # type: ignore[misc]
+        student=model_path(stage.student, context.cache),
+        teacher=model_path(stage.teacher, context.cache),
+        completions={name: context.cache / source.folder_name / ROLLOUTS for name, source in sampled.items() if source},  # type: ignore[misc]
         items=read_items(stage.data),
         temperature=stage.on_policy.config.temperature,
         across_tokenizers=stage.across_tokenizers,
         seed=stage.seed,
         out=out,
-        progress=place.progress,
+        progress=context.progress,
     )
 
 
-def _continue(stage: Continue, place: StageContext, out: Path) -> dict[str, Any]:
+def _continue(stage: Continue, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.evaluation.prefixes import continue_prefixes
 
     return continue_prefixes(
         stage.prefixes,
         stage.after.config,
-        teacher=model_path(stage.teacher, place.cache),
-        before=place.cache / stage.before.folder_name / ROLLOUTS,
-        after=place.cache / stage.after.folder_name / ROLLOUTS,
+        teacher=model_path(stage.teacher, context.cache),
+        before=context.cache / stage.before.folder_name / ROLLOUTS,
+        after=context.cache / stage.after.folder_name / ROLLOUTS,
         items=read_items(stage.data),
         seed=stage.seed,
         out=out,
-        work=place.work,
-        progress=place.progress,
-        tensor_parallel=place.resources.tensor_parallel,
+        work=context.work,
+        progress=context.progress,
+        tensor_parallel=context.resources.tensor_parallel,
     )
 
 
-def _classify(stage: Classify, place: StageContext, out: Path) -> dict[str, Any]:
+def _classify(stage: Classify, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.evaluation.classify import classify_failures
     from repro.evaluation.judge import Judge, ModelJudge, RuleJudge, ask_local_model
     from repro.evaluation.served_judge import ask_endpoint
 
     judge: Judge = RuleJudge()
     if isinstance(stage.judge, ServedModelRef):
-        where = Endpoint(stage.judge.url, stage.judge.name)
-        asked = ask_endpoint(where, stage.seed, work=place.work, progress=place.progress)
-        judge = ModelJudge(f"{where.model} at {where.url}", asked)
+        endpoint = Endpoint(stage.judge.url, stage.judge.name)
+        ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)
+        judge = ModelJudge(f"{endpoint.model} at {endpoint.url}", ask)
     elif stage.judge is not None:
         judge = ModelJudge(
-            stage.judge.name, ask_local_model(model_path(stage.judge, place.cache), stage.engine, stage.seed)
+            stage.judge.name, ask_local_model(model_path(stage.judge, context.cache), stage.engine, stage.seed)
         )
     return classify_failures(
         judge,
-        before=place.cache / stage.before.folder_name / ROLLOUTS,
-        after=place.cache / stage.after.folder_name / ROLLOUTS,
+        before=context.cache / stage.before.folder_name / ROLLOUTS,
+        after=context.cache / stage.after.folder_name / ROLLOUTS,
         out=out,
-        progress=place.progress,
+        progress=context.progress,
     )

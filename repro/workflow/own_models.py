@@ -12,6 +12,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.models.loading import locate
+from repro.pipeline.cluster import Execution
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import SETTINGS
@@ -140,14 +141,8 @@ def traps_stage(teacher: str, student: str, wishes: StageOptions) -> Diagnose:
 def run_with_inputs(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> Path:
     """Run the stage and what it needs; the folder of its artifact."""
     toy = all(model.name.startswith("toy:") for model in stage.base_models())
-    run(
-        topological_order([stage]),
-        out,
-        workers=1,
-        resources=resources_for(toy, None, micro_batch),
-        quiet=quiet,
-        console=console,
-    )
+    execution = Execution(resources_for(toy, micro_batch=micro_batch))
+    run(topological_order([stage]), out, execution, console=console, quiet=quiet)
     return out / CACHE / stage.folder_name
 
 

@@ -1,90 +1,83 @@
-"""A study from plan to verdict: run, measure, judge, and leave results.json, report.html and report.md."""
+"""A study from plan to verdict: run, measure, judge, and write results.json, report.html and report.md."""
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from rich.console import Console
 
-from repro.pipeline.cluster import Backend, Cluster
+from repro.pipeline.cluster import Execution
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run
-from repro.planner.resources import Resources, resources_for
 from repro.recipes.study import Study
+from repro.report.examples import collect_examples
+from repro.report.figures import PICTURES
+from repro.report.markdown import PAGE
+from repro.report.merge import Part, Source
+from repro.report.pictures import write_pictures
 from repro.report.result import RESULTS_FILE, Result, StageLine
+from repro.report.study_extras import collect_extras
+from repro.report.terminal import print_result
+from repro.report.training_history import collect_curves
+from repro.report.traps import write_figures
+from repro.report.write import write_report
 from repro.stages import Distill, Stage
 from repro.stages.artifact import CACHE, RECORD
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
 from repro.system.redaction import redact
+from repro.tables.measurements.measure import measure
+from repro.tables.paper.files import stored_hashes
+from repro.tables.paper.load import load
+from repro.tables.verdicts.verdict import verdict
 from repro.workflow.contamination import check_contamination
 
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """Where the result is, and whether any claim of the paper is contradicted."""
+    """The folder of the result, and whether any claim of the paper is contradicted."""
 
     folder: Path
-    contradicted: bool
+    is_contradicted: bool
 
 
 def result_folder(study: Study, out: Path) -> Path:
-    """One folder per study and scale; the families and seeds of a run are inside its record."""
+    """Return the folder of a study and scale; the families and seeds of a run are in its record."""
     return out / f"{study.name}-{study.scale}"
 
 
-def run_study(
-    study: Study,
-    out: Path,
-    *,
-    workers: int,
-    quiet: bool,
-    console: Console,
-    resources: Resources | None = None,
-    where: Backend = "local",
-    cluster: Cluster | None = None,
-) -> StudyOutcome:
+def run_study(study: Study, out: Path, execution: Execution, *, console: Console, quiet: bool) -> StudyOutcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
     Raises:
-        InputError: a person's mistake.
+        InputError: a mistake of the user.
         StageError: a stage ended without a result.
     """
-    from repro.report.examples import collect_examples
-    from repro.report.figures import PICTURES
-    from repro.report.markdown import PAGE
-    from repro.report.merge import Part, Source
-    from repro.report.pictures import write_pictures
-    from repro.report.study_extras import collect_extras
-    from repro.report.terminal import print_result
-    from repro.report.training_history import collect_curves
-    from repro.report.traps import write_figures
-    from repro.report.write import write_report
-    from repro.tables.measurements.measure import measure
-    from repro.tables.paper.files import stored_hashes
-    from repro.tables.paper.load import load
-    from repro.tables.verdicts.verdict import verdict
-
-    stages = study.stages()
-    contamination = check_contamination(stages)
-    run(
-        stages,
-        out,
-        workers=workers,
-        resources=resources or resources_for(study.scale == "toy"),
-        quiet=quiet,
-        console=console,
-        where=where,
-        cluster=cluster,
-    )
-    cache = out / CACHE
+    contamination = check_contamination(study.stages())
+    run(study.stages(), out, execution, console=console, quiet=quiet)
+    cache, folder = out / CACHE, result_folder(study, out)
     measured = measure(study, cache)
     stored = load(study.name)
     report = verdict(measured, stored, missing="inconclusive")
-    result = {
+    outcome = {"verdicts": report.to_dict(), "measured": [table.to_dict() for table in measured]}
+    result = redact({**_describe_run(study, contamination), **outcome, **_collect_results(study, cache)})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RESULTS_FILE, result)
+    part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
+    page, brief = _write_pages(study, part, cache, folder)
+    print_result(measured, report, console)
+    console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
+    is_contradicted = any(claim.value == "contradicted" and claim.role != "control" for claim in report.claims)
+    return StudyOutcome(folder, is_contradicted)
+
+
+def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]:
+    """Return what was run, with what, and where."""
+    stages = study.stages()
+    return {
         "study": study.name,
         "scale": study.scale,
         "families": list(study.families),
@@ -99,35 +92,33 @@ def run_study(
         "libraries": libraries(),
         "hardware": hardware(),
         "stored_files": stored_hashes(),
-        "verdicts": report.to_dict(),
-        "measured": [table.to_dict() for table in measured],
+    }
+
+
+def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
+    """Return the rows, and what the reports show of the stages' artifacts."""
+    return {
         "rows": [
-            {"family": r.family, "method": r.method, "seed": r.seed, "artifact": r.stage.folder_name}
-            for r in study.rows
+            {"family": row.family, "method": row.method, "seed": row.seed, "artifact": row.stage.folder_name}
+            for row in study.rows
         ],
-        "stages": [_stage_line(stage, cache) for stage in stages],
+        "stages": [_stage_line(stage, cache) for stage in study.stages()],
         "examples": collect_examples(study, cache),
         "curves": collect_curves(study, cache),
         "extras": collect_extras(study, cache),
     }
-    result = redact(result)
-    folder = result_folder(study, out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULTS_FILE, result)
+
+
+def _write_pages(study: Study, part: Part, cache: Path, folder: Path) -> tuple[Path, Path]:
     if study.measures == "contributions":
         write_figures(study, cache, folder)
-    part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
     if study.name in PICTURES:
         write_pictures(PICTURES[study.name], part, folder)
-    page, brief = write_report([part], folder / PAGE)
-    print_result(measured, report, console)
-    console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
-    contradicted = any(one.value == "contradicted" and one.role != "control" for one in report.claims)
-    return StudyOutcome(folder, contradicted)
+    return write_report([part], folder / PAGE)
 
 
 def _stage_line(stage: Stage, cache: Path) -> StageLine:
-    """What one stage cost, from its record."""
+    """Return what one stage cost, from its record."""
     record = json.loads((cache / stage.folder_name / RECORD).read_text())
     return {
         "artifact": stage.folder_name,

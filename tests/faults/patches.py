@@ -95,7 +95,7 @@ def a_byte_flips() -> None:
         content[len(content) // 2] ^= 16
         file.write_bytes(content)
 
-    before("repro.pipeline.run_stage:_trust", flip)
+    before("repro.pipeline.run_stage:verify_input", flip)
 
 
 def soak() -> None:

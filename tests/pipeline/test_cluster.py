@@ -72,25 +72,25 @@ def test_a_job_is_gone_after_several_answers_without_it(monkeypatch):
     slurm.text = "7_0 RUNNING\n7_1 PENDING\n8 COMPLETING\n9 COMPLETED\n"
     jobs = ["7_0", "7_1", "8", "9"]
     for _ in range(FINISHED_AFTER_MISSES - 1):
-        assert queue.gone(jobs) == set()
-    assert queue.gone(jobs) == {"9"}
+        assert queue.finished(jobs) == set()
+    assert queue.finished(jobs) == {"9"}
     assert "--jobs=7,8,9" in slurm.words
     slurm.text = ""
-    queue.gone(jobs)
+    queue.finished(jobs)
     slurm.text = "7_0 RUNNING\n"  # seen again: it counts from nothing
-    queue.gone(jobs)
+    queue.finished(jobs)
     slurm.text = ""
-    assert "7_0" not in queue.gone(jobs)
+    assert "7_0" not in queue.finished(jobs)
 
 
 def test_a_slurm_that_does_not_answer_tells_nothing(monkeypatch):
     slurm, queue = Slurm(monkeypatch), SlurmQueue()
     slurm.code, slurm.error = 1, "slurm_load_jobs error: Unable to contact slurm controller"
     for _ in range(2 * FINISHED_AFTER_MISSES):
-        assert queue.gone(["7"]) == set()
+        assert queue.finished(["7"]) == set()
     slurm.error = "slurm_load_jobs error: Invalid job id specified"  # it has forgotten a job that ended
     for _ in range(FINISHED_AFTER_MISSES):
-        gone = queue.gone(["7"])
+        gone = queue.finished(["7"])
     assert gone == {"7"}
 
 
@@ -101,3 +101,16 @@ def test_jobs_of_a_driver_are_found_by_their_files(tmp_path):
     (logs / "41_0_0_log.out").write_text("")
     assert list(submitted_jobs(tmp_path)) == ["41"]
     assert Cluster().infra() == {"timeout_min": 24 * 60}
+
+
+def test_accounting_is_off_only_while_slurm_jobs_are_followed():
+    import submitit
+
+    from repro.pipeline.submission import accounting_off
+
+    before = submitit.SlurmJob.watcher
+    with accounting_off("local"):
+        assert submitit.SlurmJob.watcher is before
+    with accounting_off("slurm"):
+        assert submitit.SlurmJob.watcher._make_command() is None
+    assert submitit.SlurmJob.watcher is before

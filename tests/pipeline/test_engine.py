@@ -17,8 +17,8 @@ from rich.console import Console
 
 from repro.errors import InputError, StageError
 from repro.models.loading import locate
-from repro.pipeline.cluster import Cluster
-from repro.pipeline.engine import Engine, is_cached, run_stages
+from repro.pipeline.cluster import Execution
+from repro.pipeline.engine import is_cached, run_stages
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.run import _warn_of_undecided, prepare_cache, run
 from repro.pipeline.run_stage import run_stage
@@ -41,12 +41,12 @@ def stage():
 def undisturbed(stage, tmp_path_factory):
     """The stage's summary from a run in this process."""
     cache = tmp_path_factory.mktemp("undisturbed")
-    assert run_stage(stage, cache, Resources(), None, []) == {"built": True}
+    assert run_stage(stage, cache, Resources()) == {"built": True}
     return json.loads((cache / stage.folder_name / "summary.json").read_text())
 
 
 def run_quietly(stages, out, workers=1):
-    run(stages, out, workers=workers, resources=Resources(), quiet=True, console=Console(quiet=True))
+    run(stages, out, Execution(Resources(), workers=workers), quiet=True, console=Console(quiet=True))
 
 
 def summary(out: Path, stage):
@@ -91,14 +91,14 @@ def test_two_drivers_at_once_build_once_and_both_succeed(stage, undisturbed, tmp
 
 
 def test_damage_is_set_aside_and_made_anew(stage, undisturbed, tmp_path):
-    run_stage(stage, tmp_path, Resources(), None, [])
+    run_stage(stage, tmp_path, Resources())
     data = tmp_path / stage.folder_name / "rollouts.parquet"
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 255
     data.write_bytes(content)
     assert not is_cached(stage, tmp_path)
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
-    assert run_stage(stage, tmp_path, Resources(), None, []) == {"built": True}
+    assert run_stage(stage, tmp_path, Resources()) == {"built": True}
     assert json.loads((tmp_path / stage.folder_name / "summary.json").read_text()) == undisturbed
 
 
@@ -111,7 +111,7 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
                 child.send_signal(signal.SIGKILL)
 
     with pytest.raises(StageError, match=r"was killed.*same command resumes"):
-        run_stages([stage], cache, engine=Engine("local", Cluster(), 1, Resources(), []), watch=kill_when_running)
+        run_stages([stage], cache, execution=Execution(Resources()), on_tick=kill_when_running)
     assert not is_complete(cache / stage.folder_name)
     run_quietly([stage], tmp_path)
     assert summary(tmp_path, stage) == undisturbed
@@ -177,14 +177,14 @@ def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path
 def test_an_interrupt_in_the_moment_of_submission_ends_the_submitted(stage, tmp_path, monkeypatch):
     import repro.pipeline.engine as engine
 
-    submit = engine._submit
+    submit = engine.submit
 
     def interrupted(*words):
         submit(*words)
         assert stage_processes(tmp_path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "_submit", interrupted)
+    monkeypatch.setattr(engine, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_quietly([stage], tmp_path)
     assert not stage_processes(tmp_path)
@@ -213,7 +213,7 @@ def test_a_stage_refuses_a_damaged_input(tmp_path):
     study = plan("table2", scale="toy", seeds=1)
     improve = next(row.stage for row in study.rows if row.method == "Improve")
     with pytest.raises(RuntimeError, match="left no record"):
-        run_stage(improve, tmp_path, Resources(), None, [])
+        run_stage(improve, tmp_path, Resources())
 
 
 def test_progress_is_told_through_a_file(stage, tmp_path):
@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_clear_line(stage, tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28), str(path))
 
     monkeypatch.setattr(record, "write_json", full)
-    outcome = run_stage(stage, tmp_path, Resources(), None, [])
+    outcome = run_stage(stage, tmp_path, Resources())
     assert "No space left on device" in outcome["input_error"]
     assert not is_complete(tmp_path / stage.folder_name)
     assert list((tmp_path / ".building").iterdir()) == []
@@ -257,7 +257,7 @@ def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    outcome = run_stage(planned, tmp_path / "cache", Resources(), None, [])
+    outcome = run_stage(planned, tmp_path / "cache", Resources())
     assert "has changed since this run was planned" in outcome["input_error"]
 
 
@@ -267,7 +267,7 @@ def test_data_must_still_be_what_the_plan_saw(tmp_path):
     wishes = StageOptions(("gsm8k",), rows, 2, None, [], 0)
     planned = evaluate_stage("toy:qwen3-student", wishes)
     rows.write_text(rows.read_text().replace("#### 5", "#### 6"))
-    outcome = run_stage(planned, tmp_path / "cache", Resources(), None, [])
+    outcome = run_stage(planned, tmp_path / "cache", Resources())
     assert "has changed since this run was planned" in outcome["input_error"]
 
 
@@ -298,7 +298,7 @@ def test_disk_trouble_is_known_whichever_library_met_it(error, words):
 
 
 def test_in_this_process_the_same_numbers_and_the_same_words(stage, undisturbed, tmp_path):
-    run([stage], tmp_path, workers=3, resources=Resources(), quiet=True, console=Console(quiet=True), where="none")
+    run([stage], tmp_path, Execution(Resources(), workers=3, backend="none"), quiet=True, console=Console(quiet=True))
     assert summary(tmp_path, stage) == undisturbed
 
 
@@ -309,7 +309,9 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
         update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
     )
     with pytest.raises((StageError, InputError)) as told:
-        run([wrong], tmp_path, workers=1, resources=Resources(), quiet=True, console=Console(quiet=True), where=where)
+        run(
+            [wrong], tmp_path, Execution(Resources(), workers=1, backend=where), quiet=True, console=Console(quiet=True)
+        )
     assert "nosuch" in str(told.value)
 
 
@@ -328,7 +330,7 @@ def test_the_cause_is_the_last_line_of_the_trace():
 def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):
     from repro.pipeline.run_stage import artifact_lock
 
-    run_stage(stage, tmp_path, Resources(), None, [])
+    run_stage(stage, tmp_path, Resources())
     (tmp_path / stage.folder_name / "summary.json").write_text("{}")
     with artifact_lock(tmp_path, stage):
         assert not is_cached(stage, tmp_path)
@@ -338,26 +340,26 @@ def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):
 
 
 def test_an_input_whose_bytes_changed_is_refused(tmp_path):
-    from repro.pipeline.run_stage import _trust
+    from repro.pipeline.run_stage import verify_input
 
     stage = evaluate_stage("toy:qwen3-student", WISHES)
-    run_stage(stage, tmp_path, Resources(), None, [])
+    run_stage(stage, tmp_path, Resources())
     folder = tmp_path / stage.folder_name
-    _trust(folder)
+    verify_input(folder)
     (folder / "summary.json").write_text("{}")
     with pytest.raises(InputError, match=r"summary\.json has changed.*set aside"):
-        _trust(folder)
+        verify_input(folder)
 
 
 def test_what_dead_drivers_left_is_cleaned_and_what_others_do_is_not(stage, tmp_path):
     import platform
 
-    from repro.pipeline.engine import _driver_folder
+    from repro.pipeline.submission import driver_folder
 
     base = tmp_path / ".exca"
     kept = [f"elsewhere-{2**22 + 1}", "notes", f"{platform.node()}-{os.getppid()}"]
     for name in (f"{platform.node()}-{2**22 + 1}", *kept):
         (base / name).mkdir(parents=True)
-    with _driver_folder(tmp_path):
+    with driver_folder(tmp_path):
         pass
     assert sorted(folder.name for folder in base.iterdir()) == sorted(kept)

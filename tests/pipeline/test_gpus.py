@@ -8,8 +8,9 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.generation.server import ServerPlacement
+from repro.pipeline.cluster import Execution
 from repro.pipeline.context import make_context
-from repro.pipeline.distributed import _environment
+from repro.pipeline.distributed import _worker_environment
 from repro.pipeline.gpu_pool import GpuPool, resolve_layout, visible_cards, with_gpus
 from repro.pipeline.run import run
 from repro.pipeline.run_stage import run_stage
@@ -31,13 +32,13 @@ def eight(monkeypatch):
 
 @pytest.mark.usefixtures("eight")
 def test_no_gpu_is_lent_twice_and_all_come_back():
-    gpus = GpuPool(Resources(ranks=3), apart=False)
+    gpus = GpuPool(Resources(ranks=3))
     stages = plan("table2", scale="toy", seeds=1).stages()[:3]
-    (_, first), (_, second) = gpus.lend(stages, 8)
+    (_, first), (_, second) = gpus.acquire(stages, limit=8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
-    assert gpus.lend(stages, 8) == []
-    gpus.give_back(first)
-    ((started, third),) = gpus.lend(stages, 8)
+    assert gpus.acquire(stages, limit=8) == []
+    gpus.release(first)
+    ((started, third),) = gpus.acquire(stages, limit=8)
     assert started == stages[0]
     assert set(third).isdisjoint(second)
 
@@ -49,10 +50,10 @@ def test_a_stage_gets_what_holds_it_and_is_not_overtaken(monkeypatch):
     stages = plan("table2", scale="paper", families=("all",), seeds=1).stages()
     large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
     small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
-    gpus = GpuPool(resources_for(False), apart=False)
-    assert [len(lent) for _, lent in gpus.lend([large, small, large, small], 3)] == [2, 1, 2]
-    assert [len(lent) for _, lent in gpus.lend([small, large, small], 9)] == [1, 2]
-    assert gpus.lend([large, small], 9) == []
+    gpus = GpuPool(resources_for(False))
+    assert [len(lent) for _, lent in gpus.acquire([large, small, large, small], limit=3)] == [2, 1, 2]
+    assert [len(lent) for _, lent in gpus.acquire([small, large, small], limit=9)] == [1, 2]
+    assert gpus.acquire([large, small], limit=9) == []
     resources = resolve_layout(large, resources_for(False), Cards(2, 79.6))
     assert (resources.ranks, resources.shard, resources.tensor_parallel) == (2, "always", 1)
     again = resolve_layout(large, replace(resources_for(False), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
@@ -74,7 +75,7 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
 def test_a_stage_that_wants_more_gpus_than_there_are_is_refused_and_does_not_wait():
     sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.does == "sample")
     with pytest.raises(InputError, match="wants 16 GPUs of 8"):
-        GpuPool(resources_for(False, tensor_parallel=16), apart=False).lend([sampled], 1)
+        GpuPool(resources_for(False, tensor_parallel=16)).acquire([sampled], limit=1)
 
 
 @pytest.mark.usefixtures("eight")
@@ -89,17 +90,17 @@ def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
         next(s for s in stages if isinstance(s, Distill) and s.config.method == "sft"),
         next(s for s in stages if s.does == "sample"),
     )
-    lent = dict(GpuPool(asked, apart=False).lend([calibrated, own], 2))
+    lent = dict(GpuPool(asked).acquire([calibrated, own], limit=2))
     for stage, gpus in lent.items():
         job = with_gpus(stage, asked, gpus)
         again = resolve_layout(stage, job, visible_cards(gpus))
         assert (again.ranks, again.vllm_server) == (len(gpus) - 2, 2)
         assert again.gpus == gpus
     for stage in (off, sampled):
-        ((_, gpus),) = GpuPool(asked, apart=False).lend([stage], 1)
+        ((_, gpus),) = GpuPool(asked).acquire([stage], limit=1)
         assert resolve_layout(stage, with_gpus(stage, asked, gpus), visible_cards(gpus)).vllm_server == 0
     with pytest.raises(InputError, match="--ranks 7 --vllm-server 2: this machine has 8 GPUs"):
-        GpuPool(replace(asked, ranks=7), apart=False)
+        GpuPool(replace(asked, ranks=7))
 
 
 def test_too_few_gpus_for_a_server_are_told_before_it_is_started(tmp_path):
@@ -124,21 +125,21 @@ def test_without_a_gpu_a_server_is_started_where_training_draws_by_vllm():
 
 def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-a,5,6")
-    assert [_environment(n, 2, 2)["CUDA_VISIBLE_DEVICES"] for n in (0, 1)] == ["3,GPU-a", "5,6"]
-    assert [_environment(n, 4, 1)["CUDA_VISIBLE_DEVICES"] for n in range(4)] == ["3", "GPU-a", "5", "6"]
+    assert [_worker_environment(n, 2, 2)["CUDA_VISIBLE_DEVICES"] for n in (0, 1)] == ["3,GPU-a", "5,6"]
+    assert [_worker_environment(n, 4, 1)["CUDA_VISIBLE_DEVICES"] for n in range(4)] == ["3", "GPU-a", "5", "6"]
 
 
 @pytest.mark.usefixtures("eight")
 def test_more_ranks_than_gpus_is_one_line():
     with pytest.raises(InputError, match="--ranks 9: this machine has 8 GPUs"):
-        GpuPool(Resources(ranks=9), apart=False)
+        GpuPool(Resources(ranks=9))
 
 
 @pytest.mark.parametrize(("told", "where"), [("", "local"), ("0,1", "slurm")])
 def test_without_gpus_of_its_own_the_driver_lends_none_and_limits_nothing(monkeypatch, told, where):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
-    gpus = GpuPool(Resources(ranks=2), apart=where == "slurm")
-    assert gpus.lend(["a"] * 50, 40) == [("a", ())] * 40
+    gpus = GpuPool(Resources(ranks=2), enabled=where != "slurm")
+    assert gpus.acquire(["a"] * 50, limit=40) == [("a", ())] * 40
 
 
 def test_what_cuda_is_told_is_what_is_seen(monkeypatch):
@@ -158,7 +159,7 @@ def test_a_stage_on_a_machine_of_several_sees_one_and_is_charged_for_one(monkeyp
     stage = evaluate_stage(
         "toy:qwen3-student", StageOptions(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
     )
-    run([stage], tmp_path, workers=2, resources=Resources(), quiet=True, console=Console(quiet=True), where=where)
+    run([stage], tmp_path, Execution(Resources(), workers=2, backend=where), quiet=True, console=Console(quiet=True))
     record = json.loads((tmp_path / CACHE / stage.folder_name / "record.json").read_text())
     assert record["gpus"] == ["4"]
     assert record["gpu_hours"] == round(record["seconds"] / 3600, 4)
@@ -169,5 +170,5 @@ def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path):
     stage = evaluate_stage(
         "toy:qwen3-student", StageOptions(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
     )
-    run_stage(stage, tmp_path, Resources(), None, [])
+    run_stage(stage, tmp_path, Resources())
     assert json.loads((tmp_path / stage.folder_name / "record.json").read_text())["gpus"] == ["6"]

@@ -5,6 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
+from repro.pipeline.cluster import Execution
 from repro.pipeline.distributed import distributed_function
 from repro.pipeline.run import run
 from repro.planner.resources import Resources
@@ -31,15 +32,8 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     chosen = topological_order(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
     ways = {1: Resources(), 2: Resources(ranks=2), "parts": Resources(ranks=2, shard="always")}
     for name, resources in ways.items():
-        run(
-            chosen,
-            tmp_path / str(name),
-            workers=1,
-            resources=resources,
-            quiet=True,
-            console=Console(quiet=True),
-            where="none",
-        )
+        execution = Execution(resources, backend="none")
+        run(chosen, tmp_path / str(name), execution, console=Console(quiet=True), quiet=True)
 
     def of(ranks, stage, file):
         return tmp_path / str(ranks) / CACHE / stage.folder_name / file
@@ -94,4 +88,4 @@ def test_a_rank_that_fails_fails_the_stage(tmp_path):
     context = make_context(tmp_path, work, silent, resources)
     gone = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
     with pytest.raises(InputError, match="/nowhere"):
-        distributed_function(gone, context, resources)(tmp_path)
+        distributed_function(gone, context)(tmp_path)

@@ -31,7 +31,7 @@ def body(folder):
 
 
 def test_a_record_accounts_for_every_file(stage, tmp_path):
-    build_artifact(stage, tmp_path, body, ["repro", "sample"])
+    build_artifact(stage, tmp_path, body, argv=["repro", "sample"])
     folder = tmp_path / stage.folder_name
     record = json.loads((folder / "record.json").read_text())
     assert set(record["files"]) == {"data.txt", "model/weights.bin", "summary.json"}
@@ -48,14 +48,14 @@ def test_a_failing_body_leaves_nothing(stage, tmp_path):
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError, match="half-way"):
-        build_artifact(stage, tmp_path, fails, [])
+        build_artifact(stage, tmp_path, fails, argv=[])
     assert not (tmp_path / stage.folder_name).exists()
     assert list((tmp_path / ".building").iterdir()) == []
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "delete", "record"])
 def test_damage_is_seen(stage, tmp_path, harm):
-    build_artifact(stage, tmp_path, body, [])
+    build_artifact(stage, tmp_path, body, argv=[])
     folder = tmp_path / stage.folder_name
     weights = folder / "model" / "weights.bin"
     if harm == "flip":
@@ -72,7 +72,7 @@ def test_damage_is_seen(stage, tmp_path, harm):
 
 
 def test_tokens_on_the_command_line_are_not_recorded(stage, tmp_path):
-    build_artifact(stage, tmp_path, body, ["repro", "--token", "hf_abcdefghijklmnopqrstuvwxyz"])
+    build_artifact(stage, tmp_path, body, argv=["repro", "--token", "hf_abcdefghijklmnopqrstuvwxyz"])
     text = (tmp_path / stage.folder_name / "record.json").read_text()
     assert "hf_abc" not in text
     assert "***" in text
@@ -96,8 +96,8 @@ def test_hardware_names_no_host():
 
 def test_a_record_says_what_was_unpinned(stage, tmp_path):
     hub = stage.model_copy(update={"model": BaseModelRef(name="org/model", revision="unpinned")})
-    build_artifact(hub, tmp_path, body, [])
-    build_artifact(stage, tmp_path, body, [])
+    build_artifact(hub, tmp_path, body, argv=[])
+    build_artifact(stage, tmp_path, body, argv=[])
     told = [json.loads((tmp_path / one.folder_name / "record.json").read_text())["unpinned"] for one in (hub, stage)]
     assert told == [["org/model"], []]
 
@@ -120,7 +120,7 @@ def test_an_image_tells_the_commit_that_it_was_built_from(monkeypatch, tmp_path,
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"files": 3}', '{"files": ["data.txt"]}', "\x00\xff"])
 def test_a_record_that_cannot_be_read_is_damage(stage, tmp_path, content):
-    build_artifact(stage, tmp_path, body, [])
+    build_artifact(stage, tmp_path, body, argv=[])
     folder = tmp_path / stage.folder_name
     (folder / "record.json").write_text(content)
     assert "not readable" in find_damage(folder)

@@ -12,7 +12,7 @@ from repro.errors import InputError
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.models.endpoint import API_KEY_VARIABLE
-from repro.pipeline.context import StageContext
+from repro.pipeline.context import make_context
 from repro.pipeline.gpu_pool import GpuPool
 from repro.pipeline.record import build_artifact
 from repro.pipeline.stage_functions import function_for
@@ -55,9 +55,9 @@ def test_nobody_looks_for_it_on_the_hub_or_on_a_gpu(monkeypatch):
     assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
-    lends = GpuPool(Resources(), apart=False)
-    assert lends.lend([stage], 1) == [(stage, ())]
-    assert lends.lend([stage.after], 1) == [(stage.after, ("0",))]
+    lends = GpuPool(Resources())
+    assert lends.acquire([stage], limit=1) == [(stage, ())]
+    assert lends.acquire([stage.after], limit=1) == [(stage.after, ("0",))]
 
 
 @pytest.mark.parametrize("scale", ["toy", "small"])
@@ -113,8 +113,8 @@ def test_the_record_names_the_model_and_not_the_key(server, tmp_path, monkeypatc
         write_graded(tmp_path / one.folder_name / ROLLOUTS, [rows(answers)])
     work = tmp_path / "work"
     work.mkdir()
-    place = StageContext(tmp_path, work, silent, None, 0)
-    summary = build_artifact(stage, tmp_path, function_for(stage, place), ["repro", "run"])
+    place = make_context(tmp_path, work, silent, Resources())
+    summary = build_artifact(stage, tmp_path, function_for(stage, place), argv=["repro", "run"])
     assert summary["toy-csqa"]["lost"] == 1
     assert summary["toy-csqa"]["hallucination"] == 3
     assert len(server.asked) == 2  # "Answer: B" twice is one question

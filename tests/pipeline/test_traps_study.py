@@ -3,6 +3,8 @@
 import pytest
 from rich.console import Console
 
+from repro.pipeline.cluster import Execution
+from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.report.reload import judge_again, show_result
 from repro.report.result import read_result
@@ -28,9 +30,9 @@ def outcomes(tmp_path_factory):
         found[name] = run_study(
             plan(name, scale="toy", families=("qwen3",), seeds=1, assignments=WISHES),
             out,
-            workers=2,
-            quiet=False,
+            Execution(Resources(), workers=2),
             console=console,
+            quiet=False,
         )
         found[name, "text"] = console.export_text()
     return found

@@ -92,12 +92,12 @@ def test_a_stage_out_of_memory_leaves_nothing_and_resumes(stages, tmp_path, monk
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(job, "function_for", lambda stage, place: starve)
-    outcome = run_stage(stage, tmp_path, Resources(), None, [])
+    outcome = run_stage(stage, tmp_path, Resources())
     assert outcome["stage_error"].startswith("out of memory")
     assert "Traceback" in capsys.readouterr().err  # in the log, not on the screen
     assert not (tmp_path / stage.folder_name).exists()
     monkeypatch.setattr(job, "function_for", body_of)
-    assert run_stage(stage, tmp_path, Resources(), None, []) == {"built": True}
+    assert run_stage(stage, tmp_path, Resources()) == {"built": True}
 
 
 def test_a_study_is_clean(stages):

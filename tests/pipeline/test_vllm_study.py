@@ -6,6 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
+from repro.pipeline.cluster import Execution
+from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.workflow.study import run_study
 
@@ -36,7 +38,7 @@ TINY = (
 
 def test_table_2_from_plan_to_verdict(tmp_path):
     study = plan("table2", scale="toy", seeds=1, assignments=TINY)
-    run_study(study, tmp_path, workers=1, quiet=True, console=Console(quiet=True))
+    run_study(study, tmp_path, Execution(Resources(), workers=1), quiet=True, console=Console(quiet=True))
     result = json.loads((tmp_path / "table2-toy" / "results.json").read_text())
     assert {row["method"] for row in result["rows"]} == {row.method for row in study.rows}
     assert result["settings"]["evaluation"]["engine"] == "vllm"

@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.pipeline.cluster import Execution
+from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.report.expected_verdicts import record_expected_verdicts
 from repro.report.reload import judge_again, show_result
@@ -29,7 +31,7 @@ def outcome(tmp_path_factory):
     study = plan("table2", scale="toy", seeds=1, assignments=WISHES)
     two = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
     out = tmp_path_factory.mktemp("study")
-    return run_study(two, out, workers=2, quiet=True, console=Console(quiet=True))
+    return run_study(two, out, Execution(Resources(), workers=2), quiet=True, console=Console(quiet=True))
 
 
 @pytest.fixture
