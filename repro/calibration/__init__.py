@@ -1,7 +1,7 @@
-"""Section 5: the reward (Eq 10, 11), the advantages, and the trainer (Algorithm 1).
+"""Calibrate a teacher (section 5): the reward (Eq 10, 11), the advantages, and the trainer (Algorithm 1).
 
-The two formulas are exported here; the trainer lives in `repro.calibration.trainer`, and nothing is imported
-before it is used, so that a recipe can read `repro.calibration.config` without torch.
+The two formulas are exported here; the trainer is in `repro.calibration.trainer`. Nothing is imported before it is
+used, so that a recipe can read `repro.calibration.config` without torch.
 """
 
 import importlib

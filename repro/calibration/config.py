@@ -1,4 +1,4 @@
-"""What a calibration run is (section 5, appendix D). No torch here: recipes import this."""
+"""Settings of a calibration run (section 5, appendix D). No torch here: recipes import this."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import pydantic
 
 
 class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Algorithm 1's settings. Every field changes the result, so none has a default: recipes give all."""
+    """Settings of Algorithm 1. Every field changes the result, so none has a default: recipes set them all."""
 
     eta: float = pydantic.Field(allow_inf_nan=False)
     """Distillability coefficient: > 0 distillable, < 0 undistillable, 0 plain RFT (Eq 6)."""
@@ -24,9 +24,9 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
     advantages: Literal["group", "batch"]
     """group: each reward's z-score inside its group, then the sum (Algorithm 1). batch: the sum once more
-    renormalised over the batch, as TRL's normalize_then_sum does; another algorithm, kept as a control."""
+    renormalised over the batch, as TRL's normalize_then_sum does: a different algorithm, as a control."""
     length_normalised: bool
     """Divide r_cal's two terms by their own token counts (a control; the paper sums)."""
     engine: Literal["transformers", "vllm"]
     reasoning: bool = True
-    """The chat template's `enable_thinking`. True is what a template does that is not told; one without the switch ignores it."""
+    """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""

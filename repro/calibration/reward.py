@@ -1,8 +1,7 @@
-"""The calibration reward (Eq 10, 11) and its first term: how likely the target finds what the policy wrote.
+"""The calibration reward (Eq 10, 11) and its first term, the completion's log-probability under the target.
 
 Each model scores the same completion on its own tokens, after the user's message in its own chat template.
-Both count the end of the completion the same way: once where the policy ended by itself, not at all where the
-cap cut it.
+Both count the end of the completion the same way: once if the policy ended it, not at all if it was truncated.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,15 +17,14 @@ from repro.models.scoring import completion_log_prob
 
 
 def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
-    """r_cal(x, y) = log p_C(tok_C(y) | x) - sg[log p_phi(tok_phi(y) | x)], nats per sequence (Eq 10; Eq 11
-    where the two tokenisations differ).
+    """Compute r_cal(x, y) = log p_C(tok_C(y) | x) - sg[log p_phi(tok_phi(y) | x)] (Eq 10; Eq 11 across tokenizers).
 
     Args:
         target_log_prob: [n] log-probability under the calibration target p_C, nats.
         policy_log_prob: [n] log-probability under the teacher that is being calibrated, p_phi, nats.
 
     Returns:
-        [n]; a tensor is detached: the gradient of the stopped term has zero mean.
+        [n], nats per sequence; a tensor is detached: the gradient of the stopped term has zero mean.
     """
     reward_n = target_log_prob - policy_log_prob
     return reward_n.detach() if isinstance(reward_n, torch.Tensor) else reward_n
@@ -41,12 +39,12 @@ class TargetScores:
 
 
 class TargetScorer:
-    """log p_C of completions that the policy sampled.
+    """Scores completions that the policy sampled under the target: log p_C.
 
-    Where policy and target share a tokenizer the sampled ids themselves are scored; decoding and encoding
-    again need not give them back. Where they do not, the text is encoded by the target's tokenizer, apart
-    from the prompt, as the policy's tokens are. Control tokens that the policy wrote in mid-text are scored
-    as the literal text they decode to: left out, they would be free for the target and a cost for the policy.
+    If policy and target share a tokenizer, the sampled ids themselves are scored; decoding and encoding again may give
+    other ids. If not, the text is encoded by the target's tokenizer, separately from the prompt, as the policy's tokens
+    are. Control tokens that the policy sampled inside the text are scored as the literal text they decode to: left out,
+    they would be free for the target and a cost for the policy.
     """
 
     def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int, reasoning: bool = True) -> None:
@@ -59,20 +57,20 @@ class TargetScorer:
         add_fused_lm_head(model)
         self.model: Any = model.requires_grad_(False)
         self.policy_tokenizer = policy_tokenizer
-        self.shared = is_same_tokenizer(policy_tokenizer, self.tokenizer)
+        self.has_shared_tokens = is_same_tokenizer(policy_tokenizer, self.tokenizer)
         self.batch_size = batch_size
         self.reasoning = reasoning
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
-        """The target's tokens for one sampled completion.
+        """Return the target's tokens of a sampled completion.
 
         Args:
             sampled: the policy's tokens, its end token last if it was sampled.
             policy_ends: every id that ends a completion for the policy.
         """
-        # A padded output layer can give ids that only the policy has: such a completion is scored as text
-        if self.shared and max(sampled, default=0) < self.vocab_size:
+        # A padded output layer can sample ids that only the policy has: such a completion is scored as text
+        if self.has_shared_tokens and max(sampled, default=0) < self.vocab_size:
             return sampled
         ended = bool(sampled) and sampled[-1] in policy_ends
         text = self.policy_tokenizer.decode(
@@ -89,7 +87,7 @@ class TargetScorer:
 
         Args:
             prompts: n user messages, before any template.
-            sampled: n completions as the policy's token ids.
+            sampled: n completions, the policy's token ids.
             policy_ends: every id that ends a completion for the policy.
         """
         for prompt in set(prompts) - self._prompts.keys():

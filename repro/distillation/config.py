@@ -1,4 +1,4 @@
-"""What a distillation run is (sections 3 and 6). No torch here: recipes import this."""
+"""Settings of a distillation run (sections 3 and 6). No torch here: recipes import this."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Method = Literal["sft", "gkd-fkl", "gkd-rkl"]
 
 
 class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Every field changes the result, so none has a default: recipes give them all."""
+    """Settings of a distillation run. Every field changes the result, so none has a default: recipes set them all."""
 
     method: Method
     """sft: cross-entropy on stored teacher completions. gkd-fkl: KL(p_T||p_S) per token on stored teacher
@@ -24,7 +24,7 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """answer-only: teacher completions cut to their final answer (no-reasoning control; off-policy only)."""
     engine: Literal["transformers", "vllm"]
     reasoning: bool = True
-    """The chat template's `enable_thinking`. True is what a template does that is not told; one without the switch ignores it."""
+    """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
 
     @pydantic.model_validator(mode="after")
     def _traces_are_off_policy(self) -> "DistillationConfig":

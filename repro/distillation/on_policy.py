@@ -30,9 +30,9 @@ FIGURES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""Names in the trainer's log to names in history.jsonl. loss: the divergence, nats per token of
-the whole step; entropy: the student's, nats per token; lengths in tokens; accuracy: mean task reward of the
-student's own training completions."""
+"""Names in the trainer's log to names in history.jsonl. loss: the divergence, nats per token of the step;
+entropy: the student's, nats per token; lengths in tokens; accuracy: mean task reward of the student's own training
+completions."""
 
 
 class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):

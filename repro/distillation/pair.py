@@ -1,4 +1,4 @@
-"""Whether a teacher's next-token distribution can be compared with a student's, and over which ids."""
+"""Check that a teacher's next-token distribution can be compared with a student's, and over which ids."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,25 +11,25 @@ from repro.models.loading import generation_eos_ids, load_config, load_tokenizer
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Rows of the two output layers, and how many of them, from 0 up, a divergence compares."""
+    """Sizes of the two output layers, and of the ids from 0 up that a divergence compares."""
 
     teacher: int
     student: int
     compared: int
 
     def record(self) -> dict[str, int]:
-        """For a stage's summary."""
+        """Return the entries of a stage's summary."""
         return {f"{name}_vocabulary": size for name, size in asdict(self).items()}
 
 
 def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
-    """A token-level divergence needs one meaning for every id that text or the end of a turn uses. Reads no weights.
+    """Check that every id of text and of the end of a turn means the same in both models. Reads no weights.
 
-    Output layers of different width are no obstacle where the ids that only one has are padding or control tokens
-    (Gemma-3: 262,144 rows at 1B, 262,208 from 4B up): the ids that both have are compared (`fit_vocabulary`).
+    Output layers of different width are fine if the ids that only one has are padding or control tokens (Gemma-3: 262,144
+    rows at 1B, 262,208 from 4B up): the ids that both have are compared (`fit_vocabulary`).
 
     Raises:
-        InputError: names both vocabularies and the reason.
+        InputError: a token-level divergence is not defined; names both vocabularies and the reason.
     """
     tokenizers = [load_tokenizer(model) for model in (teacher, student)]
     sizes = [vocabulary_size(model) for model in (teacher, student)]
@@ -48,25 +48,25 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
             " template and one end token."
         )
     compared = min(sizes)
-    lost = sorted(
+    unshared = sorted(
         token
         for tokenizer, size in zip(tokenizers, sizes)
         for token, number in tokenizer.get_vocab().items()
         if compared <= number < size and number not in control_tokens(tokenizer)
     )
-    if lost:
+    if unshared:
         raise InputError(
             f"teacher vocab {sizes[0]} and student vocab {sizes[1]} differ ({teacher}, {student}), and ids that only"
-            f" one of them has are text ({', '.join(map(repr, lost[:3]))}): use method 'sft', or a student of the"
+            f" one of them has are text ({', '.join(map(repr, unshared[:3]))}): use method 'sft', or a student of the"
             " teacher's family."
         )
     return Vocabularies(sizes[0], sizes[1], compared)
 
 
 def fit_vocabulary(model: Any, compared: int) -> Any:
-    """The model with as many rows of its input and output embeddings as are compared; what goes is padding.
+    """Cut the model's input and output embeddings to the compared ids; the rest is padding.
 
-    Cut off, not masked: the softmax is then over the same ids in both models, and the student that is saved has them.
+    Cut, not masked: the softmax is then over the same ids in both models, and the saved student has only these.
     """
     if model.config.get_text_config().vocab_size > compared:
         model.resize_token_embeddings(compared)
@@ -74,5 +74,5 @@ def fit_vocabulary(model: Any, compared: int) -> Any:
 
 
 def vocabulary_size(model: Path | str) -> int:
-    """Rows of the output layer."""
+    """Return the number of rows of the output layer."""
     return int(load_config(model).get_text_config().vocab_size)

@@ -16,8 +16,8 @@ FIGURES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""loss: nats per completion token of the whole step; token_accuracy: share of trace tokens that the student
-ranks first, which is not the accuracy of its answers."""
+"""loss: nats per completion token of the step; token_accuracy: share of trace tokens that the student ranks first,
+which is not the accuracy of its answers."""
 
 
 class SftTrainer(TokenMeans, SFTTrainer):

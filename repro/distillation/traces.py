@@ -15,7 +15,7 @@ from repro.training.optimisation import training_order
 
 @dataclass(frozen=True)
 class Trace:
-    """One training row: an item, and the completion in the student's tokens, its end of turn included."""
+    """A training row: an item, and the completion in the student's tokens, its end of turn included."""
 
     item: Item
     completion_ids: list[int]
@@ -23,33 +23,33 @@ class Trace:
 
 @dataclass(frozen=True)
 class TraceReader:
-    """How a student reads stored completions.
+    """Turns stored completions into the student's tokens.
 
     Attributes:
         tokenizer, end_id: the student's, and its end of turn.
-        shared: teacher and student have one tokenizer: the sampled ids are kept as they are.
+        has_shared_tokens: teacher and student have the same tokenizer: the sampled ids are used as they are.
         kind: answer-only: the final answer alone, then the end of turn (no reasoning to learn).
-        cap: tokens that are kept at most.
+        cap: most tokens of a completion; the rest is cut.
     """
 
     tokenizer: Any
     end_id: int
-    shared: bool
+    has_shared_tokens: bool
     kind: Literal["full", "answer-only"]
     cap: int
 
-    def teaches(self, text: str, tokens: int, stop: Stop) -> bool:
-        """Whether `student_ids` of a completion of so many tokens would hold any."""
+    def has_tokens(self, text: str, tokens: int, stop: Stop) -> bool:
+        """True if `student_ids` of a completion of that many tokens would not be empty."""
         if self.kind == "answer-only":
             return final_answer(text) is not None
-        return tokens > 0 if self.shared else stop == "eos" or bool(self._encode(text))
+        return tokens > 0 if self.has_shared_tokens else stop == "eos" or bool(self._encode(text))
 
     def student_ids(self, text: str, token_ids: list[int], stop: Stop) -> list[int]:
-        """A teacher completion in the student's tokens; empty where nothing can be learnt from it."""
+        """Return a teacher completion in the student's tokens; empty if nothing can be learnt from it."""
         if self.kind == "answer-only":
             answer = final_answer(text)
             return [] if answer is None else [*self._encode(answer), self.end_id][: self.cap]
-        if self.shared:
+        if self.has_shared_tokens:
             return token_ids[: self.cap]
         ids = self._encode(text)
         return [*ids, self.end_id][: self.cap] if stop == "eos" else ids[: self.cap]
@@ -60,7 +60,7 @@ class TraceReader:
 
 
 def final_answer(text: str) -> str | None:
-    r"""The last \boxed{...} or "Answer: B" of a completion, alone; None where it states no answer."""
+    r"""Return the last \boxed{...} or "Answer: B" of a completion; None if it states no answer."""
     boxes = closed_boxes(text)
     start, content = boxes[-1] if boxes else (0, None)
     letter = last_choice(text[start:])
@@ -70,40 +70,41 @@ def final_answer(text: str) -> str | None:
 
 
 def select_traces(
-    stored: Path, items: Sequence[Item], draws: int, seed: int, reading: TraceReader
+    stored: Path, items: Sequence[Item], visits: int, seed: int, reader: TraceReader
 ) -> tuple[list[Trace], int]:
-    """Training rows in order, and how many completions of these items they are drawn from.
+    """Return the training rows in order, and the number of completions available for these items.
 
-    Only the completions that training visits are held; of the others no more than their place in the file.
+    Only the completions that training visits are in memory; of the rest only their row numbers.
 
     Args:
         stored: the teacher's rollouts; those of other items are left out.
+        visits: rows to select.
 
     Raises:
         InputError: no rollout file, or nothing to learn from.
     """
     by_id = {(item.task, item.id): item for item in items}
-    own: dict[Item, list[int]] = {item: [] for item in items}
+    rows_of_item: dict[Item, list[int]] = {item: [] for item in items}
     start = 0
     for batch in batches(stored, ["task", "item_id", "text", "stop", "token_ids"]):
         rows = zip(token_counts(batch), batch.drop_columns(["token_ids"]).to_pylist())
         for number, (tokens, row) in enumerate(rows, start):
             item = by_id.get((row["task"], row["item_id"]))
-            if item is not None and reading.teaches(row["text"], tokens, row["stop"]):
-                own[item].append(number)
+            if item is not None and reader.has_tokens(row["text"], tokens, row["stop"]):
+                rows_of_item[item].append(number)
         start += len(batch)
-    order = draw({item: numbers for item, numbers in own.items() if numbers}, draws, seed)
+    order = assign_traces({item: numbers for item, numbers in rows_of_item.items() if numbers}, visits, seed)
     visited = sorted({number for _, number in order})
     rows_ids = stream_rows(stored, ["text", "token_ids", "stop"], visited)
-    ids = {number: reading.student_ids(**row) for number, row in zip(visited, rows_ids)}
-    return [Trace(item, ids[number]) for item, number in order], sum(map(len, own.values()))
+    ids = {number: reader.student_ids(**row) for number, row in zip(visited, rows_ids)}
+    return [Trace(item, ids[number]) for item, number in order], sum(map(len, rows_of_item.values()))
 
 
-def draw(traces: Mapping[Item, Sequence[int]], draws: int, seed: int) -> list[tuple[Item, int]]:
-    """Which trace of which item each training row takes.
+def assign_traces(traces: Mapping[Item, Sequence[int]], visits: int, seed: int) -> list[tuple[Item, int]]:
+    """Return the item and the trace of each training row.
 
-    The prompts come by `training_order`, as on-policy training draws them; each visit of a prompt takes the
-    next of its completions, in an order that the seed gives.
+    The prompts follow `training_order`, as in on-policy training; each visit of a prompt takes the next of its
+    completions, in a seeded order.
 
     Raises:
         InputError: no trace.
@@ -114,13 +115,13 @@ def draw(traces: Mapping[Item, Sequence[int]], draws: int, seed: int) -> list[tu
             " final answer. Sample the teacher on these items (`repro sample`), or use traces = 'full'."
         )
     rng = random.Random(seed)
-    shuffled = {item: list(own) for item, own in traces.items()}
-    for own in shuffled.values():
-        rng.shuffle(own)
-    items, visits = list(shuffled), dict.fromkeys(shuffled, 0)
+    shuffled = {item: list(numbers) for item, numbers in traces.items()}
+    for numbers in shuffled.values():
+        rng.shuffle(numbers)
+    items, visits_of = list(shuffled), dict.fromkeys(shuffled, 0)
     rows = []
-    for position in training_order(len(items), draws, seed):
+    for position in training_order(len(items), visits, seed):
         item = items[position]
-        rows.append((item, shuffled[item][visits[item] % len(shuffled[item])]))
-        visits[item] += 1
+        rows.append((item, shuffled[item][visits_of[item] % len(shuffled[item])]))
+        visits_of[item] += 1
     return rows

@@ -1,1 +1,1 @@
-"""What both trainers share: order of prompts, cutting a step, checkpoints that survive a kill, history, vLLM."""
+"""Parts that both trainers share: order of prompts, micro-batches, checkpoints that survive a kill, history, vLLM."""

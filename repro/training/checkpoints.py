@@ -1,7 +1,7 @@
-"""Resume after a kill at any point, with the numbers of an undisturbed run.
+"""Resume after a kill at any point, with the numbers of an uninterrupted run.
 
-A checkpoint counts only once a marker lies in it. The marker is written when the trainer has written
-everything else (on every rank), and says which run it belongs to.
+A checkpoint counts only if it holds a marker. The marker is written when the trainer has written everything else
+(on every rank), and names the run that it belongs to.
 """
 
 import hashlib
@@ -20,25 +20,26 @@ MARKER = "complete.json"
 def run_identity(
     config: dict[str, Any], seed: int, rows: list[dict[str, Any]], sharded: bool = False
 ) -> dict[str, Any]:
-    """What a checkpoint is of: the settings, the seed, and a hash of the training rows in their order; and whether it
-    lies in parts, which only a sharded run can read."""
+    """Return the identity of a run: settings, seed, a hash of the training rows in order, and whether it is sharded.
+
+    A sharded checkpoint can be read by a sharded run only.
+    """
     digest = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):  # as one list, but one row's text at a time
+    for number, row in enumerate(rows):  # the hash of the list as JSON, with one row's text in memory at a time
         digest.update(f"{', ' if number else ''}{json.dumps(row, sort_keys=True)}".encode())
     digest.update(b"]")
     return {"config": config, "seed": seed, "rows": digest.hexdigest()} | ({"sharded": True} if sharded else {})
 
 
 def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:
-    """The checkpoint to go on from, None to start afresh.
+    """Return the checkpoint to resume from, None to start from the beginning.
 
-    Checkpoints that were cut off, or of another run, are removed: the trainer would count and rotate them as
-    if they were good.
+    Incomplete checkpoints and those of another run are removed: the trainer would count and rotate them as if they
+    were good.
 
     Args:
         work: the trainer's output folder.
-        run: what identifies this run: only checkpoints marked with the same value, and whose files have the bytes
-            that the marker tells, count.
+        run: `run_identity`; only checkpoints marked with it count, and only if their files match the marker's hashes.
     """
     good: dict[int, Path] = {}
     for folder in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
@@ -57,13 +58,13 @@ def _marked(folder: Path) -> dict[str, Any] | None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every file but the marker, by its path in the folder."""
-    found = {}
+    """Return the sha256 of every file but the marker, by its path in the folder."""
+    hashes = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file() and not file.name.startswith(MARKER):
             with file.open("rb") as stream:
-                found[str(file.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+                hashes[str(file.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashes
 
 
 class MarkComplete(TrainerCallback):
@@ -75,7 +76,7 @@ class MarkComplete(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         from accelerate import PartialState
 
-        PartialState().wait_for_everyone()  # other ranks still write their random state
+        PartialState().wait_for_everyone()  # other ranks may still be writing their random state
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
             draft = folder / f"{MARKER}.part"

@@ -1,4 +1,4 @@
-"""One line per optimiser step: what the trainer logged, in the kit's own words; the live note of the bar."""
+"""Training history: one line per optimiser step with the logged figures, and the note of the progress bar."""
 
 import json
 import math
@@ -12,45 +12,45 @@ from repro.progress import Progress
 
 
 class ReportProgress(TrainerCallback):
-    """Tells `progress` each step, with a few figures as the note.
+    """Reports each step to `progress`, with a few figures as the note.
 
     Args:
-        names: the trainer's names of figures to ours.
-        shown: ours, in the order of the note; those that a step lacks are left out.
+        names: names in the trainer's log to ours.
+        note: our names, in the order of the note; those that a step lacks are left out.
     """
 
-    def __init__(self, progress: Progress, names: Mapping[str, str], shown: Sequence[str]) -> None:
+    def __init__(self, progress: Progress, names: Mapping[str, str], note: Sequence[str]) -> None:
         self.progress = progress
-        self.shown = [(ours, theirs) for ours in shown for theirs in names if names[theirs] == ours]
+        self.note = [(name, logged) for name in note for logged in names if names[logged] == name]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs and "loss" in logs:
-            figures = [(ours, logs.get(theirs)) for ours, theirs in self.shown]
-            note = " ".join(f"{ours} {value:.3g}" for ours, value in figures if isinstance(value, float))
-            self.progress(state.global_step, state.max_steps, "steps", note)
+            values = [(name, logs.get(logged)) for name, logged in self.note]
+            text = " ".join(f"{name} {value:.3g}" for name, value in values if isinstance(value, float))
+            self.progress(state.global_step, state.max_steps, "steps", text)
 
 
 def history(log_history: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The trainer's log as rows of the figures in `names` (trainer's name -> ours); not-a-number is None.
+    """Return the trainer's log as rows of the figures in `names` (trainer's name -> ours); NaN and infinity are None.
 
-    The trainer's log survives checkpoints, so the rows are those of an undisturbed run. Times are left out:
-    they would make two equal runs differ.
+    The trainer's log survives checkpoints, so the rows are those of an uninterrupted run. Times are left out: they
+    would make two equal runs differ.
     """
     rows = []
     for entry in log_history:
         if "loss" in entry:
-            row = {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
+            row = {name: entry[logged] for logged, name in names.items() if logged in entry}
             rows.append({key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()})
     return rows
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """JSON lines."""
+    """Write JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def final_figures(rows: Sequence[Mapping[str, Any]], share: float = 0.1) -> dict[str, float]:
-    """Mean of each figure over the last tenth of the steps, at least one; missing figures are left out."""
+    """Return the mean of each figure over the last tenth of the steps, at least one; missing figures are left out."""
     tail = rows[-max(1, round(len(rows) * share)) :] if rows else []
     figures: dict[str, float] = {}
     for name in tail[-1] if tail else ():
@@ -61,9 +61,9 @@ def final_figures(rows: Sequence[Mapping[str, Any]], share: float = 0.1) -> dict
 
 
 def alarms(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """{"alarm": words} where vLLM's log-probabilities left the trainer's in any step; empty where they did not."""
+    """Return {"alarm": message} if vLLM's log-probabilities differed too much from the trainer's in any step, else {}."""
     from repro.generation.mismatch import mismatch_alarm
 
     gaps = [row["vllm_log_prob_gap"] for row in rows if "vllm_log_prob_gap" in row]
-    words = next((found for gap in gaps if (found := mismatch_alarm(math.nan if gap is None else gap))), None)
-    return {"alarm": words} if words else {}
+    message = next((alarm for gap in gaps if (alarm := mismatch_alarm(math.nan if gap is None else gap))), None)
+    return {"alarm": message} if message else {}

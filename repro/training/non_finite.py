@@ -1,4 +1,4 @@
-"""Training that diverged is stopped at the step that broke it: no hours of nonsense after it, and no checkpoint of it."""
+"""Stop a diverged training at the step that broke it: no wasted hours, no checkpoint of broken weights."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from repro.training.sharding import first_not_finite
 
 
 def check_finite(model: Any) -> None:
-    """Whether every weight is a number, on every rank.
+    """Check that every weight is finite, on every rank.
 
     Raises:
-        RuntimeError: names the first weight that is not.
+        RuntimeError: names the first weight that is not finite.
     """
     name = first_not_finite(model)
     if name is not None:
@@ -19,9 +19,9 @@ def check_finite(model: Any) -> None:
 
 
 class StopOnNonFinite(TrainerCallback):
-    """Looks at the weights after each optimiser step, before a checkpoint is written and the next completions are drawn.
+    """Checks the weights after each optimiser step, before a checkpoint is written and the next completions are sampled.
 
-    Weights can be finite and too large for a forward pass: that is told where completions are drawn (`job.told_of`).
+    Weights can be finite and still overflow in a forward pass: sampling then fails (`pipeline.error_advice`).
     """
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:

@@ -1,9 +1,9 @@
-"""TRL's output layer on a CPU, without its detours: the same numbers to the last bit.
+"""A faster output layer for TRL on a CPU: the same numbers to the last bit, from logits that are computed once.
 
-TRL never holds all logits: it multiplies in tiles 32,768 ids wide, and computes them once more in the backward pass. Where the
-whole vocabulary is one tile and the logits fit `BUDGET_BYTES`, they are kept here instead, in a matrix as wide as the
-vocabulary, and turned into their own gradient in place. Every operation that rounds is TRL's, in TRL's order; those left out
-multiply by one, add to zero, or allocate. A GPU, autocast, a temperature, softcapping and large vocabularies are left to TRL.
+TRL never holds all logits: it multiplies in tiles 32,768 ids wide, and computes them again in the backward pass. If the
+vocabulary is one tile and the logits fit `BUDGET_BYTES`, they are kept here instead and turned into their gradient in
+place. Every operation that rounds is TRL's, in TRL's order; those left out multiply by one, add to zero, or allocate.
+GPUs, autocast, temperatures, softcapping and large vocabularies are left to TRL.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import trl.trainer.utils as trl_utils
 from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
 
 BUDGET_BYTES = 256 * 2**20
-"""Most that the logits of one forward may take to be kept."""
+"""Largest logits of a forward that are kept."""
 
 
 @contextlib.contextmanager
@@ -53,8 +53,8 @@ class _OutputLayer:
         (N, _), V = hidden.shape, weight.shape[0]
         fits = chunk_size >= V and N <= TOKEN_CHUNK_SIZE and N * V * 4 <= BUDGET_BYTES
         plain = bias is None and temperature == logit_scale == 1.0 and softcapping is None
-        asked = set(outputs) <= {"log_probs", "entropy", "is_top1"}
-        if fits and plain and asked and _float32_on_cpu(hidden, weight):
+        is_known = set(outputs) <= {"log_probs", "entropy", "is_top1"}
+        if fits and plain and is_known and _float32_on_cpu(hidden, weight):
             log_prob, entropy, top = FullLogits.apply(
                 hidden, weight, targets, "entropy" in outputs, "is_top1" in outputs
             )
@@ -66,12 +66,12 @@ class _OutputLayer:
 
 def _float32_on_cpu(*tensors: torch.Tensor) -> bool:
     return not torch.is_autocast_enabled("cpu") and all(
-        one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors
+        tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors
     )
 
 
 class FullLogits(torch.autograd.Function):
-    """log p(target), and if asked entropy (nats) and whether the target ranks first.
+    """Computes log p(target) and, on request, the entropy (nats) and whether the target ranks first.
 
     Shapes: hidden [N, H], weight [V, H], targets [N]; results [N].
     """
@@ -88,7 +88,7 @@ class FullLogits(torch.autograd.Function):
         log_z_N = max_N + torch.log(sum_N)
         log_prob_N = z_NV.gather(-1, targets[:, None]).squeeze(-1) - log_z_N
         entropy_N = log_z_N - e_NV.mul_(z_NV).sum(-1) / sum_N if entropy else None
-        top_N = z_NV.argmax(-1) == targets if top else None  # the first of equal ones, as TRL has it
+        top_N = z_NV.argmax(-1) == targets if top else None  # the first of equal logits, as in TRL
         ctx.save_for_backward(hidden, weight, targets, z_NV, log_z_N)
         ctx.mark_non_differentiable(*([top_N] if top_N is not None else []))
         return log_prob_N, entropy_N, top_N
@@ -102,7 +102,7 @@ class FullLogits(torch.autograd.Function):
         if grad_N is None:
             return None, None, None, None, None
         hidden, weight, targets, z_NV, log_z_N = ctx.saved_tensors
-        grad_NV = z_NV.sub_(log_z_N[:, None]).exp_().neg_()  # the logits are not needed again
+        grad_NV = z_NV.sub_(log_z_N[:, None]).exp_().neg_()  # in place: the logits are not needed again
         grad_NV[torch.arange(len(targets)), targets] += 1
         grad_NV.mul_(grad_N[:, None])
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]

@@ -1,4 +1,4 @@
-"""What a training run may use; the stage's identity does not contain it."""
+"""Resources of a training run; they are not part of the stage's identity."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from repro.generation.server import ServerPlacement
 
 @dataclass(frozen=True)
 class TrainingResources:
-    """What a training run may use.
+    """Resources of a training run.
 
     Attributes:
         micro_batch: completions that one device takes at once; None for all of its share. Does not change the result.

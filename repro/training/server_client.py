@@ -1,4 +1,4 @@
-"""TRL's client of a vLLM server, with two things closed: seeds, and new weights where there is no NCCL."""
+"""TRL's vLLM client plus per-prompt seeds and weight updates without NCCL."""
 
 import contextlib
 import functools
@@ -13,20 +13,22 @@ from trl.generation.vllm_client import VLLMClient
 
 from repro.generation.server import LOCALHOST
 
-AT_ONCE = 64
-"""Requests under way together: the connections that TRL's client keeps."""
+CONCURRENT_REQUESTS = 64
+"""As many as the connections that TRL's client keeps open."""
 
 
 class ServerClient(VLLMClient):
-    """Each prompt is drawn under a seed of its own, from this process's random stream: unseeded, a server's draws depend on
-    what else it has drawn and in which order requests arrive, and no run could be repeated or resumed. (vLLM adds a
-    completion's number to the seed of its prompt; one seed for a whole call would draw equal prompts alike.)
+    """Samples each prompt with its own seed, taken from this process's random stream.
 
-    New weights reach a server on GPUs by TRL's own way, NCCL. Elsewhere they go through a file on this machine.
+    Without seeds, a server's samples depend on its earlier requests and on the order in which requests arrive, and no run
+    could be repeated or resumed. (vLLM adds a completion's number to the seed of its prompt; with one seed for a whole call,
+    equal prompts would get equal completions.)
+
+    New weights reach a server on GPUs through TRL's NCCL transfer. Elsewhere they go through a file on this machine.
 
     Args:
-        folder: for that file.
-        kwargs: what VLLMClient takes.
+        folder: holds that file.
+        kwargs: arguments of VLLMClient.
     """
 
     def __init__(self, *, folder: Path, **kwargs: Any) -> None:
@@ -48,7 +50,7 @@ class ServerClient(VLLMClient):
         from safetensors.torch import save_file
 
         file = self.folder / "vllm-weights.safetensors"
-        # copies: adapters are merged while the weights are walked, and taken out again at the end
+        # copies: adapters are merged during the iteration and unmerged at its end
         save_file({name: weights.detach().clone().contiguous() for name, weights in named_params}, file)
         call = {"method": "load_weights_file", "args": [str(file)]}
         self._post(f"{self.base_url}/collective_rpc", json=call)
@@ -57,28 +59,28 @@ class ServerClient(VLLMClient):
     def generate(self, prompts: list[list[int]], n: int = 1, **kwargs: Any) -> dict[str, Any]:
         """See VLLMClient: n completions of each prompt, in the prompts' order."""
         seeds = torch.randint(2**62, (len(prompts),)).tolist()
-        own = kwargs.pop("generation_kwargs", None) or {}
+        options = kwargs.pop("generation_kwargs", None) or {}
 
-        def draw(k: int) -> dict[str, Any]:
+        def sample(k: int) -> dict[str, Any]:
             return super(ServerClient, self).generate(
-                [prompts[k]], n=n, generation_kwargs={**own, "seed": seeds[k]}, **kwargs
+                [prompts[k]], n=n, generation_kwargs={**options, "seed": seeds[k]}, **kwargs
             )
 
-        with ThreadPoolExecutor(min(AT_ONCE, len(prompts))) as pool:
-            parts = list(pool.map(draw, range(len(prompts))))
-        return {name: [one for part in parts for one in part[name] or ()] or None for name in parts[0]}
+        with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(prompts))) as pool:
+            answers = list(pool.map(sample, range(len(prompts))))
+        return {name: [value for answer in answers for value in answer[name] or ()] or None for name in answers[0]}
 
 
 @contextlib.contextmanager
-def used_by_trainers(folder: Path) -> Iterator[None]:
-    """Inside, TRL's trainers make this client of theirs."""
-    import trl.generation.vllm_generation as theirs
+def use_server_client(folder: Path) -> Iterator[None]:
+    """Make TRL's trainers use `ServerClient` inside the context."""
+    import trl.generation.vllm_generation as trl_generation
 
-    before = theirs.VLLMClient
-    theirs.VLLMClient = functools.partial(ServerClient, folder=folder)
-    for name in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for its own 127.0.0.1
+    before = trl_generation.VLLMClient
+    trl_generation.VLLMClient = functools.partial(ServerClient, folder=folder)
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy would resolve 127.0.0.1 to itself
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), LOCALHOST]))
     try:
         yield
     finally:
-        theirs.VLLMClient = before
+        trl_generation.VLLMClient = before

@@ -1,7 +1,7 @@
-"""Full shard (FSDP2): weights, gradients and optimiser states lie in parts on the ranks of a stage.
+"""Full sharding (FSDP2): weights, gradients and optimiser states are sharded over the ranks of a stage.
 
-accelerate, transformers and TRL do it; here stands what they must be told, and what they leave to their caller: the
-frozen teacher, generation in step, and a whole model to save.
+accelerate, transformers and TRL do it; here are their settings, and what they leave to the caller: the frozen teacher,
+generation in step, and an unsharded model to save.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 
 def shard_arguments() -> dict[str, Any]:
-    """For TrainingArguments: every layer a unit of its own, gathered where it computes; each rank checkpoints its part."""
+    """Return arguments for TrainingArguments: each layer is a unit, gathered to compute; each rank checkpoints its shard."""
     return {
         "fsdp": True,
         "fsdp_config": {
@@ -23,15 +23,15 @@ def shard_arguments() -> dict[str, Any]:
 
 
 def prepare_sharding(arguments: Any, *models: Any) -> None:
-    """Call between the trainer's arguments and the trainer; idle where they do not shard.
+    """Prepare sharding after the trainer's arguments are made and before the trainer; no effect if they do not shard.
 
-    bfloat16 in the forward pass, gradients summed in float32, outputs as they are: left alone, accelerate would also sum
-    in bfloat16, and round what the outermost module returns, the log-probabilities of r_cal among it.
+    bfloat16 in the forward pass, gradients summed in float32, outputs unrounded: by default accelerate would also sum in
+    bfloat16 and round what the outermost module returns, including the log-probabilities of r_cal.
 
     Args:
         arguments: TrainingArguments.
-        models: those that are trained or frozen beside: their `generate` goes on until the last rank has ended, since
-            every forward pass gathers.
+        models: trained and frozen ones: their `generate` continues until the last rank has finished, since every forward
+            pass gathers.
     """
     if not arguments.fsdp:
         return
@@ -41,9 +41,9 @@ def prepare_sharding(arguments: Any, *models: Any) -> None:
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         arguments.fsdp_plugin_args["mixed_precision_policy"] = policy
     for model in models:
-        model._is_fsdp_managed_module = True  # what transformers asks; only its own loader sets it
+        model._is_fsdp_managed_module = True  # transformers checks this; only its own loader sets it
     if not torch.cuda.is_available():
-        # accelerate overlooks the wish on CPUs, where torch can: it shards for what it takes for several GPUs
+        # accelerate ignores sharding on CPUs, where torch can do it: it shards if it believes there are several GPUs
         from accelerate import PartialState
         from accelerate.utils import DistributedType
 
@@ -51,9 +51,9 @@ def prepare_sharding(arguments: Any, *models: Any) -> None:
 
 
 def shard_frozen(accelerator: Any, model: Any) -> Any:
-    """A model that is only scored with, sharded like the trained one; as it is where nothing is sharded.
+    """Shard a model that is not trained like the trained one; return it unchanged if nothing is sharded.
 
-    TRL shards the trained model alone and leaves a teacher whole on every rank.
+    TRL shards the trained model only and leaves an unsharded teacher on every rank.
     """
     if not accelerator.is_fsdp2:
         return model
@@ -61,15 +61,19 @@ def shard_frozen(accelerator: Any, model: Any) -> Any:
 
     model.requires_grad_(False)  # else accelerate would store it in float32
     plugin = accelerator.state.fsdp_plugin
-    kept = plugin.auto_wrap_policy, plugin.transformer_cls_names_to_wrap
+    before = plugin.auto_wrap_policy, plugin.transformer_cls_names_to_wrap
     fsdp2_prepare_model(accelerator, model)
-    plugin.auto_wrap_policy, plugin.transformer_cls_names_to_wrap = kept  # the trained model's layers may be others
+    plugin.auto_wrap_policy, plugin.transformer_cls_names_to_wrap = (
+        before  # the trained model's layer classes may differ
+    )
     return model.eval()
 
 
 def unsharded_state(model: Any) -> dict[str, torch.Tensor] | None:
-    """The trained weights of a sharded model, whole, on the first rank's CPU (empty on the others); None where the model
-    is whole anyway. Every rank must call it."""
+    """Gather the trained weights of a sharded model on the first rank's CPU; None if the model is not sharded.
+
+    The result is empty on the other ranks. Every rank must call it.
+    """
     from torch.distributed.fsdp import FSDPModule
 
     if not isinstance(model, FSDPModule):
@@ -78,21 +82,23 @@ def unsharded_state(model: Any) -> dict[str, torch.Tensor] | None:
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     state = get_model_state_dict(model, options=options)
-    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return {name: weight for name, weight in state.items() if name in trained or name not in every}  # a tied one once
+    return {
+        name: weight for name, weight in state.items() if name in trained or name not in parameters
+    }  # tied weights once
 
 
 def first_not_finite(model: Any) -> str | None:
-    """Name of the first weight that is not a number, whichever rank holds it. Every rank must call it."""
+    """Return the name of the first weight that is not finite, on any rank, else None. Every rank must call it."""
     from accelerate.utils import gather_object
     from torch.distributed.tensor import DTensor
 
     for name, parameter in model.named_parameters():
-        own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-        if not own.isfinite().all():
-            found = [name]
+        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        if not local.isfinite().all():
+            names = [name]
             break
     else:
-        found = []
-    return next(iter(gather_object(found)), None)
+        names = []
+    return next(iter(gather_object(names)), None)

@@ -1,4 +1,4 @@
-"""vLLM for the model that is being trained: in the trainers' own processes, or as a server on further GPUs."""
+"""vLLM for the model that is trained: in the trainers' processes, or as a server on further GPUs."""
 
 import contextlib
 import functools
@@ -15,47 +15,48 @@ from repro.tasks import Item
 
 GIB = 2**30
 CACHE_BYTES = 6 * GIB
-"""Least key-value cache beside the weights that vLLM gets on a GPU."""
+"""Least key-value cache that vLLM gets on a GPU beside the weights."""
 
 
 @contextlib.contextmanager
 def engine_arguments(
     config: Any, model: Any, tokenizer: Any, items: Sequence[Item], work: Path, server: ServerPlacement | None
 ) -> Iterator[dict[str, Any]]:
-    """What GRPOConfig and DistillationConfig take to draw completions by `config.engine`: nothing for transformers. A server
-    runs until the context is left; without one, on a GPU, vLLM sleeps while the trainer computes: its weights and cache
-    leave the memory that gradients need.
+    """Yield the arguments of GRPOConfig and DistillationConfig that sample with `config.engine`; none for transformers.
+
+    Build and run the trainer inside the context. A server runs until it is left; without one, on a GPU, vLLM sleeps while
+    the trainer computes: its weights and cache free the memory that gradients need.
 
     Args:
-        config: tells the engine, the cap of a completion, and whether the model reasons.
-        model: the one that is trained.
-        items: their longest prompt, template included, gives the length that vLLM plans for.
-        work: where a folder that vLLM can read is written, if the model's own is another architecture.
-        server: where a server is to run; None for the trainers' own processes.
+        config: engine, cap of a completion, and chat template switch.
+        model: the trained model.
+        items: the longest prompt, template included, and the cap give vLLM's maximum length.
+        work: gets a folder that vLLM can read, if the model's own has another architecture.
+        server: GPUs of a server; None for the trainers' processes.
 
     Raises:
-        ServerError: the server did not start; with its cause.
+        ServerError: the server did not start; names the cause.
     """
     if config.engine != "vllm":
         yield {}
         return
     longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
     length = longest + config.max_completion_tokens
-    _readable_by_vllm(model, tokenizer, work)
+    _make_readable(model, tokenizer, work)
     if server is None:
         with eager_on_cpu():
             yield _colocated(model, length)
-    elif int(os.environ.get("RANK", "0")):  # the first rank alone talks to the server, and has started it
+    elif int(os.environ.get("RANK", "0")):  # only the first rank starts the server and talks to it
         yield _remote("http://none")
     else:
-        from repro.training.server_client import used_by_trainers
+        from repro.training.server_client import use_server_client
 
-        with vllm_server(model.name_or_path, length, server, work) as url, used_by_trainers(work):
+        with vllm_server(model.name_or_path, length, server, work) as url, use_server_client(work):
             yield _remote(url)
 
 
 def _remote(url: str) -> dict[str, Any]:
-    port = free_port()  # TRL's default is one for all trainings on a machine
+    port = free_port()  # TRL's default is the same for all trainings on a machine
     return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_group_port": port}
 
 
@@ -100,35 +101,39 @@ def eager_on_cpu() -> Iterator[None]:
 
 
 def memory_share(parameters: int, total: int) -> float:
-    """Share of a GPU of so many bytes that vLLM takes while it generates: weights in bfloat16, and a cache.
+    """Return the share of a GPU of `total` bytes that vLLM takes to generate: weights in bfloat16, and a cache.
 
-    At least 0.15, and never more than 0.6: the trainer's weights lie beside it.
+    At least 0.15, and never more than 0.6: the trainer's weights need the rest.
     """
     return round(min(max((2.2 * parameters + CACHE_BYTES) / total, 0.15), 0.6), 3)
 
 
-def _readable_by_vllm(model: Any, tokenizer: Any, work: Path) -> None:
-    """vLLM starts from the folder that the model names, and the trainer then sends it weights by name: both must be of
-    one architecture and size. They are not where only the text part of a checkpoint is trained, or its vocabulary was cut.
+def _make_readable(model: Any, tokenizer: Any, work: Path) -> None:
+    """Save the model for vLLM to start from, if its own folder has another architecture or vocabulary.
+
+    The trainer sends weights by name, so both must match. They do not if only the language model of a checkpoint is
+    trained, or if its vocabulary was cut.
     """
     source = load_config(model.name_or_path)
-    same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
-    if same:
+    is_same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
+    if is_same:
         return
-    folder, own = work / "vllm-start", work / f"vllm-start-{os.getpid()}"
+    folder, draft = work / "vllm-start", work / f"vllm-start-{os.getpid()}"
     if not folder.exists():
-        model.save_pretrained(own)
-        tokenizer.save_pretrained(own)
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
         try:
-            own.rename(folder)
+            draft.rename(folder)
         except OSError:  # another rank was first
-            shutil.rmtree(own)
+            shutil.rmtree(draft)
     model.name_or_path = model.config._name_or_path = str(folder)
 
 
 def importance_arguments() -> dict[str, Any]:
-    """GRPOConfig only: correct each token for the gap between vLLM's and the trainer's probabilities. TRL's
-    default, one ratio for the whole sequence, masks long completions wholesale for a small gap per token."""
+    """Return GRPOConfig arguments that correct each token for the gap between vLLM's and the trainer's probabilities.
+
+    TRL's default, one ratio for the whole sequence, masks long completions entirely for a small gap per token.
+    """
     return {
         "vllm_importance_sampling_correction": True,
         "vllm_importance_sampling_mode": "token_truncate",

@@ -19,7 +19,7 @@ def test_other_tokenizer_scores_text_with_its_own_template_and_end(stranger: Pat
     texts = ["2 + 3 = 5\nAnswer: 5", "3", "Answer: 7 and a much longer line"]
     sampled = [[*qwen(text)["input_ids"], qwen.eos_token_id] for text in texts]
     scores = scorer(PROMPTS, sampled, [qwen.eos_token_id])
-    assert not scorer.shared
+    assert not scorer.has_shared_tokens
     for row, (prompt, text) in enumerate(zip(PROMPTS, texts)):
         # Written out by hand: BOS once (the tokenizer would add a second), markers, <end_of_turn> once.
         rendered = f"<bos><start_of_turn>user\n{prompt}<end_of_turn>\n<start_of_turn>model\n"
@@ -63,7 +63,7 @@ def test_same_tokenizer_scores_the_sampled_ids(student: Path) -> None:
     assert qwen.decode(letters) == qwen.decode(whole)
     prompt = qwen("<|im_start|>user\n2 + 3 = ?<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
     scores = scorer(PROMPTS[:1] * 2, [whole, letters], [qwen.eos_token_id])
-    assert scorer.shared
+    assert scorer.has_shared_tokens
     for score, ids in zip(scores.log_prob, (whole, letters)):
         assert score.item() == pytest.approx(naive(student, prompt, ids), abs=2e-4)
 

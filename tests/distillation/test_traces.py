@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tiny_models import gemma_tokenizer, qwen_tokenizer
 
-from repro.distillation.traces import TraceReader, draw, final_answer, select_traces
+from repro.distillation.traces import TraceReader, assign_traces, final_answer, select_traces
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout, write_rollouts
 from repro.tasks import Item
@@ -33,9 +33,9 @@ def rollout(text: str, ids: list[int], stop: str = "eos", item: str = "a") -> Ro
 
 
 def read(one: Rollout, tokenizer: Any, end: int, shared: bool, kind: Any, cap: int) -> list[int]:
-    reading = TraceReader(tokenizer, end, shared, kind, cap)
-    ids = reading.student_ids(one.text, one.token_ids, one.stop)
-    assert reading.teaches(one.text, len(one.token_ids), one.stop) == bool(ids)
+    reader = TraceReader(tokenizer, end, shared, kind, cap)
+    ids = reader.student_ids(one.text, one.token_ids, one.stop)
+    assert reader.has_tokens(one.text, len(one.token_ids), one.stop) == bool(ids)
     return ids
 
 
@@ -67,16 +67,16 @@ def test_answer_only_drops_what_states_no_answer() -> None:
 def test_draw_takes_every_prompt_and_then_its_next_completion() -> None:
     items = [Item(str(n), "t", "", None) for n in range(3)]
     traces = {item: range(2) for item in items}
-    rows = draw(traces, 12, seed=0)
+    rows = assign_traces(traces, 12, seed=0)
     assert [int(item.id) for item, _ in rows] == training_order(3, 12, seed=0)
     for start in (0, 6):  # two rounds of all prompts: every completion once
         assert {(item.id, sample) for item, sample in rows[start : start + 6]} == {
             (item.id, sample) for item in items for sample in range(2)
         }
-    assert draw(traces, 12, seed=0) == rows
-    assert draw(traces, 12, seed=1) != rows
+    assert assign_traces(traces, 12, seed=0) == rows
+    assert assign_traces(traces, 12, seed=1) != rows
     with pytest.raises(InputError, match="no stored completion"):
-        draw({}, 1, seed=0)
+        assign_traces({}, 1, seed=0)
 
 
 def test_what_is_drawn_is_what_all_completions_in_memory_would_give(tmp_path: Path) -> None:
