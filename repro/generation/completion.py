@@ -1,4 +1,4 @@
-"""What an engine draws."""
+"""A sampled completion, as engines return it."""
 
 from dataclasses import dataclass
 

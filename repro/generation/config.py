@@ -1,4 +1,4 @@
-"""How completions are drawn. No torch here: recipes import this."""
+"""Sampling settings. No torch here: recipes import this."""
 
 from typing import Literal
 
@@ -8,13 +8,13 @@ EngineName = Literal["transformers", "vllm"]
 
 
 class SamplingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Sampling settings. The paper draws 16 completions at temperature 1 without top-p or top-k (section 4.1)."""
+    """Sampling settings. The paper samples 16 completions at temperature 1 without top-p or top-k (section 4.1)."""
 
     completions_per_prompt: int = pydantic.Field(gt=0)
     temperature: float = pydantic.Field(gt=0)
     max_completion_tokens: int = pydantic.Field(gt=0)
     engine: EngineName
     batch_sequences: int = pydantic.Field(gt=0)
-    """Sequences drawn together. It is identity, not a resource: the random stream is shared inside a batch."""
+    """Sequences sampled together. Identity, not a resource: the random stream is shared inside a batch."""
     reasoning: bool = True
-    """The chat template's `enable_thinking`. True is what a template does that is not told; one without the switch ignores it."""
+    """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""

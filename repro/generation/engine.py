@@ -1,4 +1,4 @@
-"""One small interface over the engines that draw completions."""
+"""A small interface over the engines that sample completions."""
 
 from pathlib import Path
 from typing import Protocol
@@ -8,12 +8,12 @@ from repro.generation.config import EngineName
 
 
 class Engine(Protocol):
-    """Draws completions of tokenised prompts from one model."""
+    """Samples completions of tokenised prompts from a model."""
 
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Completion]]:
-        """n completions for each prompt, in the prompts' order; equal arguments give equal completions."""
+        """Return n completions for each prompt, in the prompts' order; equal arguments give equal completions."""
         ...
 
     def close(self) -> None:
@@ -22,7 +22,12 @@ class Engine(Protocol):
 
 
 def open_engine(name: EngineName, model: Path | str, max_length: int, tensor_parallel: int = 1) -> Engine:
-    """Load the model into the named engine. max_length: prompt plus completion, tokens; tensor_parallel: GPUs of vLLM."""
+    """Load the model into the named engine.
+
+    Args:
+        max_length: prompt plus completion, tokens.
+        tensor_parallel: GPUs over which vLLM spreads the model.
+    """
     if name == "vllm":
         from repro.generation.vllm_engine import VllmEngine
 

@@ -1,7 +1,7 @@
-"""How far a sampler's log-probabilities are from the trainer's own forward: the alarm for stale or wrong weights.
+"""Compare a sampler's log-probabilities with the trainer's forward: the alarm for stale or wrong weights.
 
-vLLM computes in bfloat16 and with other kernels. That costs a little; weights that never arrived, another template or
-a cut-off vocabulary cost far more.
+vLLM computes in bfloat16 and with other kernels, which costs a little; weights that never arrived, a different template
+or a truncated vocabulary cost far more.
 """
 
 from collections.abc import Sequence
@@ -15,30 +15,32 @@ from repro.models.loading import load_model
 from repro.models.scoring import token_log_probs
 
 ALARM = 0.1
-"""ASSUMED: nats per token. Served in bfloat16 the mean gap is 0.001 to 0.02; the weights of another step give more."""
+"""ASSUMED: nats per token. In bfloat16 the mean gap is 0.001 to 0.02; the weights of another step give more."""
 COMPARED_COMPLETIONS = 4
-"""Completions that are compared: the gap is of every token, so a few suffice."""
+"""The gap is measured on every token, so a few completions suffice."""
 
 
 def compare_log_probs(sampler: Sequence[Sequence[float]], trainer: Sequence[torch.Tensor]) -> dict[str, Any]:
-    """The gap of the same tokens' log-probabilities.
+    """Compare the log-probabilities of the same tokens.
 
     Args:
-        sampler, trainer: per completion, of each of its tokens; nats.
+        sampler, trainer: for each completion, of each of its tokens; nats.
 
     Returns:
-        gap: mean absolute difference, largest: the worst token's (nats); tokens; alarm: words, or None.
+        gap: mean absolute difference, largest: the worst token's (nats); tokens; alarm: a message, or None.
     """
-    gaps = [(torch.tensor(list(one), dtype=torch.float64) - other).abs() for one, other in zip(sampler, trainer)]
-    each = torch.cat([*gaps, torch.zeros(0, dtype=torch.float64)])
-    if not len(each):
+    differences = [
+        (torch.tensor(list(sampled), dtype=torch.float64) - scored).abs() for sampled, scored in zip(sampler, trainer)
+    ]
+    gaps = torch.cat([*differences, torch.zeros(0, dtype=torch.float64)])
+    if not len(gaps):
         return {"gap": 0.0, "largest": 0.0, "tokens": 0, "alarm": None}
-    gap, largest = float(each.mean()), float(each.max())
-    return {"gap": gap, "largest": largest, "tokens": len(each), "alarm": mismatch_alarm(gap)}
+    gap, largest = float(gaps.mean()), float(gaps.max())
+    return {"gap": gap, "largest": largest, "tokens": len(gaps), "alarm": mismatch_alarm(gap)}
 
 
 def mismatch_alarm(gap: float) -> str | None:
-    """Words where the gap is too large to be another precision's; not-a-number is."""
+    """Return a message if the gap is too large for a difference in precision, or NaN; else None."""
     if gap <= ALARM:
         return None
     return (
@@ -48,23 +50,27 @@ def mismatch_alarm(gap: float) -> str | None:
 
 
 def select_rollouts(path: Path) -> list[Rollout]:
-    """A few rollouts of a file, spread over it; none of them empty."""
+    """Return a few rollouts spread over a file, none of them empty."""
     counts = [count for batch in batches(path, ["token_ids"]) for count in token_counts(batch)]
-    filled = [number for number, count in enumerate(counts) if count]
-    return list(stream_rollouts([path], filled[:: max(1, len(counts) // COMPARED_COMPLETIONS)][:COMPARED_COMPLETIONS]))
+    nonempty = [number for number, count in enumerate(counts) if count]
+    return list(
+        stream_rollouts([path], nonempty[:: max(1, len(counts) // COMPARED_COMPLETIONS)][:COMPARED_COMPLETIONS])
+    )
 
 
 def check_rollouts(
     model: Path | str, rollouts: Sequence[Rollout], temperature: float, *, spread: bool = False
 ) -> dict[str, Any]:
-    """Score a few rollouts again by a forward pass; to be called when the engine has freed its memory.
+    """Score a few rollouts again with a forward pass, after the engine has freed its memory.
 
     Args:
-        spread: one GPU does not hold the model (`models.load_model`).
+        spread: see `models.loading.load_model`.
     """
     from trl.trainer.utils import add_fused_lm_head
 
     scorer = load_model(model, spread=spread)
     add_fused_lm_head(scorer, temperature=temperature)
-    scores = token_log_probs(scorer, [one.prompt_ids for one in rollouts], [one.token_ids for one in rollouts], 1)
-    return compare_log_probs([one.log_probs for one in rollouts], scores)
+    scores = token_log_probs(
+        scorer, [rollout.prompt_ids for rollout in rollouts], [rollout.token_ids for rollout in rollouts], 1
+    )
+    return compare_log_probs([rollout.log_probs for rollout in rollouts], scores)

@@ -1,4 +1,4 @@
-"""The rollout record: one Parquet row per completion, the same from every engine."""
+"""Rollout files: one Parquet row per completion, the same from every engine."""
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,21 +29,21 @@ SCHEMA = pa.schema(
 )
 
 ROW_GROUP_BYTES = 64 * 2**20
-"""Of the table in memory: a file in the making is held up to this, and read back that much at a time."""
+"""Size of a row group, as a table in memory: what a writer buffers and a reader loads at a time."""
 BATCH_ROWS = 128
-"""Rows that are Python objects at once where a file is walked through: 77 MB with 8,192 tokens each."""
+"""Rows that are Python objects at the same time while a file is read: 77 MB with 8,192 tokens each."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One completion of one prompt.
+    """A completion of a prompt.
 
     Attributes:
         prompt: the user message before the chat template; prompt_ids: the tokens that the model saw.
         token_ids: sampled tokens, the end-of-sequence token included when it was sampled.
         log_probs: log p(token | prefix) under the sampling model at the sampling temperature, nats.
         text: token_ids decoded without special tokens.
-        stop: "eos" where the model ended by itself, "length" where the cap cut it.
+        stop: "eos" if the model ended the completion, "length" if it was truncated at the cap.
     """
 
     item_id: str
@@ -58,7 +58,7 @@ class Rollout:
 
 
 class RowGroupWriter:
-    """A Parquet file written a piece at a time: what is held is one row group, whatever the number of rows.
+    """Writes a Parquet file row group by row group: at most one is in memory, however many rows there are.
 
     A file below `ROW_GROUP_BYTES` has the bytes of one written at once.
     """
@@ -66,33 +66,33 @@ class RowGroupWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
-        self._held: list[pa.Table] = []
+        self._buffer: list[pa.Table] = []
         self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
-        """Add rows; their columns are those of the schema."""
-        self._held.append(table.cast(self._schema))
+        """Add rows with the schema's columns."""
+        self._buffer.append(table.cast(self._schema))
         self._bytes += table.nbytes
         if self._bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        whole = pa.concat_tables(self._held).combine_chunks()
-        self._held, self._bytes = [], 0
-        self._writer.write_table(whole)
+        rows = pa.concat_tables(self._buffer).combine_chunks()
+        self._buffer, self._bytes = [], 0
+        self._writer.write_table(rows)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._held:
+        if self._buffer:
             self._flush()
         self._writer.close()
 
 
 def rollout_table(rollouts: Sequence[Rollout]) -> pa.Table:
-    """The rows of `SCHEMA`."""
-    return pa.table({name: [getattr(one, name) for one in rollouts] for name in SCHEMA.names}, schema=SCHEMA)
+    """Return rollouts as a table of `SCHEMA`."""
+    return pa.table({name: [getattr(rollout, name) for rollout in rollouts] for name in SCHEMA.names}, schema=SCHEMA)
 
 
 def write_rollouts(path: Path, rollouts: Sequence[Rollout]) -> None:
@@ -102,7 +102,7 @@ def write_rollouts(path: Path, rollouts: Sequence[Rollout]) -> None:
 
 
 def join_rollouts(path: Path, parts: Iterable[Path]) -> None:
-    """One file of the rows of several, in their order."""
+    """Write the rows of several files into one, in their order."""
     with RowGroupWriter(path, SCHEMA) as file:
         for part in parts:
             for batch in batches(part, SCHEMA.names):
@@ -110,29 +110,29 @@ def join_rollouts(path: Path, parts: Iterable[Path]) -> None:
 
 
 def batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The named columns, at most `BATCH_ROWS` rows at a time, in order; page checksums are verified.
+    """Yield the named columns in order, at most `BATCH_ROWS` rows at a time; page checksums are verified.
 
     Raises:
-        InputError: no Parquet file, a damaged one, or one without these columns.
+        InputError: not a Parquet file, a damaged one, or columns are missing.
     """
-    with _of_rollouts(path):
+    with _input_errors(path):
         file = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=2**20)
     missing = sorted(set(columns) - set(file.schema_arrow.names))
     if missing:
         file.close()
         raise InputError(f"{path}: not a rollout file, columns {missing} are missing. Make one with `repro sample`.")
     with file:
-        found = file.iter_batches(BATCH_ROWS, columns=list(columns))
+        record_batches = file.iter_batches(BATCH_ROWS, columns=list(columns))
         while True:
-            with _of_rollouts(path):
-                batch = next(found, None)
+            with _input_errors(path):
+                batch = next(record_batches, None)
             if batch is None:
                 return
             yield batch.select(columns)
 
 
 @contextlib.contextmanager
-def _of_rollouts(path: Path) -> Iterator[None]:
+def _input_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as cause:
@@ -140,10 +140,10 @@ def _of_rollouts(path: Path) -> Iterator[None]:
 
 
 def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
-    """The named columns as dictionaries, row after row, in the file's order.
+    """Yield the named columns as dictionaries, row by row, in the file's order.
 
     Args:
-        only: the rows, by their number in the file; the others never become Python objects.
+        only: row numbers; other rows never become Python objects.
     """
     wanted, start = None if only is None else np.sort(np.fromiter(only, dtype=np.int64)), 0
     for batch in batches(path, columns):
@@ -156,25 +156,25 @@ def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None
 
 
 def stream_rollouts(paths: Iterable[Path], only: Collection[int] | None = None) -> Iterator[Rollout]:
-    """The rollouts of files that follow each other; `BATCH_ROWS` of them are in memory. only: see `stream_rows`; of each file."""
+    """Yield the rollouts of consecutive files; `BATCH_ROWS` are in memory. only: row numbers in each file."""
     for path in paths:
         for row in stream_rows(path, SCHEMA.names, only):
             yield Rollout(**row)
 
 
 def rollout_batches(paths: Iterable[Path]) -> Iterator[list[Rollout]]:
-    """The same, at most `BATCH_ROWS` together."""
+    """Yield the rollouts of consecutive files, at most `BATCH_ROWS` together."""
     for path in paths:
         for batch in batches(path, SCHEMA.names):
             yield [Rollout(**row) for row in batch.to_pylist()]
 
 
 def read_rollouts(path: Path) -> list[Rollout]:
-    """All rollouts of a file: about 75 bytes a token. Where they are looked at one by one, `stream_rollouts`."""
+    """Return all rollouts of a file: about 75 bytes per token. To process them one by one, use `stream_rollouts`."""
     return list(stream_rollouts([path]))
 
 
 def token_counts(batch: pa.RecordBatch) -> list[int]:
-    """How many tokens each completion of a batch has that holds the column token_ids."""
+    """Return the number of tokens of each completion in a batch with the column token_ids."""
     counts: list[int] = batch.column("token_ids").value_lengths().to_pylist()
     return counts

@@ -1,4 +1,4 @@
-"""Draw n completions of every item, in chunks that survive a kill."""
+"""Sample n completions of every item, in chunks that survive a kill."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ def sample(
     prefixes: Sequence[Sequence[int]] | None = None,
     tensor_parallel: int = 1,
 ) -> list[Path]:
-    """`completions_per_prompt` rollouts of every item, items in order, as files that follow each other.
+    """Sample `completions_per_prompt` rollouts of every item; return the files that hold them, items in order.
 
-    Such chunks have their own seeds and are kept in `work`, so an interrupted run ends with the same completions, and so
-    do several processes that each draw a share. One chunk is in memory at a time.
+    Each file is a chunk with its own seed and stays in `work`, so an interrupted run gives the same completions, and so
+    do several processes that sample a share each. One chunk is in memory at a time.
 
     Args:
-        share: (which, of how many): only every n-th chunk is drawn, and only what is in `work` afterwards is returned.
-        prefixes: one per item, tokens of an answer already begun, that the model goes on from; they are then part of
-            prompt_ids, and token_ids and text hold what came after.
+        share: (index, count): only every count-th chunk is sampled; chunks in `work` are returned, sampled now or before.
+        prefixes: one per item, tokens of an answer that the model continues; they are then part of prompt_ids, and
+            token_ids and text hold the continuation.
         tensor_parallel: GPUs (on the CPU: processes) that vLLM spreads the model over.
     """
     tokenizer = load_tokenizer(model)
@@ -46,21 +46,21 @@ def sample(
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]
     work.mkdir(parents=True, exist_ok=True)
     engine = None
-    found: list[Path] = []
+    files: list[Path] = []
     tokens = 0
     for number, chunk in enumerate(chunks):
         progress(chunk.start, len(items), "prompts")
-        kept = work / f"chunk-{number:06d}.parquet"
-        before = _kept_tokens(kept)
-        if before is not None:
-            found.append(kept)
-            tokens += before
+        path = work / f"chunk-{number:06d}.parquet"
+        stored_tokens = _count_tokens(path)
+        if stored_tokens is not None:
+            files.append(path)
+            tokens += stored_tokens
             continue
         if number % share[1] != share[0]:
             continue
         if engine is None:
             engine = open_engine(config.engine, model, longest + config.max_completion_tokens, tensor_parallel)
-        drawn = engine.generate(
+        completions = engine.generate(
             [prompts[i] for i in chunk],
             config.completions_per_prompt,
             config.max_completion_tokens,
@@ -68,9 +68,9 @@ def sample(
             _chunk_seed(seed, number),
         )
         texts = tokenizer.batch_decode(
-            [completion.token_ids for group in drawn for completion in group], skip_special_tokens=True
+            [completion.token_ids for group in completions for completion in group], skip_special_tokens=True
         )
-        fresh = [
+        rollouts = [
             Rollout(
                 item_id=items[i].id,
                 task=items[i].task,
@@ -83,25 +83,25 @@ def sample(
                 stop=completion.stop,
             )
             for position, i in enumerate(chunk)
-            for k, completion in enumerate(drawn[position])
+            for k, completion in enumerate(completions[position])
         ]
-        aside = kept.with_suffix(".part")
-        write_rollouts(aside, fresh)
-        aside.replace(kept)
-        found.append(kept)
-        tokens += sum(len(one.token_ids) for one in fresh)
-        del drawn, texts, fresh  # before the next chunk is drawn
+        draft = path.with_suffix(".part")
+        write_rollouts(draft, rollouts)
+        draft.replace(path)
+        files.append(path)
+        tokens += sum(len(rollout.token_ids) for rollout in rollouts)
+        del completions, texts, rollouts  # before the next chunk is sampled
     if engine is not None:
         engine.close()
     if share == (0, 1) and not tokens:
-        completions = len(items) * config.completions_per_prompt
-        raise InputError(f"{model}: all {completions} completions are empty; is this a causal language model?")
+        expected = len(items) * config.completions_per_prompt
+        raise InputError(f"{model}: all {expected} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
-    return found
+    return files
 
 
-def _kept_tokens(chunk: Path) -> int | None:
-    """Tokens of a chunk of a run that was stopped; None where there is none, or one that cannot be read."""
+def _count_tokens(chunk: Path) -> int | None:
+    """Count the tokens of a chunk of an interrupted run; None if there is none, or it cannot be read."""
     try:
         return sum(sum(token_counts(batch)) for batch in batches(chunk, SCHEMA.names)) if chunk.exists() else None
     except InputError:
@@ -109,5 +109,5 @@ def _kept_tokens(chunk: Path) -> int | None:
 
 
 def _chunk_seed(seed: int, number: int) -> int:
-    """Chunks are independent of each other and of how many there are."""
+    """Return the seed of a chunk, which does not depend on the number of chunks."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:6], "big")

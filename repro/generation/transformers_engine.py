@@ -1,4 +1,4 @@
-"""Completions by transformers' `generate`: any model, any device, no extra install."""
+"""Sample with transformers' `generate`: any model, any device, no extra install."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from repro.models.loading import load_model, load_tokenizer
 
 
 class _LogProbRecorder(LogitsProcessor):
-    """Keeps log p(sampled token) of every step without keeping any step's full logits.
+    """Records log p(sampled token) of every step without keeping any step's full logits.
 
-    It runs last, so it sees the scores that are sampled from; the token drawn at step t is known at step t + 1.
+    It runs last, so it sees the scores that are sampled from; the token sampled at step t is known at step t + 1.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,7 +25,7 @@ class _LogProbRecorder(LogitsProcessor):
         if self._last_BV is not None:
             self.settle(input_ids[:, -1])
         self._last_BV = torch.log_softmax(scores.float(), dim=-1)
-        if bool(self._last_BV[:, 0].isnan().any()):  # a row with one NaN or +inf is NaN all over
+        if bool(self._last_BV[:, 0].isnan().any()):  # a row with a NaN or +inf is all NaN
             raise InputError(
                 f"model {self._name}: its logits hold NaN or infinity at token {len(self.realised)} of a completion."
                 " Its weights are damaged, or it diverged."
@@ -33,14 +33,14 @@ class _LogProbRecorder(LogitsProcessor):
         return scores
 
     def settle(self, token_B: torch.Tensor) -> None:
-        """Gather the last step's log-probabilities of the tokens that were drawn."""
+        """Gather the last step's log-probabilities of the sampled tokens."""
         assert self._last_BV is not None
         self.realised.append(self._last_BV.gather(1, token_B[:, None]).squeeze(1))
         self._last_BV = None
 
 
 class TransformersEngine:
-    """A model in this process. Temperature is applied before the softmax; nothing is truncated."""
+    """A model in this process. Temperature is applied before the softmax; the distribution is not truncated."""
 
     def __init__(self, model: Path | str) -> None:
         self._name = str(model)
@@ -55,7 +55,7 @@ class TransformersEngine:
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Completion]]:
-        """See `Engine.generate`. All prompts go through one padded batch: the caller bounds its size."""
+        """See `Engine.generate`. All prompts form one padded batch; the caller bounds its size."""
         width = max(map(len, prompt_ids))
         ids_BT = torch.full((len(prompt_ids), width), self._pad)
         mask_BT = torch.zeros_like(ids_BT)

@@ -1,4 +1,4 @@
-"""Completions by vLLM, on a GPU or on the CPU build; the same record as every other engine."""
+"""Sample with vLLM, on a GPU or on the CPU build; the same record as from every engine."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,13 @@ from repro.system.gpu_memory import free_gpu_memory
 
 
 class VllmEngine:
-    """One vLLM engine in this process, its workers beside it where it spreads over several GPUs. Log-probabilities are those
-    of the distribution sampled from."""
+    """A vLLM engine in this process, with worker processes if it uses several GPUs.
+
+    Log-probabilities are those of the distribution that is sampled from.
+    """
 
     def __init__(self, model: Path | str, max_length: int, tensor_parallel: int = 1) -> None:
-        # In this process: no engine is orphaned when the stage is killed, and its error is the stage's error.
+        # In this process: a killed stage leaves no engine behind, and an engine's error is the stage's error.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             from vllm import LLM
@@ -24,7 +26,7 @@ class VllmEngine:
                 "engine 'vllm' is not installed here: install the extra `cpu` or `gpu`, or choose --engine transformers"
             ) from None
         if _on_cpu() and tensor_parallel > 1:
-            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it wants a NUMA node for each worker
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it requires a NUMA node for each worker
         self._llm = LLM(
             model=str(model),
             revision=hub_revision(model),
@@ -36,7 +38,7 @@ class VllmEngine:
             enforce_eager=_on_cpu(),
             disable_log_stats=True,
         )
-        self._watch = Watchdog()
+        self._watchdog = Watchdog()
 
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
@@ -44,7 +46,7 @@ class VllmEngine:
         """See `Engine.generate`."""
         from vllm import SamplingParams
 
-        # One request per completion, each with its own seed: n > 1 under one seed repeats the same completion.
+        # One request per completion, each with its own seed: n > 1 with one seed repeats the same completion.
         requests = [{"prompt_token_ids": ids} for ids in prompt_ids for _ in range(n)]
         params = [
             SamplingParams(
@@ -71,10 +73,10 @@ class VllmEngine:
 
     def close(self) -> None:
         """Shut the engine down."""
-        self._watch.stop()
+        self._watchdog.stop()
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
-        free_gpu_memory()  # what scores the completions next may need it
+        free_gpu_memory()  # the scoring of the completions may need it
 
 
 def _on_cpu() -> bool:

@@ -1,11 +1,13 @@
-"""What a vLLM server's workers need to take new weights where there is no GPU. vLLM imports this in each of them."""
+"""Weight updates for a vLLM server without GPUs. vLLM imports this module in each worker."""
 
 from typing import Any
 
 
 def keep_weights() -> None:
-    """Make vLLM's CPU build keep the weights that it is given: its packed kernels repack every linear layer and drop the
-    weight, so new ones would find nothing to be loaded into. Idle on a GPU."""
+    """Make vLLM's CPU build keep its weights, so that new ones can be loaded into them; no effect on a GPU.
+
+    Its packed kernels repack every linear layer and drop the weight.
+    """
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
@@ -18,7 +20,7 @@ def keep_weights() -> None:
 
 
 class WeightsFromFile:
-    """Added to vLLM's worker class (`--worker-extension-cls`). vLLM's own ways of new weights into a server need NCCL."""
+    """Extends vLLM's worker class (`--worker-extension-cls`); vLLM's own weight transfer needs NCCL."""
 
     model_runner: Any
 

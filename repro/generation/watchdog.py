@@ -1,4 +1,4 @@
-"""Ends a stage whose engine lost a process: vLLM would wait for it for ever."""
+"""Kill the stage when a vLLM subprocess dies; vLLM itself would hang."""
 
 import contextlib
 import os
@@ -10,44 +10,44 @@ import psutil
 
 from repro.system.child_processes import has_exited
 
-EVERY = 1.0
-"""Seconds between two looks."""
+INTERVAL = 1.0
+"""Seconds between two checks."""
 
 
 class Watchdog:
-    """Kills this process where one of vLLM's processes below it ends before `stop`; the driver then tells how to go on.
+    """Kills this process if one of its vLLM subprocesses ends before `stop`; the driver then advises the user.
 
-    vLLM names them (VLLM::EngineCore, VLLM::Worker_TP0); others, such as a compiler's, come and go as they like.
+    vLLM names them (VLLM::EngineCore, VLLM::Worker_TP0); other subprocesses, such as a compiler's, may end at any time.
 
     Args:
-        server: a server's own process, watched too.
+        server: the process of a server, also watched.
     """
 
     def __init__(self, server: int | None = None) -> None:
-        below = psutil.Process().children(recursive=True)
-        self._children = [one for one in below if one.pid == server or _is_vllms(one)]
+        descendants = psutil.Process().children(recursive=True)
+        self._children = [child for child in descendants if child.pid == server or _is_vllm(child)]
         self._stopped = threading.Event()
         if self._children:
-            threading.Thread(target=self._look, daemon=True).start()
+            threading.Thread(target=self._watch, daemon=True).start()
 
     def stop(self) -> None:
-        """The engine is about to end them itself."""
+        """Stop watching: the engine is about to end its processes."""
         self._stopped.set()
 
-    def _look(self) -> None:
-        while not self._stopped.wait(EVERY):
+    def _watch(self) -> None:
+        while not self._stopped.wait(INTERVAL):
             for child in self._children:
                 if (
                     has_exited(child) and not self._stopped.is_set()
                 ):  # in this order: a closing engine ends it after `stop`
                     print(f"the engine's process {child.pid} ended; this stage ends too", file=sys.stderr, flush=True)
-                    for other in self._children:  # an engine whose server has gone is nobody's child
+                    for sibling in self._children:  # an engine whose server has died has no parent here
                         with contextlib.suppress(psutil.NoSuchProcess):
-                            other.kill()
+                            sibling.kill()
                     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_vllms(child: psutil.Process) -> bool:
+def _is_vllm(child: psutil.Process) -> bool:
     try:
         return any(word.startswith("VLLM::") for word in child.cmdline())
     except psutil.Error:

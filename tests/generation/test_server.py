@@ -49,7 +49,7 @@ def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
 
 def test_no_other_machine_reaches_it():
     for place in (ServerPlacement(1), ServerPlacement(2, ("0", "1"))):
-        words = server._words("model", "name", 64, place, 1234)
+        words = server._serve_arguments("model", "name", 64, place, 1234)
         assert words[words.index("--host") + 1] == "127.0.0.1"
         assert words[words.index("--tensor-parallel-size") + 1] == str(place.workers)
         assert ("--weight-transfer-config" in words) == bool(place.gpus)
@@ -57,7 +57,7 @@ def test_no_other_machine_reaches_it():
 
 
 def test_a_server_that_ends_at_once_is_an_error_with_its_cause(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "_words", lambda *_: ["--no-such-option"])
+    monkeypatch.setattr(server, "_serve_arguments", lambda *_: ["--no-such-option"])
     with (
         pytest.raises(server.ServerError, match=r"the vLLM server did not start: \S+"),
         server.vllm_server(tmp_path / "model", 64, ServerPlacement(1), tmp_path),
