@@ -1,1 +1,1 @@
-"""From a name to a model, its tokenizer and its identity."""
+"""Load models and tokenizers by name, and identify them."""

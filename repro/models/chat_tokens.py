@@ -1,4 +1,4 @@
-"""Where an assistant's turn ends, and whether two tokenizers are one. No model is run."""
+"""Chat prompts as token ids, the end of a turn, and tokenizers compared. No model is run."""
 
 import json
 from typing import Any
@@ -9,15 +9,15 @@ _MARK = "assistant wrote this"
 
 
 def template_arguments(reasoning: bool) -> dict[str, bool]:
-    """What the chat template is told besides the messages: the same here and in every trainer."""
+    """Return the chat template's arguments besides the messages, the same here and in every trainer."""
     return {"enable_thinking": reasoning}
 
 
 def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> list[int]:
-    """Tokens of one user message through the chat template, up to where the assistant starts to write.
+    """Tokenise a user message through the chat template, up to the start of the assistant's turn.
 
     Args:
-        reasoning: the template's `enable_thinking`, where it has that switch (Qwen3 does, on by default).
+        reasoning: the template's `enable_thinking`, if it has that switch (Qwen3 does, on by default).
     """
     if tokenizer.chat_template is None:
         raise InputError(
@@ -34,16 +34,16 @@ def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> lis
 
 
 def eos_token_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:
-    """Every id that ends a completion: those that the generation config declares, and the tokenizer's own."""
+    """Return every id that ends a completion: those in the generation config, and the tokenizer's."""
     listed = [declared] if isinstance(declared, int) else list(declared or [])
-    own = tokenizer.eos_token_id
-    return listed if own is None or own in listed else [own, *listed]
+    eos = tokenizer.eos_token_id
+    return listed if eos is None or eos in listed else [eos, *listed]
 
 
 def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
-    """The token that ends this model's turn: what the chat template puts behind an assistant message.
+    """Return the token that ends this model's turn: the one that the chat template writes after an assistant message.
 
-    It need not be the tokenizer's eos_token: Gemma's turns end with <end_of_turn>, its documents with <eos>.
+    It may differ from the tokenizer's eos_token: Gemma's turns end with <end_of_turn>, its documents with <eos>.
 
     Args:
         tokenizer: has a chat template.
@@ -65,38 +65,38 @@ def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
     return next((token for token in written if token in ends), ends[0])
 
 
-def is_same_tokenizer(one: Any, other: Any) -> bool:
-    """Whether the two give the same ids for every text: same vocabulary, merges, normaliser and splitting."""
-    if one.get_vocab() != other.get_vocab():
+def is_same_tokenizer(first: Any, second: Any) -> bool:
+    """True if both give the same ids for every text: same vocabulary, merges, normaliser and splitting."""
+    if first.get_vocab() != second.get_vocab():
         return False
-    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (one, other)]
+    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (first, second)]
     if None in backends:
-        return type(one) is type(other)
+        return type(first) is type(second)
     parts = ("model", "normalizer", "pre_tokenizer", "added_tokens")
-    first, second = (json.loads(backend.to_str()) for backend in backends)  # type: ignore[union-attr]
-    return all(first[part] == second[part] for part in parts)
+    left, right = (json.loads(backend.to_str()) for backend in backends)  # type: ignore[union-attr]
+    return all(left[part] == right[part] for part in parts)
 
 
 def control_tokens(tokenizer: Any) -> set[int]:
-    """Ids of control tokens: never the encoding of a person's text."""
+    """Return the ids of control tokens, which no text is encoded to."""
     return {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def has_same_text_tokens(one: Any, other: Any) -> bool:
-    """Whether the two give the same ids for every text, whatever their control tokens are called.
+def has_same_text_tokens(first: Any, second: Any) -> bool:
+    """True if both give the same ids for every text, whatever the names of their control tokens.
 
-    DeepSeek-R1-0528-Qwen3-8B has Qwen3's vocabulary and other names for its control tokens; that is no obstacle to a
-    divergence per token. Added tokens that text can contain (`<think>`) must agree.
+    DeepSeek-R1-0528-Qwen3-8B has Qwen3's vocabulary and different names for its control tokens; a divergence per token is
+    still defined. Added tokens that text can contain (`<think>`) must agree.
     """
-    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (one, other)]
+    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (first, second)]
     if None in backends:
-        return is_same_tokenizer(one, other)
-    first, second = (_text_parts(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
-    return first == second
+        return is_same_tokenizer(first, second)
+    left, right = (_text_state(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
+    return left == right
 
 
-def _text_parts(backend: dict[str, Any]) -> dict[str, Any]:
-    """What decides the ids of plain text, without the control tokens."""
+def _text_state(backend: dict[str, Any]) -> dict[str, Any]:
+    """Return what determines the ids of plain text, without the control tokens."""
     control = {token["content"] for token in backend["added_tokens"] if token["special"]}
     model = dict(backend["model"])
     vocabulary = model["vocab"]

@@ -1,4 +1,4 @@
-"""Models that a server runs, as a person names them: `http://HOST:PORT/v1#MODEL`."""
+"""Models that a server runs, as the user names them: `http://HOST:PORT/v1#MODEL`."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -7,27 +7,27 @@ from repro.errors import InputError
 
 EXAMPLE = "http://127.0.0.1:8000/v1#ORG/NAME"
 API_KEY_VARIABLE = "REPRO_JUDGE_API_KEY"
-"""The environment variable that holds the server's key, where it wants one. Its value is told to nobody but the server."""
+"""Environment variable of the server's key, if it requires one. Its value is sent to the server only."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """url: up to where `/chat/completions` follows. model: as the server calls it."""
+    """A served model. url: without `/chat/completions`; model: the server's name for it."""
 
     url: str
     model: str
 
 
 def is_endpoint(name: str) -> bool:
-    """Whether a model's name is an address."""
+    """True if a model's name is an address."""
     return name.lower().startswith(("http://", "https://"))
 
 
 def parse_endpoint(name: str) -> Endpoint:
-    """The address and the model.
+    """Split a name into address and model.
 
     Raises:
-        InputError: no host or no model in it, or what may be secret: a login or a query.
+        InputError: no host, no model, or a possible secret: a login or a query.
     """
     address = name.partition("#")[0]
     if "@" in address or "?" in address:
@@ -40,12 +40,12 @@ def parse_endpoint(name: str) -> Endpoint:
         host, port = parts.hostname, parts.port
         address.encode("ascii")
         (host or "").encode("idna")
-    except ValueError:  # a UnicodeError is one too
+    except ValueError:  # includes UnicodeError
         raise InputError(f"judge: {address} is no address. Example: --set judge={EXAMPLE}") from None
     if not host or any(ord(letter) <= 32 for letter in name):
         raise InputError(f"judge {name!r}: an address without a host, or with a blank. Example: --set judge={EXAMPLE}")
     if not parts.fragment:
         raise InputError(f"judge {name}: which model? Name it behind the address and #, as in {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
-    where = f"[{host}]" if ":" in host else host
-    return Endpoint(f"{parts.scheme}://{where}{'' if port is None else f':{port}'}{path}", parts.fragment)
+    netloc = f"[{host}]" if ":" in host else host
+    return Endpoint(f"{parts.scheme}://{netloc}{'' if port is None else f':{port}'}{path}", parts.fragment)

@@ -1,4 +1,4 @@
-"""From what a person writes (a toy name, a folder, a hub id) to a model, its tokenizer, and its identity."""
+"""Load a model and its tokenizer by what the user writes (a toy name, a folder, a hub id), and identify it."""
 
 import contextlib
 import hashlib
@@ -18,7 +18,7 @@ _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 def locate(name: str) -> Path | str:
-    """What `from_pretrained` takes: a folder for toy names and local folders, the hub id itself otherwise.
+    """Return the argument of `from_pretrained`: a folder for toy names and local folders, else the hub id itself.
 
     Raises:
         InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
@@ -40,14 +40,16 @@ def locate(name: str) -> Path | str:
 
 
 def revision_of(name: str) -> str:
-    """Identity of the weights: a content hash for folders; for hub ids the pinned commit, else 'unpinned'."""
-    where = locate(name)
-    if isinstance(where, str):
+    """Return the identity of the weights: a content hash for folders; for hub ids the pinned commit, else 'unpinned'."""
+    location = locate(name)
+    if isinstance(location, str):
         from repro.system.hub_lock import pinned_revision
 
-        return pinned_revision(where)
+        return pinned_revision(location)
     digest = hashlib.sha256()
-    for file in sorted(p for p in where.iterdir() if p.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"}):
+    for file in sorted(
+        p for p in location.iterdir() if p.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"}
+    ):
         digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -55,10 +57,10 @@ def revision_of(name: str) -> str:
 
 
 def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
-    """The model's own tokenizer, with a pad token (its end token where it has none)."""
+    """Load the model's tokenizer; without a pad token, its end token becomes one."""
     from transformers import AutoTokenizer
 
-    with _told(model):
+    with _one_line_errors(model):
         tokenizer = AutoTokenizer.from_pretrained(str(model), **_source(model))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -66,73 +68,73 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
 
 
 def load_config(model: Path | str) -> "PreTrainedConfig":
-    """The model's configuration."""
+    """Load the model's configuration."""
     from transformers import AutoConfig
 
-    with _told(model):
+    with _one_line_errors(model):
         return AutoConfig.from_pretrained(str(model), **_source(model))
 
 
 def load_model(model: Path | str, *, to_gpu: bool = True, spread: bool = False) -> "PreTrainedModel":
-    """The causal LM in evaluation mode: float32 on a CPU, bfloat16 on a GPU, where it is put.
+    """Load the causal LM in evaluation mode: float32 on a CPU, bfloat16 if there is a GPU.
 
     Args:
         to_gpu: False leaves it on the CPU.
-        spread: layer by layer over all GPUs that are seen, for a model that one does not hold.
+        spread: place its layers over all visible GPUs, for a model that does not fit one.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    how = {"device_map": "auto"} if spread else {}
+    options = {"device_map": "auto"} if spread else {}
     dtype = torch.bfloat16 if cuda else torch.float32
-    text = language_model(load_complete(AutoModelForCausalLM, model, dtype=dtype, **how)).eval()
+    text = language_model(load_complete(AutoModelForCausalLM, model, dtype=dtype, **options)).eval()
     return text if spread else text.to("cuda" if cuda and to_gpu else "cpu")
 
 
 def load_for_training(model: Path | str) -> "PreTrainedModel":
-    """The causal LM in float32, where the trainer will find it: optimisers need the small steps that bfloat16 rounds away."""
+    """Load the causal LM in float32, on the CPU: optimisers need the small steps that bfloat16 rounds away."""
     import torch
     from transformers import AutoModelForCausalLM
 
     return language_model(load_complete(AutoModelForCausalLM, model, dtype=torch.float32))
 
 
-def load_complete(kind: Any, model: Path | str, **how: Any) -> "PreTrainedModel":
-    """A model whose weights are all in its checkpoint: transformers would draw those that it lacks at random.
+def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedModel":
+    """Load a model and refuse missing weights, which transformers would initialise at random.
 
     Args:
         kind: transformers' Auto class.
 
     Raises:
-        InputError: it cannot be loaded, or weights are missing or of other shapes than its config.json says.
+        InputError: it cannot be loaded, or weights are missing or have shapes that its config.json does not say.
     """
-    with _told(model):
+    with _one_line_errors(model):
         loaded, notes = kind.from_pretrained(
             str(model),
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             **_source(model),
-            **how,
+            **options,
         )
-    for trouble, names in (
+    for fault, names in (
         ("missing", sorted(notes["missing_keys"])),
         ("of another shape", sorted(name for name, *_ in notes["mismatched_keys"])),
     ):
         if names:
             raise InputError(
-                f"model {model}: weights that its config.json asks for are {trouble} ({len(names)}, for example"
+                f"model {model}: weights that its config.json asks for are {fault} ({len(names)}, for example"
                 f" {names[0]}). Copy or save it again."
             )
     return loaded
 
 
 def check_loadable(folder: Path) -> None:
-    """Whether a causal LM and its tokenizer can be made of a folder, without reading its weights.
+    """Check that a causal LM and its tokenizer can be loaded from a folder, without reading its weights.
 
     Raises:
-        InputError: as the loading itself would.
+        InputError: as loading would.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -150,24 +152,24 @@ def check_loadable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(model: Path | str) -> Iterator[None]:
-    """What transformers says of a model that it cannot read, in one line. A full disk or memory is not the model's fault."""
+def _one_line_errors(model: Path | str) -> Iterator[None]:
+    """Turn transformers' errors about a model into a one-line InputError; errors of disk and memory pass through."""
     try:
         yield
     except (MemoryError, RuntimeError):
         raise
-    except Exception as error:  # of many kinds, bare ones of the tokenizers' Rust among them
+    except Exception as error:  # of many types; the tokenizers' Rust code raises bare exceptions
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        words = " ".join(str(error).split())
-        reason = re.split(r"(?<=[.!?]) ", words)[0][:300] or type(error).__name__
+        message = " ".join(str(error).split())
+        reason = re.split(r"(?<=[.!?]) ", message)[0][:300] or type(error).__name__
         raise InputError(f"model {model}: cannot be loaded: {reason}") from error
 
 
 def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
-    """The language model of a checkpoint that also sees images (Gemma-3 from 4B up); any other model as it is.
+    """Return the language model of a multimodal checkpoint (Gemma-3 from 4B up); any other model unchanged.
 
-    Nothing here is shown an image: the tower would only take memory, and adapters that never learn.
+    No prompt here has images: the vision tower would only take memory, and adapters that never learn.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -184,7 +186,7 @@ def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
 
 
 def generation_eos_ids(model: Path | str) -> int | list[int] | None:
-    """The ids that end a turn by the model's generation config; None without one (then its tokenizer's end token does)."""
+    """Return the end token ids of the model's generation config; None without one (its tokenizer's end token then counts)."""
     from transformers import GenerationConfig
 
     try:
@@ -194,12 +196,12 @@ def generation_eos_ids(model: Path | str) -> int | list[int] | None:
 
 
 def _source(model: Path | str) -> dict[str, Any]:
-    """What every loading is told: which commit, and to run no code that comes with a model. Untold, transformers would ask."""
+    """Return the arguments of every load: the commit, and to run no code from the hub, about which transformers would ask."""
     return {"revision": hub_revision(model), "trust_remote_code": False}
 
 
 def hub_revision(model: Path | str) -> str:
-    """The commit to load: the lock's, or main."""
+    """Return the commit to load: the lock's, or main."""
     if isinstance(model, Path) or os.path.isdir(model):
         return "main"
     from repro.system.hub_lock import pinned_revision

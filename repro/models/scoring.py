@@ -1,4 +1,4 @@
-"""Log-probabilities of given completions by a forward pass of the trainer's own: never a sampler's."""
+"""Log-probabilities of given completions by a forward pass, never a sampler's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 def completion_log_prob(
     model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
 ) -> torch.Tensor:
-    """log p(completion | prompt), summed over the completion's tokens only.
+    """Compute log p(completion | prompt), summed over the completion's tokens only.
 
     Args:
         model: causal LM with TRL's fused head (`add_fused_lm_head`), which never holds all logits at once.
@@ -27,17 +27,17 @@ def completion_log_prob(
 def token_log_probs(
     model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
 ) -> list[torch.Tensor]:
-    """log p(token | prompt and what precedes it) of every completion token; arguments as above.
+    """Compute log p(token | prompt and preceding tokens) of every completion token; arguments as above.
 
     Returns:
         n tensors [length of the completion], float64 on the CPU, nats.
     """
-    found: list[torch.Tensor] = []
+    scores: list[torch.Tensor] = []
     device = model.device
     for start in range(0, len(prompt_ids), batch_size):
         pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
         T = max(len(prompt) + len(completion) for prompt, completion in pairs)
-        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked: its id does not matter
+        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked: any id will do
         mask_BT = torch.zeros(len(pairs), T, dtype=torch.long)
         labels_BT = torch.full((len(pairs), T), -100)
         for row, (prompt, completion) in enumerate(pairs):
@@ -53,5 +53,5 @@ def token_log_probs(
                 fused_lm_head=True,
             )
         scored_BT = labels_BT[:, 1:] != -100  # position t scores token t + 1
-        found += [row[scored] for row, scored in zip(output.log_probs.double().cpu(), scored_BT)]
-    return found
+        scores += [row[scored] for row, scored in zip(output.log_probs.double().cpu(), scored_BT)]
+    return scores
