@@ -1,4 +1,4 @@
-"""A measured table laid out like the paper's, as rows of text for any page or terminal."""
+"""Format a measured table like the paper's, as rows of text for any page or terminal."""
 
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.paper.load import PaperTable
@@ -9,67 +9,71 @@ from repro.tables.statistics.resampling import Resamples
 # Metrics that one cell of the measured table shows, in print order; the first alone carries an interval.
 _VERIFIABLE = ("acc", "maj16", "pass16")
 PRINTED_TRAP_METRICS = ("token_rkl", "sequence_rkl", "wrong_trace", "is_rkl", "is_k3")
-"""Metrics of Tables 1 and 4 that the paper prints; what else a diagnosis measures stands in the panel."""
+"""Metrics of Tables 1 and 4 that the paper prints; the other metrics of a diagnosis are in the panel."""
 FAILURE_METRICS = ("unparsed", "truncated", "repeating", "empty")
-"""Metrics that say how completions failed; they stand beside the others, not among them."""
+"""Metrics that say how completions failed; they are shown separately from the others."""
 
 
 def measured_rows(
     measured: MeasuredTable, resamples: int = 2_000, seed: int = 0, metric: str | None = None
 ) -> list[dict[str, str]]:
-    """One dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
+    """Return one dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
 
     metric: default: each task's main one.
     """
     main = {task: metric or main_metric(measured, task) for task in measured.tasks}
-    keys = [(row, task, own) for row in measured.rows for task, own in main.items() if measured.has(row, task, own)]
+    keys = [(row, task, name) for row in measured.rows for task, name in main.items() if measured.has(row, task, name)]
     draws = Resamples(measured, keys, resamples, seed)
     rows: list[dict[str, str]] = []
     for row in measured.rows:
-        shown = {"row": row}
-        for task, own in main.items():
-            if not measured.has(row, task, own):
-                shown[task] = ""
+        texts = {"row": row}
+        for task, name in main.items():
+            if not measured.has(row, task, name):
+                texts[task] = ""
                 continue
-            half = half_width(draws.estimate({(row, task, own): 1.0}), 0.05)
-            text = f"{measured.mean(row, task, own):.3f} ± {half:.3f}"
-            more = [m for m in _VERIFIABLE[1:] if own == "acc" and measured.has(row, task, m)]
-            if more:
-                text += " [" + ", ".join(f"{measured.mean(row, task, m):.3f}" for m in more) + "]"
-            shown[task] = text
-        if any(shown[task] for task in main):  # a row of other metrics alone has its own place
-            rows.append(shown)
+            half = half_width(draws.estimate({(row, task, name): 1.0}), 0.05)
+            text = f"{measured.mean(row, task, name):.3f} ± {half:.3f}"
+            bracketed = [m for m in _VERIFIABLE[1:] if name == "acc" and measured.has(row, task, m)]
+            if bracketed:
+                text += " [" + ", ".join(f"{measured.mean(row, task, m):.3f}" for m in bracketed) + "]"
+            texts[task] = text
+        if any(texts[task] for task in main):  # rows without any main metric are shown elsewhere
+            rows.append(texts)
     return rows
 
 
 def main_metric(measured: MeasuredTable, task: str) -> str:
-    """The metric by which a task is read: accuracy, else reward, else the first that it has."""
-    own = [metric for _, t, metric in measured.values if t == task]
-    return next((m for m in ("acc", "reward") if m in own), own[0])
+    """Return the metric that a task is read by: accuracy, else reward, else the first that it has."""
+    metrics = [metric for _, t, metric in measured.values if t == task]
+    return next((m for m in ("acc", "reward") if m in metrics), metrics[0])
 
 
 def layout_metrics(measured: MeasuredTable) -> list[str | None]:
-    """The layouts that show a table: one by each task's main metric where tasks are answered, one per printed
-    metric of a table of traps, else one per metric."""
-    own = dict.fromkeys(metric for _, _, metric in measured.values if metric not in FAILURE_METRICS)
-    return [None] if {"acc", "reward"} & set(own) else [m for m in PRINTED_TRAP_METRICS if m in own] or list(own)
+    """Return the metrics by which a table is shown, one layout each; None is each task's main metric.
+
+    Answered tasks have one layout, a table of traps one per printed metric, any other table one per metric.
+    """
+    metrics = dict.fromkeys(metric for _, _, metric in measured.values if metric not in FAILURE_METRICS)
+    if {"acc", "reward"} & set(metrics):
+        return [None]
+    return [m for m in PRINTED_TRAP_METRICS if m in metrics] or list(metrics)
 
 
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
-    """What the paper prints where `measured_rows` shows ours, e.g. "0.615 [0.612, 0.773]"; empty where nothing."""
+    """Return what the paper prints where `measured_rows` shows ours, e.g. "0.615 [0.612, 0.773]"; empty where nothing."""
     metrics = _VERIFIABLE if metric == "acc" else (metric,)
-    first, *rest = (printed_number(stored, family, row, task, one) for one in metrics)
+    first, *rest = (printed_number(stored, family, row, task, name) for name in metrics)
     return first + (f" [{', '.join(rest)}]" if first and all(rest) and rest else "")
 
 
 def printed_number(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
-    """What the paper prints of one metric there, as printed; empty where it prints nothing."""
+    """Return what the paper prints of one metric there, as printed; empty where it prints nothing."""
     printed = printed_at(stored, family, row, task, metric)
     return printed.text if printed else ""
 
 
 def printed_at(stored: PaperTable, family: str, row: str, task: str, metric: str) -> PrintedNumber | None:
-    """The printed number of a row, a run's task and a metric; None where the paper prints none."""
+    """Return the printed number of a row, a run's task and a metric; None where the paper prints none."""
     column = stored.column_of(task)
     if column is None:
         return None

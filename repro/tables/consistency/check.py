@@ -1,17 +1,16 @@
-"""Run every oracle over the stored tables, and compare what they find with what the files record.
+"""Run every oracle over the stored tables, and compare the findings with what the files record.
 
 Oracles 1 to 5 are those of the method notes: implied lengths, the erratum that they betray, the drift of a
-re-measurement, claims against the paper's own numbers, cost. 6 is majority against pass rate, 7 the mean
-importance weights.
+re-measurement, claims against the paper's own numbers, cost. 6 is majority against pass rate, 7 the mean importance
+weights.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from repro.tables.consistency.claim_evidence import counts, printed_comparisons
+from repro.tables.consistency.claim_evidence import Load, counts, printed_comparisons
 from repro.tables.consistency.oracles import (
     drifts,
     implied_lengths,
@@ -24,13 +23,14 @@ from repro.tables.consistency.oracles import (
 )
 from repro.tables.paper.load import TABLES, PaperTable, PrintedCell, load, load_claims
 
-Load = Callable[[str], PaperTable]
-
 
 @dataclass(frozen=True)
-class Finding:
-    """What an oracle says. ok is False where the stored files are wrong or incomplete, which fails the check;
-    a fault of the paper that the files record is ok."""
+class OracleFinding:
+    """What an oracle says.
+
+    ok is False where the stored files are wrong or incomplete, which fails the check; a fault of the paper that the
+    files record is ok.
+    """
 
     oracle: int
     ok: bool
@@ -38,68 +38,68 @@ class Finding:
     cells: tuple[str, ...] = ()
 
 
-def check_tables(folder: Path | None = None) -> list[Finding]:
-    """All findings, in the order of the oracles. The check passes where every finding is ok."""
+def check_tables(folder: Path | None = None) -> list[OracleFinding]:
+    """Return all findings, in the order of the oracles. The check passes where every finding is ok."""
 
     @cache
     def stored(name: str) -> PaperTable:
         return load(name, folder)
 
     for name in TABLES:
-        stored(name)  # a malformed file is an InputError, whichever oracle would have read it first
+        stored(name)  # a malformed file is an InputError, regardless of which oracle reads it first
     return [
-        *_lengths(stored("table1")),
-        *_errata(stored),
-        *_drift(stored("table1"), stored("table4")),
-        *_claims(stored, folder),
-        *_costs(stored("table5"), folder),
-        *_mean_weights(stored("table1")),
+        *_check_lengths(stored("table1")),
+        *_check_errata(stored),
+        *_check_drift(stored("table1"), stored("table4")),
+        *_check_claims(stored, folder),
+        *_check_costs(stored("table5"), folder),
+        _check_mean_weights(stored("table1")),
     ]
 
 
-def _lengths(table: PaperTable) -> list[Finding]:
+def _check_lengths(table: PaperTable) -> list[OracleFinding]:
     findings = []
-    for (family, column), found in implied_lengths(table).items():
-        agreeing = [length for length in found if length not in outliers(found)]
+    for (family, column), lengths in implied_lengths(table).items():
+        agreeing = [length for length in lengths if length not in outliers(lengths)]
         ok = max(length.low for length in agreeing) <= min(length.high for length in agreeing)
         mean = sum(length.value for length in agreeing) / len(agreeing)
         verb = "agree" if ok else "disagree"
         rows = ", ".join(length.row for length in agreeing)
         text = f"{family} on {column}: mean length {mean:.0f} tokens; {rows} {verb} within rounding"
-        findings.append(Finding(1, ok, text))
+        findings.append(OracleFinding(1, ok, text))
     return findings
 
 
-def _errata(stored: Load) -> list[Finding]:
-    """Errata that the numbers show, against those that the files record: both ways."""
+def _check_errata(stored: Load) -> list[OracleFinding]:
+    """Compare the errata that the numbers show with those that the files record, both ways."""
     table1, table2 = stored("table1"), stored("table2")
     odd, impossible = length_outliers(table1), impossible_rates(table2)
     findings = []
     for cell in odd:
         text = f"{cell.name} prints {cell.printed.text}: its implied length meets no other teacher's"
-        findings.append(_found(2, [cell], text))
+        findings.append(_suspect(2, [cell], text))
     for first, second in repeated_runs(table1, "sequence_rkl"):
-        wrong = [cell for cell in (first, second) if cell in odd] or [first, second]
-        findings.append(_found(2, wrong, f"{second.name} repeats {first.name} ({first.printed.text})"))
+        suspects = [cell for cell in (first, second) if cell in odd] or [first, second]
+        findings.append(_suspect(2, suspects, f"{second.name} repeats {first.name} ({first.printed.text})"))
     for rate, passed in impossible:
         text = f"{rate.name} prints {rate.printed.text}, above pass@16 {passed.printed.text}"
-        findings.append(_found(6, [rate, passed], text))
-    shown = set(names([*odd, *(c for pair in impossible for c in pair)]))
+        findings.append(_suspect(6, [rate, passed], text))
+    from_numbers = set(names([*odd, *(cell for pair in impossible for cell in pair)]))
     for name in TABLES:
         for cell in stored(name).cells:
-            if cell.erratum and cell.name not in shown:
+            if cell.erratum and cell.name not in from_numbers:
                 text = f"{cell.name}: {name}.toml records erratum {cell.erratum!r}, which no oracle finds"
-                findings.append(Finding(2, False, text, (cell.name,)))
+                findings.append(OracleFinding(2, False, text, (cell.name,)))
     return findings
 
 
-def _found(oracle: int, cells: list[PrintedCell], text: str) -> Finding:
-    unrecorded = [cell for cell in cells if not cell.erratum]
-    word = "not recorded as an erratum" if unrecorded else "recorded as an erratum"
-    return Finding(oracle, not unrecorded, f"{text}; {word}", names(cells))
+def _suspect(oracle: int, cells: list[PrintedCell], text: str) -> OracleFinding:
+    is_recorded = all(cell.erratum for cell in cells)
+    status = "recorded as an erratum" if is_recorded else "not recorded as an erratum"
+    return OracleFinding(oracle, is_recorded, f"{text}; {status}", names(cells))
 
 
-def _drift(table1: PaperTable, table4: PaperTable) -> list[Finding]:
+def _check_drift(table1: PaperTable, table4: PaperTable) -> list[OracleFinding]:
     findings = []
     for cell in table4.select(variant="Original"):
         twin = table1.cell(cell.column, cell.metric, family=cell.row["family"], teacher=cell.row["teacher"])
@@ -108,21 +108,20 @@ def _drift(table1: PaperTable, table4: PaperTable) -> list[Finding]:
                 f"{cell.name} prints {cell.printed.text}, {twin.name} prints {twin.printed.text}: they "
                 "should be one number"
             )
-            findings.append(Finding(3, False, text, names([cell, twin])))
-    moved = {place: by for place, by in drifts(table1, table4).items() if place[1] != "Original"}
-    for family in dict.fromkeys(place[0] for place in moved):
-        own = {place: by for place, by in moved.items() if place[0] == family}
-        place = max(own, key=lambda p: abs(own[p]))
-        margin = table4.metrics["token_rkl"].margin or 0.0
-        text = (
-            f"{family}: Table 4 moves the same student's implied length by up to {own[place]:+.1%} "
-            f"({place[1]}, {place[2]})"
-        )
-        findings.append(Finding(3, abs(own[place]) <= margin, f"{text}; the KL margin is {margin:.0%}"))
+            findings.append(OracleFinding(3, False, text, names([cell, twin])))
+    margin = table4.metrics["token_rkl"].margin or 0.0
+    by_family: dict[str, dict[tuple[str, str], float]] = {}
+    for (family, row, column), drift in drifts(table1, table4).items():
+        if row != "Original":
+            by_family.setdefault(family, {})[row, column] = drift
+    for family, family_drifts in by_family.items():
+        (row, column), largest = max(family_drifts.items(), key=lambda item: abs(item[1]))
+        text = f"{family}: Table 4 moves the same student's implied length by up to {largest:+.1%} ({row}, {column})"
+        findings.append(OracleFinding(3, abs(largest) <= margin, f"{text}; the KL margin is {margin:.0%}"))
     return findings
 
 
-def _claims(stored: Load, folder: Path | None) -> list[Finding]:
+def _check_claims(stored: Load, folder: Path | None) -> list[OracleFinding]:
     findings = []
     for claim in load_claims(folder=folder):
         comparisons = printed_comparisons(claim, stored)
@@ -138,35 +137,32 @@ def _claims(stored: Load, folder: Path | None) -> list[Finding]:
             continue
         else:
             text = f"{claim.id}: the paper's own numbers bear it out in {held} of {of}"
-        findings.append(Finding(4, ok, text, failing))
+        findings.append(OracleFinding(4, ok, text, failing))
     return findings
 
 
-def _costs(table: PaperTable, folder: Path | None) -> list[Finding]:
-    """Hours that the prose quotes are the table's, and on-policy distillation costs most of the pipeline."""
+def _check_costs(table: PaperTable, folder: Path | None) -> list[OracleFinding]:
+    """Check that hours quoted in the prose are the table's, and that on-policy distillation costs most."""
     hours = {table.label(cell): cell.value for cell in table.cells}
     total = sum(hours.values())
     dearest = max(hours, key=lambda process: hours[process])
     text = f"{total:.1f} H100 hours in all; {dearest} takes {hours[dearest] / total:.0%}"
-    findings = [Finding(5, "on-policy" in dearest, text)]
+    findings = [OracleFinding(5, "on-policy" in dearest, text)]
     for claim in load_claims(folder=folder):
         if claim.study == table.id:
             quoted = {float(number) for number in re.findall(r"\d+\.\d+", claim.quote)}
-            named = {hours[ref.row] for ref in (claim.left, *claim.right) if ref.row in hours}
-            ok = quoted == named
-            findings.append(
-                Finding(5, ok, f"{claim.id}: the prose quotes {sorted(quoted)}, the table prints {sorted(named)}")
-            )
+            printed = {hours[ref.row] for ref in (claim.left, *claim.right) if ref.row in hours}
+            text = f"{claim.id}: the prose quotes {sorted(quoted)}, the table prints {sorted(printed)}"
+            findings.append(OracleFinding(5, quoted == printed, text))
     return findings
 
 
-def _mean_weights(table: PaperTable) -> list[Finding]:
-    found = mean_weights(table)
-    far = [(cell, weight) for cell, weight in found if abs(weight - 1) > 0.5]
-    spread = ", ".join(f"{weight:.2g}" for _, weight in found)
+def _check_mean_weights(table: PaperTable) -> OracleFinding:
+    weights = mean_weights(table)
+    far = [cell for cell, weight in weights if abs(weight - 1) > 0.5]
+    values = ", ".join(f"{weight:.2g}" for _, weight in weights)
     text = (
-        f"implied mean importance weights {spread}, where 1 is due: {len(far)} of {len(found)} are off "
-        "by more than a half"
+        f"implied mean importance weights {values}, where 1 is due: {len(far)} of {len(weights)} are off "
+        "by more than a half; such cells are diagnosed, never matched"
     )
-    matched = [cell for cell, _ in far if cell.definition.policy != "diagnose"]
-    return [Finding(7, not matched, f"{text}; such cells are diagnosed, never matched", names(cell for cell, _ in far))]
+    return OracleFinding(7, all(cell.definition.policy == "diagnose" for cell in far), text, names(far))

@@ -1,4 +1,4 @@
-"""Do the paper's own numbers bear a claim out? Counts over the stored tables, read as the verdict reads."""
+"""Count how often the paper's own numbers bear a claim out, over the stored tables, read as the verdict reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,12 @@ import numpy as np
 from repro.tables.paper.claims import Claim, Ref
 from repro.tables.paper.load import PaperTable, PrintedCell
 
+Load = Callable[[str], PaperTable]
+"""Gives a stored table by its id."""
+
 
 @dataclass(frozen=True)
-class Comparison:
+class PrintedComparison:
     """One printed comparison: its sides (right: the bound of a range or exists), and whether it holds."""
 
     place: str
@@ -19,68 +22,63 @@ class Comparison:
     held: bool
 
 
-def printed_comparisons(claim: Claim, load: Callable[[str], PaperTable]) -> list[Comparison]:
-    """One comparison per family and column (per row, where a side averages columns); none if none is printed.
-
-    `load` gives a stored table by its id; a claim about a figure without printed numbers has none.
-    """
-    if not _is_stored(claim.study):
-        return []
+def printed_comparisons(claim: Claim, load: Load) -> list[PrintedComparison]:
+    """Return one comparison per family and column (per row, where a side averages columns); none if none is printed."""
+    if not claim.study.startswith("table"):
+        return []  # the paper prints no numbers of its figures
     left = _cells(claim, claim.left, load)
     if claim.kind in ("exists", "above"):
         assert claim.low is not None
-        return [Comparison(c.name, c.value, claim.low, c.value > claim.low) for c in left]
+        return [PrintedComparison(cell.name, cell.value, claim.low, cell.value > claim.low) for cell in left]
     if claim.kind == "range":
         assert claim.low is not None
         assert claim.high is not None
         low, high = claim.low - claim.tolerance, claim.high + claim.tolerance
-        return [Comparison(c.name, c.value, claim.high, low <= c.value <= high) for c in left]
+        return [PrintedComparison(cell.name, cell.value, claim.high, low <= cell.value <= high) for cell in left]
     if claim.left.columns != claim.right[0].columns:
-        return _of_column_means(claim, left, _cells(claim, claim.right[0], load))
+        return _comparisons_of_means(claim, left, _cells(claim, claim.right[0], load))
+    right = [cell for ref in claim.right for cell in _cells(claim, ref, load)]
     comparisons = []
     for cell in left:
-        rivals = [r for ref in claim.right for r in _cells(claim, ref, load) if _pairs(cell, r, claim)]
+        rivals = [rival.value for rival in right if _are_comparable(cell, rival, claim)]
         if rivals:
-            best = max(r.value for r in rivals)
-            comparisons.append(Comparison(cell.name, cell.value, best, _exceeds(cell.value, best, claim.margin)))
+            best = max(rivals)
+            comparisons.append(PrintedComparison(cell.name, cell.value, best, _exceeds(cell.value, best, claim.margin)))
     return comparisons
 
 
-def counts(claim: Claim, comparisons: list[Comparison]) -> tuple[int, int]:
-    """(held, of). An `exists` claim is one comparison: it holds where any cell does."""
-    held = sum(c.held for c in comparisons)
+def counts(claim: Claim, comparisons: list[PrintedComparison]) -> tuple[int, int]:
+    """Return (held, of). An `exists` claim is one comparison: it holds where any cell does."""
+    held = sum(comparison.held for comparison in comparisons)
     if claim.kind == "exists" and comparisons:
         return int(held > 0), 1
     return held, len(comparisons)
 
 
-def _is_stored(study: str) -> bool:
-    return study.startswith("table")
-
-
-def _cells(claim: Claim, ref: Ref, load: Callable[[str], PaperTable]) -> list[PrintedCell]:
+def _cells(claim: Claim, ref: Ref, load: Load) -> list[PrintedCell]:
     table = load(ref.table or claim.study)
     metrics = (ref.metric,) if ref.metric else claim.metrics
-    chosen = []
+    cells = []
     for cell in table.select(columns=ref.columns):
-        own = [m for m in metrics if m in table.metrics_of[cell.column]]
-        if own and cell.metric == own[0] and ref.row in ("*", table.label(cell)):
-            chosen.append(cell)
-    return chosen
+        metric = next((metric for metric in metrics if metric in table.metrics_of[cell.column]), None)
+        if cell.metric == metric and ref.row in ("*", table.label(cell)):
+            cells.append(cell)
+    return cells
 
 
-def _pairs(left: PrintedCell, right: PrintedCell, claim: Claim) -> bool:
-    same_place = left.row.get("family") == right.row.get("family") and left.column == right.column
-    return same_place and (claim.left.row != "*" or dict(left.row) == dict(right.row))
+def _are_comparable(left: PrintedCell, right: PrintedCell, claim: Claim) -> bool:
+    is_same_column = left.row.get("family") == right.row.get("family") and left.column == right.column
+    return is_same_column and (claim.left.row != "*" or dict(left.row) == dict(right.row))
 
 
-def _of_column_means(claim: Claim, left: list[PrintedCell], right: list[PrintedCell]) -> list[Comparison]:
+def _comparisons_of_means(claim: Claim, left: list[PrintedCell], right: list[PrintedCell]) -> list[PrintedComparison]:
     comparisons = []
-    for row in {tuple(c.row.values()): c.row for c in left}.values():
-        mean_left, mean_right = (float(np.mean([c.value for c in side if c.row == row])) for side in (left, right))
-        comparisons.append(
-            Comparison(" / ".join(row.values()), mean_left, mean_right, _exceeds(mean_left, mean_right, claim.margin))
+    for row in {tuple(cell.row.values()): cell.row for cell in left}.values():
+        mean_left, mean_right = (
+            float(np.mean([cell.value for cell in side if cell.row == row])) for side in (left, right)
         )
+        held = _exceeds(mean_left, mean_right, claim.margin)
+        comparisons.append(PrintedComparison(" / ".join(row.values()), mean_left, mean_right, held))
     return comparisons
 
 

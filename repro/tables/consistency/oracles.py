@@ -1,7 +1,6 @@
-"""Arithmetic that printed numbers must obey, and what they show where they do not.
+"""Arithmetic that printed numbers must obey, and the cells where they do not.
 
-Nothing here reads the stored errata: they are found from the numbers, and compared with what is stored by
-`check`.
+Nothing here reads the stored errata: they are found from the numbers, and `check` compares them with what is stored.
 """
 
 from collections.abc import Iterable
@@ -20,38 +19,37 @@ class Length:
     low: float
     high: float
 
-    def meets(self, other: "Length") -> bool:
+    def agrees_with(self, other: "Length") -> bool:
+        """Return True if both may be the same length."""
         return max(self.low, other.low) <= min(self.high, other.high)
 
 
 def implied_lengths(table: PaperTable) -> dict[tuple[str, str], list[Length]]:
-    """(family, column) -> one length per row.
+    """Return (family, column) -> one length per row.
 
-    Sequence KL is per sequence and token KL per token, so their ratio is the mean length of what was sampled:
-    the student's own completions, and so the same for every teacher.
+    Sequence KL is per sequence and token KL per token, so their ratio is the mean length of what was sampled: the
+    student's own completions, and so the same for every teacher.
     """
-    found: dict[tuple[str, str], list[Length]] = {}
+    lengths: dict[tuple[str, str], list[Length]] = {}
     for cell in table.select(metric="sequence_rkl"):
         s, t = cell.printed, table.cell(cell.column, "token_rkl", **cell.row).printed
-        low, high = (
-            (s.value - s.half_unit) / (t.value + t.half_unit),
-            (s.value + s.half_unit) / (t.value - t.half_unit),
-        )
+        low = (s.value - s.half_unit) / (t.value + t.half_unit)
+        high = (s.value + s.half_unit) / (t.value - t.half_unit)
         length = Length(table.label(cell), s.value / t.value, low, high)
-        found.setdefault((cell.row["family"], cell.column), []).append(length)
-    return found
+        lengths.setdefault((cell.row["family"], cell.column), []).append(length)
+    return lengths
 
 
 def outliers(lengths: list[Length]) -> list[Length]:
-    """Lengths that meet no other's, where some others agree: of two alone nobody can say which is wrong."""
-    friends = {
-        length: [other for other in lengths if other is not length and length.meets(other)] for length in lengths
+    """Return the lengths that agree with no other, where some others agree: of two alone either may be wrong."""
+    is_supported = {
+        length: any(other is not length and length.agrees_with(other) for other in lengths) for length in lengths
     }
-    return [length for length in lengths if not friends[length] and any(friends.values())]
+    return [length for length in lengths if not is_supported[length] and any(is_supported.values())]
 
 
 def length_outliers(table: PaperTable) -> list[PrintedCell]:
-    """Sequence-KL cells whose implied length breaks the agreement of the other teachers."""
+    """Return the sequence-KL cells whose implied length breaks the agreement of the other teachers."""
     return [
         table.cell(column, "sequence_rkl", family=family, **{table.row_label: length.row})
         for (family, column), lengths in implied_lengths(table).items()
@@ -60,7 +58,7 @@ def length_outliers(table: PaperTable) -> list[PrintedCell]:
 
 
 def repeated_runs(table: PaperTable, metric: str) -> list[tuple[PrintedCell, PrintedCell]]:
-    """Pairs of rows' cells that agree in two neighbouring columns: one row copied over another of its family.
+    """Return pairs of rows' cells that agree in two neighbouring columns: a row copied over another of its family.
 
     One equal number is chance; two in a row, with every digit the same, are not.
     """
@@ -71,41 +69,45 @@ def repeated_runs(table: PaperTable, metric: str) -> list[tuple[PrintedCell, Pri
     for first, second in combinations(by_row.values(), 2):
         if first[0].row.get("family") != second[0].row.get("family"):
             continue
-        columns = {cell.column: cell for cell in second}
-        same = [
-            columns[c.column] if c.column in columns and columns[c.column].value == c.value else None for c in first
-        ]
-        for n, (cell, twin) in enumerate(zip(first, same, strict=True)):
-            neighbours = [*same[max(0, n - 1) : n], *same[n + 1 : n + 2]]
-            if twin is not None and any(other is not None for other in neighbours):
+        by_column = {cell.column: cell for cell in second}
+        twins = [by_column.get(cell.column) for cell in first]
+        equal = [twin if twin and twin.value == cell.value else None for cell, twin in zip(first, twins)]
+        for n, (cell, twin) in enumerate(zip(first, equal, strict=True)):
+            neighbours = [*equal[max(0, n - 1) : n], *equal[n + 1 : n + 2]]
+            if twin is not None and any(neighbour is not None for neighbour in neighbours):
                 pairs.append((cell, twin))
     return pairs
 
 
 def drifts(before: PaperTable, after: PaperTable) -> dict[tuple[str, str, str], float]:
-    """(family, row, column) -> relative change of the same student's implied length between two tables."""
-    first = {place: [x for x in found if x not in outliers(found)] for place, found in implied_lengths(before).items()}
+    """Return (family, row, column) -> relative change of the same student's implied length between two tables."""
+    reliable = {
+        key: [length for length in lengths if length not in outliers(lengths)]
+        for key, lengths in implied_lengths(before).items()
+    }
     return {
-        (family, length.row, column): length.value / first[family, column][0].value - 1
-        for (family, column), found in implied_lengths(after).items()
-        for length in found
+        (family, length.row, column): length.value / reliable[family, column][0].value - 1
+        for (family, column), lengths in implied_lengths(after).items()
+        for length in lengths
     }
 
 
 def impossible_rates(table: PaperTable) -> list[tuple[PrintedCell, PrintedCell]]:
-    """(majority or accuracy, pass) where the first is above the second by more than rounding: a right
-    majority needs a right sample."""
-    found = []
+    """Return pairs (majority or accuracy, pass rate) where the first is above the second by more than rounding.
+
+    A right majority needs a right sample.
+    """
+    pairs = []
     for passed in table.select(metric="pass16"):
         for metric in ("acc", "maj16"):
             for cell in table.select(columns=(passed.column,), metric=metric, **passed.row):
                 if cell.value - passed.value > cell.printed.half_unit + passed.printed.half_unit:
-                    found.append((cell, passed))
-    return found
+                    pairs.append((cell, passed))
+    return pairs
 
 
 def mean_weights(table: PaperTable) -> list[tuple[PrintedCell, float]]:
-    """Mean importance weight that importance-weighted cells imply: E[w] = 1 + RKL - K3, where 1 is due."""
+    """Return the mean importance weight that importance-weighted cells imply: E[w] = 1 + RKL - K3, where 1 is due."""
     return [
         (cell, 1 + cell.value - table.cell(cell.column, "is_k3", **cell.row).value)
         for cell in table.select(metric="is_rkl")
@@ -113,5 +115,5 @@ def mean_weights(table: PaperTable) -> list[tuple[PrintedCell, float]]:
 
 
 def names(cells: Iterable[PrintedCell]) -> tuple[str, ...]:
-    """Distinct cell names, in order."""
+    """Return the distinct cell names, in order."""
     return tuple(dict.fromkeys(cell.name for cell in cells))

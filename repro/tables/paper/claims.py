@@ -11,11 +11,10 @@ Role = Literal["premise", "claim", "control"]
 
 
 class Ref(Strict):
-    """What a side of a claim averages: one row ("*": every row), in its own table, metric and columns where
-    these differ.
+    """What a side of a claim averages: one row ("*": every row), with its table, metric and columns where these differ.
 
-    `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result
-    the row is looked up by the same name.
+    `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result the row is
+    looked up by the same name.
     """
 
     row: str
@@ -25,7 +24,7 @@ class Ref(Strict):
 
 
 class PaperEvidence(Strict):
-    """Do the paper's own printed numbers bear the claim out? `held` of `of` printed comparisons do."""
+    """How many of the paper's own printed comparisons bear the claim out: `held` of `of`."""
 
     bears_out: Literal["true", "false", "partly", "not printed"]
     held: Annotated[int, Field(ge=0)] = 0
@@ -33,19 +32,12 @@ class PaperEvidence(Strict):
     note: str = ""
 
     @model_validator(mode="after")
-    def _word_follows_from_counts(self) -> "PaperEvidence":
-        word = (
-            "not printed"
-            if self.of == 0
-            else "true"
-            if self.held == self.of
-            else "false"
-            if self.held == 0
-            else "partly"
-        )
-        if self.held > self.of or self.bears_out != word:
+    def _bears_out_follows_from_counts(self) -> "PaperEvidence":
+        expected = "partly" if 0 < self.held < self.of else "false" if self.held == 0 else "true"
+        expected = expected if self.of else "not printed"
+        if self.held > self.of or self.bears_out != expected:
             raise ValueError(
-                f"{self.held} of {self.of} comparisons held: bears_out must be {word!r}, not {self.bears_out!r}"
+                f"{self.held} of {self.of} comparisons held: bears_out must be {expected!r}, not {self.bears_out!r}"
             )
         return self
 
@@ -57,18 +49,18 @@ class Claim(Strict):
         ordering: L - R > 0. With several right sides, L must exceed every one of them.
         noninferiority: L - R > -margin.
         range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
-        exists: some row and task of L lies above `low`.
+        exists: some row and task of L is above `low`.
         above: L > low.
-        trend: the least-squares slope of L against eta, per unit of eta and in `direction`, lies above 0. L names a
+        trend: the least-squares slope of L against eta, per unit of eta and in `direction`, is above 0. L names a
             curve: rows "NAME, eta X" (repro.recipes.eta_label).
         monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
 
     Attributes:
         study: the table or figure whose run tests it.
         metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
-        margin_reason: why the margin, or the edge of ours that `low` is, is this one.
-        printed_scale: it compares with a magnitude that the paper printed, so that only its own scale tests it.
-        training: it speaks about the outcome of a training, so that one training seed cannot settle it.
+        margin_reason: why the margin (or `low`, where that is our choice) is this one.
+        printed_scale: it compares with a magnitude that the paper printed, so only paper scale tests it.
+        training: it is about the outcome of a training, so one training seed cannot settle it.
         role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
             were run.
         quote: the sentence, verbatim from the stored text of the paper; for a control, what it asks.

@@ -1,4 +1,4 @@
-"""A stored table as CSV, JSON or LaTeX."""
+"""Export a stored table as CSV, JSON or LaTeX."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "–": "
 
 
 def export_table(table: PaperTable, format: str) -> str:
-    """The table as text: `csv` and `json` with one entry per printed number, `latex` laid out as printed.
+    """Return the table as text: `csv` and `json` with one entry per printed number, `latex` laid out as printed.
 
     Raises:
         InputError: no such format, or nothing to export: the paper prints no number of a figure.
@@ -31,7 +31,7 @@ def export_table(table: PaperTable, format: str) -> str:
 
 
 def record_of(cell: PrintedCell) -> dict[str, Any]:
-    """One printed number as plain data."""
+    """Return one printed number as plain data."""
     return {
         **cell.row,
         "block": cell.block,
@@ -79,27 +79,27 @@ def _json(table: PaperTable) -> str:
 
 
 def rows_by_block(table: PaperTable) -> dict[str, list[dict[str, str]]]:
-    """The table as printed: heading of each block -> its rows, each from row key or column head to text."""
+    """Lay the table out as printed: heading of each block -> its rows, each from row key or column header to text."""
     blocks: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
     for cell in table.cells:
-        heads = {key: cell.row[key] for key in table.row_keys}
-        row = blocks.setdefault(cell.block, {}).setdefault(tuple(cell.row.values()), heads)
+        row_keys = {key: cell.row[key] for key in table.row_keys}
+        row = blocks.setdefault(cell.block, {}).setdefault(tuple(cell.row.values()), row_keys)
         row[table.columns[cell.column].printed] = cell.cell_text
     return {title: list(rows.values()) for title, rows in blocks.items()}
 
 
 def _latex(table: PaperTable) -> str:
-    heads = [*table.row_keys, *(column.printed for column in table.columns.values())]
+    headers = [*table.row_keys, *(column.printed for column in table.columns.values())]
     lines = [
         rf"% {table.title}; source: arXiv 2604.18963, {table.id}",
         rf"\begin{{tabular}}{{{'l' * len(table.row_keys)}{'r' * len(table.columns)}}}",
         r"\toprule",
-        _row(heads),
+        _row(headers),
     ]
     for title, rows in rows_by_block(table).items():
-        heading = rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{title.translate(_LATEX)}}}}} \\"
+        heading = rf"\multicolumn{{{len(headers)}}}{{l}}{{\emph{{{title.translate(_LATEX)}}}}} \\"
         lines += [r"\midrule", heading, r"\midrule"]
-        lines += [_row([row.get(head, "") for head in heads]) for row in rows]
+        lines += [_row([row.get(header, "") for header in headers]) for row in rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

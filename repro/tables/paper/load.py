@@ -1,4 +1,4 @@
-"""The one loader of what the paper printed: `load("table2")`, `load_claims("table2")`."""
+"""The loader of what the paper printed: `load("table2")`, `load_claims("table2")`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ UNPRINTED = ("figure1a", "figure2", "figure3", "figure4", "failure-modes", "eta-
 
 @dataclass(frozen=True)
 class PrintedCell:
-    """One printed number with its place.
+    """One printed number and where it is printed.
 
     Attributes:
         row: row key -> value, e.g. {"family": "gemma3", "base": "Gemma-3-4B", "method": "Improve"}.
-        block: the heading that it stands under; cell_text: the printed cell, perhaps of several numbers.
+        block: the heading above it; cell_text: the printed cell, perhaps of several numbers.
         printed: text, value and half a unit of the last digit.
         definition: what the metric is, its k, margin and policy; items: see `Column.items`.
         erratum: id of the stored erratum that covers it, else None.
@@ -55,7 +55,7 @@ class PaperTable:
     """A stored table: every printed number, in printed order.
 
     Attributes:
-        row_label: the row key by which a result's rows go (Table 2: "method").
+        row_label: the row key that names a result's rows (Table 2: "method").
         untrained: labels of the rows that no training touched.
     """
 
@@ -73,21 +73,21 @@ class PaperTable:
     path: Path
 
     def cell(self, column: str, metric: str, **row: str) -> PrintedCell:
-        """The one cell that matches, e.g. `cell("BM4", "acc", family="qwen3", method="SFT")`."""
-        found = self.select(columns=(column,), metric=metric, **row)
-        if len(found) != 1:
+        """Return the one cell that matches, e.g. `cell("BM4", "acc", family="qwen3", method="SFT")`."""
+        matches = self.select(columns=(column,), metric=metric, **row)
+        if len(matches) != 1:
             has = f"columns {list(self.columns)}, metrics {list(self.metrics)}, row keys {list(self.row_keys)}"
             raise InputError(
-                f"{self.path.name}: {len(found)} cells match row {row}, column {column!r}, metric "
+                f"{self.path.name}: {len(matches)} cells match row {row}, column {column!r}, metric "
                 f"{metric!r}, "
                 f"one is needed. It has {has}."
             )
-        return found[0]
+        return matches[0]
 
     def select(
         self, columns: tuple[str, ...] | None = None, metric: str | None = None, **row: str
     ) -> list[PrintedCell]:
-        """All cells that match, in printed order; possibly none."""
+        """Return all cells that match, in printed order; possibly none."""
         return [
             cell
             for cell in self.cells
@@ -98,15 +98,15 @@ class PaperTable:
 
     @cached_property
     def metrics_of(self) -> Mapping[str, frozenset[str]]:
-        """column -> the metrics that it prints anywhere."""
+        """Column -> the metrics that it prints anywhere."""
         return {c: frozenset(cell.metric for cell in self.cells if cell.column == c) for c in self.columns}
 
     def column_of(self, task: str) -> str | None:
-        """The column that a run's task stands for: its own name, or one of `Column.tasks`."""
+        """Return the column that a run's task stands for: its own name, or one of `Column.tasks`."""
         return next((name for name, column in self.columns.items() if task in (name, *column.tasks)), None)
 
     def label(self, cell: PrintedCell) -> str:
-        """The name by which a result's row goes."""
+        """Return the name of the cell's row in a result."""
         return cell.row[self.row_label]
 
 
@@ -152,7 +152,7 @@ def load(table: str, folder: Path | None = None) -> PaperTable:
 
 
 def load_claims(study: str | None = None, folder: Path | None = None) -> list[Claim]:
-    """The claims that a study's run tests, in the paper's order; all of them for None."""
+    """Return the claims that a study's run tests, in the paper's order; all of them for None."""
     path = (folder or paper_tables_folder()) / "claims.toml"
     file, text = read_toml(path, ClaimsFile)
     seen: set[str] = set()
@@ -169,23 +169,23 @@ def load_claims(study: str | None = None, folder: Path | None = None) -> list[Cl
 
 def _cells_of(path: Path, text: str, file: TableFile, legend: Legend, number: int) -> Iterator[PrintedCell]:
     block = file.blocks[number]
-    places = [(column, group.metrics) for group in block.groups for column in group.columns]
-    unknown = {column for column, _ in places} - set(legend.columns)
-    unknown |= {metric for _, metrics in places for metric in metrics} - set(legend.metrics)
+    headers = [(column, group.metrics) for group in block.groups for column in group.columns]
+    unknown = {column for column, _ in headers} - set(legend.columns)
+    unknown |= {metric for _, metrics in headers for metric in metrics} - set(legend.metrics)
     if unknown:
         raise file_error(path, text, ("blocks", number, "groups"), f"{sorted(unknown)} are not in legend.toml")
     keys = file.row_keys
     for index, row in enumerate(block.rows):
-        at = ("blocks", number, "rows", index)
-        if len(row) != len(keys) + len(places):
-            expected = f"expected {len(keys)} keys and {len(places)} cells"
-            raise file_error(path, text, at, f"{len(row)} entries, {expected}")
+        key_path = ("blocks", number, "rows", index)
+        if len(row) != len(keys) + len(headers):
+            expected = f"expected {len(keys)} keys and {len(headers)} cells"
+            raise file_error(path, text, key_path, f"{len(row)} entries, {expected}")
         row_keys = dict(zip(keys, row, strict=False))
-        for (column, metrics), cell_text in zip(places, row[len(keys) :], strict=True):
+        for (column, metrics), cell_text in zip(headers, row[len(keys) :], strict=True):
             try:
                 numbers = _numbers(cell_text, metrics, legend)
             except ValueError as cause:
-                raise file_error(path, text, at, f"column {column}: {cause}") from None
+                raise file_error(path, text, key_path, f"column {column}: {cause}") from None
             for metric, printed in zip(metrics, numbers, strict=True):
                 yield PrintedCell(
                     table=file.id,
@@ -214,5 +214,5 @@ def _numbers(cell_text: str, metrics: list[str], legend: Legend) -> list[Printed
 
 
 def _covers(erratum: Erratum, row: Mapping[str, str], column: str, metric: str) -> bool:
-    same_row = all(row.get(key) == value for key, value in erratum.row.items())
-    return same_row and column in erratum.columns and metric in erratum.metrics
+    is_same_row = all(row.get(key) == value for key, value in erratum.row.items())
+    return is_same_row and column in erratum.columns and metric in erratum.metrics

@@ -1,4 +1,4 @@
-"""The shape of the stored files: what `load` accepts. A field that is not named here is refused."""
+"""Schema of the stored files: what `load` accepts. Unknown fields are errors."""
 
 from typing import Annotated, Literal
 
@@ -13,11 +13,11 @@ class Strict(BaseModel):
 
 
 class Column(Strict):
-    """A task (or a cost): what its items are and how many the paper had, as far as anybody knows.
+    """A task (or a cost): what its items are and how many the paper had, as far as is known.
 
     Attributes:
-        tasks: names by which a run calls it: the real task, and the toy one that mirrors it.
-        items: number of evaluation items; items_provenance: who says so.
+        tasks: its names in a run: the real task, and the toy one that mirrors it.
+        items: number of evaluation items; items_provenance: where the number is from.
     """
 
     printed: str
@@ -36,7 +36,7 @@ class Column(Strict):
 
 
 class Metric(Strict):
-    """What a number means, how many samples per item (k) stand behind it, and the margin of its cell test.
+    """What a number means, how many samples per item (k) it averages, and the margin of its cell test.
 
     `policy` "equivalence" is matched within `margin` (absolute, or a fraction of the printed value);
     "diagnose" never.
@@ -54,8 +54,8 @@ class Metric(Strict):
 
     @model_validator(mode="after")
     def _margin_fits(self) -> "Metric":
-        matched = self.policy == "equivalence"
-        if matched != (self.margin is not None) or matched != (self.margin_kind is not None):
+        is_matched = self.policy == "equivalence"
+        if is_matched != (self.margin is not None) or is_matched != (self.margin_kind is not None):
             raise ValueError("margin and margin_kind belong to policy 'equivalence', and only to it")
         if (
             self.margin is not None
@@ -102,8 +102,12 @@ class Erratum(Strict):
 
 
 class TableFile(Strict):
-    """`table<N>.toml`. row_label: the row key that a result's rows go by; untrained: rows of no training; no blocks for a
-    figure of which no number is printed, or a study of ours."""
+    """`table<N>.toml`, or a figure without printed numbers or a study of ours, which have no blocks.
+
+    Attributes:
+        row_label: the row key that names a result's rows.
+        untrained: rows that no training touched.
+    """
 
     id: str
     title: str
