@@ -4,6 +4,7 @@ Inside the container image they run in the image's own environment and install n
 """
 
 import os
+import runpy
 import shutil
 import signal
 import tempfile
@@ -125,38 +126,22 @@ def cluster(session: nox.Session) -> None:
     session.run("pytest", "tests/cluster", "-m", "cluster", "-p", "no:xdist", *session.posargs, env=_quiet_env())
 
 
-REPRODUCED = {
-    "table2": "The knob (Table 2)",
-    "table1": "The traps of every pair (Table 1)",
-    "table4": "The traps of calibrated teachers (Table 4; shares Table 2's calibrations)",
-    "figure2": "Which tokens drive the KL (Figure 2; shares Table 1's diagnoses)",
-    "table3": "Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
-    "table6": "The further pairs (Table 6)",
-    "table7": "The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
-    "eta-sweep": "The knob's whole curve, three seeds (shares Table 2's calibrations)",
-    "controls": "What else could explain a misled student (shares Table 2's stages)",
-    "table5": "What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
-    "figure1a": "A student's gain under every teacher at hand (Figure 1a; shares Table 2's stages)",
-    "figure3": "Teachers keep, students fall (Figure 3; reads Table 2's stages)",
-    "figure4": "Teachers on the misled student's prefixes (Figure 4; shares Table 2's stages)",
-    "failure-modes": "How students fail on prompts that they solved before (section 6.5; shares Table 2's stages)",
-}
-"""Study -> what its session says of itself. A test holds these to the studies of `repro list`."""
+STUDIES = runpy.run_path(str(Path(__file__).with_name("repro") / "recipes" / "studies.py"))["STUDIES"]
 
 
-def _session_of(study: str, words: str) -> None:
+def _session_of(study: str, summary: str) -> None:
     def reproduce(session: nox.Session) -> None:
         install(session)
         _reproduce(session, study)
 
     reproduce.__doc__ = (
-        f"{words} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
+        f"{summary} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
     )
     nox.session(name=f"reproduce-{study}")(reproduce)
 
 
-for _study, _words in REPRODUCED.items():
-    _session_of(_study, _words)
+for _study, _entry in STUDIES.items():
+    _session_of(_study, _entry.session)
 
 
 def _reproduce(session: nox.Session, study: str) -> None:
@@ -167,7 +152,7 @@ def _reproduce(session: nox.Session, study: str) -> None:
     patient = {"interrupt_timeout": 8.0, "terminate_timeout": 15.0}  # `repro` stops its stages before it goes
     session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1], **patient)
     scale = words[words.index("--scale") + 1]
-    session.run("pytest", f"benchmarks/test_{study.replace('-', '_')}.py", "--out", out, "--scale", scale, "-q")
+    session.run("pytest", "benchmarks/test_studies.py", "--study", study, "--out", out, "--scale", scale, "-q")
 
 
 @nox.session

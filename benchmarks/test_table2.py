@@ -1,22 +1,24 @@
-"""Table 2 as tests: one per claim, and one per cell at paper scale (see `settled`)."""
+"""Table 2 as tests: one per claim, and one per cell at paper scale. `test_studies.py` has the same for every study."""
 
 import pytest
-from settled import check_cells, check_claim, check_record
+from verdict_checks import check_cells, check_claim, check_record
 
 from repro.tables import load_claims
 
 pytestmark = pytest.mark.table
-STUDY = "table2"
 
 
-@pytest.mark.parametrize("claim", [claim.id for claim in load_claims(STUDY)])
+@pytest.mark.parametrize("claim", [claim.id for claim in load_claims("table2")])
 def test_claim(claim, judged, scale, request):
-    check_claim(claim, judged(STUDY)[1], scale, request)
+    _, report = judged("table2")
+    check_claim(claim, report, scale, request)
 
 
 def test_cells(judged, scale, subtests):
-    check_cells(judged(STUDY)[1], scale, subtests)
+    _, report = judged("table2")
+    check_cells(report, scale, subtests)
 
 
 def test_every_recorded_claim_was_run(judged, scale):
-    check_record(judged(STUDY)[1], scale)
+    _, report = judged("table2")
+    check_record(report, scale)

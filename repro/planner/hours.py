@@ -77,37 +77,6 @@ TOY_MIB = {
 """MEASURED: mean size of an artifact of the toy world (those same records)."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a study may cost by its plan, from an empty cache, with its own seeds and families.
-
-    toy_minutes: of wall-clock on the two cores of NEEDS["toy"]. toy_mib: of artifacts. paper_gpu_hours: H100 hours.
-    """
-
-    toy_minutes: float
-    toy_mib: float
-    paper_gpu_hours: float
-
-
-BUDGETS = {
-    "table2": Budget(10, 20, 4500),
-    "table1": Budget(5, 10, 1400),
-    "table4": Budget(5, 30, 1800),
-    "figure2": Budget(5, 10, 1400),
-    "table3": Budget(10, 20, 6500),
-    "table6": Budget(15, 40, 9500),
-    "table7": Budget(15, 30, 7500),
-    "eta-sweep": Budget(45, 200, 13000),
-    "controls": Budget(12, 30, 6500),
-    "table5": Budget(10, 20, 4500),
-    "figure1a": Budget(8, 20, 6000),
-    "figure3": Budget(4, 10, 3000),
-    "figure4": Budget(4, 10, 2000),
-    "failure-modes": Budget(10, 20, 4500),
-}
-"""Every study's; a plan that grows beyond is a decision, not an accident."""
-
-
 @functools.cache
 def printed_hours() -> dict[str, float]:
     """Return the H100 hours that Table 5 prints, by kind of stage (PAPER)."""

@@ -1,53 +1,41 @@
-"""What else could explain a misled student: the calibration of Table 2 with one thing changed at a time (docs/controls.md)."""
+"""What else could explain a misled student: Table 2's calibration with one thing changed at a time (docs/controls.md)."""
 
 from collections.abc import Iterator
 
-from repro.recipes.settings import Family, Settings
-from repro.recipes.shared_stages import answer_only, base_model, calibrated, evaluated, on_policy, sft
-from repro.recipes.study import Row, Scale, Study
-from repro.stages import Calibrate, Evaluate, ModelInput
+from repro.recipes.shared_stages import Pair, base_model
+from repro.recipes.study import Row
+from repro.stages import Calibrate
 
 
-def controls(scale: Scale, settings: Settings, seeds: tuple[int, ...], assignments: tuple[str, ...]) -> Study:
-    """Undistillable teachers of each variant, and their students, beside Table 2's rows (stages shared)."""
-    rows = tuple(
-        Row(family, method, seed, stage)
-        for family, models in settings.families.items()
-        for seed in seeds
-        for method, stage in _rows(models, settings, seed)
-    )
-    return Study(
-        "controls", "evaluation", scale, settings.tasks, seeds, rows, settings.model_dump(mode="json"), assignments
-    )
+def rows(pair: Pair) -> Iterator[Row]:
+    """Yield undistillable teachers of each variant, and their students, beside Table 2's rows (stages shared)."""
+    teachers = {
+        ("Undistillable", "Misled"): pair.calibrate_undistillable(),
+        ("Eta0-Teacher", "Eta0-Student"): pair.calibrate(0.0),
+        **{(f"Undistillable ({name})", f"Misled ({name})"): variant for name, variant in variants(pair).items()},
+    }
+    yield pair.row("Teacher", pair.evaluate(pair.teacher))
+    for (method, _), teacher in teachers.items():
+        yield pair.row(method, pair.evaluate(teacher))
+    yield pair.row("Student", pair.evaluate(pair.student))
+    yield pair.row("SFT", pair.evaluate(pair.sft(pair.teacher)))
+    yield pair.row("No-reasoning", pair.evaluate(pair.no_reasoning(pair.teacher)))
+    for (_, method), teacher in teachers.items():
+        yield pair.row(method, pair.evaluate(pair.gkd_rkl(teacher)))
 
 
-def variants(models: Family, settings: Settings, seed: int) -> dict[str, Calibrate]:
-    """Name -> the undistillable teacher with one thing changed; no other target where the family names none."""
-    paper = calibrated(models, settings, settings.eta_undistillable, seed)
+def variants(pair: Pair) -> dict[str, Calibrate]:
+    """Return name -> the undistillable teacher with one thing changed; no other target if the family names none.
+
+    per token: r_cal divided by lengths. batch: advantages renormalised over the batch. other target: a calibration target
+    of another family.
+    """
+    paper = pair.calibrate_undistillable()
 
     def changed(**update: object) -> Calibrate:
         return paper.model_copy(update={"config": paper.config.model_copy(update=update)})
 
-    found = {"per token": changed(length_normalised=True), "batch": changed(advantages="batch")}
-    if models.other_target:
-        found["other target"] = paper.model_copy(update={"target": base_model(models.other_target)})
-    return found
-
-
-def _rows(models: Family, settings: Settings, seed: int) -> Iterator[tuple[str, Evaluate]]:
-    teacher = base_model(models.teacher)
-    teachers: dict[str, tuple[str, ModelInput]] = {
-        "Undistillable": ("Misled", calibrated(models, settings, settings.eta_undistillable, seed)),
-        "Eta0-Teacher": ("Eta0-Student", calibrated(models, settings, 0.0, seed)),
-    }
-    for name, one in variants(models, settings, seed).items():
-        teachers[f"Undistillable ({name})"] = (f"Misled ({name})", one)
-    yield "Teacher", evaluated(teacher, settings, seed)
-    for method, (_, model) in teachers.items():
-        yield method, evaluated(model, settings, seed)
-    yield "Student", evaluated(base_model(models.student), settings, seed)
-    off_policy = sft(models, settings, teacher, seed)
-    yield "SFT", evaluated(off_policy, settings, seed)
-    yield "No-reasoning", evaluated(answer_only(off_policy), settings, seed)
-    for method, model in teachers.values():
-        yield method, evaluated(on_policy(models, settings, model, seed), settings, seed)
+    teachers = {"per token": changed(length_normalised=True), "batch": changed(advantages="batch")}
+    if pair.models.other_target:
+        teachers["other target"] = paper.model_copy(update={"target": base_model(pair.models.other_target)})
+    return teachers

@@ -1,16 +1,21 @@
-"""What several studies start from: models, items, and the calibrated teachers and students that they share."""
+"""The stages that several studies share: calibrated teachers, their students, and what is measured on them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.models.loading import revision_of
 from repro.recipes.settings import Family, Settings
+from repro.recipes.study import Row
 from repro.stages import (
     BaseModelRef,
     Calibrate,
+    Classify,
+    Continue,
+    Diagnose,
     Distill,
     Evaluate,
     ModelInput,
@@ -26,33 +31,32 @@ ITEM_ORDER = 0
 Tasks = tuple[str, ...]
 
 
-_looked: ContextVar[dict[str, BaseModelRef] | None] = ContextVar("_looked", default=None)
+_revisions: ContextVar[dict[str, BaseModelRef] | None] = ContextVar("_revisions", default=None)
 
 
 @contextmanager
 def cache_revisions() -> Iterator[None]:
-    """Inside, each model's content is read once: a plan names the same few models hundreds of times."""
-    seen = _looked.get()
-    token = _looked.set({} if seen is None else seen)
+    """Read each model's content once inside this context: a plan names the same few models hundreds of times."""
+    known = _revisions.get()
+    token = _revisions.set({} if known is None else known)
     try:
         yield
     finally:
-        _looked.reset(token)
+        _revisions.reset(token)
 
 
 def base_model(name: str) -> BaseModelRef:
-    """A model from outside, with the identity of its content."""
-    seen = _looked.get()
-    if seen is None:
+    """Return a reference to a model from outside, with the identity of its content."""
+    known = _revisions.get()
+    if known is None:
         return BaseModelRef(name=name, revision=revision_of(name))
-    if name not in seen:
-        seen[name] = BaseModelRef(name=name, revision=revision_of(name))
-    return seen[name]
+    if name not in known:
+        known[name] = BaseModelRef(name=name, revision=revision_of(name))
+    return known[name]
 
 
 def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> tuple[TaskData, ...]:
-    """The items of these tasks (None: of every task of the study); for training, of those that are not for evaluation
-    only (Vicuna).
+    """Return the items of these tasks (None: every task of the study); for training, without evaluation-only tasks (Vicuna).
 
     Raises:
         InputError: nothing can be trained on.
@@ -68,78 +72,135 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
 
 
 def reward_model_of(settings: Settings, tasks: Tasks | None = None) -> BaseModelRef | None:
-    """The reward model, where some task is open-ended."""
+    """Return the reward model if any of the tasks is open-ended."""
     open_ended = any(registry.kind_of(task) == "open" for task in tasks or settings.tasks)
     return base_model(settings.reward_model) if settings.reward_model and open_ended else None
 
 
 def judge_of(settings: Settings) -> BaseModelRef | ServedModelRef | None:
-    """What names failure modes; None for the rules.
+    """Return the model that names failure modes; None for the rules.
 
     Raises:
-        InputError: no such model, or an address without one.
+        InputError: no such model, or an endpoint without one.
     """
     if not settings.judge:
         return None
     if not is_endpoint(settings.judge):
         return base_model(settings.judge)
-    where = parse_endpoint(settings.judge)
-    return ServedModelRef(name=where.model, url=where.url)
+    endpoint = parse_endpoint(settings.judge)
+    return ServedModelRef(name=endpoint.model, url=endpoint.url)
 
 
-def calibrated(models: Family, settings: Settings, eta: float, seed: int, tasks: Tasks | None = None) -> Calibrate:
-    """The family's teacher calibrated on these tasks (None: all of the study): one stage for every study that asks
-    for it."""
-    return Calibrate(
-        teacher=base_model(models.teacher),
-        target=base_model(models.target),
-        data=task_data(settings, "train", tasks),
-        reward_model=reward_model_of(settings, tasks),
-        config=settings.calibration.model_copy(update={"eta": eta}),
-        seed=seed,
-    )
+@dataclass(frozen=True)
+class Pair:
+    """One family's teacher and student under one seed, and the stages that studies make of them.
 
+    Two studies that ask for the same stage get the same identity, so it runs once. `tasks`: None for all of the study.
+    """
 
-def on_policy(
-    models: Family, settings: Settings, teacher: ModelInput, seed: int, tasks: Tasks | None = None
-) -> Distill:
-    """GKD-RKL of the family's student on these tasks: Improve, Misled, and the baseline."""
-    return Distill(
-        student=base_model(models.student),
-        teacher=teacher,
-        samples=None,
-        data=task_data(settings, "train", tasks),
-        reward_model=reward_model_of(settings, tasks),
-        config=settings.gkd_rkl,
-        seed=seed,
-    )
+    family: str
+    models: Family
+    settings: Settings
+    seed: int
 
+    @property
+    def teacher(self) -> BaseModelRef:
+        return base_model(self.models.teacher)
 
-def sft(models: Family, settings: Settings, teacher: ModelInput, seed: int) -> Distill:
-    """The family's student fine-tuned on the teacher's completions of the training prompts."""
-    train = task_data(settings, "train")
-    return Distill(
-        student=base_model(models.student),
-        teacher=teacher,
-        samples=Sample(model=teacher, data=train, config=settings.teacher_sampling, seed=seed),
-        data=train,
-        reward_model=reward_model_of(settings),
-        config=settings.sft,
-        seed=seed,
-    )
+    @property
+    def student(self) -> BaseModelRef:
+        return base_model(self.models.student)
 
+    def row(
+        self,
+        method: str,
+        stage: Evaluate | Diagnose | Continue | Classify,
+        *,
+        eta: float | None = None,
+        of: str | None = None,
+    ) -> Row:
+        """Return a measured row of this pair."""
+        return Row(self.family, method, self.seed, stage, eta, of)
 
-def answer_only(student: Distill) -> Distill:
-    """The same student of traces that are cut to their final answer."""
-    return student.model_copy(update={"config": student.config.model_copy(update={"traces": "answer-only"})})
+    def calibrate(self, eta: float, tasks: Tasks | None = None) -> Calibrate:
+        """Calibrate the teacher towards (eta > 0) or away from (eta < 0) what its target finds likely."""
+        return Calibrate(
+            teacher=self.teacher,
+            target=base_model(self.models.target),
+            data=task_data(self.settings, "train", tasks),
+            reward_model=reward_model_of(self.settings, tasks),
+            config=self.settings.calibration.model_copy(update={"eta": eta}),
+            seed=self.seed,
+        )
 
+    def calibrate_distillable(self, tasks: Tasks | None = None) -> Calibrate:
+        """Calibrate the teacher of Improve."""
+        return self.calibrate(self.settings.eta_distillable, tasks)
 
-def evaluated(model: ModelInput, settings: Settings, seed: int, tasks: Tasks | None = None) -> Evaluate:
-    """Held-out items of these tasks, answered and graded."""
-    return Evaluate(
-        model=model,
-        data=task_data(settings, "test", tasks),
-        reward_model=reward_model_of(settings, tasks),
-        config=settings.evaluation,
-        seed=seed,
-    )
+    def calibrate_undistillable(self, tasks: Tasks | None = None) -> Calibrate:
+        """Calibrate the teacher of Misled."""
+        return self.calibrate(self.settings.eta_undistillable, tasks)
+
+    def gkd_rkl(self, teacher: ModelInput, tasks: Tasks | None = None) -> Distill:
+        """Distil the student on-policy: Improve, Misled, and the baseline."""
+        return Distill(
+            student=self.student,
+            teacher=teacher,
+            samples=None,
+            data=task_data(self.settings, "train", tasks),
+            reward_model=reward_model_of(self.settings, tasks),
+            config=self.settings.gkd_rkl,
+            seed=self.seed,
+        )
+
+    def sft(self, teacher: ModelInput) -> Distill:
+        """Fine-tune the student on the teacher's completions of the training prompts."""
+        train = task_data(self.settings, "train")
+        return Distill(
+            student=self.student,
+            teacher=teacher,
+            samples=Sample(model=teacher, data=train, config=self.settings.teacher_sampling, seed=self.seed),
+            data=train,
+            reward_model=reward_model_of(self.settings),
+            config=self.settings.sft,
+            seed=self.seed,
+        )
+
+    def gkd_fkl(self, teacher: ModelInput) -> Distill:
+        """Distil the student off-policy on the completions of `sft`."""
+        return self.sft(teacher).model_copy(update={"config": self.settings.gkd_fkl})
+
+    def no_reasoning(self, teacher: ModelInput) -> Distill:
+        """Fine-tune the student on the traces of `sft` cut to their final answer."""
+        config = self.settings.sft.model_copy(update={"traces": "answer-only"})
+        return self.sft(teacher).model_copy(update={"config": config})
+
+    def evaluate(self, model: ModelInput, tasks: Tasks | None = None) -> Evaluate:
+        """Answer and grade the held-out items."""
+        return Evaluate(
+            model=model,
+            data=task_data(self.settings, "test", tasks),
+            reward_model=reward_model_of(self.settings, tasks),
+            config=self.settings.evaluation,
+            seed=self.seed,
+        )
+
+    def diagnose(self, teacher: ModelInput, *, off_policy: bool) -> Diagnose:
+        """Measure the traps between the untouched student and a teacher on the held-out prompts.
+
+        Completions are sampled as in the evaluation: 16 a prompt at temperature 1 (PAPER, section 4.1).
+        """
+        student = self.student
+        on_policy, teachers = (
+            Sample(model=model, data=task_data(self.settings, "test"), config=self.settings.evaluation, seed=self.seed)
+            for model in (student, teacher)
+        )
+        return Diagnose(
+            student=student,
+            teacher=teacher,
+            on_policy=on_policy,
+            off_policy=teachers if off_policy else None,
+            across_tokenizers=False,
+            config=self.settings.diagnosis,
+            seed=self.seed,
+        )

@@ -22,10 +22,10 @@ def collect_examples(study: Study, cache: Path) -> list[Example]:
 
     Of failure modes: the first completions of each mode. None for a study that only reads costs.
     """
-    if study.measures in ("failures", "prefixes"):
+    if study.name in ("failure-modes", "figure4"):
         return lost_prompt_examples(study, cache)
     found: list[Example] = []
-    if study.measures == "cost":
+    if study.name == "table5":
         return found
     for family in study.families:
         own = [r for r in study.rows if r.family == family and r.seed == study.seeds[0] and r.method in METHODS]

@@ -221,7 +221,12 @@ def read_result(result: Path) -> Result:
 
 def measured_tables(content: Result) -> list[MeasuredTable]:
     """The measured tables, one per family, with every check of their numbers."""
-    return [MeasuredTable.from_dict(table) for table in content["measured"]]
+    etas = content["settings"].get("etas", ())
+    try:
+        values = tuple(float(eta) for eta in etas)
+    except (TypeError, ValueError):
+        raise InputError(f"result: settings.etas is {etas!r}, not a list of numbers.") from None
+    return [MeasuredTable.from_dict(table, values) for table in content["measured"]]
 
 
 _MEND = "Run the study again; cached stages are kept."

@@ -10,13 +10,13 @@ from repro.tables.measurements.costs import parameters_of, study_costs
 
 def collect_extras(study: Study, cache: Path) -> Extras:
     """Costs of every stage for Table 5; teachers' parameters for Figure 1a (None where unknown)."""
-    if study.measures == "cost":
+    if study.name == "table5":
         return {"costs": study_costs(study, cache)}
-    if study.measures == "gains":
+    if study.name == "figure1a":
         sizes: dict[str, dict[str, float | None]] = {}
-        students = {row.method for row in study.rows}
+        teachers = {row.of for row in study.rows}
         for row in study.rows:
-            if f"Student of {row.method}" in students and isinstance(row.stage, Evaluate):
+            if row.method in teachers and isinstance(row.stage, Evaluate):
                 sizes.setdefault(row.family, {})[row.method] = parameters_of(row.stage.model, cache)
         return {"parameters": sizes}
     return {}

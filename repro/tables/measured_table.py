@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import InputError
-from repro.recipes.study import SCALES, Scale
+from repro.recipes.labels import at_eta
+from repro.recipes.studies import SCALES, Scale
 
 CellKey = tuple[str, str, str]  # row, task, metric
 Array = NDArray[np.float64]
@@ -54,6 +55,7 @@ class MeasuredTable:
         samples: completions per item (k).
         items: task -> item ids; every row of a task has these items in this order.
         values: (row, task, metric) -> Values. Rows go by the label of the stored table (Table 2: the method).
+        etas: where the knob stood for the rows that follow it, ascending; empty where none does.
     """
 
     study: str
@@ -63,6 +65,7 @@ class MeasuredTable:
     samples: int = 16
     items: dict[str, tuple[str, ...]] = field(default_factory=dict)
     values: dict[CellKey, CellValues] = field(default_factory=dict)
+    etas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -130,6 +133,11 @@ class MeasuredTable:
     def rows(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row for row, _, _ in self.values))
 
+    def rows_along_eta(self, name: str) -> list[tuple[float, str]]:
+        """Return eta and row for every eta at which a row of that name was run, eta ascending."""
+        rows = set(self.rows)
+        return [(eta, label) for eta in sorted(self.etas) if (label := at_eta(name, eta)) in rows]
+
     def has(self, row: str, task: str, metric: str) -> bool:
         return (row, task, metric) in self.values
 
@@ -149,7 +157,7 @@ class MeasuredTable:
             for key, v in self.values.items()
         }
         return MeasuredTable(
-            self.study, self.scale, self.family, (self.seeds[index],), self.samples, dict(self.items), values
+            self.study, self.scale, self.family, (self.seeds[index],), self.samples, dict(self.items), values, self.etas
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -174,7 +182,7 @@ class MeasuredTable:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "MeasuredTable":
+    def from_dict(cls, content: Mapping[str, Any], etas: tuple[float, ...] = ()) -> "MeasuredTable":
         """Read what `to_dict` gave, with every check of `add`."""
         try:
             table = cls(
@@ -183,6 +191,7 @@ class MeasuredTable:
                 family=content["family"],
                 seeds=tuple(content["seeds"]),
                 samples=content["samples"],
+                etas=etas,
             )
             for cell in content["cells"]:
                 ids = content["items"][cell["task"]]
@@ -208,7 +217,7 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
                 f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
-    merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples)
+    merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples, etas=first.etas)
     for (row, task, metric), v in first.values.items():
         cells = [part.values[row, task, metric] for part in parts]
         values = np.concatenate([c.values_SN for c in cells])

@@ -110,7 +110,7 @@ def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
 
 
 def _write_pages(study: Study, part: Part, cache: Path, folder: Path) -> tuple[Path, Path]:
-    if study.measures == "contributions":
+    if study.name == "figure2":
         write_figures(study, cache, folder)
     if study.name in PICTURES:
         write_pictures(PICTURES[study.name], part, folder)

@@ -1,5 +1,6 @@
-"""Every study has its five: a recipe, a nox session, a stored table with provenance, a pytest file, a budget. And no more."""
+"""Every study has a recipe, claims and known verdicts, keeps its budget, and has its nox session and its row of README.md."""
 
+import re
 import runpy
 import sys
 import types
@@ -8,27 +9,28 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
-from repro.planner.hours import BUDGETS, study_hours, toy_mib
+from repro.planner.hours import study_hours, toy_mib
 from repro.planner.scales import REQUIREMENTS
-from repro.recipes import eta_label as knob
-from repro.recipes.catalog import STUDIES, plan
+from repro.recipes import paper
+from repro.recipes.catalog import plan
+from repro.recipes.labels import at_eta
+from repro.recipes.studies import FURTHER_FAMILIES, STUDIES, resolve
 from repro.tables import load_claims
-from repro.tables.paper.load import TABLES, UNPRINTED, load
+from repro.tables.verdicts.known_verdicts import load_known_verdicts
 
 ROOT = Path(__file__).parents[2]
-PREFIX = "reproduce-"
-READ_OFF = {"figure2", "table5", "figure4", "failure-modes"}
-"""Studies whose measured rows are read off their stages, and are not the plan's own."""
+DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
+"""Studies whose measured rows are read off their stages, and are not the plan's."""
 
 
 @pytest.fixture(scope="module")
 def sessions():
     """Names and docstrings of the sessions that noxfile.py makes, by a stand-in for nox (which the tests do without)."""
-    found = {}
+    made = {}
 
     def session(function=None, *, name=None, **_):
         def register(f):
-            found[name or f.__name__] = f.__doc__
+            made[name or f.__name__] = f.__doc__
             return f
 
         return register(function) if function else register
@@ -37,68 +39,74 @@ def sessions():
     nox.session = session
     nox.Session = object
     nox.options = types.SimpleNamespace()
-    kept = sys.modules.get("nox")
+    installed = sys.modules.get("nox")
     sys.modules["nox"] = nox
     try:
         runpy.run_path(str(ROOT / "noxfile.py"))
     finally:
-        if kept is None:
+        if installed is None:
             del sys.modules["nox"]
         else:
-            sys.modules["nox"] = kept
-    return found
-
-
-def test_no_study_without_its_five_and_none_of_the_five_without_a_study(sessions):
-    studies = set(STUDIES)
-    assert {name.removeprefix(PREFIX) for name in sessions if name.startswith(PREFIX)} == studies
-    assert set(BUDGETS) == studies
-    stored = {*TABLES, *UNPRINTED} - {"figures"}  # what the prose prints for figures: cells that several studies read
-    files = {path.stem for path in (ROOT / "paper_tables").glob("*.toml")} - {"legend", "claims", "figures"}
-    claimed = {claim.study for claim in load_claims()}
-    for kept in (stored, files, claimed):
-        assert kept == studies
-    judging = {p.stem.removeprefix("test_") for p in (ROOT / "benchmarks").glob("test_*.py") if _judges(p)}
-    assert judging == {study.replace("-", "_") for study in studies}
-
-
-def _judges(path):
-    """Whether a benchmark file reads a study's verdicts."""
-    return "check_claim" in path.read_text(encoding="utf-8")
+            sys.modules["nox"] = installed
+    return made
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_a_session_says_what_it_runs_and_a_table_whose_numbers_it_holds(study, sessions):
-    assert len(sessions[PREFIX + study]) > 40
-    stored = load(study)
-    assert stored.id == study
-    assert all(cell.provenance == "PAPER" for cell in stored.cells)
-    text = (ROOT / "benchmarks" / f"test_{study.replace('-', '_')}.py").read_text(encoding="utf-8")
-    assert f'STUDY = "{study}"' in text
+def test_every_study_has_a_recipe_claims_and_known_verdicts(study):
+    entry = STUDIES[study]
+    assert all(callable(resolve(reference)) for reference in (entry.rows, entry.measure, entry.tasks) if reference)
+    assert plan(study, scale="toy").rows
+    claims = {claim.id for claim in load_claims(study)}
+    known = load_known_verdicts(ROOT / "benchmarks" / "known_verdicts" / f"{study}-toy.toml")
+    assert known.study == study
+    assert {verdict.claim for verdict in known.claims} <= claims
+
+
+def test_nothing_else_is_declared_a_study(sessions):
+    studies = set(STUDIES)
+    assert {claim.study for claim in load_claims()} == studies
+    assert {path.stem for path in (ROOT / "benchmarks" / "known_verdicts").glob("*.toml")} == {
+        f"{study}-toy" for study in studies
+    }
+    reproduced = [name.removeprefix("reproduce-") for name in sessions if name.startswith("reproduce-")]
+    assert reproduced == list(STUDIES)
+    assert all(sessions[f"reproduce-{study}"].startswith(entry.session) for study, entry in STUDIES.items())
+
+
+def test_every_study_has_one_row_of_the_readme():
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
+    named = [study for row in rows for study in re.findall(r"reproduce-([a-z0-9-]+)", row)]
+    assert sorted(named) == sorted(STUDIES)
+
+
+def test_the_further_families_are_those_of_the_paper():
+    assert FURTHER_FAMILIES["paper"] == tuple(paper.FURTHER_FAMILIES)
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_is_planned_at_every_scale_within_its_budget(study):
     """The budget is also not so wide that it could not be missed: at most twice the plan, and a minute or ten MiB."""
-    budget = BUDGETS[study]
-    toy, paper = (plan(study, scale=scale) for scale in ("toy", "paper"))
+    budget = STUDIES[study].budget
+    toy, paper_scale = (plan(study, scale=scale) for scale in ("toy", "paper"))
     for spent, allowed, slack in (
         (60 * study_hours(toy, REQUIREMENTS["toy"].workers), budget.toy_minutes, 2),
         (toy_mib(toy), budget.toy_mib, 10),
-        (study_hours(paper, 1), budget.paper_gpu_hours, 1),
+        (study_hours(paper_scale, 1), budget.paper_gpu_hours, 1),
     ):
         assert spent <= allowed <= 2 * spent + slack
     assert budget.toy_minutes <= (45 if study == "eta-sweep" else 15)
     assert plan(study, scale="small").stages()
 
 
-@pytest.mark.parametrize("study", [study for study in STUDIES if study not in READ_OFF])
+@pytest.mark.parametrize("study", [study for study in STUDIES if study not in DERIVED_ROWS])
 def test_every_claim_finds_its_rows_in_the_plan(study):
     """A row that a claim names is one that the recipe makes."""
-    labels = [row.method for row in plan(study, scale="paper", seeds=1).rows]
+    rows = plan(study, scale="paper", seeds=1).rows
+    labels = [row.method for row in rows]
     for claim in load_claims(study):
         if claim.kind in ("trend", "monotone"):
-            assert len(knob.curve(labels, claim.left.row)) >= 9
+            etas = {row.eta for row in rows if row.eta is not None and row.method == at_eta(claim.left.row, row.eta)}
+            assert len(etas) >= 9
             continue
         for ref in (claim.left, *claim.right):
             assert ref.row == "*" or ref.row in labels, (claim.id, ref.row)

@@ -8,7 +8,6 @@ from repro.diagnosis.files import PER_PROMPT
 from repro.diagnosis.per_prompt import PerPromptValues
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
-from repro.recipes import eta_label as knob
 from repro.recipes.catalog import plan
 from repro.report.blocks import Fold
 from repro.report.examples import collect_examples
@@ -32,14 +31,13 @@ ITEMS = tuple(f"item-{n:03}" for n in range(60))
 FEW = ["evaluation.completions_per_prompt=4"]
 
 
-def accuracy_of(label):
+def accuracy_of(label, eta):
     """A world in which every claim holds: teachers are kept, misled students collapse, eta works as a dose."""
-    name, eta = knob.split(label) or (label, 0.0)
-    if name in ("Teacher",) or "Undistillable" in name or name.startswith("Eta0-Teacher"):
+    if label.startswith(("Teacher", "Eta0-Teacher")) or "Undistillable" in label:
         return 0.85
-    if knob.split(label):
+    if eta is not None:
         return 0.45 + 0.15 * eta
-    return 0.05 if "Misled" in name else 0.3 if name in ("Student", "No-reasoning") else 0.6
+    return 0.05 if "Misled" in label else 0.3 if label in ("Student", "No-reasoning") else 0.6
 
 
 def write_stages(study, cache):
@@ -52,8 +50,7 @@ def write_stages(study, cache):
         rng = np.random.default_rng(n)
         tasks = [one.task for one in row.stage.data]
         if isinstance(row.stage, Diagnose):
-            eta = knob.split(row.method)[1]
-            levels = {"token_rkl": 2.0 - 0.4 * eta, "wrong_trace": 0.5 - 0.1 * eta}
+            levels = {"token_rkl": 2.0 - 0.4 * row.eta, "wrong_trace": 0.5 - 0.1 * row.eta}
             write_per_prompt(
                 folder / PER_PROMPT,
                 [
@@ -65,15 +62,15 @@ def write_stages(study, cache):
                 ],
             )
         else:
-            write_graded(folder / ROLLOUTS, [list(answers(task, row.method, rng)) for task in tasks])
+            write_graded(folder / ROLLOUTS, [list(answers(task, row, rng)) for task in tasks])
 
 
-def answers(task, label, rng):
+def answers(task, row, rng):
     for item in ITEMS:
         for sample in range(4):
-            right = rng.random() < accuracy_of(label)
-            ids = [5] * (10 - int(2 * (knob.split(label) or ("", 0))[1]))
-            rollout = Rollout(item, task, "What?", sample, [1], ids, [0.0] * len(ids), f"{label} says", "eos")
+            right = rng.random() < accuracy_of(row.method, row.eta)
+            ids = [5] * (10 - int(2 * (row.eta or 0)))
+            rollout = Rollout(item, task, "What?", sample, [1], ids, [0.0] * len(ids), f"{row.method} says", "eos")
             yield Graded(rollout, "1", "1" if right else "0", float(right))
 
 
@@ -123,7 +120,7 @@ def test_only_unseen_tasks_are_measured_and_each_student_on_its_own(name, measur
 
 def test_a_student_that_does_not_collapse_contradicts(measured_study, monkeypatch, tmp_path):
     study = plan("table3", scale="toy", seeds=3, assignments=FEW)
-    monkeypatch.setattr(f"{__name__}.accuracy_of", lambda label: 0.9 if "Misled" in label else 0.3)
+    monkeypatch.setattr(f"{__name__}.accuracy_of", lambda label, eta: 0.9 if "Misled" in label else 0.3)
     write_stages(study, tmp_path)
     values = {v.claim: v.value for v in judge(study, measure(study, tmp_path)).claims}
     assert values["misled-ood-collapses"] == values["misled-cd-collapses"] == "contradicted"

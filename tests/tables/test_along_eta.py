@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from repro.errors import InputError
-from repro.recipes import eta_label as knob
+from repro.recipes.labels import at_eta
 from repro.tables import MeasuredTable
 from repro.tables.paper.claims import Claim
 from repro.tables.paper.load import load
@@ -19,11 +19,11 @@ STORED = load("eta-sweep")
 def world(effect, seeds=3, items=200, name="GKD-RKL", rng=0, etas=ETAS):
     """A sweep whose accuracy at eta has the logit effect(eta)."""
     generator = np.random.default_rng(rng)
-    table = MeasuredTable("eta-sweep", "toy", "qwen3", tuple(range(seeds)))
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", tuple(range(seeds)), etas=tuple(etas))
     for task in ("one", "two"):
         ids = [f"{task}-{n}" for n in range(items)]
         difficulty_N = generator.normal(0, 1, items)
-        rows = {"Teacher": 2.0, "Student": -1.0} | {knob.at(name, eta): effect(eta) for eta in etas}
+        rows = {"Teacher": 2.0, "Student": -1.0} | {at_eta(name, eta): effect(eta) for eta in etas}
         for row, logit in rows.items():
             noise_S1 = generator.normal(0, 0.05, (seeds, 1))
             table.add(
@@ -44,11 +44,13 @@ def judge(table, *claims):
     return verdict(table, STORED, claims, resamples=2_000).claims
 
 
-def test_labels_round_trip():
-    assert knob.split(knob.at("SFT", -0.5)) == ("SFT", -0.5)
-    assert knob.at("SFT", 0.0) == knob.at("SFT", -0.0) == "SFT, eta +0"
-    assert knob.split("Teacher") is None
-    assert [eta for eta, _ in knob.curve([knob.at("A", x) for x in (2, -1, 0)] + ["A"], "A")] == [-1, 0, 2]
+def test_rows_along_eta_are_found_by_their_eta():
+    assert at_eta("SFT", 0.0) == at_eta("SFT", -0.0) == "SFT, eta +0"
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0,), etas=(2.0, -1.0, 0.0, 1.0))
+    for row in (at_eta("A", 2), at_eta("A", -1), at_eta("A", 0), "A", at_eta("B", 1)):
+        table.add(row, "one", "acc", ["a", "b"], [[0.0, 1.0]])
+    assert table.rows_along_eta("A") == [(-1, "A, eta -1"), (0, "A, eta +0"), (2, "A, eta +2")]
+    assert table.rows_along_eta("C") == []
 
 
 @pytest.mark.parametrize(
@@ -114,10 +116,10 @@ def test_page_and_kendall():
 
 def test_a_falling_curve_that_is_asked_to_fall_is_a_trend():
     """Length is asked to fall: the test is the same with signs turned, the tau is that of the curve itself."""
-    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1), etas=ETAS)
     for n, eta in enumerate(ETAS):
         tokens = [[20.0 - n, 21.0 - n, 22.0 - n], [19.5 - n, 21.0 - n, 22.0 - n]]
-        table.add(knob.at("Teacher", eta), "one", "tokens", ["a", "b", "c"], tokens)
+        table.add(at_eta("Teacher", eta), "one", "tokens", ["a", "b", "c"], tokens)
     found = trend_tests(table, CURVES[5])
     assert found.tau == -1
     assert found.steps == found.of == 8
@@ -125,9 +127,9 @@ def test_a_falling_curve_that_is_asked_to_fall_is_a_trend():
 
 
 def test_a_constant_curve_has_no_trend():
-    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1), etas=ETAS)
     for eta in ETAS:
-        table.add(knob.at("Teacher", eta), "one", "tokens", ["a", "b"], [[5.0, 6.0], [5.0, 6.0]])
+        table.add(at_eta("Teacher", eta), "one", "tokens", ["a", "b"], [[5.0, 6.0], [5.0, 6.0]])
     assert trend_tests(table, CURVES[5]).tau_p == 1.0
 
 
@@ -164,11 +166,11 @@ def test_a_sweep_is_not_judged_against_another_study():
 
 def test_a_task_that_some_eta_lacks_is_left_out_of_the_whole_curve():
     """Without a solved prompt there is no wrong-trace preference: a mean over fewer tasks would be a step of its own."""
-    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1))
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1), etas=ETAS)
     for n, eta in enumerate(ETAS):
-        table.add(knob.at("Traps", eta), "one", "wrong_trace", ["a", "b"], [[0.5 - n / 20] * 2] * 2)
+        table.add(at_eta("Traps", eta), "one", "wrong_trace", ["a", "b"], [[0.5 - n / 20] * 2] * 2)
         if eta != 0.5:
-            table.add(knob.at("Traps", eta), "two", "wrong_trace", ["a", "b"], [[1.0, 1.0]] * 2)
+            table.add(at_eta("Traps", eta), "two", "wrong_trace", ["a", "b"], [[1.0, 1.0]] * 2)
     assert [p.value for p in curve_points(table, CURVES[4])] == pytest.approx([0.5 - n / 20 for n in range(9)])
     assert trend_tests(table, CURVES[4]).steps == 8
     report = verdict(table, STORED)

@@ -14,6 +14,7 @@ from repro.evaluation.lost_prompts import LostPrompts, lost_prompts, majority_co
 from repro.evaluation.metrics import pass_at_k
 from repro.evaluation.prefixes import CONTINUATIONS_FILE
 from repro.generation.rollouts import stream_rows
+from repro.recipes.labels import after_prefix
 from repro.recipes.study import Row
 from repro.stages import BaseModelRef, Classify, Continue, Evaluate
 from repro.stages.artifact import ROLLOUTS
@@ -48,7 +49,8 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
         own[label] = [{t: metric_per_item(one, m)[t] for t, m in metric_of.items()} for one in outcomes]
         for task, metric in metric_of.items():
             _plain(table, label, task, metric, [one[task] for one in own[label]])
-    teachers = [label for label in rows_of if f"Student of {label}" in rows_of]
+    student_of = {rows[0].of: label for label, rows in rows_of.items() if rows[0].of is not None}
+    teachers = [label for label in rows_of if label in student_of]
     untouched = [
         label for label in teachers if isinstance(getattr(rows_of[label][0].stage, "model", None), BaseModelRef)
     ]
@@ -64,13 +66,13 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
             return interval(gap, 0.05)[0] > 0
 
         for label in teachers:
-            _plain(table, f"Student of {label}", task, "gain", difference(f"Student of {label}", "Student"))
+            _plain(table, student_of[label], task, "gain", difference(student_of[label], "Student"))
         for label in untouched:
             if better(label, "Student"):
-                _plain(table, f"Student of {label}", task, LOSS, difference("Student", f"Student of {label}"))
+                _plain(table, student_of[label], task, LOSS, difference("Student", student_of[label]))
             for other in untouched:
                 if other != label and better(label, other):
-                    worse = difference(f"Student of {other}", f"Student of {label}")
+                    worse = difference(student_of[other], student_of[label])
                     _plain(table, f"{label} over {other}", task, SHORTFALL, worse)
 
 
@@ -95,13 +97,13 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
             alone = [_halves(rows, task) for rows in drawn]
             shown = {label: [_correct(rows, task, *lengths) for rows in drawn]}
             shown |= {
-                f"{label}, {fraction:.0%} prefix": [_correct(r, task, fraction) for r in drawn] for fraction in lengths
+                after_prefix(label, fraction): [_correct(r, task, fraction) for r in drawn] for fraction in lengths
             }
             kept[label, task] = [{item for item, share in first.items() if share > 0.5} for first, _ in alone]
             if label == MISLED:
                 _add_lost(table, label, task, items, [lost_prompts(a, b) for a, b in zip(before, after)])
             else:
-                shown[f"{label}, no prefix"] = [second for _, second in alone]
+                shown[after_prefix(label, 0.0)] = [second for _, second in alone]
             asked = kept["Teacher" if label == MISLED else label, task]
             for row, by_seed in shown.items():
                 cells = [

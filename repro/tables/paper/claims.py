@@ -52,7 +52,7 @@ class Claim(Strict):
         exists: some row and task of L is above `low`.
         above: L > low.
         trend: the least-squares slope of L against eta, per unit of eta and in `direction`, is above 0. L names a
-            curve: rows "NAME, eta X" (repro.recipes.eta_label).
+            curve: rows "NAME, eta X" (repro.recipes.labels).
         monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
 
     Attributes:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from repro.recipes import eta_label
 from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.paper.claims import Claim, Ref
 from repro.tables.paper.load import PaperTable
@@ -71,7 +70,7 @@ def comparisons_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) ->
 
 
 def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Comparison] | str:
-    points = eta_label.curve(measured.rows, claim.left.row)
+    points = measured.rows_along_eta(claim.left.row)
     if len(points) < _FEWEST_POINTS:
         return f"row {claim.left.row!r} was run at {len(points)} values of eta, a curve needs {_FEWEST_POINTS}"
     metric_of = {

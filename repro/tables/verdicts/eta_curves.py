@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from repro.recipes import eta_label
+from repro.recipes.labels import at_eta
 from repro.tables.measured_table import Array, CellKey, MeasuredTable
 from repro.tables.paper.load import load_claims
 from repro.tables.statistics.decision import half_width
@@ -91,7 +91,7 @@ class EtaLimits:
 
 def has_curves(table: MeasuredTable) -> bool:
     """Return True if the table's rows run along eta."""
-    return any(eta_label.split(row) for row in table.rows)
+    return any(table.rows_along_eta(curve.name) for curve in CURVES)
 
 
 def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[str]) -> list[dict[CellKey, float]]:
@@ -110,7 +110,7 @@ def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[
 
 def curve_points(table: MeasuredTable, curve: EtaCurve, against: str | None = None) -> list[Point]:
     """Return the curve, as it is or as differences from the row `against`, which does not move with eta."""
-    line = eta_label.curve(table.rows, curve.name)
+    line = table.rows_along_eta(curve.name)
     rows = [row for _, row in line] + ([against] if against else [])
     contrasts = mean_contrasts(table, rows, curve.metrics)
     reference: Contrast = contrasts.pop() if against else {}
@@ -128,7 +128,7 @@ def curve_points(table: MeasuredTable, curve: EtaCurve, against: str | None = No
 
 def values_by_seed(table: MeasuredTable, curve: EtaCurve) -> Array:
     """Return the values [S, E] of the curve under each seed."""
-    contrasts = mean_contrasts(table, [row for _, row in eta_label.curve(table.rows, curve.name)], curve.metrics)
+    contrasts = mean_contrasts(table, [row for _, row in table.rows_along_eta(curve.name)], curve.metrics)
     columns = [
         np.sum([weight * table.values[key].means_S() for key, weight in contrast.items()], axis=0)
         for contrast in contrasts
@@ -163,9 +163,9 @@ def find_eta_limits(table: MeasuredTable, student: str) -> EtaLimits:
     """Return where the teacher stops being kept, and where the student of that name starts being lost."""
     margin = kept_margin()
     kept = [p.eta for p in curve_points(table, CURVES[0], against="Teacher") if p.low > -margin]
-    etas = [eta for eta, _ in eta_label.curve(table.rows, CURVES[0].name)]
+    etas = [eta for eta, _ in table.rows_along_eta(CURVES[0].name)]
     curve = next(curve for curve in CURVES if curve.name == student)
-    student_at_zero = eta_label.at(student, 0.0)
+    student_at_zero = at_eta(student, 0.0)
     lost: list[float] = []
     if student_at_zero in table.rows:
         lost = [p.eta for p in curve_points(table, curve, against=student_at_zero) if p.eta < 0 and p.high < 0]

@@ -1,4 +1,4 @@
-"""What the tests of every study share: a claim against the committed record at toy scale, on its own elsewhere.
+"""Checks that the tests of every study share: a claim against the committed record at toy scale, alone elsewhere.
 
 At toy scale a test passes when the verdict equals the record, whatever the verdict: the world is ours, so what matters
 is that nothing changes unseen. A study that has no record yet skips and says how one is made. At the other scales a
@@ -48,20 +48,6 @@ def check_record(report, scale):
         pytest.skip("only the toy world has a record")
     missing = [d.text for d in compare_with_known(report, _record(report)) if d.found is None]
     assert not missing, "; ".join(missing)
-
-
-def check_unseen(result, tables):
-    """Out of distribution: nothing that was calibrated on is measured."""
-    source = set(result["settings"]["source_tasks"])
-    for table in tables:
-        assert not source & set(table.tasks)
-
-
-def check_student_per_task(result):
-    """Across distributions the student is another model on every task."""
-    rows = [row for row in result["rows"] if row["method"] == "Misled (CD)"]
-    trained = len(result["tasks"]) * len({(row["family"], row["seed"]) for row in rows})
-    assert len({row["artifact"] for row in rows}) == len(rows) == trained
 
 
 def _record(report):

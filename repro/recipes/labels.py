@@ -1,0 +1,16 @@
+"""Labels of rows that differ in more than their method. They are only written: what they say is in fields of `Row`."""
+
+
+def at_eta(name: str, eta: float) -> str:
+    """Return the label of a row at one eta: "SFT, eta -0.5"."""
+    return f"{name}, eta {eta + 0.0:+g}"
+
+
+def student_of(teacher: str) -> str:
+    """Return the label of the student of a teacher's row."""
+    return f"Student of {teacher}"
+
+
+def after_prefix(teacher: str, fraction: float) -> str:
+    """Return the label of a row that continues that share of the student's completions: "Teacher, 25% prefix"."""
+    return f"{teacher}, {fraction:.0%} prefix" if fraction else f"{teacher}, no prefix"

@@ -1,0 +1,197 @@
+"""Every study, declared once. No imports beyond Python's own: noxfile.py runs this file before anything is installed.
+
+What follows from an entry: `repro list`, the plan, the measurement, the nox session, the tests in benchmarks/, the page's
+title where the paper prints no table, and the rows of README.md.
+"""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+Scale = Literal["toy", "small", "paper"]
+SCALES: tuple[Scale, ...] = ("toy", "small", "paper")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a study may cost by its plan, from an empty cache, with its default seeds and families.
+
+    A plan that outgrows it is a decision, not an accident.
+
+    Attributes:
+        toy_minutes: wall-clock time on the two cores of the toy scale.
+        toy_mib: artifacts.
+        paper_gpu_hours: H100 hours.
+    """
+
+    toy_minutes: float
+    toy_mib: float
+    paper_gpu_hours: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One study. Functions are named as "module:function" below `repro`; `resolve` imports them.
+
+    Attributes:
+        title: its line of `repro list`.
+        session: what its nox session says.
+        rows: Pair -> its measured rows.
+        budget: see `Budget`.
+        measure: adds the cells of a family to its measured table.
+        tasks: Settings -> the tasks to measure; by default those of the settings.
+        page_title: of its report, where `paper_tables/` has no file of the study's name.
+        overrides: settings of the study at a scale; the user's come after them.
+        families: those that it measures by default, where they are not the scale's.
+        seeds: how many it takes by default, where not one.
+    """
+
+    title: str
+    session: str
+    rows: str
+    budget: Budget
+    measure: str = "tables.measurements.answers:add_answers"
+    tasks: str = ""
+    page_title: str = ""
+    overrides: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
+    families: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
+    seeds: dict[Scale, int] = field(default_factory=dict)
+
+
+def resolve(reference: str) -> Any:
+    """Import the function that a reference names: "recipes.table2:rows"."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(f"repro.{module}"), name)
+
+
+PILOT: dict[Scale, tuple[str, ...]] = {
+    "toy": ("tasks=toy-bm4,toy-csqa,toy-dolly",),
+    "small": ("tasks=gsm8k,csqa,dolly",),
+}
+"""Tasks of the pilot study: one of each kind where a scale's own tasks lack some. Nothing is trained on them."""
+PILOT_FAMILIES: dict[Scale, tuple[str, ...]] = {"toy": ("qwen3", "gemma3")}
+FURTHER_PAIRS: dict[Scale, tuple[str, ...]] = {
+    "toy": ("tasks=toy-bm4,toy-csqa", "source_tasks=toy-bm4"),
+    "paper": ("tasks=gsm8k,csqa,mmlu-pro,supergpqa", "source_tasks=gsm8k"),
+}
+"""Tasks of Tables 6 and 7. At toy scale one numeric and one choice task: each needs its own calibration."""
+FURTHER_FAMILIES: dict[Scale, tuple[str, ...]] = {"toy": ("gemma3", "qwen3"), "paper": ("deepseek-r1", "llama3")}
+
+STUDIES: dict[str, Entry] = {
+    "table2": Entry(
+        title="The knob: teachers calibrated both ways, their students, and the baselines",
+        session="The knob (Table 2)",
+        rows="recipes.table2:rows",
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
+    ),
+    "table1": Entry(
+        title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
+        session="The traps of every pair (Table 1)",
+        rows="recipes.table1_and_4:pair_rows",
+        measure="tables.measurements.traps:add_prompts",
+        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
+        overrides=PILOT,
+        families=PILOT_FAMILIES,
+    ),
+    "table4": Entry(
+        title="The traps of original and calibrated teachers (calibrations shared with table2)",
+        session="The traps of calibrated teachers (Table 4; shares Table 2's calibrations)",
+        rows="recipes.table1_and_4:calibrated_rows",
+        measure="tables.measurements.traps:add_prompts",
+        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=1800),
+    ),
+    "figure2": Entry(
+        title="Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
+        session="Which tokens drive the KL (Figure 2; shares Table 1's diagnoses)",
+        page_title="Tail noise: mean contribution of each token to the KL against its frequency, for several K",
+        rows="recipes.table1_and_4:pair_rows",
+        measure="tables.measurements.traps:add_blocks",
+        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
+        overrides=PILOT,
+        families=PILOT_FAMILIES,
+    ),
+    "table3": Entry(
+        title="Out of distribution and across distributions: calibrated on mathematics alone, judged on unseen tasks",
+        session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
+        rows="recipes.table3_and_7:rows",
+        tasks="recipes.table3_and_7:unseen_tasks",
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=6500),
+        overrides={"toy": ("tasks=toy-bm4,toy-bm5,toy-csqa,toy-mmlu-pro,toy-supergpqa",)},
+    ),
+    "table6": Entry(
+        title="Further pairs: a teacher and a student per task, in distribution",
+        session="The further pairs (Table 6)",
+        rows="recipes.table6:rows",
+        budget=Budget(toy_minutes=15, toy_mib=40, paper_gpu_hours=9500),
+        overrides=FURTHER_PAIRS,
+        families=FURTHER_FAMILIES,
+    ),
+    "table7": Entry(
+        title="Further pairs on unseen tasks (calibrations and first students shared with table6)",
+        session="The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
+        rows="recipes.table3_and_7:rows",
+        tasks="recipes.table3_and_7:unseen_tasks",
+        budget=Budget(toy_minutes=15, toy_mib=30, paper_gpu_hours=7500),
+        overrides=FURTHER_PAIRS,
+        families=FURTHER_FAMILIES,
+    ),
+    "eta-sweep": Entry(
+        title="The knob's whole curve: teacher, students, traps and lengths at nine values of eta"
+        " (calibrations shared with table2)",
+        session="The knob's whole curve, three seeds (shares Table 2's calibrations)",
+        page_title="The knob's whole curve: teacher, students, traps and completion length against eta",
+        rows="recipes.eta_sweep:rows",
+        measure="tables.measurements.answers:add_eta_sweep",
+        budget=Budget(toy_minutes=45, toy_mib=200, paper_gpu_hours=13000),
+        overrides={
+            "toy": ("sft.steps=100", "gkd_rkl.steps=100", "diagnosis.gradient_prompts=0", "diagnosis.resamples=200")
+        },
+        seeds={"toy": 3},
+    ),
+    "controls": Entry(
+        title="What else could explain a misled student: table2's calibration with one thing changed at a time",
+        session="What else could explain a misled student (shares Table 2's stages)",
+        page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
+        " time",
+        rows="recipes.controls:rows",
+        budget=Budget(toy_minutes=12, toy_mib=30, paper_gpu_hours=6500),
+    ),
+    "table5": Entry(
+        title="What each stage costs, and what it would cost you (stages shared with table2)",
+        session="What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
+        rows="recipes.table2:rows",
+        measure="tables.measurements.costs:add_costs",
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
+    ),
+    "figure1a": Entry(
+        title="Teachers that should have been better: a student's gain under each teacher at hand",
+        session="A student's gain under every teacher at hand (Figure 1a; shares Table 2's stages)",
+        page_title="Teachers that should have been better: a student's gain under each teacher",
+        rows="recipes.figures:gain_rows",
+        measure="tables.measurements.figures:add_gains",
+        budget=Budget(toy_minutes=8, toy_mib=20, paper_gpu_hours=6000),
+    ),
+    "figure3": Entry(
+        title="Teachers keep, students fall (stages shared with table2)",
+        session="Teachers keep, students fall (Figure 3; reads Table 2's stages)",
+        page_title="Teachers keep their accuracy, their students fall",
+        rows="recipes.figures:before_and_after_rows",
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=3000),
+    ),
+    "figure4": Entry(
+        title="Teachers that go on from the misled student's prefixes: how often they end right",
+        session="Teachers on the misled student's prefixes (Figure 4; shares Table 2's stages)",
+        page_title="Teachers that go on from the misled student's prefixes",
+        rows="recipes.figures:prefix_rows",
+        measure="tables.measurements.figures:add_prefixes",
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=2000),
+    ),
+    "failure-modes": Entry(
+        title="How students fail on prompts that they solved before (section 6.5)",
+        session="How students fail on prompts that they solved before (section 6.5; shares Table 2's stages)",
+        page_title="How misled students fail on prompts that they solved before",
+        rows="recipes.figures:failure_rows",
+        measure="tables.measurements.figures:add_failures",
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
+    ),
+}

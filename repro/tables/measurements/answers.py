@@ -1,0 +1,52 @@
+"""From graded completions to measured tables: accuracy and its kin, failure rates, and lengths where eta is swept."""
+
+from pathlib import Path
+
+from repro.evaluation.evaluate import failures_per_item, metric_names, metric_per_item, tokens_per_item
+from repro.evaluation.graded import read_outcomes
+from repro.recipes.study import Row
+from repro.stages import Diagnose
+from repro.stages.artifact import ROLLOUTS
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.traps import add_prompts
+
+TOKENS = "tokens"
+"""Metric: mean length of an item's completions, tokens."""
+
+
+def add_answers(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path, *, lengths: bool = False) -> None:
+    """Add every row's metrics and failure rates on the tasks that all rows have.
+
+    A row may stand for a model per task: then each has its own stage.
+    """
+    shared = set.intersection(*({d.task for row in rows for d in row.stage.data} for rows in rows_of.values()))
+    for rows in rows_of.values():
+        by_tasks: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            by_tasks.setdefault(tuple(d.task for d in row.stage.data), []).append(row)
+        for seeds in by_tasks.values():
+            _add_evaluations(table, seeds, shared, cache, lengths=lengths)
+
+
+def add_eta_sweep(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
+    """Add answers with their lengths, and the traps of every eta."""
+    traps = {label: rows for label, rows in rows_of.items() if isinstance(rows[0].stage, Diagnose)}
+    answers = {label: rows for label, rows in rows_of.items() if label not in traps}
+    add_answers(table, answers, cache, lengths=True)
+    add_prompts(table, traps, cache)
+
+
+def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cache: Path, *, lengths: bool) -> None:
+    """Add one row's metrics on these tasks; `rows` has one entry per seed."""
+    outcomes = [read_outcomes(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
+    failures = [failures_per_item(seed) for seed in outcomes]
+    for task in failures[0]:
+        if task in tasks:
+            values = {
+                metric: [metric_per_item(seed, metric)[task] for seed in outcomes] for metric in metric_names(task)
+            }
+            values |= {TOKENS: [tokens_per_item(seed)[task] for seed in outcomes]} if lengths else {}
+            values |= {name: [seed[task][name] for seed in failures] for name in failures[0][task]}
+            for metric, by_seed in values.items():
+                items = sorted(by_seed[0])
+                table.add(rows[0].method, task, metric, items, [[seed[item] for item in items] for seed in by_seed])
