@@ -1,4 +1,4 @@
-"""What a page consists of. Sections are built once, of these; `html` and `markdown` only write them down.
+"""The blocks of a page. Sections are built once, of these; `html` and `markdown` only write them down.
 
 Every text here is plain: the writers escape it.
 """
@@ -36,10 +36,10 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Points:
+class Bullets:
     """A list."""
 
-    points: Sequence[str]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Quote:
-    """The paper's words."""
+    """A sentence of the paper."""
 
     text: str
     source: str
@@ -67,7 +67,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture. svg: an inline element, made here and so trusted; alt: what it shows, in words."""
+    """A figure. svg: an inline element, made here and so trusted; alt: what it shows, in words."""
 
     title: str
     alt: str
@@ -75,15 +75,15 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Samples:
+class SideBySide:
     """Completions of one prompt side by side."""
 
     example: Example
 
 
 @dataclass(frozen=True)
-class Fold:
-    """Blocks behind a line that opens them. id: where links point."""
+class Collapsible:
+    """Blocks hidden behind a summary line. id: target of links."""
 
     summary: str
     blocks: Sequence["Block"]
@@ -91,7 +91,7 @@ class Fold:
     tone: str = ""
 
 
-Block = Text | Points | Code | Quote | Grid | Chart | Samples | Fold
+Block = Text | Bullets | Code | Quote | Grid | Chart | SideBySide | Collapsible
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,10 @@ class Section:
 
 
 def text_cells(row: dict[str, str]) -> dict[str, Cell]:
-    """A row of plain texts."""
+    """Turn plain texts into cells."""
     return {head: Cell(text) for head, text in row.items()}
+
+
+def text_grid(caption: str, rows: Sequence[dict[str, str]]) -> Grid:
+    """Make a grid of plain texts."""
+    return Grid(caption, [text_cells(row) for row in rows])

@@ -1,49 +1,43 @@
 """report.md: the brief of the same sections, for terminals and diffs; the page has the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from repro.report.blocks import Block, Cell, Code, Grid, Points, Section, Text, text_cells
+from repro.report.blocks import Block, Bullets, Cell, Code, Grid, Section, Text
+from repro.report.html import PAGE_FILE
 from repro.report.merge import Part
-from repro.report.text import visible
-
-PAGE = "report.html"
+from repro.report.text import sentence, visible
 
 
-def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = PAGE) -> str:
-    """The brief blocks of every section, the notice of a scaled-down run under every heading."""
+def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = PAGE_FILE) -> str:
+    """Write the brief blocks of every section, with the notice of a scaled-down run under every heading."""
     lines: list[str] = []
-    for part, _, own in parts:
+    for part, _, sections in parts:
         lines += [f"# {visible(part.title)}", ""]
-        for section in own:
+        notice = [Text(sentence(part.report.notice), strong=True)] if part.report.notice else []
+        for section in sections:
             if section.brief:
-                lines += [f"## {visible(section.title)}", "", *_notice(part.report.notice)]
-                for block in section.brief:
-                    lines += [*_block(block), ""]
+                lines += [f"## {visible(section.title)}", "", *markdown_lines([*notice, *section.brief])]
     lines += [f"Evidence by claim, every number, figures, completions, settings: {page}", ""]
     return "\n".join(lines)
 
 
-def _notice(notice: str | None) -> list[str]:
-    return [f"**{notice[0].upper()}{notice[1:]}.**", ""] if notice else []
+def markdown_lines(blocks: Iterable[Block]) -> list[str]:
+    """Write blocks as lines, with an empty line after each block."""
+    return [line for block in blocks for line in (*_block(block), "")]
 
 
 def _block(block: Block) -> list[str]:
     match block:
         case Text(text, strong):
             return [f"**{visible(text)}**" if strong else visible(text)]
-        case Points(points):
-            return [f"- {visible(point)}" for point in points]
+        case Bullets(items):
+            return [f"- {visible(item)}" for item in items]
         case Code(text):
             return [f"    {line}" for line in visible(text, lines=True).splitlines()]
         case Grid(caption, rows):
-            return [f"{visible(caption)}:", "", *_table(rows)]
+            return [*([f"{visible(caption)}:", ""] if caption else []), *_table(rows)]
         case _:
             raise AssertionError(f"{type(block).__name__} has no brief form")
-
-
-def markdown_table(rows: Sequence[dict[str, str]]) -> list[str]:
-    """Lines of a Markdown table of plain texts."""
-    return _table([text_cells(row) for row in rows])
 
 
 def _table(rows: Sequence[dict[str, Cell]]) -> list[str]:

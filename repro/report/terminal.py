@@ -6,21 +6,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from repro.tables import MeasuredTable
 from repro.tables.formatting import layout_metrics, measured_rows
+from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow"}
 
 
 def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, console: Console) -> None:
-    """Measured table of each family, then one line per claim; the sentences and the evidence are in report.md."""
+    """Print the measured table of each family, then one line per claim; report.md has the sentences."""
     for table in measured:
         for metric in layout_metrics(table):
-            rows = measured_rows(table, metric=metric)
-            words = f"{metric} ± 95 %" if metric else "acc or reward ± 95 % [maj, pass]"
-            console.print(_grid(rows, tuple(rows[0]), f"{table.study}, {table.family}: {words}"))
-    console.print(_grid(_verdicts(report), ("verdict", "claim", "difference [interval]", "paper"), "Verdicts"))
+            cells = f"{metric} ± 95 %" if metric else "acc or reward ± 95 % [maj, pass]"
+            console.print(text_table(measured_rows(table, metric=metric), f"{table.study}, {table.family}: {cells}"))
+    console.print(text_table(_verdicts(report), "Verdicts"))
     counts = {value: sum(v.value == value for v in report.claims) for value in _COLOURS}
     console.print(", ".join(f"{n} {value}" for value, n in counts.items()), highlight=False)
     for verdict in report.claims:
@@ -28,6 +27,16 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
             console.print(f"{verdict.claim}: {verdict.text}", highlight=False, markup=False)
     if report.notice:
         console.print(f"[bold]{report.notice}[/bold]")
+
+
+def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
+    """Make a terminal table; verdicts are coloured."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for head in rows[0] if rows else ():
+        table.add_column(head, overflow="fold", no_wrap=head == "measure")
+    for row in rows:
+        table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row.values()))
+    return table
 
 
 def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
@@ -44,12 +53,3 @@ def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
         }
         for v in report.claims
     ]
-
-
-def _grid(rows: list[dict[str, str]], heads: tuple[str, ...], title: str) -> Table:
-    grid = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for head in heads:
-        grid.add_column(head, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(row.get(head, ""), style=_COLOURS.get(row.get(head, ""), "")) for head in heads))
-    return grid

@@ -35,3 +35,8 @@ def slug(text: str) -> str:
 def cut(text: str) -> str:
     """The text, or its beginning and how much is left out."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} [{len(text) - LONGEST:,} more characters]"
+
+
+def sentence(text: str) -> str:
+    """Make a sentence of a text: a capital first, a full stop at the end."""
+    return f"{text[0].upper()}{text[1:]}."

@@ -13,15 +13,14 @@ from repro.pipeline.record import code_version
 from repro.pipeline.run import run
 from repro.recipes.study import Study
 from repro.report.examples import collect_examples
-from repro.report.figures import PICTURES
-from repro.report.markdown import PAGE
+from repro.report.figures.by_study import write_figures
+from repro.report.figures.figure2 import write_figure2
+from repro.report.html import PAGE_FILE
 from repro.report.merge import Part, Source
-from repro.report.pictures import write_pictures
 from repro.report.result import RESULTS_FILE, Result, StageLine
 from repro.report.study_extras import collect_extras
 from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
-from repro.report.traps import write_figures
 from repro.report.write import write_report
 from repro.stages import Distill, Stage
 from repro.stages.artifact import CACHE, RECORD
@@ -111,10 +110,9 @@ def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
 
 def _write_pages(study: Study, part: Part, cache: Path, folder: Path) -> tuple[Path, Path]:
     if study.name == "figure2":
-        write_figures(study, cache, folder)
-    if study.name in PICTURES:
-        write_pictures(PICTURES[study.name], part, folder)
-    return write_report([part], folder / PAGE)
+        write_figure2(study, cache, folder)
+    write_figures(part, folder)
+    return write_report([part], folder / PAGE_FILE)
 
 
 def _stage_line(stage: Stage, cache: Path) -> StageLine:

@@ -21,9 +21,9 @@ from repro.diagnosis.sequence_level import LEFT_OUT, sequence_log_probs
 from repro.errors import InputError
 from repro.generation.rollouts import write_rollouts
 from repro.progress import silent
+from repro.report.figures.figure2 import contribution_table
 from repro.report.panel import write_panel
 from repro.report.reload import show_result
-from repro.report.trap_figures import contribution_table
 from repro.tasks import Item
 from repro.traps import forking_share
 

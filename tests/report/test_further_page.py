@@ -5,14 +5,13 @@ import csv
 import pytest
 
 from repro.errors import InputError
-from repro.report.drawing import INK, RULE, SERIES
-from repro.report.figures import PICTURES
+from repro.report.figures.by_study import EXPORTED, write_figures
+from repro.report.figures.style import CSS_COLOURS
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, parts_of
-from repro.report.pictures import write_pictures
 from repro.report.result import read_result
-from repro.report.sections import sections
+from repro.report.sections.build import build_sections
 from repro.tables import MeasuredTable
 
 from .conftest import make_result, write_result
@@ -142,24 +141,24 @@ def part_for():
 @pytest.mark.parametrize("study", WORLDS)
 def test_the_page_and_its_brief_show_what_the_study_alone_has(study, part_for):
     own = part_for(study)
-    built = [(own, "part1", sections(own, "part1"))]
+    built = [(own, "part1", build_sections(own, "part1"))]
     page, brief = html(built), markdown(built, "report.html")
     for words in WORLDS[study][2]:
         assert words in page
     assert "<b>calibrate" not in page  # a label is text
     assert study in ("figure1a", "figure3") or any(words in brief for words in WORLDS[study][2])
-    assert not any(colour in page for colour in (INK, RULE, *SERIES))
+    assert not any(colour in page for colour in CSS_COLOURS)
 
 
-@pytest.mark.parametrize("study", PICTURES)
+@pytest.mark.parametrize("study", EXPORTED)
 def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp_path):
-    written = write_pictures(PICTURES[study], part_for(study), tmp_path)
+    written = write_figures(part_for(study), tmp_path)
     assert {path.suffix for path in written} == {".svg", ".png", ".csv"}
     assert not [path for path in (tmp_path / "figures").iterdir() if path.name.startswith(".")]
     for path in written:
         if path.suffix == ".svg":
             text = path.read_text(encoding="utf-8")
-            assert not any(colour in text for colour in (INK, RULE, *SERIES))
+            assert not any(colour in text for colour in CSS_COLOURS)
         if path.suffix == ".csv":
             with path.open(encoding="utf-8") as stream:
                 assert list(csv.DictReader(stream))
@@ -168,22 +167,22 @@ def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp
 def test_a_judge_is_named(part_for):
     settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "org/judge"}
     own = part_for("failure-modes", settings=settings)
-    assert "Named by the model org/judge" in html([(own, "part1", sections(own, "part1"))])
+    assert "Named by the model org/judge" in html([(own, "part1", build_sections(own, "part1"))])
 
 
 def test_a_served_judge_is_named_with_what_nobody_knows_of_it(part_for):
     settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "http://127.0.0.1:8000/v1#org/judge"}
     own = part_for("failure-modes", settings=settings)
-    page = html([(own, "part1", sections(own, "part1"))])
+    page = html([(own, "part1", build_sections(own, "part1"))])
     assert (
         "Named by the model org/judge, served at http://127.0.0.1:8000/v1; its revision is unknown (unpinned)" in page
     )
 
 
-def test_a_result_without_its_costs_says_so(part_for):
+def test_a_result_without_its_costs_says_so(part_for, tmp_path):
     own = part_for("table5", extras={})
-    assert "no record of costs" in html([(own, "part1", sections(own, "part1"))])
-    assert not PICTURES["table5"](own)
+    assert "no record of costs" in html([(own, "part1", build_sections(own, "part1"))])
+    assert not write_figures(own, tmp_path)
 
 
 def test_a_damaged_cost_is_one_line(tmp_path):

@@ -9,14 +9,17 @@ from repro.diagnosis.per_prompt import PerPromptValues
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.recipes.catalog import plan
-from repro.report.blocks import Fold
+from repro.report.blocks import Collapsible
 from repro.report.examples import collect_examples
+from repro.report.figures.eta_sweep import eta_curves
+from repro.report.figures.export import inline_chart
+from repro.report.figures.style import PAGE
 from repro.report.html import html
-from repro.report.knob_section import knob_figures, knob_section
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, parts_of
-from repro.report.run_section import settings_section
-from repro.report.sections import sections
+from repro.report.sections.build import build_sections
+from repro.report.sections.eta_sweep import eta_section
+from repro.report.sections.settings import settings_section
 from repro.stages import Diagnose
 from repro.stages.artifact import ROLLOUTS
 from repro.tables import MeasuredTable
@@ -92,7 +95,7 @@ def judge(study, tables):
 
 def page_of(study, tables):
     parts = parts_of([Source("one", make_result(tables[0], settings=study.settings))])
-    return parts, sections(parts[0], "part")
+    return parts, build_sections(parts[0], "part")
 
 
 @pytest.mark.parametrize("name", ["table3", "table6", "table7", "controls", "eta-sweep"])
@@ -130,10 +133,11 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     study, tables, _ = measured_study("eta-sweep")
     (table,) = tables
     assert table.mean("Teacher, eta -2", "toy-bm4", "tokens") == pytest.approx(14)
-    figures = knob_figures(Part((), tuple(tables), load("eta-sweep"), judge(study, tables)), "key")
+    part = Part((), tuple(tables), load("eta-sweep"), judge(study, tables))
+    figures = [inline_chart(drawn, "key") for drawn in eta_curves(part, PAGE)]
     assert [one.title for one in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
     assert all(one.svg.count("<path") > 40 for one in figures)
-    section = knob_section(Part((), tuple(tables), load("eta-sweep"), judge(study, tables)), "key")
+    section = eta_section(part, "key")
     words, values, trends = section.brief
     assert "GKD-RKL is surely worse at eta -1 and below" in words.text
     assert [row["eta"].text for row in values.rows] == ["-2", "-1.5", "-1", "-0.5", "+0", "+0.5", "+1", "+1.5", "+2"]
@@ -160,9 +164,9 @@ def test_provenance_of_what_the_further_studies_set():
     table = MeasuredTable("table7", "paper", "llama3", (0,))
     table.add("Teacher", "csqa", "acc", ["a", "b"], [[0.0, 1.0]])
     content = make_result(table, settings=study.settings)
-    (fold,) = [b for b in settings_section(parts_of([Source("one", content)])[0], "key").blocks if isinstance(b, Fold)][
-        :1
-    ]
+    (fold,) = [
+        b for b in settings_section(parts_of([Source("one", content)])[0], "key").blocks if isinstance(b, Collapsible)
+    ][:1]
     rows = {row["setting"].text: row for row in fold.blocks[0].rows}
     assert rows["families.llama3.target"]["provenance"].text == "ASSUMED"
     assert "appendix F names no calibration target" in rows["families.llama3.target"]["why this one"].text

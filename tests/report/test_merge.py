@@ -13,8 +13,8 @@ from repro.report import merge
 from repro.report.markdown import markdown
 from repro.report.merge import Source, changed_rules, changed_verdicts, parts_of, read_parts
 from repro.report.result import read_result
-from repro.report.run_section import rerun_command
-from repro.report.sections import sections
+from repro.report.sections.build import build_sections
+from repro.report.sections.environment import rerun_command
 from repro.tables import MeasuredTable, load_claims
 from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
@@ -154,7 +154,7 @@ def test_a_changed_margin_is_said(monkeypatch, result):
     part = parts_of([Source("mine", result)])[0]
     words = "; ".join(changed_rules(part))
     assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in words
-    assert words in "; ".join(markdown([(part, "p", sections(part, "p"))]).replace("\n- ", "; ").splitlines())
+    assert words in "; ".join(markdown([(part, "p", build_sections(part, "p"))]).replace("\n- ", "; ").splitlines())
 
 
 def test_a_changed_stored_file_is_said(result):

@@ -10,7 +10,7 @@ from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, parts_of
 from repro.report.result import read_result
-from repro.report.sections import sections
+from repro.report.sections.build import build_sections
 from repro.tables import MeasuredTable
 
 from .conftest import make_result
@@ -67,7 +67,7 @@ def content_of(study):
 
 def page_of(study):
     part = parts_of([Source("traps", content_of(study))])[0]
-    found = sections(part, "k")
+    found = build_sections(part, "k")
     return {section.title for section in found}, html([(part, "k", found)]), markdown([(part, "k", found)])
 
 

@@ -1,11 +1,13 @@
 """The verdicts of a part: the summary, and each claim's sentence, quote and evidence beside the paper's numbers."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from repro.report.blocks import Block, Cell, Fold, Grid, Points, Quote, Section, Text
-from repro.report.figures import forest
+from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text
+from repro.report.figures.export import inline_chart
+from repro.report.figures.verdicts import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
-from repro.report.text import slug
+from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
 from repro.tables.paper.claims import Claim, Ref
@@ -20,60 +22,48 @@ ONE_SEED = (
 
 
 def verdict_section(part: Part, key: str) -> Section:
-    """Summary first; the evidence of a claim is behind its line."""
+    """Show the summary first; the evidence of a claim is folded away below its line."""
     report = part.report
-    summary: list[Block] = [
-        Grid(caption, [_row(v, key, len(report.families) > 1) for v in own])
-        for caption, own in (("Claims of the paper", _claims(part)), ("Controls of ours", _controls(part)))
-        if own
+    several = len(report.families) > 1
+    summary = [
+        Grid(caption, [_row(v, key, several) for v in claims])
+        for caption, claims in (("Claims of the paper", _claims(part)), ("Controls of ours", _controls(part)))
+        if claims
     ]
-    drawn = forest(report, key)
-    claims = {claim.id: claim for claim in load_claims(report.study)}
     notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
         notes.append(Text(ONE_SEED))
-    rules, verdicts = changed_rules(part), changed_verdicts(part)
-    if rules:
-        notes = [Text("Judged by other rules than those of the run:", strong=True), Points(rules), *notes]
-    alone: list[Block] = []
-    if verdicts:
-        summary_line = f"Other verdicts of a single result: {len(verdicts)}"
-        alone = [Fold(summary_line, [Points(verdicts)], f"{key}-alone")]
-    undecided = [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]
-    open_claims: list[Block] = [Text("Not reproduced, and what would decide:"), Points(undecided)] if undecided else []
+    if rules := changed_rules(part):
+        notes = [Text("Judged by other rules than those of the run:", strong=True), Bullets(rules), *notes]
+    changed: list[Block] = []
+    if verdicts := changed_verdicts(part):
+        title = f"Other verdicts of a single result: {len(verdicts)}"
+        changed = [Collapsible(title, [Bullets(verdicts)], f"{key}-alone")]
+    undecided: list[Block] = []
+    if texts := [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]:
+        undecided = [Text("Not reproduced, and what would decide:"), Bullets(texts)]
+    drawn = forest(report)
+    claims = {claim.id: claim for claim in load_claims(report.study)}
+    counts, method = Text(_count(part)), Text(_describe_method(part))
     return Section(
         id=f"{key}-verdicts",
         title="Verdicts",
         blocks=[
-            Text(counts(part)),
+            counts,
             *notes,
             *summary,
-            *alone,
-            Text(_how(part)),
-            *([drawn] if drawn else []),
+            *changed,
+            method,
+            *([inline_chart(drawn, key)] if drawn else []),
             *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),
         ],
-        brief=[Text(counts(part)), *notes, *summary, *open_claims, Text(_how(part))],
+        brief=[counts, *notes, *summary, *undecided, method],
     )
 
 
-def counts(part: Part) -> str:
-    """How many verdicts of each value, and what was run."""
-    report = part.report
-    own, controls = _claims(part), _controls(part)
-    words = ", ".join(f"{sum(v.value == value for v in own)} {value}" for value in _VALUES)
-    more = ", ".join(f"{sum(v.value == value for v in controls)} {value}" for value in _VALUES)
-    seeds = f"{len(report.seeds)} training seed{'s' if len(report.seeds) > 1 else ''}"
-    text = f"{len(own)} claims of the paper on {', '.join(report.families)}, scale {report.scale}, {seeds}: {words}."
-    text += f" {len(controls)} controls of ours: {more}." if controls else ""
-    cells = Counter(cell.value for cell in report.cells)
-    by_cell = ", ".join(f"{n} {value}" for value, n in cells.most_common())
-    return f"{text} {len(report.cells)} printed cells: {by_cell}." if cells else text
-
-
 def tally(part: Part) -> dict[str, int]:
-    """Verdict -> how many claims of the paper got it; controls of ours not among them."""
-    return {value: sum(v.value == value for v in _claims(part)) for value in _VALUES}
+    """Count the paper's claims by verdict; controls of ours are not among them."""
+    return _tally(_claims(part))
 
 
 def _claims(part: Part) -> list[ClaimVerdict]:
@@ -84,7 +74,26 @@ def _controls(part: Part) -> list[ClaimVerdict]:
     return [v for v in part.report.claims if v.role == "control"]
 
 
-def _how(part: Part) -> str:
+def _tally(claims: Sequence[ClaimVerdict]) -> dict[str, int]:
+    return {value: sum(v.value == value for v in claims) for value in _VALUES}
+
+
+def _count(part: Part) -> str:
+    """Say how many claims and cells got each verdict, and what was run."""
+    report, claims, controls = part.report, _claims(part), _controls(part)
+    seeds = f"{len(report.seeds)} training seed{'s' if len(report.seeds) > 1 else ''}"
+    families = ", ".join(report.families)
+    text = f"{len(claims)} claims of the paper on {families}, scale {report.scale}, {seeds}: {_list(_tally(claims))}."
+    text += f" {len(controls)} controls of ours: {_list(_tally(controls))}." if controls else ""
+    cells = Counter(cell.value for cell in report.cells)
+    return f"{text} {len(report.cells)} printed cells: {_list(dict(cells.most_common()))}." if cells else text
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {value}" for value, n in counts.items())
+
+
+def _describe_method(part: Part) -> str:
     report = part.report
     return (
         "Intervals are at each claim's own step of Holm's correction"
@@ -98,7 +107,7 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     name = f"{v.claim} ({v.family})" if several else v.claim
     return {
         "verdict": Cell(v.value, tone=v.value, note="not run" if v.estimate is None else ""),
-        "claim": Cell(v.statement, note=name, link=evidence_id(v, key)),
+        "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
         "difference": Cell("" if v.estimate is None else f"{v.estimate:+.3f}", value=v.estimate),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
         "margin": Cell(f"{v.margin:g}", value=v.margin),
@@ -123,14 +132,13 @@ def _borne_out(v: ClaimVerdict) -> str:
     return {"true": "borne out", "false": "not borne out", "partly": "partly borne out"}.get(v.paper_bears_out, "")
 
 
-def evidence_id(v: ClaimVerdict, key: str) -> str:
-    """Where a claim's evidence is on the page."""
+def _evidence_id(v: ClaimVerdict, key: str) -> str:
     return slug(f"{key}-claim-{v.claim}-{v.family}")
 
 
-def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Fold:
+def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Collapsible:
     blocks: list[Block] = [
-        Text(f"{v.text[0].upper()}{v.text[1:]}."),
+        Text(sentence(v.text)),
         Quote(v.quote, f"{_section(v.section)}, {v.provenance}"),
     ]
     if v.tasks:
@@ -150,17 +158,17 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Fol
             row["items"] = Cell(f"{t.items:,}", value=t.items)
             rows.append(row)
         blocks.append(Grid(f"Evidence by task: {v.statement}", rows))
-    return Fold(f"{v.statement} ({v.claim}, {v.family})", blocks, evidence_id(v, key), tone=v.value)
+    return Collapsible(f"{v.statement} ({v.claim}, {v.family})", blocks, _evidence_id(v, key), tone=v.value)
 
 
 def _sides(v: ClaimVerdict, claim: Claim | None) -> tuple[str, str]:
-    """Heads of the two sides: their rows, where these differ."""
+    """Return the heads of the two sides: their rows, where these differ."""
     first, second = claim.left.row if claim else "*", v.rival or "*"
     return ("left", "right") if "*" in (first, second) or first == second else (first, second)
 
 
 def _printed(v: ClaimVerdict, claim: Claim | None, part: Part, task: str, metric: str) -> tuple[str, str]:
-    """The paper's numbers of a claim's two sides at one task, as printed."""
+    """Return the paper's numbers of a claim's two sides at one task, as printed."""
     if claim is None:
         return "", ""
     right = next((ref for ref in claim.right if ref.row == v.rival), None)

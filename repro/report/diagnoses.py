@@ -1,0 +1,73 @@
+"""Diagnoses of teacher-student pairs as rows of text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from repro.report.merge import Part
+
+EXPLAINED = (
+    "Intervals: 95 %, two-level bootstrap (prompts, then their rollouts). Student's completions are on-policy, the"
+    " teacher's off-policy. The importance-weighted cells (is_*) are diagnosed and never matched: a healthy one has"
+    " mean_weight 1, an effective sample size near the number of rollouts, no weight with a large share, and Pareto-k"
+    " below 0.7. A sum over a Top-K is a partial sum and may be negative."
+)
+CORRELATION = (
+    "Spearman's rank correlation of a token's frequency and its mean contribution, over tokens that occur in three blocks"
+    " of prompts or more; 95 % intervals from leaving out each block in turn. Part of the correlation at K = V is arithmetic: there the"
+    " mean runs over all steps, so a token that is likely on more steps contributes more. The Top-K sums of Table 1's panel"
+    " say how much of the KL lies beyond the first K."
+)
+
+
+def diagnoses(part: Part) -> list[tuple[str, dict[str, Any]]]:
+    """Return title and summary of each row's diagnosis under its first seed."""
+    by_row: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for source in part.sources:
+        summaries = {
+            line["artifact"]: line["summary"] for line in source.content["stages"] if line["stage"] == "diagnose"
+        }
+        for row in source.content["rows"]:
+            if row["artifact"] in summaries:
+                title = f"{row['family']}, {row['method']}, seed {row['seed']}"
+                by_row.setdefault((row["family"], row["method"]), (title, summaries[row["artifact"]]))
+    return list(by_row.values())
+
+
+def panel_rows(panel: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Lay out a panel: a row per measure, a column per task."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for cell in panel:
+        head = {"completions": cell["policy"], "measure": cell["measure"], "unit": cell["unit"]}
+        rows.setdefault((cell["policy"], cell["measure"]), head)[cell["task"]] = _with_interval(cell, "value")
+    tasks = list(dict.fromkeys(cell["task"] for cell in panel))
+    heads = ("completions", "measure", "unit", *tasks)
+    return [{head: row.get(head, "") for head in heads} for row in rows.values()]
+
+
+def frequency_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
+    """Lay out rank correlations: a row per K, a column per task."""
+    rows: dict[str, dict[str, str]] = {}
+    for cell in summary["frequency"]:
+        k = "K=V" if cell["whole_vocabulary"] else f"K={cell['k']}"
+        text = f"{_with_interval(cell, 'correlation')}, {cell['tokens']} tokens"
+        rows.setdefault(k, {"K": k})[cell["task"]] = text
+    return list(rows.values())
+
+
+def describe_gradients(summary: dict[str, Any]) -> str:
+    """Compare the variances of the two estimators' gradients in a sentence."""
+    ratios = sorted(line["ratio"] for line in summary["gradient_variance"] if isinstance(line["ratio"], float))
+    if not ratios:
+        return "Gradient variance: no prompt with two different rollouts."
+    return (
+        f"Gradient variance between rollouts, sequence KL over token KL with the later states' part (they aim at the same"
+        f" gradient): median ratio {ratios[len(ratios) // 2]:.3g} over {len(ratios)} prompts, first"
+        f" {summary['gradient_tokens']} tokens."
+    )
+
+
+def _with_interval(cell: dict[str, Any], key: str) -> str:
+    value, low, high = (
+        number if isinstance(number, str) else f"{number:.3g}" for number in (cell[key], cell["low"], cell["high"])
+    )
+    return f"{value} [{low}, {high}]"

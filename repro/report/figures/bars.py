@@ -1,0 +1,66 @@
+"""Bars of every row with their intervals, one panel per task, one figure per metric."""
+
+from math import ceil
+from typing import Any
+
+from repro.report.figures.export import StudyFigure
+from repro.report.figures.points import measured_points
+from repro.report.figures.style import WIDTH, Palette, drawing, panels
+from repro.report.merge import Part
+from repro.report.text import slug
+from repro.tables.formatting import layout_metrics, main_metric, printed_at
+from repro.tables.measured_table import FRACTION_METRICS, MeasuredTable
+
+
+def bars(part: Part, palette: Palette) -> list[StudyFigure]:
+    """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked."""
+    return [
+        _bars(part, table, metric, palette, f"bars-{n}{f'-{slug(metric)}' if metric else ''}")
+        for n, table in enumerate(part.measured)
+        for metric in layout_metrics(table)
+    ]
+
+
+def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette, name: str) -> StudyFigure:
+    metrics = {task: metric or main_metric(table, task) for task in table.tasks}
+    keys = [(row, task, m) for task, m in metrics.items() for row in table.rows if table.has(row, task, m)]
+    points = {(p["row"], p["task"]): p for p in measured_points(table, keys)}
+    tasks = [task for task in metrics if any((row, task) in points for row in table.rows)]
+    rows = [row for row in table.rows if any((row, task) in points for task in tasks)]
+    teachers = table.rows.index("Student") if "Student" in table.rows else 0  # rows above the untouched student
+    mark: dict[str, Any] = {"linestyle": "", "marker": "D", "color": palette.ink, "fillstyle": "none", "markersize": 5}
+    columns = min(4, len(tasks))
+    with drawing(palette):
+        figure, axes = panels(
+            columns,
+            ceil(len(tasks) / columns),
+            WIDTH / columns + 0.6,
+            1 + 0.24 * len(rows),
+            n=len(tasks),
+            sharey=True,
+        )
+        for task, axis in zip(tasks, axes):
+            for n, row in enumerate(rows):
+                if (row, task) in points:
+                    value, half = points[row, task]["value"], points[row, task]["half"]
+                    axis.barh(n, value, height=0.66, color=palette.series[0 if n < teachers else 1])
+                    axis.plot([value - half, value + half], (n, n), color=palette.ink, linewidth=1.4)
+                    printed = printed_at(part.stored, table.family, row, task, metrics[task])
+                    if printed and table.scale == "paper":
+                        axis.plot([printed.value], [n], **mark)
+            axis.set_title(f"{task} ({metrics[task]})")
+            axis.set_yticks(range(len(rows)), rows)
+            axis.set_ylim(len(rows) - 0.4, -0.6)
+            if metrics[task] in FRACTION_METRICS:
+                axis.set_xlim(0, 1.02)
+            axis.grid(axis="y", visible=False)
+        if table.scale == "paper":
+            handles = axes[0].plot([], [], label="printed in the paper", **mark)
+            figure.legend(handles=handles, loc="outside upper left", fontsize=9)
+    means = "; ".join(
+        f"{task}: "
+        + ", ".join(f"{row} {table.mean(row, task, metrics[task]):.2f}" for row in rows if (row, task) in points)
+        for task in tasks
+    )
+    title = f"{'Teachers (above) and students' if teachers else metric or 'Rows'} by task, {table.family}"
+    return StudyFigure(name, title, f"Bars with 95 % intervals. {means}.", figure)

@@ -1,0 +1,69 @@
+"""The eta sweep: teacher kept against student lost, and every curve along eta."""
+
+from repro.report.figures.export import StudyFigure
+from repro.report.figures.style import WIDTH, Palette, drawing, panels
+from repro.report.merge import Part
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.verdicts.eta_curves import CURVES, curve_points, has_curves
+
+_STUDENTS = CURVES[1:3]
+_PANELS = {
+    "accuracy or reward": CURVES[0:3],
+    CURVES[3].title: CURVES[3:4],
+    CURVES[4].title: CURVES[4:5],
+    "completion length (tokens)": CURVES[5:8],
+}
+
+
+def eta_curves(part: Part, palette: Palette) -> list[StudyFigure]:
+    """Draw the Pareto picture and the curves of each family."""
+    return [
+        draw(table, n, palette)
+        for n, table in enumerate(part.measured)
+        if has_curves(table)
+        for draw in (_pareto, _curves)
+    ]
+
+
+def _pareto(table: MeasuredTable, n: int, palette: Palette) -> StudyFigure:
+    teacher = {point.eta: point for point in curve_points(table, CURVES[0], against="Teacher")}
+    lines = []
+    with drawing(palette):
+        figure, (axes,) = panels(1, 1, WIDTH, 4.2)
+        for curve, colour in zip(_STUDENTS, palette.series):
+            points = [(teacher[p.eta], p) for p in curve_points(table, curve, against="Student")]
+            xs, ys = [kept.value for kept, _ in points], [lost.value for _, lost in points]
+            axes.plot(xs, ys, color=colour, marker="o", label=curve.name)
+            for kept, lost in points:
+                axes.plot([kept.value, kept.value], [lost.low, lost.high], color=colour, linewidth=0.8)
+                axes.plot([kept.low, kept.high], [lost.value, lost.value], color=colour, linewidth=0.8)
+                at = (kept.value, lost.value)
+                axes.annotate(f"{lost.eta:+g}", at, xytext=(4, 4), textcoords="offset points", fontsize=8)
+                lines.append(f"{curve.name} at eta {lost.eta:+g}: teacher {at[0]:+.2f}, student {at[1]:+.2f}")
+        axes.axhline(0, color=palette.ink, linewidth=0.8)
+        axes.axvline(0, color=palette.ink, linewidth=0.8)
+        axes.set_xlabel("teacher, change against the untouched teacher")
+        axes.set_ylabel("student, change against the untouched student")
+        figure.legend(loc="outside upper left", ncols=2, fontsize=9)
+    alt = f"Each point is one eta, with 95 % intervals. {'; '.join(lines)}."
+    return StudyFigure(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure)
+
+
+def _curves(table: MeasuredTable, n: int, palette: Palette) -> StudyFigure:
+    lines = []
+    with drawing(palette):
+        figure, axes = panels(2, 2, WIDTH / 2, 2.6)
+        for axis, (title, curves) in zip(axes, _PANELS.items()):
+            for curve, colour in zip(curves, palette.series):
+                points = curve_points(table, curve)
+                etas = [p.eta for p in points]
+                axis.plot(etas, [p.value for p in points], color=colour, marker="o", markersize=4, label=curve.name)
+                axis.vlines(etas, [p.low for p in points], [p.high for p in points], color=colour, linewidth=1)
+                lines.append(f"{curve.title}: {', '.join(f'{p.eta:+g} {p.value:.2f}' for p in points)}")
+            axis.axvline(0, color=palette.ink, linewidth=0.6)
+            axis.set_title(title)
+            axis.set_xlabel("eta")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=9)
+    alt = f"Means over tasks, 95 % intervals. {'; '.join(lines)}."
+    return StudyFigure(f"eta-{n}", f"Along eta, {table.family}", alt, figure)

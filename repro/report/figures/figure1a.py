@@ -1,0 +1,57 @@
+"""Figure 1a: each student's gain against its teacher's accuracy."""
+
+from typing import Any
+
+from repro.report.figures.export import StudyFigure
+from repro.report.figures.points import measured_points
+from repro.report.figures.style import Palette, add_legend, drawing, task_panels
+from repro.report.merge import Part
+from repro.tables.formatting import main_metric
+from repro.tables.measured_table import MeasuredTable
+
+
+def figure1a(part: Part, palette: Palette) -> list[StudyFigure]:
+    """Draw gain against accuracy; a teacher's area grows with its number of parameters."""
+    sizes: dict[str, dict[str, float | None]] = {}
+    for source in part.sources:
+        sizes |= source.content.get("extras", {}).get("parameters", {})
+    return [_figure1a(table, sizes.get(table.family, {}), palette) for table in part.measured]
+
+
+def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Palette) -> StudyFigure:
+    teachers = [row for row in table.rows if f"Student of {row}" in table.rows]
+    smallest = min((size for size in sizes.values() if size), default=1.0)
+    rows: list[dict[str, Any]] = []
+    with drawing(palette):
+        figure, axes = task_panels(table.tasks)
+        for task, axis in zip(table.tasks, axes):
+            metric = main_metric(table, task)
+            axis.axhline(0, color=palette.ink, linewidth=0.8)
+            axis.axvline(table.mean("Student", task, metric), color=palette.ink, linewidth=0.8, linestyle=":")
+            for colour, teacher in zip(palette.series, teachers):
+                (point,) = measured_points(table, [(f"Student of {teacher}", task, "gain")])
+                size = sizes.get(teacher)
+                accuracy = table.mean(teacher, task, metric)
+                rows.append({**point, "teacher": teacher, "teacher_accuracy": accuracy, "teacher_parameters": size})
+                axis.errorbar([accuracy], [point["value"]], yerr=[point["half"]], color=colour, capsize=3)
+                area = min(18 * (size / smallest) ** 0.5, 400) if size else 40
+                axis.scatter([accuracy], [point["value"]], s=area, color=colour, label=teacher)
+            axis.set_title(f"{task}: dotted, the student's own")
+            axis.set_xlabel(f"teacher's {metric}")
+            axis.set_ylabel("student's gain")
+        add_legend(figure, axes[0])
+    gains = "; ".join(
+        f"{r['task']}, {r['teacher']} ({_size(r['teacher_parameters'])}, {r['teacher_accuracy']:.2f}): {r['value']:+.3f}"
+        for r in rows
+    )
+    return StudyFigure(
+        f"figure1a-{table.family}",
+        f"Student's gain by teacher, {table.family}",
+        f"Teacher (parameters, accuracy): its student's gain. {gains}.",
+        figure,
+        rows,
+    )
+
+
+def _size(parameters: float | None) -> str:
+    return "size unknown" if not parameters else f"{parameters:.3g}"

@@ -1,0 +1,57 @@
+"""Figure 3: teachers keep, students fall."""
+
+from typing import Any
+
+from repro.report.figures.export import StudyFigure
+from repro.report.figures.points import describe_points, measured_points, plot_points
+from repro.report.figures.style import Palette, add_legend, drawing, task_panels
+from repro.report.merge import Part
+from repro.tables.formatting import main_metric
+from repro.tables.measured_table import MeasuredTable
+
+PAIRS = (("Teacher", "Undistillable", "teacher"), ("Student", "Misled", "student"))
+"""Rows that a line joins: before and after calibration, before and after distillation."""
+
+
+def figure3(part: Part, palette: Palette) -> list[StudyFigure]:
+    """Draw a line from before to after, with 95 % intervals."""
+    return [_figure3(table, palette) for table in part.measured]
+
+
+def _figure3(table: MeasuredTable, palette: Palette) -> StudyFigure:
+    rows: list[dict[str, Any]] = []
+    with drawing(palette):
+        figure, axes = task_panels(table.tasks)
+        for task, axis in zip(table.tasks, axes):
+            metric = main_metric(table, task)
+
+            def measured(*names: str, task: str = task, metric: str = metric) -> list[dict[str, Any]]:
+                return measured_points(table, [(n, task, metric) for n in names if table.has(n, task, metric)])
+
+            for (before, after, label), colour in zip(PAIRS, palette.series):
+                points = measured(before, after)
+                rows += points
+                plot_points(axis, range(len(points)), points, colour, label)
+            for point in measured("GKD-RKL"):
+                rows.append(point)
+                axis.plot(
+                    [1],
+                    [point["value"]],
+                    linestyle="",
+                    marker="D",
+                    fillstyle="none",
+                    color=palette.ink,
+                    label="GKD-RKL",
+                )
+            axis.set_xticks((0, 1), ("before", "after"))
+            axis.set_xlim(-0.25, 1.25)
+            axis.set_ylim(0, 1.02)
+            axis.set_title(f"{task} ({metric})")
+        add_legend(figure, axes[0])
+    return StudyFigure(
+        f"figure3-{table.family}",
+        f"Teachers keep, students fall, {table.family}",
+        f"Before and after. {describe_points(rows)}. The diamond is the student of the original teacher.",
+        figure,
+        rows,
+    )

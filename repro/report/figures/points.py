@@ -1,0 +1,41 @@
+"""Measured values with the half-width of their 95 % interval."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.resampling import Resamples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def measured_points(table: MeasuredTable, keys: Iterable[CellKey]) -> list[dict[str, Any]]:
+    """Return row, task, metric, value and half-width (items and seeds resampled together) of each cell."""
+    keys = list(keys)
+    resamples = Resamples(table, keys, 2_000, 0)
+    points = []
+    for row, task, metric in keys:
+        estimate = resamples.estimate({(row, task, metric): 1.0})
+        half = half_width(estimate, 0.05)
+        points.append({"row": row, "task": task, "metric": metric, "value": estimate.value, "half": half})
+    return points
+
+
+def plot_points(axes: "Axes", x: Iterable[float], points: list[dict[str, Any]], colour: str, label: str) -> None:
+    """Plot a line through the points with their intervals."""
+    axes.errorbar(
+        list(x),
+        [point["value"] for point in points],
+        yerr=[point["half"] for point in points],
+        color=colour,
+        marker="o",
+        capsize=3,
+        label=label,
+    )
+
+
+def describe_points(points: list[dict[str, Any]]) -> str:
+    """Return the points in words, for a figure's description."""
+    return "; ".join(f"{p['task']}, {p['row']} {p['metric']}: {p['value']:.3f} ± {p['half']:.3f}" for p in points)

@@ -1,0 +1,75 @@
+"""Training curves: statistics of the completions sampled in training, step by step."""
+
+from collections.abc import Mapping
+from math import ceil
+
+from repro.report.figures.export import StudyFigure
+from repro.report.figures.style import WIDTH, Palette, drawing, panels
+from repro.report.merge import Part
+from repro.report.result import Curve
+
+_CALIBRATION = {
+    "task_reward": "task reward of the rollouts",
+    "r_cal": "r_cal (nats)",
+    "kl": "KL to the uncalibrated teacher (nats)",
+    "length": "completion length (tokens)",
+}
+_DISTILLATION = {"accuracy": "accuracy in training", "length": "completion length in training (tokens)"}
+
+
+def training_curves(part: Part, palette: Palette) -> list[StudyFigure]:
+    """Draw what calibrations and on-policy distillations logged, averaged over seeds."""
+    figures = []
+    logged = [curve for source in part.sources for curve in source.content["curves"]]
+    for n, table in enumerate(part.measured):
+        of_family = [c for c in logged if c["family"] == table.family and {"accuracy", "r_cal"} & set(c["figures"])]
+        for stage, metrics, title in (
+            ("distill", _DISTILLATION, f"On-policy students in training, {table.family}"),
+            ("calibrate", _CALIBRATION, f"Teachers in calibration, {table.family}"),
+        ):
+            curves = [c for c in of_family if c["stage"] == stage]
+            labels = {name: label for name, label in metrics.items() if any(name in c["figures"] for c in curves)}
+            if labels:
+                figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title))
+    return figures
+
+
+def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str) -> StudyFigure:
+    methods = list(dict.fromkeys(curve["method"] for curve in curves))
+    series = palette.series
+    ends = []
+    with drawing(palette):
+        columns = min(2, len(labels))
+        figure, axes = panels(columns, ceil(len(labels) / columns), WIDTH / columns, 2.6, n=len(labels))
+        for (metric, label), axis in zip(labels.items(), axes):
+            for n, method in enumerate(methods):
+                runs = [c for c in curves if c["method"] == method and metric in c["figures"]]
+                if runs:
+                    steps, values = _mean_curve(runs, metric)
+                    axis.plot(
+                        steps,
+                        values,
+                        color=series[n % len(series)],
+                        linewidth=1.8,
+                        linestyle=("-", "--")[n // len(series) % 2],
+                        label=method,
+                    )
+                    ends.append(f"{method} {label} ends at {values[-1]:.3g}")
+            axis.set_title(label)
+            axis.set_xlabel("optimiser step")
+        handles = {str(line.get_label()): line for axis in axes for line in axis.get_lines()}
+        columns = min(4, len(handles))
+        figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns, fontsize=9)
+    return StudyFigure(name, title, "; ".join(ends) + ".", figure)
+
+
+def _mean_curve(runs: list[Curve], metric: str) -> tuple[list[int], list[float]]:
+    """Average over seeds at the steps that every seed logged."""
+    by_step: dict[int, list[float]] = {}
+    for run in runs:
+        for step, value in zip(run["steps"], run["figures"][metric]):
+            if value is not None:
+                by_step.setdefault(step, []).append(value)
+    n = max(map(len, by_step.values()))
+    steps = [step for step in sorted(by_step) if len(by_step[step]) == n]
+    return steps, [sum(by_step[step]) / len(by_step[step]) for step in steps]

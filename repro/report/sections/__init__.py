@@ -1,0 +1,1 @@
+"""The sections of a report: lists of blocks, built once for the page and its brief."""

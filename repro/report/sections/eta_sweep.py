@@ -1,0 +1,78 @@
+"""The eta sweep in numbers: its curves, trend tests, and where the edge is."""
+
+from repro.report.blocks import Block, Cell, Grid, Section, Text
+from repro.report.merge import Part
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.verdicts.eta_curves import (
+    CURVES,
+    curve_points,
+    find_eta_limits,
+    has_curves,
+    mean_contrasts,
+    trend_tests,
+)
+
+
+def eta_section(part: Part, key: str) -> Section:
+    """Show values, trends and the edge; empty for studies whose rows do not run along eta."""
+    blocks: list[Block] = []
+    for table in part.measured:
+        if has_curves(table):
+            blocks += [Text(_describe_edge(table)), _values(table), _trends(table)]
+    return Section(f"{key}-knob", "Along eta", blocks, brief=blocks)
+
+
+def _values(table: MeasuredTable) -> Grid:
+    rows: dict[float, dict[str, Cell]] = {}
+    for curve in CURVES:
+        for p in curve_points(table, curve):
+            row = rows.setdefault(p.eta, {"eta": Cell(f"{p.eta:+g}", value=p.eta)})
+            row[curve.title] = Cell(f"{p.value:.3f}", note=f"{p.low:.3f} to {p.high:.3f}", value=p.value)
+    return Grid(f"Means over tasks with 95 % intervals, {table.family}", [rows[eta] for eta in sorted(rows)])
+
+
+def _trends(table: MeasuredTable) -> Grid:
+    rows = []
+    for curve in CURVES:
+        trend = trend_tests(table, curve)
+        if trend:
+            rows.append(
+                {
+                    "curve": Cell(curve.title),
+                    "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.expected_sign]),
+                    "Page's L": Cell("one seed" if trend.page_l is None else f"{trend.page_l:.0f}", value=trend.page_l),
+                    "p (Page)": Cell("" if trend.page_p is None else f"{trend.page_p:.2g}", value=trend.page_p),
+                    "Kendall's tau": Cell(f"{trend.tau:+.2f}", value=trend.tau),
+                    "p (Kendall)": Cell(f"{trend.tau_p:.2g}", value=trend.tau_p),
+                    "steps that way": Cell(f"{trend.steps} of {trend.of}"),
+                }
+            )
+    caption = (
+        "Is it monotone? Page's test: seeds as blocks, one-sided in the direction asked (upwards where none is asked);"
+        f" Kendall's tau of the mean curve with eta, two-sided; {table.family}"
+    )
+    return Grid(caption, rows)
+
+
+def _describe_edge(table: MeasuredTable) -> str:
+    limits = {curve.name: find_eta_limits(table, curve.name) for curve in CURVES[1:3]}
+    kept = limits["GKD-RKL"]
+    if kept.kept_from is None:
+        teacher = f"Even at eta = 0 it is not sure that the teacher loses less than {kept.margin:g}."
+    else:
+        teacher = (
+            f"The teacher surely loses less than {kept.margin:g} from eta {kept.kept_from:+g} to {kept.kept_to:+g}."
+        )
+    students = "; ".join(
+        f"{name} is surely worse at "
+        + ("no unbroken run of negative eta" if limit.lost_from is None else f"eta {limit.lost_from:+g} and below")
+        for name, limit in limits.items()
+    )
+    teacher_mean, student_mean = (
+        sum(weight * table.mean(*key) for key, weight in contrast.items())
+        for contrast in mean_contrasts(table, ("Teacher", "Student"), ("acc", "reward"))
+    )
+    return (
+        f"Where the edge is, {table.family}: {teacher} Against its own kind at eta = 0: {students}. Untouched teacher"
+        f" {teacher_mean:.3f}, untouched student {student_mean:.3f}. Surely: by the 95 % interval, point by point."
+    )

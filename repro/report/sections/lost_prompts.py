@@ -1,0 +1,101 @@
+"""Prompts that a student solved and then lost: continued prefixes (Figure 4) and failure modes (section 6.5)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
+from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.report.blocks import Block, Text, text_grid
+from repro.report.merge import Part
+
+
+def prefixes(part: Part) -> list[Block]:
+    """Show how often each teacher ends right, by how much of the student's completion was given."""
+    rows: list[dict[str, str]] = []
+    empty: list[str] = []
+    for family, method, task, counts in _summaries(part, "continue"):
+        if not counts["lost"]:
+            empty.append(f"{family}, {task}: of {counts['solved']} prompts that the student solved none was lost.")
+        rows += [
+            {
+                "family": family,
+                "teacher": method,
+                "task": task,
+                "solved, then lost": f"{counts['solved']}, {counts['lost']}",
+                "share given": f"{line['fraction']:.0%}",
+                "tokens given": f"{line['prefix_tokens']:.1f}",
+                "already committed": f"{line['committed']:.1%}",
+                "ends right": f"{line['correct']:.1%}",
+            }
+            for line in counts["by_fraction"]
+        ]
+    explanation = (
+        "Over all lost prompts, those too that the teacher cannot solve alone (the measured table leaves them out); first seed."
+        " Already committed: the prefix states or begins an answer (a wrong one: that is why it is here), which no teacher can take"
+        " back; the measured table leaves such prefixes out. Toy completions are a few tokens long, so a long prefix is committed."
+    )
+    return [
+        Text(explanation),
+        *(Text(text, strong=True) for text in dict.fromkeys(empty)),
+        *([text_grid("Prefixes", rows)] if rows else []),
+    ]
+
+
+def failure_modes(part: Part) -> list[Block]:
+    """Show how many completions of lost prompts are of each mode, and who named it."""
+    summaries = list(_summaries(part, "classify"))
+    rows = [
+        {
+            "family": family,
+            "student": method,
+            "task": task,
+            "solved": str(counts["solved"]),
+            "lost": str(counts["lost"]),
+            "completions of lost prompts": str(counts["completions"]),
+            **{mode.replace("_", "-"): _count(counts, mode) for mode in MODES},
+            "re-checking, of all": str(counts["rechecking"]),
+        }
+        for family, method, task, counts in summaries
+    ]
+    blocks: list[Block] = [
+        Text("; ".join(MODE_DESCRIPTIONS.values()) + "."),
+        Text(_describe_judge(part.settings.get("judge"))),
+    ]
+    if not any(counts["rechecking"] for *_, counts in summaries):
+        blocks.append(
+            Text(
+                "No completion of any model here holds a re-check phrase: self-correction collapse cannot be seen in this"
+                " world, and its claim stays inconclusive.",
+                strong=True,
+            )
+        )
+    return [*blocks, text_grid("Lost prompts and modes, first seed", rows)]
+
+
+def _summaries(part: Part, stage: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield family, row, task and counts of each row's first seed."""
+    seen = set()
+    for source in part.sources:
+        lines = {line["artifact"]: line for line in source.content["stages"] if line["stage"] == stage}
+        for row in source.content["rows"]:
+            name = row["family"], row["method"]
+            if row["artifact"] in lines and name not in seen:
+                seen.add(name)
+                for task, counts in lines[row["artifact"]]["summary"].items():
+                    yield *name, task, counts
+
+
+def _describe_judge(judge: str | None) -> str:
+    if not judge:
+        return (
+            "Named by rules (repro/evaluation/failure_modes.py); their agreement with labels made by hand stands in"
+            " tests/evaluation/failure_labels.md."
+        )
+    if not is_endpoint(judge):
+        return f"Named by the model {judge}."
+    endpoint = parse_endpoint(judge)
+    return f"Named by the model {endpoint.model}, served at {endpoint.url}; its revision is unknown (unpinned)."
+
+
+def _count(counts: dict[str, Any], mode: str) -> str:
+    return f"{counts[mode]} ({counts[mode] / counts['completions']:.0%})" if counts["completions"] else "0"

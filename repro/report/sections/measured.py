@@ -1,0 +1,133 @@
+"""Measured beside printed numbers, every cell, and the failure rates."""
+
+from repro.report.blocks import Block, Cell, Collapsible, Grid, Section, Text
+from repro.report.figures.points import measured_points
+from repro.report.merge import Part
+from repro.stages.artifact import count_undecided
+from repro.tables.formatting import (
+    FAILURE_METRICS,
+    layout_metrics,
+    main_metric,
+    measured_rows,
+    printed_cell,
+    printed_number,
+)
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.paper.load import PaperTable
+from repro.tables.verdicts.verdict_types import CellVerdict
+
+HIGH = 0.1
+"""A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
+
+
+def measured_section(part: Part, key: str) -> Section:
+    """Show the paper's layout first; every cell with its interval, margin and verdict is folded away."""
+    layout: list[Block] = []
+    folded: list[Block] = []
+    for n, table in enumerate(part.measured):
+        layout.append(Text(_describe_table(table, part)))
+        layout += [_layout(table, part.stored, metric) for metric in layout_metrics(table)]
+        rows = _cells(table, part)
+        grid = Grid(f"Every measured number, {table.family}", rows)
+        folded.append(Collapsible(f"Every number ({table.family}): {len(rows)} cells", [grid], f"{key}-every-{n}"))
+    return Section(f"{key}-measured", "Measured against printed", [*layout, *folded], brief=layout)
+
+
+def failures_section(part: Part, key: str) -> Section:
+    """Show the shares of completions that never were an answer, by row and task."""
+    explanation = Text(
+        "Shares of completions: no answer found (unparsed), cut by the token cap (truncated), a span of tokens at least"
+        f" four times in a row (repeating), no text (empty). {HIGH:.0%} and more is marked. Read no accuracy without them."
+    )
+    grids = [
+        _failures(table) for table in part.measured if any(metric in FAILURE_METRICS for _, _, metric in table.values)
+    ]
+    notices: list[Block] = []
+    stages = [stage for source in part.sources for stage in source.content["stages"]]
+    if undecided := sum(count_undecided(stage["summary"]) for stage in stages):
+        notices += [Text(f"{undecided} answers could not be graded within the limits (undecided); they score 0.", True)]
+    if not grids:
+        return Section(f"{key}-failures", "Failure rates", notices, notices)
+    marked: list[Block] = [
+        Grid(f"{grid.caption}: rows that are marked", rows) for grid in grids if (rows := _marked(grid))
+    ]
+    brief: list[Block] = [explanation, *notices, *(marked or [Text("No rate reaches it.")])]
+    return Section(f"{key}-failures", "Failure rates", [explanation, *notices, *grids], brief)
+
+
+def _marked(grid: Grid) -> list[dict[str, Cell]]:
+    return [row for row in grid.rows if any(cell.tone == "warn" for cell in row.values())]
+
+
+def _describe_table(table: MeasuredTable, part: Part) -> str:
+    sizes = ", ".join(f"{task} {len(ids)}" for task, ids in table.items.items())
+    seeds = ", ".join(map(str, table.seeds))
+    has_answers = layout_metrics(table) == [None]
+    text = (
+        f"Family {table.family}; training seeds {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
+        f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
+        f" resampled){' [maj@k, pass@k]' if has_answers else ''}."
+    )
+    if part.report.notice:
+        text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."
+    return text
+
+
+def _layout(table: MeasuredTable, stored: PaperTable, metric: str | None) -> Grid:
+    rows = []
+    for texts in measured_rows(table, metric=metric):
+        row = texts["row"]
+        cells = {"row": Cell(row)}
+        for task in table.tasks:
+            task_metric = metric or main_metric(table, task)
+            printed = printed_cell(stored, table.family, row, task, task_metric)
+            value = table.mean(row, task, task_metric) if table.has(row, task, task_metric) else None
+            cells[task] = Cell(texts[task], note=printed and f"paper {printed}", value=value)
+        rows.append(cells)
+    return Grid(f"{stored.title}{f': {metric}' if metric else ''}, {table.family}", rows)
+
+
+def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:
+    judged = {(c.row, c.column, c.metric): c for c in part.report.cells if c.family == table.family}
+    rows = []
+    for point in measured_points(table, table.values):
+        row, task, metric, half = point["row"], point["task"], point["metric"], point["half"]
+        mean = table.mean(row, task, metric)
+        verdict = judged.get((row, part.stored.column_of(task) or task, metric))
+        rows.append(
+            {
+                "row": Cell(row),
+                "task": Cell(task),
+                "metric": Cell(metric),
+                "measured": Cell(f"{mean:.4g}", value=mean),
+                "95 % interval": Cell(f"{mean - half:.4g} to {mean + half:.4g}"),
+                "by seed": Cell(", ".join(f"{x:.4g}" for x in table.values[row, task, metric].means_S())),
+                "paper prints": Cell(printed_number(part.stored, table.family, row, task, metric)),
+                **(_judged(verdict) if judged else {}),
+            }
+        )
+    return rows
+
+
+def _judged(verdict: CellVerdict | None) -> dict[str, Cell]:
+    """Show difference from the printed number, margin and verdict: columns of the paper's own scale only."""
+    if verdict is None:
+        return {"difference": Cell(""), "margin": Cell(""), "verdict": Cell("")}
+    low, high = verdict.interval
+    return {
+        "difference": Cell(f"{verdict.difference:+.3g}", f"{low:+.3g} to {high:+.3g}", "", verdict.difference),
+        "margin": Cell("" if verdict.margin is None else f"{verdict.margin:.3g}", value=verdict.margin),
+        "verdict": Cell(verdict.value, tone=verdict.value),
+    }
+
+
+def _failures(table: MeasuredTable) -> Grid:
+    rows = []
+    for row in table.rows:
+        for task in table.tasks:
+            rates = {m: table.mean(row, task, m) for m in FAILURE_METRICS if table.has(row, task, m)}
+            cells = {m: Cell(f"{r:.3f}", tone="warn" if r >= HIGH else "", value=r) for m, r in rates.items()}
+            if cells:
+                cells = {metric: cells.get(metric, Cell("")) for metric in FAILURE_METRICS}
+                rows.append({"row": Cell(row), "task": Cell(task), **cells})
+    return Grid(f"Failure rates, {table.family}", rows)
