@@ -94,7 +94,7 @@ def _trainer_arguments(
     if config.loss_type == "bnpo" and cut.size != sequences:
         raise InputError(
             f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut.size} of {sequences}"
-            " completions at once would be another algorithm: use 'dapo', or one device and no micro-batch."
+            " completions at once would be a different algorithm: use 'dapo', or one device and no micro-batch."
         )
     return trainer_arguments(
         work=work,

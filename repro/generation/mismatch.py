@@ -45,7 +45,7 @@ def mismatch_alarm(gap: float) -> str | None:
         return None
     return (
         f"the sampler's log-probabilities are {gap:.3f} nats per token from the trainer's (alarm above {ALARM}): it may"
-        " have drawn from other weights than it was told"
+        " have sampled from different weights"
     )
 
 

@@ -28,7 +28,7 @@ class _LogProbRecorder(LogitsProcessor):
         if bool(self._last_BV[:, 0].isnan().any()):  # a row with a NaN or +inf is all NaN
             raise InputError(
                 f"model {self._name}: its logits hold NaN or infinity at token {len(self.realised)} of a completion."
-                " Its weights are damaged, or it diverged."
+                " Its weights are damaged, or its training diverged."
             )
         return scores
 

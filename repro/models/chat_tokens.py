@@ -21,7 +21,7 @@ def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> lis
     """
     if tokenizer.chat_template is None:
         raise InputError(
-            f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be posed as the paper does."
+            f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be formatted as in the paper."
             " Use an instruction-tuned model, or save a chat_template with its tokenizer."
         )
     text = tokenizer.apply_chat_template(

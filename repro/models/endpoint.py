@@ -41,11 +41,11 @@ def parse_endpoint(name: str) -> Endpoint:
         address.encode("ascii")
         (host or "").encode("idna")
     except ValueError:  # includes UnicodeError
-        raise InputError(f"judge: {address} is no address. Example: --set judge={EXAMPLE}") from None
+        raise InputError(f"judge: {address} is not an address. Example: --set judge={EXAMPLE}") from None
     if not host or any(ord(letter) <= 32 for letter in name):
-        raise InputError(f"judge {name!r}: an address without a host, or with a blank. Example: --set judge={EXAMPLE}")
+        raise InputError(f"judge {name!r}: an address without a host, or with a space. Example: --set judge={EXAMPLE}")
     if not parts.fragment:
-        raise InputError(f"judge {name}: which model? Name it behind the address and #, as in {EXAMPLE}")
+        raise InputError(f"judge {name}: no model name. Append # and the name, as in {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     netloc = f"[{host}]" if ":" in host else host
     return Endpoint(f"{parts.scheme}://{netloc}{'' if port is None else f':{port}'}{path}", parts.fragment)

@@ -120,11 +120,11 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
         )
     for fault, names in (
         ("missing", sorted(notes["missing_keys"])),
-        ("of another shape", sorted(name for name, *_ in notes["mismatched_keys"])),
+        ("of a different shape", sorted(name for name, *_ in notes["mismatched_keys"])),
     ):
         if names:
             raise InputError(
-                f"model {model}: weights that its config.json asks for are {fault} ({len(names)}, for example"
+                f"model {model}: weights that its config.json requires are {fault} ({len(names)}, for example"
                 f" {names[0]}). Copy or save it again."
             )
     return loaded

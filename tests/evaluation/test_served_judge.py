@@ -64,12 +64,12 @@ def test_addresses(name, expected):
 @pytest.mark.parametrize(
     ("name", "mend"),
     [
-        ("http://127.0.0.1:8000/v1", "which model"),
+        ("http://127.0.0.1:8000/v1", "no model name"),
         ("http:///v1#m", "without a host"),
-        ("http://host:port/v1#m", "is no address"),
-        ("http://host/v1 #m", "with a blank"),
-        ("http://a..b/v1#m", "is no address"),
-        ("http://host/\u00fc/v1#m", "is no address"),
+        ("http://host:port/v1#m", "is not an address"),
+        ("http://host/v1 #m", "with a space"),
+        ("http://a..b/v1#m", "is not an address"),
+        ("http://host/\u00fc/v1#m", "is not an address"),
         (f"http://me:{SECRET}/x@host/v1#m", API_KEY_VARIABLE),
         (f"http://me:12/{SECRET}@host/v1#m", API_KEY_VARIABLE),
         (f"http://me:{SECRET}@host/v1#m", API_KEY_VARIABLE),
