@@ -1,4 +1,4 @@
-"""The rollout record."""
+"""Rollout files: written, read back, and refused if damaged."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ def test_a_rollout_survives_the_file(tmp_path):
     assert read_rollouts(tmp_path / "r.parquet") == [ROLLOUT, empty]
 
 
-def test_a_file_of_something_else_is_refused(tmp_path):
+def test_a_file_without_rollouts_is_refused(tmp_path):
     (tmp_path / "text.parquet").write_text("not parquet")
     with pytest.raises(InputError, match="not a rollout file"):
         read_rollouts(tmp_path / "text.parquet")

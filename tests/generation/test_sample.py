@@ -1,4 +1,4 @@
-"""Chunks of completions: kept, shared out, and drawn again where they cannot be read."""
+"""Chunks of completions: kept, shared among processes, and sampled again if they cannot be read."""
 
 import pytest
 
@@ -15,33 +15,33 @@ CONFIG = SamplingConfig(
 
 
 @pytest.fixture
-def draw(tmp_path):
+def sample_chunks(tmp_path):
     items = registry.get("toy-bm4").items("train", 5, 0)  # three chunks
 
-    def drawn(name="one", share=(0, 1)):
+    def run(name="all", share=(0, 1)):
         work = tmp_path / name
         chunks = sample(
             CONFIG, model=locate("toy:qwen3-student"), items=items, seed=3, work=work, progress=silent, share=share
         )
         return list(stream_rollouts(chunks)), work
 
-    return drawn
+    return run
 
 
-def test_shares_put_together_are_what_one_process_draws(draw):
-    whole, _ = draw()
-    first, work = draw("two", (0, 2))
+def test_shares_together_are_what_one_process_samples(sample_chunks):
+    complete, _ = sample_chunks()
+    first, work = sample_chunks("shares", (0, 2))
     assert [chunk.name for chunk in sorted(work.iterdir())] == ["chunk-000000.parquet", "chunk-000002.parquet"]
-    assert first == whole[:4] + whole[8:]
-    draw("two", (1, 2))
-    assert draw("two")[0] == whole
+    assert first == complete[:4] + complete[8:]
+    sample_chunks("shares", (1, 2))
+    assert sample_chunks("shares")[0] == complete
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_a_chunk_that_cannot_be_read_is_drawn_again(draw, damage):
-    whole, work = draw()
+def test_a_chunk_that_cannot_be_read_is_sampled_again(sample_chunks, damage):
+    complete, work = sample_chunks()
     chunk = work / "chunk-000001.parquet"
     content = bytearray(chunk.read_bytes())
-    content[30] ^= 1  # in the first page: its checksum tells
+    content[30] ^= 1  # in the first page, whose checksum then fails
     chunk.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
-    assert draw()[0] == whole
+    assert sample_chunks()[0] == complete

@@ -18,18 +18,18 @@ INFO 11-24 15:34:20 [utils.py:233] non-default args: {'max_model_len': 256}
 """
 
 
-def test_the_cause_is_the_engines_and_not_the_servers():
+def test_the_cause_is_the_engines_error_and_not_the_servers():
     assert cause_in(LOG) == "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB."
     assert cause_in(LOG.split("(EngineCore")[0] + LOG[LOG.index("(APIServer pid=1) Traceback") :]).startswith(
         "RuntimeError: Engine core"
     )
-    wrong = "pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, too long [type=value]\n    For more\n"
-    assert cause_in(wrong) == f"{wrong.splitlines()[0]}: Value error, too long [type=value]"
+    refused = "pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, too long [type=value]\n    For more\n"
+    assert cause_in(refused) == f"{refused.splitlines()[0]}: Value error, too long [type=value]"
     assert cause_in("Killed\n\n") == "Killed"
     assert cause_in("") == "its log is empty"
 
 
-def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
+def test_a_server_does_not_inherit_the_ranks_environment(monkeypatch):
     for name in (
         "RANK",
         "WORLD_SIZE",
@@ -40,20 +40,22 @@ def test_a_server_is_told_nothing_of_the_ranks(monkeypatch):
     ):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    own = server._environment(ServerPlacement(2, ("2", "3")))
-    assert own["CUDA_VISIBLE_DEVICES"] == "2,3"
-    assert own["VLLM_SERVER_DEV_MODE"] == "1"
-    assert "VLLM_API_KEY" not in own
-    assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(own)
+    environment = server._environment(ServerPlacement(2, ("2", "3")))
+    assert environment["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert environment["VLLM_SERVER_DEV_MODE"] == "1"
+    assert "VLLM_API_KEY" not in environment
+    assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(
+        environment
+    )
 
 
-def test_no_other_machine_reaches_it():
-    for place in (ServerPlacement(1), ServerPlacement(2, ("0", "1"))):
-        words = server._serve_arguments("model", "name", 64, place, 1234)
-        assert words[words.index("--host") + 1] == "127.0.0.1"
-        assert words[words.index("--tensor-parallel-size") + 1] == str(place.workers)
-        assert ("--weight-transfer-config" in words) == bool(place.gpus)
-        assert ("--worker-extension-cls" in words) != bool(place.gpus)
+def test_it_listens_on_this_machine_only():
+    for placement in (ServerPlacement(1), ServerPlacement(2, ("0", "1"))):
+        arguments = server._serve_arguments("model", "name", 64, placement, 1234)
+        assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+        assert arguments[arguments.index("--tensor-parallel-size") + 1] == str(placement.workers)
+        assert ("--weight-transfer-config" in arguments) == bool(placement.gpus)
+        assert ("--worker-extension-cls" in arguments) != bool(placement.gpus)
 
 
 def test_a_server_that_ends_at_once_is_an_error_with_its_cause(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The transformers engine on the shipped models: what it says it sampled is what it sampled."""
+"""The transformers engine on the shipped models: the record is what it sampled."""
 
 import pytest
 import torch
@@ -32,12 +32,12 @@ def items():
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_are_those_of_a_plain_forward_pass(folder, items, temperature):
-    """Left padding, the cut after the end token and the recorder change nothing: compare with one sequence at a time."""
+    """Left padding, the cut after the end token and the recorder change nothing, compared with single sequences."""
     tokenizer, model = load_tokenizer(folder), load_model(folder)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
     prompts[0] = prompts[0][-5:]  # lengths differ, so some rows are padded
-    drawn = TransformersEngine(folder).generate(prompts, 2, 12, temperature, seed=3)
-    for prompt, group in zip(prompts, drawn):
+    groups = TransformersEngine(folder).generate(prompts, 2, 12, temperature, seed=3)
+    for prompt, group in zip(prompts, groups):
         for completion in group:
             ids = torch.tensor([prompt + completion.token_ids])
             with torch.no_grad():
@@ -46,15 +46,15 @@ def test_log_probs_are_those_of_a_plain_forward_pass(folder, items, temperature)
             assert torch.tensor(completion.log_probs).double().allclose(expected, atol=2e-5)
 
 
-def test_the_end_token_is_kept_once_and_says_why_it_stopped(folder, items):
+def test_the_end_token_is_kept_once_and_agrees_with_the_stop_reason(folder, items):
     tokenizer = load_tokenizer(folder)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
     ends = 0
     for group in TransformersEngine(folder).generate(prompts, 8, 6, 1.0, seed=0):
         for completion in group:
-            found = [i for i, token in enumerate(completion.token_ids) if token == tokenizer.eos_token_id]
-            ends += bool(found)
-            assert found == ([len(completion.token_ids) - 1] if completion.stop == "eos" else [])
+            end_positions = [i for i, token in enumerate(completion.token_ids) if token == tokenizer.eos_token_id]
+            ends += bool(end_positions)
+            assert end_positions == ([len(completion.token_ids) - 1] if completion.stop == "eos" else [])
             assert len(completion.log_probs) == len(completion.token_ids)
             if completion.stop == "length":
                 assert len(completion.token_ids) == 6
@@ -67,8 +67,10 @@ def test_sampling_is_from_the_model_and_nothing_is_truncated(items):
     tokenizer, model = load_tokenizer(folder), load_model(folder)
     prompt = prompt_token_ids(tokenizer, items[0].prompt)
     n = 4000
-    drawn = TransformersEngine(folder).generate([prompt], n, 2, 1.0, seed=1)[0]
-    counts = torch.bincount(torch.tensor([c.token_ids[0] for c in drawn]), minlength=len(tokenizer)).double()
+    completions = TransformersEngine(folder).generate([prompt], n, 2, 1.0, seed=1)[0]
+    counts = torch.bincount(
+        torch.tensor([completion.token_ids[0] for completion in completions]), minlength=len(tokenizer)
+    ).double()
     with torch.no_grad():
         p = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
     likely = p * n >= 5
@@ -80,25 +82,25 @@ def test_sampling_is_from_the_model_and_nothing_is_truncated(items):
 
 
 def test_equal_seeds_give_equal_rollouts_and_an_interrupted_run_the_same(folder, items, tmp_path):
-    whole = list(
+    first = list(
         stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent))
     )
     again = list(
         stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "b", progress=silent))
     )
-    other = list(
+    different = list(
         stream_rollouts(sample(CONFIG, model=folder, items=items, seed=8, work=tmp_path / "c", progress=silent))
     )
-    assert whole == again
-    assert [r.token_ids for r in whole] != [r.token_ids for r in other]
-    assert len(whole) == 15
+    assert first == again
+    assert [r.token_ids for r in first] != [r.token_ids for r in different]
+    assert len(first) == 15
 
     (tmp_path / "a" / "chunk-000001.parquet").unlink()  # as a kill between chunks would leave it
     (tmp_path / "a" / "chunk-000001.part").write_bytes(b"half")
     resumed = list(
         stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent))
     )
-    assert [r.token_ids for r in resumed] == [r.token_ids for r in whole]
+    assert [r.token_ids for r in resumed] == [r.token_ids for r in first]
 
 
 def test_samples_of_one_prompt_differ(folder, items, tmp_path):
@@ -110,7 +112,7 @@ def test_samples_of_one_prompt_differ(folder, items, tmp_path):
     assert read_rollouts(tmp_path / "chunk-000000.parquet")[0].item_id == items[0].id
 
 
-def test_nan_logits_are_named_before_anything_is_drawn(tmp_path):
+def test_nan_logits_are_named_before_anything_is_sampled(tmp_path):
     folder = save_qwen(tmp_path / "broken", seed=3)
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():

@@ -27,7 +27,7 @@ def folder(request):
 
 
 @pytest.fixture(scope="module")
-def drawn(folder, items):
+def sampled(folder, items):
     tokenizer = load_tokenizer(folder)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
     engine = VllmEngine(folder, 64)
@@ -36,32 +36,32 @@ def drawn(folder, items):
     return prompts, *groups
 
 
-def test_equal_seeds_give_equal_completions_and_samples_differ(drawn):
-    _, first, again = drawn
+def test_equal_seeds_give_equal_completions_and_samples_differ(sampled):
+    _, first, again = sampled
     assert [[c.token_ids for c in group] for group in first] == [[c.token_ids for c in group] for group in again]
     assert any(len({tuple(c.token_ids) for c in group}) > 1 for group in first)
 
 
-def test_log_probs_agree_with_a_forward_pass(drawn, folder):
+def test_log_probs_agree_with_a_forward_pass(sampled, folder):
     import torch
 
     from repro.models.loading import load_model
 
-    prompts, groups, _ = drawn
+    prompts, groups, _ = sampled
     model = load_model(folder)
     gaps = []
     for prompt, group in zip(prompts, groups):
         for completion in group:
             with torch.no_grad():
                 logits = model(torch.tensor([prompt + completion.token_ids])).logits[0, len(prompt) - 1 : -1].float()
-            own = torch.log_softmax(logits, -1).gather(1, torch.tensor(completion.token_ids)[:, None]).squeeze(1)
-            gaps.append((own - torch.tensor(completion.log_probs)).abs().mean().item())
+            expected = torch.log_softmax(logits, -1).gather(1, torch.tensor(completion.token_ids)[:, None]).squeeze(1)
+            gaps.append((expected - torch.tensor(completion.log_probs)).abs().mean().item())
     assert sum(gaps) / len(gaps) < 0.02  # bfloat16 serving of float32 weights
 
 
-def test_the_end_token_is_kept(drawn, folder):
+def test_the_end_token_is_kept(sampled, folder):
     end = load_tokenizer(folder).eos_token_id
-    for group in drawn[1]:
+    for group in sampled[1]:
         for completion in group:
             assert (completion.token_ids[-1] == end) == (completion.stop == "eos")
 
@@ -80,18 +80,18 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
     assert [(r.item_id, r.sample, r.prompt_ids) for r in by_vllm] == [
         (r.item_id, r.sample, r.prompt_ids) for r in by_transformers
     ]
-    means = [sum(map(sum, (r.log_probs for r in some))) / len(some) for some in (by_vllm, by_transformers)]
+    means = [sum(map(sum, (r.log_probs for r in rollouts))) / len(rollouts) for rollouts in (by_vllm, by_transformers)]
     assert means[0] == pytest.approx(means[1], abs=0.6)  # mean log-probability of a completion, nats, of 192 each
 
 
 @pytest.mark.timeout(900)
-def test_a_model_spread_over_two_workers_is_the_same_model(drawn, folder):
-    """Its log-probabilities differ by the order of sums in bfloat16 alone, so nearly all short completions are the same."""
-    prompts, groups, _ = drawn
+def test_a_model_spread_over_two_workers_is_the_same_model(sampled, folder):
+    """Its log-probabilities differ only by the order of sums in bfloat16, so nearly all short completions are equal."""
+    prompts, groups, _ = sampled
     engine = VllmEngine(folder, 64, tensor_parallel=2)
     spread = engine.generate(prompts, 8, 12, 1.0, seed=1)
     engine.close()
-    pairs = [pair for one, other in zip(groups, spread) for pair in zip(one, other)]
+    pairs = [pair for group, spread_group in zip(groups, spread) for pair in zip(group, spread_group)]
     same = [(a, b) for a, b in pairs if a.token_ids == b.token_ids]
     assert len(same) > 0.8 * len(pairs)
     gaps = [abs(p - q) for a, b in same for p, q in zip(a.log_probs, b.log_probs)]

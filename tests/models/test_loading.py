@@ -1,4 +1,4 @@
-"""Model folders that cannot be what they say they are: told in one line, before any work."""
+"""Broken model folders: refused with a one-line message, before any work."""
 
 import json
 import shutil
@@ -17,17 +17,17 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["cut", "longer", "empty", "noise", "header"])
-def test_weights_that_are_not_whole(folder, change):
+def test_incomplete_weights_are_refused(folder, change):
     weights = next(folder.glob("*.safetensors"))
     content = weights.read_bytes()
-    changed = {
+    contents = {
         "cut": content[:-1],
         "longer": content + b"x",
         "empty": b"",
         "noise": bytes(range(256)) * 9,
         "header": (5).to_bytes(8, "little") + b"[1,2]" + content,
     }
-    weights.write_bytes(changed[change])
+    weights.write_bytes(contents[change])
     with pytest.raises(InputError, match=r"not a whole safetensors file\. Copy or save it again"):
         locate(str(folder))
     weights.write_bytes(content)
@@ -35,68 +35,68 @@ def test_weights_that_are_not_whole(folder, change):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{"])
-def test_a_configuration_that_is_no_object(folder, content):
+def test_a_configuration_that_is_not_an_object_is_refused(folder, content):
     (folder / "config.json").write_text(content)
     with pytest.raises(InputError, match=r"config\.json is not a JSON object"):
         locate(str(folder))
 
 
-def test_what_transformers_cannot_read_is_one_line(folder):
+def test_an_unknown_model_type_is_a_one_line_error(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "nosuch"}))
     for load in (load_config, load_model):
-        with pytest.raises(InputError, match=r"cannot be loaded: .*nosuch") as told:
+        with pytest.raises(InputError, match=r"cannot be loaded: .*nosuch") as error:
             load(folder)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(InputError, match="cannot be loaded"):
         load_tokenizer(folder)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [("lacks", r"missing \(1, for example"), ("shape", "of a different shape")]
+    ("change", "message"), [("lacks", r"missing \(1, for example"), ("shape", "of a different shape")]
 )
-def test_weights_that_its_configuration_does_not_fit_are_not_drawn_at_random(folder, change, words):
+def test_weights_that_do_not_fit_the_configuration_are_not_initialised_at_random(folder, change, message):
     weights = next(folder.glob("*.safetensors"))
     tensors = load_file(weights)
     name = next(name for name in tensors if "q_proj" in name)
     cut = tensors.pop(name)[:-1].clone()
     save_file(tensors | ({name: cut} if change == "shape" else {}), weights, metadata={"format": "pt"})
     for load in (load_model, load_for_training, check_loadable):
-        with pytest.raises(InputError, match=f"{words}.*{name}"):
+        with pytest.raises(InputError, match=f"{message}.*{name}"):
             load(folder)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "reward" not in name])
-def test_every_toy_model_is_whole(name):
+def test_every_toy_model_is_complete(name):
     check_loadable(locate(name))
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "num_attention_heads"])
 @pytest.mark.parametrize("value", ["abc", 0, None])
-def test_a_configuration_of_nonsense_is_one_line(folder, key, value):
+def test_an_invalid_configuration_is_a_one_line_error(folder, key, value):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {key: value}))
-    with pytest.raises(InputError, match=r"cannot be loaded|missing|different shape") as told:
+    with pytest.raises(InputError, match=r"cannot be loaded|missing|different shape") as error:
         check_loadable(folder)
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": "1.0"}'])
-def test_a_broken_tokenizer_is_one_line(folder, content):
+def test_a_broken_tokenizer_is_a_one_line_error(folder, content):
     (folder / "tokenizer.json").write_text(content)
-    with pytest.raises(InputError, match="cannot be loaded") as told:
+    with pytest.raises(InputError, match="cannot be loaded") as error:
         check_loadable(folder)
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("load", [load_config, load_model, load_for_training, check_loadable])
-def test_code_that_comes_with_a_model_never_runs(folder, monkeypatch, load):
-    """transformers would ask whether to run it, and take a yes for one."""
+def test_code_in_a_model_folder_never_runs(folder, monkeypatch, load):
+    """transformers would ask for permission on the terminal."""
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "strange"}
     named = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": named}))
-    (folder / "code.py").write_text("raise SystemExit('code of a stranger')")
-    monkeypatch.setattr("builtins.input", lambda *words: pytest.fail("asked whether to run it"))
+    (folder / "code.py").write_text("raise SystemExit('untrusted code')")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for permission"))
     with pytest.raises(InputError, match="cannot be loaded"):
         load(folder)
