@@ -12,7 +12,7 @@ import openai
 from repro.errors import InputError
 from repro.models.endpoint import API_KEY_VARIABLE, Endpoint
 
-TIMEOUT = 120.0
+TIMEOUT = 600.0
 """Seconds to wait for one reply."""
 RETRIES = 7
 """The library's own, after a lost connection, a timeout and status 408, 409, 429 or 5xx: half a minute of growing waits,
@@ -92,7 +92,7 @@ class ChatClient:
         Raises:
             InputError: the server cannot be reached, or does not list its models.
         """
-        models = self._client.with_options(timeout=10.0, max_retries=0).models
+        models = self._client.with_options(timeout=60.0, max_retries=0).models
         try:
             answer = self._decode(models.with_raw_response.list().text)
             return [self._redact(str(model["id"])) for model in answer["data"]]
