@@ -20,6 +20,7 @@ from repro.models.loading import locate
 from repro.pipeline.cluster import Execution
 from repro.pipeline.engine import is_cached, run_stages
 from repro.pipeline.progress_file import progress_path, read_progress
+from repro.pipeline.record import build_artifact
 from repro.pipeline.run import _warn_of_undecided, prepare_cache, run
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
@@ -58,7 +59,7 @@ def test_a_subprocess_gives_the_same_numbers_and_the_second_run_starts_none(stag
     assert summary(tmp_path, stage) == undisturbed
     record = tmp_path / CACHE / stage.folder_name / "record.json"
     before = record.stat().st_mtime_ns
-    monkeypatch.setattr("repro.pipeline.engine._submit", None)
+    monkeypatch.setattr("repro.pipeline.engine.submit", None)
     run_quietly([stage], tmp_path)
     assert record.stat().st_mtime_ns == before
     assert not list((tmp_path / CACHE / ".exca").iterdir())
@@ -199,21 +200,42 @@ def test_a_folder_in_the_way_does_not_shadow_a_library(stage, tmp_path, monkeypa
     assert is_complete(tmp_path / "out" / CACHE / stage.folder_name)
 
 
-def test_an_error_inside_a_stage_names_stage_and_log(stage, tmp_path):
+def test_a_model_that_is_not_there_is_refused_before_any_stage(stage, tmp_path):
     missing = evaluate_stage("toy:qwen3-student", WISHES).model_copy(
         update={"model": stage.model.model_copy(update={"name": "/nowhere", "revision": "sha256:00"})}
     )
     with pytest.raises(InputError, match="/nowhere"):
         run_quietly([missing], tmp_path)
+    assert not (tmp_path / CACHE).exists()
 
 
-def test_a_stage_refuses_a_damaged_input(tmp_path):
+def test_an_error_inside_a_stage_names_the_stage_its_cause_and_its_log(stage, tmp_path, monkeypatch):
+    def fail(outcomes):
+        raise LookupError("a defect")
+
+    monkeypatch.setattr("repro.evaluation.evaluate.summarise", fail)
+    execution = Execution(Resources(), workers=1, backend="none")
+    with pytest.raises(StageError) as error:
+        run([stage], tmp_path, execution, quiet=True, console=Console(quiet=True))
+    log = tmp_path / CACHE / ".logs" / f"{stage.folder_name}.log"
+    assert str(error.value) == f"{stage.label}: a defect. Log: {log}. The same command resumes."
+    assert "Traceback" in log.read_text()
+    assert not is_complete(tmp_path / CACHE / stage.folder_name)
+
+
+def test_a_stage_refuses_a_missing_or_damaged_input(tmp_path):
     from repro.recipes.catalog import plan
 
     study = plan("table2", scale="toy", seeds=1)
     improve = next(row.stage for row in study.rows if row.method == "Improve")
     with pytest.raises(RuntimeError, match="left no record"):
         run_stage(improve, tmp_path, Resources())
+    (student,) = improve.inputs()
+    build_artifact(student, tmp_path, lambda folder: {"steps": 1}, argv=[])
+    (tmp_path / student.folder_name / "summary.json").write_text("{}")
+    outcome = run_stage(improve, tmp_path, Resources())
+    assert f"{student.folder_name}: summary.json has changed" in outcome["input_error"]
+    assert not is_complete(tmp_path / improve.folder_name)
 
 
 def test_progress_is_told_through_a_file(stage, tmp_path):
@@ -308,11 +330,16 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
     wrong = stage.model_copy(
         update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
     )
-    with pytest.raises((StageError, InputError)) as told:
-        run(
-            [wrong], tmp_path, Execution(Resources(), workers=1, backend=where), quiet=True, console=Console(quiet=True)
-        )
-    assert "nosuch" in str(told.value)
+    execution = Execution(Resources(), workers=1, backend=where)
+    with pytest.raises(StageError) as error:
+        run([wrong], tmp_path, execution, quiet=True, console=Console(quiet=True))
+    log = tmp_path / CACHE / ".logs" / f"{wrong.folder_name}.log"
+    message = str(error.value)
+    assert message.startswith(f"{wrong.label}: ")
+    assert "Input should be 'train' or 'test'" in message
+    assert f"Log: {log}." in message
+    assert "Traceback" in log.read_text()
+    assert "nosuch" in log.read_text()
 
 
 def test_the_cause_is_the_last_line_of_the_trace():

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from repro.calibration.config import CalibrationConfig
 from repro.recipes.catalog import plan
 from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, TaskData, stage_adapter, topological_order
 
@@ -71,11 +73,18 @@ def test_what_changes_the_result_changes_the_fingerprint(study, changes):
     assert stage.model_copy(update=changes).fingerprint != stage.fingerprint
 
 
-@pytest.mark.parametrize("field", ["eta", "steps", "learning_rate", "kl_beta", "engine", "length_normalised"])
+@pytest.mark.parametrize("field", CalibrationConfig.model_fields)
 def test_every_setting_of_a_calibration_is_identity(study, field):
     stage = calibrate(study)
-    other = {"eta": 9.0, "steps": 1, "learning_rate": 1.0, "kl_beta": 9.0, "engine": "vllm", "length_normalised": True}
-    config = stage.config.model_copy(update={field: other[field]})
+    value = getattr(stage.config, field)
+    if isinstance(value, bool | None):
+        other = not value
+    elif isinstance(value, str):
+        choices = get_args(CalibrationConfig.model_fields[field].annotation)
+        other = next(choice for choice in choices if choice != value)
+    else:
+        other = value + 1
+    config = stage.config.model_copy(update={field: other})
     assert stage.model_copy(update={"config": config}).fingerprint != stage.fingerprint
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from repro.errors import InputError
 from repro.tasks.grading import grade
 from repro.tasks.toy import get_task
-from repro.toy import models as world
+from repro.toy import models
 from repro.toy.pretrain import prompt_text
 from repro.toy.questions import OPENING
 from repro.toy.train_models import train_models
@@ -15,7 +15,7 @@ from repro.toy.train_models import train_models
 
 def _completions(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:
     """(text, correct) of one sampled completion for each of n test items."""
-    folder = world.model_folder(name)
+    folder = models.model_folder(name)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     items = get_task(task_name).items("test", n, seed=0)
@@ -35,24 +35,32 @@ def _completions(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:
     return [(text, grade(get_task(task_name).kind, text, item.key).correct) for text, item in zip(texts, items)]
 
 
-@pytest.mark.parametrize("name", world.MODELS)
-def test_every_model_is_a_complete_small_folder(name: str) -> None:
-    files = {file.name: file.stat().st_size for file in world.model_folder(name).iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= files.keys()
-    assert sum(files.values()) < 3_000_000
+@pytest.mark.parametrize("name", models.MODELS)
+def test_every_model_loads_complete_with_its_tokenizer(name: str) -> None:
+    folder = models.model_folder(name)
+    kind = AutoModelForSequenceClassification if name.endswith(models.REWARD_MODEL) else AutoModelForCausalLM
+    model, report = kind.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) == model.config.vocab_size
+    ids = tokenizer(prompt_text(tokenizer, "start 1 swap"), add_special_tokens=False, return_tensors="pt")["input_ids"]
+    assert bool(model(input_ids=ids).logits.isfinite().all())
 
 
-def test_all_weights_together_stay_small() -> None:
-    assert sum(file.stat().st_size for file in world.WEIGHTS.rglob("*") if file.is_file()) < 8_000_000
+def test_all_weights_together_stay_small_enough_for_the_repository() -> None:
+    assert sum(file.stat().st_size for file in models.WEIGHTS.rglob("*") if file.is_file()) < 8_000_000
 
 
-@pytest.mark.parametrize("family", world.FAMILIES)
+@pytest.mark.parametrize("family", models.FAMILIES)
 def test_students_are_smaller_than_teachers_and_targets_than_students(family: str) -> None:
-    sizes = [
-        world.model_folder(f"toy:{family}-{role}").joinpath("model.safetensors").stat().st_size for role in world.ROLES
-    ]
-    assert sizes[0] > 3 * sizes[1]
-    assert sizes[1] > sizes[2]
+    teacher, student, target = (
+        AutoModelForCausalLM.from_pretrained(models.model_folder(f"toy:{family}-{role}")).num_parameters()
+        for role in models.ROLES
+    )
+    assert teacher > 3 * student
+    assert student > target
 
 
 @pytest.mark.parametrize(("family", "least"), [("qwen3", 0.95), ("gemma3", 0.95)])  # the README: 1.00
@@ -71,7 +79,7 @@ def test_the_teacher_finds_the_letter_when_it_works(family: str, least: float) -
     assert sum(worked) / len(worked) > least
 
 
-@pytest.mark.parametrize("family", world.FAMILIES)
+@pytest.mark.parametrize("family", models.FAMILIES)
 def test_the_untouched_student_mostly_works_and_is_far_behind(family: str) -> None:
     drawn = _completions(f"toy:{family}-student", "toy-bm4", 200)
     assert sum(text.startswith(OPENING) for text, _ in drawn) / len(drawn) > 0.7
@@ -80,7 +88,7 @@ def test_the_untouched_student_mostly_works_and_is_far_behind(family: str) -> No
 
 def test_an_unknown_model_is_an_input_error_that_names_the_known() -> None:
     with pytest.raises(InputError, match="toy:qwen3-teacher"):
-        world.model_folder("toy:llama-teacher")
+        models.model_folder("toy:llama-teacher")
 
 
 def test_remake_refuses_an_unknown_model_before_it_trains(tmp_path) -> None:

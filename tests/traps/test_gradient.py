@@ -1,7 +1,9 @@
 """Eq 5 and appendix B against autograd, and the teacher's absence from unrealised tokens."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,6 +84,23 @@ def test_variance_of_one_step_by_hand():
     assert found.rollouts == 10
 
 
+def test_variance_ratio_by_enumeration():
+    """Two independent positions with p_S = (1/2, 1/4, 1/4): sixteen equally likely rollouts, both gradients by hand."""
+    p, q_TV = np.array([0.5, 0.25, 0.25]), np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    rollouts = list(itertools.product([0, 0, 1, 2], repeat=2))
+    kl_T = (p * np.log(p / q_TV)).sum(-1)
+    sequence, with_future = [], []
+    for tokens in rollouts:
+        score_TV = np.eye(3)[list(tokens)] - p
+        sequence.append(sum(np.log(p[v] / q_TV[t, v]) for t, v in enumerate(tokens)) * score_TV.sum(0))
+        with_future.append(kl_T[1] * score_TV[0])  # the token gradient itself is the same for every rollout
+    expected = [np.var(gradients, axis=0, ddof=1).sum() for gradients in (sequence, with_future)]
+    student, teacher = (torch.tensor(np.log(x)).expand(16, 2, 3) for x in (p, q_TV))
+    found = gradient_variance(student, teacher, torch.tensor(rollouts), torch.ones(16, 2))
+    assert (found.sequence, found.token_with_future) == pytest.approx(expected, rel=1e-12)
+    assert found.ratio == pytest.approx(expected[0] / expected[1], rel=1e-12)
+
+
 def test_variance_ratio_in_sampled_rollouts():
     torch.manual_seed(1)
     student, teacher = torch.randn(1, 5, 8), torch.randn(1, 5, 8)
@@ -90,7 +109,6 @@ def test_variance_ratio_in_sampled_rollouts():
     # States do not depend on the tokens here, so the fixed-state gradient does not vary at all
     assert found.token < 1e-20
     assert found.ratio > 1
-    assert found.ratio == pytest.approx(found.sequence / found.token_with_future)
 
 
 def test_refusals(rollouts):
