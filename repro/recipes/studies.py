@@ -168,7 +168,7 @@ STUDIES: dict[str, Entry] = {
         session="A student's gain under every teacher at hand (Figure 1a; shares Table 2's stages)",
         page_title="Teachers that should have been better: a student's gain under each teacher",
         rows="recipes.figures:gain_rows",
-        measure="tables.measurements.figures:add_gains",
+        measure="tables.measurements.gains:add_gains",
         budget=Budget(toy_minutes=8, toy_mib=20, paper_gpu_hours=6000),
     ),
     "figure3": Entry(
@@ -183,7 +183,7 @@ STUDIES: dict[str, Entry] = {
         session="Teachers on the misled student's prefixes (Figure 4; shares Table 2's stages)",
         page_title="Teachers that go on from the misled student's prefixes",
         rows="recipes.figures:prefix_rows",
-        measure="tables.measurements.figures:add_prefixes",
+        measure="tables.measurements.prefixes:add_prefixes",
         budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=2000),
     ),
     "failure-modes": Entry(
@@ -191,7 +191,7 @@ STUDIES: dict[str, Entry] = {
         session="How students fail on prompts that they solved before (section 6.5; shares Table 2's stages)",
         page_title="How misled students fail on prompts that they solved before",
         rows="recipes.figures:failure_rows",
-        measure="tables.measurements.figures:add_failures",
+        measure="tables.measurements.failure_modes:add_failures",
         budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
     ),
 }

@@ -111,6 +111,20 @@ class MeasuredTable:
         values = self._array(name, values_SN, ids, low=0.0 if metric in FRACTION_METRICS else -np.inf, high=high)
         self.values[row, task, metric] = CellValues(values, weights)
 
+    def add_by_item(
+        self,
+        row: str,
+        task: str,
+        metric: str,
+        values: Sequence[Mapping[str, float]],
+        weights: Sequence[Mapping[str, float]] | None = None,
+    ) -> None:
+        """Add one cell from item -> value of every seed (and item -> weight), items sorted."""
+        items = sorted(values[0])
+        values_SN = [[seed[item] for item in items] for seed in values]
+        weights_SN = None if weights is None else [[seed[item] for item in items] for seed in weights]
+        self.add(row, task, metric, items, values_SN, weights_SN)
+
     def _array(self, name: str, raw: Any, ids: tuple[str, ...], low: float, high: float) -> Array:
         try:
             array = np.array(raw, dtype=np.float64)

@@ -48,5 +48,4 @@ def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cac
             values |= {TOKENS: [tokens_per_item(seed)[task] for seed in outcomes]} if lengths else {}
             values |= {name: [seed[task][name] for seed in failures] for name in failures[0][task]}
             for metric, by_seed in values.items():
-                items = sorted(by_seed[0])
-                table.add(rows[0].method, task, metric, items, [[seed[item] for item in items] for seed in by_seed])
+                table.add_by_item(rows[0].method, task, metric, by_seed)

@@ -1,0 +1,32 @@
+"""Cells over chosen prompts: those that a student lost, or that a teacher solves."""
+
+from collections.abc import Mapping, Sequence
+
+from repro.evaluation.lost_prompts import LostPrompts
+from repro.tables.measured_table import MeasuredTable
+
+FEWEST_PROMPTS = 5
+"""Prompts from which a rate over chosen prompts is a cell: below, its interval would carry no information."""
+
+
+def add_over_chosen(
+    table: MeasuredTable, row: str, task: str, metric: str, items: Sequence[str], by_seed: Sequence[Mapping[str, float]]
+) -> None:
+    """Add a mean over the items that a seed has a value for, if every seed has enough of them."""
+    chosen = [{item: seed[item] for item in items if item in seed} for seed in by_seed]
+    if all(len(seed) >= FEWEST_PROMPTS for seed in chosen):
+        values = [{item: seed.get(item, 0.0) for item in items} for seed in chosen]
+        weights = [{item: float(item in seed) for item in items} for seed in chosen]
+        table.add_by_item(row, task, metric, values, weights)
+
+
+def add_lost(table: MeasuredTable, row: str, task: str, items: Sequence[str], by_seed: Sequence[LostPrompts]) -> None:
+    """Add the share of the student's solved prompts that it lost, and once the share that it had solved at all."""
+    if not table.has("Student", task, "solved"):
+        solved = [{item: float((task, item) in prompts.solved) for item in items} for prompts in by_seed]
+        table.add_by_item("Student", task, "solved", solved)
+    lost = [
+        {item: float((task, item) in prompts.lost) for item in items if (task, item) in prompts.solved}
+        for prompts in by_seed
+    ]
+    add_over_chosen(table, row, task, "lost", items, lost)

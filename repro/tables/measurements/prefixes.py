@@ -1,0 +1,87 @@
+"""Figure 4 from its continuations: how often teachers end right after a misled student's prefix."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from repro.evaluation.evaluate import metric_names
+from repro.evaluation.graded import read_outcomes
+from repro.evaluation.lost_prompts import lost_prompts
+from repro.evaluation.prefixes import CONTINUATIONS_FILE
+from repro.recipes.labels import after_prefix
+from repro.recipes.study import Row
+from repro.stages import Continue
+from repro.stages.artifact import ROLLOUTS
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.chosen_prompts import add_lost, add_over_chosen
+
+PREFIX_CORRECT = "prefix_correct"
+MISLED = "Misled"
+"""The row in which the student itself continues its prefixes."""
+
+Continuations = Sequence[Mapping[str, Any]]
+"""The rows of one seed's file (see `evaluation.prefixes`)."""
+
+
+def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
+    """Add a row per model that continues the prefixes (mean over them), and one per prefix length.
+
+    Prompts of a teacher's cells: those that the student lost and this teacher, without a prefix, solves by majority: what
+    a prefix can spoil. All others weigh nothing. The first half of a prompt's samples without a prefix decides whether it
+    is solved, the other half is what "no prefix" measures: one half for both would favour no prefix. The misled student
+    continues its prefixes itself, on the teacher's prompts: the completions that they were cut from are wrong by choice.
+    A prefix that states or begins its answer is left out.
+    """
+    solved: dict[tuple[str, str], list[set[str]]] = {}
+    for label, rows in rows_of.items():
+        stages = [cast(Continue, row.stage) for row in rows]
+        continuations = [pq.read_table(cache / stage.folder_name / CONTINUATIONS_FILE).to_pylist() for stage in stages]
+        before = [read_outcomes(cache / stage.before.folder_name / ROLLOUTS) for stage in stages]
+        after = [read_outcomes(cache / stage.after.folder_name / ROLLOUTS) for stage in stages]
+        fractions = stages[0].prefixes.fractions
+        for task in [data.task for data in stages[0].data if metric_names(data.task) != ("reward",)]:
+            items = sorted({outcome.item_id for outcome in before[0] if outcome.task == task})
+            halves = [_halves(seed, task) for seed in continuations]
+            solved[label, task] = [{item for item, share in first.items() if share > 0.5} for first, _ in halves]
+            correct = {label: [_correct(seed, task, fractions) for seed in continuations]}
+            for fraction in fractions:
+                correct[after_prefix(label, fraction)] = [_correct(seed, task, [fraction]) for seed in continuations]
+            if label == MISLED:
+                add_lost(table, label, task, items, [lost_prompts(a, b) for a, b in zip(before, after)])
+            else:
+                correct[after_prefix(label, 0.0)] = [second for _, second in halves]
+            prompts = solved["Teacher" if label == MISLED else label, task]
+            for row_label, by_seed in correct.items():
+                chosen = [
+                    {item: share for item, share in shares.items() if item in seed_prompts}
+                    for shares, seed_prompts in zip(by_seed, prompts)
+                ]
+                add_over_chosen(table, row_label, task, PREFIX_CORRECT, items, chosen)
+
+
+def _correct(rows: Continuations, task: str, fractions: Collection[float]) -> dict[str, float]:
+    """Return item -> share of its continuations that end right, without those of committed prefixes."""
+    return {item: float(np.mean(values)) for item, values in _correct_by_item(rows, task, fractions).items()}
+
+
+def _halves(rows: Continuations, task: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return item -> share of its samples without a prefix that are right, for their first half and the second."""
+    first: dict[str, float] = {}
+    second: dict[str, float] = {}
+    for item, values in _correct_by_item(rows, task, [0.0]).items():
+        middle = len(values) // 2
+        for share, half in ((first, values[:middle]), (second, values[middle:])):
+            if half:
+                share[item] = float(np.mean(half))
+    return first, second
+
+
+def _correct_by_item(rows: Continuations, task: str, fractions: Collection[float]) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row["task"] == task and row["fraction"] in fractions and not row["committed"]:
+            groups.setdefault(str(row["item_id"]), []).append(float(bool(row["correct"])))
+    return groups
