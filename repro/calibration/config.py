@@ -30,3 +30,8 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     engine: Literal["transformers", "vllm"]
     reasoning: bool = True
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Completions in one optimiser step."""
+        return self.prompts_per_step * self.group_size

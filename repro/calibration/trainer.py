@@ -89,7 +89,7 @@ def calibrate(
 def _trainer_arguments(
     config: CalibrationConfig, *, parameters: int, seed: int, work: Path, resources: TrainingResources
 ) -> dict[str, Any]:
-    sequences = config.prompts_per_step * config.group_size
+    sequences = config.sequences_per_step
     cut = cut_step(sequences, resources.micro_batch, data_parallel_ranks())
     if config.loss_type == "bnpo" and cut.size != sequences:
         raise InputError(

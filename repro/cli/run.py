@@ -71,7 +71,6 @@ def run(
     """Run a study and give a verdict on each of its claims."""
     from repro.pipeline.cluster import MAX_JOBS, Execution, parse_cluster
     from repro.planner.fit import unplaceable
-    from repro.planner.gpu_memory import samples_while_training
     from repro.planner.resources import resources_for
     from repro.planner.scales import check_fits, largest_scale, workers_for
     from repro.recipes.catalog import find_study, plan
@@ -98,7 +97,7 @@ def run(
         assignments=with_engine(sets, engine),
         first_seed=first_seed,
     )
-    if vllm_server and not any(map(samples_while_training, planned.stages())):
+    if vllm_server and not any(stage.workload.samples_while_training for stage in planned.stages()):
         raise InputError(
             f"--vllm-server {vllm_server}: no stage of {study} draws by vLLM while it trains. Add --engine vllm to one that"
             " calibrates or distils on-policy, or leave it out."

@@ -9,11 +9,11 @@ from repro.doctor.model_checks import check_pairs, check_servers, check_template
 from repro.doctor.repeatability import check_scores
 from repro.doctor.trial import try_stages
 from repro.errors import InputError
+from repro.planner.disk import disk_gib
 from repro.planner.fit import placements, unplaceable
-from repro.planner.footprint import disk_gib
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import planned_tokens, study_hours
+from repro.planner.hours import study_hours
 from repro.planner.placement import describe_layout
 from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus
@@ -95,7 +95,7 @@ def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[F
 
 
 def _disk(stages: list[Stage], out: Path) -> Finding:
-    need = disk_gib(stages, {stage.fingerprint: planned_tokens(stage) for stage in stages})
+    need = disk_gib(stages)
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
     words = f"about {need:,.1f} GiB wanted, {free:,.1f} free at {existing}"

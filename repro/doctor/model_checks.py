@@ -10,7 +10,7 @@ from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
 from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
-from repro.planner.footprint import download_gib
+from repro.planner.disk import download_gib
 from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."

@@ -1,9 +1,11 @@
-"""How a teacher goes on from a student's prefixes. No torch here: recipes import this."""
+"""Settings of continued prefixes and of judges. Imports no torch: recipes import this."""
 
 from typing import Annotated
 
 import pydantic
 
+ANSWER_TOKENS = 64
+"""Upper bound of a judge's reply."""
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 

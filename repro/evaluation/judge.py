@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from repro.errors import InputError
+from repro.evaluation.config import ANSWER_TOKENS
 from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES, Mode, mode_of
 from repro.generation.config import EngineName
 from repro.tasks.task import Kind
 
-ANSWER_TOKENS = 64
 TEMPERATURE = 0.01
 """Almost greedy: engines here draw, and none of them at zero."""
 LONGEST = 6_000

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from repro.evaluation.chat_client import ChatClient
-from repro.evaluation.judge import ANSWER_TOKENS, TEMPERATURE, Ask
+from repro.evaluation.config import ANSWER_TOKENS
+from repro.evaluation.judge import TEMPERATURE, Ask
 from repro.models.endpoint import Endpoint
 from repro.progress import Progress
 from repro.system.atomic_write import atomic_write

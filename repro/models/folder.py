@@ -1,7 +1,9 @@
-"""Whether a folder looks like a model that `save_pretrained` wrote: told before any work, in milliseconds."""
+"""Model folders as `save_pretrained` writes them: checked and measured in milliseconds, before any work."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 from repro.errors import InputError
 
@@ -30,15 +32,29 @@ def check_folder(path: Path) -> None:
 
 
 def _check_weights(file: Path) -> None:
-    """Whether the file is as long as its header says: a download that was cut off is told before any work."""
+    """Check that the file is as long as its header says: an incomplete download fails before any work."""
     try:
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size)) if 2 <= size <= file.stat().st_size else {}
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        size, tensors = _read_header(file)
+        end = 8 + size + max(tensor["data_offsets"][1] for tensor in tensors.values())
     except OSError as error:
         raise InputError(f"weights {file}: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        ends = []
-    if not ends or 8 + size + max(ends) != file.stat().st_size:
+        end = None
+    if end != file.stat().st_size:
         raise InputError(f"weights {file}: not a whole safetensors file. Copy or save it again.")
+
+
+def count_parameters(folder: Path) -> int:
+    """Count the elements of all tensors in a folder's safetensors files, from their headers."""
+    headers = [_read_header(file)[1] for file in folder.glob("*.safetensors")]
+    return sum(math.prod(tensor["shape"]) for tensors in headers for tensor in tensors.values())
+
+
+def _read_header(file: Path) -> tuple[int, dict[str, Any]]:
+    """Return the bytes of a safetensors header, and its tensors by name."""
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if not 2 <= size <= file.stat().st_size:
+            raise ValueError(f"{file}: a header of {size} bytes")
+        header = json.loads(stream.read(size))
+    return size, {name: tensor for name, tensor in header.items() if name != "__metadata__"}

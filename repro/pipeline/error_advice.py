@@ -9,9 +9,9 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.generation.server import ServerError
-from repro.planner.gpu_memory import Layout, gpu_memory, samples_while_training
+from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import Resources
-from repro.stages import Calibrate, Distill, Stage
+from repro.stages import Stage
 
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -21,7 +21,14 @@ _OUT_OF_MEMORY = (
     "can't allocate memory",
 )
 """Messages of torch and vLLM, besides the names of their exceptions."""
-_SETTINGS_OF = {"calibrate": "calibration", "sample": "teacher_sampling", "evaluate": "evaluation"}
+_SETTINGS_OF = {
+    "calibrate": "calibration",
+    "sample": "teacher_sampling",
+    "sft": "sft",
+    "gkd-fkl": "gkd_fkl",
+    "gkd-rkl": "gkd_rkl",
+    "evaluate": "evaluation",
+}
 
 
 class WorkerError(RuntimeError):
@@ -38,7 +45,7 @@ def user_message(error: Exception, stage: Stage, cache: Path, resources: Resourc
         advice = "; try more GPUs for it (--vllm-server)" if any(text in str(error) for text in _OUT_OF_MEMORY) else ""
         return {"stage_error": f"{error}{advice}"}
     if "probability tensor contains" in str(error):  # torch, on sampling a token
-        is_trained = isinstance(stage, Calibrate | Distill)
+        is_trained = stage.workload.trains
         cause = "training diverged. Lower the learning rate" if is_trained else "its weights are damaged or diverged"
         return {"stage_error": f"the model's probabilities are not finite: {cause}"}
     out_of_memory = memory_advice(error, stage, resources)
@@ -82,26 +89,19 @@ def memory_advice(error: BaseException, stage: Stage, resources: Resources) -> s
     """Return advice if a stage ran out of memory, in torch, vLLM or this process; None for any other error."""
     if not _is_out_of_memory(error):
         return None
-    section = stage.config.method.replace("-", "_") if isinstance(stage, Distill) else _SETTINGS_OF.get(stage.does, "")
+    section = _SETTINGS_OF.get(stage.procedure, "")
     advice = [f"shorter completions (--set {section}.max_completion_tokens=...)"] if section else []
-    if isinstance(stage, Calibrate | Distill):
+    if stage.workload.trains:
         advice.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
         if resources.shard != "always":
             advice.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
-        if samples_while_training(stage) and not resources.vllm_server:
+        if stage.workload.samples_while_training and not resources.vllm_server:
             advice.insert(2, "sampling on a GPU of its own (--vllm-server 1)")
     advice.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
     estimate = ""
     if resources.micro_batch:
-        layout = Layout(
-            ranks=resources.ranks,
-            shard=resources.shard == "always",
-            tensor_parallel=resources.tensor_parallel or 1,
-            micro_batch=resources.micro_batch,
-            vllm_server=resources.vllm_server,
-        )
-        gib = gpu_memory(stage, layout).total
-        estimate = f"; estimated {gib:.1f} GiB at {layout.micro_batch} sequences at once"
+        gib = gpu_memory(stage, resources.layout).total
+        estimate = f"; estimated {gib:.1f} GiB at {resources.micro_batch} sequences at once"
     return f"out of memory{estimate}. Try: {'; '.join(advice)}"
 
 

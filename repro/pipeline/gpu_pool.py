@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from repro.errors import InputError
-from repro.planner.gpu_memory import samples_while_training
-from repro.planner.placement import Cards, machine_cards, place, uses_gpu
+from repro.planner.placement import Cards, machine_cards, place
 from repro.planner.resources import Resources
 from repro.stages import Stage
 from repro.system.hardware import gpus, visible_gpus
@@ -57,7 +56,7 @@ class GpuPool:
         return started
 
     def _need(self, stage: Stage) -> int:
-        if not self._total or not uses_gpu(stage):
+        if not self._total or not stage.workload.uses_gpu:
             return 0
         return resolve_layout(stage, self._resources, self._cards).gpu_count
 
@@ -68,7 +67,7 @@ class GpuPool:
 
 def with_gpus(stage: Stage, resources: Resources, gpu_names: GpuNames) -> Resources:
     """Return the resources of a stage that got these GPUs; without any, its ranks are as requested."""
-    server = resources.vllm_server if samples_while_training(stage) else 0
+    server = resources.vllm_server if stage.workload.samples_while_training else 0
     ranks = len(gpu_names) - server if gpu_names else resources.ranks
     return replace(resources, gpus=gpu_names, ranks=ranks, vllm_server=server)
 
@@ -85,7 +84,7 @@ def visible_cards(gpu_names: GpuNames = ()) -> Cards | None:
 def resolve_layout(stage: Stage, resources: Resources, cards: Cards | None) -> Resources:
     """Decide every choice that the resources leave open, by the memory estimate, for this stage on these GPUs."""
     if cards is None or resources.micro_batch is None:  # no GPU to fit into, or models that fit any
-        trains = stage.does in ("calibrate", "distill")
+        trains = stage.workload.trains
         is_sharded = trains and resources.shard == "always" and resources.ranks > 1
         tensor_parallel = 1 if trains else max(resources.tensor_parallel, 1)
         return replace(
@@ -93,22 +92,6 @@ def resolve_layout(stage: Stage, resources: Resources, cards: Cards | None) -> R
             shard="always" if is_sharded else "never",
             tensor_parallel=tensor_parallel,
             ranks=max(resources.ranks, tensor_parallel),
-            vllm_server=resources.vllm_server if samples_while_training(stage) else 0,
+            vllm_server=resources.vllm_server if stage.workload.samples_while_training else 0,
         )
-    layout = place(
-        stage,
-        cards,
-        ranks=resources.ranks,
-        micro_batch=resources.micro_batch,
-        shard=resources.shard,
-        tensor_parallel=resources.tensor_parallel,
-        vllm_server=resources.vllm_server,
-    ).layout
-    return replace(
-        resources,
-        ranks=layout.ranks,
-        shard="always" if layout.shard else "never",
-        tensor_parallel=layout.tensor_parallel,
-        micro_batch=layout.micro_batch,
-        vllm_server=layout.vllm_server,
-    )
+    return resources.with_layout(place(stage, cards, resources).layout)

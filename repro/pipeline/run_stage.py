@@ -17,7 +17,6 @@ from repro.pipeline.gpu_pool import resolve_layout, visible_cards
 from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.record import build_artifact, find_damage
 from repro.pipeline.stage_functions import function_for
-from repro.planner.placement import uses_gpu
 from repro.planner.resources import Resources
 from repro.stages import Calibrate, Distill, Stage
 from repro.stages.artifact import is_complete
@@ -39,11 +38,11 @@ def run_stage(
         error that the user can fix. Errors of other kinds are raised.
     """
     resources = resolve_layout(stage, resources, visible_cards(resources.gpus))
-    visible = visible_gpus()[: resources.gpu_count] if uses_gpu(stage) else ()
+    visible = visible_gpus()[: resources.gpu_count] if stage.workload.uses_gpu else ()
     resources = replace(resources, gpus=resources.gpus or visible)
     os.environ.update(_environment(resources))
     if driver is not None:
-        if not uses_gpu(stage):
+        if not stage.workload.uses_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         exit_with_parent(driver)
     try:

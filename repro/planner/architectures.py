@@ -1,11 +1,15 @@
-"""Sizes of models, for estimates only: read from a folder's own files where there is one, else as published."""
+"""Sizes of models, for estimates only: read from a model folder where there is one, else as published."""
 
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from repro.models.folder import count_parameters
 from repro.models.loading import locate
+
+DEFAULT_PARAMETERS = 8e9
+"""Of a model whose name does not say its size."""
 
 
 @dataclass(frozen=True)
@@ -35,43 +39,34 @@ PUBLISHED: dict[str, Architecture] = {
     "meta-llama/Llama-3.2-1B-Instruct": Architecture(1.24, 16, 2048, 128_256),
     "Skywork/Skywork-Reward-V2-Llama-3.1-8B": Architecture(7.50, 32, 4096, 128_256),
 }
-"""As the model cards and configurations say; from memory where this was written, so estimates only hang on them."""
+"""As the model cards and configurations say; written from memory, so only estimates may depend on them."""
 
 
 def architecture(name: str) -> Architecture:
-    """The sizes of a model by what a person writes: toy name, folder or hub id.
+    """Return the sizes of a model by what the user writes: toy name, folder or hub id.
 
-    A hub id that is not listed is guessed from the size in its name (8B where there is none).
+    A hub id that is not listed is guessed from the size in its name.
     """
-    where = locate(name)
-    if isinstance(where, Path):
-        return _of_folder(where)
-    return PUBLISHED.get(where) or _guessed(where)
+    location = locate(name)
+    if isinstance(location, Path):
+        return _read_folder(location)
+    return PUBLISHED.get(location) or _guess(location)
 
 
-def _of_folder(folder: Path) -> Architecture:
+def named_parameters(name: str) -> float | None:
+    """Return the parameters that a name states (8e9 of "Qwen/Qwen3-8B"), or None."""
+    size = re.search(r"(\d+(?:\.\d+)?)([bBmM])\b", name)
+    return None if size is None else float(size[1]) * (1e9 if size[2] in "bB" else 1e6)
+
+
+def _read_folder(folder: Path) -> Architecture:
     config = json.loads((folder / "config.json").read_text())
     config = {**config, **config.get("text_config", {})}
-    numbers = sum(_numbers(file) for file in folder.glob("*.safetensors"))
-    return Architecture(numbers / 1e9, config["num_hidden_layers"], config["hidden_size"], config.get("vocab_size", 0))
+    parameters = count_parameters(folder) / 1e9
+    return Architecture(parameters, config["num_hidden_layers"], config["hidden_size"], config.get("vocab_size", 0))
 
 
-def _numbers(file: Path) -> int:
-    """Elements of all tensors of a safetensors file, from its header."""
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            elements = 1
-            for size in tensor["shape"]:
-                elements *= size
-            total += elements
-    return total
-
-
-def _guessed(name: str) -> Architecture:
-    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", name)
-    billions = float(found.group(1)) if found else 8.0
-    nearest = min(PUBLISHED.values(), key=lambda one: abs(one.parameters - billions))
+def _guess(name: str) -> Architecture:
+    billions = (named_parameters(name) or DEFAULT_PARAMETERS) / 1e9
+    nearest = min(PUBLISHED.values(), key=lambda published: abs(published.parameters - billions))
     return Architecture(billions, nearest.layers, nearest.hidden, nearest.vocabulary)

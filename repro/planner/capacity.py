@@ -17,6 +17,7 @@ from pathlib import Path
 from repro.planner.host_memory import host_memory
 from repro.planner.hours import expected_hours
 from repro.planner.placement import NODE, Cards, Placement, describe_layout, describe_stage, place
+from repro.planner.resources import Resources
 from repro.planner.scales import REQUIREMENTS
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
@@ -57,7 +58,7 @@ def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
     """The stages as jobs on `ranks` GPUs each, or as many as hold them, with the ASSUMED efficiency of splitting."""
     found = {}
     for stage in stages:
-        gpus = place(stage, CARDS, ranks=ranks).layout.ranks
+        gpus = place(stage, CARDS, Resources(ranks=ranks)).layout.ranks
         speed = gpus * assumed("parallel efficiency") ** (gpus.bit_length() - 1)
         needs = tuple(needed.fingerprint for needed in stage.inputs())
         found[stage.fingerprint] = Job(gpus, expected_hours(stage, "paper") / speed, needs)

@@ -1,4 +1,4 @@
-"""What a run would do: stages, cache hits, models, items, tokens, hours, memory, disk. Touches nothing."""
+"""Dry run: what a run would do (stages, cache hits, models, items, tokens, hours, memory, disk). Touches nothing."""
 
 from pathlib import Path
 
@@ -6,14 +6,15 @@ from rich.console import Console
 from rich.table import Table
 
 from repro.errors import InputError
+from repro.planner.disk import disk_gib, disk_space, download_gib
 from repro.planner.fit import placements, unplaceable
-from repro.planner.footprint import disk_gib, download_gib, footprint
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import describe_derivation, expected_hours, planned_items, planned_tokens, table5_hours
-from repro.planner.placement import describe_layout, uses_gpu
+from repro.planner.hours import describe_derivation, expected_hours, table5_hours
+from repro.planner.placement import Placement, describe_layout
 from repro.planner.resources import Resources
 from repro.planner.roofline import CARDS, hours_on_card
 from repro.planner.scales import REQUIREMENTS, check_fits
+from repro.planner.tokens import planned_items, planned_tokens
 from repro.recipes.study import Study
 from repro.stages import BaseModelRef, Stage, TaskData
 from repro.stages.artifact import which_cached
@@ -23,25 +24,39 @@ from repro.tasks.row_counts import ROW_COUNTS, count_items
 
 
 def print_plan(study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None) -> None:
-    """One line per stage, inputs first; then data, models and sums.
+    """Print one line per stage, inputs first; then data, models and sums.
 
     Args:
         workers: stages side by side, at most; None for as many as there are GPUs for.
         resources: as the run would have them.
     """
     stages = study.stages()
+    cached = which_cached(stages, out)
+    hours = [0.0 if hit else expected_hours(stage, study.scale) for stage, hit in zip(stages, cached)]
+    placed = dict(enumerate(placements(study, stages, resources)))
+    rows = [(stage, cached[n], hours[n], placed.get(n)) for n, stage in enumerate(stages)]
+    _print_stages(study, rows, console)
+    _print_sums(study, stages, sum(hours), console)
+    _print_data(study, stages, console)
+    _print_models(stages, console)
+    for problem in unplaceable(study, stages, resources, workers):
+        console.print(f"does not fit: {problem}", highlight=False, soft_wrap=True)
+    try:
+        check_fits(study.scale, hardware())
+    except InputError as error:
+        console.print(f"`repro run` refuses here: {error}", highlight=False, soft_wrap=True)
+    console.print("Nothing was run.")
+
+
+def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:
+    """Args: rows: stage, whether it is cached, hours to run, and placement (None at toy scale)."""
     toy = study.scale == "toy"
-    unit = "minutes on one core" if toy else "GPU-hours (H100)"
-    table = Table(title=f"{study.name} at scale {study.scale}: {len(stages)} stages", title_justify="left")
+    table = Table(title=f"{study.name} at scale {study.scale}: {len(rows)} stages", title_justify="left")
     table.add_column("stage", overflow="fold", min_width=24)
-    columns = ["seed", "items", "tokens", "cached", unit]
+    columns = ["seed", "items", "tokens", "cached", _unit(study)]
     for column in columns if toy else [*columns, "Table 5", "GPUs", "GiB on each", "host GiB", "disk GiB"]:
         table.add_column(column, justify="right")
-    total = 0.0
-    placed = placements(study, stages, resources)
-    for number, (stage, cached) in enumerate(zip(stages, which_cached(stages, out))):
-        hours = 0.0 if cached else expected_hours(stage, study.scale)
-        total += hours
+    for stage, cached, hours, placement in rows:
         cells = [
             stage.label,
             str(stage.seed),
@@ -50,22 +65,30 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
             "yes" if cached else "no",
             f"{hours * 60 if toy else hours:,.1f}",
         ]
-        if not toy:
-            printed, own = table5_hours(stage), placed[number]
-            size = footprint(stage, own.layout, planned_tokens(stage))
-            memory = f"{size.memory:.1f}{'' if own.fits else ' (does not fit)'}"
-            gpus = describe_layout(own.layout) if uses_gpu(stage) else "0"
-            cells += ["-" if printed is None else f"{printed:g}", gpus, memory]
-            cells += [f"{host_memory(stage, own.layout).total:.0f}", f"{size.disk:.2f}"]
-        table.add_row(*cells)
+        table.add_row(*cells, *(_placement_cells(stage, placement) if placement else []))
     width = console.width
-    if not console.is_terminal:  # a log has no width of its own: 80 columns would fold the labels
+    if not console.is_terminal:  # a log has no width: 80 columns would fold the labels
         console.width = max(width, 150)
     console.print(table)
     console.width = width
+
+
+def _placement_cells(stage: Stage, placement: Placement) -> list[str]:
+    printed = table5_hours(stage)
+    return [
+        "-" if printed is None else f"{printed:g}",
+        describe_layout(placement.layout) if stage.workload.uses_gpu else "0",
+        f"{placement.memory:.1f}{'' if placement.fits else ' (does not fit)'}",
+        f"{host_memory(stage, placement.layout).total:.0f}",
+        f"{disk_space(stage).artifact:.2f}",
+    ]
+
+
+def _print_sums(study: Study, stages: list[Stage], hours: float, console: Console) -> None:
+    toy = study.scale == "toy"
     console.print(
-        f"tokens: at most so many, were every completion as long as its cap; to run: {total * 60 if toy else total:,.1f}"
-        f" {unit}; needs {REQUIREMENTS[study.scale].words}",
+        f"tokens: at most so many, were every completion as long as its cap; to run: {hours * 60 if toy else hours:,.1f}"
+        f" {_unit(study)}; needs {REQUIREMENTS[study.scale].words}",
         highlight=False,
     )
     if not toy:
@@ -82,65 +105,57 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     if study.scale == "small":
         nights = ", ".join(f"{hours_on_card(study, card):.1f} h on {name}" for name, card in CARDS.items())
         console.print(f"from the bottom up, at most: {nights} (DERIVED from data sheets)", highlight=False)
-    tokens = {stage.fingerprint: planned_tokens(stage) for stage in stages}
     console.print(
-        f"disk: {disk_gib(stages, tokens):,.1f} GiB at the end and while it runs, {download_gib(stages):,.1f} of them"
-        " downloads",
+        f"disk: {disk_gib(stages):,.1f} GiB at the end and while it runs, {download_gib(stages):,.1f} of them downloads",
         highlight=False,
     )
-    _print_data(study, stages, console)
-    _print_models(study, stages, console)
-    for trouble in unplaceable(study, stages, resources, workers):
-        console.print(f"does not fit: {trouble}", highlight=False, soft_wrap=True)
-    try:
-        check_fits(study.scale, hardware())
-    except InputError as error:
-        console.print(f"`repro run` refuses here: {error}", highlight=False, soft_wrap=True)
-    console.print("Nothing was run.")
+
+
+def _unit(study: Study) -> str:
+    return "minutes on one core" if study.scale == "toy" else "GPU-hours (H100)"
 
 
 def describe_data(stages: list[Stage]) -> list[str]:
-    """Each task and split once: what is asked for, and how much there is."""
+    """Say of each task and split, once, how many items are asked for, and how many there are."""
     asked: dict[tuple[str, str], TaskData] = {}
     for stage in stages:
-        for one in stage.data:
-            asked.setdefault((one.task, one.split), one)
-    lines = []
-    for (task, split), one in asked.items():
-        there_are = None if one.file else count_items(task, one.split)
-        wish = "all" if one.n is None else f"{one.n:,}"
-        if there_are is None:
-            words = f"{wish} asked; how many there are is known when the rows are read"
-        else:
-            used = there_are if one.n is None else min(one.n, there_are)
-            published = ROW_COUNTS.get(task)
-            about = "about " if published and (published.divided or not published.counted) else ""
-            fewer = "" if one.n is None or one.n <= there_are else ": fewer than asked, all are taken"
-            words = f"{wish} asked, {about}{there_are:,} there, {used:,} used{fewer}"
-        lines.append(f"{task} {split}: {words}")
-    return lines
+        for data in stage.data:
+            asked.setdefault((data.task, data.split), data)
+    return [f"{task} {split}: {_describe_count(data)}" for (task, split), data in asked.items()]
+
+
+def _describe_count(data: TaskData) -> str:
+    available = None if data.file else count_items(data.task, data.split)
+    asked = "all" if data.n is None else f"{data.n:,}"
+    if available is None:
+        return f"{asked} asked; how many there are is known when the rows are read"
+    used = available if data.n is None else min(data.n, available)
+    rows = ROW_COUNTS.get(data.task)
+    about = "about " if rows and (rows.divided or not rows.counted) else ""
+    fewer = "" if data.n is None or data.n <= available else ": fewer than asked, all are taken"
+    return f"{asked} asked, {about}{available:,} there, {used:,} used{fewer}"
 
 
 def _print_data(study: Study, stages: list[Stage], console: Console) -> None:
     console.print(f"families: {', '.join(study.families)}; items:", highlight=False)
     for line in describe_data(stages):
         console.print(f"  {line}", highlight=False)
-    trained = {one.task for stage in stages for one in stage.data if one.split == "train"}
+    trained = {data.task for stage in stages for data in stage.data if data.split == "train"}
     untrained = [task for task in study.tasks if trained and task not in trained]
     if untrained:
         console.print(f"  for evaluation only, never trained on: {', '.join(untrained)}", highlight=False)
 
 
-def _print_models(study: Study, stages: list[Stage], console: Console) -> None:
+def _print_models(stages: list[Stage], console: Console) -> None:
     console.print("models:", highlight=False)
     models: dict[str, BaseModelRef] = {m.name: m for stage in stages for m in stage.base_models()}
     for model in models.values():
         console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
     for name, url in sorted({(m.name, m.url) for stage in stages for m in stage.served_models()}):
         console.print(f"  {name} served at {url}, unpinned: no revision is known", highlight=False, soft_wrap=True)
-    loose = unpinned_inputs(stages)
-    if loose:
-        console.print(f"unpinned hub revisions: {', '.join(loose)} (`repro pin` pins them)", highlight=False)
+    unpinned = unpinned_inputs(stages)
+    if unpinned:
+        console.print(f"unpinned hub revisions: {', '.join(unpinned)} (`repro pin` pins them)", highlight=False)
 
 
 def _short(tokens: float) -> str:

@@ -6,26 +6,18 @@ the proportion rests on ASSUMED values: read the hours as an order of magnitude.
 """
 
 import functools
-import re
 from dataclasses import dataclass
 
+from repro.calibration.config import CalibrationConfig
+from repro.distillation.config import DistillationConfig
+from repro.evaluation.config import ANSWER_TOKENS
+from repro.planner.architectures import DEFAULT_PARAMETERS, named_parameters
+from repro.planner.tokens import planned_tokens
 from repro.recipes import paper, toy
-from repro.recipes.assumed import assumed
+from repro.recipes.settings import Settings
 from repro.recipes.study import Scale, Study
-from repro.stages import (
-    BaseModelRef,
-    Calibrate,
-    Classify,
-    Continue,
-    Diagnose,
-    Distill,
-    Evaluate,
-    Sample,
-    ServedModelRef,
-    Stage,
-)
+from repro.stages import Stage
 from repro.tables.paper.load import load
-from repro.tasks.row_counts import expected_items
 
 TABLE5_ROWS = {
     "calibrate": "Teacher calibration (RFT, LoRA)",
@@ -40,9 +32,6 @@ TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, 
 CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl", "continue": "sample", "classify": "sample"}
 """Stages without a line of their own. A diagnosis, like GKD on stored completions, scores them with both models, and
 trains none: an upper bound. Prefixes and a judge's replies are completions; rules cost nothing at all."""
-
-JUDGE_TOKENS = 64
-"""Of one reply, at most; its prompt is not charged."""
 
 TOY_SECONDS = {
     "calibrate": 38.0,
@@ -85,18 +74,14 @@ def printed_hours() -> dict[str, float]:
 
 
 def expected_hours(stage: Stage, scale: Scale) -> float:
-    """Wall-clock hours on one core at toy scale; H100 hours above it."""
-    kind = _line(stage)
-    if isinstance(stage, Classify) and isinstance(stage.judge, ServedModelRef):
-        return TOY_START_SECONDS / 3600 if scale == "toy" else 0.0  # the server's hours are not this machine's
+    """Return wall-clock hours on one core at toy scale, H100 hours above it; a server's hours are not counted."""
+    procedure, tokens = stage.procedure, planned_tokens(stage) if stage.workload.uses_gpu else 0.0
     if scale == "toy":
-        return (
-            TOY_START_SECONDS + (TOY_SECONDS[kind] - TOY_START_SECONDS) * planned_tokens(stage) / _toy_tokens(kind)
-        ) / 3600
-    line = CHARGED_AS.get(kind, kind)
-    share = planned_tokens(stage) / _paper_tokens(line)
-    billions = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]  # a diagnosis is charged by its teacher
-    return printed_hours()[line] * share * _billions(stage) / billions
+        working = TOY_SECONDS[procedure] - TOY_START_SECONDS
+        return (TOY_START_SECONDS + working * tokens / _toy_tokens(procedure)) / 3600
+    line = CHARGED_AS.get(procedure, procedure)
+    share = tokens / _paper_tokens()[line]
+    return printed_hours()[line] * share * _billions(stage) / _table5_billions(procedure)
 
 
 def study_hours(study: Study, workers: int) -> float:
@@ -109,94 +94,62 @@ def toy_mib(study: Study) -> float:
     return sum(TOY_MIB[stage.does] for stage in study.stages())
 
 
-def _line(stage: Stage) -> str:
-    return stage.config.method if isinstance(stage, Distill) else stage.does
-
-
-def planned_tokens(stage: Stage) -> float:
-    """Upper bound on the completion tokens that the stage draws or trains on."""
-    if isinstance(stage, Calibrate):
-        sequences = stage.config.steps * stage.config.prompts_per_step * stage.config.group_size
-    elif isinstance(stage, Distill):
-        sequences = stage.config.steps * stage.config.sequences_per_step
-    elif isinstance(stage, Continue):
-        own = stage.prefixes
-        sequences = planned_items(stage) * own.per_prompt * own.continuations * (1 + len(own.fractions))
-        return float(sequences * stage.after.config.max_completion_tokens)
-    elif isinstance(stage, Classify):
-        return (
-            float(planned_items(stage) * stage.after.config.completions_per_prompt * JUDGE_TOKENS)
-            if stage.judge
-            else 0.0
-        )
-    elif isinstance(stage, Diagnose):
-        return sum(planned_tokens(one) for one in (stage.on_policy, stage.off_policy) if one is not None)
-    elif isinstance(stage, Sample | Evaluate):
-        sequences = planned_items(stage) * stage.config.completions_per_prompt
-    else:
-        raise AssertionError(stage.does)
-    return float(sequences * stage.config.max_completion_tokens)
-
-
-def planned_items(stage: Stage) -> int:
-    """Items that the stage will get: what it asks for, or all there are where a data set has fewer (or none is named)."""
-    data = stage.data
-    return sum(expected_items(one.task, one.split, one.n) or assumed("train_items") for one in data)
-
-
 def table5_hours(stage: Stage) -> float | None:
     """What Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
-    return printed_hours().get(_line(stage))
-
-
-def _toy_tokens(line: str) -> float:
-    """Tokens of the stage that `TOY_SECONDS` was measured on: Table 2's, at the toy scale's own settings."""
-    settings = toy.settings()
-    if line == "calibrate":
-        c = settings.calibration
-        return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
-    if line == "continue":
-        p = settings.prefixes
-        sequences = p.per_prompt * p.continuations * (1 + len(p.fractions)) * len(settings.tasks)
-        return float(sequences * (settings.test_items or 0) * settings.evaluation.max_completion_tokens)
-    if line == "classify":
-        return float(
-            len(settings.tasks) * (settings.test_items or 0) * settings.evaluation.completions_per_prompt * JUDGE_TOKENS
-        )
-    if line in ("sample", "evaluate", "diagnose"):
-        drawn = settings.teacher_sampling if line == "sample" else settings.evaluation
-        items = (settings.train_items if line == "sample" else settings.test_items) or 0
-        tasks = TOY_DIAGNOSED_TASKS if line == "diagnose" else len(settings.tasks)
-        return float(tasks * items * drawn.completions_per_prompt * drawn.max_completion_tokens)
-    d = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[line]
-    return float(d.steps * d.sequences_per_step * d.max_completion_tokens)
+    return printed_hours().get(stage.procedure)
 
 
 @functools.cache
-def _paper_tokens(line: str) -> float:
+def _toy_tokens(procedure: str) -> float:
+    """Tokens of the stage that `TOY_SECONDS` was measured on: Table 2's, at the toy scale's own settings."""
+    settings = toy.settings()
+    training = _training_tokens(settings)
+    if procedure in training:
+        return training[procedure]
+    sampling = settings.teacher_sampling if procedure == "sample" else settings.evaluation
+    items = (settings.train_items if procedure == "sample" else settings.test_items) or 0
+    per_item, length = sampling.completions_per_prompt, sampling.max_completion_tokens
+    tasks = TOY_DIAGNOSED_TASKS if procedure == "diagnose" else len(settings.tasks)
+    if procedure == "continue":
+        prefixes = settings.prefixes
+        per_item = prefixes.per_prompt * prefixes.continuations * (1 + len(prefixes.fractions))
+    if procedure == "classify":
+        length = ANSWER_TOKENS
+    return float(tasks * items * per_item * length)
+
+
+@functools.cache
+def _paper_tokens() -> dict[str, float]:
+    """Tokens of Table 5's lines at the paper scale's settings."""
     settings = paper.settings()
-    if line == "calibrate":
-        c = settings.calibration
-        return float(c.steps * c.prompts_per_step * c.group_size * c.max_completion_tokens)
-    if line == "sample":
-        s = settings.teacher_sampling
-        epoch = settings.sft.steps * settings.sft.sequences_per_step  # prompts, by Table 5's caption
-        return float(epoch * s.completions_per_prompt * s.max_completion_tokens)
-    d = settings.gkd_rkl
-    return float(d.steps * d.sequences_per_step * d.max_completion_tokens)
+    sampling = settings.teacher_sampling
+    epoch = settings.sft.steps * settings.sft.sequences_per_step  # prompts, by Table 5's caption
+    sampled = float(epoch * sampling.completions_per_prompt * sampling.max_completion_tokens)
+    return {"sample": sampled, **_training_tokens(settings)}
+
+
+def _training_tokens(settings: Settings) -> dict[str, float]:
+    configs: dict[str, CalibrationConfig | DistillationConfig] = {
+        "calibrate": settings.calibration,
+        "sft": settings.sft,
+        "gkd-fkl": settings.gkd_fkl,
+        "gkd-rkl": settings.gkd_rkl,
+    }
+    return {
+        procedure: float(config.steps * config.sequences_per_step * config.max_completion_tokens)
+        for procedure, config in configs.items()
+    }
 
 
 def _billions(stage: Stage) -> float:
-    """Parameters of the model that generates or is trained (of a diagnosis: the teacher), read off its name; 8 where the
-    name does not tell."""
-    if isinstance(stage, Calibrate | Diagnose | Continue):
-        model = stage.teacher.base_model
-    elif isinstance(stage, Classify):
-        model = stage.judge if isinstance(stage.judge, BaseModelRef) else stage.after.model.base_model
-    else:
-        model = (stage if isinstance(stage, Distill) else stage.model).base_model  # type: ignore[attr-defined]
-    found = re.search(r"(\d+(?:\.\d+)?)[bB]\b", model.name)
-    return float(found.group(1)) if found else 8.0
+    """Parameters of the model that the stage is charged by, read off its name; 8 where the name does not say."""
+    main = stage.workload.main
+    return ((named_parameters(main.base_model.name) if main else None) or DEFAULT_PARAMETERS) / 1e9
+
+
+def _table5_billions(procedure: str) -> float:
+    """The same of Table 5's line. A diagnosis is charged by its teacher."""
+    return TABLE5_BILLIONS["sample" if procedure == "diagnose" else CHARGED_AS.get(procedure, procedure)]
 
 
 @dataclass(frozen=True)
@@ -210,26 +163,19 @@ class Table5Stage:
 
 
 def table5_stages() -> dict[str, Table5Stage]:
-    """What Table 5's lines generate and train on, over the paper's Qwen pair and ASSUMED counts."""
-    return {
-        kind: Table5Stage(
-            _paper_tokens(kind if kind in ("calibrate", "sample") else "gkd-rkl"),
-            8e9,
-            0.6e9 if kind == "calibrate" else 1.7e9,
-        )
-        for kind in TABLE5_ROWS
-    }
+    """Return what Table 5's lines generate and train on, over the paper's Qwen pair and ASSUMED counts."""
+    tokens = _paper_tokens()
+    return {line: Table5Stage(tokens[line], 8e9, 0.6e9 if line == "calibrate" else 1.7e9) for line in TABLE5_ROWS}
 
 
 def describe_derivation(study: Study) -> list[str]:
-    """How the hours of a plan above toy scale come from Table 5, a line for each kind of stage and size of model."""
+    """Say how the hours of a plan above toy scale follow from Table 5, a line for each kind of stage and model size."""
     lines = []
     for stage in study.stages():
-        kind = _line(stage)
-        line = CHARGED_AS.get(kind, kind)
-        printed = TABLE5_BILLIONS["sample" if kind == "diagnose" else line]
+        line = CHARGED_AS.get(stage.procedure, stage.procedure)
         lines.append(
-            f"{kind}: {printed_hours()[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens(line):.3g} tokens"
-            f" x {_billions(stage):g} / {printed:g} billion parameters = {expected_hours(stage, study.scale):.1f} h"
+            f"{stage.procedure}: {printed_hours()[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens()[line]:.3g} tokens"
+            f" x {_billions(stage):g} / {_table5_billions(stage.procedure):g} billion parameters"
+            f" = {expected_hours(stage, study.scale):.1f} h"
         )
     return list(dict.fromkeys(lines))

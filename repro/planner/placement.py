@@ -1,26 +1,23 @@
-"""How many GPUs a stage gets, and how it lies on them: as few as hold it, whole where that fits, in parts where not.
+"""Choose a stage's GPUs and layout: the fewest that fit, unsharded if possible.
 
-One place for it: the plan, the doctor, the pipeline and the arithmetic of docs/scale.md all ask here.
+The plan, the doctor, the pipeline and the arithmetic of docs/scale.md all use this module.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from repro.planner.gpu_memory import Layout, gpu_memory, samples_while_training
+from repro.planner.gpu_memory import gpu_memory
+from repro.planner.resources import MICRO_BATCH, NO_CONSTRAINTS, Layout, Resources, Shard
 from repro.planner.scales import REQUIREMENTS
 from repro.recipes.study import Scale
-from repro.stages import BaseModelRef, Calibrate, Classify, Continue, Distill, Evaluate, Sample, Stage
+from repro.stages import Stage
+from repro.stages.workload import Workload
 
-Shard = Literal["auto", "always", "never"]
-MICRO_BATCH = 4
-"""Sequences per forward pass in training above toy scale, at most."""
 NODE = 8
 """GPUs of one node: a stage does not leave it."""
 USABLE_SHARE = 0.9
 """Share of a card that a layout is chosen for: the estimate is good to perhaps a fifth. What fits with less room is taken
 where nothing leaves more."""
-SPLIT = (Calibrate, Sample, Distill, Evaluate)
-"""Stages that `--ranks` splits."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Placement:
-    """memory: GiB on each GPU. fits: whether that is no more than the card has, and there are so many cards."""
+    """A layout. memory: GiB on each GPU; fits: no more than each card has, on no more cards than there are."""
 
     layout: Layout
     memory: float
@@ -41,56 +38,41 @@ class Placement:
 
 
 def machine_cards(machine: dict[str, Any]) -> Cards | None:
-    """The machine's GPUs; None without any."""
-    each = [gpu["memory_gib"] for gpu in machine["gpus"]]
-    return Cards(len(each), min(each)) if each else None
+    """Return the machine's GPUs; None without any."""
+    sizes = [gpu["memory_gib"] for gpu in machine["gpus"]]
+    return Cards(len(sizes), min(sizes)) if sizes else None
 
 
 def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
-    """The GPUs that a plan counts with: this machine's, else those that the scale needs; None where it needs none."""
-    need = REQUIREMENTS[scale]
-    if not need.gpus:
+    """Return the GPUs that a plan counts with: this machine's, else those that the scale needs; None where it needs none."""
+    required = REQUIREMENTS[scale]
+    if not required.gpus:
         return None
-    return machine_cards(machine) or Cards(need.gpus, need.gpu_memory_gib)
+    return machine_cards(machine) or Cards(required.gpus, required.gpu_memory_gib)
 
 
-def place(
-    stage: Stage,
-    cards: Cards,
-    *,
-    ranks: int = 1,
-    micro_batch: int = MICRO_BATCH,
-    shard: Shard = "auto",
-    tensor_parallel: int = 0,
-    vllm_server: int = 0,
-) -> Placement:
-    """The first layout that leaves room, else the first that fits, else the last one: more GPUs only where fewer do not
-    hold the stage; on as many GPUs whole before sharded; then fewer sequences at once.
+def place(stage: Stage, cards: Cards, resources: Resources = NO_CONSTRAINTS) -> Placement:
+    """Return the first layout that leaves room, else the first that fits, else the last one.
+
+    In this order: more GPUs only where fewer do not hold the stage; on as many GPUs unsharded before sharded; then fewer
+    sequences at once.
 
     Args:
-        ranks: GPUs at least, of a stage that can be split.
-        micro_batch: sequences in one forward pass, at most.
-        shard: auto: where the stage does not fit whole.
-        tensor_parallel: GPUs of one copy of a sampled model; 0 for as few as hold it.
-        vllm_server: GPUs of a vLLM server for training that draws by vLLM, beside its ranks.
+        resources: what was asked for, at least (`ranks`, of a stage that can be split) or at most (`micro_batch`); the
+            estimate decides what they leave open.
     """
     tried: list[Placement] = []
-    for layout in _layouts(stage, cards.count, ranks, micro_batch, shard, tensor_parallel, vllm_server):
-        need = gpu_memory(stage, layout).total
-        there = layout.gpus <= cards.count
-        tried.append(Placement(layout, need, there and need <= cards.gib))
-        if there and need <= USABLE_SHARE * cards.gib:
+    for layout in _layouts(stage.workload, cards.count, resources):
+        memory = gpu_memory(stage, layout).total
+        available = layout.gpus <= cards.count
+        tried.append(Placement(layout, memory, available and memory <= cards.gib))
+        if available and memory <= USABLE_SHARE * cards.gib:
             return tried[-1]
-    return next((one for one in tried if one.fits), tried[-1])
-
-
-def uses_gpu(stage: Stage) -> bool:
-    """Whether the stage runs a model here: rules do not, and neither does who asks a server."""
-    return not isinstance(stage, Classify) or isinstance(stage.judge, BaseModelRef)
+    return next((placement for placement in tried if placement.fits), tried[-1])
 
 
 def describe_layout(layout: Layout) -> str:
-    """How many GPUs, and how the models lie on them."""
+    """Say how many GPUs there are, and how the models are placed on them."""
     if layout.vllm_server:
         ranks = describe_layout(replace(layout, vllm_server=0))
         return f"{ranks} + {layout.vllm_server} vLLM server"
@@ -102,43 +84,40 @@ def describe_layout(layout: Layout) -> str:
 
 
 def describe_stage(stage: Stage) -> tuple[str, str]:
-    """What the stage does, and the model from outside that it trains or runs."""
-    model = stage.model if isinstance(stage, Sample | Evaluate) else stage
-    name = model.base_model.name if isinstance(model, BaseModelRef | Calibrate | Distill) else stage.label
-    return f"{stage.does} {stage.config.method}" if isinstance(stage, Distill) else stage.does, name
+    """Return what the stage does, and the base model that it trains or samples (of other stages: the label)."""
+    does = stage.does if stage.procedure == stage.does else f"{stage.does} {stage.procedure}"
+    workload = stage.workload
+    return does, workload.main.base_model.name if workload.main and workload.can_split else stage.label
 
 
-def _layouts(
-    stage: Stage, most: int, ranks: int, micro_batch: int, shard: Shard, tensor_parallel: int, vllm_server: int
-) -> list[Layout]:
-    if isinstance(stage, Calibrate | Distill):
-        apart = vllm_server if samples_while_training(stage) else 0
-        ways = _training(_sequences(stage), most - apart, ranks, micro_batch, shard)
-        return [replace(way, vllm_server=apart) for way in ways]
-    sampled = stage.after if isinstance(stage, Continue) else stage
-    if isinstance(sampled, Sample | Evaluate) and sampled.config.engine == "vllm":
-        spreads = [tensor_parallel] if tensor_parallel else [1, *_more(1, most)]
-        copies = ranks if stage is sampled else 1  # the other kind is not split
-        return [Layout(_multiple(spread, copies, most), False, spread) for spread in spreads]
-    return [Layout(ranks if isinstance(stage, SPLIT) else 1)]
+def _layouts(workload: Workload, most: int, resources: Resources) -> list[Layout]:
+    if workload.trains:
+        server = resources.vllm_server if workload.samples_while_training else 0
+        layouts = _training(workload.sequences_per_step, most - server, resources)
+        return [replace(layout, vllm_server=server) for layout in layouts]
+    ranks = resources.ranks if workload.can_split else 1
+    if workload.samples and workload.engine == "vllm":
+        spreads = [resources.tensor_parallel] if resources.tensor_parallel else [1, *_more(1, most)]
+        return [Layout(_multiple(spread, ranks, most), tensor_parallel=spread) for spread in spreads]
+    return [Layout(ranks)]
 
 
-def _training(sequences: int, most: int, ranks: int, micro_batch: int, shard: Shard) -> list[Layout]:
+def _training(sequences: int, most: int, resources: Resources) -> list[Layout]:
+    """Args: sequences: of one optimiser step, which the ranks must share evenly."""
+    ranks = resources.ranks
     more = [count for count in _more(ranks, most) if sequences % count == 0]
-    counts = [ranks] if shard == "never" else [ranks, *more]  # whole models do not shrink with more ranks
-    ways = {"auto": (False, True), "always": (True,), "never": (False,)}[shard]
-    batches = [micro_batch]
+    counts = [ranks] if resources.shard == "never" else [ranks, *more]  # unsharded models do not shrink with more ranks
+    shards: dict[Shard, tuple[bool, ...]] = {"auto": (False, True), "always": (True,), "never": (False,)}
+    batches = [resources.micro_batch or MICRO_BATCH]
     while batches[-1] > 1:
         batches.append(batches[-1] // 2)
-    every = [Layout(n, way and n > 1, 1, batch) for n in counts for way in ways for batch in batches]
-    return list(dict.fromkeys(every))
-
-
-def _sequences(stage: Calibrate | Distill) -> int:
-    """Of one optimiser step: the ranks must share them evenly."""
-    if isinstance(stage, Calibrate):
-        return stage.config.prompts_per_step * stage.config.group_size
-    return stage.config.sequences_per_step
+    layouts = [
+        Layout(count, shard and count > 1, micro_batch=batch)
+        for count in counts
+        for shard in shards[resources.shard]
+        for batch in batches
+    ]
+    return list(dict.fromkeys(layouts))
 
 
 def _more(least: int, most: int) -> list[int]:
@@ -147,5 +126,5 @@ def _more(least: int, most: int) -> list[int]:
 
 
 def _multiple(spread: int, ranks: int, most: int) -> int:
-    """GPUs of whole copies: `ranks` rounded up, no more than there are, one copy at least."""
+    """GPUs of complete copies: `ranks` rounded up, no more than there are, one copy at least."""
     return max(spread, min(-(-ranks // spread), most // spread) * spread)

@@ -1,28 +1,57 @@
-"""What a stage may use. Not identity: the same stage gives the same result with other resources."""
+"""Resources of a stage, and its layout on GPUs. Not identity: the stage is the same with other resources."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from repro.planner.placement import MICRO_BATCH, Shard
+Shard = Literal["auto", "always", "never"]
+MICRO_BATCH = 4
+"""Sequences per forward pass in training above toy scale, at most."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Placement of a stage on its GPUs.
+
+    Attributes:
+        ranks: GPUs of the stage; in training each holds other sequences.
+        shard: trained and frozen models sharded over the ranks (FSDP2); else each rank holds them entirely (DDP).
+        tensor_parallel: GPUs that one copy of a sampled model is spread over; `ranks` / it copies sample side by side.
+        micro_batch: sequences in one forward pass of training.
+        vllm_server: GPUs, besides the ranks, of a vLLM server that samples the completions of training.
+    """
+
+    ranks: int = 1
+    shard: bool = False
+    tensor_parallel: int = 1
+    micro_batch: int = 1
+    vllm_server: int = 0
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the stage, server included."""
+        return self.ranks + self.vllm_server
+
+
+ONE_GPU = Layout()
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a stage may use.
+    """Resources that a stage may use.
 
     Attributes:
-        micro_batch: sequences per forward pass in training, at most; None for a whole step at once.
+        micro_batch: sequences per forward pass in training, at most; None for a complete step at once.
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
         threads: CPU threads of one stage.
         ranks: processes of one stage on one machine, one per GPU, at least: a stage that fewer GPUs do not hold gets more.
-            Generation and off-policy training give the numbers of one; on-policy training draws other completions (each
-            its share, by its own random stream) under the same law, which is why the record tells the ranks.
-        gpus: the GPUs lent to this stage (`machine.visible_gpus` names); none: the first `ranks` of those it sees.
-        shard: training with models in parts on the ranks: auto where they do not fit whole, always, never.
+            Generation and off-policy training give the numbers of one rank; on-policy training samples different completions
+            from the same distribution (each rank its share, by its own random stream), so the record stores the ranks.
+        gpus: the GPUs allocated to this stage (names as in `hardware.visible_gpus`); none: the first `ranks` visible ones.
+        shard: training with models sharded over the ranks: auto where they do not fit otherwise, always, never.
         tensor_parallel: GPUs that vLLM spreads one copy of a sampled model over; 0 for as few as hold it. Sums are then
-            taken in another order, so a token may be another one under the same law, and the record tells it.
-        vllm_server: GPUs (on a CPU: processes), beside the ranks, of a vLLM server that draws the completions of training;
-            0 for an engine in the ranks' own processes. The completions are others under the same law, and the record
-            tells it.
+            taken in another order, so single tokens may differ (same distribution); the record stores it.
+        vllm_server: GPUs (on a CPU: processes), besides the ranks, of a vLLM server that samples the completions of training;
+            0 for an engine in the ranks' own processes. The completions differ (same distribution); the record stores it.
     """
 
     micro_batch: int | None = None
@@ -36,8 +65,28 @@ class Resources:
 
     @property
     def gpu_count(self) -> int:
-        """Of one stage."""
+        """GPUs of one stage, server included."""
         return self.ranks + self.vllm_server
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of resources that leave nothing open."""
+        sharded = self.shard == "always"
+        return Layout(self.ranks, sharded, self.tensor_parallel or 1, self.micro_batch or 1, self.vllm_server)
+
+    def with_layout(self, layout: Layout) -> "Resources":
+        """Return the resources with everything that was left open decided."""
+        return replace(
+            self,
+            ranks=layout.ranks,
+            shard="always" if layout.shard else "never",
+            tensor_parallel=layout.tensor_parallel,
+            micro_batch=layout.micro_batch,
+            vllm_server=layout.vllm_server,
+        )
+
+
+NO_CONSTRAINTS = Resources()
 
 
 def resources_for(
@@ -50,7 +99,7 @@ def resources_for(
     tensor_parallel: int = 0,
     vllm_server: int = 0,
 ) -> Resources:
-    """Toy stages take their steps whole; larger models go through the GPU a few sequences at a time."""
+    """Return the usual resources: toy stages take their steps at once, larger models a few sequences at a time."""
     usual = Resources() if toy else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
     return replace(
         usual,

@@ -1,15 +1,16 @@
 """Hours of a study on one GPU, from the bottom up: tokens, weights to read, products to compute.
 
-Table 5 cannot tell this: its data sizes are lost, and a card of 24 GB is no H100. DERIVED from data sheets and parameter
+Table 5 cannot give these: its data sizes are lost, and a card of 24 GB is no H100. DERIVED from data sheets and parameter
 counts, with two ASSUMED efficiencies, and every completion as long as its cap: an upper bound, good to a factor of two.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repro.planner.architectures import architecture
-from repro.planner.hours import planned_tokens
+from repro.planner.tokens import planned_tokens
 from repro.recipes.study import Study
-from repro.stages import Calibrate, Distill, Evaluate, ModelInput, Sample, Stage
+from repro.stages import Stage
+from repro.stages.references import Model
 
 NIGHT_HOURS = 10.0
 
@@ -25,9 +26,9 @@ class Card:
 CARDS = {"24 GB (RTX 3090)": Card(0.936e12, 71e12), "80 GB (H100 SXM)": Card(3.35e12, 989e12)}
 
 BATCH = 64
-"""ASSUMED: sequences that vLLM decodes together while the trainer's weights lie beside it."""
+"""ASSUMED: sequences that vLLM decodes together while the trainer's weights are on the same card."""
 DECODING = 0.25
-"""ASSUMED: share of the bandwidth that decoding reaches over a whole stage: caches are read too, batches run empty."""
+"""ASSUMED: share of the bandwidth that decoding reaches over a complete stage: caches are read too, batches run empty."""
 TRAINING = 0.3
 """ASSUMED: share of the card's products that small micro-batches reach."""
 PROMPT_SHARE = 1.4
@@ -37,34 +38,29 @@ START_SECONDS = 120
 
 
 def hours_on_card(study: Study, card: Card) -> float:
-    """Upper bound of the study's hours on one such card."""
+    """Return an upper bound of the study's hours on one such card."""
     return sum(stage_seconds(stage, card) for stage in study.stages()) / 3600
 
 
 def stage_seconds(stage: Stage, card: Card) -> float:
-    """Of one stage.
+    """Return an upper bound of the stage's seconds: sampling limited by bandwidth, all else by products.
 
-    Passes per token of a model with P parameters: forward 2 P, backward 4 P, and 2 P where activations are recomputed.
+    Above `Passes.flops`, training recomputes its activations (2 N a token), and a KL anchor is one more forward pass (2 N).
     """
-    tokens, passes = planned_tokens(stage), 0.0
-    if isinstance(stage, Calibrate):
-        policy, target = _size(stage.teacher), _size(stage.target)
-        passes = (2 + 2 + 8) * policy + 2 * target  # p_phi's score, the anchor, the step; p_C's score
-        drawing = tokens * _per_token(policy, card)
-    elif isinstance(stage, Distill):
-        passes = 8 * _size(stage.student) + (0 if stage.config.method == "sft" else 2 * _size(stage.teacher))
-        drawing = tokens * _per_token(_size(stage.student), card) if stage.config.method == "gkd-rkl" else 0.0
-    elif isinstance(stage, Sample | Evaluate):
-        drawing = tokens * _per_token(_size(stage.model), card)
-    else:
-        passes, drawing = sum(2 * _size(model) for model in stage.base_models()), 0.0
-    return drawing + tokens * PROMPT_SHARE * passes / (TRAINING * card.flops) + START_SECONDS
+    workload = stage.workload
+    main, frozen = _parameters(workload.main), _parameters(workload.frozen)
+    passes = workload.passes
+    recomputed = passes.trained + (1 if workload.kl_anchor else 0)
+    flops = replace(passes, sampled=0, scored=passes.scored + recomputed).flops(main, frozen)
+    tokens = planned_tokens(stage)
+    sampling = tokens * passes.sampled * _seconds_per_token(main, card)
+    return sampling + tokens * PROMPT_SHARE * flops / (TRAINING * card.flops) + START_SECONDS
 
 
-def _size(model: ModelInput) -> float:
-    return architecture(model.base_model.name).parameters * 1e9
+def _parameters(model: Model | None) -> float:
+    return architecture(model.base_model.name).parameters * 1e9 if model else 0.0
 
 
-def _per_token(parameters: float, card: Card) -> float:
-    """Seconds: each decoding step reads the weights once for the whole batch."""
+def _seconds_per_token(parameters: float, card: Card) -> float:
+    """Each decoding step reads the weights once for the complete batch."""
     return 2 * parameters / (card.bandwidth * DECODING * BATCH)

@@ -6,11 +6,12 @@ import pydantic
 
 from repro.diagnosis.config import DiagnosisConfig
 from repro.errors import InputError
-from repro.evaluation.config import PrefixConfig
+from repro.evaluation.config import ANSWER_TOKENS, PrefixConfig
 from repro.generation.config import EngineName, SamplingConfig
-from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
+from repro.stages.references import BaseModelRef, ModelPair, ServedModelRef, TaskData
 from repro.stages.stage import Stage
 from repro.stages.training import ModelInput, Sample
+from repro.stages.workload import PASSES, Passes, Workload, sampling_workload
 
 
 class Evaluate(Stage):
@@ -29,6 +30,17 @@ class Evaluate(Stage):
     @property
     def label(self) -> str:
         return f"evaluate {self.model.model_label}"
+
+    @property
+    def samples_per_prompt(self) -> int:
+        return self.config.completions_per_prompt
+
+    @property
+    def workload(self) -> Workload:
+        return sampling_workload(self.procedure, self.model, self.config, self.reward_model)
+
+    def prompted_models(self) -> dict[str, bool]:
+        return {self.model.base_model.name: self.config.reasoning}
 
 
 class Diagnose(Stage):
@@ -77,6 +89,27 @@ class Diagnose(Stage):
     def label(self) -> str:
         return f"diagnose {self.student.model_label} under {self.teacher.model_label}"
 
+    @property
+    def samples_per_prompt(self) -> int:
+        return self.on_policy.config.completions_per_prompt
+
+    @property
+    def workload(self) -> Workload:
+        policies = 2 if self.off_policy else 1
+        return Workload(
+            main=self.teacher,
+            frozen=self.student,
+            passes=PASSES[self.procedure],
+            completions_per_item=policies * self.samples_per_prompt,
+            max_completion_tokens=self.on_policy.config.max_completion_tokens,
+        )
+
+    @property
+    def model_pair(self) -> ModelPair | None:
+        """None across tokenizers."""
+        pair = ModelPair("diagnosis", self.teacher.base_model, self.student.base_model)
+        return None if self.across_tokenizers else pair
+
 
 class _BeforeAndAfter(Stage):
     """A stage over two evaluations of one student, before and after its distillation, on the same items."""
@@ -118,6 +151,25 @@ class Continue(_BeforeAndAfter):
     def label(self) -> str:
         return f"continue prefixes of {self.after.model.model_label} with {self.teacher.model_label}"
 
+    @property
+    def samples_per_prompt(self) -> int:
+        """Completions of one prefix length, no prefix among them."""
+        return self.prefixes.per_prompt * self.prefixes.continuations
+
+    @property
+    def workload(self) -> Workload:
+        return Workload(
+            main=self.teacher,
+            passes=PASSES[self.procedure],
+            engine=self.after.config.engine,
+            completions_per_item=self.samples_per_prompt * (1 + len(self.prefixes.fractions)),
+            max_completion_tokens=self.after.config.max_completion_tokens,
+        )
+
+    @property
+    def model_pair(self) -> ModelPair:
+        return ModelPair("prefixes", self.teacher.base_model, self.after.model.base_model)
+
 
 class Classify(_BeforeAndAfter):
     """Name how a student fails on prompts that it solved by majority before its distillation (section 6.5).
@@ -138,3 +190,20 @@ class Classify(_BeforeAndAfter):
     @property
     def label(self) -> str:
         return f"failure modes of {self.after.model.model_label}"
+
+    @property
+    def samples_per_prompt(self) -> int:
+        return self.after.config.completions_per_prompt
+
+    @property
+    def workload(self) -> Workload:
+        """Replies of the judge, without their prompts; nothing for the rules."""
+        if self.judge is None:
+            return Workload()
+        judge = self.judge if isinstance(self.judge, BaseModelRef) else None
+        return Workload(
+            main=judge,
+            passes=PASSES[self.procedure] if judge else Passes(),
+            completions_per_item=self.samples_per_prompt,
+            max_completion_tokens=ANSWER_TOKENS,
+        )

@@ -1,7 +1,8 @@
 """References to what a stage reads from outside: models, models behind a server, and items of a task."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
@@ -25,6 +26,11 @@ class BaseModelRef(Frozen):
         return {"revision": self.revision} if self.is_local else {"name": self.name, "revision": self.revision}
 
     @property
+    def is_toy(self) -> bool:
+        """True for the toy models that come with the package."""
+        return self.name.startswith("toy:")
+
+    @property
     def base_model(self) -> "BaseModelRef":
         """The model itself, as of every model input."""
         return self
@@ -33,6 +39,27 @@ class BaseModelRef(Frozen):
     def model_label(self) -> str:
         """The name in labels of stages."""
         return self.name
+
+
+class Model(Protocol):
+    """A model that a stage reads: as published, or trained by another stage."""
+
+    @property
+    def base_model(self) -> BaseModelRef:
+        """The published or local model that it descends from."""
+
+    @property
+    def model_label(self) -> str:
+        """The name in labels of stages."""
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """Two models that must agree on their tokens, and what for."""
+
+    purpose: Literal["distillation", "diagnosis", "prefixes"]
+    teacher: BaseModelRef
+    student: BaseModelRef
 
 
 class ServedModelRef(Frozen):
@@ -58,3 +85,8 @@ class TaskData(Frozen):
     sha256: str | None = None
     revision: str | None = None
     """Commit of the data set on the hub, "unpinned" where none is locked; None for a file and for toy tasks."""
+
+    @property
+    def is_toy(self) -> bool:
+        """True for the toy tasks that come with the package."""
+        return self.task.startswith("toy-")

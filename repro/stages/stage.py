@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from repro.stages.identity import Frozen
-from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
+from repro.stages.references import BaseModelRef, ModelPair, ServedModelRef, TaskData
+from repro.stages.workload import Workload
 
 _Field = TypeVar("_Field")
 
@@ -18,6 +19,8 @@ class Stage(Frozen):
     version: ClassVar[int]
     """Raised whenever the same configuration would give another result."""
     does: ClassVar[str]
+    feeds_training: ClassVar[bool] = False
+    """True where the stage's items reach a trained model: no evaluation item may be among them."""
 
     if TYPE_CHECKING:  # fields of every kind; some take the data from their inputs
         seed: int
@@ -69,6 +72,20 @@ class Stage(Frozen):
     def procedure(self) -> str:
         """The line of Table 5 that the stage belongs to: the method of a distillation, else the kind."""
         return self.does
+
+    @property
+    def workload(self) -> Workload:
+        """What the stage computes, in counts."""
+        raise NotImplementedError
+
+    @property
+    def model_pair(self) -> ModelPair | None:
+        """The two models that must agree on their tokens; None where any will do."""
+        return None
+
+    def prompted_models(self) -> dict[str, bool]:
+        """Name the base models that read prompts, each with the `reasoning` setting of its chat template."""
+        return {}
 
 
 def topological_order(stages: Iterable[Stage]) -> list[Stage]:

@@ -7,8 +7,9 @@ import pydantic
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
 from repro.generation.config import SamplingConfig
-from repro.stages.references import BaseModelRef, TaskData
+from repro.stages.references import BaseModelRef, ModelPair, TaskData
 from repro.stages.stage import Stage
+from repro.stages.workload import PASSES, Workload, sampling_workload
 
 
 class Calibrate(Stage):
@@ -17,6 +18,7 @@ class Calibrate(Stage):
     kind: Literal["calibrate"] = "calibrate"
     does: ClassVar[str] = "calibrate"
     version: ClassVar[int] = 1
+    feeds_training: ClassVar[bool] = True
 
     teacher: "ModelInput"
     target: BaseModelRef
@@ -39,6 +41,24 @@ class Calibrate(Stage):
         """The name of the trained model in labels of stages."""
         return f"teacher at eta {self.config.eta:+g}"
 
+    @property
+    def workload(self) -> Workload:
+        return Workload(
+            main=self.teacher,
+            frozen=self.target,
+            passes=PASSES[self.procedure],
+            lora_rank=self.config.lora_rank,
+            kl_anchor=self.config.kl_beta > 0,
+            reward_model=self.reward_model,
+            engine=self.config.engine,
+            steps=self.config.steps,
+            sequences_per_step=self.config.sequences_per_step,
+            max_completion_tokens=self.config.max_completion_tokens,
+        )
+
+    def prompted_models(self) -> dict[str, bool]:
+        return {model.name: self.config.reasoning for model in (self.base_model, self.target)}
+
 
 class Sample(Stage):
     """Sample completions of training prompts: what off-policy students learn from."""
@@ -46,6 +66,7 @@ class Sample(Stage):
     kind: Literal["sample"] = "sample"
     does: ClassVar[str] = "sample"
     version: ClassVar[int] = 1
+    feeds_training: ClassVar[bool] = True
 
     model: "ModelInput"
     data: tuple[TaskData, ...]
@@ -56,6 +77,13 @@ class Sample(Stage):
     def label(self) -> str:
         return f"sample {self.model.model_label}"
 
+    @property
+    def workload(self) -> Workload:
+        return sampling_workload(self.procedure, self.model, self.config)
+
+    def prompted_models(self) -> dict[str, bool]:
+        return {self.model.base_model.name: self.config.reasoning}
+
 
 class Distill(Stage):
     """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy)."""
@@ -63,6 +91,7 @@ class Distill(Stage):
     kind: Literal["distill"] = "distill"
     does: ClassVar[str] = "distill"
     version: ClassVar[int] = 1
+    feeds_training: ClassVar[bool] = True
 
     student: BaseModelRef
     teacher: "ModelInput"
@@ -97,6 +126,30 @@ class Distill(Stage):
         """The name of the trained model in labels of stages."""
         cut = " answer-only" if self.config.traces == "answer-only" else ""
         return f"{self.config.method}{cut} student of {self.teacher.model_label}"
+
+    @property
+    def workload(self) -> Workload:
+        passes = PASSES[self.procedure]
+        return Workload(
+            main=self.student,
+            frozen=self.teacher if passes.frozen else None,
+            passes=passes,
+            frozen_in_step=True,
+            reward_model=self.reward_model,
+            engine=self.config.engine,
+            steps=self.config.steps,
+            sequences_per_step=self.config.sequences_per_step,
+            max_completion_tokens=self.config.max_completion_tokens,
+        )
+
+    @property
+    def model_pair(self) -> ModelPair | None:
+        """None for SFT, which reads text alone."""
+        gkd = self.config.method != "sft"
+        return ModelPair("distillation", self.teacher.base_model, self.student) if gkd else None
+
+    def prompted_models(self) -> dict[str, bool]:
+        return {self.student.name: self.config.reasoning}
 
 
 ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]

@@ -7,10 +7,11 @@ no longer be loaded: change it together with the version of the kind of stage, a
 import dataclasses
 from pathlib import Path
 
-from repro.planner.footprint import footprint
+from repro.planner.disk import disk_space
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import expected_hours, planned_tokens
+from repro.planner.hours import expected_hours
 from repro.planner.placement import Cards, place
+from repro.planner.tokens import planned_tokens
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.study import SCALES, Scale
 from repro.stages import Stage
@@ -43,15 +44,14 @@ def planned() -> list[str]:
     lines = []
     for scale in SCALES:
         for folder, (stage, _) in sorted(stages_of(scale).items()):
-            placement, tokens = place(stage, CARDS), planned_tokens(stage)
-            needs = footprint(stage, placement.layout, tokens)
+            placement, disk = place(stage, CARDS), disk_space(stage)
             numbers = {
                 "hours": expected_hours(stage, scale),
-                "tokens": tokens,
+                "tokens": planned_tokens(stage),
                 "gpu": placement.memory,
                 "host": host_memory(stage, placement.layout).total,
-                "disk": needs.disk,
-                "scratch": needs.scratch,
+                "disk": disk.artifact,
+                "scratch": disk.scratch,
             }
             values = " ".join(f"{key} {value:.6g}" for key, value in numbers.items())
             layout = ",".join(str(value) for value in dataclasses.astuple(placement.layout))

@@ -18,8 +18,9 @@ from repro.pipeline.record import build_artifact
 from repro.pipeline.stage_functions import function_for
 from repro.planner.dry_run import print_plan
 from repro.planner.gpu_memory import gpu_memory
-from repro.planner.hours import expected_hours, planned_tokens
+from repro.planner.hours import expected_hours
 from repro.planner.resources import Resources
+from repro.planner.tokens import planned_tokens
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.stages import Classify, stage_adapter

@@ -6,9 +6,9 @@ import pytest
 
 from repro.planner.architectures import architecture
 from repro.planner.fit import unplaceable
-from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, Layout, gpu_memory, vllm_gib
+from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, gpu_memory, vllm_gib
 from repro.planner.placement import USABLE_SHARE, Cards, describe_layout, place
-from repro.planner.resources import Resources, resources_for
+from repro.planner.resources import Layout, Resources, resources_for
 from repro.recipes.catalog import STUDIES, plan
 from repro.stages import BaseModelRef, Calibrate, Continue, Distill, Sample
 
@@ -50,7 +50,7 @@ def test_what_lies_in_parts_is_whole_over_the_ranks(stages):
                 assert ranks * getattr(own, part) == pytest.approx(getattr(alone, part))
             kept = own.frozen if isinstance(stage, Calibrate) else ranks * own.frozen
             assert kept == pytest.approx(alone.frozen)
-            assert own.drawing >= alone.drawing  # vLLM serves the whole model on every rank
+            assert own.sampling >= alone.sampling  # vLLM serves the whole model on every rank
             assert own.gathered > 0 == alone.gathered
     totals = [gpu_memory(stage, Layout(ranks, True)).total for ranks in (2, 4, 8)]
     assert totals == sorted(totals, reverse=True)
@@ -62,12 +62,12 @@ def test_the_peak_is_the_larger_of_the_two_turns(stages):
     assert four.activations == pytest.approx(4 * one.activations)
     for own in (one, four):
         stays = own.weights + own.gradients + own.optimizer + own.frozen + own.workspace
-        assert own.total == pytest.approx(stays + max(own.activations + own.logits + own.gathered, own.drawing))
+        assert own.total == pytest.approx(stays + max(own.activations + own.logits + own.gathered, own.sampling))
 
 
 def test_a_spread_model_leaves_each_gpu_its_part_and_a_whole_cache(stages):
     stage = next(s for s in stages if isinstance(s, Sample))
-    alone, spread = (gpu_memory(stage, Layout(n, False, n)).drawing for n in (1, 4))
+    alone, spread = (gpu_memory(stage, Layout(n, False, n)).sampling for n in (1, 4))
     assert 4 * (spread - KV_CACHE_GIB) == pytest.approx(alone - KV_CACHE_GIB)
 
 
@@ -123,13 +123,15 @@ def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
     stage = next(s for s in stages if isinstance(s, Sample))
     large = stage.model_copy(update={"model": BaseModelRef(name="somebody/Large-70B", revision="unpinned")})
     assert place(large, Cards(8, CARD)).layout == Layout(4, False, 4)
-    assert place(large, Cards(8, CARD), ranks=8).layout == Layout(8, False, 4)  # two copies
-    assert place(large, Cards(8, CARD), ranks=6).layout == Layout(8, False, 4)
+    assert place(large, Cards(8, CARD), Resources(ranks=8)).layout == Layout(8, False, 4)  # two copies
+    assert place(large, Cards(8, CARD), Resources(ranks=6)).layout == Layout(8, False, 4)
     assert not place(large, Cards(1, CARD)).fits
-    assert place(stage, Cards(8, CARD), tensor_parallel=2).layout == Layout(2, False, 2)
+    assert place(stage, Cards(8, CARD), Resources(tensor_parallel=2)).layout == Layout(2, False, 2)
     followed = next(s for s in plan("figure4", scale="paper", seeds=1).stages() if isinstance(s, Continue))
     on = followed.model_copy(update={"teacher": large.model})
-    assert place(on, Cards(8, CARD), ranks=8).layout == Layout(4, False, 4)  # one copy: such a stage is not split
+    assert place(on, Cards(8, CARD), Resources(ranks=8)).layout == Layout(
+        4, False, 4
+    )  # one copy: such a stage is not split
 
 
 def test_a_server_takes_the_drawing_off_the_ranks(stages):
@@ -137,24 +139,27 @@ def test_a_server_takes_the_drawing_off_the_ranks(stages):
     stage = next(s for s in stages if isinstance(s, Calibrate))
     large = stage.model_copy(update={"teacher": BaseModelRef(name="google/gemma-3-27b-it", revision="unpinned")})
     own, served = Layout(4, True), Layout(4, True, vllm_server=2)
-    assert gpu_memory(large, own).drawing > vllm_gib(architecture("google/gemma-3-27b-it")) > CARD / 2
+    assert gpu_memory(large, own).sampling > vllm_gib(architecture("google/gemma-3-27b-it")) > CARD / 2
     memory = gpu_memory(large, served)
-    assert memory.drawing < 20 < memory.server < CARD / 2  # the reward model stays with the ranks
+    assert memory.sampling < 20 < memory.server < CARD / 2  # the reward model stays with the ranks
     assert memory.total < gpu_memory(large, own).total
     assert served.gpus == 6
-    found = place(large, Cards(8, CARD), vllm_server=2).layout
+    found = place(large, Cards(8, CARD), Resources(vllm_server=2)).layout
     assert found.vllm_server == 2
     assert found.gpus <= 8
     assert describe_layout(found).endswith("+ 2 vLLM server")
     assert (
-        place(distilled(stages, "sft", "google/gemma-3-4b-it"), Cards(8, CARD), vllm_server=2).layout.vllm_server == 0
+        place(
+            distilled(stages, "sft", "google/gemma-3-4b-it"), Cards(8, CARD), Resources(vllm_server=2)
+        ).layout.vllm_server
+        == 0
     )
 
 
 @pytest.mark.parametrize(("ranks", "server"), [(8, 1), (1, 8)])
 def test_more_gpus_than_there_are_never_fit(stages, ranks, server):
     stage = next(s for s in stages if isinstance(s, Calibrate))
-    assert not place(stage, Cards(8, CARD), ranks=ranks, vllm_server=server).fits
+    assert not place(stage, Cards(8, CARD), Resources(ranks=ranks, vllm_server=server)).fits
 
 
 def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):

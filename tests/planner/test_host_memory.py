@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from repro.planner.fit import unplaceable
-from repro.planner.gpu_memory import GIB, Layout
+from repro.planner.gpu_memory import GIB
 from repro.planner.host_memory import host_memory
-from repro.planner.resources import resources_for
+from repro.planner.resources import Layout, resources_for
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import plan
 from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample

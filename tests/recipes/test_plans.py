@@ -4,11 +4,13 @@ import pytest
 
 from repro.errors import InputError
 from repro.planner.architectures import PUBLISHED, architecture
+from repro.planner.disk import disk_space
 from repro.planner.dry_run import describe_data
-from repro.planner.footprint import footprint
-from repro.planner.gpu_memory import GIB, Layout
-from repro.planner.hours import TABLE5_ROWS, expected_hours, planned_items, planned_tokens, table5_hours
+from repro.planner.gpu_memory import GIB, gpu_memory
+from repro.planner.hours import TABLE5_ROWS, expected_hours, table5_hours
+from repro.planner.resources import Layout
 from repro.planner.roofline import CARDS, NIGHT_HOURS, hours_on_card
+from repro.planner.tokens import planned_items
 from repro.recipes.catalog import plan
 from repro.recipes.paper import FAMILIES, settings
 from repro.stages import Calibrate, Distill, Evaluate
@@ -86,11 +88,10 @@ def test_stages_of_the_qwen_pipeline_cost_the_hours_in_table5_toml(paper):
 
 def test_training_memory_is_sixteen_bytes_a_parameter_and_more(paper):
     stage = next(s for s in paper.stages() if isinstance(s, Distill) and s.config.method == "sft")
-    size = footprint(stage, Layout(), planned_tokens(stage))
     weights = architecture(stage.student.name).parameters * 1e9 / GIB
-    assert size.memory > 16 * weights
-    assert size.disk == pytest.approx(4 * weights)
-    assert footprint(stage, Layout(micro_batch=4), planned_tokens(stage)).memory > size.memory
+    assert gpu_memory(stage).total > 16 * weights
+    assert disk_space(stage).artifact == pytest.approx(4 * weights)
+    assert gpu_memory(stage, Layout(micro_batch=4)).total > gpu_memory(stage).total
 
 
 def test_sizes_of_a_folder_are_its_own():

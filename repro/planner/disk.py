@@ -1,0 +1,49 @@
+"""Disk that stages take. DERIVED from parameter counts and from what the trainers keep."""
+
+from dataclasses import dataclass
+
+from repro.planner.architectures import architecture
+from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, MOMENTS, lora_params, weights_gib
+from repro.planner.tokens import planned_tokens
+from repro.stages import Stage
+
+BYTES_PER_TOKEN = 7.0
+"""Of a stored completion, DERIVED: 4 of its log-probability, which hardly compresses, 2 of its id, 1 of its text (toy rollouts,
+of a few hundred ids and many alike, take 2.4)."""
+CHECKPOINTS = 2
+SMALL_GIB = 0.1
+"""Of an artifact of counts and measures."""
+
+
+@dataclass(frozen=True)
+class DiskSpace:
+    """GiB. artifact: what stays; scratch: while the stage runs."""
+
+    artifact: float
+    scratch: float
+
+
+def disk_space(stage: Stage) -> DiskSpace:
+    """Estimate the disk that one stage takes."""
+    workload = stage.workload
+    if workload.trains and workload.main is not None:
+        model = architecture(workload.main.base_model.name)
+        saved = weights_gib(model, FLOAT32)
+        if workload.lora_rank is None:
+            return DiskSpace(saved, CHECKPOINTS * weights_gib(model, FLOAT32 + MOMENTS))
+        return DiskSpace(saved, CHECKPOINTS * lora_params(model, workload.lora_rank) * (FLOAT32 + MOMENTS))
+    stored = planned_tokens(stage) * BYTES_PER_TOKEN / GIB if workload.writes_rollouts else SMALL_GIB
+    return DiskSpace(stored, stored)
+
+
+def download_gib(stages: list[Stage]) -> float:
+    """Return GiB of the weights from the hub, bfloat16, each model once."""
+    names = {model.name for stage in stages for model in stage.base_models() if not model.is_local}
+    return sum(weights_gib(architecture(name), BFLOAT16) for name in names)
+
+
+def disk_gib(stages: list[Stage]) -> float:
+    """Return GiB that a study needs: every artifact, the largest scratch, downloads."""
+    spaces = [disk_space(stage) for stage in stages]
+    scratch = max((space.scratch for space in spaces), default=0.0)
+    return sum(space.artifact for space in spaces) + scratch + download_gib(stages)

@@ -1,0 +1,17 @@
+"""Items and completion tokens that a stage will get, before it runs."""
+
+from repro.recipes.assumed import assumed
+from repro.stages import Stage
+from repro.tasks.row_counts import expected_items
+
+
+def planned_items(stage: Stage) -> int:
+    """Count the items that the stage will get: what it asks for, or all where a data set has fewer (or none is named)."""
+    return sum(expected_items(data.task, data.split, data.n) or assumed("train_items") for data in stage.data)
+
+
+def planned_tokens(stage: Stage) -> float:
+    """Return an upper bound on the completion tokens that the stage samples, scores or trains on."""
+    workload = stage.workload
+    sequences = workload.steps * workload.sequences_per_step + planned_items(stage) * workload.completions_per_item
+    return float(sequences * workload.max_completion_tokens)

@@ -1,0 +1,115 @@
+"""Workload of a stage in counts: hours, memory, disk, FLOPs and the layout on GPUs are formulas over it."""
+
+from dataclasses import dataclass, field
+
+from repro.generation.config import EngineName, SamplingConfig
+from repro.stages.references import BaseModelRef, Model
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of one completion token through the models of a stage.
+
+    Attributes:
+        sampled, scored, trained: through the main model (forward; forward; forward and backward).
+        frozen: through the frozen model, forward.
+    """
+
+    sampled: int = 0
+    scored: int = 0
+    trained: int = 0
+    frozen: int = 0
+
+    def flops(self, main: float, frozen: float) -> float:
+        """Return operations per completion token: 2 N of a forward pass, 6 N of one forward and backward.
+
+        Args:
+            main, frozen: parameters N of the two models.
+        """
+        return (2 * (self.sampled + self.scored) + 6 * self.trained) * main + 2 * self.frozen * frozen
+
+
+PASSES = {
+    "calibrate": Passes(sampled=1, scored=1, trained=1, frozen=1),
+    "sample": Passes(sampled=1),
+    "sft": Passes(trained=1),
+    "gkd-fkl": Passes(trained=1, frozen=1),
+    "gkd-rkl": Passes(sampled=1, trained=1, frozen=1),
+    "evaluate": Passes(sampled=1),
+    "diagnose": Passes(scored=1, frozen=1),
+    "continue": Passes(sampled=1),
+    "classify": Passes(scored=1),
+}
+"""By procedure. Of a calibration without the pass of the KL anchor (`Workload.kl_anchor`)."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Models, sequences and tokens of one stage.
+
+    Attributes:
+        main: the model that is trained, sampled from, or (of a diagnosis: the teacher) scores; None where none runs here.
+        frozen: a second model, which only scores: calibration target, GKD teacher, student of a diagnosis.
+        frozen_in_step: the frozen model scores inside the optimiser step and is sharded with the trained one.
+        lora_rank: of the trained adapters; None where all parameters are trained.
+        kl_anchor: one more forward pass of the main model, for the KL to its untrained self.
+        steps, sequences_per_step: of training.
+        completions_per_item: of sampling and scoring.
+        max_completion_tokens: upper bound of every completion.
+        batch_sequences: sequences that transformers samples together; 0 where the estimate leaves their cache out.
+        writes_rollouts: the completions and their log-probabilities are the artifact; vLLM's are checked by scoring some.
+    """
+
+    main: Model | None = None
+    frozen: Model | None = None
+    passes: Passes = field(default=Passes())
+    frozen_in_step: bool = False
+    lora_rank: int | None = None
+    kl_anchor: bool = False
+    reward_model: BaseModelRef | None = None
+    engine: EngineName = "transformers"
+    steps: int = 0
+    sequences_per_step: int = 0
+    completions_per_item: int = 0
+    max_completion_tokens: int = 0
+    batch_sequences: int = 0
+    writes_rollouts: bool = False
+
+    @property
+    def trains(self) -> bool:
+        return self.passes.trained > 0
+
+    @property
+    def samples(self) -> bool:
+        return self.passes.sampled > 0
+
+    @property
+    def samples_while_training(self) -> bool:
+        """True where vLLM samples completions between the optimiser steps."""
+        return self.trains and self.samples and self.engine == "vllm"
+
+    @property
+    def uses_gpu(self) -> bool:
+        """False for rules, and for a judge behind a server."""
+        return self.main is not None
+
+    @property
+    def can_split(self) -> bool:
+        """True where `--ranks` splits the stage."""
+        return self.trains or self.writes_rollouts
+
+
+def sampling_workload(
+    procedure: str, model: Model, config: SamplingConfig, reward_model: BaseModelRef | None = None
+) -> Workload:
+    """Return the workload of a stage whose artifact is rollouts of one model."""
+    return Workload(
+        main=model,
+        passes=PASSES[procedure],
+        reward_model=reward_model,
+        engine=config.engine,
+        completions_per_item=config.completions_per_prompt,
+        max_completion_tokens=config.max_completion_tokens,
+        batch_sequences=config.batch_sequences,
+        writes_rollouts=True,
+    )
