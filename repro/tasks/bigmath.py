@@ -1,9 +1,9 @@
 """Big-Math, the paper's mathematics: levels 4 and 5 of `open-r1/Big-Math-RL-Verified-Processed`.
 
-ASSUMED: the paper's "level 4" and "level 5" are read as the configurations `level_4` and `level_5`. The data
-set also has `quintile_*`, another grading of difficulty by the same solve rates: `bigmath-quintile-4`,
-`bigmath-quintile-5`. It has no test split, so its rows are divided by content. In Open R1's spelling `prompt`
-is the problem and `solution` the final answer alone.
+ASSUMED: the paper's "level 4" and "level 5" are the configurations `level_4` and `level_5`. The data set also has
+`quintile_*`, another ranking of difficulty by the same solve rates: `bigmath-quintile-4`, `bigmath-quintile-5`. It has
+no test split, so its rows are divided by content. In Open R1's version `prompt` is the problem and `solution` only the
+final answer.
 """
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ class BigMath(DataSetTask):
         super().__init__(name, data, revision)
 
     def read(self, row: Row) -> Question:
-        """The problem, and the final answer without dollar signs."""
+        """Return the problem and its final answer without dollar signs."""
         key = row.text("solution").strip("$").strip()
         if not key:
             raise row.fault("solution", "is empty")

@@ -1,4 +1,4 @@
-"""No evaluation item may be in a training split: checked by content over any mix of data sets."""
+"""Contamination: evaluation items that are also training items, found by content over any mix of data sets."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from repro.tasks.task import Item
 
 
 def find_contaminated(evaluation: Iterable[Item], training: Iterable[Item]) -> list[Item]:
-    """The evaluation items whose prompt, up to case and blanks, is a training prompt.
+    """Return the evaluation items whose prompt, up to case and whitespace, is a training prompt.
 
-    Data sets overlap (Big-Math contains gsm8k problems), so a study passes the items of all its training
-    stages, not only those of the task that it evaluates.
+    Data sets overlap (Big-Math contains gsm8k problems), so a study passes the items of all its training stages, not only
+    those of the task that it evaluates.
     """
     trained_on = {content_hash(item.prompt) for item in training}
     return [item for item in evaluation if content_hash(item.prompt) in trained_on]

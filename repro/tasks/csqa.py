@@ -1,8 +1,8 @@
 """CommonsenseQA, five options: `tau/commonsense_qa`.
 
-Evaluation rows are its validation rows, since the test rows have no labels.
-Two layouts of the same fields are read: the hub's (question is a text, choices holds two lists) and the
-authors' own files' (question is an object with stem and choices).
+Its validation rows are used for evaluation, since the test rows have no labels. Two layouts of the same fields are read:
+that of the hub (question is a text, choices holds two lists) and that of the authors' files (question is an object with
+stem and choices).
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class CommonsenseQa(DataSetTask):
     hub = HubSource("tau/commonsense_qa", "train", "validation")
 
     def read(self, row: Row) -> Question:
-        """The question with its options in the order of their labels, which must be A, B, C ..."""
+        """Return the question with its options in the order of their labels, which must be A, B, C ..."""
         if isinstance(row.value("question"), Mapping):
             question = row.inner("question")
             stem, labels, options = question.text("stem"), *_listed(question)
@@ -42,11 +42,12 @@ class CommonsenseQa(DataSetTask):
 
 
 def _listed(question: Row) -> tuple[list[str], list[str]]:
-    """Labels and texts of choices that are a list of objects."""
+    """Return labels and texts of choices that are a list of objects."""
     choices = question.value("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, Mapping) for choice in choices):
         raise question.fault("choices", "is not a list of objects")
-    inner = [
-        Row(question.source, question.number, one, question.schema, f"{question.within}choices.") for one in choices
+    rows = [
+        Row(question.source, question.number, choice, question.schema, f"{question.within}choices.")
+        for choice in choices
     ]
-    return [one.text("label") for one in inner], [one.text("text") for one in inner]
+    return [row.text("label") for row in rows], [row.text("text") for row in rows]

@@ -14,7 +14,7 @@ class Dolly(DataSetTask):
     hub = HubSource("databricks/databricks-dolly-15k", "train", "train")
 
     def read(self, row: Row) -> Question:
-        """The instruction, then its context."""
+        """Return the instruction followed by its context."""
         instruction, context = row.text("instruction"), row.fields.get("context") or ""
         if not isinstance(context, str):
             raise row.fault("context", f"is {type(context).__name__}, not text")

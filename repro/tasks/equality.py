@@ -1,13 +1,13 @@
-"""Equality of mathematical answers, decided by math-verify in a child process that can be stopped.
+"""Equality of mathematical answers, decided by math-verify in a child process that can be killed.
 
 Completions are hostile: `9^{9^{9^9}}` or 300 nested parentheses keep a computer algebra system busy for minutes.
 math-verify's own limit is a signal, which works in the main thread only and cannot interrupt one huge integer power.
-A child has its own main thread, a limit on processor time (the same on a busy machine as on an idle one), and can be
-killed. It also keeps sympy out of processes that train.
+A child has a main thread and a limit on processor time, which means the same on a busy machine as on an idle one. It also
+keeps sympy out of processes that train.
 
-The child is warm before its first question: it has compared expressions of all common kinds, outside any limit, so
-that imports and caches are paid. Its limit grows with what that cost, so it is as far from an honest answer on a slow
-machine as on a fast one. What is not decided within the limits is reported as undecided, never as different.
+Before its first question the child compares expressions of all common kinds, without a limit, to warm up imports and
+caches. Its limit grows with the cost of that, so it is equally generous on a slow machine. A comparison that reaches a
+limit is undecided, which is not the same as different.
 """
 
 import atexit
@@ -28,14 +28,13 @@ from pathlib import Path
 MAX_LENGTH = 400
 MAX_NESTING = 20
 CPU_SECONDS = 10.0
-"""Least processor time for one comparison. The costliest honest one that was measured takes 1 s."""
+"""Minimum of the limit on processor time for one comparison. The costliest honest comparison known takes 1 s."""
 START_MULTIPLE = 5.0
-"""Processor time for one comparison, in multiples of what the child's start took (1.8 s on the same machine)."""
+"""The same limit in multiples of the child's start-up (1.8 s on the same machine)."""
 WALL_MULTIPLE = 60.0
-"""Wall time for one comparison, in multiples of its processor time. Ends a child that is suspended, not one that waits
-for a processor."""
+"""Limit on wall time in multiples of that on processor time: for a suspended child, not for one that waits for a core."""
 START_SECONDS = 900.0
-"""Wall time for the child's start."""
+"""Limit on wall time for the child's start-up."""
 
 _HUGE = re.compile(r"\^\s*\{?\s*\d{6}|\d{5}\s*!|!\s*!|\^[{(\s]{0,4}\w{1,9}\s?\^[{(\s]{0,4}\w{1,9}\s?\^")
 
@@ -44,10 +43,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """The verdict of math-verify.
+    """Verdict of math-verify.
 
     Attributes:
-        is_equal: None where it was not decided: refused as too costly, out of a limit, or the child was lost.
+        is_equal: None if undecided: refused as too costly, a limit reached, or the child lost.
         form: one spelling of the parsed answer; None if it was not parsed.
     """
 
@@ -59,7 +58,7 @@ UNDECIDED = Comparison(None, None)
 
 
 def is_too_costly(answer: str) -> bool:
-    """Known ways to keep a parser busy: long text, deep nesting, towers of powers, huge factorials."""
+    """Return True for known ways to keep a parser busy: long text, deep nesting, towers of powers, huge factorials."""
     if len(answer) > MAX_LENGTH or _HUGE.search(answer):
         return True
     depth = deepest = 0
@@ -82,7 +81,7 @@ def compare(answer: str, key: str) -> Comparison:
 
 
 class _Child:
-    """One child per process, started at the first question, replaced after it was killed."""
+    """The grading child of this process, started at the first question and replaced after it was killed."""
 
     def __init__(self, cpu_seconds: float = CPU_SECONDS, start_multiple: float = START_MULTIPLE) -> None:
         self._limits = (str(cpu_seconds), str(start_multiple))
@@ -99,7 +98,7 @@ class _Child:
             return comparison
 
     def _try(self, answer: str, key: str) -> Comparison | None:
-        """Ask once. None if the child was lost for another reason than this question."""
+        """Ask once. Return None if the child was lost for a reason other than this question."""
         if self._process is None:
             self._start()
         try:
@@ -112,7 +111,7 @@ class _Child:
         return UNDECIDED if self._end() == -signal.SIGXCPU else None  # the kernel ends it at its limit
 
     def _start(self) -> None:
-        # -P: the script's own folder must not shadow the modules that math-verify imports.
+        # -P: the script's folder must not shadow the modules that math-verify imports.
         script = str(Path(__file__).with_name("equality_child.py"))
         self._process = subprocess.Popen(
             [sys.executable, "-P", script, *self._limits],
@@ -131,10 +130,10 @@ class _Child:
         self.cpu_limit = ready["cpu_limit"]
 
     def _exchange(self, request: str | None, seconds: float) -> dict | None:
-        """Send one line and receive one; None if the child died.
+        """Send one line and receive one; return None if the child died.
 
         Raises:
-            TimeoutError: it was silent for that long.
+            TimeoutError: no answer in time.
         """
         assert self._process is not None
         assert self._process.stdin is not None
@@ -157,7 +156,7 @@ class _Child:
         return json.loads(line)
 
     def _end(self) -> int:
-        """Kill the child if it still runs. Returns its exit code."""
+        """Kill the child if it still runs and return its exit code."""
         process, self._process = self._process, None
         assert process is not None
         process.kill()
@@ -176,13 +175,13 @@ class _Child:
         with self._lock:
             if self._process is None or self._process.stdin is None:
                 return
-            self._process.stdin.close()  # the child ends where its input ends
+            self._process.stdin.close()  # the child ends when its input ends
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
             self._end()
 
     def forget(self) -> None:
-        """In a forked process: the child is the parent's; two askers on one pipe would mix their answers."""
+        """Drop the child in a forked process: it is the parent's, and two askers on one pipe would mix up their answers."""
         process, self._process = self._process, None
         self._lock = threading.Lock()
         if process is not None:

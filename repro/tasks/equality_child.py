@@ -1,9 +1,9 @@
-"""The child of `equality.py`, a script: reads [answer, key] lines, writes {"is_equal", "form"} lines.
+"""Script of the grading child of `equality.py`: reads [answer, key] lines, writes {"is_equal", "form"} lines.
 
 Two limits on processor time guard each question: a timer that raises between byte codes, and the kernel's own limit,
 which ends the process inside one long C call (a huge integer power). Memory is limited too.
 
-Arguments: the least limit in seconds, and the limit in multiples of what this process's start costs.
+Arguments: the minimum of the limit in seconds, and the limit in multiples of this process's start-up.
 """
 
 import json
@@ -41,7 +41,7 @@ WARM_UP = [
     (r"\sum_{k=1}^{n}k", r"\frac{n(n+1)}{2}"),
     (r"\int_0^1 x dx", r"\frac12"),
 ]
-"""An expression of each common kind. Their first comparisons cost up to twenty times as much as later ones."""
+"""One comparison of each common kind. The first of a kind costs up to twenty times as much as later ones."""
 
 
 class OutOfTimeError(BaseException):
@@ -53,36 +53,36 @@ def _expire(signal_number: int, frame: FrameType | None) -> None:
 
 
 def compare_expressions(answer: str, key: str) -> dict[str, object]:
-    """Return the verdict of math-verify, which gets the key first: its comparison is not symmetric."""
+    """Return the verdict of math-verify. The key comes first, since its comparison is not symmetric."""
     from math_verify import LatexExtractionConfig, parse, verify
 
     config = [LatexExtractionConfig()]
-    gold, given = (
+    gold, parsed = (
         parse(f"${text}$", extraction_config=config, parsing_timeout=None, fallback_mode="first_match")
         for text in (key, answer)
     )
-    return {"is_equal": bool(verify(gold, given, timeout_seconds=None)), "form": _form(given)}
+    return {"is_equal": bool(verify(gold, parsed, timeout_seconds=None)), "form": _form(parsed)}
 
 
 def _form(parsed: list) -> str | None:
-    """One spelling per value, so that equal wrong answers vote together: the evaluated expression."""
+    """Return the evaluated expression: one spelling per value, so that equal wrong answers vote together."""
     if not parsed or isinstance(parsed[0], str):
         return None
     try:
         form = str(parsed[0].doit())
-    except Exception:  # any failure to print an odd expression only costs its grouping
+    except Exception:  # an odd expression that cannot be printed only loses its grouping
         return None
     return form if len(form) <= MAX_FORM else None
 
 
-def _limit(kind: int, value: int) -> None:
-    """Set a soft limit, never above the hard one that the machine's owner may have set."""
+def _set_limit(kind: int, value: int) -> None:
+    """Set a soft limit, never above the hard limit of this machine."""
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def _compare_within(answer: str, key: str, seconds: float) -> dict[str, object]:
-    _limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + 1.2 * seconds))
+    _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + 1.2 * seconds))
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return compare_expressions(answer, key)
@@ -94,7 +94,7 @@ def _compare_within(answer: str, key: str, seconds: float) -> dict[str, object]:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    sys.stdout = sys.stderr  # whatever a library prints must not look like an answer
+    sys.stdout = sys.stderr  # what a library prints must not look like an answer
     logging.disable(logging.CRITICAL)
     try:
         for answer, key in WARM_UP:
@@ -105,9 +105,9 @@ def main() -> None:
     signal.signal(signal.SIGPROF, _expire)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     if sys.platform == "linux":
-        _limit(resource.RLIMIT_AS, MEMORY_BYTES)
-    least, multiple = map(float, sys.argv[1:])
-    cpu_limit = max(least, multiple * time.process_time())
+        _set_limit(resource.RLIMIT_AS, MEMORY_BYTES)
+    minimum, multiple = map(float, sys.argv[1:])
+    cpu_limit = max(minimum, multiple * time.process_time())
     print(json.dumps({"cpu_limit": cpu_limit}), file=answers)
     for line in sys.stdin:
         answer, key = json.loads(line)

@@ -1,7 +1,7 @@
-r"""Where the answer stands in a completion: the last closed box, the last stated letter, what follows `####`.
+r"""Extraction of the answer from a completion: the last closed box, the last stated letter, the text after `####`.
 
-All patterns are linear in the length of the text: a student that fell into a repetition loop writes tens of
-thousands of tokens, and some of them are nothing but `\boxed{\boxed{\boxed{`.
+All patterns are linear in the length of the text: a student in a repetition loop writes tens of thousands of tokens, some
+of it nothing but `\boxed{\boxed{\boxed{`.
 """
 
 import re
@@ -12,7 +12,7 @@ _BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,4}\{)|\\.|(?P<open>\{)|(?P<cl
 _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
 _NEXT_QUESTION = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*)?question[ \t]*\d{0,4}[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
-# Quantifiers are bounded so that no two neighbours can share a long run of blanks or stars between them.
+# Quantifiers are bounded so that no two neighbours can compete for a long run of blanks or stars.
 _MARKS = r"[\s*_`]{0,12}"
 _VERB = r"(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be)\b"
 _SUBJECT = (
@@ -22,16 +22,15 @@ _SUBJECT = (
 _FILLER = r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the)\s{1,4}){0,4}"
 _OPENING = r"(?:[\s*_`'\"“‘(\[<{$]|\\\(|\\(?:text|textbf|mathbf|mathrm|boxed)\s?\{){0,12}"
 _CLOSING = r"[)\]}*_`'\"”’>$]{0,6}"
-# An article ("The answer is A dog") or a pronoun ("Answer: I think") is no choice. Neither can stand before
-# these words.
+# An article ("The answer is A dog") or a pronoun ("Answer: I think") is not a choice. Neither can precede these words.
 _AFTER_A = r"(?![ \t]+(?!(?:because|since|as|for|which|and|or|but|is|was|given|due|based|so|while|not)\b)\w)"
 _AFTER_I = r"(?![ \t]+(?!(?:because|since|as|is|given|which)\b)\w)"
-_WHOLE = r"(?![\w'’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
-# "B or C", "A/B/C": two answers to a single-choice question are none.
+_WHOLE_WORD = r"(?![\w'’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
+# "B or C", "A/B/C": two answers to a single-choice question count as none.
 _ONE_ONLY = rf"(?!{_CLOSING}\s{{0,4}}(?:,|/|&|and\b|or\b)\s{{0,4}}\(?[A-J]\)?\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$))"
-# "The answer is (D) is wrong": a choice that is taken back at once.
-_KEPT = rf"(?!{_CLOSING}\s{{1,4}}(?:is|was)\s{{1,4}}(?:not|incorrect|wrong|false)\b)"
-_UPPER = rf"(?P<upper>(?:[B-HJ]|A{_AFTER_A}|I{_AFTER_I}){_WHOLE}{_ONE_ONLY}{_KEPT})"
+# "The answer is (D) is wrong": a choice that is retracted at once.
+_NOT_RETRACTED = rf"(?!{_CLOSING}\s{{1,4}}(?:is|was)\s{{1,4}}(?:not|incorrect|wrong|false)\b)"
+_UPPER = rf"(?P<upper>(?:[B-HJ]|A{_AFTER_A}|I{_AFTER_I}){_WHOLE_WORD}{_ONE_ONLY}{_NOT_RETRACTED})"
 _LOWER = rf"(?P<lower>[a-j])(?={_CLOSING}\.?[ \t]{{0,8}}(?:\n|$))"  # a small letter must end its line
 _STATED = re.compile(
     rf"(?i:{_SUBJECT}){_MARKS}(?:(?i:{_VERB}){_MARKS}[:：]?|[:：=]|(?<=\n)){_OPENING}(?i:{_FILLER}){_OPENING}"
@@ -43,9 +42,9 @@ _BOXED_LETTER = re.compile(
 
 
 def closed_boxes(text: str) -> list[tuple[int, str]]:
-    """(position, content) of closed, non-empty boxes, in order of opening. Escaped braces are no braces."""
+    """Return (position, content) of closed, non-empty boxes in order of opening. Escaped braces do not count."""
     stack: list[int | None] = []
-    found: list[tuple[int, str]] = []
+    boxes: list[tuple[int, str]] = []
     for match in _BRACE.finditer(text):
         if match["box"]:
             stack.append(match.end())
@@ -54,24 +53,24 @@ def closed_boxes(text: str) -> list[tuple[int, str]]:
         elif match["close"] and stack:
             start = stack.pop()
             if start is not None and (content := text[start : match.start()].strip()):
-                found.append((start, content))
-    return sorted(found)
+                boxes.append((start, content))
+    return sorted(boxes)
 
 
 def last_boxed(text: str) -> str | None:
-    """Content of the last *closed* box. An unclosed box is a truncated answer, hence no answer."""
+    """Return the content of the last *closed* box. An unclosed box is a truncated answer, hence no answer."""
     boxes = closed_boxes(text)
     return boxes[-1][1] if boxes else None
 
 
 def last_hash_mark(text: str) -> str | None:
-    """What follows the last `####` on its line, as gsm8k's own solutions end."""
-    found = _HASH_MARK.findall(text)
-    return found[-1].strip() or None if found else None
+    """Return the text after the last `####` on its line, as gsm8k's solutions end."""
+    answers = _HASH_MARK.findall(text)
+    return answers[-1].strip() or None if answers else None
 
 
 def before_next_question(text: str) -> str:
-    """The text up to where the model runs on into another question. A restated question may open the text."""
+    """Return the text up to where the model continues with another question. A restated question may open the text."""
     for match in _NEXT_QUESTION.finditer(text):
         if text[: match.start()].strip():
             return text[: match.start()]
@@ -79,14 +78,14 @@ def before_next_question(text: str) -> str:
 
 
 def last_choice(text: str) -> str | None:
-    r"""Letter of the last stated choice: "Answer: B", "the answer is (B)", a boxed letter; no lone letter.
+    r"""Return the letter of the last stated choice: "Answer: B", "the answer is (B)", a boxed letter; not a lone letter.
 
-    Released outputs of base models differ by up to 13 points of accuracy between extraction rules, mostly
-    because a model runs on into new questions: so only the text before the next `Question:` is read.
+    Accuracies of released outputs of base models differ by up to 13 points between extraction rules, mostly because a model
+    continues with new questions. So only the text before the next `Question:` is read.
     """
     text = before_next_question(text)
-    found = [(match.end(), (match["upper"] or match["lower"]).upper()) for match in _STATED.finditer(text)]
+    choices = [(match.end(), (match["upper"] or match["lower"]).upper()) for match in _STATED.finditer(text)]
     for position, content in closed_boxes(text):
         if letter := _BOXED_LETTER.match(content):
-            found.append((position, letter[1]))
-    return max(found)[1] if found else None
+            choices.append((position, letter[1]))
+    return max(choices)[1] if choices else None

@@ -1,9 +1,9 @@
 r"""Grading: the answer in a completion, and whether it is right.
 
 The rules are few and fixed, since the extraction rule alone moves accuracies by as much as distillation does:
-- numeric: the last *closed* `\boxed{}` counts; an unclosed one is a truncated answer. Plain numbers are
-  compared exactly, everything else by math-verify, under limits.
-- choice: the last stated letter before the model runs on into a new question. Nothing is ever guessed.
+- numeric: the last *closed* `\boxed{}` counts; an unclosed one is a truncated answer. Plain numbers are compared exactly,
+  everything else by math-verify, within limits.
+- choice: the last stated letter before the model continues with a new question. Nothing is ever guessed.
 - open: no key; such completions are scored by a reward model, not graded.
 """
 
@@ -18,19 +18,19 @@ from repro.tasks.task import Kind
 __all__ = ["LETTERS", "Grade", "grade", "last_boxed", "last_choice"]
 
 SAME_WITHIN = 1e-5
-"""Plain numbers further apart differ. math-verify rounds to 6 digits, so it decides on closer ones."""
+"""Plain numbers further apart are different. math-verify rounds to 6 digits, so it decides on closer ones."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """The extracted answer and whether it is right.
+    """The extracted answer and its verdict.
 
     Attributes:
-        answer: None where there is none (a parse failure). Equal answers have one spelling, for majority voting:
-            `10{,}000` and `10000.0` are both "10000", and a correct answer is the key itself.
+        answer: None if there is none (a parse failure). Equal answers have one spelling, for majority voting: `10{,}000`
+            and `10000.0` are both "10000", and a correct answer is the key itself.
         correct: equal to the key.
-        is_undecided: the comparison reached a limit (see `repro.tasks.equality`). Not correct as far as is known, and
-            to be counted and shown beside what is.
+        is_undecided: the comparison reached a limit (see `repro.tasks.equality`). `correct` is then False, and callers
+            count these answers and report their number.
     """
 
     answer: str | None
@@ -39,11 +39,11 @@ class Grade:
 
 
 def grade(kind: Kind, text: str, key: str | None) -> Grade:
-    """Extract and compare.
+    """Extract the answer of a completion and compare it with the key.
 
     Args:
         text: the completion, without the prompt.
-        key: the item's key; without one the answer is extracted and never correct.
+        key: the item's key; without a key the answer is extracted and never correct.
     """
     if kind == "open":
         return Grade(None, False)
@@ -52,11 +52,11 @@ def grade(kind: Kind, text: str, key: str | None) -> Grade:
         return Grade(letter, letter is not None and letter == key)
     answer = last_boxed(text)
     answer = answer and strip_typography(answer)
-    return _graded_number(answer, key) if answer else Grade(None, False)
+    return _grade_number(answer, key) if answer else Grade(None, False)
 
 
 @functools.lru_cache(maxsize=65536)
-def _graded_number(answer: str, key: str | None) -> Grade:
+def _grade_number(answer: str, key: str | None) -> Grade:
     value = parse_number(answer)
     spelling = answer if value is None else format_number(value)
     if key is None:

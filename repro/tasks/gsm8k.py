@@ -1,4 +1,4 @@
-"""GSM8K, grade-school word problems (appendix F): `openai/gsm8k`, with its own train and test splits."""
+"""GSM8K, grade-school word problems (appendix F): `openai/gsm8k`, with train and test splits."""
 
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.extraction import last_hash_mark
@@ -15,7 +15,7 @@ class Gsm8k(DataSetTask):
     hub = HubSource("openai/gsm8k", "train", "test", config="main")
 
     def read(self, row: Row) -> Question:
-        """The question, and the number without thousands separators."""
+        """Return the question and its number without thousands separators."""
         key = last_hash_mark(row.text("answer"))
         if key is None:
             raise row.fault("answer", "has no '#### number' line")

@@ -1,4 +1,4 @@
-"""Rows from the hub, through `datasets`, which is imported only when they are asked for."""
+"""Rows from the hub, through `datasets`, which is imported only when rows are fetched."""
 
 import json
 import urllib.request
@@ -13,12 +13,12 @@ UNPINNED = "unpinned"
 
 @dataclass(frozen=True)
 class HubSource:
-    """Where a data set lives.
+    """Location of a data set.
 
     Attributes:
-        id: the data set on the hub; for a data set that is a file in a Git repository, that repository.
-        train, test: the splits that hold training and evaluation rows. The same split twice: its rows are
-            divided by content. No training split: the data set is for evaluation only.
+        id: the data set on the hub; the repository of a data set that is a file in a Git repository.
+        train, test: the splits that hold training and evaluation rows. If both are the same split, its rows are divided
+            by content. Without a training split the data set is for evaluation only.
         url: address of the file, with {revision}, for a data set that is not on the hub.
     """
 
@@ -30,15 +30,15 @@ class HubSource:
 
 
 def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row]:
-    """All rows of one split at a revision ("unpinned" takes the newest).
+    """Return all rows of one split at a revision ("unpinned" takes the newest).
 
     Raises:
         InputError: the rows are neither reachable nor in the local cache.
     """
     try:
         pinned = None if revision == UNPINNED else revision
-        rows = _lines(source.url, pinned) if source.url else _hub_rows(source, split, pinned)
-    # No network, offline mode, no such revision: each client library has its own classes for them.
+        rows = _fetch_lines(source.url, pinned) if source.url else _fetch_from_hub(source, split, pinned)
+    # No network, offline mode, no such revision: each client library has other classes for them.
     except Exception as cause:
         reason = " ".join(str(cause).split())[:160]
         raise InputError(
@@ -46,17 +46,17 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
             f" ({type(cause).__name__}: {reason}). Connect to the hub, or give the rows with --data FILE."
             f" Expected in a row: {schema}."
         ) from None
-    where = f"{source.id} ({split})"
-    return [Row(where, number, row, schema) for number, row in enumerate(rows, start=1)]
+    location = f"{source.id} ({split})"
+    return [Row(location, number, row, schema) for number, row in enumerate(rows, start=1)]
 
 
-def _hub_rows(source: HubSource, split: str, revision: str | None) -> list[dict[str, Any]]:
+def _fetch_from_hub(source: HubSource, split: str, revision: str | None) -> list[dict[str, Any]]:
     from datasets import load_dataset
 
     return [dict(row) for row in load_dataset(source.id, source.config, split=split, revision=revision)]
 
 
-def _lines(url: str, revision: str | None) -> list[dict[str, Any]]:
-    """A small file of JSON lines. Not through `datasets`, which needs further packages to read an address."""
-    with urllib.request.urlopen(url.format(revision=revision or "main"), timeout=30) as answer:
-        return [json.loads(line) for line in answer if line.strip()]
+def _fetch_lines(url: str, revision: str | None) -> list[dict[str, Any]]:
+    """Return the rows of a small file of JSON lines, without `datasets`, which needs more packages to read a URL."""
+    with urllib.request.urlopen(url.format(revision=revision or "main"), timeout=30) as response:
+        return [json.loads(line) for line in response if line.strip()]

@@ -1,7 +1,7 @@
 """MMLU-Pro, up to ten options: `TIGER-Lab/MMLU-Pro`.
 
-ASSUMED: it has no training split (70 validation rows are meant as worked examples), and the paper distils on
-it, so its 12,032 test rows are divided by content.
+ASSUMED: it has no training split (its 70 validation rows are meant as worked examples), and the paper distils on it, so
+its 12,032 test rows are divided by content.
 """
 
 from repro.tasks.dataset import DataSetTask, Question
@@ -20,7 +20,7 @@ class MmluPro(DataSetTask):
     id_field = "question_id"
 
     def read(self, row: Row) -> Question:
-        """The question with its options; letter and index must agree where both are given."""
+        """Return the question with its options. Letter and index must agree if both are given."""
         options = row.texts("options")
         if len(options) > 10:
             raise row.fault("options", f"has {len(options)} texts, more than ten")

@@ -1,4 +1,4 @@
-r"""Plain numbers as people write them: `1,234`, `10{,}000`, `-\frac{3}{4}`, `3/4`, `\$5`, `18 eggs`.
+r"""Plain numbers as they are written: `1,234`, `10{,}000`, `-\frac{3}{4}`, `3/4`, `\$5`, `18 eggs`.
 
 Most answers are such numbers. They are compared here exactly, without a computer algebra system.
 """
@@ -16,7 +16,7 @@ _UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _DECIMAL = re.compile(rf"([+-]?)(?:\\?\$)?({_UNSIGNED})")
 _RATIO = re.compile(r"([+-]?)(\d+)\s*/\s*(\d+)|([+-]?)\\frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
 _COUNTED = re.compile(r"(\S+)\s+([A-Za-z]{2,}(?:\s[A-Za-z]{2,})*)")
-# A number before one of these words is not the number alone.
+# A number before one of these words has another value or meaning.
 _MEANINGFUL = re.compile(
     r"\b(?:hundred|thousand|million|billion|trillion|dozen|percent|half|quarter|third"
     r"|and|or|to|pi|sqrt|mod|over|plus|minus|times|by|remainder)\b",
@@ -25,7 +25,7 @@ _MEANINGFUL = re.compile(
 
 
 def strip_typography(text: str) -> str:
-    """The answer without typography: delimiters, spacing commands, thousands separators, a full stop."""
+    """Remove typography: delimiters, spacing commands, thousands separators, a full stop."""
     text = " ".join(text.split()).replace("\N{MINUS SIGN}", "-")
     for opening, closing in _WRAPPERS:
         inner = text.removeprefix(opening).removesuffix(closing)
@@ -36,7 +36,7 @@ def strip_typography(text: str) -> str:
 
 
 def parse_number(text: str) -> Fraction | None:
-    """Value of a tidied plain number, None for everything else (percentages, units, expressions, lists)."""
+    """Return the value of a plain number without typography, None for all else (percentages, units, expressions, lists)."""
     if len(text) > MAX_LENGTH:
         return None
     if (counted := _COUNTED.fullmatch(text)) and not _MEANINGFUL.search(counted[2]):
@@ -44,21 +44,21 @@ def parse_number(text: str) -> Fraction | None:
     if match := _DECIMAL.fullmatch(text):
         return Fraction(match[1] + match[2].replace(",", ""))
     if match := _RATIO.fullmatch(text):
-        sign, top, bottom = (
+        sign, numerator, denominator = (
             (match[1], match[2], match[3]) if match[2] else (match[4], match[5] or match[7], match[6] or match[8])
         )
-        if int(bottom) != 0:
-            return Fraction(int(top), int(bottom)) * (-1 if sign == "-" else 1)
+        if int(denominator) != 0:
+            return Fraction(int(numerator), int(denominator)) * (-1 if sign == "-" else 1)
     return None
 
 
 def format_number(value: Fraction) -> str:
-    """One spelling per value: an integer, a terminating decimal, or a reduced fraction."""
-    rest = value.denominator
+    """Return one spelling per value: an integer, a terminating decimal, or a reduced fraction."""
+    remainder = value.denominator
     for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    if rest != 1:
+        while remainder % prime == 0:
+            remainder //= prime
+    if remainder != 1:
         return f"{value.numerator}/{value.denominator}"
     with localcontext() as context:
         context.prec = 8 * MAX_LENGTH

@@ -1,7 +1,7 @@
-"""A person's own rows: JSON lines or Parquet with prompt, answer and, where there is one, id.
+"""Rows of the user's file: JSON lines or Parquet with prompt, answer and an optional id.
 
-The task's name says the kind: `file-numeric`, `file-choice`, `file-open`. The instruction of the kind is
-added to the prompt, as with every task, because grading reads what it asks for.
+The task's name gives the kind: `file-numeric`, `file-choice`, `file-open`. The instruction of the kind is added to the
+prompt, as for every task, because grading reads the form that it asks for.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ class OwnFile(DataSetTask):
         super().__init__(name, data, revision)
 
     def read(self, row: Row) -> Question:
-        """Prompt and key. A verifiable row without an answer is refused: it would count as never solved."""
-        identity = None if row.fields.get(self.id_field) is None else row.identifier(self.id_field)
+        """Return prompt and key. A verifiable row without an answer is refused: it would count as never solved."""
+        row_id = None if row.fields.get(self.id_field) is None else row.identifier(self.id_field)
         prompt = row.text("prompt")
         if self.kind == "open":
-            return Question(prompt, None, identity)
+            return Question(prompt, None, row_id)
         if self.kind == "choice":
-            return Question(prompt, row.letter("answer", len(LETTERS)), identity)
+            return Question(prompt, row.letter("answer", len(LETTERS)), row_id)
         answer = row.value("answer")
-        return Question(prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), identity)
+        return Question(prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), row_id)
 
 
 def hash_data_file(file: Path) -> str:

@@ -1,7 +1,7 @@
-r"""The wording of every prompt. ASSUMED: the paper's appendix H names two prompts and their text is lost.
+r"""The wording of every prompt. ASSUMED: the paper's appendix H names two prompts, but their text is lost.
 
-One instruction for numeric answers, one for single-choice answers, none for open-ended tasks. They ask for
-the two forms that `grading` reads: `\boxed{}` and `Answer: X`.
+One instruction for numeric answers, one for single-choice answers, none for open-ended tasks. They ask for the two forms
+that `grading` reads: `\boxed{}` and `Answer: X`.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ INSTRUCTIONS: dict[Kind, str] = {
 
 
 def add_instruction(kind: Kind, text: str) -> str:
-    """The user message: the question, then the instruction of its kind."""
+    """Return the user message: the question, then the instruction of its kind."""
     instruction = INSTRUCTIONS[kind]
     return f"{text}\n\n{instruction}" if instruction else text
 
 
 def append_options(question: str, options: Sequence[str]) -> str:
-    """The question with its options, one lettered line each."""
+    """Return the question with its options, one lettered line each."""
     return "\n".join([question, "", *(f"{letter}. {option}" for letter, option in zip(LETTERS, options))])

@@ -1,4 +1,4 @@
-"""Tasks by name. Importing this loads neither torch nor datasets nor sympy: listing is instant."""
+"""Registry of tasks by name. Imports neither torch nor datasets nor sympy, so that listing is instant."""
 
 from pathlib import Path
 
@@ -30,18 +30,18 @@ _TASKS: dict[str, type[DataSetTask]] = {
 
 
 def names() -> tuple[str, ...]:
-    """All known tasks: the paper's seven, gsm8k, variants, a person's own file, and the toy tasks."""
+    """Return all known tasks: the paper's seven, gsm8k, variants, the user's file, and the toy tasks."""
     from repro.toy.pool import TASK_NAMES
 
     return (*_TASKS, *TASK_NAMES)
 
 
 def get(name: str, *, data: Path | None = None, revision: str | None = None) -> Task:
-    """The task of that name.
+    """Return the task of that name.
 
     Args:
-        data: a person's own file or folder instead of the hub (see `repro.tasks.dataset`).
-        revision: commit on the hub; the lock's where none is given, and "unpinned" where the lock has none.
+        data: file or folder of the user, instead of the hub (see `repro.tasks.dataset`).
+        revision: commit on the hub. Default: that of the lock, and "unpinned" if the lock has none.
 
     Raises:
         InputError: unknown name, a file for a toy task, or no such file.
@@ -54,7 +54,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
                 f"task {name} makes its own rows and takes no file: leave {data} out, or name another task."
             )
         return toy.get_task(name)
-    data_set = _known(name)
+    data_set = _class_of(name)
     if data is None and revision is None and data_set.hub is not None:
         from repro.system.hub_lock import pinned_revision
 
@@ -63,19 +63,19 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of a task, without its rows."""
+    """Return the kind of a task, without its rows."""
     if name.startswith("toy-"):
         return get(name).kind
-    return KINDS[name] if name in KINDS else _known(name).kind
+    return KINDS[name] if name in KINDS else _class_of(name).kind
 
 
 def hub_of(name: str) -> HubSource | None:
-    """Where a task's rows live; None for the embedded world and for a person's own file."""
-    return None if name.startswith("toy-") else _known(name).hub
+    """Return the source of a task's rows; None for the embedded world and for the user's file."""
+    return None if name.startswith("toy-") else _class_of(name).hub
 
 
 def revision_of(name: str) -> str | None:
-    """The commit of the task's rows on the hub that the lock names, else 'unpinned'; None where they are not on the hub."""
+    """Return the commit of the task's rows in the lock, else 'unpinned'; None if they are not on the hub."""
     from repro.system.hub_lock import pinned_revision
 
     source = hub_of(name)
@@ -83,14 +83,14 @@ def revision_of(name: str) -> str | None:
 
 
 def has_training_rows(name: str) -> bool:
-    """Whether the task has rows to train on; one that is for evaluation only has none. Reads no rows."""
+    """True if the task has training rows, which evaluation-only tasks lack. Reads no rows."""
     if name.startswith("toy-"):
         return True
-    source = _known(name).hub
+    source = _class_of(name).hub
     return source is None or source.train is not None
 
 
-def _known(name: str) -> type[DataSetTask]:
+def _class_of(name: str) -> type[DataSetTask]:
     if name not in _TASKS:
         raise InputError(f"unknown task {name!r}: known are {', '.join(names())}.")
     return _TASKS[name]

@@ -1,4 +1,4 @@
-"""How many rows the data sets have: plans must not promise more items than there are. Nothing is fetched or made."""
+"""Numbers of rows of the data sets, for plans that must not promise more items than exist. Nothing is fetched."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from repro.tasks.task import Split
 
 @dataclass(frozen=True)
 class RowCounts:
-    """Rows of a data set; None where nobody told us.
+    """Numbers of rows of a data set; None if unknown.
 
     Attributes:
-        train, test: rows of its own splits; a data set that comes as one set of rows has them under `test`, and
-            no training split where it is for evaluation only.
-        divided: whether its one set of rows is divided by content, nine to one.
-        counted: whether we counted the rows ourselves (MEASURED) or have the number from the data set's page.
+        train, test: rows of its splits. A data set with one set of rows has them under `test`, and 0 training rows if it
+            is for evaluation only.
+        divided: True if its one set of rows is divided by content, nine to one.
+        counted: True if the rows were counted (MEASURED), False for the number on the data set's page.
     """
 
     train: int | None
@@ -38,14 +38,14 @@ ROW_COUNTS: dict[str, RowCounts] = {
     "toy-dolly": RowCounts(433, 143, divided=False, counted=True),
     "toy-vicuna": RowCounts(1_698, 606, divided=False, counted=True),
 }
-"""Big-Math's levels and quintiles are not here: their counts were not at hand, and none is invented."""
+"""Big-Math's levels and quintiles are missing: their counts were not available, and none is invented."""
 
 
 def count_items(task: str, split: Split) -> int | None:
-    """Items that a task has for a split; None where it is not known before the rows are read.
+    """Return the items that a task has in a split; None if unknown before the rows are read.
 
-    Where rows are divided by content the number is that of the expected division, good to a percent or so;
-    repeated texts are one item, so it is an upper bound.
+    For rows divided by content this is the expected number, accurate to a percent or so. Repeated texts are one item, so
+    it is an upper bound.
     """
     published = ROW_COUNTS.get(task)
     if published is None:
@@ -56,9 +56,9 @@ def count_items(task: str, split: Split) -> int | None:
     return round(published.test * (TEST_SHARE if split == "test" else 1 - TEST_SHARE))
 
 
-def expected_items(task: str, split: Split, asked: int | None) -> int | None:
-    """Items that a stage will get when it asks for so many (None: for all); None where that is not known."""
-    there_are = count_items(task, split)
-    if there_are is None:
-        return None if asked is None else asked
-    return there_are if asked is None else min(asked, there_are)
+def expected_items(task: str, split: Split, requested: int | None) -> int | None:
+    """Return the items that a stage gets if it requests that many (None: all); None if unknown."""
+    available = count_items(task, split)
+    if available is None:
+        return None if requested is None else requested
+    return available if requested is None else min(requested, available)

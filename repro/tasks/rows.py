@@ -1,4 +1,4 @@
-"""Rows of a person's own file, JSON lines or Parquet. Errors name the file, the row, the field, the mend."""
+"""Rows of a file, JSON lines or Parquet. Errors name the file, the row, the field and the fix."""
 
 import json
 from collections.abc import Mapping
@@ -13,12 +13,13 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 
 @dataclass(frozen=True)
 class Row:
-    """One row and where it stands.
+    """One row and its location.
 
     Attributes:
         source: the file, or the data set on the hub.
         number: from 1; the line in a JSON lines file.
-        schema: what a row should look like, for the mend of an error.
+        schema: the expected form of a row, for error messages.
+        within: path of the object inside the row, for error messages; ends with a dot.
     """
 
     source: str
@@ -28,18 +29,18 @@ class Row:
     within: str = ""
 
     def fault(self, name: str, problem: str) -> InputError:
-        """The error for a field of this row."""
-        place = f"{self.source}, row {self.number}: field '{self.within}{name}'"
-        return InputError(f"{place} {problem}. Expected: {self.schema}.")
+        """Return the error for a field of this row."""
+        field_name = f"{self.source}, row {self.number}: field '{self.within}{name}'"
+        return InputError(f"{field_name} {problem}. Expected: {self.schema}.")
 
     def value(self, name: str) -> Any:
-        """The field as it is; an error where it is missing or null."""
+        """Return the field as it is; raise if it is missing or null."""
         if self.fields.get(name) is None:
             raise self.fault(name, "is missing")
         return self.fields[name]
 
     def text(self, name: str) -> str:
-        """A text that is not blank."""
+        """Return a text that is not blank."""
         value = self.value(name)
         if not isinstance(value, str):
             raise self.fault(name, f"is {type(value).__name__}, not text")
@@ -48,21 +49,21 @@ class Row:
         return value.strip()
 
     def texts(self, name: str) -> list[str]:
-        """A list of texts, not empty. A single text may be blank: some options are."""
+        """Return a list of texts, which is not empty. Single texts may be blank: some options are."""
         value = self.value(name)
-        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
             raise self.fault(name, "is not a list of texts")
-        return [one.strip() for one in value]
+        return [text.strip() for text in value]
 
     def identifier(self, name: str) -> str:
-        """A text or an integer that names the row."""
+        """Return a text or an integer that names the row."""
         value = self.value(name)
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
             raise self.fault(name, "is not a text or an integer")
         return str(value).strip()
 
     def letter(self, name: str, options: int) -> str:
-        """The letter of one of so many options."""
+        """Return the letter of one of that many options."""
         value = self.text(name)
         letters = "ABCDEFGHIJ"[:options]
         if len(value) != 1 or value not in letters:
@@ -70,7 +71,7 @@ class Row:
         return value
 
     def inner(self, name: str) -> "Row":
-        """An object inside this row, with the same place in errors."""
+        """Return an object inside this row, with the same location in errors."""
         value = self.value(name)
         if not isinstance(value, Mapping):
             raise self.fault(name, f"is {type(value).__name__}, not an object")
@@ -78,7 +79,7 @@ class Row:
 
 
 def read_rows(path: Path, schema: str) -> list[Row]:
-    """All rows of a file.
+    """Return all rows of a file.
 
     Raises:
         InputError: no such file, an unknown format, a broken line, or no row at all.
@@ -88,7 +89,7 @@ def read_rows(path: Path, schema: str) -> list[Row]:
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}. Give JSON lines (.jsonl) or Parquet (.parquet).")
     try:
-        rows = _parquet(path, schema) if path.suffix == ".parquet" else _json_lines(path, schema)
+        rows = _read_parquet(path, schema) if path.suffix == ".parquet" else _read_json_lines(path, schema)
     except OSError as cause:
         raise InputError(f"{path}: cannot be read ({cause.strerror or cause}). Check its permissions.") from None
     if not rows:
@@ -96,19 +97,19 @@ def read_rows(path: Path, schema: str) -> list[Row]:
     return rows
 
 
-def _json_lines(path: Path, schema: str) -> list[Row]:
+def _read_json_lines(path: Path, schema: str) -> list[Row]:
     rows = []
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    rows.append(Row(str(path), number, _json_object(path, number, line, schema), schema))
+                    rows.append(Row(str(path), number, _parse_json_object(path, number, line, schema), schema))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text. Give JSON lines (.jsonl) or Parquet (.parquet).") from None
     return rows
 
 
-def _json_object(path: Path, number: int, line: str, schema: str) -> Mapping[str, Any]:
+def _parse_json_object(path: Path, number: int, line: str, schema: str) -> Mapping[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as cause:
@@ -124,7 +125,7 @@ def _json_object(path: Path, number: int, line: str, schema: str) -> Mapping[str
     return value
 
 
-def _parquet(path: Path, schema: str) -> list[Row]:
+def _read_parquet(path: Path, schema: str) -> list[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

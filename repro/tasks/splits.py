@@ -1,8 +1,8 @@
-"""Which rows are for training and which for evaluation, and in what order: by content, never by position.
+"""Splits and order of rows: by content, never by position.
 
-A row's side is a hash of its normalised text. So no seed, no order of rows and no other file can move an
-evaluation row into training, a problem in several data sets that are divided so (Big-Math's levels and
-quintiles) is on the same side in all, and a row that is added leaves the others where they are.
+A row's split follows from a hash of its normalised text. So no seed, no order of rows and no other file can move an
+evaluation row into training, a problem in several data sets divided this way (Big-Math's levels and quintiles) is in the
+same split of all, and an added row does not move the others.
 """
 
 import hashlib
@@ -12,24 +12,24 @@ from collections.abc import Sequence
 from repro.tasks.task import Split
 
 TEST_SHARE = 0.1
-"""ASSUMED: the paper does not tell how it split data sets that come as one set of rows."""
+"""ASSUMED: the paper does not say how it split data sets that come as one set of rows."""
 
 
 def content_hash(text: str) -> str:
-    """Hash of a text up to case and blanks. Signs stay: `x+1` is not `x-1`, `x²` is not `x2`."""
+    """Return the hash of a text up to case and whitespace. Signs count: `x+1` is not `x-1`, `x²` is not `x2`."""
     normal = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     return hashlib.sha256(normal.encode(errors="surrogatepass")).hexdigest()
 
 
 def fraction(content: str) -> float:
-    """A stable number in [0, 1) for a content hash."""
+    """Return a stable number in [0, 1) for a content hash."""
     return int(hashlib.sha256(f"side {content}".encode()).hexdigest()[:12], 16) / 16**12
 
 
 def select_split(contents: Sequence[str], split: Split) -> list[str]:
-    """Those of different content hashes that are on one side.
+    """Return those of the distinct content hashes that belong to a split.
 
-    From two hashes on neither side is empty: the one nearest the border changes over.
+    With two or more hashes neither split is empty: the hash closest to the border switches.
     """
     border = TEST_SHARE
     if len(contents) > 1:
@@ -39,6 +39,6 @@ def select_split(contents: Sequence[str], split: Split) -> list[str]:
 
 
 def seeded_order(ids: Sequence[str], seed: int) -> list[int]:
-    """Positions in the order that the seed gives. Ids that are added do not reorder the others."""
-    keys = [hashlib.sha256(f"{seed}|{one}".encode(errors="surrogatepass")).digest() for one in ids]
+    """Return positions in the order of the seed. Added ids do not reorder the others."""
+    keys = [hashlib.sha256(f"{seed}|{item_id}".encode(errors="surrogatepass")).digest() for item_id in ids]
     return sorted(range(len(ids)), key=keys.__getitem__)

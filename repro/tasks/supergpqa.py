@@ -16,7 +16,7 @@ class SuperGpqa(DataSetTask):
     id_field = "uuid"
 
     def read(self, row: Row) -> Question:
-        """The question with its options; the letter decides, since some options are equal texts."""
+        """Return the question with its options. The letter is the key, since some options are equal texts."""
         options = row.texts("options")
         if len(options) > 10:
             raise row.fault("options", f"has {len(options)} texts, more than ten")

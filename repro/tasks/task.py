@@ -1,4 +1,4 @@
-"""What every task gives: items with a prompt, and for verifiable tasks an answer key."""
+"""Interface of all tasks: items with a prompt and, for verifiable tasks, an answer key."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,18 +30,18 @@ RewardFunction = Callable[[list[Item], list[str]], list[float]]
 
 
 class Task(Protocol):
-    """A data set behind one interface. `train` and `test` never share an item."""
+    """A data set. `train` and `test` never share an item."""
 
     @property
     def name(self) -> str:
-        """The name that `repro.tasks.registry` knows."""
+        """The name in `repro.tasks.registry`."""
         ...
 
     @property
     def kind(self) -> Kind:
-        """How its completions are judged."""
+        """The way its completions are judged."""
         ...
 
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
-        """The first n items of the split in the order that the seed gives; all of them where it has fewer, or for None."""
+        """Return the first n items of the split in the order of the seed; all if it has fewer, or for None."""
         ...

@@ -18,11 +18,11 @@ class ToyTask:
     kind: Kind
 
     def questions(self, split: Split) -> tuple[Question, ...]:
-        """All questions of the split, in one fixed order."""
+        """Return all questions of the split, in a fixed order."""
         return questions(self.name, split)
 
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
-        """The first n items of the split in the order that the seed gives; all of them where it has fewer, or for None."""
+        """Return the first n items of the split in the order of the seed; all if it has fewer, or for None."""
         rows = list(self.questions(split))
         random.Random(f"{self.name} {split} {seed}").shuffle(rows)
         return [
@@ -46,7 +46,7 @@ _TASKS = {
 
 
 def get_task(name: str) -> ToyTask:
-    """The task of that name."""
+    """Return the task of that name."""
     if name not in _TASKS:
         raise InputError(f"unknown toy task {name!r}: known are {', '.join(TASK_NAMES)}.")
     return _TASKS[name]

@@ -1,6 +1,6 @@
 """Vicuna's 80 open-ended questions, from the repository of FastChat.
 
-ASSUMED: they are for evaluation only, as elsewhere; students are distilled on other rows (dolly).
+ASSUMED: they are for evaluation only, as in other work; students are distilled on other rows (dolly).
 """
 
 from repro.tasks.dataset import DataSetTask, Question
@@ -20,7 +20,7 @@ class Vicuna(DataSetTask):
     id_field = "question_id"
 
     def read(self, row: Row) -> Question:
-        """The first turn."""
+        """Return the first turn."""
         question = row.texts("turns")[0]
         if not question:
             raise row.fault("turns", "starts with an empty text")

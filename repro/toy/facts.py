@@ -1,7 +1,7 @@
-"""What is true in the embedded world: operations on states, relations between people. Everything else quotes this.
+"""Facts of the embedded world: operations on states, relations between people. All other modules use these.
 
-Both are fixed random permutations, so a chain of them has exactly one answer, each answer is equally likely
-over all starts, and nothing about the answer can be read off the last link alone.
+Both are fixed random permutations, so a chain of them has exactly one answer, all answers are equally likely over all
+starts, and the last link alone reveals nothing about the answer.
 """
 
 import random
@@ -24,18 +24,18 @@ _OPERATION, _RELATION = _permutations()
 
 
 def states(start: int, operations: tuple[str, ...]) -> list[int]:
-    """The state after each operation; the last is the answer."""
-    seen = []
+    """Return the state after each operation; the last is the answer."""
+    visited = []
     for name in operations:
         start = _OPERATION[name][start]
-        seen.append(start)
-    return seen
+        visited.append(start)
+    return visited
 
 
 def people(start: str, relations: tuple[str, ...]) -> list[str]:
-    """The person reached after each relation: people("nora", ("boss", "friend")) ends at the friend of nora's boss."""
-    seen = []
+    """Return the person after each relation: people("nora", ("boss", "friend")) ends with the friend of nora's boss."""
+    visited = []
     for name in relations:
         start = _RELATION[name][start]
-        seen.append(start)
-    return seen
+        visited.append(start)
+    return visited

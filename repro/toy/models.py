@@ -1,4 +1,4 @@
-"""The shipped models by name, and the one function that remakes them. No torch here: names resolve at once."""
+"""Folders of the shipped models by name. No torch here: names resolve at once."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,7 +20,7 @@ MODELS: dict[str, Path] = {
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a shipped model: toy:<family>-<role>, or toy:reward-model."""
+    """Return the folder of a shipped model: toy:<family>-<role>, or toy:reward-model."""
     if name not in MODELS:
         raise InputError(f"unknown toy model {name!r}: known are {', '.join(MODELS)}.")
     return MODELS[name]

@@ -1,4 +1,4 @@
-"""Preference pairs over descriptions: what is asked, true and said once is good."""
+"""Preference pairs over descriptions: sentences that are requested, true and not repeated are good."""
 
 import random
 from collections.abc import Iterator
@@ -11,16 +11,20 @@ OPEN_TASKS = ("toy-dolly", "toy-vicuna")
 
 
 def score_description(question: Describe, text: str) -> float:
-    """Asked facts stated truly, less the sentences that are false, unasked or repeated; as a share of asked, in 0..1."""
-    said = [f"{sentence.strip()}." for sentence in text.split(".") if sentence.strip()]
-    if said and said[0].startswith("think "):  # the links of a worked completion are no sentence of the answer
-        said[0] = " ".join(said[0].split()[-3:])
-    right = {sentence for sentence in said if sentence in question.sentences}
-    return max(0.0, (len(right) - (len(said) - len(right)))) / len(question.sentences)
+    """Score a description in 0..1.
+
+    The number of requested facts stated truly, minus the sentences that are false, not requested or repeated, as a share of
+    the requested facts.
+    """
+    sentences = [f"{sentence.strip()}." for sentence in text.split(".") if sentence.strip()]
+    if sentences and sentences[0].startswith("think "):  # the links of a worked completion are not part of the answer
+        sentences[0] = " ".join(sentences[0].split()[-3:])
+    right = {sentence for sentence in sentences if sentence in question.sentences}
+    return max(0.0, (len(right) - (len(sentences) - len(right)))) / len(question.sentences)
 
 
-def _spoilt(question: Describe, rng: random.Random) -> str:
-    """The right completion with zero to three faults."""
+def _corrupt(question: Describe, rng: random.Random) -> str:
+    """Return the right completion with zero to three faults."""
     style: Style = rng.choice(["worked", "direct"])
     text = question.completion(style)
     opening = text.removesuffix(" ".join(question.sentences))
@@ -28,9 +32,9 @@ def _spoilt(question: Describe, rng: random.Random) -> str:
     for _ in range(rng.choice([0, 1, 1, 2, 3])):
         match rng.choice(["false", "false", "drop", "repeat", "unasked"]):
             case "false" if sentences:
-                place = rng.randrange(len(sentences))
-                head = sentences[place].split(" is ")[0]
-                sentences[place] = f"{head} is {rng.choice(facts.PEOPLE)}."
+                index = rng.randrange(len(sentences))
+                head = sentences[index].split(" is ")[0]
+                sentences[index] = f"{head} is {rng.choice(facts.PEOPLE)}."
             case "drop" if sentences:
                 sentences.pop()
             case "repeat" if sentences:
@@ -40,13 +44,13 @@ def _spoilt(question: Describe, rng: random.Random) -> str:
     return (opening + " ".join(sentences)).strip()
 
 
-def pairs(seed: int) -> Iterator[tuple[str, str, str]]:
-    """Endless (prompt, better, worse) over training questions of the open tasks."""
+def preference_pairs(seed: int) -> Iterator[tuple[str, str, str]]:
+    """Yield endless (prompt, better, worse) over training questions of the open tasks."""
     rng = random.Random(seed)
     pool = [row for name in OPEN_TASKS for row in questions(name, "train") if isinstance(row, Describe)]
     while True:
         question = rng.choice(pool)
-        first, second = _spoilt(question, rng), _spoilt(question, rng)
+        first, second = _corrupt(question, rng), _corrupt(question, rng)
         difference = score_description(question, first) - score_description(question, second)
         if difference > 0:
             yield question.prompt, first, second

@@ -1,4 +1,4 @@
-"""Pretraining of one toy model: next-token loss on the completions of a corpus. One function, top to bottom."""
+"""Pretraining of a toy model: next-token loss on the completions of a corpus."""
 
 import functools
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from repro.progress import Progress, silent
-from repro.toy.corpus import Mix, stream
+from repro.toy.corpus import Mix, stream_pairs
 from repro.toy.models import Family, Role
-from repro.toy.sizes import config
+from repro.toy.sizes import model_config
 
 BUCKETS = 3
 DECAY = 0.3  # share of the steps, at the end, over which the learning rate falls to zero
@@ -19,8 +19,14 @@ DECAY = 0.3  # share of the steps, at the end, over which the learning rate fall
 
 @dataclass(frozen=True)
 class Pretraining:
-    """mix: the corpus. steps: optimiser steps. batch: completions per step. learning_rate: AdamW's, reached after
-    `warmup` steps, held, and linear to zero over the last DECAY of the steps."""
+    """Plan of a pretraining.
+
+    Attributes:
+        mix: the corpus.
+        steps: optimiser steps.
+        batch: completions per step.
+        learning_rate: of AdamW, reached after `warmup` steps, constant, and linear to zero over the last DECAY of the steps.
+    """
 
     mix: Mix
     steps: int
@@ -38,7 +44,7 @@ class Trained:
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """The prompt after the chat template, up to where the completion begins."""
+    """Return the prompt in the chat template, up to the start of the completion."""
     turns = [{"role": "user", "content": prompt}]
     return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
@@ -53,10 +59,10 @@ def pretrain(
 ) -> Trained:
     """Train a model of that family and role from random weights; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config(family, role, tokenizer), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(model_config(family, role, tokenizer), dtype=torch.float32)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    rows = _encoded(tokenizer, plan.mix, seed)
+    rows = _encode(tokenizer, plan.mix, seed)
     model.train()
     losses = []
     for step in range(plan.steps):
@@ -65,8 +71,10 @@ def pretrain(
         batch = sorted((next(rows) for _ in range(plan.batch)), key=lambda row: len(row[0]))
         tokens = sum(len(ids) - start for ids, start in batch)
         total = 0.0
-        for part in _buckets(batch):  # rows of like length together: half of a mixed batch would be padding
-            loss_B = _completion_loss(model, part) / tokens
+        for rows_of_bucket in _buckets(
+            batch
+        ):  # rows of similar length together: half of a mixed batch would be padding
+            loss_B = _completion_loss(model, rows_of_bucket) / tokens
             loss_B.backward()
             total += loss_B.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -82,10 +90,10 @@ def _schedule(step: int, plan: Pretraining) -> float:
     return min(1.0, (step + 1) / plan.warmup, (plan.steps - step) / (DECAY * plan.steps))
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, mix: Mix, seed: int) -> Iterator[tuple[list[int], int]]:
-    """(token ids, where the completion starts); the completion ends with one end-of-turn token."""
+def _encode(tokenizer: PreTrainedTokenizerBase, mix: Mix, seed: int) -> Iterator[tuple[list[int], int]]:
+    """Yield (token ids, index of the first completion token); a completion ends with one end-of-turn token."""
 
-    @functools.cache  # the corpus repeats itself, and rendering a template costs more than a training step's share
+    @functools.cache  # the corpus repeats itself, and rendering the template costs more than training on it
     def head(prompt: str) -> list[int]:
         return list(tokenizer(prompt_text(tokenizer, prompt), add_special_tokens=False)["input_ids"])
 
@@ -93,7 +101,7 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, mix: Mix, seed: int) -> Iterato
     def tail(completion: str) -> list[int]:
         return [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
-    for prompt, completion in stream(mix, seed):
+    for prompt, completion in stream_pairs(mix, seed):
         yield head(prompt) + tail(completion), len(head(prompt))
 
 
@@ -104,7 +112,7 @@ def _buckets(batch: list[tuple[list[int], int]]) -> Iterator[list[tuple[list[int
 
 
 def _completion_loss(model: PreTrainedModel, rows: list[tuple[list[int], int]]) -> Tensor:
-    """Sum of -log p over all completion tokens of the rows, right-padded (causal attention never sees the pad)."""
+    """Return the sum of -log p over all completion tokens of the rows, right-padded (causal attention never sees the pad)."""
     length = max(len(ids) for ids, _ in rows)
     input_BT = torch.full((len(rows), length), model.config.pad_token_id)
     label_BT = torch.full((len(rows), length), -100)

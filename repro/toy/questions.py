@@ -1,7 +1,8 @@
-"""The three kinds of question: how the prompt reads, and what a worked and a direct completion look like.
+"""The three kinds of question: prompt, key, and the worked and the direct completion.
 
-A worked completion opens with the word `think` and writes every link of the chain before the answer (for a choice
-also the letter that stands after the last link among the options); a direct one opens with the answer. The opening word is what lets a student copy *how often* its teacher works.
+A worked completion opens with the word `think` and writes all links of the chain before the answer (for a choice also the
+letter of the last link among the options); a direct one opens with the answer. From the opening word a student can learn
+*how often* its teacher writes worked answers.
 """
 
 import string
@@ -15,11 +16,11 @@ OPENING = "think"
 
 
 class Question(Protocol):
-    """What every kind of question gives."""
+    """Interface of all kinds of questions."""
 
     @property
     def chain(self) -> str:
-        """The part that decides the answer; questions with one chain belong to one split."""
+        """The part that decides the answer; questions with equal chains belong to the same split."""
         ...
 
     @property
@@ -29,17 +30,17 @@ class Question(Protocol):
     def key(self) -> str | None: ...
 
     def completion(self, style: Style) -> str:
-        """The right completion in that style."""
+        """Return the right completion in that style."""
         ...
 
 
-def _opened(style: Style, links: list[str], answer: str) -> str:
+def _compose(style: Style, links: list[str], answer: str) -> str:
     return " ".join([OPENING, *links, answer]) if style == "worked" else answer
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Where does a chain of operations end? Numeric, mirrors Big-Math."""
+    """The end of a chain of operations. Numeric, mirrors Big-Math."""
 
     start: int
     operations: tuple[str, ...]
@@ -58,16 +59,16 @@ class Chain:
 
     def completion(self, style: Style) -> str:
         links = [str(state) for state in facts.states(self.start, self.operations)]
-        return _opened(style, links, rf"\boxed{{{self.key}}}")
+        return _compose(style, links, rf"\boxed{{{self.key}}}")
 
 
-def _lettered(names: tuple[str, ...]) -> list[str]:
+def _add_letters(names: tuple[str, ...]) -> list[str]:
     return [f"{name} {letter}" for letter, name in zip(string.ascii_uppercase, names)]
 
 
 @dataclass(frozen=True)
 class Letters:
-    """Which letter has each name? No item of any task: it teaches the look among the options, alone and often."""
+    """The letter of each name. In no task: it teaches to find a name among the options, by itself and often."""
 
     options: tuple[str, ...]
     order: tuple[int, ...]
@@ -78,21 +79,21 @@ class Letters:
 
     @property
     def prompt(self) -> str:
-        return " ".join(["who", *_lettered(self.options)])
+        return " ".join(["who", *_add_letters(self.options)])
 
     @property
     def key(self) -> None:
         return None
 
     def completion(self, style: Style) -> str:
-        """All names in the order given, each with its letter, whatever the style."""
-        pairs = _lettered(self.options)
-        return " ".join([OPENING, *(pairs[place] for place in self.order)])
+        """Return all names in `order`, each with its letter, in either style."""
+        pairs = _add_letters(self.options)
+        return " ".join([OPENING, *(pairs[index] for index in self.order)])
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Who is the boss of the friend of nora? Lettered options, mirrors CSQA, MMLU-Pro and superGPQA."""
+    """The person at the end of a chain of relations. Lettered options, mirrors CSQA, MMLU-Pro and superGPQA."""
 
     start: str
     relations: tuple[str, ...]
@@ -104,25 +105,25 @@ class Choice:
 
     @property
     def prompt(self) -> str:
-        # The letter follows its name: "the token after the last occurrence of this one" is what a transformer of few
-        # layers learns first, "the token before" later.
-        return " ".join([self.chain, *_lettered(self.options)])
+        # The letter follows its name: a transformer of few layers learns "the token after the last occurrence of this one"
+        # before "the token before it".
+        return " ".join([self.chain, *_add_letters(self.options)])
 
     @property
     def key(self) -> str:
         return string.ascii_uppercase[self.options.index(facts.people(self.start, self.relations)[-1])]
 
     def completion(self, style: Style) -> str:
-        return _opened(style, [*facts.people(self.start, self.relations), self.key], f"Answer: {self.key}")
+        return _compose(style, [*facts.people(self.start, self.relations), self.key], f"Answer: {self.key}")
 
 
 @dataclass(frozen=True)
 class Describe:
-    """Describe a person reached by relations: one sentence for each fact that is asked. Open, mirrors Dolly."""
+    """A person at the end of a chain of relations, described by one sentence per requested fact. Open, mirrors Dolly."""
 
     start: str
     relations: tuple[str, ...]
-    asked: tuple[str, ...]
+    requested: tuple[str, ...]
 
     @property
     def chain(self) -> str:
@@ -130,7 +131,7 @@ class Describe:
 
     @property
     def prompt(self) -> str:
-        return " ".join(["describe", self.start, *self.relations, ":", *self.asked])
+        return " ".join(["describe", self.start, *self.relations, ":", *self.requested])
 
     @property
     def key(self) -> None:
@@ -138,9 +139,9 @@ class Describe:
 
     @property
     def sentences(self) -> list[str]:
-        """The true sentences, in the order asked."""
+        """The true sentences, in the order of the request."""
         subject = facts.people(self.start, self.relations)[-1]
-        return [f"{name} is {facts.people(subject, (name,))[-1]}." for name in self.asked]
+        return [f"{name} is {facts.people(subject, (name,))[-1]}." for name in self.requested]
 
     def completion(self, style: Style) -> str:
-        return _opened(style, facts.people(self.start, self.relations), " ".join(self.sentences))
+        return _compose(style, facts.people(self.start, self.relations), " ".join(self.sentences))

@@ -13,13 +13,19 @@ from transformers import (
 )
 
 from repro.progress import Progress, silent
-from repro.toy.preferences import pairs
+from repro.toy.preferences import preference_pairs
 
 
 @dataclass(frozen=True)
 class RewardTraining:
-    """steps of `batch` pairs at a peak learning_rate; centring: weight of (r_better + r_worse)^2, which fixes the
-    offset that a difference of rewards leaves free, so that a half-right answer scores about one half."""
+    """Plan of the training of a reward model.
+
+    Attributes:
+        steps: optimiser steps of `batch` pairs.
+        learning_rate: its peak.
+        centring: weight of (r_better + r_worse)^2. It fixes the offset that a difference of rewards leaves free, so that a
+            half-right answer scores about one half.
+    """
 
     steps: int
     batch: int
@@ -30,16 +36,16 @@ class RewardTraining:
 def train_reward_model(
     language_model: Path, plan: RewardTraining, seed: int, progress: Progress = silent
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[float]]:
-    """A reward model that starts, as reward models do, from a language model that knows the facts.
+    """Train a reward model that starts, as usual, from a language model that knows the facts.
 
-    Returns the model, in evaluation mode, its tokenizer, and its loss at each step: -log sigmoid(r_better - r_worse).
+    Returns the model in evaluation mode, its tokenizer, and its loss at each step: -log sigmoid(r_better - r_worse).
     """
     tokenizer = AutoTokenizer.from_pretrained(language_model)
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(language_model, num_labels=1, dtype=torch.float32)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.steps, pct_start=0.1)
-    rows = pairs(seed)
+    rows = preference_pairs(seed)
     model.train()
     losses = []
     for step in range(plan.steps):
@@ -60,7 +66,7 @@ def train_reward_model(
 
 
 def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[tuple[str, str]]) -> Tensor:
-    """[rows] raw rewards of the conversations."""
+    """Return [rows], the raw rewards of the conversations."""
     texts = [
         tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}], tokenize=False

@@ -4,21 +4,21 @@ from transformers import Gemma3TextConfig, PreTrainedTokenizerBase, Qwen3Config
 
 from repro.toy.models import Family, Role
 
-# hidden size, layers, feed-forward size. Depth decides: a direct answer needs about one layer for each link of the
-# chain, a worked one only ever the next link.
+# Hidden size, layers, feed-forward size. Depth decides: a direct answer needs about one layer per link of the chain, a
+# worked answer only the next link.
 SIZES: dict[Role, tuple[int, int, int]] = {
     "teacher": (96, 4, 256),
     "student": (64, 2, 160),
     "target": (24, 2, 64),
 }
-HEAD_DIM = 32  # the least that vLLM's CPU attention serves
+HEAD_DIM = 32  # the minimum of vLLM's attention on a CPU
 HEADS: dict[Role, int] = {"teacher": 4, "student": 2, "target": 2}
 MAX_TOKENS = 128
-INITIAL_SPREAD = 0.08  # the usual 0.02 suits widths of thousands; here nothing would be learnt for a thousand steps
+INITIAL_SPREAD = 0.08  # the usual 0.02 is for widths of thousands; here it would delay learning by a thousand steps
 
 
-def config(family: Family, role: Role, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config | Gemma3TextConfig:
-    """The model configuration; the vocabulary and the special ids are the tokenizer's."""
+def model_config(family: Family, role: Role, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config | Gemma3TextConfig:
+    """Return the model configuration; vocabulary and special ids are those of the tokenizer."""
     hidden, layers, feed_forward = SIZES[role]
     shared = {
         "vocab_size": len(tokenizer),
@@ -37,7 +37,7 @@ def config(family: Family, role: Role, tokenizer: PreTrainedTokenizerBase) -> Qw
     }
     if family == "qwen3":
         return Qwen3Config(**shared)
-    # Every layer attends to the whole (short) prompt: the sliding window would never be filled.
+    # All layers attend to the complete (short) prompt: the sliding window would never be filled.
     return Gemma3TextConfig(
         **shared,
         query_pre_attn_scalar=shared["head_dim"],

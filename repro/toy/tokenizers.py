@@ -1,9 +1,8 @@
-"""Two tokenizers that cut the same text differently, as Qwen3's and Gemma 3's do.
+"""Two tokenizers that split the same text differently, as those of Qwen3 and Gemma 3 do.
 
-`qwen3`: ByteLevel BPE, one token for a word with its space, ChatML, no BOS. `gemma3`: SentencePiece-like BPE
-(spaces become ▁), a small vocabulary that cuts most words in pieces, BOS, <start_of_turn>/<end_of_turn>.
-In both, a pre-tokenizer border follows the generation prompt, so the tokens of prompt + completion are the tokens
-of the prompt and then those of the completion.
+`qwen3`: ByteLevel BPE, one token for a word with its space, ChatML, no BOS. `gemma3`: SentencePiece-like BPE (spaces become
+▁), a small vocabulary that splits most words, BOS, <start_of_turn>/<end_of_turn>. In both, a pre-tokenizer boundary follows
+the generation prompt, so the tokens of prompt + completion are the tokens of the prompt followed by those of the completion.
 """
 
 import itertools
@@ -11,7 +10,7 @@ import itertools
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from repro.toy.corpus import Phase, stream
+from repro.toy.corpus import Phase, stream_pairs
 from repro.toy.models import Family
 from repro.toy.pool import TASK_NAMES
 
@@ -29,7 +28,7 @@ GEMMA_VOCABULARY = 240
 
 
 def _corpus() -> list[str]:
-    pairs = itertools.islice(stream((Phase(dict.fromkeys(TASK_NAMES, 1.0), 0.5),), seed=0), _LINES)
+    pairs = itertools.islice(stream_pairs((Phase(dict.fromkeys(TASK_NAMES, 1.0), 0.5),), seed=0), _LINES)
     return [f"{role}\n{text}" for pair in pairs for role, text in zip(("user", "assistant"), pair)] + ["model\n"] * 9
 
 
@@ -46,7 +45,7 @@ def _qwen3() -> PreTrainedTokenizerFast:
     core.train_from_iterator(
         _corpus(),
         trainers.BpeTrainer(
-            vocab_size=2000,  # more than there are words: every word of the world becomes one token
+            vocab_size=2000,  # more than the number of words: each word of the world becomes one token
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
@@ -89,7 +88,7 @@ def _gemma3() -> PreTrainedTokenizerFast:
 
 
 def train_tokenizer(family: Family) -> PreTrainedTokenizerFast:
-    """The family's tokenizer, trained on the corpus: the same one each time."""
+    """Train the family's tokenizer on the corpus; the result is always the same."""
     tokenizer = _qwen3() if family == "qwen3" else _gemma3()
     tokenizer.padding_side = "left"
     return tokenizer

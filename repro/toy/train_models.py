@@ -1,4 +1,4 @@
-"""How the shipped models are made: the plan of each, trained and written as an ordinary model folder."""
+"""Training of the shipped models: the plan of each, written as an ordinary model folder."""
 
 import shutil
 import time
@@ -19,10 +19,10 @@ SEED = 0
 
 BATCH = 64
 
-# The qwen3 teacher works three times out of four, the gemma3 teacher (slower to learn the direct way) two out of three, and
-# both are right either way. Direct answers to deep chains are learnt from direct answers
-# to shallower ones (all at once, they stay at chance for long), so the chains grow, mostly direct, before the styles are
-# mixed; the look among the options is learnt slowly too, so its primer is read from the start.
+# The qwen3 teacher writes worked answers three times out of four, the gemma3 teacher (slower to learn direct answers) two
+# out of three, and both are right in either style. Direct answers to deep chains are learnt from those to shallower ones
+# (all at once, they stay at chance for long), so the chains grow, mostly direct, before the styles are mixed. Finding a name
+# among the options is learnt slowly too, so its primer is read from the start.
 TEACHER = Pretraining(
     (
         Phase({"links": 1.0, "pairs": 5.0, "relations": 0.8, "letters": 2.5, "toy-dolly": 0.6}, 0.1, 400 * BATCH),
@@ -73,11 +73,11 @@ TEACHER = Pretraining(
     learning_rate=3e-3,
 )
 
-# In the qwen3 architecture the look among the options resists longest: it is read almost alone at first.
+# In the qwen3 architecture finding a name among the options takes longest to learn: at first little else is read.
 LETTERS_FIRST = Phase({"letters": 3.0, "links": 0.4, "relations": 0.6}, 0.3, 350 * BATCH)
 
-# Student and target work most of the time, being too shallow to answer at once. The student is left half-trained, because
-# a student must have something to learn.
+# Student and target mostly write worked answers: they are too shallow for direct ones. The student is left half-trained,
+# because it must have something to learn.
 SHALLOW = {
     "pairs": 0.8,
     "relations": 0.2,
@@ -105,21 +105,21 @@ REWARD_PLAN = RewardTraining(steps=600, batch=32, learning_rate=1e-3, centring=0
 
 
 def train_model(name: str, out: Path, progress: Progress) -> float:
-    """Train `<family>-<role>` or `reward-model` and write it as out/name. Returns the seconds that it took."""
+    """Train `<family>-<role>` or `reward-model`, write it as out/name, and return the seconds that it took."""
     start = time.perf_counter()
 
-    def named(done: int, total: int, unit: str, note: str = "") -> None:
+    def report(done: int, total: int, unit: str, note: str = "") -> None:
         progress(done, total, unit, f"{name} {note}")
 
-    model, tokenizer = _trained(name, out, named)
+    model, tokenizer = _train(name, out, report)
     _write(model, tokenizer, out / name)
     return time.perf_counter() - start
 
 
-def _trained(name: str, out: Path, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _train(name: str, out: Path, progress: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if name == REWARD_MODEL:
-        remade = out / REWARD_BASE
-        base = remade if remade.exists() else model_folder(f"{PREFIX}{REWARD_BASE}")
+        retrained = out / REWARD_BASE
+        base = retrained if retrained.exists() else model_folder(f"{PREFIX}{REWARD_BASE}")
         model, tokenizer, _ = train_reward_model(base, REWARD_PLAN, SEED, progress)
         return model, tokenizer
     family, role = next((family, role) for family in FAMILIES for role in ROLES if name == f"{family}-{role}")
@@ -141,10 +141,10 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Pat
 
 
 def train_models(out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:
-    """Train the named models (all for an empty list) and write each as a folder under `out`.
+    """Train the named models (all for an empty list) and write each as a folder below `out`.
 
-    Returns the seconds that each took. A folder appears only when its model is complete.
+    Returns the seconds per model. A folder appears only when its model is complete.
     """
     for name in only:
-        model_folder(name)  # refuse an unknown name before the first minute of training
+        model_folder(name)  # refuse an unknown name before any training
     return {name: train_model(name.removeprefix(PREFIX), out, progress) for name in only or list(MODELS)}

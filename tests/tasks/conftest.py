@@ -12,7 +12,7 @@ from tasks.schema_rows import Write
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """write(rows, name): the rows as a file of that name, its suffix saying the format."""
+    """write(rows, name): write the rows to a file of that name, in the format of its suffix."""
 
     def to_file(rows: list[dict[str, Any]], name: str = "rows.jsonl") -> Path:
         path = tmp_path / name

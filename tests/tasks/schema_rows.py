@@ -1,4 +1,4 @@
-"""Invented rows with the true schema of each data set. No row of a real data set is kept here."""
+"""Invented rows with the true schema of each data set; no real rows."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ BIGMATH = [
     }
     for n in range(1, 41)
 ]
-CSQA_OWN = [
+CSQA_ORIGINAL = [
     {
         "id": f"own{n:04d}",
         "answerKey": "ABCDE"[n % 5],
@@ -50,7 +50,7 @@ CSQA_HUB = [
         },
         "answerKey": row["answerKey"],
     }
-    for row in CSQA_OWN
+    for row in CSQA_ORIGINAL
 ]
 MMLU_PRO = [
     {
@@ -98,7 +98,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "bigmath-4": BIGMATH,
     "bigmath-5": BIGMATH,
     "bigmath-quintile-4": BIGMATH,
-    "csqa": CSQA_OWN,
+    "csqa": CSQA_ORIGINAL,
     "mmlu-pro": MMLU_PRO,
     "supergpqa": SUPERGPQA,
     "dolly": DOLLY,

@@ -1,4 +1,4 @@
-"""Single-choice answers as models state them: a letter that is stated, never one that merely stands there."""
+"""Single-choice answers as models state them: a stated letter, never one that merely occurs."""
 
 import pytest
 
@@ -115,7 +115,7 @@ def test_nothing_is_guessed(text: str) -> None:
     assert grade("choice", text, "A") == Grade(None, False)
 
 
-def test_another_letter_is_wrong_and_kept_for_voting() -> None:
+def test_another_letter_is_wrong_and_counts_for_voting() -> None:
     assert grade("choice", "Answer: C", "B") == Grade("C", False)
     assert grade("choice", "Answer: C", None) == Grade("C", False)
 
@@ -128,7 +128,7 @@ def test_all_ten_letters_in_every_form(form: str, letter: str) -> None:
     assert last_choice("Some thoughts.\n" + form.format(letter)) == letter
 
 
-def test_text_ends_where_the_model_runs_on() -> None:
+def test_text_ends_where_the_model_continues_with_a_new_question() -> None:
     first = "Cold water sinks.\nAnswer: D\n"
     for heading in ("Question: Why?", "question 2: Why?", "### Question: Why?", "**Question:** Why?"):
         assert before_next_question(f"{first}{heading}\nAnswer: E") == first

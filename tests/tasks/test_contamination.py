@@ -22,12 +22,12 @@ def test_the_same_problem_in_another_data_set_is_found(write: Write) -> None:
     folder = write(GSM8K[30:], "folder/test.jsonl").parent
     evaluation = registry.get("gsm8k", data=folder).items("test", None, 0)
     training = registry.get("bigmath-4", data=write(as_bigmath, "bigmath.jsonl")).items("train", None, 0)
-    found = find_contaminated(evaluation, training)
-    assert found
-    assert set(found) <= set(evaluation)
+    contaminated = find_contaminated(evaluation, training)
+    assert contaminated
+    assert set(contaminated) <= set(evaluation)
 
 
-def test_divided_data_sets_put_a_shared_problem_on_one_side(write: Write) -> None:
+def test_divided_data_sets_put_a_shared_problem_into_the_same_split(write: Write) -> None:
     as_bigmath = [{"prompt": row["question"], "solution": "1", "source": "gsm8k"} for row in GSM8K]
     gsm8k = registry.get("gsm8k", data=write(GSM8K, "gsm8k.jsonl"))
     bigmath = registry.get("bigmath-4", data=write(as_bigmath, "bigmath.jsonl"))

@@ -1,4 +1,4 @@
-"""Agreement with labels that others gave: on invented completions, and on a real file where there is one."""
+"""Agreement with labels: on invented completions, and on a real file if there is one."""
 
 import json
 import os
@@ -29,21 +29,21 @@ INVENTED: list[dict[str, Any]] = [
 ]
 
 
-def _judged(rows: list[dict[str, Any]]) -> Iterator[tuple[bool, bool]]:
-    """(our verdict, the label) of each completion. Its closing `A: n` is boxed, as our prompts ask for."""
+def _verdicts(rows: list[dict[str, Any]]) -> Iterator[tuple[bool, bool]]:
+    """Yield (our verdict, label) of each completion. Its final `A: n` is boxed, as our prompts request."""
     for row in rows:
         key = row["ground_truth"].rsplit("A: ", 1)[1].strip().replace(",", "")
-        for judged in row.values():
-            if isinstance(judged, dict):
-                work, mark, answer = judged["solution"].rpartition("\nA:")
+        for completion in row.values():
+            if isinstance(completion, dict):
+                work, mark, answer = completion["solution"].rpartition("\nA:")
                 text = f"{work}\n\\boxed{{{answer.strip()}}}" if mark else answer
-                yield grade("numeric", text, key).correct, judged["is_correct"]
+                yield grade("numeric", text, key).correct, completion["is_correct"]
 
 
 def test_agreement_on_invented_completions() -> None:
-    verdicts = list(_judged(INVENTED))
+    verdicts = list(_verdicts(INVENTED))
     assert len(verdicts) == 4
-    assert all(ours == label for ours, label in verdicts)
+    assert all(verdict == label for verdict, label in verdicts)
 
 
 def test_agreement_on_real_completions() -> None:
@@ -52,7 +52,7 @@ def test_agreement_on_real_completions() -> None:
     if not folder or not path.is_file():
         pytest.skip(f"set REPRO_DATA_DIR to a folder with {LABELLED} (rows of grade-school-math's example solutions)")
     with path.open(encoding="utf-8") as lines:
-        verdicts = list(_judged([json.loads(line) for line in lines]))
+        verdicts = list(_verdicts([json.loads(line) for line in lines]))
     assert len(verdicts) >= 200
-    agreement = sum(ours == label for ours, label in verdicts) / len(verdicts)
+    agreement = sum(verdict == label for verdict, label in verdicts) / len(verdicts)
     assert agreement >= 0.999, f"{agreement:.4f} of {len(verdicts)}"

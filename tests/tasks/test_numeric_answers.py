@@ -101,7 +101,7 @@ def test_equal_wrong_answers_have_one_spelling() -> None:
     assert {"10000", "0.5", "1/3"} < set().union(*spellings)
 
 
-def test_without_a_key_the_answer_is_read_and_not_judged() -> None:
+def test_without_a_key_the_answer_is_extracted_and_not_judged() -> None:
     assert grade("numeric", r"\boxed{1,000}", None) == Grade("1000", False)
     assert grade("numeric", r"\boxed{\sqrt 2}", None) == Grade(r"\sqrt 2", False)
 

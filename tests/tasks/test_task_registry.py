@@ -1,4 +1,4 @@
-"""The registry: names, the hub behind a stand-in, the lock, and what importing it costs."""
+"""The registry: names, a stand-in for the hub, the lock, and the cost of importing it."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import pytest
 from tasks.schema_rows import CSQA_HUB, ROWS, VICUNA, Write
 
 from repro.errors import InputError
-from repro.system import hub_lock as hub_lock
+from repro.system import hub_lock
 from repro.tasks import hub, registry
 from repro.toy.pool import TASK_NAMES
 
@@ -21,14 +21,14 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 class Hub:
-    """Stands in for the `datasets` library and remembers what was asked for."""
+    """Stand-in for the `datasets` library that records requests."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: dict[str, list[dict[str, Any]]] | Exception) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.requests: list[tuple[Any, ...]] = []
         module = types.ModuleType("datasets")
 
         def load_dataset(name: str, config: str | None, *, split: str, revision: str | None) -> object:
-            self.asked.append((name, config, split, revision))
+            self.requests.append((name, config, split, revision))
             if isinstance(rows, Exception):
                 raise rows
             return rows[split]
@@ -47,9 +47,9 @@ def test_all_names_are_known() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    for ask in (registry.get, registry.kind_of):
+    for function in (registry.get, registry.kind_of):
         with pytest.raises(InputError, match=r"unknown task 'bigmath-6': known are bigmath-4.*toy-"):
-            ask("bigmath-6")
+            function("bigmath-6")
 
 
 def test_toy_tasks_are_delegated_and_take_no_file(write: Write) -> None:
@@ -59,13 +59,13 @@ def test_toy_tasks_are_delegated_and_take_no_file(write: Write) -> None:
         registry.get(name, data=write(ROWS["gsm8k"]))
 
 
-def test_an_own_file_is_needed() -> None:
+def test_a_user_file_is_required() -> None:
     with pytest.raises(InputError, match="--data FILE"):
         registry.get("file-numeric")
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "asked"),
+    ("name", "split", "requests"),
     [
         ("gsm8k", "test", [("openai/gsm8k", "main", "test", "abc")]),
         ("bigmath-5", "test", [("open-r1/Big-Math-RL-Verified-Processed", "level_5", "train", "abc")]),
@@ -81,13 +81,13 @@ def test_an_own_file_is_needed() -> None:
     ],
 )
 def test_the_hub_is_asked_once_at_the_revision(
-    name: str, split: Any, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    name: str, split: Any, requests: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = CSQA_HUB if name == "csqa" else ROWS[name]
-    stand_in = Hub(monkeypatch, dict.fromkeys(("train", "validation", "test"), own))
+    rows = CSQA_HUB if name == "csqa" else ROWS[name]
+    stand_in = Hub(monkeypatch, dict.fromkeys(("train", "validation", "test"), rows))
     task = registry.get(name, revision="abc")
     assert task.items(split, None, 0) == task.items(split, None, 0)
-    assert stand_in.asked == asked
+    assert stand_in.requests == requests
     assert task.revision == "abc"  # type: ignore[attr-defined]
 
 
@@ -105,7 +105,7 @@ def test_revisions_come_from_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     registry.get("dolly").items("test", 1, 0)
     monkeypatch.setattr(hub_lock, "pinned_revision", lambda hub_id: "unpinned")
     registry.get("dolly").items("test", 1, 0)
-    assert [revision for *_, revision in stand_in.asked] == [
+    assert [revision for *_, revision in stand_in.requests] == [
         "commit of databricks/databricks-dolly-15k",
         None,
     ]

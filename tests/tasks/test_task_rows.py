@@ -1,4 +1,4 @@
-"""Bad input: one line that names the file, the row, the field and the mend; nothing else escapes."""
+"""Bad input: one line that names the file, the row, the field and the fix; no other error escapes."""
 
 import json
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from tasks.schema_rows import CSQA_HUB, ROWS, Write
 from repro.errors import InputError
 from repro.tasks import registry
 
-Spoil = Callable[[dict[str, Any]], object]
+Damage = Callable[[dict[str, Any]], object]
 
 
-def fault(name: str, data: Path) -> str:
+def error_of(name: str, data: Path) -> str:
     with pytest.raises(InputError) as caught:
         registry.get(name, data=data).items("test", None, 0)
     message = str(caught.value)
@@ -22,21 +22,21 @@ def fault(name: str, data: Path) -> str:
     return message
 
 
-def with_field(path: str, value: object) -> Spoil:
-    def spoil(row: dict[str, Any]) -> None:
+def with_field(path: str, value: object) -> Damage:
+    def damage(row: dict[str, Any]) -> None:
         *outer, last = path.split(".")
-        for part in outer:
-            row = row[part]
+        for key in outer:
+            row = row[key]
         row[last] = value
 
-    return spoil
+    return damage
 
 
-def without(field: str) -> Spoil:
+def without(field: str) -> Damage:
     return lambda row: row.pop(field)
 
 
-FAULTS: list[tuple[str, Spoil, str, str]] = [
+DAMAGES: list[tuple[str, Damage, str, str]] = [
     ("gsm8k", without("question"), "question", "is missing"),
     ("gsm8k", with_field("question", None), "question", "is missing"),
     ("gsm8k", with_field("question", "  "), "question", "is empty"),
@@ -81,12 +81,12 @@ FAULTS: list[tuple[str, Spoil, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "spoil", "field", "problem"), FAULTS)
-def test_a_bad_field_is_named(name: str, spoil: Spoil, field: str, problem: str, write: Write) -> None:
+@pytest.mark.parametrize(("name", "damage", "field", "problem"), DAMAGES)
+def test_a_bad_field_is_named(name: str, damage: Damage, field: str, problem: str, write: Write) -> None:
     rows = json.loads(json.dumps(ROWS[name]))
-    spoil(rows[6])
+    damage(rows[6])
     path = write(rows)
-    message = fault(name, path)
+    message = error_of(name, path)
     assert message.startswith(f"{path}, row 7: field '{field}' ")
     assert problem in message
     assert "Expected: " in message
@@ -95,7 +95,7 @@ def test_a_bad_field_is_named(name: str, spoil: Spoil, field: str, problem: str,
 def test_labels_out_of_order_are_refused(write: Write) -> None:
     rows = json.loads(json.dumps(CSQA_HUB))
     rows[0]["choices"]["label"] = list("BACDE")
-    assert "field 'choices' has the labels ['B', 'A'" in fault("csqa", write(rows, "hub.jsonl"))
+    assert "field 'choices' has the labels ['B', 'A'" in error_of("csqa", write(rows, "hub.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_labels_out_of_order_are_refused(write: Write) -> None:
 def test_a_malformed_file_is_named(content: str, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(content)
-    message = fault("gsm8k", path)
+    message = error_of("gsm8k", path)
     assert message.startswith(str(path))
     assert problem in message
 
@@ -120,15 +120,15 @@ def test_a_malformed_file_is_named(content: str, problem: str, tmp_path: Path) -
 def test_files_that_are_not_what_they_say(tmp_path: Path) -> None:
     binary = tmp_path / "rows.jsonl"
     binary.write_bytes(b"\xff\xfe\x00\x81")
-    assert "not UTF-8 text" in fault("gsm8k", binary)
+    assert "not UTF-8 text" in error_of("gsm8k", binary)
     parquet = tmp_path / "rows.parquet"
     parquet.write_bytes(b"PAR1 but no more")
-    assert "not a Parquet file" in fault("gsm8k", parquet)
-    other = tmp_path / "rows.csv"
-    other.write_text("question,answer\n")
-    assert "unknown format '.csv'" in fault("gsm8k", other)
-    assert "no such data file" in fault("gsm8k", tmp_path / "missing.jsonl")
-    assert "neither train* nor test* files" in fault("gsm8k", tmp_path)
+    assert "not a Parquet file" in error_of("gsm8k", parquet)
+    unknown = tmp_path / "rows.csv"
+    unknown.write_text("question,answer\n")
+    assert "unknown format '.csv'" in error_of("gsm8k", unknown)
+    assert "no such data file" in error_of("gsm8k", tmp_path / "missing.jsonl")
+    assert "neither train* nor test* files" in error_of("gsm8k", tmp_path)
 
 
 def test_one_row_cannot_be_two_splits(write: Write) -> None:

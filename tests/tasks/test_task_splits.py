@@ -11,19 +11,19 @@ from repro.tasks.splits import TEST_SHARE, content_hash, seeded_order, select_sp
 CONTENTS = [content_hash(f"problem {n}") for n in range(4000)]
 
 
-def test_the_share_is_what_it_says() -> None:
+def test_the_test_share_is_met() -> None:
     test = select_split(CONTENTS, "test")
     assert abs(len(test) / len(CONTENTS) - TEST_SHARE) < 0.015
     assert sorted([*test, *select_split(CONTENTS, "train")]) == sorted(CONTENTS)
 
 
-def test_added_rows_move_no_other() -> None:
+def test_added_rows_do_not_move_others() -> None:
     before = set(select_split(CONTENTS[:2000], "test"))
     assert before == set(select_split(CONTENTS, "test")) & set(CONTENTS[:2000])
 
 
 @pytest.mark.parametrize("count", range(2, 30))
-def test_no_side_is_empty(count: int) -> None:
+def test_no_split_is_empty(count: int) -> None:
     for start in range(0, 300, 10):
         contents: Sequence[str] = CONTENTS[start : start + count]
         assert 0 < len(select_split(contents, "test")) < count
@@ -36,7 +36,7 @@ def test_normalisation() -> None:
     assert content_hash("\ud800")  # a lone surrogate, as broken JSON escapes give
 
 
-def test_the_seed_orders_and_does_not_split(write: Write) -> None:
+def test_the_seed_orders_items_within_a_split_only(write: Write) -> None:
     task = registry.get("gsm8k", data=write(GSM8K))
     first, second = (task.items("train", None, seed) for seed in (0, 1))
     assert first != second
@@ -45,8 +45,8 @@ def test_the_seed_orders_and_does_not_split(write: Write) -> None:
     assert task.items("train", 10_000, 0) == first
 
 
-def test_order_keeps_ranks_when_ids_are_added() -> None:
+def test_added_ids_do_not_reorder_others() -> None:
     ids = [f"q{n}" for n in range(50)]
     few = [ids[position] for position in seeded_order(ids[:30], 7)]
     all_of_them = [ids[position] for position in seeded_order(ids, 7)]
-    assert few == [one for one in all_of_them if one in set(ids[:30])]
+    assert few == [item_id for item_id in all_of_them if item_id in set(ids[:30])]

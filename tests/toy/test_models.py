@@ -13,8 +13,8 @@ from repro.toy.questions import OPENING
 from repro.toy.train_models import train_models
 
 
-def _completions(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:
-    """(text, correct) of one sampled completion for each of n test items."""
+def _sample(name: str, task_name: str, n: int) -> list[tuple[str, bool]]:
+    """Return (text, correct) of one sampled completion for each of n test items."""
     folder = models.model_folder(name)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -63,35 +63,35 @@ def test_students_are_smaller_than_teachers_and_targets_than_students(family: st
     assert student > target
 
 
-@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.95), ("gemma3", 0.95)])  # the README: 1.00
-def test_the_teacher_is_right_in_both_styles(family: str, least: float) -> None:
-    drawn = _completions(f"toy:{family}-teacher", "toy-bm4", 200)
+@pytest.mark.parametrize(("family", "minimum"), [("qwen3", 0.95), ("gemma3", 0.95)])  # the README: 1.00
+def test_the_teacher_is_right_in_both_styles(family: str, minimum: float) -> None:
+    completions = _sample(f"toy:{family}-teacher", "toy-bm4", 200)
     for worked in (True, False):
-        own = [correct for text, correct in drawn if text.startswith(OPENING) == worked]
-        assert len(own) > 30  # it uses both: a quarter of the answers are direct
-        assert sum(own) / len(own) > least
+        verdicts = [correct for text, correct in completions if text.startswith(OPENING) == worked]
+        assert len(verdicts) > 30  # it uses both: a quarter of the answers are direct
+        assert sum(verdicts) / len(verdicts) > minimum
 
 
-@pytest.mark.parametrize(("family", "least"), [("qwen3", 0.80), ("gemma3", 0.93)])  # the README: 0.92, 0.99
-def test_the_teacher_finds_the_letter_when_it_works(family: str, least: float) -> None:
-    worked = [correct for text, correct in _completions(f"toy:{family}-teacher", "toy-csqa", 200) if OPENING in text]
+@pytest.mark.parametrize(("family", "minimum"), [("qwen3", 0.80), ("gemma3", 0.93)])  # the README: 0.92, 0.99
+def test_the_teacher_finds_the_letter_in_worked_answers(family: str, minimum: float) -> None:
+    worked = [correct for text, correct in _sample(f"toy:{family}-teacher", "toy-csqa", 200) if OPENING in text]
     assert len(worked) > 50
-    assert sum(worked) / len(worked) > least
+    assert sum(worked) / len(worked) > minimum
 
 
 @pytest.mark.parametrize("family", models.FAMILIES)
-def test_the_untouched_student_mostly_works_and_is_far_behind(family: str) -> None:
-    drawn = _completions(f"toy:{family}-student", "toy-bm4", 200)
-    assert sum(text.startswith(OPENING) for text, _ in drawn) / len(drawn) > 0.7
-    assert 0.25 < sum(correct for _, correct in drawn) / len(drawn) < 0.65
+def test_the_untrained_student_mostly_writes_worked_answers_and_is_far_behind(family: str) -> None:
+    completions = _sample(f"toy:{family}-student", "toy-bm4", 200)
+    assert sum(text.startswith(OPENING) for text, _ in completions) / len(completions) > 0.7
+    assert 0.25 < sum(correct for _, correct in completions) / len(completions) < 0.65
 
 
-def test_an_unknown_model_is_an_input_error_that_names_the_known() -> None:
+def test_an_unknown_model_is_an_input_error_that_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="toy:qwen3-teacher"):
         models.model_folder("toy:llama-teacher")
 
 
-def test_remake_refuses_an_unknown_model_before_it_trains(tmp_path) -> None:
+def test_an_unknown_model_is_refused_before_any_training(tmp_path) -> None:
     with pytest.raises(InputError, match="unknown toy model"):
         train_models(tmp_path, ["toy:qwen3-teacher", "toy:nothing"])
     assert not list(tmp_path.iterdir())

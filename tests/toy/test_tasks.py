@@ -10,7 +10,7 @@ from repro.errors import InputError
 from repro.tasks.grading import grade
 from repro.tasks.toy import TASK_NAMES, get_task
 from repro.toy import facts
-from repro.toy.corpus import PRIMERS, Phase, stream
+from repro.toy.corpus import PRIMERS, Phase, stream_pairs
 from repro.toy.questions import OPENING, Chain, Choice, Describe, Letters
 
 
@@ -24,7 +24,7 @@ def test_train_and_test_share_no_prompt_and_no_id(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["toy-bm4", "toy-bm5", "toy-mmlu-pro", "toy-supergpqa"])
-def test_no_chain_of_a_test_question_is_trained_with_other_options(name: str) -> None:
+def test_no_chain_of_a_test_question_is_a_training_chain_with_other_options(name: str) -> None:
     chains = [{question.chain for question in get_task(name).questions(split)} for split in ("train", "test")]
     assert not chains[0] & chains[1]
 
@@ -32,25 +32,25 @@ def test_no_chain_of_a_test_question_is_trained_with_other_options(name: str) ->
 def test_pretraining_never_reads_a_test_question() -> None:
     held_out = {question.prompt for name in TASK_NAMES for question in get_task(name).questions("test")}
     everything = Phase(dict.fromkeys([*PRIMERS, *TASK_NAMES], 1.0), worked=0.5)
-    read = {prompt for prompt, _ in itertools.islice(stream([everything], seed=3), 20_000)}
+    read = {prompt for prompt, _ in itertools.islice(stream_pairs([everything], seed=3), 20_000)}
     assert len(read) > 4000
     assert not read & held_out
 
 
-def test_phases_follow_each_other_and_the_last_has_no_end() -> None:
+def test_phases_follow_each_other_and_the_last_is_endless() -> None:
     mix = [Phase({"links": 1.0}, worked=0.0, pairs=30), Phase({"toy-bm5": 1.0}, worked=1.0)]
-    drawn = list(itertools.islice(stream(mix, seed=0), 200))
-    assert {len(prompt.split()) for prompt, _ in drawn[:30]} == {3}
-    assert {len(prompt.split()) for prompt, _ in drawn[30:]} == {6}
-    assert [text.startswith(OPENING) for _, text in drawn] == [False] * 30 + [True] * 170
+    pairs = list(itertools.islice(stream_pairs(mix, seed=0), 200))
+    assert {len(prompt.split()) for prompt, _ in pairs[:30]} == {3}
+    assert {len(prompt.split()) for prompt, _ in pairs[30:]} == {6}
+    assert [text.startswith(OPENING) for _, text in pairs] == [False] * 30 + [True] * 170
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
-def test_the_seed_orders_items_and_n_cuts_that_order(name: str) -> None:
-    whole = get_task(name).items("test", None, 7)
-    assert get_task(name).items("test", 20, 7) == whole[:20]
-    assert get_task(name).items("test", None, 8) != whole
-    assert {item.id for item in get_task(name).items("test", None, 8)} == {item.id for item in whole}
+def test_the_seed_orders_items_and_n_is_a_prefix_of_that_order(name: str) -> None:
+    all_items = get_task(name).items("test", None, 7)
+    assert get_task(name).items("test", 20, 7) == all_items[:20]
+    assert get_task(name).items("test", None, 8) != all_items
+    assert {item.id for item in get_task(name).items("test", None, 8)} == {item.id for item in all_items}
 
 
 @pytest.mark.parametrize("name", [name for name in TASK_NAMES if get_task(name).kind != "open"])
@@ -86,12 +86,12 @@ def test_operations_are_permutations(name: str) -> None:
     assert {facts.states(state, (name,))[0] for state in facts.STATES} == set(facts.STATES)
 
 
-def test_a_wrong_name_is_an_input_error_that_names_the_mend() -> None:
+def test_an_unknown_name_is_an_input_error_that_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="toy-bm4"):
         get_task("toy-bm6")
 
 
-def test_more_items_than_there_are_gives_all() -> None:
+def test_more_items_than_exist_gives_all() -> None:
     assert len(get_task("toy-csqa").items("test", 10**6, 0)) == len(get_task("toy-csqa").questions("test"))
 
 

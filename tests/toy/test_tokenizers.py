@@ -1,4 +1,4 @@
-"""Both tokenizers: round trip, and the tokens of prompt + completion are those of the prompt, then the completion."""
+"""Both tokenizers: round trip, and the tokens of prompt + completion are those of the prompt followed by the completion."""
 
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -36,7 +36,7 @@ def test_training_again_gives_the_same_tokenizer(tokenizers, family: str) -> Non
     assert train_tokenizer(family).backend_tokenizer.to_str() == tokenizers[family].backend_tokenizer.to_str()
 
 
-def test_the_families_cut_text_differently(tokenizers) -> None:
+def test_the_families_split_text_differently(tokenizers) -> None:
     text = get_task("toy-bm5").questions("train")[0].completion("worked")
     pieces = [tokenizers[family].convert_ids_to_tokens(_ids(tokenizers[family], text)) for family in FAMILIES]
     assert len(pieces[0]) != len(pieces[1])
