@@ -51,7 +51,7 @@ def wishes(request):
             for setting in ("steps=3", "sequences_per_step=4", "max_completion_tokens=48", "learning_rate=5e-5")
         ),
     ]
-    return StageOptions(("gsm8k",), Path(data) if data else None, 4, None, settings, 0)
+    return StageOptions(tasks=("gsm8k",), data=Path(data) if data else None, items=4, assignments=settings)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_sampled_text_is_english_and_ends_by_itself(build, models, wishes):
 
 @pytest.mark.parametrize("target", ["student", "toy:gemma3-target"])
 def test_one_calibration_moves_and_its_reward_is_the_formula(build, models, wishes, target):
-    stage = calibrate_stage(models["teacher"], models.get(target, target), "1", wishes)
+    stage = calibrate_stage(models["teacher"], wishes, target=models.get(target, target), eta="1")
     folder, _ = build(stage)
     lines = history(folder)
     assert len(lines) == 2

@@ -43,7 +43,7 @@ def diagnosed(request, tmp_path_factory):
         "diagnosis.gradient_prompts=1",
         "diagnosis.gradient_tokens=8",
     ]
-    wishes = StageOptions(("gsm8k",), Path(data) if data else None, 3, None, settings, 0)
+    wishes = StageOptions(tasks=("gsm8k",), data=Path(data) if data else None, items=3, assignments=settings)
     stage = traps_stage(str(folder / "teacher"), str(folder / "student"), wishes)
     cache = tmp_path_factory.mktemp("cache")
     for one in (*stage.inputs(), stage):

@@ -1,5 +1,5 @@
 """The command `repro`: each command parses its arguments, calls one function, prints, and sets the exit code."""
 
-from repro.cli.app import main
+from repro.cli.entry_point import main
 
 __all__ = ["main"]

@@ -1,17 +1,11 @@
 """The command `repro`: parse, call one function, print, exit code. 0 good, 1 contradicted, 2 usage or input error."""
 
-import os
-import signal
-import sys
-import threading
-import traceback
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from repro.cli.console import err_console, out_console, print_error
+from repro.cli.console import err_console, out_console
 from repro.cli.doctor import doctor_app
 from repro.cli.maintain import maintain_app
 from repro.cli.options import Out
@@ -19,7 +13,6 @@ from repro.cli.own_models import stages_app
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
-from repro.errors import InputError, Interrupted, StageError
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -34,8 +27,6 @@ app = typer.Typer(
         "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
     ),
 )
-# typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
-_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 app.add_typer(stages_app)
 app.add_typer(traps_app)
 app.add_typer(doctor_app)
@@ -171,56 +162,3 @@ def _toy_models() -> list[str]:
     from repro.toy.models import MODELS
 
     return list(MODELS)
-
-
-def main() -> None:
-    """Entry point: a mistake is one line and 2; an interrupted run can be resumed."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    sys.unraisablehook = _heard_again
-    try:
-        _run()
-    except Interrupted:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        print_error("interrupted: finished stages are kept; the same command resumes")
-        sys.exit(130)
-
-
-def _run() -> None:
-    try:
-        code = app(prog_name="repro", standalone_mode=False)
-    except _USAGE_ERROR as error:
-        print_error(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
-        sys.exit(2)
-    except InputError as error:
-        print_error(f"error: {error}")
-        sys.exit(2)
-    except StageError as error:
-        print_error(f"failed: {error}")
-        sys.exit(3)
-    except Exception as error:
-        from repro.pipeline.error_advice import disk_error
-
-        if disk_error(error):
-            print_error(
-                f"error: {getattr(error, 'filename', None) or 'output'}: {disk_error(error)}. Mend it and run again."
-            )
-            sys.exit(2)
-        # ours, not the person's: never an exit code that says "contradicted"
-        print_error(traceback.format_exc().rstrip(), style="")
-        print_error("failed: a defect of this program, see above")
-        sys.exit(3)
-    sys.exit(code or 0)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted
-
-
-def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
-    """An interrupt that came while a destructor ran would be swallowed there: it is sent once more, a moment later."""
-    if isinstance(lost.exc_value, Interrupted):
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-    else:
-        sys.__unraisablehook__(lost)

@@ -1,4 +1,4 @@
-"""`repro doctor`: before hours are spent."""
+"""`repro doctor`: check everything that a study needs before hours are spent."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,19 +6,20 @@ from typing import Annotated
 import typer
 
 from repro.cli.console import out_console
-from repro.cli.options import EngineOption, Out, Sets, with_engine
+from repro.cli.options import Out, assignments_from, with_options
 
 doctor_app = typer.Typer()
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @doctor_app.command()
+@with_options(assignments=assignments_from)
 def doctor(
     study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
     scale: Annotated[str, typer.Option("--scale", help="auto, toy, small or paper.")] = "auto",
     family: Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")] = None,
-    sets: Sets = None,
-    engine: EngineOption = None,
+    *,
+    assignments: tuple[str, ...],
     out: Out = Path("results"),
     workers: Annotated[int | None, typer.Option("--workers", help="Stages to try side by side.")] = None,
 ) -> None:
@@ -34,7 +35,7 @@ def doctor(
     find_study(study)
     machine = hardware()
     chosen = largest_scale(machine)[0] if scale == "auto" else scale
-    planned = plan(study, scale=chosen, families=family or (), seeds=1, assignments=with_engine(sets, engine))  # type: ignore[arg-type]
+    planned = plan(study, scale=chosen, families=family or (), seeds=1, assignments=assignments)  # type: ignore[arg-type]
     out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}
     for finding in run_checks(planned, out, workers or workers_for(planned.scale, machine)):

@@ -1,11 +1,18 @@
-"""Options that several commands share."""
+"""Command-line options that several commands share, and the objects that are built from them."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from repro.errors import InputError
+if TYPE_CHECKING:
+    from repro.pipeline.cluster import Backend, Cluster, Execution
+    from repro.recipes.study import Scale
+    from repro.workflow.own_models import StageOptions
 
 Out = Annotated[Path, typer.Option("--out", envvar="REPRO_OUT", help="Folder for results and cached stages.")]
 Sets = Annotated[
@@ -14,83 +21,156 @@ Sets = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")]
-Items = Annotated[int | None, typer.Option("--items", help="Prompts per task.")]
-Seed = Annotated[int, typer.Option("--seed", min=0)]
-RewardModelName = Annotated[
-    str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
-]
-
-ClusterName = Annotated[
-    str,
-    typer.Option(
-        "--cluster", help="local: processes beside this one. slurm: jobs, a level at a time. none: in this process."
-    ),
-]
-ClusterFile = Annotated[
-    Path | None, typer.Option("--cluster-file", help="TOML of what a Slurm job asks for (docs/scale.md).")
-]
-ClusterOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cluster-option", metavar="KEY=VALUE", help="The same, e.g. partition=gpu, gpus=8, hours=24, account=lab."
-    ),
-]
-Ranks = Annotated[
-    int,
-    typer.Option(
-        "--ranks",
-        min=1,
-        help="GPUs of each stage, at least; one that they do not hold gets more: data parallel training, shared-out generation.",
-    ),
-]
-ShardMode = Annotated[
-    str,
-    typer.Option(
-        "--shard", help="Training with models in parts on its GPUs: auto (where they do not fit whole), always, never."
-    ),
-]
-TensorParallel = Annotated[
-    int,
-    typer.Option("--tensor-parallel", min=0, help="GPUs of one model that vLLM samples from; 0: as few as hold it."),
-]
-VllmServer = Annotated[
-    int,
-    typer.Option(
-        "--vllm-server",
-        min=0,
-        help="Training that draws by vLLM: a server on so many further GPUs; 0: the trainers' own, in turn with them.",
-    ),
-]
 MicroBatch = Annotated[
     int | None,
     typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training, at most; not the result."),
 ]
 
 
-def parse_shard(asked: str) -> Any:
-    """--shard, checked."""
-    if asked not in ("auto", "always", "never"):
-        raise InputError(f"--shard {asked}: choose from auto, always, never")
-    return asked
+def with_options(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace parameters of a command by groups of options; each group builds the parameter's value from its options."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in inspect.signature(command).parameters.items():
+            options = inspect.signature(groups[name]).parameters.values() if name in groups else [parameter]
+            parameters += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            for name, group in groups.items():
+                values[name] = group(**{option: values.pop(option) for option in inspect.signature(group).parameters})
+            return command(**values)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        return run
+
+    return decorate
 
 
-def with_engine(sets: list[str] | None, engine: str | None) -> list[str]:
-    """The `key=value` wishes with the engine among them."""
-    return [*(sets or []), *([f"engine={engine}"] if engine else [])]
+def assignments_from(sets: Sets = None, engine: EngineOption = None) -> tuple[str, ...]:
+    """Return the `key=value` assignments, the engine among them."""
+    return (*(sets or ()), *([f"engine={engine}"] if engine else ()))
 
 
-def options_from(
-    task: list[str] | None,
-    data: Path | None,
-    items: int | None,
-    reward_model: str | None,
-    sets: list[str] | None,
-    engine: str | None,
-    seed: int,
+@with_options(assignments=assignments_from)
+def stage_options(
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")
+    ] = None,
+    items: Annotated[int | None, typer.Option("--items", help="Prompts per task.")] = None,
+    *,
+    assignments: tuple[str, ...],
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> Any:
-    """What a person asked of a command on their own models."""
+    """Build the options of one stage on the user's own models."""
     from repro.workflow.own_models import StageOptions
 
-    return StageOptions(tuple(task or ()), data, items, reward_model, with_engine(sets, engine), seed)
+    return StageOptions(tasks=tuple(task or ()), data=data, items=items, assignments=assignments, seed=seed)
+
+
+@with_options(options=stage_options)
+def scored_stage_options(
+    options: "StageOptions",
+    reward_model: Annotated[
+        str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
+    ] = None,
+) -> Any:
+    """Build the options of a stage that scores completions, too."""
+    return replace(options, reward_model=reward_model)
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How `repro run` is to execute its stages, as far as the options say.
+
+    Attributes:
+        workers: None to choose by the machine.
+        settings: fields of `Resources`; None where the scale's default is to be used.
+    """
+
+    backend: "Backend"
+    cluster: "Cluster"
+    workers: int | None
+    settings: dict[str, Any]
+
+    @property
+    def most_workers(self) -> int | None:
+        """Stages that may run at the same time; None to choose by the machine."""
+        return 1 if self.backend == "none" else self.workers
+
+    def at_scale(self, scale: "Scale", machine: dict[str, Any]) -> "Execution":
+        """Return the execution of stages of this scale on this machine."""
+        from repro.pipeline.cluster import MAX_JOBS, Execution
+        from repro.planner.resources import resources_for
+        from repro.planner.scales import workers_for
+
+        resources = resources_for(scale, **self.settings)
+        by_machine = MAX_JOBS if self.backend == "slurm" else workers_for(scale, machine, resources.ranks)
+        return Execution(resources, self.workers or by_machine, self.backend, self.cluster)
+
+
+def execution_options(
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Stages to run side by side. Default: by the machine.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
+    ] = None,
+    ranks: Annotated[
+        int,
+        typer.Option(
+            "--ranks",
+            min=1,
+            help="GPUs of each stage, at least; one that they do not hold gets more: data parallel training, shared-out generation.",
+        ),
+    ] = 1,
+    shard: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(
+            "--shard",
+            help="Training with models in parts on its GPUs: auto (where they do not fit whole), always, never.",
+        ),
+    ] = "auto",
+    tensor_parallel: Annotated[
+        int,
+        typer.Option(
+            "--tensor-parallel", min=0, help="GPUs of one model that vLLM samples from; 0: as few as hold it."
+        ),
+    ] = 0,
+    vllm_server: Annotated[
+        int,
+        typer.Option(
+            "--vllm-server",
+            min=0,
+            help="Training that draws by vLLM: a server on so many further GPUs; 0: the trainers' own, in turn with them.",
+        ),
+    ] = 0,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            "--cluster", help="local: processes beside this one. slurm: jobs, a level at a time. none: in this process."
+        ),
+    ] = "local",
+    cluster_file: Annotated[
+        Path | None, typer.Option("--cluster-file", help="TOML of what a Slurm job asks for (docs/scale.md).")
+    ] = None,
+    cluster_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cluster-option", metavar="KEY=VALUE", help="The same, e.g. partition=gpu, gpus=8, hours=24, account=lab."
+        ),
+    ] = None,
+    micro_batch: MicroBatch = None,
+) -> ExecutionOptions:
+    """Build the options of execution."""
+    from repro.pipeline.cluster import parse_cluster
+
+    backend, job = parse_cluster(cluster, cluster_file, cluster_option or ())
+    settings = {"checkpoint_every": checkpoint_every, "micro_batch": micro_batch, "ranks": ranks, "shard": shard}
+    settings |= {"tensor_parallel": tensor_parallel, "vllm_server": vllm_server}
+    return ExecutionOptions(backend, job, workers, settings)

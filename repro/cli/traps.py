@@ -1,27 +1,27 @@
-"""`repro traps`: the whole panel of section 4 for two models of a person's own."""
+"""`repro traps`: the panel of section 4 for two models of the user."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from repro.cli.console import out_console
-from repro.cli.options import Data, EngineOption, Items, Out, Quiet, Seed, Sets, Tasks, options_from
+from repro.cli.options import Out, Quiet, stage_options, with_options
+
+if TYPE_CHECKING:
+    from repro.workflow.own_models import StageOptions
 
 traps_app = typer.Typer()
 
 
 @traps_app.command()
+@with_options(options=stage_options)
 def traps(
     teacher: Annotated[str, typer.Argument(help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")],
     student: Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")],
-    task: Tasks = None,
-    data: Data = None,
-    items: Items = None,
-    sets: Sets = None,
-    engine: EngineOption = None,
-    seed: Seed = 0,
+    *,
+    options: "StageOptions",
     as_json: Annotated[bool, typer.Option("--json", help="Print the panel as JSON, and nothing else.")] = False,
     out: Out = Path("results"),
     quiet: Quiet = False,
@@ -37,8 +37,8 @@ def traps(
     from repro.report.panel import print_panel, write_panel
     from repro.workflow.own_models import run_with_inputs, traps_stage
 
-    stage = traps_stage(teacher, student, options_from(task, data, items, None, sets, engine, seed))
-    artifact = run_with_inputs(stage, out, quiet=quiet or as_json, console=out_console)
+    stage = traps_stage(teacher, student, options)
+    artifact = run_with_inputs(stage, out, console=out_console, quiet=quiet or as_json)
     folder = out / f"traps-{stage.fingerprint[:12]}"
     content = write_panel(artifact, folder, teacher=teacher, student=student)
     if as_json:

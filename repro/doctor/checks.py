@@ -58,7 +58,7 @@ def _machine(study: Study) -> Iterator[Finding]:
 def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
     """Stages that do not fit, the GPUs of those that want several, and the largest, against a GPU or, at toy scale, this
     machine's memory."""
-    resources = resources_for(study.scale == "toy")
+    resources = resources_for(study.scale)
     troubles = unplaceable(study, stages, resources, workers)
     for line in troubles:
         yield fail("memory", line)

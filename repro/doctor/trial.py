@@ -62,7 +62,7 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
         place = Path(folder)
         started = time.monotonic()
         try:
-            execution = Execution(resources_for(study.scale == "toy", checkpoint_every=0), workers)
+            execution = Execution(resources_for(study.scale, checkpoint_every=0), workers)
             run(stages, place, execution, console=Console(quiet=True), quiet=True)
             trouble = None
         except (InputError, StageError) as error:

@@ -1,7 +1,9 @@
 """Resources of a stage, and its layout on GPUs. Not identity: the stage is the same with other resources."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+from repro.recipes.study import Scale
 
 Shard = Literal["auto", "always", "never"]
 MICRO_BATCH = 4
@@ -89,24 +91,11 @@ class Resources:
 NO_CONSTRAINTS = Resources()
 
 
-def resources_for(
-    toy: bool,
-    checkpoint_every: int | None = None,
-    micro_batch: int | None = None,
-    *,
-    ranks: int = 1,
-    shard: Shard = "auto",
-    tensor_parallel: int = 0,
-    vllm_server: int = 0,
-) -> Resources:
-    """Return the usual resources: toy stages take their steps at once, larger models a few sequences at a time."""
-    usual = Resources() if toy else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
-    return replace(
-        usual,
-        checkpoint_every=usual.checkpoint_every if checkpoint_every is None else checkpoint_every,
-        micro_batch=micro_batch or usual.micro_batch,
-        ranks=ranks,
-        shard=shard,
-        tensor_parallel=tensor_parallel,
-        vllm_server=vllm_server,
-    )
+def resources_for(scale: Scale, **settings: Any) -> Resources:
+    """Return the resources of a scale's stages: toy models take a step at once, larger ones a few sequences at a time.
+
+    Args:
+        settings: other values of fields; None for the scale's default.
+    """
+    default = Resources() if scale == "toy" else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
+    return replace(default, **{name: value for name, value in settings.items() if value is not None})

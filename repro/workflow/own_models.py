@@ -1,9 +1,9 @@
-"""One stage on a person's own models: the same stages as in a study, with settings of the nearest scale."""
+"""One stage on the user's own models: the stages of a study, with the settings of the nearest scale."""
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pydantic
 from rich.console import Console
@@ -37,24 +37,31 @@ from repro.tasks.task import Split
 
 @dataclass(frozen=True)
 class StageOptions:
-    """What a person asked of one stage."""
+    """What the user requests of one stage.
 
-    tasks: tuple[str, ...]
-    data: Path | None
-    items: int | None
-    reward_model: str | None
-    assignments: list[str]
-    seed: int
+    Attributes:
+        tasks: none for the scale's.
+        data: a file with the rows of the one task.
+        items: prompts of each task; None for the scale's number.
+        assignments: `key=value`, as for `--set`.
+    """
+
+    tasks: tuple[str, ...] = ()
+    data: Path | None = None
+    items: int | None = None
+    reward_model: str | None = None
+    assignments: tuple[str, ...] = ()
+    seed: int = 0
 
 
-def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: StageOptions) -> Calibrate:
-    """A calibration of one teacher.
+def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, eta: str) -> Calibrate:
+    """Plan a calibration of one teacher.
 
     Raises:
         InputError: a model or data that cannot be used, or no target.
     """
     model = base_model(teacher)
-    settings = _settings(teacher, wishes)
+    settings = _settings(teacher, options)
     if target is None:
         if not teacher.startswith("toy:"):
             raise InputError("--target: name the student, or a proxy for it, whose likelihood is the reward")
@@ -62,36 +69,36 @@ def calibrate_stage(teacher: str, target: str | None, eta: str, wishes: StageOpt
     return Calibrate(
         teacher=model,
         target=base_model(target),
-        data=_data(settings, wishes, "train"),
+        data=_data(settings, options, "train"),
         reward_model=reward_model_of(settings),
         config=_valid(settings.calibration, eta=eta),
-        seed=wishes.seed,
+        seed=options.seed,
     )
 
 
-def sample_stage(model: str, split: str, wishes: StageOptions) -> Sample:
-    """Completions of one model on one split."""
+def sample_stage(model: str, split: str, options: StageOptions) -> Sample:
+    """Plan completions of one model on one split."""
     if split not in get_args(Split):
         raise InputError(f"--split {split}: use {' or '.join(get_args(Split))}")
     checked = base_model(model)
-    # The paper's 16 completions a prompt, at every scale, unless a person asks for another number
-    usual = ["teacher_sampling.completions_per_prompt=16"]
-    settings = _settings(model, replace(wishes, assignments=[*usual, *wishes.assignments]))
-    data = _data(settings, wishes, split)  # type: ignore[arg-type]
-    return Sample(model=checked, data=data, config=settings.teacher_sampling, seed=wishes.seed)
+    # The paper's 16 completions a prompt, at every scale, unless the user requests another number
+    default = "teacher_sampling.completions_per_prompt=16"
+    settings = _settings(model, replace(options, assignments=(default, *options.assignments)))
+    data = _data(settings, options, split)  # type: ignore[arg-type]
+    return Sample(model=checked, data=data, config=settings.teacher_sampling, seed=options.seed)
 
 
-def distill_stage(student: str, teacher: str, method: str, wishes: StageOptions) -> Distill:
-    """One student from one teacher; the teacher's completions are sampled first where the method is off-policy."""
+def distill_stage(student: str, teacher: str, method: str, options: StageOptions) -> Distill:
+    """Plan one student from one teacher; if the method is off-policy, the teacher's completions are sampled first."""
     if method not in get_args(Method):
         raise InputError(f"--method {method}: use {', '.join(get_args(Method))}")
     student_model, teacher_model = base_model(student), base_model(teacher)
-    settings = _settings(student, wishes)
-    data = _data(settings, wishes, "train")
+    settings = _settings(student, options)
+    data = _data(settings, options, "train")
     config = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[method]
     samples = None
     if method != "gkd-rkl":
-        samples = Sample(model=teacher_model, data=data, config=settings.teacher_sampling, seed=wishes.seed)
+        samples = Sample(model=teacher_model, data=data, config=settings.teacher_sampling, seed=options.seed)
     return Distill(
         student=student_model,
         teacher=teacher_model,
@@ -99,32 +106,32 @@ def distill_stage(student: str, teacher: str, method: str, wishes: StageOptions)
         data=data,
         reward_model=reward_model_of(settings),
         config=config,
-        seed=wishes.seed,
+        seed=options.seed,
     )
 
 
-def evaluate_stage(model: str, wishes: StageOptions) -> Evaluate:
-    """The evaluation of one model on held-out items."""
+def evaluate_stage(model: str, options: StageOptions) -> Evaluate:
+    """Plan the evaluation of one model on held-out items."""
     checked = base_model(model)
-    settings = _settings(model, wishes)
+    settings = _settings(model, options)
     return Evaluate(
         model=checked,
-        data=_data(settings, wishes, "test"),
+        data=_data(settings, options, "test"),
         reward_model=reward_model_of(settings),
         config=settings.evaluation,
-        seed=wishes.seed,
+        seed=options.seed,
     )
 
 
-def traps_stage(teacher: str, student: str, wishes: StageOptions) -> Diagnose:
-    """The diagnosis of two models on held-out items; across tokenizers, where they have two, what needs none."""
+def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
+    """Plan the diagnosis of two models on held-out items; if their tokenizers differ, only what needs no common one."""
     from repro.diagnosis.vocabulary import has_shared_vocabulary
 
     teacher_model, student_model = base_model(teacher), base_model(student)
-    settings = _settings(student, wishes)
-    data = _data(settings, wishes, "test")
+    settings = _settings(student, options)
+    data = _data(settings, options, "test")
     completions = [
-        Sample(model=model, data=data, config=settings.evaluation, seed=wishes.seed)
+        Sample(model=model, data=data, config=settings.evaluation, seed=options.seed)
         for model in (student_model, teacher_model)
     ]
     return Diagnose(
@@ -134,60 +141,59 @@ def traps_stage(teacher: str, student: str, wishes: StageOptions) -> Diagnose:
         off_policy=completions[1],
         across_tokenizers=not has_shared_vocabulary(locate(teacher), locate(student)),
         config=settings.diagnosis,
-        seed=wishes.seed,
+        seed=options.seed,
     )
 
 
-def run_with_inputs(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> Path:
-    """Run the stage and what it needs; the folder of its artifact."""
-    toy = all(model.name.startswith("toy:") for model in stage.base_models())
-    execution = Execution(resources_for(toy, micro_batch=micro_batch))
+def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> Path:
+    """Run the stage and its inputs; return the folder of its artifact."""
+    is_toy = all(model.name.startswith("toy:") for model in stage.base_models())
+    execution = Execution(resources_for("toy" if is_toy else "small", micro_batch=micro_batch))
     run(topological_order([stage]), out, execution, console=console, quiet=quiet)
     return out / CACHE / stage.folder_name
 
 
-def run_and_print(stage: Stage, out: Path, *, quiet: bool, console: Console, micro_batch: int | None = None) -> None:
-    """Run the stage and what it needs; print where its artifact is, and its summary."""
-    folder = run_with_inputs(stage, out, quiet=quiet, console=console, micro_batch=micro_batch)
+def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> None:
+    """Run the stage and its inputs; print the folder of its artifact, and its summary."""
+    folder = run_with_inputs(stage, out, console=console, quiet=quiet, micro_batch=micro_batch)
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
     console.print_json(json.dumps(json.loads((folder / "summary.json").read_text())))
 
 
-def _settings(model: str, wishes: StageOptions) -> Settings:
-    """The toy scale's settings for toy models and wherever there is no GPU; the small scale's otherwise."""
-    toy = model.startswith("toy:")
-    settings = SETTINGS["toy" if toy else "small"]()
-    assignments = list(wishes.assignments)
-    if not toy and not hardware()["gpus"] and not any(a.startswith("engine=") for a in assignments):
+def _settings(model: str, options: StageOptions) -> Settings:
+    """Return the toy scale's settings for toy models, else the small scale's; without a GPU, with transformers as engine."""
+    is_toy = model.startswith("toy:")
+    settings = SETTINGS["toy" if is_toy else "small"]()
+    assignments = list(options.assignments)
+    if not is_toy and not hardware()["gpus"] and not any(line.startswith("engine=") for line in assignments):
         assignments.insert(0, "engine=transformers")
-    if wishes.tasks:
-        assignments.append(f"tasks={','.join(wishes.tasks)}")
-    if wishes.reward_model:
-        assignments.append(f"reward_model={wishes.reward_model}")
+    if options.tasks:
+        assignments.append(f"tasks={','.join(options.tasks)}")
+    if options.reward_model:
+        assignments.append(f"reward_model={options.reward_model}")
     return override(settings, assignments)
 
 
-def _data(settings: Settings, wishes: StageOptions, split: Split) -> tuple[TaskData, ...]:
-    """Task data, read once here so that a mistake in it is told before any work."""
-    if wishes.data is not None and len(settings.tasks) != 1:
+def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[TaskData, ...]:
+    """Return the task data, read once here so that a mistake in it is reported before any work."""
+    if options.data is not None and len(settings.tasks) != 1:
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
-    if wishes.items is not None and wishes.items < 1:
-        raise InputError(f"--items {wishes.items}: ask for at least one")
-    n = wishes.items or (settings.train_items if split == "train" else settings.test_items)
-    sha256 = hash_data_file(wishes.data) if wishes.data else None
-    file = wishes.data.resolve() if wishes.data else None
+    if options.items is not None and options.items < 1:
+        raise InputError(f"--items {options.items}: ask for at least one")
+    n = options.items or (settings.train_items if split == "train" else settings.test_items)
+    source: dict[str, Any] = {"split": split, "seed": ITEM_ORDER}
+    if options.data:
+        source |= {"file": options.data.resolve(), "sha256": hash_data_file(options.data)}
     data = []
     for task in settings.tasks:
-        available = (
-            len(registry.get(task, data=file).items(split, None, ITEM_ORDER)) if file or task.startswith("toy-") else n
-        )
-        count = n if available is None or n is None else min(n, available)
-        revision = None if file else registry.revision_of(task)
-        data.append(
-            TaskData(task=task, split=split, n=count, seed=ITEM_ORDER, file=file, sha256=sha256, revision=revision)
-        )
+        count = n
+        if options.data or task.startswith("toy-"):
+            available = len(registry.get(task, data=source.get("file")).items(split, None, ITEM_ORDER))
+            count = available if n is None else min(n, available)
+        revision = None if options.data else registry.revision_of(task)
+        data.append(TaskData(task=task, n=count, revision=revision, **source))
     return tuple(data)
 
 

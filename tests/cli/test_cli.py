@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from repro.cli import app as cli
+from repro.cli import entry_point as cli
 from repro.errors import Interrupted
 from repro.models.loading import locate
 from repro.recipes.catalog import STUDIES
@@ -315,5 +315,5 @@ def test_a_damaged_panel_is_one_line(repro, tmp_path):
 def test_an_interrupt_lost_in_a_destructor_is_sent_once_more(monkeypatch):
     sent: queue.Queue[int] = queue.Queue()
     monkeypatch.setattr(cli.os, "kill", lambda pid, number: sent.put(number))
-    cli._heard_again(SimpleNamespace(exc_value=Interrupted()))
+    cli._interrupt_again(SimpleNamespace(exc_value=Interrupted()))
     assert sent.get() == signal.SIGINT

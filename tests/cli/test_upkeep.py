@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from repro.cli import app as cli
+from repro.cli import entry_point as cli
 from repro.pin import pin as pinning
 from repro.stages import pins
 from repro.system import hardware as machine
@@ -41,7 +41,7 @@ def eight_gpus(monkeypatch, nothing_pinned):
         "shared_memory_gib": 0.0625,
     }
     monkeypatch.setattr(machine, "hardware", lambda: facts)
-    monkeypatch.setattr(study, "run_study", lambda *_, **__: SimpleNamespace(contradicted=False))
+    monkeypatch.setattr(study, "run_study", lambda *_, **__: SimpleNamespace(is_contradicted=False))
 
 
 def test_paper_scale_warns_of_what_is_unpinned_and_of_the_container(repro, eight_gpus):

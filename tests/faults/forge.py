@@ -1,7 +1,7 @@
 """Starts `repro` many times without paying for its imports: loads everything once, then forks at each order.
 
 Orders come as JSON lines on stdin, answers go to stdout. What a child does, from the parsing of its command line on, is
-the real command: `repro.cli.app`.
+the real command: `repro.cli.entry_point`.
 """
 
 import gc
@@ -28,7 +28,7 @@ def child(order: dict) -> int:
     sys.argv = ["repro", *order["words"]]
     import patches
 
-    from repro.cli import app as cli
+    from repro.cli import entry_point as cli
     from repro.cli.console import err_console, out_console
 
     if order.get("patch"):

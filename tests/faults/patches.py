@@ -100,7 +100,7 @@ def a_byte_flips() -> None:
 
 def soak() -> None:
     """Run the command line again and again in this process; memory, handles and threads after each, as JSON lines."""
-    from repro.cli import app as cli
+    from repro.cli import entry_point as cli
 
     main, words = cli.main, list(sys.argv)
     figures = Path(os.environ["REPRO_SOAK_FIGURES"])

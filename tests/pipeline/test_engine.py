@@ -30,7 +30,7 @@ from repro.workflow.own_models import StageOptions, evaluate_stage
 
 PATIENCE = 300
 """Seconds, of a busy machine, after which a process counts as left behind."""
-WISHES = StageOptions(("toy-bm4",), None, 6, None, ["evaluation.batch_sequences=32"], 0)
+WISHES = StageOptions(tasks=("toy-bm4",), items=6, assignments=("evaluation.batch_sequences=32",))
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
 def test_data_must_still_be_what_the_plan_saw(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"question": "{i} + 1?", "answer": "#### {i + 1}"}}\n' for i in range(40)))
-    wishes = StageOptions(("gsm8k",), rows, 2, None, [], 0)
+    wishes = StageOptions(tasks=("gsm8k",), data=rows, items=2)
     planned = evaluate_stage("toy:qwen3-student", wishes)
     rows.write_text(rows.read_text().replace("#### 5", "#### 6"))
     outcome = run_stage(planned, tmp_path / "cache", Resources())

@@ -50,13 +50,13 @@ def test_a_stage_gets_what_holds_it_and_is_not_overtaken(monkeypatch):
     stages = plan("table2", scale="paper", families=("all",), seeds=1).stages()
     large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
     small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
-    gpus = GpuPool(resources_for(False))
+    gpus = GpuPool(resources_for("paper"))
     assert [len(lent) for _, lent in gpus.acquire([large, small, large, small], limit=3)] == [2, 1, 2]
     assert [len(lent) for _, lent in gpus.acquire([small, large, small], limit=9)] == [1, 2]
     assert gpus.acquire([large, small], limit=9) == []
-    resources = resolve_layout(large, resources_for(False), Cards(2, 79.6))
+    resources = resolve_layout(large, resources_for("paper"), Cards(2, 79.6))
     assert (resources.ranks, resources.shard, resources.tensor_parallel) == (2, "always", 1)
-    again = resolve_layout(large, replace(resources_for(False), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
+    again = resolve_layout(large, replace(resources_for("paper"), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
     assert replace(again, gpus=()) == resources  # the job decides as the driver did
 
 
@@ -75,14 +75,14 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
 def test_a_stage_that_wants_more_gpus_than_there_are_is_refused_and_does_not_wait():
     sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.does == "sample")
     with pytest.raises(InputError, match="wants 16 GPUs of 8"):
-        GpuPool(resources_for(False, tensor_parallel=16)).acquire([sampled], limit=1)
+        GpuPool(resources_for("paper", tensor_parallel=16)).acquire([sampled], limit=1)
 
 
 @pytest.mark.usefixtures("eight")
 def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
     """Only where completions are drawn while training; the job decides as the driver did."""
     monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
-    asked = resources_for(False, vllm_server=2)
+    asked = resources_for("paper", vllm_server=2)
     stages = plan("table2", scale="paper", families=("gemma3",), seeds=1).stages()
     calibrated = next(s for s in stages if isinstance(s, Calibrate))
     own, off, sampled = (
@@ -157,7 +157,8 @@ def test_as_many_stages_side_by_side_as_the_gpus_suffice_for():
 def test_a_stage_on_a_machine_of_several_sees_one_and_is_charged_for_one(monkeypatch, tmp_path, where):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     stage = evaluate_stage(
-        "toy:qwen3-student", StageOptions(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
+        "toy:qwen3-student",
+        StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",)),
     )
     run([stage], tmp_path, Execution(Resources(), workers=2, backend=where), quiet=True, console=Console(quiet=True))
     record = json.loads((tmp_path / CACHE / stage.folder_name / "record.json").read_text())
@@ -168,7 +169,8 @@ def test_a_stage_on_a_machine_of_several_sees_one_and_is_charged_for_one(monkeyp
 def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
     stage = evaluate_stage(
-        "toy:qwen3-student", StageOptions(("toy-bm4",), None, 2, None, ["evaluation.completions_per_prompt=2"], 0)
+        "toy:qwen3-student",
+        StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",)),
     )
     run_stage(stage, tmp_path, Resources())
     assert json.loads((tmp_path / stage.folder_name / "record.json").read_text())["gpus"] == ["6"]

@@ -74,13 +74,13 @@ def test_a_spread_model_leaves_each_gpu_its_part_and_a_whole_cache(stages):
 def test_eight_cards_of_80_hold_every_stage_of_every_study():
     for name in STUDIES:
         study = plan(name, scale="paper", families=("all",), seeds=1)
-        assert unplaceable(study, study.stages(), resources_for(False)) == []
+        assert unplaceable(study, study.stages(), resources_for("paper")) == []
 
 
 def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}]})
     study = plan("table2", scale="paper", families=("all",), seeds=1)
-    lines = unplaceable(study, study.stages(), resources_for(False))
+    lines = unplaceable(study, study.stages(), resources_for("paper"))
     for words in (
         "calibrate of google/gemma-3-12b-it",
         "distill gkd-rkl of google/gemma-3-4b-it",
@@ -90,7 +90,7 @@ def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
         assert "2 such GPUs in one machine hold it, with the models in parts" in line
     small = plan("table2", scale="small", seeds=1)
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
-    assert unplaceable(small, small.stages(), resources_for(False)) == []
+    assert unplaceable(small, small.stages(), resources_for("paper")) == []
 
 
 def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
@@ -98,7 +98,7 @@ def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
         "repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 8}
     )
     study = plan("table2", scale="paper", families=("gemma3",), seeds=1)
-    lines = unplaceable(study, study.stages(), replace(resources_for(False), shard="never"))
+    lines = unplaceable(study, study.stages(), replace(resources_for("paper"), shard="never"))
     assert lines
     assert all("leave out --shard" in line for line in lines)
 

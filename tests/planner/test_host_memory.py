@@ -49,7 +49,7 @@ def test_a_machine_that_is_too_small_is_told_of_with_the_mend(study, monkeypatch
     def told(memory, workers=None):
         machine = {"memory_gib": memory, "gpus": [{"memory_gib": 79.6}] * 8}
         monkeypatch.setattr("repro.planner.fit.hardware", lambda: machine)
-        return unplaceable(study, study.stages(), resources_for(False), workers)
+        return unplaceable(study, study.stages(), resources_for("paper"), workers)
 
     assert told(2000.0) == []
     (line,) = told(150.0)

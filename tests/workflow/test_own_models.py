@@ -9,5 +9,7 @@ from repro.workflow.own_models import StageOptions, sample_stage
     ("assignments", "count"), [([], 16), (["teacher_sampling.completions_per_prompt=3"], 3), (["eta=0.2"], 16)]
 )
 def test_sampling_takes_sixteen_completions_unless_asked(assignments, count):
-    stage = sample_stage("toy:qwen3-student", "train", StageOptions(("toy-bm4",), None, 2, None, assignments, 0))
+    stage = sample_stage(
+        "toy:qwen3-student", "train", StageOptions(tasks=("toy-bm4",), items=2, assignments=assignments)
+    )
     assert stage.config.completions_per_prompt == count

@@ -61,7 +61,7 @@ def study_costs(study: Study, cache: Path) -> Costs:
     stages = study.stages()
     records = [json.loads((cache / stage.folder_name / RECORD).read_text()) for stage in stages]
     on_gpus = any(record["gpu_hours"] > 0 for record in records)
-    threads = resources_for(study.scale == "toy").threads
+    threads = resources_for(study.scale).threads
     lines: list[CostLine] = []
     for stage, record in zip(stages, records):
         tokens = tokens_of(stage, cache)
@@ -93,7 +93,7 @@ def add_costs(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
             for stage in (student.teacher, student):
                 record = json.loads((cache / stage.folder_name / RECORD).read_text())
                 metrics.add("gpu_hours" if record["gpu_hours"] else "core_hours")
-                spent = record["gpu_hours"] or record["seconds"] * resources_for(table.scale == "toy").threads / 3600
+                spent = record["gpu_hours"] or record["seconds"] * resources_for(table.scale).threads / 3600
                 hours[kind_of(stage)].setdefault(student.teacher.config.eta, []).append(spent)
     for kind, by_eta in hours.items():
         etas = sorted(by_eta)

@@ -1,0 +1,69 @@
+"""Entry point of the command `repro`: signals and exceptions become messages and exit codes."""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from types import FrameType
+
+import typer
+
+from repro.cli.app import app
+from repro.cli.console import print_error
+from repro.errors import InputError, Interrupted, StageError
+
+# typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main() -> None:
+    """Run the command and exit with its code. An interrupted run can be resumed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    sys.unraisablehook = _interrupt_again
+    try:
+        sys.exit(_run())
+    except Interrupted:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        print_error("interrupted: finished stages are kept; the same command resumes")
+        sys.exit(130)
+
+
+def _run() -> int:
+    """Run the command; return its exit code. A mistake of the user is one line and 2."""
+    try:
+        return app(prog_name="repro", standalone_mode=False) or 0
+    except _USAGE_ERROR as error:
+        print_error(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
+        return 2
+    except InputError as error:
+        print_error(f"error: {error}")
+        return 2
+    except StageError as error:
+        print_error(f"failed: {error}")
+        return 3
+    except Exception as error:
+        from repro.pipeline.error_advice import disk_error
+
+        if cause := disk_error(error):
+            file = getattr(error, "filename", None) or "output"
+            print_error(f"error: {file}: {cause}. Mend it and run again.")
+            return 2
+        # Our error, not the user's: never the exit code that says "contradicted"
+        print_error(traceback.format_exc().rstrip(), style="")
+        print_error("failed: a defect of this program, see above")
+        return 3
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send an interrupt again, a moment later, that arrived in a destructor and would be swallowed there."""
+    if isinstance(lost.exc_value, Interrupted):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
