@@ -1,8 +1,8 @@
-"""The exceptions that reach a person as a single line."""
+"""Exceptions that reach the user as a single line."""
 
 
 class InputError(Exception):
-    """A mistake in what the user gave: names the thing, the value and the mend. The command exits with 2."""
+    """A mistake in the user's input; the message names the thing, the value and the fix. The command exits with 2."""
 
 
 class StageError(Exception):

@@ -1,4 +1,4 @@
-"""The command `repro`: each command parses its arguments, calls one function, prints, and sets the exit code."""
+"""The command-line interface: the command `repro`."""
 
 from repro.cli.entry_point import main
 

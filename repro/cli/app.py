@@ -1,4 +1,4 @@
-"""The command `repro`: parse, call one function, print, exit code. 0 good, 1 contradicted, 2 usage or input error."""
+"""The command `repro`: each command parses its arguments, calls one function, and prints."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +42,7 @@ def _help_without_command(context: typer.Context) -> None:
 
 @app.command("list")
 def list_studies() -> None:
-    """Studies, scales, and what each costs."""
+    """List the studies, their scales, and what each costs."""
     from repro.planner.hours import study_hours
     from repro.planner.scales import REQUIREMENTS
     from repro.recipes.catalog import STUDIES, plan
@@ -65,11 +65,11 @@ app.command()(run)
 
 @app.command()
 def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
-    """Every setting that --set may change, with its value at a scale.
+    """List every setting that --set may change, with its value at a scale.
 
-    A model is a hub id, a folder or a toy name. `judge` also takes one that an OpenAI-compatible server runs (vLLM, TGI,
-    llama.cpp, hosted ones), as http://HOST:PORT/v1#MODEL; the server's key, if it wants one, is read from the environment
-    variable REPRO_JUDGE_API_KEY and recorded nowhere.
+    A model is a hub id, a folder or a toy name. `judge` also accepts a model behind an OpenAI-compatible server (vLLM,
+    TGI, llama.cpp, hosted ones), as http://HOST:PORT/v1#MODEL; the server's key, if it requires one, is read from the
+    environment variable REPRO_JUDGE_API_KEY and not recorded.
     """
     from repro.recipes.catalog import settings_of
     from repro.recipes.settings import flatten
@@ -97,22 +97,24 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page (and its Markdown brief) of one or more stored results.
+    """Write a self-contained HTML page (and its Markdown brief) of one or more stored results.
 
-    Results of different seeds or families of one study and scale are joined and judged together; other studies and
+    Results of different seeds or families of the same study and scale are joined and judged together; other studies and
     scales follow on the same page. Results that do not belong together, or are damaged, are refused.
     """
     from repro.report.merge import read_parts
     from repro.report.write import write_report
 
-    own = len(results) == 1 and results[0].is_dir()
-    page, brief = write_report(read_parts(results), out or (results[0] / "report.html" if own else Path("report.html")))
+    is_folder = len(results) == 1 and results[0].is_dir()
+    page, brief = write_report(
+        read_parts(results), out or (results[0] / "report.html" if is_folder else Path("report.html"))
+    )
     out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def env(out: Out = Path("results")) -> None:
-    """Hardware, versions, and a doctor's advice."""
+    """Print hardware, versions, and advice."""
     import platform
 
     from repro.planner.scales import advise_on_machine, describe_gpus
@@ -140,7 +142,7 @@ def toy_models(
     out: Annotated[Path, typer.Option("--out", help="Folder to write the models into.")],
     only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
 ) -> None:
-    """Train the embedded world's models again from nothing (the shipped weights came from this command)."""
+    """Train the toy models again from scratch (the shipped weights came from this command)."""
     from repro.toy.train_models import train_models
 
     with err_console.status("training") as status:
@@ -152,7 +154,7 @@ def record_verdicts(
     result: Annotated[Path, typer.Argument(help="Folder of a toy study run with several seeds.")],
     into: Annotated[Path, typer.Option("--into", help="The committed record.")] = Path("benchmarks/known_verdicts"),
 ) -> None:
-    """Write the verdicts that the toy world is known to get. Never at another scale."""
+    """Record the verdicts of a toy study as its known ones. Refuses other scales."""
     from repro.report.expected_verdicts import record_expected_verdicts
 
     out_console.print(f"wrote {record_expected_verdicts(result, into)}", highlight=False)

@@ -1,4 +1,4 @@
-"""What a person reads: results on standard output, everything else on standard error."""
+"""Consoles: results on standard output, everything else on standard error."""
 
 from rich.console import Console
 
@@ -9,5 +9,5 @@ err_console = Console(stderr=True)
 
 
 def print_error(text: str, style: str = "red") -> None:
-    """One line that is no result, without what looks like an access token."""
+    """Print one line to standard error, without what looks like an access token."""
     err_console.print(redact(text), style=style, highlight=False, markup=False, soft_wrap=True)

@@ -23,9 +23,9 @@ def doctor(
     out: Out = Path("results"),
     workers: Annotated[int | None, typer.Option("--workers", help="Stages to try side by side.")] = None,
 ) -> None:
-    """Try everything that a study needs: weights, templates, scores, one step of each stage, memory, disk, hours.
+    """Check everything that a study needs: weights, templates, scores, one step of each stage, memory, disk, hours.
 
-    One line per check, each with its mend where it is not ok. Exit code 0, or 2 where something must be mended first.
+    Prints one line per check, with its fix if it is not ok. Exit code 0, or 2 if something must be fixed first.
     """
     from repro.doctor.checks import run_checks
     from repro.planner.scales import largest_scale, workers_for

@@ -1,4 +1,4 @@
-"""Commands that keep the kit in order: `pin` and `record-history`."""
+"""Maintenance commands: `pin` and `record-history`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +20,8 @@ def pin(
 ) -> None:
     """Look up image digests, action commits and hub revisions, and write them into the locks.
 
-    Run it on a machine that reaches the registries, in a checkout, and commit what it changes: `pins.json`, the
-    Dockerfile, the workflows, and `repro/recipes/hub_lock.json`. What cannot be looked up stays as it was.
+    Run it in a checkout, on a machine that reaches the registries, and commit what it changes: `pins.json`, the
+    Dockerfile, the workflows, and `repro/system/hub_lock.json`. What cannot be looked up stays as it was.
     """
     from repro.pin import pin as pinning
 
@@ -34,14 +34,16 @@ def pin(
             typer.echo(f"unpinned: {name}")
         out_console.print(f"{len(names)} unpinned")
         raise typer.Exit(1 if names else 0)
-    done = pinning.pin(tuple(only or pinning.KINDS))
-    for name, value in done.found.items():
+    result = pinning.pin(tuple(only or pinning.KINDS))
+    for name, value in result.found.items():
         typer.echo(f"{name} {value}")
-    if done.unpinned:
-        for line in done.unpinned:
+    if result.unpinned:
+        for line in result.unpinned:
             typer.echo(f"not looked up: {line}", err=True)
-        raise InputError(f"{len(done.found)} pinned, the lines above stay as they were. Run again where these answer.")
-    out_console.print(f"{len(done.found)} pinned: commit the changed files")
+        raise InputError(
+            f"{len(result.found)} pinned, the lines above stay as they were. Run again where these answer."
+        )
+    out_console.print(f"{len(result.found)} pinned: commit the changed files")
 
 
 @maintain_app.command("record-history")
@@ -52,5 +54,5 @@ def record_history(
     """Add one line about a result (verdicts, figures, hours, commit) to a history file."""
     from repro.report.history import append_to_history
 
-    added = append_to_history(result, into)
-    out_console.print(f"{into}: {'a line added' if added else 'this result is in it already'}", highlight=False)
+    is_new = append_to_history(result, into)
+    out_console.print(f"{into}: {'a line added' if is_new else 'this result is in it already'}", highlight=False)

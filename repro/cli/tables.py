@@ -1,4 +1,4 @@
-"""`repro tables ...`: what the paper printed, shown, exported, and checked against itself."""
+"""`repro tables ...`: show, export and check the numbers that the paper printed."""
 
 from typing import Annotated
 
@@ -21,8 +21,8 @@ def show(table: TableName) -> None:
     stored = load(table)
     for title, rows in rows_by_block(stored).items():
         grid = Table(title=title or stored.title, title_justify="left", box=None)
-        for head in rows[0]:
-            grid.add_column(head, overflow="fold")
+        for header in rows[0]:
+            grid.add_column(header, overflow="fold")
         for row in rows:
             grid.add_row(*(value.replace("[", r"\[") for value in row.values()))
         out_console.print(grid)
@@ -44,14 +44,14 @@ def export(
 
 @tables_app.command()
 def check() -> None:
-    """Run the oracles over the stored tables: what the paper's own arithmetic and numbers say of its tables and claims."""
-    from repro.tables.consistency.check import check_tables as findings
+    """Check the stored tables and claims against the paper's own arithmetic and numbers."""
+    from repro.tables.consistency.check import check_tables
 
-    found = findings()
-    for one in found:
+    findings = check_tables()
+    for finding in findings:
         out_console.print(
-            f"{'ok ' if one.ok else 'BAD'} oracle {one.oracle}: {one.text}", highlight=False, markup=False
+            f"{'ok ' if finding.ok else 'BAD'} oracle {finding.oracle}: {finding.text}", highlight=False, markup=False
         )
-    bad = sum(not one.ok for one in found)
-    out_console.print(f"{len(found)} findings, {bad} that the stored files do not account for")
+    bad = sum(not finding.ok for finding in findings)
+    out_console.print(f"{len(findings)} findings, {bad} that the stored files do not account for")
     raise typer.Exit(1 if bad else 0)

@@ -1,1 +1,1 @@
-"""The machine and its files: no part of the method."""
+"""The machine and its files; not part of the method."""

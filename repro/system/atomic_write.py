@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes: a file is complete or absent."""
 
 import contextlib
 import json
@@ -10,21 +10,21 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A sibling to write to, that takes the file's name at the end, or goes where the writing failed.
+    """Yield a temporary file next to `path` that is renamed to it at the end, or removed if writing failed.
 
-    Its name holds this process's id: two that write the same file do not meet.
+    Its name contains the process id, so that two processes may write the same file.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield aside
-        aside.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all, and to the disk itself before it takes its name."""
-    with atomic_write(path) as aside, aside.open("w") as stream:
+    """Write JSON atomically, and to the disk itself before the file takes its name."""
+    with atomic_write(path) as temporary, temporary.open("w") as stream:
         json.dump(content, stream, indent=1, allow_nan=False)
         stream.write("\n")
         stream.flush()

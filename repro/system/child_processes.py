@@ -1,4 +1,4 @@
-"""Processes that end with the one that they were started for, however it ends."""
+"""Child processes that exit when their parent does, even if it was killed."""
 
 import contextlib
 import os
@@ -8,18 +8,18 @@ import time
 import psutil
 
 POLL_S = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks of the parent."""
 
 
-def exit_with_parent(other: int) -> None:
-    """End this process, and all that it started, when process `other` is gone: a killed run leaves nothing running."""
+def exit_with_parent(pid: int) -> None:
+    """Exit, with every process below this one, as soon as process `pid` has: a killed run leaves nothing running."""
     try:
-        watched = psutil.Process(other)
+        parent = psutil.Process(pid)
     except psutil.NoSuchProcess:
         os._exit(143)
 
     def watch() -> None:
-        while not has_exited(watched):
+        while not has_exited(parent):
             time.sleep(POLL_S)
         kill_children()
         os._exit(143)
@@ -28,19 +28,19 @@ def exit_with_parent(other: int) -> None:
 
 
 def has_exited(process: psutil.Process) -> bool:
-    """Whether it is gone, or waits for nothing but its parent's look."""
+    """Return True if the process has exited or is a zombie."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-def kill_children(of: psutil.Process | None = None) -> None:
-    """Kill every process below this one (or below `of`, which may be gone)."""
+def kill_children(parent: psutil.Process | None = None) -> None:
+    """Kill every process below `parent` (which may have exited), by default below this one."""
     try:
-        below = (of or psutil.Process()).children(recursive=True)
+        children = (parent or psutil.Process()).children(recursive=True)
     except psutil.NoSuchProcess:
         return
-    for child in below:
+    for child in children:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()

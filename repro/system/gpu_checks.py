@@ -1,21 +1,21 @@
-"""Whether the GPU can be used from here: one line per trouble, each with its mend. Reads facts only, imports no torch."""
+"""Checks that GPUs can be used: one line per problem, each with its fix. Reads facts only, imports no torch."""
 
 from typing import Any
 
 LEAST_DRIVER = {12: "525", 13: "580"}
 """Oldest Linux driver of each CUDA major version (CUDA Toolkit release notes, minor version compatibility)."""
 SHARED_MEMORY_GIB_PER_GPU = 1.0
-"""NCCL's documentation asks for `--shm-size=1g`; Docker gives a container 64 MiB."""
+"""NCCL's documentation recommends `--shm-size=1g`; Docker gives a container 64 MiB."""
 
 
 def gpu_problems(machine: dict[str, Any]) -> list[str]:
-    """Everything that stands between this environment and its GPUs; empty where nothing does."""
-    found = (missing_gpu(machine), old_driver(machine), small_shared_memory(machine))
-    return [line for line in found if line]
+    """Return everything that keeps this environment from using its GPUs."""
+    problems = (missing_gpu(machine), old_driver(machine), small_shared_memory(machine))
+    return [line for line in problems if line]
 
 
 def missing_gpu(machine: dict[str, Any]) -> str | None:
-    """torch is built for CUDA and no GPU is visible."""
+    """Report a torch built for CUDA without a visible GPU."""
     cuda = machine.get("cuda")
     if not cuda or machine["gpus"]:
         return None
@@ -34,36 +34,38 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
 
 
 def old_driver(machine: dict[str, Any]) -> str | None:
-    """The driver's CUDA is of an older major version than torch's: CUDA is compatible within a major version only."""
-    cuda, offered = machine.get("cuda"), machine.get("driver_cuda")
-    if not (cuda and offered and machine["gpus"]) or _major(offered) >= _major(cuda):
+    """Report a driver whose CUDA is of an older major version than torch's; it is compatible within one only."""
+    cuda, driver_cuda = machine.get("cuda"), machine.get("driver_cuda")
+    if not (cuda and driver_cuda and machine["gpus"]) or _major(driver_cuda) >= _major(cuda):
         return None
     return (
-        f"NVIDIA driver {machine['gpus'][0]['driver']} offers CUDA {offered}, and torch here is built for CUDA {cuda}:"
+        f"NVIDIA driver {machine['gpus'][0]['driver']} offers CUDA {driver_cuda}, and torch here is built for CUDA {cuda}:"
         f" update the host's driver to {_least(cuda)} or newer"
     )
 
 
 def small_shared_memory(machine: dict[str, Any]) -> str | None:
-    """/dev/shm is too small for the processes of several GPU workers to pass tensors through."""
-    have, count = machine.get("shared_memory_gib"), len(machine["gpus"])
+    """Report a /dev/shm too small for several GPU workers to exchange tensors."""
+    available, count = machine.get("shared_memory_gib"), len(machine["gpus"])
     need = SHARED_MEMORY_GIB_PER_GPU * count
-    if have is None or have >= need:
+    if available is None or available >= need:
         return None
-    mend = (
+    fix = (
         f"start the container with --shm-size={need:.0f}g or --ipc=host"
         if machine.get("container")
         else f"mount -o remount,size={need:.0f}G /dev/shm"
     )
-    return f"/dev/shm holds {have * 1024:.0f} MiB, and {count} GPU(s) want {need:.0f} GiB: {mend}"
+    return f"/dev/shm holds {available * 1024:.0f} MiB, and {count} GPU(s) want {need:.0f} GiB: {fix}"
 
 
 def describe_driver(machine: dict[str, Any]) -> str:
-    """Driver and CUDA in words, for people."""
-    built = f"torch built for CUDA {machine['cuda']}" if machine.get("cuda") else "torch built for the CPU"
+    """Describe driver and CUDA in a line of text."""
+    torch_build = f"torch built for CUDA {machine['cuda']}" if machine.get("cuda") else "torch built for the CPU"
     if not machine["gpus"]:
-        return f"no NVIDIA driver seen, {built}"
-    return f"NVIDIA driver {machine['gpus'][0]['driver']} (CUDA {machine.get('driver_cuda') or 'unknown'}), {built}"
+        return f"no NVIDIA driver seen, {torch_build}"
+    return (
+        f"NVIDIA driver {machine['gpus'][0]['driver']} (CUDA {machine.get('driver_cuda') or 'unknown'}), {torch_build}"
+    )
 
 
 def _major(version: str) -> int:

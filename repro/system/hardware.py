@@ -1,4 +1,4 @@
-"""What this machine is: processor, memory, accelerators, installed versions. No host name, no user name."""
+"""Description of this machine: processor, memory, accelerators, installed versions. No host name, no user name."""
 
 import functools
 import importlib.metadata
@@ -33,42 +33,42 @@ _LIBRARIES = [
 
 
 def libraries() -> dict[str, str]:
-    """Installed versions of what can change a number."""
+    """Return the installed versions of what can change a number."""
     return dict(_installed())
 
 
 @functools.cache
 def _installed() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, memory, accelerators, and the container image if this is one."""
-    found = gpus()
+    """Return processor, memory, accelerators, and the container image if this is one."""
+    nvidia_gpus = gpus()
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory_bytes() / 2**30, 1),
-        "gpus": found,
+        "gpus": nvidia_gpus,
         "gpu_devices": len(list(Path("/dev").glob("nvidia[0-9]*"))),
-        "driver_cuda": _driver_cuda() if found else None,
+        "driver_cuda": _driver_cuda() if nvidia_gpus else None,
         "cuda": _torch_cuda(),
         "shared_memory_gib": _shared_memory_gib(),
         "container": container(),
     }
 
 
-def memory_bytes(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """What processes here may hold: the machine's memory, or the least limit of the control groups that they are in."""
+def memory_bytes(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the memory that processes here may use: the machine's, or the least limit of their control groups."""
     try:
-        groups = [line.split(":", 2)[1:] for line in own.read_text().splitlines()]
+        groups = [line.split(":", 2)[1:] for line in membership.read_text().splitlines()]
     except OSError:
         groups = []
     limits = [psutil.virtual_memory().total]
@@ -91,7 +91,7 @@ def _number(file: Path) -> list[int]:
 
 
 def container() -> dict[str, str] | None:
-    """Target, base image and its digest ("unpinned" where the base was named by its tag alone); None outside our image."""
+    """Return target, base image and its digest ("unpinned" if only a tag was given); None outside our image."""
     if "REPRO_IMAGE" not in os.environ:
         return None
     name, _, digest = os.environ.get("REPRO_BASE_IMAGE", "unknown").partition("@")
@@ -99,7 +99,7 @@ def container() -> dict[str, str] | None:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """Name, memory (GiB) and driver of each NVIDIA GPU, as nvidia-smi tells; empty without one."""
+    """Return name, memory (GiB) and driver of each NVIDIA GPU that nvidia-smi reports."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
@@ -110,25 +110,25 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that CUDA programs started here see, by the names that CUDA_VISIBLE_DEVICES takes; none without one."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return tuple(name.strip() for name in told.split(",") if name.strip())
+    """Return the GPUs visible to CUDA programs started here, by the names that CUDA_VISIBLE_DEVICES takes."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return tuple(name.strip() for name in listed.split(",") if name.strip())
     return tuple(str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
 
 
 def _driver_cuda() -> str | None:
-    """The newest CUDA that the driver offers, as the head of nvidia-smi's page tells."""
+    """Return the newest CUDA that the driver supports, from the head of nvidia-smi's output."""
     try:
         page = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=120, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    said = re.search(r"CUDA (?:UMD )?Version:\s*(\d+\.\d+)", page)
-    return said.group(1) if said else None
+    match = re.search(r"CUDA (?:UMD )?Version:\s*(\d+\.\d+)", page)
+    return match.group(1) if match else None
 
 
 def _torch_cuda() -> str | None:
-    """The CUDA that the installed torch brought along; None for a CPU build. From package metadata: torch takes seconds."""
+    """Return the CUDA version of the installed torch from package metadata (importing torch takes seconds), or None."""
     for name in ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12"):
         try:
             return ".".join(importlib.metadata.version(name).split(".")[:2])

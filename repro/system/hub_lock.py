@@ -1,4 +1,4 @@
-"""Hub revisions, pinned by a lock file that is written only where the hub can be reached (`repro pin`)."""
+"""Hub revisions, pinned by a lock file that `repro pin` writes where the hub can be reached."""
 
 import functools
 import json
@@ -10,11 +10,11 @@ UNPINNED = "unpinned"
 
 
 def pinned_revision(hub_id: str) -> str:
-    """The commit that the lock holds for a hub id, or 'unpinned': a revision is never invented."""
+    """Return the commit that the lock has for a hub id, or 'unpinned': a revision is never invented."""
     return _lines(LOCK, (LOCK.stat().st_mtime_ns, LOCK.stat().st_size)).get(hub_id, UNPINNED)
 
 
 @functools.cache
 def _lines(lock: Path, written: tuple[int, int]) -> Mapping[str, str]:
-    """The lock as of that write: a plan asks for thousands of revisions."""
+    """Read the lock once per write: a plan needs thousands of revisions."""
     return json.loads(lock.read_text())

@@ -1,10 +1,10 @@
-"""Access tokens and passwords are told to nobody: not on the terminal, in logs, in records, nor on pages."""
+"""Redact access tokens and passwords from everything printed or stored: terminal, logs, records, pages."""
 
 import os
 import re
 from typing import Any
 
-_OURS = re.compile(r"(TOKEN|API_KEY|SECRET|PASSWORD)$")
+_SECRET_NAMES = re.compile(r"(TOKEN|API_KEY|SECRET|PASSWORD)$")
 """Names of environment variables whose values are secret."""
 _SECRETS = (
     (re.compile(r"\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-)[A-Za-z0-9_-]{8,}"), "***"),
@@ -12,11 +12,11 @@ _SECRETS = (
     (re.compile(r"(?i)((?:token|api_?key|secret|password|signature)=)[^\s&'\",]+"), r"\1***"),
     (re.compile(r"(?i)(\bbearer )[A-Za-z0-9._~+/=-]{8,}"), r"\1***"),
 )
-"""What looks like one: well-known beginnings, the login of a URL, a value named so, an HTTP header."""
+"""Patterns of secrets: well-known prefixes, the login of a URL, a value named so, an HTTP header."""
 
 
 def redact(content: Any) -> Any:
-    """JSON content without what looks like a secret in its texts, and without the values of this process's own."""
+    """Return JSON content with everything replaced that looks like a secret or is one in this process's environment."""
     if isinstance(content, dict):
         return {key: redact(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -26,8 +26,8 @@ def redact(content: Any) -> Any:
 
 def _without_secrets(text: str) -> str:
     for name, value in os.environ.items():
-        if _OURS.search(name) and len(value) >= 8:
+        if _SECRET_NAMES.search(name) and len(value) >= 8:
             text = text.replace(value, "***")
-    for looks, instead in _SECRETS:
-        text = looks.sub(instead, text)
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
     return text

@@ -1,4 +1,4 @@
-"""No evaluation item in any training split: checked over all stages of a study, before the first runs."""
+"""Contamination check: no evaluation item is in a training split, over all stages of a study, before the first runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from repro.tasks.contamination import find_contaminated
 
 
 def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
-    """Compare what is evaluated with what is trained on, by content and over all tasks (Big-Math holds gsm8k problems).
+    """Compare evaluation with training items by content, over all tasks (Big-Math contains gsm8k problems).
 
     Returns:
-        evaluation_items, training_items: how many were compared; shared: 0.
+        evaluation_items, training_items: the numbers compared; shared: 0.
 
     Raises:
-        InputError: some are shared; names a few.
+        InputError: some are shared; the message names a few.
     """
     trained: dict[TaskData, None] = {}
     held_out: dict[TaskData, None] = {}

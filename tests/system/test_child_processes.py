@@ -1,4 +1,4 @@
-"""What a process started ends with it, and it ends with the one that it was started for."""
+"""A child process and its children exit when the parent does."""
 
 import subprocess
 import sys
@@ -16,28 +16,28 @@ time.sleep(3600)
 """
 
 
-def ended(pid):
+def has_ended(pid):
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-def test_all_end_when_the_first_is_killed():
-    first = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-    words = [sys.executable, "-c", CHILD, str(first.pid)]
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+def test_child_and_grandchild_exit_when_the_parent_is_killed():
+    parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    command = [sys.executable, "-c", CHILD, str(parent.pid)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     grandchild = int(child.stdout.readline())
-    assert not ended(grandchild)
-    first.kill()
-    first.wait()
+    assert not has_ended(grandchild)
+    parent.kill()
+    parent.wait()
     assert child.wait() == 143
-    while not ended(grandchild):
+    while not has_ended(grandchild):
         time.sleep(0.01)
     child.stdout.close()
 
 
-def test_nothing_lives_for_a_process_that_is_gone():
-    first = subprocess.Popen([sys.executable, "-c", ""])
-    first.wait()
-    assert subprocess.run([sys.executable, "-c", CHILD, str(first.pid)]).returncode == 143
+def test_a_child_exits_at_once_if_the_parent_has_exited():
+    parent = subprocess.Popen([sys.executable, "-c", ""])
+    parent.wait()
+    assert subprocess.run([sys.executable, "-c", CHILD, str(parent.pid)]).returncode == 143

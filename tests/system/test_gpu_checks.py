@@ -1,4 +1,4 @@
-"""What stands between an environment and its GPUs is one line with the mend, from facts that a test can make up."""
+"""Each GPU problem is one line with its fix; the facts about the machine are made up."""
 
 import subprocess
 
@@ -6,7 +6,7 @@ import pytest
 
 from repro.errors import InputError
 from repro.planner.scales import check_fits, largest_scale
-from repro.system import gpu_checks as accelerator
+from repro.system import gpu_checks
 from repro.system import hardware as machine
 
 H100 = {"name": "NVIDIA H100 80GB HBM3", "memory_gib": 79.6, "driver": "580.95.05"}
@@ -23,16 +23,14 @@ GOOD = {
 }
 
 
-def test_a_good_machine_has_no_trouble():
-    assert accelerator.gpu_problems(GOOD) == []
-    assert accelerator.gpu_problems(GOOD | {"driver_cuda": None}) == []
-    assert accelerator.gpu_problems(GOOD | {"shared_memory_gib": None}) == []
+def test_a_good_machine_has_no_problem():
+    assert gpu_checks.gpu_problems(GOOD) == []
+    assert gpu_checks.gpu_problems(GOOD | {"driver_cuda": None}) == []
+    assert gpu_checks.gpu_problems(GOOD | {"shared_memory_gib": None}) == []
 
 
-def test_a_cpu_environment_without_a_gpu_has_no_trouble():
-    assert (
-        accelerator.gpu_problems(GOOD | {"gpus": [], "gpu_devices": 0, "cuda": None, "shared_memory_gib": 0.06}) == []
-    )
+def test_a_cpu_environment_without_a_gpu_has_no_problem():
+    assert gpu_checks.gpu_problems(GOOD | {"gpus": [], "gpu_devices": 0, "cuda": None, "shared_memory_gib": 0.06}) == []
 
 
 @pytest.mark.parametrize(
@@ -49,16 +47,16 @@ def test_a_cpu_environment_without_a_gpu_has_no_trouble():
         ({"gpus": [H100] * 8, "shared_memory_gib": 4.0}, ("holds 4096 MiB", "8 GPU(s)", "size=8G /dev/shm")),
     ],
 )
-def test_each_trouble_is_one_line_with_the_mend(facts, named):
-    (line,) = accelerator.gpu_problems(GOOD | facts)
+def test_each_problem_is_one_line_with_its_fix(facts, named):
+    (line,) = gpu_checks.gpu_problems(GOOD | facts)
     assert "\n" not in line
-    for words in named:
-        assert words in line
+    for text in named:
+        assert text in line
 
 
-def test_a_newer_minor_version_of_cuda_is_no_trouble_and_an_older_major_is():
-    assert accelerator.old_driver(GOOD | {"cuda": "13.5", "driver_cuda": "13.0"}) is None
-    assert accelerator.old_driver(GOOD | {"cuda": "13.0", "driver_cuda": "12.9"})
+def test_a_newer_minor_version_of_cuda_is_no_problem_and_an_older_major_version_is():
+    assert gpu_checks.old_driver(GOOD | {"cuda": "13.5", "driver_cuda": "13.0"}) is None
+    assert gpu_checks.old_driver(GOOD | {"cuda": "13.0", "driver_cuda": "12.9"})
 
 
 def test_a_gpu_scale_is_refused_before_any_work_and_toy_is_not():
@@ -80,20 +78,20 @@ def test_small_shared_memory_does_not_stop_a_run():
 PAGE = "| NVIDIA-SMI 580.95.05   Driver Version: 580.95.05   CUDA Version: 13.0  |"
 
 
-def test_the_drivers_cuda_is_read_from_the_page(monkeypatch):
-    def run(words, **_):
-        asked = words[1:]
-        text = f"{H100['name']}, 81559, 580.95.05\n" if asked else PAGE
-        return subprocess.CompletedProcess(words, 0, stdout=text)
+def test_the_drivers_cuda_is_read_from_nvidia_smi(monkeypatch):
+    def run(command, **_):
+        arguments = command[1:]
+        text = f"{H100['name']}, 81559, 580.95.05\n" if arguments else PAGE
+        return subprocess.CompletedProcess(command, 0, stdout=text)
 
     monkeypatch.setattr(machine.subprocess, "run", run)
-    found = machine.hardware()
-    assert found["driver_cuda"] == "13.0"
-    assert found["gpus"] == [H100]
-    assert "driver 580.95.05 (CUDA 13.0)" in accelerator.describe_driver(found)
+    facts = machine.hardware()
+    assert facts["driver_cuda"] == "13.0"
+    assert facts["gpus"] == [H100]
+    assert "driver 580.95.05 (CUDA 13.0)" in gpu_checks.describe_driver(facts)
 
 
-def test_the_container_tells_its_base_and_whether_it_is_pinned(monkeypatch):
+def test_the_container_reports_its_base_image_and_whether_it_is_pinned(monkeypatch):
     monkeypatch.delenv("REPRO_IMAGE", raising=False)
     assert machine.container() is None
     monkeypatch.setenv("REPRO_IMAGE", "cuda")

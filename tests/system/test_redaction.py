@@ -1,18 +1,18 @@
-"""What looks like a secret, and what only looks a little like one."""
+"""Texts that look like a secret are redacted; similar ones are not."""
 
 import pytest
 
 from repro.system.redaction import redact
 
 
-def test_values_of_the_environment_are_taken_out_of_texts_and_of_nothing_else(monkeypatch):
+def test_secret_environment_values_are_redacted_in_texts_only(monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "label-of-mine")
     content = {"label-of-mine": ["x label-of-mine y", 3, None, {"hf_abcdefgh12": "hf_abcdefgh12"}]}
     assert redact(content) == {"label-of-mine": ["x *** y", 3, None, {"hf_abcdefgh12": "***"}]}
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "redacted"),
     [
         ("sk-abcdefgh12 and hf_short", "*** and hf_short"),
         ("https://me:pass@host/x and https://token@host", "https://***@host/x and https://***@host"),
@@ -22,8 +22,8 @@ def test_values_of_the_environment_are_taken_out_of_texts_and_of_nothing_else(mo
         ("Authorization: Bearer abcdefgh.ijk", "Authorization: Bearer ***"),
     ],
 )
-def test_what_looks_like_a_secret(text, left):
-    assert redact(text) == left
+def test_secrets_are_redacted(text, redacted):
+    assert redact(text) == redacted
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_what_looks_like_a_secret(text, left):
         "toy:qwen3-student, sha256:00ff",
     ],
 )
-def test_what_does_not(text):
+def test_similar_texts_are_kept(text):
     assert redact(text) == text

@@ -1,4 +1,4 @@
-"""One stage on a person's own models: what was asked for is what is planned."""
+"""One stage on the user's own models: the options decide what is planned."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from repro.workflow.own_models import StageOptions, sample_stage
 @pytest.mark.parametrize(
     ("assignments", "count"), [([], 16), (["teacher_sampling.completions_per_prompt=3"], 3), (["eta=0.2"], 16)]
 )
-def test_sampling_takes_sixteen_completions_unless_asked(assignments, count):
+def test_sampling_takes_sixteen_completions_by_default(assignments, count):
     stage = sample_stage(
         "toy:qwen3-student", "train", StageOptions(tasks=("toy-bm4",), items=2, assignments=assignments)
     )

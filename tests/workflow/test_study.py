@@ -1,4 +1,4 @@
-"""From plan to page: a study of two rows runs for real; the rest of its claims say that they were not run."""
+"""From plan to page: two rows of a study really run; its other claims say that they were not run."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from repro.report.sections.environment import rerun_command
 from repro.tables.verdicts.known_verdicts import compare_with_known, load_known_verdicts
 from repro.workflow.study import run_study
 
-WISHES = [
+SETTINGS = [
     "test_items=6",
     "evaluation.batch_sequences=96",
     "tasks=toy-bm4,toy-dolly",
@@ -28,10 +28,10 @@ WISHES = [
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    study = plan("table2", scale="toy", seeds=1, assignments=WISHES)
-    two = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
+    study = plan("table2", scale="toy", seeds=1, assignments=SETTINGS)
+    two_rows = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
     out = tmp_path_factory.mktemp("study")
-    return run_study(two, out, Execution(Resources(), workers=2), quiet=True, console=Console(quiet=True))
+    return run_study(two_rows, out, Execution(Resources(), workers=2), quiet=True, console=Console(quiet=True))
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_claims_that_could_not_be_tested_say_why(result):
 def test_the_page_says_that_it_is_scaled_down_and_how_to_rerun(outcome, result):
     brief, page = ((outcome.folder / name).read_text() for name in ("report.md", "report.html"))
     assert brief.lower().count("scaled down: no verdict on the paper's numbers") >= 3
-    for words in ("Failure rates", "Cost", "Environment and rerun", rerun_command(result)):
-        assert words in brief
-        assert words in page
-    for words in ("Completions side by side", "Provenance, settings, errata", "Library versions"):
-        assert words in page
+    for text in ("Failure rates", "Cost", "Environment and rerun", rerun_command(result)):
+        assert text in brief
+        assert text in page
+    for text in ("Completions side by side", "Provenance, settings, errata", "Library versions"):
+        assert text in page
 
 
 def test_the_record_holds_what_the_page_needs(result):
@@ -82,11 +82,11 @@ def test_the_record_holds_what_the_page_needs(result):
     assert {line["kind"] for line in result["stages"]} == {"evaluate"}
 
 
-def test_the_rerun_command_names_the_wishes(result):
+def test_the_rerun_command_names_the_settings(result):
     assert "--set test_items=6" in rerun_command(result)
 
 
-def test_a_stored_result_is_judged_again_to_the_same_verdicts(outcome, result):
+def test_judging_a_stored_result_again_gives_the_same_verdicts(outcome, result):
     _, report = judge_again(read_result(outcome.folder))
     assert [v.value for v in report.claims] == [v["value"] for v in result["verdicts"]["claims"]]
     console = Console(record=True, width=100)
@@ -99,20 +99,20 @@ def test_a_stored_result_is_judged_again_to_the_same_verdicts(outcome, result):
 @pytest.fixture
 def three_seeds(result, tmp_path):
     """A result of three seeds of committed code, made by repeating the one seed."""
-    many = json.loads(json.dumps(result))
-    many["seeds"] = [0, 1, 2]
-    many["code"] = {"commit": "0" * 40, "dirty": False}
-    table = many["measured"][0]
+    repeated = json.loads(json.dumps(result))
+    repeated["seeds"] = [0, 1, 2]
+    repeated["code"] = {"commit": "0" * 40, "dirty": False}
+    table = repeated["measured"][0]
     table["seeds"] = [0, 1, 2]
     for cell in table["cells"]:
         cell["values"] = cell["values"] * 3
     folder = tmp_path / "three"
     folder.mkdir()
-    (folder / "results.json").write_text(json.dumps(many))
+    (folder / "results.json").write_text(json.dumps(repeated))
     return folder
 
 
-def test_the_record_is_written_from_several_seeds_and_a_change_is_seen(three_seeds, outcome, tmp_path):
+def test_the_record_is_written_from_several_seeds_and_a_change_is_noticed(three_seeds, outcome, tmp_path):
     path = record_expected_verdicts(three_seeds, tmp_path / "known")
     known = load_known_verdicts(path)
     assert known.seeds == (0, 1, 2)
