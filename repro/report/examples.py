@@ -1,13 +1,20 @@
-"""Completions of the same prompt side by side: what the numbers look like as text."""
+"""Completions of the same prompt side by side: what the numbers look like as text. The first ones, not chosen."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from repro.evaluation.graded import Graded, PromptKey, read_graded
+import pyarrow.parquet as pq
+
+from repro.evaluation.classify import MODES_FILE
+from repro.evaluation.failure_modes import MODES
+from repro.evaluation.graded import Graded, PromptKey, by_prompt, read_graded
+from repro.evaluation.prefixes import CONTINUATIONS_FILE
 from repro.generation.rollouts import stream_rows
-from repro.recipes.study import Study
-from repro.report.lost_prompt_examples import lost_prompt_examples
+from repro.recipes.study import Row, Study
 from repro.report.result import Completion, Example
 from repro.report.text import cut
+from repro.stages import Classify, Continue, Stage
 from repro.stages.artifact import ROLLOUTS
 
 METHODS = (
@@ -15,55 +22,113 @@ METHODS = (
     *("Student", "Improve", "Misled", "Misled (OOD)", "Misled (CD)"),
 )
 PROMPTS = 2
+"""Prompts per family and task; of failure modes: examples of each mode, student and task."""
 
 
 def collect_examples(study: Study, cache: Path) -> list[Example]:
-    """For each family and task the first prompts, with the first completion of each model: not chosen.
-
-    Of failure modes: the first completions of each mode. None for a study that only reads costs.
-    """
-    if study.name in ("failure-modes", "figure4"):
-        return lost_prompt_examples(study, cache)
-    found: list[Example] = []
-    if study.name == "table5":
-        return found
+    """Collect completions under the first seed: by prompt, by failure mode, or by prefix given, as the study has them."""
+    if study.name == "table5":  # which reads costs alone
+        return []
+    rows = [row for row in study.rows if row.seed == study.seeds[0]]
+    examples = []
+    for row in rows:
+        if isinstance(row.stage, Classify):
+            examples += _failure_modes(row, row.stage, cache)
+        elif isinstance(row.stage, Continue):
+            examples += _prefixes(row, row.stage, cache)
     for family in study.families:
-        own = [r for r in study.rows if r.family == family and r.seed == study.seeds[0] and r.method in METHODS]
-        # a row may stand for a model per task: then each has its own stage
-        files: dict[str, list[Path]] = {}
-        for row in sorted(own, key=lambda r: METHODS.index(r.method)):
-            file = cache / row.stage.folder_name / ROLLOUTS
-            if file.is_file():
-                files.setdefault(row.method, []).append(file)
-        shared = set.intersection(*map(_prompts, files.values())) if files else set()
-        chosen = [prompt for task in study.tasks for prompt in sorted(p for p in shared if p[0] == task)[:PROMPTS]]
-        firsts = {method: _firsts(some, chosen) for method, some in files.items()}
-        for prompt in chosen:
-            found.append(_example(family, prompt[0], {method: own[prompt] for method, own in firsts.items()}))
-    return found
+        shown = [row for row in rows if row.family == family and row.method in METHODS]
+        examples += _answers(sorted(shown, key=lambda row: METHODS.index(row.method)), study.tasks, cache)
+    return examples
 
 
-def _prompts(files: list[Path]) -> set[PromptKey]:
-    """Those with a first completion."""
+def _answers(rows: list[Row], tasks: Iterable[str], cache: Path) -> list[Example]:
+    """Show the first completion of each model on the first prompts that all models answered."""
+    files: dict[str, list[Path]] = {}  # a row may stand for a model per task: then each has its own stage
+    for row in rows:
+        file = cache / row.stage.folder_name / ROLLOUTS
+        if file.is_file():
+            files.setdefault(row.method, []).append(file)
+    shared = set.intersection(*map(_answered_prompts, files.values())) if files else set()
+    prompts = [prompt for task in tasks for prompt in sorted(p for p in shared if p[0] == task)[:PROMPTS]]
+    first = {
+        method: {g.prompt: g for file in paths for g in read_graded(file, prompts) if g.rollout.sample == 0}
+        for method, paths in files.items()
+    }
+    examples = []
+    for prompt in prompts:
+        answers = {method: graded[prompt] for method, graded in first.items()}
+        completions = [_completion(method, graded) for method, graded in answers.items()]
+        examples.append(_example(rows[0].family, next(iter(answers.values())), completions))
+    return examples
+
+
+def _answered_prompts(files: list[Path]) -> set[PromptKey]:
     rows = (row for file in files for row in stream_rows(file, ["task", "item_id", "sample"]))
     return {(row["task"], row["item_id"]) for row in rows if row["sample"] == 0}
 
 
-def _firsts(files: list[Path], prompts: list[PromptKey]) -> dict[PromptKey, Graded]:
-    return {g.prompt: g for file in files for g in read_graded(file, prompts) if g.rollout.sample == 0}
+def _failure_modes(row: Row, stage: Classify, cache: Path) -> list[Example]:
+    """Show the first completions of each mode, beside a right one of the same prompt from before."""
+    modes = pq.read_table(cache / stage.folder_name / MODES_FILE).to_pylist()
+    failures: list[dict[str, Any]] = []
+    for task in dict.fromkeys(failure["task"] for failure in modes):
+        for mode in MODES:
+            of_mode = [failure for failure in modes if (failure["task"], failure["mode"]) == (task, mode)]
+            failures += sorted(of_mode, key=lambda failure: (failure["item_id"], failure["sample"]))[:PROMPTS]
+    prompts = {(failure["task"], failure["item_id"]) for failure in failures}
+    before, after = (_graded(model, prompts, cache) for model in (stage.before, stage.after))
+    examples = []
+    for failure in failures:
+        prompt = (failure["task"], failure["item_id"])
+        failed = next(graded for graded in after[prompt] if graded.rollout.sample == failure["sample"])
+        solved = next(graded for graded in before[prompt] if graded.answer == graded.key)
+        name = f"{row.method}: {failure['mode'].replace('_', '-')}"
+        completions = [_completion("Student, before", solved), _completion(name, failed)]
+        examples.append(_example(row.family, failed, completions))
+    return examples
 
 
-def _example(family: str, task: str, firsts: dict[str, Graded]) -> Example:
-    one = next(iter(firsts.values()))
-    completions: list[Completion] = [
-        {"model": method, "text": cut(g.rollout.text), "score": g.score, "stop": g.rollout.stop}
-        for method, g in firsts.items()
+def _prefixes(row: Row, stage: Continue, cache: Path) -> list[Example]:
+    """Show the misled student's completion, and its continuation from each prefix."""
+    continuations = pq.read_table(cache / stage.folder_name / CONTINUATIONS_FILE).to_pylist()
+    prompts = [
+        (task, item)
+        for task in dict.fromkeys(line["task"] for line in continuations)
+        for item in sorted({line["item_id"] for line in continuations if line["task"] == task})[:PROMPTS]
     ]
+    after = _graded(stage.after, prompts, cache)
+    examples = []
+    for prompt in prompts:
+        of_prompt = [line for line in continuations if (line["task"], line["item_id"]) == prompt]
+        source = of_prompt[0]["source"]
+        failed = next(graded for graded in after[prompt] if graded.rollout.sample == source)
+        completions = [_completion("Misled", failed)]
+        for fraction in dict.fromkeys(line["fraction"] for line in of_prompt):
+            first = next(line for line in of_prompt if line["fraction"] == fraction and line["source"] == source)
+            model = f"{row.method}, given {repr(first['prefix']) if fraction else 'nothing'}"
+            score = float(first["correct"])
+            completions.append({"model": model, "text": cut(first["text"]), "score": score, "stop": "eos"})
+        examples.append(_example(row.family, failed, completions))
+    return examples
+
+
+def _graded(stage: Stage, prompts: Iterable[PromptKey], cache: Path) -> dict[PromptKey, list[Graded]]:
+    return by_prompt(read_graded(cache / stage.folder_name / ROLLOUTS, set(prompts)))
+
+
+def _completion(model: str, graded: Graded) -> Completion:
+    rollout = graded.rollout
+    return {"model": model, "text": cut(rollout.text), "score": graded.score, "stop": rollout.stop}
+
+
+def _example(family: str, graded: Graded, completions: list[Completion]) -> Example:
+    rollout = graded.rollout
     return {
         "family": family,
-        "task": task,
-        "item_id": one.rollout.item_id,
-        "prompt": cut(one.rollout.prompt),
-        "key": one.key,
+        "task": rollout.task,
+        "item_id": rollout.item_id,
+        "prompt": cut(rollout.prompt),
+        "key": graded.key,
         "completions": completions,
     }

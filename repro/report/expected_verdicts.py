@@ -12,7 +12,7 @@ from repro.tables.verdicts.verdict import verdict
 
 
 def record_path(folder: Path, study: str, scale: str) -> Path:
-    """Where a study's record is."""
+    """Return the file of a study's record."""
     return folder / f"{study}-{scale}.toml"
 
 
@@ -31,11 +31,11 @@ def record_expected_verdicts(result: Path, folder: Path) -> Path:
         )
     measured, pooled = judge_again(content)
     stored = load(content["study"])
-    single = [
+    by_seed = [
         verdict([table.only_seed(i) for table in measured], stored, missing="inconclusive")
         for i in range(len(content["seeds"]))
     ]
     path = record_path(folder, content["study"], content["scale"])
     date = datetime.now(UTC).date().isoformat()
-    write_known_verdicts(path, pooled, single, date=date, commit=content["code"]["commit"])
+    write_known_verdicts(path, pooled, by_seed, date=date, commit=content["code"]["commit"])
     return path

@@ -1,4 +1,4 @@
-"""The history of a study's results over time: one JSON line each, small enough to keep in git and to plot."""
+"""The history of a study's results over time: one JSON line each, small enough to store in git and to plot."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ from repro.report.result import Result, read_result
 from repro.system.atomic_write import atomic_write
 
 
-def line_of(result: Result) -> dict[str, Any]:
-    """What is worth comparing between nights.
+def history_line(result: Result) -> dict[str, Any]:
+    """Return what is worth comparing between nights.
 
     Returns:
         made (UTC, ISO), study, scale, seeds, families, commit, dirty, gpus, torch, seconds and gpu_hours of all stages,
@@ -42,30 +42,30 @@ def append_to_history(result: Path, into: Path) -> bool:
     """Append a result's line. A result that is in the history already is not added again.
 
     Returns:
-        Whether a line was added.
+        True if a line was added.
 
     Raises:
-        InputError: no result there, or the history is not one.
+        InputError: there is no result, or the history is not one.
     """
-    line = line_of(read_result(result))
-    known = read_history(into) if into.exists() else []
+    line = history_line(read_result(result))
+    lines = read_history(into) if into.exists() else []
     key = ("made", "study", "scale")
-    if any(all(old.get(name) == line[name] for name in key) for old in known):
+    if any(all(old.get(name) == line[name] for name in key) for old in lines):
         return False
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(into) as aside:
-            aside.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in [*known, line]))
+        with atomic_write(into) as temporary:
+            temporary.write_text("".join(json.dumps(old, allow_nan=False) + "\n" for old in [*lines, line]))
     except OSError as error:
         raise InputError(f"history {into}: {error.strerror}. Choose another file with --into.") from None
     return True
 
 
 def read_history(file: Path) -> list[dict[str, Any]]:
-    """All lines, oldest first.
+    """Read all lines, oldest first.
 
     Raises:
-        InputError: the file cannot be read, or a line of it is not one of ours.
+        InputError: the file cannot be read, or a line of it is not a result's.
     """
     try:
         texts = file.read_text().splitlines()
@@ -74,9 +74,9 @@ def read_history(file: Path) -> list[dict[str, Any]]:
     lines = []
     for number, text in enumerate(texts, start=1):
         try:
-            one = json.loads(text)
-            one["made"], one["study"], one["claims"]
+            line = json.loads(text)
+            line["made"], line["study"], line["claims"]
         except (ValueError, KeyError, TypeError):
             raise InputError(f"history {file}, line {number}: not a result's line. Mend or remove it.") from None
-        lines.append(one)
-    return sorted(lines, key=lambda one: str(one["made"]))
+        lines.append(line)
+    return sorted(lines, key=lambda line: str(line["made"]))

@@ -1,4 +1,4 @@
-"""Print a stored result again."""
+"""Print a stored result again, and judge it again."""
 
 import json
 from pathlib import Path
@@ -15,41 +15,47 @@ from repro.tables.verdicts.verdict_types import VerdictReport
 
 
 def show_result(result: Path, console: Console) -> None:
-    """Verdicts and table of a study's result, the panel of one pair, or the record of one stage.
+    """Print verdicts and table of a study's result, the panel of one pair, or the record of one stage.
 
     Raises:
-        InputError: the folder holds neither.
+        InputError: the folder holds none of these, or is damaged.
     """
-    from repro.report.panel import PANEL_FILE, print_panel
+    from repro.report.panel import PANEL_FILE
     from repro.report.terminal import print_result
 
     if (result / RECORD).is_file():
-        try:
-            record = json.loads((result / RECORD).read_text())
-            line = f"{record['label']}: {record['seconds']} s, {record['ended']}"
-            summary = json.dumps(json.loads((result / "summary.json").read_text()))
-        except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{result}: not a whole artifact. Run again: it is set aside and made anew.") from None
-        console.print(line, highlight=False)
-        console.print_json(summary)
-        return
-    if (result / PANEL_FILE).is_file():
-        try:
-            print_panel(json.loads((result / PANEL_FILE).read_text()), console)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(
-                f"{result / PANEL_FILE}: damaged. Run `repro traps` again: nothing cached is computed twice."
-            ) from None
-        return
-    if not result.is_file() and not (result / RESULTS_FILE).is_file():
+        _show_record(result, console)
+    elif (result / PANEL_FILE).is_file():
+        _show_panel(result / PANEL_FILE, console)
+    elif result.is_file() or (result / RESULTS_FILE).is_file():
+        print_result(*judge_again(read_result(result)), console)
+    else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."
         )
-    measured, report = judge_again(read_result(result))
-    print_result(measured, report, console)
+
+
+def _show_record(artifact: Path, console: Console) -> None:
+    try:
+        record = json.loads((artifact / RECORD).read_text())
+        line = f"{record['label']}: {record['seconds']} s, {record['ended']}"
+        summary = json.dumps(json.loads((artifact / "summary.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{artifact}: not a whole artifact. Run again: it is set aside and made anew.") from None
+    console.print(line, highlight=False)
+    console.print_json(summary)
+
+
+def _show_panel(file: Path, console: Console) -> None:
+    from repro.report.panel import print_panel
+
+    try:
+        print_panel(json.loads(file.read_text()), console)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{file}: damaged. Run `repro traps` again: nothing cached is computed twice.") from None
 
 
 def judge_again(result: Result) -> tuple[list[MeasuredTable], VerdictReport]:
-    """Measured tables and verdicts of a stored result, judged again from its numbers."""
+    """Return the measured tables of a stored result, and the verdicts on them by today's claims."""
     measured = measured_tables(result)
     return measured, verdict(measured, load(result["study"]), missing="inconclusive")

@@ -1,4 +1,4 @@
-"""results.json: its shape, and reading it with errors that name file and key."""
+"""results.json: its shape, and a reader whose errors name file and key."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
 
 RESULTS_FILE = "results.json"
+RUN_AGAIN = "Run the study again; cached stages are kept."
 
 
 class Code(TypedDict):
@@ -39,7 +40,7 @@ class Hardware(TypedDict):
 
 
 class ClaimVerdict(TypedDict):
-    """What a page needs of a verdict that a run wrote; the file holds all of `repro.tables.verdicts.verdict_types.Verdict`."""
+    """The fields of a run's verdict that a page reads (of `repro.tables.verdicts.verdict_types.ClaimVerdict`)."""
 
     claim: str
     family: str
@@ -83,7 +84,7 @@ class Example(TypedDict):
 
 
 class Curve(TypedDict):
-    """What one training logged. steps: optimiser steps (last of each averaged bin); figures: name -> one mean per bin."""
+    """The log of one training. steps: optimiser steps (last of each averaged bin); figures: name -> one mean per bin."""
 
     family: str
     method: str
@@ -94,7 +95,7 @@ class Curve(TypedDict):
 
 
 class StageLine(TypedDict):
-    """What one stage cost. seconds of wall clock; kind: the line of Table 5 that it is like, or its stage."""
+    """The cost of one stage. seconds: wall clock; kind: the line of Table 5 that it is like, or its stage."""
 
     artifact: str
     stage: str
@@ -109,7 +110,7 @@ class StageLine(TypedDict):
 
 
 Measured = FiniteFloat | Literal["nan", "inf", "-inf"]
-"""JSON has no word of its own for a number that is none."""
+"""JSON cannot encode NaN or infinity."""
 
 
 class PanelLine(TypedDict):
@@ -143,7 +144,7 @@ class GradientLine(TypedDict):
 
 
 class Diagnosis(TypedDict):
-    """What the page reads of a diagnosis's summary."""
+    """The fields of a diagnosis's summary that a page reads."""
 
     panel: list[PanelLine]
     frequency: list[FrequencyLine]
@@ -152,7 +153,7 @@ class Diagnosis(TypedDict):
 
 
 class Extras(TypedDict):
-    """What a study alone shows: costs for Table 5, parameters of teachers by family and name (None: unknown) for Figure 1a."""
+    """Facts for one study alone: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a)."""
 
     costs: NotRequired[Costs]
     parameters: NotRequired[dict[str, dict[str, FiniteFloat | None]]]
@@ -162,7 +163,7 @@ class Result(TypedDict):
     """One run of one study: everything that the page shows, so that it needs no other file.
 
     Attributes:
-        assignments: the `--set key=value` wishes.
+        assignments: the `--set key=value` options.
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids that were read at no pinned revision, and models that a server ran; absent from results of older code.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
@@ -195,10 +196,10 @@ _DIAGNOSIS = pydantic.TypeAdapter(Diagnosis)
 
 
 def read_result(result: Path) -> Result:
-    """The content of a result's results.json (the file, or the folder that holds it).
+    """Read a results.json (the file, or the folder that holds it).
 
     Raises:
-        InputError: there is none, or it is not whole; names the file and the first key that is wrong.
+        InputError: there is none, or it is damaged; names the file and the first key that is wrong.
     """
     file = result if result.is_file() else result / RESULTS_FILE
     try:
@@ -206,7 +207,7 @@ def read_result(result: Path) -> Result:
     except OSError:
         raise InputError(f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result.") from None
     except ValueError as cause:
-        raise InputError(f"{file}: not a whole {RESULTS_FILE} ({cause}). {_MEND}") from None
+        raise InputError(f"{file}: not a whole {RESULTS_FILE} ({cause}). {RUN_AGAIN}") from None
     try:
         _SHAPE.validate_python(content, strict=True)
         for line in content["stages"]:
@@ -215,18 +216,15 @@ def read_result(result: Path) -> Result:
     except pydantic.ValidationError as cause:
         first = cause.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(file)"
-        raise InputError(f"{file}: not a whole {RESULTS_FILE}: key {key}: {first['msg']}. {_MEND}") from None
+        raise InputError(f"{file}: not a whole {RESULTS_FILE}: key {key}: {first['msg']}. {RUN_AGAIN}") from None
     return cast(Result, content)
 
 
 def measured_tables(content: Result) -> list[MeasuredTable]:
-    """The measured tables, one per family, with every check of their numbers."""
+    """Return the measured tables, one per family, with every check of their numbers."""
     etas = content["settings"].get("etas", ())
     try:
         values = tuple(float(eta) for eta in etas)
     except (TypeError, ValueError):
         raise InputError(f"result: settings.etas is {etas!r}, not a list of numbers.") from None
     return [MeasuredTable.from_dict(table, values) for table in content["measured"]]
-
-
-_MEND = "Run the study again; cached stages are kept."

@@ -1,4 +1,4 @@
-"""What a study alone shows, for results.json."""
+"""Facts that only one study's page needs, for results.json."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from repro.tables.measurements.costs import parameters_of, study_costs
 
 
 def collect_extras(study: Study, cache: Path) -> Extras:
-    """Costs of every stage for Table 5; teachers' parameters for Figure 1a (None where unknown)."""
+    """Collect costs of every stage for Table 5, teachers' parameters (None: unknown) for Figure 1a."""
     if study.name == "table5":
         return {"costs": study_costs(study, cache)}
     if study.name == "figure1a":

@@ -1,15 +1,15 @@
-"""Text from models and files, made safe to read: what cannot be seen is shown."""
+"""Text from models and files, made safe to read: invisible characters are shown by their code."""
 
 import re
 import unicodedata
 
 LONGEST = 4_000
-"""Characters of a prompt or completion that are kept; what is cut says so."""
+"""Characters of a prompt or completion that are stored; a cut is marked."""
 _LINE_ENDS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85")
 
 
 def visible(text: str, lines: bool = False) -> str:
-    """The text with characters that a reader would not see, or that would reorder others, shown by their code.
+    """Show characters that a reader would not see, or that would reorder others, by their code.
 
     Control characters (C0, C1), format characters (direction marks and overrides, zero-width joiners, byte order
     marks), lone surrogates and noncharacters become e.g. ⟨U+202E⟩. Not an escape for HTML: the template does that.
@@ -19,21 +19,21 @@ def visible(text: str, lines: bool = False) -> str:
     """
     if lines:
         text = _LINE_ENDS.sub("\n", text)
-    kept = "\n\t" if lines else ""
-    return "".join(c if c in kept or not _hidden(c) else f"⟨U+{ord(c):04X}⟩" for c in text)
+    allowed = "\n\t" if lines else ""
+    return "".join(c if c in allowed or not _is_hidden(c) else f"⟨U+{ord(c):04X}⟩" for c in text)
 
 
-def _hidden(character: str) -> bool:
+def _is_hidden(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def slug(text: str) -> str:
-    """The text as part of an id: letters, digits, dots, dashes; the rest becomes underscores."""
+    """Turn a text into part of an id: letters, digits, dots, dashes; the rest becomes underscores."""
     return re.sub(r"[^A-Za-z0-9.-]", "_", text)
 
 
 def cut(text: str) -> str:
-    """The text, or its beginning and how much is left out."""
+    """Cut a long text, and say how much is left out."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} [{len(text) - LONGEST:,} more characters]"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from measured_world import build
 
-from repro.report.merge import Source, parts_of
+from repro.report.merge import Source, merge_sources
 from repro.report.result import Result
 from repro.tables import MeasuredTable
 from repro.tables.paper.files import stored_hashes
@@ -108,4 +108,4 @@ def result() -> Result:
 
 @pytest.fixture(scope="session")
 def part(result: Result):
-    return parts_of([Source("one", result)])[0]
+    return merge_sources([Source("one", result)])[0]

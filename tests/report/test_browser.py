@@ -5,7 +5,7 @@ import re
 import pytest
 from measured_world import build
 
-from repro.report.merge import Source, parts_of
+from repro.report.merge import Source, merge_sources
 from repro.report.write import write_report
 
 from .browser import CHROMIUM, Browser
@@ -31,7 +31,7 @@ def content():
 def page(tmp_path_factory, content):
     small = make_result(build(items=40, scale="small", rng=1))
     path = tmp_path_factory.mktemp("page") / "page.html"
-    write_report(parts_of([Source("toy", content), Source("small", small)]), path)
+    write_report(merge_sources([Source("toy", content), Source("small", small)]), path)
     return path
 
 

@@ -5,11 +5,12 @@ import csv
 import pytest
 
 from repro.errors import InputError
-from repro.report.figures.by_study import EXPORTED, write_figures
+from repro.recipes.studies import STUDIES
+from repro.report.figures.by_study import write_figures
 from repro.report.figures.style import CSS_COLOURS
 from repro.report.html import html
 from repro.report.markdown import markdown
-from repro.report.merge import Part, Source, parts_of
+from repro.report.merge import Part, Source, merge_sources
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
 from repro.tables import MeasuredTable
@@ -99,6 +100,7 @@ WORLDS = {
             ],
         ),
         {
+            "settings": {"families": {"qwen3": {"teacher": "toy:teacher"}}, "prefixes": {"fractions": [0.25]}},
             "stages": [
                 stage("continue-1", "continue", {"solved": 12, "lost": 10, "by_fraction": BY_FRACTION}),
                 stage("continue-2", "continue", {"solved": 12, "lost": 0, "by_fraction": []}),
@@ -133,7 +135,7 @@ WORLDS = {
 def part_for():
     def make(study, **more) -> Part:
         measured, changes, _ = WORLDS[study]
-        return parts_of([Source("one", make_result(measured, **{**changes, **more}))])[0]
+        return merge_sources([Source("one", make_result(measured, **{**changes, **more}))])[0]
 
     return make
 
@@ -150,7 +152,7 @@ def test_the_page_and_its_brief_show_what_the_study_alone_has(study, part_for):
     assert not any(colour in page for colour in CSS_COLOURS)
 
 
-@pytest.mark.parametrize("study", EXPORTED)
+@pytest.mark.parametrize("study", [name for name, entry in STUDIES.items() if entry.exports_figures])
 def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp_path):
     written = write_figures(part_for(study), tmp_path)
     assert {path.suffix for path in written} == {".svg", ".png", ".csv"}

@@ -16,7 +16,7 @@ from repro.report.figures.export import inline_chart
 from repro.report.figures.style import PAGE
 from repro.report.html import html
 from repro.report.markdown import markdown
-from repro.report.merge import Part, Source, parts_of
+from repro.report.merge import Part, Source, merge_sources
 from repro.report.sections.build import build_sections
 from repro.report.sections.eta_sweep import eta_section
 from repro.report.sections.settings import settings_section
@@ -94,7 +94,7 @@ def judge(study, tables):
 
 
 def page_of(study, tables):
-    parts = parts_of([Source("one", make_result(tables[0], settings=study.settings))])
+    parts = merge_sources([Source("one", make_result(tables[0], settings=study.settings))])
     return parts, build_sections(parts[0], "part")
 
 
@@ -134,7 +134,7 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     (table,) = tables
     assert table.mean("Teacher, eta -2", "toy-bm4", "tokens") == pytest.approx(14)
     part = Part((), tuple(tables), load("eta-sweep"), judge(study, tables))
-    figures = [inline_chart(drawn, "key") for drawn in eta_curves(part, PAGE)]
+    figures = [inline_chart(plot, "key") for plot in eta_curves(part, PAGE)]
     assert [one.title for one in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
     assert all(one.svg.count("<path") > 40 for one in figures)
     section = eta_section(part, "key")
@@ -165,7 +165,9 @@ def test_provenance_of_what_the_further_studies_set():
     table.add("Teacher", "csqa", "acc", ["a", "b"], [[0.0, 1.0]])
     content = make_result(table, settings=study.settings)
     (fold,) = [
-        b for b in settings_section(parts_of([Source("one", content)])[0], "key").blocks if isinstance(b, Collapsible)
+        b
+        for b in settings_section(merge_sources([Source("one", content)])[0], "key").blocks
+        if isinstance(b, Collapsible)
     ][:1]
     rows = {row["setting"].text: row for row in fold.blocks[0].rows}
     assert rows["families.llama3.target"]["provenance"].text == "ASSUMED"

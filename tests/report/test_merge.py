@@ -11,7 +11,7 @@ from measured_world import build
 from repro.errors import InputError
 from repro.report import merge
 from repro.report.markdown import markdown
-from repro.report.merge import Source, changed_rules, changed_verdicts, parts_of, read_parts
+from repro.report.merge import Source, changed_rules, changed_verdicts, merge_sources, read_parts
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
 from repro.report.sections.environment import rerun_command
@@ -29,23 +29,23 @@ def two_seeds():
 
 def test_seeds_of_two_machines_are_judged_as_one_run_of_both():
     whole, sources = two_seeds()
-    (part,) = parts_of(sources)
+    (part,) = merge_sources(sources)
     assert part.report.seeds == (0, 1)
     assert part.report.claims == verdict(whole, load("table2"), missing="inconclusive").claims
 
 
 def test_the_order_of_the_results_does_not_matter():
     _, sources = two_seeds()
-    assert parts_of(sources)[0].report == parts_of(sources[::-1])[0].report
+    assert merge_sources(sources)[0].report == merge_sources(sources[::-1])[0].report
 
 
 def test_families_of_the_same_seeds_share_one_correction_and_others_do_not():
     qwen, gemma = make_result(build(items=40)), make_result(build(items=40, family="gemma3"))
-    (part,) = parts_of([Source("a", qwen), Source("b", gemma)])
+    (part,) = merge_sources([Source("a", qwen), Source("b", gemma)])
     assert part.report.families == ("qwen3", "gemma3")
     assert set(part.settings["families"]) == {"qwen3", "gemma3"}
     alone = make_result(build(items=40, family="gemma3", seeds=(7,)))
-    apart = parts_of([Source("a", qwen), Source("b", alone)])
+    apart = merge_sources([Source("a", qwen), Source("b", alone)])
     assert [p.report.families for p in apart] == [("qwen3",), ("gemma3",)]
     assert [len(p.sources) for p in apart] == [1, 1]
 
@@ -56,13 +56,13 @@ def test_other_scales_and_studies_are_parts_of_their_own():
     for row in ("Qwen3-8B", "Qwen3-14B"):
         traps.add(row, "BM4", "token_rkl", [f"i{n}" for n in range(20)], rng.gamma(2, 0.1, (1, 20)))
     sources = [make_result(), make_result(build(items=40, scale="small")), make_result(traps)]
-    parts = parts_of([Source(str(n), content) for n, content in enumerate(sources)])
+    parts = merge_sources([Source(str(n), content) for n, content in enumerate(sources)])
     assert [p.name for p in parts] == ["Table 2 at toy scale", "Table 2 at small scale", "Table 1 at toy scale"]
 
 
 def test_one_seed_given_twice_is_refused(result):
     with pytest.raises(InputError, match=r"^a and b do not belong together: both hold seed 0 of table2, qwen3"):
-        parts_of([Source("a", result), Source("b", result)])
+        merge_sources([Source("a", result), Source("b", result)])
 
 
 def test_other_settings_are_refused():
@@ -72,7 +72,7 @@ def test_other_settings_are_refused():
     with pytest.raises(
         InputError, match=r"seed-0 and seed-1 do not belong together: setting train_items is 300 and 20"
     ):
-        parts_of([one, other])
+        merge_sources([one, other])
 
 
 def judged_by(source, judge):
@@ -82,16 +82,16 @@ def judged_by(source, judge):
 def test_a_served_judge_is_the_same_wherever_it_is():
     _, (one, two) = two_seeds()
     here, there = judged_by(one, "http://127.0.0.1:8000/v1#org/judge"), judged_by(two, "https://there/v1#org/judge")
-    assert len(parts_of([here, there])) == 1
+    assert len(merge_sources([here, there])) == 1
     with pytest.raises(InputError, match=r"setting judge is 'org/judge \(served\)' and 'org/judge'"):
-        parts_of([here, judged_by(two, "org/judge")])
+        merge_sources([here, judged_by(two, "org/judge")])
 
 
 def test_other_items_are_refused():
     _, (one, _) = two_seeds()
     other = Source("fewer", make_result(build(items=30, seeds=(1,))))
     with pytest.raises(InputError, match="seed-0 and fewer: results do not merge: items differs"):
-        parts_of([one, other])
+        merge_sources([one, other])
 
 
 def damaged(result, change):
@@ -151,7 +151,7 @@ def test_a_changed_margin_is_said(monkeypatch, result):
     monkeypatch.setattr(
         merge, "verdict", lambda tables, stored, missing: verdict(tables, stored, moved, missing=missing)
     )
-    part = parts_of([Source("mine", result)])[0]
+    part = merge_sources([Source("mine", result)])[0]
     words = "; ".join(changed_rules(part))
     assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in words
     assert words in "; ".join(markdown([(part, "p", build_sections(part, "p"))]).replace("\n- ", "; ").splitlines())
@@ -159,7 +159,7 @@ def test_a_changed_margin_is_said(monkeypatch, result):
 
 def test_a_changed_stored_file_is_said(result):
     then = {**result["stored_files"], "claims.toml": "0" * 64}
-    part = parts_of([Source("mine", {**result, "stored_files": then})])[0]
+    part = merge_sources([Source("mine", {**result, "stored_files": then})])[0]
     assert changed_rules(part) == ["paper_tables/ has changed since mine was made: claims.toml"]
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_said_where_nothing_changed(part):
 def test_verdicts_that_several_seeds_overturn_are_named():
     _, sources = two_seeds()
     sources[0].content["verdicts"]["claims"][0]["value"] = "contradicted"
-    words = changed_verdicts(parts_of(sources)[0])
+    words = changed_verdicts(merge_sources(sources)[0])
     assert "student-under-teacher (qwen3): seed-0 alone said contradicted, this page says reproduced" in words
 
 
@@ -179,7 +179,7 @@ def test_a_copy_under_another_seed_is_refused():
     rows = [{"family": "qwen3", "method": "Teacher", "seed": 0, "artifact": "evaluate-1"}]
     one, other = (make_result(build(items=40, seeds=(seed,)), rows=rows) for seed in (0, 1))
     with pytest.raises(InputError, match="one is a copy of the other"):
-        parts_of([Source("a", one), Source("b", other)])
+        merge_sources([Source("a", one), Source("b", other)])
 
 
 def test_seeds_that_do_not_start_at_zero_are_in_the_rerun_command():

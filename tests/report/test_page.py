@@ -14,7 +14,7 @@ from measured_world import build
 from repro.errors import InputError
 from repro.report.html import html
 from repro.report.markdown import markdown
-from repro.report.merge import Source, parts_of
+from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
 from repro.report.text import visible
 from repro.report.training_history import BINS, binned
@@ -103,7 +103,7 @@ def test_hostile_text_is_text(page, text):
 
 def test_hostile_names_in_a_result_are_text_too():
     name = "<script>x</script>\u202e$\\frac{1}{0}$"
-    (part,) = parts_of([Source(name, make_result(build(items=20, family=name)))])
+    (part,) = merge_sources([Source(name, make_result(build(items=20, family=name)))])
     built = [(part, "part1", build_sections(part, "part1"))]
     page = Page(html(built))
     assert page.bad == []
@@ -153,7 +153,7 @@ def test_a_study_without_answers_is_laid_out_metric_by_metric():
         for metric, mean in (("token_rkl", 0.2), ("is_rkl", -3.0), ("wrong_trace", 0.4)):
             values = rng.uniform(0, 1, (1, 20)) if metric == "wrong_trace" else rng.normal(mean, 0.1, (1, 20))
             traps.add(row, "BM4", metric, [f"i{n}" for n in range(20)], values)
-    (part,) = parts_of([Source("traps", make_result(traps, curves=[], examples=[]))])
+    (part,) = merge_sources([Source("traps", make_result(traps, curves=[], examples=[]))])
     text = html([(part, "t", build_sections(part, "t"))])
     shown = "".join(Page(text).data)
     for metric in ("token_rkl", "is_rkl", "wrong_trace"):
@@ -199,7 +199,7 @@ def test_four_studies_on_a_page_take_little_more_than_four_times_as_long_as_one(
 
 def test_answers_whose_grading_reached_a_limit_are_on_the_page(built, result):
     stages = [result["stages"][0] | {"summary": {"toy-bm4": {"undecided": 2}, "toy-bm5": {"undecided": 1}}}]
-    (undecided,) = parts_of([Source("one", make_result(stages=stages))])
+    (undecided,) = merge_sources([Source("one", make_result(stages=stages))])
     notice = "3 answers could not be graded within the limits (undecided)"
     shown = [(undecided, "part1", build_sections(undecided, "part1"))]
     for writer in (html, markdown):

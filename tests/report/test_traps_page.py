@@ -8,7 +8,7 @@ import pytest
 from repro.errors import InputError
 from repro.report.html import html
 from repro.report.markdown import markdown
-from repro.report.merge import Source, parts_of
+from repro.report.merge import Source, merge_sources
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
 from repro.tables import MeasuredTable
@@ -66,7 +66,7 @@ def content_of(study):
 
 
 def page_of(study):
-    part = parts_of([Source("traps", content_of(study))])[0]
+    part = merge_sources([Source("traps", content_of(study))])[0]
     found = build_sections(part, "k")
     return {section.title for section in found}, html([(part, "k", found)]), markdown([(part, "k", found)])
 

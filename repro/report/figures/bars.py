@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any
 
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
@@ -12,7 +12,7 @@ from repro.tables.formatting import layout_metrics, main_metric, printed_at
 from repro.tables.measured_table import FRACTION_METRICS, MeasuredTable
 
 
-def bars(part: Part, palette: Palette) -> list[StudyFigure]:
+def bars(part: Part, palette: Palette) -> list[Plot]:
     """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked."""
     return [
         _bars(part, table, metric, palette, f"bars-{n}{f'-{slug(metric)}' if metric else ''}")
@@ -21,7 +21,7 @@ def bars(part: Part, palette: Palette) -> list[StudyFigure]:
     ]
 
 
-def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette, name: str) -> StudyFigure:
+def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette, name: str) -> Plot:
     metrics = {task: metric or main_metric(table, task) for task in table.tasks}
     keys = [(row, task, m) for task, m in metrics.items() for row in table.rows if table.has(row, task, m)]
     points = {(p["row"], p["task"]): p for p in measured_points(table, keys)}
@@ -63,4 +63,4 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         for task in tasks
     )
     title = f"{'Teachers (above) and students' if teachers else metric or 'Rows'} by task, {table.family}"
-    return StudyFigure(name, title, f"Bars with 95 % intervals. {means}.", figure)
+    return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure)

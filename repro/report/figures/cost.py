@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.style import PAGE, WIDTH, Palette, add_legend, drawing, panels, set_log_scale
 from repro.report.merge import Part
 
 
-def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> StudyFigure:
+def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> Plot:
     """Draw the shares of a pipeline's time, one stage of each kind, beside Table 5's. Any one unit each."""
     kinds = list(measured)
     shares = [[100 * values[kind] / sum(values[k] for k in kinds) for kind in kinds] for values in (measured, printed)]
@@ -21,10 +21,10 @@ def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> 
         axes.set_xlabel("share of the five stages' time, %")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
     lines = [f"{kind}: {a:.0f} % here, {b:.0f} % in Table 5" for kind, a, b in zip(kinds, *shares)]
-    return StudyFigure("shares", "Cost of a stage of each kind against Table 5", f"{'; '.join(lines)}.", figure)
+    return Plot("shares", "Cost of a stage of each kind against Table 5", f"{'; '.join(lines)}.", figure)
 
 
-def stage_costs(part: Part, palette: Palette) -> list[StudyFigure]:
+def stage_costs(part: Part, palette: Palette) -> list[Plot]:
     """Draw the hours of every stage against the arithmetic that it did, by kind."""
     figures = []
     for n, source in enumerate(part.sources):
@@ -46,5 +46,5 @@ def stage_costs(part: Part, palette: Palette) -> list[StudyFigure]:
         alt = "; ".join(f"{line['label']}: {line['flops']:.2g} operations, {line['hours']:.2g} h" for line in lines)
         title = "Cost of every stage against its arithmetic"
         rows = [dict(line) for line in costs["lines"]]
-        figures.append(StudyFigure(f"table5-costs-{n}", title, f"{alt}.", figure, rows))
+        figures.append(Plot(f"table5-costs-{n}", title, f"{alt}.", figure, rows))
     return figures

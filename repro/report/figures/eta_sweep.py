@@ -1,6 +1,6 @@
 """The eta sweep: teacher kept against student lost, and every curve along eta."""
 
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
@@ -15,7 +15,7 @@ _PANELS = {
 }
 
 
-def eta_curves(part: Part, palette: Palette) -> list[StudyFigure]:
+def eta_curves(part: Part, palette: Palette) -> list[Plot]:
     """Draw the Pareto picture and the curves of each family."""
     return [
         draw(table, n, palette)
@@ -25,31 +25,31 @@ def eta_curves(part: Part, palette: Palette) -> list[StudyFigure]:
     ]
 
 
-def _pareto(table: MeasuredTable, n: int, palette: Palette) -> StudyFigure:
-    teacher = {point.eta: point for point in curve_points(table, CURVES[0], against="Teacher")}
+def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
+    teachers = {point.eta: point for point in curve_points(table, CURVES[0], against="Teacher")}
     lines = []
     with drawing(palette):
         figure, (axes,) = panels(1, 1, WIDTH, 4.2)
         for curve, colour in zip(_STUDENTS, palette.series):
-            points = [(teacher[p.eta], p) for p in curve_points(table, curve, against="Student")]
-            xs, ys = [kept.value for kept, _ in points], [lost.value for _, lost in points]
+            points = [(teachers[p.eta], p) for p in curve_points(table, curve, against="Student")]
+            xs, ys = [teacher.value for teacher, _ in points], [student.value for _, student in points]
             axes.plot(xs, ys, color=colour, marker="o", label=curve.name)
-            for kept, lost in points:
-                axes.plot([kept.value, kept.value], [lost.low, lost.high], color=colour, linewidth=0.8)
-                axes.plot([kept.low, kept.high], [lost.value, lost.value], color=colour, linewidth=0.8)
-                at = (kept.value, lost.value)
-                axes.annotate(f"{lost.eta:+g}", at, xytext=(4, 4), textcoords="offset points", fontsize=8)
-                lines.append(f"{curve.name} at eta {lost.eta:+g}: teacher {at[0]:+.2f}, student {at[1]:+.2f}")
+            for teacher, student in points:
+                axes.plot([teacher.value, teacher.value], [student.low, student.high], color=colour, linewidth=0.8)
+                axes.plot([teacher.low, teacher.high], [student.value, student.value], color=colour, linewidth=0.8)
+                at = (teacher.value, student.value)
+                axes.annotate(f"{student.eta:+g}", at, xytext=(4, 4), textcoords="offset points", fontsize=8)
+                lines.append(f"{curve.name} at eta {student.eta:+g}: teacher {at[0]:+.2f}, student {at[1]:+.2f}")
         axes.axhline(0, color=palette.ink, linewidth=0.8)
         axes.axvline(0, color=palette.ink, linewidth=0.8)
         axes.set_xlabel("teacher, change against the untouched teacher")
         axes.set_ylabel("student, change against the untouched student")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
     alt = f"Each point is one eta, with 95 % intervals. {'; '.join(lines)}."
-    return StudyFigure(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure)
+    return Plot(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure)
 
 
-def _curves(table: MeasuredTable, n: int, palette: Palette) -> StudyFigure:
+def _curves(table: MeasuredTable, n: int, palette: Palette) -> Plot:
     lines = []
     with drawing(palette):
         figure, axes = panels(2, 2, WIDTH / 2, 2.6)
@@ -66,4 +66,4 @@ def _curves(table: MeasuredTable, n: int, palette: Palette) -> StudyFigure:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=9)
     alt = f"Means over tasks, 95 % intervals. {'; '.join(lines)}."
-    return StudyFigure(f"eta-{n}", f"Along eta, {table.family}", alt, figure)
+    return Plot(f"eta-{n}", f"Along eta, {table.family}", alt, figure)

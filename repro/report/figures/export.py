@@ -21,13 +21,13 @@ FOLDER = "figures"
 
 
 @dataclass(frozen=True)
-class StudyFigure:
+class Plot:
     """A figure with its data.
 
     Attributes:
         name: of its files, and the end of its id on the page.
         alt: a description in words.
-        rows: a dict per drawn point, for the CSV file.
+        rows: a dict per plot point, for the CSV file.
     """
 
     name: str
@@ -37,16 +37,16 @@ class StudyFigure:
     rows: Sequence[dict[str, Any]] = field(default=())
 
 
-def inline_chart(drawn: StudyFigure, key: str) -> Chart:
+def inline_chart(plot: Plot, key: str) -> Chart:
     """Turn a figure in the page's palette into inline SVG: its text is text, its colours are CSS variables.
 
     Args:
         key: prefix that makes the ids of the SVG unique on the page.
     """
-    key = f"{key}-{drawn.name}"
+    key = f"{key}-{plot.name}"
     stream = io.StringIO()
     with drawing(PAGE):  # rcParams at the time of saving decide how text is written
-        drawn.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        plot.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = visible(stream.getvalue(), lines=True)
     svg = svg[svg.index("<svg") :]
     # Metadata is of no use inside a page, and a style element there would style the entire page.
@@ -56,25 +56,25 @@ def inline_chart(drawn: StudyFigure, key: str) -> Chart:
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{key}-", svg)
     svg = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1sans-serif", svg)
-    width, height = (72 * inches for inches in drawn.figure.get_size_inches())
+    width, height = (72 * inches for inches in plot.figure.get_size_inches())
     head = (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" role="img"'
         f' aria-labelledby="{key}-title {key}-alt" style="width:{width:g}pt"><title id="{key}-title">'
-        f'{escape(visible(drawn.title))}</title><desc id="{key}-alt">{escape(visible(drawn.alt))}</desc>'
+        f'{escape(visible(plot.title))}</title><desc id="{key}-alt">{escape(visible(plot.alt))}</desc>'
     )
-    return Chart(drawn.title, drawn.alt, re.sub(r"^<svg[^>]*>", lambda _: head, svg))
+    return Chart(plot.title, plot.alt, re.sub(r"^<svg[^>]*>", lambda _: head, svg))
 
 
-def save_figure(drawn: StudyFigure, folder: Path) -> list[Path]:
+def save_figure(plot: Plot, folder: Path) -> list[Path]:
     """Write a figure in the palette of files below `folder`/figures, each file atomically; return the paths."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    table, svg, png = (folder / FOLDER / f"{drawn.name}.{suffix}" for suffix in ("csv", "svg", "png"))
+    table, svg, png = (folder / FOLDER / f"{plot.name}.{suffix}" for suffix in ("csv", "svg", "png"))
     with atomic_write(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in drawn.rows for name in row)))
+        writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in plot.rows for name in row)))
         writer.writeheader()
-        writer.writerows(drawn.rows)
+        writer.writerows(plot.rows)
     for path, metadata in ((svg, {"Date": None}), (png, None)):
         with atomic_write(path) as temporary, drawing(FILE):
             suffix = path.suffix[1:]
-            drawn.figure.savefig(temporary, format=suffix, dpi=150, facecolor="white", metadata=metadata)
+            plot.figure.savefig(temporary, format=suffix, dpi=150, facecolor="white", metadata=metadata)
     return [table, png, svg]

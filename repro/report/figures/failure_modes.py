@@ -3,19 +3,19 @@
 from typing import Any
 
 from repro.evaluation.failure_modes import MODES
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.points import describe_points, measured_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
 
 
-def failure_modes(part: Part, palette: Palette) -> list[StudyFigure]:
+def failure_modes(part: Part, palette: Palette) -> list[Plot]:
     """Draw the share of completions of lost prompts in each mode."""
     return [_failure_modes(table, palette) for table in part.measured]
 
 
-def _failure_modes(table: MeasuredTable, palette: Palette) -> StudyFigure:
+def _failure_modes(table: MeasuredTable, palette: Palette) -> Plot:
     rows: list[dict[str, Any]] = []
     students = [row for row in table.rows if any(table.has(row, task, "lost") for task in table.tasks)]
     with drawing(palette):
@@ -40,7 +40,7 @@ def _failure_modes(table: MeasuredTable, palette: Palette) -> StudyFigure:
             axis.grid(axis="y", visible=False)
             axis.set_title(f"{task}: share of completions of lost prompts")
         add_legend(figure, axes[0])
-    return StudyFigure(
+    return Plot(
         f"failure-modes-{table.family}",
         f"Failure modes by student, {table.family}",
         f"{describe_points(rows)}." if rows else "No student lost enough prompts to tell.",

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from repro.report.figures.export import StudyFigure
+from repro.recipes.labels import student_of
+from repro.report.figures.export import Plot
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
@@ -10,7 +11,7 @@ from repro.tables.formatting import main_metric
 from repro.tables.measured_table import MeasuredTable
 
 
-def figure1a(part: Part, palette: Palette) -> list[StudyFigure]:
+def figure1a(part: Part, palette: Palette) -> list[Plot]:
     """Draw gain against accuracy; a teacher's area grows with its number of parameters."""
     sizes: dict[str, dict[str, float | None]] = {}
     for source in part.sources:
@@ -18,8 +19,8 @@ def figure1a(part: Part, palette: Palette) -> list[StudyFigure]:
     return [_figure1a(table, sizes.get(table.family, {}), palette) for table in part.measured]
 
 
-def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Palette) -> StudyFigure:
-    teachers = [row for row in table.rows if f"Student of {row}" in table.rows]
+def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Palette) -> Plot:
+    teachers = [row for row in table.rows if student_of(row) in table.rows]
     smallest = min((size for size in sizes.values() if size), default=1.0)
     rows: list[dict[str, Any]] = []
     with drawing(palette):
@@ -29,7 +30,7 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
             axis.axhline(0, color=palette.ink, linewidth=0.8)
             axis.axvline(table.mean("Student", task, metric), color=palette.ink, linewidth=0.8, linestyle=":")
             for colour, teacher in zip(palette.series, teachers):
-                (point,) = measured_points(table, [(f"Student of {teacher}", task, "gain")])
+                (point,) = measured_points(table, [(student_of(teacher), task, "gain")])
                 size = sizes.get(teacher)
                 accuracy = table.mean(teacher, task, metric)
                 rows.append({**point, "teacher": teacher, "teacher_accuracy": accuracy, "teacher_parameters": size})
@@ -44,7 +45,7 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
         f"{r['task']}, {r['teacher']} ({_size(r['teacher_parameters'])}, {r['teacher_accuracy']:.2f}): {r['value']:+.3f}"
         for r in rows
     )
-    return StudyFigure(
+    return Plot(
         f"figure1a-{table.family}",
         f"Student's gain by teacher, {table.family}",
         f"Teacher (parameters, accuracy): its student's gain. {gains}.",

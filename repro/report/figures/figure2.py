@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from repro.diagnosis.files import CONTRIBUTIONS, TOKENS
 from repro.recipes.study import Study
 from repro.report.diagnoses import diagnoses
-from repro.report.figures.export import StudyFigure, save_figure
+from repro.report.figures.export import Plot, save_figure
 from repro.report.figures.style import FILE, WIDTH, Palette, drawing, panels, set_log_scale
 from repro.report.merge import Part
 
@@ -22,7 +22,7 @@ _ESTIMATORS = {
 }
 
 
-def correlations(part: Part, palette: Palette) -> list[StudyFigure]:
+def correlations(part: Part, palette: Palette) -> list[Plot]:
     """Draw the rank correlation of frequency and contribution over K, a line per task, for each row."""
     figures = []
     for n, (title, summary) in enumerate(diagnoses(part)):
@@ -41,7 +41,7 @@ def correlations(part: Part, palette: Palette) -> list[StudyFigure]:
             axes.set_ylabel("rank correlation")
             figure.legend(loc="outside upper left", ncols=3, fontsize=9)
         alt = "; ".join(f"{cell['task']} K={cell['k']}: {cell['correlation']:+.2f}" for cell in cells)
-        figures.append(StudyFigure(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure))
+        figures.append(Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure))
     return figures
 
 
@@ -100,9 +100,7 @@ def contribution_table(artifact: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _contributions(
-    rows: Sequence[dict[str, Any]], frequency: Sequence[dict[str, Any]], name: str, title: str
-) -> StudyFigure:
+def _contributions(rows: Sequence[dict[str, Any]], frequency: Sequence[dict[str, Any]], name: str, title: str) -> Plot:
     """Draw a panel per task and K, with the correlation above; the three largest contributions are labelled."""
     correlation = {(c["task"], "V" if c["whole_vocabulary"] else c["k"]): _correlation(c) for c in frequency}
     tasks, ks = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "K"))
@@ -123,10 +121,10 @@ def _contributions(
             axis.set_ylabel("mean contribution, nats", fontsize=7)
         figure.supxlabel("frequency of the token in the student's completions", fontsize=8)
         figure.suptitle(f"Who drives KL(student || teacher): {title}", fontsize=9)
-    return StudyFigure(name, title, title, figure, rows)
+    return Plot(name, title, title, figure, rows)
 
 
-def _gradients(rows: Sequence[dict[str, Any]], name: str, title: str) -> StudyFigure:
+def _gradients(rows: Sequence[dict[str, Any]], name: str, title: str) -> Plot:
     """Draw the total variance of each estimator's gradient between rollouts, a point per prompt."""
     with drawing(FILE):
         figure, (axes,) = panels(1, 1, 5, 3.4)
@@ -140,7 +138,7 @@ def _gradients(rows: Sequence[dict[str, Any]], name: str, title: str) -> StudyFi
         axes.tick_params(labelsize=7)
         axes.set_ylabel("variance of the gradient between rollouts", fontsize=7)
         axes.set_title(title, fontsize=8)
-    return StudyFigure(name, title, title, figure, rows)
+    return Plot(name, title, title, figure, rows)
 
 
 def _correlation(cell: dict[str, Any]) -> str:

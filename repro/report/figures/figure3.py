@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.points import describe_points, measured_points, plot_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
@@ -13,12 +13,12 @@ PAIRS = (("Teacher", "Undistillable", "teacher"), ("Student", "Misled", "student
 """Rows that a line joins: before and after calibration, before and after distillation."""
 
 
-def figure3(part: Part, palette: Palette) -> list[StudyFigure]:
+def figure3(part: Part, palette: Palette) -> list[Plot]:
     """Draw a line from before to after, with 95 % intervals."""
     return [_figure3(table, palette) for table in part.measured]
 
 
-def _figure3(table: MeasuredTable, palette: Palette) -> StudyFigure:
+def _figure3(table: MeasuredTable, palette: Palette) -> Plot:
     rows: list[dict[str, Any]] = []
     with drawing(palette):
         figure, axes = task_panels(table.tasks)
@@ -48,7 +48,7 @@ def _figure3(table: MeasuredTable, palette: Palette) -> StudyFigure:
             axis.set_ylim(0, 1.02)
             axis.set_title(f"{task} ({metric})")
         add_legend(figure, axes[0])
-    return StudyFigure(
+    return Plot(
         f"figure3-{table.family}",
         f"Teachers keep, students fall, {table.family}",
         f"Before and after. {describe_points(rows)}. The diamond is the student of the original teacher.",

@@ -1,8 +1,10 @@
 """Figure 4: teachers continue the misled student's completions."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from repro.report.figures.export import StudyFigure
+from repro.recipes.labels import after_prefix
+from repro.report.figures.export import Plot
 from repro.report.figures.points import describe_points, measured_points, plot_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
@@ -13,20 +15,22 @@ CONTINUED_BY = ("Teacher", "Undistillable", "Eta0", "Misled")
 PRINTED = ("prefix_correct_low", "prefix_correct_high")
 
 
-def figure4(part: Part, palette: Palette) -> list[StudyFigure]:
+def figure4(part: Part, palette: Palette) -> list[Plot]:
     """Draw the share of continuations that end right, by how much of the student's completion was given."""
-    return [_figure4(table, palette) for table in part.measured]
+    shares = part.settings["prefixes"]["fractions"]
+    return [_figure4(table, (0.0, *shares), palette) for table in part.measured]
 
 
-def _figure4(table: MeasuredTable, palette: Palette) -> StudyFigure:
+def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) -> Plot:
     rows: list[dict[str, Any]] = []
     with drawing(palette):
         figure, axes = task_panels(table.tasks)
         for task, axis in zip(table.tasks, axes):
             for model, colour in zip(CONTINUED_BY, palette.series):
-                labels = [row for row in table.rows if row.startswith(f"{model}, ")]
-                keys = [(row, task, "prefix_correct") for row in labels if table.has(row, task, "prefix_correct")]
-                points = [{**point, "fraction": _fraction(point["row"])} for point in measured_points(table, keys)]
+                share_of = {after_prefix(model, share): share for share in shares}
+                keys = [(row, task, "prefix_correct") for row in table.rows if row in share_of]
+                keys = [key for key in keys if table.has(*key)]
+                points = [{**point, "fraction": share_of[point["row"]]} for point in measured_points(table, keys)]
                 rows += points
                 plot_points(axis, [point["fraction"] for point in points], points, colour, model)
             if table.scale == "paper":
@@ -37,7 +41,7 @@ def _figure4(table: MeasuredTable, palette: Palette) -> StudyFigure:
             axis.set_xlabel("share of the student's completion given")
             axis.set_ylabel("ends right")
         add_legend(figure, axes[0])
-    return StudyFigure(
+    return Plot(
         f"figure4-{table.family}",
         f"Teachers on the misled student's prefixes, {table.family}",
         f"Ends right. {describe_points(rows)}."
@@ -46,9 +50,3 @@ def _figure4(table: MeasuredTable, palette: Palette) -> StudyFigure:
         figure,
         rows,
     )
-
-
-def _fraction(label: str) -> float:
-    """Return the share of a row such as "Teacher, 25% prefix"; 0 for "Teacher, no prefix"."""
-    percent, mark, _ = label.rpartition(", ")[2].partition("%")
-    return float(percent) / 100 if mark else 0.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import ceil
 
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.report.result import Curve
@@ -17,7 +17,7 @@ _CALIBRATION = {
 _DISTILLATION = {"accuracy": "accuracy in training", "length": "completion length in training (tokens)"}
 
 
-def training_curves(part: Part, palette: Palette) -> list[StudyFigure]:
+def training_curves(part: Part, palette: Palette) -> list[Plot]:
     """Draw what calibrations and on-policy distillations logged, averaged over seeds."""
     figures = []
     logged = [curve for source in part.sources for curve in source.content["curves"]]
@@ -34,7 +34,7 @@ def training_curves(part: Part, palette: Palette) -> list[StudyFigure]:
     return figures
 
 
-def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str) -> StudyFigure:
+def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str) -> Plot:
     methods = list(dict.fromkeys(curve["method"] for curve in curves))
     series = palette.series
     ends = []
@@ -60,7 +60,7 @@ def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, na
         handles = {str(line.get_label()): line for axis in axes for line in axis.get_lines()}
         columns = min(4, len(handles))
         figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns, fontsize=9)
-    return StudyFigure(name, title, "; ".join(ends) + ".", figure)
+    return Plot(name, title, "; ".join(ends) + ".", figure)
 
 
 def _mean_curve(runs: list[Curve], metric: str) -> tuple[list[int], list[float]]:

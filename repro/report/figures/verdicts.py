@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repro.report.figures.export import StudyFigure
+from repro.report.figures.export import Plot
 from repro.report.figures.style import PAGE, TONES, WIDTH, drawing, panels
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
@@ -10,7 +10,7 @@ from repro.tables.verdicts.verdict_types import VerdictReport
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 
 
-def forest(report: VerdictReport) -> StudyFigure | None:
+def forest(report: VerdictReport) -> Plot | None:
     """Draw each claim's estimate and interval, and the edge that it must clear; None if nothing was tested."""
     tested = [v for v in report.claims if v.estimate is not None and v.interval is not None]
     if not tested:
@@ -37,4 +37,4 @@ def forest(report: VerdictReport) -> StudyFigure | None:
         figure.legend(loc="outside upper left", ncols=4, fontsize=9, handletextpad=0.4, columnspacing=1.2)
     counts = ", ".join(f"{report.count(value)} {value}" for value in _MARKERS)
     alt = f"{counts}. The table beside has the numbers."
-    return StudyFigure("forest", "Claims with their intervals", alt, figure)
+    return Plot("forest", "Claims with their intervals", alt, figure)

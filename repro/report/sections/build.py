@@ -1,25 +1,16 @@
 """The list of sections of a part, in order."""
 
-from collections.abc import Callable
-
+from repro.recipes.studies import STUDIES, resolve
 from repro.report.blocks import Block, Section, SideBySide, Text
 from repro.report.figures.by_study import study_figures
 from repro.report.merge import Part
-from repro.report.sections.cost import cost_section, table5_costs
+from repro.report.sections.cost import cost_section
 from repro.report.sections.environment import environment_section
 from repro.report.sections.eta_sweep import eta_section
-from repro.report.sections.lost_prompts import failure_modes, prefixes
 from repro.report.sections.measured import failures_section, measured_section
 from repro.report.sections.panel import panel_section
 from repro.report.sections.settings import settings_section
 from repro.report.sections.verdicts import verdict_section
-
-STUDY_SECTIONS: dict[str, tuple[str, Callable[[Part], list[Block]]]] = {
-    "table5": ("Cost beside Table 5, and yours", table5_costs),
-    "figure4": ("Prefixes", prefixes),
-    "failure-modes": ("Lost prompts and modes", failure_modes),
-}
-"""Title and blocks of what one study alone shows."""
 
 
 def build_sections(part: Part, key: str) -> list[Section]:
@@ -28,13 +19,14 @@ def build_sections(part: Part, key: str) -> list[Section]:
     Args:
         key: prefix that makes ids unique on the page.
     """
+    study_section = STUDIES[part.report.study].section
     sections = [
         verdict_section(part, key),
         measured_section(part, key),
         Section(f"{key}-figures", "Figures", study_figures(part, key)),
         eta_section(part, key),
         panel_section(part, key),
-        _study_section(part, key),
+        *([resolve(study_section)(part, key)] if study_section else []),
         failures_section(part, key),
         Section(f"{key}-examples", "Completions side by side", _examples(part)),
         cost_section(part, key),
@@ -42,12 +34,6 @@ def build_sections(part: Part, key: str) -> list[Section]:
         environment_section(part, key),
     ]
     return [section for section in sections if section.blocks]
-
-
-def _study_section(part: Part, key: str) -> Section:
-    title, make_blocks = STUDY_SECTIONS.get(part.report.study, ("", lambda part: []))
-    blocks = make_blocks(part)
-    return Section(f"{key}-further", title, blocks, brief=blocks)
 
 
 def _examples(part: Part) -> list[Block]:

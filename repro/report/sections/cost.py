@@ -59,7 +59,7 @@ def cost_section(part: Part, key: str) -> Section:
     return Section(f"{key}-cost", "Cost", blocks, brief=[summary])
 
 
-def table5_costs(part: Part) -> list[Block]:
+def table5_section(part: Part, key: str) -> Section:
     """Show the cost of each kind of stage beside Table 5, and extrapolate it to paper scale on this machine."""
     blocks: list[Block] = [
         Text(
@@ -89,7 +89,7 @@ def table5_costs(part: Part) -> list[Block]:
         ),
         Code(COMMAND),
     ]
-    return blocks
+    return Section(f"{key}-further", "Cost beside Table 5, and yours", blocks, brief=blocks)
 
 
 def _measured(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[str, Cell]]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
 from repro.models.endpoint import is_endpoint, parse_endpoint
-from repro.report.blocks import Block, Text, text_grid
+from repro.report.blocks import Block, Section, Text, text_grid
 from repro.report.merge import Part
 
 
-def prefixes(part: Part) -> list[Block]:
+def prefix_section(part: Part, key: str) -> Section:
     """Show how often each teacher ends right, by how much of the student's completion was given."""
     rows: list[dict[str, str]] = []
     empty: list[str] = []
@@ -34,14 +34,12 @@ def prefixes(part: Part) -> list[Block]:
         " Already committed: the prefix states or begins an answer (a wrong one: that is why it is here), which no teacher can take"
         " back; the measured table leaves such prefixes out. Toy completions are a few tokens long, so a long prefix is committed."
     )
-    return [
-        Text(explanation),
-        *(Text(text, strong=True) for text in dict.fromkeys(empty)),
-        *([text_grid("Prefixes", rows)] if rows else []),
-    ]
+    blocks: list[Block] = [Text(explanation), *(Text(text, strong=True) for text in dict.fromkeys(empty))]
+    blocks += [text_grid("Prefixes", rows)] if rows else []
+    return Section(f"{key}-further", "Prefixes", blocks, brief=blocks)
 
 
-def failure_modes(part: Part) -> list[Block]:
+def mode_section(part: Part, key: str) -> Section:
     """Show how many completions of lost prompts are of each mode, and who named it."""
     summaries = list(_summaries(part, "classify"))
     rows = [
@@ -69,7 +67,8 @@ def failure_modes(part: Part) -> list[Block]:
                 strong=True,
             )
         )
-    return [*blocks, text_grid("Lost prompts and modes, first seed", rows)]
+    blocks.append(text_grid("Lost prompts and modes, first seed", rows))
+    return Section(f"{key}-further", "Lost prompts and modes", blocks, brief=blocks)
 
 
 def _summaries(part: Part, stage: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:

@@ -42,7 +42,7 @@ def verdict_section(part: Part, key: str) -> Section:
     undecided: list[Block] = []
     if texts := [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]:
         undecided = [Text("Not reproduced, and what would decide:"), Bullets(texts)]
-    drawn = forest(report)
+    plot = forest(report)
     claims = {claim.id: claim for claim in load_claims(report.study)}
     counts, method = Text(_count(part)), Text(_describe_method(part))
     return Section(
@@ -54,7 +54,7 @@ def verdict_section(part: Part, key: str) -> Section:
             *summary,
             *changed,
             method,
-            *([inline_chart(drawn, key)] if drawn else []),
+            *([inline_chart(plot, key)] if plot else []),
             *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),
         ],
         brief=[counts, *notes, *summary, *undecided, method],
