@@ -53,7 +53,7 @@ class DataSetTask(ABC):
         self._data = data
         self._items: dict[Split, dict[str, Item]] = {}
         if data is None and self.hub is None:
-            raise InputError(f"task {name}: no rows. Give them with --data FILE. Expected in a row: {self.schema}.")
+            raise InputError(f"task {name}: no rows. Pass them with --data FILE. Expected in a row: {self.schema}.")
         self.revision = (revision or UNPINNED) if data is None else _hash_files(data, self.schema)
 
     @abstractmethod
@@ -67,11 +67,11 @@ class DataSetTask(ABC):
             InputError: the rows cannot be fetched or read, or the split is empty.
         """
         if n is not None and n < 1:
-            raise InputError(f"task {self.name}: {n} items asked. Ask for at least one.")
+            raise InputError(f"task {self.name}: {n} items requested. Request at least one.")
         items = self._split(split)
         if not items:
             raise InputError(
-                f"task {self.name}: no row is left for the {split} split of {self._source}. Give more rows, or"
+                f"task {self.name}: no row is left for the {split} split of {self._source}. Pass more rows, or"
                 " a folder with train.jsonl and test.jsonl."
             )
         return [items[position] for position in seeded_order([item.id for item in items], seed)[:n]]
@@ -79,7 +79,9 @@ class DataSetTask(ABC):
     def _split(self, split: Split) -> list[Item]:
         if self.hub is not None and self.hub.train is None:
             if split == "train":
-                raise InputError(f"task {self.name} has no training rows, it is for evaluation only: train on another.")
+                raise InputError(
+                    f"task {self.name} has no training rows, it is for evaluation only: train on another task."
+                )
             return list(self._items_by_content("test").values())
         if self._is_divided:
             items = self._items_by_content("test")

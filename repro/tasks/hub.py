@@ -43,7 +43,7 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
         reason = " ".join(str(cause).split())[:160]
         raise InputError(
             f"data set {source.id} ({source.config or split}): neither reachable nor in the local cache"
-            f" ({type(cause).__name__}: {reason}). Connect to the hub, or give the rows with --data FILE."
+            f" ({type(cause).__name__}: {reason}). Connect to the hub, or pass the rows with --data FILE."
             f" Expected in a row: {schema}."
         ) from None
     location = f"{source.id} ({split})"

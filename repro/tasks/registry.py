@@ -51,7 +51,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
 
         if data is not None:
             raise InputError(
-                f"task {name} makes its own rows and takes no file: leave {data} out, or name another task."
+                f"task {name} generates its rows and takes no file: drop --data {data}, or choose another task."
             )
         return toy.get_task(name)
     data_set = _class_of(name)

@@ -137,7 +137,7 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Pat
             shutil.rmtree(path)
         partial.rename(path)
     except OSError as cause:
-        raise InputError(f"{path}: cannot write the model ({cause}). Give a folder that can be written.") from None
+        raise InputError(f"{path}: cannot write the model ({cause}). Choose a writable folder.") from None
 
 
 def train_models(out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:

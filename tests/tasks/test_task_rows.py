@@ -144,5 +144,5 @@ def test_one_row_cannot_be_two_splits(write: Write) -> None:
 
 
 def test_asking_for_no_items(write: Write) -> None:
-    with pytest.raises(InputError, match="0 items asked"):
+    with pytest.raises(InputError, match="0 items requested"):
         registry.get("gsm8k", data=write(ROWS["gsm8k"])).items("test", 0, 0)
