@@ -11,7 +11,7 @@ from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
 from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
 from repro.planner.disk import download_gib
-from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample, Stage
+from repro.stages import BaseModelRef, Stage
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."
 
@@ -86,7 +86,8 @@ def _sha256(file: Path) -> str:
 
 def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Prompts go through each model's chat template and come back; the turn ends with a token that stops generation."""
-    for name, reasoning in _posed(stages).items():
+    prompted = {name: reasoning for stage in stages for name, reasoning in stage.prompted_models().items()}
+    for name, reasoning in prompted.items():
         about = f"template of {name}"
         try:
             tokenizer = load_tokenizer(locate(name))
@@ -114,29 +115,14 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).strip()
 
 
-def _posed(stages: Sequence[Stage]) -> dict[str, bool]:
-    """Models that are posed prompts, and whether with reasoning."""
-    found: dict[str, bool] = {}
-    for stage in stages:
-        if isinstance(stage, Calibrate | Sample | Distill | Evaluate):
-            found[_main(stage).name] = stage.config.reasoning
-        if isinstance(stage, Calibrate):
-            found[stage.target.name] = stage.config.reasoning
-    return found
-
-
-def _main(stage: Calibrate | Sample | Distill | Evaluate) -> BaseModelRef:
-    return (stage if isinstance(stage, Calibrate | Distill) else stage.model).base_model
-
-
 def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Teacher and student share a divergence per token; and the teacher reads prompts as it is used to."""
     from repro.distillation.pair import check_pair
 
     pairs = {
-        (stage.teacher.base_model.name, stage.student.name): stage.config.reasoning
+        (pair.teacher.name, pair.student.name): stage.prompted_models()[pair.student.name]
         for stage in stages
-        if isinstance(stage, Distill) and stage.config.method != "sft"
+        if (pair := stage.model_pair) and pair.purpose == "distillation"
     }
     for (teacher, student), reasoning in pairs.items():
         about = f"pair {teacher}, {student}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from repro.doctor.finding import Finding, fail, good, warn
-from repro.stages import Calibrate, Distill, Stage
+from repro.stages import Stage
 from repro.system.gpu_memory import free_gpu_memory
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
@@ -13,8 +13,8 @@ LARGEST_GAP = 0.05
 
 def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Every model that scores others' text, each loaded once."""
-    names = {s.teacher.base_model.name for s in stages if isinstance(s, Distill) and s.config.method != "sft"}
-    names |= {stage.target.name for stage in stages if isinstance(stage, Calibrate)}
+    workloads = [stage.workload for stage in stages if stage.workload.trains]
+    names = {workload.frozen.base_model.name for workload in workloads if workload.frozen}
     for name in sorted(names):
         about = f"scores of {name}"
         try:

@@ -16,7 +16,7 @@ from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
 from repro.recipes.study import Study
-from repro.stages import Distill, Stage, topological_order
+from repro.stages import Stage, topological_order
 from repro.stages.artifact import CACHE, RECORD
 
 SEQUENCES, PROMPTS = 8, 4
@@ -45,8 +45,7 @@ def one_of_each(stages: list[Stage]) -> list[Stage]:
     chosen: dict[tuple[Any, ...], Stage] = {}
     for stage in stages:
         models = tuple(sorted(model.name for model in stage.base_models()))
-        method = stage.config.method if isinstance(stage, Distill) else None
-        chosen.setdefault((stage.does, method, models), stage)
+        chosen.setdefault((stage.procedure, models), stage)
     return topological_order(chosen.values())
 
 
