@@ -40,8 +40,11 @@ class Entry:
         budget: see `Budget`.
         measure: adds the cells of a family to its measured table.
         tasks: Settings -> the tasks to measure; by default those of the settings.
-        section: (part of a page, key) -> the section of the report that it alone has.
-        figures: (part of a page, palette) -> the figures that it alone has; exports_figures: they are files too.
+        examples: (study, cache) -> the completions that its page shows.
+        extras: (study, cache) -> facts that its page alone needs.
+        section: (part of a page, key) -> the section that its page alone has.
+        figures: (part of a page, palette) -> the figures that its page alone has.
+        export: (study, part of a page, cache, folder) writes figures as files.
         page_title: of its report, where `paper_tables/` has no file of the study's name.
         overrides: settings of the study at a scale; the user's come after them.
         families: those that it measures by default, where they are not the scale's.
@@ -54,9 +57,11 @@ class Entry:
     budget: Budget
     measure: str = "tables.measurements.answers:add_answers"
     tasks: str = ""
+    examples: str = "report.examples:answers"
+    extras: str = ""
     section: str = ""
     figures: str = ""
-    exports_figures: bool = False
+    export: str = ""
     page_title: str = ""
     overrides: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
     families: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
@@ -112,6 +117,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_blocks",
         figures="report.figures.figure2:correlations",
+        export="report.figures.figure2:export_figures",
         budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
         overrides=PILOT,
         families=PILOT_FAMILIES,
@@ -167,9 +173,11 @@ STUDIES: dict[str, Entry] = {
         session="What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
         rows="recipes.table2:rows",
         measure="tables.measurements.costs:add_costs",
+        examples="",
+        extras="report.study_extras:stage_costs",
         section="report.sections.cost:table5_section",
         figures="report.figures.cost:stage_costs",
-        exports_figures=True,
+        export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
     ),
     "figure1a": Entry(
@@ -178,8 +186,9 @@ STUDIES: dict[str, Entry] = {
         page_title="Teachers that should have been better: a student's gain under each teacher",
         rows="recipes.figures:gain_rows",
         measure="tables.measurements.gains:add_gains",
+        extras="report.study_extras:teacher_sizes",
         figures="report.figures.figure1a:figure1a",
-        exports_figures=True,
+        export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=8, toy_mib=20, paper_gpu_hours=6000),
     ),
     "figure3": Entry(
@@ -188,7 +197,7 @@ STUDIES: dict[str, Entry] = {
         page_title="Teachers keep their accuracy, their students fall",
         rows="recipes.figures:before_and_after_rows",
         figures="report.figures.figure3:figure3",
-        exports_figures=True,
+        export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=3000),
     ),
     "figure4": Entry(
@@ -197,9 +206,10 @@ STUDIES: dict[str, Entry] = {
         page_title="Teachers that go on from the misled student's prefixes",
         rows="recipes.figures:prefix_rows",
         measure="tables.measurements.prefixes:add_prefixes",
+        examples="report.examples:continued_prefixes",
         section="report.sections.lost_prompts:prefix_section",
         figures="report.figures.figure4:figure4",
-        exports_figures=True,
+        export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=2000),
     ),
     "failure-modes": Entry(
@@ -208,9 +218,10 @@ STUDIES: dict[str, Entry] = {
         page_title="How misled students fail on prompts that they solved before",
         rows="recipes.figures:failure_rows",
         measure="tables.measurements.failure_modes:add_failures",
+        examples="report.examples:failure_modes",
         section="report.sections.lost_prompts:mode_section",
         figures="report.figures.failure_modes:failure_modes",
-        exports_figures=True,
+        export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
     ),
 }

@@ -14,7 +14,7 @@ from repro.generation.rollouts import stream_rows
 from repro.recipes.study import Row, Study
 from repro.report.result import Completion, Example
 from repro.report.text import cut
-from repro.stages import Classify, Continue, Stage
+from repro.stages import Stage
 from repro.stages.artifact import ROLLOUTS
 
 METHODS = (
@@ -25,42 +25,30 @@ PROMPTS = 2
 """Prompts per family and task; of failure modes: examples of each mode, student and task."""
 
 
-def collect_examples(study: Study, cache: Path) -> list[Example]:
-    """Collect completions under the first seed: by prompt, by failure mode, or by prefix given, as the study has them."""
-    if study.name == "table5":  # which reads costs alone
-        return []
-    rows = [row for row in study.rows if row.seed == study.seeds[0]]
+def answers(study: Study, cache: Path) -> list[Example]:
+    """Show the first completion of each model on the first prompts of each family and task that all answered."""
     examples = []
-    for row in rows:
-        if isinstance(row.stage, Classify):
-            examples += _failure_modes(row, row.stage, cache)
-        elif isinstance(row.stage, Continue):
-            examples += _prefixes(row, row.stage, cache)
     for family in study.families:
-        shown = [row for row in rows if row.family == family and row.method in METHODS]
-        examples += _answers(sorted(shown, key=lambda row: METHODS.index(row.method)), study.tasks, cache)
+        rows = [row for row in _first_seed(study) if row.family == family and row.method in METHODS]
+        files: dict[str, list[Path]] = {}  # a row may stand for a model per task: then each has its own stage
+        for row in sorted(rows, key=lambda row: METHODS.index(row.method)):
+            file = cache / row.stage.folder_name / ROLLOUTS
+            if file.is_file():
+                files.setdefault(row.method, []).append(file)
+        shared = set.intersection(*map(_answered_prompts, files.values())) if files else set()
+        prompts = [prompt for task in study.tasks for prompt in sorted(p for p in shared if p[0] == task)[:PROMPTS]]
+        first = {
+            method: {g.prompt: g for file in paths for g in read_graded(file, prompts) if g.rollout.sample == 0}
+            for method, paths in files.items()
+        }
+        for prompt in prompts:
+            completions = [_completion(method, graded[prompt]) for method, graded in first.items()]
+            examples.append(_example(family, next(iter(first.values()))[prompt], completions))
     return examples
 
 
-def _answers(rows: list[Row], tasks: Iterable[str], cache: Path) -> list[Example]:
-    """Show the first completion of each model on the first prompts that all models answered."""
-    files: dict[str, list[Path]] = {}  # a row may stand for a model per task: then each has its own stage
-    for row in rows:
-        file = cache / row.stage.folder_name / ROLLOUTS
-        if file.is_file():
-            files.setdefault(row.method, []).append(file)
-    shared = set.intersection(*map(_answered_prompts, files.values())) if files else set()
-    prompts = [prompt for task in tasks for prompt in sorted(p for p in shared if p[0] == task)[:PROMPTS]]
-    first = {
-        method: {g.prompt: g for file in paths for g in read_graded(file, prompts) if g.rollout.sample == 0}
-        for method, paths in files.items()
-    }
-    examples = []
-    for prompt in prompts:
-        answers = {method: graded[prompt] for method, graded in first.items()}
-        completions = [_completion(method, graded) for method, graded in answers.items()]
-        examples.append(_example(rows[0].family, next(iter(answers.values())), completions))
-    return examples
+def _first_seed(study: Study) -> list[Row]:
+    return [row for row in study.rows if row.seed == study.seeds[0]]
 
 
 def _answered_prompts(files: list[Path]) -> set[PromptKey]:
@@ -68,8 +56,12 @@ def _answered_prompts(files: list[Path]) -> set[PromptKey]:
     return {(row["task"], row["item_id"]) for row in rows if row["sample"] == 0}
 
 
-def _failure_modes(row: Row, stage: Classify, cache: Path) -> list[Example]:
+def failure_modes(study: Study, cache: Path) -> list[Example]:
     """Show the first completions of each mode, beside a right one of the same prompt from before."""
+    return [example for row in _first_seed(study) for example in _failure_modes(row, row.stage, cache)]
+
+
+def _failure_modes(row: Row, stage: Any, cache: Path) -> list[Example]:
     modes = pq.read_table(cache / stage.folder_name / MODES_FILE).to_pylist()
     failures: list[dict[str, Any]] = []
     for task in dict.fromkeys(failure["task"] for failure in modes):
@@ -89,8 +81,12 @@ def _failure_modes(row: Row, stage: Classify, cache: Path) -> list[Example]:
     return examples
 
 
-def _prefixes(row: Row, stage: Continue, cache: Path) -> list[Example]:
+def continued_prefixes(study: Study, cache: Path) -> list[Example]:
     """Show the misled student's completion, and its continuation from each prefix."""
+    return [example for row in _first_seed(study) for example in _prefixes(row, row.stage, cache)]
+
+
+def _prefixes(row: Row, stage: Any, cache: Path) -> list[Example]:
     continuations = pq.read_table(cache / stage.folder_name / CONTINUATIONS_FILE).to_pylist()
     prompts = [
         (task, item)

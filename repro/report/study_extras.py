@@ -1,22 +1,24 @@
-"""Facts that only one study's page needs, for results.json."""
+"""Facts that the page of one study alone needs, for results.json."""
 
 from pathlib import Path
+from typing import Any
 
 from repro.recipes.study import Study
 from repro.report.result import Extras
-from repro.stages import Evaluate
 from repro.tables.measurements.costs import parameters_of, study_costs
 
 
-def collect_extras(study: Study, cache: Path) -> Extras:
-    """Collect costs of every stage for Table 5, teachers' parameters (None: unknown) for Figure 1a."""
-    if study.name == "table5":
-        return {"costs": study_costs(study, cache)}
-    if study.name == "figure1a":
-        sizes: dict[str, dict[str, float | None]] = {}
-        teachers = {row.of for row in study.rows}
-        for row in study.rows:
-            if row.method in teachers and isinstance(row.stage, Evaluate):
-                sizes.setdefault(row.family, {})[row.method] = parameters_of(row.stage.model, cache)
-        return {"parameters": sizes}
-    return {}
+def stage_costs(study: Study, cache: Path) -> Extras:
+    """Collect the costs of every stage."""
+    return {"costs": study_costs(study, cache)}
+
+
+def teacher_sizes(study: Study, cache: Path) -> Extras:
+    """Collect the parameters of every teacher, None where unknown."""
+    sizes: dict[str, dict[str, float | None]] = {}
+    teachers = {row.of for row in study.rows}
+    for row in study.rows:
+        if row.method in teachers:
+            evaluation: Any = row.stage
+            sizes.setdefault(row.family, {})[row.method] = parameters_of(evaluation.model, cache)
+    return {"parameters": sizes}

@@ -11,18 +11,15 @@ from rich.console import Console
 from repro.pipeline.cluster import Execution
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run
+from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Study
-from repro.report.examples import collect_examples
-from repro.report.figures.by_study import write_figures
-from repro.report.figures.figure2 import write_figure2
 from repro.report.html import PAGE_FILE
 from repro.report.merge import Part, Source
 from repro.report.result import RESULTS_FILE, Result, StageLine
-from repro.report.study_extras import collect_extras
 from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
 from repro.report.write import write_report
-from repro.stages import Distill, Stage
+from repro.stages import Stage
 from repro.stages.artifact import CACHE, RECORD
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
@@ -96,22 +93,22 @@ def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]
 
 def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
     """Return the rows, and what the reports show of the stages' artifacts."""
+    entry = STUDIES[study.name]
     return {
         "rows": [
             {"family": row.family, "method": row.method, "seed": row.seed, "artifact": row.stage.folder_name}
             for row in study.rows
         ],
         "stages": [_stage_line(stage, cache) for stage in study.stages()],
-        "examples": collect_examples(study, cache),
+        "examples": resolve(entry.examples)(study, cache) if entry.examples else [],
         "curves": collect_curves(study, cache),
-        "extras": collect_extras(study, cache),
+        "extras": resolve(entry.extras)(study, cache) if entry.extras else {},
     }
 
 
 def _write_pages(study: Study, part: Part, cache: Path, folder: Path) -> tuple[Path, Path]:
-    if study.name == "figure2":
-        write_figure2(study, cache, folder)
-    write_figures(part, folder)
+    if export := STUDIES[study.name].export:
+        resolve(export)(study, part, cache, folder)
     return write_report([part], folder / PAGE_FILE)
 
 
@@ -121,7 +118,7 @@ def _stage_line(stage: Stage, cache: Path) -> StageLine:
     return {
         "artifact": stage.folder_name,
         "stage": stage.does,
-        "kind": stage.config.method if isinstance(stage, Distill) else stage.does,
+        "kind": stage.procedure,
         "label": record["label"],
         "seconds": record["seconds"],
         "gpu_hours": record["gpu_hours"],

@@ -5,9 +5,9 @@ import csv
 import pytest
 
 from repro.errors import InputError
-from repro.recipes.studies import STUDIES
-from repro.report.figures.by_study import write_figures
-from repro.report.figures.style import CSS_COLOURS
+from repro.recipes.studies import STUDIES, resolve
+from repro.report.figures.export import save_figure
+from repro.report.figures.style import CSS_COLOURS, FILE
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, merge_sources
@@ -152,9 +152,10 @@ def test_the_page_and_its_brief_show_what_the_study_alone_has(study, part_for):
     assert not any(colour in page for colour in CSS_COLOURS)
 
 
-@pytest.mark.parametrize("study", [name for name, entry in STUDIES.items() if entry.exports_figures])
+@pytest.mark.parametrize("study", [name for name in WORLDS if STUDIES[name].export])
 def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp_path):
-    written = write_figures(part_for(study), tmp_path)
+    plots = resolve(STUDIES[study].figures)(part_for(study), FILE)
+    written = [path for plot in plots for path in save_figure(plot, tmp_path)]
     assert {path.suffix for path in written} == {".svg", ".png", ".csv"}
     assert not [path for path in (tmp_path / "figures").iterdir() if path.name.startswith(".")]
     for path in written:
@@ -181,10 +182,10 @@ def test_a_served_judge_is_named_with_what_nobody_knows_of_it(part_for):
     )
 
 
-def test_a_result_without_its_costs_says_so(part_for, tmp_path):
+def test_a_result_without_its_costs_says_so(part_for):
     own = part_for("table5", extras={})
     assert "no record of costs" in html([(own, "part1", build_sections(own, "part1"))])
-    assert not write_figures(own, tmp_path)
+    assert resolve(STUDIES["table5"].figures)(own, FILE) == []
 
 
 def test_a_damaged_cost_is_one_line(tmp_path):

@@ -10,7 +10,7 @@ from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.recipes.catalog import plan
 from repro.report.blocks import Collapsible
-from repro.report.examples import collect_examples
+from repro.report.examples import answers as collect_answers
 from repro.report.figures.eta_sweep import eta_curves
 from repro.report.figures.export import inline_chart
 from repro.report.figures.style import PAGE
@@ -116,7 +116,7 @@ def test_only_unseen_tasks_are_measured_and_each_student_on_its_own(name, measur
         assert set(table.tasks) == set(study.tasks)
         for row in ("Teacher", "Student", "Undistillable (OOD)", "Misled (OOD)", "Misled (CD)", "Eta0-Student (CD)"):
             assert all(table.has(row, task, "acc") for task in study.tasks)
-    found = collect_examples(study, cache)
+    found = collect_answers(study, cache)
     assert {example["task"] for example in found} == set(study.tasks)
     assert {c["model"] for c in found[0]["completions"]} >= {"Misled (CD)", "Misled (OOD)", "Undistillable (OOD)"}
 

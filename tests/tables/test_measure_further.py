@@ -13,7 +13,7 @@ from repro.evaluation.prefixes import CONTINUATIONS_FILE, SCHEMA
 from repro.generation.rollouts import Rollout
 from repro.progress import silent
 from repro.recipes.catalog import plan
-from repro.report.examples import collect_examples
+from repro.report.examples import continued_prefixes, failure_modes
 from repro.stages import Classify, Continue, Distill, Evaluate
 from repro.stages.artifact import ROLLOUTS
 from repro.tables.measurements.costs import flops_per_token, named_parameters, study_costs
@@ -79,7 +79,7 @@ def test_rates_are_over_completions_of_lost_prompts_alone(failures, tmp_path):
     assert table.mean("Misled", "toy-bm4", "overconfidence") == pytest.approx((8 * 0.5 + 2 * 0 + 2 * 0) / 12)
     assert table.mean("Misled", "toy-bm4", "pass_maj_gap") == pytest.approx(8 / 12)
     assert table.mean("Student", "toy-bm4", "pass_maj_gap") == 0
-    shown = [one["completions"][1]["model"] for one in collect_examples(study, tmp_path)]
+    shown = [one["completions"][1]["model"] for one in failure_modes(study, tmp_path)]
     assert {"Misled: hallucination", "Misled: degradation"} <= set(shown)
 
 
@@ -152,7 +152,7 @@ def test_a_teacher_that_keeps_its_answers(tmp_path):
     found = values_of("figure4", [table])
     assert found["teacher-recovers-where-misled-fails"].value == "reproduced"
     assert "teacher-stays-correct-on-misled-prefixes" not in found  # a printed magnitude: paper scale alone
-    assert len(collect_examples(study, tmp_path)) == 2 * len(study.rows)
+    assert len(continued_prefixes(study, tmp_path)) == 2 * len(study.rows)
 
 
 def test_a_teacher_that_is_led_astray(tmp_path):

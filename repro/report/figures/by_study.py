@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repro.recipes.studies import STUDIES, resolve
+from repro.recipes.study import Study
 from repro.report.blocks import Chart
 from repro.report.figures.bars import bars
 from repro.report.figures.eta_sweep import eta_curves
@@ -23,9 +24,7 @@ def study_figures(part: Part, key: str) -> list[Chart]:
     return [inline_chart(plot, key) for draw in draws for plot in draw(part, PAGE)]
 
 
-def write_figures(part: Part, folder: Path) -> list[Path]:
-    """Write a study's own figures below `folder`/figures; nothing for most studies."""
-    entry = STUDIES[part.report.study]
-    if not entry.exports_figures:
-        return []
-    return [path for plot in resolve(entry.figures)(part, FILE) for path in save_figure(plot, folder)]
+def export_figures(study: Study, part: Part, cache: Path, folder: Path) -> list[Path]:
+    """Write a study's own figures below `folder`/figures."""
+    draw = resolve(STUDIES[study.name].figures)
+    return [path for plot in draw(part, FILE) for path in save_figure(plot, folder)]

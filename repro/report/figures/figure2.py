@@ -45,7 +45,7 @@ def correlations(part: Part, palette: Palette) -> list[Plot]:
     return figures
 
 
-def write_figure2(study: Study, cache: Path, folder: Path) -> list[Path]:
+def export_figures(study: Study, part: Part, cache: Path, folder: Path) -> list[Path]:
     """Write the figures of every row's diagnosis under its first seed."""
     written = []
     for row in study.rows:
