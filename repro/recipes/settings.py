@@ -13,7 +13,7 @@ from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
 
-EVERYWHERE = ("engine", "reasoning")
+PER_STAGE_SETTINGS = ("engine", "reasoning")
 """Settings that every stage has; without a stage's name they are set for all of them."""
 
 
@@ -71,8 +71,7 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
 def override(settings: Settings, assignments: Iterable[str]) -> Settings:
     """Apply `key=value` texts; dots go into nested settings, commas make lists.
 
-    `eta=X` sets both signs (+|X| distillable, -|X| undistillable); `engine=NAME` and `reasoning=true|false` set every
-    stage's.
+    `eta=X` sets both signs (X distillable, -X undistillable); `engine=NAME` and `reasoning=true|false` set every stage's.
 
     Raises:
         InputError: an unknown key or a value that does not fit, with the keys that exist.
@@ -82,8 +81,8 @@ def override(settings: Settings, assignments: Iterable[str]) -> Settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set {text}: write key=value, for example --set calibration.steps=40")
-        for path, one in _expanded(content, key.strip(), value.strip()):
-            _assign(content, path, one, text)
+        for path, part in _expand(key.strip(), value.strip()):
+            _assign(content, path, part, text)
     try:
         return Settings.model_validate(content)
     except pydantic.ValidationError as error:
@@ -92,14 +91,20 @@ def override(settings: Settings, assignments: Iterable[str]) -> Settings:
         raise InputError(f"--set {key}={first['input']!r}: {first['msg']}") from None
 
 
-def _expanded(content: dict[str, Any], key: str, value: str) -> list[tuple[str, str]]:
+def _expand(key: str, value: str) -> list[tuple[str, str]]:
+    """Return the settings that a key stands for, with their values."""
     if key == "eta":
         try:
-            size = abs(float(value))
+            size = float(value)
         except ValueError:
             raise InputError(f"--set eta={value}: not a number. Example: --set eta=0.5") from None
+        if size < 0:
+            raise InputError(
+                f"--set eta={value}: the size of eta, used with both signs; write eta={value[1:]},"
+                f" or eta_undistillable={value}"
+            )
         return [("eta_distillable", str(size)), ("eta_undistillable", str(-size))]
-    if key in EVERYWHERE:
+    if key in PER_STAGE_SETTINGS:
         parts = ("calibration", "sft", "gkd_fkl", "gkd_rkl", "teacher_sampling", "evaluation")
         return [(f"{part}.{key}", value) for part in parts]
     return [(key, value)]
@@ -111,10 +116,10 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
     for parent in parents:
         inside = inside.get(parent, {}) if isinstance(inside, dict) else {}
     if not isinstance(inside, dict) or leaf not in inside or isinstance(inside[leaf], dict):
-        known = [*flatten(content), "eta", *EVERYWHERE]
+        known = [*flatten(content), "eta", *PER_STAGE_SETTINGS]
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
-        mend = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"--set {text}: no setting '{path}'. {mend}`repro settings` lists all {len(known)}.")
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise InputError(f"--set {text}: no setting '{path}'. {hint}`repro settings` lists all {len(known)}.")
     if isinstance(inside[leaf], tuple | list):
         inside[leaf] = [part.strip() for part in value.split(",") if part.strip()]
     else:
@@ -122,8 +127,8 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
 
 
 def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and their values."""
-    found: dict[str, Any] = {}
+    """Return nested settings as dotted keys and their values."""
+    flat: dict[str, Any] = {}
     for name, value in content.items():
-        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

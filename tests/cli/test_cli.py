@@ -57,6 +57,7 @@ MISTAKES = {
     ),
     "a judge that is no model": (("run", "table2", "--scale", "toy", "--set", "judge=_!"), "model '_!'"),
     "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
+    "eta has a sign": (("run", "table2", "--scale", "toy", "--set", "eta=-0.5"), "eta_undistillable=-0.5"),
     "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
     "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),
     "unknown family": (("run", "table2", "--scale", "toy", "--family", "llama"), "family 'llama'"),

@@ -15,9 +15,15 @@ def test_dotted_keys_and_types():
     assert settings.train_items is None
 
 
-def test_eta_sets_both_directions():
-    settings = override(toy.settings(), ["eta=-0.7"])
+def test_eta_is_a_size_that_sets_both_directions():
+    settings = override(toy.settings(), ["eta=0.7"])
     assert (settings.eta_distillable, settings.eta_undistillable) == (0.7, -0.7)
+    with pytest.raises(InputError) as refused:
+        override(toy.settings(), ["eta=-0.7"])
+    assert str(refused.value) == (
+        "--set eta=-0.7: the size of eta, used with both signs; write eta=0.7, or eta_undistillable=-0.7"
+    )
+    assert override(toy.settings(), ["eta_undistillable=-0.7"]).eta_undistillable == -0.7
 
 
 def test_engine_reaches_every_stage():
