@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
+def is_toy_model(name: str) -> bool:
+    """Return True if the name is of a model of the embedded world."""
+    return name.startswith("toy:")
+
+
 def locate(name: str) -> Path | str:
     """Return the argument of `from_pretrained`: a folder for toy names and local folders, else the hub id itself.
 
     Raises:
         InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
     """
-    if name.startswith("toy:"):
+    if is_toy_model(name):
         from repro.toy.models import model_folder
 
         return model_folder(name)

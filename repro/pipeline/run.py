@@ -72,10 +72,10 @@ def prepare_cache(out: Path) -> Path:
 def _check_models(waiting: Sequence[Stage]) -> None:
     """Refuse a model of the user that cannot be loaded, before anything is written."""
     scorers = {getattr(stage, "reward_model", None) for stage in waiting}  # sequence classifiers: seen when they score
-    names = {model.name for stage in waiting for model in stage.base_models() if model not in scorers}
-    for name in sorted(names):
+    models = (model for stage in waiting for model in stage.base_models())
+    for name in sorted({model.name for model in models if model not in scorers and not model.is_toy}):
         folder = locate(name)
-        if isinstance(folder, Path) and not name.startswith("toy:"):
+        if isinstance(folder, Path):
             check_loadable(folder)
 
 
@@ -127,8 +127,8 @@ def _warn_of_undecided(stages: Sequence[Stage], cache: Path, console: Console) -
 @contextlib.contextmanager
 def _offline_where_local(stages: Sequence[Stage]) -> Iterator[None]:
     """Keep the hub client offline if all models and data are local."""
-    local = all(model.revision.startswith("sha256:") for stage in stages for model in stage.base_models())
-    files = all(data.file or data.task.startswith("toy-") for stage in stages for data in stage.data)
+    local = all(model.is_local for stage in stages for model in stage.base_models())
+    files = all(data.is_local for stage in stages for data in stage.data)
     before = os.environ.get("HF_HUB_OFFLINE")
     if local and files:
         os.environ["HF_HUB_OFFLINE"] = "1"

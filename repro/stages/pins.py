@@ -11,7 +11,7 @@ def hub_inputs(stages: Iterable[Stage]) -> dict[str, str]:
     """What the stages read from outside by name: hub id to "models", "datasets", or "github" (a file in a repository)."""
     found: dict[str, str] = {}
     for stage in stages:
-        found |= {model.name: "models" for model in stage.base_models() if not model.revision.startswith("sha256:")}
+        found |= {model.name: "models" for model in stage.base_models() if not model.is_local}
         for one in stage.data:
             source = None if one.file else hub_of(one.task)
             if source is not None:

@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
+from repro.models.loading import is_toy_model
 from repro.stages.identity import Frozen
+from repro.tasks.registry import is_toy_task
 from repro.tasks.task import Split
 
 
@@ -28,7 +30,7 @@ class BaseModelRef(Frozen):
     @property
     def is_toy(self) -> bool:
         """True for the toy models that come with the package."""
-        return self.name.startswith("toy:")
+        return is_toy_model(self.name)
 
     @property
     def base_model(self) -> "BaseModelRef":
@@ -87,6 +89,6 @@ class TaskData(Frozen):
     """Commit of the data set on the hub, "unpinned" where none is locked; None for a file and for toy tasks."""
 
     @property
-    def is_toy(self) -> bool:
-        """True for the toy tasks that come with the package."""
-        return self.task.startswith("toy-")
+    def is_local(self) -> bool:
+        """True for a file, and for the toy tasks that come with the package."""
+        return self.file is not None or is_toy_task(self.task)

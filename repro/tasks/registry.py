@@ -36,6 +36,11 @@ def names() -> tuple[str, ...]:
     return (*_TASKS, *TASK_NAMES)
 
 
+def is_toy_task(name: str) -> bool:
+    """Return True if the embedded world makes the task's rows."""
+    return name.startswith("toy-")
+
+
 def get(name: str, *, data: Path | None = None, revision: str | None = None) -> Task:
     """Return the task of that name.
 
@@ -46,7 +51,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
     Raises:
         InputError: unknown name, a file for a toy task, or no such file.
     """
-    if name.startswith("toy-"):
+    if is_toy_task(name):
         from repro.tasks import toy
 
         if data is not None:
@@ -64,14 +69,14 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
 
 def kind_of(name: str) -> Kind:
     """Return the kind of a task, without its rows."""
-    if name.startswith("toy-"):
+    if is_toy_task(name):
         return get(name).kind
     return KINDS[name] if name in KINDS else _class_of(name).kind
 
 
 def hub_of(name: str) -> HubSource | None:
     """Return the source of a task's rows; None for the embedded world and for the user's file."""
-    return None if name.startswith("toy-") else _class_of(name).hub
+    return None if is_toy_task(name) else _class_of(name).hub
 
 
 def revision_of(name: str) -> str | None:
@@ -84,7 +89,7 @@ def revision_of(name: str) -> str | None:
 
 def has_training_rows(name: str) -> bool:
     """True if the task has training rows, which evaluation-only tasks lack. Reads no rows."""
-    if name.startswith("toy-"):
+    if is_toy_task(name):
         return True
     source = _class_of(name).hub
     return source is None or source.train is not None

@@ -11,7 +11,7 @@ from rich.console import Console
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
-from repro.models.loading import locate
+from repro.models.loading import is_toy_model, locate
 from repro.pipeline.cluster import Execution
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
@@ -63,7 +63,7 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
     model = base_model(teacher)
     settings = _settings(teacher, options)
     if target is None:
-        if not teacher.startswith("toy:"):
+        if not is_toy_model(teacher):
             raise InputError("--target: name the student, or a proxy for it, whose likelihood is the reward")
         target = teacher.replace("teacher", "target")
     return Calibrate(
@@ -147,7 +147,7 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
 
 def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> Path:
     """Run the stage and its inputs; return the folder of its artifact."""
-    is_toy = all(model.name.startswith("toy:") for model in stage.base_models())
+    is_toy = all(model.is_toy for model in stage.base_models())
     execution = Execution(resources_for("toy" if is_toy else "small", micro_batch=micro_batch))
     run(topological_order([stage]), out, execution, console=console, quiet=quiet)
     return out / CACHE / stage.folder_name
@@ -164,7 +164,7 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, mic
 
 def _settings(model: str, options: StageOptions) -> Settings:
     """Return the toy scale's settings for toy models, else the small scale's; without a GPU, with transformers as engine."""
-    is_toy = model.startswith("toy:")
+    is_toy = is_toy_model(model)
     settings = SETTINGS["toy" if is_toy else "small"]()
     assignments = list(options.assignments)
     if not is_toy and not hardware()["gpus"] and not any(line.startswith("engine=") for line in assignments):
@@ -189,7 +189,7 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
     data = []
     for task in settings.tasks:
         count = n
-        if options.data or task.startswith("toy-"):
+        if options.data or registry.is_toy_task(task):
             available = len(registry.get(task, data=source.get("file")).items(split, None, ITEM_ORDER))
             count = available if n is None else min(n, available)
         revision = None if options.data else registry.revision_of(task)
