@@ -1,13 +1,17 @@
 """Completions walked through where they lie: the same order, thresholds and numbers, and memory flat in how many there are."""
 
 import random
+import re
+import resource
 import tracemalloc
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from repro.diagnosis import forks, hidden
+from repro.diagnosis import hidden
 from repro.diagnosis.completions import Completions
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.diagnose import _gradients, _token_rows
@@ -71,12 +75,31 @@ def test_the_threshold_is_that_of_all_tokens_at_once(tmp_path, quantile):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_forking_tokens_take_no_memory_of_the_process(tmp_path):
+    """48 MiB of entropies and KLs, and the threshold between them, in 12 MiB: files that are mapped do not count."""
+    generator, before = torch.Generator().manual_seed(0), resource.getrlimit(resource.RLIMIT_DATA)
+    with ForkingTokens(tmp_path) as forks:
+        for _ in range(64):
+            entropy = torch.rand(2**16, generator=generator)
+            forks.add(entropy, entropy)
+        data = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        resource.setrlimit(resource.RLIMIT_DATA, (int(data[1]) * 1024 + 12 * 2**20, before[1]))
+        try:
+            with pytest.raises(MemoryError):
+                np.ones(2**22, dtype=np.float32)
+            threshold = forks.threshold(0.8)
+            counts = [count for count, _ in forks.of_each(threshold)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, before)
+    assert threshold == pytest.approx(0.8, abs=1e-3)
+    assert sum(counts) == pytest.approx(0.2 * 2**22, abs=1)
+
+
 def test_memory_does_not_grow_with_the_number_of_completions(student, teacher, tmp_path, monkeypatch):
     """Four times the completions: their rows of numbers are more, their tokens are not held."""
     monkeypatch.setattr(module, "ROW_GROUP_BYTES", 2**17)
     monkeypatch.setattr(module, "BATCH_ROWS", 4)
     monkeypatch.setattr(hidden, "FORWARD_TOKENS", 2000)
-    monkeypatch.setattr(forks, "_READ", 2**10)
     pair = Pair(HiddenStates(student, "student"), HiddenStates(teacher, "teacher"), CONFIG, 1.0)
     peaks, held = [], []
     for prompts in (4, 16):
