@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from repro.diagnosis.columns import Array, Columns
-from repro.traps import importance_weighted_rkl, two_level_bootstraps, wrong_trace_preference
+from repro.traps import importance_weighted_rkl, two_level_bootstraps
 from repro.traps.importance import log_weights, weighted_mean
 from repro.traps.intervals import RowIndices
-from repro.traps.preference import LENGTH_TOLERANCE
+from repro.traps.preference import count_pairs
 
 LEVEL = 0.95
 Measures = list[tuple[str, str]]
@@ -120,37 +119,12 @@ def _wrong_traces(c: Columns) -> tuple[Measures, Statistic] | None:
     if correct is None:
         return None
     loss_n, length_n = c["student_log_prob"] - c["teacher_log_prob"], c["tokens"]
-    even = len(set(np.bincount(c.prompt_n))) == 1
 
     def statistic(rows: RowIndices, labels: RowIndices) -> list[float]:
-        if even:
-            shape = (len(c.items), -1)  # rows come label by label, each prompt as often as it was sampled
-            return _pair_rates(loss_n[rows].reshape(shape), correct[rows].reshape(shape), length_n[rows].reshape(shape))
-        rate = wrong_trace_preference(loss_n[rows], correct[rows], labels.tolist(), length_n[rows])
+        rate = count_pairs(loss_n[rows], correct[rows], labels, length_n[rows]).rate()
         return [rate.pooled, rate.per_prompt, rate.length_only, rate.length_matched]
 
     return _PAIRS, statistic
-
-
-def _pair_rates(loss_PG: Array, right_PG: NDArray[np.bool_], length_PG: Array) -> list[float]:
-    """`wrong_trace_preference` where every prompt has G completions: all prompts at once, for a thousand draws."""
-    pair_PGG = ~right_PG[:, :, None] & right_PG[:, None, :]
-    prompt, wrong, right = pair_PGG.nonzero()
-    win = _lower(loss_PG[prompt, wrong], loss_PG[prompt, right])
-    a, b = length_PG[prompt, wrong], length_PG[prompt, right]
-    matched = np.abs(a - b) <= LENGTH_TOLERANCE * np.maximum(a, b)
-    pairs_P = np.bincount(prompt, minlength=len(loss_PG))
-    has_both = pairs_P > 0
-    share_P = np.bincount(prompt, weights=win, minlength=len(loss_PG))[has_both] / pairs_P[has_both]
-    return [_mean(win), _mean(share_P), _mean(_lower(a, b)), _mean(win[matched])]
-
-
-def _lower(wrong: Array, right: Array) -> Array:
-    return (wrong < right) + 0.5 * (wrong == right)
-
-
-def _mean(values: Array) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _importance(c: Columns) -> tuple[Measures, Statistic]:

@@ -14,8 +14,8 @@ import numpy as np
 from repro.diagnosis.columns import Array, Columns
 from repro.diagnosis.influence import influence_values
 from repro.diagnosis.weight_health import weight_health
-from repro.traps import wrong_trace_preference
 from repro.traps.importance import log_weights
+from repro.traps.preference import count_pairs
 
 
 @dataclass(frozen=True)
@@ -89,24 +89,22 @@ def _off_policy(c: Columns) -> Iterator[Measure]:
 def _wrong_traces(c: Columns) -> Iterator[Measure]:
     if c.correct is None:
         return
-    loss = c["student_log_prob"] - c["teacher_log_prob"]
-    rates = []
-    for prompt in range(len(c.items)):
-        own = c.prompt_n == prompt
-        rates.append(wrong_trace_preference(loss[own], c.correct[own], [prompt] * int(own.sum()), c["tokens"][own]))
-    pairs_P = np.array([float(r.pairs) for r in rates])
-    pooled_P = np.nan_to_num(np.array([r.pooled for r in rates]))
-    yield "wrong_trace", pooled_P, pairs_P
-    yield "wrong_trace_per_prompt", pooled_P, (pairs_P > 0).astype(np.float64)
-    yield "wrong_trace_length_only", np.nan_to_num(np.array([r.length_only for r in rates])), pairs_P
-    matched_P = np.array([float(r.matched_pairs) for r in rates])
-    yield "wrong_trace_length_matched", np.nan_to_num(np.array([r.length_matched for r in rates])), matched_P
+    counts = count_pairs(c["student_log_prob"] - c["teacher_log_prob"], c.correct, c.prompt_n, c["tokens"])
+    yield "wrong_trace", _share(counts.wins, counts.pairs), counts.pairs
+    yield "wrong_trace_per_prompt", _share(counts.wins, counts.pairs), (counts.pairs > 0).astype(np.float64)
+    yield "wrong_trace_length_only", _share(counts.shorter, counts.pairs), counts.pairs
+    yield "wrong_trace_length_matched", _share(counts.matched_wins, counts.matched_pairs), counts.matched_pairs
 
 
 def _ratio(c: Columns, above: Array, below: Array) -> tuple[Array, Array]:
     """Per prompt sum / sum, weighted by the denominator: the whole is the ratio of all sums."""
     top_P, bottom_P = c.per_prompt(above), c.per_prompt(below)
-    return np.where(bottom_P > 0, top_P / np.where(bottom_P > 0, bottom_P, 1.0), 0.0), np.maximum(bottom_P, 0.0)
+    return _share(top_P, bottom_P), np.maximum(bottom_P, 0.0)
+
+
+def _share(top_P: Array, bottom_P: Array) -> Array:
+    """Return the quotient of each prompt, 0 where the denominator is."""
+    return np.where(bottom_P > 0, top_P / np.where(bottom_P > 0, bottom_P, 1.0), 0.0)
 
 
 def _mean(c: Columns, values: Array) -> tuple[Array, Array]:

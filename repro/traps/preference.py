@@ -4,12 +4,14 @@ A pair is a wrong and a correct completion of the same prompt. The wrong one is 
 log p_S(y) - log p_T(y) is the lower; a tie counts half. Shapes: n completions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 LENGTH_TOLERANCE = 0.1
 """Two traces are of nearly equal length where they differ by at most this share of the longer."""
@@ -55,61 +57,103 @@ def wrong_trace_preference(
             completion for every prompt.
     """
     loss_n, right_n, length_n = _columns(losses, correct, prompt_ids, lengths)
-    groups = list(_groups(prompt_ids))
-    if max(len(rows) for rows in groups) < 2:
+    number = {prompt: n for n, prompt in enumerate(dict.fromkeys(_plain(prompt_ids)))}
+    if len(number) == len(loss_n):
         raise ValueError("one completion per prompt makes no pairs: sample two or more for each prompt")
-    wins = shorter = matched_wins = 0.0
-    pairs = matched_pairs = 0
-    shares: list[float] = []
-    for rows in groups:
-        right, wrong = rows[right_n[rows]], rows[~right_n[rows]]
-        if not len(right) or not len(wrong):
-            continue
-        win = _lower(loss_n[wrong], loss_n[right])
-        a, b = length_n[wrong][:, None], length_n[right][None, :]
-        matched = np.abs(a - b) <= length_tolerance * np.maximum(a, b)
-        wins, pairs = wins + win.sum(), pairs + win.size
-        shorter += _lower(length_n[wrong], length_n[right]).sum()
-        matched_wins, matched_pairs = matched_wins + win[matched].sum(), matched_pairs + int(matched.sum())
-        shares.append(float(win.mean()))
-    return PreferenceRate(
-        pooled=_share(wins, pairs),
-        per_prompt=_share(sum(shares), len(shares)),
-        length_only=_share(shorter, pairs),
-        length_matched=_share(matched_wins, matched_pairs),
-        pairs=pairs,
-        matched_pairs=matched_pairs,
-        prompts=len(shares),
+    prompt_n = np.array([number[prompt] for prompt in _plain(prompt_ids)], dtype=np.intp)
+    return count_pairs(loss_n, right_n, prompt_n, length_n, length_tolerance=length_tolerance).rate()
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """[P] of each prompt's (wrong, correct) pairs, a tie counted as half a win.
+
+    Attributes:
+        pairs: all pairs. wins: those in which the wrong trace has the lower loss. shorter: in which it is the shorter one.
+        matched_pairs, matched_wins: the same among pairs of nearly equal length.
+    """
+
+    pairs: Array
+    wins: Array
+    shorter: Array
+    matched_pairs: Array
+    matched_wins: Array
+
+    def rate(self) -> PreferenceRate:
+        """Return the shares over all prompts."""
+        has_pairs = self.pairs > 0
+        pairs, matched_pairs = int(self.pairs.sum()), int(self.matched_pairs.sum())
+        return PreferenceRate(
+            pooled=_share(self.wins.sum(), pairs),
+            per_prompt=float((self.wins[has_pairs] / self.pairs[has_pairs]).mean()) if pairs else float("nan"),
+            length_only=_share(self.shorter.sum(), pairs),
+            length_matched=_share(self.matched_wins.sum(), matched_pairs),
+            pairs=pairs,
+            matched_pairs=matched_pairs,
+            prompts=int(has_pairs.sum()),
+        )
+
+
+def count_pairs(
+    loss_n: Array,
+    right_n: NDArray[np.bool_],
+    prompt_n: NDArray[np.intp],
+    length_n: Array,
+    *,
+    length_tolerance: float = LENGTH_TOLERANCE,
+) -> PairCounts:
+    """Count the pairs of every prompt, all prompts at once: a bootstrap does so a thousand times.
+
+    Args:
+        prompt_n: [n] index of each completion's prompt, 0..P-1. loss_n, right_n, length_n: as `wrong_trace_preference`.
+
+    Raises:
+        ValueError: NaN losses.
+    """
+    if np.isnan(loss_n).any():
+        raise ValueError(f"the loss of completion {int(np.isnan(loss_n).argmax())} is NaN")
+    by_prompt = np.argsort(prompt_n, kind="stable")
+    wrong, right = by_prompt[~right_n[by_prompt]], by_prompt[right_n[by_prompt]]
+    right_P = np.bincount(prompt_n[right], minlength=int(prompt_n.max()) + 1)
+    first_P = np.cumsum(right_P) - right_P
+    partners = right_P[prompt_n[wrong]]  # of each wrong completion
+    among_partners = np.arange(partners.sum()) - np.repeat(np.cumsum(partners) - partners, partners)
+    wrong = np.repeat(wrong, partners)
+    right = right[first_P[prompt_n[wrong]] + among_partners]
+    a, b = length_n[wrong], length_n[right]
+    win = _lower(loss_n[wrong], loss_n[right])
+    matched = np.abs(a - b) <= length_tolerance * np.maximum(a, b)
+
+    def per_prompt(value: Any) -> Array:
+        return np.bincount(prompt_n[wrong], weights=value, minlength=len(right_P)).astype(np.float64)
+
+    return PairCounts(
+        pairs=per_prompt(np.ones_like(win)),
+        wins=per_prompt(win),
+        shorter=per_prompt(_lower(a, b)),
+        matched_pairs=per_prompt(matched),
+        matched_wins=per_prompt(win * matched),
     )
 
 
-def _lower(wrong: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[wrong, right] 1 where the wrong trace's value is lower, 1/2 where they are equal."""
-    return (wrong[:, None] < right[None, :]) + 0.5 * (wrong[:, None] == right[None, :])
+def _lower(wrong: Array, right: Array) -> Array:
+    """[pairs] 1 where the wrong trace's value is lower, 1/2 where they are equal."""
+    return (wrong < right) + 0.5 * (wrong == right)
 
 
-def _share(part: float, whole: int) -> float:
-    return float(part) / whole if whole else float("nan")
-
-
-def _groups(prompt_ids: Sequence[Any]) -> Iterator[NDArray[np.intp]]:
-    rows: dict[Any, list[int]] = {}
-    for row, prompt in enumerate(_plain(prompt_ids)):
-        rows.setdefault(prompt, []).append(row)
-    return (np.array(group) for group in rows.values())
+def _share(part: float, total: int) -> float:
+    return float(part) / total if total else float("nan")
 
 
 def _columns(
     losses: Any, correct: Any, prompt_ids: Sequence[Any], lengths: Any
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+) -> tuple[Array, NDArray[np.bool_], Array]:
     loss_n = np.asarray(_plain(losses), dtype=np.float64)
     right_n = np.asarray(_plain(correct), dtype=bool)
     length_n = np.asarray(_plain(lengths), dtype=np.float64)
     sizes = (len(loss_n), len(right_n), len(prompt_ids), len(length_n))
     if len(set(sizes)) > 1 or not sizes[0]:
         raise ValueError(f"losses, correct, prompt ids and lengths must be of the same n >= 1 completions, not {sizes}")
-    if np.isnan(loss_n).any():
-        raise ValueError(f"the loss of completion {int(np.isnan(loss_n).argmax())} is NaN")
     if not (length_n >= 0).all():
         raise ValueError("a completion's length is negative or NaN")
     return loss_n, right_n, length_n

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from repro.diagnosis.influence import influence_values
-from repro.diagnosis.panel import _pair_rates, panel, plain
+from repro.diagnosis.panel import panel, plain
 from repro.diagnosis.per_prompt import per_prompt_values
 from repro.traps import importance_weighted_rkl, wrong_trace_preference
 
@@ -76,19 +76,6 @@ def test_open_tasks_have_no_wrong_traces(made_up):
         "wrong_trace_length_only",
         "wrong_trace_length_matched",
     }
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_all_prompts_at_once_agree_with_the_reference(seed):
-    rng = np.random.default_rng(seed)
-    P, G = 7, 5
-    loss, length = rng.integers(0, 4, (P, G)).astype(float), rng.integers(8, 13, (P, G)).astype(float)
-    right = rng.random((P, G)) < rng.random((P, 1))
-    expected = wrong_trace_preference(loss.ravel(), right.ravel(), np.repeat(np.arange(P), G), length.ravel())
-    found = _pair_rates(loss, right, length)
-    assert found == pytest.approx(
-        [expected.pooled, expected.per_prompt, expected.length_only, expected.length_matched], nan_ok=True
-    )
 
 
 def test_uneven_prompts_are_paired_too(made_up):

@@ -1,5 +1,6 @@
 """Wrong-trace preference and forking tokens: by hand, by brute force, and by symmetry."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.traps import forking_share, wrong_trace_preference
+from repro.traps.preference import count_pairs
 
 completions = st.lists(
     st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 2), st.integers(0, 40)), min_size=1, max_size=14
@@ -55,6 +57,29 @@ def test_against_brute_force(rows):
     near = [s for s, (w, r) in zip(score, pairs) if abs(w[3] - r[3]) <= 0.1 * max(w[3], r[3])]
     assert result.matched_pairs == len(near)
     assert result.length_matched == pytest.approx(np.mean(near) if near else math.nan, nan_ok=True)
+
+
+@pytest.mark.parametrize("sizes", [[5] * 7, [16] * 30, [1, 9, 2, 0, 4]])
+def test_all_prompts_at_once_equal_one_pair_at_a_time(sizes):
+    """The counts to the bit, in whatever order the completions come."""
+    rng = np.random.default_rng(len(sizes))
+    prompt = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    loss = rng.integers(0, 4, len(prompt)).astype(float)
+    length = rng.integers(8, 13, len(prompt)).astype(float)
+    right = rng.random(len(prompt)) < rng.random(len(sizes))[prompt]
+    counts = count_pairs(loss, right, prompt, length)
+    expected = np.zeros((5, len(sizes)))
+    for wrong, other in itertools.product(range(len(prompt)), repeat=2):
+        if prompt[wrong] == prompt[other] and right[other] and not right[wrong]:
+            win = (loss[wrong] < loss[other]) + 0.5 * (loss[wrong] == loss[other])
+            shorter = (length[wrong] < length[other]) + 0.5 * (length[wrong] == length[other])
+            near = abs(length[wrong] - length[other]) <= 0.1 * max(length[wrong], length[other])
+            expected[:, prompt[wrong]] += (1, win, shorter, near, near * win)
+    names = ("pairs", "wins", "shorter", "matched_pairs", "matched_wins")
+    assert [getattr(counts, name).tolist() for name in names] == expected.tolist()
+    pairs, wins = expected[:2]
+    assert counts.rate().pooled == wins.sum() / pairs.sum()
+    assert counts.rate().per_prompt == pytest.approx((wins[pairs > 0] / pairs[pairs > 0]).mean())
 
 
 @given(completions)
