@@ -39,8 +39,8 @@ def doctor(
     out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}
     for finding in run_checks(planned, out, workers or workers_for(planned.scale, machine)):
-        counts[finding.verdict] += 1
-        out_console.print(f"[{_COLOURS[finding.verdict]}]{finding.verdict:<4}[/]", end=" ")
-        out_console.print(f"{finding.about}: {finding.words}", highlight=False, markup=False, soft_wrap=True)
+        counts[finding.status] += 1
+        out_console.print(f"[{_COLOURS[finding.status]}]{finding.status:<4}[/]", end=" ")
+        out_console.print(f"{finding.subject}: {finding.message}", highlight=False, markup=False, soft_wrap=True)
     out_console.print(f"{counts['ok']} ok, {counts['warn']} to know, {counts['fail']} to mend", highlight=False)
     raise typer.Exit(2 if counts["fail"] else 0)

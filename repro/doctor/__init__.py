@@ -1,1 +1,1 @@
-"""`repro doctor STUDY`: before hours are spent, try everything that a study needs."""
+"""`repro doctor STUDY`: try everything that a study needs before hours are spent."""

@@ -1,4 +1,4 @@
-"""All checks of a study in the order of their cost: what would stop it at once comes first."""
+"""All checks of a study, cheapest first."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from repro.workflow.contamination import check_contamination
 
 
 def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
-    """Findings as they are made. Loading models and running stages is left out where the machine cannot."""
+    """Yield findings as they are made. Models are loaded and stages run only if the machine can."""
     stages = study.stages()
     machine = list(_machine(study))
     yield from machine
@@ -38,7 +38,7 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     yield from weights
     yield from check_templates(stages)
     yield from check_pairs(stages)
-    if any(one.verdict == "fail" for one in (*machine, *weights)):
+    if any(finding.status == "fail" for finding in (*machine, *weights)):
         yield warn("scores and steps", "not tried: what is above must be mended first")
         return
     yield from check_scores(stages)
@@ -46,72 +46,73 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
 
 
 def _machine(study: Study) -> Iterator[Finding]:
-    found = hardware()
+    machine = hardware()
     try:
-        check_fits(study.scale, found)
+        check_fits(study.scale, machine)
     except InputError as error:
         yield fail("machine", str(error))
     else:
-        yield good("machine", f"{found['cpus']} cores, {found['memory_gib']} GiB, {describe_gpus(found)}")
+        yield good("machine", f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {describe_gpus(machine)}")
 
 
 def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
-    """Stages that do not fit, the GPUs of those that want several, and the largest, against a GPU or, at toy scale, this
-    machine's memory."""
+    """Check memory: stages that do not fit, the GPUs of sharded ones, and the largest stage against a GPU (at toy scale:
+    this machine)."""
     resources = resources_for(study.scale)
-    troubles = unplaceable(study, stages, resources, workers)
-    for line in troubles:
+    problems = unplaceable(study, stages, resources, workers)
+    for line in problems:
         yield fail("memory", line)
     yield from _gpus(study, stages, resources)
-    if troubles:
+    if problems:
         return
     placed = placements(study, stages, resources)
     if placed:
-        most, label = max((host_memory(stage, one.layout).total, stage.label) for stage, one in zip(stages, placed))
-        yield good("host memory", f"{label} is the largest with about {most:.0f} GiB, all its processes together")
-    sizes = [one.memory for one in placed] or [gpu_memory(stage).total for stage in stages]
+        peak, label = max((host_memory(stage, p.layout).total, stage.label) for stage, p in zip(stages, placed))
+        yield good("host memory", f"{label} is the largest with about {peak:.0f} GiB, all its processes together")
+    sizes = [placement.memory for placement in placed] or [gpu_memory(stage).total for stage in stages]
     need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()
     gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
-    have, words = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
+    available, owner = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
     if REQUIREMENTS[study.scale].gpus and not gpus:
         yield warn("memory", f"{stage} wants about {need:.1f} GiB of a GPU; there is none here to compare with")
-    elif need > have:
+    elif need > available:
         yield fail(
-            "memory", f"{stage} wants about {need:.1f} GiB of {words} {have:.1f}: try --micro-batch 1 or smaller models"
+            "memory",
+            f"{stage} wants about {need:.1f} GiB of {owner} {available:.1f}: try --micro-batch 1 or smaller models",
         )
     else:
-        yield good("memory", f"{stage} is the largest with about {need:.1f} GiB of {words} {have:.1f}")
+        yield good("memory", f"{stage} is the largest with about {need:.1f} GiB of {owner} {available:.1f}")
 
 
 def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:
-    """Stages that get more than one GPU, alike ones together."""
+    """List stages that get more than one GPU, alike ones together."""
     alike: dict[tuple[str, str], list[float]] = {}
     for stage, placed in zip(stages, placements(study, stages, resources)):
         if placed.layout.ranks > 1:
             alike.setdefault((stage.label, describe_layout(placed.layout)), []).append(placed.memory)
-    for (label, words), sizes in alike.items():
-        yield good("GPUs", f"{label}: {words}, about {max(sizes):.0f} GiB on each")
+    for (label, layout), sizes in alike.items():
+        yield good("GPUs", f"{label}: {layout}, about {max(sizes):.0f} GiB on each")
 
 
 def _disk(stages: list[Stage], out: Path) -> Finding:
     need = disk_gib(stages)
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    words = f"about {need:,.1f} GiB wanted, {free:,.1f} free at {existing}"
-    return good("disk", words) if free > need else fail("disk", f"{words}: free some, or use --out FOLDER")
+    message = f"about {need:,.1f} GiB wanted, {free:,.1f} free at {existing}"
+    return good("disk", message) if free > need else fail("disk", f"{message}: free some, or use --out FOLDER")
 
 
 def _data(stages: list[Stage]) -> Iterator[Finding]:
-    asked = {(one.task, one.split): one for stage in stages for one in stage.data}
-    for (task, split), one in asked.items():
-        there_are = None if one.file else count_items(task, one.split)
-        if one.n is not None and there_are is not None and there_are < one.n:
-            yield warn(f"items of {task} {split}", f"{one.n:,} asked, {there_are:,} there: all of them are taken")
+    parts = {(data.task, data.split): data for stage in stages for data in stage.data}
+    for (task, split), data in parts.items():
+        available = None if data.file else count_items(task, data.split)
+        if data.n is not None and available is not None and available < data.n:
+            yield warn(f"items of {task} {split}", f"{data.n:,} asked, {available:,} there: all of them are taken")
     try:
-        found = check_contamination(stages)
+        counts = check_contamination(stages)
     except InputError as error:
         yield fail("data", str(error))
     else:
-        words = "no evaluation item among {training_items:,} training items ({evaluation_items:,} compared)"
-        yield good("data", words.format(**found))
+        message = "no evaluation item among {training_items:,} training items ({evaluation_items:,} compared)"
+        yield good("data", message.format(**counts))

@@ -1,4 +1,4 @@
-"""What the doctor says: one line per check."""
+"""Findings of the doctor: one line per check."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,20 +8,20 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. about: what was looked at; words: what was seen, and where it is not ok, the mend."""
+    """One check. subject: what was checked; message: what was found and, where it is not ok, the fix."""
 
-    verdict: Status
-    about: str
-    words: str
-
-
-def good(about: str, words: str) -> Finding:
-    return Finding("ok", about, words)
+    status: Status
+    subject: str
+    message: str
 
 
-def warn(about: str, words: str) -> Finding:
-    return Finding("warn", about, words)
+def good(subject: str, message: str) -> Finding:
+    return Finding("ok", subject, message)
 
 
-def fail(about: str, words: str) -> Finding:
-    return Finding("fail", about, words)
+def warn(subject: str, message: str) -> Finding:
+    return Finding("warn", subject, message)
+
+
+def fail(subject: str, message: str) -> Finding:
+    return Finding("fail", subject, message)

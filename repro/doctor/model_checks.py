@@ -1,4 +1,4 @@
-"""Weights, tokenizers and chat templates of a study: there, whole, and going round."""
+"""Checks of the models of a study: weights, servers, chat templates, pairs of tokenizers."""
 
 import hashlib
 import os
@@ -17,41 +17,41 @@ PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMI
 
 
 def check_weights(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Every model from outside: its files are there, and are what their hashes say."""
+    """Check that the files of every published or local model exist and match their hashes."""
     models: dict[str, tuple[BaseModelRef, Stage]] = {}
     for stage in stages:
         for model in stage.base_models():
             models.setdefault(model.name, (model, stage))
     for name, (model, stage) in models.items():
-        about = f"weights of {name}"
-        where = locate(name)
-        if isinstance(where, Path):
-            size = sum(file.stat().st_size for file in where.glob("*.safetensors")) / 2**20
-            yield good(about, f"{model.revision[:19]}, {size:,.1f} MiB")
+        subject = f"weights of {name}"
+        location = locate(name)
+        if isinstance(location, Path):
+            size = sum(file.stat().st_size for file in location.glob("*.safetensors")) / 2**20
+            yield good(subject, f"{model.revision[:19]}, {size:,.1f} MiB")
         else:
-            yield _cached(about, where, model.revision, stage)
+            yield _check_cached(subject, location, model.revision, stage)
 
 
 def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Every model that a server runs: the server answers, and says that it serves it."""
-    asked = {Endpoint(model.url, model.name) for stage in stages for model in stage.served_models()}
-    if asked:
+    """Check that every server answers, and serves its model."""
+    endpoints = {Endpoint(model.url, model.name) for stage in stages for model in stage.served_models()}
+    if endpoints:
         from repro.evaluation.chat_client import ChatClient  # the client library takes half a second to import
-    for where in sorted(asked, key=str):
-        about = f"served model {where.model}"
+    for endpoint in sorted(endpoints, key=str):
+        subject = f"served model {endpoint.model}"
         try:
-            known = ChatClient(where, max_tokens=1, temperature=0.0, seed=0).list_models()
+            served = ChatClient(endpoint, max_tokens=1, temperature=0.0, seed=0).list_models()
         except InputError as error:
-            yield fail(about, str(error))
+            yield fail(subject, str(error))
             continue
-        if where.model in known:
-            yield good(about, f"at {where.url}; which revision it is, no server tells")
+        if endpoint.model in served:
+            yield good(subject, f"at {endpoint.url}; which revision it is, no server tells")
         else:
-            yield fail(about, f"{where.url} does not serve it. It serves: {', '.join(known[:20]) or 'nothing'}")
+            yield fail(subject, f"{endpoint.url} does not serve it. It serves: {', '.join(served[:20]) or 'nothing'}")
 
 
-def _cached(about: str, hub_id: str, revision: str, stage: Stage) -> Finding:
-    """A hub model: the local cache's files, each named by its own hash."""
+def _check_cached(subject: str, hub_id: str, revision: str, stage: Stage) -> Finding:
+    """Check a hub model in the local cache, whose files are named by their hashes."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -62,21 +62,21 @@ def _cached(about: str, hub_id: str, revision: str, stage: Stage) -> Finding:
         size = download_gib([stage])
         if os.environ.get("HF_HUB_OFFLINE") == "1":
             return fail(
-                about, "not on this machine, and HF_HUB_OFFLINE=1: download it first (hf download), or go online"
+                subject, "not on this machine, and HF_HUB_OFFLINE=1: download it first (hf download), or go online"
             )
         return warn(
-            about, f"not on this machine yet: the first stage downloads it (about {size:.0f} GiB for its models)"
+            subject, f"not on this machine yet: the first stage downloads it (about {size:.0f} GiB for its models)"
         )
     weights = [file for file in folder.iterdir() if file.suffix == ".safetensors"]
     if not weights:
-        return fail(about, f"{folder} holds no *.safetensors: delete it and download again (pickles are not read)")
+        return fail(subject, f"{folder} holds no *.safetensors: delete it and download again (pickles are not read)")
     for file in weights:
         blob = file.resolve()  # the cache names a large file by its sha256
         if len(blob.name) == 64 and _sha256(blob) != blob.name:
-            return fail(about, f"{file.name} is damaged (its hash is not its name): delete {blob} and download again")
+            return fail(subject, f"{file.name} is damaged (its hash is not its name): delete {blob} and download again")
     if pinned is None:
-        return warn(about, f"{len(weights)} files, hashes right; the revision is unpinned: run `repro pin`")
-    return good(about, f"{revision[:12]}, {len(weights)} files, hashes right")
+        return warn(subject, f"{len(weights)} files, hashes right; the revision is unpinned: run `repro pin`")
+    return good(subject, f"{revision[:12]}, {len(weights)} files, hashes right")
 
 
 def _sha256(file: Path) -> str:
@@ -85,38 +85,42 @@ def _sha256(file: Path) -> str:
 
 
 def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Prompts go through each model's chat template and come back; the turn ends with a token that stops generation."""
+    """Check that prompts survive each chat template and its tokens, and that the end of the turn stops generation."""
     prompted = {name: reasoning for stage in stages for name, reasoning in stage.prompted_models().items()}
     for name, reasoning in prompted.items():
-        about = f"template of {name}"
+        subject = f"template of {name}"
         try:
             tokenizer = load_tokenizer(locate(name))
             ids = prompt_token_ids(tokenizer, PROBE, reasoning)
             text = tokenizer.decode(ids, skip_special_tokens=False)
             end = end_of_turn_id(tokenizer, generation_eos_ids(locate(name)))
         except InputError as error:
-            yield fail(about, str(error))
+            yield fail(subject, str(error))
             continue
         except OSError as error:
-            yield fail(about, f"no tokenizer to be had: {str(error).strip().splitlines()[0]}")
+            yield fail(subject, f"no tokenizer to be had: {str(error).strip().splitlines()[0]}")
             continue
-        if PROBE not in text and _plain(PROBE) not in _plain(text):
+        if PROBE not in text and _single_spaced(PROBE) not in _single_spaced(text):
             yield warn(
-                about, "a prompt with accents, Chinese and an emoji does not come back from its tokens as it was"
+                subject, "a prompt with accents, Chinese and an emoji does not come back from its tokens as it was"
             )
         elif not reasoning and ids == prompt_token_ids(tokenizer, PROBE, True):
-            yield warn(about, "reasoning=false, but the template has no enable_thinking: the model thinks as it likes")
+            yield warn(
+                subject, "reasoning=false, but the template has no enable_thinking: the model thinks as it likes"
+            )
         else:
             thinking = "" if ids == prompt_token_ids(tokenizer, PROBE, not reasoning) else f", reasoning={reasoning}"
-            yield good(about, f"round trip of {len(ids)} tokens, turn ends with {tokenizer.decode([end])!r}{thinking}")
+            yield good(
+                subject, f"round trip of {len(ids)} tokens, turn ends with {tokenizer.decode([end])!r}{thinking}"
+            )
 
 
-def _plain(text: str) -> str:
+def _single_spaced(text: str) -> str:
     return " ".join(text.split()).strip()
 
 
 def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Teacher and student share a divergence per token; and the teacher reads prompts as it is used to."""
+    """Check that teacher and student share a tokenizer, and read prompts through equal chat templates."""
     from repro.distillation.pair import check_pair
 
     pairs = {
@@ -125,17 +129,17 @@ def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
         if (pair := stage.model_pair) and pair.purpose == "distillation"
     }
     for (teacher, student), reasoning in pairs.items():
-        about = f"pair {teacher}, {student}"
+        subject = f"pair {teacher}, {student}"
         try:
             sizes = check_pair(locate(teacher), locate(student))
         except InputError as error:
-            yield fail(about, str(error))
+            yield fail(subject, str(error))
             continue
         except OSError as error:
-            yield fail(about, f"configuration or tokenizer is not to be had: {str(error).strip().splitlines()[0]}")
+            yield fail(subject, f"configuration or tokenizer is not to be had: {str(error).strip().splitlines()[0]}")
             continue
-        posed = [prompt_token_ids(load_tokenizer(locate(name)), PROBE, reasoning) for name in (teacher, student)]
-        if posed[0] != posed[1]:
-            yield warn(about, "their chat templates differ: in distillation the teacher reads the student's prompts")
+        prompts = [prompt_token_ids(load_tokenizer(locate(name)), PROBE, reasoning) for name in (teacher, student)]
+        if prompts[0] != prompts[1]:
+            yield warn(subject, "their chat templates differ: in distillation the teacher reads the student's prompts")
         else:
-            yield good(about, f"one tokenizer and template, {sizes.compared:,} ids compared")
+            yield good(subject, f"one tokenizer and template, {sizes.compared:,} ids compared")

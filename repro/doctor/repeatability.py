@@ -1,4 +1,4 @@
-"""Repeatability of a teacher's scores: the same completions, twice, and in another company."""
+"""Repeatability of a model's scores: the same batch twice, and each sequence alone."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,34 +8,39 @@ from repro.system.gpu_memory import free_gpu_memory
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
 LARGEST_GAP = 0.05
-"""ASSUMED: nats per token that another batch may change: bfloat16 kernels differ with the shape of a batch."""
+"""ASSUMED: nats per token by which another batch may differ: bfloat16 kernels depend on the shape of a batch."""
 
 
 def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Every model that scores others' text, each loaded once."""
+    """Check every model that only scores in training, each loaded once."""
     workloads = [stage.workload for stage in stages if stage.workload.trains]
     names = {workload.frozen.base_model.name for workload in workloads if workload.frozen}
     for name in sorted(names):
-        about = f"scores of {name}"
+        subject = f"scores of {name}"
         try:
             again, alone, tokens = _gaps(name)
-        except Exception as error:  # whatever a library says of a missing or damaged model, it is a finding
-            yield fail(about, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
+        except Exception as error:  # any error of a library about a missing or damaged model is a finding
+            yield fail(subject, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
             continue
         finally:
-            free_gpu_memory()  # the trial after this wants the GPU for itself
+            free_gpu_memory()  # the trial that follows needs all GPU memory
         if again > 0:
-            yield fail(about, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
+            yield fail(subject, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
         elif alone / tokens > LARGEST_GAP:
             yield warn(
-                about, f"one by one and together differ by {alone / tokens:.2g} nats per token: padding is not inert"
+                subject, f"one by one and together differ by {alone / tokens:.2g} nats per token: padding is not inert"
             )
         else:
-            yield good(about, f"twice the same; one by one within {alone / tokens:.1g} nats per token")
+            yield good(subject, f"twice the same; one by one within {alone / tokens:.1g} nats per token")
 
 
 def _gaps(name: str) -> tuple[float, float, int]:
-    """Largest difference of a sequence's log-probability: the same batch again; each alone. And the longest's tokens."""
+    """Score the completions three times.
+
+    Returns:
+        Largest difference of a sequence's log-probability between the same batch twice, between the batch and each
+        sequence alone, and the tokens of the longest.
+    """
     from transformers.utils import logging
     from trl.trainer.utils import add_fused_lm_head
 
@@ -44,8 +49,8 @@ def _gaps(name: str) -> tuple[float, float, int]:
     from repro.models.scoring import completion_log_prob
 
     logging.disable_progress_bar()
-    where = locate(name)
-    tokenizer, model = load_tokenizer(where), load_model(where)
+    location = locate(name)
+    tokenizer, model = load_tokenizer(location), load_model(location)
     add_fused_lm_head(model)
     prompts = [prompt_token_ids(tokenizer, f"Question {number}?") for number in range(len(COMPLETIONS))]
     completions = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in COMPLETIONS]

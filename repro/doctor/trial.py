@@ -1,4 +1,4 @@
-"""One step of each stage, really run: the study's own models, engine and code, in a folder that is thrown away."""
+"""A trial run: one step of each kind of stage with the study's models, engine and code, in a temporary folder."""
 
 import json
 import tempfile
@@ -23,7 +23,7 @@ SEQUENCES, PROMPTS = 8, 4
 
 
 def trial_study(study: Study) -> Study:
-    """The study with one optimiser step a stage, a few items and completions, and its own caps and engine."""
+    """Return the study with one optimiser step per stage, a few items and completions, and its token caps and engine."""
     methods = ("sft", "gkd_fkl", "gkd_rkl")
     small = (
         "train_items=8",
@@ -41,7 +41,7 @@ def trial_study(study: Study) -> Study:
 
 
 def one_of_each(stages: list[Stage]) -> list[Stage]:
-    """The first stage of every kind on every set of models, with what these need."""
+    """Return the first stage of every kind on every set of models, with their inputs."""
     chosen: dict[tuple[Any, ...], Stage] = {}
     for stage in stages:
         models = tuple(sorted(model.name for model in stage.base_models()))
@@ -53,26 +53,26 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     """Run the trial, stage by stage in the order of the study; stop at the first that fails.
 
     Args:
-        out: where the study will be: the trial is on the same disk.
+        out: folder of the results: the trial is on the same disk.
     """
     stages = one_of_each(trial_study(study).stages())
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".doctor-", dir=out) as folder:
-        place = Path(folder)
+        trial_out = Path(folder)
         started = time.monotonic()
         try:
             execution = Execution(resources_for(study.scale, checkpoint_every=0), workers)
-            run(stages, place, execution, console=Console(quiet=True), quiet=True)
-            trouble = None
+            run(stages, trial_out, execution, console=Console(quiet=True), quiet=True)
+            problem = None
         except (InputError, StageError) as error:
-            trouble = str(error)
+            problem = str(error)
         for stage in stages:
-            record = place / CACHE / stage.folder_name / RECORD
+            record = trial_out / CACHE / stage.folder_name / RECORD
             if record.is_file():
                 facts = json.loads(record.read_text())
                 summary = json.loads((record.parent / "summary.json").read_text())
                 alarm = summary.get("alarm") or summary.get("sampler", {}).get("alarm")
-                words = f"{facts['seconds']:.0f} s, {facts['peak_memory_gib']:.1f} GiB at its peak"
-                yield fail(f"one step: {stage.label}", alarm) if alarm else good(f"one step: {stage.label}", words)
-        if trouble is not None:
-            yield fail("one step of each stage", f"{trouble} ({time.monotonic() - started:.0f} s)")
+                peak = f"{facts['seconds']:.0f} s, {facts['peak_memory_gib']:.1f} GiB at its peak"
+                yield fail(f"one step: {stage.label}", alarm) if alarm else good(f"one step: {stage.label}", peak)
+        if problem is not None:
+            yield fail("one step of each stage", f"{problem} ({time.monotonic() - started:.0f} s)")

@@ -1,4 +1,4 @@
-"""`repro doctor`: every line can turn to fail, with its mend; at toy scale all are ok."""
+"""`repro doctor`: every check can fail, with its fix; at toy scale all are ok."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ from repro.stages import Calibrate, Distill, Evaluate, Sample
 TINY = ("tasks=toy-bm4", "train_items=8", "test_items=4")
 
 
-def verdicts(findings):
-    return {one.about: one.verdict for one in findings}
+def statuses(findings):
+    return {finding.subject: finding.status for finding in findings}
 
 
 def plan_with(**folders):
@@ -41,35 +41,37 @@ def copy(tmp_path):
     return make
 
 
-def test_what_a_study_needs_is_found_sound():
+def test_checks_of_a_sound_study_are_ok():
     stages = plan_with().stages()
-    found = [*models.check_weights(stages), *models.check_templates(stages), *models.check_pairs(stages)]
-    found += scores.check_scores(stages)
-    assert {one.verdict for one in found} == {"ok"}
-    about = [one.about for one in found]
-    assert {"weights of toy:qwen3-teacher", "template of toy:qwen3-target", "scores of toy:qwen3-target"} < set(about)
+    findings = [*models.check_weights(stages), *models.check_templates(stages), *models.check_pairs(stages)]
+    findings += scores.check_scores(stages)
+    assert {finding.status for finding in findings} == {"ok"}
+    subjects = [finding.subject for finding in findings]
+    assert {"weights of toy:qwen3-teacher", "template of toy:qwen3-target", "scores of toy:qwen3-target"} < set(
+        subjects
+    )
 
 
 def test_a_tokenizer_without_template_fails(copy):
     student = copy("toy:qwen3-student", lambda folder: (folder / "chat_template.jinja").unlink())
-    found = list(models.check_templates(plan_with(student=student).stages()))
-    assert verdicts(found)[f"template of {student}"] == "fail"
-    assert any("save a chat_template" in one.words for one in found)
+    findings = list(models.check_templates(plan_with(student=student).stages()))
+    assert statuses(findings)[f"template of {student}"] == "fail"
+    assert any("save a chat_template" in finding.message for finding in findings)
 
 
 def test_models_of_two_families_fail(copy):
-    found = list(models.check_pairs(plan_with(student="toy:gemma3-student").stages()))
-    assert [one.verdict for one in found] == ["fail"]
-    assert "different tokenizers" in found[0].words
+    findings = list(models.check_pairs(plan_with(student="toy:gemma3-student").stages()))
+    assert [finding.status for finding in findings] == ["fail"]
+    assert "different tokenizers" in findings[0].message
 
 
-def test_another_template_of_the_teacher_is_told(copy):
+def test_a_teacher_with_another_template_warns(copy):
     def harm(folder):
         template = folder / "chat_template.jinja"
         template.write_text(template.read_text().replace("assistant", "helper"))
 
-    found = list(models.check_pairs(plan_with(teacher=copy("toy:qwen3-teacher", harm)).stages()))
-    assert [one.verdict for one in found] == ["warn"]
+    findings = list(models.check_pairs(plan_with(teacher=copy("toy:qwen3-teacher", harm)).stages()))
+    assert [finding.status for finding in findings] == ["warn"]
 
 
 def test_damaged_weights_fail(copy):
@@ -78,35 +80,35 @@ def test_damaged_weights_fail(copy):
         file.write_bytes(file.read_bytes()[:1000])
 
     teacher = copy("toy:qwen3-teacher", harm)
-    assert verdicts(scores.check_scores([s for s in plan_with().stages() if isinstance(s, Calibrate)])) == {
+    assert statuses(scores.check_scores([s for s in plan_with().stages() if isinstance(s, Calibrate)])) == {
         "scores of toy:qwen3-target": "ok"
     }
     stages = [stage for stage in plan_with().stages() if isinstance(stage, Distill)]
     harmed = [s.model_copy(update={"teacher": s.teacher.model_copy(update={"name": str(teacher)})}) for s in stages[:2]]
-    assert verdicts(scores.check_scores(harmed))[f"scores of {teacher}"] == "fail"
+    assert statuses(scores.check_scores(harmed))[f"scores of {teacher}"] == "fail"
 
 
-def test_scores_that_change_from_call_to_call_fail(monkeypatch):
+def test_scores_that_change_between_calls_fail(monkeypatch):
     monkeypatch.setattr(scores, "_gaps", lambda name: (1e-3, 0.0, 5))
-    found = list(scores.check_scores(plan_with().stages()))
-    assert {one.verdict for one in found} == {"fail"}
-    assert "not repeatable" in found[0].words
+    findings = list(scores.check_scores(plan_with().stages()))
+    assert {finding.status for finding in findings} == {"fail"}
+    assert "not repeatable" in findings[0].message
     monkeypatch.setattr(scores, "_gaps", lambda name: (0.0, 1.0, 5))
-    assert {one.verdict for one in scores.check_scores(plan_with().stages())} == {"warn"}
+    assert {finding.status for finding in scores.check_scores(plan_with().stages())} == {"warn"}
 
 
-def test_a_hub_model_that_is_not_here_fails_offline_and_is_told_online(monkeypatch, tmp_path):
+def test_an_uncached_hub_model_fails_offline_and_warns_online(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     stages = plan("table2", scale="small", seeds=1).stages()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert {one.verdict for one in models.check_weights(stages)} == {"fail"}
+    assert {finding.status for finding in models.check_weights(stages)} == {"fail"}
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    found = list(models.check_weights(stages))
-    assert {one.verdict for one in found} == {"warn"}
-    assert all("downloads it" in one.words for one in found)
+    findings = list(models.check_weights(stages))
+    assert {finding.status for finding in findings} == {"warn"}
+    assert all("downloads it" in finding.message for finding in findings)
 
 
-def test_a_cached_hub_file_must_have_the_hash_that_is_its_name(tmp_path, monkeypatch):
+def test_a_cached_hub_file_must_match_the_hash_in_its_name(tmp_path, monkeypatch):
     blob = tmp_path / "blobs" / ("0" * 64)
     blob.parent.mkdir()
     blob.write_bytes(b"not what it was")
@@ -114,12 +116,12 @@ def test_a_cached_hub_file_must_have_the_hash_that_is_its_name(tmp_path, monkeyp
     folder.mkdir()
     (folder / "model.safetensors").symlink_to(blob)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kwargs: str(folder))
-    found = list(models.check_weights(plan("table2", scale="small", seeds=1).stages()))
-    assert {one.verdict for one in found} == {"fail"}
-    assert "is damaged" in found[0].words
+    findings = list(models.check_weights(plan("table2", scale="small", seeds=1).stages()))
+    assert {finding.status for finding in findings} == {"fail"}
+    assert "is damaged" in findings[0].message
 
 
-def test_the_trial_has_every_kind_of_stage_once_and_one_step(tmp_path):
+def test_the_trial_runs_each_kind_of_stage_once_for_one_step(tmp_path):
     tried = trial.trial_study(plan_with())
     stages = trial.one_of_each(tried.stages())
     assert {type(stage) for stage in stages} == {Calibrate, Sample, Distill, Evaluate}
@@ -128,33 +130,33 @@ def test_the_trial_has_every_kind_of_stage_once_and_one_step(tmp_path):
     assert len(stages) < len(tried.stages()) / 2
 
 
-def test_a_machine_that_cannot_is_told_and_nothing_is_tried(tmp_path):
-    found = list(doctor.run_checks(plan("table2", scale="small", seeds=1), tmp_path, 1))
-    assert verdicts(found)["machine"] == "fail"
-    assert verdicts(found)["scores and steps"] == "warn"
+def test_a_machine_that_is_too_small_fails_and_nothing_is_tried(tmp_path):
+    findings = list(doctor.run_checks(plan("table2", scale="small", seeds=1), tmp_path, 1))
+    assert statuses(findings)["machine"] == "fail"
+    assert statuses(findings)["scores and steps"] == "warn"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
-    assert doctor._disk(plan_with().stages(), tmp_path).verdict == "fail"
+    assert doctor._disk(plan_with().stages(), tmp_path).status == "fail"
 
 
 @pytest.mark.slow
-def test_a_stage_that_fails_in_its_trial_is_named_with_its_cause(tmp_path, copy):
+def test_a_failing_trial_names_its_stage_and_cause(tmp_path, copy):
     def harm(folder):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"model_type": "nosuch"}))
 
-    found = list(trial.try_stages(plan_with(target=copy("toy:qwen3-target", harm)), tmp_path / "out", 1))
-    assert found[-1].verdict == "fail"
-    assert "nosuch" in found[-1].words
+    findings = list(trial.try_stages(plan_with(target=copy("toy:qwen3-target", harm)), tmp_path / "out", 1))
+    assert findings[-1].status == "fail"
+    assert "nosuch" in findings[-1].message
     assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.slow
-def test_at_toy_scale_all_is_well(tmp_path):
-    found = list(doctor.run_checks(plan_with(), tmp_path, 1))
-    assert [one for one in found if one.verdict != "ok"] == []
-    assert sum(one.about.startswith("one step:") for one in found) >= 8
-    assert isinstance(found[0], Finding)
+def test_all_checks_pass_at_toy_scale(tmp_path):
+    findings = list(doctor.run_checks(plan_with(), tmp_path, 1))
+    assert [finding for finding in findings if finding.status != "ok"] == []
+    assert sum(finding.subject.startswith("one step:") for finding in findings) >= 8
+    assert isinstance(findings[0], Finding)

@@ -85,12 +85,12 @@ def server():
 
 def test_the_doctor_asks_the_server(server):
     study = study_of(f"{server.url}#org/judge")
-    assert [one.verdict for one in check_servers(study.stages())] == ["ok"]
-    assert all("org/judge" not in one.about for one in check_weights(study.stages()))
+    assert [finding.status for finding in check_servers(study.stages())] == ["ok"]
+    assert all("org/judge" not in finding.subject for finding in check_weights(study.stages()))
     (typo,) = check_servers(study_of(f"{server.url}#org/typo").stages())
-    assert (typo.verdict, "It serves: org/judge, other" in typo.words) == ("fail", True)
+    assert (typo.status, "It serves: org/judge, other" in typo.message) == ("fail", True)
     (gone,) = check_servers(study_of("http://127.0.0.1:9/v1#m").stages())
-    assert (gone.verdict, "Connection refused" in gone.words) == ("fail", True)
+    assert (gone.status, "Connection refused" in gone.message) == ("fail", True)
 
 
 def rows(answers):
