@@ -42,5 +42,8 @@ def doctor(
         counts[finding.status] += 1
         out_console.print(f"[{_COLOURS[finding.status]}]{finding.status:<4}[/]", end=" ")
         out_console.print(f"{finding.subject}: {finding.message}", highlight=False, markup=False, soft_wrap=True)
-    out_console.print(f"{counts['ok']} ok, {counts['warn']} to know, {counts['fail']} to mend", highlight=False)
+    out_console.print(
+        f"{counts['ok']} ok, {counts['warn']} warning{'' if counts['warn'] == 1 else 's'}, {counts['fail']} to fix",
+        highlight=False,
+    )
     raise typer.Exit(2 if counts["fail"] else 0)

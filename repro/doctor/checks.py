@@ -39,7 +39,7 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     yield from check_templates(stages)
     yield from check_pairs(stages)
     if any(finding.status == "fail" for finding in (*machine, *weights)):
-        yield warn("scores and steps", "not tried: what is above must be mended first")
+        yield warn("scores and steps", "not tried: fix the failures above first")
         return
     yield from check_scores(stages)
     yield from try_stages(study, out, workers)
@@ -68,21 +68,23 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
     placed = placements(study, stages, resources)
     if placed:
         peak, label = max((host_memory(stage, p.layout).total, stage.label) for stage, p in zip(stages, placed))
-        yield good("host memory", f"{label} is the largest with about {peak:.0f} GiB, all its processes together")
+        yield good("host memory", f"{label} needs the most, about {peak:.0f} GiB over all its processes")
     sizes = [placement.memory for placement in placed] or [gpu_memory(stage).total for stage in stages]
     need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()
     gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
     available, owner = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
     if REQUIREMENTS[study.scale].gpus and not gpus:
-        yield warn("memory", f"{stage} wants about {need:.1f} GiB of a GPU; there is none here to compare with")
+        yield warn(
+            "memory", f"{stage} needs about {need:.1f} GiB of GPU memory; this machine has no GPU to compare with"
+        )
     elif need > available:
         yield fail(
             "memory",
-            f"{stage} wants about {need:.1f} GiB of {owner} {available:.1f}: try --micro-batch 1 or smaller models",
+            f"{stage} needs about {need:.1f} GiB of {owner} {available:.1f}: try --micro-batch 1 or smaller models",
         )
     else:
-        yield good("memory", f"{stage} is the largest with about {need:.1f} GiB of {owner} {available:.1f}")
+        yield good("memory", f"{stage} needs the most, about {need:.1f} GiB of {owner} {available:.1f}")
 
 
 def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:
@@ -99,8 +101,8 @@ def _disk(stages: list[Stage], out: Path) -> Finding:
     need = disk_gib(stages)
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    message = f"about {need:,.1f} GiB wanted, {free:,.1f} free at {existing}"
-    return good("disk", message) if free > need else fail("disk", f"{message}: free some, or use --out FOLDER")
+    message = f"about {need:,.1f} GiB needed, {free:,.1f} free at {existing}"
+    return good("disk", message) if free > need else fail("disk", f"{message}: free some space, or use --out FOLDER")
 
 
 def _data(stages: list[Stage]) -> Iterator[Finding]:
@@ -108,7 +110,9 @@ def _data(stages: list[Stage]) -> Iterator[Finding]:
     for (task, split), data in parts.items():
         available = None if data.file else count_items(task, data.split)
         if data.n is not None and available is not None and available < data.n:
-            yield warn(f"items of {task} {split}", f"{data.n:,} asked, {available:,} there: all of them are taken")
+            yield warn(
+                f"items of {task} {split}", f"{data.n:,} requested, {available:,} available: all of them are used"
+            )
     try:
         counts = check_contamination(stages)
     except InputError as error:

@@ -45,7 +45,7 @@ def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield fail(subject, str(error))
             continue
         if endpoint.model in served:
-            yield good(subject, f"at {endpoint.url}; which revision it is, no server tells")
+            yield good(subject, f"at {endpoint.url}; servers do not report a model's revision")
         else:
             yield fail(subject, f"{endpoint.url} does not serve it. It serves: {', '.join(served[:20]) or 'nothing'}")
 
@@ -73,10 +73,12 @@ def _check_cached(subject: str, hub_id: str, revision: str, stage: Stage) -> Fin
     for file in weights:
         blob = file.resolve()  # the cache names a large file by its sha256
         if len(blob.name) == 64 and _sha256(blob) != blob.name:
-            return fail(subject, f"{file.name} is damaged (its hash is not its name): delete {blob} and download again")
+            return fail(
+                subject, f"{file.name} is damaged (its hash differs from its name): delete {blob} and download again"
+            )
     if pinned is None:
-        return warn(subject, f"{len(weights)} files, hashes right; the revision is unpinned: run `repro pin`")
-    return good(subject, f"{revision[:12]}, {len(weights)} files, hashes right")
+        return warn(subject, f"{len(weights)} files, hashes match; the revision is unpinned: run `repro pin`")
+    return good(subject, f"{revision[:12]}, {len(weights)} files, hashes match")
 
 
 def _sha256(file: Path) -> str:
@@ -98,15 +100,13 @@ def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield fail(subject, str(error))
             continue
         except OSError as error:
-            yield fail(subject, f"no tokenizer to be had: {str(error).strip().splitlines()[0]}")
+            yield fail(subject, f"cannot load a tokenizer: {str(error).strip().splitlines()[0]}")
             continue
         if PROBE not in text and _single_spaced(PROBE) not in _single_spaced(text):
-            yield warn(
-                subject, "a prompt with accents, Chinese and an emoji does not come back from its tokens as it was"
-            )
+            yield warn(subject, "a prompt with accents, Chinese and an emoji changes when it is tokenized and decoded")
         elif not reasoning and ids == prompt_token_ids(tokenizer, PROBE, True):
             yield warn(
-                subject, "reasoning=false, but the template has no enable_thinking: the model thinks as it likes"
+                subject, "reasoning=false, but the template has no enable_thinking: the model decides whether to think"
             )
         else:
             thinking = "" if ids == prompt_token_ids(tokenizer, PROBE, not reasoning) else f", reasoning={reasoning}"
@@ -136,7 +136,7 @@ def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield fail(subject, str(error))
             continue
         except OSError as error:
-            yield fail(subject, f"configuration or tokenizer is not to be had: {str(error).strip().splitlines()[0]}")
+            yield fail(subject, f"cannot load configuration or tokenizer: {str(error).strip().splitlines()[0]}")
             continue
         prompts = [prompt_token_ids(load_tokenizer(locate(name)), PROBE, reasoning) for name in (teacher, student)]
         if prompts[0] != prompts[1]:

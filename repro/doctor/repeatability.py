@@ -28,10 +28,11 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield fail(subject, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
         elif alone / tokens > LARGEST_GAP:
             yield warn(
-                subject, f"one by one and together differ by {alone / tokens:.2g} nats per token: padding is not inert"
+                subject,
+                f"alone and in a batch differ by {alone / tokens:.2g} nats per token: padding changes the scores",
             )
         else:
-            yield good(subject, f"twice the same; one by one within {alone / tokens:.1g} nats per token")
+            yield good(subject, f"repeatable; alone and in a batch within {alone / tokens:.1g} nats per token")
 
 
 def _gaps(name: str) -> tuple[float, float, int]:

@@ -72,7 +72,7 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
                 facts = json.loads(record.read_text())
                 summary = json.loads((record.parent / "summary.json").read_text())
                 alarm = summary.get("alarm") or summary.get("sampler", {}).get("alarm")
-                peak = f"{facts['seconds']:.0f} s, {facts['peak_memory_gib']:.1f} GiB at its peak"
+                peak = f"{facts['seconds']:.0f} s, {facts['peak_memory_gib']:.1f} GiB peak memory"
                 yield fail(f"one step: {stage.label}", alarm) if alarm else good(f"one step: {stage.label}", peak)
         if problem is not None:
             yield fail("one step of each stage", f"{problem} ({time.monotonic() - started:.0f} s)")
