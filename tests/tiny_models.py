@@ -142,8 +142,8 @@ def save_gemma(folder: Path, *, seed: int = 0) -> Path:
     return _save(Gemma3ForCausalLM(config), tokenizer, folder, [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")])
 
 
-def save_seeing_gemma(folder: Path, *, seed: int = 0, vocabulary: int | None = None) -> Path:
-    """As Gemma 3 is published from 4B up: a language model, an image tower, one checkpoint; a vocabulary padded for images."""
+def save_multimodal_gemma(folder: Path, *, seed: int = 0, vocabulary: int | None = None) -> Path:
+    """A Gemma 3 checkpoint as published from 4B up: language model and vision tower, the vocabulary padded for images."""
     tokenizer = gemma_tokenizer()
     torch.manual_seed(seed)
     text = {
@@ -236,7 +236,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the other family: another architecture, another tokenizer."""
+    """A model of another family: another architecture, another tokenizer."""
     return save_gemma(tmp_path_factory.mktemp("models") / "stranger")
 
 

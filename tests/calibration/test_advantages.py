@@ -39,7 +39,7 @@ def test_equal_rewards_have_advantage_zero() -> None:
 
 
 def trl_advantages(columns_nK: torch.Tensor, weights: list[float], group_size: int) -> torch.Tensor:
-    """What TRL 1.16 makes of the columns that `_calculate_rewards` returns (sum_then_normalize, no scaling)."""
+    """Compute TRL 1.16's advantages from the columns that `_calculate_rewards` returns (sum_then_normalize, no scaling)."""
     rewards_n = (columns_nK * torch.tensor(weights)).nansum(1)
     mean_n = rewards_n.view(-1, group_size).nanmean(1).repeat_interleave(group_size)
     return (rewards_n - mean_n).nan_to_num(0.0)
@@ -55,9 +55,9 @@ def test_trl_adds_the_same_bits(eta: float) -> None:
     z_nK = torch.stack([group_z(task_n, G), group_z(r_cal_n, G)], 1).float()
     by_trl = trl_advantages(z_nK, [1.0, eta], G)
     sum_n = group_advantages(task_n, r_cal_n, eta, G, torch.float32)
-    ours = trl_advantages(torch.stack([sum_n, torch.zeros(n)], 1), [1.0, 0.0], G)
-    assert torch.equal(ours.view(torch.int32), by_trl.view(torch.int32))
-    torch.testing.assert_close(ours.double(), group_advantages(task_n, r_cal_n, eta, G), atol=1e-5, rtol=0)
+    by_us = trl_advantages(torch.stack([sum_n, torch.zeros(n)], 1), [1.0, 0.0], G)
+    assert torch.equal(by_us.view(torch.int32), by_trl.view(torch.int32))
+    torch.testing.assert_close(by_us.double(), group_advantages(task_n, r_cal_n, eta, G), atol=1e-5, rtol=0)
 
 
 @settings(deadline=None, max_examples=50)
@@ -67,7 +67,7 @@ def test_trl_adds_the_same_bits(eta: float) -> None:
     st.floats(-1e3, 1e3),
 )
 def test_shift_and_scale_of_a_group_change_nothing(rewards: list[float], scale: float, shift: float) -> None:
-    """Each reward alone is brought to zero mean and unit variance, so units and offsets of groups vanish."""
+    """Each reward is brought to zero mean and unit variance, so units and offsets of groups vanish."""
     x = np.array(rewards)
     z = group_z(x, 4).reshape(2, 4)
     np.testing.assert_allclose(z.sum(1), 0, atol=1e-6)
@@ -78,8 +78,8 @@ def test_shift_and_scale_of_a_group_change_nothing(rewards: list[float], scale: 
         np.testing.assert_allclose(group_z(scale * x + shift, 4).reshape(2, 4), z, atol=2e-3)
 
 
-def test_batch_renormalisation_is_another_algorithm() -> None:
-    """Where the task's reward is flat, eta no longer matters in the control; in Algorithm 1 it does."""
+def test_batch_renormalisation_is_a_different_algorithm() -> None:
+    """If the task's reward is flat, eta does not matter in the control; in Algorithm 1 it does."""
     task, cal = np.ones(8), np.random.default_rng(1).normal(size=8)
     small, large = (batch_renormalised(group_advantages(task, cal, eta, 4)) for eta in (0.1, 1.0))
     np.testing.assert_allclose(small, large, atol=2e-3)

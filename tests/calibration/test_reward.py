@@ -31,7 +31,7 @@ def test_other_tokenizer_scores_text_with_its_own_template_and_end(stranger: Pat
         assert scores.log_prob[row].item() == pytest.approx(naive(stranger, prompt_ids, completion), abs=2e-4)
 
 
-def test_cut_completion_has_no_end_on_either_side(stranger: Path) -> None:
+def test_truncated_completion_has_no_end_on_either_side(stranger: Path) -> None:
     qwen, gemma = qwen_tokenizer(), gemma_tokenizer()
     scorer = TargetScorer(stranger, qwen, batch_size=4)
     cut = qwen("Answer: 1")["input_ids"]
@@ -54,17 +54,17 @@ def test_empty_completions(stranger: Path) -> None:
 
 
 def test_same_tokenizer_scores_the_sampled_ids(student: Path) -> None:
-    """Ids that no encoder would give for their text are scored as they are."""
+    """Ids that no encoder gives for their text are scored as they are."""
     qwen = qwen_tokenizer()
     scorer = TargetScorer(student, qwen, batch_size=8)
-    whole = qwen("Answer")["input_ids"]
+    encoded = qwen("Answer")["input_ids"]
     letters = [token for letter in "Answer" for token in qwen(letter)["input_ids"]]
-    assert letters != whole
-    assert qwen.decode(letters) == qwen.decode(whole)
+    assert letters != encoded
+    assert qwen.decode(letters) == qwen.decode(encoded)
     prompt = qwen("<|im_start|>user\n2 + 3 = ?<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
-    scores = scorer(PROMPTS[:1] * 2, [whole, letters], [qwen.eos_token_id])
+    scores = scorer(PROMPTS[:1] * 2, [encoded, letters], [qwen.eos_token_id])
     assert scorer.has_shared_tokens
-    for score, ids in zip(scores.log_prob, (whole, letters)):
+    for score, ids in zip(scores.log_prob, (encoded, letters)):
         assert score.item() == pytest.approx(naive(student, prompt, ids), abs=2e-4)
 
 
@@ -77,8 +77,8 @@ def test_batching_changes_nothing(stranger: Path) -> None:
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
 
 
-def test_written_control_tokens_are_text_to_another_tokenizer(stranger: Path) -> None:
-    """Neither "<eos>" as text nor a control token of the policy's own ends the target's turn."""
+def test_sampled_control_tokens_are_text_to_another_tokenizer(stranger: Path) -> None:
+    """Neither "<eos>" as text nor a control token of the policy ends the target's turn."""
     qwen = qwen_tokenizer()
     scorer = TargetScorer(stranger, qwen, batch_size=1)
     for text in ("<eos>", "<end_of_turn>", "<bos>"):
@@ -107,7 +107,7 @@ def test_turns_end_where_the_template_ends_them() -> None:
 
 
 def test_same_tokenizer() -> None:
-    def cut(tokenizer: Any) -> Any:  # what padding and truncation a tokenizer last did is no part of it
+    def cut(tokenizer: Any) -> Any:  # its last padding and truncation do not count
         tokenizer(["a", "b b b"], padding=True, truncation=True, max_length=2)
         return tokenizer
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from calibration.renormalised import batch_renormalised
 from safetensors.torch import load_file
-from tiny_models import naive, qwen_tokenizer, save_qwen, save_seeing_gemma
+from tiny_models import naive, qwen_tokenizer, save_multimodal_gemma, save_qwen
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from repro.calibration import group_advantages, grpo
@@ -58,18 +58,18 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
 
 
-def run(place: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
+def run(base: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
     keywords: dict[str, Any] = {"task_reward": odd_length, "seed": 3, "progress": silent}
     keywords |= {name: changes.pop(name) for name in keywords if name in changes}
-    given = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every", "server") if name in changes}
+    resources = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every", "server") if name in changes}
     return calibrate(
         config(**changes),
         teacher=teacher,
         target=target,
         items=items,
-        out=place / "out",
-        work=place / "work",
-        resources=TrainingResources(**given),
+        out=base / "out",
+        work=base / "work",
+        resources=TrainingResources(**resources),
         **keywords,
     )
 
@@ -145,7 +145,7 @@ def test_raw_reward_is_target_minus_policy(
     seen: dict[str, list[Any]],
     length_normalised: bool,
 ) -> None:
-    """At the first step the policy is the teacher: against one sequence at a time in float64."""
+    """At the first step the policy is the teacher: compared with single sequences in float64."""
     run(tmp_path, teacher, stranger, items, steps=1, length_normalised=length_normalised)
     tokenizer = qwen_tokenizer()
     scorer = TargetScorer(stranger, tokenizer, batch_size=1)
@@ -191,9 +191,9 @@ def test_history_and_model(tmp_path: Path, teacher: Path, student: Path, items: 
     weights = load_file(folder / "model.safetensors")
     before = load_file(teacher / "model.safetensors")
     assert weights.keys() == before.keys()
-    told = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())
-    assert told["base_model_name_or_path"] is None  # a path of this machine is no part of a result
-    assert told["target_modules"] == sorted(told["target_modules"])
+    adapter_config = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())
+    assert adapter_config["base_model_name_or_path"] is None  # a path of this machine is not part of a result
+    assert adapter_config["target_modules"] == sorted(adapter_config["target_modules"])
     adapter = load_file(tmp_path / "out" / "adapter" / "adapter_model.safetensors")
     key = "model.layers.0.mlp.up_proj"
     a, b = (adapter[f"base_model.model.{key}.lora_{part}.weight"] for part in "AB")
@@ -202,17 +202,17 @@ def test_history_and_model(tmp_path: Path, teacher: Path, student: Path, items: 
 
 
 @pytest.mark.parametrize("family", ["same", "other"])
-def test_the_knob_turns_both_ways(tmp_path: Path, stranger: Path, items: list[Item], family: str) -> None:
+def test_the_sign_of_eta_decides_the_direction(tmp_path: Path, stranger: Path, items: list[Item], family: str) -> None:
     """eta > 0 raises r_cal and eta < 0 lowers it, by far more than the standard error of its mean."""
-    # Models that hardly ever end by themselves: ending at once is too easy a way down.
+    # Models that hardly ever stop: stopping at once would lower r_cal too easily.
     teacher, student = (
         save_qwen(tmp_path / f"{layers}", layers=layers, seed=layers, end_scale=1.0) for layers in (2, 1)
     )
     means, errors = [], []
     for eta in (1.0, -1.0):
-        place = tmp_path / str(eta)
+        base = tmp_path / str(eta)
         run(
-            place,
+            base,
             teacher,
             student if family == "same" else stranger,
             items,
@@ -225,7 +225,7 @@ def test_the_knob_turns_both_ways(tmp_path: Path, stranger: Path, items: list[It
             max_completion_tokens=6,
             task_reward=constant,
         )
-        tail = lines(place / "out")[-4:]
+        tail = lines(base / "out")[-4:]
         means.append(np.mean([row["r_cal"] for row in tail]))
         errors.append(np.mean([row["r_cal_std"] for row in tail]) / np.sqrt(4 * 64))
     assert means[0] - means[1] > 4 * np.hypot(*errors)
@@ -235,10 +235,10 @@ class KilledError(Exception):
     pass
 
 
-def test_resume_gives_the_numbers_of_an_undisturbed_run(
+def test_resume_gives_the_numbers_of_an_uninterrupted_run(
     tmp_path: Path, teacher: Path, student: Path, items: list[Item]
 ) -> None:
-    run(tmp_path / "whole", teacher, student, items, steps=5)
+    run(tmp_path / "uninterrupted", teacher, student, items, steps=5)
 
     def killer(done: int, *_: Any) -> None:
         if done == 4:
@@ -247,7 +247,7 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(
     cut = tmp_path / "cut"
     with pytest.raises(KilledError):
         run(cut, teacher, student, items, steps=5, checkpoint_every=2, progress=killer)
-    # A later checkpoint that was cut off in the middle of being written.
+    # A later checkpoint that was interrupted while it was written.
     broken = cut / "work" / "checkpoint-4"
     shutil.copytree(cut / "work" / "checkpoint-2", broken, dirs_exist_ok=True)
     (broken / "complete.json").unlink()
@@ -263,15 +263,17 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(
         progress=lambda done, *_: steps.append(done),
     )
     assert steps == [3, 4, 5]
-    assert lines(cut / "out") == lines(tmp_path / "whole" / "out")
-    one, other = (load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "whole"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert lines(cut / "out") == lines(tmp_path / "uninterrupted" / "out")
+    cut_weights, weights = (
+        load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "uninterrupted")
+    )
+    assert all(torch.equal(cut_weights[name], weights[name]) for name in weights)
 
 
 def test_killed_after_the_last_checkpoint(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
-    """All steps done, nothing saved yet: no step is taken again."""
+    """All steps done, nothing saved yet: no step is repeated."""
     first = run(tmp_path, teacher, student, items, checkpoint_every=1)
-    whole, weights = (
+    history, weights = (
         lines(tmp_path / "out"),
         load_file(tmp_path / "out" / "model" / "model.safetensors"),
     )
@@ -280,7 +282,7 @@ def test_killed_after_the_last_checkpoint(tmp_path: Path, teacher: Path, student
     again = run(tmp_path, teacher, student, items, checkpoint_every=1, progress=lambda n, *_: steps.append(n))
     assert steps == []
     assert again == first
-    assert lines(tmp_path / "out") == whole
+    assert lines(tmp_path / "out") == history
     saved = load_file(tmp_path / "out" / "model" / "model.safetensors")
     assert all(torch.equal(saved[name], weights[name]) for name in weights)
 
@@ -307,22 +309,22 @@ def test_checkpoints_of_another_run_are_not_used(
 def test_micro_batches_change_nothing(
     tmp_path: Path, teacher: Path, student: Path, items: list[Item], loss_type: str
 ) -> None:
-    whole, parts = (
+    single, cut = (
         run(tmp_path / str(size), teacher, student, items, steps=1, micro_batch=size, loss_type=loss_type)
         for size in (None, 3)  # the largest divisor below 3 is taken
     )
     for name in ("loss", "grad_norm", "r_cal", "kl"):
-        assert parts[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6)
+        assert cut[name] == pytest.approx(single[name], rel=1e-4, abs=1e-6)
 
 
 def test_same_seed_same_run_other_seed_other_samples(
     tmp_path: Path, teacher: Path, student: Path, items: list[Item]
 ) -> None:
-    first, again, other = (
+    first, again, different = (
         run(tmp_path / str(n), teacher, student, items, seed=seed) for n, seed in enumerate((0, 0, 1))
     )
     assert first == again
-    assert first["r_cal"] != other["r_cal"]
+    assert first["r_cal"] != different["r_cal"]
 
 
 def test_bad_input(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
@@ -330,19 +332,19 @@ def test_bad_input(tmp_path: Path, teacher: Path, student: Path, items: list[Ite
         run(tmp_path, teacher, student, [])
     with pytest.raises(InputError, match="bnpo"):
         run(tmp_path, teacher, student, items, loss_type="bnpo", micro_batch=4)
-    silent_teacher = tmp_path / "no_template"
-    shutil.copytree(teacher, silent_teacher)
-    (silent_teacher / "chat_template.jinja").unlink()
+    mute_teacher = tmp_path / "no_template"
+    shutil.copytree(teacher, mute_teacher)
+    (mute_teacher / "chat_template.jinja").unlink()
     with pytest.raises(InputError, match="chat template"):
-        run(tmp_path, silent_teacher, student, items)
+        run(tmp_path, mute_teacher, student, items)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_seeing_teacher_is_calibrated_as_its_language_model(
+def test_a_multimodal_teacher_is_calibrated_as_its_language_model(
     tmp_path: Path, stranger: Path, items: list[Item]
 ) -> None:
-    """Gemma-3 12B with its padded vocabulary, towards a target of another width (1B)."""
-    run(tmp_path, save_seeing_gemma(tmp_path / "teacher"), stranger, items, reasoning=False)
+    """Gemma-3 12B with its padded vocabulary, towards a target of a different width (1B)."""
+    run(tmp_path, save_multimodal_gemma(tmp_path / "teacher"), stranger, items, reasoning=False)
     saved = AutoConfig.from_pretrained(tmp_path / "out" / "model")
     assert saved.model_type == "gemma3_text"
     assert saved.vocab_size > AutoConfig.from_pretrained(stranger).vocab_size

@@ -1,4 +1,4 @@
-"""The three losses from their definitions: one sequence at a time, whole logits, float64."""
+"""The three losses from their definitions: one sequence at a time, full logits, float64."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ Sequences = list[tuple[list[int], list[int]]]
 
 
 def reference(method: str, teacher: Path, student: Path, sequences: Sequences) -> tuple[float, dict[str, torch.Tensor]]:
-    """(nats per completion token of the whole step, gradient by parameter name)."""
+    """Return the loss, nats per completion token of the step, and its gradient by parameter name."""
     p_T = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float64).eval()
     p_S = AutoModelForCausalLM.from_pretrained(student, dtype=torch.float64).eval()
     total, tokens = torch.zeros((), dtype=torch.float64), 0
     for prompt, completion in sequences:
         ids = torch.tensor([prompt + completion])
-        places = slice(len(prompt) - 1, len(prompt) + len(completion) - 1)
+        positions = slice(len(prompt) - 1, len(prompt) + len(completion) - 1)
         with torch.no_grad():
-            logT_CV = p_T(ids).logits[0, places].log_softmax(-1)
-        logS_CV = p_S(ids).logits[0, places].log_softmax(-1)
+            logT_CV = p_T(ids).logits[0, positions].log_softmax(-1)
+        logS_CV = p_S(ids).logits[0, positions].log_softmax(-1)
         if method == "sft":
             total = total - logS_CV.gather(1, torch.tensor(completion)[:, None]).sum()
         elif method == "gkd-fkl":

@@ -44,7 +44,7 @@ def config(**changes: Any) -> DistillationConfig:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Path:
-    """Three completions for each item, of different lengths; every third was cut by the cap."""
+    """Three completions for each item, of different lengths; every third was truncated at the cap."""
     tokenizer, rollouts = qwen_tokenizer(), []
     for number, item in enumerate(items):
         for sample in range(3):
@@ -72,7 +72,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(teacher: Path, student: Path, items: list[Item], stored: Path) -> Run:
-    def go(place: Path, **changes: Any) -> dict[str, Any]:
+    def go(base: Path, **changes: Any) -> dict[str, Any]:
         keywords: dict[str, Any] = {
             "student": student,
             "teacher": teacher,
@@ -83,15 +83,15 @@ def run(teacher: Path, student: Path, items: list[Item], stored: Path) -> Run:
             "progress": silent,
         }
         keywords |= {name: changes.pop(name) for name in keywords if name in changes}
-        given = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every") if name in changes}
-        keywords["resources"] = TrainingResources(**given)
-        return distill(config(**changes), out=place / "out", work=place / "work", **keywords)
+        resources = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every") if name in changes}
+        keywords["resources"] = TrainingResources(**resources)
+        return distill(config(**changes), out=base / "out", work=base / "work", **keywords)
 
     return go
 
 
-class Watch(TrainerCallback):
-    """Gradients just before the first optimiser step, and the sequences that they came from."""
+class Recorder(TrainerCallback):
+    """Records the gradients before the first optimiser step, and the sequences that they come from."""
 
     def __init__(self) -> None:
         self.gradients: dict[str, torch.Tensor] = {}
@@ -104,9 +104,9 @@ class Watch(TrainerCallback):
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    watch = Watch()
-    monkeypatch.setattr(history, "ReportProgress", lambda *_: watch)
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(history, "ReportProgress", lambda *_: recorder)
 
     for trainer in (module.on_policy.OnPolicyTrainer, module.off_policy.OffPolicyTrainer):
 
@@ -115,7 +115,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
             for part in ("prompt", "completion"):
                 masks = out[f"{part}_mask"].bool()
                 rows = [ids[mask].tolist() for ids, mask in zip(out[f"{part}_ids"], masks)]
-                watch.sequences = rows if part == "prompt" else list(zip(watch.sequences, rows))
+                recorder.sequences = rows if part == "prompt" else list(zip(recorder.sequences, rows))
             return out
 
         monkeypatch.setattr(trainer, "_generate_and_score_completions", record)
@@ -123,11 +123,11 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     def record_row(*args: Any, original: Any = module.sft.sft_row) -> Any:
         row = original(*args)
         prompt_tokens = row["labels"].count(-100)
-        watch.sequences.append((row["input_ids"][:prompt_tokens], row["input_ids"][prompt_tokens:]))
+        recorder.sequences.append((row["input_ids"][:prompt_tokens], row["input_ids"][prompt_tokens:]))
         return row
 
     monkeypatch.setattr(module.sft, "sft_row", record_row)
-    return watch
+    return recorder
 
 
 LOSSES = {"gkd-fkl": forward_kl, "gkd-rkl": reverse_kl}
@@ -155,32 +155,32 @@ def padded_loss(method: str, teacher: Path, student: Path, sequences: Sequences)
 def test_loss_and_gradient_are_the_definition(
     tmp_path: Path,
     run: Run,
-    watch: Watch,
+    recorder: Recorder,
     teacher: Path,
     student: Path,
     method: str,
     micro_batch: int | None,
 ) -> None:
-    """Against Eq 2 (or the cross-entropy) without batches: padding and micro-batches change nothing."""
+    """Compared with Eq 2 (or the cross-entropy) without batches: padding and micro-batches change nothing."""
     run(tmp_path, method=method, micro_batch=micro_batch)
-    assert len(watch.sequences) == STEP
-    assert len({len(completion) for _, completion in watch.sequences}) > 1
-    loss, gradients = reference(method, teacher, student, watch.sequences)
+    assert len(recorder.sequences) == STEP
+    assert len({len(completion) for _, completion in recorder.sequences}) > 1
+    loss, gradients = reference(method, teacher, student, recorder.sequences)
     row = lines(tmp_path / "out")[0]
     assert row["loss"] == pytest.approx(loss, rel=1e-5)
     norm = torch.stack([g.norm() for g in gradients.values()]).norm().item()
     assert row["grad_norm"] == pytest.approx(norm, rel=1e-4)
     if method in LOSSES:
-        assert row["loss"] == pytest.approx(padded_loss(method, teacher, student, watch.sequences), rel=1e-5)
+        assert row["loss"] == pytest.approx(padded_loss(method, teacher, student, recorder.sequences), rel=1e-5)
     clip = min(1.0, 1.0 / norm)
-    assert watch.gradients.keys() == gradients.keys()
+    assert recorder.gradients.keys() == gradients.keys()
     for name, expected in gradients.items():
-        found = watch.gradients[name].double()
-        assert (found - clip * expected).norm() < 1e-4 * clip * norm, name
+        gradient = recorder.gradients[name].double()
+        assert (gradient - clip * expected).norm() < 1e-4 * clip * norm, name
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_cut_step_pads_less_and_tells_the_same_figures(
+def test_a_cut_step_pads_less_and_logs_the_same_figures(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Its forwards take the step's sequences by length; entropy and token accuracy are means over the step's tokens."""
@@ -193,15 +193,15 @@ def test_a_cut_step_pads_less_and_tells_the_same_figures(
         return forward(self, input_ids=input_ids, **kwargs)
 
     monkeypatch.setattr(Qwen3Model, "forward", count)
-    run(tmp_path / "whole", method=method, max_completion_tokens=40)
-    whole = sum(slots)
+    run(tmp_path / "uncut", method=method, max_completion_tokens=40)
+    uncut = sum(slots)
     slots.clear()
     run(tmp_path / "cut", method=method, max_completion_tokens=40, micro_batch=3)
     assert len([n for n in slots if n]) >= STEP // 3
-    assert sum(slots) < 0.9 * whole
-    one, other = lines(tmp_path / "whole" / "out")[0], lines(tmp_path / "cut" / "out")[0]
-    for name in {"entropy", "token_accuracy"} & one.keys():
-        assert other[name] == pytest.approx(one[name], rel=1e-5)
+    assert sum(slots) < 0.9 * uncut
+    row, cut_row = lines(tmp_path / "uncut" / "out")[0], lines(tmp_path / "cut" / "out")[0]
+    for name in {"entropy", "token_accuracy"} & row.keys():
+        assert cut_row[name] == pytest.approx(row[name], rel=1e-5)
 
 
 def test_the_two_directions_differ(teacher: Path, student: Path) -> None:
@@ -211,15 +211,15 @@ def test_the_two_directions_differ(teacher: Path, student: Path) -> None:
     assert abs(forward - reverse) > 1e-2 * forward
 
 
-def test_methods_walk_the_same_prompts(tmp_path: Path, run: Run, watch: Watch) -> None:
-    """So that a comparison of methods is paired; and the completion of a prompt is one of its own."""
+def test_methods_visit_the_same_prompts(tmp_path: Path, run: Run, recorder: Recorder) -> None:
+    """So a comparison of methods is paired; and each prompt gets one of its own completions."""
     prompts: dict[str, list[list[int]]] = {}
     for method in METHODS:
-        watch.sequences = []
+        recorder.sequences = []
         run(tmp_path / method, method=method)
-        prompts[method] = [prompt for prompt, _ in watch.sequences]
+        prompts[method] = [prompt for prompt, _ in recorder.sequences]
         if method != "gkd-rkl":
-            for prompt, completion in watch.sequences:
+            for prompt, completion in recorder.sequences:
                 text = qwen_tokenizer().decode(completion)
                 assert text.replace("so ", "")[:5] in qwen_tokenizer().decode(prompt)
     assert prompts["sft"] == prompts["gkd-fkl"] == prompts["gkd-rkl"]
@@ -233,11 +233,13 @@ def test_training_lowers_the_loss(tmp_path: Path, run: Run, method: str) -> None
     assert summary["loss"] == rows[-1]["loss"] < 0.8 * rows[0]["loss"]
 
 
-def test_on_policy_accuracy_is_the_reward_of_what_the_student_wrote(tmp_path: Path, run: Run, watch: Watch) -> None:
-    given: list[tuple[Item, str]] = []
+def test_on_policy_accuracy_is_the_reward_of_the_students_completions(
+    tmp_path: Path, run: Run, recorder: Recorder
+) -> None:
+    rewarded: list[tuple[Item, str]] = []
 
     def reward(items: list[Item], texts: list[str]) -> list[float]:
-        given.extend(zip(items, texts))
+        rewarded.extend(zip(items, texts))
         return [0.25] * len(texts)
 
     run(tmp_path, task_reward=reward)
@@ -245,7 +247,7 @@ def test_on_policy_accuracy_is_the_reward_of_what_the_student_wrote(tmp_path: Pa
     tokenizer = qwen_tokenizer()
     assert row["accuracy"] == 0.25
     assert row["stopped_by_eos"] + row["stopped_by_length"] == pytest.approx(1)
-    for (item, text), (prompt, completion) in zip(given, watch.sequences, strict=True):
+    for (item, text), (prompt, completion) in zip(rewarded, recorder.sequences, strict=True):
         assert item.prompt in tokenizer.decode(prompt)
         assert text == tokenizer.decode(completion, skip_special_tokens=True)
 
@@ -255,9 +257,9 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_resume_gives_the_numbers_of_an_undisturbed_run(tmp_path: Path, run: Run, method: str) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run(whole, method=method, steps=5)
+def test_resume_gives_the_numbers_of_an_uninterrupted_run(tmp_path: Path, run: Run, method: str) -> None:
+    uninterrupted, cut = tmp_path / "uninterrupted", tmp_path / "cut"
+    run(uninterrupted, method=method, steps=5)
 
     def killer(done: int, *_: Any) -> None:
         if done == 4:
@@ -268,14 +270,14 @@ def test_resume_gives_the_numbers_of_an_undisturbed_run(tmp_path: Path, run: Run
     steps: list[int] = []
     run(cut, method=method, steps=5, checkpoint_every=2, progress=lambda n, *_: steps.append(n))
     assert steps == [3, 4, 5]
-    assert lines(cut / "out") == lines(whole / "out")
-    one, other = (load_file(place / "out" / "model" / "model.safetensors") for place in (whole, cut))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert lines(cut / "out") == lines(uninterrupted / "out")
+    weights, cut_weights = (load_file(base / "out" / "model" / "model.safetensors") for base in (uninterrupted, cut))
+    assert all(torch.equal(weights[name], cut_weights[name]) for name in weights)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_after_the_last_checkpoint(tmp_path: Path, run: Run, method: str) -> None:
-    """All steps done, nothing saved yet: no step is taken again."""
+    """All steps done, nothing saved yet: no step is repeated."""
     first = run(tmp_path, method=method, steps=2, checkpoint_every=1)
     weights = load_file(tmp_path / "out" / "model" / "model.safetensors")
     shutil.rmtree(tmp_path / "out")
@@ -296,14 +298,14 @@ def test_model_folder_keeps_tokenizer_and_ends(tmp_path: Path, run: Run, student
     assert (folder / "config.json").read_text() == (student / "config.json").read_text()
 
 
-def test_sft_across_tokenizers_uses_the_students_own(
-    tmp_path: Path, run: Run, watch: Watch, stranger: Path, teacher: Path
+def test_sft_across_tokenizers_uses_the_students_tokens(
+    tmp_path: Path, run: Run, recorder: Recorder, stranger: Path, teacher: Path
 ) -> None:
-    """Text is encoded by the student's tokenizer, in its own template, and ends as its turns end."""
+    """Text is encoded by the student's tokenizer, in its template, and ends with its end of turn."""
     run(tmp_path, method="sft", student=stranger, max_completion_tokens=64)
     gemma = gemma_tokenizer()
     ends = 0
-    for prompt, completion in watch.sequences:
+    for prompt, completion in recorder.sequences:
         text = gemma.decode(completion, skip_special_tokens=True)
         assert gemma.decode(prompt).startswith("<bos><start_of_turn>user\n")
         assert "\\boxed{" in text
@@ -312,13 +314,13 @@ def test_sft_across_tokenizers_uses_the_students_own(
         assert gemma.eos_token_id not in completion
         ends += ended
     assert 0 < ends < STEP
-    loss, _ = reference("sft", stranger, stranger, watch.sequences)
+    loss, _ = reference("sft", stranger, stranger, recorder.sequences)
     assert lines(tmp_path / "out")[0]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
-def test_answer_only_traces(tmp_path: Path, run: Run, watch: Watch) -> None:
+def test_answer_only_traces(tmp_path: Path, run: Run, recorder: Recorder) -> None:
     run(tmp_path, method="gkd-fkl", traces="answer-only")
-    for _, completion in watch.sequences:
+    for _, completion in recorder.sequences:
         text = qwen_tokenizer().decode(completion)
         assert text.startswith("\\boxed{")
         assert text.endswith("}<|im_end|>")

@@ -44,15 +44,15 @@ def test_the_formula_is_trls_loss(method: str, micro_batch: int) -> None:
     ]
     gradient = torch.autograd.grad(sum(trl), (student, student_head))
     logits, teacher_logits = student @ student_head.T, teacher @ teacher_head.T
-    ours = [LOSSES[method](logits[part], teacher_logits[part], mask_BT[part], tokens) for part in parts]
-    torch.testing.assert_close(torch.stack(ours), torch.stack(trl).double(), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(torch.autograd.grad(sum(ours), (student, student_head)), gradient, atol=1e-6, rtol=1e-5)
+    by_us = [LOSSES[method](logits[part], teacher_logits[part], mask_BT[part], tokens) for part in parts]
+    torch.testing.assert_close(torch.stack(by_us), torch.stack(trl).double(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(torch.autograd.grad(sum(by_us), (student, student_head)), gradient, atol=1e-6, rtol=1e-5)
     logits = student @ student_head.T
-    torch.testing.assert_close(LOSSES[method](logits, teacher_logits, mask_BT), torch.stack(ours).sum())
+    torch.testing.assert_close(LOSSES[method](logits, teacher_logits, mask_BT), torch.stack(by_us).sum())
 
 
 @pytest.mark.parametrize("method", LOSSES)
-def test_masked_positions_have_no_part_in_it(method: str) -> None:
+def test_masked_positions_do_not_count(method: str) -> None:
     student, student_head, teacher, teacher_head, mask_BT = pair()
     logits = (student @ student_head.T).detach()
     teacher_logits = teacher @ teacher_head.T

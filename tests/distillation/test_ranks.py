@@ -19,8 +19,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    """Off-policy the same loss and gradient norm; on-policy each process samples a share of the prompts. With the models in
-    parts on the two, the same in everything, from a checkpoint in parts, too; what is saved is whole."""
+    """Off-policy the same loss and gradient norm; on-policy each process samples a share of the prompts.
+
+    With the models sharded over the two, all figures are the same, also from a sharded checkpoint; the saved model is
+    not sharded.
+    """
     for name, seed in (("teacher", 1), ("student", 2)):
         save_qwen(tmp_path / name, seed=seed)
     tokenizer = qwen_tokenizer()
@@ -42,30 +45,30 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
             check=True,
             env=environment,
         )
-    one, two, parts = (json.loads((tmp_path / f"found-{n}.json").read_text()) for n in ("1", "2", "2-sharded"))
+    single, two, sharded = (json.loads((tmp_path / f"rows-{n}.json").read_text()) for n in ("1", "2", "2-sharded"))
     for method in ("sft", "gkd-fkl"):
-        for row, other in zip(one[method], two[method], strict=True):
-            assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
-            assert other["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)
+        for row, two_row in zip(single[method], two[method], strict=True):
+            assert two_row["loss"] == pytest.approx(row["loss"], rel=1e-4)
+            assert two_row["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)
     for method in ("gkd-rkl", "calibrate"):
         assert [row["step"] for row in two[method]] == [1, 2]
         assert all(row["length"] > 0 for row in two[method])
     assert (tmp_path / "work-calibrate-2" / "checkpoint-2" / "complete.json").is_file()
     for method, rows in two.items():
-        for row, other in zip(rows, parts[method], strict=True):
-            assert numbers(other) == pytest.approx(numbers(row), rel=1e-5, abs=1e-6, nan_ok=True)
-        whole, saved = (weights(tmp_path / f"{method}-{n}" / "model") for n in ("2", "2-sharded"))
+        for row, sharded_row in zip(rows, sharded[method], strict=True):
+            assert numbers(sharded_row) == pytest.approx(numbers(row), rel=1e-5, abs=1e-6, nan_ok=True)
+        unsharded, saved = (weights(tmp_path / f"{method}-{n}" / "model") for n in ("2", "2-sharded"))
         again = weights(tmp_path / f"{method}-2-sharded-again" / "model")
-        assert whole.keys() == saved.keys() == again.keys()
-        for name, weight in whole.items():
+        assert unsharded.keys() == saved.keys() == again.keys()
+        for name, weight in unsharded.items():
             torch.testing.assert_close(saved[name], weight, atol=1e-6, rtol=1e-5)
             assert torch.equal(again[name], saved[name])
         AutoModelForCausalLM.from_pretrained(tmp_path / f"{method}-2-sharded" / "model")
-    assert (tmp_path / "work-sft-2-sharded" / "checkpoint-2" / "pytorch_model_fsdp_0").is_dir()  # it was in parts
+    assert (tmp_path / "work-sft-2-sharded" / "checkpoint-2" / "pytorch_model_fsdp_0").is_dir()  # it was sharded
 
 
 def numbers(row: dict[str, float | None]) -> dict[str, float]:
-    """A figure that a step has none of is not a number."""
+    """Replace missing figures by NaN."""
     return {name: math.nan if value is None else value for name, value in row.items()}
 
 

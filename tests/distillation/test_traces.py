@@ -32,17 +32,17 @@ def rollout(text: str, ids: list[int], stop: str = "eos", item: str = "a") -> Ro
     return Rollout(item, "t", "p", 0, [], ids, [0.0] * len(ids), text, stop)  # type: ignore[arg-type]
 
 
-def read(one: Rollout, tokenizer: Any, end: int, shared: bool, kind: Any, cap: int) -> list[int]:
+def read(stored: Rollout, tokenizer: Any, end: int, shared: bool, kind: Any, cap: int) -> list[int]:
     reader = TraceReader(tokenizer, end, shared, kind, cap)
-    ids = reader.student_ids(one.text, one.token_ids, one.stop)
-    assert reader.has_tokens(one.text, len(one.token_ids), one.stop) == bool(ids)
+    ids = reader.student_ids(stored.text, stored.token_ids, stored.stop)
+    assert reader.has_tokens(stored.text, len(stored.token_ids), stored.stop) == bool(ids)
     return ids
 
 
-def test_shared_tokens_are_kept_as_they_were_sampled() -> None:
-    one = rollout("whatever", [7, 8, 9, 2])
-    assert read(one, None, 2, True, "full", 10) == [7, 8, 9, 2]
-    assert read(one, None, 2, True, "full", 3) == [7, 8, 9]
+def test_shared_tokens_are_used_as_they_were_sampled() -> None:
+    stored = rollout("whatever", [7, 8, 9, 2])
+    assert read(stored, None, 2, True, "full", 10) == [7, 8, 9, 2]
+    assert read(stored, None, 2, True, "full", 3) == [7, 8, 9]
 
 
 def test_text_is_encoded_for_another_tokenizer() -> None:
@@ -56,15 +56,15 @@ def test_text_is_encoded_for_another_tokenizer() -> None:
     assert read(rollout("", [7], "eos"), gemma, end, False, "full", 99) == [end]
 
 
-def test_answer_only_drops_what_states_no_answer() -> None:
+def test_answer_only_drops_completions_without_an_answer() -> None:
     qwen = qwen_tokenizer()
-    one = rollout(r"because \boxed{4}, yes", [1, 2, 3])
-    ids = read(one, qwen, 2, True, "answer-only", 99)
+    stored = rollout(r"because \boxed{4}, yes", [1, 2, 3])
+    ids = read(stored, qwen, 2, True, "answer-only", 99)
     assert qwen.decode(ids) == r"\boxed{4}<|im_end|>"
     assert read(rollout("hm", [1]), qwen, 2, True, "answer-only", 99) == []
 
 
-def test_draw_takes_every_prompt_and_then_its_next_completion() -> None:
+def test_each_visit_of_a_prompt_takes_its_next_completion() -> None:
     items = [Item(str(n), "t", "", None) for n in range(3)]
     traces = {item: range(2) for item in items}
     rows = assign_traces(traces, 12, seed=0)
@@ -79,25 +79,25 @@ def test_draw_takes_every_prompt_and_then_its_next_completion() -> None:
         assign_traces({}, 1, seed=0)
 
 
-def test_what_is_drawn_is_what_all_completions_in_memory_would_give(tmp_path: Path) -> None:
-    """Shuffled within each prompt, and prompts in training order, as lists of the completions themselves."""
+def test_selected_traces_are_those_of_all_completions_in_memory(tmp_path: Path) -> None:
+    """The same selection, made from lists of all completions: shuffled within each prompt, prompts in training order."""
     items = [Item(name, "t", "", None) for name in "abc"]
     rollouts = [
         rollout("x", [n, k] if (n + k) % 4 else [], item=name) for k in range(5) for n, name in enumerate("cxab")
     ]
     write_rollouts(tmp_path / "r.parquet", rollouts)
-    whole = {i: [r.token_ids[:9] for r in rollouts if r.item_id == i.id and r.token_ids] for i in items}
+    ids_of_item = {i: [r.token_ids[:9] for r in rollouts if r.item_id == i.id and r.token_ids] for i in items}
     rng = random.Random(4)
-    for own in whole.values():
-        rng.shuffle(own)
+    for completions in ids_of_item.values():
+        rng.shuffle(completions)
     expected, visits = [], dict.fromkeys(items, 0)
     for position in training_order(3, 40, 4):
-        own = whole[items[position]]
-        expected.append((items[position].id, own[visits[items[position]] % len(own)]))
+        completions = ids_of_item[items[position]]
+        expected.append((items[position].id, completions[visits[items[position]] % len(completions)]))
         visits[items[position]] += 1
-    drawn, count = select_traces(tmp_path / "r.parquet", items, 40, 4, TraceReader(None, 2, True, "full", 9))
-    assert [(trace.item.id, trace.completion_ids) for trace in drawn] == expected
-    assert count == sum(map(len, whole.values()))
+    traces, count = select_traces(tmp_path / "r.parquet", items, 40, 4, TraceReader(None, 2, True, "full", 9))
+    assert [(trace.item.id, trace.completion_ids) for trace in traces] == expected
+    assert count == sum(map(len, ids_of_item.values()))
 
 
 @pytest.mark.parametrize(

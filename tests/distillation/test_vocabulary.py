@@ -1,4 +1,4 @@
-"""Output layers of different width, control tokens of other names, checkpoints that also see images."""
+"""Output layers of different width, renamed control tokens, multimodal checkpoints."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from distillation.test_distill import STEP, config, lines
-from tiny_models import naive, qwen_tokenizer, save_llama, save_qwen, save_seeing_gemma
+from tiny_models import naive, qwen_tokenizer, save_llama, save_multimodal_gemma, save_qwen
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM
 
 from repro.distillation.distill import distill
@@ -22,7 +22,7 @@ from repro.progress import silent
 from repro.tasks import Item
 
 
-def train(place: Path, teacher: Path, student: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
+def train(base: Path, teacher: Path, student: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
     return distill(
         config(**changes),
         student=student,
@@ -31,15 +31,15 @@ def train(place: Path, teacher: Path, student: Path, items: list[Item], **change
         completions=None,
         task_reward=lambda items, texts: [1.0] * len(texts),
         seed=3,
-        out=place / "out",
-        work=place / "work",
+        out=base / "out",
+        work=base / "work",
         progress=silent,
     )
 
 
 @pytest.fixture(scope="module")
 def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The teacher of `teacher`'s seed and size, its output layer padded by 21 rows."""
+    """A teacher with the seed and size of `teacher`, its output layer padded by 21 rows."""
     return save_qwen(tmp_path_factory.mktemp("padded") / "teacher", layers=2, seed=1, vocabulary=320)
 
 
@@ -55,9 +55,9 @@ def test_the_divergence_is_over_the_ids_that_both_have(
     by_hand.save_pretrained(tmp_path / "cut")
     AutoTokenizer.from_pretrained(padded).save_pretrained(tmp_path / "cut")
     train(tmp_path / "plain", tmp_path / "cut", student, items)
-    found, expected = lines(tmp_path / "padded" / "out")[0], lines(tmp_path / "plain" / "out")[0]
-    assert found["loss"] == pytest.approx(expected["loss"], abs=1e-6)
-    assert found["loss"] > 0.05
+    row, expected = lines(tmp_path / "padded" / "out")[0], lines(tmp_path / "plain" / "out")[0]
+    assert row["loss"] == pytest.approx(expected["loss"], abs=1e-6)
+    assert row["loss"] > 0.05
 
 
 def test_a_padded_student_is_saved_without_its_padding(
@@ -72,13 +72,13 @@ def test_cutting_renormalises_and_changes_nothing_else(padded: Path) -> None:
     model = load_model(padded)
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
-        whole = model(ids).logits[..., :299].log_softmax(-1)
+        full = model(ids).logits[..., :299].log_softmax(-1)
         cut = fit_vocabulary(model, 299)(ids).logits.log_softmax(-1)
-    torch.testing.assert_close(cut, whole)
+    torch.testing.assert_close(cut, full)
 
 
 def renamed(folder: Path, model: Path, end: str) -> Path:
-    """DeepSeek's way: the vocabulary of another family, its control tokens renamed. end: which of them ends a turn."""
+    """Copy a model with renamed control tokens, as DeepSeek does. end: the one that ends a turn."""
     shutil.copytree(model, folder)
     names = {"<|endoftext|>": "<begin>", "<|im_start|>": "<User>", "<|im_end|>": "<end>"}
     core = json.loads((folder / "tokenizer.json").read_text())
@@ -99,16 +99,16 @@ def renamed(folder: Path, model: Path, end: str) -> Path:
     return folder
 
 
-def test_control_tokens_of_other_names_are_no_obstacle(tmp_path: Path, teacher: Path, student: Path) -> None:
+def test_renamed_control_tokens_are_accepted(tmp_path: Path, teacher: Path, student: Path) -> None:
     assert check_pair(renamed(tmp_path / "r1", teacher, "<end>"), student).compared == 299
 
 
-def test_another_end_of_turn_is_refused(tmp_path: Path, teacher: Path, student: Path) -> None:
+def test_a_different_end_of_turn_is_refused(tmp_path: Path, teacher: Path, student: Path) -> None:
     with pytest.raises(InputError, match=r"ends its turn with id 0 \(<begin>\).*id 2.*never stops"):
         check_pair(renamed(tmp_path / "r1", teacher, "<begin>"), student)
 
 
-def test_ids_of_text_that_only_one_has_are_refused(tmp_path: Path, teacher: Path) -> None:
+def test_ids_of_text_that_only_one_model_has_are_refused(tmp_path: Path, teacher: Path) -> None:
     narrow = save_qwen(tmp_path / "narrow")
     model = AutoModelForCausalLM.from_pretrained(narrow)
     model.resize_token_embeddings(290)
@@ -117,26 +117,26 @@ def test_ids_of_text_that_only_one_has_are_refused(tmp_path: Path, teacher: Path
         check_pair(teacher, narrow)
 
 
-def test_a_seeing_checkpoint_is_its_language_model(tmp_path: Path) -> None:
-    folder = save_seeing_gemma(tmp_path / "seeing")
-    whole = AutoModelForCausalLM.from_pretrained(folder)
+def test_a_multimodal_checkpoint_is_loaded_as_its_language_model(tmp_path: Path) -> None:
+    folder = save_multimodal_gemma(tmp_path / "seeing")
+    multimodal = AutoModelForCausalLM.from_pretrained(folder)
     text = load_for_training(folder)
     assert isinstance(text, Gemma3ForCausalLM)
-    assert text.num_parameters() < whole.num_parameters()
+    assert text.num_parameters() < multimodal.num_parameters()
     ids = torch.tensor([[2, 5, 6, 7]])
     with torch.no_grad():
-        torch.testing.assert_close(text(ids).logits, whole.eval()(ids).logits)
+        torch.testing.assert_close(text(ids).logits, multimodal.eval()(ids).logits)
     text.save_pretrained(tmp_path / "text")
     again = load_model(tmp_path / "text")
     with torch.no_grad():
         torch.testing.assert_close(again(ids).logits, text(ids).logits)
 
 
-def test_a_seeing_teacher_and_a_narrower_student(tmp_path: Path, items: list[Item]) -> None:
-    """Gemma-3 12B to 1B: 262,208 and 262,144 rows, a tower on one side only."""
-    teacher = save_seeing_gemma(tmp_path / "teacher", seed=1)
+def test_a_multimodal_teacher_and_a_narrower_student(tmp_path: Path, items: list[Item]) -> None:
+    """Gemma-3 12B to 1B: 262,208 and 262,144 rows, a vision tower on one side only."""
+    teacher = save_multimodal_gemma(tmp_path / "teacher", seed=1)
     student = tmp_path / "student"
-    text = load_for_training(save_seeing_gemma(tmp_path / "other", seed=2))
+    text = load_for_training(save_multimodal_gemma(tmp_path / "other", seed=2))
     fit_vocabulary(text, text.config.vocab_size - 4).save_pretrained(student)
     AutoTokenizer.from_pretrained(teacher).save_pretrained(student)
     shutil.copy(teacher / "generation_config.json", student)
@@ -155,15 +155,15 @@ def test_llama_learns_from_llama(tmp_path: Path, items: list[Item]) -> None:
     assert naive(tmp_path / "out" / "model", prompt, [5, 6]) != pytest.approx(naive(student, prompt, [5, 6]), abs=1e-3)
 
 
-def test_reasoning_is_the_templates_switch(
+def test_reasoning_sets_the_templates_switch(
     tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trainer poses the prompts that `prompt_token_ids` poses, with the switch on and off."""
-    posed: list[list[int]] = []
+    """The trainer's prompts are those of `prompt_token_ids`, with the switch on and off."""
+    prompts_seen: list[list[int]] = []
     generate = OnPolicyTrainer._generate_single_turn
 
     def spy(self: Any, prompt_ids: list[list[int]], *rest: Any, **kwargs: Any) -> Any:
-        posed.extend(prompt_ids)
+        prompts_seen.extend(prompt_ids)
         return generate(self, prompt_ids, *rest, **kwargs)
 
     monkeypatch.setattr(OnPolicyTrainer, "_generate_single_turn", spy)
@@ -174,9 +174,9 @@ def test_reasoning_is_the_templates_switch(
         template.write_text(template.read_text() + switch)
     tokenizer = load_tokenizer(tmp_path / "student")
     for reasoning in (True, False):
-        posed.clear()
+        prompts_seen.clear()
         train(tmp_path / str(reasoning), tmp_path / "teacher", tmp_path / "student", items, reasoning=reasoning)
-        ours = [prompt_token_ids(tokenizer, item.prompt, reasoning) for item in items]
-        assert len(posed) == STEP
-        assert all(ids in ours for ids in posed)
-        assert tokenizer.decode(posed[0]).endswith("no") is not reasoning
+        expected_ids = [prompt_token_ids(tokenizer, item.prompt, reasoning) for item in items]
+        assert len(prompts_seen) == STEP
+        assert all(ids in expected_ids for ids in prompts_seen)
+        assert tokenizer.decode(prompts_seen[0]).endswith("no") is not reasoning

@@ -21,7 +21,7 @@ from repro.training.resources import TrainingResources
 
 
 class Checked(grpo.CalibrationTrainer):
-    """Fails where this process's advantages are not its share of the whole batch's."""
+    """Fails if this process's advantages are not its share of the batch's."""
 
     def _log_rewards(self, reward_nK: torch.Tensor, group_size: int) -> None:
         self.raw = reward_nK
@@ -31,16 +31,16 @@ class Checked(grpo.CalibrationTrainer):
         output = super()._generate_and_score_completions(inputs)
         n, rank = len(inputs), self.accelerator.process_index
         assert len(self.raw) == n * self.accelerator.num_processes
-        whole = group_advantages(self.raw[:, 0], self.raw[:, 1], self.calibration.eta, self.num_generations)
-        share = whole[rank * n : (rank + 1) * n]
+        advantage_n = group_advantages(self.raw[:, 0], self.raw[:, 1], self.calibration.eta, self.num_generations)
+        share = advantage_n[rank * n : (rank + 1) * n]
         torch.testing.assert_close(output["advantages"].double(), share, atol=1e-5, rtol=0)
         return output
 
 
-def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
+def main(base: Path, models: Path, stored: Path, shard: bool) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
     name = f"{os.environ.get('WORLD_SIZE', '1')}{'-sharded' if shard else ''}"
-    found = {}
+    rows_of_method = {}
 
     def learn(method: str, out: Path) -> None:
         config = DistillationConfig(
@@ -62,7 +62,7 @@ def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
             task_reward=lambda items, texts: [1.0] * len(texts),
             seed=0,
             out=out,
-            work=place / f"work-{method}-{name}",
+            work=base / f"work-{method}-{name}",
             progress=silent,
             resources=TrainingResources(micro_batch=2, checkpoint_every=1, shard=shard),
         )
@@ -91,7 +91,7 @@ def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
             task_reward=lambda items, texts: [float(len(text) % 2) for text in texts],
             seed=0,
             out=out,
-            work=place / f"work-{method}-{name}",
+            work=base / f"work-{method}-{name}",
             progress=silent,
             resources=TrainingResources(micro_batch=3, checkpoint_every=1, shard=shard),
         )
@@ -99,16 +99,16 @@ def main(place: Path, models: Path, stored: Path, shard: bool) -> None:
     trainer.CalibrationTrainer = Checked  # type: ignore[misc]
     for method in ("sft", "gkd-fkl", "gkd-rkl", "calibrate"):
         train = turn if method == "calibrate" else learn
-        train(method, place / f"{method}-{name}")
-        found[method] = [json.loads(line) for line in history(place / f"{method}-{name}")]
+        train(method, base / f"{method}-{name}")
+        rows_of_method[method] = [json.loads(line) for line in history(base / f"{method}-{name}")]
         if shard:  # stopped after its first step, it goes on to the same end
             if PartialState().is_main_process:
-                shutil.rmtree(place / f"work-{method}-{name}" / "checkpoint-2")
+                shutil.rmtree(base / f"work-{method}-{name}" / "checkpoint-2")
             PartialState().wait_for_everyone()
-            train(method, place / f"{method}-{name}-again")
-            assert history(place / f"{method}-{name}-again") == history(place / f"{method}-{name}")
+            train(method, base / f"{method}-{name}-again")
+            assert history(base / f"{method}-{name}-again") == history(base / f"{method}-{name}")
     if PartialState().is_main_process:
-        (place / f"found-{name}.json").write_text(json.dumps(found))
+        (base / f"rows-{name}.json").write_text(json.dumps(rows_of_method))
 
 
 def history(out: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run by torchrun in `test_sharding.py` on two gloo processes: what the trainers rely on, against whole models."""
+"""Run by torchrun in `test_sharding.py` on two gloo processes: sharded models compared with unsharded ones."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ IDS = torch.randint(10, 60, (2, 7), generator=torch.Generator().manual_seed(0))
 
 ALONE = SimpleNamespace(
     state=SimpleNamespace(deepspeed_plugin=None, fsdp_plugin=None), device=torch.device("cpu")
-)  # as much of an accelerator as the weight sync of one process asks for
+)  # the part of an accelerator that the weight sync of one process reads
 
 
 def policy(folder: Path) -> Any:
@@ -42,7 +42,7 @@ def policy(folder: Path) -> Any:
 
 
 def sent(model: Any, accelerator: Any) -> dict[str, torch.Tensor]:
-    """What TRL's weight sync would send to vLLM."""
+    """Return what TRL's weight sync would send to vLLM."""
     sync = VLLMGeneration.__new__(VLLMGeneration)
     sync.model, sync.accelerator, sync._dist = model, accelerator, DistributedBackend(accelerator)
     return {name: parameter.detach().clone() for name, parameter in sync._iter_named_params()}
@@ -60,50 +60,50 @@ def main(qwen: Path, gemma: Path) -> None:
     shared = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": StepCut(1, 1)}
     shared |= {"work": qwen / "work", "parameters": 1, "resources": TrainingResources(shard=True)}
     arguments = TrainingArguments(**trainer_arguments(**shared))  # type: ignore[arg-type]
-    one, two = policy(qwen), policy(qwen)
-    prepare_sharding(arguments, two)
+    alone, sharded = policy(qwen), policy(qwen)
+    prepare_sharding(arguments, sharded)
     accelerator = Accelerator(cpu=True, fsdp_plugin=FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args))
 
-    # A frozen teacher of another architecture, before the trained model: its layers, not the teacher's, are its units
+    # A frozen teacher of another architecture, before the trained model: the trained model's layers remain its units
     teacher, plain = load_model(gemma, to_gpu=False), load_model(gemma)
     shard_frozen(accelerator, teacher)
-    own = sum(parameter.to_local().numel() for parameter in teacher.parameters())
-    assert 0.4 < own / plain.num_parameters() < 0.6
+    local = sum(parameter.to_local().numel() for parameter in teacher.parameters())
+    assert 0.4 < local / plain.num_parameters() < 0.6
     with torch.no_grad():
         torch.testing.assert_close(teacher(IDS).logits, plain(IDS).logits)
     assert all(isinstance(layer, FSDPModule) for layer in teacher.model.layers)
 
-    optimizers = [torch.optim.AdamW([p for p in m.parameters() if p.requires_grad], lr=1e-2) for m in (one, two)]
-    two, optimizers[1] = accelerator.prepare(two, optimizers[1])
-    layers = two.get_base_model().model.layers
+    optimizers = [torch.optim.AdamW([p for p in m.parameters() if p.requires_grad], lr=1e-2) for m in (alone, sharded)]
+    sharded, optimizers[1] = accelerator.prepare(sharded, optimizers[1])
+    layers = sharded.get_base_model().model.layers
     assert all(isinstance(layer, FSDPModule) for layer in layers)
-    base = {n: p.full_tensor().clone() for n, p in two.named_parameters() if not p.requires_grad}
+    base = {n: p.full_tensor().clone() for n, p in sharded.named_parameters() if not p.requires_grad}
     for _ in range(3):
-        expected, found = sent(one, ALONE), sent(two, accelerator)
-        assert expected.keys() == found.keys()
+        expected, actual = sent(alone, ALONE), sent(sharded, accelerator)
+        assert expected.keys() == actual.keys()
         for name, weight in expected.items():
-            torch.testing.assert_close(found[name], weight, atol=1e-6, rtol=1e-5)
-        assert abs(step(one, optimizers[0]) - step(two, optimizers[1])) < 1e-5
-    for name, parameter in two.named_parameters():  # merged and unmerged three times: where it was
+            torch.testing.assert_close(actual[name], weight, atol=1e-6, rtol=1e-5)
+        assert abs(step(alone, optimizers[0]) - step(sharded, optimizers[1])) < 1e-5
+    for name, parameter in sharded.named_parameters():  # merged and unmerged three times: unchanged
         if not parameter.requires_grad:
             torch.testing.assert_close(parameter.full_tensor(), base[name], atol=1e-6, rtol=0)
 
-    state = unsharded_state(two)
+    state = unsharded_state(sharded)
     assert state is not None
-    assert unsharded_state(one) is None
-    trained = {n: p for n, p in one.named_parameters() if p.requires_grad}
+    assert unsharded_state(alone) is None
+    trained = {n: p for n, p in alone.named_parameters() if p.requires_grad}
     if accelerator.is_main_process:
         assert state.keys() == trained.keys(), sorted(state.keys() ^ trained.keys())
         for name, weight in state.items():
             torch.testing.assert_close(weight, trained[name].detach(), atol=1e-5, rtol=1e-4)
 
-    check_finite(two)
+    check_finite(sharded)
     weight = layers[-1].mlp.down_proj.base_layer.weight
     assert isinstance(weight, DTensor)
-    if accelerator.process_index == 1:  # the other rank's part is sound, and is told all the same
+    if accelerator.process_index == 1:  # the other rank's shard is finite, and it fails all the same
         weight.to_local()[-1, -1] = float("nan")
     with pytest.raises(RuntimeError, match=r"layers.1.mlp.down_proj"):
-        check_finite(two)
+        check_finite(sharded)
 
     # Log-probabilities leave the outermost module unrounded; accelerate's own policy for bf16 rounds them
     arguments = TrainingArguments(**trainer_arguments(**shared) | {"bf16": True})  # type: ignore[arg-type]

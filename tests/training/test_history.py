@@ -29,8 +29,8 @@ def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path) -> None:
     assert newest_complete(tmp_path / "absent", RUN) is None
     weights = {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
     good = json.dumps({"run": RUN, "files": weights})
-    other = json.dumps({"run": RUN | {"seed": 1}, "files": weights})
-    marks = {2: good, 10: good, 12: None, 14: "{", 16: other, 18: good, 20: good}
+    other_run = json.dumps({"run": RUN | {"seed": 1}, "files": weights})
+    marks = {2: good, 10: good, 12: None, 14: "{", 16: other_run, 18: good, 20: good}
     for step, mark in marks.items():
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
@@ -43,13 +43,13 @@ def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path) -> None:
 
 def test_identity_holds_rows_and_their_order() -> None:
     assert run_identity({"eta": 1.0}, 0, [{"item": 1}]) == RUN
-    other = run_identity({"eta": 1.0}, 0, [{"item": 2}, {"item": 1}])
-    assert other != run_identity({"eta": 1.0}, 0, [{"item": 1}, {"item": 2}])
-    assert RUN["rows"] != other["rows"]
+    reordered = run_identity({"eta": 1.0}, 0, [{"item": 2}, {"item": 1}])
+    assert reordered != run_identity({"eta": 1.0}, 0, [{"item": 1}, {"item": 2}])
+    assert RUN["rows"] != reordered["rows"]
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_only_the_first_process_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+def test_only_the_first_process_removes_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
     (tmp_path / "checkpoint-1").mkdir()
     monkeypatch.setenv("RANK", rank)
     assert newest_complete(tmp_path, RUN) is None

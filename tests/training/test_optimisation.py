@@ -1,4 +1,4 @@
-"""What every trainer is told the same way."""
+"""Diverged training: the weight is named, and no model is written."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from repro.progress import silent
 from repro.training.non_finite import check_finite
 
 
-def test_a_weight_that_is_not_a_number_is_named():
+def test_a_weight_that_is_not_finite_is_named():
     layer = torch.nn.Linear(2, 2)
     check_finite(layer)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The output layer that keeps its logits gives what TRL's gives, bit for bit, and stands aside where it cannot."""
+"""The output layer that keeps its logits equals TRL's, bit for bit, and leaves other cases to TRL."""
 
 from typing import Any
 
@@ -10,10 +10,12 @@ from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 from repro.training import output_layer
 from repro.training.output_layer import FullLogits, _OutputLayer
 
-ASKED = ("log_probs", "entropy", "is_top1")
+OUTPUTS = ("log_probs", "entropy", "is_top1")
 
 
-def draw(N: int, H: int, V: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def make_inputs(
+    N: int, H: int, V: int, dtype: torch.dtype = torch.float32
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(N + V)
     hidden = torch.randn(N, H, generator=generator, dtype=dtype).requires_grad_()
     weight = torch.randn(V, H, generator=generator, dtype=dtype).requires_grad_()
@@ -21,55 +23,55 @@ def draw(N: int, H: int, V: int, dtype: torch.dtype = torch.float32) -> tuple[to
 
 
 def through(layer: Any, N: int, H: int, V: int, masked: bool = True, **changes: Any) -> list[torch.Tensor]:
-    """Results, then the gradients of a loss that leaves every third position out."""
-    hidden, weight, targets = draw(N, H, V)
+    """Return the results, then the gradients of a loss that leaves out every third position."""
+    hidden, weight, targets = make_inputs(N, H, V)
     settings = {"temperature": 1.0, "chunk_size": 32768, "softcapping": None, "logit_scale": 1.0} | changes
-    found = layer.apply(hidden, weight, None, targets, *settings.values(), ASKED)
-    log_prob, entropy, _, _, top = found
-    kept = torch.arange(N) % 3 > 0 if masked else torch.ones(N, dtype=torch.bool)
-    (-log_prob.masked_fill(~kept, 0).sum() / kept.sum()).backward()
+    outputs = layer.apply(hidden, weight, None, targets, *settings.values(), OUTPUTS)
+    log_prob, entropy, _, _, top = outputs
+    is_kept = torch.arange(N) % 3 > 0 if masked else torch.ones(N, dtype=torch.bool)
+    (-log_prob.masked_fill(~is_kept, 0).sum() / is_kept.sum()).backward()
     return [log_prob, entropy, top, hidden.grad, weight.grad]
 
 
 @pytest.mark.parametrize(("N", "H", "V"), [(1, 8, 5), (37, 64, 389), (2368, 64, 389), (96, 128, 1000), (500, 32, 9000)])
 def test_every_bit_is_trls(N: int, H: int, V: int) -> None:
-    for ours, theirs in zip(through(_OutputLayer, N, H, V), through(ChunkedLogProbFunction, N, H, V), strict=True):
-        assert torch.equal(ours, theirs)
+    for kept, chunked in zip(through(_OutputLayer, N, H, V), through(ChunkedLogProbFunction, N, H, V), strict=True):
+        assert torch.equal(kept, chunked)
 
 
 def test_the_definition_in_float64() -> None:
     """Cross-entropy, entropy and rank by plain autograd."""
-    hidden, weight, targets = draw(11, 6, 13, torch.float64)
+    hidden, weight, targets = make_inputs(11, 6, 13, torch.float64)
     log_prob, entropy, top = FullLogits.apply(hidden, weight, targets, True, True)
     log_prob.sum().backward()
-    ours = hidden.grad, weight.grad
+    gradients = hidden.grad, weight.grad
     hidden.grad = weight.grad = None
     logp_NV = (hidden @ weight.t()).log_softmax(-1)
     logp_NV.gather(1, targets[:, None]).sum().backward()
     torch.testing.assert_close(log_prob, logp_NV.gather(1, targets[:, None])[:, 0])
     torch.testing.assert_close(entropy, -(logp_NV.exp() * logp_NV).sum(-1))
     assert torch.equal(top, logp_NV.argmax(-1) == targets)
-    torch.testing.assert_close(ours, (hidden.grad, weight.grad))
+    torch.testing.assert_close(gradients, (hidden.grad, weight.grad))
 
 
-def test_of_equal_logits_the_first_ranks_first() -> None:
+def test_the_first_of_equal_logits_ranks_first() -> None:
     hidden, weight = torch.ones(3, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.0]])
     for targets in (torch.tensor([1, 2, 0]), torch.tensor([2, 1, 3])):
-        words = (hidden, weight, None, targets, 1.0, 32768, None, 1.0, ASKED)
-        assert torch.equal(_OutputLayer.apply(*words)[4], ChunkedLogProbFunction.apply(*words)[4])
+        arguments = (hidden, weight, None, targets, 1.0, 32768, None, 1.0, OUTPUTS)
+        assert torch.equal(_OutputLayer.apply(*arguments)[4], ChunkedLogProbFunction.apply(*arguments)[4])
 
 
 @pytest.mark.parametrize(
     "changes", [{"temperature": 0.7}, {"softcapping": 30.0}, {"logit_scale": 0.5}, {"chunk_size": 64}]
 )
-def test_what_it_does_not_know_is_left_to_trl(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
+def test_unsupported_settings_are_left_to_trl(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     monkeypatch.setattr(FullLogits, "apply", None)
-    for ours, theirs in zip(
+    for kept, chunked in zip(
         through(_OutputLayer, 20, 8, 100, **changes),
         through(ChunkedLogProbFunction, 20, 8, 100, **changes),
         strict=True,
     ):
-        assert torch.equal(ours, theirs)
+        assert torch.equal(kept, chunked)
 
 
 def test_logits_beyond_the_budget_are_left_to_trl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,14 +80,14 @@ def test_logits_beyond_the_budget_are_left_to_trl(monkeypatch: pytest.MonkeyPatc
     through(_OutputLayer, 20, 8, 100)
 
 
-def test_a_loss_of_the_entropy_is_refused_and_not_dropped() -> None:
-    hidden, weight, targets = draw(4, 3, 5)
+def test_a_loss_of_the_entropy_is_refused() -> None:
+    hidden, weight, targets = make_inputs(4, 3, 5)
     _, entropy, _ = FullLogits.apply(hidden, weight, targets, True, False)
     with pytest.raises(NotImplementedError, match="entropy"):
         entropy.sum().backward()
 
 
-def test_it_replaces_trls_inside_the_context_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_replaces_trls_only_inside_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trl_utils._ChunkedLogProbFunction is ChunkedLogProbFunction
     with output_layer.keep_logits():
         with output_layer.keep_logits():

@@ -1,4 +1,4 @@
-"""Models in parts on two processes, against whole ones; and what a checkpoint says of itself."""
+"""Sharded models on two processes compared with unsharded ones; arguments and identity of sharded runs."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_processes_hold_one_model(tmp_path: Path) -> None:
-    """Weight sync of a LoRA policy, frozen teacher, whole state, search for what is not finite, unrounded outputs."""
+    """Weight sync of a LoRA policy, frozen teacher, unsharded state, non-finite weights, unrounded outputs."""
     save_qwen(tmp_path / "qwen")
     save_gemma(tmp_path / "gemma")
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -32,15 +32,15 @@ def test_two_processes_hold_one_model(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr[-4000:]
 
 
-def test_whole_training_is_told_nothing_of_parts(tmp_path: Path) -> None:
-    """Arguments and checkpoints of a run that is not sharded are what they always were."""
+def test_unsharded_training_has_no_sharding_arguments(tmp_path: Path) -> None:
+    """Sharding adds its arguments, and its entry in a checkpoint's identity, and changes nothing else."""
     settings = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": StepCut(1, 1)}
     settings |= {"work": tmp_path, "parameters": 1}
-    whole, parts = (
+    unsharded, sharded = (
         trainer_arguments(**settings, resources=TrainingResources(shard=shard))  # type: ignore[arg-type]
         for shard in (False, True)
     )
-    assert not any(name.startswith("fsdp") for name in whole)
-    assert {name: value for name, value in parts.items() if not name.startswith("fsdp")} == whole
+    assert not any(name.startswith("fsdp") for name in unsharded)
+    assert {name: value for name, value in sharded.items() if not name.startswith("fsdp")} == unsharded
     assert run_identity({}, 0, [], False).keys() == {"config", "seed", "rows"}
     assert run_identity({}, 0, [], True) != run_identity({}, 0, [], False)  # one cannot read the other's

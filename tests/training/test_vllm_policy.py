@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from calibration.test_trainer import lines, run
-from tiny_models import save_qwen, save_seeing_gemma
+from tiny_models import save_multimodal_gemma, save_qwen
 
 from repro.calibration import trainer as module
 from repro.calibration.grpo import CalibrationTrainer
@@ -28,9 +28,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Teacher and student with heads of a size that vLLM's CPU attention knows."""
-    place = tmp_path_factory.mktemp("wide")
-    return save_qwen(place / "teacher", hidden=64, seed=1), save_qwen(place / "student", hidden=64, seed=2)
+    """Teacher and student with heads of a size that vLLM's CPU attention supports."""
+    folder = tmp_path_factory.mktemp("wide")
+    return save_qwen(folder / "teacher", hidden=64, seed=1), save_qwen(folder / "student", hidden=64, seed=2)
 
 
 def test_calibration_samples_from_the_weights_of_each_step(
@@ -46,7 +46,7 @@ def test_calibration_samples_from_the_weights_of_each_step(
 
 def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path], items: list[Item]) -> None:
     teacher, student = models
-    found: list[list[str]] = []
+    sampled: list[list[str]] = []
     for number, seed in enumerate((0, 0, 1)):
         texts: list[str] = []
 
@@ -76,29 +76,29 @@ def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path],
             work=tmp_path / f"work{number}",
             progress=silent,
         )
-        found.append(texts)
-    assert found[0] == found[1]
-    assert found[0] != found[2]
-    assert len(set(found[0])) > 8
+        sampled.append(texts)
+    assert sampled[0] == sampled[1]
+    assert sampled[0] != sampled[2]
+    assert len(set(sampled[0])) > 8
 
 
 def test_the_rewards_policy_term_is_the_trainers_forward(
     tmp_path: Path, models: tuple[Path, Path], items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What TRL's own scoring gives is what a second forward would: r_cal never holds vLLM's log-probabilities."""
-    drawn: list[tuple[Any, Any]] = []
+    """TRL's own scoring equals a second forward: r_cal never contains vLLM's log-probabilities."""
+    generated: list[tuple[Any, Any]] = []
     gaps: list[float] = []
 
     class Spy(CalibrationTrainer):
         def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
             out = super()._generate(prompts)
-            drawn.append((out[0], out[1]))
+            generated.append((out[0], out[1]))
             return out
 
         def policy_log_prob(self, completion_ids: list[list[int]]) -> torch.Tensor:
             reused = super().policy_log_prob(completion_ids)
-            assert [list(ids) for ids in completion_ids] == [list(ids) for ids in drawn[-1][1]]
-            again_BC = self.score(*drawn[-1]).double()
+            assert [list(ids) for ids in completion_ids] == [list(ids) for ids in generated[-1][1]]
+            again_BC = self.score(*generated[-1]).double()
             again = torch.stack([row[: len(ids)].sum() for row, ids in zip(again_BC, completion_ids)])
             gaps.append(float((reused - again).abs().max()))
             return reused
@@ -138,10 +138,10 @@ def test_distillation_reports_the_samplers_gap(tmp_path: Path, models: tuple[Pat
     assert "alarm" not in summary
 
 
-def test_a_seeing_student_learns_through_vllm(tmp_path: Path, items: list[Item]) -> None:
-    """A checkpoint with an image tower and a padded vocabulary: vLLM starts from its language model, cut to size."""
-    student = save_seeing_gemma(tmp_path / "student", seed=1)
-    teacher = save_seeing_gemma(tmp_path / "teacher", seed=2, vocabulary=200)
+def test_a_multimodal_student_learns_through_vllm(tmp_path: Path, items: list[Item]) -> None:
+    """A checkpoint with a vision tower and a padded vocabulary: vLLM starts from its language model, cut to size."""
+    student = save_multimodal_gemma(tmp_path / "student", seed=1)
+    teacher = save_multimodal_gemma(tmp_path / "teacher", seed=2, vocabulary=200)
     config = DistillationConfig(
         method="gkd-rkl",
         steps=2,
@@ -171,12 +171,12 @@ def test_a_seeing_student_learns_through_vllm(tmp_path: Path, items: list[Item])
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("method", ["calibrate", "gkd-rkl"])
-def test_on_two_processes_vllm_is_sent_whole_weights(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
-    """Models in parts give every figure of whole ones, and the sampler's log-probabilities stay at the trainer's."""
+def test_vllm_gets_unsharded_weights_from_two_processes(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
+    """Sharded models give every figure of unsharded ones, and the sampler's log-probabilities stay at the trainer's."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    found = []
-    for name in ("whole", "shard"):
+    histories = []
+    for name in ("unsharded", "shard"):
         ended = subprocess.run(
             [
                 *launch,
@@ -190,9 +190,11 @@ def test_on_two_processes_vllm_is_sent_whole_weights(tmp_path: Path, models: tup
             text=True,
         )
         assert ended.returncode == 0, ended.stderr[-4000:]
-        found.append(lines(tmp_path / name / "out"))
-    for row, other in zip(*found, strict=True):
-        given = [name for name, value in row.items() if value is not None]
-        assert other.keys() == row.keys()
-        assert [other[name] for name in given] == pytest.approx([row[name] for name in given], rel=1e-3, abs=1e-4)
-        assert other["vllm_log_prob_gap"] < 0.05
+        histories.append(lines(tmp_path / name / "out"))
+    for row, sharded_row in zip(*histories, strict=True):
+        present = [name for name, value in row.items() if value is not None]
+        assert sharded_row.keys() == row.keys()
+        assert [sharded_row[name] for name in present] == pytest.approx(
+            [row[name] for name in present], rel=1e-3, abs=1e-4
+        )
+        assert sharded_row["vllm_log_prob_gap"] < 0.05

@@ -1,4 +1,4 @@
-"""Training that draws from a real vLLM server: weights arrive after every step, seeds decide, nothing is left running."""
+"""Training that samples from a real vLLM server: weights arrive after every step, seeds decide, nothing is left running."""
 
 import contextlib
 import importlib.util
@@ -31,14 +31,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Teacher and student with heads of a size that vLLM's CPU attention knows."""
-    place = tmp_path_factory.mktemp("wide")
-    return save_qwen(place / "teacher", hidden=64, seed=1), save_qwen(place / "student", hidden=64, seed=2)
+    """Teacher and student with heads of a size that vLLM's CPU attention supports."""
+    folder = tmp_path_factory.mktemp("wide")
+    return save_qwen(folder / "teacher", hidden=64, seed=1), save_qwen(folder / "student", hidden=64, seed=2)
 
 
 def servers() -> list[psutil.Process]:
-    below = psutil.Process().children(recursive=True)
-    return [one for one in below if any("repro.generation.serve" in word for word in one.cmdline())]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any("repro.generation.serve" in word for word in child.cmdline())]
 
 
 def test_calibration_samples_from_the_weights_of_each_step(
@@ -55,11 +55,11 @@ def test_calibration_samples_from_the_weights_of_each_step(
     assert not list((tmp_path / "work").glob("*.safetensors"))
 
 
-def test_the_seed_decides_the_samples_and_a_resumed_run_draws_the_same(
+def test_the_seed_decides_the_samples_and_a_resumed_run_repeats_them(
     tmp_path: Path, models: tuple[Path, Path], items: list[Item]
 ) -> None:
     teacher, student = models
-    drawn: list[list[str]] = []
+    samples: list[list[str]] = []
 
     class StoppedError(Exception):
         pass
@@ -91,15 +91,15 @@ def test_the_seed_decides_the_samples_and_a_resumed_run_draws_the_same(
             )
         return texts
 
-    drawn = [train("a", 0), train("b", 0, stop_after=24), train("b", 0), train("c", 1)]
-    assert len(drawn[0]) == 32
-    assert drawn[0][:24] == drawn[1]
-    assert drawn[0][16:] == drawn[2]  # from the checkpoint after two steps
-    assert drawn[0] != drawn[3]
-    assert len(set(drawn[0])) > 8
+    samples = [train("a", 0), train("b", 0, stop_after=24), train("b", 0), train("c", 1)]
+    assert len(samples[0]) == 32
+    assert samples[0][:24] == samples[1]
+    assert samples[0][16:] == samples[2]  # from the checkpoint after two steps
+    assert samples[0] != samples[3]
+    assert len(set(samples[0])) > 8
 
 
-def test_a_model_that_it_cannot_serve(tmp_path: Path, models: tuple[Path, Path]) -> None:
+def test_a_model_that_cannot_be_served_is_an_error(tmp_path: Path, models: tuple[Path, Path]) -> None:
     with (
         pytest.raises(RuntimeError, match=r"did not start: .*max_model_len \(100000\) is greater"),
         vllm_server(models[0], 100_000, ServerPlacement(1), tmp_path),
@@ -122,31 +122,31 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("killed", ["the engine", "the server", "the stage"])
 def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], killed: str) -> None:
-    words = [sys.executable, "-c", STAGE, str(models[0]), str(tmp_path)]
-    stage = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", STAGE, str(models[0]), str(tmp_path)]
+    stage = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert stage.stdout is not None
     assert stage.stdout.readline() == "up\n", (tmp_path / LOG).read_text()
-    below = psutil.Process(stage.pid).children(recursive=True)
-    engine = next(one for one in below if "VLLM::EngineCore" in " ".join(one.cmdline()))
-    server = next(one for one in below if "repro.generation.serve" in one.cmdline())
+    children = psutil.Process(stage.pid).children(recursive=True)
+    engine = next(child for child in children if "VLLM::EngineCore" in " ".join(child.cmdline()))
+    server = next(child for child in children if "repro.generation.serve" in child.cmdline())
     {"the engine": engine, "the server": server, "the stage": psutil.Process(stage.pid)}[killed].kill()
     assert stage.wait(60) == -signal.SIGKILL
     deadline = time.monotonic() + 60
-    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in below):
-        assert time.monotonic() < deadline, below
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
+        assert time.monotonic() < deadline, children
         time.sleep(0.5)
     stage.stdout.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["calibrate", "gkd-rkl"])
-def test_two_ranks_in_parts_share_one_server(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
-    """The first rank starts it and sends it the weights that all of them gather."""
+def test_two_sharded_ranks_share_one_server(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
+    """The first rank starts it and sends it the weights that all ranks gather."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])])
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    words += [str(Path(__file__).with_name("vllm_ranks.py")), str(tmp_path), str(models[0].parent), method]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(Path(__file__).with_name("vllm_ranks.py")), str(tmp_path), str(models[0].parent), method]
     ended = subprocess.run(
-        [*words, "shard", "server"],
+        [*command, "shard", "server"],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
         timeout=800,
         capture_output=True,

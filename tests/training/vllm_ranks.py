@@ -1,4 +1,4 @@
-"""Run by torchrun in the vLLM tests: calibration and GKD-RKL with vLLM on two processes, whole, in parts, with a server."""
+"""Run by torchrun in the vLLM tests: calibration and GKD-RKL with vLLM on two processes, unsharded, sharded, with a server."""
 
 import json
 import sys
@@ -14,12 +14,12 @@ from repro.tasks import Item
 from repro.training.resources import TrainingResources
 
 
-def main(place: Path, models: Path, method: str, ways: list[str]) -> None:
+def main(base: Path, models: Path, method: str, options: list[str]) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
-    server = ServerPlacement(1) if "server" in ways else None
-    resources = TrainingResources(micro_batch=2, shard="shard" in ways, server=server)
+    server = ServerPlacement(1) if "server" in options else None
+    resources = TrainingResources(micro_batch=2, shard="shard" in options, server=server)
     common = {"items": items, "seed": 0, "progress": silent, "resources": resources}
-    common |= {"out": place / "out", "work": place / "work"}
+    common |= {"out": base / "out", "work": base / "work"}
     if method == "calibrate":
         settings = {"steps": 3, "prompts_per_step": 2, "group_size": 4, "learning_rate": 5e-2, "lora_rank": 2}
         settings |= {"lora_alpha": 4, "kl_beta": 0.001, "max_completion_tokens": 8, "loss_type": "dapo", "eta": -0.5}
@@ -42,7 +42,7 @@ def main(place: Path, models: Path, method: str, ways: list[str]) -> None:
             task_reward=lambda items, texts: [1.0] * len(texts),
             **common,  # type: ignore[arg-type]
         )
-    json.loads((place / "out" / "history.jsonl").read_text().splitlines()[-1])  # it is there, and whole
+    json.loads((base / "out" / "history.jsonl").read_text().splitlines()[-1])  # it exists, and is complete
 
 
 if __name__ == "__main__":
