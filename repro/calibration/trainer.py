@@ -18,7 +18,7 @@ from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
 from repro.tasks.task import Item, RewardFunction
 from repro.training.checkpoints import run_identity
-from repro.training.optimisation import cut_step, data_parallel_ranks, prompt_rows, trainer_arguments
+from repro.training.optimisation import prompt_rows, trainer_arguments
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
@@ -90,22 +90,23 @@ def _trainer_arguments(
     config: CalibrationConfig, *, parameters: int, seed: int, work: Path, resources: TrainingResources
 ) -> dict[str, Any]:
     sequences = config.sequences_per_step
-    cut = cut_step(sequences, resources.micro_batch, data_parallel_ranks())
-    if config.loss_type == "bnpo" and cut.size != sequences:
-        raise InputError(
-            f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {cut.size} of {sequences}"
-            " completions at once would be a different algorithm: use 'dapo', or one device and no micro-batch."
-        )
-    return trainer_arguments(
+    shared = trainer_arguments(
         work=work,
         steps=config.steps,
         learning_rate=config.learning_rate,
         warmup_fraction=0.0,
         seed=seed,
-        cut=cut,
+        sequences=sequences,
         parameters=parameters,
         resources=resources,
     )
+    micro_batch = shared["per_device_train_batch_size"]
+    if config.loss_type == "bnpo" and micro_batch != sequences:
+        raise InputError(
+            f"loss_type 'bnpo' averages over the tokens of each micro-batch, so {micro_batch} of {sequences}"
+            " completions at once would be a different algorithm: use 'dapo', or one device and no micro-batch."
+        )
+    return shared
 
 
 def _lora_config(config: CalibrationConfig) -> LoraConfig:

@@ -20,7 +20,7 @@ from repro.progress import Progress
 from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import order_by_length
 from repro.training.checkpoints import run_identity
-from repro.training.optimisation import cut_step, data_parallel_ranks, prompt_rows, trainer_arguments
+from repro.training.optimisation import prompt_rows, trainer_arguments
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding, shard_frozen
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
@@ -68,34 +68,25 @@ def distill(
     if vocabularies is not None:
         fit_vocabulary(model, vocabularies.compared)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
-    saved_configs = copy.deepcopy(
-        (model.config, model.generation_config)
-    )  # the trainer writes its own tokens into them
+    configs = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
     parameters = model.num_parameters()
-    if config.method == "gkd-rkl":
-        rows = prompt_rows(items, config.steps * config.sequences_per_step, seed)
-        counts = {"prompts": len({row["item"] for row in rows})}
-    else:
-        rows, counts = _trace_rows(config, tokenizer, end_id, teacher, items, completions, seed)
+    rows, counts = _training_rows(config, tokenizer, end_id, teacher, items, completions, seed)
     run = run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
-    cut = cut_step(config.sequences_per_step, resources.micro_batch, data_parallel_ranks())
-    if config.method == "sft" and cut.forwards > 1:  # the other trainers sort the sequences of a step themselves
-        order = order_by_length([len(row["input_ids"]) for row in rows], config.sequences_per_step)
-        rows = [rows[n] for n in order]
     shared = trainer_arguments(
         work=work,
         steps=config.steps,
         learning_rate=config.learning_rate,
         warmup_fraction=config.warmup_fraction,
         seed=seed,
-        cut=cut,
+        sequences=config.sequences_per_step,
         parameters=parameters,
         resources=resources,
     )
-    sampling: contextlib.AbstractContextManager[dict[str, Any]] = contextlib.nullcontext({})
-    if config.method == "gkd-rkl":
-        sampling = engine_arguments(config, model, tokenizer, items, work, resources.server)
-    with sampling as engine:
+    if config.method == "sft" and shared["gradient_accumulation_steps"] > 1:
+        rows = _sort_steps(
+            rows, config.sequences_per_step
+        )  # the other trainers sort the sequences of a step themselves
+    with _engine(config, model, tokenizer, items, work, resources) as engine:
         arguments = _method_arguments(config, engine, shared)
         prepare_sharding(arguments, model)
         trainer = _make_trainer(
@@ -110,7 +101,7 @@ def distill(
         )
         figures, note = FIGURES[config.method], ("loss", "accuracy", "length")
         train(trainer, run=run, seed=seed, work=work, progress=progress, figures=figures, note=note)
-    logged = save(trainer, out, figures, functools.partial(_save_student, student, saved_configs, out / "model"))
+    logged = save(trainer, out, figures, functools.partial(_save_student, student, configs, out / "model"))
     counts |= {**(vocabularies.record() if vocabularies else {}), "parameters": parameters}
     return summarise(trainer.state.global_step, logged, counts)
 
@@ -134,7 +125,7 @@ def _check_inputs(
     return check_pair(teacher, student)
 
 
-def _trace_rows(
+def _training_rows(
     config: DistillationConfig,
     tokenizer: Any,
     end_id: int,
@@ -143,14 +134,32 @@ def _trace_rows(
     completions: Path | None,
     seed: int,
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the rows of off-policy training in order, and the summary's counts of prompts and traces."""
+    """Return the training rows in order, and the summary's counts of prompts and, off-policy, of available traces."""
+    visits = config.steps * config.sequences_per_step
+    if config.method == "gkd-rkl":
+        rows = prompt_rows(items, visits, seed)
+        return rows, {"prompts": len({row["item"] for row in rows})}
     assert completions is not None  # _check_inputs
     is_shared = teacher is not None and is_same_tokenizer(load_tokenizer(teacher), tokenizer)
     reader = TraceReader(tokenizer, end_id, is_shared, config.traces, config.max_completion_tokens)
-    traces, available = select_traces(completions, items, config.steps * config.sequences_per_step, seed, reader)
+    traces, available = select_traces(completions, items, visits, seed, reader)
     make_row = sft.sft_row if config.method == "sft" else off_policy.off_policy_row
     rows = [make_row(tokenizer, trace, config.reasoning) for trace in traces]
     return rows, {"prompts": len({trace.item for trace in traces}), "traces": available}
+
+
+def _sort_steps(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Sort the rows of each step by length."""
+    return [rows[n] for n in order_by_length([len(row["input_ids"]) for row in rows], step)]
+
+
+def _engine(
+    config: DistillationConfig, model: Any, tokenizer: Any, items: list[Item], work: Path, resources: TrainingResources
+) -> contextlib.AbstractContextManager[dict[str, Any]]:
+    """Yield the arguments of the engine that samples; none off-policy."""
+    if config.method != "gkd-rkl":
+        return contextlib.nullcontext({})
+    return engine_arguments(config, model, tokenizer, items, work, resources.server)
 
 
 def _method_arguments(config: DistillationConfig, engine: dict[str, Any], shared: dict[str, Any]) -> Any:

@@ -80,7 +80,7 @@ def trainer_arguments(
     learning_rate: float,
     warmup_fraction: float,
     seed: int,
-    cut: StepCut,
+    sequences: int,
     parameters: int,
     resources: TrainingResources,
 ) -> dict[str, Any]:
@@ -88,13 +88,18 @@ def trainer_arguments(
 
     Args:
         work: the folder of the checkpoints.
+        sequences: completions in one optimiser step, over all ranks.
         parameters: of the trained model; decides gradient checkpointing: less memory, the same result.
+
+    Raises:
+        InputError: the ranks cannot share the step evenly.
     """
     import torch
 
     from repro.training.sharding import shard_arguments
 
     has_gpu = torch.cuda.is_available()
+    cut = cut_step(sequences, resources.micro_batch, data_parallel_ranks())
     return (shard_arguments() if resources.shard else {}) | {
         "output_dir": str(work),
         "max_steps": steps,

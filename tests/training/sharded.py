@@ -19,7 +19,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from repro.models.loading import load_for_training, load_model
 from repro.training.non_finite import check_finite
-from repro.training.optimisation import StepCut, trainer_arguments
+from repro.training.optimisation import trainer_arguments
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding, shard_frozen, unsharded_state
 
@@ -57,7 +57,7 @@ def step(model: Any, optimizer: Any) -> float:
 
 
 def main(qwen: Path, gemma: Path) -> None:
-    shared = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": StepCut(1, 1)}
+    shared = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "sequences": 2}
     shared |= {"work": qwen / "work", "parameters": 1, "resources": TrainingResources(shard=True)}
     arguments = TrainingArguments(**trainer_arguments(**shared))  # type: ignore[arg-type]
     alone, sharded = policy(qwen), policy(qwen)

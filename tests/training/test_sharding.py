@@ -9,7 +9,7 @@ import pytest
 from tiny_models import save_gemma, save_qwen
 
 from repro.training.checkpoints import run_identity
-from repro.training.optimisation import StepCut, trainer_arguments
+from repro.training.optimisation import trainer_arguments
 from repro.training.resources import TrainingResources
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_two_processes_hold_one_model(tmp_path: Path) -> None:
 
 def test_unsharded_training_has_no_sharding_arguments(tmp_path: Path) -> None:
     """Sharding adds its arguments, and its entry in a checkpoint's identity, and changes nothing else."""
-    settings = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "cut": StepCut(1, 1)}
+    settings = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "sequences": 1}
     settings |= {"work": tmp_path, "parameters": 1}
     unsharded, sharded = (
         trainer_arguments(**settings, resources=TrainingResources(shard=shard))  # type: ignore[arg-type]
