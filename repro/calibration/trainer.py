@@ -62,7 +62,7 @@ def calibrate(
     parameters = policy.num_parameters()
     shared = _trainer_arguments(config, parameters=parameters, seed=seed, work=work, resources=resources)
     rows = prompt_rows(items, config.steps * config.prompts_per_step, seed)
-    run = run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
+    run = run_identity(config.model_dump(mode="json"), seed, rows, sharded=resources.shard)
     with engine_arguments(config, policy, tokenizer, items, work, resources.server) as engine:
         arguments = grpo_config(config, engine | (importance_arguments() if engine else {}), shared)
         prepare_sharding(arguments, policy)

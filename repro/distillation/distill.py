@@ -71,7 +71,7 @@ def distill(
     configs = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
     parameters = model.num_parameters()
     rows, counts = _training_rows(config, tokenizer, end_id, teacher, items, completions, seed)
-    run = run_identity(config.model_dump(mode="json"), seed, rows, resources.shard)
+    run = run_identity(config.model_dump(mode="json"), seed, rows, sharded=resources.shard)
     shared = trainer_arguments(
         work=work,
         steps=config.steps,
@@ -140,8 +140,13 @@ def _training_rows(
         rows = prompt_rows(items, visits, seed)
         return rows, {"prompts": len({row["item"] for row in rows})}
     assert completions is not None  # _check_inputs
-    is_shared = teacher is not None and is_same_tokenizer(load_tokenizer(teacher), tokenizer)
-    reader = TraceReader(tokenizer, end_id, is_shared, config.traces, config.max_completion_tokens)
+    reader = TraceReader(
+        tokenizer=tokenizer,
+        end_id=end_id,
+        has_shared_tokens=teacher is not None and is_same_tokenizer(load_tokenizer(teacher), tokenizer),
+        kind=config.traces,
+        cap=config.max_completion_tokens,
+    )
     traces, available = select_traces(completions, items, visits, seed, reader)
     make_row = sft.sft_row if config.method == "sft" else off_policy.off_policy_row
     rows = [make_row(tokenizer, trace, config.reasoning) for trace in traces]

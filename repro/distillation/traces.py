@@ -21,7 +21,7 @@ class Trace:
     completion_ids: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TraceReader:
     """Turns stored completions into the student's tokens.
 

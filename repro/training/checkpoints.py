@@ -18,7 +18,7 @@ MARKER = "complete.json"
 
 
 def run_identity(
-    config: dict[str, Any], seed: int, rows: list[dict[str, Any]], sharded: bool = False
+    config: dict[str, Any], seed: int, rows: list[dict[str, Any]], *, sharded: bool = False
 ) -> dict[str, Any]:
     """Return the identity of a run: settings, seed, a hash of the training rows in order, and whether it is sharded.
 

@@ -33,7 +33,7 @@ def rollout(text: str, ids: list[int], stop: str = "eos", item: str = "a") -> Ro
 
 
 def read(stored: Rollout, tokenizer: Any, end: int, shared: bool, kind: Any, cap: int) -> list[int]:
-    reader = TraceReader(tokenizer, end, shared, kind, cap)
+    reader = TraceReader(tokenizer=tokenizer, end_id=end, has_shared_tokens=shared, kind=kind, cap=cap)
     ids = reader.student_ids(stored.text, stored.token_ids, stored.stop)
     assert reader.has_tokens(stored.text, len(stored.token_ids), stored.stop) == bool(ids)
     return ids
@@ -95,7 +95,13 @@ def test_selected_traces_are_those_of_all_completions_in_memory(tmp_path: Path) 
         completions = ids_of_item[items[position]]
         expected.append((items[position].id, completions[visits[items[position]] % len(completions)]))
         visits[items[position]] += 1
-    traces, count = select_traces(tmp_path / "r.parquet", items, 40, 4, TraceReader(None, 2, True, "full", 9))
+    traces, count = select_traces(
+        tmp_path / "r.parquet",
+        items,
+        40,
+        4,
+        TraceReader(tokenizer=None, end_id=2, has_shared_tokens=True, kind="full", cap=9),
+    )
     assert [(trace.item.id, trace.completion_ids) for trace in traces] == expected
     assert count == sum(map(len, ids_of_item.values()))
 

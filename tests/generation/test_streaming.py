@@ -91,7 +91,11 @@ JOBS = {
     "grade": lambda items, chunks, folder: evaluate(items, chunks, None, folder / "graded"),
     "measure": lambda items, chunks, folder: read_outcomes(folder / "graded"),
     "train": lambda items, chunks, folder: select_traces(
-        folder / "joined", items, 16, 0, TraceReader(None, 0, True, "full", TOKENS)
+        folder / "joined",
+        items,
+        16,
+        0,
+        TraceReader(tokenizer=None, end_id=0, has_shared_tokens=True, kind="full", cap=TOKENS),
     ),
     "check": lambda items, chunks, folder: select_rollouts(folder / "joined"),
 }
