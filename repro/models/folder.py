@@ -11,10 +11,10 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def check_folder(path: Path) -> None:
-    """Whether a folder has a configuration, weights as long as they say, and a tokenizer. Imports no library.
+    """Check that a folder has a configuration, complete weights and a tokenizer. Imports no library.
 
     Raises:
-        InputError: names the file and the mend.
+        InputError: names the file and the fix.
     """
     if not (path / "config.json").is_file():
         raise InputError(f"model folder {path}: no config.json. Give a folder made by save_pretrained.")
