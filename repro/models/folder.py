@@ -41,7 +41,7 @@ def _check_weights(file: Path) -> None:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         end = None
     if end != file.stat().st_size:
-        raise InputError(f"weights {file}: not a whole safetensors file. Copy or save it again.")
+        raise InputError(f"weights {file}: not a complete safetensors file. Copy or save it again.")
 
 
 def count_parameters(folder: Path) -> int:

@@ -28,7 +28,7 @@ def test_incomplete_weights_are_refused(folder, change):
         "header": (5).to_bytes(8, "little") + b"[1,2]" + content,
     }
     weights.write_bytes(contents[change])
-    with pytest.raises(InputError, match=r"not a whole safetensors file\. Copy or save it again"):
+    with pytest.raises(InputError, match=r"not a complete safetensors file\. Copy or save it again"):
         locate(str(folder))
     weights.write_bytes(content)
     assert locate(str(folder)) == folder
