@@ -103,7 +103,7 @@ def changed_rules(part: Part) -> list[str]:
     verdicts = {(v.claim, v.family): v for v in part.report.claims}
     for source in part.sources:
         old_hashes = source.content["stored_files"]
-        files = [name for name in sorted({*old_hashes, *hashes}) if old_hashes.get(name) != hashes.get(name)]
+        files = [name for name, sha256 in hashes.items() if old_hashes.get(name) != sha256]
         if files:
             changes.append(f"paper_tables/ has changed since {source.name} was made: {', '.join(files)}")
         for old in source.content["verdicts"]["claims"]:

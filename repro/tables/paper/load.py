@@ -1,19 +1,19 @@
 """The loader of what the paper printed: `load("table2")`, `load_claims("table2")`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from repro.errors import InputError
+from repro.recipes.studies import STUDIES
 from repro.tables.paper.claims import Claim, ClaimsFile
 from repro.tables.paper.files import file_error, paper_tables_folder, read_toml
 from repro.tables.paper.numbers import PrintedNumber, parse_cell
 from repro.tables.paper.schema import Column, Erratum, Legend, Metric, TableFile
 
-TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figures")
-UNPRINTED = ("figure1a", "figure2", "figure3", "figure4", "failure-modes", "eta-sweep", "controls")
-"""Figures of which no number is printed, and studies of ours: a title and no cell, for the studies that measure them."""
+UNPRINTED = {name: entry.page_title for name, entry in STUDIES.items() if entry.page_title}
+"""Studies of which the paper prints no number -> title: figures, and studies of ours."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class PaperTable:
 
     id: str
     title: str
-    section: str
-    note: str
-    row_keys: tuple[str, ...]
-    row_label: str
-    untrained: frozenset[str]
-    columns: Mapping[str, Column]
-    metrics: Mapping[str, Metric]
-    cells: tuple[PrintedCell, ...]
-    errata: tuple[Erratum, ...]
     path: Path
+    section: str = ""
+    note: str = ""
+    row_keys: tuple[str, ...] = ("row",)
+    row_label: str = "row"
+    untrained: frozenset[str] = frozenset()
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    cells: tuple[PrintedCell, ...] = ()
+    errata: tuple[Erratum, ...] = ()
 
     def cell(self, column: str, metric: str, **row: str) -> PrintedCell:
         """Return the one cell that matches, e.g. `cell("BM4", "acc", family="qwen3", method="SFT")`."""
@@ -110,17 +110,25 @@ class PaperTable:
         return cell.row[self.row_label]
 
 
+def table_names(folder: Path | None = None) -> list[str]:
+    """Return the stored tables: "table1" to "table7", and "figures" (numbers that the prose prints)."""
+    names = {path.stem for path in (folder or paper_tables_folder()).glob("*.toml")} - {"legend", "claims"}
+    return sorted(names, key=lambda name: (name == "figures", name))
+
+
 def load(table: str, folder: Path | None = None) -> PaperTable:
-    """Read one stored table: "table1" to "table7", one of UNPRINTED (a title and no cell), or "figures" (numbers that the
-    prose prints).
+    """Read one stored table; a study of which the paper prints no number has a title and no cell.
 
     Raises InputError with file, line and key where the file is malformed.
     """
-    if table not in (*TABLES, *UNPRINTED):
-        raise InputError(f"no stored table {table!r}; there are {', '.join((*TABLES, *UNPRINTED))}.")
     folder = folder or paper_tables_folder()
-    legend, _ = read_toml(folder / "legend.toml", Legend)
     path = folder / f"{table}.toml"
+    if table in UNPRINTED:
+        return PaperTable(id=table, title=UNPRINTED[table], path=path)
+    names = dict.fromkeys((*table_names(folder), *STUDIES))
+    if table not in names:
+        raise InputError(f"no stored table {table!r}; there are {', '.join(names)}.")
+    legend, _ = read_toml(folder / "legend.toml", Legend)
     file, text = read_toml(path, TableFile)
     if file.id != table:
         raise file_error(path, text, ("id",), f"{file.id!r} must be {table!r}, the file's name")

@@ -102,7 +102,7 @@ class Erratum(Strict):
 
 
 class TableFile(Strict):
-    """`table<N>.toml`, or a figure without printed numbers or a study of ours, which have no blocks.
+    """`table<N>.toml`, or `figures.toml`: numbers that the prose prints.
 
     Attributes:
         row_label: the row key that names a result's rows.
@@ -117,14 +117,8 @@ class TableFile(Strict):
     row_keys: Annotated[list[str], Field(min_length=1)]
     row_label: str
     untrained: list[str]
-    blocks: list[Block]
+    blocks: Annotated[list[Block], Field(min_length=1)]
     errata: list[Erratum] = []
-
-    @model_validator(mode="after")
-    def _a_table_has_blocks(self) -> "TableFile":
-        if not self.blocks and self.id.startswith("table"):
-            raise ValueError("a table prints at least one block")
-        return self
 
     @model_validator(mode="after")
     def _label_is_a_key(self) -> "TableFile":
