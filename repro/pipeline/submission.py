@@ -50,8 +50,9 @@ class StageTask(pydantic.BaseModel):
     def run(self) -> dict[str, Any]:
         """Build the artifact in this process."""
         stage = stage_adapter.validate_python(self.stage)
-        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
-            # Out of time or cancelled: exit at once, as after a kill; submitit would raise inside whatever library runs
+        if os.environ.get("SUBMITIT_EXECUTOR") in ("slurm", "local"):
+            # Out of time or cancelled: exit at once, as after a kill; submitit would raise inside whatever library runs,
+            # or ignore the signal
             for number in (signal.SIGUSR2, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
         return run_stage(stage, Path(self.cache), Resources(**self.resources), driver=self.driver, argv=self.argv)
