@@ -149,7 +149,7 @@ def _reproduce(session: nox.Session, study: str) -> None:
     words = list(session.posargs)
     if "--scale" not in words:
         words += ["--scale", "toy"]
-    patient = {"interrupt_timeout": 8.0, "terminate_timeout": 15.0}  # `repro` stops its stages before it goes
+    patient = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # `repro` stops its stages before it goes
     session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1], **patient)
     scale = words[words.index("--scale") + 1]
     session.run("pytest", "benchmarks/test_studies.py", "--study", study, "--out", out, "--scale", scale, "-q")

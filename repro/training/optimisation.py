@@ -123,6 +123,8 @@ def trainer_arguments(
         "save_strategy": "steps" if resources.checkpoint_every else "no",
         "save_steps": resources.checkpoint_every or steps,
         "save_total_limit": 2,  # when the older one is removed, the newest may not be complete yet
+        "ddp_timeout": 24
+        * 3600,  # seconds that a rank waits for another's sampling or saving; a dead one ends all at once
         "report_to": "none",
         "disable_tqdm": True,
     }

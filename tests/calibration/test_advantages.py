@@ -60,7 +60,7 @@ def test_trl_adds_the_same_bits(eta: float) -> None:
     torch.testing.assert_close(by_us.double(), group_advantages(task_n, r_cal_n, eta, G), atol=1e-5, rtol=0)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.floats(-1e3, 1e3), min_size=8, max_size=8),
     st.floats(0.1, 50),

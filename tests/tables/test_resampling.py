@@ -129,7 +129,7 @@ def test_same_seed_same_numbers_and_other_rows_do_not_matter() -> None:
     assert more.estimate({LEFT: 1.0, RIGHT: -1.0}).se == pytest.approx(difference(measured, seed=7).se)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rng=st.integers(0, 10_000), items=st.integers(20, 120), seeds=st.integers(1, 3))
 def test_permuting_items_changes_nothing(rng: int, items: int, seeds: int) -> None:
     left, right = pair(items, seeds, rng, spread=0.05)
@@ -142,7 +142,7 @@ def test_permuting_items_changes_nothing(rng: int, items: int, seeds: int) -> No
     assert mixed.se == pytest.approx(straight.se, rel=0.12)  # two bootstraps of 3,000
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rng=st.integers(0, 10_000), items=st.integers(30, 100))
 def test_more_items_narrow_the_interval(rng: int, items: int) -> None:
     left, right = pair(items, 1, rng)

@@ -31,7 +31,9 @@ def outcome(tmp_path_factory):
     study = plan("table2", scale="toy", seeds=1, assignments=SETTINGS)
     two_rows = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
     out = tmp_path_factory.mktemp("study")
-    return run_study(two_rows, out, Execution(Resources(), workers=2), quiet=True, console=Console(quiet=True))
+    return run_study(
+        two_rows, out, Execution(Resources(), workers=1, backend="none"), quiet=True, console=Console(quiet=True)
+    )
 
 
 @pytest.fixture
