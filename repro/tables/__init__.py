@@ -1,4 +1,4 @@
-"""What the paper printed, what a run measured, and the verdict between them. Nothing here needs torch."""
+"""Tables: the paper's printed numbers, a run's measured ones, and the verdicts between them. Needs no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""What a run measured: per-item values of every row, paired across rows, between stages and verdicts."""
+"""Measured tables: a run's per-item values of every row, paired across rows, between stages and verdicts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -40,7 +40,7 @@ class CellValues:
     weights_SN: Array | None = None  # noqa: N815
 
     def means_S(self) -> Array:  # noqa: N802
-        """The cell's value under each seed."""
+        """Return the cell's value under each seed."""
         if self.weights_SN is None:
             return cast(Array, self.values_SN.mean(axis=1))
         return cast(Array, (self.values_SN * self.weights_SN).sum(axis=1) / self.weights_SN.sum(axis=1))
@@ -54,8 +54,8 @@ class MeasuredTable:
         seeds: the training seeds, in the order of the first axis of every array.
         samples: completions per item (k).
         items: task -> item ids; every row of a task has these items in this order.
-        values: (row, task, metric) -> Values. Rows go by the label of the stored table (Table 2: the method).
-        etas: where the knob stood for the rows that follow it, ascending; empty where none does.
+        values: (row, task, metric) -> values. A row is named by its label in the stored table (Table 2: the method).
+        etas: values of eta of the rows that follow it, ascending; empty where none does.
     """
 
     study: str
@@ -77,18 +77,13 @@ class MeasuredTable:
             raise InputError(f"result of {self.study}: samples per item is {self.samples}, at least 1 is needed.")
 
     def add(
-        self,
-        row: str,
-        task: str,
-        metric: str,
-        item_ids: Sequence[str],
-        values_SN: Any,
-        weights_SN: Any = None,
+        self, row: str, task: str, metric: str, item_ids: Sequence[str], values_SN: Any, weights_SN: Any = None
     ) -> None:
         """Add one cell: values [S, N], or [1, N] where one evaluation stands for all seeds.
 
-        Raises InputError where item ids differ from the task's in number or order, where a value is not
-        finite or leaves 0..1 for a share, or where the shape is not [seeds, items].
+        Raises:
+            InputError: item ids differ from the task's in number or order, a value is not finite or not in 0..1 for a
+                share, or the shape is not [seeds, items].
         """
         name = f"result of {self.study}, {self.family}: row {row!r}, task {task!r}, metric {metric!r}"
         ids = tuple(item_ids)
@@ -102,13 +97,13 @@ class MeasuredTable:
             )
         if (row, task, metric) in self.values:
             raise InputError(f"{name}: is there twice.")
-        weights = (
-            None if weights_SN is None else self._array(name + " (weights)", weights_SN, ids, low=0.0, high=np.inf)
-        )
-        if weights is not None and (weights.sum(axis=1) <= 0).any():
-            raise InputError(f"{name}: the weights of one seed sum to 0, so its mean is undefined.")
-        high = 1.0 if metric in FRACTION_METRICS else np.inf
-        values = self._array(name, values_SN, ids, low=0.0 if metric in FRACTION_METRICS else -np.inf, high=high)
+        weights = None
+        if weights_SN is not None:
+            weights = self._array(f"{name} (weights)", weights_SN, ids, low=0.0, high=np.inf)
+            if (weights.sum(axis=1) <= 0).any():
+                raise InputError(f"{name}: the weights of one seed sum to 0, so its mean is undefined.")
+        low, high = (0.0, 1.0) if metric in FRACTION_METRICS else (-np.inf, np.inf)
+        values = self._array(name, values_SN, ids, low, high)
         self.values[row, task, metric] = CellValues(values, weights)
 
     def add_by_item(
@@ -156,26 +151,24 @@ class MeasuredTable:
         return (row, task, metric) in self.values
 
     def mean(self, row: str, task: str, metric: str) -> float:
-        """The cell: mean over seeds of the seed's value."""
+        """Return the cell: the mean over seeds of the seed's value."""
         return float(self.values[row, task, metric].means_S().mean())
 
     def samples_per_value(self, metric: str) -> int:
-        """How many samples one item's value averages: k for a sample mean, 1 for one draw."""
+        """Return how many samples one item's value averages: k for a sample mean, 1 for one draw."""
         return self.samples if metric in SAMPLE_MEANS else 1
 
     def only_seed(self, index: int) -> "MeasuredTable":
-        """The same table as a run of that one seed would have given it."""
-        one = slice(index, index + 1)
+        """Return the table that a run of that one seed would give."""
+        rows = slice(index, index + 1)
         values = {
-            key: CellValues(v.values_SN[one], None if v.weights_SN is None else v.weights_SN[one])
+            key: CellValues(v.values_SN[rows], None if v.weights_SN is None else v.weights_SN[rows])
             for key, v in self.values.items()
         }
-        return MeasuredTable(
-            self.study, self.scale, self.family, (self.seeds[index],), self.samples, dict(self.items), values, self.etas
-        )
+        return replace(self, seeds=(self.seeds[index],), items=dict(self.items), values=values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; `from_dict` reads it back to the same numbers."""
+        """Return plain data for JSON; `from_dict` reads it back to the same numbers."""
         return {
             "study": self.study,
             "scale": self.scale,
@@ -197,7 +190,7 @@ class MeasuredTable:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], etas: tuple[float, ...] = ()) -> "MeasuredTable":
-        """Read what `to_dict` gave, with every check of `add`."""
+        """Read the result of `to_dict`, with every check of `add`."""
         try:
             table = cls(
                 study=content["study"],
@@ -220,25 +213,29 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
     parts = list(tables)
     if not parts:
         raise InputError("no results to merge.")
-    first = parts[0]
-    for other in parts[1:]:
-        for what in ("study", "scale", "family", "samples", "items"):
-            if getattr(first, what) != getattr(other, what):
-                raise InputError(f"results do not merge: {what} differs ({first.study} and {other.study}).")
-        if set(first.values) != set(other.values):
-            row, task, metric = sorted(set(first.values) ^ set(other.values))[0]
+    first, *rest = parts
+    for part in rest:
+        for name in ("study", "scale", "family", "samples", "items"):
+            if getattr(first, name) != getattr(part, name):
+                raise InputError(f"results do not merge: {name} differs ({first.study} and {part.study}).")
+        if set(first.values) != set(part.values):
+            row, task, metric = sorted(set(first.values) ^ set(part.values))[0]
             raise InputError(
                 f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
     merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples, etas=first.etas)
-    for (row, task, metric), v in first.values.items():
+    for row, task, metric in first.values:
         cells = [part.values[row, task, metric] for part in parts]
-        values = np.concatenate([c.values_SN for c in cells])
-        weights = (
-            None if v.weights_SN is None else np.concatenate([c.weights_SN for c in cells if c.weights_SN is not None])
+        weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]
+        merged.add(
+            row,
+            task,
+            metric,
+            first.items[task],
+            np.concatenate([cell.values_SN for cell in cells]),
+            np.concatenate(weights) if weights else None,
         )
-        merged.add(row, task, metric, first.items[task], values, weights)
     return merged
 
 

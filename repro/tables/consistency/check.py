@@ -26,7 +26,7 @@ from repro.tables.paper.load import PaperTable, PrintedCell, load, load_claims, 
 
 @dataclass(frozen=True)
 class OracleFinding:
-    """What an oracle says.
+    """The finding of one oracle.
 
     ok is False where the stored files are wrong or incomplete, which fails the check; a fault of the paper that the
     files record is ok.

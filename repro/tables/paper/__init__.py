@@ -1,1 +1,1 @@
-"""What the paper printed: tables, numbers and claims, read from paper_tables/."""
+"""Printed tables, numbers and claims of the paper, read from paper_tables/."""

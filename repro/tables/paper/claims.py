@@ -11,7 +11,7 @@ Role = Literal["premise", "claim", "control"]
 
 
 class Ref(Strict):
-    """What a side of a claim averages: one row ("*": every row), with its table, metric and columns where these differ.
+    """The cells that a side of a claim averages: one row ("*": every row), with its table, metric and columns where these differ.
 
     `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result the row is
     looked up by the same name.
@@ -24,7 +24,7 @@ class Ref(Strict):
 
 
 class PaperEvidence(Strict):
-    """How many of the paper's own printed comparisons bear the claim out: `held` of `of`."""
+    """The paper's own printed comparisons: `held` of `of` bear the claim out."""
 
     bears_out: Literal["true", "false", "partly", "not printed"]
     held: Annotated[int, Field(ge=0)] = 0

@@ -36,7 +36,7 @@ class Column(Strict):
 
 
 class Metric(Strict):
-    """What a number means, how many samples per item (k) it averages, and the margin of its cell test.
+    """A metric: its meaning, how many samples per item (k) it averages, and the margin of its cell test.
 
     `policy` "equivalence" is matched within `margin` (absolute, or a fraction of the printed value);
     "diagnose" never.

@@ -1,1 +1,1 @@
-"""Verdicts: a measured table against what the paper printed and claims."""
+"""Verdicts: a measured table against the printed numbers and the claims of the paper."""

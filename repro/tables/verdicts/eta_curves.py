@@ -162,18 +162,18 @@ def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
 def find_eta_limits(table: MeasuredTable, student: str) -> EtaLimits:
     """Return where the teacher stops being kept, and where the student of that name starts being lost."""
     margin = kept_margin()
-    kept = [p.eta for p in curve_points(table, CURVES[0], against="Teacher") if p.low > -margin]
+    kept_at = [p.eta for p in curve_points(table, CURVES[0], against="Teacher") if p.low > -margin]
     etas = [eta for eta, _ in table.rows_along_eta(CURVES[0].name)]
     curve = next(curve for curve in CURVES if curve.name == student)
     student_at_zero = at_eta(student, 0.0)
-    lost: list[float] = []
+    lost_at: list[float] = []
     if student_at_zero in table.rows:
-        lost = [p.eta for p in curve_points(table, curve, against=student_at_zero) if p.eta < 0 and p.high < 0]
+        lost_at = [p.eta for p in curve_points(table, curve, against=student_at_zero) if p.eta < 0 and p.high < 0]
     return EtaLimits(
         margin=margin,
-        kept_from=_end_of_run([eta for eta in reversed(etas) if eta <= 0], kept),
-        kept_to=_end_of_run([eta for eta in etas if eta >= 0], kept),
-        lost_from=_end_of_run([eta for eta in etas if eta < 0], lost),
+        kept_from=_end_of_run([eta for eta in reversed(etas) if eta <= 0], kept_at),
+        kept_to=_end_of_run([eta for eta in etas if eta >= 0], kept_at),
+        lost_from=_end_of_run([eta for eta in etas if eta < 0], lost_at),
     )
 
 

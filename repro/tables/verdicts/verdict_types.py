@@ -25,7 +25,7 @@ class TaskEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimVerdict:
-    """What a run says about one claim for one family. The defaults are those of a claim that was not tested.
+    """The verdict on one claim for one family. The defaults are those of a claim that was not tested.
 
     Attributes:
         statement: the claim in symbols, e.g. "Improve > SFT".
