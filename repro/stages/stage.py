@@ -64,6 +64,11 @@ class Stage(Frozen):
         return (value for value in values if isinstance(value, kind))
 
     @property
+    def full_traces(self) -> "Stage | None":
+        """The stage whose completions this one is trained on, uncut; None where there is none."""
+        return None
+
+    @property
     def label(self) -> str:
         """The text beside the progress bar."""
         raise NotImplementedError

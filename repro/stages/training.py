@@ -143,6 +143,10 @@ class Distill(Stage):
         )
 
     @property
+    def full_traces(self) -> Sample | None:
+        return self.samples if self.config.traces == "full" else None
+
+    @property
     def model_pair(self) -> ModelPair | None:
         """None for SFT, which reads text alone."""
         gkd = self.config.method != "sft"

@@ -15,7 +15,6 @@ from repro.recipes.catalog import plan
 from repro.recipes.paper import FAMILIES, settings
 from repro.stages import Calibrate, Distill, Evaluate
 from repro.tables import load
-from repro.tables.measurements.costs import kind_of
 from repro.tasks import registry
 from repro.tasks.row_counts import count_items, expected_items
 from repro.toy.pool import TASK_NAMES
@@ -79,7 +78,7 @@ def test_stages_of_the_qwen_pipeline_cost_the_hours_in_table5_toml(paper):
     printed = {cell.row["process"]: cell.value for cell in load("table5").cells}
     assert len(printed) == len(TABLE5_ROWS) == 5
     stages = [row.stage.model for row in paper.rows if row.family == "qwen3"]
-    charged = [(kind_of(stage), stage) for stage in stages if isinstance(stage, Calibrate | Distill)]
+    charged = [(stage.procedure, stage) for stage in stages if isinstance(stage, Calibrate | Distill)]
     assert {kind for kind, _ in charged} == set(TABLE5_ROWS) - {"sample"}
     for kind, stage in charged:
         assert expected_hours(stage, "paper") == pytest.approx(printed[TABLE5_ROWS[kind]])

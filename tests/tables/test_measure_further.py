@@ -1,6 +1,7 @@
 """From artifacts written by hand to measured tables, verdicts, costs and examples of the further studies."""
 
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +12,13 @@ from repro.evaluation.graded import Graded, write_graded
 from repro.evaluation.judge import RuleJudge
 from repro.evaluation.prefixes import CONTINUATIONS_FILE, SCHEMA
 from repro.generation.rollouts import Rollout
+from repro.planner.architectures import named_parameters
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.report.examples import continued_prefixes, failure_modes
 from repro.stages import Classify, Continue, Distill, Evaluate
 from repro.stages.artifact import ROLLOUTS
-from repro.tables.measurements.costs import flops_per_token, named_parameters, study_costs
+from repro.tables.measurements.costs import FORMULAS, flops_per_token, stage_flops_per_token, study_costs
 from repro.tables.measurements.measure import measure
 from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
@@ -265,10 +267,21 @@ def test_costs_follow_the_formulas(tmp_path):
     assert claim.estimate == pytest.approx(36 / 3600, rel=0.02)
 
 
-def test_sizes_and_formulas():
+def test_formulas_in_words_are_the_passes_that_are_counted():
+    sizes = {"T": 8e9, "S": 1.7e9, "C": 0.6e9, "N": 8e9, "D": 1}
+    for procedure, formula in FORMULAS.items():
+        expression = re.sub(r"(?<=[\dTSCND)]) (?=[TSCND(])", " * ", formula.split(":")[0])
+        small = sizes["C" if procedure == "calibrate" else "S"]
+        assert flops_per_token(procedure, 8e9, small) == eval(expression, dict(sizes))
+
+
+def test_a_size_that_no_name_states_is_unknown(tmp_path):
     assert named_parameters("Qwen/Qwen3-8B") == 8e9
     assert named_parameters("google/gemma-3-270m-it") == 270e6
     assert named_parameters("org/nameless") is None
-    assert flops_per_token("gkd-rkl", 10, 1) == 28
-    assert flops_per_token("calibrate", 10, 1) == 102
-    assert flops_per_token("sft", None, 1) is None
+    study = plan("table2", scale="paper", assignments=["families.qwen3.teacher=org/nameless"])
+    flops = {
+        stage.procedure: stage_flops_per_token(stage, tmp_path) for stage in study.stages() if not any(stage.inputs())
+    }
+    assert flops["sample"] is None
+    assert flops["calibrate"] is None

@@ -5,7 +5,6 @@ from pathlib import Path
 from repro.evaluation.evaluate import failures_per_item, metric_names, metric_per_item, tokens_per_item
 from repro.evaluation.graded import read_outcomes
 from repro.recipes.study import Row
-from repro.stages import Diagnose
 from repro.stages.artifact import ROLLOUTS
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.traps import add_prompts
@@ -30,7 +29,7 @@ def add_answers(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path
 
 def add_eta_sweep(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
     """Add answers with their lengths, and the traps of every eta."""
-    traps = {label: rows for label, rows in rows_of.items() if isinstance(rows[0].stage, Diagnose)}
+    traps = {label: rows for label, rows in rows_of.items() if rows[0].stage.procedure == "diagnose"}
     answers = {label: rows for label, rows in rows_of.items() if label not in traps}
     add_answers(table, answers, cache, lengths=True)
     add_prompts(table, traps, cache)
