@@ -102,13 +102,12 @@ def report(
     Results of different seeds or families of the same study and scale are joined and judged together; other studies and
     scales follow on the same page. Results that do not belong together, or are damaged, are refused.
     """
+    from repro.report.html import PAGE_FILE
     from repro.report.merge import read_parts
     from repro.report.write import write_report
 
-    is_folder = len(results) == 1 and results[0].is_dir()
-    page, brief = write_report(
-        read_parts(results), out or (results[0] / "report.html" if is_folder else Path("report.html"))
-    )
+    folder = results[0] if len(results) == 1 and results[0].is_dir() else Path()
+    page, brief = write_report(read_parts(results), out or folder / PAGE_FILE)
     out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
 
 

@@ -107,22 +107,8 @@ def build_artifact(
         summary = function(building)
         write_json(building / "summary.json", summary)
         seconds = time.monotonic() - clock
-        machine = hardware()
         used = list(visible_gpus() if gpus is None else gpus)
-        record = {
-            "stage": stage.does,
-            "version": stage.version,
-            "label": stage.label,
-            "fingerprint": stage.fingerprint,
-            "identity": stage.identity(),
-            "config": stage.model_dump(mode="json"),
-            "inputs": [source.folder_name for source in stage.inputs()],
-            "code": code_version(),
-            "unpinned": [*unpinned_inputs([stage]), *served_model_names([stage])],
-            "libraries": libraries(),
-            "python": platform.python_version(),
-            "hardware": machine,
-            **(layout or {"ranks": 1}),
+        measured = {
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
@@ -130,15 +116,33 @@ def build_artifact(
             "gpu_hours": round(seconds / 3600 * len(used), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),
             "peak_gpu_memory_gib": _peak_gpu_memory_gib(),
-            "argv": list(argv),
-            "files": file_hashes(building),
         }
+        made = {**_provenance(stage), **(layout or {"ranks": 1}), **measured}
+        record = {**made, "argv": list(argv), "files": file_hashes(building)}
         write_json(building / RECORD, redact(record))
         building.rename(final)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     return summary
+
+
+def _provenance(stage: Stage) -> dict[str, Any]:
+    """Return what the stage is, and the code and machine that it ran on."""
+    return {
+        "stage": stage.does,
+        "version": stage.version,
+        "label": stage.label,
+        "fingerprint": stage.fingerprint,
+        "identity": stage.identity(),
+        "config": stage.model_dump(mode="json"),
+        "inputs": [source.folder_name for source in stage.inputs()],
+        "code": code_version(),
+        "unpinned": [*unpinned_inputs([stage]), *served_model_names([stage])],
+        "libraries": libraries(),
+        "python": platform.python_version(),
+        "hardware": hardware(),
+    }
 
 
 def _peak_gpu_memory_gib() -> float | None:

@@ -5,14 +5,28 @@ the real command: `repro.cli.entry_point`.
 """
 
 import gc
+import importlib
 import json
 import os
 import signal
 import sys
 
+MODULES = (
+    "repro.calibration.trainer",
+    "repro.cli.entry_point",
+    "repro.distillation.distill",
+    "repro.evaluation.evaluate",
+    "repro.generation.sample",
+    "repro.generation.transformers_engine",
+    "repro.workflow.own_models",
+    "repro.workflow.study",
+)
+
 
 def load() -> None:
-    """Everything that a stage of any kind imports."""
+    """Import everything that a stage of any kind uses."""
+    for module in MODULES:
+        importlib.import_module(module)
 
 
 def child(order: dict) -> int:
