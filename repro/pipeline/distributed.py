@@ -23,7 +23,7 @@ from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.stage_functions import function_for, read_items, sample_completions
 from repro.planner.resources import Resources
 from repro.progress import silent
-from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage, stage_adapter
+from repro.stages import Stage, stage_adapter
 from repro.system.child_processes import exit_with_parent
 
 
@@ -50,9 +50,9 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
         _read_answers(answer_files, _wait_all(workers))
         return local_function(out)  # finds every chunk finished
 
-    if isinstance(stage, Calibrate | Distill):
+    if stage.workload.trains:
         return train
-    return sample if isinstance(stage, Sample | Evaluate) else local_function
+    return sample if stage.workload.writes_rollouts else local_function
 
 
 def _write_job_file(stage: Stage, context: StageContext, out: Path) -> tuple[Path, list[Path]]:
@@ -116,7 +116,7 @@ def _run_worker(job_file: Path) -> None:
     progress = FileProgress(progress_path(cache, stage)) if rank == 0 else silent
     context = make_context(cache, job_file.parent, progress, resources)
     try:
-        if isinstance(stage, Sample | Evaluate):
+        if stage.kind == "sample" or stage.kind == "evaluate":
             for name in ("RANK", "WORLD_SIZE"):  # no process group: vLLM must not look for one
                 del os.environ[name]
             chunks = sample_completions(stage, read_items(stage.data), context, share=(rank, ranks))

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.error_advice import disk_error
-from repro.stages import Continue, Diagnose, Distill, Stage
+from repro.stages import Stage
 from repro.stages.artifact import CACHE, count_undecided, which_cached
 
 LEAST_FREE = 64 << 20
@@ -81,33 +81,24 @@ def _check_models(waiting: Sequence[Stage]) -> None:
 
 def _check_pairs(waiting: Sequence[Stage]) -> None:
     """Refuse a pair without a common vocabulary before hours are spent on calibration."""
-    pairs = {
-        (stage.teacher.base_model.name, stage.student.name)
-        for stage in waiting
-        if isinstance(stage, Distill) and stage.config.method != "sft"
-    }
-    for teacher, student in sorted(pairs):
-        from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
+    pairs = {(pair.purpose, pair.teacher.name, pair.student.name) for stage in waiting if (pair := stage.model_pair)}
+    for purpose, teacher, student in sorted(pairs):
+        _pair_check(purpose)(locate(teacher), locate(student))
 
-        check_pair(locate(teacher), locate(student))
-    diagnosed = {
-        (stage.teacher.base_model.name, stage.student.base_model.name)
-        for stage in waiting
-        if isinstance(stage, Diagnose) and not stage.across_tokenizers
-    }
-    for teacher, student in sorted(diagnosed):
+
+def _pair_check(purpose: str) -> Callable[[Path | str, Path | str], object]:
+    """Return the check of a pair for this purpose; importing it loads transformers, which a cached run need not wait for."""
+    if purpose == "distillation":
+        from repro.distillation.pair import check_pair
+
+        return check_pair
+    if purpose == "diagnosis":
         from repro.diagnosis.vocabulary import require_shared_vocabulary
 
-        require_shared_vocabulary(locate(teacher), locate(student))
-    continued = {
-        (stage.teacher.base_model.name, stage.after.model.base_model.name)
-        for stage in waiting
-        if isinstance(stage, Continue)
-    }
-    for teacher, student in sorted(continued):
-        from repro.evaluation.prefixes import require_same_tokenizer
+        return require_shared_vocabulary
+    from repro.evaluation.prefixes import require_same_tokenizer
 
-        require_same_tokenizer(locate(teacher), locate(student))
+    return require_same_tokenizer
 
 
 def _warn_of_undecided(stages: Sequence[Stage], cache: Path, console: Console) -> None:

@@ -18,7 +18,7 @@ from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.record import build_artifact, find_damage
 from repro.pipeline.stage_functions import function_for
 from repro.planner.resources import Resources
-from repro.stages import Calibrate, Distill, Stage
+from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.child_processes import exit_with_parent
 from repro.system.hardware import visible_gpus
@@ -82,7 +82,7 @@ def recorded_layout(stage: Stage, resources: Resources) -> dict[str, Any]:
         "sharded": resources.shard == "always",
         "tensor_parallel": resources.tensor_parallel or 1,
         "vllm_server": resources.vllm_server,
-    } | ({"micro_batch": resources.micro_batch} if isinstance(stage, Calibrate | Distill) else {})
+    } | ({"micro_batch": resources.micro_batch} if stage.workload.trains else {})
 
 
 def artifact_lock(cache: Path, stage: Stage, timeout: float = -1) -> filelock.BaseFileLock:

@@ -1,5 +1,6 @@
 """The function of each kind of stage: read its inputs' artifacts, call the library, write files into a folder."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ from repro.models.endpoint import Endpoint
 from repro.models.loading import locate, revision_of
 from repro.pipeline.context import StageContext
 from repro.stages import (
-    BaseModelRef,
     Calibrate,
     Classify,
     Continue,
@@ -23,6 +23,7 @@ from repro.stages import (
     TaskData,
 )
 from repro.stages.artifact import MODEL, ROLLOUTS
+from repro.stages.references import Model
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Item
@@ -39,31 +40,33 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
         Continue: _continue,
         Classify: _classify,
     }
-    run = functions[type(stage)]
-    return lambda out: run(stage, context, out) | _common_summary(stage, context, out)
+    return functools.partial(functions[type(stage)], stage, context)
 
 
-def _common_summary(stage: Stage, context: StageContext, out: Path) -> dict[str, Any]:
-    """Return what several summaries share: items of each task (a task may have fewer than requested), the sampler's gap."""
-    summary: dict[str, Any] = {}
-    if isinstance(stage, Calibrate | Sample | Distill):
-        summary["items"] = dict(Counter(item.task for item in read_items(stage.data)))
-    if isinstance(stage, Sample | Evaluate) and stage.config.engine == "vllm":
-        from repro.generation.mismatch import check_rollouts, select_rollouts
-
-        rollouts = select_rollouts(out / ROLLOUTS)
-        model, is_spread = model_path(stage.model, context.cache), context.resources.tensor_parallel > 1
-        summary["sampler"] = check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)
-    return summary
+def _count_items(stage: Calibrate | Sample | Distill) -> dict[str, Any]:
+    """Return the items of each task: a task may have fewer than requested."""
+    return {"items": dict(Counter(item.task for item in read_items(stage.data)))}
 
 
-def model_path(model: BaseModelRef | Calibrate | Distill, cache: Path) -> Path | str:
+def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
+    """Return the gap between vLLM's log-probabilities and the model's own; nothing of transformers."""
+    if stage.config.engine != "vllm":
+        return {}
+    from repro.generation.mismatch import check_rollouts, select_rollouts
+
+    rollouts = select_rollouts(out / ROLLOUTS)
+    model, is_spread = model_path(stage.model, context.cache), context.resources.tensor_parallel > 1
+    return {"sampler": check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)}
+
+
+def model_path(model: Model, cache: Path) -> Path | str:
     """Return the folder (or hub id) of a model input. A base model must still be what the plan saw."""
-    if isinstance(model, Stage):
+    if model.folder_name is not None:
         return cache / model.folder_name / MODEL
-    if revision_of(model.name) != model.revision:
-        raise InputError(f"model {model.name} has changed since this run was planned. Run again.")
-    return locate(model.name)
+    base = model.base_model
+    if revision_of(base.name) != base.revision:
+        raise InputError(f"model {base.name} has changed since this run was planned. Run again.")
+    return locate(base.name)
 
 
 def _reward_model(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | str | None:
@@ -106,7 +109,7 @@ def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, 
     from repro.calibration.trainer import calibrate
     from repro.evaluation.task_reward import TaskReward
 
-    return calibrate(
+    summary = calibrate(
         stage.config,
         teacher=model_path(stage.teacher, context.cache),
         target=model_path(stage.target, context.cache),
@@ -118,6 +121,7 @@ def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, 
         progress=context.progress,
         resources=context.training,
     )
+    return summary | _count_items(stage)
 
 
 def _sample(stage: Sample, context: StageContext, out: Path) -> dict[str, Any]:
@@ -129,14 +133,15 @@ def _sample(stage: Sample, context: StageContext, out: Path) -> dict[str, Any]:
         completions += len(batch)
         tokens += sum(token_counts(batch))
         truncated += batch.column("stop").to_pylist().count("length")
-    return {"completions": completions, "tokens": tokens, "truncated": truncated / completions}
+    summary = {"completions": completions, "tokens": tokens, "truncated": truncated / completions}
+    return summary | _count_items(stage) | _check_sampler(stage, context, out)
 
 
 def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.distillation.distill import distill
     from repro.evaluation.task_reward import TaskReward
 
-    return distill(
+    summary = distill(
         stage.config,
         student=model_path(stage.student, context.cache),
         teacher=model_path(stage.teacher, context.cache),
@@ -149,6 +154,7 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
         progress=context.progress,
         resources=context.training,
     )
+    return summary | _count_items(stage)
 
 
 def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
@@ -156,7 +162,8 @@ def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, An
 
     items = read_items(stage.data)
     chunks = sample_completions(stage, items, context)
-    return summarise(evaluate(items, chunks, _reward_model(stage, context.cache), out / ROLLOUTS))
+    summary = summarise(evaluate(items, chunks, _reward_model(stage, context.cache), out / ROLLOUTS))
+    return summary | _check_sampler(stage, context, out)
 
 
 def _diagnose(stage: Diagnose, context: StageContext, out: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from repro.planner.resources import Resources
 from repro.planner.scales import REQUIREMENTS
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
-from repro.stages import Calibrate, Distill, Evaluate, Sample, Stage, topological_order
+from repro.stages import Stage, topological_order
 
 FLEETS = (8, 10, 100, 1000)
 CARDS = Cards(NODE, REQUIREMENTS["paper"].gpu_memory_gib)
@@ -157,7 +157,7 @@ def _held() -> list[str]:
     largest: dict[tuple[str, str], Placement] = {}
     host: dict[tuple[str, str], float] = {}
     for stage in all_stages(1):
-        if isinstance(stage, Calibrate | Distill | Sample | Evaluate):
+        if stage.workload.can_split:
             key = describe_stage(stage)
             placed = place(stage, CARDS)
             host[key] = max(host.get(key, 0.0), host_memory(stage, placed.layout).total)
@@ -183,7 +183,7 @@ def _dollar(price: float) -> list[str]:
     """What one dollar buys of each kind of stage."""
     kinds: dict[str, tuple[float, int]] = {}
     for stage in all_stages(1):
-        kind = stage.config.method if isinstance(stage, Distill) else stage.does
+        kind = stage.procedure
         hours, number = kinds.get(kind, (0.0, 0))
         kinds[kind] = (hours + expected_hours(stage, "paper"), number + 1)
     lines = ["| stage | GPU-hours each, mean | dollars each | a dollar buys of it |", "|---|---|---|---|"]

@@ -14,7 +14,7 @@ from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import BFLOAT16, FLOAT32, weights_gib
 from repro.planner.resources import Layout
 from repro.recipes.assumed import assumed
-from repro.stages import BaseModelRef, Stage
+from repro.stages import Stage
 from repro.stages.references import Model
 
 
@@ -65,4 +65,4 @@ def _gib(model: Model, bytes_each: int) -> float:
 
 def _converted(model: Model) -> float:
     """GiB of a model that is scored with: a published one is stored in bfloat16, one of ours in float32."""
-    return 0.0 if isinstance(model, BaseModelRef) else _gib(model, BFLOAT16)
+    return 0.0 if model.folder_name is None else _gib(model, BFLOAT16)

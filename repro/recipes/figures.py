@@ -67,4 +67,4 @@ def failure_rows(pair: Pair) -> Iterator[Row]:
 
 
 def _evaluations(pair: Pair) -> dict[str, Evaluate]:
-    return {row.method: row.stage for row in table2.rows(pair) if isinstance(row.stage, Evaluate)}
+    return {row.method: row.stage for row in table2.rows(pair) if row.stage.kind == "evaluate"}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from repro.recipes.study import Study
 from repro.report.result import Curve
-from repro.stages import Stage
 
 HISTORY = "history.jsonl"
 METRICS = ("accuracy", "token_accuracy", "task_reward", "r_cal", "kl", "length", "loss")
@@ -20,7 +19,7 @@ def collect_curves(study: Study, cache: Path) -> list[Curve]:
     curves: list[Curve] = []
     for row in study.rows:
         model = getattr(row.stage, "model", None)
-        if isinstance(model, Stage) and (file := cache / model.folder_name / HISTORY).is_file():
+        if model is not None and model.folder_name and (file := cache / model.folder_name / HISTORY).is_file():
             steps, figures = binned([json.loads(line) for line in file.read_text().splitlines()])
             curves.append(
                 {

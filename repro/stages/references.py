@@ -38,6 +38,11 @@ class BaseModelRef(Frozen):
         return self
 
     @property
+    def folder_name(self) -> None:
+        """None: no artifact holds it."""
+        return None
+
+    @property
     def model_label(self) -> str:
         """The name in labels of stages."""
         return self.name
@@ -49,6 +54,10 @@ class Model(Protocol):
     @property
     def base_model(self) -> BaseModelRef:
         """The published or local model that it descends from."""
+
+    @property
+    def folder_name(self) -> str | None:
+        """The artifact of the stage that trained it; None for a published or local model."""
 
     @property
     def model_label(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.pipeline.stage_functions import read_items
-from repro.stages import Calibrate, Distill, Sample, Stage, TaskData
+from repro.stages import Stage, TaskData
 from repro.tasks.contamination import find_contaminated
 
 
@@ -21,11 +21,10 @@ def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
     trained: dict[TaskData, None] = {}
     held_out: dict[TaskData, None] = {}
     for stage in stages:
-        training = isinstance(stage, Calibrate | Distill | Sample)
         for one in stage.data:
             if one.split == "test":
                 held_out[one] = None
-            elif training:
+            elif stage.feeds_training:
                 trained[one] = None
     if not trained or not held_out:
         return {"evaluation_items": 0, "training_items": 0, "shared": 0}

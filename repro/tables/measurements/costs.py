@@ -137,7 +137,7 @@ def flops_per_token(procedure: str, large: float, small: float) -> float:
 
 def parameters_of(model: Model, cache: Path) -> float | None:
     """Return a model's parameters: counted in its weights where they are a folder, else read off its name ("8B")."""
-    location = cache / model.folder_name / MODEL if isinstance(model, Stage) else locate(model.base_model.name)
+    location = cache / model.folder_name / MODEL if model.folder_name else locate(model.base_model.name)
     return float(count_parameters(location)) if isinstance(location, Path) else named_parameters(location)
 
 
