@@ -9,12 +9,13 @@ from repro.errors import InputError
 from repro.planner.disk import disk_gib, disk_space, download_gib
 from repro.planner.fit import placements, unplaceable
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import describe_derivation, expected_hours, table5_hours
+from repro.planner.hours import expected_hours, table5_hours
 from repro.planner.placement import Placement, describe_layout
 from repro.planner.resources import Resources
 from repro.planner.roofline import CARDS, hours_on_card
 from repro.planner.scales import REQUIREMENTS, check_fits
 from repro.planner.tokens import planned_items, planned_tokens
+from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Study
 from repro.stages import BaseModelRef, Stage, TaskData
 from repro.stages.artifact import which_cached
@@ -99,8 +100,9 @@ def _print_sums(study: Study, stages: list[Stage], hours: float, console: Consol
             " the stage's GPUs.",
             highlight=False,
         )
-    if study.name == "table5" and not toy:
-        for line in describe_derivation(study):
+    derivation = STUDIES[study.name].derivation
+    if derivation and not toy:
+        for line in resolve(derivation)(study):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
     if study.scale == "small":
         nights = ", ".join(f"{hours_on_card(study, card):.1f} h on {name}" for name, card in CARDS.items())

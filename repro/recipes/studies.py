@@ -40,9 +40,10 @@ class Entry:
         budget: see `Budget`.
         measure: adds the cells of a family to its measured table.
         tasks: Settings -> the tasks to measure; by default those of the settings.
+        derivation: study -> lines that its dry run adds above toy scale.
         examples: (study, cache) -> the completions that its page shows.
         extras: (study, cache) -> facts that its page alone needs.
-        section: (part of a page, key) -> the section that its page alone has.
+        section: (part of a page, key) -> the section that its page has beside those of every study.
         figures: (part of a page, palette) -> the figures that its page alone has.
         export: (study, part of a page, cache, folder) writes figures as files.
         page_title: of its report, where `paper_tables/` has no file of the study's name.
@@ -57,6 +58,7 @@ class Entry:
     budget: Budget
     measure: str = "tables.measurements.answers:add_answers"
     tasks: str = ""
+    derivation: str = ""
     examples: str = "report.examples:answers"
     extras: str = ""
     section: str = ""
@@ -99,6 +101,7 @@ STUDIES: dict[str, Entry] = {
         session="The traps of every pair (Table 1)",
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
+        section="report.sections.panel:panel_section",
         budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
         overrides=PILOT,
         families=PILOT_FAMILIES,
@@ -108,6 +111,7 @@ STUDIES: dict[str, Entry] = {
         session="The traps of calibrated teachers (Table 4; shares Table 2's calibrations)",
         rows="recipes.table1_and_4:calibrated_rows",
         measure="tables.measurements.traps:add_prompts",
+        section="report.sections.panel:panel_section",
         budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=1800),
     ),
     "figure2": Entry(
@@ -116,6 +120,7 @@ STUDIES: dict[str, Entry] = {
         page_title="Tail noise: mean contribution of each token to the KL against its frequency, for several K",
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_blocks",
+        section="report.sections.panel:correlation_section",
         figures="report.figures.figure2:correlations",
         export="report.figures.figure2:export_figures",
         budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
@@ -154,6 +159,7 @@ STUDIES: dict[str, Entry] = {
         page_title="The knob's whole curve: teacher, students, traps and completion length against eta",
         rows="recipes.eta_sweep:rows",
         measure="tables.measurements.answers:add_eta_sweep",
+        section="report.sections.panel:panel_section",
         budget=Budget(toy_minutes=45, toy_mib=200, paper_gpu_hours=13000),
         overrides={
             "toy": ("sft.steps=100", "gkd_rkl.steps=100", "diagnosis.gradient_prompts=0", "diagnosis.resamples=200")
@@ -173,6 +179,7 @@ STUDIES: dict[str, Entry] = {
         session="What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
         rows="recipes.table2:rows",
         measure="tables.measurements.costs:add_costs",
+        derivation="planner.hours:describe_derivation",
         examples="",
         extras="report.study_extras:stage_costs",
         section="report.sections.cost:table5_section",

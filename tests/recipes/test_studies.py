@@ -19,6 +19,7 @@ from repro.tables import load_claims
 from repro.tables.verdicts.known_verdicts import load_known_verdicts
 
 ROOT = Path(__file__).parents[2]
+FUNCTION = re.compile(r"[a-z0-9_.]+:[a-z0-9_]+")
 DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
 """Studies whose measured rows are read off their stages, and are not the plan's."""
 
@@ -54,7 +55,9 @@ def sessions():
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_has_a_recipe_claims_and_known_verdicts(study):
     entry = STUDIES[study]
-    assert all(callable(resolve(reference)) for reference in (entry.rows, entry.measure, entry.tasks) if reference)
+    references = [value for value in vars(entry).values() if isinstance(value, str) and FUNCTION.fullmatch(value)]
+    assert {entry.rows, entry.measure} <= set(references)
+    assert all(callable(resolve(reference)) for reference in references)
     assert plan(study, scale="toy").rows
     claims = {claim.id for claim in load_claims(study)}
     known = load_known_verdicts(ROOT / "benchmarks" / "known_verdicts" / f"{study}-toy.toml")

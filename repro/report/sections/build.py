@@ -8,7 +8,6 @@ from repro.report.sections.cost import cost_section
 from repro.report.sections.environment import environment_section
 from repro.report.sections.eta_sweep import eta_section
 from repro.report.sections.measured import failures_section, measured_section
-from repro.report.sections.panel import panel_section
 from repro.report.sections.settings import settings_section
 from repro.report.sections.verdicts import verdict_section
 
@@ -25,7 +24,6 @@ def build_sections(part: Part, key: str) -> list[Section]:
         measured_section(part, key),
         Section(f"{key}-figures", "Figures", study_figures(part, key)),
         eta_section(part, key),
-        panel_section(part, key),
         *([resolve(study_section)(part, key)] if study_section else []),
         failures_section(part, key),
         Section(f"{key}-examples", "Completions side by side", _examples(part)),
