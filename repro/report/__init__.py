@@ -1,1 +1,1 @@
-"""A result as a page."""
+"""Results as pages, figures and terminal output."""

@@ -1,4 +1,4 @@
-"""The blocks of a page. Sections are built once, of these; `html` and `markdown` only write them down.
+"""Blocks of a page: sections are built of these once, and `html` and `markdown` write them.
 
 Every text here is plain: the writers escape it.
 """
@@ -67,7 +67,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure. svg: an inline element, made here and so trusted; alt: what it shows, in words."""
+    """A figure. svg: an inline element, made here and so trusted; alt: a description in words."""
 
     title: str
     alt: str

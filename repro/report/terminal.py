@@ -40,7 +40,7 @@ def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
 
 
 def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
-    """paper: how many of the paper's own printed comparisons bear the claim out."""
+    """Lay out one row per claim. paper: how many of its printed comparisons bear the claim out."""
     several = len(report.families) > 1
     return [
         {

@@ -1,4 +1,4 @@
-"""What each training logged, step by step, short enough for results.json."""
+"""Training logs, short enough for results.json."""
 
 import json
 from itertools import pairwise

@@ -20,15 +20,15 @@ PATIENCE = 600.0
 
 
 class Browser:
-    """One page of one browser. events: what it said, in order: console messages, exceptions, requests, log entries."""
+    """One page of one browser. events: console messages, exceptions, requests and log entries, in order."""
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
-        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (theirs_in, theirs_out)]
-        os.close(theirs_in)
-        os.close(theirs_out)
+        child_in, self._out = os.pipe()
+        self._in, child_out = os.pipe()
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (child_in, child_out)]
+        os.close(child_in)
+        os.close(child_out)
 
         def at_three_and_four() -> None:  # where --remote-debugging-pipe reads and writes
             os.dup2(high[0], 3)
@@ -54,7 +54,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the DevTools protocol, and its result."""
+        """Run one command of the DevTools protocol and return its result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         if self._session:
@@ -82,22 +82,22 @@ class Browser:
             self.events.append(self._read())
 
     def eval(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """Evaluate an expression in the page."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def said(self, *methods: str) -> list[dict[str, Any]]:
-        """Parameters of the events of these kinds."""
+    def events_of(self, *methods: str) -> list[dict[str, Any]]:
+        """Return the parameters of the events of these kinds."""
         return [event["params"] for event in self.events if event.get("method") in methods]
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """PNG of the window, or of the whole page."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    def screenshot(self, path: Path, full_page: bool = False) -> None:
+        """Write a PNG of the window, or of the full page."""
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=full_page)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def pdf(self, path: Path) -> None:
-        """The page as it prints."""
+        """Print the page to a file."""
         printed = self.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
         path.write_bytes(base64.b64decode(printed["data"]))
 

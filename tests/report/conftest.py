@@ -21,7 +21,7 @@ HOSTILE = (
 
 
 def make_result(measured: MeasuredTable | None = None, **changes: Any) -> Result:
-    """The content of a results.json; `changes` replace its keys."""
+    """Make the content of a results.json; `changes` replace its keys."""
     table = measured if measured is not None else build(items=40)
     report = verdict(table, load(table.study), missing="inconclusive", resamples=500)
     content: dict[str, Any] = {
@@ -95,7 +95,7 @@ def make_result(measured: MeasuredTable | None = None, **changes: Any) -> Result
 
 
 def write_result(folder: Path, content: Any) -> Path:
-    """A folder with the content as its results.json."""
+    """Write the content as results.json of a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(content))
     return folder

@@ -1,4 +1,4 @@
-"""The page in a real browser: it renders, asks nothing, says nothing, fits, sorts, and prints."""
+"""The page in a real browser: it renders, loads nothing, logs nothing, fits, sorts, and prints."""
 
 import re
 
@@ -39,12 +39,12 @@ def page(tmp_path_factory, content):
 @pytest.mark.parametrize("dark", [False, True])
 def test_no_error_no_request_no_overflow(browser, page, width, dark):
     browser.open(page, width, dark=dark)
-    assert browser.said("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
-    requests = [event["request"]["url"] for event in browser.said("Network.requestWillBeSent")]
+    assert browser.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
+    requests = [event["request"]["url"] for event in browser.events_of("Network.requestWillBeSent")]
     assert requests == [page.resolve().as_uri()]
-    browser.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    browser.eval("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
     assert browser.eval("document.documentElement.scrollWidth") == width
-    assert browser.eval("document.title").startswith("Reproduction of Table 2 at toy scale")  # and nobody owned it
+    assert browser.eval("document.title").startswith("Reproduction of Table 2 at toy scale")  # and was not overwritten
     assert browser.eval("getComputedStyle(document.body).backgroundColor") == (
         "rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)"
     )
@@ -54,7 +54,7 @@ def test_no_error_no_request_no_overflow(browser, page, width, dark):
 def test_every_text_has_enough_contrast(browser, page, dark):
     """WCAG 2: 4.5 to 1 for text, figures included."""
     browser.open(page, 1280, dark=dark)
-    browser.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    browser.eval("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
     low = browser.eval(
         """(() => {
           const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -63,28 +63,28 @@ def test_every_text_has_enough_contrast(browser, page, dark):
             .reduce((sum, x, n) => sum + x * [0.2126, 0.7152, 0.0722][n], 0);
           const behind = (at) => { for (; at; at = at.parentElement) {
             const c = rgb(getComputedStyle(at).backgroundColor); if (c.length < 4 || c[3] > 0) return c; } };
-          const found = [];
-          for (const one of document.querySelectorAll('body *')) {
-            const own = [...one.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-            if (!own || ['SCRIPT', 'STYLE', 'title', 'desc'].includes(one.tagName)) continue;
-            const style = getComputedStyle(one), svg = one.namespaceURI.endsWith('svg');
-            const a = luminance(rgb(svg ? style.fill : style.color)), b = luminance(behind(one));
+          const tooLow = [];
+          for (const element of document.querySelectorAll('body *')) {
+            const hasText = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+            if (!hasText || ['SCRIPT', 'STYLE', 'title', 'desc'].includes(element.tagName)) continue;
+            const style = getComputedStyle(element), svg = element.namespaceURI.endsWith('svg');
+            const a = luminance(rgb(svg ? style.fill : style.color)), b = luminance(behind(element));
             const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            if (ratio < 4.5) found.push(`${one.tagName} ${one.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+            if (ratio < 4.5) tooLow.push(`${element.tagName} ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
           }
-          return found; })()"""
+          return tooLow; })()"""
     )
     assert low == []
 
 
-def test_every_claim_and_cell_is_shown_with_the_numbers_of_the_record(browser, page, content):
+def test_every_claim_and_cell_is_shown_with_its_number(browser, page, content):
     browser.open(page, 1280)
-    shown = browser.eval(
+    numbers = browser.eval(
         """Object.fromEntries([...document.querySelectorAll('#part1-every-0 tbody tr')].map((row) => [
              [...row.cells].slice(0, 3).map((c) => c.textContent).join('|'), Number(row.cells[3].dataset.value)]))"""
     )
     cells = content["measured"][0]["cells"]
-    assert shown == {
+    assert numbers == {
         f"{c['row']}|{c['task']}|{c['metric']}": pytest.approx(
             sum(map(sum, c["values"])) / sum(map(len, c["values"])), abs=1e-12
         )
@@ -102,7 +102,7 @@ def test_every_claim_and_cell_is_shown_with_the_numbers_of_the_record(browser, p
         assert difference == pytest.approx(claims[claim]["estimate"], abs=1e-12)
 
 
-def test_heads_sort_by_number_both_ways(browser, page):
+def test_column_heads_sort_by_number_both_ways(browser, page):
     browser.open(page, 1280)
     column = """[...document.querySelectorAll('#part1-verdicts > .scroll table')][0]"""
     values = f"[...{column}.tBodies[0].rows].map((row) => Number(row.cells[2].dataset.value))"
@@ -124,7 +124,7 @@ def test_a_link_to_evidence_opens_it(browser, page, content):
     assert browser.eval(f"new Promise((done) => setTimeout(() => done({target}.open), 100))") is True
 
 
-def test_it_prints_whole_with_the_notice_on_every_sheet(browser, page, tmp_path):
+def test_it_prints_everything_with_the_notice_on_every_sheet(browser, page, tmp_path):
     browser.open(page, 1280)
     browser.pdf(tmp_path / "page.pdf")
     sheets = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))

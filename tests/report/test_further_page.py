@@ -1,4 +1,4 @@
-"""Figures and sections of the further studies, from results alone; the files beside a result."""
+"""Figures and sections of Table 5, Figures 1a, 3 and 4 and the failure modes; exported figure files."""
 
 import csv
 
@@ -141,19 +141,19 @@ def part_for():
 
 
 @pytest.mark.parametrize("study", WORLDS)
-def test_the_page_and_its_brief_show_what_the_study_alone_has(study, part_for):
-    own = part_for(study)
-    built = [(own, "part1", build_sections(own, "part1"))]
+def test_the_page_and_its_brief_show_the_studys_own_section(study, part_for):
+    part = part_for(study)
+    built = [(part, "part1", build_sections(part, "part1"))]
     page, brief = html(built), markdown(built, "report.html")
-    for words in WORLDS[study][2]:
-        assert words in page
+    for phrase in WORLDS[study][2]:
+        assert phrase in page
     assert "<b>calibrate" not in page  # a label is text
-    assert study in ("figure1a", "figure3") or any(words in brief for words in WORLDS[study][2])
+    assert study in ("figure1a", "figure3") or any(phrase in brief for phrase in WORLDS[study][2])
     assert not any(colour in page for colour in CSS_COLOURS)
 
 
 @pytest.mark.parametrize("study", [name for name in WORLDS if STUDIES[name].export])
-def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp_path):
+def test_exported_figures_have_print_colours_and_data(study, part_for, tmp_path):
     plots = resolve(STUDIES[study].figures)(part_for(study), FILE)
     written = [path for plot in plots for path in save_figure(plot, tmp_path)]
     assert {path.suffix for path in written} == {".svg", ".png", ".csv"}
@@ -169,26 +169,26 @@ def test_the_files_have_colours_of_their_own_and_their_data(study, part_for, tmp
 
 def test_a_judge_is_named(part_for):
     settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "org/judge"}
-    own = part_for("failure-modes", settings=settings)
-    assert "Named by the model org/judge" in html([(own, "part1", build_sections(own, "part1"))])
+    part = part_for("failure-modes", settings=settings)
+    assert "Named by the model org/judge" in html([(part, "part1", build_sections(part, "part1"))])
 
 
-def test_a_served_judge_is_named_with_what_nobody_knows_of_it(part_for):
+def test_a_served_judge_is_named_as_unpinned(part_for):
     settings = {"families": {"qwen3": {"teacher": "toy:teacher"}}, "judge": "http://127.0.0.1:8000/v1#org/judge"}
-    own = part_for("failure-modes", settings=settings)
-    page = html([(own, "part1", build_sections(own, "part1"))])
+    part = part_for("failure-modes", settings=settings)
+    page = html([(part, "part1", build_sections(part, "part1"))])
     assert (
         "Named by the model org/judge, served at http://127.0.0.1:8000/v1; its revision is unknown (unpinned)" in page
     )
 
 
 def test_a_result_without_its_costs_says_so(part_for):
-    own = part_for("table5", extras={})
-    assert "no record of costs" in html([(own, "part1", build_sections(own, "part1"))])
-    assert resolve(STUDIES["table5"].figures)(own, FILE) == []
+    part = part_for("table5", extras={})
+    assert "no record of costs" in html([(part, "part1", build_sections(part, "part1"))])
+    assert resolve(STUDIES["table5"].figures)(part, FILE) == []
 
 
-def test_a_damaged_cost_is_one_line(tmp_path):
+def test_a_damaged_cost_is_a_one_line_error(tmp_path):
     measured, changes, _ = WORLDS["table5"]
     costs = {"unit": "core-hours", "lines": [{**line("sft"), "hours": "many"}]}
     write_result(tmp_path, make_result(measured, **{**changes, "extras": {"costs": costs}}))

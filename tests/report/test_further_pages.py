@@ -51,7 +51,7 @@ def write_stages(study, cache):
             continue
         folder.mkdir(parents=True)
         rng = np.random.default_rng(n)
-        tasks = [one.task for one in row.stage.data]
+        tasks = [data.task for data in row.stage.data]
         if isinstance(row.stage, Diagnose):
             levels = {"token_rkl": 2.0 - 0.4 * row.eta, "wrong_trace": 0.5 - 0.1 * row.eta}
             write_per_prompt(
@@ -99,7 +99,7 @@ def page_of(study, tables):
 
 
 @pytest.mark.parametrize("name", ["table3", "table6", "table7", "controls", "eta-sweep"])
-def test_every_claim_of_a_world_that_obeys_is_reproduced(name, measured_study):
+def test_every_claim_is_reproduced_in_a_world_where_it_holds(name, measured_study):
     study, tables, _ = measured_study(name)
     report = judge(study, tables)
     assert {v.family for v in report.claims} == set(study.families)
@@ -110,15 +110,15 @@ def test_every_claim_of_a_world_that_obeys_is_reproduced(name, measured_study):
 
 
 @pytest.mark.parametrize("name", ["table3", "table7"])
-def test_only_unseen_tasks_are_measured_and_each_student_on_its_own(name, measured_study):
+def test_only_unseen_tasks_are_measured(name, measured_study):
     study, tables, cache = measured_study(name)
     for table in tables:
         assert set(table.tasks) == set(study.tasks)
         for row in ("Teacher", "Student", "Undistillable (OOD)", "Misled (OOD)", "Misled (CD)", "Eta0-Student (CD)"):
             assert all(table.has(row, task, "acc") for task in study.tasks)
-    found = collect_answers(study, cache)
-    assert {example["task"] for example in found} == set(study.tasks)
-    assert {c["model"] for c in found[0]["completions"]} >= {"Misled (CD)", "Misled (OOD)", "Undistillable (OOD)"}
+    examples = collect_answers(study, cache)
+    assert {example["task"] for example in examples} == set(study.tasks)
+    assert {c["model"] for c in examples[0]["completions"]} >= {"Misled (CD)", "Misled (OOD)", "Undistillable (OOD)"}
 
 
 def test_a_student_that_does_not_collapse_contradicts(measured_study, monkeypatch, tmp_path):
@@ -135,11 +135,11 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     assert table.mean("Teacher, eta -2", "toy-bm4", "tokens") == pytest.approx(14)
     part = Part((), tuple(tables), load("eta-sweep"), judge(study, tables))
     figures = [inline_chart(plot, "key") for plot in eta_curves(part, PAGE)]
-    assert [one.title for one in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
-    assert all(one.svg.count("<path") > 40 for one in figures)
+    assert [figure.title for figure in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
+    assert all(figure.svg.count("<path") > 40 for figure in figures)
     section = eta_section(part, "key")
-    words, values, trends = section.brief
-    assert "GKD-RKL is surely worse at eta -1 and below" in words.text
+    edge, values, trends = section.brief
+    assert "GKD-RKL is surely worse at eta -1 and below" in edge.text
     assert [row["eta"].text for row in values.rows] == ["-2", "-1.5", "-1", "-0.5", "+0", "+0.5", "+1", "+1.5", "+2"]
     by_name = {row["curve"].text: row for row in trends.rows}
     assert by_name["token RKL (nats/token)"]["steps that way"].text == "8 of 8"
@@ -147,7 +147,7 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     assert not any(row["row"].startswith("Traps") for row in measured_rows(table, 50))
 
 
-def test_one_seed_has_no_page_test_and_says_so(tmp_path):
+def test_one_seed_has_no_trend_test_over_seeds_and_says_so(tmp_path):
     study = plan("eta-sweep", scale="toy", seeds=1, assignments=[*FEW, "etas=-1,0,1"])
     write_stages(study, tmp_path)
     parts, built = page_of(study, measure(study, tmp_path))
@@ -156,10 +156,10 @@ def test_one_seed_has_no_page_test_and_says_so(tmp_path):
     brief = markdown([(parts[0], "part", built)], "report.html")
     assert "one seed" in brief
     assert "Where the edge is" in brief
-    assert any("sweep-teacher-kept-below" in words for words in parts[0].report.skipped)
+    assert any("sweep-teacher-kept-below" in name for name in parts[0].report.skipped)
 
 
-def test_provenance_of_what_the_further_studies_set():
+def test_provenance_of_the_settings_of_table7():
     study = plan("table7", scale="paper", seeds=1)
     table = MeasuredTable("table7", "paper", "llama3", (0,))
     table.add("Teacher", "csqa", "acc", ["a", "b"], [[0.0, 1.0]])

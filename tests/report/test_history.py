@@ -1,4 +1,4 @@
-"""A history keeps one line for each result, in order, and refuses what it cannot read."""
+"""The history has one line for each result, in order; unreadable lines are refused."""
 
 import json
 
@@ -10,7 +10,7 @@ from repro.report.history import append_to_history, read_history
 
 @pytest.fixture
 def night(result, tmp_path):
-    """A results.json made at that time, in a folder of its own."""
+    """Return a function that writes a results.json made at a given time into a new folder."""
 
     def make(made="2026-11-24T02:00:00+00:00"):
         folder = tmp_path / made[:10]
@@ -21,7 +21,7 @@ def night(result, tmp_path):
     return make
 
 
-def test_a_line_holds_what_a_plot_wants(night, result, tmp_path):
+def test_a_line_has_verdicts_cost_and_commit(night, result, tmp_path):
     into = tmp_path / "deep" / "history.jsonl"
     assert append_to_history(night(), into)
     (line,) = read_history(into)
@@ -30,14 +30,14 @@ def test_a_line_holds_what_a_plot_wants(night, result, tmp_path):
     assert sum(line["counts"].values()) == len(values) > 0
     assert line["seconds"] == sum(stage["seconds"] for stage in result["stages"])
     assert line["commit"] == "0" * 40
-    told = {claim["claim"]: claim for claim in line["claims"]}
+    by_name = {claim["claim"]: claim for claim in line["claims"]}
     for claim in result["verdicts"]["claims"]:
-        assert told[claim["claim"]]["interval"] == claim["interval"]
-        assert told[claim["claim"]]["estimate"] == claim["estimate"]
+        assert by_name[claim["claim"]]["interval"] == claim["interval"]
+        assert by_name[claim["claim"]]["estimate"] == claim["estimate"]
     assert any(claim["estimate"] is not None for claim in line["claims"])
 
 
-def test_the_same_result_is_recorded_once_and_nights_come_in_order(night, tmp_path):
+def test_a_result_is_recorded_once_and_nights_are_ordered(night, tmp_path):
     into = tmp_path / "history.jsonl"
     assert append_to_history(night("2026-11-25T02:00:00+00:00"), into)
     first = into.read_text()
@@ -58,7 +58,7 @@ def test_lines_of_separate_files_make_one_history(night, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{not json\n", "[]\n", '{"made": "x"}\n'])
-def test_a_broken_history_is_named_with_its_line_and_left_alone(night, tmp_path, text):
+def test_a_broken_history_is_reported_by_line_and_not_changed(night, tmp_path, text):
     into = tmp_path / "history.jsonl"
     into.write_text(text)
     with pytest.raises(InputError, match=r"history\.jsonl, line 1"):
@@ -66,7 +66,7 @@ def test_a_broken_history_is_named_with_its_line_and_left_alone(night, tmp_path,
     assert into.read_text() == text
 
 
-def test_no_result(tmp_path):
+def test_a_missing_result_writes_no_history(tmp_path):
     with pytest.raises(InputError, match=r"results\.json"):
         append_to_history(tmp_path, tmp_path / "history.jsonl")
     assert not (tmp_path / "history.jsonl").exists()

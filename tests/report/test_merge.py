@@ -1,4 +1,4 @@
-"""Results that belong together are joined and judged together; others are refused with one line that names them."""
+"""Results that belong together are joined and judged together; others are refused in one line that names them."""
 
 import json
 import math
@@ -23,15 +23,15 @@ from .conftest import make_result, write_result
 
 
 def two_seeds():
-    whole = build(items=40, seeds=(0, 1))
-    return whole, [Source(f"seed-{n}", make_result(whole.only_seed(n))) for n in (0, 1)]
+    both = build(items=40, seeds=(0, 1))
+    return both, [Source(f"seed-{n}", make_result(both.only_seed(n))) for n in (0, 1)]
 
 
 def test_seeds_of_two_machines_are_judged_as_one_run_of_both():
-    whole, sources = two_seeds()
+    both, sources = two_seeds()
     (part,) = merge_sources(sources)
     assert part.report.seeds == (0, 1)
-    assert part.report.claims == verdict(whole, load("table2"), missing="inconclusive").claims
+    assert part.report.claims == verdict(both, load("table2"), missing="inconclusive").claims
 
 
 def test_the_order_of_the_results_does_not_matter():
@@ -39,18 +39,18 @@ def test_the_order_of_the_results_does_not_matter():
     assert merge_sources(sources)[0].report == merge_sources(sources[::-1])[0].report
 
 
-def test_families_of_the_same_seeds_share_one_correction_and_others_do_not():
+def test_families_with_the_same_seeds_share_one_correction():
     qwen, gemma = make_result(build(items=40)), make_result(build(items=40, family="gemma3"))
     (part,) = merge_sources([Source("a", qwen), Source("b", gemma)])
     assert part.report.families == ("qwen3", "gemma3")
     assert set(part.settings["families"]) == {"qwen3", "gemma3"}
-    alone = make_result(build(items=40, family="gemma3", seeds=(7,)))
-    apart = merge_sources([Source("a", qwen), Source("b", alone)])
+    other_seed = make_result(build(items=40, family="gemma3", seeds=(7,)))
+    apart = merge_sources([Source("a", qwen), Source("b", other_seed)])
     assert [p.report.families for p in apart] == [("qwen3",), ("gemma3",)]
     assert [len(p.sources) for p in apart] == [1, 1]
 
 
-def test_other_scales_and_studies_are_parts_of_their_own():
+def test_other_scales_and_studies_are_separate_parts():
     traps = MeasuredTable("table1", "toy", "qwen3", (0,))
     rng = np.random.default_rng(0)
     for row in ("Qwen3-8B", "Qwen3-14B"):
@@ -66,32 +66,35 @@ def test_one_seed_given_twice_is_refused(result):
 
 
 def test_other_settings_are_refused():
-    _, (one, two) = two_seeds()
-    settings = {**two.content["settings"], "train_items": 20}
-    other = replace(two, content={**two.content, "settings": settings})
+    _, (first, second) = two_seeds()
+    settings = {**second.content["settings"], "train_items": 20}
+    other = replace(second, content={**second.content, "settings": settings})
     with pytest.raises(
         InputError, match=r"seed-0 and seed-1 do not belong together: setting train_items is 300 and 20"
     ):
-        merge_sources([one, other])
+        merge_sources([first, other])
 
 
 def judged_by(source, judge):
     return replace(source, content={**source.content, "settings": {**source.content["settings"], "judge": judge}})
 
 
-def test_a_served_judge_is_the_same_wherever_it_is():
-    _, (one, two) = two_seeds()
-    here, there = judged_by(one, "http://127.0.0.1:8000/v1#org/judge"), judged_by(two, "https://there/v1#org/judge")
-    assert len(merge_sources([here, there])) == 1
+def test_a_served_judge_is_the_same_at_any_address():
+    _, (first, second) = two_seeds()
+    local, remote = (
+        judged_by(first, "http://127.0.0.1:8000/v1#org/judge"),
+        judged_by(second, "https://there/v1#org/judge"),
+    )
+    assert len(merge_sources([local, remote])) == 1
     with pytest.raises(InputError, match=r"setting judge is 'org/judge \(served\)' and 'org/judge'"):
-        merge_sources([here, judged_by(two, "org/judge")])
+        merge_sources([local, judged_by(second, "org/judge")])
 
 
 def test_other_items_are_refused():
-    _, (one, _) = two_seeds()
+    _, (first, _) = two_seeds()
     other = Source("fewer", make_result(build(items=30, seeds=(1,))))
     with pytest.raises(InputError, match="seed-0 and fewer: results do not merge: items differs"):
-        merge_sources([one, other])
+        merge_sources([first, other])
 
 
 def damaged(result, change):
@@ -127,7 +130,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_result_is_one_line_that_names_file_and_key(name, result, tmp_path):
+def test_a_damaged_result_is_a_one_line_error_with_file_and_key(name, result, tmp_path):
     change, message = DAMAGE[name]
     folder = write_result(tmp_path / "broken", damaged(result, change))
     with pytest.raises(InputError, match=message) as error:
@@ -136,7 +139,7 @@ def test_a_damaged_result_is_one_line_that_names_file_and_key(name, result, tmp_
     assert "\n" not in str(error.value)
 
 
-def test_half_a_file_and_no_file(tmp_path, result):
+def test_a_truncated_and_a_missing_file_are_refused(tmp_path, result):
     folder = write_result(tmp_path / "half", result)
     file = folder / "results.json"
     file.write_text(file.read_text()[:1000])
@@ -146,42 +149,42 @@ def test_half_a_file_and_no_file(tmp_path, result):
         read_result(tmp_path / "nowhere")
 
 
-def test_a_changed_margin_is_said(monkeypatch, result):
+def test_a_changed_margin_is_reported(monkeypatch, result):
     moved = [c.model_copy(update={"margin": 0.3}) if c.kind == "noninferiority" else c for c in load_claims("table2")]
     monkeypatch.setattr(
         merge, "verdict", lambda tables, stored, missing: verdict(tables, stored, moved, missing=missing)
     )
     part = merge_sources([Source("mine", result)])[0]
-    words = "; ".join(changed_rules(part))
-    assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in words
-    assert words in "; ".join(markdown([(part, "p", build_sections(part, "p"))]).replace("\n- ", "; ").splitlines())
+    changes = "; ".join(changed_rules(part))
+    assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in changes
+    assert changes in "; ".join(markdown([(part, "p", build_sections(part, "p"))]).replace("\n- ", "; ").splitlines())
 
 
-def test_a_changed_stored_file_is_said(result):
+def test_a_changed_stored_file_is_reported(result):
     then = {**result["stored_files"], "claims.toml": "0" * 64}
     part = merge_sources([Source("mine", {**result, "stored_files": then})])[0]
     assert changed_rules(part) == ["paper_tables/ has changed since mine was made: claims.toml"]
 
 
-def test_nothing_is_said_where_nothing_changed(part):
+def test_nothing_is_reported_where_nothing_changed(part):
     assert changed_rules(part) == []
     assert changed_verdicts(part) == []
 
 
-def test_verdicts_that_several_seeds_overturn_are_named():
+def test_verdicts_overturned_by_more_seeds_are_listed():
     _, sources = two_seeds()
     sources[0].content["verdicts"]["claims"][0]["value"] = "contradicted"
-    words = changed_verdicts(merge_sources(sources)[0])
-    assert "student-under-teacher (qwen3): seed-0 alone said contradicted, this page says reproduced" in words
+    changes = changed_verdicts(merge_sources(sources)[0])
+    assert "student-under-teacher (qwen3): seed-0 alone said contradicted, this page says reproduced" in changes
 
 
 def test_a_copy_under_another_seed_is_refused():
     rows = [{"family": "qwen3", "method": "Teacher", "seed": 0, "artifact": "evaluate-1"}]
-    one, other = (make_result(build(items=40, seeds=(seed,)), rows=rows) for seed in (0, 1))
+    original, copy = (make_result(build(items=40, seeds=(seed,)), rows=rows) for seed in (0, 1))
     with pytest.raises(InputError, match="one is a copy of the other"):
-        merge_sources([Source("a", one), Source("b", other)])
+        merge_sources([Source("a", original), Source("b", copy)])
 
 
-def test_seeds_that_do_not_start_at_zero_are_in_the_rerun_command():
-    words = rerun_command(make_result(build(items=40, seeds=(3, 4))))
-    assert "--seeds 2 --first-seed 3 --family qwen3 --set train_items=300" in words
+def test_the_rerun_command_names_a_first_seed_above_zero():
+    command = rerun_command(make_result(build(items=40, seeds=(3, 4))))
+    assert "--seeds 2 --first-seed 3 --family qwen3 --set train_items=300" in command

@@ -1,4 +1,4 @@
-"""The page and its brief: every claim and cell, the numbers of results.json, and no text that acts."""
+"""The page and its brief: every claim and cell, the numbers of results.json, and hostile text made harmless."""
 
 import math
 import re
@@ -72,7 +72,7 @@ def page(text):
     return Page(text)
 
 
-def test_tags_are_balanced_ids_unique_and_links_lead_somewhere(page):
+def test_tags_are_balanced_ids_unique_and_links_resolve(page):
     assert page.bad == []
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
@@ -81,27 +81,27 @@ def test_tags_are_balanced_ids_unique_and_links_lead_somewhere(page):
     assert set(inside) <= set(page.ids)
 
 
-def test_nothing_outside_is_loaded(page, text):
-    outside = [link for link in page.links if not link.startswith(("#", "data:,"))]
-    assert outside == ["https://arxiv.org/abs/2604.18963"]  # a link to follow, not a thing to load
+def test_the_page_loads_nothing_from_outside(page, text):
+    external = [link for link in page.links if not link.startswith(("#", "data:,"))]
+    assert external == ["https://arxiv.org/abs/2604.18963"]  # a link to follow, nothing to load
     assert not [attrs for _, attrs in page.tags if "src" in attrs]
     assert not re.search(r"@import|url\((?!#)", text)
     assert "default-src 'none'" in text
 
 
-def test_hostile_text_is_text(page, text):
+def test_hostile_text_is_escaped(page, text):
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert not [attrs for _, attrs in page.tags for name in attrs if name.startswith("on")]
-    shown = "".join(page.data)
-    assert "</pre><script>document.title='owned'</script><img src=x" in shown
-    assert "{{ 7 * 7 }} {% include 'x' %}" in shown
-    assert "⟨U+202E⟩gnp.exe⟨U+202C⟩ ⟨U+0000⟩⟨U+001B⟩[31m⟨U+0007⟩ ⟨U+D800⟩ שלום &lt;b&gt; ]]> <!--" in shown
+    visible_text = "".join(page.data)
+    assert "</pre><script>document.title='owned'</script><img src=x" in visible_text
+    assert "{{ 7 * 7 }} {% include 'x' %}" in visible_text
+    assert "⟨U+202E⟩gnp.exe⟨U+202C⟩ ⟨U+0000⟩⟨U+001B⟩[31m⟨U+0007⟩ ⟨U+D800⟩ שלום &lt;b&gt; ]]> <!--" in visible_text
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x07\x1b\ud800]", text)
-    assert "(no text)" in shown
+    assert "(no text)" in visible_text
 
 
-def test_hostile_names_in_a_result_are_text_too():
+def test_hostile_names_in_a_result_are_escaped():
     name = "<script>x</script>\u202e$\\frac{1}{0}$"
     (part,) = merge_sources([Source(name, make_result(build(items=20, family=name)))])
     built = [(part, "part1", build_sections(part, "part1"))]
@@ -112,7 +112,7 @@ def test_hostile_names_in_a_result_are_text_too():
     assert "<script>x</script>⟨U+202E⟩$\\frac{1}{0}$" in "".join(page.data)
 
 
-def test_every_claim_and_every_cell_is_there_with_the_numbers_of_the_record(part, result, page, text):
+def test_every_claim_and_cell_is_on_the_page_with_its_number(part, result, page, text):
     for v in part.report.claims:
         assert f"part1-claim-{v.claim}-{v.family}" in page.ids
         assert v.text[1:] in "".join(page.data)
@@ -123,26 +123,28 @@ def test_every_claim_and_every_cell_is_there_with_the_numbers_of_the_record(part
     ]
     rows = re.findall(r"<tr><th.*?</tr>", text)
     for row, task, metric, mean in cells:
-        own = [r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{metric}</td>' in r]
-        assert len(own) == 1, (row, task, metric)
-        assert float(re.search(r'data-value="([^"]+)"', own[0])[1]) == pytest.approx(mean, abs=1e-12)
+        matches = [r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{metric}</td>' in r]
+        assert len(matches) == 1, (row, task, metric)
+        assert float(re.search(r'data-value="([^"]+)"', matches[0])[1]) == pytest.approx(mean, abs=1e-12)
 
 
-def test_the_four_words_of_provenance_errata_and_the_notice(page, text):
-    shown = "".join(page.data)
-    for words in ("PAPER", "DERIVED", "ASSUMED", "MEASURED", "qwen3-misled-csqa-majority-above-pass", "section 6.1"):
-        assert words in shown
-    assert "Scaled down: no verdict on the paper's numbers." in shown
-    assert shown.count("scaled down") >= text.count("<h3")  # every section, and every printed sheet (in the style)
+def test_provenance_errata_and_the_notice_are_shown(page, text):
+    visible_text = "".join(page.data)
+    for phrase in ("PAPER", "DERIVED", "ASSUMED", "MEASURED", "qwen3-misled-csqa-majority-above-pass", "section 6.1"):
+        assert phrase in visible_text
+    assert "Scaled down: no verdict on the paper's numbers." in visible_text
+    assert visible_text.count("scaled down") >= text.count(
+        "<h3"
+    )  # every section, and every printed sheet (in the style)
 
 
-def test_every_figure_has_a_name_and_its_story_in_words(page, text):
+def test_every_figure_has_a_title_and_a_description(page, text):
     figures = [attrs for tag, attrs in page.tags if tag == "svg"]
     assert len(figures) == 5  # claims, bars, students, teachers, cost
     for attrs in figures:
         assert all(name in page.ids for name in attrs["aria-labelledby"].split())
-    drawn = [tag for tag, _ in page.tags if tag == "text"]
-    assert len(drawn) > 80  # text, not outlines: it can be read aloud, searched and copied
+    labels = [tag for tag, _ in page.tags if tag == "text"]
+    assert len(labels) > 80  # text, not outlines: it can be read aloud, searched and copied
     assert not re.search("#0101[0-9a-f]{2}|#0102|#0103|DejaVu", text)  # no stand-in colour is left
 
 
@@ -155,17 +157,17 @@ def test_a_study_without_answers_is_laid_out_metric_by_metric():
             traps.add(row, "BM4", metric, [f"i{n}" for n in range(20)], values)
     (part,) = merge_sources([Source("traps", make_result(traps, curves=[], examples=[]))])
     text = html([(part, "t", build_sections(part, "t"))])
-    shown = "".join(Page(text).data)
+    visible_text = "".join(Page(text).data)
     for metric in ("token_rkl", "is_rkl", "wrong_trace"):
         assert f'id="t-bars-0-{metric}-title"' in text
-        assert f"{part.stored.title}: {metric}, qwen3" in shown
-    assert "paper 0.208" in shown
-    assert "qwen3-32b-open-sequence-rkl" in shown  # the erratum of this table
-    assert "Failure rates" not in shown
-    assert "Completions side by side" not in shown
+        assert f"{part.stored.title}: {metric}, qwen3" in visible_text
+    assert "paper 0.208" in visible_text
+    assert "qwen3-32b-open-sequence-rkl" in visible_text  # the erratum of this table
+    assert "Failure rates" not in visible_text
+    assert "Completions side by side" not in visible_text
 
 
-def test_an_inconclusive_claim_says_what_would_decide(part, built):
+def test_an_inconclusive_claim_says_what_would_decide_it(part, built):
     brief = markdown(built)
     undecided = [v for v in part.report.claims if v.needed_items or v.needed_seeds]
     assert undecided
@@ -174,7 +176,7 @@ def test_an_inconclusive_claim_says_what_would_decide(part, built):
         assert v.needed_items is None or f"{v.needed_items:,} items in all" in brief
 
 
-def test_the_brief_is_short_and_of_the_same_sections(built, text):
+def test_the_brief_is_short_and_has_the_same_sections(built, text):
     brief = markdown(built)
     assert len(brief) < len(text) / 10
     for section in built[0][2]:
@@ -190,10 +192,10 @@ def test_a_report_is_a_page_and_a_brief(tmp_path, part):
 def test_four_studies_on_a_page_take_little_more_than_four_times_as_long_as_one(tmp_path, part):
     best = [math.inf, math.inf]
     for _ in range(3):  # turn by turn: other work on the machine slows both
-        for place, parts in enumerate(([part], [part] * 4)):
+        for i, parts in enumerate(([part], [part] * 4)):
             start = time.process_time()
             write_report(parts, tmp_path / "page.html")
-            best[place] = min(best[place], time.process_time() - start)
+            best[i] = min(best[i], time.process_time() - start)
     assert best[1] / best[0] < 2.5**2
 
 
@@ -201,9 +203,9 @@ def test_answers_whose_grading_reached_a_limit_are_on_the_page(built, result):
     stages = [result["stages"][0] | {"summary": {"toy-bm4": {"undecided": 2}, "toy-bm5": {"undecided": 1}}}]
     (undecided,) = merge_sources([Source("one", make_result(stages=stages))])
     notice = "3 answers could not be graded within the limits (undecided)"
-    shown = [(undecided, "part1", build_sections(undecided, "part1"))]
+    page_parts = [(undecided, "part1", build_sections(undecided, "part1"))]
     for writer in (html, markdown):
-        assert notice in writer(shown)
+        assert notice in writer(page_parts)
         assert "undecided)" not in writer(built)
 
 
@@ -213,13 +215,13 @@ def test_a_report_needs_no_torch():
     assert done.stdout.strip() == "set()"
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path, part):
+def test_an_unwritable_page_is_a_one_line_error(tmp_path, part):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/page\.html: .*--out FILE"):
         write_report([part], tmp_path / "file" / "page.html")
 
 
-def test_visible_leaves_what_can_be_seen():
+def test_visible_leaves_printable_characters_alone():
     assert visible("שלום мир 🎉 e\u0301") == "שלום мир 🎉 e\u0301"
     assert visible("a\nb\t") == "a⟨U+000A⟩b⟨U+0009⟩"
     assert visible("a\r\nb\u2028c", lines=True) == "a\nb\nc"

@@ -67,15 +67,15 @@ def content_of(study):
 
 def page_of(study):
     part = merge_sources([Source("traps", content_of(study))])[0]
-    found = build_sections(part, "k")
-    return {section.title for section in found}, html([(part, "k", found)]), markdown([(part, "k", found)])
+    sections = build_sections(part, "k")
+    return {section.title for section in sections}, html([(part, "k", sections)]), markdown([(part, "k", sections)])
 
 
-def test_the_panel_stands_in_the_page_and_its_brief():
+def test_the_panel_is_on_the_page_and_in_its_brief():
     titles, page, brief = page_of("table1")
     assert "Failure rates" not in titles
     for text in (page, brief):
-        for words in (
+        for phrase in (
             "pareto_k",
             "never matched",
             "toy:qwen3-teacher",
@@ -83,17 +83,17 @@ def test_the_panel_stands_in_the_page_and_its_brief():
             "inf [2.9, 3.5]",
             "median ratio 4",
         ):
-            assert words in text
+            assert phrase in text
     assert "sequence_rkl by task" in page  # a picture of what the paper prints,
     assert "entropy_student by task" not in page  # and none of the rest
 
 
-def test_figure2_shows_correlations_as_rows_and_as_a_picture():
+def test_figure2_shows_correlations_as_rows_and_as_a_figure():
     _, page, brief = page_of("figure2")
     assert "0.5 [0.2, 0.7], 40 tokens" in brief
     assert "nan [0.2, 0.7], 40 tokens" in brief
-    for words in ("Correlation against K", "is arithmetic", "toy-bm4 K=389: +0.50"):
-        assert words in page
+    for phrase in ("Correlation against K", "is arithmetic", "toy-bm4 K=389: +0.50"):
+        assert phrase in page
     assert "K=1:" not in page  # undefined: no point
 
 
@@ -101,7 +101,7 @@ def test_figure2_shows_correlations_as_rows_and_as_a_picture():
     ("change", "key"),
     [({"panel": [{}]}, "panel.0.policy"), ({"panel": [{**SUMMARY["panel"][0], "value": "abc"}]}, "panel.0.value")],
 )
-def test_a_damaged_diagnosis_is_one_line(change, key, tmp_path):
+def test_a_damaged_diagnosis_is_a_one_line_error(change, key, tmp_path):
     content = content_of("table1")
     content["stages"][0]["summary"] = {**SUMMARY, **change}
     (tmp_path / "results.json").write_text(json.dumps(content))

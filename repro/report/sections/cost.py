@@ -1,4 +1,4 @@
-"""What stages cost, beside Table 5."""
+"""Cost of stages, beside Table 5."""
 
 from collections.abc import Iterator, Mapping
 from statistics import mean

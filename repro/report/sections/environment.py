@@ -1,4 +1,4 @@
-"""Where each result was made, and the command that makes it again."""
+"""Origin of each result, and the command that makes it again."""
 
 import shlex
 
