@@ -41,7 +41,7 @@ def _show_record(artifact: Path, console: Console) -> None:
         line = f"{record['label']}: {record['seconds']} s, {record['ended']}"
         summary = json.dumps(json.loads((artifact / "summary.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{artifact}: not a whole artifact. Run again: it is set aside and made anew.") from None
+        raise InputError(f"{artifact}: damaged artifact. Run again: it is set aside and computed again.") from None
     console.print(line, highlight=False)
     console.print_json(summary)
 
@@ -52,7 +52,7 @@ def _show_panel(file: Path, console: Console) -> None:
     try:
         print_panel(json.loads(file.read_text()), console)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{file}: damaged. Run `repro traps` again: nothing cached is computed twice.") from None
+        raise InputError(f"{file}: damaged. Run `repro traps` again; cached stages are kept.") from None
 
 
 def judge_again(result: Result) -> tuple[list[MeasuredTable], VerdictReport]:

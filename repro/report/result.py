@@ -207,7 +207,7 @@ def read_result(result: Path) -> Result:
     except OSError:
         raise InputError(f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result.") from None
     except ValueError as cause:
-        raise InputError(f"{file}: not a whole {RESULTS_FILE} ({cause}). {RUN_AGAIN}") from None
+        raise InputError(f"{file}: damaged {RESULTS_FILE} ({cause}). {RUN_AGAIN}") from None
     try:
         _SHAPE.validate_python(content, strict=True)
         for line in content["stages"]:
@@ -216,7 +216,7 @@ def read_result(result: Path) -> Result:
     except pydantic.ValidationError as cause:
         first = cause.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(file)"
-        raise InputError(f"{file}: not a whole {RESULTS_FILE}: key {key}: {first['msg']}. {RUN_AGAIN}") from None
+        raise InputError(f"{file}: damaged {RESULTS_FILE}: key {key}: {first['msg']}. {RUN_AGAIN}") from None
     return cast(Result, content)
 
 

@@ -143,7 +143,7 @@ def test_a_truncated_and_a_missing_file_are_refused(tmp_path, result):
     folder = write_result(tmp_path / "half", result)
     file = folder / "results.json"
     file.write_text(file.read_text()[:1000])
-    with pytest.raises(InputError, match=r"not a whole results\.json"):
+    with pytest.raises(InputError, match=r"damaged results\.json"):
         read_result(folder)
     with pytest.raises(InputError, match=r"no results\.json there"):
         read_result(tmp_path / "nowhere")

@@ -105,5 +105,5 @@ def test_a_damaged_diagnosis_is_a_one_line_error(change, key, tmp_path):
     content = content_of("table1")
     content["stages"][0]["summary"] = {**SUMMARY, **change}
     (tmp_path / "results.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=rf"results\.json: not a whole results\.json: key {key}"):
+    with pytest.raises(InputError, match=rf"results\.json: damaged results\.json: key {key}"):
         read_result(tmp_path)
