@@ -109,6 +109,11 @@ def text_cells(row: dict[str, str]) -> dict[str, Cell]:
     return {head: Cell(text) for head, text in row.items()}
 
 
+def number_cell(value: float | None, spec: str, note: str = "", missing: str = "") -> Cell:
+    """Format a number into a cell. missing: the text for None."""
+    return Cell(missing if value is None else format(value, spec), note, value=value)
+
+
 def text_grid(caption: str, rows: Sequence[dict[str, str]]) -> Grid:
     """Make a grid of plain texts."""
     return Grid(caption, [text_cells(row) for row in rows])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from statistics import mean
 
 from repro.planner.hours import printed_hours, table5_stages
-from repro.report.blocks import Block, Cell, Code, Collapsible, Grid, Section, Text
+from repro.report.blocks import Block, Cell, Code, Collapsible, Grid, Section, Text, number_cell
 from repro.report.figures.cost import cost_shares
 from repro.report.figures.export import inline_chart
 from repro.report.merge import Part
@@ -36,10 +36,10 @@ def cost_section(part: Part, key: str) -> Section:
         shares = [
             {
                 "kind": Cell(kind),
-                "mean seconds": Cell(f"{measured[kind]:.1f}", value=measured[kind]),
-                "share": Cell(f"{ours[kind]:.0%}", value=ours[kind]),
-                "Table 5, hours": Cell(f"{hours:g}", value=hours),
-                "Table 5, share": Cell(f"{theirs[kind]:.0%}", value=theirs[kind]),
+                "mean seconds": number_cell(measured[kind], ".1f"),
+                "share": number_cell(ours[kind], ".0%"),
+                "Table 5, hours": number_cell(hours, "g"),
+                "Table 5, share": number_cell(theirs[kind], ".0%"),
             }
             for kind, hours in printed.items()
         ]
@@ -48,9 +48,9 @@ def cost_section(part: Part, key: str) -> Section:
     rows = [
         {
             "stage": Cell(line["label"]),
-            "seconds": Cell(f"{line['seconds']:.1f}", value=line["seconds"]),
-            "GPU-hours": Cell(f"{line['gpu_hours']:g}", value=line["gpu_hours"]),
-            "peak memory, GiB": Cell(f"{line['peak_memory_gib']:.2f}", value=line["peak_memory_gib"]),
+            "seconds": number_cell(line["seconds"], ".1f"),
+            "GPU-hours": number_cell(line["gpu_hours"], "g"),
+            "peak memory, GiB": number_cell(line["peak_memory_gib"], ".2f"),
             "artifact": Cell(line["artifact"]),
         }
         for line in lines.values()
@@ -106,13 +106,13 @@ def _measured(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[st
         formula = FORMULAS.get(kind, "")
         yield {
             "process": Cell(PROCESSES.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
-            unit: Cell(f"{mean(hours):.3g}", note=f"{min(hours):.3g} to {max(hours):.3g}", value=mean(hours)),
-            "Table 5, H100 hours": Cell(f"{printed[kind]:g}" if kind in printed else "", value=printed.get(kind)),
+            unit: number_cell(mean(hours), ".3g", note=f"{min(hours):.3g} to {max(hours):.3g}"),
+            "Table 5, H100 hours": number_cell(printed.get(kind), "g"),
             "share": Cell(f"{ours[kind]:.0%}" if kind in ours else ""),
             "share in Table 5": Cell(f"{theirs[kind]:.0%}" if kind in theirs else ""),
-            "tokens": Cell("not recorded" if tokens is None else f"{tokens:,.0f}", value=tokens),
-            "operations": Cell("not known" if flops is None else f"{flops:.3g}", note=formula, value=flops),
-            "peak memory, GiB": Cell(f"{memory:.2f}", value=memory),
+            "tokens": number_cell(tokens, ",.0f", missing="not recorded"),
+            "operations": number_cell(flops, ".3g", note=formula, missing="not known"),
+            "peak memory, GiB": number_cell(memory, ".2f"),
         }
 
 
@@ -126,11 +126,11 @@ def _extrapolated(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dic
         flops = stage.tokens * (flops_per_token(kind, stage.large, stage.small) or 0.0)
         yield {
             "process": Cell(PROCESSES[kind]),
-            "tokens there": Cell(f"{stage.tokens:.3g}", note="at most: caps, not lengths", value=stage.tokens),
+            "tokens there": number_cell(stage.tokens, ".3g", note="at most: caps, not lengths"),
             "models": Cell(f"{stage.large / 1e9:g}B, {stage.small / 1e9:g}B"),
-            "operations there": Cell(f"{flops:.3g}", value=flops),
-            f"operations here per {unit[:-1]}": Cell(f"{rate:.3g}", value=rate),
-            f"{unit} there": Cell(f"{flops / rate:,.0f}", value=flops / rate),
+            "operations there": number_cell(flops, ".3g"),
+            f"operations here per {unit[:-1]}": number_cell(rate, ".3g"),
+            f"{unit} there": number_cell(flops / rate, ",.0f"),
         }
 
 

@@ -1,6 +1,6 @@
 """The eta sweep in numbers: its curves, trend tests, and where the edge is."""
 
-from repro.report.blocks import Block, Cell, Grid, Section, Text
+from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell
 from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.eta_curves import (
@@ -26,8 +26,8 @@ def _values(table: MeasuredTable) -> Grid:
     rows: dict[float, dict[str, Cell]] = {}
     for curve in CURVES:
         for p in curve_points(table, curve):
-            row = rows.setdefault(p.eta, {"eta": Cell(f"{p.eta:+g}", value=p.eta)})
-            row[curve.title] = Cell(f"{p.value:.3f}", note=f"{p.low:.3f} to {p.high:.3f}", value=p.value)
+            row = rows.setdefault(p.eta, {"eta": number_cell(p.eta, "+g")})
+            row[curve.title] = number_cell(p.value, ".3f", note=f"{p.low:.3f} to {p.high:.3f}")
     return Grid(f"Means over tasks with 95 % intervals, {table.family}", [rows[eta] for eta in sorted(rows)])
 
 
@@ -40,10 +40,10 @@ def _trends(table: MeasuredTable) -> Grid:
                 {
                     "curve": Cell(curve.title),
                     "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.expected_sign]),
-                    "Page's L": Cell("one seed" if trend.page_l is None else f"{trend.page_l:.0f}", value=trend.page_l),
-                    "p (Page)": Cell("" if trend.page_p is None else f"{trend.page_p:.2g}", value=trend.page_p),
-                    "Kendall's tau": Cell(f"{trend.tau:+.2f}", value=trend.tau),
-                    "p (Kendall)": Cell(f"{trend.tau_p:.2g}", value=trend.tau_p),
+                    "Page's L": number_cell(trend.page_l, ".0f", missing="one seed"),
+                    "p (Page)": number_cell(trend.page_p, ".2g"),
+                    "Kendall's tau": number_cell(trend.tau, "+.2f"),
+                    "p (Kendall)": number_cell(trend.tau_p, ".2g"),
                     "steps that way": Cell(f"{trend.steps} of {trend.of}"),
                 }
             )

@@ -1,6 +1,6 @@
 """Measured beside printed numbers, every cell, and the failure rates."""
 
-from repro.report.blocks import Block, Cell, Collapsible, Grid, Section, Text
+from repro.report.blocks import Block, Cell, Collapsible, Grid, Section, Text, number_cell
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
 from repro.stages.artifact import count_undecided
@@ -99,7 +99,7 @@ def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:
                 "row": Cell(row),
                 "task": Cell(task),
                 "metric": Cell(metric),
-                "measured": Cell(f"{mean:.4g}", value=mean),
+                "measured": number_cell(mean, ".4g"),
                 "95 % interval": Cell(f"{mean - half:.4g} to {mean + half:.4g}"),
                 "by seed": Cell(", ".join(f"{x:.4g}" for x in table.values[row, task, metric].means_S())),
                 "paper prints": Cell(printed_number(part.stored, table.family, row, task, metric)),
@@ -116,7 +116,7 @@ def _judged(verdict: CellVerdict | None) -> dict[str, Cell]:
     low, high = verdict.interval
     return {
         "difference": Cell(f"{verdict.difference:+.3g}", f"{low:+.3g} to {high:+.3g}", "", verdict.difference),
-        "margin": Cell("" if verdict.margin is None else f"{verdict.margin:.3g}", value=verdict.margin),
+        "margin": number_cell(verdict.margin, ".3g"),
         "verdict": Cell(verdict.value, tone=verdict.value),
     }
 

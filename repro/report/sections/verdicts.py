@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text
+from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
@@ -108,10 +108,10 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     return {
         "verdict": Cell(v.value, tone=v.value, note="not run" if v.estimate is None else ""),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
-        "difference": Cell("" if v.estimate is None else f"{v.estimate:+.3f}", value=v.estimate),
+        "difference": number_cell(v.estimate, "+.3f"),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
-        "margin": Cell(f"{v.margin:g}", value=v.margin),
-        "p (Holm)": Cell("" if v.p_holm is None else f"{v.p_holm:.2g}", value=v.p_holm),
+        "margin": number_cell(v.margin, "g"),
+        "p (Holm)": number_cell(v.p_holm, ".2g"),
         "items": Cell("")
         if v.estimate is None
         else Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
@@ -149,13 +149,13 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
             row = {
                 "task": Cell(t.task),
                 "metric": Cell(t.metric),
-                first: Cell(f"{t.left:.3f}", note=left and f"paper {left}", value=t.left),
+                first: number_cell(t.left, ".3f", note=left and f"paper {left}"),
             }
             if t.right is not None:
-                row[second] = Cell(f"{t.right:.3f}", note=right and f"paper {right}", value=t.right)
-                row["difference"] = Cell(f"{t.estimate:+.3f}", value=t.estimate)
+                row[second] = number_cell(t.right, ".3f", note=right and f"paper {right}")
+                row["difference"] = number_cell(t.estimate, "+.3f")
             row["95 % interval"] = Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}")
-            row["items"] = Cell(f"{t.items:,}", value=t.items)
+            row["items"] = number_cell(t.items, ",")
             rows.append(row)
         blocks.append(Grid(f"Evidence by task: {v.statement}", rows))
     return Collapsible(f"{v.statement} ({v.claim}, {v.family})", blocks, _evidence_id(v, key), tone=v.value)
