@@ -150,6 +150,15 @@ class MeasuredTable:
     def has(self, row: str, task: str, metric: str) -> bool:
         return (row, task, metric) in self.values
 
+    def shared_metrics(self, rows: Sequence[str], metrics: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (task, metric) of every task on which all rows have one of the metrics: the first such metric."""
+        shared = []
+        for task in self.tasks:
+            metric = next((m for m in metrics if all(self.has(row, task, m) for row in rows)), None)
+            if metric is not None:
+                shared.append((task, metric))
+        return shared
+
     def mean(self, row: str, task: str, metric: str) -> float:
         """Return the cell: the mean over seeds of the seed's value."""
         return float(self.values[row, task, metric].means_S().mean())

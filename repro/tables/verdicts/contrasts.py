@@ -73,11 +73,7 @@ def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Comparison] | str:
     points = measured.rows_along_eta(claim.left.row)
     if len(points) < _FEWEST_POINTS:
         return f"row {claim.left.row!r} was run at {len(points)} values of eta, a curve needs {_FEWEST_POINTS}"
-    metric_of = {
-        task: next((m for m in claim.metrics if all(measured.has(row, task, m) for _, row in points)), None)
-        for task in measured.tasks
-    }
-    keys = [(task, metric) for task, metric in metric_of.items() if metric is not None]
+    keys = measured.shared_metrics([row for _, row in points], claim.metrics)
     if not keys:
         return f"row {claim.left.row!r} has no {' or '.join(claim.metrics)} at every eta"
     sign = 1.0 if claim.direction == "rises" else -1.0

@@ -99,12 +99,7 @@ def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[
 
     A task without a solved prompt has no wrong-trace preference at some eta.
     """
-    shared = [
-        (task, metric)
-        for task in table.tasks
-        for metric in [next((m for m in metrics if all(table.has(row, task, m) for row in rows)), None)]
-        if metric
-    ]
+    shared = table.shared_metrics(rows, metrics)
     return [{(row, task, metric): 1.0 / len(shared) for task, metric in shared} for row in rows]
 
 

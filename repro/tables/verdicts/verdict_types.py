@@ -73,10 +73,6 @@ class ClaimVerdict:
     paper_of: int
     tasks: tuple[TaskEvidence, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for results.json."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class CellVerdict:
@@ -102,10 +98,6 @@ class CellVerdict:
     margin_kind: str | None
     value: VerdictValue | Literal["diagnosed", "erratum"]
     text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for results.json."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
