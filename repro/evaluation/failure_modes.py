@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from repro.evaluation.failures import repeats
-from repro.tasks.extraction import closed_boxes
+from repro.tasks.extraction import BOX_OPENING, closed_boxes
 from repro.tasks.numerals import parse_number
 from repro.tasks.task import Kind
 
@@ -34,7 +34,6 @@ _RECHECK = re.compile(
     r"|actually,|but actually|i made (?:a|an) (?:mistake|error)|correction:)(?!\w)",
     re.IGNORECASE,
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w]|\.\d)")
 _CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options states none
     r"\b(?:(?i:answer)(?:\s+(?:is|must be|should be|would be))?\s*:?|(?i:choose|pick|select|go with|it is|that is|which is))"
@@ -70,7 +69,7 @@ def loops(text: str) -> bool:
 def drifts(text: str, *, kind: Kind, key: str, answer: str | None) -> bool:
     """Whether the answer's form is broken, though an answer can be read: a box that is opened and never closed, or, where
     the right answer is a plain number, an answer that is none."""
-    if len(_BOX.findall(text)) > len(closed_boxes(text)):
+    if len(BOX_OPENING.findall(text)) > len(closed_boxes(text)):
         return True
     return kind == "numeric" and answer is not None and parse_number(key) is not None and parse_number(answer) is None
 

@@ -79,19 +79,19 @@ class Graded:
     @property
     def outcome(self) -> Outcome:
         """What is held of it."""
-        one = self.rollout
+        rollout = self.rollout
         return Outcome(
-            one.task,
-            one.item_id,
-            one.sample,
-            one.stop,
-            self.key,
-            self.answer,
-            self.score,
-            len(one.token_ids),
-            not one.text.strip(),
-            repeats(one.token_ids),
-            self.undecided,
+            task=rollout.task,
+            item_id=rollout.item_id,
+            sample=rollout.sample,
+            stop=rollout.stop,
+            key=self.key,
+            answer=self.answer,
+            score=self.score,
+            tokens=len(rollout.token_ids),
+            empty=not rollout.text.strip(),
+            repeating=repeats(rollout.token_ids),
+            undecided=self.undecided,
         )
 
 

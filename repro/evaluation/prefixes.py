@@ -1,6 +1,6 @@
 """Whether a teacher that goes on from a misled student's prefix still ends right (section 6.5, Figure 4)."""
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from repro.models.chat_tokens import is_same_tokenizer
 from repro.models.loading import load_tokenizer
 from repro.progress import Progress
 from repro.tasks import registry
+from repro.tasks.extraction import BOX_OPENING
 from repro.tasks.grading import grade
 from repro.tasks.task import Item, Kind
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 CONTINUATIONS_FILE = "continuations.parquet"
 SCHEMA = pa.schema(
     [
@@ -98,7 +98,7 @@ def written(one: Graded) -> bool:
 def commits(prefix: str, kind: Kind) -> bool:
     """Whether a prefix states an answer, or has begun to (`\\boxed{5`): a teacher that goes on from it cannot take it back,
     so it says nothing of what the teacher would have answered."""
-    boxes = _BOX.split(prefix)[1:]
+    boxes = BOX_OPENING.split(prefix)[1:]
     return bool(boxes and boxes[-1].strip()) or grade(kind, prefix, None).answer is not None
 
 
@@ -130,7 +130,7 @@ def continue_prefixes(
     lost = lost_prompts(read_outcomes(before), read_outcomes(after))
     prefixes = prefixes_of(config, lost.lost, read_graded(after, set(lost.lost)), items)
     rows: list[dict[str, Any]] = []
-    tokens: dict[str, int] = {}
+    tokens: Counter[str] = Counter()
     if prefixes:
         chunks = sample(
             sampling.model_copy(update={"completions_per_prompt": config.continuations}),
@@ -144,26 +144,27 @@ def continue_prefixes(
         )
         tokenizer = load_tokenizer(teacher)
         for number, rollout in enumerate(stream_rollouts(chunks)):
-            prefix = prefixes[number // config.continuations]
-            rows.append(_row(prefix, rollout.token_ids, tokenizer))
-            tokens[rollout.task] = tokens.get(rollout.task, 0) + len(rollout.token_ids)
+            rows.append(_row(prefixes[number // config.continuations], rollout.token_ids, tokenizer))
+            tokens[rollout.task] += len(rollout.token_ids)
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS_FILE, compression="zstd")
-    summary: dict[str, Any] = {}
-    for task in dict.fromkeys(item.task for item in items):
-        if registry.kind_of(task) == "open":
-            continue
-        solved, failed = lost.of(task)
-        own = [row for row in rows if row["task"] == task]
-        summary[task] = {
-            "solved": solved,
-            "lost": failed,
-            "continuations": len(own),
-            "tokens": tokens.get(task, 0),
-            "by_fraction": [_share(own, fraction) for fraction in (0.0, *config.fractions)] if own else [],
-        }
-        if undecided := sum(row["undecided"] for row in own):
-            summary[task]["undecided"] = undecided
-    return summary
+    verifiable = [task for task in dict.fromkeys(item.task for item in items) if registry.kind_of(task) != "open"]
+    rows_of = {task: [row for row in rows if row["task"] == task] for task in verifiable}
+    return {task: _summarise(config, lost.of(task), rows_of[task], tokens[task]) for task in verifiable}
+
+
+def _summarise(
+    config: PrefixConfig, solved_and_lost: tuple[int, int], rows: list[dict[str, Any]], tokens: int
+) -> dict[str, Any]:
+    solved, lost = solved_and_lost
+    summary = {
+        "solved": solved,
+        "lost": lost,
+        "continuations": len(rows),
+        "tokens": tokens,
+        "by_fraction": [_share(rows, fraction) for fraction in (0.0, *config.fractions)] if rows else [],
+    }
+    undecided = sum(row["undecided"] for row in rows)
+    return summary | ({"undecided": undecided} if undecided else {})
 
 
 def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """The three questions that pinning asks of the world, over plain HTTPS: a digest, a commit, a revision."""
 
-import json
 import os
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.message import Message
+from urllib.parse import urlsplit
+
+import httpx2
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -55,11 +53,11 @@ def image_digest(image: str, addresses: Addresses) -> str:
     path = rest if own_registry else name if rest else f"library/{name}"
     url = f"{registry}/v2/{path}/manifests/{tag}"
     headers = {"Accept": _MANIFESTS}
-    status, answer, _ = _ask(url, headers, method="HEAD")
-    if status == 401:
-        headers["Authorization"] = f"Bearer {_registry_token(answer.get('WWW-Authenticate', ''), image)}"
-        status, answer, _ = _ask(url, headers, method="HEAD")
-    return _checked(f"image {image}", status, answer.get("Docker-Content-Digest", ""), _DIGEST)
+    answer = _ask(url, headers, method="HEAD")
+    if answer.status_code == 401:
+        headers["Authorization"] = f"Bearer {_registry_token(answer.headers.get('WWW-Authenticate', ''), image)}"
+        answer = _ask(url, headers, method="HEAD")
+    return _checked(f"image {image}", answer, answer.headers.get("Docker-Content-Digest", ""), _DIGEST)
 
 
 def action_commit(action: str, addresses: Addresses) -> str:
@@ -71,8 +69,8 @@ def action_commit(action: str, addresses: Addresses) -> str:
     name, _, tag = action.rpartition("@")
     owner_and_name = "/".join(name.split("/")[:2])
     headers = {"Accept": "application/vnd.github.sha"} | _bearer("GITHUB_TOKEN", "GH_TOKEN")
-    status, _, body = _ask(f"{addresses.github}/repos/{owner_and_name}/commits/{tag}", headers)
-    return _checked(action, status, body.strip(), _COMMIT)
+    answer = _ask(f"{addresses.github}/repos/{owner_and_name}/commits/{tag}", headers)
+    return _checked(action, answer, answer.text.strip(), _COMMIT)
 
 
 def hub_revision(hub_id: str, kind: str, addresses: Addresses) -> str:
@@ -81,30 +79,35 @@ def hub_revision(hub_id: str, kind: str, addresses: Addresses) -> str:
     Raises:
         PinError: no such id, access refused, or no answer.
     """
-    status, _, body = _ask(f"{addresses.hub}/api/{kind}/{hub_id}", _bearer("HF_TOKEN"))
-    try:
-        revision = str(json.loads(body)["sha"]) if status == 200 else ""
-    except (ValueError, KeyError, TypeError):
-        revision = ""
-    return _checked(f"{hub_id} ({kind})", status, revision, _COMMIT)
+    answer = _ask(f"{addresses.hub}/api/{kind}/{hub_id}", _bearer("HF_TOKEN"))
+    return _checked(f"{hub_id} ({kind})", answer, _field(answer, "sha"), _COMMIT)
 
 
 def _registry_token(challenge: str, image: str) -> str:
     """The anonymous token that a registry asks for before it tells a digest."""
-    said = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    if "realm" not in said:
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    if "realm" not in fields:
         raise PinError(f"image {image}: its registry refuses access")
-    asked = urllib.parse.urlencode({key: said[key] for key in ("service", "scope") if key in said})
-    status, _, body = _ask(f"{said['realm']}?{asked}", {})
+    answer = _ask(
+        fields["realm"], {}, params={key: fields[key] for key in ("service", "scope") if key in fields} or None
+    )
+    token = _field(answer, "token") or _field(answer, "access_token")
+    if not token:
+        raise PinError(f"image {image}: its registry gave no token (HTTP {answer.status_code})")
+    return token
+
+
+def _field(answer: httpx2.Response, name: str) -> str:
+    """Return a field of a JSON object; empty if the answer has none."""
     try:
-        content = json.loads(body)
-        return str(content.get("token") or content["access_token"])
-    except (ValueError, KeyError, AttributeError):
-        raise PinError(f"image {image}: its registry gave no token (HTTP {status})") from None
+        return str(answer.json().get(name) or "")
+    except (ValueError, AttributeError):
+        return ""
 
 
-def _checked(what: str, status: int, value: str, form: re.Pattern[str]) -> str:
+def _checked(what: str, answer: httpx2.Response, value: str, form: re.Pattern[str]) -> str:
     """The value, if it has the form that an immutable name must have: nothing else is ever written into a lock."""
+    status = answer.status_code
     if status in (401, 403):
         raise PinError(f"{what}: access refused (HTTP {status}); set HF_TOKEN or GITHUB_TOKEN if you have access")
     if status in (404, 422):
@@ -121,19 +124,17 @@ def _bearer(*names: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[int, Message, str]:
-    """Status, headers and text of the answer, whatever the status.
+def _ask(
+    url: str, headers: Mapping[str, str], method: str = "GET", params: Mapping[str, str] | None = None
+) -> httpx2.Response:
+    """Return the answer, whatever its status.
 
     Raises:
         PinError: the host gave no answer.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "distillability-repro", **headers}, method=method)
+    headers = {"User-Agent": "distillability-repro", **headers}
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.headers, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read().decode(errors="replace")
-    except (OSError, ValueError) as error:
-        host = urllib.parse.urlsplit(url).netloc
-        reason = getattr(error, "reason", None) or error
-        raise PinError(f"{host}: cannot be reached ({reason})", host=host) from None
+        return httpx2.request(method, url, headers=headers, params=params, follow_redirects=True, timeout=20)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        host = urlsplit(url).netloc
+        raise PinError(f"{host}: cannot be reached ({error})", host=host) from None

@@ -8,7 +8,8 @@ import re
 
 LETTERS = "ABCDEFGHIJ"
 
-_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,4}\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
+BOX_OPENING = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
+_BRACE = re.compile(rf"(?P<box>{BOX_OPENING.pattern})|\\.|(?P<open>\{{)|(?P<close>\}})", re.DOTALL)
 _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
 _NEXT_QUESTION = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*)?question[ \t]*\d{0,4}[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
