@@ -8,10 +8,10 @@ ARG CUDA_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04
 # --- cpu ---------------------------------------------------------------------------------------------------------------
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS cpu-packages
-# The locks alone decide versions: constraints of the building machine's pip configuration have no say
+# The locks alone decide versions: ignore constraints of the building machine's pip configuration
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=/dev/null
 COPY requirements /tmp/requirements
-# The second index serves torch's CPU build; where the first has it, as a mirror may, the second is not needed
+# The second index serves torch's CPU build; it is not needed if the first has it, as a mirror may
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r /tmp/requirements/tools.txt \
@@ -31,7 +31,7 @@ ARG BASE_IMAGE
 ARG COMMIT=unknown
 COPY --from=cpu-packages /opt/venv /opt/venv
 COPY --from=cpu-packages /opt/repro /opt/repro
-# Any user may write here and nowhere else; caches (HOME) and results are below it
+# The only folder that any user may write to; caches (HOME) and results are below it
 RUN install -d -m 1777 /data
 ENV PATH=/opt/venv/bin:$PATH HOME=/data/home USER=repro REPRO_OUT=/data/results \
     REPRO_IMAGE=cpu REPRO_BASE_IMAGE=${BASE_IMAGE} \
@@ -53,8 +53,8 @@ CMD ["repro", "run", "table2"]
 # --- cuda --------------------------------------------------------------------------------------------------------------
 # hadolint ignore=DL3006
 FROM ${CUDA_IMAGE} AS cuda-base
-# Triton compiles small programs at run time: it wants a C compiler and Python's headers. Versions: the base's own release;
-# Ubuntu removes old ones from its archive, so that exact pins would stop building.
+# Triton compiles small programs at run time and needs a C compiler and Python's headers. Versions are those of the base's
+# release: Ubuntu removes old ones from its archive, so exact pins would break the build.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-dev python3-venv gcc libc6-dev \
@@ -78,9 +78,9 @@ ARG CUDA_IMAGE
 ARG COMMIT=unknown
 COPY --from=cuda-packages /opt/venv /opt/venv
 COPY --from=cuda-packages /opt/repro /opt/repro
-# Any user may write here and nowhere else; caches (HOME) and results are below it
+# The only folder that any user may write to; caches (HOME) and results are below it
 RUN install -d -m 1777 /data
-# The container toolkit refuses an old driver in words of its own; without this check `repro` says what to mend
+# The container toolkit refuses an old driver with its own message; with this check off, `repro` says what to fix
 ENV NVIDIA_DISABLE_REQUIRE=1
 ENV PATH=/opt/venv/bin:$PATH HOME=/data/home USER=repro REPRO_OUT=/data/results \
     REPRO_IMAGE=cuda REPRO_BASE_IMAGE=${CUDA_IMAGE} \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The command takes this process's place, so that signals and exit codes are its own. Everything else is in `repro`.
+# exec replaces this process, so that signals reach the command and exit codes are its own. All logic is in `repro`.
 set -eu
 case "${1-}" in
 nox)
