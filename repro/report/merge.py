@@ -168,10 +168,10 @@ def _check_no_copy(first: Source, second: Source) -> None:
         )
 
 
-def _comparable(content: Result, other: Result) -> dict[str, Any]:
-    """Flatten the settings, without the families that the other result lacks and the address of a served judge."""
+def _comparable(content: Result, counterpart: Result) -> dict[str, Any]:
+    """Flatten the settings, without the families that its counterpart lacks and the address of a served judge."""
     settings = dict(content["settings"])
-    shared = other["settings"].get("families", {})
+    shared = counterpart["settings"].get("families", {})
     settings["families"] = {name: pair for name, pair in settings.get("families", {}).items() if name in shared}
     judge = settings.get("judge")
     if judge and is_endpoint(judge):

@@ -32,14 +32,14 @@ def cost_section(part: Part, key: str) -> Section:
     printed = {kind: hours for kind, hours in printed_hours().items() if kind in seconds}
     if len(printed) > 1:
         measured = {kind: mean(seconds[kind]) for kind in printed}
-        ours, theirs = _shares(measured), _shares(printed)
+        measured_shares, printed_shares = _shares(measured), _shares(printed)
         shares = [
             {
                 "kind": Cell(kind),
                 "mean seconds": number_cell(measured[kind], ".1f"),
-                "share": number_cell(ours[kind], ".0%"),
+                "share": number_cell(measured_shares[kind], ".0%"),
                 "Table 5, hours": number_cell(hours, "g"),
-                "Table 5, share": number_cell(theirs[kind], ".0%"),
+                "Table 5, share": number_cell(printed_shares[kind], ".0%"),
             }
             for kind, hours in printed.items()
         ]
@@ -95,8 +95,8 @@ def table5_section(part: Part, key: str) -> Section:
 def _measured(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[str, Cell]]:
     printed = printed_hours()
     compared = {kind: hours for kind, hours in printed.items() if kind in by_kind}
-    ours = _shares({kind: mean(line["hours"] for line in by_kind[kind]) for kind in compared})
-    theirs = _shares(compared)
+    measured_shares = _shares({kind: mean(line["hours"] for line in by_kind[kind]) for kind in compared})
+    printed_shares = _shares(compared)
     for kind, lines in by_kind.items():
         hours = [line["hours"] for line in lines]
         counted = [line for line in lines if line["flops"] and line["tokens"]]
@@ -108,8 +108,8 @@ def _measured(by_kind: dict[str, list[CostLine]], unit: str) -> Iterator[dict[st
             "process": Cell(PROCESSES.get(kind, kind), note=f"{len(lines)} stage{'s' if len(lines) > 1 else ''}"),
             unit: number_cell(mean(hours), ".3g", note=f"{min(hours):.3g} to {max(hours):.3g}"),
             "Table 5, H100 hours": number_cell(printed.get(kind), "g"),
-            "share": Cell(f"{ours[kind]:.0%}" if kind in ours else ""),
-            "share in Table 5": Cell(f"{theirs[kind]:.0%}" if kind in theirs else ""),
+            "share": Cell(f"{measured_shares[kind]:.0%}" if kind in compared else ""),
+            "share in Table 5": Cell(f"{printed_shares[kind]:.0%}" if kind in compared else ""),
             "tokens": number_cell(tokens, ",.0f", missing="not recorded"),
             "operations": number_cell(flops, ".3g", note=formula, missing="not known"),
             "peak memory, GiB": number_cell(memory, ".2f"),

@@ -56,17 +56,17 @@ def _trends(table: MeasuredTable) -> Grid:
 
 def _describe_edge(table: MeasuredTable) -> str:
     limits = {curve.name: find_eta_limits(table, curve.name) for curve in CURVES[1:3]}
-    kept = limits["GKD-RKL"]
-    if kept.kept_from is None:
-        teacher = f"Even at eta = 0 it is not sure that the teacher loses less than {kept.margin:g}."
+    limit = limits["GKD-RKL"]
+    if limit.kept_from is None:
+        teacher = f"Even at eta = 0 it is not sure that the teacher loses less than {limit.margin:g}."
     else:
         teacher = (
-            f"The teacher surely loses less than {kept.margin:g} from eta {kept.kept_from:+g} to {kept.kept_to:+g}."
+            f"The teacher surely loses less than {limit.margin:g} from eta {limit.kept_from:+g} to {limit.kept_to:+g}."
         )
     students = "; ".join(
         f"{name} is surely worse at "
-        + ("no unbroken run of negative eta" if limit.lost_from is None else f"eta {limit.lost_from:+g} and below")
-        for name, limit in limits.items()
+        + ("no unbroken run of negative eta" if student.lost_from is None else f"eta {student.lost_from:+g} and below")
+        for name, student in limits.items()
     )
     teacher_mean, student_mean = (
         sum(weight * table.mean(*key) for key, weight in contrast.items())
