@@ -17,7 +17,7 @@ IN_IMAGE = "REPRO_IMAGE" in os.environ
 nox.options.sessions = ["lint", "types", "unit"]
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "none" if IN_IMAGE else "venv"
-signal.signal(signal.SIGTERM, signal.default_int_handler)  # nox hands Ctrl-C on to its command, SIGTERM it does not
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # nox passes Ctrl-C on to its command, but not SIGTERM
 
 if IN_IMAGE:  # the tree may be read-only and not ours
     _scratch = Path(tempfile.gettempdir())
@@ -37,7 +37,7 @@ RESULTS = "results"
 
 
 def install(session: nox.Session, lock: str = "auto") -> None:
-    """Install a lock and this project. `auto`: the GPU lock where a GPU is seen, else the CPU lock."""
+    """Install a lock and this project. `auto`: the GPU lock if there is a GPU, else the CPU lock."""
     if IN_IMAGE:
         if lock == "cpu-vllm":
             session.error("vLLM's CPU build is not in this image: run this session outside it.")
@@ -54,18 +54,18 @@ def install(session: nox.Session, lock: str = "auto") -> None:
 
 
 def _install_lock(session: nox.Session, files: list[Path]) -> None:
-    """The hashed locks first; torch's CPU build, whose index differs from machine to machine, after them."""
+    """Install the hashed locks, then torch's CPU build, whose index differs from machine to machine."""
     session.install("--no-deps", "--require-hashes", "-r", str(LOCKS / "tools.txt"))
     session.install("--no-deps", "--require-hashes", "-r", str(files[0]))
     if TORCH_CPU not in files:
         return
-    words = ["--no-deps", "-r", str(TORCH_CPU)]
+    arguments = ["--no-deps", "-r", str(TORCH_CPU)]
     try:
-        session.install(*words)
+        session.install(*arguments)
     except nox.command.CommandFailed:
         session.log(f"no CPU build of torch at the configured indexes; trying {TORCH_CPU_INDEX}")
         try:
-            session.install(*words, "--extra-index-url", TORCH_CPU_INDEX)
+            session.install(*arguments, "--extra-index-url", TORCH_CPU_INDEX)
         except nox.command.CommandFailed:
             session.error(
                 f"could not install {TORCH_CPU}: torch's CPU build is neither at the configured package indexes nor at"
@@ -73,10 +73,10 @@ def _install_lock(session: nox.Session, files: list[Path]) -> None:
             )
 
 
-def add(session: nox.Session, *words: str) -> None:
-    """Install packages beside a lock; inside the image they are there already."""
+def add(session: nox.Session, *arguments: str) -> None:
+    """Install packages beside a lock; the image has them already."""
     if not IN_IMAGE:
-        session.install(*words)
+        session.install(*arguments)
 
 
 @nox.session
@@ -98,9 +98,9 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests on the CPU, no network: seconds to a few minutes."""
     install(session, "cpu")
-    words = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
+    arguments = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
     session.run(
-        "pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *words, env=_quiet_env()
+        "pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *arguments, env=_quiet_env()
     )
 
 
@@ -115,8 +115,8 @@ def slow(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Hard faults: 100 kills, full disks, 300 bad inputs, 50 studies in a row, on two cores (its time: docs/log.md)."""
     install(session, "cpu")
-    words = ["-n", "2", "--dist", "loadfile", *session.posargs]
-    session.run("pytest", "tests/faults", "-m", "faults", *words, env=_quiet_env())
+    arguments = ["-n", "2", "--dist", "loadfile", *session.posargs]
+    session.run("pytest", "tests/faults", "-m", "faults", *arguments, env=_quiet_env())
 
 
 @nox.session
@@ -146,12 +146,12 @@ for _study, _entry in STUDIES.items():
 
 def _reproduce(session: nox.Session, study: str) -> None:
     out = os.environ.get("REPRO_OUT", RESULTS)
-    words = list(session.posargs)
-    if "--scale" not in words:
-        words += ["--scale", "toy"]
-    patient = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # `repro` stops its stages before it goes
-    session.run("repro", "run", study, "--out", out, *words, success_codes=[0, 1], **patient)
-    scale = words[words.index("--scale") + 1]
+    arguments = list(session.posargs)
+    if "--scale" not in arguments:
+        arguments += ["--scale", "toy"]
+    timeouts = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # `repro` stops its stages before it exits
+    session.run("repro", "run", study, "--out", out, *arguments, success_codes=[0, 1], **timeouts)
+    scale = arguments[arguments.index("--scale") + 1]
     session.run("pytest", "benchmarks/test_studies.py", "--study", study, "--out", out, "--scale", scale, "-q")
 
 
@@ -209,7 +209,7 @@ def audit(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write the hashes of all files that PyPI serves for each pinned version into the locks in requirements/."""
     session.install("uv==0.13.9")
-    # uv asks PyPI itself, whatever index pip is configured for: a hash must be right for everybody
+    # uv asks PyPI itself, whatever index pip is configured for: hashes must be right on every machine
     hashes = ["uv", "pip", "compile", "--no-config", "--quiet", "--no-annotate", "--no-header", "--generate-hashes"]
     for name in ("cpu", "cpu-vllm", "gpu"):
         file = LOCKS / f"{name}.txt"
@@ -258,5 +258,5 @@ def vllm(session: nox.Session) -> None:
 
 
 def _quiet_env() -> dict[str, str]:
-    """One thread per test process (two cores, two processes), and no network."""
+    """Return the environment of tests: one thread per process (two cores, two processes), and no network."""
     return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}

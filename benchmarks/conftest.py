@@ -1,11 +1,11 @@
-"""The result that the table tests read: made before by `repro run`, named by --out and --scale."""
+"""Fixtures of the stored result that the study tests read: `repro run` made it, --out and --scale name it."""
 
 import functools
 from pathlib import Path
 
 import pytest
 
-from repro.report.reload import judge_again as judged_again
+from repro.report.reload import judge_again
 from repro.report.result import read_result
 
 
@@ -38,17 +38,17 @@ def scale(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def stored(request: pytest.FixtureRequest, scale: str):
-    """Folder of a study's stored result."""
+    """Return study -> folder of its stored result."""
     return lambda study: Path(request.config.getoption("--out")) / f"{study}-{scale}"
 
 
 @pytest.fixture(scope="session")
 def result(stored):
-    """Content of a study's results.json."""
+    """Return study -> content of its results.json."""
     return functools.cache(lambda study: read_result(stored(study)))
 
 
 @pytest.fixture(scope="session")
 def judged(result):
-    """Measured tables and verdict report of a study's stored result."""
-    return functools.cache(lambda study: judged_again(result(study)))
+    """Return study -> measured tables and verdict report of its stored result."""
+    return functools.cache(lambda study: judge_again(result(study)))

@@ -1,9 +1,9 @@
-"""Compare a speed run with the committed baseline. Times of two machines say nothing beside each other; ratios do.
+"""Compare a speed run with the committed baseline, as ratios: times of two machines cannot be compared.
 
     python benchmarks/ratios.py RUN.json BASELINE.json           exit 1 where streaming has become slower
     python benchmarks/ratios.py RUN.json BASELINE.json --write   make RUN the baseline
 
-A baseline keeps the GPUs (groups) of earlier runs when one is added; a run fails only on the group it measured.
+A baseline keeps the GPUs (groups) of earlier runs when one is added; a run fails only on its own group.
 
 RUN is what `pytest benchmarks/test_traps_speed.py --benchmark-json RUN.json` writes. A ratio is the best time of a
 contender over the best time of the floor (the output-layer products alone) in the same run.
@@ -17,27 +17,27 @@ from typing import Any
 
 OURS = "streaming"
 TOLERANCE = 1.3
-"""Written into a new baseline, beside its numbers: how much slower a run may be than it."""
+"""How much slower a run may be than a new baseline; written beside its numbers."""
 
 Ratios = dict[str, dict[str, float]]
 
 
 def ratios(run: dict[str, Any]) -> Ratios:
-    """Per group (shape) and contender: best time over the floor's best time."""
+    """Return per group (shape) and contender the best time over the floor's best time."""
     times: Ratios = {}
-    for one in run["benchmarks"]:
-        times.setdefault(one["group"], {})[one["params"]["name"]] = one["stats"]["min"]
-    found: Ratios = {}
+    for benchmark in run["benchmarks"]:
+        times.setdefault(benchmark["group"], {})[benchmark["params"]["name"]] = benchmark["stats"]["min"]
+    by_group: Ratios = {}
     for group, by_name in times.items():
         floors = [time for name, time in by_name.items() if name.startswith("floor")]
         if not floors or OURS not in by_name:
             raise SystemExit(f"{group}: needs a floor and {OURS} in one run; it has {', '.join(by_name)}")
-        found[group] = {name: round(time / min(floors), 3) for name, time in by_name.items()}
-    return found
+        by_group[group] = {name: round(time / min(floors), 3) for name, time in by_name.items()}
+    return by_group
 
 
 def slower(measured: Ratios, baseline: dict[str, Any]) -> list[str]:
-    """One line per measured group in which ours has become slower than tolerated, or that has no baseline."""
+    """Return a line per measured group in which ours has become slower than tolerated, or that has no baseline."""
     lines = []
     for group, by_name in measured.items():
         known = baseline["groups"].get(group)
@@ -56,13 +56,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("baseline", type=Path)
     parser.add_argument("--write", action="store_true")
-    words = parser.parse_args(arguments)
-    run = json.loads(words.run.read_text())
+    options = parser.parse_args(arguments)
+    run = json.loads(options.run.read_text())
     measured = ratios(run)
     for group, by_name in measured.items():
         print(group, ", ".join(f"{name} {value:g}" for name, value in by_name.items()))
-    baseline = json.loads(words.baseline.read_text()) if words.baseline.exists() else {"groups": {}}
-    if words.write:
+    baseline = json.loads(options.baseline.read_text()) if options.baseline.exists() else {"groups": {}}
+    if options.write:
         facts = {
             "made": run["datetime"],
             "commit": run["commit_info"]["id"],
@@ -70,8 +70,8 @@ def main(arguments: list[str]) -> int:
             "tolerance": TOLERANCE,
         }
         baseline["groups"] |= {group: facts | {"ratios": by_name} for group, by_name in measured.items()}
-        words.baseline.parent.mkdir(parents=True, exist_ok=True)
-        words.baseline.write_text(json.dumps(baseline, indent=1, sort_keys=True) + "\n")
+        options.baseline.parent.mkdir(parents=True, exist_ok=True)
+        options.baseline.write_text(json.dumps(baseline, indent=1, sort_keys=True) + "\n")
         return 0
     lines = slower(measured, baseline)
     print("\n".join(lines) or "no slower than the baseline")

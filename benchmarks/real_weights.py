@@ -13,7 +13,7 @@ STUDENT_LAYERS = (0, 1, 2, 15, 28, 29)
 
 
 def gguf_file() -> Path:
-    """The GGUF file inside the installed package.
+    """Return the GGUF file inside the installed package.
 
     Raises:
         InputError: the package is not installed.
@@ -26,14 +26,14 @@ def gguf_file() -> Path:
 
 
 def make_teacher(folder: Path) -> Path:
-    """Dequantised to float32 and saved as an ordinary model folder."""
+    """Dequantise the model to float32 and save it as an ordinary model folder."""
     file = gguf_file()
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     return _save(model, _tokenizer(file), folder)
 
 
 def make_student(teacher: Path, folder: Path) -> Path:
-    """A copy of the teacher with six of its thirty layers: same tokenizer, 50M parameters."""
+    """Save a copy of the teacher with six of its thirty layers: same tokenizer, 50M parameters."""
     model = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float32)
     model.model.layers = torch.nn.ModuleList(model.model.layers[i] for i in STUDENT_LAYERS)
     for index, layer in enumerate(model.model.layers):
@@ -45,7 +45,7 @@ def make_student(teacher: Path, folder: Path) -> Path:
 
 
 def _tokenizer(file: Path):
-    """The package's tokenizer. Read from GGUF its end token is <|im_start|>, though a turn ends with <|im_end|>."""
+    """Return the package's tokenizer. Read from GGUF its end token is <|im_start|>, though a turn ends with <|im_end|>."""
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     tokenizer.eos_token = "<|im_end|>"
     tokenizer.pad_token = "<|endoftext|>"

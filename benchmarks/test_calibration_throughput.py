@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 pytest benchmarks/test_calibration_throughput.py -q        (`nox -s throughput` has vLLM too)
 
-Both take the same prompts, shape, LoRA, anchor and engine. The bar (1.10) fails where it is not reached, and stays.
+Both take the same prompts, shape, LoRA, anchor and engine. The bar is 1.10; missing it fails.
 """
 
 import statistics
@@ -46,7 +46,7 @@ def items() -> list[Item]:
     return registry.get("toy-bm4").items("train", 32, 0)
 
 
-def run(place: Path, engine: EngineName, items: list[Item], shape: dict[str, Any], target: str, clock: Clock) -> None:
+def run(folder: Path, engine: EngineName, items: list[Item], shape: dict[str, Any], target: str, clock: Clock) -> None:
     config = CalibrationConfig(
         eta=0.5,
         steps=shape["steps"],
@@ -67,10 +67,10 @@ def run(place: Path, engine: EngineName, items: list[Item], shape: dict[str, Any
         teacher=locate("toy:qwen3-teacher"),
         target=locate(target),
         items=items,
-        task_reward=lambda some, texts: [float(len(text) % 2) for text in texts],
+        task_reward=lambda items, texts: [float(len(text) % 2) for text in texts],
         seed=0,
-        out=place / "out",
-        work=place / "work",
+        out=folder / "out",
+        work=folder / "work",
         progress=clock,
     )
 
@@ -88,7 +88,7 @@ def test_the_reward_costs_little(
 
     def contender(name: str, target: str) -> Callable[[Clock], None]:
         def go(clock: Clock) -> None:
-            monkeypatch.setattr(module, "CalibrationTrainer", trainers[name])  # it is its turn: nobody else looks
+            monkeypatch.setattr(module, "CalibrationTrainer", trainers[name])  # it is its turn: no other contender runs
             run(tmp_path / name, engine, items, shape, target, clock)
 
         return go
@@ -99,11 +99,11 @@ def test_the_reward_costs_little(
         "other tokenizer": contender("other tokenizer", "toy:gemma3-target"),
     }
     if engine == "vllm":  # one engine at a time in a process
-        steps = {name: Turns().steps({name: one})[name] for name, one in contenders.items()}
+        steps = {name: Turns().steps({name: contender})[name] for name, contender in contenders.items()}
     else:
         steps = Turns().steps(contenders)
-    seconds = {name: statistics.median(some) for name, some in steps.items()}
-    found = {name: ratio(some, steps[plain]) for name, some in steps.items()}
-    words = ", ".join(f"{name} {value:.2f}" for name, value in found.items() if name != plain)
-    table(f"calibration step, {engine}; x turn by turn: {words}", seconds, plain, shape, capfd)
-    assert max(found.values()) <= WITH_TO_WITHOUT, words
+    seconds = {name: statistics.median(times) for name, times in steps.items()}
+    ratios = {name: ratio(times, steps[plain]) for name, times in steps.items()}
+    summary = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items() if name != plain)
+    table(f"calibration step, {engine}; x turn by turn: {summary}", seconds, plain, shape, capfd)
+    assert max(ratios.values()) <= WITH_TO_WITHOUT, summary

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 pytest benchmarks/test_gkd_throughput.py -q        (`nox -s throughput` has vLLM too)
 
 Ratios alone are compared: contenders run one after the other on one machine. `--pair TEACHER,STUDENT` takes other models
-than the toy ones. Bars that are not reached fail here, and stay as they are.
+than the toy ones. A bar that is missed fails.
 """
 
 import importlib.util
@@ -32,7 +32,7 @@ HAS_VLLM = importlib.util.find_spec("vllm") is not None
 
 @pytest.fixture(scope="module")
 def shape(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Sequences of a step, tokens of a completion, steps."""
+    """Return sequences of a step, tokens of a completion, steps."""
     sequences, tokens, steps = map(int, str(request.config.getoption("--shape")).split("x"))
     return {"sequences": sequences, "tokens": tokens, "steps": steps}
 
@@ -45,7 +45,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def endless(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The student, made never to end: every contender then draws and trains on the same number of tokens."""
+    """Save the student with its end tokens suppressed: every contender samples and trains on the same number of tokens."""
     import torch
 
     folder = tmp_path_factory.mktemp("endless")
@@ -54,7 +54,7 @@ def endless(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     head.weight.data = model.get_output_embeddings().weight.data.clone()
     ends = model.generation_config.eos_token_id
     for end in {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}:
-        head.weight.data[end] = 0  # against logits of trained tokens: hardly ever drawn
+        head.weight.data[end] = 0  # against logits of trained tokens: hardly ever sampled
     model.config.tie_word_embeddings = False
     model.lm_head = head
     model.save_pretrained(folder)
@@ -68,7 +68,7 @@ def items() -> list[Item]:
 
 
 def run(
-    place: Path,
+    folder: Path,
     method: Method,
     engine: EngineName,
     pair: tuple[Path, Path],
@@ -76,7 +76,7 @@ def run(
     shape: dict[str, Any],
     **kw: Any,
 ) -> float:
-    """Seconds of one optimiser step of the kit's own trainer."""
+    """Return the seconds of one optimiser step of our trainer."""
     clock = kw.get("clock") or Clock()
     config = DistillationConfig(
         method=method,
@@ -94,18 +94,18 @@ def run(
         teacher=pair[0],
         items=items,
         completions=kw.get("completions"),
-        task_reward=lambda some, texts: [0.0] * len(texts),
+        task_reward=lambda items, texts: [0.0] * len(texts),
         seed=0,
-        out=place / "out",
-        work=place / "work",
+        out=folder / "out",
+        work=folder / "work",
         progress=clock,
     )
     kw.setdefault("summaries", []).append(summary)
     return clock.step()
 
 
-def trl_gkd(place: Path, pair: tuple[Path, Path], items: list[Item], shape: dict[str, Any]) -> float:
-    """TRL's experimental GKDTrainer, on-policy (lmbda = 1), the same divergence and shape, its own loop."""
+def trl_gkd(folder: Path, pair: tuple[Path, Path], items: list[Item], shape: dict[str, Any]) -> float:
+    """Return the seconds of a step of TRL's experimental GKDTrainer: on-policy (lmbda = 1), same divergence and shape."""
     import warnings
 
     from datasets import Dataset
@@ -127,7 +127,7 @@ def trl_gkd(place: Path, pair: tuple[Path, Path], items: list[Item], shape: dict
             item = items[number % len(items)]
             rows.append({"messages": [{"role": "user", "content": item.prompt}, row["messages"][1]]})
         arguments = GKDConfig(
-            output_dir=str(place),
+            output_dir=str(folder),
             lmbda=1.0,
             beta=1.0,
             temperature=1.0,
@@ -168,8 +168,7 @@ def table(title: str, seconds: dict[str, float], base: str, shape: dict[str, Any
 def test_engines_side_by_side(
     tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
-    """On-policy GKD by vLLM, by transformers, and TRL's GKD loop. A vLLM server is none of them: its processor seconds are
-    another process's."""
+    """Compare vLLM, transformers and TRL's GKD loop on-policy, without a vLLM server: its seconds are another process's."""
     same = (pair[0], endless)
     seconds = {"transformers": run(tmp_path / "t", "gkd-rkl", "transformers", same, items, shape)}
     seconds["TRL's GKD loop"] = trl_gkd(tmp_path / "g", same, items, shape)
@@ -182,7 +181,7 @@ def test_engines_side_by_side(
 def test_the_loop_costs_little_more_than_its_parts(
     tmp_path: Path, pair: tuple[Path, Path], endless: Path, items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
-    """Generation, divergence, update, each alone, against the whole step (transformers)."""
+    """Compare generation, divergence and update, each alone, with the complete step (transformers)."""
     loop = run(tmp_path, "gkd-rkl", "transformers", (pair[0], endless), items, shape)
     bare = Bare(endless, pair[0], items, shape["sequences"], shape["tokens"])
     parts = {
@@ -198,13 +197,13 @@ def test_the_loop_costs_little_more_than_its_parts(
 def test_off_policy_training_is_near_a_bare_loop(
     tmp_path: Path, pair: tuple[Path, Path], items: list[Item], shape: dict[str, Any], capfd: Any
 ) -> None:
-    """SFT and GKD-FKL on stored completions of equal length against bare forward, backward and update."""
+    """Compare SFT and GKD-FKL on stored completions of equal length with bare forward, backward and update."""
     teacher, student = pair
     tokenizer = load_tokenizer(student)
     bare = Bare(student, teacher, items, shape["sequences"], shape["tokens"])
-    drawn = bare.ids_BT[:, -shape["tokens"] :].tolist()
+    sampled = bare.ids_BT[:, -shape["tokens"] :].tolist()
     rollouts = []
-    for number, ids in enumerate(drawn):
+    for number, ids in enumerate(sampled):
         item = items[number % len(items)]
         prompt = prompt_token_ids(tokenizer, item.prompt)
         text = tokenizer.decode(ids)
@@ -222,15 +221,15 @@ def test_off_policy_training_is_near_a_bare_loop(
         return go
 
     def kit(method: Method) -> Callable[[Clock], float]:
-        place = tmp_path / method
-        return lambda clock: run(place, method, "transformers", pair, items, shape, completions=stored, clock=clock)
+        folder = tmp_path / method
+        return lambda clock: run(folder, method, "transformers", pair, items, shape, completions=stored, clock=clock)
 
     missed = []
     for method, part in (("sft", bare.cross_entropy), ("gkd-fkl", bare.divergence)):
         steps = Turns().steps({"bare loop": loop(part), method: kit(method)})  # type: ignore[arg-type]
-        seconds = {name: statistics.median(some) for name, some in steps.items()}
-        found = ratio(steps[method], steps["bare loop"])
-        table(f"{method}, {found:.2f} x its bare loop turn by turn", seconds, "bare loop", shape, capfd)
-        if found > OFF_POLICY_TO_BARE:
-            missed.append(f"{method} {found:.2f} x its bare loop")
+        seconds = {name: statistics.median(times) for name, times in steps.items()}
+        slowdown = ratio(steps[method], steps["bare loop"])
+        table(f"{method}, {slowdown:.2f} x its bare loop turn by turn", seconds, "bare loop", shape, capfd)
+        if slowdown > OFF_POLICY_TO_BARE:
+            missed.append(f"{method} {slowdown:.2f} x its bare loop")
     assert not missed, missed

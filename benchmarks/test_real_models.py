@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def models(request):
-    """Folders of teacher and student, made once under --out."""
+    """Return the folders of teacher and student, made once under --out."""
     folder = Path(request.config.getoption("--out")) / "real-models"
     if not (folder / "student" / "config.json").is_file():
         real_weights.make_teacher(folder / "teacher")
@@ -32,7 +32,7 @@ def models(request):
 
 
 @pytest.fixture(scope="module")
-def wishes(request):
+def options(request):
     data = request.config.getoption("--data")
     settings = [
         "engine=transformers",
@@ -73,18 +73,18 @@ def history(folder):
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def test_sampled_text_is_english_and_ends_by_itself(build, models, wishes):
-    folder, _ = build(sample_stage(models["teacher"], "train", wishes))
+def test_sampled_text_is_english_and_ends_by_itself(build, models, options):
+    folder, _ = build(sample_stage(models["teacher"], "train", options))
     rollouts = read_rollouts(folder / "rollouts.parquet")
     assert len(rollouts) == 4 * 4
-    words = " ".join(r.text for r in rollouts).lower().split()
-    assert sum(word in {"the", "of", "to", "is", "and", "a", "in"} for word in words) / len(words) > 0.08
+    tokens = " ".join(r.text for r in rollouts).lower().split()
+    assert sum(word in {"the", "of", "to", "is", "and", "a", "in"} for word in tokens) / len(tokens) > 0.08
     assert all(-30 < log_prob <= 0 for r in rollouts for log_prob in r.log_probs)
 
 
 @pytest.mark.parametrize("target", ["student", "toy:gemma3-target"])
-def test_one_calibration_moves_and_its_reward_is_the_formula(build, models, wishes, target):
-    stage = calibrate_stage(models["teacher"], wishes, target=models.get(target, target), eta="1")
+def test_one_calibration_moves_and_its_reward_is_the_formula(build, models, options, target):
+    stage = calibrate_stage(models["teacher"], options, target=models.get(target, target), eta="1")
     folder, _ = build(stage)
     lines = history(folder)
     assert len(lines) == 2
@@ -105,26 +105,26 @@ def test_calibration_reward_by_hand_on_one_example(models):
     scored = scorer([prompt], [ids], [policy_tokenizer.eos_token_id]).log_prob
     tokenizer = load_tokenizer(target)
     start = prompt_token_ids(tokenizer, prompt)
-    own = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     with torch.no_grad():
-        logits = load_model(target)(torch.tensor([start + own])).logits[0, len(start) - 1 : -1].double()
-    expected = torch.log_softmax(logits, -1).gather(1, torch.tensor(own)[:, None]).sum()
+        logits = load_model(target)(torch.tensor([start + ids])).logits[0, len(start) - 1 : -1].double()
+    expected = torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None]).sum()
     assert float(scored[0]) == pytest.approx(float(expected), rel=1e-4)
     assert float(expected) < 0
 
 
 @pytest.mark.parametrize("method", ["sft", "gkd-fkl", "gkd-rkl"])
-def test_three_distillation_steps_lower_the_loss(build, models, wishes, method):
-    folder, _ = build(distill_stage(models["student"], models["teacher"], method, wishes))
+def test_three_distillation_steps_lower_the_loss(build, models, options, method):
+    folder, _ = build(distill_stage(models["student"], models["teacher"], method, options))
     losses = [line["loss"] for line in history(folder) if "loss" in line]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
 
 
-def test_evaluation_with_the_real_grader(build, models, wishes):
-    _, summary = build(evaluate_stage(models["teacher"], wishes))
-    one = summary["gsm8k"]
-    assert one["items"] == 4
-    assert 0 <= one["acc"] <= one["pass16"] <= 1
-    assert 0 <= one["unparsed"] <= 1
-    assert one["mean_tokens"] > 10
+def test_evaluation_with_the_real_grader(build, models, options):
+    _, summary = build(evaluate_stage(models["teacher"], options))
+    task = summary["gsm8k"]
+    assert task["items"] == 4
+    assert 0 <= task["acc"] <= task["pass16"] <= 1
+    assert 0 <= task["unparsed"] <= 1
+    assert task["mean_tokens"] > 10

@@ -29,7 +29,7 @@ KS = (1, 10, 100, 1000)
 
 @pytest.fixture(scope="module")
 def diagnosed(request, tmp_path_factory):
-    """Rollouts, measurements and folder of one diagnosis: 3 prompts, 2 completions of each model, 24 tokens at most."""
+    """Return rollouts, measurements and folder of one diagnosis: 3 prompts, 2 completions of each model, 24 tokens at most."""
     folder = Path(request.config.getoption("--out")) / "real-models"
     if not (folder / "student" / "config.json").is_file():
         real_weights.make_teacher(folder / "teacher")
@@ -43,11 +43,11 @@ def diagnosed(request, tmp_path_factory):
         "diagnosis.gradient_prompts=1",
         "diagnosis.gradient_tokens=8",
     ]
-    wishes = StageOptions(tasks=("gsm8k",), data=Path(data) if data else None, items=3, assignments=settings)
-    stage = traps_stage(str(folder / "teacher"), str(folder / "student"), wishes)
+    options = StageOptions(tasks=("gsm8k",), data=Path(data) if data else None, items=3, assignments=settings)
+    stage = traps_stage(str(folder / "teacher"), str(folder / "student"), options)
     cache = tmp_path_factory.mktemp("cache")
-    for one in (*stage.inputs(), stage):
-        outcome = run_stage(one, cache, Resources(checkpoint_every=0))
+    for needed in (*stage.inputs(), stage):
+        outcome = run_stage(needed, cache, Resources(checkpoint_every=0))
         assert "input_error" not in outcome, outcome
     rollouts = {
         who: read_rollouts(cache / sample.folder_name / ROLLOUTS)
@@ -58,13 +58,13 @@ def diagnosed(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def naive(diagnosed):
-    """Per rollout, in float64, from full logits."""
+    """Compute every measure per rollout in float64, from full logits."""
     folder, rollouts, _ = diagnosed
     models = [
         AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float64).eval()
         for name in ("student", "teacher")
     ]
-    return {who: [_naive(models, one) for one in own] for who, own in rollouts.items()}
+    return {who: [_naive(models, rollout) for rollout in of_policy] for who, of_policy in rollouts.items()}
 
 
 def _naive(models, rollout):
@@ -94,12 +94,12 @@ def _naive(models, rollout):
 )
 def test_sums_over_all_tokens(diagnosed, naive, who, name):
     columns = select_columns(read_measurements(diagnosed[2] / MEASUREMENTS), who, "gsm8k")
-    assert columns[name].sum() == pytest.approx(sum(one[name] for one in naive[who]), rel=RELATIVE)
+    assert columns[name].sum() == pytest.approx(sum(rollout[name] for rollout in naive[who]), rel=RELATIVE)
 
 
 def test_top_k_sums(diagnosed, naive):
     columns = select_columns(read_measurements(diagnosed[2] / MEASUREMENTS), "student", "gsm8k")
-    expected = np.sum([one["partial_rkl"] for one in naive["student"]], axis=0)
+    expected = np.sum([rollout["partial_rkl"] for rollout in naive["student"]], axis=0)
     assert columns["partial_rkl"].sum(0) == pytest.approx(expected, rel=RELATIVE)
 
 
@@ -107,25 +107,25 @@ def test_every_tokens_contribution(diagnosed, naive):
     from safetensors.numpy import load_file
 
     arrays = load_file(diagnosed[2] / CONTRIBUTIONS)
-    found = arrays["gsm8k/sums"][:, -1].sum(0)
-    expected = np.sum([one["terms_V"] for one in naive["student"]], axis=0)[arrays["gsm8k/ids"]]
-    total = sum(one["rkl"] for one in naive["student"])
-    assert found == pytest.approx(expected, rel=RELATIVE, abs=RELATIVE * total)
+    contributions = arrays["gsm8k/sums"][:, -1].sum(0)
+    expected = np.sum([rollout["terms_V"] for rollout in naive["student"]], axis=0)[arrays["gsm8k/ids"]]
+    total = sum(rollout["rkl"] for rollout in naive["student"])
+    assert contributions == pytest.approx(expected, rel=RELATIVE, abs=RELATIVE * total)
 
 
 def test_the_panels_cells(diagnosed, naive):
     _, rollouts, artifact = diagnosed
     panel = {
-        (one["policy"], one["measure"]): one["value"]
-        for one in json.loads((artifact / "summary.json").read_text())["panel"]
+        (line["policy"], line["measure"]): line["value"]
+        for line in json.loads((artifact / "summary.json").read_text())["panel"]
     }
     tokens = sum(len(r.token_ids) for r in rollouts["student"])
     assert panel["student", "token_rkl"] == pytest.approx(
-        sum(one["rkl"] for one in naive["student"]) / tokens, rel=RELATIVE
+        sum(rollout["rkl"] for rollout in naive["student"]) / tokens, rel=RELATIVE
     )
-    gaps = [one["student_log_prob"] - one["teacher_log_prob"] for one in naive["student"]]
+    gaps = [rollout["student_log_prob"] - rollout["teacher_log_prob"] for rollout in naive["student"]]
     assert panel["student", "sequence_rkl"] == pytest.approx(sum(gaps) / len(gaps), rel=RELATIVE)
-    log_w = np.array([one["student_log_prob"] - one["teacher_log_prob"] for one in naive["teacher"]])
+    log_w = np.array([rollout["student_log_prob"] - rollout["teacher_log_prob"] for rollout in naive["teacher"]])
     assert panel["teacher", "sequence_fkl"] == pytest.approx(-log_w.mean(), rel=RELATIVE)
     # A weight is the exponential of some hundred nats: its relative error is the log-probability's absolute one
     slack = math.exp(float(np.abs(log_w).max()) * RELATIVE * 2) - 1

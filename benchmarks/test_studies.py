@@ -69,10 +69,10 @@ def test_importance_weighted_cells_are_never_matched(study, judged, scale):
 @only("table1")
 def test_every_importance_cell_has_its_health_beside_it(study, result):
     for summary in diagnoses(result(study)):
-        shown = {(line["task"], line["measure"]) for line in summary["panel"] if line["policy"] == "teacher"}
-        for task in {task for task, _ in shown}:
+        cells = {(line["task"], line["measure"]) for line in summary["panel"] if line["policy"] == "teacher"}
+        for task in {task for task, _ in cells}:
             health = ("mean_weight", "effective_sample_size", "max_weight_share", "pareto_k")
-            assert {(task, name) for name in ("is_rkl", "is_k3", *health)} <= shown
+            assert {(task, name) for name in ("is_rkl", "is_k3", *health)} <= cells
 
 
 @only("table1")
@@ -221,9 +221,9 @@ def test_there_are_examples_to_read(study, result):
     lines = [line for line in result(study)["stages"] if line["stage"] == "classify"]
     counts = [task for line in lines for task in line["summary"].values()]
     examples = [c for example in result(study)["examples"] for c in example["completions"][1:]]
-    shown = {completion["model"].rpartition(": ")[2] for completion in examples}
+    modes = {completion["model"].rpartition(": ")[2] for completion in examples}
     named = {mode.replace("_", "-") for mode in MODES if any(task[mode] for task in counts)}
-    assert shown >= named - {"self-correction"}
+    assert modes >= named - {"self-correction"}
 
 
 def diagnoses(result):

@@ -4,7 +4,7 @@
     pytest benchmarks/test_traps_speed.py -q -m gpu
 
 Contenders (inputs are hidden states and output layers; T positions, V ids, H hidden sizes):
-- floor: the two output-layer products alone, into memory that is there already; the faster of one product over all
+- floor: the two output-layer products alone, into memory that is allocated already; the faster of one product over all
   positions and of products in the streaming pass's own chunks.
 - streaming: both KL directions, partial sums, contributions, realised log-probabilities.
 - naive: the same outputs from all logits at once.
@@ -123,9 +123,9 @@ class Inputs:
     def contenders(self) -> dict[str, Callable[[], None]]:
         most = self.logit_bytes // (8 * self.shape.V)
         chunk = -(-self.shape.T // -(-self.shape.T // most))
-        whole = self.shape.T if self.device == "cpu" else min(self.shape.T, 4096)
+        rows = self.shape.T if self.device == "cpu" else min(self.shape.T, 4096)
         return {
-            "floor, whole": self.floor(whole),
+            "floor, whole": self.floor(rows),
             "floor, chunks": self.floor(chunk),
             "streaming": self.streaming,
             "naive": self.naive,
@@ -135,7 +135,7 @@ class Inputs:
 
 
 def peak_mib(action: Callable[[], None]) -> float | None:
-    """Peak resident memory above what was resident before, by the kernel's high-water mark; None off Linux."""
+    """Return the peak resident memory above what was resident before, by the kernel's high-water mark; None off Linux."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -160,14 +160,14 @@ def seconds(action: Callable[[], None]) -> float:
 
 @pytest.fixture(scope="module")
 def inputs():
-    """Inputs by shape, one shape in memory at a time."""
-    kept: dict[Shape, Inputs] = {}
+    """Return shape -> its inputs, one shape in memory at a time."""
+    cached: dict[Shape, Inputs] = {}
 
     def get(shape: Shape) -> Inputs:
-        if shape not in kept:
-            kept.clear()
-            kept[shape] = Inputs(shape)
-        return kept[shape]
+        if shape not in cached:
+            cached.clear()
+            cached[shape] = Inputs(shape)
+        return cached[shape]
 
     return get
 
@@ -177,7 +177,7 @@ def inputs():
 @pytest.mark.parametrize("name", ["floor, whole", "floor, chunks", "streaming", "naive", "trl", "liger"])
 @pytest.mark.parametrize("shape", CPU_SHAPES, ids=str)
 def test_side_by_side(shape: Shape, name: str, inputs, benchmark) -> None:
-    """One table per shape; pytest-benchmark prints each time as a multiple of the fastest."""
+    """Measure one table per shape; pytest-benchmark prints each time as a multiple of the fastest."""
     benchmark.group = str(shape)
     action = inputs(shape).contenders()[name]
     benchmark.extra_info["peak_mib"] = peak_mib(action)  # also the warm-up
@@ -231,8 +231,8 @@ def test_extra_memory_is_flat_in_the_number_of_positions(capsys: pytest.CaptureF
     work = Inputs(Shape(1024, LARGE.V, LARGE.H, 1))
     peaks: dict[int, float | None] = {}
     for T in (16, 256, 512, 1024):
-        some = [hidden[:T] for hidden in work.hidden]
-        peaks[T] = peak_mib(lambda some=some, T=T: work._stream(some, work.ids[:T]))
+        part = [hidden[:T] for hidden in work.hidden]
+        peaks[T] = peak_mib(lambda part=part, T=T: work._stream(part, work.ids[:T]))
     with capsys.disabled():
         print(f"\npeak extra MiB by T: {peaks}")
     if None in peaks.values():
@@ -265,5 +265,5 @@ def test_gpu_bars(capsys: pytest.CaptureFixture[str]) -> None:
     floor = min(best["floor, whole"], best["floor, chunks"])
     assert peaks["streaming"] <= GPU_EXTRA_MIB
     assert best["streaming"] <= GPU_TIMES_FLOOR * floor
-    for other in ("trl", "liger"):
-        assert best["streaming"] < best.get(other, float("inf"))
+    for rival in ("trl", "liger"):
+        assert best["streaming"] < best.get(rival, float("inf"))

@@ -1,4 +1,4 @@
-"""What the throughput benchmarks share: step times of a trainer as it runs, and bare loops to hold them against."""
+"""Step times of a running trainer, and bare loops to compare them with."""
 
 import statistics
 import threading
@@ -17,14 +17,14 @@ from repro.models.loading import load_for_training, load_model, load_tokenizer
 from repro.tasks import Item
 
 now = time.perf_counter if torch.cuda.is_available() else time.process_time
-"""On a CPU processor seconds of this process, all of its threads: other work on the machine does not count."""
+"""On a CPU the processor seconds of all threads of this process: other work on the machine does not count."""
 WARM_UP = 2
 """Steps that do not count: imports, allocations, the first generation."""
 
 
 @dataclass
 class Clock:
-    """A progress function that notes when each step ended."""
+    """A progress callback that records when each step ended."""
 
     at: list[float] = field(default_factory=list)
 
@@ -32,15 +32,15 @@ class Clock:
         self.at.append(now())
 
     def step(self) -> float:
-        """Median seconds of a step, without the first ones."""
+        """Return the median seconds of a step, without the warm-up."""
         gaps = [after - before for before, after in zip(self.at, self.at[1:])][WARM_UP - 1 :]
         return statistics.median(gaps)
 
 
 class Turns:
-    """Several trainings in one process that take a step in turn: other work on the machine meets all of them alike.
+    """Trainings in one process that step in turn, so that other work on the machine slows all of them alike.
 
-    Each runs in a thread of its own, and waits while another computes.
+    Each runs in its own thread, and waits while another computes.
     """
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class Turns:
         self._seconds: dict[str, list[float]] = {}
 
     def steps(self, contenders: Mapping[str, Callable[[Clock], Any]]) -> dict[str, list[float]]:
-        """Seconds of each one's steps, without the first ones. Each is given the clock that it calls after every step."""
+        """Return the seconds of each contender's steps, without the warm-up. Each calls its clock after every step."""
         self._queue, self._seconds = deque(contenders), {name: [] for name in contenders}
         with ThreadPoolExecutor(len(contenders)) as pool:
-            for running in [pool.submit(self._run, name, one) for name, one in contenders.items()]:
+            for running in [pool.submit(self._run, name, contender) for name, contender in contenders.items()]:
                 running.result()
         return {name: seconds[WARM_UP:] for name, seconds in self._seconds.items()}
 
@@ -62,7 +62,7 @@ class Turns:
         class Waiting(Clock):
             started = 0.0
 
-            def __call__(self, *told: Any, **kwargs: Any) -> None:
+            def __call__(self, *progress: Any, **kwargs: Any) -> None:
                 turns._seconds[name].append(now() - self.started)
                 turns._pass_on(name)
                 self.started = now()
@@ -88,13 +88,13 @@ class Turns:
             self._free.wait_for(lambda: self._queue[0] == name)
 
 
-def ratio(own: list[float], base: list[float]) -> float:
-    """Median of what one took of the other's time, turn by turn."""
-    return statistics.median(a / b for a, b in zip(own, base))
+def ratio(seconds: list[float], base_seconds: list[float]) -> float:
+    """Return the median ratio of two contenders' times, turn by turn."""
+    return statistics.median(a / b for a, b in zip(seconds, base_seconds))
 
 
 def timed(action: Callable[[], Any], rounds: int) -> float:
-    """Median seconds of an action, after one that does not count."""
+    """Return the median seconds of an action, after one that does not count."""
     action()
     times = []
     for _ in range(rounds):
@@ -105,7 +105,7 @@ def timed(action: Callable[[], Any], rounds: int) -> float:
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far, MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
@@ -125,13 +125,13 @@ class Bare:
         for row, ids in enumerate(prompts):
             self.prompt_BT[row, width - len(ids) :] = torch.tensor(ids)
             self.mask_BT[row, width - len(ids) :] = 1
-        drawn = torch.randint(10, len(tokenizer) - 10, (sequences, tokens), generator=generator)
-        self.ids_BT = torch.cat([self.prompt_BT, drawn], 1)
-        self.all_BT = torch.cat([self.mask_BT, torch.ones_like(drawn)], 1)
+        completions_BT = torch.randint(10, len(tokenizer) - 10, (sequences, tokens), generator=generator)
+        self.ids_BT = torch.cat([self.prompt_BT, completions_BT], 1)
+        self.all_BT = torch.cat([self.mask_BT, torch.ones_like(completions_BT)], 1)
         self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-5, weight_decay=0.0)
 
     def generate(self) -> None:
-        """Draw the completions: no end token, so that each has all its tokens."""
+        """Sample the completions, without an end token so that each has all its tokens."""
         self.student.eval()
         with torch.inference_mode():
             self.student.generate(
@@ -145,19 +145,19 @@ class Bare:
         self.student.train()
 
     def divergence(self) -> None:
-        """Teacher's forward, student's forward and backward of the token RKL, as TRL's chunked kernel computes it."""
+        """Run the teacher's forward, and the student's forward and backward of the token RKL, by TRL's chunked kernel."""
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
         assert self.teacher is not None
         keep = slice(-self.tokens - 1, -1)
         with torch.no_grad():
-            told = self.teacher.base_model(self.ids_BT, attention_mask=self.all_BT).last_hidden_state[:, keep]
+            teacher_hidden = self.teacher.base_model(self.ids_BT, attention_mask=self.all_BT).last_hidden_state[:, keep]
         hidden = self.student.base_model(self.ids_BT, attention_mask=self.all_BT).last_hidden_state[:, keep]
         divergence, _ = ChunkedDivergenceFunction.apply(
             hidden.reshape(-1, hidden.shape[-1]),
             self.student.get_output_embeddings().weight,
             None,
-            told.reshape(-1, told.shape[-1]),
+            teacher_hidden.reshape(-1, teacher_hidden.shape[-1]),
             self.teacher.get_output_embeddings().weight,
             None,
             1.0,
@@ -165,13 +165,13 @@ class Bare:
         divergence.mean().backward()
 
     def cross_entropy(self) -> None:
-        """Forward and backward on the same tokens."""
+        """Run forward and backward of the cross-entropy on the same tokens."""
         labels = self.ids_BT.clone()
         labels[:, : -self.tokens] = -100
         self.student(self.ids_BT, attention_mask=self.all_BT, labels=labels).loss.backward()
 
     def update(self) -> None:
-        """Clip, AdamW, zero."""
+        """Clip the gradient, step AdamW, zero the gradient."""
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)  # so that the update alone, too, has something to update

@@ -1,7 +1,7 @@
-"""Checks that the tests of every study share: a claim against the committed record at toy scale, alone elsewhere.
+"""Checks of a stored result: its claims against the committed record at toy scale, on their own at other scales.
 
 At toy scale a test passes when the verdict equals the record, whatever the verdict: the world is ours, so what matters
-is that nothing changes unseen. A study that has no record yet skips and says how one is made. At the other scales a
+is that nothing changes unseen. A study without a record skips and says how to make one. At the other scales a
 contradicted claim fails and an inconclusive one skips with what would decide it (`--strict-claims`: fails).
 """
 
@@ -16,7 +16,7 @@ KNOWN = Path(__file__).parent / "known_verdicts"
 
 
 def check_claim(claim, report, scale, request):
-    """One claim, in every family of the run."""
+    """Check one claim in every family of the run."""
     verdicts = [v for v in report.claims if v.claim == claim]
     if not verdicts:
         pytest.skip("its rows were not run, or this scale does not test it")
@@ -34,7 +34,7 @@ def check_claim(claim, report, scale, request):
 
 
 def check_cells(report, scale, subtests):
-    """No printed number that can be matched is contradicted."""
+    """Check that no printed number is contradicted."""
     if scale != "paper":
         pytest.skip("scaled down: no verdict on the paper's numbers")
     for cell in report.cells:
@@ -43,7 +43,7 @@ def check_cells(report, scale, subtests):
 
 
 def check_record(report, scale):
-    """Every claim of the record was run."""
+    """Check that every claim of the record was run."""
     if scale != "toy":
         pytest.skip("only the toy world has a record")
     missing = [d.text for d in compare_with_known(report, _record(report)) if d.found is None]

@@ -46,8 +46,8 @@ def test_another_gpu_is_added_beside_the_first(tmp_path):
     files = [str(tmp_path / name) for name in ("run.json", "baseline.json")]
     for group in ("T1", "T2"):
         content = run()
-        for one in content["benchmarks"]:
-            one["group"] = group
+        for benchmark in content["benchmarks"]:
+            benchmark["group"] = group
         (tmp_path / "run.json").write_text(json.dumps(content))
         assert main(files) == 1
         assert main([*files, "--write"]) == 0

@@ -1,6 +1,6 @@
-"""The only home of ASSUMED values: what the paper must have used and does not (or no longer) tell.
+"""The only home of ASSUMED values: what the paper must have used and does not (or no longer) state.
 
-Each stands with its reason. `--set` overrides any of them, and every report lists those that a run used.
+Each has its reason. `--set` overrides any of them, and every report lists those that a run used.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Assumed:
-    """A value that is ours, and why it is this one."""
+    """A value of ours, with the reason for it."""
 
     value: Any
     reason: str
@@ -74,5 +74,5 @@ ASSUMED: dict[str, Assumed] = {
 
 
 def assumed(key: str) -> Any:
-    """The value alone."""
+    """Return the value alone."""
     return ASSUMED[key].value

@@ -1,4 +1,4 @@
-"""Labels of rows that differ in more than their method. They are only written: what they say is in fields of `Row`."""
+"""Labels of rows that differ in more than their method. They are never parsed: `Row` has the same facts as fields."""
 
 
 def at_eta(name: str, eta: float) -> str:

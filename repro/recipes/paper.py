@@ -38,11 +38,11 @@ FURTHER_FAMILIES = {
         target=assumed("llama3 target"),
     ),
 }
-"""Appendix F (Tables 6 and 7): run where they are asked for (--family), not by default."""
+"""Appendix F (Tables 6 and 7): run if requested (--family), not by default."""
 
 
 def distillation(method: Method) -> DistillationConfig:
-    """One baseline's settings."""
+    """Return the settings of one baseline."""
     return DistillationConfig(
         method=method,
         steps=assumed("distillation.steps"),
@@ -56,7 +56,7 @@ def distillation(method: Method) -> DistillationConfig:
 
 
 def settings() -> Settings:
-    """Table 2 as printed: two families, seven tasks, 16 samples at temperature 1 (PAPER)."""
+    """Return Table 2 as printed: two families, seven tasks, 16 samples at temperature 1 (PAPER)."""
     sampling = SamplingConfig(
         completions_per_prompt=16,
         temperature=1.0,

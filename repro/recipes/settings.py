@@ -26,7 +26,7 @@ class Family(pydantic.BaseModel, frozen=True, extra="forbid"):
     larger_teachers: tuple[str, ...] = ()
     """Further teachers of the same student, which Table 1 measures and nothing calibrates."""
     other_target: str | None = None
-    """A calibration target of another family, for the control that asks whether it must be this one."""
+    """A calibration target of another family, for the control that changes the target."""
 
 
 class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -43,10 +43,10 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     eta_distillable: float = pydantic.Field(gt=0, allow_inf_nan=False)
     eta_undistillable: float = pydantic.Field(lt=0, allow_inf_nan=False)
     etas: tuple[pydantic.FiniteFloat, ...] = pydantic.Field(min_length=3)
-    """Where the eta sweep turns the knob to."""
+    """Values of eta of the sweep."""
     reward_model: str | None
     calibration: CalibrationConfig
-    """eta in it is replaced by each variant's."""
+    """Its eta is replaced by each variant's."""
     sft: DistillationConfig
     gkd_fkl: DistillationConfig
     gkd_rkl: DistillationConfig
@@ -55,14 +55,14 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     diagnosis: DiagnosisConfig
     prefixes: PrefixConfig
     judge: str | None
-    """A model that names failure modes: hub id, folder, or one that an OpenAI-compatible server runs, as
-    http://HOST:PORT/v1#MODEL; None for the rules."""
+    """Model that names failure modes: hub id, folder, or http://HOST:PORT/v1#MODEL for one behind an OpenAI-compatible
+    server; None for the rules."""
     controls: bool
-    """Whether to run eta = 0 and the no-reasoning control beside the paper's rows."""
+    """Run eta = 0 and the no-reasoning control beside the paper's rows."""
 
     @pydantic.field_validator("etas")
     @classmethod
-    def _a_curve(cls, etas: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_curve(cls, etas: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(etas)) < max(3, len(etas)):
             raise ValueError("a curve takes three values or more, each once")
         return etas

@@ -15,7 +15,7 @@ from repro.recipes.settings import Family, Settings, override
 
 
 def settings() -> Settings:
-    """Qwen3-1.7B teaches Qwen3-0.6B on gsm8k and CommonsenseQA, with short completions."""
+    """Return the settings: Qwen3-1.7B teaches Qwen3-0.6B on gsm8k and CommonsenseQA, with short completions."""
     scaled = override(
         paper.settings(),
         [

@@ -13,8 +13,8 @@ class Row:
 
     Attributes:
         method: the row's label in the stored table (see its row_label).
-        eta: where the knob stands, for rows that follow it.
-        of: the row whose model is this one's teacher, for rows that come in pairs.
+        eta: the eta that its models were calibrated with, for rows along eta.
+        of: the label of its teacher's row, for a student whose teacher has a row too.
     """
 
     family: str

@@ -25,18 +25,18 @@ SEVEN_TASKS = (
 
 
 def family(name: str, target_family: str | None = None) -> Family:
-    """Models of one embedded family; the calibration target may come from the other."""
-    other = {"qwen3": "gemma3", "gemma3": "qwen3"}[name]
+    """Return the models of an embedded family; the calibration target may come from the other."""
+    other_family = {"qwen3": "gemma3", "gemma3": "qwen3"}[name]
     return Family(
         teacher=f"toy:{name}-teacher",
         student=f"toy:{name}-student",
         target=f"toy:{target_family or name}-target",
-        other_target=f"toy:{other}-target",
+        other_target=f"toy:{other_family}-target",
     )
 
 
 def distillation(method: Method, steps: int, learning_rate: float) -> DistillationConfig:
-    """One baseline's settings."""
+    """Return the settings of one baseline."""
     return DistillationConfig(
         method=method,
         steps=steps,
@@ -50,7 +50,7 @@ def distillation(method: Method, steps: int, learning_rate: float) -> Distillati
 
 
 def settings() -> Settings:
-    """Two tasks; all seven with `--set tasks=...` (see `SEVEN_TASKS`)."""
+    """Return the settings: two tasks; all seven with `--set tasks=...` (see `SEVEN_TASKS`)."""
     sampling = SamplingConfig(
         completions_per_prompt=16,
         temperature=1.0,

@@ -29,7 +29,9 @@ def test_the_defaults_are_the_papers_two_families(paper):
     assert paper.families == ("gemma3", "qwen3") == tuple(FAMILIES)
     assert set(settings().families) == {*FAMILIES, "deepseek-r1", "llama3"}
     assert all(
-        name in PUBLISHED for one in settings().families.values() for name in (one.teacher, one.student, one.target)
+        name in PUBLISHED
+        for family in settings().families.values()
+        for name in (family.teacher, family.student, family.target)
     )
 
 
@@ -57,7 +59,7 @@ def test_no_plan_promises_more_items_than_there_are():
 def test_a_task_for_evaluation_only_is_never_trained_on(paper):
     for stage in paper.stages():
         if not isinstance(stage, Evaluate):
-            assert "vicuna" not in {one.task for one in stage.data}
+            assert "vicuna" not in {data.task for data in stage.data}
     with pytest.raises(InputError, match="evaluation only"):
         plan("table2", scale="paper", seeds=1, assignments=("tasks=vicuna",))
     assert not registry.has_training_rows("vicuna")
@@ -97,9 +99,9 @@ def test_sizes_of_a_folder_are_its_own():
     from repro.models.loading import load_model, locate
 
     where = locate("toy:qwen3-teacher")
-    model, found = load_model(where), architecture("toy:qwen3-teacher")
-    assert found.parameters * 1e9 == pytest.approx(model.num_parameters())
-    assert (found.layers, found.hidden) == (model.config.num_hidden_layers, model.config.hidden_size)
+    model, sizes = load_model(where), architecture("toy:qwen3-teacher")
+    assert sizes.parameters * 1e9 == pytest.approx(model.num_parameters())
+    assert (sizes.layers, sizes.hidden) == (model.config.num_hidden_layers, model.config.hidden_size)
     assert architecture("somebody/New-7B-chat").parameters == 7
 
 

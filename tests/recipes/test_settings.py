@@ -78,4 +78,4 @@ def test_paper_scale_samples_as_the_paper_says():
 
 
 def test_assumed_values_have_reasons():
-    assert all(len(one.reason) > 10 for one in ASSUMED.values())
+    assert all(len(assumption.reason) > 10 for assumption in ASSUMED.values())

@@ -14,7 +14,7 @@ def fingerprints(study, kind):
 
 
 def tasks_of(stage):
-    return tuple(one.task for one in stage.data)
+    return tuple(data.task for data in stage.data)
 
 
 def rows_of(study, method):
@@ -81,16 +81,16 @@ def test_without_controls_only_the_papers_rows_are_run():
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("assignment", "message"),
     [
         ("tasks=toy-bm4,toy-bm5", "none with a key is unseen"),
         ("tasks=toy-bm4,toy-bm5,toy-dolly", "none with a key is unseen"),
         ("source_tasks=toy-csqa,toy-vicuna", "toy-vicuna is not among the tasks"),
     ],
 )
-def test_a_task_that_is_not_unseen_is_one_line(wish, words):
-    with pytest.raises(InputError, match=words):
-        plan("table3", scale="toy", seeds=1, assignments=[wish])
+def test_a_task_that_is_not_unseen_is_one_line(assignment, message):
+    with pytest.raises(InputError, match=message):
+        plan("table3", scale="toy", seeds=1, assignments=[assignment])
 
 
 def test_the_sweep_has_nine_values_three_seeds_and_the_points_of_table2():
@@ -145,7 +145,7 @@ def test_each_control_changes_one_thing_of_the_undistillable_calibration():
 
 
 def test_toy_hours_follow_the_settings():
-    whole, half = (
+    full, half = (
         next(
             stage
             for stage in plan("table2", scale="toy", seeds=1, assignments=[f"gkd_rkl.steps={steps}"]).stages()
@@ -154,7 +154,7 @@ def test_toy_hours_follow_the_settings():
         for steps in (200, 100)
     )
     start, measured = TOY_START_SECONDS, TOY_SECONDS["gkd-rkl"]
-    assert 3600 * expected_hours(whole, "toy") == pytest.approx(measured)
+    assert 3600 * expected_hours(full, "toy") == pytest.approx(measured)
     assert 3600 * expected_hours(half, "toy") == pytest.approx(start + (measured - start) / 2)
 
 

@@ -41,7 +41,7 @@ def test_every_pair_of_the_paper_is_there_under_its_printed_name():
     assert all(row.stage.off_policy for row in study.rows)
 
 
-def test_a_persons_tasks_come_after_the_studys_own():
+def test_the_users_tasks_override_the_studys():
     assert plan("table1", scale="toy", families=("qwen3",), seeds=1, assignments=["tasks=toy-bm5"]).tasks == (
         "toy-bm5",
     )
@@ -53,7 +53,7 @@ def test_a_single_completion_per_prompt_is_refused_in_the_plan():
         plan("table1", scale="toy", seeds=1, assignments=["evaluation.completions_per_prompt=1"])
 
 
-def test_completions_belong_to_the_models_that_drew_them():
+def test_completions_belong_to_the_models_that_sampled_them():
     stage = plan("table1", scale="toy", families=("qwen3",), seeds=1).rows[0].stage
     with pytest.raises(ValueError, match="on-policy completions are the student's"):
         Diagnose.model_validate(dict(stage) | {"on_policy": stage.off_policy})
