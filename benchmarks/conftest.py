@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if study is None:
         return
     chosen = [item for item in items if getattr(item, "callspec", None) and item.callspec.params.get("study") == study]
+    if not chosen:
+        raise pytest.UsageError(f"--study {study}: there is no test of such a study")
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
 

@@ -126,19 +126,21 @@ def cell_rates(
     We have as many items as the paper is assumed to have. The paper's side is simulated too: its own items, its one
     training run (of a trained row, of which we have three), its rounding to three decimals.
     """
-    stored, place = load("table2"), (row, column, "acc")
+    stored, key = load("table2"), (row, column, "acc")
     items, trained = stored.columns[column].items, row not in stored.untrained
     assert items is not None
-    ours = World("ours", TRAINED, difference, items, seeds=3 if trained else 1, spread_seeds=0.1 if trained else 0.0)
-    theirs = replace(ours, difference=0.0, seeds=1)
+    reproduction = World(
+        "ours", TRAINED, difference, items, seeds=3 if trained else 1, spread_seeds=0.1 if trained else 0.0
+    )
+    paper = replace(reproduction, difference=0.0, seeds=1)
     seen: Counter[str] = Counter()
     for run in range(runs):
-        drawn = draw(ours, rng, (column,))
-        table = MeasuredTable("table2", "paper", "qwen3", drawn.seeds, SAMPLES)
-        table.add(*place, drawn.items[column], drawn.values["Improve", column, "acc"].values_SN)
-        printed = round(draw(theirs, rng, (column,)).mean("Improve", column, "acc"), 3)
-        found = judge_cells(table, _printing(stored, place, printed), ALPHA, resamples, seed=run)
-        seen[found[0].value] += 1
+        sampled = draw(reproduction, rng, (column,))
+        table = MeasuredTable("table2", "paper", "qwen3", sampled.seeds, SAMPLES)
+        table.add(*key, sampled.items[column], sampled.values["Improve", column, "acc"].values_SN)
+        printed = round(draw(paper, rng, (column,)).mean("Improve", column, "acc"), 3)
+        verdicts = judge_cells(table, _printing(stored, key, printed), ALPHA, resamples, seed=run)
+        seen[verdicts[0].value] += 1
     return seen["reproduced"] / runs, seen["contradicted"] / runs
 
 
@@ -212,13 +214,13 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
             )
 
 
-def _printing(stored: PaperTable, place: tuple[str, str, str], value: float) -> PaperTable:
-    """The stored table as if the paper had printed `value` there."""
-    row, column, metric = place
+def _printing(stored: PaperTable, key: tuple[str, str, str], value: float) -> PaperTable:
+    """Return the stored table as if the paper had printed `value` in that cell."""
+    row, column, metric = key
     cell = stored.cell(column, metric, family="qwen3", method=row)
     text = f"{value:.3f}"
-    other = replace(cell, printed=replace(cell.printed, text=text, value=value))
-    return replace(stored, cells=tuple(other if c is cell else c for c in stored.cells))
+    changed = replace(cell, printed=replace(cell.printed, text=text, value=value))
+    return replace(stored, cells=tuple(changed if c is cell else c for c in stored.cells))
 
 
 if __name__ == "__main__":
