@@ -86,7 +86,7 @@ def scored_stage_options(
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """How `repro run` is to execute its stages, as far as the options say.
+    """Options of `repro run` that decide how its stages are executed.
 
     Attributes:
         workers: None to choose by the machine.

@@ -29,7 +29,7 @@ FINISHED_AFTER_MISSES = 3
 
 
 class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """What a Slurm job requests; the fields are the keys of a --cluster-file.
+    """Request of a Slurm job; the fields are the keys of a --cluster-file.
 
     Attributes:
         hours: time limit of one job. A stage that needs longer resumes from its checkpoint in the next job.
@@ -69,7 +69,7 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How the stages of a run are executed; not part of their identity.
+    """Execution of a run's stages: backend, workers, resources. Not part of their identity.
 
     Attributes:
         resources: of each stage.

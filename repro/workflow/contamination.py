@@ -21,11 +21,11 @@ def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
     trained: dict[TaskData, None] = {}
     held_out: dict[TaskData, None] = {}
     for stage in stages:
-        for one in stage.data:
-            if one.split == "test":
-                held_out[one] = None
+        for source in stage.data:
+            if source.split == "test":
+                held_out[source] = None
             elif stage.feeds_training:
-                trained[one] = None
+                trained[source] = None
     if not trained or not held_out:
         return {"evaluation_items": 0, "training_items": 0, "shared": 0}
     evaluation, training_items = read_items(tuple(held_out)), read_items(tuple(trained))

@@ -37,7 +37,7 @@ from repro.tasks.task import Split
 
 @dataclass(frozen=True)
 class StageOptions:
-    """What the user requests of one stage.
+    """Options of one stage on the user's own models.
 
     Attributes:
         tasks: none for the scale's.
