@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -80,25 +80,21 @@ def _check_models(waiting: Sequence[Stage]) -> None:
 
 
 def _check_pairs(waiting: Sequence[Stage]) -> None:
-    """Refuse a pair without a common vocabulary before hours are spent on calibration."""
-    pairs = {(pair.purpose, pair.teacher.name, pair.student.name) for stage in waiting if (pair := stage.model_pair)}
-    for purpose, teacher, student in sorted(pairs):
-        _pair_check(purpose)(locate(teacher), locate(student))
-
-
-def _pair_check(purpose: str) -> Callable[[Path | str, Path | str], object]:
-    """Return the check of a pair for this purpose; importing it loads transformers, which a cached run need not wait for."""
-    if purpose == "distillation":
-        from repro.distillation.pair import check_pair
-
-        return check_pair
-    if purpose == "diagnosis":
-        from repro.diagnosis.vocabulary import require_shared_vocabulary
-
-        return require_shared_vocabulary
+    """Refuse models that do not share what a stage needs, before hours are spent on the stages before it."""
+    pairs = {pair for stage in waiting if (pair := stage.model_pair)}
+    if not pairs:
+        return
+    from repro.diagnosis.vocabulary import require_shared_vocabulary
+    from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
     from repro.evaluation.prefixes import require_same_tokenizer
 
-    return require_same_tokenizer
+    checks = {
+        "distillation": check_pair,
+        "diagnosis": require_shared_vocabulary,
+        "prefixes": require_same_tokenizer,
+    }
+    for purpose, teacher, student in sorted({(p.purpose, p.teacher.name, p.student.name) for p in pairs}):
+        checks[purpose](locate(teacher), locate(student))
 
 
 def _warn_of_undecided(stages: Sequence[Stage], cache: Path, console: Console) -> None:
