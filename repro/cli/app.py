@@ -20,10 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=(
-        "Reproduce *Distillation Traps and Guards* (arXiv 2604.18963): is its calibration knob true, on your machine,"
-        " with your models, and what does it cost?\n\n"
+        "Reproduce *Distillation Traps and Guards* (arXiv 2604.18963): does calibration make a teacher distillable"
+        " or undistillable, on your machine, with your models, and what does it cost?\n\n"
         "Start with `repro list`, then `repro run table2` (minutes on a laptop, nothing downloaded).\n\n"
-        "Work that was stopped resumes when the same command is given again; nothing cached is computed twice.\n\n"
+        "A stopped run resumes when the same command is given again; nothing cached is computed twice.\n\n"
         "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
     ),
 )
@@ -93,7 +93,7 @@ def report(
         Path | None,
         typer.Option(
             "--out",
-            help="The page; its brief is written beside it, ending in .md. Default: a single result's own page, else report.html here.",
+            help="The page; its Markdown brief is written next to it. Default: the page of a single result, else ./report.html.",
         ),
     ] = None,
 ) -> None:
@@ -151,7 +151,9 @@ def toy_models(
 @app.command("record-verdicts")
 def record_verdicts(
     result: Annotated[Path, typer.Argument(help="Folder of a toy study run with several seeds.")],
-    into: Annotated[Path, typer.Option("--into", help="The committed record.")] = Path("benchmarks/known_verdicts"),
+    into: Annotated[Path, typer.Option("--into", help="Folder of the committed records.")] = Path(
+        "benchmarks/known_verdicts"
+    ),
 ) -> None:
     """Record the verdicts of a toy study as its known ones. Refuses other scales."""
     from repro.report.expected_verdicts import record_expected_verdicts

@@ -21,7 +21,7 @@ def doctor(
     *,
     assignments: tuple[str, ...],
     out: Out = Path("results"),
-    workers: Annotated[int | None, typer.Option("--workers", help="Stages to try side by side.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Stages to try in parallel.")] = None,
 ) -> None:
     """Check everything that a study needs: weights, templates, scores, one step of each stage, memory, disk, hours.
 

@@ -49,11 +49,11 @@ def _run() -> int:
 
         if cause := disk_error(error):
             file = getattr(error, "filename", None) or "output"
-            print_error(f"error: {file}: {cause}. Mend it and run again.")
+            print_error(f"error: {file}: {cause}. Fix it and run again.")
             return 2
         # Our error, not the user's: never the exit code that says "contradicted"
         print_error(traceback.format_exc().rstrip(), style="")
-        print_error("failed: a defect of this program, see above")
+        print_error("failed: internal error, see the traceback above")
         return 3
 
 

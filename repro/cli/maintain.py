@@ -15,7 +15,7 @@ maintain_app = typer.Typer()
 def pin(
     only: Annotated[list[str] | None, typer.Option("--only", help="images, actions or hub; repeatable.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Ask nobody: list what is unpinned, exit 1 if any is.")
+        bool, typer.Option("--check", help="Offline: list what is unpinned, exit 1 if anything is.")
     ] = False,
 ) -> None:
     """Look up image digests, action commits and hub revisions, and write them into the locks.
@@ -41,7 +41,7 @@ def pin(
         for line in result.unpinned:
             typer.echo(f"not looked up: {line}", err=True)
         raise InputError(
-            f"{len(result.found)} pinned, the lines above stay as they were. Run again where these answer."
+            f"{len(result.found)} pinned; the names above could not be looked up and stay as they were. Run again where the registries answer."
         )
     out_console.print(f"{len(result.found)} pinned: commit the changed files")
 
@@ -55,4 +55,4 @@ def record_history(
     from repro.report.history import append_to_history
 
     is_new = append_to_history(result, into)
-    out_console.print(f"{into}: {'a line added' if is_new else 'this result is in it already'}", highlight=False)
+    out_console.print(f"{into}: {'a line added' if is_new else 'already has this result'}", highlight=False)

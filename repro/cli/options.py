@@ -20,10 +20,12 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="What draws completions: transformers or vllm.")]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="Sampling engine: transformers or vllm.")]
 MicroBatch = Annotated[
     int | None,
-    typer.Option("--micro-batch", min=1, help="Sequences per forward pass in training, at most; not the result."),
+    typer.Option(
+        "--micro-batch", min=1, help="Sequences per forward pass in training, at most; does not change the result."
+    ),
 ]
 
 
@@ -116,7 +118,8 @@ class ExecutionOptions:
 
 def execution_options(
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Stages to run side by side. Default: by the machine.")
+        int | None,
+        typer.Option("--workers", min=1, help="Stages to run in parallel. Default: as many as fit this machine."),
     ] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
@@ -126,20 +129,20 @@ def execution_options(
         typer.Option(
             "--ranks",
             min=1,
-            help="GPUs of each stage, at least; one that they do not hold gets more: data parallel training, shared-out generation.",
+            help="GPUs of each stage, at least; a stage that does not fit gets more. Training is data parallel, generation is split.",
         ),
     ] = 1,
     shard: Annotated[
         Literal["auto", "always", "never"],
         typer.Option(
             "--shard",
-            help="Training with models in parts on its GPUs: auto (where they do not fit whole), always, never.",
+            help="Shard models over the GPUs of a training stage: auto (if they do not fit unsharded), always, never.",
         ),
     ] = "auto",
     tensor_parallel: Annotated[
         int,
         typer.Option(
-            "--tensor-parallel", min=0, help="GPUs of one model that vLLM samples from; 0: as few as hold it."
+            "--tensor-parallel", min=0, help="GPUs over which vLLM spreads a sampled model; 0: the fewest that hold it."
         ),
     ] = 0,
     vllm_server: Annotated[
@@ -147,17 +150,17 @@ def execution_options(
         typer.Option(
             "--vllm-server",
             min=0,
-            help="Training that draws by vLLM: a server on so many further GPUs; 0: the trainers' own, in turn with them.",
+            help="GPUs of a separate vLLM server for training that samples with vLLM; 0: the training GPUs, in turns.",
         ),
     ] = 0,
     cluster: Annotated[
         str,
         typer.Option(
-            "--cluster", help="local: processes beside this one. slurm: jobs, a level at a time. none: in this process."
+            "--cluster", help="local: subprocesses. slurm: jobs, one level of the plan at a time. none: this process."
         ),
     ] = "local",
     cluster_file: Annotated[
-        Path | None, typer.Option("--cluster-file", help="TOML of what a Slurm job asks for (docs/scale.md).")
+        Path | None, typer.Option("--cluster-file", help="TOML file with the request of a Slurm job (docs/scale.md).")
     ] = None,
     cluster_option: Annotated[
         list[str] | None,

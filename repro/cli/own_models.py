@@ -46,7 +46,7 @@ def sample(
     out: Out = Path("results"),
     quiet: Quiet = False,
 ) -> None:
-    """Draw completions of one model: token ids, log-probabilities and text, as Parquet."""
+    """Sample completions of one model: token ids, log-probabilities and text, as Parquet."""
     from repro.workflow.own_models import run_and_print, sample_stage
 
     run_and_print(sample_stage(model, split, options), out, console=out_console, quiet=quiet)
@@ -76,7 +76,7 @@ def distill(
 @stages_app.command()
 @with_options(options=scored_stage_options)
 def evaluate(model: Model, *, options: "StageOptions", out: Out = Path("results"), quiet: Quiet = False) -> None:
-    """Accuracy, maj@16 and pass@16 (or the reward score) of one model, with its failure rates."""
+    """Evaluate one model: accuracy, maj@16 and pass@16 (or the reward score), and failure rates."""
     from repro.workflow.own_models import evaluate_stage, run_and_print
 
     run_and_print(evaluate_stage(model, options), out, console=out_console, quiet=quiet)

@@ -24,13 +24,13 @@ def run(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", help="Training seeds; default: the study's own number (usually 1). A claim wants several."
+            "--seeds", help="Training seeds; default: the study's own number (usually 1). A claim needs several."
         ),
     ] = None,
     first_seed: Annotated[
         int,
         typer.Option(
-            "--first-seed", min=0, help="First of the seeds: several machines share them, `repro report` joins them."
+            "--first-seed", min=0, help="First seed: several machines can share the seeds, `repro report` joins them."
         ),
     ] = 0,
     *,
@@ -73,7 +73,7 @@ def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions
     if scale != "auto":
         return scale  # type: ignore[return-value]  # `plan` checks it
     if options.backend == "slurm":
-        raise InputError("--cluster slurm: name the scale (--scale paper): this machine is not the one that runs it")
+        raise InputError("--cluster slurm: name the scale (--scale paper): the jobs run on other machines")
     chosen, reason = largest_scale(machine)
     if not quiet:
         out_console.print(f"scale {chosen}: {reason}", highlight=False)
@@ -83,8 +83,8 @@ def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions
 def _check_server(study: "Study", resources: "Resources") -> None:
     if resources.vllm_server and not any(stage.workload.samples_while_training for stage in study.stages()):
         raise InputError(
-            f"--vllm-server {resources.vllm_server}: no stage of {study.name} draws by vLLM while it trains. Add --engine"
-            " vllm to one that calibrates or distils on-policy, or leave it out."
+            f"--vllm-server {resources.vllm_server}: no stage of {study.name} samples with vLLM in training. Add --engine"
+            " vllm to a study that calibrates or distils on-policy, or leave out --vllm-server."
         )
 
 
@@ -107,5 +107,5 @@ def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], o
         warnings += [f"does not fit: {line}" for line in too_large]
     unpinned = unpinned_inputs(study.stages()) if study.scale == "paper" else []
     if unpinned:
-        warnings.append(f"unpinned, so not the same tomorrow: {', '.join(unpinned)}. `repro pin` pins them")
+        warnings.append(f"unpinned, so the models may change: {', '.join(unpinned)}. `repro pin` pins them")
     return warnings

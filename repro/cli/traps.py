@@ -26,11 +26,11 @@ def traps(
     out: Out = Path("results"),
     quiet: Quiet = False,
 ) -> None:
-    """What would go wrong in distilling STUDENT from TEACHER: token and sequence KL, on- and off-policy, the health of
-    importance weights, wrong-trace preference, and which tokens drive the KL.
+    """Diagnose what would go wrong in distilling STUDENT from TEACHER.
 
-    Both models answer held-out prompts (16 completions each). Models of two tokenizers are compared by whole texts; what
-    needs a shared vocabulary is left out, and named.
+    Token and sequence KL, on- and off-policy, the health of importance weights, wrong-trace preference, and the tokens
+    that drive the KL. Both models answer held-out prompts (16 completions each). Models with different tokenizers are
+    compared by complete texts; what needs a shared vocabulary is left out, and listed.
 
     Example: `repro traps TEACHER STUDENT --task gsm8k --data rows.jsonl --items 50`
     """

@@ -90,10 +90,10 @@ def parse_cluster(backend: str, file: Path | None, options: Sequence[str]) -> tu
         InputError: an unknown backend, key or value, a file that cannot be read, or no Slurm on this machine.
     """
     if backend not in get_args(Backend):
-        raise InputError(f"--cluster {backend}: no such place. Places: {', '.join(get_args(Backend))}")
+        raise InputError(f"--cluster {backend}: no such backend. Backends: {', '.join(get_args(Backend))}")
     if backend != "slurm":
         if file or options:
-            raise InputError(f"--cluster-file and --cluster-option go with --cluster slurm, not {backend}")
+            raise InputError(f"--cluster-file and --cluster-option need --cluster slurm, not {backend}")
         return backend, Cluster()  # type: ignore[return-value]
     settings = _read(file) if file else {}
     for option in options:
@@ -111,7 +111,9 @@ def parse_cluster(backend: str, file: Path | None, options: Sequence[str]) -> tu
         ) from None
     missing = [command for command in ("sbatch", "squeue", "scancel", "srun") if not shutil.which(command)]
     if missing:
-        raise InputError(f"--cluster slurm: no {missing[0]} on this machine. Start it where Slurm jobs are submitted.")
+        raise InputError(
+            f"--cluster slurm: no {missing[0]} on this machine. Run this where Slurm jobs can be submitted."
+        )
     return "slurm", cluster
 
 

@@ -48,8 +48,8 @@ def _server_placement(resources: Resources) -> ServerPlacement:
     gpus = tuple(resources.gpus[resources.ranks :])
     if resources.gpus and len(gpus) < resources.vllm_server:
         raise InputError(
-            f"--vllm-server {resources.vllm_server} beside {resources.ranks} rank(s): the stage has"
-            f" {len(resources.gpus)} GPU(s). Ask for more, or leave --vllm-server out."
+            f"--vllm-server {resources.vllm_server} and {resources.ranks} rank(s): the stage has"
+            f" {len(resources.gpus)} GPU(s). Request more, or leave out --vllm-server."
         )
     return ServerPlacement(resources.vllm_server, gpus)
 

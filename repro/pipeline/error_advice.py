@@ -56,7 +56,7 @@ def user_message(error: Exception, stage: Stage, cache: Path, resources: Resourc
     if full_disk is None:
         return None
     return {
-        "input_error": f"{stage.label}: {full_disk}. Free space or mend the folder {cache}; the same command resumes."
+        "input_error": f"{stage.label}: {full_disk}. Free space or fix the folder {cache}; the same command resumes."
     }
 
 
@@ -92,16 +92,16 @@ def memory_advice(error: BaseException, stage: Stage, resources: Resources) -> s
     section = _SETTINGS_OF.get(stage.procedure, "")
     advice = [f"shorter completions (--set {section}.max_completion_tokens=...)"] if section else []
     if stage.workload.trains:
-        advice.insert(0, "fewer sequences at once (--micro-batch 1: the result stays the same)")
+        advice.insert(0, "fewer sequences per forward pass (--micro-batch 1; the result stays the same)")
         if resources.shard != "always":
-            advice.insert(1, "models in parts on several GPUs (--ranks 2 --shard always)")
+            advice.insert(1, "models sharded over several GPUs (--ranks 2 --shard always)")
         if stage.workload.samples_while_training and not resources.vllm_server:
-            advice.insert(2, "sampling on a GPU of its own (--vllm-server 1)")
+            advice.insert(2, "sampling on a separate GPU (--vllm-server 1)")
     advice.append("a smaller model, or a GPU with more memory that nothing else uses (nvidia-smi)")
     estimate = ""
     if resources.micro_batch:
         gib = gpu_memory(stage, resources.layout).total
-        estimate = f"; estimated {gib:.1f} GiB at {resources.micro_batch} sequences at once"
+        estimate = f"; estimated {gib:.1f} GiB at {resources.micro_batch} sequences per forward pass"
     return f"out of memory{estimate}. Try: {'; '.join(advice)}"
 
 

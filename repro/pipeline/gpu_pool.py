@@ -31,7 +31,7 @@ class GpuPool:
         if self._total and resources.gpu_count > self._total:
             server = f" --vllm-server {resources.vllm_server}" if resources.vllm_server else ""
             raise InputError(
-                f"--ranks {resources.ranks}{server}: this machine has {self._total} GPUs; ask for that many at most."
+                f"--ranks {resources.ranks}{server}: this machine has {self._total} GPUs; request no more than that."
             )
 
     def acquire(self, ready: Iterable[Stage], *, limit: int) -> list[tuple[Stage, GpuNames]]:
@@ -47,7 +47,7 @@ class GpuPool:
             need = self._need(stage)
             if self._total and need > self._total:
                 raise InputError(
-                    f"{stage.label} wants {need} GPUs of {self._total}: lower --ranks, --tensor-parallel or --vllm-server."
+                    f"{stage.label} needs {need} GPUs, and there are {self._total}: lower --ranks, --tensor-parallel or --vllm-server."
                 )
             if len(started) == limit or need > len(self._free):
                 break

@@ -43,7 +43,7 @@ def find_damage(folder: Path) -> str | None:
         facts = list(stored.items())
         present = file_hashes(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{RECORD} or a file beside it is not readable ({type(error).__name__})"
+        return f"{RECORD} or another file of the artifact is not readable ({type(error).__name__})"
     for name, fact in facts:
         if name not in present:
             return f"{name} is missing"

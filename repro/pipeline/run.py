@@ -47,7 +47,7 @@ def run(
         except OSError as error:
             if not disk_error(error):
                 raise
-            raise InputError(f"output folder {out}: {disk_error(error)}. Mend it; the same command resumes.") from None
+            raise InputError(f"output folder {out}: {disk_error(error)}. Fix it; the same command resumes.") from None
     _warn_of_undecided(stages, cache, console)
 
 
@@ -63,7 +63,7 @@ def prepare_cache(out: Path) -> Path:
     free = shutil.disk_usage(cache).free
     if free < LEAST_FREE:
         raise InputError(
-            f"output folder {out}: no space left on device ({free / 2**20:.1f} MiB free, {LEAST_FREE >> 20} are the least)."
+            f"output folder {out}: no space left on device ({free / 2**20:.1f} MiB free, at least {LEAST_FREE >> 20} MiB are needed)."
             " Free some, or choose another with --out FOLDER."
         )
     return cache.resolve()

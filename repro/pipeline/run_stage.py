@@ -95,10 +95,10 @@ def artifact_lock(cache: Path, stage: Stage, timeout: float = -1) -> filelock.Ba
 def verify_input(folder: Path) -> None:
     """Raise unless every byte of an input artifact is as its record says."""
     if not is_complete(folder):
-        raise RuntimeError(f"{folder.name}: the stage before this one left no record")
+        raise RuntimeError(f"{folder.name}: the input stage left no record")
     damage = find_damage(folder)
     if damage:
-        raise InputError(f"artifact {folder}: {damage}. Run again: it is set aside and made anew.")
+        raise InputError(f"artifact {folder}: {damage}. Run again: it will be moved aside and rebuilt.")
 
 
 def _environment(resources: Resources) -> dict[str, str]:

@@ -83,7 +83,7 @@ def read_items(data: tuple[TaskData, ...]) -> list[Item]:
         task = registry.get(source.task, data=source.file, revision=source.revision)
         items += task.items(source.split, source.n, source.seed)
     if not items:
-        raise InputError(f"no items in {', '.join(source.task for source in data)}: ask for at least one")
+        raise InputError(f"no items in {', '.join(source.task for source in data)}: request at least one")
     return items
 
 

@@ -23,7 +23,7 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
     if machine.get("gpu_devices"):
         return (
             f"{machine['gpu_devices']} GPU device files, but nvidia-smi does not answer: the driver is absent or broken."
-            " Mend it until `nvidia-smi` lists the GPUs"
+            " Fix it until `nvidia-smi` lists the GPUs"
         )
     if machine.get("container"):
         return (
@@ -55,7 +55,7 @@ def small_shared_memory(machine: dict[str, Any]) -> str | None:
         if machine.get("container")
         else f"mount -o remount,size={need:.0f}G /dev/shm"
     )
-    return f"/dev/shm holds {available * 1024:.0f} MiB, and {count} GPU(s) want {need:.0f} GiB: {fix}"
+    return f"/dev/shm holds {available * 1024:.0f} MiB, and {count} GPU(s) need {need:.0f} GiB: {fix}"
 
 
 def describe_driver(machine: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
     if shared:
         tasks = sorted({item.task for item in shared})
         raise InputError(
-            f"{len(shared)} evaluation items of {', '.join(tasks)} are also trained on, for example"
+            f"{len(shared)} evaluation items of {', '.join(tasks)} are also training items, for example"
             f" {', '.join(item.id for item in shared[:3])}: data sets overlap. Leave one of them out with --set tasks=..."
         )
     return {"evaluation_items": len(evaluation), "training_items": len(training_items), "shared": 0}

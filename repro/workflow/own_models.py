@@ -181,7 +181,7 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
     if options.data is not None and len(settings.tasks) != 1:
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
     if options.items is not None and options.items < 1:
-        raise InputError(f"--items {options.items}: ask for at least one")
+        raise InputError(f"--items {options.items}: request at least one")
     n = options.items or (settings.train_items if split == "train" else settings.test_items)
     source: dict[str, Any] = {"split": split, "seed": ITEM_ORDER}
     if options.data:

@@ -61,7 +61,7 @@ MISTAKES = {
     "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
     "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),
     "unknown family": (("run", "table2", "--scale", "toy", "--family", "llama"), "family 'llama'"),
-    "a server for nothing": (("run", "table2", "--scale", "toy", "--vllm-server", "1"), "draws by vLLM"),
+    "a server for nothing": (("run", "table2", "--scale", "toy", "--vllm-server", "1"), "samples with vLLM"),
     "no seeds": (("run", "table2", "--scale", "toy", "--seeds", "0"), "--seeds 0"),
     "a scale that does not fit": (("run", "table2", "--scale", "paper"), "needs 8 GPUs"),
     "no such model folder": (("calibrate", "./nowhere", "--eta", "1"), "./nowhere"),
@@ -301,7 +301,7 @@ def test_a_defect_of_ours_is_never_told_as_a_contradiction(repro, monkeypatch):
     monkeypatch.setattr(show, "show_result", broken)
     code, _, err = repro("show", "anything")
     assert code == 3
-    assert "a defect of this program" in err
+    assert "internal error" in err
 
 
 def test_a_damaged_panel_is_one_line(repro, tmp_path):

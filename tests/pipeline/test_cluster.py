@@ -32,8 +32,8 @@ def test_flags_win_over_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("where", "content", "options", "words"),
     [
-        ("moon", None, [], "Places: local, slurm, none"),
-        ("local", None, ["gpus=1"], "go with --cluster slurm"),
+        ("moon", None, [], "Backends: local, slurm, none"),
+        ("local", None, ["gpus=1"], "need --cluster slurm"),
         ("slurm", "hours = ", [], "not TOML"),
         ("slurm", "colour = 1", [], "Settings: partition"),
         ("slurm", "hours = 0", [], "greater than 0"),

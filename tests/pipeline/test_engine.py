@@ -374,7 +374,7 @@ def test_an_input_whose_bytes_changed_is_refused(tmp_path):
     folder = tmp_path / stage.folder_name
     verify_input(folder)
     (folder / "summary.json").write_text("{}")
-    with pytest.raises(InputError, match=r"summary\.json has changed.*set aside"):
+    with pytest.raises(InputError, match=r"summary\.json has changed.*moved aside"):
         verify_input(folder)
 
 

@@ -74,7 +74,7 @@ def test_without_a_gpu_only_what_was_asked_for_is_done():
 @pytest.mark.usefixtures("eight")
 def test_a_stage_that_wants_more_gpus_than_there_are_is_refused_and_does_not_wait():
     sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.does == "sample")
-    with pytest.raises(InputError, match="wants 16 GPUs of 8"):
+    with pytest.raises(InputError, match="needs 16 GPUs, and there are 8"):
         GpuPool(resources_for("paper", tensor_parallel=16)).acquire([sampled], limit=1)
 
 
@@ -105,7 +105,7 @@ def test_a_server_has_gpus_beside_the_ranks(monkeypatch):
 
 def test_too_few_gpus_for_a_server_are_told_before_it_is_started(tmp_path):
     short = Resources(vllm_server=2, gpus=("0", "1"))
-    with pytest.raises(InputError, match=r"--vllm-server 2 beside 1 rank\(s\): the stage has 2 GPU\(s\)"):
+    with pytest.raises(InputError, match=r"--vllm-server 2 and 1 rank\(s\): the stage has 2 GPU\(s\)"):
         make_context(tmp_path, tmp_path, silent, short)
     assert make_context(
         tmp_path, tmp_path, silent, replace(short, gpus=("0", "1", "2"))

@@ -37,5 +37,5 @@ def test_an_evaluation_item_that_another_task_trains_on_is_refused(stages, tmp_p
     }
     trained = next(s for s in stages if isinstance(s, Calibrate)).model_copy(update={"data": (data["file-open"],)})
     graded = next(s for s in stages if isinstance(s, Evaluate)).model_copy(update={"data": (data["vicuna"],)})
-    with pytest.raises(InputError, match=r"evaluation items of vicuna are also trained on, for example vicuna-"):
+    with pytest.raises(InputError, match=r"evaluation items of vicuna are also training items, for example vicuna-"):
         check_contamination([trained, graded])
