@@ -1,6 +1,6 @@
-"""What the hard faults have in common: a tiny study, and a quick way to start the command.
+"""Shared parts of the fault injection tests: a tiny study, and a quick way to start the command.
 
-How much: REPRO_FAULTS_KILLS (100), REPRO_FAULTS_INPUTS (300), REPRO_FAULTS_SOAK (50).
+Numbers of repetitions: REPRO_FAULTS_KILLS (100), REPRO_FAULTS_INPUTS (300), REPRO_FAULTS_SOAK (50).
 """
 
 import contextlib
@@ -24,36 +24,36 @@ SETTINGS = [
 ]
 
 
-def count(name: str, usual: int) -> int:
-    """How many, unless REPRO_FAULTS_<NAME> says otherwise."""
-    return int(os.environ.get(f"REPRO_FAULTS_{name}", usual))
+def count(name: str, default: int) -> int:
+    """Return a number of repetitions: REPRO_FAULTS_<NAME>, else the default."""
+    return int(os.environ.get(f"REPRO_FAULTS_{name}", default))
 
 
-def study_words(out: Path, *more: str, where: str = "none") -> list[str]:
-    """The command line of the tiny study: all kinds of stages, two optimiser steps each."""
-    sets = [word for setting in SETTINGS for word in ("--set", setting)]
-    return ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", "--cluster", where, *sets, *more]
+def study_arguments(out: Path, *more: str, backend: str = "none") -> list[str]:
+    """Return the command line of the tiny study: all kinds of stages, two optimiser steps each."""
+    sets = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    return ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", "--cluster", backend, *sets, *more]
 
 
 def measured(out: Path) -> list[dict]:
-    """The numbers of the study."""
+    """Return the numbers of the study."""
     return json.loads((out / "table2-toy" / "results.json").read_text())["measured"]
 
 
-def check_whole(out: Path) -> int:
-    """Every folder that calls itself an artifact is one, byte for byte; a result is readable. Returns how many."""
+def check_artifacts(out: Path) -> int:
+    """Check that every artifact is complete, byte for byte, and a result readable; return the number of artifacts."""
     from repro.pipeline.record import find_damage
     from repro.stages.artifact import is_complete
 
-    whole = 0
+    artifacts = 0
     for folder in (out / "cache").glob("[a-z]*-*"):
         assert is_complete(folder), f"{folder.name} has no record"
         assert find_damage(folder) is None, f"{folder.name}: {find_damage(folder)}"
-        whole += 1
+        artifacts += 1
     result = out / "table2-toy" / "results.json"
     if result.exists():
         json.loads(result.read_text())
-    return whole
+    return artifacts
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Started:
 
     def poll(self) -> int | None:
         if self.code is None:
-            self.code = self.forge.ask({"wait": self.pid})["code"]
+            self.code = self.forge.send({"wait": self.pid})["code"]
         return self.code
 
     def wait(self, timeout: float = 3000) -> int:
@@ -89,12 +89,12 @@ class Started:
 
 
 class Forge:
-    """Starts `repro` without its imports (forge.py)."""
+    """A process that starts `repro` many times without its imports (forge.py)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.number = 0
-        self.asked = 0
+        self.orders = 0
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "forge.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -106,27 +106,32 @@ class Forge:
         assert line, "the forge has ended"
         return json.loads(line)
 
-    def ask(self, order: dict) -> dict:
+    def send(self, order: dict) -> dict:
         assert self.process.stdin is not None
-        self.asked += 1
-        self.process.stdin.write(json.dumps(order | {"number": self.asked}) + "\n")
+        self.orders += 1
+        self.process.stdin.write(json.dumps(order | {"number": self.orders}) + "\n")
         self.process.stdin.flush()
-        while (answer := self._answer()).get("number") != self.asked:
-            pass  # of a test that ran out of time before its answer came
+        while (answer := self._answer()).get("number") != self.orders:
+            pass  # the answer of a test that timed out before it arrived
         return answer
 
     def start(
-        self, words: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
+        self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
     ) -> Started:
         self.number += 1
         output = self.folder / f"output-{self.number}.txt"
         output.touch()
-        order = {"words": [str(word) for word in words], "output": str(output), "env": env or {}, "patch": patch}
+        order = {
+            "arguments": [str(argument) for argument in arguments],
+            "output": str(output),
+            "env": env or {},
+            "patch": patch,
+        }
         order |= {"cwd": str(cwd)} if cwd else {}
-        return Started(self, self.ask(order)["pid"], output)
+        return Started(self, self.send(order)["pid"], output)
 
     def run(
-        self, words: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
+        self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
     ) -> tuple[int, str]:
-        started = self.start(words, env, cwd, patch)
+        started = self.start(arguments, env, cwd, patch)
         return started.wait(), started.text()

@@ -1,4 +1,4 @@
-"""The command: it teaches, and a person's mistake is exit code 2 with one clear line, never a traceback."""
+"""The command: it teaches, and a mistake of the user is exit code 2 with one clear line, never a traceback."""
 
 import json
 import queue
@@ -25,8 +25,8 @@ def repro(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)  # leave this process its own handlers
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["repro", *map(str, words)])
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["repro", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()
@@ -37,7 +37,7 @@ def repro(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A toy model folder that a test may harm."""
+    """A copy of a toy model folder, for a test to damage."""
 
     def make(name="toy:qwen3-student"):
         folder = tmp_path / name.removeprefix("toy:")
@@ -55,7 +55,7 @@ MISTAKES = {
         ("run", "table2", "--scale", "toy", "--set", "source_tasks=toy-bm4,nosuch"),
         "unknown task 'nosuch'",
     ),
-    "a judge that is no model": (("run", "table2", "--scale", "toy", "--set", "judge=_!"), "model '_!'"),
+    "a judge that is not a model": (("run", "table2", "--scale", "toy", "--set", "judge=_!"), "model '_!'"),
     "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
     "eta has a sign": (("run", "table2", "--scale", "toy", "--set", "eta=-0.5"), "eta_undistillable=-0.5"),
     "eta of a stage is no number": (("calibrate", "toy:qwen3-teacher", "--eta", "abc"), "abc"),
@@ -87,7 +87,7 @@ MISTAKES = {
         ("run", "table1", "--scale", "toy", "--set", "evaluation.completions_per_prompt=1"),
         "completions_per_prompt=1",
     ),
-    "one completion per prompt of one's own": (
+    "one completion per prompt of the user's models": (
         ("traps", "toy:qwen3-teacher", "toy:qwen3-student", "--set", "evaluation.completions_per_prompt=1"),
         "completions_per_prompt=1",
     ),
@@ -97,47 +97,47 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("words", "named"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_one_clear_line_and_exit_code_2(repro, tmp_path, words, named):
-    code, out, err = repro(*words)
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_clear_line_and_exit_code_2(repro, tmp_path, arguments, message):
+    code, out, err = repro(*arguments)
     assert code == 2
-    assert named in err
+    assert message in err
     assert "Traceback" not in out + err
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
-    ("harm", "named"),
+    ("missing", "message"),
     [
         ("config.json", "no config.json"),
         ("model.safetensors", "no *.safetensors"),
         ("tokenizer.json", "no tokenizer"),
     ],
 )
-def test_a_model_folder_that_lacks_a_part(repro, copy, harm, named):
+def test_a_model_folder_without_a_file(repro, copy, missing, message):
     folder = copy()
-    (folder / harm).unlink()
+    (folder / missing).unlink()
     code, _, err = repro("evaluate", folder)
     assert code == 2
-    assert named in err
+    assert message in err
     assert str(folder) in err.replace("\n", "")
 
 
-def test_an_empty_folder_is_no_model_and_no_result(repro, tmp_path):
+def test_an_empty_folder_is_neither_a_model_nor_a_result(repro, tmp_path):
     (tmp_path / "empty").mkdir()
     assert repro("evaluate", tmp_path / "empty")[0] == 2
     assert repro("show", tmp_path / "empty")[0] == 2
 
 
 @pytest.mark.parametrize(
-    ("content", "named"),
+    ("content", "message"),
     [("", "rows.jsonl"), ("{not json\n", "row 1"), ('{"question": "1+1?"}\n', "answer")],
 )
-def test_a_malformed_data_file(repro, tmp_path, content, named):
+def test_a_malformed_data_file(repro, tmp_path, content, message):
     (tmp_path / "rows.jsonl").write_text(content)
     code, _, err = repro("evaluate", "toy:qwen3-student", "--task", "gsm8k", "--data", "rows.jsonl")
     assert code == 2
-    assert named in err
+    assert message in err
 
 
 def test_vocabularies_that_differ_are_refused_before_any_work(repro):
@@ -157,32 +157,32 @@ def test_a_study_of_two_vocabularies_is_refused_before_any_work(repro):
     assert len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [("--items", "4"), ("--items", "1")], ids=["NaN weights", "one prompt"])
-def test_traps_that_cannot_be_measured_are_one_line(repro, copy, words):
+@pytest.mark.parametrize("items", ["4", "1"], ids=["NaN weights", "one prompt"])
+def test_traps_that_cannot_be_measured_are_one_line(repro, copy, items):
     folder = copy()
-    if words[1] == "4":
+    if items == "4":
         weights = load_file(folder / "model.safetensors")
-        harmed = next(name for name in weights if name.endswith("norm.weight"))
-        weights[harmed][:] = float("nan")
+        damaged = next(name for name in weights if name.endswith("norm.weight"))
+        weights[damaged][:] = float("nan")
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    code, out, err = repro("traps", "toy:qwen3-teacher", folder, "--task", "toy-bm4", "--quiet", *words)
+    code, out, err = repro("traps", "toy:qwen3-teacher", folder, "--task", "toy-bm4", "--quiet", "--items", items)
     assert code == 2
-    assert ("logits hold NaN" if words[1] == "4" else "task toy-bm4 has one prompt") in err
+    assert ("logits hold NaN" if items == "4" else "task toy-bm4 has one prompt") in err
     assert len(err.strip().splitlines()) == 1
     assert "Traceback" not in out + err
 
 
 @pytest.mark.slow
 def test_the_panel_of_two_models(repro, tmp_path):
-    words = ("traps", "toy:gemma3-teacher", "toy:gemma3-student", "--task", "toy-bm4", "--items", 4, "--json")
-    code, out, _ = repro(*words)
+    arguments = ("traps", "toy:gemma3-teacher", "toy:gemma3-student", "--task", "toy-bm4", "--items", 4, "--json")
+    code, out, _ = repro(*arguments)
     assert code == 0
     panel = json.loads(out)
-    assert {one["measure"] for one in panel["panel"]} >= {"token_rkl", "is_rkl", "pareto_k", "wrong_trace"}
+    assert {row["measure"] for row in panel["panel"]} >= {"token_rkl", "is_rkl", "pareto_k", "wrong_trace"}
     folder = next((tmp_path / "results").glob("traps-*"))
     assert json.loads((folder / "panel.json").read_text()) == panel
     assert all((folder / name).stat().st_size for name in panel["figures"])
-    code, out, _ = repro(*words[:-1])  # cached
+    code, out, _ = repro(*arguments[:-1])  # cached
     assert "3 cached, 0 to run" in out
     assert "effective_sample_size" in out.replace("\n", "").replace(" ", "")
     assert "effective_sample_size" in repro("show", folder)[1].replace("\n", "").replace(" ", "")
@@ -207,19 +207,19 @@ def test_a_truncated_result(repro, tmp_path):
 def test_help_teaches(repro):
     code, out, _ = repro("--help")
     assert code == 0
-    for word in ("run", "calibrate", "distill", "evaluate", "traps", "Exit codes", "repro run table2"):
-        assert word in out
+    for text in ("run", "calibrate", "distill", "evaluate", "traps", "Exit codes", "repro run table2"):
+        assert text in out
 
 
 def test_list_names_studies_scales_and_hours(repro):
     code, out, _ = repro("list")
     assert code == 0
-    for word in (*STUDIES, "toy:qwen3-teacher"):
-        assert word in out
+    for name in (*STUDIES, "toy:qwen3-teacher"):
+        assert name in out
     assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * len(STUDIES)
 
 
-def test_env_tells_versions_and_advice(repro):
+def test_env_prints_versions_and_advice(repro):
     code, out, _ = repro("env")
     assert code == 0
     assert "torch 2." in out
@@ -240,7 +240,7 @@ def test_a_dry_run_touches_nothing(repro, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_of_the_paper_tells_gpu_hours(repro):
+def test_a_dry_run_at_paper_scale_prints_gpu_hours(repro):
     code, out, _ = repro("run", "table2", "--scale", "paper", "--dry-run")
     assert code == 0
     for word in ("GPU-hours", "Qwen/Qwen3-8B", "unpinned", "DERIVED from Table 5"):
@@ -248,8 +248,7 @@ def test_a_dry_run_of_the_paper_tells_gpu_hours(repro):
 
 
 def test_one_stage_end_to_end(repro, tmp_path):
-    words = ("evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", 4, "--quiet")
-    code, out, _ = repro(*words)
+    code, out, _ = repro("evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", 4, "--quiet")
     assert code == 0
     folder = next((tmp_path / "results" / "cache").glob("evaluate-*"))
     assert json.loads((folder / "summary.json").read_text())["toy-bm4"]["items"] == 4
@@ -292,7 +291,7 @@ def test_tables_are_shown_exported_and_checked(repro):
     assert repro("tables", "export", "table1", "--format", "xml")[0] == 2
 
 
-def test_a_defect_of_ours_is_never_told_as_a_contradiction(repro, monkeypatch):
+def test_an_internal_error_never_looks_like_a_contradiction(repro, monkeypatch):
     from repro.report import reload as show
 
     def broken(*_):
@@ -313,7 +312,7 @@ def test_a_damaged_panel_is_one_line(repro, tmp_path):
     assert f"{PANEL_FILE}: damaged" in err.replace("\n", "")
 
 
-def test_an_interrupt_lost_in_a_destructor_is_sent_once_more(monkeypatch):
+def test_an_interrupt_lost_in_a_destructor_is_sent_again(monkeypatch):
     sent: queue.Queue[int] = queue.Queue()
     monkeypatch.setattr(cli.os, "kill", lambda pid, number: sent.put(number))
     cli._interrupt_again(SimpleNamespace(exc_value=Interrupted()))

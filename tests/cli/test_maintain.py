@@ -1,4 +1,4 @@
-"""The commands that keep the kit in order, and the warning of a run whose inputs are not pinned."""
+"""Maintenance commands, and the warning of a run whose inputs are not pinned."""
 
 import sys
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ def repro(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["repro", *words])
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["repro", *arguments])
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()
@@ -35,7 +35,7 @@ def nothing_pinned(monkeypatch):
 
 @pytest.fixture
 def eight_gpus(monkeypatch, nothing_pinned):
-    """A machine that paper scale fits, and a study that stops before its first stage."""
+    """A machine that fits paper scale, and a study that stops before its first stage."""
     facts = machine.hardware() | {
         "gpus": [{"name": "H100", "memory_gib": 79.6, "driver": "580.1"}] * 8,
         "shared_memory_gib": 0.0625,
@@ -59,7 +59,7 @@ def test_paper_scale_with_every_revision_pinned_does_not_warn(repro, eight_gpus,
     assert "unpinned" not in repro("run", "table2", "--family", "qwen3")[2]
 
 
-def test_small_scale_does_not_ask_for_pins(repro, eight_gpus):
+def test_small_scale_does_not_require_pins(repro, eight_gpus):
     assert "unpinned" not in repro("run", "table2", "--scale", "small")[2]
 
 
@@ -69,15 +69,15 @@ def test_a_dry_run_lists_what_is_unpinned(repro, nothing_pinned):
     assert "unpinned hub revisions" in out
 
 
-def test_pin_check_asks_nobody(repro, monkeypatch):
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
+def test_pin_check_does_not_use_the_network(repro, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("used the network"))
     code, out, _ = repro("pin", "--check")
     names = pinning.find_unpinned()
     assert code == (1 if names else 0)
     assert out.count("unpinned: ") == len(names)
 
 
-def test_pin_says_what_did_not_answer_and_exits_2(repro, monkeypatch):
+def test_pin_reports_what_did_not_answer_and_exits_2(repro, monkeypatch):
     done = pinning.PinResult({"a/b": "c" * 40}, ["huggingface.co: cannot be reached (no route): d/e"])
     monkeypatch.setattr(pinning, "pin", lambda kinds: done)
     code, out, err = repro("pin")
@@ -88,11 +88,11 @@ def test_pin_says_what_did_not_answer_and_exits_2(repro, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("arguments", "message"),
     [(("pin", "--only", "models"), "--only models"), (("record-history", "nowhere"), "nowhere")],
 )
-def test_mistakes(repro, words, named):
-    code, out, err = repro(*words)
+def test_mistakes(repro, arguments, message):
+    code, out, err = repro(*arguments)
     assert code == 2
-    assert named in err
+    assert message in err
     assert "Traceback" not in out + err

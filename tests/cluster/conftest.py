@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine, for the session: skipped, with the reason, where it cannot be had."""
+"""A real Slurm of two nodes on this machine, for the session; skipped, with the reason, if it cannot be started."""
 
 import os
 import platform
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-CONFIGURATION = Path("/etc/slurm/slurm.conf")  # its standard place: submitit removes SLURM_* variables
-OURS = "# written by this project's tests\n"
+CONFIGURATION = Path("/etc/slurm/slurm.conf")  # its standard path: submitit removes SLURM_* variables
+HEADER = "# written by this project's tests\n"
 NODES = ("repro1", "repro2")
 
 
@@ -22,14 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def why_not() -> str | None:
-    """What is missing for a Slurm of our own; None where nothing is."""
+    """Return why no Slurm can be started here; None if it can."""
     missing = [p for p in ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "srun") if not which(p)]
     if missing:
         return f"no {missing[0]} (Debian: apt-get install munge slurmctld slurmd slurm-client)"
     if os.geteuid() != 0:
-        return "Slurm's daemons want root here"
-    if CONFIGURATION.exists() and not CONFIGURATION.read_text().startswith(OURS):
-        return f"{CONFIGURATION} is somebody's own: these tests drain nodes and kill jobs"
+        return "Slurm's daemons need root here"
+    if CONFIGURATION.exists() and not CONFIGURATION.read_text().startswith(HEADER):
+        return f"{CONFIGURATION} belongs to another Slurm: these tests drain nodes and kill jobs"
     return None
 
 
@@ -40,7 +40,7 @@ def which(program: str) -> str | None:
 def configuration(folder: Path) -> str:
     host = platform.node()
     return (
-        f"{OURS}ClusterName=repro\nSlurmctldHost={host}\nSlurmUser=root\nSlurmdUser=root\n"
+        f"{HEADER}ClusterName=repro\nSlurmctldHost={host}\nSlurmUser=root\nSlurmdUser=root\n"
         "AuthType=auth/munge\nProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nMpiDefault=none\n"
         "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core\nReturnToService=2\nKillWait=2\nMinJobAge=10\n"
         f"StateSaveLocation={folder}/state\nSlurmdSpoolDir={folder}/spool-%n\n"
@@ -69,8 +69,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             runtime = Path("/run/munge")
             runtime.mkdir(exist_ok=True)
             shutil.chown(runtime, "munge", "munge")
-            words = ["runuser", "-u", "munge", "--", which("munged"), "--foreground", "--force"]
-            started.append(daemon(words, folder))
+            command = ["runuser", "-u", "munge", "--", which("munged"), "--foreground", "--force"]
+            started.append(daemon(command, folder))
             wait_for(lambda: subprocess.run(["munge", "-n"], capture_output=True).returncode == 0, "munged", folder)
         started.append(daemon([which("slurmctld"), "-D"], folder))
         started += [daemon([which("slurmd"), "-D", "-N", node], folder) for node in NODES]
@@ -87,9 +87,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         CONFIGURATION.unlink()
 
 
-def daemon(words: list[str], folder: Path) -> subprocess.Popen:
-    log = (folder / f"{Path(words[0]).name}-{time.time_ns()}.out").open("w")
-    return subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+def daemon(command: list[str], folder: Path) -> subprocess.Popen:
+    log = (folder / f"{Path(command[0]).name}-{time.time_ns()}.out").open("w")
+    return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def node_states() -> list[str]:

@@ -1,11 +1,11 @@
-"""Fixtures of the hard faults; every test here carries the marker `faults`."""
+"""Fixtures of the fault injection tests; every test here has the marker `faults`."""
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults_kit import HERE, Forge, check_whole, study_words
+from faults_kit import HERE, Forge, check_artifacts, study_arguments
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,19 +16,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    one = Forge(tmp_path_factory.mktemp("forge"))
-    yield one
-    one.process.stdin.close()
-    one.process.wait(timeout=300)
+    forge = Forge(tmp_path_factory.mktemp("forge"))
+    yield forge
+    forge.process.stdin.close()
+    forge.process.wait(timeout=300)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of a run that nothing happened to. Read only."""
+    """The output folder of an undisturbed run. Read only."""
     out = tmp_path_factory.mktemp("undisturbed")
     started = time.monotonic()
-    code, text = forge.run(study_words(out))
+    code, text = forge.run(study_arguments(out))
     assert code in (0, 1), text
-    assert check_whole(out) == 17
+    assert check_artifacts(out) == 17
     (out / "seconds").write_text(str(time.monotonic() - started))
     return out

@@ -1,7 +1,7 @@
-"""Starts `repro` many times without paying for its imports: loads everything once, then forks at each order.
+"""Start `repro` many times without paying for its imports: load everything once, then fork at each order.
 
-Orders come as JSON lines on stdin, answers go to stdout. What a child does, from the parsing of its command line on, is
-the real command: `repro.cli.entry_point`.
+Orders come as JSON lines on stdin, answers go to stdout. From the parsing of its command line on, a child runs the real
+command: `repro.cli.entry_point`.
 """
 
 import gc
@@ -30,7 +30,7 @@ def load() -> None:
 
 
 def child(order: dict) -> int:
-    """The command in a session of its own, its output in a file."""
+    """Run the command in a new session, with its output in a file; return its exit code."""
     os.setsid()
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
@@ -39,7 +39,7 @@ def child(order: dict) -> int:
     os.environ.update(order.get("env", {}))
     if "cwd" in order:
         os.chdir(order["cwd"])
-    sys.argv = ["repro", *order["words"]]
+    sys.argv = ["repro", *order["arguments"]]
     import patches
 
     from repro.cli import entry_point as cli
@@ -49,7 +49,7 @@ def child(order: dict) -> int:
         getattr(patches, order["patch"])()
 
     for console in (out_console, err_console):
-        console.file = None  # as it would find stdout now
+        console.file = None  # the current stdout
     try:
         cli.main()
     except SystemExit as end:
@@ -60,7 +60,7 @@ def child(order: dict) -> int:
 def main() -> None:
     load()
     gc.collect()
-    gc.freeze()  # else every collection of every child walks through all that was imported, and copies its pages
+    gc.freeze()  # else the garbage collector of every child would visit all imported objects, and copy their pages
     reply({"ready": True})
     for line in sys.stdin:
         order = json.loads(line)
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def reply(content: dict) -> None:
-    """One line for the test."""
+    """Send one line to the test."""
     os.write(_answers, (json.dumps(content) + "\n").encode())
 
 

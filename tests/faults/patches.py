@@ -1,4 +1,4 @@
-"""What goes wrong inside a command that the forge starts, by name; applied in the child before `main`."""
+"""Faults inside a command that the forge starts, by name; applied in the child before `main`."""
 
 import contextlib
 import functools
@@ -17,64 +17,64 @@ import psutil
 
 
 def clock_jumps() -> None:
-    """The wall clock jumps ten years ahead and twenty back, again and again."""
-    real, number = time.time, itertools.count()
+    """Let the wall clock jump ten years ahead and twenty back, again and again."""
+    clock, number = time.time, itertools.count()
 
     def jumping() -> float:
-        return real() + (-1) ** next(number) * 3.15e8
+        return clock() + (-1) ** next(number) * 3.15e8
 
     time.time = jumping
     time.time_ns = lambda: int(jumping() * 1e9)
 
 
 def not_a_number() -> None:
-    """Every evaluation ends with an accuracy that is not a number."""
-    from repro.pipeline import stage_functions as bodies
+    """Let every evaluation end with an accuracy that is not a number."""
+    from repro.pipeline import stage_functions
 
-    bodies._evaluate = lambda *words: {"toy-bm4": {"acc": math.nan}}
+    stage_functions._evaluate = lambda *arguments: {"toy-bm4": {"acc": math.nan}}
 
 
-def tells_the_token() -> None:
-    """A library that puts the access token into its error, as some HTTP clients do."""
-    from repro.pipeline import stage_functions as bodies
+def error_with_the_token() -> None:
+    """Let a library put the access token into its error, as some HTTP clients do."""
+    from repro.pipeline import stage_functions
 
-    def refused(*words: Any) -> dict[str, Any]:
+    def refuse(*arguments: Any) -> dict[str, Any]:
         raise RuntimeError(f"401 for https://user:{os.environ['HF_TOKEN']}@host.example/model")
 
-    bodies._evaluate = refused
+    stage_functions._evaluate = refuse
 
 
-def has_a_defect() -> None:
-    """An error of ours that nobody foresaw, with the access token in it."""
+def internal_error() -> None:
+    """Raise an unforeseen error of ours, with the access token in it."""
     from repro.workflow import study
 
-    def breaks(*words: Any) -> None:
+    def fail(*arguments: Any) -> None:
         raise RuntimeError(f"no table for {os.environ['HF_TOKEN']}")
 
-    study.code_version = breaks
+    study.code_version = fail
 
 
-def before(place: str, act: Callable[[], None]) -> None:
-    """Do something, once, right before the function `module:name` is first called."""
-    module, _, name = place.partition(":")
+def before(target: str, act: Callable[[], None]) -> None:
+    """Do something, once, right before the function `target` (`module:name`) is first called."""
+    module, _, name = target.partition(":")
     owner: Any = importlib.import_module(module)
     *path, name = name.split(".")
     for part in path:
         owner = getattr(owner, part)
-    real, done = getattr(owner, name), []
+    original, done = getattr(owner, name), []
 
-    @functools.wraps(real)
-    def called(*words: Any, **named: Any) -> Any:
+    @functools.wraps(original)
+    def replacement(*arguments: Any, **keywords: Any) -> Any:
         if not done:
             done.append(True)
             act()
-        return real(*words, **named)
+        return original(*arguments, **keywords)
 
-    setattr(owner, name, called)
+    setattr(owner, name, replacement)
 
 
 def the_disk_fills_up() -> None:
-    """At the function that REPRO_FAULT_AT names, the disk of REPRO_FAULT_FILE is filled to the last byte by that file."""
+    """Fill the disk of REPRO_FAULT_FILE to the last byte, by that file, when the function REPRO_FAULT_AT is called."""
     before(os.environ["REPRO_FAULT_AT"], lambda: fill(Path(os.environ["REPRO_FAULT_FILE"])))
 
 
@@ -87,7 +87,7 @@ def fill(file: Path) -> None:
 
 
 def a_byte_flips() -> None:
-    """While a study runs, after the driver has looked at what is cached: one bit of the teacher's completions."""
+    """Flip a bit of the teacher's completions while a study runs, after the driver has checked what is cached."""
 
     def flip() -> None:
         file = next(Path(os.environ["REPRO_FAULT_CACHE"]).glob("sample-*/rollouts.parquet"))
@@ -99,17 +99,17 @@ def a_byte_flips() -> None:
 
 
 def soak() -> None:
-    """Run the command line again and again in this process; memory, handles and threads after each, as JSON lines."""
+    """Repeat the command line in this process; write memory, handles and threads after each run, as JSON lines."""
     from repro.cli import entry_point as cli
 
-    main, words = cli.main, list(sys.argv)
+    main, argv = cli.main, list(sys.argv)
     figures = Path(os.environ["REPRO_SOAK_FIGURES"])
 
     def again() -> None:
         process = psutil.Process()
         codes = []
         for number in range(int(os.environ["REPRO_SOAK_STUDIES"])):
-            sys.argv = [word.replace("{n}", str(number)) for word in words]
+            sys.argv = [argument.replace("{n}", str(number)) for argument in argv]
             try:
                 main()
             except SystemExit as end:

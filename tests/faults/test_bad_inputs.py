@@ -1,4 +1,4 @@
-"""Bad inputs by the hundred, from a seed: one clear line, exit 2, no traceback, nothing changed on disk."""
+"""Hundreds of random bad inputs: one clear line, exit 2, no traceback, nothing changed on disk."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ from repro.recipes.settings import flatten
 from repro.tables.paper.load import load
 
 Case = tuple[list[str], bool]
-"""A command line, and whether it must be refused (a result with something changed may still be whole)."""
+"""A command line, and whether it must be refused (a changed result may still be valid)."""
 NUMBERLESS = ["abc", "", "1,5", "0x", "--", "½", "one", "[]", "{}", "true"]
 
 
-def words_of(rng: random.Random) -> str:
+def random_text(rng: random.Random) -> str:
     return "".join(rng.choice("abcdefgh-_.é 7/") for _ in range(rng.randint(1, 12))) + "!"
 
 
 def recipes(rng: random.Random, folder: Path, result: Path) -> Case:
-    bad = words_of(rng)
+    bad = random_text(rng)
     return rng.choice(
         [
             ["run", bad],
@@ -59,10 +59,10 @@ def settings(rng: random.Random, folder: Path, result: Path) -> Case:
     key = rng.choice(sorted(known))
     value = known[key]
     kind = rng.randrange(4)
-    if kind == 0:  # a key that is nearly right
-        place = rng.randrange(len(key))
-        near = key[:place] + rng.choice("xqz") + key[place:]
-        text = f"{near}={value}"
+    if kind == 0:  # a key with a typo
+        position = rng.randrange(len(key))
+        typo = key[:position] + rng.choice("xqz") + key[position:]
+        text = f"{typo}={value}"
     elif kind == 1:
         text = rng.choice([key, f"{key}.more=1", f"={value}", f"{key.partition('.')[0]}.=1", f".{key}=1"])
     elif key.startswith("families."):  # a list of further models may well be empty
@@ -74,9 +74,9 @@ def settings(rng: random.Random, folder: Path, result: Path) -> Case:
     elif isinstance(value, int | float):
         text = f"{key}={rng.choice([*NUMBERLESS[:9], 'nan', '-inf'])}"
     elif isinstance(value, list):
-        text = f"{key}={rng.choice(['', ',', 'toy-bm4,nosuch', words_of(rng), 'toy-bm4;toy-bm5'])}"
+        text = f"{key}={rng.choice(['', ',', 'toy-bm4,nosuch', random_text(rng), 'toy-bm4;toy-bm5'])}"
     else:
-        text = f"{key}={words_of(rng)}"
+        text = f"{key}={random_text(rng)}"
     return ["run", "table2", "--scale", "toy", "--set", text], True
 
 
@@ -148,8 +148,8 @@ def model_folders(rng: random.Random, folder: Path, result: Path) -> Case:
         with weights.open("ab") as stream:
             stream.write(b"more")
     elif kind == 7:
-        (model / "config.json").write_text(json.dumps(config | {"model_type": words_of(rng)}))
-    elif kind in (8, 9):  # whole files of other weights than the configuration asks for
+        (model / "config.json").write_text(json.dumps(config | {"model_type": random_text(rng)}))
+    elif kind in (8, 9):  # valid files of other weights than the configuration says
         tensors = load_file(weights)
         name = rng.choice(sorted(tensors))
         if kind == 8:
@@ -158,8 +158,9 @@ def model_folders(rng: random.Random, folder: Path, result: Path) -> Case:
             tensors[name] = tensors[name][:-1].clone()
         save_file(tensors, weights, metadata={"format": "pt"})
     elif kind == 10:
-        whole = (model / "tokenizer.json").read_text()
-        (model / "tokenizer.json").write_text(rng.choice(["", "{}", "[]", whole[: rng.randrange(len(whole))]]))
+        tokenizer = (model / "tokenizer.json").read_text()
+        truncated = tokenizer[: rng.randrange(len(tokenizer))]
+        (model / "tokenizer.json").write_text(rng.choice(["", "{}", "[]", truncated]))
     else:
         key = rng.choice(["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"])
         (model / "config.json").write_text(json.dumps(config | {key: rng.choice(["abc", -1, 0, None, [], 3])}))
@@ -190,17 +191,17 @@ def result_folders(rng: random.Random, folder: Path, result: Path) -> Case:
         return ["show", str(artifact)], True
     reader = rng.choice(["show", "report", "record-verdicts", "record-history"])
     if kind == 1:
-        whole = json.dumps(content)
-        file.write_text(whole[: rng.randrange(len(whole))])
+        text = json.dumps(content)
+        file.write_text(text[: rng.randrange(len(text))])
         return [reader, str(folder)], True
     if kind == 2:
         file.write_text(rng.choice(["", "[]", "{}", "null", "3", '{"study": "table2"}', '{"study": 1, "measured": 2}']))
         return [reader, str(folder)], True
     if kind == 3:
-        return [reader, str(folder / words_of(rng).replace("/", ""))], True
+        return [reader, str(folder / random_text(rng).replace("/", ""))], True
     parent: dict | list = content
     key: str | int = "measured"
-    while True:  # somewhere in the numbers, something of another kind
+    while True:  # replace a random value by one of another type
         inner = parent[key]  # type: ignore[index]
         if not isinstance(inner, dict | list) or not inner or rng.random() < 0.15:
             break
@@ -220,14 +221,14 @@ def cluster_files(rng: random.Random, folder: Path, result: Path) -> Case:
             ["partition = ", "[", "colour = 'red'", "hours = 0", "hours = 'long'", "gpus = -1", "cpus = 0", "setup = 3"]
         )
     )
-    words = ["run", "table2", "--scale", "toy", "--cluster"]
+    command = ["run", "table2", "--scale", "toy", "--cluster"]
     return rng.choice(
         [
-            [*words, "slurm", "--cluster-file", str(file)],
-            [*words, "slurm", "--cluster-file", str(folder / "none.toml")],
-            [*words, "slurm", "--cluster-option", rng.choice(["gpus", "colour=red", "hours=long", "gpus=-2", "=3"])],
-            [*words, "local", "--cluster-option", "gpus=1"],
-            [*words, words_of(rng)],
+            [*command, "slurm", "--cluster-file", str(file)],
+            [*command, "slurm", "--cluster-file", str(folder / "none.toml")],
+            [*command, "slurm", "--cluster-option", rng.choice(["gpus", "colour=red", "hours=long", "gpus=-2", "=3"])],
+            [*command, "local", "--cluster-option", "gpus=1"],
+            [*command, random_text(rng)],
         ]
     ), True
 
@@ -238,7 +239,7 @@ GENERATORS: list[Callable[[random.Random, Path, Path], Case]] = [
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """What lies below: paths, and hashes of files."""
+    """Return the paths below the folder, with hashes of files."""
     return {
         str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
         for p in folder.rglob("*")
@@ -248,47 +249,53 @@ def snapshot(folder: Path) -> dict[str, str]:
 @pytest.mark.timeout(7200)
 def test_bad_inputs(forge, undisturbed, tmp_path):
     rng = random.Random(300)
-    wanted, refused, whole, faults = count("INPUTS", 300), Counter(), 0, []
+    inputs, refused, valid, faults = count("INPUTS", 300), Counter(), 0, []
     number = 0
-    while refused.total() + len(faults) < wanted:
+    while refused.total() + len(faults) < inputs:
         generator = GENERATORS[number % len(GENERATORS)]
         folder = tmp_path / str(number)
         folder.mkdir()
-        words, must = generator(rng, folder, undisturbed)
+        arguments, must_refuse = generator(rng, folder, undisturbed)
         before = snapshot(folder)
-        command = forge.start(words, cwd=folder)
+        command = forge.start(arguments, cwd=folder)
         try:
             code, text = command.wait(120), command.text()
-        except AssertionError:  # it was taken, and works
+        except AssertionError:  # it was accepted, and runs
             command.kill_all()
-            code, text = command.wait(), "taken, and still at work after 120 s"
+            code, text = command.wait(), "accepted, and still running after 120 s"
         number += 1
-        told = [line for line in text.splitlines() if line.startswith("error: ")]
-        if code in (0, 1) and not must and "Traceback" not in text:
-            whole += 1
-        elif code != 2 or "Traceback" in text or len(told) != 1 or len(told[0]) < 15 or snapshot(folder) != before:
+        messages = [line for line in text.splitlines() if line.startswith("error: ")]
+        if code in (0, 1) and not must_refuse and "Traceback" not in text:
+            valid += 1
+        elif (
+            code != 2
+            or "Traceback" in text
+            or len(messages) != 1
+            or len(messages[0]) < 15
+            or snapshot(folder) != before
+        ):
             changed = sorted(set(snapshot(folder).items()) ^ set(before.items()))
-            faults.append(f"exit {code}: repro {' '.join(words)}\n{text[-700:]}\nchanged: {changed[:4]}")
+            faults.append(f"exit {code}: repro {' '.join(arguments)}\n{text[-700:]}\nchanged: {changed[:4]}")
         else:
             refused[generator.__name__] += 1
         shutil.rmtree(folder)
-    print(f"{refused.total()} refused: {dict(refused)}; {whole} results with a change were still whole")
+    print(f"{refused.total()} refused: {dict(refused)}; {valid} changed results were still valid")
     assert not faults, f"{len(faults)} of {number}:\n\n" + "\n\n".join(faults[:40])
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_bad_stored_tables(tmp_path, seed):
-    """A stored table with something cut, renamed or of another type is refused in one line that names the file."""
+    """A stored table with a value cut, renamed or of another type is refused in one line that names the file."""
     rng = random.Random(seed)
     source = Path(__file__).parents[2] / "paper_tables"
     shutil.copytree(source, tmp_path / "tables")
     file = tmp_path / "tables" / f"table{rng.randint(1, 7)}.toml"
     lines = file.read_text().splitlines()
-    places = [n for n, line in enumerate(lines) if "=" in line and not line.startswith(("#", " "))]
-    place = rng.choice(places)
-    key, _, value = lines[place].partition("=")
-    lines[place] = rng.choice([f"{key.strip()}x = {value}", key, f"{key} = [[1], {{}}]", f"{key} = nonsense"])
+    settings = [n for n, line in enumerate(lines) if "=" in line and not line.startswith(("#", " "))]
+    number = rng.choice(settings)
+    key, _, value = lines[number].partition("=")
+    lines[number] = rng.choice([f"{key.strip()}x = {value}", key, f"{key} = [[1], {{}}]", f"{key} = nonsense"])
     file.write_text("\n".join(lines))
-    with pytest.raises(InputError, match=file.name) as told:
+    with pytest.raises(InputError, match=file.name) as error:
         load(file.stem, tmp_path / "tables")
-    assert len(str(told.value).strip().splitlines()) <= 3
+    assert len(str(error.value).strip().splitlines()) <= 3

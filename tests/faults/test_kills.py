@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: the final numbers are those of an undisturbed run, and no folder is half-trusted."""
+"""SIGKILL at random moments: the final numbers are those of an undisturbed run, and no artifact is incomplete."""
 
 import contextlib
 import os
@@ -9,56 +9,56 @@ import time
 
 import psutil
 import pytest
-from faults_kit import check_whole, count, measured, study_words
+from faults_kit import check_artifacts, count, measured, study_arguments
 
 KILLS = count("KILLS", 100)
 
 
 @pytest.mark.timeout(7200)
 def test_killed_at_random_moments(forge, undisturbed, tmp_path):
-    """Studies are killed and resumed until each is done; most run in one process, so that imports are not what is killed."""
+    """Studies are killed and resumed until each is done, in one process, so that not only imports are killed."""
     rng = random.Random(8)
     length = float((undisturbed / "seconds").read_text())
     kills, studies, out = 0, 0, tmp_path / "0"
     while kills < KILLS:
-        driver = forge.start(study_words(out))
+        driver = forge.start(study_arguments(out))
         deadline = time.monotonic() + rng.uniform(0, length / 2)
         while driver.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         if driver.poll() is None:
             os.kill(driver.pid, signal.SIGKILL)
-        if driver.wait() == -signal.SIGKILL:  # else it had ended in that very moment
+        if driver.wait() == -signal.SIGKILL:  # else it had just ended
             kills += 1
             if (out / "cache").exists():
-                check_whole(out)
+                check_artifacts(out)
             continue
         assert driver.code in (0, 1), driver.text()
-        assert check_whole(out) == 17
+        assert check_artifacts(out) == 17
         assert measured(out) == measured(undisturbed)
         shutil.rmtree(out)
         studies += 1
         out = tmp_path / str(studies)
-    code, text = forge.run(study_words(out))
+    code, text = forge.run(study_arguments(out))
     assert code in (0, 1), text
-    assert check_whole(out) == 17
+    assert check_artifacts(out) == 17
     assert measured(out) == measured(undisturbed)
     print(f"{kills} kills over {studies + 1} studies of {length:.1f} s")
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("victim", ["driver", "stage", "all"])
-def test_killed_where_stages_have_processes_of_their_own(forge, undisturbed, tmp_path, victim):
-    """The same for the driver, the stage beside it, or both, at five random moments of a stage's life."""
+def test_killed_where_stages_run_in_subprocesses(forge, undisturbed, tmp_path, victim):
+    """The driver, its stage, or both are killed at five random moments of a stage's life."""
     rng = random.Random(victim)
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     kills = 0
     while kills < 5:
-        if (tmp_path / "table2-toy").exists() or not kills:  # it was done: two stages anew
+        if (tmp_path / "table2-toy").exists() or not kills:  # it was done: run two stages again
             shutil.rmtree(tmp_path / "table2-toy", ignore_errors=True)
             sampled, graded = (sorted((tmp_path / "cache").glob(f"{kind}-*"))[0] for kind in ("sample", "evaluate"))
             shutil.rmtree(sampled)
             shutil.rmtree(graded)
-        driver = forge.start(study_words(tmp_path, where="local"))
+        driver = forge.start(study_arguments(tmp_path, backend="local"))
         moment, stages = rng.uniform(0, 6), children_of(driver.pid)
         while driver.poll() is None and not stages:
             time.sleep(0.01)
@@ -78,16 +78,16 @@ def test_killed_where_stages_have_processes_of_their_own(forge, undisturbed, tmp
         kills += code in (3, -signal.SIGKILL)
         _, alive = psutil.wait_procs(stages, timeout=300)
         assert not alive
-        check_whole(tmp_path)
+        check_artifacts(tmp_path)
         if code in (0, 1):
             assert measured(tmp_path) == measured(undisturbed)
-    code, text = forge.run(study_words(tmp_path))
+    code, text = forge.run(study_arguments(tmp_path))
     assert code in (0, 1), text
     assert measured(tmp_path) == measured(undisturbed)
 
 
 def children_of(pid: int) -> list[psutil.Process]:
-    """The processes below one; none where it has ended."""
+    """Return the processes below a process; none if it has ended."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

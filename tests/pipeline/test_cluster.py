@@ -1,4 +1,4 @@
-"""What a Slurm job is asked for, and what squeue's answers mean."""
+"""Requests of Slurm jobs, and the meaning of squeue's answers."""
 
 import subprocess
 
@@ -14,12 +14,12 @@ def slurm_here(monkeypatch):
     monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}")
 
 
-def test_flags_win_over_the_file(tmp_path):
+def test_options_take_precedence_over_the_file(tmp_path):
     file = tmp_path / "cluster.toml"
     file.write_text('partition = "gpu"\ngpus = 8\nhours = 12\nsetup = ["module load cuda"]\n[extra]\nnice = 100\n')
-    where, asked = parse_cluster("slurm", file, ["hours=48", "account=lab"])
-    assert where == "slurm"
-    assert asked.infra() == {
+    backend, cluster = parse_cluster("slurm", file, ["hours=48", "account=lab"])
+    assert backend == "slurm"
+    assert cluster.infra() == {
         "timeout_min": 48 * 60,
         "gpus_per_node": 8,
         "slurm_partition": "gpu",
@@ -30,7 +30,7 @@ def test_flags_win_over_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "content", "options", "words"),
+    ("backend", "content", "options", "message"),
     [
         ("moon", None, [], "Backends: local, slurm, none"),
         ("local", None, ["gpus=1"], "need --cluster slurm"),
@@ -40,12 +40,12 @@ def test_flags_win_over_the_file(tmp_path):
         ("slurm", None, ["gpus"], "key=value"),
     ],
 )
-def test_mistakes_are_told(tmp_path, where, content, options, words):
+def test_mistakes_are_reported(tmp_path, backend, content, options, message):
     file = tmp_path / "cluster.toml" if content else None
     if file:
         file.write_text(content)
-    with pytest.raises(InputError, match=words):
-        parse_cluster(where, file, options)
+    with pytest.raises(InputError, match=message):
+        parse_cluster(backend, file, options)
 
 
 def test_no_slurm_on_this_machine(monkeypatch):
@@ -55,43 +55,43 @@ def test_no_slurm_on_this_machine(monkeypatch):
 
 
 class Slurm:
-    """Answers as squeue does."""
+    """A stand-in for subprocess.run that answers as squeue does."""
 
     def __init__(self, monkeypatch):
         self.text, self.code, self.error = "", 0, ""
         monkeypatch.setattr(module.subprocess, "run", self)
         monkeypatch.setattr(module, "POLL_S", -1.0)
 
-    def __call__(self, words, **kwargs):
-        self.words = words
-        return subprocess.CompletedProcess(words, self.code, self.text, self.error)
+    def __call__(self, command, **kwargs):
+        self.command = command
+        return subprocess.CompletedProcess(command, self.code, self.text, self.error)
 
 
-def test_a_job_is_gone_after_several_answers_without_it(monkeypatch):
+def test_a_job_is_finished_after_several_answers_without_it(monkeypatch):
     slurm, queue = Slurm(monkeypatch), SlurmQueue()
     slurm.text = "7_0 RUNNING\n7_1 PENDING\n8 COMPLETING\n9 COMPLETED\n"
     jobs = ["7_0", "7_1", "8", "9"]
     for _ in range(FINISHED_AFTER_MISSES - 1):
         assert queue.finished(jobs) == set()
     assert queue.finished(jobs) == {"9"}
-    assert "--jobs=7,8,9" in slurm.words
+    assert "--jobs=7,8,9" in slurm.command
     slurm.text = ""
     queue.finished(jobs)
-    slurm.text = "7_0 RUNNING\n"  # seen again: it counts from nothing
+    slurm.text = "7_0 RUNNING\n"  # listed again: its misses start from zero
     queue.finished(jobs)
     slurm.text = ""
     assert "7_0" not in queue.finished(jobs)
 
 
-def test_a_slurm_that_does_not_answer_tells_nothing(monkeypatch):
+def test_nothing_changes_while_slurm_does_not_answer(monkeypatch):
     slurm, queue = Slurm(monkeypatch), SlurmQueue()
     slurm.code, slurm.error = 1, "slurm_load_jobs error: Unable to contact slurm controller"
     for _ in range(2 * FINISHED_AFTER_MISSES):
         assert queue.finished(["7"]) == set()
-    slurm.error = "slurm_load_jobs error: Invalid job id specified"  # it has forgotten a job that ended
+    slurm.error = "slurm_load_jobs error: Invalid job id specified"  # of a job that ended long ago
     for _ in range(FINISHED_AFTER_MISSES):
-        gone = queue.finished(["7"])
-    assert gone == {"7"}
+        finished = queue.finished(["7"])
+    assert finished == {"7"}
 
 
 def test_jobs_of_a_driver_are_found_by_their_files(tmp_path):

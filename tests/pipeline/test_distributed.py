@@ -23,15 +23,18 @@ SETTINGS = [
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_ranks_give_the_numbers_of_one(tmp_path):
-    """Generation to the last token, off-policy losses to 5 digits; on-policy stages draw their own completions. With models in
-    parts, everything is that of two ranks with whole ones; the record says which it was, the stage's name does not."""
+    """Generation to the last token, off-policy losses to 5 digits; on-policy stages sample other completions.
+
+    With sharded models, everything equals two ranks with unsharded ones; the record says which it was, the stage's name
+    does not.
+    """
     rows = plan("table2", scale="toy", seeds=1, assignments=SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
     from repro.stages import topological_order
 
     chosen = topological_order(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
-    ways = {1: Resources(), 2: Resources(ranks=2), "parts": Resources(ranks=2, shard="always")}
-    for name, resources in ways.items():
+    layouts = {1: Resources(), 2: Resources(ranks=2), "sharded ranks": Resources(ranks=2, shard="always")}
+    for name, resources in layouts.items():
         execution = Execution(resources, backend="none")
         run(chosen, tmp_path / str(name), execution, console=Console(quiet=True), quiet=True)
 
@@ -45,35 +48,36 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
 
     assert read_rollouts(of(1, sample, "rollouts.parquet")) == read_rollouts(of(2, sample, "rollouts.parquet"))
     for name in ("SFT", "GKD-FKL"):
-        one, two = (
+        single, double = (
             [json.loads(line)["loss"] for line in of(n, stages[name].model, "history.jsonl").read_text().splitlines()]
             for n in (1, 2)
         )
-        print(name, one, two)
-        assert len(one) == 3
-        assert two == pytest.approx(one, rel=1e-5)
+        print(name, single, double)
+        assert len(single) == 3
+        assert double == pytest.approx(single, rel=1e-5)
     for stage in (stages["GKD-RKL"].model, stages["Undistillable"].model):
         assert len(of(2, stage, "history.jsonl").read_text().splitlines()) == stage.config.steps
         assert json.loads(of(2, stage, "record.json").read_text())["ranks"] == 2
-        record, other = (json.loads(of(n, stage, "record.json").read_text()) for n in (2, "parts"))
-        assert (record["sharded"], other["sharded"]) == (False, True)
-        assert other["fingerprint"] == record["fingerprint"] == stage.fingerprint
+        record, sharded = (json.loads(of(n, stage, "record.json").read_text()) for n in (2, "sharded ranks"))
+        assert (record["sharded"], sharded["sharded"]) == (False, True)
+        assert sharded["fingerprint"] == record["fingerprint"] == stage.fingerprint
     for stage in chosen:
         if stage.does in ("calibrate", "distill"):
             rows = [
-                [figures(line) for line in of(n, stage, "history.jsonl").read_text().splitlines()] for n in (2, "parts")
+                [figures(line) for line in of(n, stage, "history.jsonl").read_text().splitlines()]
+                for n in (2, "sharded ranks")
             ]
             assert all(b == pytest.approx(a, rel=1e-4, abs=1e-6, nan_ok=True) for a, b in zip(*rows, strict=True))
 
 
 def figures(line):
-    """A step's; one that it has none of is not a number."""
+    """Return a step's figures; NaN where it has none."""
     return {name: float("nan") if value is None else value for name, value in json.loads(line).items()}
 
 
 @pytest.mark.slow
-def test_a_rank_that_fails_fails_the_stage(tmp_path):
-    """The mistake of a person is told as one; anything else names the processes."""
+def test_a_failing_rank_fails_the_stage(tmp_path):
+    """A mistake of the user in a worker is reported as one."""
     from repro.errors import InputError
     from repro.pipeline.context import make_context
     from repro.progress import silent
@@ -86,6 +90,6 @@ def test_a_rank_that_fails_fails_the_stage(tmp_path):
     work.mkdir()
     resources = Resources(ranks=2, tensor_parallel=1, checkpoint_every=0)
     context = make_context(tmp_path, work, silent, resources)
-    gone = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
+    without_model = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
     with pytest.raises(InputError, match="/nowhere"):
-        distributed_function(gone, context)(tmp_path)
+        distributed_function(without_model, context)(tmp_path)

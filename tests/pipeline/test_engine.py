@@ -1,4 +1,4 @@
-"""The execution engine on real stages: cached, isolated, raced, killed, damaged."""
+"""The engine on real stages: cached, isolated, in a race, killed, damaged."""
 
 import io
 import json
@@ -29,13 +29,13 @@ from repro.system.atomic_write import write_json
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
 PATIENCE = 300
-"""Seconds, of a busy machine, after which a process counts as left behind."""
-WISHES = StageOptions(tasks=("toy-bm4",), items=6, assignments=("evaluation.batch_sequences=32",))
+"""Seconds after which a process counts as left behind, even on a busy machine."""
+OPTIONS = StageOptions(tasks=("toy-bm4",), items=6, assignments=("evaluation.batch_sequences=32",))
 
 
 @pytest.fixture(scope="module")
 def stage():
-    return evaluate_stage("toy:qwen3-student", WISHES)
+    return evaluate_stage("toy:qwen3-student", OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +84,14 @@ def test_two_drivers_at_once_build_once_and_both_succeed(stage, undisturbed, tmp
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", "6"),
         *("--set", "evaluation.batch_sequences=32", "--out", str(tmp_path), "--quiet"),
     ]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    outputs = [one.communicate()[0] for one in both]
-    assert [one.returncode for one in both] == [0, 0], outputs
+    drivers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    outputs = [driver.communicate()[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], outputs
     assert summary(tmp_path, stage) == undisturbed
     assert [f.name for f in (tmp_path / CACHE).iterdir() if f.name.startswith("evaluate")] == [stage.folder_name]
 
 
-def test_damage_is_set_aside_and_made_anew(stage, undisturbed, tmp_path):
+def test_a_damaged_artifact_is_moved_aside_and_rebuilt(stage, undisturbed, tmp_path):
     run_stage(stage, tmp_path, Resources())
     data = tmp_path / stage.folder_name / "rollouts.parquet"
     content = bytearray(data.read_bytes())
@@ -107,8 +107,8 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
     cache = prepare_cache(tmp_path)
 
     def kill_when_running(done, running, waiting):
-        for one in running:
-            for child in psutil.Process(int(one.job.job_id)).children(recursive=True):
+        for running_stage in running:
+            for child in psutil.Process(int(running_stage.job.job_id)).children(recursive=True):
                 child.send_signal(signal.SIGKILL)
 
     with pytest.raises(StageError, match=r"was killed.*same command resumes"):
@@ -119,7 +119,7 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
 
 
 def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:
-    """Until a stage of the driver is at work in a process of its own."""
+    """Wait until a stage of the driver is at work in its process."""
     while not list((out / CACHE / ".work").glob("*.progress.json")):
         assert driver.poll() is None
         time.sleep(0.01)
@@ -143,12 +143,12 @@ def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
 
 
 def stage_processes(out):
-    """Processes that work for a driver which writes below `out`."""
-    found = []
+    """Return the processes that work for a driver which writes below `out`."""
+    processes = []
     for process in psutil.process_iter(["cmdline"]):
-        if any(word.startswith(str(out / CACHE)) for word in process.info["cmdline"] or []):
-            found.append(process)
-    return found
+        if any(argument.startswith(str(out / CACHE)) for argument in process.info["cmdline"] or []):
+            processes.append(process)
+    return processes
 
 
 @pytest.mark.parametrize("at_work", [False, True], ids=["just submitted", "at work"])
@@ -175,13 +175,13 @@ def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path
     assert not [p for p in (tmp_path / CACHE).iterdir() if p.name.startswith("evaluate")]
 
 
-def test_an_interrupt_in_the_moment_of_submission_ends_the_submitted(stage, tmp_path, monkeypatch):
+def test_an_interrupt_during_submission_ends_the_submitted_stage(stage, tmp_path, monkeypatch):
     import repro.pipeline.engine as engine
 
     submit = engine.submit
 
-    def interrupted(*words):
-        submit(*words)
+    def interrupted(*arguments):
+        submit(*arguments)
         assert stage_processes(tmp_path)
         raise KeyboardInterrupt
 
@@ -191,17 +191,17 @@ def test_an_interrupt_in_the_moment_of_submission_ends_the_submitted(stage, tmp_
     assert not stage_processes(tmp_path)
 
 
-def test_a_folder_in_the_way_does_not_shadow_a_library(stage, tmp_path, monkeypatch):
-    stand = tmp_path / "stand"
-    (stand / "transformers").mkdir(parents=True)
-    (stand / "transformers" / "__init__.py").write_text("raise ImportError('shadowed')")
-    monkeypatch.chdir(stand)
+def test_the_working_directory_does_not_shadow_a_library(stage, tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    (folder / "transformers").mkdir(parents=True)
+    (folder / "transformers" / "__init__.py").write_text("raise ImportError('shadowed')")
+    monkeypatch.chdir(folder)
     run_quietly([stage], tmp_path / "out")
     assert is_complete(tmp_path / "out" / CACHE / stage.folder_name)
 
 
-def test_a_model_that_is_not_there_is_refused_before_any_stage(stage, tmp_path):
-    missing = evaluate_stage("toy:qwen3-student", WISHES).model_copy(
+def test_a_missing_model_is_refused_before_any_stage(stage, tmp_path):
+    missing = evaluate_stage("toy:qwen3-student", OPTIONS).model_copy(
         update={"model": stage.model.model_copy(update={"name": "/nowhere", "revision": "sha256:00"})}
     )
     with pytest.raises(InputError, match="/nowhere"):
@@ -238,7 +238,7 @@ def test_a_stage_refuses_a_missing_or_damaged_input(tmp_path):
     assert not is_complete(tmp_path / improve.folder_name)
 
 
-def test_progress_is_told_through_a_file(stage, tmp_path):
+def test_progress_is_reported_through_a_file(stage, tmp_path):
     from repro.pipeline.progress_file import FileProgress
 
     (tmp_path / ".work").mkdir()
@@ -274,7 +274,7 @@ def test_an_unwritable_output_folder(out, tmp_path, monkeypatch):
 def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(locate("toy:qwen3-student"), folder)
-    planned = evaluate_stage(str(folder), WISHES)
+    planned = evaluate_stage(str(folder), OPTIONS)
     weights = folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -286,14 +286,14 @@ def test_base_models_must_still_be_what_the_plan_saw(tmp_path):
 def test_data_must_still_be_what_the_plan_saw(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"question": "{i} + 1?", "answer": "#### {i + 1}"}}\n' for i in range(40)))
-    wishes = StageOptions(tasks=("gsm8k",), data=rows, items=2)
-    planned = evaluate_stage("toy:qwen3-student", wishes)
+    options = StageOptions(tasks=("gsm8k",), data=rows, items=2)
+    planned = evaluate_stage("toy:qwen3-student", options)
     rows.write_text(rows.read_text().replace("#### 5", "#### 6"))
     outcome = run_stage(planned, tmp_path / "cache", Resources())
     assert "has changed since this run was planned" in outcome["input_error"]
 
 
-def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
+def test_a_nearly_full_disk_is_refused_before_any_work(tmp_path, monkeypatch):
     import repro.pipeline.run as module
 
     usage = shutil.disk_usage(tmp_path)._replace(free=5 << 20)
@@ -302,35 +302,18 @@ def test_a_nearly_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
         prepare_cache(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(28, "No space left on device"), "No space left on device"),
-        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "No space left"),
-        (OSError(30, "Read-only file system"), "Read-only file system"),
-        (OSError(2, "No such file or directory"), None),
-        (ValueError("x"), None),
-    ],
-)
-def test_disk_trouble_is_known_whichever_library_met_it(error, words):
-    from repro.pipeline.error_advice import disk_error
-
-    told = disk_error(error)
-    assert told is None if words is None else words in told
-
-
-def test_in_this_process_the_same_numbers_and_the_same_words(stage, undisturbed, tmp_path):
+def test_the_backend_none_gives_the_same_numbers(stage, undisturbed, tmp_path):
     run([stage], tmp_path, Execution(Resources(), workers=3, backend="none"), quiet=True, console=Console(quiet=True))
     assert summary(tmp_path, stage) == undisturbed
 
 
-@pytest.mark.parametrize("where", ["none", "local"])
-def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, where):
-    """submitit wraps the traceback in lines of its own; the last of them is a path."""
+@pytest.mark.parametrize("backend", ["none", "local"])
+def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, backend):
+    """submitit adds lines to the traceback; the last of them is a path."""
     wrong = stage.model_copy(
         update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
     )
-    execution = Execution(Resources(), workers=1, backend=where)
+    execution = Execution(Resources(), workers=1, backend=backend)
     with pytest.raises(StageError) as error:
         run([wrong], tmp_path, execution, quiet=True, console=Console(quiet=True))
     log = tmp_path / CACHE / ".logs" / f"{wrong.folder_name}.log"
@@ -342,19 +325,7 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
     assert "nosuch" in log.read_text()
 
 
-def test_the_cause_is_the_last_line_of_the_trace():
-    from submitit.core.utils import FailedJobError
-
-    from repro.pipeline.error_advice import root_cause
-
-    dashes = "-" * 40
-    text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"
-    assert root_cause(FailedJobError(text)) == "ValueError: bad"
-    assert root_cause(RuntimeError("one\ntwo")) == "two"
-    assert root_cause(RuntimeError()) == "RuntimeError"
-
-
-def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):
+def test_a_damaged_artifact_stays_while_another_driver_works_on_it(stage, tmp_path):
     from repro.pipeline.run_stage import artifact_lock
 
     run_stage(stage, tmp_path, Resources())
@@ -369,7 +340,7 @@ def test_damage_is_left_alone_while_another_driver_works_on_it(stage, tmp_path):
 def test_an_input_whose_bytes_changed_is_refused(tmp_path):
     from repro.pipeline.run_stage import verify_input
 
-    stage = evaluate_stage("toy:qwen3-student", WISHES)
+    stage = evaluate_stage("toy:qwen3-student", OPTIONS)
     run_stage(stage, tmp_path, Resources())
     folder = tmp_path / stage.folder_name
     verify_input(folder)
@@ -378,15 +349,15 @@ def test_an_input_whose_bytes_changed_is_refused(tmp_path):
         verify_input(folder)
 
 
-def test_what_dead_drivers_left_is_cleaned_and_what_others_do_is_not(stage, tmp_path):
+def test_folders_of_dead_drivers_are_removed_and_others_are_kept(stage, tmp_path):
     import platform
 
     from repro.pipeline.submission import driver_folder
 
     base = tmp_path / ".exca"
-    kept = [f"elsewhere-{2**22 + 1}", "notes", f"{platform.node()}-{os.getppid()}"]
-    for name in (f"{platform.node()}-{2**22 + 1}", *kept):
+    others = [f"elsewhere-{2**22 + 1}", "notes", f"{platform.node()}-{os.getppid()}"]
+    for name in (f"{platform.node()}-{2**22 + 1}", *others):
         (base / name).mkdir(parents=True)
     with driver_folder(tmp_path):
         pass
-    assert sorted(folder.name for folder in base.iterdir()) == sorted(kept)
+    assert sorted(folder.name for folder in base.iterdir()) == sorted(others)

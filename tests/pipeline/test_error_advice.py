@@ -1,12 +1,13 @@
-"""Advice on errors: out of memory, probabilities that are not finite, causes found in a traceback."""
+"""Advice on errors: out of memory, probabilities that are not finite, a full disk, causes found in a traceback."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from submitit.core.utils import FailedJobError
 
 from repro.pipeline import run_stage as job
-from repro.pipeline.error_advice import memory_advice, root_cause
+from repro.pipeline.error_advice import disk_error, memory_advice, root_cause
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
@@ -35,6 +36,29 @@ def test_the_cause_is_the_exception_not_the_hint_after_it():
     assert root_cause(RuntimeError(SUBMITIT)) == "RuntimeError: Engine core died: KV cache is gone"
     assert root_cause(RuntimeError("plain")) == "plain"
     assert root_cause(RuntimeError()) == "RuntimeError"
+
+
+def test_the_cause_is_the_last_line_of_the_traceback():
+    dashes = "-" * 40
+    text = f"Job (task=0) failed during processing with trace:\n{dashes}\nTraceback\n  x\nValueError: bad\n\n{dashes}\nYou can\n  - a.out"
+    assert root_cause(FailedJobError(text)) == "ValueError: bad"
+    assert root_cause(RuntimeError("one\ntwo")) == "two"
+    assert root_cause(RuntimeError()) == "RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "No space left"),
+        (OSError(30, "Read-only file system"), "Read-only file system"),
+        (OSError(2, "No such file or directory"), None),
+        (ValueError("x"), None),
+    ],
+)
+def test_errors_of_the_disk_are_recognised_whichever_library_met_them(error, message):
+    cause = disk_error(error)
+    assert cause is None if message is None else message in cause
 
 
 @pytest.mark.parametrize(

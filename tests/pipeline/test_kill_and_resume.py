@@ -1,4 +1,4 @@
-"""A whole small study, killed in each kind of stage and started again, ends with the numbers of an undisturbed run."""
+"""A small study, killed in each kind of stage and started again, ends with the numbers of an undisturbed run."""
 
 import json
 import os
@@ -19,9 +19,9 @@ SETTINGS = [
 
 
 def command(out):
-    sets = [word for setting in SETTINGS for word in ("--set", setting)]
-    words = ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", *sets]
-    return [sys.executable, "-m", "repro.cli", *words]
+    sets = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    arguments = ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", *sets]
+    return [sys.executable, "-m", "repro.cli", *arguments]
 
 
 def finish(out):
@@ -67,9 +67,9 @@ def test_the_second_run_recomputes_nothing(undisturbed, tmp_path):
 
 
 def test_a_checkpoint_taken_before_the_kill_is_used_and_changes_nothing(undisturbed, tmp_path):
-    """SIGTERM in the second half of a calibration: the same numbers although training goes on from a checkpoint."""
-    words = [*command(tmp_path), "--checkpoint-every", "3"]
-    driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """SIGTERM in the second half of a calibration: the same numbers although training resumes from a checkpoint."""
+    arguments = [*command(tmp_path), "--checkpoint-every", "3"]
+    driver = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list((tmp_path / "cache" / ".work").glob("calibrate-*/*/complete*")):
         assert driver.poll() is None
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Artifacts are whole or not there, and every byte of them is accounted for."""
+"""Artifacts are complete or absent, and their records account for every byte."""
 
 import json
 
@@ -23,7 +23,7 @@ def stage():
     )
 
 
-def body(folder):
+def write_files(folder):
     (folder / "data.txt").write_text("rows")
     (folder / "model").mkdir()
     (folder / "model" / "weights.bin").write_bytes(bytes(range(256)))
@@ -31,7 +31,7 @@ def body(folder):
 
 
 def test_a_record_accounts_for_every_file(stage, tmp_path):
-    build_artifact(stage, tmp_path, body, argv=["repro", "sample"])
+    build_artifact(stage, tmp_path, write_files, argv=["repro", "sample"])
     folder = tmp_path / stage.folder_name
     record = json.loads((folder / "record.json").read_text())
     assert set(record["files"]) == {"data.txt", "model/weights.bin", "summary.json"}
@@ -42,9 +42,9 @@ def test_a_record_accounts_for_every_file(stage, tmp_path):
     assert find_damage(folder) is None
 
 
-def test_a_failing_body_leaves_nothing(stage, tmp_path):
+def test_a_failing_function_leaves_nothing(stage, tmp_path):
     def fails(folder):
-        body(folder)
+        write_files(folder)
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError, match="half-way"):
@@ -53,18 +53,18 @@ def test_a_failing_body_leaves_nothing(stage, tmp_path):
     assert list((tmp_path / ".building").iterdir()) == []
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "delete", "record"])
-def test_damage_is_seen(stage, tmp_path, harm):
-    build_artifact(stage, tmp_path, body, argv=[])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "record"])
+def test_damage_is_found(stage, tmp_path, damage):
+    build_artifact(stage, tmp_path, write_files, argv=[])
     folder = tmp_path / stage.folder_name
     weights = folder / "model" / "weights.bin"
-    if harm == "flip":
+    if damage == "flip":
         content = bytearray(weights.read_bytes())
         content[100] ^= 1
         weights.write_bytes(content)
-    elif harm == "truncate":
+    elif damage == "truncate":
         weights.write_bytes(weights.read_bytes()[:-1])
-    elif harm == "delete":
+    elif damage == "delete":
         weights.unlink()
     else:
         (folder / "record.json").write_text('{"files": {')
@@ -72,34 +72,34 @@ def test_damage_is_seen(stage, tmp_path, harm):
 
 
 def test_tokens_on_the_command_line_are_not_recorded(stage, tmp_path):
-    build_artifact(stage, tmp_path, body, argv=["repro", "--token", "hf_abcdefghijklmnopqrstuvwxyz"])
+    build_artifact(stage, tmp_path, write_files, argv=["repro", "--token", "hf_abcdefghijklmnopqrstuvwxyz"])
     text = (tmp_path / stage.folder_name / "record.json").read_text()
     assert "hf_abc" not in text
     assert "***" in text
 
 
-def test_numbers_that_are_not_numbers_are_refused(tmp_path):
+def test_nan_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"loss": float("nan")})
     assert not (tmp_path / "x.json").exists()
 
 
-def test_an_unfinished_folder_is_no_result(tmp_path):
+def test_a_folder_without_a_record_is_not_complete(tmp_path):
     (tmp_path / "data.txt").write_text("rows")
     assert not is_complete(tmp_path)
 
 
-def test_hardware_names_no_host():
+def test_hardware_does_not_name_the_host():
     gpu = {"gpus", "gpu_devices", "driver_cuda", "cuda", "shared_memory_gib"}
     assert set(hardware()) == {"machine", "system", "cpus", "memory_gib", "container", *gpu}
 
 
 def test_a_record_says_what_was_unpinned(stage, tmp_path):
     hub = stage.model_copy(update={"model": BaseModelRef(name="org/model", revision="unpinned")})
-    build_artifact(hub, tmp_path, body, argv=[])
-    build_artifact(stage, tmp_path, body, argv=[])
-    told = [json.loads((tmp_path / one.folder_name / "record.json").read_text())["unpinned"] for one in (hub, stage)]
-    assert told == [["org/model"], []]
+    build_artifact(hub, tmp_path, write_files, argv=[])
+    build_artifact(stage, tmp_path, write_files, argv=[])
+    records = [json.loads((tmp_path / s.folder_name / "record.json").read_text()) for s in (hub, stage)]
+    assert [record["unpinned"] for record in records] == [["org/model"], []]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_record_says_what_was_unpinned(stage, tmp_path):
         (None, {"commit": None, "dirty": None}),
     ],
 )
-def test_an_image_tells_the_commit_that_it_was_built_from(monkeypatch, tmp_path, text, version):
+def test_an_image_knows_the_commit_that_it_was_built_from(monkeypatch, tmp_path, text, version):
     monkeypatch.setattr(record_module, "__file__", str(tmp_path / "repro" / "pipeline" / "record.py"))
     if text is not None:
         (tmp_path / "COMMIT").write_text(text)
@@ -120,7 +120,7 @@ def test_an_image_tells_the_commit_that_it_was_built_from(monkeypatch, tmp_path,
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"files": 3}', '{"files": ["data.txt"]}', "\x00\xff"])
 def test_a_record_that_cannot_be_read_is_damage(stage, tmp_path, content):
-    build_artifact(stage, tmp_path, body, argv=[])
+    build_artifact(stage, tmp_path, write_files, argv=[])
     folder = tmp_path / stage.folder_name
     (folder / "record.json").write_text(content)
     assert "not readable" in find_damage(folder)

@@ -1,4 +1,4 @@
-"""The stage whose judge a server runs: its identity, its plan, its record, and what is told of it."""
+"""The stage whose judge a server runs: its identity, its plan, its record, and what is printed of it."""
 
 import json
 from io import StringIO
@@ -28,7 +28,7 @@ from repro.stages.artifact import ROLLOUTS
 from repro.stages.pins import hub_inputs
 
 SECRET = "correct-horse-battery"
-HERE, THERE = "http://127.0.0.1:8000/v1#org/judge-7B", "https://there.example/v1#org/judge-7B"
+LOCAL, REMOTE = "http://127.0.0.1:8000/v1#org/judge-7B", "https://there.example/v1#org/judge-7B"
 
 
 def study_of(judge, scale="toy"):
@@ -40,15 +40,15 @@ def classified(judge, scale="toy"):
     return next(stage for stage in study_of(judge, scale).stages() if isinstance(stage, Classify))
 
 
-def test_the_name_is_identity_and_the_place_is_not():
-    here, there, rules = (classified(judge) for judge in (HERE, THERE, "none"))
-    assert here.fingerprint == there.fingerprint != rules.fingerprint
-    assert classified(HERE.replace("7B", "8B")).fingerprint != here.fingerprint
-    assert stage_adapter.validate_python(here.model_dump(mode="json")) == here
+def test_the_name_is_identity_and_the_url_is_not():
+    local, remote, rules = (classified(judge) for judge in (LOCAL, REMOTE, "none"))
+    assert local.fingerprint == remote.fingerprint != rules.fingerprint
+    assert classified(LOCAL.replace("7B", "8B")).fingerprint != local.fingerprint
+    assert stage_adapter.validate_python(local.model_dump(mode="json")) == local
 
 
-def test_nobody_looks_for_it_on_the_hub_or_on_a_gpu(monkeypatch):
-    stage = classified(HERE, "small")
+def test_it_needs_neither_the_hub_nor_a_gpu(monkeypatch):
+    stage = classified(LOCAL, "small")
     assert "org/judge-7B" not in hub_inputs([stage])
     assert [model.name for model in stage.base_models()] == []
     assert expected_hours(stage, "small") == 0
@@ -56,15 +56,15 @@ def test_nobody_looks_for_it_on_the_hub_or_on_a_gpu(monkeypatch):
     assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
-    lends = GpuPool(Resources())
-    assert lends.acquire([stage], limit=1) == [(stage, ())]
-    assert lends.acquire([stage.after], limit=1) == [(stage.after, ("0",))]
+    pool = GpuPool(Resources())
+    assert pool.acquire([stage], limit=1) == [(stage, ())]
+    assert pool.acquire([stage.after], limit=1) == [(stage.after, ("0",))]
 
 
 @pytest.mark.parametrize("scale", ["toy", "small"])
-def test_a_dry_run_tells_that_it_is_unpinned(scale, tmp_path):
+def test_a_dry_run_lists_it_as_unpinned(scale, tmp_path):
     console = Console(file=StringIO(), width=200)
-    print_plan(study_of(HERE, scale), tmp_path, console, Resources())
+    print_plan(study_of(LOCAL, scale), tmp_path, console, Resources())
     text = console.file.getvalue()
     assert "org/judge-7B served at http://127.0.0.1:8000/v1, unpinned" in text
 
@@ -78,9 +78,9 @@ def test_an_address_that_would_be_recorded_is_refused_by_every_study():
 
 @pytest.fixture
 def server():
-    served = ChatStandIn(lambda number, content: f"hallucination {SECRET}")  # a server that repeats the key
-    yield served
-    served.close()
+    stand_in = ChatStandIn(lambda number, content: f"hallucination {SECRET}")  # a server that repeats the key
+    yield stand_in
+    stand_in.close()
 
 
 def test_the_doctor_asks_the_server(server):
@@ -89,8 +89,8 @@ def test_the_doctor_asks_the_server(server):
     assert all("org/judge" not in finding.subject for finding in check_weights(study.stages()))
     (typo,) = check_servers(study_of(f"{server.url}#org/typo").stages())
     assert (typo.status, "It serves: org/judge, other" in typo.message) == ("fail", True)
-    (gone,) = check_servers(study_of("http://127.0.0.1:9/v1#m").stages())
-    assert (gone.status, "Connection refused" in gone.message) == ("fail", True)
+    (unreachable,) = check_servers(study_of("http://127.0.0.1:9/v1#m").stages())
+    assert (unreachable.status, "Connection refused" in unreachable.message) == ("fail", True)
 
 
 def rows(answers):
@@ -101,21 +101,21 @@ def rows(answers):
             letter,
             float(letter == "A"),
         )
-        for n, own in enumerate(answers)
-        for k, letter in enumerate(own)
+        for n, letters in enumerate(answers)
+        for k, letter in enumerate(letters)
     ]
 
 
 def test_the_record_names_the_model_and_not_the_key(server, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     stage = classified(f"{server.url}#org/judge")
-    for one, answers in ((stage.before, ["AAA", "AAA"]), (stage.after, ["BBC", "AAA"])):
-        (tmp_path / one.folder_name).mkdir(parents=True)
-        write_graded(tmp_path / one.folder_name / ROLLOUTS, [rows(answers)])
+    for evaluation, answers in ((stage.before, ["AAA", "AAA"]), (stage.after, ["BBC", "AAA"])):
+        (tmp_path / evaluation.folder_name).mkdir(parents=True)
+        write_graded(tmp_path / evaluation.folder_name / ROLLOUTS, [rows(answers)])
     work = tmp_path / "work"
     work.mkdir()
-    place = make_context(tmp_path, work, silent, Resources())
-    summary = build_artifact(stage, tmp_path, function_for(stage, place), argv=["repro", "run"])
+    context = make_context(tmp_path, work, silent, Resources())
+    summary = build_artifact(stage, tmp_path, function_for(stage, context), argv=["repro", "run"])
     assert summary["toy-csqa"]["lost"] == 1
     assert summary["toy-csqa"]["hallucination"] == 3
     assert len(server.asked) == 2  # "Answer: B" twice is one question

@@ -1,4 +1,4 @@
-"""Table 1 and Figure 2 from plan to page, through processes of their own; the second computes nothing anew."""
+"""Table 1 and Figure 2 from plan to page, in stage processes; the second computes nothing again."""
 
 import pytest
 from rich.console import Console
@@ -11,7 +11,7 @@ from repro.report.result import read_result
 from repro.workflow.study import run_study
 
 pytestmark = pytest.mark.slow
-WISHES = [
+SETTINGS = [
     "tasks=toy-bm4",
     "test_items=8",
     "evaluation.completions_per_prompt=4",
@@ -24,25 +24,25 @@ WISHES = [
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     out = tmp_path_factory.mktemp("traps")
-    found = {}
+    results = {}
     for name in ("table1", "figure2"):
         console = Console(record=True, width=120)
-        found[name] = run_study(
-            plan(name, scale="toy", families=("qwen3",), seeds=1, assignments=WISHES),
+        results[name] = run_study(
+            plan(name, scale="toy", families=("qwen3",), seeds=1, assignments=SETTINGS),
             out,
             Execution(Resources(), workers=2),
             console=console,
             quiet=False,
         )
-        found[name, "text"] = console.export_text()
-    return found
+        results[name, "text"] = console.export_text()
+    return results
 
 
-@pytest.mark.parametrize(("name", "words"), [("table1", "pareto_k"), ("figure2", "Spearman")])
-def test_page_result_and_verdicts(outcomes, name, words):
+@pytest.mark.parametrize(("name", "measure"), [("table1", "pareto_k"), ("figure2", "Spearman")])
+def test_page_result_and_verdicts(outcomes, name, measure):
     folder = outcomes[name].folder
     page = (folder / "report.md").read_text()
-    assert words in page
+    assert measure in page
     assert "Scaled down: no verdict on the paper's numbers" in page
     assert "Failure rates" not in page
     result = read_result(folder)
@@ -53,11 +53,11 @@ def test_page_result_and_verdicts(outcomes, name, words):
     assert report.claims[0].claim in console.export_text().replace("\n", "")
 
 
-def test_figure2_shares_table1s_diagnoses(outcomes):
+def test_figure2_reuses_the_diagnoses_of_table1(outcomes):
     assert "3 cached, 0 to run" in outcomes["figure2", "text"]
 
 
-def test_the_figures_are_written_beside_the_result(outcomes):
+def test_the_figures_are_written_next_to_the_result(outcomes):
     folder = outcomes["figure2"].folder
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg", ".csv"}
     assert {cell["row"] for cell in read_result(folder)["measured"][0]["cells"]} >= {"K=V"}

@@ -1,4 +1,4 @@
-"""The whole of Table 2 through real vLLM: every stage kind, the weight sync of both trainers, verdicts at the end."""
+"""Table 2 through real vLLM: every kind of stage, the weight sync of both trainers, verdicts at the end."""
 
 import importlib.util
 import json
