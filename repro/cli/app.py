@@ -48,6 +48,7 @@ def list_studies() -> None:
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.shared_stages import cache_revisions
     from repro.recipes.study import SCALES
+    from repro.toy.models import MODELS
 
     with cache_revisions():
         for name, entry in STUDIES.items():
@@ -57,7 +58,7 @@ def list_studies() -> None:
                 out_console.print(
                     f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].words}", highlight=False
                 )
-    out_console.print(f"toy models: {', '.join(_toy_models())}", highlight=False)
+    out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
 
 
 app.command()(run)
@@ -159,9 +160,3 @@ def record_verdicts(
     from repro.report.expected_verdicts import record_expected_verdicts
 
     out_console.print(f"wrote {record_expected_verdicts(result, into)}", highlight=False)
-
-
-def _toy_models() -> list[str]:
-    from repro.toy.models import MODELS
-
-    return list(MODELS)

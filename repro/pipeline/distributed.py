@@ -24,6 +24,7 @@ from repro.pipeline.stage_functions import function_for, read_items, sample_comp
 from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.stages import Stage, stage_adapter
+from repro.system.atomic_write import atomic_write
 from repro.system.child_processes import exit_with_parent
 
 
@@ -128,9 +129,8 @@ def _run_worker(job_file: Path) -> None:
         if message is None:
             raise
         answer = message
-    unfinished = job_file.with_name(f"answer-{rank}.part")
-    unfinished.write_text(json.dumps(answer))
-    unfinished.replace(job_file.with_name(f"answer-{rank}.json"))
+    with atomic_write(job_file.with_name(f"answer-{rank}.json")) as temporary:
+        temporary.write_text(json.dumps(answer))
     if "summary" not in answer and "chunks" not in answer:
         sys.exit(1)  # so that the other workers are not waited for
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.stages import Stage
+from repro.system.atomic_write import atomic_write
 
 
 def progress_path(cache: Path, stage: Stage) -> Path:
@@ -25,9 +26,8 @@ class FileProgress:
         if now - self._last < 0.25 and done < total:
             return
         self._last = now
-        unfinished = self._path.with_suffix(".part")
-        unfinished.write_text(json.dumps({"done": done, "total": total, "unit": unit, "note": note}))
-        unfinished.replace(self._path)
+        with atomic_write(self._path) as temporary:
+            temporary.write_text(json.dumps({"done": done, "total": total, "unit": unit, "note": note}))
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:
