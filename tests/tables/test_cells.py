@@ -25,7 +25,7 @@ def measured(
     metric: str = "acc",
     column: str = "BM4",
 ) -> MeasuredTable:
-    """Items of varying difficulty whose mean is `rate` to the last digit."""
+    """Return items of varying difficulty whose mean is exactly `rate`."""
     g = np.random.default_rng(0)
     raw = np.clip(g.normal(rate, 0.2, (seeds, items)), 0, 1)
     values = np.clip(raw + (rate - raw.mean(axis=1, keepdims=True)), 0, 1)
@@ -35,15 +35,15 @@ def measured(
 
 
 def judge(table: MeasuredTable, stored: PaperTable | None = None) -> CellVerdict:
-    (found,) = judge_cells(table, stored or load("table2"), resamples=1_000)
-    return found
+    (cell,) = judge_cells(table, stored or load("table2"), resamples=1_000)
+    return cell
 
 
 def test_the_printed_number_is_reproduced() -> None:
-    found = judge(measured())
-    assert (found.value, found.printed, found.margin) == ("reproduced", "0.625", 0.03)
-    assert found.difference == pytest.approx(0, abs=0.002)
-    assert -0.03 < found.interval[0] < found.interval[1] < 0.03
+    cell = judge(measured())
+    assert (cell.value, cell.printed, cell.margin) == ("reproduced", "0.625", 0.03)
+    assert cell.difference == pytest.approx(0, abs=0.002)
+    assert -0.03 < cell.interval[0] < cell.interval[1] < 0.03
 
 
 def test_a_planted_wrong_number_is_contradicted(tmp_path: Path) -> None:
@@ -52,10 +52,10 @@ def test_a_planted_wrong_number_is_contradicted(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count('"0.625 [0.626, 0.725]"') == 1
     path.write_text(text.replace('"0.625 [0.626, 0.725]"', '"0.725 [0.626, 0.725]"'), encoding="utf-8")
-    found = judge(measured(), load("table2", folder))
-    assert (found.value, found.printed) == ("contradicted", "0.725")
-    assert "difference -0.1" in found.text
-    assert "margin 0.03" in found.text
+    cell = judge(measured(), load("table2", folder))
+    assert (cell.value, cell.printed) == ("contradicted", "0.725")
+    assert "difference -0.1" in cell.text
+    assert "margin 0.03" in cell.text
 
 
 def test_a_degraded_result_is_contradicted_and_a_close_one_left_open() -> None:
@@ -75,7 +75,7 @@ def test_a_run_may_call_the_column_by_its_task() -> None:
 
 
 def test_the_papers_own_items_widen_the_interval() -> None:
-    """However many items we run, the paper's 500 stay 500."""
+    """The paper has 500 items, regardless of how many we run."""
     many = judge(measured(items=20_000))
     half = (many.interval[1] - many.interval[0]) / 2
     assert half == pytest.approx(1.96 * 0.2 / np.sqrt(500), rel=0.1)
@@ -94,10 +94,10 @@ def test_small_single_draw_rates_take_wilsons_interval() -> None:
     values = np.zeros((1, 40))
     values[0, :29] = 1  # 0.725, the printed pass@16
     table.add("Teacher", "BM4", "pass16", [str(n) for n in range(40)], values)
-    found = judge(table)
+    cell = judge(table)
     # Wilson for 29 of 40 is 0.572 to 0.839, for 0.725 of 500 0.684 to 0.762: Newcombe -0.158 to 0.121.
-    assert found.interval[0] == pytest.approx(-0.158, abs=0.002)
-    assert found.interval[1] > 0.12
+    assert cell.interval[0] == pytest.approx(-0.158, abs=0.002)
+    assert cell.interval[1] > 0.12
 
 
 def test_relative_margin_of_a_kl_cell() -> None:
@@ -105,16 +105,16 @@ def test_relative_margin_of_a_kl_cell() -> None:
     g = np.random.default_rng(0)
     values = 0.208 + g.normal(0, 0.02, (1, 800))
     table.add("Qwen3-8B", "BM4", "token_rkl", [str(n) for n in range(800)], values, np.full((1, 800), 3914))
-    found = judge(table, load("table1"))
-    assert (found.value, found.margin) == ("reproduced", pytest.approx(0.15 * 0.208))
+    cell = judge(table, load("table1"))
+    assert (cell.value, cell.margin) == ("reproduced", pytest.approx(0.15 * 0.208))
 
 
-def test_costs_are_compared_with_the_family_that_they_are_printed_of() -> None:
+def test_costs_are_compared_for_the_printed_family_only() -> None:
     etas = ["eta -0.5", "eta +0.5"]
-    for family, found in (("qwen3", ["Student GKD w/ on-policy RKL"]), ("gemma3", [])):
+    for family, rows in (("qwen3", ["Student GKD w/ on-policy RKL"]), ("gemma3", [])):
         table = MeasuredTable("table5", "paper", family, (0,))
         table.add("Student GKD w/ on-policy RKL", "pipeline", "gpu_hours", etas, [[100.0, 110.0]])
-        assert [cell.row for cell in judge_cells(table, load("table5"), resamples=200)] == found
+        assert [cell.row for cell in judge_cells(table, load("table5"), resamples=200)] == rows
 
 
 def test_importance_weighted_cells_and_errata_are_never_matched() -> None:
@@ -122,11 +122,11 @@ def test_importance_weighted_cells_and_errata_are_never_matched() -> None:
     table = MeasuredTable("table1", "paper", "qwen3", (0,))
     table.add("Qwen3-8B", "BM5", "is_rkl", ids, np.full((1, 50), 1850.0))
     table.add("Qwen3-32B", "Dolly", "sequence_rkl", ids, np.full((1, 50), 431.1))
-    found = {c.metric: c for c in judge_cells(table, load("table1"), resamples=200)}
-    assert found["is_rkl"].value == "diagnosed"
-    assert found["is_rkl"].margin is None
-    assert found["sequence_rkl"].value == "erratum"
-    assert "qwen3-32b-open-sequence-rkl" in found["sequence_rkl"].text
+    cells = {c.metric: c for c in judge_cells(table, load("table1"), resamples=200)}
+    assert cells["is_rkl"].value == "diagnosed"
+    assert cells["is_rkl"].margin is None
+    assert cells["sequence_rkl"].value == "erratum"
+    assert "qwen3-32b-open-sequence-rkl" in cells["sequence_rkl"].text
 
 
 def test_below_paper_scale_there_are_no_cell_verdicts() -> None:

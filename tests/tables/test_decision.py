@@ -1,4 +1,4 @@
-"""The three-valued rule, Holm's correction, and how much would decide."""
+"""The three-valued rule, Holm's correction, and the data that would decide."""
 
 from math import inf, sqrt
 
@@ -84,7 +84,7 @@ def test_one_training_seed_is_capped_at_5_standard_errors() -> None:
     assert not is_capped(estimate(0.049, seeds=2), ORDERING, training=True)
 
 
-def test_few_seeds_ask_for_more() -> None:
+def test_few_seeds_widen_the_interval() -> None:
     """All variance between seeds gives Student's interval: 12.71 se for 2 seeds, 4.30 for 3, 2.78 for 5."""
     for seeds, quantile in ((2, 12.706), (3, 4.303), (5, 2.776)):
         assert half_width(estimate(0, 0.01, seeds, share=1.0), 0.05) == pytest.approx(0.01 * quantile, rel=1e-3)
@@ -109,38 +109,38 @@ def test_holm_rejects_where_p_is_within_its_level(ps: list[float]) -> None:
         assert 0.05 / len(ps) <= level <= 0.05 * (1 + 1e-12)
 
 
-def test_needed_items_decide() -> None:
+def test_the_required_items_decide() -> None:
     e = estimate(0.015, se=0.01, items=400)
-    need = required_data(e, ORDERING, 0.05, training=False)
-    assert need.seeds is None
-    assert need.items is not None
+    required = required_data(e, ORDERING, 0.05, training=False)
+    assert required.seeds is None
+    assert required.items is not None
     # (1.966 + 0.842)^2 / 1.5^2 = 3.50 times the items.
-    assert need.items == pytest.approx(400 * 3.50, rel=0.01)
-    se = 0.01 / sqrt(need.items / 400)
+    assert required.items == pytest.approx(400 * 3.50, rel=0.01)
+    se = 0.01 / sqrt(required.items / 400)
     assert 0.015 / se == pytest.approx(1.966 + 0.842, rel=0.01)
 
 
-def test_needed_seeds() -> None:
-    one = required_data(estimate(0.04, items=400), ORDERING, 0.05, training=True)
-    assert (one.items, one.seeds) == (None, 3)
+def test_the_required_seeds_decide() -> None:
+    from_one_seed = required_data(estimate(0.04, items=400), ORDERING, 0.05, training=True)
+    assert (from_one_seed.items, from_one_seed.seeds) == (None, 3)
     three = estimate(0.04, se=0.02, seeds=3, share=0.9)
-    need = required_data(three, ORDERING, 0.05, training=True)
-    assert need.seeds is not None
-    assert 3 < need.seeds < 20
-    # With what it asks for, the half-width leaves 80 % power.
-    of_seeds = three.var_seeds * 3 / need.seeds
-    of_items = three.var_items * 400 / (need.items or 400)
-    with_it = Estimate(0.04, sqrt(of_items + of_seeds), of_items, of_seeds, 400, need.seeds, 2)
-    assert half_width(with_it, 0.05) + 0.84 * with_it.se <= 0.04
+    required = required_data(three, ORDERING, 0.05, training=True)
+    assert required.seeds is not None
+    assert 3 < required.seeds < 20
+    # With the required data the half-width leaves 80 % power.
+    of_seeds = three.var_seeds * 3 / required.seeds
+    of_items = three.var_items * 400 / (required.items or 400)
+    decided = Estimate(0.04, sqrt(of_items + of_seeds), of_items, of_seeds, 400, required.seeds, 2)
+    assert half_width(decided, 0.05) + 0.84 * decided.se <= 0.04
 
 
-def test_needed_says_when_nothing_helps() -> None:
+def test_required_data_in_words() -> None:
     assert required_data(estimate(0.0), ORDERING, 0.05, training=False) == RequiredData(None, None)
     tiny = estimate(1e-6)
     assert "no realistic number" in required_data(tiny, ORDERING, 0.05, training=False).describe(tiny)
-    some = estimate(0.015)
-    assert "about 1,40" in required_data(some, ORDERING, 0.05, training=False).describe(some)
-    assert "(now 400)" in required_data(some, ORDERING, 0.05, training=False).describe(some)
+    moderate = estimate(0.015)
+    assert "about 1,40" in required_data(moderate, ORDERING, 0.05, training=False).describe(moderate)
+    assert "(now 400)" in required_data(moderate, ORDERING, 0.05, training=False).describe(moderate)
 
 
 def test_region_gap() -> None:

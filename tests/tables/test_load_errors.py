@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def spoil(path: Path, old: str, new: str) -> int:
-    """Replace the first `old`; the number of its line."""
+    """Replace the first `old` and return the number of its line."""
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -142,8 +142,8 @@ def test_the_installed_package_carries_its_own_copy(
 def test_line_of_reads_tables_arrays_and_keys() -> None:
     text = 'a = 1\n[x.y]\nb = 2\n[[c]]\nd = 1\nrows = [\n  ["p"],\n  ["q"],\n]\n[[c]]\nd = 2\ne = { f = 1 }\n'
     assert [
-        line_of(text, place)
-        for place in [
+        line_of(text, key)
+        for key in [
             ("a",),
             ("x", "y", "b"),
             ("c", 0, "rows", 1),

@@ -1,4 +1,4 @@
-"""The bootstrap: against formulas where there are some, and by its invariances."""
+"""The bootstrap: against formulas where they exist, and by its invariances."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_pairing_removes_the_difficulty_of_items() -> None:
 
 
 def test_sampling_seeds_of_fixed_models_are_averaged_first() -> None:
-    """No model was trained anew: three seeds of samples are as good as one with three times the samples."""
+    """No model is trained again: three seeds of samples are as good as one with three times the samples."""
     misses = 0
     for rng in range(300):
         g = np.random.default_rng(rng)
@@ -71,7 +71,7 @@ def test_sampling_seeds_of_fixed_models_are_averaged_first() -> None:
 
 
 def test_seeds_are_outermost() -> None:
-    """With a spread between seeds the error is the spread's, and no number of items brings it down."""
+    """With a spread between seeds the error is that of the seeds, and more items do not reduce it."""
     few = difference(table(*pair(50, seeds=4, spread=0.08)), resamples=20_000)
     many = difference(table(*pair(5_000, seeds=4, spread=0.08)), resamples=4_000)
     for estimate, items in ((few, 50), (many, 5_000)):
@@ -112,7 +112,7 @@ def test_ratio_of_sums_equals_the_delta_method() -> None:
     assert estimate.se == pytest.approx(residual.std(ddof=1) / np.sqrt(400) / tokens.mean(), rel=0.04)
 
 
-def test_rows_that_agree_everywhere_keep_some_doubt() -> None:
+def test_rows_that_agree_on_every_item_keep_a_standard_error() -> None:
     same = np.ones((1, 50))
     estimate = difference(table(same, same))
     assert estimate.value == 0

@@ -14,7 +14,7 @@ LINES = (Path(__file__).parent / "printed_lines.txt").read_text(encoding="utf-8"
 
 
 def section(number: int) -> list[list[str]]:
-    """The cells of each data line of one table."""
+    """Return the cells of each data line of one table."""
     start = LINES.index(f"# Table {number}") + 2
     end = next((n for n in range(start, len(LINES)) if LINES[n].startswith("#")), len(LINES))
     rows = [[cell.strip() for cell in line.split("|") if cell.strip()] for line in LINES[start:end]]
@@ -47,8 +47,8 @@ def test_every_row_under_its_names(number: int) -> None:
     assert len(rows) == len(lines)
     for row, line in zip(rows, lines, strict=True):
         names = [name.replace("27b", "27B") for name in line if not is_number(name)]
-        own = [value for key, value in row.items() if key != "family"]
-        assert names[-len(own) :] == own
+        labels = [value for key, value in row.items() if key != "family"]
+        assert names[-len(labels) :] == labels
 
 
 def test_counts_of_numbers() -> None:
@@ -101,7 +101,7 @@ def test_other_text_is_no_number(text: str) -> None:
         parse_cell(text)
 
 
-def test_cell_that_is_not_one() -> None:
+def test_a_cell_needs_exactly_one_match() -> None:
     with pytest.raises(InputError, match=r"table2.toml: 2 cells match .*'SFT'.*one is needed"):
         load("table2").cell("BM4", "acc", method="SFT")
     with pytest.raises(InputError, match="0 cells match"):

@@ -1,4 +1,4 @@
-"""Claims judged on made tables: known truths come out, degraded results are caught, bad input is one line."""
+"""Claims judged on simulated tables: true claims are reproduced, degraded results caught, bad input refused."""
 
 import json
 import math
@@ -28,8 +28,8 @@ def by_claim(report: VerdictReport) -> dict[str, ClaimVerdict]:
 
 
 def test_true_world_is_reproduced(make: Make) -> None:
-    found = by_claim(judge(make(items=200, spread=0.03)))
-    assert {c for c, v in found.items() if v.value == "reproduced"} >= {
+    verdicts = by_claim(judge(make(items=200, spread=0.03)))
+    assert {c for c, v in verdicts.items() if v.value == "reproduced"} >= {
         "student-under-teacher",
         "sft-helps",
         "gkd-rkl-helps",
@@ -39,7 +39,7 @@ def test_true_world_is_reproduced(make: Make) -> None:
         "misled-collapses-under-student",
         "misled-under-gkd-rkl",
     }
-    assert not [v.claim for v in found.values() if v.value == "contradicted"]
+    assert not [v.claim for v in verdicts.values() if v.value == "contradicted"]
 
 
 @pytest.mark.parametrize(
@@ -56,25 +56,25 @@ def test_true_world_is_reproduced(make: Make) -> None:
 )
 def test_degraded_result_is_caught(make: Make, effects: dict[str, float], claim: str) -> None:
     report = judge(make(items=200, effects=effects, spread=0.03))
-    found = by_claim(report)[claim]
-    assert found.value == "contradicted"
-    assert found.text.startswith("contradicted: difference -")
+    judged = by_claim(report)[claim]
+    assert judged.value == "contradicted"
+    assert judged.text.startswith("contradicted: difference -")
     assert report.count("contradicted") >= 1
 
 
 def test_estimate_is_the_mean_over_tasks_of_paired_differences(make: Make) -> None:
     measured = make()
-    found = by_claim(judge(measured))["improve-beats-gkd-rkl"]
+    judged = by_claim(judge(measured))["improve-beats-gkd-rkl"]
     by_hand = [
         measured.values["Improve", task, metric].values_SN.mean()
         - measured.values["GKD-RKL", task, metric].values_SN.mean()
         for task, metric in (("chain3", "acc"), ("quiz", "acc"), ("stories", "reward"))
     ]
-    assert found.estimate == pytest.approx(np.mean(by_hand))
-    assert [t.task for t in found.tasks] == ["chain3", "quiz", "stories"]
-    assert [t.estimate for t in found.tasks] == pytest.approx(by_hand)
-    assert found.items == 360
-    assert found.tasks[0].items == 120
+    assert judged.estimate == pytest.approx(np.mean(by_hand))
+    assert [t.task for t in judged.tasks] == ["chain3", "quiz", "stories"]
+    assert [t.estimate for t in judged.tasks] == pytest.approx(by_hand)
+    assert judged.items == 360
+    assert judged.tasks[0].items == 120
     assert by_claim(judge(measured))["improve-beats-baselines-pass16"].items == 240
 
 
@@ -107,15 +107,15 @@ def test_against_the_best_of_several_rivals(make: Make) -> None:
 
 def test_one_seed_caps_training_claims_only(make: Make) -> None:
     measured = make(seeds=(0,), items=60, effects={"Improve": 1.25, "Student": 2.75})
-    found = by_claim(judge(measured))
-    close = found["improve-beats-gkd-rkl"]
+    verdicts = by_claim(judge(measured))
+    close = verdicts["improve-beats-gkd-rkl"]
     assert close.estimate is not None
     assert close.se is not None
     assert 2 < close.estimate / close.se < 5
     assert (close.value, close.needed_seeds) == ("inconclusive", 3)
     assert "3 or more training seeds (now 1)" in close.text
-    assert found["misled-under-gkd-rkl"].value == "reproduced"
-    premise = found["student-under-teacher"]
+    assert verdicts["misled-under-gkd-rkl"].value == "reproduced"
+    premise = verdicts["student-under-teacher"]
     assert not premise.training
     assert not premise.capped
 
@@ -160,9 +160,9 @@ def test_missing_row_is_an_error_or_inconclusive(make: Make) -> None:
         InputError, match=r"result of table2, qwen3: row 'Distillable' has no acc or reward, which claim"
     ):
         judge(measured)
-    found = by_claim(judge(measured, missing="inconclusive"))["distillable-retains-teacher"]
-    assert (found.value, found.estimate, found.tasks) == ("inconclusive", None, ())
-    assert "not run" in found.text
+    judged = by_claim(judge(measured, missing="inconclusive"))["distillable-retains-teacher"]
+    assert (judged.value, judged.estimate, judged.tasks) == ("inconclusive", None, ())
+    assert "not run" in judged.text
 
 
 def test_a_task_counts_only_where_both_rows_have_it(make: Make) -> None:
@@ -171,7 +171,7 @@ def test_a_task_counts_only_where_both_rows_have_it(make: Make) -> None:
     assert [t.task for t in by_claim(judge(measured))["sft-helps"].tasks] == ["chain3", "stories"]
 
 
-def test_results_that_do_not_belong(make: Make) -> None:
+def test_results_of_another_study_or_of_mixed_runs_are_refused(make: Make) -> None:
     with pytest.raises(InputError, match=r"result of table2, qwen3: cannot be judged against table4.toml"):
         verdict(make(items=10), load("table4"))
     with pytest.raises(InputError, match="family is there twice"):
@@ -222,24 +222,24 @@ def test_range_claim() -> None:
 def test_exists_claim_needs_one_cell_and_is_contradicted_by_all() -> None:
     claim = next(c for c in load_claims("table1") if c.id == "wrong-trace-over-half")
     stored = load("table1")
-    one = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.6}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
-    assert (one.value, one.rival) == ("reproduced", "Qwen3-8B, superGPQA")
-    none = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.4}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
-    assert (none.value, none.rival) == ("contradicted", "Qwen3-8B, superGPQA")
+    above = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.6}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
+    assert (above.value, above.rival) == ("reproduced", "Qwen3-8B, superGPQA")
+    below = verdict(kl_table({"CSQA": 0.3, "superGPQA": 0.4}, "wrong_trace"), stored, [claim], resamples=500).claims[0]
+    assert (below.value, below.rival) == ("contradicted", "Qwen3-8B, superGPQA")
 
 
 def test_ordering_between_kinds_of_task() -> None:
     claim = next(c for c in load_claims("table1") if c.id == "token-kl-open-above-knowledge")
     # By the column's own name, by the real task and by the toy task that mirrors it.
     measured = kl_table({"CSQA": 0.5, "mmlu-pro": 0.3, "toy-dolly": 0.6, "Vicuna": 0.6})
-    found = verdict(measured, load("table1"), [claim], resamples=500).claims[0]
-    assert found.value == "reproduced"
-    assert found.estimate == pytest.approx(0.2, abs=0.01)
-    assert found.statement == "row on Dolly/Vicuna > row on CSQA/MMLU-Pro/superGPQA"
+    judged = verdict(measured, load("table1"), [claim], resamples=500).claims[0]
+    assert judged.value == "reproduced"
+    assert judged.estimate == pytest.approx(0.2, abs=0.01)
+    assert judged.statement == "row on Dolly/Vicuna > row on CSQA/MMLU-Pro/superGPQA"
 
 
 def test_fifteen_claims_cost_a_few_bootstraps_of_one_mean(make: Make) -> None:
-    """12 where the resamples are drawn once for all claims; resample by resample it would be hundreds."""
+    """The ratio is 12 where resamples are drawn once for all claims; drawn claim by claim it would be hundreds."""
     measured = make(items=300, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0})
     values = np.random.default_rng(0).random(300)
 

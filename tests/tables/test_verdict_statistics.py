@@ -1,4 +1,4 @@
-"""The simulation behind docs/verdict_statistics.md, in small: worlds are what they say, alarms are rare."""
+"""The simulation behind docs/verdict_statistics.md with few runs: worlds have their stated truth, alarms are rare."""
 
 from dataclasses import replace
 
@@ -36,9 +36,9 @@ def test_a_world_has_the_difference_that_it_names() -> None:
 
 def test_every_kind_of_truth_is_simulated() -> None:
     for claim in (ORDERING, TRAINED, RETAINS):
-        own = [w for w in worlds() if w.claim == claim]
-        assert any(w.at_edge for w in own)
-        assert any(w.difference > w.edge for w in own)
+        of_claim = [w for w in worlds() if w.claim == claim]
+        assert any(w.at_edge for w in of_claim)
+        assert any(w.difference > w.edge for w in of_claim)
     assert any(w.difference < w.edge for w in worlds())
 
 

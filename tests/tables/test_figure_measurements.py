@@ -1,4 +1,4 @@
-"""From artifacts written by hand to measured tables, verdicts, costs and examples of the further studies."""
+"""Figures 1a and 4, the failure modes and Table 5: from artifacts written by hand to measured tables and verdicts."""
 
 import json
 import re
@@ -24,28 +24,28 @@ from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 from repro.tasks import registry
 
-WISHES = ["tasks=toy-bm4", "test_items=12", "evaluation.completions_per_prompt=4"]
+ASSIGNMENTS = ["tasks=toy-bm4", "test_items=12", "evaluation.completions_per_prompt=4"]
 ITEMS = registry.get("toy-bm4").items("test", 12, 0)
 GOOD, BAD = ["right"] * 4, ["wrong"] * 4
 
 
 def write_evaluation(cache, stage, answers):
-    """answers: per item, four of "right", "wrong", None (an answer that never came), or a text with its answer."""
+    """Write an evaluation. answers: per item, four of "right", "wrong" and None (no answer)."""
     rows = []
-    for item, own in zip(ITEMS, answers):
-        other = next(d for d in "01234567" if d != item.key)
-        for sample, answer in enumerate(own):
-            given = {"right": item.key, "wrong": other}.get(answer)
-            text = "think" if given is None else f"think 1 \\boxed{{{given}}}"
+    for item, kinds in zip(ITEMS, answers):
+        wrong = next(d for d in "01234567" if d != item.key)
+        for sample, kind in enumerate(kinds):
+            stated = {"right": item.key, "wrong": wrong}.get(kind)
+            text = "think" if stated is None else f"think 1 \\boxed{{{stated}}}"
             rollout = Rollout(item.id, item.task, item.prompt, sample, [1], [4, 5, 6, 2], [0.0] * 4, text, "eos")
-            rows.append(Graded(rollout, item.key, given, float(given == item.key)))
+            rows.append(Graded(rollout, item.key, stated, float(stated == item.key)))
     folder = cache / stage.folder_name
     folder.mkdir(exist_ok=True)
     write_graded(folder / ROLLOUTS, [rows])
     return folder / ROLLOUTS
 
 
-def values_of(study, tables):
+def verdicts_of(study, tables):
     report = verdict(tables, load(study), missing="inconclusive", resamples=500)
     return {v.claim: v for v in report.claims}
 
@@ -55,7 +55,7 @@ def failures(tmp_path):
     """Student: solves ten of twelve. Misled: loses eight of them. SFT: loses two, too few for a rate."""
 
     def make(misled):
-        study = plan("failure-modes", scale="toy", seeds=1, assignments=[*WISHES, "controls=false"])
+        study = plan("failure-modes", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
         before = write_evaluation(tmp_path, study.rows[0].stage.before, [GOOD] * 10 + [BAD] * 2)
         for row in study.rows:
             assert isinstance(row.stage, Classify)
@@ -76,32 +76,32 @@ def test_rates_are_over_completions_of_lost_prompts_alone(failures, tmp_path):
     assert table.mean("Misled", "toy-bm4", "hallucination") == pytest.approx(1 / 2)
     assert table.mean("Misled", "toy-bm4", "degradation") == pytest.approx(1 / 4)  # not of the two it never solved
     assert table.mean("SFT", "toy-bm4", "lost") == pytest.approx(2 / 10)
-    assert not table.has("SFT", "toy-bm4", "hallucination")  # two lost prompts tell nothing
-    # three answers, two of them wrong and alike: a majority of one half that is wrong, and one right answer
+    assert not table.has("SFT", "toy-bm4", "hallucination")  # two lost prompts are too few
+    # three answers, two of them wrong and equal: a wrong majority with share one half, and one right answer
     assert table.mean("Misled", "toy-bm4", "overconfidence") == pytest.approx((8 * 0.5 + 2 * 0 + 2 * 0) / 12)
     assert table.mean("Misled", "toy-bm4", "pass_maj_gap") == pytest.approx(8 / 12)
     assert table.mean("Student", "toy-bm4", "pass_maj_gap") == 0
-    shown = [one["completions"][1]["model"] for one in failure_modes(study, tmp_path)]
-    assert {"Misled: hallucination", "Misled: degradation"} <= set(shown)
+    models = [example["completions"][1]["model"] for example in failure_modes(study, tmp_path)]
+    assert {"Misled: hallucination", "Misled: degradation"} <= set(models)
 
 
-def test_what_cannot_be_seen_stays_inconclusive_and_says_why(failures):
+def test_a_mode_that_was_not_looked_for_is_inconclusive_with_a_reason(failures):
     _, tables = failures([["wrong"] * 4] * 8 + [GOOD] * 4)
-    found = values_of("failure-modes", tables)
-    assert found["mode-hallucination"].value == "reproduced"
-    assert found["mode-self-correction"].value == "inconclusive"
-    assert "has no self_correction" in found["mode-self-correction"].text
+    verdicts = verdicts_of("failure-modes", tables)
+    assert verdicts["mode-hallucination"].value == "reproduced"
+    assert verdicts["mode-self-correction"].value == "inconclusive"
+    assert "has no self_correction" in verdicts["mode-self-correction"].text
 
 
 def test_a_student_that_loses_nothing_is_no_error(failures):
     _, tables = failures([GOOD] * 10 + [BAD] * 2)
-    found = values_of("failure-modes", tables)
-    assert found["mode-hallucination"].value == "inconclusive"
-    assert "not run" in found["mode-hallucination"].text
+    verdicts = verdicts_of("failure-modes", tables)
+    assert verdicts["mode-hallucination"].value == "inconclusive"
+    assert "not run" in verdicts["mode-hallucination"].text
 
 
 def test_a_student_that_solved_nothing_is_no_error(tmp_path):
-    study = plan("failure-modes", scale="toy", seeds=1, assignments=[*WISHES, "controls=false"])
+    study = plan("failure-modes", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
     rows = write_evaluation(tmp_path, study.rows[0].stage.before, [[None] * 4] * 12)
     for row in study.rows:
         write_evaluation(tmp_path, row.stage.after, [[None] * 4] * 12)
@@ -109,13 +109,13 @@ def test_a_student_that_solved_nothing_is_no_error(tmp_path):
         classify_failures(RuleJudge(), before=rows, after=rows, out=tmp_path / row.stage.folder_name, progress=silent)
     (table,) = measure(study, tmp_path)
     assert table.mean("Student", "toy-bm4", "solved") == 0
-    assert {v.value for v in values_of("failure-modes", [table]).values()} == {"inconclusive"}
+    assert {v.value for v in verdicts_of("failure-modes", [table]).values()} == {"inconclusive"}
 
 
 def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
-    """Every teacher ends right in `share` of its continuations of a prefix, in `alone` of either half without one; the
-    misled student never."""
-    study = plan("figure4", scale="toy", seeds=1, assignments=WISHES)
+    """Write continuations: teachers end right in `share` of those of a prefix, in `alone` of either half without one; the
+    misled student never does."""
+    study = plan("figure4", scale="toy", seeds=1, assignments=ASSIGNMENTS)
     for row in study.rows:
         assert isinstance(row.stage, Continue)
         write_evaluation(tmp_path, row.stage.before, [GOOD] * 10 + [BAD] * 2)
@@ -143,7 +143,7 @@ def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
     return study, measure(study, tmp_path)
 
 
-def test_a_teacher_that_keeps_its_answers(tmp_path):
+def test_a_teacher_that_recovers_from_prefixes(tmp_path):
     study, (table,) = prefixes(tmp_path, share=0.9)
     assert table.mean("Teacher", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
     assert table.mean("Teacher, 25% prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
@@ -151,39 +151,39 @@ def test_a_teacher_that_keeps_its_answers(tmp_path):
     assert table.mean("Eta0", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
     assert table.mean("Misled", "toy-bm4", "prefix_correct") == 0
     assert table.mean("Misled", "toy-bm4", "lost") == 1
-    found = values_of("figure4", [table])
-    assert found["teacher-recovers-where-misled-fails"].value == "reproduced"
-    assert "teacher-stays-correct-on-misled-prefixes" not in found  # a printed magnitude: paper scale alone
+    verdicts = verdicts_of("figure4", [table])
+    assert verdicts["teacher-recovers-where-misled-fails"].value == "reproduced"
+    assert "teacher-stays-correct-on-misled-prefixes" not in verdicts  # a printed magnitude: paper scale alone
     assert len(continued_prefixes(study, tmp_path)) == 2 * len(study.rows)
 
 
 def test_a_teacher_that_is_led_astray(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.3)
-    found = values_of("figure4", [table])
-    assert found["prefix-costs-little"].estimate == pytest.approx(-0.7)
-    assert found["prefix-costs-little"].value == "contradicted"
+    verdicts = verdicts_of("figure4", [table])
+    assert verdicts["prefix-costs-little"].estimate == pytest.approx(-0.7)
+    assert verdicts["prefix-costs-little"].value == "contradicted"
 
 
 def test_prompts_are_chosen_on_other_samples_than_they_are_measured_on(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.5, alone=(1.0, 0.4))
     assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.4)
-    assert values_of("figure4", [table])["prefix-costs-little"].estimate == pytest.approx(0.1)
+    assert verdicts_of("figure4", [table])["prefix-costs-little"].estimate == pytest.approx(0.1)
 
 
 def test_prompts_that_the_teacher_cannot_solve_are_left_out(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.9, alone=(0.4, 1.0))
     assert not table.has("Teacher", "toy-bm4", "prefix_correct")
-    assert {v.value for v in values_of("figure4", [table]).values()} == {"inconclusive"}
+    assert {v.value for v in verdicts_of("figure4", [table]).values()} == {"inconclusive"}
 
 
 def test_nothing_lost_is_inconclusive(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.9, misled=GOOD)
-    assert {v.value for v in values_of("figure4", [table]).values()} == {"inconclusive"}
+    assert {v.value for v in verdicts_of("figure4", [table]).values()} == {"inconclusive"}
     assert table.mean("Misled", "toy-bm4", "lost") == 0
 
 
 def gains(tmp_path, teacher, student_of_teacher, target, student_of_target):
-    study = plan("figure1a", scale="toy", seeds=1, assignments=[*WISHES, "controls=false"])
+    study = plan("figure1a", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
     right = {
         "Student": 6,
         "toy:qwen3-teacher": teacher,
@@ -206,29 +206,31 @@ def test_gains_losses_and_shortfalls(tmp_path):
     )  # no better than its student
     assert table.mean("toy:qwen3-teacher over toy:qwen3-target", "toy-bm4", "shortfall") == pytest.approx(4 / 12)
     assert not [row for row, _, metric in table.values if metric == "shortfall" and "istillable" in row]
-    found = values_of("figure1a", [table])
-    assert found["better-teacher-worse-student"].estimate == pytest.approx(3 / 12)
+    verdicts = verdicts_of("figure1a", [table])
+    assert verdicts["better-teacher-worse-student"].estimate == pytest.approx(3 / 12)
 
 
 def test_where_the_better_teacher_is_better_nothing_is_reproduced(tmp_path):
-    found = values_of("figure1a", gains(tmp_path, teacher=12, student_of_teacher=11, target=4, student_of_target=5))
-    assert {v.value for v in found.values()} <= {"contradicted", "inconclusive"}
-    assert found["more-capable-not-always-better"].estimate == pytest.approx(-6 / 12)
+    verdicts = verdicts_of(
+        "figure1a", gains(tmp_path, teacher=12, student_of_teacher=11, target=4, student_of_target=5)
+    )
+    assert {v.value for v in verdicts.values()} <= {"contradicted", "inconclusive"}
+    assert verdicts["more-capable-not-always-better"].estimate == pytest.approx(-6 / 12)
 
 
 def test_chance_makes_no_teacher_more_capable(tmp_path):
     (table,) = gains(tmp_path, teacher=7, student_of_teacher=3, target=6, student_of_target=11)
     assert not [row for row, _, metric in table.values if metric in ("shortfall", "loss_under_better_teacher")]
-    assert {v.value for v in values_of("figure1a", [table]).values()} == {"inconclusive"}
+    assert {v.value for v in verdicts_of("figure1a", [table]).values()} == {"inconclusive"}
 
 
 def test_no_teacher_above_its_student_is_inconclusive(tmp_path):
-    found = values_of("figure1a", gains(tmp_path, teacher=5, student_of_teacher=11, target=4, student_of_target=5))
-    assert found["better-teacher-worse-student"].value == "inconclusive"
+    verdicts = verdicts_of("figure1a", gains(tmp_path, teacher=5, student_of_teacher=11, target=4, student_of_target=5))
+    assert verdicts["better-teacher-worse-student"].value == "inconclusive"
 
 
 def test_costs_follow_the_formulas(tmp_path):
-    study = plan("table5", scale="toy", seeds=1, assignments=WISHES)
+    study = plan("table5", scale="toy", seeds=1, assignments=ASSIGNMENTS)
     seconds = {"calibrate": 36.0, "gkd-rkl": 72.0}
     for n, stage in enumerate(study.stages()):
         folder = tmp_path / stage.folder_name
@@ -250,9 +252,9 @@ def test_costs_follow_the_formulas(tmp_path):
             from repro.toy.models import model_folder as toy
 
             (folder / "model").symlink_to(toy("toy:qwen3-student"))
-    found = study_costs(study, tmp_path)
-    assert found["unit"] == "core-hours"
-    by_kind = {line["kind"]: line for line in found["lines"] if "answer-only" not in line["label"]}
+    costs = study_costs(study, tmp_path)
+    assert costs["unit"] == "core-hours"
+    by_kind = {line["kind"]: line for line in costs["lines"] if "answer-only" not in line["label"]}
     assert by_kind["gkd-rkl"]["tokens"] == 5 * 2 * 128
     assert by_kind["calibrate"]["tokens"] == 5 * 2 * 16 * 16
     assert by_kind["sft"]["tokens"] == 200 * 128 * 9
@@ -262,7 +264,7 @@ def test_costs_follow_the_formulas(tmp_path):
     (table,) = measure(study, tmp_path)
     assert set(table.items) == {"pipeline"}
     assert table.items["pipeline"] == ("eta -0.5", "eta +0", "eta +0.5")
-    (claim,) = values_of("table5", [table]).values()
+    (claim,) = verdicts_of("table5", [table]).values()
     assert claim.value == "reproduced"
     assert claim.estimate == pytest.approx(36 / 3600, rel=0.02)
 

@@ -1,4 +1,4 @@
-"""Measured tables refuse what could not be paired, and survive JSON."""
+"""Measured tables refuse values that cannot be paired, and survive JSON."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_nan_names_row_task_metric_item_and_seed() -> None:
         ("acc", [["x", "y", "z"]], "not an array of numbers"),
     ],
 )
-def test_values_that_are_none(metric: str, values: list, message: str) -> None:
+def test_invalid_values_are_refused(metric: str, values: list, message: str) -> None:
     with pytest.raises(InputError, match=message):
         empty().add("SFT", "quiz", metric, IDS, values)
 
@@ -77,7 +77,7 @@ def test_weights_make_a_mean_over_tokens_not_a_mean_of_means() -> None:
         ({"samples": 0}, "samples per item is 0"),
     ],
 )
-def test_header(change: dict, message: str) -> None:
+def test_invalid_headers_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         MeasuredTable(**{"study": "table2", "scale": "toy", "family": "qwen3", "seeds": (0,), **change})
 
@@ -91,7 +91,7 @@ def test_json_round_trip_keeps_every_number(make: Make) -> None:
         assert np.array_equal(values.values_SN, again.values[key].values_SN)
 
 
-def test_from_dict_of_something_else() -> None:
+def test_from_dict_refuses_other_content() -> None:
     with pytest.raises(InputError, match="not a measured table, KeyError at 'study'"):
         MeasuredTable.from_dict({})
     broken = {

@@ -1,4 +1,4 @@
-"""Tables 1 and 4 and Figure 2 from the files of diagnoses, to verdicts."""
+"""Tables 1 and 4 and Figure 2: from the files of diagnoses to verdicts."""
 
 import json
 from types import SimpleNamespace
@@ -29,25 +29,25 @@ def measure(task, metric, mean, seed, items=ITEMS, weight=None):
 
 
 def table1(tmp_path, levels, seeds=(0,)):
-    """A run of one teacher: task -> token RKL, and healthy or unhealthy weights."""
+    """Return a run of one teacher with these mean values: task -> metric -> mean."""
     table = MeasuredTable("table1", "toy", "qwen3", seeds)
     rows = []
     for seed in seeds:
-        own = [
+        values = [
             measure(task, metric, mean, hash_of(task, metric, seed))
             for task, by_metric in levels.items()
             for metric, mean in by_metric.items()
         ]
-        rows.append(row(tmp_path, f"diagnose-{seed}", own, PER_PROMPT))
+        rows.append(row(tmp_path, f"diagnose-{seed}", values, PER_PROMPT))
     add_prompts(table, {"toy:qwen3-teacher": rows}, tmp_path)
     return table
 
 
-def hash_of(*words):
-    return sum(ord(letter) for word in words for letter in str(word))
+def hash_of(*parts):
+    return sum(ord(letter) for part in parts for letter in str(part))
 
 
-def values_of(report):
+def verdicts_of(report):
     return {v.claim: v.value for v in report.claims}
 
 
@@ -59,15 +59,15 @@ def test_the_claims_of_section_4_are_three_valued(tmp_path):
         "toy-csqa": {"token_rkl": 0.5, **health, **spread},
         "toy-dolly": {"token_rkl": 0.52, **health, **spread},
     }
-    found = values_of(verdict(table1(tmp_path, levels), load("table1"), missing="inconclusive"))
-    assert found["token-kl-knowledge-above-math"] == "reproduced"
-    assert found["token-kl-open-above-knowledge"] == "inconclusive"
-    assert found["importance-weights-unhealthy"] == "reproduced"
-    assert found["k3-does-not-help"] == "reproduced"
-    assert found["token-kl-lower-variance"] == "reproduced"
+    verdicts = verdicts_of(verdict(table1(tmp_path, levels), load("table1"), missing="inconclusive"))
+    assert verdicts["token-kl-knowledge-above-math"] == "reproduced"
+    assert verdicts["token-kl-open-above-knowledge"] == "inconclusive"
+    assert verdicts["importance-weights-unhealthy"] == "reproduced"
+    assert verdicts["k3-does-not-help"] == "reproduced"
+    assert verdicts["token-kl-lower-variance"] == "reproduced"
 
 
-def test_the_other_way_round_they_are_contradicted(tmp_path):
+def test_opposite_values_contradict_the_claims_of_section_4(tmp_path):
     health = {"log_weight_error": 0.1, "log_sd_is_rkl": 1.0, "log_sd_is_k3": -0.5}
     spread = {"log_sd_sequence_rkl": 1.0, "log_sd_token_rkl": 2.0}
     levels = {
@@ -75,7 +75,7 @@ def test_the_other_way_round_they_are_contradicted(tmp_path):
         "toy-csqa": {"token_rkl": 0.5, **health, **spread},
         "toy-dolly": {"token_rkl": 0.1, **health, **spread},
     }
-    found = values_of(verdict(table1(tmp_path, levels), load("table1"), missing="inconclusive"))
+    verdicts = verdicts_of(verdict(table1(tmp_path, levels), load("table1"), missing="inconclusive"))
     for claim in (
         "token-kl-knowledge-above-math",
         "token-kl-open-above-knowledge",
@@ -83,13 +83,13 @@ def test_the_other_way_round_they_are_contradicted(tmp_path):
         "k3-does-not-help",
         "token-kl-lower-variance",
     ):
-        assert found[claim] == "contradicted", claim
+        assert verdicts[claim] == "contradicted", claim
 
 
 def test_a_printed_magnitude_is_not_tested_in_a_scaled_down_world(tmp_path):
     report = verdict(table1(tmp_path, {"toy-bm4": {"token_rkl": 5.0}}), load("table1"), missing="inconclusive")
     assert not [v for v in report.claims if v.claim.startswith("token-kl-range")]
-    assert sum("tested at paper scale alone" in words for words in report.skipped) == 3
+    assert sum("tested at paper scale alone" in reason for reason in report.skipped) == 3
     marked = [claim.id for claim in load_claims() if claim.printed_scale]
     ranges = ["token-kl-range-math", "token-kl-range-knowledge", "token-kl-range-open"]
     assert marked == [*ranges, "teacher-stays-correct-on-misled-prefixes"]
@@ -97,13 +97,13 @@ def test_a_printed_magnitude_is_not_tested_in_a_scaled_down_world(tmp_path):
     add_prompts(
         paper, {"Qwen3-8B": [row(tmp_path, "p", [measure("bigmath-4", "token_rkl", 5.0, 0)], PER_PROMPT)]}, tmp_path
     )
-    assert values_of(verdict(paper, load("table1"), missing="inconclusive"))["token-kl-range-math"] == "contradicted"
+    assert verdicts_of(verdict(paper, load("table1"), missing="inconclusive"))["token-kl-range-math"] == "contradicted"
 
 
 def test_importance_cells_are_diagnosed_at_paper_scale_and_never_matched(tmp_path):
     paper = MeasuredTable("table1", "paper", "qwen3", (0,))
-    own = [measure("bigmath-4", metric, 1.0, n) for n, metric in enumerate(("is_rkl", "is_k3", "token_rkl"))]
-    add_prompts(paper, {"Qwen3-8B": [row(tmp_path, "p", own, PER_PROMPT)]}, tmp_path)
+    values = [measure("bigmath-4", metric, 1.0, n) for n, metric in enumerate(("is_rkl", "is_k3", "token_rkl"))]
+    add_prompts(paper, {"Qwen3-8B": [row(tmp_path, "p", values, PER_PROMPT)]}, tmp_path)
     cells = {cell.metric: cell.value for cell in verdict(paper, load("table1"), missing="inconclusive").cells}
     assert cells["is_rkl"] == cells["is_k3"] == "diagnosed"
     assert cells["token_rkl"] == "contradicted"
@@ -111,17 +111,17 @@ def test_importance_cells_are_diagnosed_at_paper_scale_and_never_matched(tmp_pat
 
 def test_weights_are_kept_and_a_cell_without_pairs_under_one_seed_is_missing(tmp_path):
     weight = np.arange(40.0)
-    whole = measure("toy-bm4", "wrong_trace_x", 0.3, 0, weight=weight)
+    pairs = measure("toy-bm4", "wrong_trace_x", 0.3, 0, weight=weight)
     table = MeasuredTable("table1", "toy", "qwen3", (0, 1))
     rows = [
-        row(tmp_path, "a", [whole, measure("toy-bm4", "token_rkl", 1, 0)], PER_PROMPT),
+        row(tmp_path, "a", [pairs, measure("toy-bm4", "token_rkl", 1, 0)], PER_PROMPT),
         row(tmp_path, "b", [measure("toy-bm4", "token_rkl", 1, 1)], PER_PROMPT),
     ]
     add_prompts(table, {"t": rows}, tmp_path)
     assert not table.has("t", "toy-bm4", "wrong_trace_x")
     alone = MeasuredTable("table1", "toy", "qwen3", (0,))
     add_prompts(alone, {"t": rows[:1]}, tmp_path)
-    assert alone.mean("t", "toy-bm4", "wrong_trace_x") == pytest.approx((whole.value_P * weight).sum() / weight.sum())
+    assert alone.mean("t", "toy-bm4", "wrong_trace_x") == pytest.approx((pairs.value_P * weight).sum() / weight.sum())
     again = MeasuredTable.from_dict(json.loads(json.dumps(alone.to_dict())))
     assert again.mean("t", "toy-bm4", "wrong_trace_x") == alone.mean("t", "toy-bm4", "wrong_trace_x")
 
@@ -137,19 +137,21 @@ def test_table4_claims_compare_the_variants(tmp_path):
         for label, mean in level.items()
     }
     add_prompts(table, rows, tmp_path)
-    found = values_of(verdict(table, load("table4"), missing="inconclusive"))
-    assert found["distillable-reduces-token-rkl"] == "reproduced"
-    assert found["undistillable-raises-token-rkl"] == "reproduced"
-    assert found["distillable-reduces-token-rkl-beyond-rft"] == "reproduced"
-    assert found["distillable-reduces-wrong-trace"] == "inconclusive"
+    verdicts = verdicts_of(verdict(table, load("table4"), missing="inconclusive"))
+    assert verdicts["distillable-reduces-token-rkl"] == "reproduced"
+    assert verdicts["undistillable-raises-token-rkl"] == "reproduced"
+    assert verdicts["distillable-reduces-token-rkl-beyond-rft"] == "reproduced"
+    assert verdicts["distillable-reduces-wrong-trace"] == "inconclusive"
 
 
-@pytest.mark.parametrize(("whole", "expected"), [(0.8, "reproduced"), (-0.3, "contradicted"), (0.11, "inconclusive")])
-def test_figure2_compares_the_whole_vocabulary_with_the_top_one(tmp_path, whole, expected):
+@pytest.mark.parametrize(
+    ("all_tokens", "expected"), [(0.8, "reproduced"), (-0.3, "contradicted"), (0.11, "inconclusive")]
+)
+def test_figure2_compares_the_whole_vocabulary_with_the_top_one(tmp_path, all_tokens, expected):
     table = MeasuredTable("figure2", "toy", "qwen3", (0,))
-    own = [measure("toy-bm4", "K=1", 0.1, 1), measure("toy-bm4", "K=V", whole, 2)]
-    more = [measure("toy-bm4", "K=1", 0.1, 3), measure("toy-bm4", "K=V", 0.5, 4)]
-    rows = {"first": [row(tmp_path, "a", own, PER_BLOCK)], "second": [row(tmp_path, "b", more, PER_BLOCK)]}
+    first = [measure("toy-bm4", "K=1", 0.1, 1), measure("toy-bm4", "K=V", all_tokens, 2)]
+    second = [measure("toy-bm4", "K=1", 0.1, 3), measure("toy-bm4", "K=V", 0.5, 4)]
+    rows = {"first": [row(tmp_path, "a", first, PER_BLOCK)], "second": [row(tmp_path, "b", second, PER_BLOCK)]}
     add_blocks(table, rows, tmp_path)
     assert table.rows == ("K=1", "K=V", "K=1, second", "K=V, second")
-    assert values_of(verdict(table, load("figure2")))["frequency-effect-needs-tail"] == expected
+    assert verdicts_of(verdict(table, load("figure2")))["frequency-effect-needs-tail"] == expected

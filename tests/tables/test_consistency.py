@@ -1,4 +1,4 @@
-"""The oracles find the known erratum by themselves, and notice when files and numbers part."""
+"""The oracles find the known errata from the numbers, and notice when files and numbers disagree."""
 
 import shutil
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_everything_passes() -> None:
     assert all(finding.ok for finding in findings)
 
 
-def test_erratum_is_found_without_being_told(folder: Path) -> None:
+def test_errata_are_found_from_the_numbers_alone(folder: Path) -> None:
     without_errata(folder)
     table = load("table1", folder)
     assert [(c.row["teacher"], c.column, c.value) for c in length_outliers(table)] == [
@@ -91,9 +91,9 @@ def test_an_erratum_that_no_oracle_sees_is_reported(folder: Path) -> None:
     ],
 )
 def test_implied_lengths(column: str, gemma: int, qwen: int) -> None:
-    found = implied_lengths(load("table1"))
+    lengths = implied_lengths(load("table1"))
     for family, tokens in (("gemma3", gemma), ("qwen3", qwen)):
-        assert found[family, column][0].value == pytest.approx(tokens, abs=0.7)
+        assert lengths[family, column][0].value == pytest.approx(tokens, abs=0.7)
 
 
 def test_drift_of_the_re_measurement() -> None:
@@ -111,10 +111,10 @@ def test_mean_weights_are_nowhere_near_one() -> None:
         ("qwen3", "BM5"): 121,
         ("qwen3", "Vicuna"): 3.3,
     }
-    found = {(cell.row["family"], cell.column): weight for cell, weight in mean_weights(load("table1"))}
-    assert len(found) == 14
-    for place, weight in by_hand.items():
-        assert found[place] == pytest.approx(weight, rel=0.01)
+    weights = {(cell.row["family"], cell.column): weight for cell, weight in mean_weights(load("table1"))}
+    assert len(weights) == 14
+    for key, weight in by_hand.items():
+        assert weights[key] == pytest.approx(weight, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_mean_weights_are_nowhere_near_one() -> None:
     ],
 )
 def test_claims_that_the_paper_does_not_bear_out(claim: str, held: int, of: int) -> None:
-    one = next(c for c in load_claims() if c.id == claim)
-    assert counts(one, printed_comparisons(one, load)) == (held, of)
-    assert (one.paper.held, one.paper.of) == (held, of)
+    stored = next(c for c in load_claims() if c.id == claim)
+    assert counts(stored, printed_comparisons(stored, load)) == (held, of)
+    assert (stored.paper.held, stored.paper.of) == (held, of)
 
 
 def test_out_of_distribution_losses_by_hand() -> None:
-    one = next(c for c in load_claims() if c.id == "undistillable-ood-retains-teacher")
-    lost = {c.place: c.left - c.right for c in printed_comparisons(one, load) if not c.held}
+    claim = next(c for c in load_claims() if c.id == "undistillable-ood-retains-teacher")
+    lost = {c.place: c.left - c.right for c in printed_comparisons(claim, load) if not c.held}
     assert lost["table3 qwen3 / Qwen3-8B / Undistillable (OOD), MMLU-Pro, acc"] == pytest.approx(-0.173)
     assert lost["table3 qwen3 / Qwen3-8B / Undistillable (OOD), superGPQA, acc"] == pytest.approx(-0.126)
 

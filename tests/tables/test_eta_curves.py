@@ -17,7 +17,7 @@ STORED = load("eta-sweep")
 
 
 def world(effect, seeds=3, items=200, name="GKD-RKL", rng=0, etas=ETAS):
-    """A sweep whose accuracy at eta has the logit effect(eta)."""
+    """Return a sweep whose accuracy at eta has the logit effect(eta)."""
     generator = np.random.default_rng(rng)
     table = MeasuredTable("eta-sweep", "toy", "qwen3", tuple(range(seeds)), etas=tuple(etas))
     for task in ("one", "two"):
@@ -63,35 +63,35 @@ def test_rows_along_eta_are_found_by_their_eta():
     ],
 )
 def test_a_trend_has_three_values(effect, direction, value):
-    (found,) = judge(world(effect), claim("trend", direction))
-    assert found.value == value
+    (result,) = judge(world(effect), claim("trend", direction))
+    assert result.value == value
 
 
 def test_the_estimate_is_the_least_squares_slope():
     table = world(lambda x: 0.5 * x)
-    (found,) = judge(table, claim("trend"))
+    (rises,) = judge(table, claim("trend"))
     mean_E = values_by_seed(table, CURVES[1]).mean(axis=0)
-    assert found.estimate == pytest.approx(np.polyfit(ETAS, mean_E, 1)[0])
+    assert rises.estimate == pytest.approx(np.polyfit(ETAS, mean_E, 1)[0])
     (falls,) = judge(table, claim("trend", "falls"))
-    assert falls.estimate == pytest.approx(-found.estimate)
+    assert falls.estimate == pytest.approx(-rises.estimate)
 
 
-def test_one_training_seed_decides_no_slight_trend():
-    (found,) = judge(world(lambda x: 0.02 * x, seeds=1, items=1_000), claim("trend"))
-    assert found.value == "inconclusive"
-    assert found.capped
+def test_a_slight_trend_is_inconclusive_with_one_training_seed():
+    (result,) = judge(world(lambda x: 0.02 * x, seeds=1, items=1_000), claim("trend"))
+    assert result.value == "inconclusive"
+    assert result.capped
 
 
 def test_a_dip_contradicts_monotone_and_names_its_step():
     dip = {0.5: -2.0}
-    (found,) = judge(world(lambda x: dip.get(x, x)), claim("monotone", margin=0.05))
-    assert found.value == "contradicted"
-    assert found.rival == "eta +0 to +0.5"
+    (dipped,) = judge(world(lambda x: dip.get(x, x)), claim("monotone", margin=0.05))
+    assert dipped.value == "contradicted"
+    assert dipped.rival == "eta +0 to +0.5"
     (smooth,) = judge(world(lambda x: x, items=2_000), claim("monotone", margin=0.05))
     assert smooth.value == "reproduced"
 
 
-def test_two_points_are_no_curve_and_a_sweep_that_was_not_run_is_said():
+def test_a_sweep_of_two_points_is_skipped_with_a_reason():
     report = verdict(world(lambda x: x, etas=(-1.0, 1.0)), STORED, [claim("trend")])
     assert not report.claims
     assert "at 2 values of eta, a curve needs 3" in report.skipped[0]
@@ -114,16 +114,16 @@ def test_page_and_kendall():
     assert alone.tau_p < 0.01
 
 
-def test_a_falling_curve_that_is_asked_to_fall_is_a_trend():
-    """Length is asked to fall: the test is the same with signs turned, the tau is that of the curve itself."""
+def test_a_falling_curve_that_should_fall_is_a_trend():
+    """Length should fall: the test is the same with opposite signs, tau is that of the curve."""
     table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1), etas=ETAS)
     for n, eta in enumerate(ETAS):
         tokens = [[20.0 - n, 21.0 - n, 22.0 - n], [19.5 - n, 21.0 - n, 22.0 - n]]
         table.add(at_eta("Teacher", eta), "one", "tokens", ["a", "b", "c"], tokens)
-    found = trend_tests(table, CURVES[5])
-    assert found.tau == -1
-    assert found.steps == found.of == 8
-    assert found.page_p < 1e-4
+    trend = trend_tests(table, CURVES[5])
+    assert trend.tau == -1
+    assert trend.steps == trend.of == 8
+    assert trend.page_p < 1e-4
 
 
 def test_a_constant_curve_has_no_trend():
@@ -133,18 +133,18 @@ def test_a_constant_curve_has_no_trend():
     assert trend_tests(table, CURVES[5]).tau_p == 1.0
 
 
-def test_the_edge_is_where_the_teacher_breaks_and_where_the_student_falls():
+def test_eta_limits_are_where_the_teacher_breaks_and_the_student_falls():
     teacher = world(lambda x: 3.0 if x >= -1 else -1.0, name="Teacher", items=600)
     student = world(lambda x: -1.0 if x >= -0.5 else -3.0, items=600)
     for key, values in student.values.items():
         if key not in teacher.values:
             teacher.add(*key, teacher.items[key[1]], values.values_SN)
-    found = find_eta_limits(teacher, "GKD-RKL")
-    assert (found.kept_from, found.kept_to) == (-1.0, 2.0)
-    assert found.lost_from == -1.0
+    limits = find_eta_limits(teacher, "GKD-RKL")
+    assert (limits.kept_from, limits.kept_to) == (-1.0, 2.0)
+    assert limits.lost_from == -1.0
 
 
-def test_points_are_differences_where_asked():
+def test_points_against_a_row_are_differences():
     table = world(lambda x: x)
     plain, against = curve_points(table, CURVES[1]), curve_points(table, CURVES[1], against="Student")
     student = np.mean([table.mean("Student", task, "acc") for task in table.tasks])
@@ -153,7 +153,7 @@ def test_points_are_differences_where_asked():
 
 
 @pytest.mark.parametrize("wrong", [{"direction": None}, {"kind": "monotone"}, {"kind": "trend", "margin": 0.1}])
-def test_a_claim_without_direction_or_with_a_foreign_margin_is_refused(wrong):
+def test_a_trend_claim_needs_a_direction_and_takes_no_margin(wrong):
     content = claim("trend").model_dump() | wrong
     with pytest.raises(ValueError, match=r"direction|margin"):
         Claim.model_validate(content)
@@ -164,8 +164,8 @@ def test_a_sweep_is_not_judged_against_another_study():
         verdict(world(lambda x: x), load("controls"), [claim("trend")])
 
 
-def test_a_task_that_some_eta_lacks_is_left_out_of_the_whole_curve():
-    """Without a solved prompt there is no wrong-trace preference: a mean over fewer tasks would be a step of its own."""
+def test_a_task_missing_at_one_eta_is_left_out_of_the_curve():
+    """Without a solved prompt there is no wrong-trace preference: a mean over fewer tasks would look like a step."""
     table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1), etas=ETAS)
     for n, eta in enumerate(ETAS):
         table.add(at_eta("Traps", eta), "one", "wrong_trace", ["a", "b"], [[0.5 - n / 20] * 2] * 2)
@@ -174,12 +174,12 @@ def test_a_task_that_some_eta_lacks_is_left_out_of_the_whole_curve():
     assert [p.value for p in curve_points(table, CURVES[4])] == pytest.approx([0.5 - n / 20 for n in range(9)])
     assert trend_tests(table, CURVES[4]).steps == 8
     report = verdict(table, STORED)
-    (claim_,) = [v for v in report.claims if v.claim == "sweep-wrong-trace-falls"]
-    assert claim_.estimate == pytest.approx(0.1)
-    assert any("sweep-token-rkl-falls" in words and "at every eta" in words for words in report.skipped)
+    (judged,) = [v for v in report.claims if v.claim == "sweep-wrong-trace-falls"]
+    assert judged.estimate == pytest.approx(0.1)
+    assert any("sweep-token-rkl-falls" in reason and "at every eta" in reason for reason in report.skipped)
 
 
-def test_a_curve_that_no_task_has_is_empty():
+def test_a_curve_without_any_task_is_empty():
     table = world(lambda x: x)
     assert curve_points(table, CURVES[3]) == []
     assert trend_tests(table, CURVES[3]) is None

@@ -32,7 +32,7 @@ def turned(report: VerdictReport, claim: str, value: str) -> VerdictReport:
     return replace(report, claims=changed)
 
 
-def test_a_run_equals_its_own_record(tmp_path: Path, reports: Reports) -> None:
+def test_a_run_matches_the_record_made_from_it(tmp_path: Path, reports: Reports) -> None:
     path = tmp_path / "known" / "table2-toy.toml"
     write(path, reports)
     known = load_known_verdicts(path)
@@ -92,8 +92,8 @@ def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None
 def test_a_changed_margin_is_a_difference(tmp_path: Path, reports: Reports) -> None:
     write(tmp_path / "k.toml", reports)
     changed = tuple(replace(v, margin=0.05) if v.margin else v for v in reports[0].claims)
-    found = compare_with_known(replace(reports[0], claims=changed), load_known_verdicts(tmp_path / "k.toml"))
-    assert [d.text for d in found] == [
+    differences = compare_with_known(replace(reports[0], claims=changed), load_known_verdicts(tmp_path / "k.toml"))
+    assert [d.text for d in differences] == [
         f"{claim}-retains-teacher (qwen3): margin 0.05, the record was made with 0.02"
         for claim in ("distillable", "undistillable")
     ]
@@ -138,7 +138,7 @@ def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> No
         load_known_verdicts(path)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, reports: Reports) -> None:
+def test_an_unwritable_folder_is_an_input_error(tmp_path: Path, reports: Reports) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot be written to .*--into"):
         write(tmp_path / "file" / "table2-toy.toml", reports)

@@ -45,7 +45,7 @@ def test_latex_is_laid_out_like_the_page() -> None:
     assert "0.523 [0.518, 0.763]" in export_table(load("table2"), "latex")
 
 
-def test_layout_has_the_pages_blocks_and_heads() -> None:
+def test_rows_by_block_follow_the_printed_layout() -> None:
     blocks = rows_by_block(load("table4"))
     assert list(blocks) == ["On-Policy Token RKL", "On-Policy Sequence RKL (wrong-trace preference %)"]
     assert [len(rows) for rows in blocks.values()] == [6, 6]
