@@ -1,6 +1,6 @@
-"""Simulated worlds whose truth is known: what `verdict_statistics` lets the verdicts judge.
+"""Simulated worlds whose truth is known, for `verdict_statistics` to judge.
 
-A world draws items of varying difficulty, models that differ from item to item, training seeds that shift a whole model,
+A world samples items of varying difficulty, models that differ from item to item, training seeds that shift a whole model,
 and k = 16 graded samples per item. The offset between two models is solved for, so that the true difference is exact.
 """
 
@@ -14,7 +14,7 @@ from repro.tables.measured_table import Array, MeasuredTable
 
 SAMPLES = 16
 SPREAD_ITEMS = 1.5  # logits: standard deviation of difficulty between items
-SPREAD_PAIR = 0.5  # logits: how differently two models find the same item
+SPREAD_PAIR = 0.5  # logits: standard deviation of an item's difficulty between two models
 
 ORDERING, TRAINED, RETAINS = "student-under-teacher", "improve-beats-gkd-rkl", "undistillable-retains-teacher"
 SIDES = {
@@ -29,8 +29,8 @@ class World:
     """One simulated truth.
 
     Attributes:
-        claim: id of the stored claim that is tested: "student-under-teacher" speaks of no training.
-        difference: the true left - right. edge: where the claim turns false (0, or minus its margin).
+        claim: id of the stored claim that is tested: "student-under-teacher" is not about training.
+        difference: the true left - right. edge: below it the claim is false (0, or minus its margin).
         items: per task, of two tasks. seeds: training seeds. spread_seeds: their standard deviation, logits.
         rate: the right side's true rate. metric: "acc" (mean of 16 samples) or "pass16" (one draw per item).
     """
@@ -51,7 +51,7 @@ class World:
 
 
 def draw(world: World, rng: np.random.Generator, tasks: tuple[str, ...] = ("task1", "task2")) -> MeasuredTable:
-    """One measured table of a world: the two rows that its claim compares, on two tasks."""
+    """Sample one measured table of a world: the two rows that its claim compares, on each task."""
     left, right = SIDES[world.claim]
     measured = MeasuredTable("table2", "toy", "simulated", tuple(range(world.seeds)), SAMPLES)
     rates = {right: world.rate, left: world.rate + world.difference}
@@ -68,7 +68,7 @@ def draw(world: World, rng: np.random.Generator, tasks: tuple[str, ...] = ("task
 
 
 def spread_of_difference(spread_seeds: float, rate: float = 0.5) -> float:
-    """Standard deviation between trainings of the difference of two models, in accuracy."""
+    """Return the standard deviation between trainings of the difference of two models, in accuracy."""
     step = 1e-3
     slope = (2 * step) / (_offset(rate + step, spread_seeds, "acc") - _offset(rate - step, spread_seeds, "acc"))
     return float(np.sqrt(2) * spread_seeds * slope)
@@ -76,7 +76,7 @@ def spread_of_difference(spread_seeds: float, rate: float = 0.5) -> float:
 
 @cache
 def _offset(rate: float, spread_seeds: float, metric: str) -> float:
-    """Logit shift at which the mean over items and seeds of the per-item value is `rate`."""
+    """Return the logit shift at which the mean over items and seeds of the per-item value is `rate`."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     spread = np.sqrt(SPREAD_ITEMS**2 + SPREAD_PAIR**2 + spread_seeds**2)
 

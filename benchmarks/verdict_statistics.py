@@ -38,7 +38,7 @@ ONE_SEED_SPREADS = (0.05, 0.1, 0.2, 0.4)  # logits
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of runs by verdict, and the largest share that false verdicts may have."""
+    """Shares of runs by verdict."""
 
     world: World
     runs: int
@@ -47,21 +47,21 @@ class Rates:
 
     @property
     def false_alarm(self) -> float:
-        """Share of runs with a wrong verdict; at the edge either verdict is wrong."""
+        """Share of runs with a wrong verdict; at the edge both verdicts are wrong."""
         if self.world.at_edge:
             return self.reproduced + self.contradicted
         return self.contradicted if self.world.difference > self.world.edge else self.reproduced
 
     @property
     def power(self) -> float | None:
-        """Share of the verdict that is right; None at the edge, where neither is."""
+        """Share of runs with the right verdict; None at the edge, where neither is right."""
         if self.world.at_edge:
             return None
         return self.reproduced if self.world.difference > self.world.edge else self.contradicted
 
 
 def worlds() -> list[World]:
-    """Edges first, then true and false worlds of growing distance."""
+    """Return the edges first, then true and false worlds of growing distance."""
     edge = [
         World("ordering", ORDERING, 0.0, 50),
         World("ordering", ORDERING, 0.0, 150),
@@ -89,19 +89,19 @@ def worlds() -> list[World]:
 
 
 def simulate(world: World, runs: int, rng: np.random.Generator, resamples: int = 200) -> Rates:
-    """Judge `runs` draws of a world."""
+    """Judge `runs` samples of a world."""
     claim = next(c for c in load_claims("table2") if c.id == world.claim)
     claim = claim.model_copy(update={"metrics": (world.metric,)})
     stored = load("table2")
-    seen = Counter(
+    verdicts = Counter(
         verdict(draw(world, rng), stored, [claim], alpha=ALPHA, resamples=resamples, seed=run).claims[0].value
         for run in range(runs)
     )
-    return Rates(world, runs, seen["reproduced"] / runs, seen["contradicted"] / runs)
+    return Rates(world, runs, verdicts["reproduced"] / runs, verdicts["contradicted"] / runs)
 
 
 def familywise(runs: int, rng: np.random.Generator, items: int = 100, resamples: int = 200) -> float:
-    """Share of runs where any ordering of Table 2 is called although all nine models are the same."""
+    """Return the share of runs with a conclusive ordering of Table 2 although all nine models are the same."""
     claims = load_claims("table2")
     orderings = [c for c in claims if c.kind == "ordering" and c.role != "control" and c.metrics == ("acc", "reward")]
     rows = dict.fromkeys(ref.row for c in orderings for ref in (c.left, *c.right))
@@ -121,31 +121,31 @@ def familywise(runs: int, rng: np.random.Generator, items: int = 100, resamples:
 def cell_rates(
     row: str, column: str, difference: float, runs: int, rng: np.random.Generator, resamples: int = 200
 ) -> tuple[float, float]:
-    """Shares of (reproduced, contradicted) for an accuracy cell of Table 2 whose truth is `difference` off.
+    """Return the shares of (reproduced, contradicted) for an accuracy cell of Table 2 whose truth is `difference` off.
 
     We have as many items as the paper is assumed to have. The paper's side is simulated too: its own items, its one
     training run (of a trained row, of which we have three), its rounding to three decimals.
     """
-    stored, key = load("table2"), (row, column, "acc")
+    stored = load("table2")
     items, trained = stored.columns[column].items, row not in stored.untrained
     assert items is not None
     reproduction = World(
         "ours", TRAINED, difference, items, seeds=3 if trained else 1, spread_seeds=0.1 if trained else 0.0
     )
     paper = replace(reproduction, difference=0.0, seeds=1)
-    seen: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
     for run in range(runs):
         sampled = draw(reproduction, rng, (column,))
         table = MeasuredTable("table2", "paper", "qwen3", sampled.seeds, SAMPLES)
-        table.add(*key, sampled.items[column], sampled.values["Improve", column, "acc"].values_SN)
+        table.add(row, column, "acc", sampled.items[column], sampled.values["Improve", column, "acc"].values_SN)
         printed = round(draw(paper, rng, (column,)).mean("Improve", column, "acc"), 3)
-        verdicts = judge_cells(table, _printing(stored, key, printed), ALPHA, resamples, seed=run)
-        seen[verdicts[0].value] += 1
-    return seen["reproduced"] / runs, seen["contradicted"] / runs
+        (cell,) = judge_cells(table, _printing(stored, row, column, printed), ALPHA, resamples, seed=run)
+        verdicts[cell.value] += 1
+    return verdicts["reproduced"] / runs, verdicts["contradicted"] / runs
 
 
 def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
-    """The Markdown page, line by line as the simulation goes."""
+    """Yield the Markdown page, line by line as the simulation runs."""
     streams = iter(np.random.SeedSequence(seed).spawn(100))  # one per line: a line does not depend on the others
 
     def rng() -> np.random.Generator:
@@ -214,12 +214,10 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
             )
 
 
-def _printing(stored: PaperTable, key: tuple[str, str, str], value: float) -> PaperTable:
-    """Return the stored table as if the paper had printed `value` in that cell."""
-    row, column, metric = key
-    cell = stored.cell(column, metric, family="qwen3", method=row)
-    text = f"{value:.3f}"
-    changed = replace(cell, printed=replace(cell.printed, text=text, value=value))
+def _printing(stored: PaperTable, row: str, column: str, accuracy: float) -> PaperTable:
+    """Return the stored table as if the paper had printed that accuracy there."""
+    cell = stored.cell(column, "acc", family="qwen3", method=row)
+    changed = replace(cell, printed=replace(cell.printed, text=f"{accuracy:.3f}", value=accuracy))
     return replace(stored, cells=tuple(changed if c is cell else c for c in stored.cells))
 
 
