@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from repro.planner.capacity import Job, all_stages, best, capacity_tables, jobs, longest_chain, schedule
+from capacity import Job, all_stages, best, capacity_tables, jobs, longest_chain, schedule
 
 DIAMOND = {
     "a": Job(1, 2.0, ()),
@@ -56,5 +55,5 @@ def test_more_gpus_never_take_longer_and_saturate():
 
 def test_the_page_is_what_the_command_writes():
     assert capacity_tables() in (Path(__file__).parents[2] / "docs" / "scale.md").read_text(), (
-        "studies or costs have changed: run python -m repro.planner.capacity docs/scale.md"
+        "studies or costs have changed: run python benchmarks/capacity.py docs/scale.md"
     )

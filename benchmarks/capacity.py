@@ -1,11 +1,11 @@
-"""How long the whole set of studies takes on so many GPUs, and what it costs.
+"""Time and cost of the complete set of studies on 8 to 1000 GPUs.
 
-`python -m repro.planner.capacity docs/scale.md` writes the tables into that page, between its two marks.
+    python benchmarks/capacity.py docs/scale.md    writes the tables into that page, between its two marks
 
 The stages of every study at paper scale, each identity once, are put on the GPUs by list scheduling: whenever GPUs are
-free, the waiting stage with the longest way still behind it starts. Hours are those of `cost`: DERIVED from the paper's
-Table 5 on ASSUMED counts, an order of magnitude. A stage takes as many of a node's GPUs as `--ranks` says where it can be
-split, more where these do not hold it (`placement`), else one.
+free, the waiting stage with the longest chain after it starts. Hours are those of `repro.planner.hours`: DERIVED from the
+paper's Table 5 on ASSUMED counts, an order of magnitude. A stage takes as many of a node's GPUs as `--ranks` says where it
+can be split, more where these do not hold it (`repro.planner.placement`), else one.
 """
 
 import heapq
@@ -50,49 +50,49 @@ class Schedule:
 
 
 def all_stages(seeds: int) -> list[Stage]:
-    """Every stage of every study at paper scale, inputs first."""
+    """Return every stage of every study at paper scale, inputs first."""
     return topological_order(row.stage for name in STUDIES for row in plan(name, scale="paper", seeds=seeds).rows)
 
 
 def jobs(stages: Sequence[Stage], ranks: int) -> dict[str, Job]:
-    """The stages as jobs on `ranks` GPUs each, or as many as hold them, with the ASSUMED efficiency of splitting."""
-    found = {}
+    """Return the stages as jobs on `ranks` GPUs each, or as many as hold them, with the ASSUMED efficiency of splitting."""
+    work = {}
     for stage in stages:
         gpus = place(stage, CARDS, Resources(ranks=ranks)).layout.ranks
         speed = gpus * assumed("parallel efficiency") ** (gpus.bit_length() - 1)
         needs = tuple(needed.fingerprint for needed in stage.inputs())
-        found[stage.fingerprint] = Job(gpus, expected_hours(stage, "paper") / speed, needs)
-    return found
+        work[stage.fingerprint] = Job(gpus, expected_hours(stage, "paper") / speed, needs)
+    return work
 
 
-def hours_behind(work: dict[str, Job]) -> dict[str, float]:
-    """Of each job the hours of the longest chain that begins with it. work: by name, inputs first."""
-    behind = {name: job.hours for name, job in work.items()}
+def remaining_hours(work: dict[str, Job]) -> dict[str, float]:
+    """Return for each job the hours of the longest chain that begins with it. work: by name, inputs first."""
+    remaining = {name: job.hours for name, job in work.items()}
     for name in reversed(work):
         for needed in work[name].needs:
-            behind[needed] = max(behind[needed], work[needed].hours + behind[name])
-    return behind
+            remaining[needed] = max(remaining[needed], work[needed].hours + remaining[name])
+    return remaining
 
 
 def longest_chain(work: dict[str, Job]) -> list[str]:
-    """The jobs that no fleet shortens, in order."""
-    behind = hours_behind(work)
+    """Return the jobs that no fleet shortens, in order."""
+    remaining = remaining_hours(work)
     chain: list[str] = []
     following = list(work)
     while following:
-        chain.append(max(following, key=lambda name: behind[name]))
+        chain.append(max(following, key=lambda name: remaining[name]))
         following = [name for name, job in work.items() if chain[-1] in job.needs]
     return chain
 
 
 def schedule(work: dict[str, Job], gpus: int) -> tuple[float, float]:
-    """(hours until all is done, hours of the longest chain) on that many GPUs.
+    """Return (hours until all is done, hours of the longest chain) on that many GPUs.
 
     Args:
         work: jobs by name, inputs first.
     """
-    behind = hours_behind(work)
-    waiting = sorted(work, key=lambda name: -behind[name])
+    remaining = remaining_hours(work)
+    waiting = sorted(work, key=lambda name: -remaining[name])
     done: set[str] = set()
     running: list[tuple[float, str]] = []
     now, free = 0.0, gpus
@@ -105,22 +105,22 @@ def schedule(work: dict[str, Job], gpus: int) -> tuple[float, float]:
         now, ended = heapq.heappop(running)
         free += work[ended].gpus
         done.add(ended)
-    return now, max(behind.values(), default=0.0)
+    return now, max(remaining.values(), default=0.0)
 
 
 def best(stages: Sequence[Stage], gpus: int) -> Schedule:
-    """The number of ranks (1, 2, 4 or a node's 8) that ends first."""
+    """Return the schedule that ends first, of 1, 2, 4 or a node's 8 ranks."""
     tried = []
     for ranks in (1, 2, 4, NODE):
         if ranks <= gpus:
             work = jobs(stages, ranks)
             hours, longest = schedule(work, gpus)
             tried.append(Schedule(gpus, ranks, hours, sum(j.gpus * j.hours for j in work.values()), longest))
-    return min(tried, key=lambda one: (one.hours, one.gpu_hours))
+    return min(tried, key=lambda candidate: (candidate.hours, candidate.gpu_hours))
 
 
 def capacity_tables() -> str:
-    """The tables of docs/scale.md."""
+    """Return the tables of docs/scale.md."""
     price = assumed("dollars per GPU-hour")
     lines = []
     for seeds in (1, 3):
@@ -147,13 +147,14 @@ def capacity_tables() -> str:
             f"More than about {most.gpu_hours / most.longest:,.0f} GPUs cannot be kept busy. Longest chain: {', '.join(chain)}.",
             "",
         ]
-    lines += _dollar(price)
-    lines += ["", *_held()]
+    lines += _per_dollar(price)
+    lines += ["", *_fewest_gpus()]
     return "\n".join(lines)
 
 
-def _held() -> list[str]:
-    """Each kind of stage and model on as few GPUs as hold it, those on more than one first; only training and sampling."""
+def _fewest_gpus() -> list[str]:
+    """Return the rows of each kind of stage and model on as few GPUs as hold it, those on most first; only training and
+    sampling."""
     largest: dict[tuple[str, str], Placement] = {}
     host: dict[tuple[str, str], float] = {}
     for stage in all_stages(1):
@@ -170,7 +171,7 @@ def _held() -> list[str]:
         f"| stage, the largest of its kind | model | GPUs of {CARDS.gib:g} GiB | GiB on each | host GiB | sequences at once | fits |",
         "|---|---|---|---|---|---|---|",
     ]
-    order = sorted(largest.items(), key=lambda one: (-one[1].layout.ranks, one[0]))
+    order = sorted(largest.items(), key=lambda item: (-item[1].layout.ranks, item[0]))
     for (kind, model), placed in order:
         batch = placed.layout.micro_batch if kind.startswith(("calibrate", "distill")) else "-"
         fits = "yes" if placed.fits else "no"
@@ -179,8 +180,8 @@ def _held() -> list[str]:
     return lines
 
 
-def _dollar(price: float) -> list[str]:
-    """What one dollar buys of each kind of stage."""
+def _per_dollar(price: float) -> list[str]:
+    """Return the rows of what one dollar buys of each kind of stage."""
     kinds: dict[str, tuple[float, int]] = {}
     for stage in all_stages(1):
         kind = stage.procedure
@@ -189,7 +190,7 @@ def _dollar(price: float) -> list[str]:
     lines = ["| stage | GPU-hours each, mean | dollars each | a dollar buys of it |", "|---|---|---|---|"]
     for kind, (hours, number) in kinds.items():
         mean = hours / number
-        if not mean:  # the rules that name failure modes draw nothing
+        if not mean:  # the rules that name failure modes sample nothing
             continue
         lines.append(f"| {kind} ({number}) | {mean:,.1f} | {mean * price:,.0f} | {1 / (mean * price):.2%} |")
     return lines
