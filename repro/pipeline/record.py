@@ -130,7 +130,7 @@ def build_artifact(
 def _provenance(stage: Stage) -> dict[str, Any]:
     """Return what the stage is, and the code and machine that it ran on."""
     return {
-        "stage": stage.does,
+        "stage": stage.kind,
         "version": stage.version,
         "label": stage.label,
         "fingerprint": stage.fingerprint,

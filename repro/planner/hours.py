@@ -91,7 +91,7 @@ def study_hours(study: Study, workers: int) -> float:
 
 def toy_mib(study: Study) -> float:
     """MiB of artifacts that a study leaves at toy scale."""
-    return sum(TOY_MIB[stage.does] for stage in study.stages())
+    return sum(TOY_MIB[stage.kind] for stage in study.stages())
 
 
 def table5_hours(stage: Stage) -> float | None:

@@ -85,9 +85,9 @@ def describe_layout(layout: Layout) -> str:
 
 def describe_stage(stage: Stage) -> tuple[str, str]:
     """Return what the stage does, and the base model that it trains or samples (of other stages: the label)."""
-    does = stage.does if stage.procedure == stage.does else f"{stage.does} {stage.procedure}"
+    kind = stage.kind if stage.procedure == stage.kind else f"{stage.kind} {stage.procedure}"
     workload = stage.workload
-    return does, workload.main.base_model.name if workload.main and workload.can_split else stage.label
+    return kind, workload.main.base_model.name if workload.main and workload.can_split else stage.label
 
 
 def _layouts(workload: Workload, most: int, resources: Resources) -> list[Layout]:

@@ -26,7 +26,7 @@ def collect_curves(study: Study, cache: Path) -> list[Curve]:
                     "family": row.family,
                     "method": row.method,
                     "seed": row.seed,
-                    "stage": model.does,
+                    "stage": model.kind,
                     "steps": steps,
                     "figures": figures,
                 }

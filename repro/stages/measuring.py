@@ -18,7 +18,6 @@ class Evaluate(Stage):
     """Sample completions of held-out prompts and grade them (section 6.1)."""
 
     kind: Literal["evaluate"] = "evaluate"
-    does: ClassVar[str] = "evaluate"
     version: ClassVar[int] = 1
 
     model: ModelInput
@@ -51,7 +50,6 @@ class Diagnose(Stage):
     """
 
     kind: Literal["diagnose"] = "diagnose"
-    does: ClassVar[str] = "diagnose"
     version: ClassVar[int] = 1
 
     student: ModelInput
@@ -138,7 +136,6 @@ class Continue(_BeforeAndAfter):
     """
 
     kind: Literal["continue"] = "continue"
-    does: ClassVar[str] = "continue"
     version: ClassVar[int] = 1
 
     teacher: ModelInput
@@ -178,7 +175,6 @@ class Classify(_BeforeAndAfter):
     """
 
     kind: Literal["classify"] = "classify"
-    does: ClassVar[str] = "classify"
     version: ClassVar[int] = 2
 
     before: Evaluate

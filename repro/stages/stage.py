@@ -18,7 +18,6 @@ class Stage(Frozen):
 
     version: ClassVar[int]
     """Raised whenever the same configuration would give another result."""
-    does: ClassVar[str]
     feeds_training: ClassVar[bool] = False
     """True where the stage's items reach a trained model: no evaluation item may be among them."""
 
@@ -26,12 +25,15 @@ class Stage(Frozen):
         seed: int
 
         @property
+        def kind(self) -> str: ...
+
+        @property
         def data(self) -> tuple[TaskData, ...]: ...
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 of the identity: the artifact's name."""
-        content = {"does": self.does, "version": self.version, **self.identity()}
+        content = {"does": self.kind, "version": self.version, **self.identity()}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def nested_identity(self) -> str:
@@ -45,7 +47,7 @@ class Stage(Frozen):
 
     @property
     def folder_name(self) -> str:
-        return f"{self.does}-{self.fingerprint[:16]}"
+        return f"{self.kind}-{self.fingerprint[:16]}"
 
     def inputs(self) -> Iterator["Stage"]:
         """The stages whose artifacts this one reads."""
@@ -76,7 +78,7 @@ class Stage(Frozen):
     @property
     def procedure(self) -> str:
         """The line of Table 5 that the stage belongs to: the method of a distillation, else the kind."""
-        return self.does
+        return self.kind
 
     @property
     def workload(self) -> Workload:

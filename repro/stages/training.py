@@ -16,7 +16,6 @@ class Calibrate(Stage):
     """Fine-tune the teacher towards (eta > 0) or away from (eta < 0) the calibration target (section 5)."""
 
     kind: Literal["calibrate"] = "calibrate"
-    does: ClassVar[str] = "calibrate"
     version: ClassVar[int] = 1
     feeds_training: ClassVar[bool] = True
 
@@ -64,7 +63,6 @@ class Sample(Stage):
     """Sample completions of training prompts: what off-policy students learn from."""
 
     kind: Literal["sample"] = "sample"
-    does: ClassVar[str] = "sample"
     version: ClassVar[int] = 1
     feeds_training: ClassVar[bool] = True
 
@@ -89,7 +87,6 @@ class Distill(Stage):
     """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy)."""
 
     kind: Literal["distill"] = "distill"
-    does: ClassVar[str] = "distill"
     version: ClassVar[int] = 1
     feeds_training: ClassVar[bool] = True
 

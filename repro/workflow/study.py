@@ -117,7 +117,7 @@ def _stage_line(stage: Stage, cache: Path) -> StageLine:
     record = json.loads((cache / stage.folder_name / RECORD).read_text())
     return {
         "artifact": stage.folder_name,
-        "stage": stage.does,
+        "stage": stage.kind,
         "kind": stage.procedure,
         "label": record["label"],
         "seconds": record["seconds"],

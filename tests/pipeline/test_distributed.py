@@ -43,7 +43,7 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
 
     for name in ("Student",):
         assert of(1, stages[name], "summary.json").read_text() == of(2, stages[name], "summary.json").read_text()
-    sample = next(stage for stage in chosen if stage.does == "sample")
+    sample = next(stage for stage in chosen if stage.kind == "sample")
     from repro.generation.rollouts import read_rollouts
 
     assert read_rollouts(of(1, sample, "rollouts.parquet")) == read_rollouts(of(2, sample, "rollouts.parquet"))
@@ -62,7 +62,7 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
         assert (record["sharded"], sharded["sharded"]) == (False, True)
         assert sharded["fingerprint"] == record["fingerprint"] == stage.fingerprint
     for stage in chosen:
-        if stage.does in ("calibrate", "distill"):
+        if stage.kind in ("calibrate", "distill"):
             rows = [
                 [figures(line) for line in of(n, stage, "history.jsonl").read_text().splitlines()]
                 for n in (2, "sharded ranks")

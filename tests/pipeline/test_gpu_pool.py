@@ -63,7 +63,7 @@ def test_a_stage_gets_the_gpus_that_hold_it_and_is_not_overtaken(monkeypatch):
 def test_without_a_gpu_the_layout_is_as_requested():
     stages = plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4",)).stages()
     trained = next(s for s in stages if isinstance(s, Distill))
-    sampled = next(s for s in stages if s.does == "sample")
+    sampled = next(s for s in stages if s.kind == "sample")
     requested = Resources(ranks=2, shard="always", tensor_parallel=2)
     assert resolve_layout(trained, Resources(), None) == Resources(shard="never", tensor_parallel=1)
     assert resolve_layout(trained, requested, None) == replace(requested, tensor_parallel=1)
@@ -73,7 +73,7 @@ def test_without_a_gpu_the_layout_is_as_requested():
 
 @pytest.mark.usefixtures("eight")
 def test_a_stage_that_needs_more_gpus_than_there_are_is_refused():
-    sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.does == "sample")
+    sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.kind == "sample")
     with pytest.raises(InputError, match="needs 16 GPUs, and there are 8"):
         GpuPool(resources_for("paper", tensor_parallel=16)).acquire([sampled], limit=1)
 
@@ -88,7 +88,7 @@ def test_a_server_has_gpus_besides_the_ranks(monkeypatch):
     on_policy, off_policy, sampled = (
         next(s for s in stages if isinstance(s, Distill) and s.config.method == "gkd-rkl"),
         next(s for s in stages if isinstance(s, Distill) and s.config.method == "sft"),
-        next(s for s in stages if s.does == "sample"),
+        next(s for s in stages if s.kind == "sample"),
     )
     acquired = dict(GpuPool(requested).acquire([calibrated, on_policy], limit=2))
     for stage, gpus in acquired.items():
@@ -118,7 +118,7 @@ def test_without_a_gpu_a_server_is_started_if_training_samples_with_vllm():
     requested = Resources(vllm_server=1)
     stages = plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4", "engine=vllm")).stages()
     for stage in stages:
-        samples = stage.does == "calibrate" or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
+        samples = stage.kind == "calibrate" or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
         assert resolve_layout(stage, requested, None).vllm_server == int(samples)
     assert {resolve_layout(s, requested, None).vllm_server for s in plan("table2", scale="toy", seeds=1).stages()} == {
         0

@@ -22,10 +22,10 @@ def test_the_plan_covers_every_row_and_shares_stages(study):
     methods = [row.method for row in study.rows]
     assert len(methods) == len(set(methods)) == 12
     stages = study.stages()
-    assert [stage.does for stage in stages].count("calibrate") == 3
-    assert [stage.does for stage in stages].count("sample") == 1
-    assert [stage.does for stage in stages].count("distill") == 7
-    assert [stage.does for stage in stages].count("evaluate") == 12
+    assert [stage.kind for stage in stages].count("calibrate") == 3
+    assert [stage.kind for stage in stages].count("sample") == 1
+    assert [stage.kind for stage in stages].count("distill") == 7
+    assert [stage.kind for stage in stages].count("evaluate") == 12
 
 
 def test_inputs_come_first(study):
@@ -37,7 +37,7 @@ def test_inputs_come_first(study):
 
 def test_no_training_stage_sees_an_evaluation_split(study):
     for stage in study.stages():
-        split = "test" if stage.does == "evaluate" else "train"
+        split = "test" if stage.kind == "evaluate" else "train"
         assert {one.split for one in stage.data} == {split}
 
 

@@ -235,7 +235,7 @@ def test_costs_follow_the_formulas(tmp_path):
     for n, stage in enumerate(study.stages()):
         folder = tmp_path / stage.folder_name
         folder.mkdir()
-        kind = stage.config.method if isinstance(stage, Distill) else stage.does
+        kind = stage.config.method if isinstance(stage, Distill) else stage.kind
         record = {
             "gpu_hours": 0.0,
             "seconds": seconds.get(kind, 3.6) + n / 100,
