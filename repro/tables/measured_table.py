@@ -12,6 +12,7 @@ from repro.recipes.labels import at_eta
 from repro.recipes.studies import SCALES, Scale
 
 CellKey = tuple[str, str, str]  # row, task, metric
+ByItem = Mapping[str, float]  # item id -> value
 Array = NDArray[np.float64]
 
 # Metrics that average the k samples of an item; the others draw one value from all k (a majority, "any").
@@ -107,12 +108,7 @@ class MeasuredTable:
         self.values[row, task, metric] = CellValues(values, weights)
 
     def add_by_item(
-        self,
-        row: str,
-        task: str,
-        metric: str,
-        values: Sequence[Mapping[str, float]],
-        weights: Sequence[Mapping[str, float]] | None = None,
+        self, row: str, task: str, metric: str, values: Sequence[ByItem], weights: Sequence[ByItem] | None = None
     ) -> None:
         """Add one cell from item -> value of every seed (and item -> weight), items sorted."""
         items = sorted(values[0])
@@ -237,14 +233,8 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
     for row, task, metric in first.values:
         cells = [part.values[row, task, metric] for part in parts]
         weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]
-        merged.add(
-            row,
-            task,
-            metric,
-            first.items[task],
-            np.concatenate([cell.values_SN for cell in cells]),
-            np.concatenate(weights) if weights else None,
-        )
+        values_SN = np.concatenate([cell.values_SN for cell in cells])
+        merged.add(row, task, metric, first.items[task], values_SN, np.concatenate(weights) if weights else None)
     return merged
 
 

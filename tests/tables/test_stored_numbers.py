@@ -123,6 +123,15 @@ def test_claims_of_table2() -> None:
         load_claims("table9")
 
 
+def test_claims_with_the_same_reason_have_the_same_margin() -> None:
+    margins: dict[str, set[float]] = {}
+    for claim in load_claims():
+        margins.setdefault(claim.margin_reason, set()).add(claim.margin)
+    two_points = next(values for reason, values in margins.items() if reason.startswith("2 points"))
+    assert two_points == {0.02}
+    assert all(len(values) == 1 for reason, values in margins.items() if reason)
+
+
 def test_claims_name_rows_that_are_stored() -> None:
     for claim in load_claims():
         if not claim.study.startswith("table") or claim.role == "control":

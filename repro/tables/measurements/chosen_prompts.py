@@ -1,16 +1,16 @@
 """Cells over chosen prompts: those that a student lost, or that a teacher solves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from repro.evaluation.lost_prompts import LostPrompts
-from repro.tables.measured_table import MeasuredTable
+from repro.tables.measured_table import ByItem, MeasuredTable
 
 FEWEST_PROMPTS = 5
 """Prompts from which a rate over chosen prompts is a cell: below, its interval would carry no information."""
 
 
 def add_over_chosen(
-    table: MeasuredTable, row: str, task: str, metric: str, items: Sequence[str], by_seed: Sequence[Mapping[str, float]]
+    table: MeasuredTable, row: str, task: str, metric: str, items: Sequence[str], by_seed: Sequence[ByItem]
 ) -> None:
     """Add a mean over the items that a seed has a value for, if every seed has enough of them."""
     chosen = [{item: seed[item] for item in items if item in seed} for seed in by_seed]

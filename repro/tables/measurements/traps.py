@@ -8,8 +8,7 @@ from repro.diagnosis.files import PER_BLOCK, PER_PROMPT
 from repro.recipes.study import Row
 from repro.tables.measured_table import MeasuredTable
 
-ByItem = dict[str, float]
-Cells = dict[tuple[str, str], tuple[ByItem, ByItem]]
+Cells = dict[tuple[str, str], tuple[dict[str, float], dict[str, float]]]
 """(task, metric) -> values and weights by item."""
 
 
