@@ -84,12 +84,13 @@ def verdict(
         tested += [_test(claim, comparisons, draws) for claim, comparisons in runnable]
     verdicts |= {(conclusion.claim, conclusion.family): conclusion for conclusion in _conclude_all(tested, alpha)}
     cells: list[CellVerdict] = []
-    for table in tables:
-        if table.scale == "paper":
-            cells_of_family = judge_cells(table, stored, alpha, resamples, seed)
-            cells += cells_of_family
-            if not cells_of_family:
+    if tables[0].scale == "paper":
+        for table in tables:
+            judged = judge_cells(table, stored, alpha, resamples, seed)
+            cells += judged
+            if not judged:
                 skipped.append(f"cells of {table.family}: {stored.path.name} has none on {', '.join(table.tasks)}")
+    order = [(claim.id, table.family) for table in tables for claim in claims]
     return VerdictReport(
         study=stored.id,
         scale=tables[0].scale,
@@ -98,12 +99,7 @@ def verdict(
         alpha=alpha,
         resamples=resamples,
         seed=seed,
-        claims=tuple(
-            verdicts[claim.id, table.family]
-            for table in tables
-            for claim in claims
-            if (claim.id, table.family) in verdicts
-        ),
+        claims=tuple(verdicts[key] for key in order if key in verdicts),
         cells=tuple(cells),
         skipped=tuple(skipped),
     )
