@@ -56,7 +56,7 @@ def list_studies() -> None:
             for scale in SCALES:
                 hours = study_hours(plan(name, scale=scale), REQUIREMENTS[scale].workers)
                 out_console.print(
-                    f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].words}", highlight=False
+                    f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].description}", highlight=False
                 )
     out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
 

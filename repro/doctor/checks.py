@@ -32,7 +32,7 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     yield from _memory(study, stages, workers)
     yield _disk(stages, out)
     hours = study_hours(study, REQUIREMENTS[study.scale].workers)
-    yield good("expected hours", f"{hours:,.2f} h on {REQUIREMENTS[study.scale].words}")
+    yield good("expected hours", f"{hours:,.2f} h on {REQUIREMENTS[study.scale].description}")
     yield from _data(stages)
     weights = [*check_weights(stages), *check_servers(stages)]
     yield from weights

@@ -14,7 +14,7 @@ DEFAULT_PARAMETERS = 8e9
 
 @dataclass(frozen=True)
 class Architecture:
-    """What memory and time depend on. parameters: of the language model, in billions; layers, hidden size, vocabulary."""
+    """Sizes that memory and time depend on. parameters: of the language model, in billions."""
 
     parameters: float
     layers: int
@@ -43,7 +43,7 @@ PUBLISHED: dict[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return the sizes of a model by what the user writes: toy name, folder or hub id.
+    """Return the sizes of a model, given as a toy name, folder or hub id.
 
     A hub id that is not listed is guessed from the size in its name.
     """

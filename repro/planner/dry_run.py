@@ -50,7 +50,11 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
 
 
 def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:
-    """Args: rows: stage, whether it is cached, hours to run, and placement (None at toy scale)."""
+    """Print the table of stages.
+
+    Args:
+        rows: stage, whether it is cached, hours to run, and placement (None at toy scale).
+    """
     toy = study.scale == "toy"
     table = Table(title=f"{study.name} at scale {study.scale}: {len(rows)} stages", title_justify="left")
     table.add_column("stage", overflow="fold", min_width=24)
@@ -89,7 +93,7 @@ def _print_sums(study: Study, stages: list[Stage], hours: float, console: Consol
     toy = study.scale == "toy"
     console.print(
         f"tokens: at most so many, were every completion as long as its cap; to run: {hours * 60 if toy else hours:,.1f}"
-        f" {_unit(study)}; needs {REQUIREMENTS[study.scale].words}",
+        f" {_unit(study)}; needs {REQUIREMENTS[study.scale].description}",
         highlight=False,
     )
     if not toy:
@@ -118,7 +122,7 @@ def _unit(study: Study) -> str:
 
 
 def describe_data(stages: list[Stage]) -> list[str]:
-    """Say of each task and split, once, how many items are asked for, and how many there are."""
+    """Describe each task and split: the items that are requested, and those that are available."""
     asked: dict[tuple[str, str], TaskData] = {}
     for stage in stages:
         for data in stage.data:

@@ -19,7 +19,7 @@ MOMENTS = 2 * FLOAT32
 KV_CACHE_GIB = CACHE_BYTES / GIB
 """Least key-value cache next to vLLM's weights."""
 WORKSPACE_GIB = 2.0
-"""CUDA's own context, one layer's recomputed activations, what the allocator loses."""
+"""The CUDA context, one layer's recomputed activations, fragmentation of the allocator."""
 TILE = (4096, 32_768)
 """Tokens and vocabulary of the tiles in which TRL multiplies an output layer: complete logits never exist."""
 
@@ -75,9 +75,9 @@ def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
 
 
 def _training(workload: Workload, main: Architecture, frozen: Architecture | None, layout: Layout) -> GpuMemory:
-    """The trained model in float32, its LoRA adapters or all of it with gradients and moments, sharded; vLLM in its turn.
+    """Estimate training: the model in float32, its adapters or all of it with gradients and moments; vLLM in its turn.
 
-    The frozen model is in bfloat16: sharded where it scores inside the step, else unsharded on every rank.
+    The frozen model is in bfloat16: sharded with the trained one where it scores inside the step, else complete on every rank.
     """
     length, shards = workload.max_completion_tokens, layout.ranks if layout.shard else 1
     all_params = main.parameters * 1e9 / GIB
@@ -105,7 +105,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
 
 
 def _sampling(workload: Workload, model: Architecture, layout: Layout) -> float:
-    """vLLM; or transformers: weights, and keys and values of one batch, as wide as the hidden size at most."""
+    """Return GiB of vLLM; or of transformers: weights, and keys and values of one batch, as wide as the hidden size at most."""
     if workload.engine == "vllm":
         return vllm_gib(model, layout.tensor_parallel)
     if not workload.batch_sequences:
@@ -115,8 +115,10 @@ def _sampling(workload: Workload, model: Architecture, layout: Layout) -> float:
 
 
 def _sampling_between_steps(workload: Workload, model: Architecture, layout: Layout) -> float:
-    """vLLM holds the unsharded model on every rank, unless a server has it, and is sent its weights one by one, gathered
-    in float32."""
+    """Return GiB of generation between the steps.
+
+    vLLM holds the unsharded model on every rank, unless a server has it, and gets its weights one by one, gathered in float32.
+    """
     if workload.engine == "vllm":
         engine = 0.0 if layout.vllm_server else vllm_gib(model)
         return engine + (_output_layer(model) * FLOAT32 if layout.shard else 0.0)
@@ -157,7 +159,7 @@ def fsdp_gathered_gib(model: Architecture) -> float:
 
 
 def _layer(model: Architecture) -> float:
-    """2**30 parameters of one layer, at most (embeddings counted in)."""
+    """Return 2**30 parameters of one layer, at most (embeddings counted in)."""
     return model.parameters * 1e9 / GIB / model.layers
 
 
@@ -166,12 +168,12 @@ def _output_layer(model: Architecture) -> float:
 
 
 def _gradient_bytes(layout: Layout) -> int:
-    """DDP sums gradients in buckets, which are a second copy; FSDP2 and a single process have none."""
+    """Return the bytes of a gradient. DDP sums them in buckets, which are a second copy; FSDP2 and a single process have none."""
     return 2 * FLOAT32 if layout.ranks > 1 and not layout.shard else FLOAT32
 
 
 def _activations(model: Architecture, micro_batch: int, length: int) -> float:
-    """Layer inputs kept for the backward pass (gradient checkpointing), float32."""
+    """Return GiB of layer inputs kept for the backward pass (gradient checkpointing), float32."""
     return micro_batch * length * model.layers * model.hidden * FLOAT32 / GIB
 
 

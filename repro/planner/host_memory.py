@@ -2,7 +2,7 @@
 
 DERIVED from parameter counts and from how models are loaded and saved; on the CPU, MEASURED for the parts (docs/scale.md).
 
-safetensors files are mapped: weights that are loaded in the type that they are stored in take no memory of their own, and
+safetensors files are mapped: weights that are loaded in the type that they are stored in take no further memory, and
 the ranks share what the kernel caches of them. Weights of another type are converted before they go to the GPU: the
 published bfloat16 into float32 for training, our own float32 artifacts into bfloat16 for scoring. Every rank does that at
 once, since nothing makes them take turns.
@@ -64,5 +64,5 @@ def _gib(model: Model, bytes_each: int) -> float:
 
 
 def _converted(model: Model) -> float:
-    """GiB of a model that is scored with: a published one is stored in bfloat16, one of ours in float32."""
+    """Return GiB of a scoring model that is converted: a published one is stored in bfloat16, one of ours in float32."""
     return 0.0 if model.folder_name is None else _gib(model, BFLOAT16)

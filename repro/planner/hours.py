@@ -1,4 +1,4 @@
-"""Expected hours of a stage before it runs: seconds measured at toy scale, GPU-hours derived from Table 5 above it.
+"""Expected hours of a stage: seconds measured at toy scale, GPU-hours derived from Table 5 above it.
 
 Table 5 prints H100 hours of the Qwen pipeline for one epoch. A stage is charged in proportion to the tokens that it may
 generate or train on and to the size of its model, against the same stage at paper scale. The paper's counts are lost, so
@@ -30,8 +30,8 @@ TABLE5_ROWS = {
 TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
 CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl", "continue": "sample", "classify": "sample"}
-"""Stages without a line of their own. A diagnosis, like GKD on stored completions, scores them with both models, and
-trains none: an upper bound. Prefixes and a judge's replies are completions; rules cost nothing at all."""
+"""Stages that Table 5 has no line for. A diagnosis, like GKD on stored completions, scores them with both models, but
+trains none: an upper bound. Prefixes and a judge's replies are completions; rules cost nothing."""
 
 TOY_SECONDS = {
     "calibrate": 38.0,
@@ -44,14 +44,14 @@ TOY_SECONDS = {
     "continue": 20.0,
     "classify": 8.0,
 }
-"""MEASURED at the toy scale's own settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
-time): mean seconds of the records, and 5 s more for the start of a process; before the teachers and training
-prompts of today (three seeds of these, on a busy machine: calibrate 42, sample 13, sft 34, gkd-fkl 56, gkd-rkl 79, without the start). Of diagnose: six records of table1 and table4, one seed,
-on a machine that had other work. Of continue and classify: CPU seconds of one seed of figure4 and failure-modes, and the start of
-a process."""
+"""MEASURED at the toy scale's settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
+time): mean seconds of the records, and 5 s for the start of a process; with earlier teachers and training prompts (three
+seeds of the current ones, on a busy machine: calibrate 42, sample 13, sft 34, gkd-fkl 56, gkd-rkl 79, without the start).
+diagnose: six records of table1 and table4, one seed, on a busy machine. continue and classify: CPU seconds of one seed of
+figure4 and failure-modes, and the start of a process."""
 
 TOY_START_SECONDS = 5.0
-"""Seconds of each that are the start of a process; the rest grows with the tokens that a stage draws or trains on."""
+"""Seconds of each that are the start of a process; the rest grows with the tokens that a stage samples or trains on."""
 TOY_DIAGNOSED_TASKS = 10 / 3
 """Tasks times policies of a diagnosis, mean of those six records."""
 TOY_MIB = {
@@ -63,7 +63,7 @@ TOY_MIB = {
     "continue": 0.1,
     "classify": 0.1,
 }
-"""MEASURED: mean size of an artifact of the toy world (those same records)."""
+"""MEASURED: mean size of an artifact at toy scale (same records)."""
 
 
 @functools.cache
@@ -85,23 +85,23 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
 
 
 def study_hours(study: Study, workers: int) -> float:
-    """Wall-clock hours of a whole study on that many cores (toy) or GPUs, kept busy."""
+    """Return wall-clock hours of a complete study on that many cores (toy) or GPUs, kept busy."""
     return sum(expected_hours(stage, study.scale) for stage in study.stages()) / workers
 
 
 def toy_mib(study: Study) -> float:
-    """MiB of artifacts that a study leaves at toy scale."""
+    """Return MiB of artifacts that a study leaves at toy scale."""
     return sum(TOY_MIB[stage.kind] for stage in study.stages())
 
 
 def table5_hours(stage: Stage) -> float | None:
-    """What Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
+    """Return what Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
     return printed_hours().get(stage.procedure)
 
 
 @functools.cache
 def _toy_tokens(procedure: str) -> float:
-    """Tokens of the stage that `TOY_SECONDS` was measured on: Table 2's, at the toy scale's own settings."""
+    """Return the tokens of the stage that `TOY_SECONDS` was measured on: Table 2's, at the toy scale's settings."""
     settings = toy.settings()
     training = _training_tokens(settings)
     if procedure in training:
@@ -120,7 +120,7 @@ def _toy_tokens(procedure: str) -> float:
 
 @functools.cache
 def _paper_tokens() -> dict[str, float]:
-    """Tokens of Table 5's lines at the paper scale's settings."""
+    """Return the tokens of Table 5's lines at the paper scale's settings."""
     settings = paper.settings()
     sampling = settings.teacher_sampling
     epoch = settings.sft.steps * settings.sft.sequences_per_step  # prompts, by Table 5's caption
@@ -142,13 +142,13 @@ def _training_tokens(settings: Settings) -> dict[str, float]:
 
 
 def _billions(stage: Stage) -> float:
-    """Parameters of the model that the stage is charged by, read off its name; 8 where the name does not say."""
+    """Return the size of the model that the stage is charged by, read off its name; 8 where the name states none."""
     main = stage.workload.main
     return ((named_parameters(main.base_model.name) if main else None) or DEFAULT_PARAMETERS) / 1e9
 
 
 def _table5_billions(procedure: str) -> float:
-    """The same of Table 5's line. A diagnosis is charged by its teacher."""
+    """Return the same for the line of Table 5. A diagnosis is charged by its teacher."""
     return TABLE5_BILLIONS["sample" if procedure == "diagnose" else CHARGED_AS.get(procedure, procedure)]
 
 

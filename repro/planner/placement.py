@@ -103,7 +103,11 @@ def _layouts(workload: Workload, most: int, resources: Resources) -> list[Layout
 
 
 def _training(sequences: int, most: int, resources: Resources) -> list[Layout]:
-    """Args: sequences: of one optimiser step, which the ranks must share evenly."""
+    """Return the layouts to try.
+
+    Args:
+        sequences: of one optimiser step, which the ranks must share evenly.
+    """
     ranks = resources.ranks
     more = [count for count in _more(ranks, most) if sequences % count == 0]
     counts = [ranks] if resources.shard == "never" else [ranks, *more]  # unsharded models do not shrink with more ranks
@@ -121,10 +125,10 @@ def _training(sequences: int, most: int, resources: Resources) -> list[Layout]:
 
 
 def _more(least: int, most: int) -> list[int]:
-    """The powers of two above `least`, up to a node's GPUs."""
+    """Return the powers of two above `least`, up to a node's GPUs."""
     return [count for count in (2, 4, NODE) if least < count <= most]
 
 
 def _multiple(spread: int, ranks: int, most: int) -> int:
-    """GPUs of complete copies: `ranks` rounded up, no more than there are, one copy at least."""
+    """Return the GPUs of complete copies: `ranks` rounded up, no more than there are, one copy at least."""
     return max(spread, min(-(-ranks // spread), most // spread) * spread)

@@ -62,5 +62,5 @@ def _parameters(model: Model | None) -> float:
 
 
 def _seconds_per_token(parameters: float, card: Card) -> float:
-    """Each decoding step reads the weights once for the complete batch."""
+    """Return seconds of decoding one token: each step reads the weights once for the complete batch."""
     return 2 * parameters / (card.bandwidth * DECODING * BATCH)

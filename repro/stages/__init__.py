@@ -1,4 +1,4 @@
-"""Stages, the typed units of work of a study: a frozen configuration is a stage's identity. Imports no torch.
+"""Stages: the typed units of work of a study, identified by their frozen configuration. Imports no torch.
 
 Identity holds what changes the result (settings, seeds, content of models and data, the stage's version) and leaves out
 what does not (paths, machines). Two stages with equal identity share one artifact folder.

@@ -1,4 +1,4 @@
-"""The folder that a stage leaves: the names of its files, and whether it is whole."""
+"""Artifact folder of a stage: the names of its files, and the check that it is complete."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ MODEL = "model"
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder holds its final record."""
+    """Return True if the folder holds its final record."""
     return (folder / RECORD).is_file()
 
 
 def which_cached(stages: Sequence[Stage], out: Path) -> list[bool]:
-    """Which stages have an artifact, touching nothing."""
+    """Return for each stage whether it has an artifact. Touches nothing."""
     return [is_complete(out / CACHE / stage.folder_name) for stage in stages]
 
 

@@ -1,4 +1,4 @@
-"""Every kind of stage, told apart by its `kind`: reads a stage back from JSON."""
+"""All kinds of stages: a stage is read back from JSON by its `kind`."""
 
 from typing import Annotated
 

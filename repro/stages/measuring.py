@@ -112,7 +112,7 @@ class Diagnose(Stage):
 class _BeforeAndAfter(Stage):
     """A stage over two evaluations of one student, before and after its distillation, on the same items."""
 
-    if TYPE_CHECKING:  # fields of the kinds, in their own order: the order of a stage's inputs
+    if TYPE_CHECKING:  # fields of the subclasses: their order is that of a stage's inputs
         before: Evaluate
         after: Evaluate
 

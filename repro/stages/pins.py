@@ -1,4 +1,4 @@
-"""Which inputs of the stages are pinned to a revision of the hub, and which are not."""
+"""Inputs of stages from the hub, and those of them that no revision is pinned for."""
 
 from collections.abc import Iterable
 
@@ -8,22 +8,22 @@ from repro.tasks.registry import hub_of
 
 
 def hub_inputs(stages: Iterable[Stage]) -> dict[str, str]:
-    """What the stages read from outside by name: hub id to "models", "datasets", or "github" (a file in a repository)."""
-    found: dict[str, str] = {}
+    """Return what the stages read by name: hub id to "models", "datasets", or "github" (a file in a repository)."""
+    inputs: dict[str, str] = {}
     for stage in stages:
-        found |= {model.name: "models" for model in stage.base_models() if not model.is_local}
-        for one in stage.data:
-            source = None if one.file else hub_of(one.task)
+        inputs |= {model.name: "models" for model in stage.base_models() if not model.is_local}
+        for part in stage.data:
+            source = None if part.file else hub_of(part.task)
             if source is not None:
-                found[source.id] = "github" if source.url else "datasets"
-    return found
+                inputs[source.id] = "github" if source.url else "datasets"
+    return inputs
 
 
 def unpinned_inputs(stages: Iterable[Stage]) -> list[str]:
-    """The hub ids among the stages' inputs whose revision the lock does not hold."""
+    """Return the hub ids among the stages' inputs that have no revision in the lock."""
     return sorted(name for name in hub_inputs(stages) if pinned_revision(name) == UNPINNED)
 
 
 def served_model_names(stages: Iterable[Stage]) -> list[str]:
-    """The models that servers run, each marked so: they are unpinned too, and nothing here can pin them."""
+    """Return the models behind servers, each marked "(served)": nothing here can pin them."""
     return sorted({f"{model.name} (served)" for stage in stages for model in stage.served_models()})

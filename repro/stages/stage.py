@@ -17,7 +17,7 @@ class Stage(Frozen):
     """One unit of work with one artifact folder. Stages of equal identity share the folder."""
 
     version: ClassVar[int]
-    """Raised whenever the same configuration would give another result."""
+    """Raised whenever the same configuration would give a different result."""
     feeds_training: ClassVar[bool] = False
     """True where the stage's items reach a trained model: no evaluation item may be among them."""
 
@@ -72,7 +72,7 @@ class Stage(Frozen):
 
     @property
     def label(self) -> str:
-        """The text beside the progress bar."""
+        """The text next to the progress bar."""
         raise NotImplementedError
 
     @property
