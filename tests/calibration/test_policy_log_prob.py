@@ -67,3 +67,25 @@ def test_predicting_the_shuffle_does_not_advance_the_random_stream() -> None:
     torch.manual_seed(3)
     predicted = _next_permutation(20)
     assert torch.equal(torch.randperm(20), predicted)
+
+
+def test_with_vllm_the_forward_that_trl_makes_is_reused() -> None:
+    """The first forward after sampling is r_cal's term, over each completion's tokens; a later one is not."""
+
+    class Trainer:
+        use_vllm = vllm_importance_sampling_correction = True
+
+        def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+            return [[1]] * 2, [[5, 6, 7], [8]]
+
+        def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor) -> Any:
+            return -input_ids.float(), None, None
+
+    class Scored(PolicyLogProb, Trainer):
+        pass
+
+    trainer = Scored()
+    _, completion_ids = trainer._generate([])
+    for ids_BC in (torch.tensor([[1, 2, 3], [4, 99, 99]]), torch.full((2, 3), 1000)):
+        trainer._get_per_token_logps_and_entropies(None, ids_BC)
+    assert trainer.policy_log_prob(completion_ids).tolist() == [-6.0, -4.0]
