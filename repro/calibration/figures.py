@@ -6,7 +6,7 @@ import torch
 
 from repro.calibration.advantages import flat_share
 
-FIGURES = {
+HISTORY_NAMES = {
     "step": "step",
     "loss": "loss",
     "calibration/task_reward": "task_reward",

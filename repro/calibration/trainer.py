@@ -9,7 +9,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 
 from repro.calibration.config import CalibrationConfig
-from repro.calibration.figures import FIGURES
+from repro.calibration.figures import HISTORY_NAMES
 from repro.calibration.grpo import CalibrationTrainer, grpo_config
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
@@ -80,8 +80,8 @@ def calibrate(
             train_dataset=Dataset.from_list(rows),
         )
         note = ("task_reward", "r_cal", "kl", "length")
-        train(trainer, run=run, seed=seed, work=work, progress=progress, figures=FIGURES, note=note)
-    logged = save(trainer, out, FIGURES, functools.partial(_save_adapter_and_merged, teacher, out))
+        train(trainer, run=run, seed=seed, work=work, progress=progress, names=HISTORY_NAMES, note=note)
+    logged = save(trainer, out, HISTORY_NAMES, functools.partial(_save_adapter_and_merged, teacher, out))
     counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters}
     return summarise(trainer.state.global_step, logged, counts)
 

@@ -26,7 +26,7 @@ from repro.training.sharding import prepare_sharding, shard_frozen
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
 from repro.training.vllm_policy import engine_arguments
 
-FIGURES = {"sft": sft.FIGURES, "gkd-fkl": off_policy.FIGURES, "gkd-rkl": on_policy.FIGURES}
+HISTORY_NAMES = {"sft": sft.HISTORY_NAMES, "gkd-fkl": off_policy.HISTORY_NAMES, "gkd-rkl": on_policy.HISTORY_NAMES}
 
 
 def distill(
@@ -99,9 +99,9 @@ def distill(
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(rows),
         )
-        figures, note = FIGURES[config.method], ("loss", "accuracy", "length")
-        train(trainer, run=run, seed=seed, work=work, progress=progress, figures=figures, note=note)
-    logged = save(trainer, out, figures, functools.partial(_save_student, student, configs, out / "model"))
+        names, note = HISTORY_NAMES[config.method], ("loss", "accuracy", "length")
+        train(trainer, run=run, seed=seed, work=work, progress=progress, names=names, note=note)
+    logged = save(trainer, out, names, functools.partial(_save_student, student, configs, out / "model"))
     counts |= {**(vocabularies.record() if vocabularies else {}), "parameters": parameters}
     return summarise(trainer.state.global_step, logged, counts)
 

@@ -7,7 +7,7 @@ from trl import DistillationTrainer
 from repro.distillation.traces import Trace
 from repro.training.buckets import BucketedSteps, TokenMeans
 
-FIGURES = {
+HISTORY_NAMES = {
     "step": "step",
     "loss": "loss",
     "completions/mean_length": "length",

@@ -16,7 +16,7 @@ from repro.models.scoring import token_log_probs
 from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import BucketedSteps, TokenMeans
 
-FIGURES = {
+HISTORY_NAMES = {
     "step": "step",
     "loss": "loss",
     "distillation/accuracy": "accuracy",

@@ -8,7 +8,7 @@ from repro.distillation.traces import Trace
 from repro.models.chat_tokens import prompt_token_ids
 from repro.training.buckets import TokenMeans
 
-FIGURES = {
+HISTORY_NAMES = {
     "step": "step",
     "loss": "loss",
     "mean_token_accuracy": "token_accuracy",

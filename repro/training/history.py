@@ -15,8 +15,8 @@ class ReportProgress(TrainerCallback):
     """Reports each step to `progress`, with a few figures as the note.
 
     Args:
-        names: names in the trainer's log to ours.
-        note: our names, in the order of the note; those that a step lacks are left out.
+        names: names in the trainer's log to names in history.jsonl.
+        note: history's names, in the order of the note; those that a step lacks are left out.
     """
 
     def __init__(self, progress: Progress, names: Mapping[str, str], note: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ def train(
     seed: int,
     work: Path,
     progress: Progress,
-    figures: Mapping[str, str],
+    names: Mapping[str, str],
     note: Sequence[str],
 ) -> None:
     """Train from the newest complete checkpoint of this run, or from the start.
@@ -40,10 +40,10 @@ def train(
         trainer: one of TRL's.
         run: `checkpoints.run_identity`.
         work: the folder of the checkpoints.
-        figures: names in the trainer's log to ours.
-        note: our names of the figures that progress reports.
+        names: names in the trainer's log to names in history.jsonl.
+        note: history's names of the figures that progress reports.
     """
-    trainer.add_callback(history.ReportProgress(progress, figures, note))
+    trainer.add_callback(history.ReportProgress(progress, names, note))
     trainer.add_callback(non_finite.StopOnNonFinite())
     trainer.add_callback(checkpoints.MarkComplete(run))
     trainer.remove_callback(PrinterCallback)
@@ -54,17 +54,17 @@ def train(
 
 
 def save(
-    trainer: Any, out: Path, figures: Mapping[str, str], save_model: Callable[[Any, StateDict | None], None]
+    trainer: Any, out: Path, names: Mapping[str, str], save_model: Callable[[Any, StateDict | None], None]
 ) -> list[dict[str, Any]]:
     """Write the model and history.jsonl on the first rank; return the history's rows. Every rank must call it.
 
     Args:
         out: created if missing.
-        figures: names in the trainer's log to ours.
+        names: names in the trainer's log to names in history.jsonl.
         save_model: takes the trained model and its unsharded weights, None if the model is not sharded.
     """
     state = sharding.unsharded_state(trainer.model)
-    rows = history.history(trainer.state.log_history, figures)
+    rows = history.history(trainer.state.log_history, names)
     if trainer.accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         save_model(trainer.accelerator.unwrap_model(trainer.model), state)
