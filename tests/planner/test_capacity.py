@@ -1,4 +1,4 @@
-"""Schedules of stages on GPUs: bounds that hold for any schedule, and cases small enough to know."""
+"""Schedules of stages on GPUs: bounds that hold for any schedule, and cases small enough to check by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ DIAMOND = {
 
 
 @pytest.mark.parametrize(("gpus", "hours"), [(2, 2 + 4 + 3 + 1), (3, 2 + 4 + 1), (1000, 2 + 4 + 1)])
-def test_a_case_small_enough_to_know(gpus, hours):
+def test_a_schedule_checked_by_hand(gpus, hours):
     """On two GPUs the job of two blocks the other; on three they run side by side."""
     assert schedule(DIAMOND, gpus) == (hours, 7.0)
     assert longest_chain(DIAMOND) == ["a", "c", "d"]
@@ -34,7 +34,7 @@ def test_no_schedule_beats_its_bounds(gpus):
 
 
 def test_a_stage_that_one_gpu_does_not_hold_gets_more():
-    """Eight GPUs are never lent beyond their number, so no schedule beats their hours; ranks are the least a stage gets."""
+    """No schedule beats the hours of eight busy GPUs; a stage gets at least its ranks."""
     stages = all_stages(1)
     work = jobs(stages, 1)
     wanted = {stage.label: work[stage.fingerprint].gpus for stage in stages}

@@ -1,4 +1,4 @@
-"""Bytes on each GPU, and the GPUs that a stage gets for them: identities of the arithmetic, and the paper's own stages."""
+"""GPU memory and placement: identities of the arithmetic, and the layouts of the paper's stages."""
 
 from dataclasses import replace
 
@@ -29,43 +29,45 @@ def calibrated(stages, teacher):
 
 
 def test_bytes_of_a_trained_parameter(stages):
-    """16 alone: weight, gradient, two moments in float32; 20 under DDP, whose buckets copy the gradient; 16 / R in parts."""
+    """16 alone: weight, gradient, two moments in float32; 20 under DDP, whose buckets copy the gradient; 16 / R sharded."""
     stage = distilled(stages, "gkd-fkl", "google/gemma-3-4b-it")
     parameters = architecture("google/gemma-3-4b-it").parameters * 1e9 / GIB
     for layout, expected in ((Layout(), 16), (Layout(8), 20), (Layout(2, True), 8), (Layout(8, True), 2)):
-        own = gpu_memory(stage, layout)
-        assert own.weights + own.gradients + own.optimizer == pytest.approx(expected * parameters)
-        assert own.frozen == pytest.approx(
+        memory = gpu_memory(stage, layout)
+        assert memory.weights + memory.gradients + memory.optimizer == pytest.approx(expected * parameters)
+        assert memory.frozen == pytest.approx(
             2 * architecture("google/gemma-3-12b-it").parameters * 1e9 / GIB / (layout.ranks if layout.shard else 1)
         )
 
 
-def test_what_lies_in_parts_is_whole_over_the_ranks(stages):
+def test_shards_add_up_to_the_complete_models(stages):
     """Weights, gradients, moments and teacher over all ranks are those of one GPU; the target and vLLM are on each."""
     for stage in (calibrated(stages, "google/gemma-3-12b-it"), distilled(stages, "gkd-rkl", "Qwen/Qwen3-4B")):
         alone = gpu_memory(stage)
         for ranks in (2, 4, 8):
-            own = gpu_memory(stage, Layout(ranks, True))
+            memory = gpu_memory(stage, Layout(ranks, True))
             for part in ("weights", "gradients", "optimizer"):
-                assert ranks * getattr(own, part) == pytest.approx(getattr(alone, part))
-            kept = own.frozen if isinstance(stage, Calibrate) else ranks * own.frozen
+                assert ranks * getattr(memory, part) == pytest.approx(getattr(alone, part))
+            kept = memory.frozen if isinstance(stage, Calibrate) else ranks * memory.frozen
             assert kept == pytest.approx(alone.frozen)
-            assert own.sampling >= alone.sampling  # vLLM serves the whole model on every rank
-            assert own.gathered > 0 == alone.gathered
+            assert memory.sampling >= alone.sampling  # vLLM holds the complete model on every rank
+            assert memory.gathered > 0 == alone.gathered
     totals = [gpu_memory(stage, Layout(ranks, True)).total for ranks in (2, 4, 8)]
     assert totals == sorted(totals, reverse=True)
 
 
 def test_the_peak_is_the_larger_of_the_two_turns(stages):
     stage = distilled(stages, "gkd-rkl", "Qwen/Qwen3-4B")
-    one, four = (gpu_memory(stage, Layout(micro_batch=n)) for n in (1, 4))
-    assert four.activations == pytest.approx(4 * one.activations)
-    for own in (one, four):
-        stays = own.weights + own.gradients + own.optimizer + own.frozen + own.workspace
-        assert own.total == pytest.approx(stays + max(own.activations + own.logits + own.gathered, own.sampling))
+    single, four = (gpu_memory(stage, Layout(micro_batch=n)) for n in (1, 4))
+    assert four.activations == pytest.approx(4 * single.activations)
+    for memory in (single, four):
+        stays = memory.weights + memory.gradients + memory.optimizer + memory.frozen + memory.workspace
+        assert memory.total == pytest.approx(
+            stays + max(memory.activations + memory.logits + memory.gathered, memory.sampling)
+        )
 
 
-def test_a_spread_model_leaves_each_gpu_its_part_and_a_whole_cache(stages):
+def test_tensor_parallelism_divides_the_weights_but_not_the_cache(stages):
     stage = next(s for s in stages if isinstance(s, Sample))
     alone, spread = (gpu_memory(stage, Layout(n, False, n)).sampling for n in (1, 4))
     assert 4 * (spread - KV_CACHE_GIB) == pytest.approx(alone - KV_CACHE_GIB)
@@ -77,23 +79,23 @@ def test_eight_cards_of_80_hold_every_stage_of_every_study():
         assert unplaceable(study, study.stages(), resources_for("paper")) == []
 
 
-def test_one_card_holds_neither_of_the_three_and_the_mend_is_named(monkeypatch):
+def test_advice_for_stages_that_one_card_does_not_hold(monkeypatch):
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}]})
     study = plan("table2", scale="paper", families=("all",), seeds=1)
     lines = unplaceable(study, study.stages(), resources_for("paper"))
-    for words in (
+    for start in (
         "calibrate of google/gemma-3-12b-it",
         "distill gkd-rkl of google/gemma-3-4b-it",
         "distill gkd-rkl of Qwen/Qwen3-4B",
     ):
-        (line,) = [line for line in lines if line.startswith(words)]
+        (line,) = [line for line in lines if line.startswith(start)]
         assert "2 such GPUs in one machine hold it, with the models in parts" in line
     small = plan("table2", scale="small", seeds=1)
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
     assert unplaceable(small, small.stages(), resources_for("paper")) == []
 
 
-def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
+def test_advice_names_the_option_that_rules_out_a_layout(monkeypatch):
     monkeypatch.setattr(
         "repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 8}
     )
@@ -104,22 +106,22 @@ def test_what_was_ruled_out_by_hand_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
-def test_no_fewer_gpus_would_leave_room(stages, count):
-    """Of every stage: the estimate of its own layout, and none cheaper that leaves a tenth of the card free."""
+def test_no_layout_on_fewer_gpus_leaves_room(stages, count):
+    """The memory is that of the chosen layout, and none on fewer GPUs leaves a tenth of the card free."""
     for stage in stages:
-        found = place(stage, Cards(count, CARD))
-        assert found.memory == gpu_memory(stage, found.layout).total
-        assert found.fits == (found.memory <= CARD)
-        assert found.layout.ranks <= count
-        if found.layout.shard:
-            whole = [gpu_memory(stage, Layout(n, False, 1, 1)).total for n in range(1, found.layout.ranks + 1)]
-            assert min(whole) > USABLE_SHARE * CARD
-        if isinstance(stage, Calibrate | Distill) and found.fits and found.layout.ranks > 1:
-            half = found.layout.ranks // 2
+        placement = place(stage, Cards(count, CARD))
+        assert placement.memory == gpu_memory(stage, placement.layout).total
+        assert placement.fits == (placement.memory <= CARD)
+        assert placement.layout.ranks <= count
+        if placement.layout.shard:
+            unsharded = [gpu_memory(stage, Layout(n, False, 1, 1)).total for n in range(1, placement.layout.ranks + 1)]
+            assert min(unsharded) > USABLE_SHARE * CARD
+        if isinstance(stage, Calibrate | Distill) and placement.fits and placement.layout.ranks > 1:
+            half = placement.layout.ranks // 2
             assert gpu_memory(stage, Layout(half, half > 1, 1, 1)).total > USABLE_SHARE * CARD
 
 
-def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
+def test_a_teacher_of_70_billion_gets_tensor_parallelism_and_copies(stages):
     stage = next(s for s in stages if isinstance(s, Sample))
     large = stage.model_copy(update={"model": BaseModelRef(name="somebody/Large-70B", revision="unpinned")})
     assert place(large, Cards(8, CARD)).layout == Layout(4, False, 4)
@@ -131,23 +133,23 @@ def test_a_teacher_of_70_billion_is_spread_and_copies_share_the_rest(stages):
     on = followed.model_copy(update={"teacher": large.model})
     assert place(on, Cards(8, CARD), Resources(ranks=8)).layout == Layout(
         4, False, 4
-    )  # one copy: such a stage is not split
+    )  # one copy: continuing is not split
 
 
-def test_a_server_takes_the_drawing_off_the_ranks(stages):
-    """27 billion parameters in bfloat16 do not fit beside a trainer's part of them; on two GPUs of their own they do."""
+def test_a_server_takes_sampling_off_the_ranks(stages):
+    """27 billion parameters in bfloat16 do not fit next to a trainer's shard; on two further GPUs they do."""
     stage = next(s for s in stages if isinstance(s, Calibrate))
     large = stage.model_copy(update={"teacher": BaseModelRef(name="google/gemma-3-27b-it", revision="unpinned")})
-    own, served = Layout(4, True), Layout(4, True, vllm_server=2)
-    assert gpu_memory(large, own).sampling > vllm_gib(architecture("google/gemma-3-27b-it")) > CARD / 2
+    colocated, served = Layout(4, True), Layout(4, True, vllm_server=2)
+    assert gpu_memory(large, colocated).sampling > vllm_gib(architecture("google/gemma-3-27b-it")) > CARD / 2
     memory = gpu_memory(large, served)
     assert memory.sampling < 20 < memory.server < CARD / 2  # the reward model stays with the ranks
-    assert memory.total < gpu_memory(large, own).total
+    assert memory.total < gpu_memory(large, colocated).total
     assert served.gpus == 6
-    found = place(large, Cards(8, CARD), Resources(vllm_server=2)).layout
-    assert found.vllm_server == 2
-    assert found.gpus <= 8
-    assert describe_layout(found).endswith("+ 2 vLLM server")
+    layout = place(large, Cards(8, CARD), Resources(vllm_server=2)).layout
+    assert layout.vllm_server == 2
+    assert layout.gpus <= 8
+    assert describe_layout(layout).endswith("+ 2 vLLM server")
     assert (
         place(
             distilled(stages, "sft", "google/gemma-3-4b-it"), Cards(8, CARD), Resources(vllm_server=2)
@@ -162,13 +164,13 @@ def test_more_gpus_than_there_are_never_fit(stages, ranks, server):
     assert not place(stage, Cards(8, CARD), Resources(ranks=ranks, vllm_server=server)).fits
 
 
-def test_ranks_that_cannot_share_a_step_are_not_chosen(stages):
+def test_ranks_that_do_not_divide_a_step_are_not_chosen(stages):
     stage = distilled(stages, "gkd-rkl", "google/gemma-3-4b-it")
     odd = stage.model_copy(update={"config": stage.config.model_copy(update={"sequences_per_step": 9})})
     assert place(stage, Cards(8, CARD)).layout.shard
     assert place(odd, Cards(8, CARD)).layout.ranks == 1
 
 
-def test_toy_stages_are_placed_nowhere():
+def test_toy_stages_need_no_gpu():
     study = plan("table2", scale="toy", seeds=1)
     assert unplaceable(study, study.stages(), Resources()) == []

@@ -1,4 +1,4 @@
-"""The estimate of host memory: what it counts, what is said where it does not fit, and what a process may hold."""
+"""Host memory: the estimate, the advice where a machine is too small, and the limit of a control group."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from repro.recipes.catalog import plan
 from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample
 from repro.system.hardware import memory_bytes
 
-PROCESS = assumed("host GiB of a process")
+PROCESS_GIB = assumed("host GiB of a process")
 
 
 @pytest.fixture(scope="module")
@@ -25,55 +25,57 @@ def study():
     return plan("table2", scale="paper", families=("gemma3",), seeds=1)
 
 
-def of(study, kind, test=lambda stage: True):
+def first(study, kind, test=lambda stage: True):
     return next(stage for stage in study.stages() if isinstance(stage, kind) and test(stage))
 
 
-def test_every_rank_holds_what_it_converts_and_the_first_what_it_saves(study):
-    calibration = of(study, Calibrate)  # Gemma-3-12B, published in bfloat16, trained in float32; its target is mapped
+def test_every_rank_holds_converted_weights_and_the_first_saves_the_model(study):
+    calibration = first(
+        study, Calibrate
+    )  # Gemma-3-12B, published in bfloat16, trained in float32; its target is mapped
     policy = 11.77e9 * 4 / GIB
     for ranks in (1, 2, 8):
-        assert host_memory(calibration, Layout(ranks, ranks > 1)).total == pytest.approx(ranks * (PROCESS + policy))
+        assert host_memory(calibration, Layout(ranks, ranks > 1)).total == pytest.approx(ranks * (PROCESS_GIB + policy))
     served = host_memory(calibration, Layout(2, True, vllm_server=1)).total
-    assert served == pytest.approx(2 * (PROCESS + policy) + 3 * PROCESS)
-    student = of(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, Calibrate))
-    own = (3.88 * 4 + 11.77 * 2) * 1e9 / GIB  # a teacher of ours lies there in float32 and is converted
-    assert host_memory(student, Layout(4, True)).total == pytest.approx(4 * (PROCESS + own))
-    alone = of(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, BaseModelRef))
-    assert host_memory(alone, Layout(1)).total == pytest.approx(PROCESS + 3.88e9 * 4 / GIB)
-    published = of(study, Sample | Evaluate, lambda s: isinstance(s.model, BaseModelRef))
-    assert host_memory(published, Layout(2)).total == pytest.approx(3 * PROCESS)
+    assert served == pytest.approx(2 * (PROCESS_GIB + policy) + 3 * PROCESS_GIB)
+    student = first(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, Calibrate))
+    models = (3.88 * 4 + 11.77 * 2) * 1e9 / GIB  # a teacher of ours is stored in float32 and is converted
+    assert host_memory(student, Layout(4, True)).total == pytest.approx(4 * (PROCESS_GIB + models))
+    alone = first(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, BaseModelRef))
+    assert host_memory(alone, Layout(1)).total == pytest.approx(PROCESS_GIB + 3.88e9 * 4 / GIB)
+    published = first(study, Sample | Evaluate, lambda s: isinstance(s.model, BaseModelRef))
+    assert host_memory(published, Layout(2)).total == pytest.approx(3 * PROCESS_GIB)
 
 
-def test_a_machine_that_is_too_small_is_told_of_with_the_mend(study, monkeypatch):
-    def told(memory, workers=None):
+def test_advice_for_a_machine_with_too_little_memory(study, monkeypatch):
+    def advise(memory, workers=None):
         machine = {"memory_gib": memory, "gpus": [{"memory_gib": 79.6}] * 8}
         monkeypatch.setattr("repro.planner.fit.hardware", lambda: machine)
         return unplaceable(study, study.stages(), resources_for("paper"), workers)
 
-    assert told(2000.0) == []
-    (line,) = told(150.0)
+    assert advise(2000.0) == []
+    (line,) = advise(150.0)
     assert "side by side" in line
     assert "--workers 1" in line
-    assert told(150.0, workers=1) == []
-    small = told(64.0)
-    assert any("calibrate of google/gemma-3-12b-it" in one and "64" in one and "--ranks" in one for one in small)
+    assert advise(150.0, workers=1) == []
+    small = advise(64.0)
+    assert any("calibrate of google/gemma-3-12b-it" in line and "64" in line and "--ranks" in line for line in small)
 
 
 def test_a_control_group_limits_what_a_process_may_hold(tmp_path):
-    whole = psutil.virtual_memory().total
-    own, root = tmp_path / "own", tmp_path / "cgroup"
+    installed = psutil.virtual_memory().total
+    membership, root = tmp_path / "own", tmp_path / "cgroup"
     (root / "a" / "b").mkdir(parents=True)
-    assert memory_bytes(root, own) == whole
-    own.write_text("0::/a/b\n")
+    assert memory_bytes(root, membership) == installed
+    membership.write_text("0::/a/b\n")
     (root / "a" / "b" / "memory.max").write_text("max\n")
-    assert memory_bytes(root, own) == whole
+    assert memory_bytes(root, membership) == installed
     (root / "a" / "memory.max").write_text("1000\n")
-    assert memory_bytes(root, own) == 1000
+    assert memory_bytes(root, membership) == 1000
     (root / "memory" / "job").mkdir(parents=True)  # the first version's tree
     (root / "memory" / "job" / "memory.limit_in_bytes").write_text("500\n")
-    own.write_text("9:name=systemd:/\n4:cpu,cpuacct:/job\n3:memory:/job\n")
-    assert memory_bytes(root, own) == 500
+    membership.write_text("9:name=systemd:/\n4:cpu,cpuacct:/job\n3:memory:/job\n")
+    assert memory_bytes(root, membership) == 500
 
 
 LOADS = """
@@ -102,19 +104,19 @@ else:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 @pytest.mark.parametrize(("stored", "least", "most"), [("float32", -1.0, 1.0), ("bfloat16", 3.5, 5.0)])
 def test_loading_takes_what_is_converted_and_no_more(tmp_path, stored, least, most):
-    """Bytes of its own for each parameter: none where the file is mapped as it lies, four where it is converted."""
+    """Private bytes of each parameter: none where the file is mapped as stored, four where it is converted."""
 
-    def child(*words):
-        ended = subprocess.run(
-            [sys.executable, "-c", LOADS, str(tmp_path / "model"), *words],
+    def run_child(*arguments):
+        finished = subprocess.run(
+            [sys.executable, "-c", LOADS, str(tmp_path / "model"), *arguments],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             check=True,
             capture_output=True,
             text=True,
         )
-        return ended.stdout
+        return finished.stdout
 
-    child("save", stored)
-    found = float(child("load"))
-    print(stored, found)
-    assert least < found < most
+    run_child("save", stored)
+    bytes_each = float(run_child("load"))
+    print(stored, bytes_each)
+    assert least < bytes_each < most

@@ -1,4 +1,4 @@
-"""Identity: what changes a result changes the fingerprint, what does not does not."""
+"""Identity: what changes a result changes the fingerprint, and nothing else does."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def test_inputs_come_first(study):
 def test_no_training_stage_sees_an_evaluation_split(study):
     for stage in study.stages():
         split = "test" if stage.kind == "evaluate" else "train"
-        assert {one.split for one in stage.data} == {split}
+        assert {part.split for part in stage.data} == {split}
 
 
 def test_fingerprints_survive_json(study):
@@ -68,7 +68,7 @@ def calibrate(study) -> Calibrate:
         {"data": (TaskData(task="toy-bm4", split="train", n=9, seed=0),)},
     ],
 )
-def test_what_changes_the_result_changes_the_fingerprint(study, changes):
+def test_settings_of_the_result_change_the_fingerprint(study, changes):
     stage = calibrate(study)
     assert stage.model_copy(update=changes).fingerprint != stage.fingerprint
 
@@ -98,17 +98,17 @@ def test_a_change_upstream_changes_everything_downstream(study):
 
 
 def test_paths_and_names_are_not_identity():
-    one = BaseModelRef(name="here", revision="sha256:ab")
-    other = BaseModelRef(name="there", revision="sha256:ab")
-    assert one.identity() == other.identity()
+    here = BaseModelRef(name="here", revision="sha256:ab")
+    there = BaseModelRef(name="there", revision="sha256:ab")
+    assert here.identity() == there.identity()
     data = TaskData(task="gsm8k", split="test", n=3, seed=0, file=Path("a.jsonl"), sha256="00")
     assert data.identity() == data.model_copy(update={"file": Path("b.jsonl")}).identity()
     assert data.identity() != data.model_copy(update={"sha256": "11"}).identity()
 
 
-def test_an_unpinned_hub_model_is_known_by_its_name():
-    one = BaseModelRef(name="a/b", revision="unpinned")
-    assert one.identity() != BaseModelRef(name="a/c", revision="unpinned").identity()
+def test_an_unpinned_hub_model_is_identified_by_its_name():
+    model = BaseModelRef(name="a/b", revision="unpinned")
+    assert model.identity() != BaseModelRef(name="a/c", revision="unpinned").identity()
 
 
 def test_seeds_share_items_but_nothing_trained():
@@ -125,7 +125,7 @@ def test_stored_completions_only_where_off_policy(study):
         Distill.model_validate(on_policy.model_dump() | {"samples": off_policy.samples.model_dump()})
 
 
-def test_topological_keeps_each_identity_once(study):
+def test_topological_order_has_each_identity_once(study):
     stages = study.stages()
     assert topological_order([*stages, *stages]) == stages
     assert isinstance(stages[-1], Evaluate)
