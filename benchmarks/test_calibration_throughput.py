@@ -17,6 +17,7 @@ from training_speed import Clock, Turns, ratio
 from repro.calibration import trainer as module
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.grpo import CalibrationTrainer
+from repro.calibration.policy_log_prob import PolicyLogProb
 from repro.calibration.trainer import calibrate
 from repro.generation.config import EngineName
 from repro.models.loading import locate
@@ -32,7 +33,7 @@ class WithoutReward(CalibrationTrainer):
     """The same trainer with r_cal left out: the task's reward twice, neither model scores anything."""
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        return super(CalibrationTrainer, self)._generate(prompts)
+        return super(PolicyLogProb, self)._generate(prompts)
 
     def _calibration_reward(self, completion_ids: list[list[int]], item: list[int], **kwargs: Any) -> list[float]:
         return self._task_reward(completion_ids, item)
