@@ -45,7 +45,7 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     try:
         check_fits(study.scale, hardware())
     except InputError as error:
-        console.print(f"`repro run` refuses here: {error}", highlight=False, soft_wrap=True)
+        console.print(f"`repro run` would refuse: {error}", highlight=False, soft_wrap=True)
     console.print("Nothing was run.")
 
 
@@ -92,7 +92,7 @@ def _placement_cells(stage: Stage, placement: Placement) -> list[str]:
 def _print_sums(study: Study, stages: list[Stage], hours: float, console: Console) -> None:
     toy = study.scale == "toy"
     console.print(
-        f"tokens: at most so many, were every completion as long as its cap; to run: {hours * 60 if toy else hours:,.1f}"
+        f"tokens: upper bounds, every completion as long as its cap; to run: {hours * 60 if toy else hours:,.1f}"
         f" {_unit(study)}; needs {REQUIREMENTS[study.scale].description}",
         highlight=False,
     )
@@ -100,7 +100,7 @@ def _print_sums(study: Study, stages: list[Stage], hours: float, console: Consol
         console.print(
             "GPU-hours are DERIVED from Table 5 in proportion to tokens and model size, over ASSUMED counts: an order of"
             " magnitude. Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
-            " which stages side by side add up. Sharded: trained and frozen models in parts on"
+            " which stages side by side add up. Sharded: trained and frozen models are split over"
             " the stage's GPUs.",
             highlight=False,
         )
@@ -110,7 +110,7 @@ def _print_sums(study: Study, stages: list[Stage], hours: float, console: Consol
             console.print(f"  {line}", highlight=False, soft_wrap=True)
     if study.scale == "small":
         nights = ", ".join(f"{hours_on_card(study, card):.1f} h on {name}" for name, card in CARDS.items())
-        console.print(f"from the bottom up, at most: {nights} (DERIVED from data sheets)", highlight=False)
+        console.print(f"estimated bottom-up, at most: {nights} (DERIVED from data sheets)", highlight=False)
     console.print(
         f"disk: {disk_gib(stages):,.1f} GiB at the end and while it runs, {download_gib(stages):,.1f} of them downloads",
         highlight=False,
@@ -134,12 +134,12 @@ def _describe_count(data: TaskData) -> str:
     available = None if data.file else count_items(data.task, data.split)
     asked = "all" if data.n is None else f"{data.n:,}"
     if available is None:
-        return f"{asked} asked; how many there are is known when the rows are read"
+        return f"{asked} requested; the available number is known when the rows are read"
     used = available if data.n is None else min(data.n, available)
     rows = ROW_COUNTS.get(data.task)
     about = "about " if rows and (rows.divided or not rows.counted) else ""
-    fewer = "" if data.n is None or data.n <= available else ": fewer than asked, all are taken"
-    return f"{asked} asked, {about}{available:,} there, {used:,} used{fewer}"
+    fewer = "" if data.n is None or data.n <= available else ": fewer than requested, all are used"
+    return f"{asked} requested, {about}{available:,} available, {used:,} used{fewer}"
 
 
 def _print_data(study: Study, stages: list[Stage], console: Console) -> None:
@@ -158,7 +158,7 @@ def _print_models(stages: list[Stage], console: Console) -> None:
     for model in models.values():
         console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
     for name, url in sorted({(m.name, m.url) for stage in stages for m in stage.served_models()}):
-        console.print(f"  {name} served at {url}, unpinned: no revision is known", highlight=False, soft_wrap=True)
+        console.print(f"  {name} served at {url}, unpinned: revision unknown", highlight=False, soft_wrap=True)
     unpinned = unpinned_inputs(stages)
     if unpinned:
         console.print(f"unpinned hub revisions: {', '.join(unpinned)} (`repro pin` pins them)", highlight=False)

@@ -69,7 +69,7 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
     together, gib, label = max(side_by_side)
     if not lines and together > available:
         lines.append(
-            f"{label} and its like side by side: about {together:.0f} GiB of host memory, of {available:g} here:"
+            f"stages like {label} side by side: about {together:.0f} GiB of host memory, of {available:g} here:"
             f" use --workers {max(1, int(available // gib))}"
         )
     return lines
@@ -77,18 +77,18 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
 
 def _describe_gpus(stage: Stage, layout: Layout) -> str:
     batch = ", one sequence at a time" if stage.workload.trains else ""
-    return f"{layout.gpus} GPU(s){' with the models in parts' if layout.shard else ''}{batch}"
+    return f"{layout.gpus} GPU(s){' with the models sharded' if layout.shard else ''}{batch}"
 
 
 def _advice(stage: Stage, layout: Layout, cards: Cards) -> str:
     """Say what would hold the stage: options left out, more GPUs of this kind, else less to hold."""
     unconstrained = Resources(micro_batch=1)
     if _place(stage, cards, unconstrained).fits:
-        return "leave out --shard, --tensor-parallel and --vllm-server, the estimate then chooses"
+        return "leave out --shard, --tensor-parallel and --vllm-server: the estimate then chooses"
     larger = (count for count in (2, 4, 8) if count > cards.count)
     more = next((count for count in larger if _place(stage, replace(cards, count=count), unconstrained).fits), None)
     if more:
-        return f"{more} such GPUs in one machine hold it, with the models in parts"
+        return f"{more} such GPUs in one machine hold it, with the models sharded"
     if layout.ranks == 1 and not stage.workload.can_split:
-        return "choose smaller models or a GPU with more memory: this kind of stage runs on one"
+        return "choose smaller models or a GPU with more memory: this kind of stage runs on a single GPU"
     return "shorten the completions, or choose smaller models or GPUs with more memory"

@@ -65,7 +65,7 @@ class Diagnose(Stage):
         if self.on_policy.model != self.student or (self.off_policy and self.off_policy.model != self.teacher):
             raise ValueError("on-policy completions are the student's, off-policy ones the teacher's")
         if self.off_policy and (self.off_policy.data, self.off_policy.config) != (self.data, self.on_policy.config):
-            raise ValueError("both policies' completions are drawn for the same items in the same way")
+            raise ValueError("both policies' completions must be sampled for the same items in the same way")
         if self.on_policy.config.completions_per_prompt < 2:
             raise InputError(
                 "completions_per_prompt=1: a single completion per prompt makes no pairs of traces and no interval."
@@ -119,7 +119,7 @@ class _BeforeAndAfter(Stage):
     @pydantic.model_validator(mode="after")
     def _same_items(self) -> Self:
         if self.before.data != self.after.data:
-            raise ValueError("a student is compared with itself on the same items")
+            raise ValueError("both evaluations must be on the same items")
         return self
 
     @property

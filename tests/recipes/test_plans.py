@@ -49,9 +49,11 @@ def test_one_epoch_is_the_steps_of_every_training(paper):
 def test_no_plan_promises_more_items_than_there_are():
     paper = plan("table2", scale="paper", seeds=1, assignments=("train_items=12800",))
     lines = describe_data(paper.stages())
-    assert "csqa train: 12,800 asked, 9,741 there, 9,741 used: fewer than asked, all are taken" in lines
-    assert "vicuna test: 500 asked, 80 there, 80 used: fewer than asked, all are taken" in lines
-    assert any(line.startswith("bigmath-4 train: 12,800 asked; how many there are is known when") for line in lines)
+    assert "csqa train: 12,800 requested, 9,741 available, 9,741 used: fewer than requested, all are used" in lines
+    assert "vicuna test: 500 requested, 80 available, 80 used: fewer than requested, all are used" in lines
+    assert any(
+        line.startswith("bigmath-4 train: 12,800 requested; the available number is known when") for line in lines
+    )
     train = next(stage for stage in paper.stages() if isinstance(stage, Calibrate))
     assert planned_items(train) < 12_800 * len(train.data)
 
