@@ -83,23 +83,28 @@ def diagnose(
         "left_out": list(LEFT_OUT) if across_tokenizers else [],
         "not_finite": [f"{one.metric} on {one.task}" for one in values if not one.usable],
         "panel": [row for columns in every for row in panel(columns, ks, resamples=config.resamples, seed=seed)],
-        "frequency": [
-            {
-                "task": task,
-                "k": k,
-                "whole_vocabulary": k == ks[-1],
-                "correlation": plain(one.value),
-                "low": plain(one.low),
-                "high": plain(one.high),
-                "tokens": int(points),
-                "blocks": one.prompts,
-            }
-            for task, own in figures.items()
-            for k, one, points in zip(ks, own.intervals(LEVEL), own.points())
-        ],
+        "frequency": [row for task, own in figures.items() for row in _frequency_rows(task, own)],
         "gradient_variance": gradients,
         "gradient_tokens": config.gradient_tokens,
     }
+
+
+def _frequency_rows(task: str, frequencies: Frequencies) -> list[dict[str, Any]]:
+    """One row per K: the rank correlation of frequency and contribution, with its interval."""
+    ks = frequencies.ks
+    return [
+        {
+            "task": task,
+            "k": k,
+            "whole_vocabulary": k == ks[-1],
+            "correlation": plain(interval.value),
+            "low": plain(interval.low),
+            "high": plain(interval.high),
+            "tokens": int(points),
+            "blocks": interval.prompts,
+        }
+        for k, interval, points in zip(ks, frequencies.intervals(LEVEL), frequencies.points())
+    ]
 
 
 def _token_rows(

@@ -85,13 +85,8 @@ def stream_divergences(
         check_ks(ks, V)
     if not temperature > 0:
         raise ValueError(f"temperature {temperature} must be above 0")
-    if contributions is not None and (contributions.vocab_size, contributions.ranked_by) != (V, ranked_by):
-        raise ValueError(
-            f"contributions count {contributions.vocab_size} ids ranked by {contributions.ranked_by}; "
-            f"this pass has {V} ids ranked by {ranked_by}"
-        )
-    if contributions is not None and token_ids_T is None:
-        raise ValueError("contributions need token_ids_T: the realised-token means are part of them")
+    if contributions is not None:
+        _check_contributions(contributions, V, ranked_by, token_ids_T)
 
     inputs = (p_hidden_TH, p_head.weight, q_hidden_TH, q_head.weight)
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
@@ -122,15 +117,15 @@ def stream_divergences(
                     added.add(tile.ids_rk[:, : added.ranks], terms_rk[:, : added.ranks], None, ids_r, rows["kl_pq"][at])
     if contributions is not None and added is not None:
         contributions.merge(added, full_V)
-    given = token_ids_T is not None
+    has_ids = token_ids_T is not None
     return StreamedDivergences(
         kl_pq=rows["kl_pq"],
         kl_qp=rows["kl_qp"],
         entropy_p=rows["entropy_p"] if entropies else None,
         entropy_q=rows["entropy_q"] if entropies else None,
         partial_sums=partial_JT if ks else None,
-        log_p=rows["log_p"] if given else None,
-        log_q=rows["log_q"] if given else None,
+        log_p=rows["log_p"] if has_ids else None,
+        log_q=rows["log_q"] if has_ids else None,
     )
 
 
@@ -149,6 +144,18 @@ def _vocabulary(p_head: OutputHead, q_head: OutputHead, vocab_size: int | None) 
     if not 1 <= vocab_size <= min(p, q):
         raise ValueError(f"vocab_size {vocab_size} does not fit output layers of {p} and {q} ids")
     return vocab_size
+
+
+def _check_contributions(
+    contributions: VocabularyContributions, V: int, ranked_by: RankedBy, token_ids_T: Tensor | None
+) -> None:
+    if (contributions.vocab_size, contributions.ranked_by) != (V, ranked_by):
+        raise ValueError(
+            f"contributions count {contributions.vocab_size} ids ranked by {contributions.ranked_by}; "
+            f"this pass has {V} ids ranked by {ranked_by}"
+        )
+    if token_ids_T is None:
+        raise ValueError("contributions need token_ids_T: the realised-token means are part of them")
 
 
 def _positions(
