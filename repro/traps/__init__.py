@@ -1,8 +1,8 @@
-"""The traps, measured (sections 3 and 4): estimators of divergence and their health, as pure functions.
+"""The traps (sections 3 and 4): estimators of divergence and diagnostics of their reliability, as pure functions.
 
 Two forms of the token-level estimators: on logits (`token_kl` and its neighbours: clear, float64, differentiable),
 and from hidden states (`stream_divergences`: all of them in one pass that never holds all logits). All divergences
-are in nats; p is the distribution that a sum is taken over, q the other one.
+are in nats; p is the distribution that a sum is taken over, q the one it is compared with.
 """
 
 from repro.traps.contributions import Contributions, VocabularyContributions

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from repro.traps.logits import log_probs, realised, same_vocabulary
+from repro.traps.logits import check_same_vocabulary, log_probs, realised_log_probs
 from repro.traps.token_kl import RankedBy, check_ks, kl_terms, ranking
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """Per-entry means, and how many steps stand behind each.
+    """Per-entry means, and the number of steps behind each.
 
     Attributes:
         ks: J values of K, ascending.
         mean: [J, V] C_K(v), nats: mean of p(v)(log p(v) - log q(v)) over the steps with v in the Top-K; NaN
-            where v never was. A row with K < |V| holds partial sums' terms and does not add up to a divergence.
+            where v was never in it. A row with K < |V| holds partial sums' terms and does not add up to a divergence.
         counts: [J, V] int64, the number of those steps.
         realised_mean: [V] mean token KL over the steps where v is the realised token, nats; NaN for none.
         realised_counts: [V] int64.
@@ -36,12 +36,12 @@ class Contributions:
 
 
 class VocabularyContributions:
-    """Accumulates Eq 4 over batches: `update` as often as needed, then `result`.
+    """Accumulate Eq 4 over batches: call `update` for each, then `result`.
 
-    The paper does not say whose Top-K. The default ranks by p, the distribution in front of the logarithm (the
+    The paper does not say whose Top-K it means. The default ranks by p, the distribution in front of the logarithm (the
     student for reverse KL, the teacher for forward KL): a sum over p's Top-K then holds the terms of largest
     weight, what it leaves out is p's tail, which is what "tail noise" means in section 4.2, and the rest shrinks
-    to 0 as K grows to |V|. `ranked_by="q"` offers the other reading.
+    to 0 as K grows to |V|. `ranked_by="q"` is the alternative reading.
 
     Args:
         vocab_size: V, ids counted; logits with more ids are cut (padding of the output layer).
@@ -70,12 +70,12 @@ class VocabularyContributions:
 
     @property
     def ranks(self) -> int:
-        """How many ranks `add` needs: the largest K below |V|, or 0."""
+        """Number of ranks that `add` needs: the largest K below |V|, or 0."""
         return self._ranked_ks[-1] if self._ranked_ks else 0
 
     @property
-    def full(self) -> bool:
-        """Whether K = |V| is asked for, so that `add` needs the sums over all ids."""
+    def needs_full_sums(self) -> bool:
+        """True if K = |V| is requested, so that `add` needs the sums over all ids."""
         return self.ks[-1] == self.vocab_size
 
     def update(self, p_logits: Tensor, q_logits: Tensor, token_ids: Tensor, mask: Tensor) -> None:
@@ -88,7 +88,7 @@ class VocabularyContributions:
         Raises:
             ValueError: NaN or +inf logits, an id outside the vocabulary, or shapes that do not fit.
         """
-        same_vocabulary(p_logits, q_logits, self.vocab_size)
+        check_same_vocabulary(p_logits, q_logits, self.vocab_size)
         if token_ids.shape != p_logits.shape[:-1] or mask.shape != token_ids.shape:
             raise ValueError(
                 f"token ids {tuple(token_ids.shape)}, mask {tuple(mask.shape)} and logits {tuple(p_logits.shape)} "
@@ -98,21 +98,21 @@ class VocabularyContributions:
         logp_NV = log_probs(p_logits[keep], vocab_size=self.vocab_size, name="p logits")
         logq_NV = log_probs(q_logits[keep], vocab_size=self.vocab_size, name="q logits")
         ids_N = token_ids[keep].long()
-        realised(logp_NV, ids_N, torch.ones_like(ids_N))  # refuses ids outside the vocabulary
+        realised_log_probs(logp_NV, ids_N, torch.ones_like(ids_N))  # refuses ids outside the vocabulary
         terms_NV = kl_terms(logp_NV, logq_NV)
         order_NR = ranking(logp_NV if self.ranked_by == "p" else logq_NV)[:, : self.ranks]
         self.add(order_NR, terms_NV.gather(-1, order_NR), terms_NV.sum(0), ids_N, terms_NV.sum(-1))
 
     def add(self, order_NR: Tensor, terms_NR: Tensor, full_V: Tensor | None, ids_N: Tensor, kl_N: Tensor) -> None:
-        """Add N positions whose terms somebody else worked out (the streaming pass).
+        """Add N positions whose terms are already computed (by the streaming pass).
 
         Args:
             order_NR: [N, ranks] ids in order of rank. terms_NR: their terms p(v)(log p(v) - log q(v)), nats.
-            full_V: [V] sum of the terms over the N positions; needed where `full`.
+            full_V: [V] sum of the terms over the N positions; needed if `needs_full_sums`.
             ids_N: [N] realised ids. kl_N: [N] token KL(p||q) at the positions, nats.
         """
-        home = self._full_V.device
-        order_NR, terms_NR = order_NR.to(home), terms_NR.to(home, torch.float64)
+        accumulator_device = self._full_V.device
+        order_NR, terms_NR = order_NR.to(accumulator_device), terms_NR.to(accumulator_device, torch.float64)
         start = 0
         for j, k in enumerate(self._ranked_ks):
             ids, terms = order_NR[:, start:k].flatten(), terms_NR[:, start:k].flatten()
@@ -120,47 +120,50 @@ class VocabularyContributions:
             self._band_steps_JV[j].index_add_(0, ids, torch.ones_like(terms))
             start = k
         if full_V is not None:
-            self._full_V += full_V.to(home)
-        ids_N = ids_N.to(home)
-        self._realised_V.index_add_(0, ids_N, kl_N.to(home, torch.float64))
+            self._full_V += full_V.to(accumulator_device)
+        ids_N = ids_N.to(accumulator_device)
+        self._realised_V.index_add_(0, ids_N, kl_N.to(accumulator_device, torch.float64))
         self._realised_steps_V.index_add_(0, ids_N, torch.ones_like(ids_N))
         self._steps += len(ids_N)
 
     def empty_like(self) -> "VocabularyContributions":
-        """A fresh accumulator of the same kind."""
+        """Return an empty accumulator with the same settings."""
         return VocabularyContributions(self.vocab_size, self.ks, ranked_by=self.ranked_by)
 
-    def merge(self, other: "VocabularyContributions", full_V: Tensor | None = None) -> None:
-        """Add another accumulator of the same kind (another shard's, say), and sums over all ids kept apart.
+    def merge(self, accumulator: "VocabularyContributions", full_V: Tensor | None = None) -> None:
+        """Add an accumulator with the same settings (of another shard, say), and sums over all ids kept separately.
 
         Raises:
-            ValueError: another vocabulary, list of K or ranking.
+            ValueError: the vocabulary, the list of K or the ranking differs.
         """
-        mine, theirs = (self.vocab_size, self.ks, self.ranked_by), (other.vocab_size, other.ks, other.ranked_by)
-        if mine != theirs:
-            raise ValueError(f"contributions of different kinds do not add up: {mine} and {theirs}")
-        self._band_JV += other._band_JV
-        self._band_steps_JV += other._band_steps_JV
-        self._full_V += other._full_V
-        self._realised_V += other._realised_V
-        self._realised_steps_V += other._realised_steps_V
-        self._steps += other._steps
+        settings, added = (
+            (self.vocab_size, self.ks, self.ranked_by),
+            (accumulator.vocab_size, accumulator.ks, accumulator.ranked_by),
+        )
+        if settings != added:
+            raise ValueError(f"contributions of different kinds do not add up: {settings} and {added}")
+        self._band_JV += accumulator._band_JV
+        self._band_steps_JV += accumulator._band_steps_JV
+        self._full_V += accumulator._full_V
+        self._realised_V += accumulator._realised_V
+        self._realised_steps_V += accumulator._realised_steps_V
+        self._steps += accumulator._steps
         if full_V is not None:
             self._full_V += full_V.to(self._full_V.device)
 
     def result(self) -> Contributions:
-        """The means so far.
+        """Return the means over the steps added so far.
 
         Raises:
-            ValueError: nothing was added.
+            ValueError: no step was added.
         """
         if self._steps == 0:
             raise ValueError("no step was added: every position was masked, or update was never called")
         sums_JV, steps_JV = self._band_JV.cumsum(0), self._band_steps_JV.cumsum(0)
-        if self.full:
-            everywhere_V = torch.full_like(self._full_V, self._steps)
+        if self.needs_full_sums:
+            all_steps_V = torch.full_like(self._full_V, self._steps)
             sums_JV = torch.cat([sums_JV, self._full_V[None]])
-            steps_JV = torch.cat([steps_JV, everywhere_V[None]])
+            steps_JV = torch.cat([steps_JV, all_steps_V[None]])
         return Contributions(
             ks=self.ks,
             mean=sums_JV / steps_JV,  # 0 / 0 = NaN: v was never among the Top-K

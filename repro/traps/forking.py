@@ -12,7 +12,7 @@ class ForkingShare:
     """The tokens above an entropy quantile, and the share of the KL that they carry.
 
     Attributes:
-        threshold: the entropy at the quantile, nats. token_share: share of tokens strictly above it.
+        threshold: the entropy at the quantile, nats. token_share: share of the tokens strictly above it.
         kl_share: their share of the summed KL; NaN where the sum is 0.
         kl_above, kl_below: mean KL of the tokens above, and of the others, nats per token; NaN for no token.
     """

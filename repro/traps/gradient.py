@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from repro.traps.logits import log_probs, realised, same_vocabulary
+from repro.traps.logits import check_same_vocabulary, log_probs, realised_log_probs
 from repro.traps.token_kl import kl_terms
 
 
 def sequence_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
     """Eq 5: R * (1[v = y_t] - p_S(v|s_t)), one sample's estimate of the gradient of sequence RKL.
 
-    R = sum_t log p_S(y_t|s_t) - log p_T(y_t|s_t) of the whole trajectory. For an unrealised token the teacher's
-    probability does not appear: equal p_S, equal gradient, whatever the teacher says.
+    R = sum_t log p_S(y_t|s_t) - log p_T(y_t|s_t) of the complete trajectory. For an unrealised token the teacher's
+    probability does not appear: equal p_S, equal gradient, whatever p_T is.
 
     Args:
         student_logits, teacher_logits: [B, T, V], aligned with token_ids. token_ids: [B, T]. mask: [B, T].
@@ -27,8 +27,8 @@ def sequence_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, token_i
     Raises:
         ValueError: NaN or +inf logits, an id outside the vocabulary, or shapes that do not fit.
     """
-    logp, logq = _both(student_logits, teacher_logits, mask)
-    ratio_B = (realised(logp, token_ids, mask) - realised(logq, token_ids, mask)).sum(-1)
+    logp, logq = _log_probs_of_both(student_logits, teacher_logits, mask)
+    ratio_B = (realised_log_probs(logp, token_ids, mask) - realised_log_probs(logq, token_ids, mask)).sum(-1)
     keep = mask.bool()
     onehot = torch.nn.functional.one_hot(torch.where(keep, token_ids, 0).long(), logp.shape[-1])
     score = (onehot - logp.exp()) * keep[..., None]
@@ -50,7 +50,7 @@ def token_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, mask: Tens
     Raises:
         ValueError: as `sequence_kl_gradient`, or a token that only the teacher rules out.
     """
-    logp, logq = _both(student_logits, teacher_logits, mask)
+    logp, logq = _log_probs_of_both(student_logits, teacher_logits, mask)
     terms = kl_terms(logp, logq)
     kl = terms.sum(-1, keepdim=True)
     if not bool(torch.isfinite(kl).all()):
@@ -59,11 +59,11 @@ def token_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, mask: Tens
 
 
 def future_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
-    """What `token_kl_gradient` leaves out: (sum_{t' > t} KL_t') * (1[v = y_t] - p_S(v|s_t)), [B, T, V].
+    """The part that `token_kl_gradient` leaves out: (sum_{t' > t} KL_t') * (1[v = y_t] - p_S(v|s_t)), [B, T, V].
 
     Added to it, the expectation over the student's samples is that of Eq 5: the Rao-Blackwellised gradient.
     """
-    logp, logq = _both(student_logits, teacher_logits, mask)
+    logp, logq = _log_probs_of_both(student_logits, teacher_logits, mask)
     keep = mask.bool()
     kl_BT = kl_terms(logp, logq).sum(-1) * keep
     later_BT = kl_BT.sum(-1, keepdim=True) - kl_BT.cumsum(-1)
@@ -101,19 +101,19 @@ def gradient_variance(
         token_ids, mask: [B, T].
 
     Raises:
-        ValueError: a single rollout, or what the gradients refuse.
+        ValueError: a single rollout, or as `token_kl_gradient`.
     """
     if len(token_ids) < 2:
         raise ValueError("a variance needs two or more rollouts of the prompt")
     token = token_kl_gradient(student_logits, teacher_logits, mask)
     future = future_kl_gradient(student_logits, teacher_logits, token_ids, mask)
     sequence = _total_variance(sequence_kl_gradient(student_logits, teacher_logits, token_ids, mask))
-    both = _total_variance(token + future)
+    with_future = _total_variance(token + future)
     return GradientVariance(
         sequence=sequence,
         token=_total_variance(token),
-        token_with_future=both,
-        ratio=sequence / both if both else float("inf") if sequence else float("nan"),
+        token_with_future=with_future,
+        ratio=sequence / with_future if with_future else float("inf") if sequence else float("nan"),
         rollouts=len(token_ids),
     )
 
@@ -122,8 +122,8 @@ def _total_variance(gradient_BTV: Tensor) -> float:
     return float(gradient_BTV.sum(1).var(0, correction=1).sum())
 
 
-def _both(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    same_vocabulary(student_logits, teacher_logits, None)
+def _log_probs_of_both(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    check_same_vocabulary(student_logits, teacher_logits, None)
     return (
         log_probs(student_logits, mask=mask, name="student logits"),
         log_probs(teacher_logits, mask=mask, name="teacher logits"),

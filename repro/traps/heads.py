@@ -1,4 +1,4 @@
-"""An output layer as the streaming pass sees it: how hidden states become logits.
+"""Output layer of the streaming pass: how hidden states become logits.
 
 Shapes: R positions of one chunk, V vocabulary, H hidden size.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # The vocabulary is multiplied a slice at a time. On a CPU a slice of weights that stays in cache is up to a quarter
-# faster than one product (docs/log.md); on a GPU it is as large as the room for weights of another dtype allows.
+# faster than one product (docs/log.md); on a GPU it is as large as the memory for converted weights allows.
 _CPU_SLICE = 1024
 _GPU_SLICE_BYTES = 32 * 2**20
 
@@ -46,13 +46,13 @@ class OutputHead:
 
     @torch.no_grad()
     def project(self, hidden_RH: Tensor, out_RV: Tensor, temperature: float = 1.0) -> None:
-        """Write the logits, divided by the temperature, of the first V ids into `out_RV` (float32 or float64)."""
+        """Write the logits of the first V ids, divided by the temperature, into `out_RV` (float32 or float64)."""
         V, dtype = out_RV.shape[1], out_RV.dtype
         weight_VH = self.weight[:V]
         # Scaling H numbers of the hidden state is cheaper than scaling V logits
         gain = self.scale / (temperature if self.softcap is None else self.softcap)
-        half = weight_VH.dtype == hidden_RH.dtype and weight_VH.dtype in (torch.bfloat16, torch.float16)
-        if half and weight_VH.is_cuda:
+        is_half = weight_VH.dtype == hidden_RH.dtype and weight_VH.dtype in (torch.bfloat16, torch.float16)
+        if is_half and weight_VH.is_cuda:
             torch.mm(hidden_RH, weight_VH.T, out_dtype=torch.float32, out=out_RV)
             if gain != 1:
                 out_RV.mul_(gain)
@@ -66,12 +66,12 @@ class OutputHead:
 
 
 def _multiply(h_RH: Tensor, weight_VH: Tensor, out_RV: Tensor) -> None:
-    same = weight_VH.dtype == h_RH.dtype
+    same_dtype = weight_VH.dtype == h_RH.dtype
     V, H = weight_VH.shape
     step = _CPU_SLICE
     if h_RH.is_cuda:
-        step = V if same else max(1, _GPU_SLICE_BYTES // (H * h_RH.element_size()))
-    converted = None if same else torch.empty(min(step, V), H, dtype=h_RH.dtype, device=h_RH.device)
+        step = V if same_dtype else max(1, _GPU_SLICE_BYTES // (H * h_RH.element_size()))
+    converted = None if same_dtype else torch.empty(min(step, V), H, dtype=h_RH.dtype, device=h_RH.device)
     for start in range(0, V, step):
         slice_vH = weight_VH[start : start + step]
         if converted is not None:

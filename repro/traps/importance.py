@@ -1,7 +1,7 @@
-"""Off-policy reverse KL by importance weights (Eq 3), with the health of the estimate beside it.
+"""Off-policy reverse KL by importance weights (Eq 3), with diagnostics of the estimate.
 
-Completions are sampled from the teacher; the weight of a whole sequence is w = p_S(y|x) / p_T(y|x). All sums are
-taken in log space and float64: log-weights of some thousand nats are ordinary here.
+Completions are sampled from the teacher; the weight of a sequence is w = p_S(y|x) / p_T(y|x). All sums are
+taken in log space and float64: log-weights of thousands of nats are ordinary here.
 Shapes: n sequences.
 """
 
@@ -27,10 +27,10 @@ class ImportanceEstimate:
         mean_weight: E_T[w] = 1 + rkl - k3; 1 for a healthy estimate.
         effective_sample_size: (sum w)^2 / sum w^2, between 1 and n; 0 where every weight is 0.
         max_weight_share: the largest weight's share of the sum, 1/n for equal weights; NaN where every weight is 0.
-        pareto_k: shape of the weights' tail; above 0.7 the estimate should not be believed (see `pareto_k`).
+        pareto_k: shape of the weights' tail; above 0.7 the estimate is unreliable (see `pareto_k`).
         log_mean_weight: log E_T[w], finite where mean_weight is not.
         self_normalised_rkl: sum w log w / sum w - log E_T[w]. The same target from weights that are made to add
-            up to one; biased, never negative, and at most log n: where it comes close to log n, n is too small.
+            up to one; biased, never negative, and at most log n: where it is close to log n, n is too small.
         samples: n.
     """
 
@@ -46,7 +46,7 @@ class ImportanceEstimate:
 
 
 def importance_weighted_rkl(student_log_prob: Any, teacher_log_prob: Any) -> ImportanceEstimate:
-    """Reverse KL(p_S||p_T) from the teacher's samples (Eq 3).
+    """Estimate reverse KL(p_S||p_T) from the teacher's samples (Eq 3).
 
     Args:
         student_log_prob: [n] log p_S(y|x), array or tensor, nats; -inf where the student rules the sequence out.
@@ -58,29 +58,29 @@ def importance_weighted_rkl(student_log_prob: Any, teacher_log_prob: Any) -> Imp
     log_w = log_weights(student_log_prob, teacher_log_prob)
     n = len(log_w)
     log_sum = float(logsumexp(log_w)) if np.isfinite(log_w).any() else -np.inf
-    possible = np.isfinite(log_w)
+    is_possible = np.isfinite(log_w)
     if log_sum == -np.inf:
-        ess, share, inner = 0.0, float("nan"), float("nan")
+        ess, share, self_normalised = 0.0, float("nan"), float("nan")
     else:
         ess = float(np.exp(2 * log_sum - logsumexp(2 * log_w)))
         share = float(np.exp(log_w.max() - log_sum))
-        normalised = np.exp(log_w[possible] - log_sum)
-        inner = float(normalised @ (log_w[possible] - log_sum) + np.log(n))
+        normalised = np.exp(log_w[is_possible] - log_sum)
+        self_normalised = float(normalised @ (log_w[is_possible] - log_sum) + np.log(n))
     return ImportanceEstimate(
-        rkl=weighted_mean(log_w, np.where(possible, log_w, 0.0)),
+        rkl=weighted_mean(log_w, np.where(is_possible, log_w, 0.0)),
         k3=_mean_of_exp(log_k3(log_w), np.ones(n)),
         mean_weight=weighted_mean(log_w, np.ones(n)),
         effective_sample_size=ess,
         max_weight_share=share,
         pareto_k=pareto_k(log_w),
         log_mean_weight=log_sum - float(np.log(n)),
-        self_normalised_rkl=inner,
+        self_normalised_rkl=self_normalised,
         samples=n,
     )
 
 
 def log_weights(student_log_prob: Any, teacher_log_prob: Any) -> Array:
-    """log w = log p_S(y|x) - log p_T(y|x), [n] float64, checked.
+    """Return log w = log p_S(y|x) - log p_T(y|x), [n] float64, checked.
 
     Raises:
         ValueError: as `importance_weighted_rkl`.
@@ -98,7 +98,7 @@ def log_weights(student_log_prob: Any, teacher_log_prob: Any) -> Array:
 
 
 def weighted_mean(log_w: Array, values: Any) -> float:
-    """E_T[w f]: the mean of w times a signed value, summed in log space.
+    """Compute E_T[w f], the mean of w times a signed value, in log space.
 
     With f = sum_t KL_t(p_S||p_T) this is the off-policy *token* RKL; with f = log w it is Eq 3.
 
@@ -115,21 +115,21 @@ def weighted_mean(log_w: Array, values: Any) -> float:
 
 
 def _mean_of_exp(log_a: Array, factor: Array) -> float:
-    """mean(exp(log_a) * factor): the largest size is taken out, and comes back with one exponential at the end."""
-    counts = np.isfinite(log_a) & (factor != 0)
-    if not counts.any():
+    """Compute mean(exp(log_a) * factor): the largest magnitude is factored out until the end."""
+    is_counted = np.isfinite(log_a) & (factor != 0)
+    if not is_counted.any():
         return 0.0
-    log_size = log_a[counts] + np.log(np.abs(factor[counts]))
-    top = log_size.max()
-    total = float(np.sign(factor[counts]) @ np.exp(log_size - top))
+    log_size = log_a[is_counted] + np.log(np.abs(factor[is_counted]))
+    largest = log_size.max()
+    total = float(np.sign(factor[is_counted]) @ np.exp(log_size - largest))
     if total == 0:
         return 0.0
     with np.errstate(over="ignore"):
-        return float(np.sign(total) * np.exp(top + np.log(abs(total) / len(log_a))))
+        return float(np.sign(total) * np.exp(largest + np.log(abs(total) / len(log_a))))
 
 
 def log_k3(log_w: Array) -> Array:
-    """log(1 - w + w log w): never negative inside, and without cancellation near w = 1 or overflow far from it."""
+    """Compute log(1 - w + w log w), without cancellation near w = 1 or overflow far from it."""
     x = np.maximum(log_w, -800.0)  # also stands for w = 0: the last float64 above 0 is exp(-745)
     y = -np.maximum(x, -30.0)
     # w (1/w - 1 - log 1/w); a series where the difference would cancel

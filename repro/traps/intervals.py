@@ -1,6 +1,6 @@
-"""Two-level bootstrap of a pilot-study cell: prompts first, then the rollouts of each drawn prompt.
+"""Two-level bootstrap of a pilot-study cell: prompts first, then the rollouts of each sampled prompt.
 
-Rollouts of one prompt resemble each other, so an interval that draws rollouts alone is too narrow. Drawing on both
+Rollouts of one prompt resemble each other, so an interval that resamples rollouts alone is too narrow. Resampling on both
 levels is slightly conservative: the spread between rollouts counts at both.
 """
 
@@ -16,12 +16,12 @@ RowIndices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its interval: percentiles of a bootstrap here.
+    """A value and its confidence interval: percentiles of a bootstrap here.
 
     Attributes:
-        value: the statistic of the data itself. low, high: the interval; NaN where no draw was defined.
-        se: standard deviation of the defined draws. defined: share of draws on which the statistic was finite.
-        level: coverage aimed at. prompts, rollouts: what it rests on.
+        value: the statistic of the data itself. low, high: the interval; NaN where no resample was defined.
+        se: standard deviation over the defined resamples. defined: share of resamples with a finite statistic.
+        level: nominal coverage. prompts, rollouts: numbers of each in the data.
     """
 
     value: float
@@ -34,10 +34,12 @@ class Interval:
     rollouts: int
 
 
-def two_level_draws(prompt_ids: Sequence[Any], resamples: int, seed: int) -> Iterator[tuple[RowIndices, RowIndices]]:
-    """The draws of the bootstrap: [m] rows drawn from 0..n-1, and [m] labels of the drawn prompts, label by label.
+def two_level_resamples(
+    prompt_ids: Sequence[Any], resamples: int, seed: int
+) -> Iterator[tuple[RowIndices, RowIndices]]:
+    """Yield resamples: [m] rows from 0..n-1, and [m] labels of the sampled prompts, label by label.
 
-    A prompt that was drawn twice has two labels.
+    A prompt that was sampled twice has two labels.
 
     Raises:
         ValueError: no rollouts.
@@ -53,8 +55,8 @@ def two_level_draws(prompt_ids: Sequence[Any], resamples: int, seed: int) -> Ite
     for _ in range(resamples):
         prompts = rng.integers(0, P, P)
         sizes = size_P[prompts]
-        inside = (rng.random(int(sizes.sum())) * np.repeat(sizes, sizes)).astype(np.intp)
-        yield by_prompt[np.repeat(first_P[prompts], sizes) + inside], np.repeat(np.arange(P), sizes)
+        offset = (rng.random(int(sizes.sum())) * np.repeat(sizes, sizes)).astype(np.intp)
+        yield by_prompt[np.repeat(first_P[prompts], sizes) + offset], np.repeat(np.arange(P), sizes)
 
 
 def two_level_bootstrap(
@@ -65,14 +67,14 @@ def two_level_bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Interval of any statistic of rollouts.
+    """Compute the interval of any statistic of rollouts.
 
     Args:
         prompt_ids: [n] the prompt of each rollout.
-        statistic: takes [m] rows drawn from 0..n-1 and [m] labels of the drawn prompts, and returns a number.
-            A prompt that was drawn twice has two labels: statistics that pair or average inside a prompt must
-            group by label. A draw on which it is not finite is left out and counted in `defined`.
-        resamples, level, seed: draws, coverage, and what fixes them.
+        statistic: takes [m] rows from 0..n-1 and [m] labels of the sampled prompts, and returns a number.
+            A prompt that was sampled twice has two labels: statistics that pair or average within a prompt must
+            group by label. A resample on which it is not finite is left out, and lowers `defined`.
+        resamples: number of resamples. level: coverage. seed: of the resamples.
 
     Raises:
         ValueError: no rollouts, or a level outside (0, 1).
@@ -91,23 +93,25 @@ def two_level_bootstraps(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Intervals of several statistics, all on the same draws. As `two_level_bootstrap`, but a list of numbers each time."""
+    """Compute intervals of several statistics on the same resamples, as `two_level_bootstrap` of a list of numbers."""
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
-    draws_RM = np.array([statistics(rows, labels) for rows, labels in two_level_draws(prompt_ids, resamples, seed)])
+    statistics_RM = np.array(
+        [statistics(rows, labels) for rows, labels in two_level_resamples(prompt_ids, resamples, seed)]
+    )
     _, label_n = np.unique(np.asarray(prompt_ids), return_inverse=True)
     values_M = statistics(np.arange(len(label_n)), label_n)
     prompts = int(label_n.max()) + 1
     return [
-        percentile_interval(float(value), draws_RM[:, m], level, prompts, len(label_n))
+        percentile_interval(float(value), statistics_RM[:, m], level, prompts, len(label_n))
         for m, value in enumerate(values_M)
     ]
 
 
-def percentile_interval(value: float, draws: Any, level: float, prompts: int, rollouts: int) -> Interval:
-    """The percentile interval of a statistic from its draws; draws that are not finite are left out."""
-    draws = np.asarray(draws, dtype=np.float64)
-    finite = draws[np.isfinite(draws)]
+def percentile_interval(value: float, resampled: Any, level: float, prompts: int, rollouts: int) -> Interval:
+    """Return the percentile interval of a statistic from its resamples; those that are not finite are left out."""
+    resampled = np.asarray(resampled, dtype=np.float64)
+    finite = resampled[np.isfinite(resampled)]
     tail = (1 - level) / 2
     low, high = np.quantile(finite, [tail, 1 - tail]) if len(finite) else (np.nan, np.nan)
     return Interval(
@@ -115,7 +119,7 @@ def percentile_interval(value: float, draws: Any, level: float, prompts: int, ro
         low=float(low),
         high=float(high),
         se=float(finite.std()) if len(finite) else float("nan"),
-        defined=len(finite) / len(draws),
+        defined=len(finite) / len(resampled),
         level=level,
         prompts=prompts,
         rollouts=rollouts,
@@ -125,7 +129,7 @@ def percentile_interval(value: float, draws: Any, level: float, prompts: int, ro
 def ratio_interval(
     above: Any, below: Any, prompt_ids: Sequence[Any], *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Interval of sum(above) / sum(below) over rollouts.
+    """Compute the interval of sum(above) / sum(below) over rollouts.
 
     Token KL per token is summed KL over summed tokens; a mean over sequences has `below` of ones.
 
@@ -135,7 +139,7 @@ def ratio_interval(
         resamples, level, seed: as in `two_level_bootstrap`.
 
     Raises:
-        ValueError: columns of different length, or what `two_level_bootstrap` refuses.
+        ValueError: columns of different length, or as `two_level_bootstrap`.
     """
     a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     if not len(a) == len(b) == len(prompt_ids):

@@ -1,6 +1,6 @@
-"""What every logit-based estimator does first: check the logits and turn them into log-probabilities.
+"""Checks and log-probabilities that every logit-based estimator starts from.
 
-Everything here is float64: this is the reference that the streaming pass is held against.
+Everything here is float64: this is the reference that the streaming pass is tested against.
 """
 
 import torch
@@ -10,14 +10,14 @@ from torch import Tensor
 def log_probs(
     logits: Tensor, *, vocab_size: int | None = None, mask: Tensor | None = None, name: str = "logits"
 ) -> Tensor:
-    """log softmax over the last axis, in float64. Differentiable.
+    """Compute log softmax over the last axis, in float64. Differentiable.
 
     Args:
         logits: [.., V] any floating type; -inf marks an id that cannot occur.
         vocab_size: ids from here on are padding of the output layer and are cut off; None keeps all V.
-        mask: [..] true where the position counts. Logits of other positions are never looked at (padding may
-            hold NaN) and their log-probabilities come back uniform.
-        name: what to call the logits in an error.
+        mask: [..] true where the position counts. Logits at masked positions are never read (padding may
+            hold NaN) and their log-probabilities are uniform.
+        name: of the logits, for error messages.
 
     Returns:
         [.., vocab_size] float64, nats; -inf where the logit is -inf.
@@ -38,21 +38,21 @@ def log_probs(
             raise ValueError(f"mask {tuple(mask.shape)} and {name} {tuple(logits.shape)} do not fit")
         x = torch.where(mask.bool()[..., None], x, 0.0)
     # The maximum is NaN, +inf or -inf exactly where a row cannot be normalised
-    top = x.detach().amax(-1)
-    if not bool(torch.isfinite(top).all()):
-        _refuse(top, name)
+    maximum = x.detach().amax(-1)
+    if not bool(torch.isfinite(maximum).all()):
+        _raise_not_finite(maximum, name)
     return x.log_softmax(-1)
 
 
-def _refuse(top: Tensor, name: str) -> None:
-    where = (~torch.isfinite(top)).nonzero()[0].tolist()
-    worst = float(top[tuple(where)])
+def _raise_not_finite(maximum: Tensor, name: str) -> None:
+    where = (~torch.isfinite(maximum)).nonzero()[0].tolist()
+    worst = float(maximum[tuple(where)])
     what = "NaN" if worst != worst else "+inf" if worst > 0 else "no finite value"
     raise ValueError(f"{name} hold {what} at position {where}: a forward pass overflowed or a mask is missing")
 
 
-def same_vocabulary(p_logits: Tensor, q_logits: Tensor, vocab_size: int | None) -> None:
-    """Refuse two vocabularies of different size, unless `vocab_size` cuts both to what they share.
+def check_same_vocabulary(p_logits: Tensor, q_logits: Tensor, vocab_size: int | None) -> None:
+    """Check that both vocabularies are of one size, or that `vocab_size` cuts them to what they share.
 
     Raises:
         ValueError: the sizes differ, or the positions do.
@@ -67,8 +67,8 @@ def same_vocabulary(p_logits: Tensor, q_logits: Tensor, vocab_size: int | None) 
         )
 
 
-def realised(logp: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
-    """log-probability of the realised tokens; 0 where masked.
+def realised_log_probs(logp: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
+    """Return the log-probability of the realised tokens; 0 where masked.
 
     Args:
         logp: [.., V] log-probabilities. token_ids: [..] ids; masked positions may hold anything (-100).

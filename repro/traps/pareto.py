@@ -12,12 +12,12 @@ from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 
-TRUSTED = 0.7  # above it importance sampling should not be believed (Vehtari et al.)
+TRUSTED = 0.7  # above it importance sampling is unreliable (Vehtari et al.)
 SMALLEST_TAIL = 5
 
 
 def pareto_k(log_w: Any) -> float:
-    """Shape k of the tail of the weights.
+    """Estimate the shape k of the tail of the weights.
 
     Args:
         log_w: [n] log-weights, nats; -inf is a weight of 0.
@@ -25,7 +25,7 @@ def pareto_k(log_w: Any) -> float:
     Returns:
         k, pulled towards 1/2 as by ten further observations. -inf where the largest weights are all equal (no
         tail at all). +inf where a tail cannot be fitted: fewer than 5 weights in it (n < 21), or a largest
-        weight beyond float64's reach of the rest. So `k < TRUSTED` is false whenever trust is not earned.
+        weight beyond float64's reach of the rest. So `k < TRUSTED` is false whenever the tail is unknown.
 
     Raises:
         ValueError: NaN or +inf among the log-weights, or none at all.
@@ -51,7 +51,7 @@ def pareto_k(log_w: Any) -> float:
 
 
 def fit_generalised_pareto(excess: Any) -> tuple[float, float]:
-    """Shape k and scale sigma of a generalised Pareto distribution (Zhang and Stephens, 2009).
+    """Fit the shape k and scale sigma of a generalised Pareto distribution (Zhang and Stephens, 2009).
 
     Density (1 + k x / sigma)^(-1/k - 1) / sigma for x > 0: k > 0 has a power tail, k = 0 is exponential, k < 0 is
     bounded. The posterior mean of b = -k / sigma on a grid; no iteration, so nothing to converge.

@@ -1,4 +1,4 @@
-"""Wrong-trace preference (the percentages of Tables 1 and 4): how often the teacher likes a wrong trace better.
+"""Wrong-trace preference (the percentages of Tables 1 and 4): how often the teacher prefers a wrong trace.
 
 A pair is a wrong and a correct completion of the same prompt. The wrong one is preferred where its sequence loss
 log p_S(y) - log p_T(y) is the lower; a tie counts half. Shapes: n completions.
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LENGTH_TOLERANCE = 0.1
-"""Two traces are of nearly equal length where they differ by at most this share of the longer."""
+"""Traces of nearly equal length differ by at most this share of the longer."""
 
 
 @dataclass(frozen=True)
 class PreferenceRate:
-    """Shares between 0 and 1; NaN where no pair stands behind one.
+    """Shares between 0 and 1; NaN without any pair.
 
     Attributes:
         pooled: share of all pairs in which the wrong trace has the lower loss.
         per_prompt: mean over prompts (with a correct and a wrong completion) of each prompt's share.
         length_only: share of all pairs in which the wrong trace is the shorter one: what length alone explains.
         length_matched: the pooled share among pairs of nearly equal length.
-        pairs, matched_pairs, prompts: how many stand behind.
+        pairs, matched_pairs, prompts: their numbers.
     """
 
     pooled: float
@@ -41,9 +41,9 @@ class PreferenceRate:
 def wrong_trace_preference(
     losses: Any, correct: Any, prompt_ids: Sequence[Any], lengths: Any, *, length_tolerance: float = LENGTH_TOLERANCE
 ) -> PreferenceRate:
-    """Among (wrong, correct) pairs of one prompt, how often the wrong one has the lower loss.
+    """Compute how often the wrong trace of a (wrong, correct) pair of one prompt has the lower loss.
 
-    The paper does not state its averaging: both the pooled rate and the mean over prompts are given.
+    The paper does not state its averaging, so the pooled rate and the mean over prompts are both returned.
 
     Args:
         losses: [n] log p_S(y|x) - log p_T(y|x), nats per sequence; infinities compare as usual.
@@ -69,7 +69,7 @@ class PairCounts:
     """[P] of each prompt's (wrong, correct) pairs, a tie counted as half a win.
 
     Attributes:
-        pairs: all pairs. wins: those in which the wrong trace has the lower loss. shorter: in which it is the shorter one.
+        pairs: all pairs. wins: those in which the wrong trace has the lower loss. shorter: those in which it is the shorter.
         matched_pairs, matched_wins: the same among pairs of nearly equal length.
     """
 
@@ -102,7 +102,7 @@ def count_pairs(
     *,
     length_tolerance: float = LENGTH_TOLERANCE,
 ) -> PairCounts:
-    """Count the pairs of every prompt, all prompts at once: a bootstrap does so a thousand times.
+    """Count the pairs of every prompt, all prompts at once: a bootstrap calls this a thousand times.
 
     Args:
         prompt_n: [n] index of each completion's prompt, 0..P-1. loss_n, right_n, length_n: as `wrong_trace_preference`.
@@ -137,7 +137,7 @@ def count_pairs(
 
 
 def _lower(wrong: Array, right: Array) -> Array:
-    """[pairs] 1 where the wrong trace's value is lower, 1/2 where they are equal."""
+    """Return [pairs]: 1 where the wrong trace's value is lower, 1/2 where they are equal."""
     return (wrong < right) + 0.5 * (wrong == right)
 
 

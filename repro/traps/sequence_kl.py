@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from repro.traps.logits import log_probs, realised
+from repro.traps.logits import log_probs, realised_log_probs
 
 
 def sequence_log_prob(logits: Tensor, token_ids: Tensor, mask: Tensor, *, vocab_size: int | None = None) -> Tensor:
-    """log p(y|x) = sum_t log p(y_t|s_t) over the realised tokens. Differentiable.
+    """Compute log p(y|x) = sum_t log p(y_t|s_t) over the realised tokens. Differentiable.
 
     Args:
         logits: [B, T, V]; logits[:, t] scores token_ids[:, t] (already aligned).
@@ -27,7 +27,7 @@ def sequence_log_prob(logits: Tensor, token_ids: Tensor, mask: Tensor, *, vocab_
         ValueError: NaN or +inf logits at a position that counts, an id outside the vocabulary, or shapes that
             do not fit.
     """
-    return realised(log_probs(logits, vocab_size=vocab_size, mask=mask), token_ids, mask).sum(-1)
+    return realised_log_probs(log_probs(logits, vocab_size=vocab_size, mask=mask), token_ids, mask).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class KForms:
 
 
 def k_forms(p_log_prob: Tensor, q_log_prob: Tensor) -> KForms:
-    """K1, K2 and K3 of each sample (a token or a whole sequence).
+    """Compute K1, K2 and K3 of each sample (a token or a sequence).
 
     Args:
-        p_log_prob: [..] log-probability under p, from which the sample was drawn, nats.
-        q_log_prob: [..] the same sample under q.
+        p_log_prob: [..] log-probability under p, from which the samples come, nats.
+        q_log_prob: [..] log-probability of the same samples under q.
 
     Returns:
         KForms of [..] float64.
 
     Raises:
-        ValueError: NaN, +inf, or a sample that p itself rules out.
+        ValueError: NaN, +inf, or a sample that p rules out.
     """
     logp, logq = p_log_prob.double(), q_log_prob.double()
     if not bool(torch.isfinite(logp).all()):
@@ -76,7 +76,7 @@ def sequence_kl(p_log_prob: Tensor, q_log_prob: Tensor) -> float:
         p_log_prob, q_log_prob: [B] from `sequence_log_prob`; for reverse KL p is the student.
 
     Raises:
-        ValueError: no sequence, or what `k_forms` refuses.
+        ValueError: no sequence, or as `k_forms`.
     """
     if p_log_prob.numel() == 0:
         raise ValueError("a mean over no sequences")

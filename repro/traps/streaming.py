@@ -1,6 +1,6 @@
 """All token-level estimators at once, from hidden states, in one pass that never holds all logits.
 
-Both output layers are applied to a chunk of positions, and everything that is asked for (KL in both directions,
+Both output layers are applied to a chunk of positions, and everything that is requested (KL in both directions,
 Top-K partial sums, per-entry contributions, realised log-probabilities, entropies) is read off that chunk a few
 rows at a time, so each head is multiplied once. Memory depends on the vocabulary, not on the number of positions.
 
@@ -18,16 +18,16 @@ from torch import Tensor
 
 from repro.traps.contributions import VocabularyContributions
 from repro.traps.heads import OutputHead
-from repro.traps.tiles import Room, Tile
+from repro.traps.tiles import Tile, Workspace
 from repro.traps.token_kl import RankedBy, check_ks
 
-# Both models' logits of one chunk. Each chunk reads the output layers anew: 170 rows cost 10 % more than 256.
+# Both models' logits of one chunk. Each chunk reads both output layers: 170 rows cost 10 % more than 256.
 LOGIT_BYTES = 300 * 2**20
 
 
 @dataclass(frozen=True)
 class StreamedDivergences:
-    """Float64 on the inputs' device, nats per position; None for what was not asked for.
+    """Float64 on the inputs' device, nats per position; None for what was not requested.
 
     Attributes:
         kl_pq: [T] KL(p||q). kl_qp: [T] KL(q||p). With p the student and q the teacher: reverse and forward KL.
@@ -61,26 +61,26 @@ def stream_divergences(
     vocab_size: int | None = None,
     logit_bytes: int = LOGIT_BYTES,
 ) -> StreamedDivergences:
-    """Eq 2 in both directions, Eq 4 and the realised tokens' log-probabilities (Eq 1), from hidden states.
+    """Compute Eq 2 in both directions, Eq 4 and the realised tokens' log-probabilities (Eq 1) from hidden states.
 
     Args:
         p_hidden_TH, q_hidden_TH: [T, H] last hidden states at the positions that count (select them first), for p
             and for q. p_head, q_head: their output layers.
-        token_ids_T: [T] realised ids; asks for the log-probabilities. Needed for contributions.
-        ks: asks for partial sums over the Top-K of KL(p||q).
-        contributions: Eq 4 of KL(p||q) is added to it, all positions or, on an error, none.
-        entropies: asks for the entropies of both.
+        token_ids_T: [T] realised ids; requests the log-probabilities. Needed for contributions.
+        ks: requests partial sums over the Top-K of KL(p||q).
+        contributions: accumulates Eq 4 of KL(p||q) over all positions; unchanged after an error.
+        entropies: requests the entropies of both.
         ranked_by: whose probabilities decide the Top-K; must be that of `contributions`.
         temperature: both models' logits are divided by it.
-        vocab_size: ids from here on are padding and are masked in both. None: all, and both heads have as many.
-        logit_bytes: room for both models' logits of one chunk; the result does not depend on it beyond rounding.
+        vocab_size: ids from here on are padding and are masked in both. None: no padding, and both heads have V ids.
+        logit_bytes: memory for both models' logits of one chunk; changes the result by rounding only.
 
     Raises:
         ValueError: NaN or infinite logits, vocabularies that differ, ids outside the vocabulary, a K outside
             1..|V|, or shapes and options that do not fit.
     """
-    V = _vocabulary(p_head, q_head, vocab_size)
-    T = _positions(p_hidden_TH, p_head, q_hidden_TH, q_head, token_ids_T, V)
+    V = _vocabulary_size(p_head, q_head, vocab_size)
+    T = _count_positions(p_hidden_TH, p_head, q_hidden_TH, q_head, token_ids_T, V)
     if ks:
         check_ks(ks, V)
     if not temperature > 0:
@@ -90,20 +90,24 @@ def stream_divergences(
 
     inputs = (p_hidden_TH, p_head.weight, q_hidden_TH, q_head.weight)
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
-    room = Room(T, V, logit_bytes, dtype, p_hidden_TH.device)
-    added = contributions.empty_like() if contributions is not None else None
+    workspace = Workspace(T, V, logit_bytes, dtype, p_hidden_TH.device)
+    accumulator = contributions.empty_like() if contributions is not None else None
     partial_ks = [k for k in ks if k < V]
-    ranks = max([*partial_ks, added.ranks if added is not None else 0], default=0)
+    ranks = max([*partial_ks, accumulator.ranks if accumulator is not None else 0], default=0)
     rows = {name: p_hidden_TH.new_empty(T, dtype=torch.float64) for name in _ROWS}
     partial_JT = p_hidden_TH.new_empty(len(ks), T, dtype=torch.float64)
-    full_V = p_hidden_TH.new_zeros(V, dtype=torch.float64) if added is not None and added.full else None
-    for chunk in range(0, T, room.chunk):
-        end = min(chunk + room.chunk, T)
-        p_head.project(p_hidden_TH[chunk:end], room.p_RW[: end - chunk, :V], temperature)
-        q_head.project(q_hidden_TH[chunk:end], room.q_RW[: end - chunk, :V], temperature)
-        for start in range(chunk, end, room.tile):
-            at = slice(start, min(start + room.tile, end))
-            tile = Tile(room, slice(at.start - chunk, at.stop - chunk), V, ranks, ranked_by, start)
+    full_V = (
+        p_hidden_TH.new_zeros(V, dtype=torch.float64)
+        if accumulator is not None and accumulator.needs_full_sums
+        else None
+    )
+    for chunk in range(0, T, workspace.chunk):
+        end = min(chunk + workspace.chunk, T)
+        p_head.project(p_hidden_TH[chunk:end], workspace.p_RW[: end - chunk, :V], temperature)
+        q_head.project(q_hidden_TH[chunk:end], workspace.q_RW[: end - chunk, :V], temperature)
+        for start in range(chunk, end, workspace.tile):
+            at = slice(start, min(start + workspace.tile, end))
+            tile = Tile(workspace, slice(at.start - chunk, at.stop - chunk), V, ranks, ranked_by, start)
             tile.statistics(rows, at, entropies, full_V)
             terms_rk = tile.ranked_terms()
             if ks:
@@ -113,10 +117,16 @@ def stream_divergences(
             if token_ids_T is not None:
                 ids_r = token_ids_T[at].long()
                 rows["log_p"][at], rows["log_q"][at] = tile.log_probs(ids_r)
-                if added is not None:
-                    added.add(tile.ids_rk[:, : added.ranks], terms_rk[:, : added.ranks], None, ids_r, rows["kl_pq"][at])
-    if contributions is not None and added is not None:
-        contributions.merge(added, full_V)
+                if accumulator is not None:
+                    accumulator.add(
+                        tile.ids_rk[:, : accumulator.ranks],
+                        terms_rk[:, : accumulator.ranks],
+                        None,
+                        ids_r,
+                        rows["kl_pq"][at],
+                    )
+    if contributions is not None and accumulator is not None:
+        contributions.merge(accumulator, full_V)
     has_ids = token_ids_T is not None
     return StreamedDivergences(
         kl_pq=rows["kl_pq"],
@@ -132,7 +142,7 @@ def stream_divergences(
 _ROWS = ("kl_pq", "kl_qp", "entropy_p", "entropy_q", "log_p", "log_q")
 
 
-def _vocabulary(p_head: OutputHead, q_head: OutputHead, vocab_size: int | None) -> int:
+def _vocabulary_size(p_head: OutputHead, q_head: OutputHead, vocab_size: int | None) -> int:
     p, q = len(p_head.weight), len(q_head.weight)
     if vocab_size is None:
         if p != q:
@@ -158,7 +168,7 @@ def _check_contributions(
         raise ValueError("contributions need token_ids_T: the realised-token means are part of them")
 
 
-def _positions(
+def _count_positions(
     p_hidden: Tensor, p_head: OutputHead, q_hidden: Tensor, q_head: OutputHead, token_ids: Tensor | None, V: int
 ) -> int:
     for name, hidden, head in (("p", p_hidden, p_head), ("q", q_hidden, q_head)):

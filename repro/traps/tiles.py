@@ -1,4 +1,4 @@
-"""A few rows of both models' logits, and everything that the streaming pass reads off them.
+"""A few rows of both models' logits, and every statistic that the streaming pass computes from them.
 
 float32 sums run over blocks of 128 ids whose totals are float64.
 Shapes: R positions in a chunk, r in a tile, V vocabulary (W with its padding to whole blocks), k ranks.
@@ -14,14 +14,14 @@ from repro.traps.top_ranks import BLOCK, block_maxima, top_ranks
 _TILE_BYTES = 3 * 2**20  # one model's logits of one tile: a tile and its temporaries stay in cache
 
 
-class Room:
-    """The memory of a pass, taken once: fresh pages for every chunk would cost more than the arithmetic."""
+class Workspace:
+    """Memory of a pass, allocated once: fresh pages for every chunk would cost more than the arithmetic."""
 
     def __init__(self, T: int, V: int, logit_bytes: int, dtype: torch.dtype, device: torch.device) -> None:
         W = -(-V // BLOCK) * BLOCK
         row = W * (torch.finfo(dtype).bits // 8)
-        most = max(1, logit_bytes // (2 * row))
-        self.chunk = max(1, -(-T // max(1, -(-T // most))))  # chunks of equal size, none small and slow at the end
+        max_rows = max(1, logit_bytes // (2 * row))
+        self.chunk = max(1, -(-T // max(1, -(-T // max_rows))))  # chunks of equal size, none small and slow at the end
         self.tile = self.chunk if device.type == "cuda" else max(1, min(self.chunk, _TILE_BYTES // row))
         # The padding up to whole blocks stays -inf: it has no probability and no rank
         self.p_RW, self.q_RW = (torch.empty(self.chunk, W, dtype=dtype, device=device) for _ in range(2))
@@ -32,29 +32,29 @@ class Room:
 
 
 class Tile:
-    """A few rows of both models' logits: shifted so that each row's maximum is 0, then read.
+    """A few rows of both models' logits: shifted so that each row's maximum is 0.
 
     With e = exp(z - max z) and S = sum e, a log-probability is z - max z - log S, and every statistic is a sum of
     e times something, divided by S: one exponential per logit.
     """
 
-    def __init__(self, room: Room, local: slice, V: int, ranks: int, ranked_by: str, start: int) -> None:
+    def __init__(self, workspace: Workspace, local: slice, V: int, ranks: int, ranked_by: str, start: int) -> None:
         self.V = V
-        self.z_p_rW, self.z_q_rW = room.p_RW[local], room.q_RW[local]
+        self.z_p_rW, self.z_q_rW = workspace.p_RW[local], workspace.q_RW[local]
         r = len(self.z_p_rW)
         maxima_p_rN, maxima_q_rN = block_maxima(self.z_p_rW), block_maxima(self.z_q_rW)
         top_p_r, top_q_r = maxima_p_rN.amax(1), maxima_q_rN.amax(1)
-        _refuse_infinite(top_p_r, "p", start)
-        _refuse_infinite(top_q_r, "q", start)
+        _check_finite(top_p_r, "p", start)
+        _check_finite(top_q_r, "q", start)
         ranked = (self.z_p_rW, maxima_p_rN) if ranked_by == "p" else (self.z_q_rW, maxima_q_rN)
         self.ids_rk = top_ranks(*ranked, ranks) if ranks else torch.empty(r, 0, dtype=torch.long, device=top_p_r.device)
         self.z_p_rW.sub_(top_p_r[:, None])
         self.z_q_rW.sub_(top_q_r[:, None])
-        self.exp_p_rW = _exp(self.z_p_rW, room.exp_p_rW[:r])
-        self.exp_q_rW = _exp(self.z_q_rW, room.exp_q_rW[:r])
-        self.gap_rW = torch.sub(self.z_p_rW, self.z_q_rW, out=room.gap_rW[:r])
+        self.exp_p_rW = _exp(self.z_p_rW, workspace.exp_p_rW[:r])
+        self.exp_q_rW = _exp(self.z_q_rW, workspace.exp_q_rW[:r])
+        self.gap_rW = torch.sub(self.z_p_rW, self.z_q_rW, out=workspace.gap_rW[:r])
         self.gap_rW[:, V:] = 0.0  # -inf - -inf
-        self.product_rW = room.product_rW[:r]
+        self.product_rW = workspace.product_rW[:r]
         self.sum_p_r, self.sum_q_r = _block_sum(self.exp_p_rW), _block_sum(self.exp_q_rW)
         self.log_p_r, self.log_q_r = self.sum_p_r.log(), self.sum_q_r.log()
         self.start = start
@@ -85,13 +85,13 @@ class Tile:
         return log_r - _block_sum(product_rW) / sum_r
 
     def log_probs(self, ids_r: Tensor) -> tuple[Tensor, Tensor]:
-        """log-probability of one id per row under p and under q."""
+        """Return the log-probability of one id per row, under p and under q."""
         at = ids_r[:, None]
         p_r, q_r = self.z_p_rW.gather(1, at)[:, 0].double(), self.z_q_rW.gather(1, at)[:, 0].double()
         return p_r - self.log_p_r, q_r - self.log_q_r
 
     def ranked_terms(self) -> Tensor:
-        """[r, k] terms p(v)(log p(v) - log q(v)) of the ranked ids."""
+        """Return [r, k]: the terms p(v)(log p(v) - log q(v)) of the ranked ids."""
         logp_rk = self.z_p_rW.gather(1, self.ids_rk).double() - self.log_p_r[:, None]
         logq_rk = self.z_q_rW.gather(1, self.ids_rk).double() - self.log_q_r[:, None]
         return logp_rk.exp() * (logp_rk - logq_rk)
@@ -107,7 +107,7 @@ def _block_sum(x_rW: Tensor) -> Tensor:
     return x_rW.view(len(x_rW), -1, BLOCK).sum(-1).sum(-1, dtype=torch.float64)
 
 
-def _refuse_infinite(top_r: Tensor, name: str, start: int) -> None:
+def _check_finite(top_r: Tensor, name: str, start: int) -> None:
     if not bool(torch.isfinite(top_r).all()):
         row = int((~torch.isfinite(top_r)).nonzero()[0])
         what = "NaN" if bool(torch.isnan(top_r[row])) else "infinity"

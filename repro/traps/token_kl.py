@@ -1,7 +1,6 @@
 """Token KL (Eq 2), its Top-K partial sums, and entropy: the clear reference, on full logits.
 
-Shapes: V vocabulary, J entries of the list of K. p is the distribution that the sum is taken over, q the other
-one: for reverse KL p is the student, for forward KL p is the teacher. All values in nats.
+Shapes: V vocabulary, J entries of the list of K. p is the distribution that the sum is taken over: for reverse KL p is the student, for forward KL p is the teacher. All values in nats.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from repro.traps.logits import log_probs, same_vocabulary
+from repro.traps.logits import check_same_vocabulary, log_probs
 
 RankedBy = Literal["p", "q"]
 
@@ -18,12 +17,12 @@ RankedBy = Literal["p", "q"]
 def token_kl(
     p_logits: Tensor, q_logits: Tensor, *, vocab_size: int | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """KL(p||q) = sum_v p(v) (log p(v) - log q(v)) at each position (the inner sum of Eq 2). Differentiable.
+    """Compute KL(p||q) = sum_v p(v) (log p(v) - log q(v)) at each position (inner sum of Eq 2). Differentiable.
 
     Args:
         p_logits, q_logits: [.., V], any floating type; -inf marks an impossible id.
         vocab_size: ids from here on are padding and are masked in both.
-        mask: [..] true where the position counts; others give 0 and are not looked at.
+        mask: [..] true where the position counts; masked positions give 0 and are not read.
 
     Returns:
         [..] float64, nats per position. +inf where q rules out what p allows.
@@ -31,14 +30,14 @@ def token_kl(
     Raises:
         ValueError: NaN or +inf logits, a row without a finite logit, or vocabularies that differ.
     """
-    same_vocabulary(p_logits, q_logits, vocab_size)
+    check_same_vocabulary(p_logits, q_logits, vocab_size)
     logp = log_probs(p_logits, vocab_size=vocab_size, mask=mask, name="p logits")
     logq = log_probs(q_logits, vocab_size=vocab_size, mask=mask, name="q logits")
     return kl_terms(logp, logq).sum(-1)
 
 
 def kl_terms(logp: Tensor, logq: Tensor) -> Tensor:
-    """p(v) (log p(v) - log q(v)) for every id: 0 where p(v) = 0, +inf where only q(v) = 0.
+    """Compute p(v) (log p(v) - log q(v)) for every id: 0 where p(v) = 0, +inf where only q(v) = 0.
 
     Args:
         logp, logq: [.., V] normalised log-probabilities.
@@ -47,10 +46,10 @@ def kl_terms(logp: Tensor, logq: Tensor) -> Tensor:
         [.., V] nats. A single term may be negative; the sum over the vocabulary is not.
     """
     p = logp.exp()
-    possible = p > 0
+    is_possible = p > 0
     # Both sides are replaced before the subtraction: -inf - -inf would be NaN, in the gradient as well
-    gap = torch.where(possible, logp, 0.0) - torch.where(possible, logq, 0.0)
-    return torch.where(possible, p * gap, 0.0)
+    gap = torch.where(is_possible, logp, 0.0) - torch.where(is_possible, logq, 0.0)
+    return torch.where(is_possible, p * gap, 0.0)
 
 
 def top_k_partial_sums(
@@ -62,7 +61,7 @@ def top_k_partial_sums(
     vocab_size: int | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Sum of the KL(p||q) terms over the Top-K ids of each position, for every K of a list in one pass.
+    """Sum the KL(p||q) terms over the Top-K ids of each position, for every K of a list in one pass.
 
     A partial sum is not a divergence: for K < |V| it can be negative. At K = |V| it is `token_kl`.
 
@@ -78,7 +77,7 @@ def top_k_partial_sums(
     Raises:
         ValueError: as `token_kl`, or a K outside 1..|V|.
     """
-    same_vocabulary(p_logits, q_logits, vocab_size)
+    check_same_vocabulary(p_logits, q_logits, vocab_size)
     logp = log_probs(p_logits, vocab_size=vocab_size, mask=mask, name="p logits")
     logq = log_probs(q_logits, vocab_size=vocab_size, mask=mask, name="q logits")
     check_ks(ks, logp.shape[-1])
@@ -88,19 +87,19 @@ def top_k_partial_sums(
 
 
 def ranking(logp: Tensor) -> Tensor:
-    """[.., V] ids from the most to the least likely; equal ones by id, so that the Top-K is well defined."""
+    """Return [.., V] ids from the most to the least likely; ties by id, so that the Top-K is well defined."""
     return logp.argsort(dim=-1, descending=True, stable=True)
 
 
 def check_ks(ks: Sequence[int], vocab_size: int) -> None:
-    """Refuse an empty list of K or one with a K outside 1..|V|."""
-    wrong = [k for k in ks if not 1 <= k <= vocab_size]
-    if wrong or not ks:
-        raise ValueError(f"K must lie in 1..{vocab_size} (the vocabulary): got {wrong or 'an empty list'}")
+    """Raise ValueError for an empty list of K, or a K outside 1..|V|."""
+    invalid = [k for k in ks if not 1 <= k <= vocab_size]
+    if invalid or not ks:
+        raise ValueError(f"K must lie in 1..{vocab_size} (the vocabulary): got {invalid or 'an empty list'}")
 
 
 def entropy(logits: Tensor, *, vocab_size: int | None = None, mask: Tensor | None = None) -> Tensor:
-    """H(p) = -sum_v p(v) log p(v) at each position, float64, nats; impossible ids add 0, masked positions give 0.
+    """Compute H(p) = -sum_v p(v) log p(v) at each position, float64, nats; masked positions give 0.
 
     Raises:
         ValueError: NaN or +inf logits, or a row without a finite logit.
@@ -111,7 +110,7 @@ def entropy(logits: Tensor, *, vocab_size: int | None = None, mask: Tensor | Non
 
 
 def per_token(values_BT: Tensor, mask_BT: Tensor) -> float:
-    """Sum over all tokens / number of tokens, as Table 1 prints token KL; not a mean of per-sequence means.
+    """Average over all tokens, as Table 1 prints token KL; not a mean of per-sequence means.
 
     Raises:
         ValueError: no token counts.

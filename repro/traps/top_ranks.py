@@ -12,12 +12,12 @@ BLOCK = 128
 
 
 def block_maxima(x_RV: Tensor) -> Tensor:
-    """[R, N] maximum of each block of BLOCK neighbours."""
+    """Return [R, N], the maximum of each block of BLOCK neighbouring ids."""
     return x_RV.view(len(x_RV), -1, BLOCK).amax(-1)
 
 
 def top_ranks(x_RV: Tensor, maxima_RN: Tensor, k: int) -> Tensor:
-    """Ids of the k highest entries of each row, highest first, equal ones by id.
+    """Return the ids of the k highest entries of each row, highest first, ties by id.
 
     Args:
         x_RV: [R, V] without NaN. maxima_RN: its `block_maxima`. k: below the number of entries above -inf.
@@ -25,23 +25,23 @@ def top_ranks(x_RV: Tensor, maxima_RN: Tensor, k: int) -> Tensor:
     Returns:
         [R, k] int64.
     """
-    # One more than asked for: it shows whether the last place is tied
+    # One more than requested: it shows whether the last rank is tied
     n = k + 1
     if 2 * n < maxima_RN.shape[1]:
         blocks_Rn = maxima_RN.topk(n, sorted=False).indices
-        inside = torch.arange(BLOCK, device=x_RV.device)
-        candidate_RC = (blocks_Rn[..., None] * BLOCK + inside).flatten(1)
-        value_Rn, place_Rn = x_RV.gather(1, candidate_RC).topk(n)
-        id_Rn = candidate_RC.gather(1, place_Rn)
+        offset = torch.arange(BLOCK, device=x_RV.device)
+        candidate_RC = (blocks_Rn[..., None] * BLOCK + offset).flatten(1)
+        value_Rn, position_Rn = x_RV.gather(1, candidate_RC).topk(n)
+        id_Rn = candidate_RC.gather(1, position_Rn)
     else:
         value_Rn, id_Rn = x_RV.topk(n)
     id_Rk = id_Rn[:, :k]
     equal_Rk = value_Rn[:, :-1] == value_Rn[:, 1:]
     if bool(equal_Rk.any()):
-        inner_R, last_R = equal_Rk[:, :-1].any(1), equal_Rk[:, -1]
-        id_Rk[inner_R] = _equal_by_id(value_Rn[inner_R, :k], id_Rk[inner_R])
-        # Which of the entries tied for the last place were found is arbitrary: sort these rows in full
-        id_Rk[last_R] = x_RV[last_R].argsort(dim=1, descending=True, stable=True)[:, :k]
+        tied_R, last_tied_R = equal_Rk[:, :-1].any(1), equal_Rk[:, -1]
+        id_Rk[tied_R] = _equal_by_id(value_Rn[tied_R, :k], id_Rk[tied_R])
+        # Which of the entries tied for the last rank were found is arbitrary: sort these rows in full
+        id_Rk[last_tied_R] = x_RV[last_tied_R].argsort(dim=1, descending=True, stable=True)[:, :k]
     return id_Rk
 
 
