@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
         ("fork_rkl", pa.float64()),
     ]
 )
-"""One row per rollout. policy: whose completion it is. correct: null where the task has no key. Log-probabilities and
+"""One row per rollout. policy: the model that wrote the completion. correct: null where the task has no key. Log-probabilities and
 divergences are sums over the completion's tokens, nats (`sampled_log_prob`: as the engine recorded it); null where the
 two models share no vocabulary. fork_*: of the tokens above the task's entropy quantile."""
 
@@ -58,12 +58,12 @@ class Columns:
         return self.values[name]
 
     @property
-    def shared_vocabulary(self) -> bool:
-        """Whether token-level values are there."""
+    def has_shared_vocabulary(self) -> bool:
+        """True if token-level values exist."""
         return "rkl" in self.values
 
     def per_prompt(self, column: Any) -> Array:
-        """[P] sum of a column [n] over each prompt's rollouts."""
+        """Return [P], the sum of a column [n] over each prompt's rollouts."""
         weights = np.asarray(column, dtype=np.float64)
         return np.bincount(self.prompt_n, weights=weights, minlength=len(self.items)).astype(np.float64)
 
@@ -79,21 +79,21 @@ def read_measurements(path: Path) -> list[dict[str, Any]]:
 
 
 def select_columns(rows: list[dict[str, Any]], policy: Policy, task: str) -> Columns:
-    """The columns of one policy and task."""
-    own = [row for row in rows if (row["policy"], row["task"]) == (policy, task)]
-    items = tuple(dict.fromkeys(row["item_id"] for row in own))
+    """Return the columns of one policy and task."""
+    selected = [row for row in rows if (row["policy"], row["task"]) == (policy, task)]
+    items = tuple(dict.fromkeys(row["item_id"] for row in selected))
     index = {item: n for n, item in enumerate(items)}
-    graded = all(row["correct"] is not None for row in own)
+    is_graded = all(row["correct"] is not None for row in selected)
     numbers = [f.name for f in SCHEMA if f.name not in ("policy", "task", "item_id", "sample", "correct")]
     return Columns(
         policy=policy,
         task=task,
         items=items,
-        prompt_n=np.array([index[row["item_id"]] for row in own], dtype=np.intp),
-        correct=np.array([row["correct"] for row in own], dtype=bool) if graded else None,
+        prompt_n=np.array([index[row["item_id"]] for row in selected], dtype=np.intp),
+        correct=np.array([row["correct"] for row in selected], dtype=bool) if is_graded else None,
         values={
-            name: np.array([row[name] for row in own], dtype=np.float64)
+            name: np.array([row[name] for row in selected], dtype=np.float64)
             for name in numbers
-            if own and own[0].get(name) is not None
+            if selected and selected[0].get(name) is not None
         },
     )

@@ -1,4 +1,4 @@
-"""One policy's completions, walked through where they lie: what is held of each is its place in the file, not its tokens."""
+"""One policy's completions, streamed from their file: memory holds row numbers, not tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import numpy as np
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout, batches, stream_rollouts, token_counts
 
-Place = int
-"""A completion by its number in the file."""
+RowNumber = int
+"""Row number of a completion in the file."""
 
 
 @dataclass(frozen=True)
@@ -19,64 +19,63 @@ class Completions:
     """A rollout file.
 
     Attributes:
-        places: task -> item -> its completions, all in order of first appearance.
+        rows: task -> item -> its completions, all in order of first appearance.
         tokens: task -> tokens of all its completions.
     """
 
     path: Path
-    places: dict[str, dict[str, list[Place]]]
+    rows: dict[str, dict[str, list[RowNumber]]]
     tokens: dict[str, int]
 
     @classmethod
-    def of(cls, path: Path) -> "Completions":
-        """From one walk through the file.
+    def read(cls, path: Path) -> "Completions":
+        """Read a file once, without its texts.
 
         Raises:
-            InputError: no rollout file.
+            InputError: not a rollout file.
         """
-        places: dict[str, dict[str, list[Place]]] = {}
+        rows: dict[str, dict[str, list[RowNumber]]] = {}
         tokens: dict[str, int] = {}
         number = 0
         for batch in batches(path, ["task", "item_id", "token_ids"]):
             columns = batch.column("task").to_pylist(), batch.column("item_id").to_pylist(), token_counts(batch)
             for task, item, count in zip(*columns):
-                places.setdefault(task, {}).setdefault(item, []).append(number)
+                rows.setdefault(task, {}).setdefault(item, []).append(number)
                 tokens[task] = tokens.get(task, 0) + count
                 number += 1
-        return cls(path, places, tokens)
+        return cls(path, rows, tokens)
 
     def __len__(self) -> int:
-        return sum(map(len, self.every()))
+        return sum(map(len, self.prompts()))
 
-    def every(self) -> Iterator[list[Place]]:
-        """Each prompt's completions, task by task."""
-        return chain.from_iterable(prompts.values() for prompts in self.places.values())
+    def prompts(self) -> Iterator[list[RowNumber]]:
+        """Yield each prompt's completions, task by task."""
+        return chain.from_iterable(prompts.values() for prompts in self.rows.values())
 
-    def blocks(self, task: str, most: int) -> list[list[Place]]:
-        """A task's completions in at most that many groups of whole prompts."""
-        prompts = list(self.places[task].values())
-        groups = np.array_split(np.arange(len(prompts)), min(most, len(prompts)))
-        return [[place for n in group for place in prompts[n]] for group in groups]
+    def blocks(self, task: str, max_blocks: int) -> list[list[RowNumber]]:
+        """Split a task's completions into at most `max_blocks` groups of neighbouring prompts."""
+        prompts = list(self.rows[task].values())
+        groups = np.array_split(np.arange(len(prompts)), min(max_blocks, len(prompts)))
+        return [[row for n in group for row in prompts[n]] for group in groups]
 
-    def walk(self, prompts: Iterable[Sequence[Place]]) -> Iterator[Rollout]:
-        """The completions of prompts, in this order, a few in memory at a time.
+    def stream(self, prompts: Iterable[Sequence[RowNumber]]) -> Iterator[Rollout]:
+        """Yield the completions of prompts, in this order, a few in memory at a time.
 
-        A file whose prompts follow each other, as sampling leaves them, is read once; any other once for every step
-        back.
+        A file in the order of the prompts, as sampling writes it, is read once; any other once for every step back.
         """
         order = list(chain.from_iterable(prompts))
-        back = [n + 1 for n, (a, b) in enumerate(pairwise(order)) if b < a]
-        for start, end in pairwise([0, *back, len(order)]):
+        restarts = [n + 1 for n, (a, b) in enumerate(pairwise(order)) if b < a]
+        for start, end in pairwise([0, *restarts, len(order)]):
             yield from stream_rollouts([self.path], order[start:end])
 
 
 def check_completions(completions: Completions, name: str) -> None:
-    """Refuse completions that no interval or preference can rest on.
+    """Raise InputError for completions that give no interval or preference.
 
     Raises:
         InputError: a task whose completions are all empty, with one prompt, or with one completion per prompt.
     """
-    for task, prompts in completions.places.items():
+    for task, prompts in completions.rows.items():
         count = sum(map(len, prompts.values()))
         if not completions.tokens[task]:
             raise InputError(f"{name}: all {count} completions of task {task} are empty, so there is no KL per token.")

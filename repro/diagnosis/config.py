@@ -1,4 +1,4 @@
-"""What a diagnosis measures beyond its completions. No torch here: recipes import this."""
+"""Settings of a diagnosis. No torch here: recipes import this."""
 
 import pydantic
 
@@ -7,9 +7,9 @@ class DiagnosisConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Settings of a diagnosis (section 4.1)."""
 
     ks: tuple[pydantic.PositiveInt, ...] = pydantic.Field(min_length=1)
-    """K of the Top-K sums; those at or above the vocabulary's size are left out, the whole vocabulary is always in."""
+    """K of the Top-K sums; those at or above the vocabulary's size are dropped, the full vocabulary is always added."""
     contribution_blocks: int = pydantic.Field(gt=1)
-    """Groups of neighbouring prompts of a task whose contributions (Eq 4) are kept apart, for intervals."""
+    """Groups of neighbouring prompts of a task whose contributions (Eq 4) are stored separately, for intervals."""
     fork_quantile: float = pydantic.Field(ge=0, lt=1)
     """Tokens above this quantile of the student's entropy are forking tokens."""
     gradient_prompts: int = pydantic.Field(ge=0)
@@ -17,4 +17,4 @@ class DiagnosisConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     gradient_tokens: int = pydantic.Field(gt=0)
     """First tokens of each completion that the gradients are taken over: they need all logits at once."""
     resamples: int = pydantic.Field(gt=0)
-    """Draws of the two-level bootstrap."""
+    """Resamples of the two-level bootstrap."""

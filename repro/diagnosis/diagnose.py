@@ -1,4 +1,4 @@
-"""The diagnosis of one student and one teacher: score both policies' completions, keep every rollout, sum up."""
+"""Diagnosis of a student and a teacher: score both policies' completions, store every rollout, summarise."""
 
 import json
 from itertools import islice
@@ -45,52 +45,65 @@ def diagnose(
 
     Args:
         completions: rollout files, "student" for on-policy, "teacher" for off-policy (may be left out).
-        temperature: at which they were drawn.
+        temperature: at which they were sampled.
         across_tokenizers: each model scores texts on its own tokens; what needs a shared vocabulary is left out.
         seed: of the bootstrap.
 
     Raises:
         InputError: NaN logits, no tokens at all, a single completion or prompt, or completions of another tokenizer.
     """
-    found = {policy: Completions.of(path) for policy, path in completions.items()}
-    for policy, own in found.items():
-        check_completions(own, f"{policy} {student if policy == 'student' else teacher}")
+    rollouts = {policy: Completions.read(path) for policy, path in completions.items()}
+    for policy, policy_rollouts in rollouts.items():
+        check_completions(policy_rollouts, f"{policy} {student if policy == 'student' else teacher}")
     keys = {(item.task, item.id): item.key for item in items}
     ks: tuple[int, ...] = ()
     gradients: list[dict[str, Any]] = []
-    figures: dict[str, Frequencies] = {}
+    frequencies: dict[str, Frequencies] = {}
     if across_tokenizers:
-        rows = [row for p, own in found.items() for row in _sequence_rows(p, own, keys, student, teacher)]
+        rows = [
+            row
+            for policy, policy_rollouts in rollouts.items()
+            for row in _sequence_rows(policy, policy_rollouts, keys, student, teacher)
+        ]
     else:
         pair = Pair(HiddenStates(student, "student"), HiddenStates(teacher, "teacher"), config, temperature)
         ks = pair.ks
-        rows, figures = _token_rows(pair, found, keys, config, out, progress)
-        gradients = _gradients(pair, found["student"], config)
-        tokens = sorted({int(i) for one in figures.values() for i in one.ids})
+        rows, frequencies = _token_rows(pair, rollouts, keys, config, out, progress)
+        gradients = _gradients(pair, rollouts["student"], config)
+        tokens = sorted({int(i) for task_frequencies in frequencies.values() for i in task_frequencies.ids})
         texts = pair.student.tokenizer.batch_decode([[i] for i in tokens])
         (out / TOKENS).write_text(json.dumps(dict(zip(map(str, tokens), texts))))
-        save_file(_arrays(figures), out / CONTRIBUTIONS, {"ks": ",".join(map(str, ks))})
+        save_file(_arrays(frequencies), out / CONTRIBUTIONS, {"ks": ",".join(map(str, ks))})
     write_measurements(out / MEASUREMENTS, rows)
     tasks = list(dict.fromkeys(item.task for item in items))
-    every = [select_columns(rows, policy, task) for policy in found for task in tasks]
-    values = [one for columns in every for one in per_prompt_values(columns, ks)]
-    write_per_prompt(out / PER_PROMPT, [one for one in values if one.usable])
-    write_per_prompt(out / PER_BLOCK, [one for task, own in figures.items() for one in _correlation_values(task, own)])
+    all_columns = [select_columns(rows, policy, task) for policy in rollouts for task in tasks]
+    measures = [measure for columns in all_columns for measure in per_prompt_values(columns, ks)]
+    write_per_prompt(out / PER_PROMPT, [measure for measure in measures if measure.is_usable])
+    write_per_prompt(
+        out / PER_BLOCK,
+        [
+            measure
+            for task, task_frequencies in frequencies.items()
+            for measure in _correlation_values(task, task_frequencies)
+        ],
+    )
     undecided = sum(row["undecided"] for row in rows)
     return {
         **({"undecided": undecided} if undecided else {}),
         "ks": list(ks),
         "left_out": list(LEFT_OUT) if across_tokenizers else [],
-        "not_finite": [f"{one.metric} on {one.task}" for one in values if not one.usable],
-        "panel": [row for columns in every for row in panel(columns, ks, resamples=config.resamples, seed=seed)],
-        "frequency": [row for task, own in figures.items() for row in _frequency_rows(task, own)],
+        "not_finite": [f"{measure.metric} on {measure.task}" for measure in measures if not measure.is_usable],
+        "panel": [row for columns in all_columns for row in panel(columns, ks, resamples=config.resamples, seed=seed)],
+        "frequency": [
+            row for task, task_frequencies in frequencies.items() for row in _frequency_rows(task, task_frequencies)
+        ],
         "gradient_variance": gradients,
         "gradient_tokens": config.gradient_tokens,
     }
 
 
 def _frequency_rows(task: str, frequencies: Frequencies) -> list[dict[str, Any]]:
-    """One row per K: the rank correlation of frequency and contribution, with its interval."""
+    """Return a row per K: the rank correlation of frequency and contribution, with its interval."""
     ks = frequencies.ks
     return [
         {
@@ -115,36 +128,38 @@ def _token_rows(
     out: Path,
     progress: Progress,
 ) -> tuple[list[dict[str, Any]], dict[str, Frequencies]]:
-    """A row per completion, a task after the other; and Eq 4 per task, of the student's own."""
+    """Return a row per completion, task by task, and Eq 4 per task on the student's completions."""
     rows: list[dict[str, Any]] = []
-    figures: dict[str, Frequencies] = {}
+    frequencies: dict[str, Frequencies] = {}
     total = sum(map(len, completions.values()))
-    for policy, own in completions.items():
-        walk = own.walk(own.every())
-        for task in own.places:
+    for policy, policy_rollouts in completions.items():
+        stream = policy_rollouts.stream(policy_rollouts.prompts())
+        for task in policy_rollouts.rows:
             start, blocks = len(rows), []
             with ForkingTokens(out) as forks:
-                for block in own.blocks(task, config.contribution_blocks):
+                for block in policy_rollouts.blocks(task, config.contribution_blocks):
                     contributions = pair.contributions() if policy == "student" else None
-                    for batch in batches(islice(walk, len(block))):
+                    for batch in batches(islice(stream, len(block))):
                         progress(len(rows), total, "completions")
-                        for rollout, one in zip(batch, pair.measure(batch, contributions)):
-                            rows.append(_row(policy, rollout, one, keys))
-                            forks.add(one.entropy_T, one.rkl_T)
+                        for rollout, measured in zip(batch, pair.measure(batch, contributions)):
+                            rows.append(_row(policy, rollout, measured, keys))
+                            forks.add(measured.entropy_T, measured.rkl_T)
                     if contributions is not None and any(row["tokens"] for row in rows[-len(block) :]):
                         blocks.append(contributions.result())
-                each = forks.of_each(forks.threshold(config.fork_quantile))
-                for row, (tokens, kl) in zip(rows[start:], each, strict=True):
+                fork_counts = forks.sum_each(forks.threshold(config.fork_quantile))
+                for row, (tokens, kl) in zip(rows[start:], fork_counts, strict=True):
                     row |= {"fork_tokens": tokens, "fork_rkl": kl}
             if blocks:
-                figures[task] = Frequencies.of_blocks(blocks)
+                frequencies[task] = Frequencies.of_blocks(blocks)
     progress(total, total, "completions")
-    return rows, figures
+    return rows, frequencies
 
 
-def _row(policy: Policy, rollout: Rollout, one: TokenLevel, keys: dict[tuple[str, str], str | None]) -> dict[str, Any]:
+def _row(
+    policy: Policy, rollout: Rollout, measured: TokenLevel, keys: dict[tuple[str, str], str | None]
+) -> dict[str, Any]:
     names = "student_log_prob", "teacher_log_prob", "rkl", "fkl", "entropy_student", "entropy_teacher", "partial_rkl"
-    return _common(policy, rollout, keys) | {name: getattr(one, name) for name in names}
+    return _common(policy, rollout, keys) | {name: getattr(measured, name) for name in names}
 
 
 def _sequence_rows(
@@ -154,12 +169,14 @@ def _sequence_rows(
     student: Path | str,
     teacher: Path | str,
 ) -> list[dict[str, Any]]:
-    """A row per completion; each model reads the file for itself, and is gone before the next comes."""
-    own = student if policy == "student" else teacher
-    scores = [sequence_log_probs(completions.walk(completions.every()), own, model) for model in (student, teacher)]
+    """Return a row per completion; each model reads the file in turn, so that one is in memory at a time."""
+    sampler = student if policy == "student" else teacher
+    scores = [
+        sequence_log_probs(completions.stream(completions.prompts()), sampler, model) for model in (student, teacher)
+    ]
     return [
         _common(policy, rollout, keys) | {"student_log_prob": s, "teacher_log_prob": t}
-        for rollout, s, t in zip(completions.walk(completions.every()), *scores, strict=True)
+        for rollout, s, t in zip(completions.stream(completions.prompts()), *scores, strict=True)
     ]
 
 
@@ -180,36 +197,39 @@ def _common(policy: Policy, rollout: Rollout, keys: dict[tuple[str, str], str | 
 
 def _gradients(pair: Pair, completions: Completions, config: DiagnosisConfig) -> list[dict[str, Any]]:
     chosen = {
-        (task, item): places
-        for task, prompts in completions.places.items()
-        for item, places in islice(prompts.items(), config.gradient_prompts)
+        (task, item): rows
+        for task, prompts in completions.rows.items()
+        for item, rows in islice(prompts.items(), config.gradient_prompts)
     }
-    walk = completions.walk(chosen.values())
-    found = []
-    for (task, item), places in chosen.items():
-        one = pair.gradient_variance(list(islice(walk, len(places))), config.gradient_tokens)
-        if one is not None:
-            found.append({"task": task, "item": item, **{k: plain(v) for k, v in one.items()}})
-    return found
+    stream = completions.stream(chosen.values())
+    variances = []
+    for (task, item), rows in chosen.items():
+        variance = pair.gradient_variance(list(islice(stream, len(rows))), config.gradient_tokens)
+        if variance is not None:
+            variances.append({"task": task, "item": item, **{k: plain(v) for k, v in variance.items()}})
+    return variances
 
 
-def _correlation_values(task: str, found: Frequencies) -> list[PerPromptValues]:
-    blocks = tuple(f"block-{n:03d}" for n in range(len(found.sums)))
+def _correlation_values(task: str, frequencies: Frequencies) -> list[PerPromptValues]:
+    blocks = tuple(f"block-{n:03d}" for n in range(len(frequencies.sums)))
     ones = np.ones(len(blocks))
-    names = [f"K={k}" for k in found.ks[:-1]] + ["K=V"]
-    values = [PerPromptValues(task, name, blocks, column, ones) for name, column in zip(names, found.influence().T)]
-    return [one for one in values if one.usable]
+    names = [f"K={k}" for k in frequencies.ks[:-1]] + ["K=V"]
+    measures = [
+        PerPromptValues(task, name, blocks, column, ones) for name, column in zip(names, frequencies.influence().T)
+    ]
+    return [measure for measure in measures if measure.is_usable]
 
 
-def _arrays(figures: dict[str, Frequencies]) -> dict[str, np.ndarray]:
+def _arrays(frequencies: dict[str, Frequencies]) -> dict[str, np.ndarray]:
     return {
-        f"{task}/{name}": np.ascontiguousarray(getattr(found, name))
-        for task, found in figures.items()
+        f"{task}/{name}": np.ascontiguousarray(getattr(task_frequencies, name))
+        for task, task_frequencies in frequencies.items()
         for name in ("ids", "sums", "counts", "realised", "realised_kl")
     }
 
 
-def write_per_prompt(path: Path, values: list[PerPromptValues]) -> None:
+def write_per_prompt(path: Path, measures: list[PerPromptValues]) -> None:
+    """Write a row per measure and prompt."""
     schema = pa.schema(
         [
             ("task", pa.string()),
@@ -219,4 +239,4 @@ def write_per_prompt(path: Path, values: list[PerPromptValues]) -> None:
             ("weight", pa.float64()),
         ]
     )
-    pq.write_table(pa.Table.from_pylist([row for one in values for row in one.rows()], schema=schema), path)
+    pq.write_table(pa.Table.from_pylist([row for measure in measures for row in measure.rows()], schema=schema), path)

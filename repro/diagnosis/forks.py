@@ -56,7 +56,7 @@ class ForkingTokens:
         values.partition(rank - 1)
         return float(values[rank - 1])
 
-    def of_each(self, threshold: float) -> Iterator[tuple[int, float]]:
+    def sum_each(self, threshold: float) -> Iterator[tuple[int, float]]:
         """Yield each completion's number of forking tokens and the KL summed over them in float64, in order."""
         entropy, kl = _mapped(self._entropy, "r"), _mapped(self._kl, "r")
         for start, end in pairwise(accumulate(self._lengths, initial=0)):

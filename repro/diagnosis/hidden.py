@@ -1,4 +1,4 @@
-"""A causal LM as the streaming pass needs it: last hidden states where a completion is scored, and the output layer.
+"""Last hidden states of a causal LM at the scored positions, and its output layer, for the streaming pass.
 
 Shapes: B sequences, T positions, N tokens of the completions, H hidden size, V vocabulary.
 """
@@ -15,13 +15,13 @@ from repro.models.loading import load_model, load_tokenizer
 from repro.traps import OutputHead
 
 FORWARD_TOKENS = 16_384
-"""Padded tokens of one forward pass: a bound on memory; the result does not depend on it beyond rounding."""
+"""Padded tokens of one forward pass: a bound on memory; it changes results by rounding only."""
 _PROBE = 8
 _HEAD_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 class HiddenStates:
-    """A model, and what reads its next-token distributions without ever holding all logits.
+    """A model without its logits: hidden states, and the output head that turns them into distributions.
 
     Args:
         model: folder or hub id.
@@ -46,14 +46,14 @@ class HiddenStates:
 
     @torch.no_grad()
     def of_completions(self, rollouts: Sequence[Rollout]) -> torch.Tensor:
-        """[N, H]: the hidden state that scores each token of each completion, completions one after another."""
+        """Return [N, H], the hidden states that score each token, completion by completion."""
         T = max(len(r.prompt_ids) + len(r.token_ids) for r in rollouts)
         ids_BT = torch.zeros(len(rollouts), T, dtype=torch.long)  # padding is masked: its id does not matter
         mask_BT = torch.zeros_like(ids_BT)
         scored_BT = torch.zeros(len(rollouts), T, dtype=torch.bool)
-        for row, one in enumerate(rollouts):
-            start, end = len(one.prompt_ids), len(one.prompt_ids) + len(one.token_ids)
-            ids_BT[row, :end] = torch.tensor([*one.prompt_ids, *one.token_ids])
+        for row, rollout in enumerate(rollouts):
+            start, end = len(rollout.prompt_ids), len(rollout.prompt_ids) + len(rollout.token_ids)
+            ids_BT[row, :end] = torch.tensor([*rollout.prompt_ids, *rollout.token_ids])
             mask_BT[row, :end] = 1
             scored_BT[row, start - 1 : end - 1] = True
         device = self._model.device
@@ -70,10 +70,10 @@ class HiddenStates:
         if not bool(torch.isfinite(expected_TV.amax(-1)).all()):
             raise InputError(f"{self.name}: its logits hold NaN or infinity. Its weights are damaged, or it diverged.")
         hidden_TH = self._backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[0]
-        found_TV = torch.empty_like(expected_TV)
-        self.head.project(hidden_TH, found_TV)
+        computed_TV = torch.empty_like(expected_TV)
+        self.head.project(hidden_TH, computed_TV)
         tolerance = _HEAD_TOLERANCE.get(self.head.weight.dtype, 3e-2) * float(expected_TV.abs().max())
-        gap = float((found_TV - expected_TV).abs().max())
+        gap = float((computed_TV - expected_TV).abs().max())
         if gap > tolerance:
             raise InputError(
                 f"{self.name}: its output layer is not hidden states times weights with scale, bias and soft-capping"
@@ -82,7 +82,7 @@ class HiddenStates:
 
 
 def output_head(model: Any) -> OutputHead:
-    """The output layer with what its configuration adds (Cohere's and Granite's scale, Gemma 2's soft-capping)."""
+    """Return the output layer, with the scale (Cohere, Granite) or soft-capping (Gemma 2) of its configuration."""
     config = model.config.get_text_config()
     layer = model.get_output_embeddings()
     scaling = getattr(config, "logits_scaling", None)
@@ -96,15 +96,15 @@ def output_head(model: Any) -> OutputHead:
 
 
 def batches(rollouts: Iterable[Rollout]) -> Iterator[list[Rollout]]:
-    """Neighbouring rollouts, at most `FORWARD_TOKENS` padded tokens at a time (a longer one goes alone)."""
+    """Group neighbouring rollouts, at most `FORWARD_TOKENS` padded tokens a batch (a longer rollout is a batch)."""
     batch: list[Rollout] = []
     longest = 0
-    for one in rollouts:
-        length = len(one.prompt_ids) + len(one.token_ids)
+    for rollout in rollouts:
+        length = len(rollout.prompt_ids) + len(rollout.token_ids)
         if batch and max(longest, length) * (len(batch) + 1) > FORWARD_TOKENS:
             yield batch
             batch, longest = [], 0
-        batch.append(one)
+        batch.append(rollout)
         longest = max(longest, length)
     if batch:
         yield batch

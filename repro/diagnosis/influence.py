@@ -1,7 +1,7 @@
-"""Influence values: a statistic that is no mean, as one value per prompt whose mean it is.
+"""Influence values: a statistic that is not a mean, as one value per prompt whose mean it is.
 
-They are t + (P - 1)(mean of t without one prompt - t without this one): Tukey's pseudo-values, moved so that their mean
-is the statistic t itself; their spread gives the jackknife's standard error.
+They are t + (P - 1)(mean over all prompts of t without one - t without this prompt): Tukey's pseudo-values, shifted so
+that their mean is the statistic t; their spread gives the jackknife's standard error.
 """
 
 from typing import Any
@@ -9,6 +9,6 @@ from typing import Any
 from repro.diagnosis.columns import Array
 
 
-def influence_values(whole: Any, without_P: Array) -> Array:
-    """[P] influence values, from the statistic of all prompts and of all but each."""
-    return whole + (len(without_P) - 1) * (without_P.mean() - without_P)
+def influence_values(total: Any, without_P: Array) -> Array:
+    """Return [P] influence values, from the statistic of all prompts and of all but each."""
+    return total + (len(without_P) - 1) * (without_P.mean() - without_P)

@@ -35,20 +35,20 @@ _IMPORTANCE: Measures = [
 
 
 def panel(columns: Columns, ks: tuple[int, ...], *, resamples: int, seed: int) -> list[dict[str, Any]]:
-    """One record per measure: policy, task, measure, unit, value, interval, and what it rests on.
+    """Return a record per measure: policy, task, measure, unit, value, interval, and sample sizes.
 
-    Numbers that JSON cannot hold are words: "inf", "-inf", "nan".
+    Numbers that JSON cannot hold are strings: "inf", "-inf", "nan".
 
     Args:
         ks: as in `per_prompt_values`.
         resamples, seed: of the bootstrap.
     """
     parts = [_sums(columns, ks), _wrong_traces(columns) if columns.policy == "student" else _importance(columns)]
-    kept = [part for part in parts if part is not None]
-    measures = [measure for names, _ in kept for measure in names]
+    available = [part for part in parts if part is not None]
+    measures = [measure for names, _ in available for measure in names]
 
     def statistics(rows: RowIndices, labels: RowIndices) -> list[float]:
-        return [value for _, statistic in kept for value in statistic(rows, labels)]
+        return [value for _, statistic in available for value in statistic(rows, labels)]
 
     intervals = two_level_bootstraps(columns.prompt_n.tolist(), statistics, resamples=resamples, level=LEVEL, seed=seed)
     return [
@@ -57,33 +57,33 @@ def panel(columns: Columns, ks: tuple[int, ...], *, resamples: int, seed: int) -
             "task": columns.task,
             "measure": name,
             "unit": unit,
-            "value": plain(one.value),
-            "low": plain(one.low),
-            "high": plain(one.high),
-            "se": plain(one.se),
-            "defined": one.defined,
-            "prompts": one.prompts,
-            "rollouts": one.rollouts,
+            "value": plain(interval.value),
+            "low": plain(interval.low),
+            "high": plain(interval.high),
+            "se": plain(interval.se),
+            "defined": interval.defined,
+            "prompts": interval.prompts,
+            "rollouts": interval.rollouts,
         }
-        for (name, unit), one in zip(measures, intervals)
+        for (name, unit), interval in zip(measures, intervals)
     ]
 
 
 def plain(value: float) -> float | str:
-    """A finite number, or the word for one that JSON has not."""
+    """Return a finite number, or a string for one that JSON cannot hold."""
     return float(value) if math.isfinite(value) else str(float(value))
 
 
 def _sums(c: Columns, ks: tuple[int, ...]) -> tuple[Measures, Statistic]:
-    """Ratios of sums over rollouts: all at once, as counts of each rollout times columns."""
+    """Return ratios of sums over rollouts: all at once, as the count of each rollout times its columns."""
     ones = np.ones(len(c.prompt_n))
     gap = c["student_log_prob"] - c["teacher_log_prob"]
     per_token, per_sequence = "nats/token", "nats/sequence"
-    found: list[tuple[str, str, Array, Array]] = []
+    ratios: list[tuple[str, str, Array, Array]] = []
     if c.policy == "student":
-        found.append(("sequence_rkl", per_sequence, gap, ones))
-        if c.shared_vocabulary:
-            found += [
+        ratios.append(("sequence_rkl", per_sequence, gap, ones))
+        if c.has_shared_vocabulary:
+            ratios += [
                 ("token_rkl", per_token, c["rkl"], c["tokens"]),
                 ("token_fkl_on_policy", per_token, c["fkl"], c["tokens"]),
                 ("entropy_student", per_token, c["entropy_student"], c["tokens"]),
@@ -91,27 +91,27 @@ def _sums(c: Columns, ks: tuple[int, ...]) -> tuple[Measures, Statistic]:
                 ("fork_share", "fraction of the RKL", c["fork_rkl"], c["rkl"]),
                 ("fork_tokens", "fraction of the tokens", c["fork_tokens"], c["tokens"]),
             ]
-            found += [
+            ratios += [
                 (f"top_k_rkl@{k}", f"{per_token}, partial sum", c["partial_rkl"][:, j], c["tokens"])
                 for j, k in enumerate(ks[:-1])
             ]
     else:
-        found.append(("sequence_fkl", per_sequence, -gap, ones))
-        if c.shared_vocabulary:
-            found += [
+        ratios.append(("sequence_fkl", per_sequence, -gap, ones))
+        if c.has_shared_vocabulary:
+            ratios += [
                 ("token_fkl", per_token, c["fkl"], c["tokens"]),
                 ("token_rkl_off_policy", f"{per_token}, unweighted", c["rkl"], c["tokens"]),
             ]
-    found.append(("mean_tokens", "tokens", c["tokens"], ones))
-    top_nM = np.nan_to_num(np.stack([one[2] for one in found], axis=1), neginf=-np.inf, posinf=np.inf)
-    bottom_nM = np.stack([one[3] for one in found], axis=1)
+    ratios.append(("mean_tokens", "tokens", c["tokens"], ones))
+    top_nM = np.nan_to_num(np.stack([ratio[2] for ratio in ratios], axis=1), neginf=-np.inf, posinf=np.inf)
+    bottom_nM = np.stack([ratio[3] for ratio in ratios], axis=1)
 
     def statistic(rows: RowIndices, _: RowIndices) -> list[float]:
         count_n = np.bincount(rows, minlength=len(ones)).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             return list((count_n @ top_nM) / (count_n @ bottom_nM))
 
-    return [(name, unit) for name, unit, _, _ in found], statistic
+    return [(name, unit) for name, unit, _, _ in ratios], statistic
 
 
 def _wrong_traces(c: Columns) -> tuple[Measures, Statistic] | None:
@@ -130,13 +130,13 @@ def _wrong_traces(c: Columns) -> tuple[Measures, Statistic] | None:
 def _importance(c: Columns) -> tuple[Measures, Statistic]:
     student_n, teacher_n = c["student_log_prob"], c["teacher_log_prob"]
     names = list(_IMPORTANCE)
-    token_level = c.shared_vocabulary
+    token_level = c.has_shared_vocabulary
     if token_level:
         names.append(("is_token_rkl", "nats/sequence"))
 
     def statistic(rows: RowIndices, _: RowIndices) -> list[float]:
-        found = importance_weighted_rkl(student_n[rows], teacher_n[rows])
-        values = [getattr(found, name.removeprefix("is_")) for name, _ in _IMPORTANCE]
+        estimate = importance_weighted_rkl(student_n[rows], teacher_n[rows])
+        values = [getattr(estimate, name.removeprefix("is_")) for name, _ in _IMPORTANCE]
         if token_level:
             values.append(weighted_mean(log_weights(student_n[rows], teacher_n[rows]), c["rkl"][rows]))
         return values

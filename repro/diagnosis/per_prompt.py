@@ -1,7 +1,7 @@
-"""Per-prompt values of every measure: what a table averages, with the weights that it averages by.
+"""Per-prompt values of every measure: what a table averages, and by which weights.
 
-A measure that is a mean or a ratio of sums has its prompts' own values; one that is not (a standard deviation, an
-effective sample size) has influence values (`repro.diagnosis.influence`), so that one bootstrap over prompts serves all.
+A measure that is a mean or a ratio of sums has a value per prompt; any other (a standard deviation, an effective sample
+size) has influence values (`repro.diagnosis.influence`), so that one bootstrap over prompts serves all.
 Shapes: n rollouts, P prompts, C summed columns.
 """
 
@@ -29,36 +29,36 @@ class PerPromptValues:
     weight_P: Array  # noqa: N815
 
     @property
-    def usable(self) -> bool:
-        """Whether it is a number: every value finite, and some weight."""
+    def is_usable(self) -> bool:
+        """True if every value is finite and some weight is not 0."""
         return bool(np.isfinite(self.value_P).all() and np.isfinite(self.weight_P).all() and self.weight_P.sum() > 0)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Plain rows for a file."""
+        """Yield the rows of a file."""
         for item, value, weight in zip(self.items, self.value_P, self.weight_P):
             yield {"task": self.task, "item": item, "metric": self.metric, "value": value, "weight": weight}
 
 
 def per_prompt_values(columns: Columns, ks: tuple[int, ...]) -> list[PerPromptValues]:
-    """Every measure that the policy's completions give.
+    """Return every measure that the policy's completions give.
 
     Args:
         ks: the J values of K behind `partial_rkl`, the vocabulary's size last; empty without a shared vocabulary.
     """
-    found = list(_on_policy(columns, ks) if columns.policy == "student" else _off_policy(columns))
-    return [PerPromptValues(columns.task, metric, columns.items, value, weight) for metric, value, weight in found]
+    measures = list(_on_policy(columns, ks) if columns.policy == "student" else _off_policy(columns))
+    return [PerPromptValues(columns.task, metric, columns.items, value, weight) for metric, value, weight in measures]
 
 
 Measure = tuple[str, Array, Array]
 
 
 def _on_policy(c: Columns, ks: tuple[int, ...]) -> Iterator[Measure]:
-    if c.shared_vocabulary:
+    if c.has_shared_vocabulary:
         yield "token_rkl", *_ratio(c, c["rkl"], c["tokens"])
     yield "sequence_rkl", *_mean(c, c["student_log_prob"] - c["teacher_log_prob"])
     yield from _wrong_traces(c)
     yield "log_sd_sequence_rkl", *_influence(c, _log_sd, *_moments(c["student_log_prob"] - c["teacher_log_prob"]))
-    if c.shared_vocabulary:
+    if c.has_shared_vocabulary:
         yield "log_sd_token_rkl", *_influence(c, _log_sd, *_moments(c["rkl"]))
         yield "token_fkl_on_policy", *_ratio(c, c["fkl"], c["tokens"])
         yield "entropy_student", *_ratio(c, c["entropy_student"], c["tokens"])
@@ -71,7 +71,7 @@ def _on_policy(c: Columns, ks: tuple[int, ...]) -> Iterator[Measure]:
 def _off_policy(c: Columns) -> Iterator[Measure]:
     log_w = log_weights(c["student_log_prob"], c["teacher_log_prob"])
     yield "sequence_fkl", *_mean(c, -log_w)
-    if c.shared_vocabulary:
+    if c.has_shared_vocabulary:
         yield "token_fkl", *_ratio(c, c["fkl"], c["tokens"])
         yield "token_rkl_off_policy", *_ratio(c, c["rkl"], c["tokens"])
     possible = np.isfinite(log_w)
@@ -80,7 +80,7 @@ def _off_policy(c: Columns) -> Iterator[Measure]:
         w = np.exp(log_w)
         yield "is_rkl", *_mean(c, w * finite)
         yield "is_k3", *_mean(c, 1 - w + w * finite)
-        if c.shared_vocabulary:
+        if c.has_shared_vocabulary:
             yield "is_token_rkl", *_mean(c, w * c["rkl"])
         yield "mean_weight", *_mean(c, w)
     yield from weight_health(c, log_w)
@@ -97,7 +97,7 @@ def _wrong_traces(c: Columns) -> Iterator[Measure]:
 
 
 def _ratio(c: Columns, above: Array, below: Array) -> tuple[Array, Array]:
-    """Per prompt sum / sum, weighted by the denominator: the whole is the ratio of all sums."""
+    """Return sum / sum of each prompt, weighted by the denominator: the mean is the ratio of all sums."""
     top_P, bottom_P = c.per_prompt(above), c.per_prompt(below)
     return _share(top_P, bottom_P), np.maximum(bottom_P, 0.0)
 
@@ -112,14 +112,14 @@ def _mean(c: Columns, values: Array) -> tuple[Array, Array]:
 
 
 def _influence(c: Columns, statistic: Callable[[Array], Array], *columns: Array) -> tuple[Array, Array]:
-    """Influence values of a statistic of column sums [.., C]."""
+    """Return influence values of a statistic of column sums [.., C]."""
     sums_PC = np.stack([c.per_prompt(column) for column in columns], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return influence_values(statistic(sums_PC.sum(0)), statistic(sums_PC.sum(0) - sums_PC)), np.ones(len(sums_PC))
 
 
 def _moments(x: Array) -> tuple[Array, Array, Array]:
-    x = x - x.mean()  # the spread does not change, the rounding does
+    x = x - x.mean()  # same spread, less rounding
     return np.ones_like(x), x, x * x
 
 

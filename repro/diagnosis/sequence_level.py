@@ -1,4 +1,4 @@
-"""What two models of different tokenizers share: the log-probability of a text, each on its own tokens (as in Eq 11)."""
+"""Log-probability of a text under models of different tokenizers, each on its own tokens (as in Eq 11)."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -21,18 +21,18 @@ LEFT_OUT = (
 
 
 def sequence_log_probs(rollouts: Iterable[Rollout], policy: Path | str, model: Path | str) -> list[float]:
-    """log p(text | prompt) under a model, nats, each text on the model's own tokens, its end counted once.
+    """Compute log p(text | prompt) under a model, nats, on the model's own tokens, its end counted once.
 
     Args:
-        rollouts: completions that `policy` drew at temperature 1; a batch of them is looked at together.
-        policy, model: folders or hub ids; equal where the policy scores itself.
+        rollouts: completions that `policy` sampled at temperature 1; scored in batches.
+        policy, model: folders or hub ids; equal if the policy scores itself.
     """
     tokenizer = load_tokenizer(policy)
     ends = eos_token_ids(tokenizer, generation_eos_ids(policy))
     scorer = TargetScorer(model, tokenizer, batch_size=BATCH_SEQUENCES)
-    found: list[float] = []
-    rest = iter(rollouts)
-    while batch := list(islice(rest, BATCH_SEQUENCES)):
+    log_probs: list[float] = []
+    remaining = iter(rollouts)
+    while batch := list(islice(remaining, BATCH_SEQUENCES)):
         scores = scorer([r.prompt for r in batch], [r.token_ids for r in batch], ends)
-        found += [float(value) for value in scores.log_prob]
-    return found
+        log_probs += [float(value) for value in scores.log_prob]
+    return log_probs

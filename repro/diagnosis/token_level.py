@@ -1,4 +1,4 @@
-"""Everything that needs a shared vocabulary, per rollout, by the streaming pass over both models' hidden states.
+"""Measures that need a shared vocabulary, per rollout, by the streaming pass over both models' hidden states.
 
 p is the student, q the teacher. Shapes: N tokens of a batch of completions, J values of K, V vocabulary.
 """
@@ -17,7 +17,7 @@ from repro.traps import StreamedDivergences, VocabularyContributions, gradient_v
 
 @dataclass(frozen=True)
 class TokenLevel:
-    """One rollout. Token-level values are sums over its tokens, nats; per token ones lie in `entropy_T` and `rkl_T`.
+    """One rollout. Token-level values are sums over its tokens, nats; `entropy_T` and `rkl_T` hold them per token.
 
     Attributes:
         student_log_prob, teacher_log_prob: log p(y|x) of each.
@@ -52,31 +52,38 @@ class Pair:
         self.temperature = temperature
 
     def contributions(self) -> VocabularyContributions:
-        """A fresh accumulator for Eq 4."""
+        """Return an empty accumulator for Eq 4."""
         return VocabularyContributions(self.vocab_size, self.ks)
 
     def measure(
         self, rollouts: Sequence[Rollout], contributions: VocabularyContributions | None = None
     ) -> list[TokenLevel]:
-        """One record per rollout, in order.
+        """Measure each rollout, in order.
 
         Raises:
             InputError: NaN or infinite logits, or token ids that a model does not have.
         """
-        return [one for batch in batches(rollouts) for one in self._batch(batch, contributions)]
+        return [measured for batch in batches(rollouts) for measured in self._batch(batch, contributions)]
 
     def _batch(self, rollouts: list[Rollout], contributions: VocabularyContributions | None) -> list[TokenLevel]:
         device = self.student.head.weight.device
         ids_N = torch.tensor([token for r in rollouts for token in r.token_ids], dtype=torch.long, device=device)
-        found = self._stream(rollouts, ids_N, contributions)
-        assert found.partial_sums is not None
-        columns = (found.log_p, found.log_q, found.kl_pq, found.kl_qp, found.entropy_p, found.entropy_q)
-        table_CN = torch.stack([c for c in (*columns, *found.partial_sums) if c is not None]).cpu()
+        streamed = self._stream(rollouts, ids_N, contributions)
+        assert streamed.partial_sums is not None
+        columns = (
+            streamed.log_p,
+            streamed.log_q,
+            streamed.kl_pq,
+            streamed.kl_qp,
+            streamed.entropy_p,
+            streamed.entropy_q,
+        )
+        table_CN = torch.stack([c for c in (*columns, *streamed.partial_sums) if c is not None]).cpu()
         records, start = [], 0
-        for one in rollouts:
-            own_CT = table_CN[:, start : start + len(one.token_ids)]
-            start += len(one.token_ids)
-            log_p, log_q, rkl, fkl, entropy_p, entropy_q, *partial = own_CT.sum(1).tolist()
+        for rollout in rollouts:
+            values_CT = table_CN[:, start : start + len(rollout.token_ids)]
+            start += len(rollout.token_ids)
+            log_p, log_q, rkl, fkl, entropy_p, entropy_q, *partial = values_CT.sum(1).tolist()
             records.append(
                 TokenLevel(
                     student_log_prob=log_p,
@@ -86,8 +93,8 @@ class Pair:
                     entropy_student=entropy_p,
                     entropy_teacher=entropy_q,
                     partial_rkl=partial,
-                    entropy_T=own_CT[4].float(),
-                    rkl_T=own_CT[2].float(),
+                    entropy_T=values_CT[4].float(),
+                    rkl_T=values_CT[2].float(),
                 )
             )
         return records
@@ -114,13 +121,13 @@ class Pair:
             ) from None
 
     def gradient_variance(self, rollouts: Sequence[Rollout], tokens: int) -> dict[str, float] | None:
-        """Variance between the student's rollouts of one prompt of each estimator's gradient (appendix B).
+        """Compute the variance over rollouts of one prompt of each estimator's gradient (appendix B).
 
         Args:
-            rollouts: of one prompt. tokens: the first tokens of each that count.
+            rollouts: of one prompt. tokens: number of first tokens of each to use.
 
         Returns:
-            sequence, token, token_with_future, ratio; None where fewer than two completions are not empty.
+            sequence, token, token_with_future, ratio; None if fewer than two completions are not empty.
         """
         cut = [replace(r, token_ids=r.token_ids[:tokens]) for r in rollouts if r.token_ids]
         if len(cut) < 2:
@@ -128,23 +135,23 @@ class Pair:
         T = max(len(r.token_ids) for r in cut)
         mask_BT = torch.zeros(len(cut), T, dtype=torch.bool)
         ids_BT = torch.zeros(len(cut), T, dtype=torch.long)
-        for row, one in enumerate(cut):
-            mask_BT[row, : len(one.token_ids)] = True
-            ids_BT[row, : len(one.token_ids)] = torch.tensor(one.token_ids)
-        student, teacher = (self._logits(side, cut, mask_BT) for side in (self.student, self.teacher))
-        found = gradient_variance(student, teacher, ids_BT.to(student.device), mask_BT.to(student.device))
+        for row, rollout in enumerate(cut):
+            mask_BT[row, : len(rollout.token_ids)] = True
+            ids_BT[row, : len(rollout.token_ids)] = torch.tensor(rollout.token_ids)
+        student, teacher = (self._logits(model, cut, mask_BT) for model in (self.student, self.teacher))
+        variance = gradient_variance(student, teacher, ids_BT.to(student.device), mask_BT.to(student.device))
         return {
-            "sequence": found.sequence,
-            "token": found.token,
-            "token_with_future": found.token_with_future,
-            "ratio": found.ratio,
+            "sequence": variance.sequence,
+            "token": variance.token,
+            "token_with_future": variance.token_with_future,
+            "ratio": variance.ratio,
         }
 
     @torch.no_grad()
-    def _logits(self, side: HiddenStates, rollouts: list[Rollout], mask_BT: torch.Tensor) -> torch.Tensor:
-        hidden_NH = torch.cat([side.of_completions(batch) for batch in batches(rollouts)])
+    def _logits(self, model: HiddenStates, rollouts: list[Rollout], mask_BT: torch.Tensor) -> torch.Tensor:
+        hidden_NH = torch.cat([model.of_completions(batch) for batch in batches(rollouts)])
         logits_NV = torch.empty(len(hidden_NH), self.vocab_size, device=hidden_NH.device)
-        side.head.project(hidden_NH, logits_NV, self.temperature)
+        model.head.project(hidden_NH, logits_NV, self.temperature)
         logits_BTV = logits_NV.new_zeros(*mask_BT.shape, self.vocab_size)
         logits_BTV[mask_BT.to(logits_NV.device)] = logits_NV
         return logits_BTV

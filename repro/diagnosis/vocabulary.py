@@ -1,4 +1,4 @@
-"""Whether two models share a vocabulary, told before any work."""
+"""Check that two models share a vocabulary, before any work."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from repro.models.loading import load_tokenizer
 
 
 def has_shared_vocabulary(teacher: Path | str, student: Path | str) -> bool:
-    """Whether every id of text means the same to both. Control tokens and padding may differ: these ids are masked."""
+    """Return True if every text token has the same id in both. Control tokens and padding may differ: they are masked."""
     return has_same_text_tokens(load_tokenizer(teacher), load_tokenizer(student))
 
 
 def require_shared_vocabulary(teacher: Path | str, student: Path | str) -> None:
-    """Refuse a pair without a token KL.
+    """Raise InputError for a pair of models without a token KL.
 
     Raises:
-        InputError: names both vocabularies' sizes and the mend.
+        InputError: the tokenizers differ; names both sizes and the fix.
     """
     if not has_shared_vocabulary(teacher, student):
         sizes = [len(load_tokenizer(model)) for model in (teacher, student)]

@@ -1,4 +1,4 @@
-"""Health of the importance weights as per-prompt values, in log space: one weight may exceed the rest by e^1000.
+"""Diagnostics of the importance weights as per-prompt values, in log space: weights may differ by e^1000.
 
 Shapes: n rollouts of the teacher, P prompts.
 """
@@ -14,14 +14,14 @@ from repro.traps.importance import log_k3
 
 
 def weight_health(c: Columns, log_w: Array) -> Iterator[tuple[str, Array, Array]]:
-    """(measure, [P] influence values, [P] ones) of:
+    """Yield (measure, [P] influence values, [P] ones) of:
 
     - weight_waste: 1 - ESS/n, the share of the samples that the weights waste.
-    - log_weight_error: |log E[w]|; 0 is due, log 2 says that the mean weight is off by a factor of two.
+    - log_weight_error: |log E[w]|; 0 for a healthy estimate, log 2 if the mean weight is off by a factor of two.
     - log_sd_is_rkl, log_sd_is_k3: log of the standard deviation between rollouts of w log w (Eq 3) and of
       1 - w + w log w, whose means are the two cells.
 
-    Nothing where every weight is 0.
+    Yields nothing if every weight is 0.
     """
     if not np.isfinite(log_w).any():
         return
@@ -43,17 +43,17 @@ def _influence(all_and_without: Array) -> Array:
 
 
 def _log_sums(c: Columns, log_size_n: Array, sign_n: Array | None = None) -> Array:
-    """[1 + P] log |sum| of signed values: over all rollouts, then over all but each prompt's."""
+    """Return [1 + P] log |sum| of signed values: over all rollouts, then over all but each prompt's."""
     signs = np.ones_like(log_size_n) if sign_n is None else sign_n
-    prompts = [c.prompt_n == prompt for prompt in range(len(c.items))]
-    parts = [logsumexp(log_size_n[own], b=signs[own], return_sign=True) for own in prompts]
+    is_prompt = [c.prompt_n == prompt for prompt in range(len(c.items))]
+    parts = [logsumexp(log_size_n[is_own], b=signs[is_own], return_sign=True) for is_own in is_prompt]
     log_P, sign_P = (np.array(column) for column in zip(*parts))
     keep = np.vstack([np.ones(len(parts), dtype=bool), ~np.eye(len(parts), dtype=bool)])
     return logsumexp(np.where(keep, log_P, -np.inf), b=np.where(keep, sign_P, 1.0), axis=1, return_sign=True)[0]
 
 
 def _log_sd(c: Columns, log_size_n: Array, sign_n: Array, size: Array) -> Array:
-    """[1 + P] log of the standard deviation: of all rollouts, then of all but each prompt's."""
+    """Return [1 + P] log of the standard deviation: of all rollouts, then of all but each prompt's."""
     square = _log_sums(c, 2 * log_size_n)
     mean_share = np.exp(2 * _log_sums(c, log_size_n, sign_n) - square) / size  # (sum x)^2 / (n sum x^2), at most 1
     with np.errstate(divide="ignore"):

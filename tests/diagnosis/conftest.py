@@ -1,4 +1,4 @@
-"""Completions of random models, and measurements made up so that their statistics are known."""
+"""Random completions, and synthetic measurements whose statistics are known."""
 
 import numpy as np
 import pytest
@@ -11,16 +11,16 @@ from repro.models.loading import load_tokenizer
 
 @pytest.fixture(scope="session")
 def rollouts(student):
-    """Three prompts, four completions each, of 1 to 7 random tokens; one completion is empty."""
+    """Three prompts, four completions each, of 1 to 7 random tokens; a single completion is empty."""
     tokenizer = load_tokenizer(student)
     rng = np.random.default_rng(0)
-    found = []
+    completions = []
     for a in range(3):
         prompt = f"{a} + {a} = ?"
         for sample in range(4):
             length = 0 if (a, sample) == (1, 2) else int(rng.integers(1, 8))
-            ids = rng.integers(3, 12, length).tolist()  # few, so that they occur again
-            found.append(
+            ids = rng.integers(3, 12, length).tolist()  # few ids, so that they repeat
+            completions.append(
                 Rollout(
                     item_id=f"sum/{a}",
                     task="file-numeric",
@@ -33,11 +33,11 @@ def rollouts(student):
                     stop="length",
                 )
             )
-    return found
+    return completions
 
 
 @pytest.fixture
-def made_up():
+def make_columns():
     """Columns of 30 prompts with 6 rollouts each, correlated inside prompts; some losses tied."""
 
     def make(policy, seed=0, prompts=30, size=6):

@@ -1,4 +1,4 @@
-"""Completions walked through where they lie: the same order, thresholds and numbers, and memory flat in how many there are."""
+"""Completions streamed from their file: the same order, thresholds and numbers, in memory that does not grow."""
 
 import random
 import re
@@ -29,7 +29,7 @@ CONFIG = DiagnosisConfig(
 
 
 def completions_of(path, prompts, tokens, order=lambda rows: rows):
-    """Of one task, four a prompt."""
+    """Write random completions of a task, four per prompt."""
     rng = random.Random(0)
     rows = [
         Rollout(
@@ -37,19 +37,21 @@ def completions_of(path, prompts, tokens, order=lambda rows: rows):
         )
         for n in range(4 * prompts)
     ]
-    rows = [Rollout(**vars(one) | {"log_probs": [-rng.random() for _ in one.token_ids]}) for one in rows]
+    rows = [Rollout(**vars(row) | {"log_probs": [-rng.random() for _ in row.token_ids]}) for row in rows]
     write_rollouts(path, order(rows))
-    return Completions.of(path)
+    return Completions.read(path)
 
 
-def test_a_walk_goes_prompt_by_prompt_whatever_the_order_of_the_file(tmp_path):
+def test_the_stream_is_prompt_by_prompt_whatever_the_order_of_the_file(tmp_path):
     ordered = completions_of(tmp_path / "a.parquet", 5, 3)
-    mixed = completions_of(tmp_path / "b.parquet", 5, 3, lambda rows: sorted(rows, key=lambda one: one.sample))
-    assert list(mixed.walk(mixed.every())) == list(ordered.walk(ordered.every()))
+    mixed = completions_of(tmp_path / "b.parquet", 5, 3, lambda rows: sorted(rows, key=lambda row: row.sample))
+    assert list(mixed.stream(mixed.prompts())) == list(ordered.stream(ordered.prompts()))
     assert len(mixed) == 20
     assert mixed.tokens == {"toy-bm4": 60}
-    for found in (ordered, mixed):
-        items = [[one.item_id for one in found.walk([block])] for block in found.blocks("toy-bm4", 2)]
+    for completions in (ordered, mixed):
+        items = [
+            [rollout.item_id for rollout in completions.stream([block])] for block in completions.blocks("toy-bm4", 2)
+        ]
         assert items == [[f"p{n}" for n in group for _ in range(4)] for group in ((0, 1, 2), (3, 4))]
 
 
@@ -59,24 +61,24 @@ def test_the_threshold_is_that_of_all_tokens_at_once(tmp_path, quantile):
     torch.manual_seed(0)
     entropies = [torch.randn(n).abs().round(decimals=2) - 0.05 * (n % 2) for n in (0, 1, 7, 300, 2)]
     entropies[3][:9] = torch.tensor([0.0, -0.0, 1e-9, -1e-9, 0.5, 0.5, 0.5, 1e30, -0.0])
-    kls = [torch.rand(len(one)) for one in entropies]
-    with ForkingTokens(tmp_path) as waiting:
+    kls = [torch.rand(len(entropy)) for entropy in entropies]
+    with ForkingTokens(tmp_path) as forks:
         for entropy, kl in zip(entropies, kls):
-            waiting.add(entropy, kl)
+            forks.add(entropy, kl)
         expected = forking_share(torch.cat(entropies), torch.cat(kls), quantile)
-        assert waiting.threshold(quantile) == expected.threshold
-        each = list(waiting.of_each(expected.threshold))
-        assert each == [
+        assert forks.threshold(quantile) == expected.threshold
+        sums = list(forks.sum_each(expected.threshold))
+        assert sums == [
             (int((h > expected.threshold).sum()), float(d[h > expected.threshold].double().sum()))
             for h, d in zip(entropies, kls)
         ]
         with pytest.raises(ValueError, match="NaN"):
-            waiting.add(torch.tensor([float("nan")]), torch.zeros(1))
+            forks.add(torch.tensor([float("nan")]), torch.zeros(1))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_forking_tokens_take_no_memory_of_the_process(tmp_path):
-    """48 MiB of entropies and KLs, and the threshold between them, in 12 MiB: files that are mapped do not count."""
+    """48 MiB of entropies and KLs, and the threshold between them, in 12 MiB: mapped files do not count."""
     generator, before = torch.Generator().manual_seed(0), resource.getrlimit(resource.RLIMIT_DATA)
     with ForkingTokens(tmp_path) as forks:
         for _ in range(64):
@@ -88,7 +90,7 @@ def test_forking_tokens_take_no_memory_of_the_process(tmp_path):
             with pytest.raises(MemoryError):
                 np.ones(2**22, dtype=np.float32)
             threshold = forks.threshold(0.8)
-            counts = [count for count, _ in forks.of_each(threshold)]
+            counts = [count for count, _ in forks.sum_each(threshold)]
         finally:
             resource.setrlimit(resource.RLIMIT_DATA, before)
     assert threshold == pytest.approx(0.8, abs=1e-3)
@@ -96,36 +98,36 @@ def test_forking_tokens_take_no_memory_of_the_process(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_completions(student, teacher, tmp_path, monkeypatch):
-    """Four times the completions: their rows of numbers are more, their tokens are not held."""
+    """Four times the completions: only their rows of numbers grow, tokens are not in memory."""
     monkeypatch.setattr(module, "ROW_GROUP_BYTES", 2**17)
     monkeypatch.setattr(module, "BATCH_ROWS", 4)
     monkeypatch.setattr(hidden, "FORWARD_TOKENS", 2000)
     pair = Pair(HiddenStates(student, "student"), HiddenStates(teacher, "teacher"), CONFIG, 1.0)
-    peaks, held = [], []
+    peaks, token_peaks = [], []
     for prompts in (4, 16):
-        own = completions_of(tmp_path / f"{prompts}.parquet", prompts, 400)
+        completions = completions_of(tmp_path / f"{prompts}.parquet", prompts, 400)
         keys = {("toy-bm4", f"p{n}"): "7" for n in range(prompts)}
 
         def measure():
-            found = Completions.of(own.path)  # noqa: B023
-            rows, _ = _token_rows(pair, {"student": found}, keys, CONFIG, tmp_path, silent)  # noqa: B023
+            again = Completions.read(completions.path)  # noqa: B023
+            rows, _ = _token_rows(pair, {"student": again}, keys, CONFIG, tmp_path, silent)  # noqa: B023
             assert len(rows) == 4 * prompts  # noqa: B023
-            assert len(_gradients(pair, found, CONFIG)) == 2
+            assert len(_gradients(pair, again, CONFIG)) == 2
 
         peaks.append(peak(measure))
-        held.append(peak(lambda: list(own.walk(own.every()))))  # noqa: B023
-    print(peaks, held)
-    assert peaks[1] - peaks[0] < (held[1] - held[0]) / 3
+        token_peaks.append(peak(lambda: list(completions.stream(completions.prompts()))))  # noqa: B023
+    print(peaks, token_peaks)
+    assert peaks[1] - peaks[0] < (token_peaks[1] - token_peaks[0]) / 3
 
 
-def peak(work) -> int:
-    """Bytes at the most: Python's and numpy's objects, and Arrow's own."""
+def peak(function) -> int:
+    """Return the peak bytes of Python, numpy and Arrow."""
     before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
     POOLS.append(pool)
     pa.set_memory_pool(pool)
     tracemalloc.start()
     try:
-        work()
+        function()
         return tracemalloc.get_traced_memory()[1] + pool.max_memory()
     finally:
         tracemalloc.stop()
@@ -133,4 +135,4 @@ def peak(work) -> int:
 
 
 POOLS: list[pa.MemoryPool] = []
-"""They must outlive every buffer that was made in them."""
+"""They must outlive every buffer allocated from them."""

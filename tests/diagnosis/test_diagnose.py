@@ -1,4 +1,4 @@
-"""A diagnosis from rollout files to its own files, and what it refuses."""
+"""A diagnosis from rollout files to its result files, and the inputs that it refuses."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def diagnosed(student, teacher, rollouts, tmp_path_factory):
 def test_the_summary_is_json_and_names_everything(diagnosed):
     summary, _ = diagnosed
     again = json.loads(json.dumps(summary, allow_nan=False))
-    measures = {(one["policy"], one["measure"]) for one in again["panel"]}
+    measures = {(row["policy"], row["measure"]) for row in again["panel"]}
     for name in ("token_rkl", "token_fkl_on_policy", "sequence_rkl", "wrong_trace", "fork_share", "top_k_rkl@1"):
         assert ("student", name) in measures
     for name in (
@@ -86,28 +86,28 @@ def test_per_rollout_values_are_stored_and_add_up(diagnosed, rollouts):
     rows = read_measurements(out / files.MEASUREMENTS)
     assert len(rows) == 2 * len(rollouts)
     columns = select_columns(rows, "student", "file-numeric")
-    shown = {one["measure"]: one for one in summary["panel"] if one["policy"] == "student"}
-    assert shown["token_rkl"]["value"] == pytest.approx(columns["rkl"].sum() / columns["tokens"].sum())
-    assert shown["token_rkl"]["low"] <= shown["token_rkl"]["value"] <= shown["token_rkl"]["high"]
+    panel = {row["measure"]: row for row in summary["panel"] if row["policy"] == "student"}
+    assert panel["token_rkl"]["value"] == pytest.approx(columns["rkl"].sum() / columns["tokens"].sum())
+    assert panel["token_rkl"]["low"] <= panel["token_rkl"]["value"] <= panel["token_rkl"]["high"]
     assert [row["tokens"] for row in rows[: len(rollouts)]] == [len(r.token_ids) for r in rollouts]
     assert {row["correct"] for row in rows} == {True, False}
     assert np.allclose(columns["fork_tokens"].sum() / columns["tokens"].sum(), 0.5, atol=0.1)
 
 
 def test_eq3_and_its_k3_form_differ_by_the_mean_weight(diagnosed):
-    shown = {one["measure"]: one["value"] for one in diagnosed[0]["panel"] if one["policy"] == "teacher"}
-    assert shown["mean_weight"] == pytest.approx(1 + shown["is_rkl"] - shown["is_k3"])
+    panel = {row["measure"]: row["value"] for row in diagnosed[0]["panel"] if row["policy"] == "teacher"}
+    assert panel["mean_weight"] == pytest.approx(1 + panel["is_rkl"] - panel["is_k3"])
 
 
-def test_forks_carry_what_the_library_says(diagnosed, student, teacher, rollouts):
+def test_fork_shares_equal_forking_share(diagnosed, student, teacher, rollouts):
     from repro.diagnosis.hidden import HiddenStates
     from repro.diagnosis.token_level import Pair
 
-    found = Pair(HiddenStates(student, "s"), HiddenStates(teacher, "t"), CONFIG, 1.0).measure(rollouts)
-    expected = forking_share(torch.cat([f.entropy_T for f in found]), torch.cat([f.rkl_T for f in found]), 0.5)
-    shown = {one["measure"]: one["value"] for one in diagnosed[0]["panel"] if one["policy"] == "student"}
-    assert shown["fork_share"] == pytest.approx(expected.kl_share, rel=1e-4)
-    assert shown["fork_tokens"] == pytest.approx(expected.token_share)
+    measured = Pair(HiddenStates(student, "s"), HiddenStates(teacher, "t"), CONFIG, 1.0).measure(rollouts)
+    expected = forking_share(torch.cat([f.entropy_T for f in measured]), torch.cat([f.rkl_T for f in measured]), 0.5)
+    panel = {row["measure"]: row["value"] for row in diagnosed[0]["panel"] if row["policy"] == "student"}
+    assert panel["fork_share"] == pytest.approx(expected.kl_share, rel=1e-4)
+    assert panel["fork_tokens"] == pytest.approx(expected.token_share)
 
 
 def test_contributions_are_stored_per_block(diagnosed):
@@ -119,14 +119,14 @@ def test_contributions_are_stored_per_block(diagnosed):
     assert set(texts) == {str(i) for i in arrays["file-numeric/ids"]}
     blocks = pq.read_table(out / files.PER_BLOCK).to_pylist()
     assert {row["metric"] for row in blocks} <= {"K=1", "K=3", "K=V"}
-    whole = [row["value"] for row in blocks if row["metric"] == "K=V"]
-    expected = next(one for one in summary["frequency"] if one["whole_vocabulary"])["correlation"]
-    assert np.mean(whole) == pytest.approx(expected)
+    correlations = [row["value"] for row in blocks if row["metric"] == "K=V"]
+    expected = next(row for row in summary["frequency"] if row["whole_vocabulary"])["correlation"]
+    assert np.mean(correlations) == pytest.approx(expected)
 
 
 @pytest.fixture
 def artifact(diagnosed, tmp_path):
-    """The folder as the pipeline leaves it: with its summary."""
+    """The folder as the pipeline writes it, with its summary."""
     folder = tmp_path / "diagnose-0"
     shutil.copytree(diagnosed[1], folder)
     (folder / "summary.json").write_text(json.dumps(diagnosed[0]))
@@ -140,50 +140,50 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     assert kinds == ["csv", "csv", "png", "png", "svg", "svg"]
     assert all((tmp_path / "page" / name).stat().st_size > 100 for name in content["figures"])
     page = (tmp_path / "page" / "panel.md").read_text()
-    for words in ("pareto_k", "never matched", "K=V", "Gradient variance", ".png"):
-        assert words in page
+    for text in ("pareto_k", "never matched", "K=V", "Gradient variance", ".png"):
+        assert text in page
     console = Console(record=True, width=140)
     show_result(tmp_path / "page", console)
     assert "effective_sample_size" in console.export_text()
 
 
-def test_the_figures_data_is_what_was_accumulated(artifact, diagnosed):
+def test_the_figure_shows_the_accumulated_contributions(artifact, diagnosed):
     rows = contribution_table(artifact)
     arrays = load_file(artifact / files.CONTRIBUTIONS)
-    whole = {row["token_id"]: row for row in rows if row["K"] == "V"}
-    assert sorted(whole) == arrays["file-numeric/ids"].tolist()
-    assert sum(row["frequency"] for row in whole.values()) == pytest.approx(1)
+    full = {row["token_id"]: row for row in rows if row["K"] == "V"}
+    assert sorted(full) == arrays["file-numeric/ids"].tolist()
+    assert sum(row["frequency"] for row in full.values()) == pytest.approx(1)
     for u, token in enumerate(arrays["file-numeric/ids"]):
         mean = arrays["file-numeric/sums"][:, -1, u].sum() / arrays["file-numeric/counts"][:, -1, u].sum()
-        assert whole[token]["mean_contribution"] == pytest.approx(mean)
+        assert full[token]["mean_contribution"] == pytest.approx(mean)
     assert {"V"} < {row["K"] for row in rows} <= {1, 3, "V"}
 
 
-def test_without_off_policy_completions_there_are_no_weights(student, teacher, rollouts, tmp_path):
+def test_without_off_policy_completions_there_are_no_importance_weights(student, teacher, rollouts, tmp_path):
     write_rollouts(tmp_path / "student.parquet", rollouts)
-    only = {"student": tmp_path / "student.parquet"}
-    summary = run(student, teacher, rollouts, tmp_path, completions=only)
-    assert {one["policy"] for one in summary["panel"]} == {"student"}
+    on_policy = {"student": tmp_path / "student.parquet"}
+    summary = run(student, teacher, rollouts, tmp_path, completions=on_policy)
+    assert {row["policy"] for row in summary["panel"]} == {"student"}
 
 
-def test_across_tokenizers_texts_are_scored_and_the_rest_is_left_out_by_name(student, stranger, rollouts, tmp_path):
-    written = [replace(r, token_ids=r.token_ids[:3], log_probs=r.log_probs[:3]) for r in rollouts]
+def test_across_tokenizers_texts_are_scored_and_the_rest_is_named_as_left_out(student, stranger, rollouts, tmp_path):
+    shortened = [replace(r, token_ids=r.token_ids[:3], log_probs=r.log_probs[:3]) for r in rollouts]
     summary = run(
         student,
         stranger,
-        written,
+        shortened,
         tmp_path,
         across_tokenizers=True,
         completions={"student": tmp_path / "student.parquet"},
     )
     assert summary["left_out"] == list(LEFT_OUT)
-    assert {one["measure"] for one in summary["panel"]} == {
+    assert {row["measure"] for row in summary["panel"]} == {
         *("sequence_rkl", "mean_tokens"),
         *("wrong_trace", "wrong_trace_per_prompt", "wrong_trace_length_only", "wrong_trace_length_matched"),
     }
     assert summary["frequency"] == summary["gradient_variance"] == []
-    scores = sequence_log_probs(written, student, student)
-    assert scores[0] == pytest.approx(naive(student, written[0].prompt_ids, written[0].token_ids), rel=1e-4)
+    scores = sequence_log_probs(shortened, student, student)
+    assert scores[0] == pytest.approx(naive(student, shortened[0].prompt_ids, shortened[0].token_ids), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_across_tokenizers_texts_are_scored_and_the_rest_is_left_out_by_name(stu
     ids=["empty", "one prompt", "one completion"],
 )
 def test_refusals(rollouts, harm, message, tmp_path):
-    def check(found):
-        write_rollouts(tmp_path / "r.parquet", found)
-        check_completions(Completions.of(tmp_path / "r.parquet"), "student s")
+    def check(completions):
+        write_rollouts(tmp_path / "r.parquet", completions)
+        check_completions(Completions.read(tmp_path / "r.parquet"), "student s")
 
     check(rollouts)
     with pytest.raises(InputError, match=message):

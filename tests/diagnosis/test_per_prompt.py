@@ -11,66 +11,66 @@ from repro.traps import importance_weighted_rkl, wrong_trace_preference
 KS = (1, 300)
 
 
-def whole(value):
-    return float((value.value_P * value.weight_P).sum() / value.weight_P.sum())
+def weighted_mean(measure):
+    return float((measure.value_P * measure.weight_P).sum() / measure.weight_P.sum())
 
 
 @pytest.mark.parametrize("policy", ["student", "teacher"])
-def test_the_mean_over_prompts_is_the_panels_value(made_up, policy):
-    columns = made_up(policy)
-    shown = {one["measure"]: one["value"] for one in panel(columns, KS, resamples=10, seed=0)}
-    values = {one.metric: one for one in per_prompt_values(columns, KS)}
-    both = shown.keys() & values.keys()
-    assert len(both) >= 7
-    for name in both:
-        assert whole(values[name]) == pytest.approx(shown[name], rel=1e-9), name
+def test_the_mean_over_prompts_is_the_panels_value(make_columns, policy):
+    columns = make_columns(policy)
+    panel_values = {row["measure"]: row["value"] for row in panel(columns, KS, resamples=10, seed=0)}
+    measures = {measure.metric: measure for measure in per_prompt_values(columns, KS)}
+    names = panel_values.keys() & measures.keys()
+    assert len(names) >= 7
+    for name in names:
+        assert weighted_mean(measures[name]) == pytest.approx(panel_values[name], rel=1e-9), name
 
 
-def test_influence_values_average_to_the_statistic(made_up):
-    c = made_up("teacher")
-    values = {one.metric: one for one in per_prompt_values(c, KS)}
+def test_influence_values_average_to_the_statistic(make_columns):
+    c = make_columns("teacher")
+    measures = {measure.metric: measure for measure in per_prompt_values(c, KS)}
     log_w = c["student_log_prob"] - c["teacher_log_prob"]
     w = np.exp(log_w)
-    healthy = importance_weighted_rkl(c["student_log_prob"], c["teacher_log_prob"])
+    estimate = importance_weighted_rkl(c["student_log_prob"], c["teacher_log_prob"])
     expected = {
-        "weight_waste": 1 - healthy.effective_sample_size / len(w),
-        "log_weight_error": abs(np.log(healthy.mean_weight)),
+        "weight_waste": 1 - estimate.effective_sample_size / len(w),
+        "log_weight_error": abs(np.log(estimate.mean_weight)),
         "log_sd_is_rkl": np.log(np.std(w * log_w, ddof=1)),
         "log_sd_is_k3": np.log(np.std(1 - w + w * log_w, ddof=1)),
     }
-    # The mean of influence values differs from the statistic by nothing: their deviations add up to zero
+    # The mean of influence values is the statistic: their deviations add up to zero
     for name, value in expected.items():
-        assert whole(values[name]) == pytest.approx(value, rel=1e-9), name
+        assert weighted_mean(measures[name]) == pytest.approx(value, rel=1e-9), name
 
 
 def test_the_spread_of_influence_values_is_the_standard_error():
     rng = np.random.default_rng(0)
     P, trials = 40, 400
-    estimates, claimed = [], []
+    estimates, standard_errors = [], []
     for _ in range(trials):
         x = rng.normal(0, 1, P)
         without = np.array([np.delete(x, n).std(ddof=1) for n in range(P)])
         values = influence_values(x.std(ddof=1), without)
         estimates.append(x.std(ddof=1))
-        claimed.append(values.std(ddof=1) / np.sqrt(P))
-    assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
+        standard_errors.append(values.std(ddof=1) / np.sqrt(P))
+    assert np.mean(standard_errors) == pytest.approx(np.std(estimates), rel=0.15)
 
 
-def test_huge_weights_do_not_overflow(made_up):
-    c = made_up("teacher")
+def test_huge_weights_do_not_overflow(make_columns):
+    c = make_columns("teacher")
     c.values["student_log_prob"] = c.values["student_log_prob"] + 2000 * (c.prompt_n == 3)
-    values = {one.metric: one for one in per_prompt_values(c, KS)}
-    assert not values["is_rkl"].usable
+    measures = {measure.metric: measure for measure in per_prompt_values(c, KS)}
+    assert not measures["is_rkl"].is_usable
     for name in ("weight_waste", "log_weight_error", "log_sd_is_rkl", "log_sd_is_k3"):
-        assert values[name].usable, name
-    assert whole(values["weight_waste"]) > 0.9
+        assert measures[name].is_usable, name
+    assert weighted_mean(measures["weight_waste"]) > 0.9
 
 
-def test_open_tasks_have_no_wrong_traces(made_up):
-    c = made_up("student")
-    named = {one.metric for one in per_prompt_values(c, KS)}
+def test_open_tasks_have_no_wrong_traces(make_columns):
+    c = make_columns("student")
+    names = {measure.metric for measure in per_prompt_values(c, KS)}
     ungraded = type(c)(c.policy, c.task, c.items, c.prompt_n, None, c.values)
-    assert named - {one.metric for one in per_prompt_values(ungraded, KS)} == {
+    assert names - {measure.metric for measure in per_prompt_values(ungraded, KS)} == {
         "wrong_trace",
         "wrong_trace_per_prompt",
         "wrong_trace_length_only",
@@ -78,22 +78,22 @@ def test_open_tasks_have_no_wrong_traces(made_up):
     }
 
 
-def test_uneven_prompts_are_paired_too(made_up):
-    even = made_up("student", size=4)
-    keep = np.arange(len(even.prompt_n)) != 0
+def test_prompts_with_different_numbers_of_completions(make_columns):
+    even = make_columns("student", size=4)
+    is_kept = np.arange(len(even.prompt_n)) != 0
     uneven = type(even)(
         even.policy,
         even.task,
         even.items,
-        even.prompt_n[keep],
-        even.correct[keep],
-        {k: v[keep] for k, v in even.values.items()},
+        even.prompt_n[is_kept],
+        even.correct[is_kept],
+        {k: v[is_kept] for k, v in even.values.items()},
     )
-    shown = {one["measure"]: one["value"] for one in panel(uneven, KS, resamples=5, seed=0)}
+    panel_values = {row["measure"]: row["value"] for row in panel(uneven, KS, resamples=5, seed=0)}
     loss = uneven["student_log_prob"] - uneven["teacher_log_prob"]
     expected = wrong_trace_preference(loss, uneven.correct, uneven.prompt_n, uneven["tokens"])
-    assert shown["wrong_trace"] == pytest.approx(expected.pooled)
+    assert panel_values["wrong_trace"] == pytest.approx(expected.pooled)
 
 
-def test_numbers_that_json_lacks_become_words():
+def test_numbers_that_json_cannot_hold_become_strings():
     assert [plain(x) for x in (1.5, float("inf"), float("-inf"), float("nan"))] == [1.5, "inf", "-inf", "nan"]

@@ -1,4 +1,4 @@
-"""Against the clear reference on full float64 logits, one sequence at a time; and what must not change the result."""
+"""Token-level measures against float64 logits, sequence by sequence, and invariance to batching and padding."""
 
 import pytest
 import torch
@@ -35,10 +35,10 @@ def exact(student, teacher):
     return [AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval() for folder in (student, teacher)]
 
 
-def test_every_value_is_the_float64_one(pair, exact, rollouts):
-    for rollout, found in zip(rollouts, pair.measure(rollouts)):
+def test_every_value_equals_the_float64_reference(pair, exact, rollouts):
+    for rollout, measured in zip(rollouts, pair.measure(rollouts)):
         if not rollout.token_ids:
-            assert (found.rkl, found.student_log_prob, list(found.partial_rkl)) == (0, 0, [0, 0, 0])
+            assert (measured.rkl, measured.student_log_prob, list(measured.partial_rkl)) == (0, 0, [0, 0, 0])
             continue
         p, q = (logits(model, rollout) for model in exact)
         ids = torch.tensor(rollout.token_ids)[:, None]
@@ -51,19 +51,19 @@ def test_every_value_is_the_float64_one(pair, exact, rollouts):
             "entropy_teacher": entropy(q).sum(),
         }
         for name, value in expected.items():
-            assert getattr(found, name) == pytest.approx(float(value), rel=1e-4, abs=1e-4), name
+            assert getattr(measured, name) == pytest.approx(float(value), rel=1e-4, abs=1e-4), name
         partial = top_k_partial_sums(p, q, [1, 3, p.shape[-1]]).sum(1)
-        assert found.partial_rkl == pytest.approx(partial.tolist(), rel=1e-4, abs=1e-4)
-        assert found.partial_rkl[-1] == pytest.approx(found.rkl, rel=1e-9)
-        assert found.rkl_T.tolist() == pytest.approx(token_kl(p, q).tolist(), rel=1e-3, abs=1e-4)
-        assert found.entropy_T.tolist() == pytest.approx(entropy(p).tolist(), rel=1e-3, abs=1e-4)
+        assert measured.partial_rkl == pytest.approx(partial.tolist(), rel=1e-4, abs=1e-4)
+        assert measured.partial_rkl[-1] == pytest.approx(measured.rkl, rel=1e-9)
+        assert measured.rkl_T.tolist() == pytest.approx(token_kl(p, q).tolist(), rel=1e-3, abs=1e-4)
+        assert measured.entropy_T.tolist() == pytest.approx(entropy(p).tolist(), rel=1e-3, abs=1e-4)
 
 
 def test_temperature_divides_both_models_logits(student, teacher, exact, rollouts):
     warm = Pair(HiddenStates(student, "student"), HiddenStates(teacher, "teacher"), CONFIG, 2.0)
-    (found,) = warm.measure(rollouts[:1])
+    (measured,) = warm.measure(rollouts[:1])
     p, q = (logits(model, rollouts[0]) / 2 for model in exact)
-    assert found.rkl == pytest.approx(float(token_kl(p, q).sum()), rel=1e-4)
+    assert measured.rkl == pytest.approx(float(token_kl(p, q).sum()), rel=1e-4)
 
 
 def test_the_batch_does_not_matter(pair, rollouts, monkeypatch):
@@ -71,39 +71,39 @@ def test_the_batch_does_not_matter(pair, rollouts, monkeypatch):
     pair.measure(rollouts, contributions)
     monkeypatch.setattr(hidden, "FORWARD_TOKENS", 1)
     assert [len(b) for b in batches(rollouts)] == [1] * len(rollouts)
-    one_by_one = pair.contributions()
-    alone = pair.measure(rollouts, one_by_one)
+    accumulator = pair.contributions()
+    alone = pair.measure(rollouts, accumulator)
     for a, b in zip(together, alone):
         assert a.rkl == pytest.approx(b.rkl, rel=1e-4, abs=1e-5)
-    whole, parts = contributions.result(), one_by_one.result()
-    assert torch.equal(whole.counts, parts.counts)
-    assert torch.allclose(whole.mean[-1], parts.mean[-1], atol=1e-5)
+    batched, single = contributions.result(), accumulator.result()
+    assert torch.equal(batched.counts, single.counts)
+    assert torch.allclose(batched.mean[-1], single.mean[-1], atol=1e-5)
     # Eq 4 at K = |V| times its steps adds up to Eq 2
-    assert float((whole.mean[-1] * whole.counts[-1]).sum()) == pytest.approx(sum(r.rkl for r in together), rel=1e-4)
+    assert float((batched.mean[-1] * batched.counts[-1]).sum()) == pytest.approx(sum(r.rkl for r in together), rel=1e-4)
 
 
 def test_gradient_variance_is_that_of_the_cut_completions(pair, exact, rollouts):
-    own = [r for r in rollouts if r.item_id == "sum/0"]
-    found = pair.gradient_variance(own, 4)
-    cut = [r.token_ids[:4] for r in own]
+    of_prompt = [r for r in rollouts if r.item_id == "sum/0"]
+    variance = pair.gradient_variance(of_prompt, 4)
+    cut = [r.token_ids[:4] for r in of_prompt]
     T = max(map(len, cut))
-    ids, mask = torch.zeros(len(own), T, dtype=torch.long), torch.zeros(len(own), T, dtype=torch.bool)
-    full = [torch.zeros(len(own), T, pair.vocab_size, dtype=torch.float64) for _ in exact]
+    ids, mask = torch.zeros(len(of_prompt), T, dtype=torch.long), torch.zeros(len(of_prompt), T, dtype=torch.bool)
+    full = [torch.zeros(len(of_prompt), T, pair.vocab_size, dtype=torch.float64) for _ in exact]
     for row, tokens in enumerate(cut):
         ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), True
-        for side, model in zip(full, exact):
-            side[row, : len(tokens)] = logits(model, own[row])[: len(tokens)]
+        for padded, model in zip(full, exact):
+            padded[row, : len(tokens)] = logits(model, of_prompt[row])[: len(tokens)]
     expected = gradient_variance(*full, ids, mask)
-    assert found["sequence"] == pytest.approx(expected.sequence, rel=1e-3)
-    assert found["token_with_future"] == pytest.approx(expected.token_with_future, rel=1e-3)
-    assert pair.gradient_variance(own[:1], 4) is None
+    assert variance["sequence"] == pytest.approx(expected.sequence, rel=1e-3)
+    assert variance["token_with_future"] == pytest.approx(expected.token_with_future, rel=1e-3)
+    assert pair.gradient_variance(of_prompt[:1], 4) is None
 
 
-def test_padded_output_layers_are_cut_to_what_both_have(student, tmp_path, rollouts):
+def test_padded_output_layers_are_cut_to_the_shared_ids(student, tmp_path, rollouts):
     padded = save_qwen(tmp_path / "padded", layers=1, seed=2, vocabulary=320)
     pair = Pair(HiddenStates(student, "student"), HiddenStates(padded, "teacher"), CONFIG, 1.0)
     assert pair.vocab_size == pair.student.vocab_size == pair.ks[-1] < pair.teacher.vocab_size
-    assert all(one.rkl >= 0 for one in pair.measure(rollouts))
+    assert all(measured.rkl >= 0 for measured in pair.measure(rollouts))
 
 
 @pytest.mark.parametrize("name", ["student", "stranger"])
@@ -112,7 +112,7 @@ def test_the_output_layer_is_read_with_its_softcap(name, request):
     assert model.head.softcap == (5.0 if name == "stranger" else None)
 
 
-def test_a_layer_that_does_more_is_refused(student, monkeypatch):
+def test_an_unsupported_output_layer_is_refused(student, monkeypatch):
     def doubled(model):
         head = output_head(model)
         return type(head)(weight=head.weight * 2)
@@ -133,10 +133,10 @@ def test_nan_weights_are_named(tmp_path):
 
 
 def test_nan_that_comes_later_names_the_pair_and_the_item(pair, rollouts, monkeypatch):
-    whole = pair.teacher.of_completions
+    original = pair.teacher.of_completions
 
-    def harmed(some):
-        hidden_NH = whole(some).clone()
+    def harmed(rollouts):
+        hidden_NH = original(rollouts).clone()
         hidden_NH[0] = float("nan")
         return hidden_NH
 
