@@ -1,4 +1,4 @@
-"""The failure mode of every completion of the prompts that a student lost."""
+"""Classify every completion of the prompts that a student lost by its failure mode."""
 
 from collections import Counter
 from pathlib import Path
@@ -25,55 +25,55 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
     ]
 )
-"""A row per completion of a lost prompt; mode is null for a right completion, and for one that fits none."""
+"""A row per completion of a lost prompt; mode is null for a correct completion, and if no mode fits."""
 
 
 def classify_failures(judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress) -> dict[str, Any]:
-    """Judge, and write a row per completion.
+    """Judge the completions of all lost prompts, and write a row for each.
 
     Args:
         before, after: the graded completions of the student before and after its distillation.
 
     Returns:
         Per verifiable task: solved and lost prompts, completions, the count of each mode, and how many completions of
-        the whole evaluation hold a re-check phrase (0: self-correction cannot be seen there).
+        the evaluation hold a re-check phrase (if 0, no self-correction can be found).
     """
-    first, then = read_outcomes(before), read_outcomes(after)
-    lost = lost_prompts(first, then)
+    outcomes_before, outcomes_after = read_outcomes(before), read_outcomes(after)
+    lost = lost_prompts(outcomes_before, outcomes_after)
     groups = by_prompt(read_graded(after, set(lost.lost)))
-    own = [g for prompt in lost.lost for g in groups[prompt]]
-    progress(0, len(own), "completions")
+    completions = [graded for prompt in lost.lost for graded in groups[prompt]]
+    progress(0, len(completions), "completions")
     modes = judge(
         [
             Case(
-                prompt=g.rollout.prompt,
-                text=g.rollout.text,
-                kind=registry.kind_of(g.rollout.task),
-                key=g.key or "",
-                answer=g.answer,
-                ended=g.rollout.stop == "eos",
+                prompt=graded.rollout.prompt,
+                text=graded.rollout.text,
+                kind=registry.kind_of(graded.rollout.task),
+                key=graded.key or "",
+                answer=graded.answer,
+                ended=graded.rollout.stop == "eos",
             )
-            for g in own
+            for graded in completions
         ]
     )
-    progress(len(own), len(own), "completions")
+    progress(len(completions), len(completions), "completions")
     rows = [
         {
-            "task": g.rollout.task,
-            "item_id": g.rollout.item_id,
-            "sample": g.rollout.sample,
+            "task": graded.rollout.task,
+            "item_id": graded.rollout.item_id,
+            "sample": graded.rollout.sample,
             "mode": mode,
-            "text": g.rollout.text,
+            "text": graded.rollout.text,
         }
-        for g, mode in zip(own, modes, strict=True)
+        for graded, mode in zip(completions, modes, strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / MODES_FILE, compression="zstd")
     rechecking = Counter(row["task"] for row in stream_rows(after, ["task", "text"]) if find_rechecks(row["text"]))
     summary: dict[str, Any] = {}
-    for task in dict.fromkeys(one.task for one in then):
+    for task in dict.fromkeys(outcome.task for outcome in outcomes_after):
         if registry.kind_of(task) != "open":
             counts = Counter(row["mode"] for row in rows if row["task"] == task)
-            solved, failed = lost.of(task)
+            solved, failed = lost.count(task)
             summary[task] = {
                 "solved": solved,
                 "lost": failed,

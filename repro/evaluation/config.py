@@ -13,7 +13,7 @@ class PrefixConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Settings of Figure 4. The paper says neither how long its prefixes are nor how many."""
 
     fractions: tuple[Share, ...] = pydantic.Field(min_length=1)
-    """Prefix lengths as shares of the student's completion, its end token left out; no prefix at all (0) is always drawn too."""
+    """Prefix lengths as shares of the student's completion, without its end token; the empty prefix (0) is always sampled too."""
     per_prompt: int = pydantic.Field(gt=0)
     """Wrong completions of each prompt that prefixes are cut from: its first ones."""
     continuations: int = pydantic.Field(gt=0)

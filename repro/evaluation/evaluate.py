@@ -1,4 +1,4 @@
-"""Grade an evaluation's completions, and what they say per task."""
+"""Grade an evaluation's completions, and summarise them per task."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -21,27 +21,29 @@ log = logging.getLogger(__name__)
 def evaluate(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None, out: Path) -> list[Outcome]:
     """Grade every rollout against its item, and write them into one file.
 
-    A few rollouts are in memory at a time; only the texts of open-ended tasks are all held at once, since the reward model
-    scores them in batches of like length.
+    A few rollouts are in memory at a time; only the texts of open-ended tasks are loaded at once, since the reward model
+    scores them in batches of similar length.
 
     Args:
         chunks: rollout files that follow each other.
     """
-    outcomes = write_graded(out, graded_pieces(items, chunks, reward_model))
+    outcomes = write_graded(out, grade_in_batches(items, chunks, reward_model))
     if undecided := sum(outcome.undecided for outcome in outcomes):
         log.warning("%d of %d answers could not be graded within the limits; they score 0", undecided, len(outcomes))
     return outcomes
 
 
-def graded_pieces(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None) -> Iterator[list[Graded]]:
-    """The rollouts of all chunks with their grades, a few at a time."""
-    owners = {(item.task, item.id): item for item in items}
+def grade_in_batches(
+    items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None
+) -> Iterator[list[Graded]]:
+    """Yield the rollouts of all chunks with their grades, a few at a time."""
+    items_by_key = {(item.task, item.id): item for item in items}
     kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
-    rewards = _rewards(owners, [task for task, kind in kinds.items() if kind == "open"], chunks, reward_model)
-    for piece in rollout_batches(chunks):
+    rewards = _rewards(items_by_key, [task for task, kind in kinds.items() if kind == "open"], chunks, reward_model)
+    for batch in rollout_batches(chunks):
         graded = []
-        for rollout in piece:
-            item = owners[rollout.task, rollout.item_id]
+        for rollout in batch:
+            item = items_by_key[rollout.task, rollout.item_id]
             result = grade(kinds[item.task], rollout.text, item.key)
             score = next(rewards) if kinds[item.task] == "open" else float(result.correct)
             graded.append(Graded(rollout, item.key, result.answer, score, result.is_undecided))
@@ -49,22 +51,22 @@ def graded_pieces(items: list[Item], chunks: Sequence[Path], reward_model: Path 
 
 
 def _rewards(
-    owners: dict[tuple[str, str], Item], tasks: list[str], chunks: Sequence[Path], reward_model: Path | str | None
+    items_by_key: dict[tuple[str, str], Item], tasks: list[str], chunks: Sequence[Path], reward_model: Path | str | None
 ) -> Iterator[float]:
-    """The reward model's scores of the completions of open-ended tasks, in order."""
+    """Yield the reward model's scores of the completions of open-ended tasks, in order."""
     if not tasks:
         return iter(())
-    found = [
-        (owners[row["task"], row["item_id"]], row["text"])
+    pairs = [
+        (items_by_key[row["task"], row["item_id"]], row["text"])
         for chunk in chunks
         for row in stream_rows(chunk, ["task", "item_id", "text"])
         if row["task"] in tasks
     ]
-    return iter(TaskReward(reward_model)([item for item, _ in found], [text for _, text in found]))
+    return iter(TaskReward(reward_model)([item for item, _ in pairs], [text for _, text in pairs]))
 
 
 def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[str, float]]:
-    """task -> item id -> value of one metric: acc, maj16, pass16 for verifiable tasks, reward for open-ended ones."""
+    """Return task -> item id -> value of a metric: acc, maj16, pass16 for verifiable tasks, reward for open-ended ones."""
     values: dict[str, dict[str, float]] = {}
     for (task, item_id), group in by_prompt(outcomes).items():
         if metric in metric_names(task):
@@ -73,7 +75,7 @@ def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[
 
 
 def failures_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, float]]]:
-    """task -> failure -> item id -> rate over the item's completions: unparsed, truncated, repeating, empty."""
+    """Return task -> failure -> item id -> rate over the item's completions: unparsed, truncated, repeating, empty."""
     rates: dict[str, dict[str, dict[str, float]]] = {}
     for (task, item_id), group in by_prompt(outcomes).items():
         for name, failed in _FAILURES.items():
@@ -83,15 +85,15 @@ def failures_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[s
 
 
 def tokens_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
-    """task -> item id -> mean length of its completions, tokens."""
+    """Return task -> item id -> mean length of its completions, tokens."""
     lengths: dict[str, dict[str, list[int]]] = {}
-    for one in outcomes:
-        lengths.setdefault(one.task, {}).setdefault(one.item_id, []).append(one.tokens)
-    return {task: {item: float(np.mean(own)) for item, own in items.items()} for task, items in lengths.items()}
+    for outcome in outcomes:
+        lengths.setdefault(outcome.task, {}).setdefault(outcome.item_id, []).append(outcome.tokens)
+    return {task: {item: float(np.mean(tokens)) for item, tokens in items.items()} for task, items in lengths.items()}
 
 
 def metric_names(task: str) -> tuple[str, ...]:
-    """Names of the metrics that a task has."""
+    """Return the names of a task's metrics."""
     return ("reward",) if registry.kind_of(task) == "open" else ("acc", "maj16", "pass16")
 
 
@@ -120,25 +122,25 @@ _FAILURES: dict[str, Callable[[Outcome], bool]] = {
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Per task: the metrics, and the failure rates without which no accuracy should be read.
+    """Summarise each task: its metrics, and the failure rates without which no accuracy should be read.
 
-    undecided: answers whose grading reached a limit; only where there are any.
+    undecided: answers whose grading reached a limit; omitted if 0.
     """
     summary: dict[str, Any] = {}
     failures = failures_per_item(outcomes)
-    for task in dict.fromkeys(one.task for one in outcomes):
-        own = [one for one in outcomes if one.task == task]
-        values = {m: list(metric_per_item(own, m)[task].values()) for m in metric_names(task)}
+    for task in dict.fromkeys(outcome.task for outcome in outcomes):
+        of_task = [outcome for outcome in outcomes if outcome.task == task]
+        values = {m: list(metric_per_item(of_task, m)[task].values()) for m in metric_names(task)}
         items = len(next(iter(values.values())))
-        lengths = [one.tokens for one in own]
+        lengths = [outcome.tokens for outcome in of_task]
         summary[task] = {
             **{m: float(np.mean(v)) for m, v in values.items()},
             **{name: float(np.mean(list(rates.values()))) for name, rates in failures[task].items()},
             "items": items,
-            "completions_per_item": len(own) // items,
+            "completions_per_item": len(of_task) // items,
             "mean_tokens": float(np.mean(lengths)),
             "tokens": int(sum(lengths)),
         }
-        if undecided := sum(one.undecided for one in own):
+        if undecided := sum(outcome.undecided for outcome in of_task):
             summary[task]["undecided"] = undecided
     return summary

@@ -1,7 +1,7 @@
-"""Section 6.5's three ways to fail, as rules on one completion. Pure functions of text: no model, no file.
+"""Section 6.5's three failure modes, as rules on a completion. Pure functions of text: no model, no file.
 
-The paper found its modes by reading, with a large model's help; its rules are not printed, so these are ours. Where several
-fit one completion, the first of degradation, self-correction, hallucination is its mode.
+The authors found the modes by reading, with a large model's help; they print no rules, so these are ours. If several
+fit a completion, the first of degradation, self-correction, hallucination is its mode.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, get_args
 
-from repro.evaluation.failures import repeats
+from repro.evaluation.failures import has_repeated_span
 from repro.tasks.extraction import BOX_OPENING, closed_boxes
 from repro.tasks.numerals import parse_number
 from repro.tasks.task import Kind
@@ -24,9 +24,9 @@ MODE_DESCRIPTIONS: dict[Mode, str] = {
 }
 NGRAM = 4
 MOST_REPEATED = 0.5
-"""Share of n-grams seen before from which a text counts as repeating; ours."""
+"""Share of repeated n-grams above which a text counts as repetitive (ASSUMED)."""
 FEWEST_WORDS = 20
-"""Words below which no share of repeated n-grams is taken."""
+"""A text with fewer words has no share of repeated n-grams."""
 
 _RECHECK = re.compile(
     r"\b(?:wait|hold on|on second thought|let(?:'|’)?s? (?:me )?(?:re-?check|double[- ]check|verify|re-?consider|re-?think)"
@@ -44,38 +44,40 @@ _CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options
 
 
 def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool) -> Mode | None:
-    """The mode of one completion; None for a right one, and for a wrong one that fits none.
+    """Return the mode of a completion; None for a correct one, and if no mode fits.
 
     Args:
-        answer: what the completion was graded to answer, None for nothing; equal to `key` where right.
-        ended: whether it ended by itself. One that the token cap cut before any answer, without repeating, fits none.
+        answer: the graded answer, None without an answer; equal to `key` if correct.
+        ended: the completion ended before the token limit. If cut before any answer, without repetition, no mode fits.
     """
     if answer == key:
         return None
-    if loops(text) or (ended and answer is None) or drifts(text, kind=kind, key=key, answer=answer):
+    if is_repetitive(text) or (ended and answer is None) or has_broken_form(text, kind=kind, key=key, answer=answer):
         return "degradation"
     if answer is None:
         return None
-    return "self_correction" if collapses(text, kind=kind, key=key) else "hallucination"
+    return "self_correction" if is_self_correction(text, kind=kind, key=key) else "hallucination"
 
 
-def loops(text: str) -> bool:
-    """Whether the text repeats itself: a span of words four times in a row, or most of its 4-grams seen before."""
+def is_repetitive(text: str) -> bool:
+    """Return True for a span of words four times in a row, or mostly repeated 4-grams."""
     words = text.split()
     numbers = {word: n for n, word in enumerate(dict.fromkeys(words))}
-    return repeats([numbers[word] for word in words]) or repeated_share(words) > MOST_REPEATED
+    return has_repeated_span([numbers[word] for word in words]) or repeated_share(words) > MOST_REPEATED
 
 
-def drifts(text: str, *, kind: Kind, key: str, answer: str | None) -> bool:
-    """Whether the answer's form is broken, though an answer can be read: a box that is opened and never closed, or, where
-    the right answer is a plain number, an answer that is none."""
+def has_broken_form(text: str, *, kind: Kind, key: str, answer: str | None) -> bool:
+    """Return True if an answer can be read but its form is broken.
+
+    A box is opened and never closed, or the correct answer is a plain number and this one is not.
+    """
     if len(BOX_OPENING.findall(text)) > len(closed_boxes(text)):
         return True
     return kind == "numeric" and answer is not None and parse_number(key) is not None and parse_number(answer) is None
 
 
 def repeated_share(words: Sequence[str], n: int = NGRAM) -> float:
-    """Share of n-grams that came before in the same text; 0 for a text too short to tell."""
+    """Return the share of n-grams that occurred earlier in the text; 0 for a short text."""
     if len(words) < FEWEST_WORDS:
         return 0.0
     grams = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
@@ -84,24 +86,24 @@ def repeated_share(words: Sequence[str], n: int = NGRAM) -> float:
 
 
 def find_rechecks(text: str) -> list[int]:
-    """Where phrases begin that open a re-check of what was said."""
+    """Return the positions of phrases that begin a re-check."""
     return [match.start() for match in _RECHECK.finditer(text)]
 
 
-def collapses(text: str, *, kind: Kind, key: str) -> bool:
-    """Whether the right answer stands before a re-check phrase. (That the completion ends wrong is known to the caller.)"""
-    return any(states(text[:place], kind=kind, key=key) for place in find_rechecks(text))
+def is_self_correction(text: str, *, kind: Kind, key: str) -> bool:
+    """Return True if the correct answer stands before a re-check phrase of a completion that ends wrong."""
+    return any(states_answer(text[:position], kind=kind, key=key) for position in find_rechecks(text))
 
 
-def states(text: str, *, kind: Kind, key: str) -> bool:
-    """Whether the text states the right answer anywhere: the number, or the letter of the choice."""
+def states_answer(text: str, *, kind: Kind, key: str) -> bool:
+    """Return True if the text states the correct answer anywhere: the number, or the letter of the choice."""
     if kind == "choice":
-        boxes = any(content.strip(" ()") == key for _, content in closed_boxes(text))
-        return boxes or any(key in match.groups() for match in _CHOSEN.finditer(text))
-    wanted = parse_number(key)
-    if wanted is None:
+        is_boxed = any(content.strip(" ()") == key for _, content in closed_boxes(text))
+        return is_boxed or any(key in match.groups() for match in _CHOSEN.finditer(text))
+    expected = parse_number(key)
+    if expected is None:
         return any(content == key for _, content in closed_boxes(text)) or key in text
-    return any(_value(match[0]) == wanted for match in _NUMBER.finditer(text))
+    return any(_value(match[0]) == expected for match in _NUMBER.finditer(text))
 
 
 def _value(number: str) -> Fraction | None:

@@ -1,4 +1,4 @@
-"""Failure rates that stand beside every accuracy: unparsed, truncated, and repeating completions."""
+"""Repetition search: does a completion end in a decoding loop?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,22 +11,22 @@ _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _SHIFT = np.uint64(31)
 
 
-def repeats(token_ids: Sequence[int] | np.ndarray) -> bool:
-    """Whether some span of tokens comes at least 4 times in a row and so fills at least 8 tokens (a decoding loop).
+def has_repeated_span(token_ids: Sequence[int] | np.ndarray) -> bool:
+    """Return True if a span of tokens occurs at least 4 times in a row over at least 8 tokens (a decoding loop).
 
-    Spans of w to 2w - 1 tokens (w = 1, 2, 4, ...) are looked for together. Four of p tokens in a row hold, at a multiple i
-    of p, three equal blocks of w tokens: at i - p, i and i + p. Blocks are compared by a hash, and around each such place
-    the tokens themselves decide. Where no shorter span comes four times in a row such places are runs of more than twice
-    and a half p, of which T tokens have fewer than T: the time is about T log T whatever the tokens are.
+    Spans of w to 2w - 1 tokens (w = 1, 2, 4, ...) are searched together. Four of p tokens in a row hold, at a multiple i
+    of p, three equal blocks of w tokens: at i - p, i and i + p. Blocks are compared by a hash, and near each match
+    the tokens are compared. If no shorter span occurs four times in a row, matches are runs of more than twice and a
+    half p, of which T tokens have fewer than T: the time is about T log T for any tokens.
     """
     ids_T = np.asarray(token_ids, dtype=np.int64)
     hash_T = ids_T.astype(np.uint64) * _ODD[0]  # of the blocks of w tokens that begin at each token
     longest, w = len(ids_T) // MIN_REPEATS, 1
     while w <= longest:
-        periods, places = _places(np.arange(w, min(2 * w, longest + 1)), len(hash_T))
-        here = hash_T[places]
-        same = (here == hash_T[places - periods]) & (here == hash_T[places + periods])
-        if any(_comes_again(ids_T, int(p), int(i)) for p, i in zip(periods[same], places[same])):
+        periods, positions = _candidates(np.arange(w, min(2 * w, longest + 1)), len(hash_T))
+        block_hash = hash_T[positions]
+        matches = (block_hash == hash_T[positions - periods]) & (block_hash == hash_T[positions + periods])
+        if any(_is_repeated(ids_T, int(p), int(i)) for p, i in zip(periods[matches], positions[matches])):
             return True
         pairs_T = hash_T[:-w] * _ODD[1] + hash_T[w:]
         hash_T = (pairs_T ^ (pairs_T >> _SHIFT)) * _ODD[0]
@@ -34,17 +34,17 @@ def repeats(token_ids: Sequence[int] | np.ndarray) -> bool:
     return False
 
 
-def _places(spans: Any, blocks: int) -> tuple[Any, Any]:
-    """Every span p with each of its multiples i that has a block at i - p and at i + p."""
+def _candidates(spans: Any, blocks: int) -> tuple[Any, Any]:
+    """Return every span p with each of its multiples i that has a block at i - p and at i + p."""
     counts = np.maximum((blocks - 1) // spans - 1, 0)
     periods = np.repeat(spans, counts)
     multiples = np.arange(len(periods)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
     return periods, periods * multiples
 
 
-def _comes_again(ids_T: Any, period: int, place: int) -> bool:
-    """Whether, not far from a place, enough tokens in a row equal the token one period before them."""
+def _is_repeated(ids_T: Any, period: int, position: int) -> bool:
+    """Return True if enough tokens in a row near a position equal the token one period earlier."""
     needed = max(MIN_REPEATS * period, MIN_SPAN_TOKENS) - period
-    start, end = max(period, place - needed), min(len(ids_T), place + needed)
+    start, end = max(period, position - needed), min(len(ids_T), position + needed)
     differs = np.flatnonzero(ids_T[start:end] != ids_T[start - period : end - period])
     return bool(np.diff(differs, prepend=-1, append=end - start).max() > needed)

@@ -1,4 +1,4 @@
-"""Graded completions in a file, and what is held of them in memory: not their texts, not their tokens."""
+"""Graded completions in a file, and their outcomes in memory, without texts and tokens."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repro.evaluation.failures import repeats
+from repro.evaluation.failures import has_repeated_span
 from repro.generation.rollouts import (
     SCHEMA,
     Rollout,
@@ -34,13 +34,13 @@ PromptKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one completion.
+    """Grade of a completion, without its text and tokens.
 
     Attributes:
-        answer: what it was graded to answer, None for nothing; equal to `key` where right.
+        answer: the graded answer, None without an answer; equal to `key` if correct.
         score: 1/0 for verifiable tasks, the reward in 0..1 for open-ended ones.
         undecided: grading reached a limit; the score of 0 is not a finding (see `repro.tasks.grading.Grade`).
-        tokens: its length. empty: nothing but white space. repeating: see `failures.repeats`.
+        tokens: its length. empty: numbers white space. repeating: see `failures.has_repeated_span`.
     """
 
     task: str
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def prompt(self) -> PromptKey:
-        """Whose completion it is."""
+        """The prompt that the completion answers."""
         return self.task, self.item_id
 
 
@@ -73,12 +73,12 @@ class Graded:
 
     @property
     def prompt(self) -> PromptKey:
-        """Whose completion it is."""
+        """The prompt that the completion answers."""
         return self.rollout.task, self.rollout.item_id
 
     @property
     def outcome(self) -> Outcome:
-        """What is held of it."""
+        """The grade without text and tokens."""
         rollout = self.rollout
         return Outcome(
             task=rollout.task,
@@ -90,71 +90,71 @@ class Graded:
             score=self.score,
             tokens=len(rollout.token_ids),
             empty=not rollout.text.strip(),
-            repeating=repeats(rollout.token_ids),
+            repeating=has_repeated_span(rollout.token_ids),
             undecided=self.undecided,
         )
 
 
-One = TypeVar("One", Outcome, Graded)
+Completion = TypeVar("Completion", Outcome, Graded)
 
 
-def write_graded(path: Path, pieces: Iterable[Sequence[Graded]]) -> list[Outcome]:
-    """One Parquet row per completion: the rollout record, its grade, and whether it repeats itself.
+def write_graded(path: Path, graded_batches: Iterable[Sequence[Graded]]) -> list[Outcome]:
+    """Write a Parquet row per completion: the rollout, its grade, and whether it is repetitive.
 
     Args:
-        pieces: completions a few at a time, so that no more of them are in memory.
+        graded_batches: completions, a few at a time, so that no more of them are in memory.
 
     Returns:
-        The outcomes of all of them.
+        All outcomes, in order.
     """
     outcomes: list[Outcome] = []
     with RowGroupWriter(path, GRADED) as file:
-        for piece in pieces:
-            own = [one.outcome for one in piece]
-            table = rollout_table([one.rollout for one in piece])
+        for batch in graded_batches:
+            batch_outcomes = [graded.outcome for graded in batch]
+            table = rollout_table([graded.rollout for graded in batch])
             for field in (_KEY, _ANSWER, _SCORE, _REPEATING, _UNDECIDED):
-                column = pa.array([getattr(one, field.name) for one in own], field.type)
+                column = pa.array([getattr(outcome, field.name) for outcome in batch_outcomes], field.type)
                 table = table.append_column(field, column)
             file.write(table)
-            outcomes += own
+            outcomes += batch_outcomes
     return outcomes
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """The outcomes of a file that `write_graded` wrote, in its order."""
+    """Read the outcomes of a file that `write_graded` wrote, in its order."""
     optional = {"repeating", "undecided"} & set(pq.read_schema(path).names)
-    plain = ["task", "item_id", "sample", "stop", "key", "answer", "score", "text", *sorted(optional)]
+    columns = ["task", "item_id", "sample", "stop", "key", "answer", "score", "text", *sorted(optional)]
     outcomes = []
-    for batch in batches(path, [*plain, "token_ids"]):
+    for batch in batches(path, [*columns, "token_ids"]):
         ids = batch.column("token_ids")
-        for number, (row, tokens) in enumerate(zip(batch.select(plain).to_pylist(), token_counts(batch))):
+        for number, (row, tokens) in enumerate(zip(batch.select(columns).to_pylist(), token_counts(batch))):
             row["empty"] = not row.pop("text").strip()
             if "repeating" not in optional:
-                row["repeating"] = repeats(ids[number].values.to_numpy())
+                row["repeating"] = has_repeated_span(ids[number].values.to_numpy())
             outcomes.append(Outcome(tokens=tokens, **row))
     return outcomes
 
 
 def read_graded(path: Path, prompts: Collection[PromptKey] | None = None) -> Iterator[Graded]:
-    """The completions of a file that `write_graded` wrote, in its order, texts and tokens as well.
+    """Yield the completions of a file that `write_graded` wrote, in its order, with texts and tokens.
 
     Args:
-        prompts: of these alone; the others are not read into objects.
+        prompts: yield their completions numbers; None for all.
     """
     stored = pq.read_schema(path).names
-    own = [field.name for field in fields(Graded) if field.name in stored]
-    only = None
+    grade_fields = [field.name for field in fields(Graded) if field.name in stored]
+    numbers = None
     if prompts is not None:
         keys = enumerate(stream_rows(path, ["task", "item_id"]))
-        only = [number for number, row in keys if (row["task"], row["item_id"]) in prompts]
-    for row in stream_rows(path, [*SCHEMA.names, *own], only):
-        grade: dict[str, Any] = {name: row.pop(name) for name in own}
+        numbers = [number for number, row in keys if (row["task"], row["item_id"]) in prompts]
+    for row in stream_rows(path, [*SCHEMA.names, *grade_fields], numbers):
+        grade: dict[str, Any] = {name: row.pop(name) for name in grade_fields}
         yield Graded(Rollout(**row), **grade)
 
 
-def by_prompt(some: Iterable[One]) -> dict[PromptKey, list[One]]:
-    """A prompt's completions together, prompts in the order in which they first come."""
-    groups: dict[PromptKey, list[One]] = {}
-    for one in some:
-        groups.setdefault(one.prompt, []).append(one)
+def by_prompt(completions: Iterable[Completion]) -> dict[PromptKey, list[Completion]]:
+    """Group completions by prompt, prompts in order of first appearance."""
+    groups: dict[PromptKey, list[Completion]] = {}
+    for completion in completions:
+        groups.setdefault(completion.prompt, []).append(completion)
     return groups

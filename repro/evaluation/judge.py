@@ -1,4 +1,4 @@
-"""Who names the mode of a wrong completion: rules, or a model. One small interface over both."""
+"""Judges that name the failure mode of a completion: rules, or a model, behind one interface."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from repro.generation.config import EngineName
 from repro.tasks.task import Kind
 
 TEMPERATURE = 0.01
-"""Almost greedy: engines here draw, and none of them at zero."""
+"""Almost greedy: the engines sample, which needs a temperature above 0."""
 LONGEST = 6_000
-"""Characters of a completion that a model judge reads: its beginning and its end, where failures show."""
+"""Characters of a completion that a model judge reads, half from its beginning and half from its end."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A completion to judge. answer: what it was graded to answer; ended: by itself, not by the token cap."""
+    """A completion to judge. answer: the graded answer. ended: before the token limit."""
 
     prompt: str
     text: str
@@ -30,10 +30,10 @@ class Case:
 
 
 class Judge(Protocol):
-    """Names modes. None: fits none, or (a model) no readable verdict."""
+    """Name failure modes; None if none fits, or if a model's reply has no readable verdict."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Mode | None]:
-        """One verdict per case, in order."""
+        """Return a verdict per case, in order."""
         ...
 
 
@@ -46,36 +46,36 @@ class RuleJudge:
 
 
 Ask = Callable[[list[str]], list[str]]
-"""Questions to a model's replies, one each, in order."""
+"""Maps questions to a model's replies, in order."""
 
 
 class ModelJudge:
-    """An instruction-tuned model, wherever it runs. Right completions are not shown to it."""
+    """An instruction-tuned model, local or served. It is asked about wrong completions only."""
 
     def __init__(self, name: str, ask: Ask) -> None:
         self._name, self._ask = name, ask
 
     def __call__(self, cases: Sequence[Case]) -> list[Mode | None]:
-        """See `Judge`. Raises InputError where no verdict at all can be read: such a judge says nothing."""
+        """See `Judge`. Raises InputError if no reply at all has a readable verdict."""
         wrong = [n for n, case in enumerate(cases) if case.answer != case.key]
         verdicts: list[Mode | None] = [None] * len(cases)
         if not wrong:
             return verdicts
-        replies = self._ask([question(cases[n]) for n in wrong])
-        read = [reading(reply) for reply in replies]
-        if not any(found for _, found in read):
+        replies = self._ask([judge_prompt(cases[n]) for n in wrong])
+        parsed = [parse_reply(reply) for reply in replies]
+        if not any(is_readable for _, is_readable in parsed):
             raise InputError(
                 f"judge {self._name}: none of its {len(replies)} replies names a mode (the first: {replies[0][:80]!r})."
                 f" Take a larger instruction-tuned model that names one within {ANSWER_TOKENS} tokens, or leave --set judge"
                 " out for the rules."
             )
-        for n, (mode, _) in zip(wrong, read):
+        for n, (mode, _) in zip(wrong, parsed):
             verdicts[n] = mode
         return verdicts
 
 
 def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
-    """Asks a model on this machine, through the engines that draw completions."""
+    """Return a function that asks a model on this machine, by the engines that sample completions."""
 
     def ask(questions: list[str]) -> list[str]:
         from repro.generation.engine import open_engine
@@ -84,19 +84,19 @@ def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
 
         tokenizer = load_tokenizer(model)
         prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]
-        opened = open_engine(engine, model, max(map(len, prompts)) + ANSWER_TOKENS)
+        opened_engine = open_engine(engine, model, max(map(len, prompts)) + ANSWER_TOKENS)
         replies: list[str] = []
         for start in range(0, len(prompts), 64):
-            drawn = opened.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, seed)
-            replies += tokenizer.batch_decode([group[0].token_ids for group in drawn], skip_special_tokens=True)
-        opened.close()
+            completions = opened_engine.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, seed)
+            replies += tokenizer.batch_decode([group[0].token_ids for group in completions], skip_special_tokens=True)
+        opened_engine.close()
         return replies
 
     return ask
 
 
-def question(case: Case) -> str:
-    """What a model judge is asked. The completion is data: it stands between marks and after the instructions."""
+def judge_prompt(case: Case) -> str:
+    """Return the question to a model judge. The completion is data: delimited, and after the instructions."""
     text = case.text if len(case.text) <= LONGEST else f"{case.text[: LONGEST // 2]} [...] {case.text[-LONGEST // 2 :]}"
     modes = "\n".join(f"- {mode}: {MODE_DESCRIPTIONS[mode].partition(': ')[2]}" for mode in MODES)
     return (
@@ -107,14 +107,14 @@ def question(case: Case) -> str:
     )
 
 
-def reading(reply: str) -> tuple[Mode | None, bool]:
-    """(mode, whether the reply names one or says none): the name that comes first, behind any thoughts."""
-    _, thinks, rest = reply.rpartition("</think>")
-    if not thinks and "<think>" in reply:  # the reply ended before the thoughts did
+def parse_reply(reply: str) -> tuple[Mode | None, bool]:
+    """Return (mode, True if the reply is readable): the first mode, or "none", named after any reasoning."""
+    _, end_of_reasoning, verdict = reply.rpartition("</think>")
+    if not end_of_reasoning and "<think>" in reply:  # the reply ended within the reasoning
         return None, False
-    low = rest.lower().replace("-", "_").replace(" ", "_")
-    places = {name: low.find(name) for name in (*MODES, "none") if name in low}
-    if not places:
+    normalised = verdict.lower().replace("-", "_").replace(" ", "_")
+    positions = {name: normalised.find(name) for name in (*MODES, "none") if name in normalised}
+    if not positions:
         return None, False
-    first = min(places, key=lambda name: places[name])
+    first = min(positions, key=lambda name: positions[name])
     return next((mode for mode in MODES if mode == first), None), True

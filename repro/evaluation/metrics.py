@@ -1,6 +1,6 @@
-"""Accuracy, maj@k and pass@k of one prompt's answers. Pure functions; means over prompts are taken elsewhere.
+"""Accuracy, maj@k and pass@k of one prompt's answers. Pure functions; callers average over prompts.
 
-An answer is the normalised text of what a completion states, or None where it states none (a parse failure).
+An answer is the normalised answer of a completion, or None if it states none (a parse failure).
 """
 
 from collections import Counter
@@ -11,28 +11,28 @@ Answer = str | None
 
 
 def accuracy(answers: Sequence[Answer], key: str) -> float:
-    """Share of completions whose answer is the key."""
+    """Return the share of completions whose answer is the key."""
     _check(answers)
     return sum(answer == key for answer in answers) / len(answers)
 
 
 def maj_at_k(answers: Sequence[Answer], key: str) -> float:
-    """Expected correctness of the majority answer of all k completions.
+    """Return the expected correctness of the majority answer of all k completions.
 
-    Ties: expected value of a uniform draw among the tied answers, so the order of samples is irrelevant. Unparsed
-    completions are no answer: they never win, and where nothing was parsed the majority is wrong.
+    Ties: expected value of a uniform choice among the tied answers, so the order of samples is irrelevant. Unparsed
+    completions never win; if no answer was parsed, the majority is wrong.
     """
     _check(answers)
     votes = Counter(answer for answer in answers if answer is not None)
     if not votes:
         return 0.0
-    most = max(votes.values())
-    tied = [answer for answer, count in votes.items() if count == most]
+    max_votes = max(votes.values())
+    tied = [answer for answer, count in votes.items() if count == max_votes]
     return (key in tied) / len(tied)
 
 
 def pass_at_k(answers: Sequence[Answer], key: str, k: int | None = None) -> float:
-    """Probability that at least one of k completions, drawn without replacement from these n, is right.
+    """Return the probability that at least one of k completions, sampled without replacement from n, is right.
 
     For k = n (the paper's pass@16 of 16 samples, and the default) this is "any right".
     """

@@ -1,4 +1,4 @@
-"""Whether a teacher that goes on from a misled student's prefix still ends right (section 6.5, Figure 4)."""
+"""Accuracy of a teacher that continues a misled student's prefixes (section 6.5, Figure 4)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -41,12 +41,12 @@ SCHEMA = pa.schema(
     ]
 )
 """A row per continuation. source: the student's sample that the prefix was cut from; committed: the prefix alone already
-states an answer, or has begun to; text: prefix and continuation; undecided: grading reached a limit."""
+states an answer, or begins to; text: prefix and continuation; undecided: grading reached a limit."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """A beginning of one of the student's wrong completions. fraction 0: nothing of it."""
+    """The beginning of a wrong completion of the student. fraction 0: the empty prefix."""
 
     item: Item
     source: int
@@ -55,10 +55,10 @@ class Prefix:
 
 
 def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
-    """A prefix is a list of tokens: the teacher must read them as the student wrote them.
+    """Check that the teacher reads a prefix, a list of tokens, as the student wrote it.
 
     Raises:
-        InputError: two tokenizers; names both models and the mend.
+        InputError: the tokenizers differ; names both models and the fix.
     """
     if not is_same_tokenizer(load_tokenizer(teacher), load_tokenizer(student)):
         raise InputError(
@@ -67,37 +67,39 @@ def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
         )
 
 
-def prefixes_of(
+def cut_prefixes(
     config: PrefixConfig, lost: Sequence[PromptKey], after: Iterable[Graded], items: Sequence[Item]
 ) -> list[Prefix]:
-    """No prefix, and every fraction, of the first wrong completions of every lost prompt.
+    """Cut the empty prefix and every fraction from the first wrong completions of every lost prompt.
 
     A prefix has at least one token, and never the end token.
 
     Args:
         after: the student's completions of the lost prompts.
     """
-    owners = {(item.task, item.id): item for item in items}
+    items_by_key = {(item.task, item.id): item for item in items}
     groups = by_prompt(after)
-    found = []
+    prefixes = []
     for prompt in lost:
-        wrong = [g.rollout for g in groups[prompt] if g.score == 0 and written(g)][: config.per_prompt]
+        wrong = [g.rollout for g in groups[prompt] if g.score == 0 and has_tokens(g)][: config.per_prompt]
         for rollout in wrong:
             ids = rollout.token_ids[:-1] if rollout.stop == "eos" else rollout.token_ids
             for fraction in (0.0, *config.fractions):
                 length = max(1, int(fraction * len(ids))) if fraction else 0
-                found.append(Prefix(owners[prompt], rollout.sample, fraction, tuple(ids[:length])))
-    return found
+                prefixes.append(Prefix(items_by_key[prompt], rollout.sample, fraction, tuple(ids[:length])))
+    return prefixes
 
 
-def written(one: Graded) -> bool:
-    """Whether the completion has any token besides its end."""
-    return len(one.rollout.token_ids) > (one.rollout.stop == "eos")
+def has_tokens(graded: Graded) -> bool:
+    """Return True if the completion has any token besides its end."""
+    return len(graded.rollout.token_ids) > (graded.rollout.stop == "eos")
 
 
-def commits(prefix: str, kind: Kind) -> bool:
-    """Whether a prefix states an answer, or has begun to (`\\boxed{5`): a teacher that goes on from it cannot take it back,
-    so it says nothing of what the teacher would have answered."""
+def is_committed(prefix: str, kind: Kind) -> bool:
+    """Return True if a prefix states an answer, or begins to (`\\boxed{5`).
+
+    A teacher that continues it cannot take the answer back, so its own answer stays unknown.
+    """
     boxes = BOX_OPENING.split(prefix)[1:]
     return bool(boxes and boxes[-1].strip()) or grade(kind, prefix, None).answer is not None
 
@@ -116,19 +118,19 @@ def continue_prefixes(
     progress: Progress,
     tensor_parallel: int = 1,
 ) -> dict[str, Any]:
-    """Draw continuations of every prefix, grade prefix and continuation together, and write a row for each.
+    """Sample continuations of every prefix, grade prefix and continuation together, and write a row for each.
 
-    Where no prompt was lost there is nothing to draw: the file has no row, and the summary says so.
+    If no prompt was lost, the file has no row, and the summary says so.
 
     Args:
         before, after: the graded completions of the student before and after its distillation.
 
     Returns:
         Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction;
-        undecided (continuations whose grading reached a limit) only where there are any.
+        undecided (continuations whose grading reached a limit) is omitted if 0.
     """
     lost = lost_prompts(read_outcomes(before), read_outcomes(after))
-    prefixes = prefixes_of(config, lost.lost, read_graded(after, set(lost.lost)), items)
+    prefixes = cut_prefixes(config, lost.lost, read_graded(after, set(lost.lost)), items)
     rows: list[dict[str, Any]] = []
     tokens: Counter[str] = Counter()
     if prefixes:
@@ -149,7 +151,7 @@ def continue_prefixes(
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS_FILE, compression="zstd")
     verifiable = [task for task in dict.fromkeys(item.task for item in items) if registry.kind_of(task) != "open"]
     rows_of = {task: [row for row in rows if row["task"] == task] for task in verifiable}
-    return {task: _summarise(config, lost.of(task), rows_of[task], tokens[task]) for task in verifiable}
+    return {task: _summarise(config, lost.count(task), rows_of[task], tokens[task]) for task in verifiable}
 
 
 def _summarise(
@@ -169,7 +171,7 @@ def _summarise(
 
 def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[str, Any]:
     kind = registry.kind_of(prefix.item.task)
-    begun = tokenizer.decode(list(prefix.token_ids), skip_special_tokens=True)
+    prefix_text = tokenizer.decode(list(prefix.token_ids), skip_special_tokens=True)
     text = tokenizer.decode([*prefix.token_ids, *continuation], skip_special_tokens=True)
     result = grade(kind, text, prefix.item.key)
     return {
@@ -178,8 +180,8 @@ def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[st
         "source": prefix.source,
         "fraction": prefix.fraction,
         "prefix_tokens": len(prefix.token_ids),
-        "prefix": begun,
-        "committed": commits(begun, kind),
+        "prefix": prefix_text,
+        "committed": is_committed(prefix_text, kind),
         "text": text,
         "answer": result.answer,
         "correct": result.correct,
@@ -188,10 +190,10 @@ def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[st
 
 
 def _share(rows: list[dict[str, Any]], fraction: float) -> dict[str, float]:
-    own = [row for row in rows if row["fraction"] == fraction]
+    of_fraction = [row for row in rows if row["fraction"] == fraction]
     return {
         "fraction": fraction,
-        "correct": sum(row["correct"] for row in own) / len(own),
-        "committed": sum(row["committed"] for row in own) / len(own),
-        "prefix_tokens": sum(row["prefix_tokens"] for row in own) / len(own),
+        "correct": sum(row["correct"] for row in of_fraction) / len(of_fraction),
+        "committed": sum(row["committed"] for row in of_fraction) / len(of_fraction),
+        "prefix_tokens": sum(row["prefix_tokens"] for row in of_fraction) / len(of_fraction),
     }

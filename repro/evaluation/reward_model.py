@@ -1,4 +1,4 @@
-"""Open-ended completions scored in 0..1 by a sequence classifier with one logit."""
+"""Score open-ended completions in 0..1 by a sequence classifier with one logit."""
 
 from pathlib import Path
 
@@ -29,20 +29,20 @@ class RewardModel:
 
     @torch.inference_mode()
     def score(self, prompts: list[str], completions: list[str]) -> list[float]:
-        """One score per (prompt, completion), through the reward model's own chat template."""
+        """Return a score per (prompt, completion), in the reward model's own chat template."""
         pairs = list(zip(prompts, completions))
-        fresh = sorted({pair for pair in pairs if pair not in self._seen}, key=lambda pair: (len(pair[1]), pair))
-        self._model.to(self._device)  # only while it scores: between that, training wants the memory
-        for start in range(0, len(fresh), self._batch):
-            some = fresh[start : start + self._batch]
+        unseen = sorted({pair for pair in pairs if pair not in self._seen}, key=lambda pair: (len(pair[1]), pair))
+        self._model.to(self._device)  # only while it scores: training needs the memory in between
+        for start in range(0, len(unseen), self._batch):
+            batch = unseen[start : start + self._batch]
             texts = [
                 self._tokenizer.apply_chat_template(
                     [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}], tokenize=False
                 )
-                for prompt, completion in some
+                for prompt, completion in batch
             ]
             tokens = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
             logits = self._model(**tokens.to(self._device)).logits.float().squeeze(-1)
-            self._seen.update(zip(some, torch.sigmoid(logits).tolist()))
+            self._seen.update(zip(batch, torch.sigmoid(logits).tolist()))
         self._model.to("cpu")
         return [self._seen[pair] for pair in pairs]

@@ -1,4 +1,4 @@
-"""The task's own reward, r_task: 1 or 0 for verifiable tasks, the reward model's score for open-ended ones."""
+"""Task reward r_task: 1 or 0 for verifiable tasks, the reward model's score for open-ended ones."""
 
 import logging
 from pathlib import Path
@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 
 
 class TaskReward:
-    """Scores completions of items of any task; the reward model is loaded when an open-ended item first comes."""
+    """Scores completions of items of any task; the reward model is loaded with the first open-ended item."""
 
     def __init__(self, reward_model: Path | str | None) -> None:
         self._path = reward_model
         self._model: RewardModel | None = None
 
     def __call__(self, items: list[Item], completions: list[str]) -> list[float]:
-        """One reward in 0..1 per (item, completion)."""
+        """Return a reward in 0..1 per (item, completion)."""
         kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
         grades = [grade(kinds[item.task], text, item.key) for item, text in zip(items, completions)]
         rewards = [float(result.correct) for result in grades]

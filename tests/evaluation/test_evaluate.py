@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.errors import InputError
-from repro.evaluation.evaluate import evaluate, failures_per_item, graded_pieces, metric_per_item, summarise
+from repro.evaluation.evaluate import evaluate, failures_per_item, grade_in_batches, metric_per_item, summarise
 from repro.evaluation.graded import GRADED, Outcome, read_graded, read_outcomes
 from repro.evaluation.task_reward import TaskReward
 from repro.generation.rollouts import Rollout, write_rollouts
@@ -40,10 +40,10 @@ def stored(tmp_path):
 
 @pytest.fixture
 def outcomes(tmp_path, stored) -> list[Outcome]:
-    """Of two chunks."""
+    """Outcomes of two chunks."""
     chunks = [tmp_path / "first", tmp_path / "second"]
-    for chunk, some in zip(chunks, (ROLLOUTS[:5], ROLLOUTS[5:])):
-        write_rollouts(chunk, some)
+    for chunk, rollouts in zip(chunks, (ROLLOUTS[:5], ROLLOUTS[5:])):
+        write_rollouts(chunk, rollouts)
     return evaluate(ITEMS, chunks, None, stored)
 
 
@@ -58,7 +58,7 @@ def test_equal_answers_vote_together(outcomes):
     assert [g.answer for g in outcomes[:2]] == ["7", "7"]
 
 
-def test_failure_rates_stand_beside_accuracy(outcomes):
+def test_failure_rates_per_item(outcomes):
     failures = failures_per_item(outcomes)["toy-bm4"]
     assert failures["unparsed"] == {"a": 0.25, "b": 0.5}
     assert failures["truncated"] == {"a": 0.25, "b": 0.0}
@@ -86,7 +86,7 @@ def test_answers_whose_grading_reached_a_limit_are_counted(tmp_path, stored, out
     assert "undecided" not in summary["toy-csqa"]
 
 
-def test_graded_completions_survive_the_file(stored, outcomes):
+def test_graded_completions_are_read_as_written(stored, outcomes):
     assert read_outcomes(stored) == outcomes
     again = list(read_graded(stored))
     assert [g.rollout for g in again] == [replace(r, log_probs=g.rollout.log_probs) for r, g in zip(ROLLOUTS, again)]
@@ -95,7 +95,7 @@ def test_graded_completions_survive_the_file(stored, outcomes):
     assert [g.prompt[1] for g in read_graded(stored, [("toy-csqa", "c")])] == ["c"] * 4
 
 
-def test_outcomes_of_a_file_of_before_repetition_was_stored_are_the_same(stored, outcomes, tmp_path):
+def test_outcomes_of_a_file_without_the_repetition_column_are_the_same(stored, outcomes, tmp_path):
     pq.write_table(pq.read_table(stored).drop_columns(["repeating", "undecided"]), tmp_path / "old.parquet")
     assert read_outcomes(tmp_path / "old.parquet") == outcomes
     assert [graded.outcome for graded in read_graded(tmp_path / "old.parquet")] == outcomes
@@ -103,19 +103,19 @@ def test_outcomes_of_a_file_of_before_repetition_was_stored_are_the_same(stored,
 
 
 def test_open_tasks_are_scored_at_once_and_in_order(tmp_path, monkeypatch):
-    """As the reward model's batches are of like length, it must see all chunks' texts together."""
+    """The reward model batches texts of similar length, so it must see the texts of all chunks together."""
     items = [Item("d", "toy-dolly", "say", None), ITEMS[0]]
     texts = ["one", "three", "two"]
     for k, text in enumerate(texts):
         write_rollouts(tmp_path / f"{k}", [rollout(items[1], k, r"\boxed{7}"), rollout(items[0], k, text)])
     calls = []
 
-    def score(self, owners, completions):
+    def score(self, items, completions):
         calls.append(completions)
         return [len(text) / 10 for text in completions]
 
     monkeypatch.setattr(TaskReward, "__call__", score)
-    graded = [g for piece in graded_pieces(items, [tmp_path / f"{k}" for k in range(3)], None) for g in piece]
+    graded = [g for batch in grade_in_batches(items, [tmp_path / f"{k}" for k in range(3)], None) for g in batch]
     assert calls == [texts]
     assert [(g.rollout.task, g.score) for g in graded] == [
         pair for text in texts for pair in (("toy-bm4", 1.0), ("toy-dolly", len(text) / 10))

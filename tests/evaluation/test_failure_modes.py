@@ -1,4 +1,4 @@
-"""The rules on written examples, and their agreement with labels made by hand (failure_labels.md)."""
+"""The rules on written examples, and their agreement with labels by hand (failure_labels.md)."""
 
 import json
 from collections import Counter
@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from repro.evaluation.failure_modes import collapses, drifts, find_rechecks, loops, mode_of, repeated_share, states
+from repro.evaluation.failure_modes import (
+    find_rechecks,
+    has_broken_form,
+    is_repetitive,
+    is_self_correction,
+    mode_of,
+    repeated_share,
+    states_answer,
+)
 
 LABELS = [json.loads(line) for line in (Path(__file__).parent / "failure_labels.jsonl").read_text("utf-8").splitlines()]
 RIGHT_THEN_FLIP = (
@@ -52,11 +60,11 @@ def test_written_choices(text, answer, mode):
 
 def test_a_number_is_stated_whole():
     for text in ("136 boxes", "36.5 boxes", "3.36", "x36"):
-        assert not states(text, kind="numeric", key="36")
+        assert not states_answer(text, kind="numeric", key="36")
     for text in ("it is 36.", "36 boxes", "$36", "=36>>", "36.0 in all"):
-        assert states(text, kind="numeric", key="36")
-    assert states("in all 10,800 dollars", kind="numeric", key="10800")
-    assert states("so x = \\sqrt{2}", kind="numeric", key="\\sqrt{2}")
+        assert states_answer(text, kind="numeric", key="36")
+    assert states_answer("in all 10,800 dollars", kind="numeric", key="10800")
+    assert states_answer("so x = \\sqrt{2}", kind="numeric", key="\\sqrt{2}")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def test_a_number_is_stated_whole():
     ],
 )
 def test_stated_choices(text, key):
-    assert states(text, kind="choice", key=key)
+    assert states_answer(text, kind="choice", key=key)
 
 
 @pytest.mark.parametrize(
@@ -87,36 +95,36 @@ def test_stated_choices(text, key):
     ],
 )
 def test_a_letter_in_passing_is_no_choice(text, key):
-    assert not states(text, kind="choice", key=key)
+    assert not states_answer(text, kind="choice", key=key)
 
 
-def test_words_inside_words_are_no_rechecks():
+def test_phrases_inside_words_are_no_rechecks():
     assert not find_rechecks("He waits for the waiter; the actual price, actually paid, is 4.")
     assert len(find_rechecks("Wait. Let me recheck. On second thought, no.")) == 3
 
 
-def test_only_what_stands_before_the_recheck_counts():
-    assert collapses("36. Wait, no.", kind="numeric", key="36")
-    assert not collapses("Wait, is it 36? No.", kind="numeric", key="36")
+def test_only_an_answer_before_the_recheck_counts():
+    assert is_self_correction("36. Wait, no.", kind="numeric", key="36")
+    assert not is_self_correction("Wait, is it 36? No.", kind="numeric", key="36")
 
 
 def test_repeated_share():
-    assert repeated_share(["a", "b"] * 5) == 0  # too short to tell
+    assert repeated_share(["a", "b"] * 5) == 0  # too short
     assert repeated_share([str(n) for n in range(40)]) == 0
     # two words in turn, 40 words: 37 4-grams of 2 kinds
     assert repeated_share(["a", "b"] * 20) == pytest.approx(35 / 37)
-    assert loops(" ".join([*"abcde"] * 8))
-    assert not loops(" ".join(map(str, range(60))))
+    assert is_repetitive(" ".join([*"abcde"] * 8))
+    assert not is_repetitive(" ".join(map(str, range(60))))
 
 
-def test_a_list_with_like_lines_is_no_loop():
+def test_a_list_of_similar_lines_is_not_repetitive():
     text = "\n".join(f"Room {n} has {n + 2} chairs, so {n * 3} in all." for n in range(8))
-    assert not loops(text)
+    assert not is_repetitive(text)
 
 
-def test_drift_of_a_closed_box_is_none():
-    assert not drifts("\\boxed{\\frac{1}{2}}", kind="numeric", key="0.5", answer="0.5")
-    assert not drifts("\\boxed{\\sqrt{2}}", kind="numeric", key="\\sqrt{3}", answer="\\sqrt{2}")
+def test_a_closed_box_has_no_broken_form():
+    assert not has_broken_form("\\boxed{\\frac{1}{2}}", kind="numeric", key="0.5", answer="0.5")
+    assert not has_broken_form("\\boxed{\\sqrt{2}}", kind="numeric", key="\\sqrt{3}", answer="\\sqrt{2}")
 
 
 def test_rules_are_fast_on_degenerate_text():
@@ -130,10 +138,10 @@ def verdict_on(row):
 
 
 def agreement(rows):
-    """(pairs of label and rule, Cohen's kappa). A wrong completion that fits no mode is "none" to both."""
+    """Return (pairs of label and rule, Cohen's kappa). A wrong completion without a mode is "none" in both."""
     pairs = [(row["label"], verdict_on(row) or "none") for row in rows]
-    ours, rules = (Counter(side) for side in zip(*pairs))
-    expected = sum(ours[mode] * rules[mode] for mode in ours) / len(pairs) ** 2
+    labels, rules = (Counter(verdicts) for verdicts in zip(*pairs))
+    expected = sum(labels[mode] * rules[mode] for mode in labels) / len(pairs) ** 2
     observed = sum(a == b for a, b in pairs) / len(pairs)
     return pairs, (observed - expected) / (1 - expected)
 
@@ -145,7 +153,7 @@ WRONG = [row for row in LABELS if row["label"] is not None]
     ("draws", "count", "kappa"),
     [((1,), 104, 0.94), ((2,), 38, 0.82), ((1, 2), 142, 0.91), ((3,), 70, 0.94), ((4,), 48, 0.83), ((3, 4), 118, 0.89)],
 )
-def test_agreement_with_labels_made_by_hand(draws, count, kappa):
+def test_agreement_with_labels_by_hand(draws, count, kappa):
     """The table in failure_labels.md."""
     rows = [row for row in WRONG if row["draw"] in draws]
     assert len(rows) == count
@@ -160,7 +168,7 @@ def test_agreement_where_an_answer_is_read():
     assert kappa == pytest.approx(0.61, abs=0.005)
 
 
-def test_what_labels_and_rules_disagree_on():
+def test_disagreements_of_labels_and_rules():
     pairs = agreement(WRONG)[0]
     assert {row["source"] for row in WRONG} == {"gsm8k", "toy", "toy-choice", "csqa"}
     assert Counter(pair for pair in pairs if pair[0] != pair[1]) == {

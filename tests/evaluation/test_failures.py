@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from repro.evaluation.failures import repeats
+from repro.evaluation.failures import has_repeated_span
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from repro.evaluation.failures import repeats
     ],
 )
 def test_loops(tokens):
-    assert repeats(tokens)
+    assert has_repeated_span(tokens)
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ def test_loops(tokens):
     ],
 )
 def test_no_loops(tokens):
-    assert not repeats(tokens)
+    assert not has_repeated_span(tokens)
 
 
 def test_a_loop_is_found_wherever_it_starts():
     for start in range(6):
-        assert repeats([*range(100, 100 + start), *[1, 2, 3] * 4, 50])
+        assert has_repeated_span([*range(100, 100 + start), *[1, 2, 3] * 4, 50])
 
 
 def by_definition(ids):
-    """Every span and place, one by one."""
+    """Check every span at every position."""
     for period in range(1, len(ids) // 4 + 1):
         matched = 0
         for i in range(period, len(ids)):
@@ -59,7 +59,7 @@ def by_definition(ids):
 def test_verdicts_are_those_of_the_definition_for_all_short_words():
     for length in range(12):
         for word in itertools.product((0, 1), repeat=length):
-            assert repeats(word) == by_definition(word), word
+            assert has_repeated_span(word) == by_definition(word), word
 
 
 def test_verdicts_are_those_of_the_definition_where_loops_are_planted():
@@ -72,8 +72,8 @@ def test_verdicts_are_those_of_the_definition_where_loops_are_planted():
         for i in range(max(start, period), min(length, start + rng.randrange(2 * period, 5 * period + 2))):
             ids[i] = ids[i - period]
         found += by_definition(ids)
-        assert repeats(ids) == by_definition(ids), ids
-        assert repeats(np.array(ids, dtype=np.int32)) == by_definition(ids), ids
+        assert has_repeated_span(ids) == by_definition(ids), ids
+        assert has_repeated_span(np.array(ids, dtype=np.int32)) == by_definition(ids), ids
     assert 120 < found < 480
 
 
@@ -107,6 +107,6 @@ def test_four_times_the_tokens_take_little_more_than_four_times_as_long(tokens):
     for _ in range(7):  # turn by turn: other work on the machine slows both
         for number, ids in enumerate(completions):
             start = time.process_time()
-            assert not repeats(ids)
+            assert not has_repeated_span(ids)
             best[number] = min(best[number], time.process_time() - start)
     assert best[1] / best[0] < 2.5**2

@@ -4,7 +4,7 @@ import pytest
 
 from repro.errors import InputError
 from repro.evaluation import judge as module
-from repro.evaluation.judge import Case, ModelJudge, RuleJudge, ask_local_model, question, reading
+from repro.evaluation.judge import Case, ModelJudge, RuleJudge, ask_local_model, judge_prompt, parse_reply
 from repro.toy.models import model_folder
 
 WRONG = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
@@ -24,12 +24,12 @@ RIGHT = Case("How many?", "It is 5. \\boxed{5}", "numeric", "5", "5", True)
         ("", (None, False)),
     ],
 )
-def test_reading(reply, expected):
-    assert reading(reply) == expected
+def test_parse_reply(reply, expected):
+    assert parse_reply(reply) == expected
 
 
-def test_the_question_holds_what_is_judged_and_cuts_what_is_long():
-    text = question(Case("Q?", "begin " + "x" * 20_000 + " end", "numeric", "5", None, False))
+def test_the_prompt_holds_the_completion_and_truncates_a_long_one():
+    text = judge_prompt(Case("Q?", "begin " + "x" * 20_000 + " end", "numeric", "5", None, False))
     assert text.index("begin") < text.index("[...]") < text.index(" end\n</completion>")
     assert len(text) < 8_000
     assert "Right answer: 5" in text
@@ -39,22 +39,22 @@ def test_rules_judge_in_order():
     assert RuleJudge()([RIGHT, WRONG]) == [None, "hallucination"]
 
 
-def test_a_model_sees_wrong_completions_alone():
-    asked = []
+def test_a_model_is_asked_about_wrong_completions_only():
+    received = []
 
     def ask(questions):
-        asked.extend(questions)
+        received.extend(questions)
         return ["degradation"] * len(questions)
 
     assert ModelJudge("somewhere", ask)([RIGHT, WRONG, RIGHT]) == [None, "degradation", None]
-    assert len(asked) == 1
+    assert len(received) == 1
     assert ModelJudge("somewhere", ask)([RIGHT]) == [None]
-    assert len(asked) == 1
+    assert len(received) == 1
 
 
-def test_a_judge_that_never_answers_is_one_line(monkeypatch):
-    """A real model through the real engine: the toy student knows no English, so none of its replies can be read."""
-    monkeypatch.setattr(module, "question", lambda case: case.prompt)  # its tokens are few, and its context short
+def test_a_judge_without_a_readable_reply_is_a_one_line_error(monkeypatch):
+    """A real model through the real engine: the toy student knows no English, so none of its replies is readable."""
+    monkeypatch.setattr(module, "judge_prompt", lambda case: case.prompt)  # the toy model's context is short
     with pytest.raises(InputError, match="names a mode"):
         ModelJudge("toy", ask_local_model(model_folder("toy:qwen3-student"), "transformers", 0))(
             [Case("start 3", "5", "numeric", "5", "4", True)]

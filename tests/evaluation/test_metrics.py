@@ -17,9 +17,9 @@ def test_accuracy_counts_the_unparsed_as_wrong():
     [
         (["7", "7", "3"], 1.0),
         (["3", "3", "7"], 0.0),
-        (["7", "3"], 0.5),  # a two-way tie: the expected value of a fair draw
+        (["7", "3"], 0.5),  # a two-way tie: the expected value of a fair choice
         (["7", "3", "5"], 1 / 3),
-        ([None, None, "7"], 1.0),  # unparsed completions are no answer, however many
+        ([None, None, "7"], 1.0),  # unparsed completions never win
         ([None, None, None], 0.0),
         ([None, "3", "7"], 0.5),
         (["3", "5"], 0.0),  # a tie among wrong answers
@@ -35,7 +35,7 @@ def test_majority_does_not_depend_on_the_order_of_samples():
     assert values == {0.5}
 
 
-def test_majority_of_ties_is_what_a_random_tie_break_gives_on_average():
+def test_majority_of_ties_is_the_mean_of_random_tie_breaks():
     answers = ["7", "7", "3", "3", "5", "5", "1"]
     rng = random.Random(0)
     draws = [rng.choice(["7", "3", "5"]) == "7" for _ in range(20_000)]
@@ -56,8 +56,8 @@ def test_pass_at_all_is_any_right():
     assert pass_at_k(["3", None, "5"], "7") == 0.0
 
 
-def test_maj_and_pass_bracket_nothing_but_order():
-    """pass@k >= acc and pass@k >= maj@k always: any right answer is needed for either."""
+def test_pass_at_k_is_at_least_accuracy_and_majority():
+    """pass@k >= acc and pass@k >= maj@k: both need a right answer."""
     rng = random.Random(1)
     for _ in range(200):
         answers = [rng.choice(["7", "3", "5", None]) for _ in range(8)]

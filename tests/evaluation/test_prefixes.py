@@ -1,4 +1,4 @@
-"""Which prompts are lost, which prefixes are cut, and what a teacher that goes on from them sees."""
+"""Lost prompts, the prefixes cut from their completions, and a teacher's continuations of them."""
 
 import json
 
@@ -13,9 +13,9 @@ from repro.evaluation.judge import RuleJudge
 from repro.evaluation.lost_prompts import lost_prompts
 from repro.evaluation.prefixes import (
     CONTINUATIONS_FILE,
-    commits,
     continue_prefixes,
-    prefixes_of,
+    cut_prefixes,
+    is_committed,
     require_same_tokenizer,
 )
 from repro.generation.config import SamplingConfig
@@ -39,17 +39,17 @@ def items():
 
 
 def graded(items, answers, text="think 1 2 \\boxed{{{}}}"):
-    """Completions of each item that give these answers; None is an answer that never came."""
+    """Return completions of each item with these answers; None is a completion without an answer."""
     tokenizer = load_tokenizer(model_folder("toy:qwen3-student"))
-    made = []
-    for item, own in zip(items, answers):
-        for sample, answer in enumerate(own):
+    completions = []
+    for item, item_answers in zip(items, answers):
+        for sample, answer in enumerate(item_answers):
             answer = item.key if answer == "right" else answer
-            words = "think" if answer is None else text.format(answer)
-            ids = [*tokenizer(words, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-            rollout = Rollout(item.id, TASK, item.prompt, sample, [1], ids, [0.0] * len(ids), words, "eos")
-            made.append(Graded(rollout, item.key, answer, float(answer == item.key)))
-    return made
+            completion = "think" if answer is None else text.format(answer)
+            ids = [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+            rollout = Rollout(item.id, TASK, item.prompt, sample, [1], ids, [0.0] * len(ids), completion, "eos")
+            completions.append(Graded(rollout, item.key, answer, float(answer == item.key)))
+    return completions
 
 
 def stored(path, items, answers):
@@ -57,33 +57,33 @@ def stored(path, items, answers):
     return path
 
 
-def test_lost_is_solved_by_majority_before_and_failed_after(items):
+def test_lost_prompts_are_solved_by_majority_before_and_failed_after(items):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
     before = graded(items, [["right", "right", wrong[0]], ["right", wrong[1], None], [wrong[2]] * 3])
     after = graded(items, [["right", wrong[0], wrong[0]], ["right", "right", None], [wrong[2]] * 3])
-    found = lost_prompts(*([g.outcome for g in some] for some in (before, after)))
+    prompts = lost_prompts(*([g.outcome for g in completions] for completions in (before, after)))
     # the second was a tie of one right and one wrong answer before: not solved
-    assert found.solved == ((TASK, items[0].id),)
-    assert found.lost == ((TASK, items[0].id),)
-    assert found.of(TASK) == (1, 1)
+    assert prompts.solved == ((TASK, items[0].id),)
+    assert prompts.lost == ((TASK, items[0].id),)
+    assert prompts.count(TASK) == (1, 1)
     assert lost_prompts(*([g.outcome for g in before] for _ in range(2))).lost == ()
 
 
 def test_prefixes_are_beginnings_of_wrong_completions_without_their_end(items):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
     after = graded(items, [["right", wrong[0], wrong[0]], ["right"] * 3, [None, wrong[2], wrong[2]]])
-    found = prefixes_of(CONFIG, [(TASK, items[n].id) for n in (0, 2)], after, items)
-    assert [(p.item.id, p.source, p.fraction) for p in found] == [
+    prefixes = cut_prefixes(CONFIG, [(TASK, items[n].id) for n in (0, 2)], after, items)
+    assert [(p.item.id, p.source, p.fraction) for p in prefixes] == [
         (items[n].id, source, fraction)
         for n, sources in ((0, (1, 2)), (2, (0, 1)))
         for source in sources
         for fraction in (0.0, 0.25, 0.5)
     ]
-    by_place = {(g.rollout.item_id, g.rollout.sample): g.rollout.token_ids for g in after}
-    for prefix in found:
-        whole = by_place[prefix.item.id, prefix.source][:-1]
-        assert prefix.token_ids == tuple(whole[: len(prefix.token_ids)])
-        assert len(prefix.token_ids) == (max(1, int(prefix.fraction * len(whole))) if prefix.fraction else 0)
+    token_ids = {(g.rollout.item_id, g.rollout.sample): g.rollout.token_ids for g in after}
+    for prefix in prefixes:
+        completion = token_ids[prefix.item.id, prefix.source][:-1]
+        assert prefix.token_ids == tuple(completion[: len(prefix.token_ids)])
+        assert len(prefix.token_ids) == (max(1, int(prefix.fraction * len(completion))) if prefix.fraction else 0)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ def test_prefixes_are_beginnings_of_wrong_completions_without_their_end(items):
     ],
 )
 def test_a_prefix_that_states_or_begins_an_answer_is_committed(prefix, kind, committed):
-    assert commits(prefix, kind) == committed
+    assert is_committed(prefix, kind) == committed
 
 
-def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, tmp_path):
+def test_a_teacher_continues_the_prefix_and_both_are_graded_together(items, tmp_path):
     wrong = [next(d for d in "01234567" if d != item.key) for item in items]
     before = stored(tmp_path / "before", items, [["right"] * 2] * 3)
     after = stored(tmp_path / "after", items, [[wrong[0]] * 2, ["right"] * 2, ["right"] * 2])
@@ -118,7 +118,7 @@ def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, t
         assert row["text"].startswith(row["prefix"])
         assert row["correct"] == (row["answer"] == items[0].key)
         assert row["correct"] == (f"boxed{{{items[0].key}}}" in row["text"])
-    shares = {one["fraction"]: one["correct"] for one in summary[TASK]["by_fraction"]}
+    shares = {row["fraction"]: row["correct"] for row in summary[TASK]["by_fraction"]}
     assert shares[0.0] >= 0.8  # the teacher alone solves nearly everything
     again = tmp_path / "again"
     again.mkdir()
@@ -126,7 +126,7 @@ def test_a_teacher_goes_on_from_the_prefix_and_both_are_graded_together(items, t
     assert pq.read_table(again / CONTINUATIONS_FILE).equals(pq.read_table(tmp_path / CONTINUATIONS_FILE))
 
 
-def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
+def test_the_model_sees_prompt_and_prefix(items, tmp_path):
     from repro.generation.sample import sample
 
     ids = [[5, 6], []]
@@ -145,7 +145,7 @@ def test_what_the_model_sees_is_prompt_and_prefix(items, tmp_path):
     ]
 
 
-def test_nothing_lost_is_an_empty_file_that_says_so(items, tmp_path):
+def test_without_lost_prompts_the_file_is_empty_and_the_summary_says_so(items, tmp_path):
     before = stored(tmp_path / "before", items, [["right"] * 2] * 3)
     summary = continue_prefixes(
         CONFIG,

@@ -1,4 +1,4 @@
-"""A judge that a server runs, against a small server of our own on the loopback."""
+"""A judge behind an endpoint, against a small server on the loopback."""
 
 import json
 import threading
@@ -27,8 +27,8 @@ def serve():
         return servers[-1]
 
     yield start
-    for one in servers:
-        one.close()
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_addresses(name, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "message"),
     [
         ("http://127.0.0.1:8000/v1", "no model name"),
         ("http:///v1#m", "without a host"),
@@ -77,13 +77,13 @@ def test_addresses(name, expected):
         (f"https://host/v1?api-version={SECRET}#m", API_KEY_VARIABLE),
     ],
 )
-def test_addresses_that_are_refused_repeat_no_secret(name, mend):
-    with pytest.raises(InputError, match=mend) as error:
+def test_refused_addresses_repeat_no_secret(name, message):
+    with pytest.raises(InputError, match=message) as error:
         parse_endpoint(name)
     assert SECRET not in str(error.value)
 
 
-def test_a_key_that_comes_back_escaped_and_a_reply_in_parts(serve, monkeypatch):
+def test_a_key_that_is_echoed_escaped_and_a_reply_in_parts(serve, monkeypatch):
     monkeypatch.setenv(API_KEY_VARIABLE, "a/b&c")
     escaped = b'{"choices": [{"message": {"content": "your key is a\\/b\\u0026c"}}]}'
     assert chat(serve(lambda number, content: (200, escaped))).reply("Which?") == "your key is ***"
@@ -92,11 +92,11 @@ def test_a_key_that_comes_back_escaped_and_a_reply_in_parts(serve, monkeypatch):
         chat(serve(lambda number, content: (200, parts))).reply("Which?")
 
 
-def test_names_that_are_no_address():
+def test_names_that_are_not_addresses():
     assert not any(map(is_endpoint, ("org/judge", "./folder", "toy:qwen3-teacher", "httpmodels/x")))
 
 
-def test_a_question_is_asked_as_the_engines_ask_it(serve):
+def test_a_request_has_the_settings_of_the_engines(serve):
     server = serve(lambda number, content: "degradation")
     assert chat(server).reply("Which?") == "degradation"
     assert server.asked == [
@@ -112,7 +112,7 @@ def test_a_question_is_asked_as_the_engines_ask_it(serve):
     assert "Authorization" not in server.headers[0]
 
 
-def test_what_a_server_does_not_know_is_left_out_for_good(serve):
+def test_options_that_a_server_refuses_are_not_sent_again(serve):
     def says(number, content):
         for name in ("seed", "chat_template_kwargs"):
             if name in content:
@@ -120,13 +120,13 @@ def test_what_a_server_does_not_know_is_left_out_for_good(serve):
         return "none"
 
     server = serve(says)
-    one = chat(server)
-    assert [one.reply("a"), one.reply("b")] == ["none", "none"]
+    client = chat(server)
+    assert [client.reply("a"), client.reply("b")] == ["none", "none"]
     assert len(server.asked) == 4
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_busy_server_is_asked_again(serve, waits, status):
+def test_a_busy_server_is_retried(serve, waits, status):
     server = serve(lambda number, content: (status, b"busy") if number < 3 else "hallucination")
     assert chat(server).reply("q") == "hallucination"
     assert len(server.asked) == 3
@@ -134,7 +134,7 @@ def test_a_busy_server_is_asked_again(serve, waits, status):
     assert 0 < waits[0] < waits[1] <= 1
 
 
-def test_the_server_says_how_long_to_wait(serve, waits):
+def test_the_servers_retry_after_is_waited_for(serve, waits):
     server = serve(lambda number, content: (429, b"busy") if number < 2 else "none")
     handler = server.http.RequestHandlerClass
     send = handler._send
@@ -143,7 +143,7 @@ def test_the_server_says_how_long_to_wait(serve, waits):
     assert waits == [7]
 
 
-def test_a_server_that_stays_broken_is_one_line_after_half_a_minute(serve, waits):
+def test_a_failing_server_is_a_one_line_error_after_half_a_minute(serve, waits):
     server = serve(lambda number, content: (503, b"overloaded"))
     with pytest.raises(
         InputError, match=r"org/judge at http://127.*503 \(overloaded\), also after 7 retries\. Start the"
@@ -153,7 +153,7 @@ def test_a_server_that_stays_broken_is_one_line_after_half_a_minute(serve, waits
     assert 20 < sum(waits) < 32
 
 
-def test_nobody_there():
+def test_an_unreachable_server():
     with pytest.raises(
         InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, also after 7 retries"
     ):
@@ -161,7 +161,7 @@ def test_nobody_there():
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("answer", "message"),
     [
         ((401, b"no key"), rf"401 \(no key\)\. Give its key in {API_KEY_VARIABLE}"),
         ((400, b"prompt too long"), r"400 \(prompt too long\)\. Fix what it names"),
@@ -171,22 +171,22 @@ def test_nobody_there():
         ((200, b"[]"), "holds no choices"),
     ],
 )
-def test_what_trying_again_does_not_mend_is_one_line_at_once(serve, said, words):
-    server = serve(lambda number, content: said)
-    with pytest.raises(InputError, match=rf"judge org/judge at {server.url}: .*{words}") as error:
+def test_errors_that_a_retry_cannot_fix_are_one_line_at_once(serve, answer, message):
+    server = serve(lambda number, content: answer)
+    with pytest.raises(InputError, match=rf"judge org/judge at {server.url}: .*{message}") as error:
         chat(server).reply("q")
     assert len(server.asked) == 1
     assert "\n" not in str(error.value)
 
 
-def test_a_model_that_is_not_served_names_those_that_are(serve):
+def test_an_unknown_model_is_answered_with_the_served_ones(serve):
     server = serve(lambda number, content: (404, b"The model does not exist"))
     with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/judge, other\."):
         chat(server, model="org/typo").reply("q")
 
 
-def test_a_reply_that_is_cut_is_asked_for_again(serve):
-    """More bytes are promised than come."""
+def test_a_truncated_reply_is_retried(serve):
+    """The header declares more bytes than are sent."""
     cut = (200, b'{"choices": [{"mess')
     server = serve(lambda number, content: cut)
     handler = server.http.RequestHandlerClass
@@ -197,13 +197,13 @@ def test_a_reply_that_is_cut_is_asked_for_again(serve):
     assert len(server.asked) == RETRIES + 1
 
 
-def test_an_endless_reply_is_read_in_part(serve):
-    endless = b'{"choices": [' + b" " * (2 * LARGEST_REPLY)
+def test_a_huge_reply_is_read_in_part(serve):
+    huge = b'{"choices": [' + b" " * (2 * LARGEST_REPLY)
     with pytest.raises(InputError, match=r"its reply is not JSON"):
-        chat(serve(lambda number, content: (200, endless))).reply("q")
+        chat(serve(lambda number, content: (200, huge))).reply("q")
 
 
-def test_a_redirect_does_not_carry_the_key_away(serve, monkeypatch):
+def test_a_redirect_is_not_followed(serve, monkeypatch):
     monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     other = serve(lambda number, content: "none")
     server = serve(lambda number, content: (302, b""))
@@ -215,7 +215,7 @@ def test_a_redirect_does_not_carry_the_key_away(serve, monkeypatch):
     assert not other.asked
 
 
-def test_the_key_goes_to_the_server_alone(serve, monkeypatch):
+def test_the_key_is_sent_to_the_server_only(serve, monkeypatch):
     monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     server = serve(lambda number, content: (401, f"bad key {SECRET}".encode()))
     with pytest.raises(
@@ -230,8 +230,8 @@ def test_the_key_goes_to_the_server_alone(serve, monkeypatch):
     assert SECRET not in str(error.value)
 
 
-def test_variables_of_the_library_and_of_a_proxy_change_nothing(serve, monkeypatch):
-    """OPENAI_CUSTOM_HEADERS may hold another server's key; a proxy cannot reach this machine's own loopback."""
+def test_environment_variables_of_the_library_and_of_a_proxy_are_ignored(serve, monkeypatch):
+    """OPENAI_CUSTOM_HEADERS may hold another server's key; a proxy cannot reach this machine's loopback."""
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY", "VLLM_API_KEY"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"Authorization: Bearer {SECRET}\nX-Key: {SECRET}")
@@ -252,7 +252,7 @@ def test_variables_of_the_library_and_of_a_proxy_change_nothing(serve, monkeypat
     }
 
 
-def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
+def test_concurrent_requests_and_replies_in_order(serve, tmp_path):
     second_came = threading.Event()
 
     def says(number, content):
@@ -262,27 +262,27 @@ def test_many_questions_at_once_and_replies_in_their_order(serve, tmp_path):
             assert second_came.wait(60)  # the first reply is not the first to come
         return content["messages"][0]["content"].upper()
 
-    server, told = serve(says), []
+    server, progress = serve(says), []
     ask = ask_endpoint(
         Endpoint(server.url, "org/judge"),
         0,
         work=tmp_path,
-        progress=lambda done, total, unit: told.append((done, total)),
+        progress=lambda done, total, unit: progress.append((done, total)),
     )
     questions = [f"q{n}" for n in range(24)] + ["q3"]
     assert ask(questions) == [question.upper() for question in questions]
-    assert len(server.asked) == 24  # alike ones once
+    assert len(server.asked) == 24  # equal ones once
     assert 2 <= server.most <= CONCURRENT_REQUESTS
-    assert told == [(n + 1, 24) for n in range(24)]
+    assert progress == [(n + 1, 24) for n in range(24)]
 
 
 def test_answered_questions_are_not_asked_again(serve, tmp_path):
     broken = serve(lambda number, content: "first" if number <= 5 else (400, b"enough"))
     with pytest.raises(InputError, match="enough"):
         ask_endpoint(Endpoint(broken.url, "org/judge"), 0, work=tmp_path, progress=silent)([f"q{n}" for n in range(9)])
-    kept = tmp_path / REPLIES
-    answered = len(kept.read_text().splitlines())
-    with kept.open("a") as stream:
+    stored = tmp_path / REPLIES
+    answered = len(stored.read_text().splitlines())
+    with stored.open("a") as stream:
         stream.write('["torn')
     server = serve(lambda number, content: "second")
     replies = ask_endpoint(Endpoint(server.url, "org/judge"), 0, work=tmp_path, progress=silent)(
@@ -290,10 +290,10 @@ def test_answered_questions_are_not_asked_again(serve, tmp_path):
     )
     assert replies.count("first") == answered
     assert len(server.asked) == 9 - answered == replies.count("second")
-    assert len(kept.read_text().splitlines()) == 9
+    assert len(stored.read_text().splitlines()) == 9
 
 
-def test_a_judge_of_a_server_reads_its_replies(serve, tmp_path):
+def test_a_served_judge_reads_its_replies(serve, tmp_path):
     server = serve(lambda number, content: "<think>not a hallucination</think>\n\nDegradation")
     judge = ModelJudge("org/judge", ask_endpoint(Endpoint(server.url, "org/judge"), 0, work=tmp_path, progress=silent))
     wrong = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)

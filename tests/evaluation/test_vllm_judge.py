@@ -1,4 +1,4 @@
-"""A judge behind vLLM's own server, with an embedded model, asked as a person's would be."""
+"""A judge behind vLLM's own server, with an embedded model."""
 
 import importlib.util
 import os
@@ -55,13 +55,13 @@ def chat(url, model="org/toy"):
     return ChatClient(Endpoint(url, model), max_tokens=8, temperature=0.01, seed=0)
 
 
-def test_the_model_answers_in_its_own_language(url):
+def test_the_model_replies(url):
     assert chat(url).list_models() == ["org/toy"]
     replies = [chat(url).reply("who emil rival kofi A zola B hugo C lena D tomo E") for _ in range(2)]
     assert replies[0] == replies[1] != ""
 
 
-def test_what_vllm_refuses_is_one_line(url):
+def test_a_refusal_of_vllm_is_one_line(url):
     with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/toy\."):
         chat(url, "org/typo").reply("start 3")
     with pytest.raises(InputError, match=r"400 .*Fix what it names"):
