@@ -1,4 +1,4 @@
-"""A small server of chat replies on the loopback, for tests of who asks one."""
+"""A small server of chat replies on the loopback, for tests of its clients."""
 
 import json
 import threading
@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class ChatStandIn:
-    """Answers by `says(number of this request, its content)`: a reply's text, or (status, body)."""
+    """Answer each request by `respond(its number, its content)`: a reply's text, or (status, body)."""
 
-    def __init__(self, says):
-        self.asked, self.headers, self.together, self.most = [], [], 0, 0
+    def __init__(self, respond):
+        self.requests, self.headers, self.in_flight, self.max_in_flight = [], [], 0, 0
         lock, outer = threading.Lock(), self
 
         class Handler(BaseHTTPRequestHandler):
@@ -22,18 +22,18 @@ class ChatStandIn:
             def do_POST(self):
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with lock:
-                    outer.asked.append(content)
+                    outer.requests.append(content)
                     outer.headers.append(dict(self.headers))
-                    number = len(outer.asked)
-                    outer.together += 1
-                    outer.most = max(outer.most, outer.together)
-                said = says(number, content)
+                    number = len(outer.requests)
+                    outer.in_flight += 1
+                    outer.max_in_flight = max(outer.max_in_flight, outer.in_flight)
+                answer = respond(number, content)
                 with lock:
-                    outer.together -= 1
-                if isinstance(said, str):
-                    self._send(200, json.dumps({"choices": [{"message": {"content": said}}]}).encode())
+                    outer.in_flight -= 1
+                if isinstance(answer, str):
+                    self._send(200, json.dumps({"choices": [{"message": {"content": answer}}]}).encode())
                 else:
-                    self._send(*said)
+                    self._send(*answer)
 
             def _send(self, status, body, **headers):
                 self.send_response(status)

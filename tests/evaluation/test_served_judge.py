@@ -22,8 +22,8 @@ SECRET = "correct-horse-battery"
 def serve():
     servers = []
 
-    def start(says):
-        servers.append(ChatStandIn(says))
+    def start(respond):
+        servers.append(ChatStandIn(respond))
         return servers[-1]
 
     yield start
@@ -99,7 +99,7 @@ def test_names_that_are_not_addresses():
 def test_a_request_has_the_settings_of_the_engines(serve):
     server = serve(lambda number, content: "degradation")
     assert chat(server).reply("Which?") == "degradation"
-    assert server.asked == [
+    assert server.requests == [
         {
             "model": "org/judge",
             "messages": [{"role": "user", "content": "Which?"}],
@@ -113,23 +113,23 @@ def test_a_request_has_the_settings_of_the_engines(serve):
 
 
 def test_options_that_a_server_refuses_are_not_sent_again(serve):
-    def says(number, content):
+    def respond(number, content):
         for name in ("seed", "chat_template_kwargs"):
             if name in content:
                 return 422, json.dumps({"error": f"extra field: {name}"}).encode()
         return "none"
 
-    server = serve(says)
+    server = serve(respond)
     client = chat(server)
     assert [client.reply("a"), client.reply("b")] == ["none", "none"]
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_busy_server_is_retried(serve, waits, status):
     server = serve(lambda number, content: (status, b"busy") if number < 3 else "hallucination")
     assert chat(server).reply("q") == "hallucination"
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
     assert len(waits) == 2
     assert 0 < waits[0] < waits[1] <= 1
 
@@ -149,7 +149,7 @@ def test_a_failing_server_is_a_one_line_error_after_half_a_minute(serve, waits):
         InputError, match=r"org/judge at http://127.*503 \(overloaded\), also after 7 retries\. Start the"
     ):
         chat(server).reply("q")
-    assert len(server.asked) == RETRIES + 1 == 8
+    assert len(server.requests) == RETRIES + 1 == 8
     assert 20 < sum(waits) < 32
 
 
@@ -175,7 +175,7 @@ def test_errors_that_a_retry_cannot_fix_are_one_line_at_once(serve, answer, mess
     server = serve(lambda number, content: answer)
     with pytest.raises(InputError, match=rf"judge org/judge at {server.url}: .*{message}") as error:
         chat(server).reply("q")
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert "\n" not in str(error.value)
 
 
@@ -194,7 +194,7 @@ def test_a_truncated_reply_is_retried(serve):
     handler._send = lambda self, status, body: send(self, status, body, cut=500)
     with pytest.raises(InputError, match=r"its reply was cut, also after 7 retries"):
         chat(server).reply("q")
-    assert len(server.asked) == RETRIES + 1
+    assert len(server.requests) == RETRIES + 1
 
 
 def test_a_huge_reply_is_read_in_part(serve):
@@ -212,7 +212,7 @@ def test_a_redirect_is_not_followed(serve, monkeypatch):
     handler._send = lambda self, status, body: send(self, status, body, Location=f"{other.url}/chat/completions")
     with pytest.raises(InputError, match=r"302 \(it redirects to http"):
         chat(server).reply("q")
-    assert not other.asked
+    assert not other.requests
 
 
 def test_the_key_is_sent_to_the_server_only(serve, monkeypatch):
@@ -255,14 +255,14 @@ def test_environment_variables_of_the_library_and_of_a_proxy_are_ignored(serve, 
 def test_concurrent_requests_and_replies_in_order(serve, tmp_path):
     second_came = threading.Event()
 
-    def says(number, content):
+    def respond(number, content):
         if number == 2:
             second_came.set()
         if number == 1:
             assert second_came.wait(60)  # the first reply is not the first to come
         return content["messages"][0]["content"].upper()
 
-    server, progress = serve(says), []
+    server, progress = serve(respond), []
     ask = ask_endpoint(
         Endpoint(server.url, "org/judge"),
         0,
@@ -271,8 +271,8 @@ def test_concurrent_requests_and_replies_in_order(serve, tmp_path):
     )
     questions = [f"q{n}" for n in range(24)] + ["q3"]
     assert ask(questions) == [question.upper() for question in questions]
-    assert len(server.asked) == 24  # equal ones once
-    assert 2 <= server.most <= CONCURRENT_REQUESTS
+    assert len(server.requests) == 24  # equal ones once
+    assert 2 <= server.max_in_flight <= CONCURRENT_REQUESTS
     assert progress == [(n + 1, 24) for n in range(24)]
 
 
@@ -289,7 +289,7 @@ def test_answered_questions_are_not_asked_again(serve, tmp_path):
         [f"q{n}" for n in range(9)]
     )
     assert replies.count("first") == answered
-    assert len(server.asked) == 9 - answered == replies.count("second")
+    assert len(server.requests) == 9 - answered == replies.count("second")
     assert len(stored.read_text().splitlines()) == 9
 
 
@@ -299,4 +299,4 @@ def test_a_served_judge_reads_its_replies(serve, tmp_path):
     wrong = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
     right = Case("How many?", "It is 5. \\boxed{5}", "numeric", "5", "5", True)
     assert judge([right, wrong]) == [None, "degradation"]
-    assert "\\boxed{4}" in server.asked[0]["messages"][0]["content"]
+    assert "\\boxed{4}" in server.requests[0]["messages"][0]["content"]

@@ -118,7 +118,7 @@ def test_the_record_names_the_model_and_not_the_key(server, tmp_path, monkeypatc
     summary = build_artifact(stage, tmp_path, function_for(stage, context), argv=["repro", "run"])
     assert summary["toy-csqa"]["lost"] == 1
     assert summary["toy-csqa"]["hallucination"] == 3
-    assert len(server.asked) == 2  # "Answer: B" twice is one question
+    assert len(server.requests) == 2  # "Answer: B" twice is one question
     assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
     folder = tmp_path / stage.folder_name
     record = json.loads((folder / "record.json").read_text())
