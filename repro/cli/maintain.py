@@ -35,15 +35,15 @@ def pin(
         out_console.print(f"{len(names)} unpinned")
         raise typer.Exit(1 if names else 0)
     result = pinning.pin(tuple(only or pinning.KINDS))
-    for name, value in result.found.items():
+    for name, value in result.pins.items():
         typer.echo(f"{name} {value}")
     if result.unpinned:
         for line in result.unpinned:
             typer.echo(f"not looked up: {line}", err=True)
         raise InputError(
-            f"{len(result.found)} pinned; the names above could not be looked up and stay as they were. Run again where the registries answer."
+            f"{len(result.pins)} pinned; the names above could not be looked up and stay as they were. Run again where the registries answer."
         )
-    out_console.print(f"{len(result.found)} pinned: commit the changed files")
+    out_console.print(f"{len(result.pins)} pinned: commit the changed files")
 
 
 @maintain_app.command("record-history")

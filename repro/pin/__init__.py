@@ -1,1 +1,1 @@
-"""Exact tags made immutable: image digests, action commits and hub revisions, looked up on a machine that reaches them."""
+"""Pin tags to immutable names: image digests, action commits and hub revisions, looked up over the network."""

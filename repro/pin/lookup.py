@@ -1,4 +1,4 @@
-"""The three questions that pinning asks of the world, over plain HTTPS: a digest, a commit, a revision."""
+"""Look up image digests, action commits and hub revisions over HTTPS."""
 
 import os
 import re
@@ -22,7 +22,7 @@ _MANIFESTS = ", ".join(
 
 
 class PinError(Exception):
-    """A name that could not be looked up: one line. `host` is set where that host did not answer at all."""
+    """A name could not be looked up: a one-line message. host: set if that host did not answer."""
 
     def __init__(self, text: str, host: str | None = None) -> None:
         super().__init__(text)
@@ -31,7 +31,7 @@ class PinError(Exception):
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where to ask. A registry that an image names itself (ghcr.io/...) is asked there."""
+    """Addresses of the services. An image that names its registry (ghcr.io/...) is looked up there."""
 
     hub: str = "https://huggingface.co"
     github: str = "https://api.github.com"
@@ -39,7 +39,7 @@ class Addresses:
 
 
 def image_digest(image: str, addresses: Addresses) -> str:
-    """Digest of `name:tag` (of the index, where the image has several platforms).
+    """Return the digest of `name:tag` (of the index, if the image has several platforms).
 
     Raises:
         PinError: no tag, no such image, or no answer.
@@ -48,9 +48,9 @@ def image_digest(image: str, addresses: Addresses) -> str:
     if not name or "/" in tag:
         raise PinError(f"image {image}: no tag; name one, as in python:3.11.14-slim-bookworm")
     first, _, rest = name.partition("/")
-    own_registry = bool(rest) and ("." in first or ":" in first)
-    registry = f"https://{first}" if own_registry else addresses.docker_hub
-    path = rest if own_registry else name if rest else f"library/{name}"
+    names_registry = bool(rest) and ("." in first or ":" in first)
+    registry = f"https://{first}" if names_registry else addresses.docker_hub
+    path = rest if names_registry else name if rest else f"library/{name}"
     url = f"{registry}/v2/{path}/manifests/{tag}"
     headers = {"Accept": _MANIFESTS}
     answer = _ask(url, headers, method="HEAD")
@@ -61,7 +61,7 @@ def image_digest(image: str, addresses: Addresses) -> str:
 
 
 def action_commit(action: str, addresses: Addresses) -> str:
-    """Commit that the tag or branch in `owner/repository@tag` points at; a path after the repository is ignored.
+    """Return the commit that `owner/repository@tag` points at; a path after the repository is ignored.
 
     Raises:
         PinError: no such repository or tag, or no answer.
@@ -74,7 +74,7 @@ def action_commit(action: str, addresses: Addresses) -> str:
 
 
 def hub_revision(hub_id: str, kind: str, addresses: Addresses) -> str:
-    """Commit of the newest revision of a model or data set (kind: "models" or "datasets").
+    """Return the newest revision of a model or data set (kind: "models" or "datasets").
 
     Raises:
         PinError: no such id, access refused, or no answer.
@@ -84,7 +84,7 @@ def hub_revision(hub_id: str, kind: str, addresses: Addresses) -> str:
 
 
 def _registry_token(challenge: str, image: str) -> str:
-    """The anonymous token that a registry asks for before it tells a digest."""
+    """Return the anonymous token that a registry requires."""
     fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     if "realm" not in fields:
         raise PinError(f"image {image}: its registry refuses access")
@@ -105,17 +105,17 @@ def _field(answer: httpx2.Response, name: str) -> str:
         return ""
 
 
-def _checked(what: str, answer: httpx2.Response, value: str, form: re.Pattern[str]) -> str:
-    """The value, if it has the form that an immutable name must have: nothing else is ever written into a lock."""
+def _checked(subject: str, answer: httpx2.Response, value: str, form: re.Pattern[str]) -> str:
+    """Return the value if it has the form of an immutable name; nothing else may enter a lock."""
     status = answer.status_code
     if status in (401, 403):
-        raise PinError(f"{what}: access refused (HTTP {status}); set HF_TOKEN or GITHUB_TOKEN if you have access")
+        raise PinError(f"{subject}: access refused (HTTP {status}); set HF_TOKEN or GITHUB_TOKEN if you have access")
     if status in (404, 422):
-        raise PinError(f"{what}: not found (HTTP {status})")
+        raise PinError(f"{subject}: not found (HTTP {status})")
     if status != 200:
-        raise PinError(f"{what}: HTTP {status}")
+        raise PinError(f"{subject}: HTTP {status}")
     if not form.fullmatch(value):
-        raise PinError(f"{what}: the answer holds no commit or digest")
+        raise PinError(f"{subject}: the answer holds no commit or digest")
     return value
 
 

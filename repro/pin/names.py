@@ -1,4 +1,4 @@
-"""What there is to pin: base images in the Dockerfile, actions in the workflows, models and data sets of the studies."""
+"""Names to pin: base images in the Dockerfile, actions in the workflows, models and data sets of the studies."""
 
 import re
 from collections.abc import Iterator
@@ -12,28 +12,28 @@ ACTION_LINE = re.compile(
 
 
 def images(root: Path) -> list[str]:
-    """`name:tag` of every base image, without its digest."""
+    """Return `name:tag` of every base image, without its digest."""
     return sorted({line["image"] for line in IMAGE_LINE.finditer((root / "Dockerfile").read_text())})
 
 
 def workflows(root: Path) -> list[Path]:
-    """The workflow files of a checkout."""
+    """Return the workflow files of a checkout."""
     return sorted((root / ".github" / "workflows").glob("*.yml"))
 
 
 def tag_of(line: re.Match[str]) -> str:
-    """The tag of a `uses:` line: in its comment once the line is pinned by commit."""
+    """Return the tag of a `uses:` line, which is in its comment if the line is pinned by commit."""
     return line["tag"] if re.fullmatch(r"[0-9a-f]{40}", line["ref"]) and line["tag"] else line["ref"]
 
 
 def actions(root: Path) -> list[str]:
-    """`owner/name@tag` of every action, without its commit."""
-    found = (line for file in workflows(root) for line in ACTION_LINE.finditer(file.read_text()))
-    return sorted({f"{line['action']}@{tag_of(line)}" for line in found})
+    """Return `owner/name@tag` of every action, without its commit."""
+    lines = (line for file in workflows(root) for line in ACTION_LINE.finditer(file.read_text()))
+    return sorted({f"{line['action']}@{tag_of(line)}" for line in lines})
 
 
 def hub_names() -> dict[str, str]:
-    """Hub ids of all studies, each with its kind: "models", "datasets", or "github" (a data set that is a file there)."""
+    """Return the hub ids of all studies, each with its kind: "models", "datasets", or "github" (a data set that is a file there)."""
     return dict(sorted(set(_hub_names())))
 
 

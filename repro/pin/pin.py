@@ -1,4 +1,4 @@
-"""Look every name up, write what was found into the locks, and bring Dockerfile and workflows in line with them."""
+"""Look up every name, write the pins into the locks, and apply them to the Dockerfile and the workflows."""
 
 import json
 import re
@@ -21,48 +21,48 @@ Lookup = Callable[[str], str]
 
 @dataclass
 class PinResult:
-    """What one call did. unpinned: one line per name that has no pin now, with the reason if it was asked for."""
+    """Result of a call. unpinned: a line per name without a pin, with the reason."""
 
-    found: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, str] = field(default_factory=dict)
     unpinned: list[str] = field(default_factory=list)
 
 
 def pin(
     kinds: tuple[str, ...], root: Path = ROOT, hub_file: Path = hub_lock.LOCK, addresses: Addresses | None = None
 ) -> PinResult:
-    """Look up the names of these kinds. What was found is written even where something else was not.
+    """Look up the names of these kinds. Pins that were found are written even if others failed.
 
     Raises:
         InputError: not a checkout, or its files cannot be written.
     """
     _check_checkout(root)
     at = addresses or Addresses()
-    done = PinResult()
+    result = PinResult()
     lock = read_lock(root)
     if "images" in kinds:
-        found = _look_up(names.images(root), lambda image: image_digest(image, at), done)
-        lock["images"] = _kept(lock["images"], names.images(root)) | found
+        pins = _look_up(names.images(root), lambda image: image_digest(image, at), result)
+        lock["images"] = _still_used(lock["images"], names.images(root)) | pins
     if "actions" in kinds:
-        found = _look_up(names.actions(root), lambda one: action_commit(one, at), done)
-        lock["actions"] = _kept(lock["actions"], names.actions(root)) | found
+        pins = _look_up(names.actions(root), lambda action: action_commit(action, at), result)
+        lock["actions"] = _still_used(lock["actions"], names.actions(root)) | pins
     try:
         if "hub" in kinds:
             wanted = names.hub_names()
             on_github = [name for name, kind in wanted.items() if kind == "github"]
             on_hub = [name for name in wanted if name not in on_github]
-            found = _look_up(on_hub, lambda name: hub_revision(name, wanted[name], at), done)
-            found |= _look_up(on_github, lambda name: action_commit(f"{name}@main", at), done)
-            _write(hub_file, _json(json.loads(hub_file.read_text()) | found))
+            pins = _look_up(on_hub, lambda name: hub_revision(name, wanted[name], at), result)
+            pins |= _look_up(on_github, lambda name: action_commit(f"{name}@main", at), result)
+            _write(hub_file, _json(json.loads(hub_file.read_text()) | pins))
         if set(kinds) & {"images", "actions"}:
             _write(root / LOCK_NAME, _json(lock))
             apply(root)
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}. Pin in a checkout of your own.") from None
-    return done
+    return result
 
 
 def apply(root: Path) -> None:
-    """Write the lock's digests and commits into the Dockerfile and the workflows, tags kept beside them."""
+    """Write the lock's digests and commits into the Dockerfile and the workflows, followed by their tags."""
     lock = read_lock(root)
 
     def image(line: re.Match[str]) -> str:
@@ -85,7 +85,7 @@ def apply(root: Path) -> None:
 
 
 def find_unpinned(root: Path = ROOT, hub_file: Path = hub_lock.LOCK) -> list[str]:
-    """Every name that no lock holds, asking nobody.
+    """Return every name without a pin in a lock; no network access.
 
     Raises:
         InputError: not a checkout.
@@ -100,7 +100,7 @@ def find_unpinned(root: Path = ROOT, hub_file: Path = hub_lock.LOCK) -> list[str
 
 
 def read_lock(root: Path) -> dict[str, dict[str, str]]:
-    """Image digests and action commits.
+    """Read the image digests and action commits.
 
     Raises:
         InputError: the lock is not readable.
@@ -113,23 +113,23 @@ def read_lock(root: Path) -> dict[str, dict[str, str]]:
         raise InputError(f"{file}: not a lock file. Take it from git again, then run `repro pin`.") from None
 
 
-def _look_up(wanted: list[str], lookup: Lookup, done: PinResult) -> dict[str, str]:
-    """Ask for each name; a host that does not answer is not asked again, and is told once."""
-    found: dict[str, str] = {}
+def _look_up(wanted: list[str], lookup: Lookup, result: PinResult) -> dict[str, str]:
+    """Look up names; a host that does not answer is reported once and not asked again."""
+    pins: dict[str, str] = {}
     for number, name in enumerate(wanted):
         try:
-            found[name] = lookup(name)
+            pins[name] = lookup(name)
         except PinError as fault:
             rest = wanted[number:] if fault.host else [name]
-            done.unpinned.append(f"{fault}: {', '.join(rest)}" if fault.host else str(fault))
+            result.unpinned.append(f"{fault}: {', '.join(rest)}" if fault.host else str(fault))
             if fault.host:
                 break
-    done.found |= found
-    return found
+    result.pins |= pins
+    return pins
 
 
-def _kept(before: dict[str, str], wanted: list[str]) -> dict[str, str]:
-    """Pins of names that are still used: a failed look-up loses none."""
+def _still_used(before: dict[str, str], wanted: list[str]) -> dict[str, str]:
+    """Return the pins of names that are still used, so that a failed look-up loses none."""
     return {name: pin for name, pin in before.items() if name in wanted}
 
 
@@ -143,5 +143,5 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    with atomic_write(file) as aside:
-        aside.write_text(text)
+    with atomic_write(file) as temporary:
+        temporary.write_text(text)

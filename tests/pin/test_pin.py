@@ -1,4 +1,4 @@
-"""Pinning against a small server of our own: what is found is written, what is not stays, nothing is invented."""
+"""Pinning against a small server: found pins are written, others are unchanged, nothing is invented."""
 
 import json
 import shutil
@@ -24,33 +24,33 @@ class World(BaseHTTPRequestHandler):
 
     absent: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
-    asked: list[str]
+    paths: list[str]
 
     def do_HEAD(self):
         self.do_GET()
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.paths.append(self.path)
         path = self.path.partition("?")[0]
         if any(name in self.path for name in self.absent):
-            self._say(404, "{}")
+            self._send(404, "{}")
         elif any(name in self.path for name in self.wrong):
-            self._say(200, json.dumps({"sha": "main"}), {"Docker-Content-Digest": "latest"})
+            self._send(200, json.dumps({"sha": "main"}), {"Docker-Content-Digest": "latest"})
         elif path == "/token":
-            self._say(200, json.dumps({"token": "t0k3n"}))
+            self._send(200, json.dumps({"token": "t0k3n"}))
         elif path.startswith("/v2/") and self.headers.get("Authorization") != "Bearer t0k3n":
             challenge = (
                 f'Bearer realm="http://{self.headers["Host"]}/token",service="registry",scope="repository:x:pull"'
             )
-            self._say(401, "", {"WWW-Authenticate": challenge})
+            self._send(401, "", {"WWW-Authenticate": challenge})
         elif path.startswith("/v2/"):
-            self._say(200, "", {"Docker-Content-Digest": DIGEST})
+            self._send(200, "", {"Docker-Content-Digest": DIGEST})
         elif path.startswith("/repos/"):
-            self._say(200, COMMIT + "\n")
+            self._send(200, COMMIT + "\n")
         else:
-            self._say(200, json.dumps({"id": path, "sha": REVISION}))
+            self._send(200, json.dumps({"id": path, "sha": REVISION}))
 
-    def _say(self, status, body, headers=None):
+    def _send(self, status, body, headers=None):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -67,7 +67,7 @@ class World(BaseHTTPRequestHandler):
 def world(monkeypatch):
     for name in ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    handler = type("Handler", (World,), {"asked": []})
+    handler = type("Handler", (World,), {"paths": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -81,13 +81,15 @@ def world(monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of what pinning reads and writes, with nothing pinned."""
+    """A copy of the files that pinning reads and writes, with nothing pinned."""
     root = tmp_path / "checkout"
     shutil.copytree(pinning.ROOT / ".github", root / ".github")
     dockerfile = (pinning.ROOT / "Dockerfile").read_text()
     (root / "Dockerfile").write_text(names.IMAGE_LINE.sub(lambda line: line["head"] + line["image"], dockerfile))
     for file in names.workflows(root):
-        loose = names.ACTION_LINE.sub(lambda one: f"{one['head']}{one['action']}@{names.tag_of(one)}", file.read_text())
+        loose = names.ACTION_LINE.sub(
+            lambda line: f"{line['head']}{line['action']}@{names.tag_of(line)}", file.read_text()
+        )
         file.write_text(loose)
     (tmp_path / "hub.json").write_text("{}\n")
     return root
@@ -96,9 +98,9 @@ def checkout(tmp_path):
 def test_everything_is_looked_up_written_and_applied(world, checkout, tmp_path):
     hub_file = tmp_path / "hub.json"
     before = pinning.find_unpinned(checkout, hub_file)
-    done = pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
-    assert done.unpinned == []
-    assert sorted(done.found) == sorted(before)
+    result = pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
+    assert result.unpinned == []
+    assert sorted(result.pins) == sorted(before)
     assert pinning.find_unpinned(checkout, hub_file) == []
     lock = json.loads((checkout / "pins.json").read_text())
     assert set(lock["images"].values()) == {DIGEST}
@@ -117,41 +119,41 @@ def test_pinning_again_follows_the_tags_and_changes_nothing_else(world, checkout
     pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
     files = [checkout / "Dockerfile", *names.workflows(checkout), checkout / "pins.json", hub_file]
     before = [file.read_text() for file in files]
-    asked = set(world.asked)
-    world.asked.clear()
+    paths = set(world.paths)
+    world.paths.clear()
     pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
     assert [file.read_text() for file in files] == before
-    assert set(world.asked) == asked
+    assert set(world.paths) == paths
 
 
-def test_a_name_that_is_not_found_stays_as_it_was_and_the_rest_is_pinned(world, checkout, tmp_path):
+def test_a_name_that_is_not_found_is_unchanged_and_the_rest_is_pinned(world, checkout, tmp_path):
     world.absent = frozenset({"Qwen/Qwen3-8B", "nvidia/cuda"})
     hub_file = tmp_path / "hub.json"
-    done = pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
-    assert len(done.unpinned) == 2
-    assert all("not found (HTTP 404)" in line for line in done.unpinned)
+    result = pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
+    assert len(result.unpinned) == 2
+    assert all("not found (HTTP 404)" in line for line in result.unpinned)
     cuda = names.images(checkout)[0]
     assert pinning.find_unpinned(checkout, hub_file) == [cuda, "Qwen/Qwen3-8B"]
     assert "Qwen/Qwen3-0.6B" in json.loads(hub_file.read_text())
     assert f"ARG CUDA_IMAGE={cuda}\n" in (checkout / "Dockerfile").read_text()
 
 
-def test_a_failed_look_up_loses_no_pin(world, checkout, tmp_path):
+def test_a_failed_look_up_keeps_the_pins(world, checkout, tmp_path):
     hub_file = tmp_path / "hub.json"
     pinning.pin(pinning.KINDS, checkout, hub_file, world.addresses)
     before = (checkout / "pins.json").read_text(), hub_file.read_text()
-    done = pinning.pin(pinning.KINDS, checkout, hub_file, Addresses(DEAD, DEAD, DEAD))
-    assert done.found == {}
+    result = pinning.pin(pinning.KINDS, checkout, hub_file, Addresses(DEAD, DEAD, DEAD))
+    assert result.pins == {}
     assert ((checkout / "pins.json").read_text(), hub_file.read_text()) == before
 
 
-def test_a_host_that_does_not_answer_is_one_line_and_asked_once(checkout, tmp_path):
+def test_a_host_that_does_not_answer_is_reported_in_a_line_and_asked_once(checkout, tmp_path):
     hub_file = tmp_path / "hub.json"
     dockerfile = (checkout / "Dockerfile").read_text()
-    done = pinning.pin(pinning.KINDS, checkout, hub_file, Addresses(DEAD, DEAD, DEAD))
-    assert done.found == {}
-    assert len(done.unpinned) == 4  # images, actions, the hub, and GitHub again for a data set there
-    for line in done.unpinned:
+    result = pinning.pin(pinning.KINDS, checkout, hub_file, Addresses(DEAD, DEAD, DEAD))
+    assert result.pins == {}
+    assert len(result.unpinned) == 4  # images, actions, the hub, and GitHub again for a data set there
+    for line in result.unpinned:
         assert line.startswith("127.0.0.1:9: cannot be reached")
         assert "\n" not in line
     assert (checkout / "Dockerfile").read_text() == dockerfile
@@ -159,7 +161,7 @@ def test_a_host_that_does_not_answer_is_one_line_and_asked_once(checkout, tmp_pa
 
 
 @pytest.mark.parametrize("look_up", [image_digest, action_commit, lambda name, at: hub_revision(name, "models", at)])
-def test_an_answer_that_is_no_digest_or_commit_is_never_taken(world, look_up):
+def test_an_answer_without_a_digest_or_commit_is_refused(world, look_up):
     world.wrong = frozenset({"thing"})
     with pytest.raises(PinError, match="holds no commit or digest"):
         look_up("some/thing@v1" if look_up is action_commit else "some/thing:1", world.addresses)
@@ -168,7 +170,7 @@ def test_an_answer_that_is_no_digest_or_commit_is_never_taken(world, look_up):
 def test_names_of_images(world):
     image_digest("python:3.11", world.addresses)
     image_digest("nvidia/cuda:13.0", world.addresses)
-    assert {path for path in world.asked if path.startswith("/v2/")} == {
+    assert {path for path in world.paths if path.startswith("/v2/")} == {
         "/v2/library/python/manifests/3.11",
         "/v2/nvidia/cuda/manifests/13.0",
     }
