@@ -136,7 +136,7 @@ class ChatClient:
                 return f"{status}, it does not serve that model. It serves: {', '.join(served[:20])}."
         if status == 404:
             return f"{description}. Give the address up to where /chat/completions follows, mostly /v1."
-        return f"{description}. Fix what it names, or leave --set judge out for the rules."
+        return f"{description}. Fix what it names, or omit --set judge to judge by rules."
 
     def _describe(self, error: openai.APIError) -> str:
         if isinstance(error, openai.APIStatusError):

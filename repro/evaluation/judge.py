@@ -66,8 +66,8 @@ class ModelJudge:
         if not any(is_readable for _, is_readable in parsed):
             raise InputError(
                 f"judge {self._name}: none of its {len(replies)} replies names a mode (the first: {replies[0][:80]!r})."
-                f" Take a larger instruction-tuned model that names one within {ANSWER_TOKENS} tokens, or leave --set judge"
-                " out for the rules."
+                f" Use a larger instruction-tuned model that names one within {ANSWER_TOKENS} tokens, or omit --set judge"
+                " to judge by rules."
             )
         for n, (mode, _) in zip(wrong, parsed):
             verdicts[n] = mode

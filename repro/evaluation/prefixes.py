@@ -62,8 +62,8 @@ def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
     """
     if not is_same_tokenizer(load_tokenizer(teacher), load_tokenizer(student)):
         raise InputError(
-            f"teacher {teacher} and student {student} have different tokenizers, so the teacher cannot go on from the"
-            " student's tokens. Take a pair of one family."
+            f"teacher {teacher} and student {student} have different tokenizers, so the teacher cannot continue the"
+            " student's tokens. Use a pair of one family."
         )
 
 

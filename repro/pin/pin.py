@@ -57,7 +57,9 @@ def pin(
             _write(root / LOCK_NAME, _json(lock))
             apply(root)
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}. Pin in a checkout of your own.") from None
+        raise InputError(
+            f"{error.filename}: {error.strerror}. Run `repro pin` in a checkout that you can write to."
+        ) from None
     return result
 
 
@@ -110,7 +112,7 @@ def read_lock(root: Path) -> dict[str, dict[str, str]]:
         content = json.loads(file.read_text()) if file.exists() else {}
         return {kind: dict(content.get(kind, {})) for kind in ("images", "actions")}
     except (OSError, ValueError, AttributeError, TypeError):
-        raise InputError(f"{file}: not a lock file. Take it from git again, then run `repro pin`.") from None
+        raise InputError(f"{file}: not a lock file. Restore it from git, then run `repro pin`.") from None
 
 
 def _look_up(wanted: list[str], lookup: Lookup, result: PinResult) -> dict[str, str]:

@@ -45,7 +45,7 @@ def two_level_resamples(
         ValueError: no rollouts.
     """
     if not len(prompt_ids) or resamples < 1:
-        raise ValueError("a bootstrap needs one or more rollouts and draws")
+        raise ValueError("a bootstrap needs one or more rollouts and resamples")
     _, label_n = np.unique(np.asarray(prompt_ids), return_inverse=True)
     by_prompt = np.argsort(label_n, kind="stable")
     size_P = np.bincount(label_n)

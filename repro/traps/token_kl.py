@@ -95,7 +95,7 @@ def check_ks(ks: Sequence[int], vocab_size: int) -> None:
     """Raise ValueError for an empty list of K, or a K outside 1..|V|."""
     invalid = [k for k in ks if not 1 <= k <= vocab_size]
     if invalid or not ks:
-        raise ValueError(f"K must lie in 1..{vocab_size} (the vocabulary): got {invalid or 'an empty list'}")
+        raise ValueError(f"K must be in 1..{vocab_size} (the vocabulary): got {invalid or 'an empty list'}")
 
 
 def entropy(logits: Tensor, *, vocab_size: int | None = None, mask: Tensor | None = None) -> Tensor:
