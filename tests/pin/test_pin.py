@@ -203,12 +203,12 @@ def test_committed_locks_agree_with_dockerfile_and_workflows(tmp_path):
         assert line["digest"] == lock["images"].get(line["image"])
 
 
-def test_every_study_says_what_it_reads_by_name():
-    found = names.hub_names()
-    assert found["Qwen/Qwen3-8B"] == "models"
-    assert found["openai/gsm8k"] == "datasets"
-    assert found["lm-sys/FastChat"] == "github"
-    assert not any(name.startswith("toy") for name in found)
+def test_hub_names_of_all_studies():
+    kinds = names.hub_names()
+    assert kinds["Qwen/Qwen3-8B"] == "models"
+    assert kinds["openai/gsm8k"] == "datasets"
+    assert kinds["lm-sys/FastChat"] == "github"
+    assert not any(name.startswith("toy") for name in kinds)
 
 
 def test_unpinned_inputs_of_a_plan(monkeypatch):

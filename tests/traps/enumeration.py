@@ -31,7 +31,7 @@ class World:
 
 
 def quarters(shuffle: torch.Generator) -> Tensor:
-    """log-probabilities of a random order of (1/2, 1/4, 1/4) for each history."""
+    """Return log-probabilities of a random order of (1/2, 1/4, 1/4) for each history."""
     orders = torch.tensor(sorted(set(permutations((2, 1, 1)))), dtype=torch.float64) / 4
     return orders[torch.randint(len(orders), (len(HISTORIES),), generator=shuffle)].log()
 
@@ -54,7 +54,7 @@ def make_world(seed: int, p_SV: Tensor | None = None, q_SV: Tensor | None = None
 
 
 def exact_sample(log_prob_N: Tensor) -> Tensor:
-    """Row numbers, each completion as often as its probability says (4^T completions in all)."""
+    """Return row numbers, each completion as often as its probability says (4^T completions in all)."""
     counts = log_prob_N.exp() * 4**T
     assert torch.allclose(counts, counts.round(), atol=1e-9)
     assert int(counts.round().sum()) == 4**T

@@ -18,16 +18,16 @@ def batch():
     return p, q, torch.randint(V, (3, 5)), mask
 
 
-def collected(ks, batch, **options):
-    found = VocabularyContributions(V, ks, **options)
-    found.update(*batch)
-    return found.result()
+def accumulate(ks, batch, **options):
+    accumulator = VocabularyContributions(V, ks, **options)
+    accumulator.update(*batch)
+    return accumulator.result()
 
 
 @pytest.mark.parametrize("ranked_by", ["p", "q"])
 def test_against_loops(batch, ranked_by):
     p, q, ids, mask = batch
-    result = collected([3, 1, V], batch, ranked_by=ranked_by)
+    result = accumulate([3, 1, V], batch, ranked_by=ranked_by)
     assert result.ks == (1, 3, V)
     logp, logq = p.log_softmax(-1), q.log_softmax(-1)
     for j, k in enumerate(result.ks):
@@ -50,7 +50,7 @@ def test_against_loops(batch, ranked_by):
 
 def test_full_vocabulary_adds_up_to_token_kl(batch):
     p, q, _, mask = batch
-    result = collected([V], batch)
+    result = accumulate([V], batch)
     mean_kl = float(token_kl(p, q)[mask.bool()].mean())
     assert float(result.mean[0].sum()) == pytest.approx(mean_kl, abs=1e-12)
     assert result.steps == int(mask.sum())
@@ -61,31 +61,31 @@ def test_full_vocabulary_adds_up_to_token_kl(batch):
 
 def test_batches_and_shards_do_not_matter(batch):
     p, q, ids, mask = batch
-    whole = collected([1, 2, V], batch)
+    total = accumulate([1, 2, V], batch)
     split, shard = VocabularyContributions(V, [1, 2, V]), VocabularyContributions(V, [1, 2, V])
     split.update(p[:1], q[:1], ids[:1], mask[:1])
     shard.update(p[1:], q[1:], ids[1:], mask[1:])
     split.merge(shard)
     for name in ("mean", "counts", "realised_mean", "realised_counts"):
-        torch.testing.assert_close(getattr(split.result(), name), getattr(whole, name), equal_nan=True)
+        torch.testing.assert_close(getattr(split.result(), name), getattr(total, name), equal_nan=True)
     with pytest.raises(ValueError, match="different kinds"):
         split.merge(VocabularyContributions(V, [1]))
 
 
 def test_shift_padding_and_masked_content_do_not_matter(batch):
     p, q, ids, mask = batch
-    whole = collected([2, V], batch)
+    total = accumulate([2, V], batch)
     wide_p, wide_q = torch.nn.functional.pad(p + 3, (0, 2), value=50.0), torch.nn.functional.pad(q - 9, (0, 1))
     wide_p[2], wide_q[1, 3] = math.nan, math.nan
     ids = torch.where(mask.bool(), ids, -100)
-    torch.testing.assert_close(collected([2, V], (wide_p, wide_q, ids, mask)).mean, whole.mean, equal_nan=True)
+    torch.testing.assert_close(accumulate([2, V], (wide_p, wide_q, ids, mask)).mean, total.mean, equal_nan=True)
 
 
 def test_impossible_ids():
     p, q = torch.tensor([[0.0, 0.0, -math.inf]]), torch.tensor([[0.0, -math.inf, -math.inf]])
-    found = VocabularyContributions(3, [1, 3])
-    found.update(p, q, torch.tensor([0]), torch.tensor([1]))
-    result = found.result()
+    accumulator = VocabularyContributions(3, [1, 3])
+    accumulator.update(p, q, torch.tensor([0]), torch.tensor([1]))
+    result = accumulator.result()
     assert result.mean[1].tolist() == [pytest.approx(0.5 * math.log(0.5)), math.inf, 0]
     assert math.isnan(result.mean[0, 1])
 
@@ -97,20 +97,20 @@ def test_refusals(batch):
             VocabularyContributions(V, ks)
     with pytest.raises(ValueError, match="ranked_by"):
         VocabularyContributions(V, [1], ranked_by="teacher")
-    found = VocabularyContributions(V, [1])
+    accumulator = VocabularyContributions(V, [1])
     with pytest.raises(ValueError, match="no step"):
-        found.result()
-    found.update(p, q, ids, torch.zeros(3, 5))
+        accumulator.result()
+    accumulator.update(p, q, ids, torch.zeros(3, 5))
     with pytest.raises(ValueError, match="no step"):
-        found.result()
+        accumulator.result()
     with pytest.raises(ValueError, match="outside the vocabulary"):
-        found.update(p, q, ids + V, mask)
+        accumulator.update(p, q, ids + V, mask)
     with pytest.raises(ValueError, match="do not fit"):
-        found.update(p, q, ids[:, :2], mask)
+        accumulator.update(p, q, ids[:, :2], mask)
     with pytest.raises(ValueError, match="vocab_size 7"):
-        found.update(p[..., :5], q, ids, mask)
+        accumulator.update(p[..., :5], q, ids, mask)
     p[0, 0, 0] = math.nan
     with pytest.raises(ValueError, match="p logits hold NaN"):
-        found.update(p, q, ids, mask)
+        accumulator.update(p, q, ids, mask)
     with pytest.raises(ValueError, match="no step"):
-        found.result()  # nothing half-added
+        accumulator.result()  # nothing half-added

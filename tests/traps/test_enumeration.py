@@ -39,10 +39,10 @@ def test_completions_exhaust_the_probability(seed):
 def test_sequence_and_token_kl_agree_in_expectation_in_both_directions(seed):
     world = make_world(seed)
     p, q, log_p, log_q = scored(world)
-    for first, second, own, other in ((p, q, log_p, log_q), (q, p, log_q, log_p)):
+    for first, second, log_first, log_second in ((p, q, log_p, log_q), (q, p, log_q, log_p)):
         token = token_kl(first, second, mask=world.mask).sum(-1)
-        by_tokens = float((own.exp() * token).sum())
-        by_sequences = float((own.exp() * (own - other)).sum())
+        by_tokens = float((log_first.exp() * token).sum())
+        by_sequences = float((log_first.exp() * (log_first - log_second)).sum())
         assert by_tokens == pytest.approx(by_sequences, abs=1e-13)
         assert by_tokens > 0
 
@@ -63,7 +63,7 @@ def test_importance_weighted_rkl_is_rkl_under_exact_weights(seed):
     world = make_world(seed)
     p, q, log_p, log_q = scored(world)
     exact = float((log_p.exp() * (log_p - log_q)).sum())
-    rows = exact_sample(log_q)  # drawn from the teacher q; p is the student
+    rows = exact_sample(log_q)  # sampled from the teacher q; p is the student
     estimate = importance_weighted_rkl(log_p[rows], log_q[rows])
     assert estimate.mean_weight == pytest.approx(1, abs=1e-13)
     assert estimate.rkl == pytest.approx(exact, abs=1e-13)
@@ -102,7 +102,7 @@ def test_token_kl_can_vary_more_than_sequence_kl():
 
 
 def expected_over_states(world, weight_N, gradient_NTV):
-    """Per-sample gradients at each completion's steps, summed into the logits of the histories they belong to."""
+    """Sum per-sample gradients at each completion's steps into the logits of their histories."""
     total = torch.zeros_like(world.p)
     weighted = weight_N[:, None, None] * gradient_NTV
     return total.index_add_(0, world.states.flatten(), weighted.flatten(0, 1))

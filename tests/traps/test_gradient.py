@@ -75,13 +75,13 @@ def test_variance_of_one_step_by_hand():
     student = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log().expand(10, 1, 3)
     teacher = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).log().expand(10, 1, 3)
     ids = torch.tensor([[0]] * 7 + [[1]] * 2 + [[2]])
-    found = gradient_variance(student, teacher, ids, torch.ones(10, 1))
+    variance = gradient_variance(student, teacher, ids, torch.ones(10, 1))
     R = (student - teacher)[0, 0]
     p = student[0, 0].exp()
     samples = torch.stack([R[y] * (torch.eye(3, dtype=torch.float64)[y] - p) for y in ids[:, 0]])
-    assert found.sequence == pytest.approx(float(((samples - samples.mean(0)) ** 2).sum() / 9), rel=1e-12)
-    assert found.token == pytest.approx(0, abs=1e-30)
-    assert found.rollouts == 10
+    assert variance.sequence == pytest.approx(float(((samples - samples.mean(0)) ** 2).sum() / 9), rel=1e-12)
+    assert variance.token == pytest.approx(0, abs=1e-30)
+    assert variance.rollouts == 10
 
 
 def test_variance_ratio_by_enumeration():
@@ -96,19 +96,19 @@ def test_variance_ratio_by_enumeration():
         with_future.append(kl_T[1] * score_TV[0])  # the token gradient itself is the same for every rollout
     expected = [np.var(gradients, axis=0, ddof=1).sum() for gradients in (sequence, with_future)]
     student, teacher = (torch.tensor(np.log(x)).expand(16, 2, 3) for x in (p, q_TV))
-    found = gradient_variance(student, teacher, torch.tensor(rollouts), torch.ones(16, 2))
-    assert (found.sequence, found.token_with_future) == pytest.approx(expected, rel=1e-12)
-    assert found.ratio == pytest.approx(expected[0] / expected[1], rel=1e-12)
+    variance = gradient_variance(student, teacher, torch.tensor(rollouts), torch.ones(16, 2))
+    assert (variance.sequence, variance.token_with_future) == pytest.approx(expected, rel=1e-12)
+    assert variance.ratio == pytest.approx(expected[0] / expected[1], rel=1e-12)
 
 
 def test_variance_ratio_in_sampled_rollouts():
     torch.manual_seed(1)
     student, teacher = torch.randn(1, 5, 8), torch.randn(1, 5, 8)
     ids = torch.distributions.Categorical(logits=student[0]).sample((400,))
-    found = gradient_variance(student.expand(400, 5, 8), teacher.expand(400, 5, 8), ids, torch.ones(400, 5))
+    variance = gradient_variance(student.expand(400, 5, 8), teacher.expand(400, 5, 8), ids, torch.ones(400, 5))
     # States do not depend on the tokens here, so the fixed-state gradient does not vary at all
-    assert found.token < 1e-20
-    assert found.ratio > 1
+    assert variance.token < 1e-20
+    assert variance.ratio > 1
 
 
 def test_refusals(rollouts):

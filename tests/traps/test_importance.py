@@ -15,7 +15,7 @@ log_weight_lists = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=60)
 
 
 def precise(log_w):
-    """rkl, k3, mean weight with 60 digits."""
+    """Return rkl, k3 and mean weight, computed with 60 digits."""
     with mpmath.workdps(60):
         w = [mpmath.exp(mpmath.mpf(x)) for x in log_w]
         n = len(w)
@@ -48,7 +48,7 @@ def test_values_to_float64_precision(log_w):
 
 
 @given(log_weight_lists)
-def test_health_columns_stay_in_range(log_w):
+def test_diagnostics_stay_in_range(log_w):
     result = estimate(log_w)
     n = len(log_w)
     assert 1 - 1e-9 <= result.effective_sample_size <= n + 1e-6
@@ -76,7 +76,7 @@ def test_equal_models_are_healthy():
 
 
 def test_weights_that_underflow_show_the_papers_pattern():
-    """K3 = 1 and RKL = -0: every weight has vanished, and only the health columns say so."""
+    """K3 = 1 and RKL = -0: every weight has vanished, and only the diagnostics show it."""
     result = importance_weighted_rkl(np.full(50, -2000.0), np.linspace(-900, -800, 50))
     assert result.k3 == 1
     assert result.rkl == 0
@@ -116,7 +116,7 @@ def test_unusable_log_probs(student, teacher, what):
 
 
 def gpd_quantiles(k, n, sigma=1.0):
-    """n evenly spread quantiles of a generalised Pareto distribution."""
+    """Return n evenly spaced quantiles of a generalised Pareto distribution."""
     u = (np.arange(n) + 0.5) / n
     return -sigma * np.log1p(-u) if k == 0 else sigma * ((1 - u) ** -k - 1) / k
 
@@ -130,7 +130,7 @@ def test_fit_recovers_shape_and_scale(k, sigma):
 
 
 @pytest.mark.parametrize("k", [0.3, 0.7, 1.2])
-def test_fit_is_close_on_random_draws(k):
+def test_fit_is_close_on_random_samples(k):
     rng = np.random.default_rng(0)
     shapes = [fit_generalised_pareto(((1 - rng.random(300)) ** -k - 1) / k)[0] for _ in range(60)]
     # The estimator's own standard deviation is about (1 + k) / sqrt(300)
@@ -141,13 +141,13 @@ def test_fit_is_close_on_random_draws(k):
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9, 1.5])
 def test_pareto_k_of_power_tails(k):
     u = (np.arange(40000) + 0.5) / 40000
-    found = pareto_k(-k * np.log1p(-u))  # w = (1 - u)^-k has tail index 1/k
-    assert found == pytest.approx(k, abs=0.06)
-    assert pareto_k(-k * np.log1p(-u) + 5000) == pytest.approx(found, abs=1e-9)  # scale-free
-    assert pareto_k(-k * np.log1p(-u)[::-1]) == found
+    shape = pareto_k(-k * np.log1p(-u))  # w = (1 - u)^-k has tail index 1/k
+    assert shape == pytest.approx(k, abs=0.06)
+    assert pareto_k(-k * np.log1p(-u) + 5000) == pytest.approx(shape, abs=1e-9)  # scale-free
+    assert pareto_k(-k * np.log1p(-u)[::-1]) == shape
 
 
-def test_pareto_k_says_when_it_cannot_know():
+def test_pareto_k_is_infinite_when_the_tail_is_unknown():
     assert pareto_k(np.zeros(20)) == math.inf  # four in the tail
     assert pareto_k(np.linspace(-1e4, 1e4, 1000)) == math.inf  # one weight dwarfs the rest
     assert pareto_k(np.full(100, -math.inf)) == math.inf

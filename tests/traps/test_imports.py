@@ -1,4 +1,4 @@
-"""A person can use the traps without the rest of the house."""
+"""The traps can be used without the other rooms."""
 
 import ast
 import sys
@@ -22,5 +22,5 @@ def test_traps_import_neither_trainers_nor_the_pipeline():
                 continue
             for name in names:
                 root = name.split(".")[0]
-                own = name == "repro.traps" or name.startswith("repro.traps.")
-                assert own or root in ALLOWED | set(sys.stdlib_module_names), f"{file.name} imports {name}"
+                is_traps = name == "repro.traps" or name.startswith("repro.traps.")
+                assert is_traps or root in ALLOWED | set(sys.stdlib_module_names), f"{file.name} imports {name}"

@@ -1,4 +1,4 @@
-"""The two-level bootstrap: coverage, what it is given, what it does with undefined draws."""
+"""The two-level bootstrap: coverage, its arguments, undefined resamples."""
 
 import math
 
@@ -23,7 +23,7 @@ def test_coverage_with_correlated_rollouts():
     assert naive_hits / trials < 0.8
 
 
-def test_a_prompt_drawn_twice_is_two_prompts():
+def test_a_prompt_sampled_twice_is_two_prompts():
     prompt_ids = ["a", "a", "a", "b", "b"]
     sizes = {0: 3, 1: 2}
     seen = set()
@@ -52,7 +52,7 @@ def test_ratio_of_sums_and_seed():
     assert interval.se > 0
 
 
-def test_undefined_draws_are_counted():
+def test_undefined_resamples_are_counted():
     interval = ratio_interval([1.0, 0.0], [1.0, 0.0], [0, 1], resamples=400)
     assert interval.defined == pytest.approx(0.75, abs=0.1)
     assert (interval.low, interval.high) == (1, 1)

@@ -61,7 +61,7 @@ def test_against_brute_force(rows):
 
 @pytest.mark.parametrize("sizes", [[5] * 7, [16] * 30, [1, 9, 2, 0, 4]])
 def test_all_prompts_at_once_equal_one_pair_at_a_time(sizes):
-    """The counts to the bit, in whatever order the completions come."""
+    """Equal to the bit, for completions in any order."""
     rng = np.random.default_rng(len(sizes))
     prompt = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     loss = rng.integers(0, 4, len(prompt)).astype(float)
@@ -69,11 +69,11 @@ def test_all_prompts_at_once_equal_one_pair_at_a_time(sizes):
     right = rng.random(len(prompt)) < rng.random(len(sizes))[prompt]
     counts = count_pairs(loss, right, prompt, length)
     expected = np.zeros((5, len(sizes)))
-    for wrong, other in itertools.product(range(len(prompt)), repeat=2):
-        if prompt[wrong] == prompt[other] and right[other] and not right[wrong]:
-            win = (loss[wrong] < loss[other]) + 0.5 * (loss[wrong] == loss[other])
-            shorter = (length[wrong] < length[other]) + 0.5 * (length[wrong] == length[other])
-            near = abs(length[wrong] - length[other]) <= 0.1 * max(length[wrong], length[other])
+    for wrong, correct in itertools.product(range(len(prompt)), repeat=2):
+        if prompt[wrong] == prompt[correct] and right[correct] and not right[wrong]:
+            win = (loss[wrong] < loss[correct]) + 0.5 * (loss[wrong] == loss[correct])
+            shorter = (length[wrong] < length[correct]) + 0.5 * (length[wrong] == length[correct])
+            near = abs(length[wrong] - length[correct]) <= 0.1 * max(length[wrong], length[correct])
             expected[:, prompt[wrong]] += (1, win, shorter, near, near * win)
     names = ("pairs", "wins", "shorter", "matched_pairs", "matched_wins")
     assert [getattr(counts, name).tolist() for name in names] == expected.tolist()
@@ -83,11 +83,11 @@ def test_all_prompts_at_once_equal_one_pair_at_a_time(sizes):
 
 
 @given(completions)
-def test_turning_losses_around_turns_the_rate_around(rows):
-    result, turned = rate(rows), rate([(-loss, *rest) for loss, *rest in rows])
-    assert turned.pooled == pytest.approx(1 - result.pooled, nan_ok=True)
-    assert turned.per_prompt == pytest.approx(1 - result.per_prompt, nan_ok=True)
-    assert turned.length_only == pytest.approx(result.length_only, nan_ok=True)
+def test_negated_losses_give_the_complementary_rate(rows):
+    result, negated = rate(rows), rate([(-loss, *rest) for loss, *rest in rows])
+    assert negated.pooled == pytest.approx(1 - result.pooled, nan_ok=True)
+    assert negated.per_prompt == pytest.approx(1 - result.per_prompt, nan_ok=True)
+    assert negated.length_only == pytest.approx(result.length_only, nan_ok=True)
 
 
 def test_tensors_and_infinities():

@@ -78,10 +78,10 @@ def test_k3_keeps_small_differences():
 
 
 def test_unusable_log_probs():
-    one = torch.tensor([-1.0])
+    log_prob = torch.tensor([-1.0])
     with pytest.raises(ValueError, match="p log-probabilities"):
-        k_forms(torch.tensor([-INF]), one)
+        k_forms(torch.tensor([-INF]), log_prob)
     with pytest.raises(ValueError, match="q log-probabilities"):
-        k_forms(one, torch.tensor([math.nan]))
+        k_forms(log_prob, torch.tensor([math.nan]))
     with pytest.raises(ValueError, match="no sequences"):
-        sequence_kl(one[:0], one[:0])
+        sequence_kl(log_prob[:0], log_prob[:0])

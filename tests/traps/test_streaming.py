@@ -32,7 +32,7 @@ def make_head(V, H, dtype, bias=False, **options):
 
 
 def reference_logits(hidden, head, temperature=1.0):
-    """In float64, in the order that the models apply it."""
+    """Compute logits in float64, in the order that the models apply it."""
     z = hidden.double() @ head.weight.double().T
     if head.bias is not None:
         z = z + head.bias.double()
@@ -64,11 +64,11 @@ def check(p_hidden, p_head, q_hidden, q_head, ids, ks, tolerance, *, V=None, tem
     torch.testing.assert_close(result.partial_sums, top_k_partial_sums(p, q, ks, ranked_by=ranked_by), **close)
     expected = VocabularyContributions(V, ks, ranked_by=ranked_by)
     expected.update(p, q, ids, torch.ones_like(ids))
-    expected, found = expected.result(), streamed_into.result()
-    assert torch.equal(found.counts, expected.counts)
-    assert torch.equal(found.realised_counts, expected.realised_counts)
-    torch.testing.assert_close(found.mean, expected.mean, equal_nan=True, **close)
-    torch.testing.assert_close(found.realised_mean, expected.realised_mean, equal_nan=True, **close)
+    expected, streamed = expected.result(), streamed_into.result()
+    assert torch.equal(streamed.counts, expected.counts)
+    assert torch.equal(streamed.realised_counts, expected.realised_counts)
+    torch.testing.assert_close(streamed.mean, expected.mean, equal_nan=True, **close)
+    torch.testing.assert_close(streamed.realised_mean, expected.realised_mean, equal_nan=True, **close)
     return result
 
 
@@ -114,20 +114,20 @@ def test_chunks_do_not_matter(dtype, tolerance):
     V, T = 700, 37
     p_head, q_head = make_head(V, 16, dtype, scale=0.5), make_head(V, 24, dtype, scale=0.5)
     p_hidden, q_hidden, ids = torch.randn(T, 16, dtype=dtype), torch.randn(T, 24, dtype=dtype), torch.randint(V, (T,))
-    whole = stream_divergences(p_hidden, p_head, q_hidden, q_head, ids, ks=[1, 20], entropies=True)
+    unchunked = stream_divergences(p_hidden, p_head, q_hidden, q_head, ids, ks=[1, 20], entropies=True)
     row_bytes = 2 * 768 * dtype.itemsize
     for logit_bytes in (1, row_bytes * 5, row_bytes * 36):
         part = stream_divergences(
             p_hidden, p_head, q_hidden, q_head, ids, ks=[1, 20], entropies=True, logit_bytes=logit_bytes
         )
         for name in ("kl_pq", "kl_qp", "entropy_p", "entropy_q", "log_p", "log_q", "partial_sums"):
-            torch.testing.assert_close(getattr(part, name), getattr(whole, name), rtol=0, atol=tolerance)
+            torch.testing.assert_close(getattr(part, name), getattr(unchunked, name), rtol=0, atol=tolerance)
     # Nor does it matter how the positions are dealt out over calls
     first = stream_divergences(p_hidden[:9], p_head, q_hidden[:9], q_head, ids[:9])
-    torch.testing.assert_close(first.kl_pq, whole.kl_pq[:9], rtol=0, atol=tolerance)
+    torch.testing.assert_close(first.kl_pq, unchunked.kl_pq[:9], rtol=0, atol=tolerance)
 
 
-def test_only_what_was_asked_for():
+def test_only_what_was_requested():
     head = make_head(5, 3, torch.float32)
     result = stream_divergences(torch.randn(2, 3), head, torch.randn(2, 3), head)
     assert result.entropy_p is result.entropy_q is result.partial_sums is result.log_p is result.log_q is None
@@ -163,10 +163,10 @@ def test_equal_models_have_no_divergence():
 def test_extreme_logits(values, shift):
     """One hidden unit of 1: the weights are the logits."""
     p, q = torch.tensor(values, dtype=torch.float64).T
-    one = torch.ones(1, 1, dtype=torch.float64)
+    unit = torch.ones(1, 1, dtype=torch.float64)
     V = len(p)
     result = stream_divergences(
-        one, OutputHead(p[:, None] + shift), one, OutputHead(q[:, None]), torch.tensor([0]), ks=[V], entropies=True
+        unit, OutputHead(p[:, None] + shift), unit, OutputHead(q[:, None]), torch.tensor([0]), ks=[V], entropies=True
     )
     close = {"rtol": 1e-9, "atol": 1e-9}
     torch.testing.assert_close(result.kl_pq, token_kl(p[None], q[None]), **close)
@@ -175,9 +175,9 @@ def test_extreme_logits(values, shift):
 
 
 def test_equal_logits_rank_by_id():
-    head, other = OutputHead(torch.zeros(600, 2)), make_head(600, 2, torch.float32)
+    constant, random = OutputHead(torch.zeros(600, 2)), make_head(600, 2, torch.float32)
     hidden = torch.randn(3, 2)
-    check(hidden, head, hidden, other, torch.tensor([0, 1, 2]), [1, 4, 599], 1e-6)
+    check(hidden, constant, hidden, random, torch.tensor([0, 1, 2]), [1, 4, 599], 1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 3, 60])

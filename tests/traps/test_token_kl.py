@@ -19,16 +19,16 @@ def logits_pairs(low=-1e4, high=1e4, infinities=False):
     shapes = st.tuples(st.integers(0, 3), st.integers(1, 6))
 
     def pair(shape):
-        one = arrays.arrays(np.float64, shape, elements=st.floats(low, high, width=32))
+        values = arrays.arrays(np.float64, shape, elements=st.floats(low, high, width=32))
         if not infinities:
-            return st.tuples(one, one)
+            return st.tuples(values, values)
         holes = arrays.arrays(bool, shape)
 
         def dig(x, hole):
             hole[..., 0] = False
             return np.where(hole, -INF, x)
 
-        return st.tuples(st.builds(dig, one, holes), st.builds(dig, one, holes))
+        return st.tuples(st.builds(dig, values, holes), st.builds(dig, values, holes))
 
     return shapes.flatmap(pair)
 
@@ -69,7 +69,7 @@ def test_padded_vocabulary_is_cut():
         token_kl(p, q)
 
 
-def test_masked_positions_are_not_looked_at():
+def test_masked_positions_are_not_read():
     p, q = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
     expected = token_kl(p, q) * mask
