@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, get_args
 
-from repro.evaluation.failures import has_repeated_span
+from repro.evaluation.repetition import has_repeated_span
 from repro.tasks.extraction import BOX_OPENING, closed_boxes
 from repro.tasks.numerals import parse_number
 from repro.tasks.task import Kind

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repro.evaluation.failures import has_repeated_span
+from repro.evaluation.repetition import has_repeated_span
 from repro.generation.rollouts import (
     SCHEMA,
     Rollout,
@@ -40,7 +40,7 @@ class Outcome:
         answer: the graded answer, None without an answer; equal to `key` if correct.
         score: 1/0 for verifiable tasks, the reward in 0..1 for open-ended ones.
         undecided: grading reached a limit; the score of 0 is not a finding (see `repro.tasks.grading.Grade`).
-        tokens: its length. empty: numbers white space. repeating: see `failures.has_repeated_span`.
+        tokens: its length. empty: numbers white space. repeating: see `repetition.has_repeated_span`.
     """
 
     task: str

@@ -118,13 +118,9 @@ def stream_divergences(
                 ids_r = token_ids_T[at].long()
                 rows["log_p"][at], rows["log_q"][at] = tile.log_probs(ids_r)
                 if accumulator is not None:
-                    accumulator.add(
-                        tile.ids_rk[:, : accumulator.ranks],
-                        terms_rk[:, : accumulator.ranks],
-                        None,
-                        ids_r,
-                        rows["kl_pq"][at],
-                    )
+                    ids_rk = tile.ids_rk[:, : accumulator.ranks]
+                    terms_rk = terms_rk[:, : accumulator.ranks]
+                    accumulator.add(ids_rk, terms_rk, full_V=None, ids_N=ids_r, kl_N=rows["kl_pq"][at])
     if contributions is not None and accumulator is not None:
         contributions.merge(accumulator, full_V)
     has_ids = token_ids_T is not None

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from repro.evaluation.failures import has_repeated_span
+from repro.evaluation.repetition import has_repeated_span
 
 
 @pytest.mark.parametrize(
