@@ -12,6 +12,7 @@ from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
 from repro.planner.disk import download_gib
 from repro.stages import BaseModelRef, Stage
+from repro.system.hub_lock import UNPINNED
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."
 
@@ -55,7 +56,7 @@ def _check_cached(subject: str, hub_id: str, revision: str, stage: Stage) -> Fin
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    pinned = None if revision == "unpinned" else revision
+    pinned = None if revision == UNPINNED else revision
     try:
         folder = Path(snapshot_download(hub_id, revision=pinned, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError, OSError):

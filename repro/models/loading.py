@@ -209,7 +209,7 @@ def hub_revision(model: Path | str) -> str:
     """Return the commit to load: the lock's, or main."""
     if isinstance(model, Path) or os.path.isdir(model):
         return "main"
-    from repro.system.hub_lock import pinned_revision
+    from repro.system.hub_lock import UNPINNED, pinned_revision
 
     pinned = pinned_revision(model)
-    return "main" if pinned == "unpinned" else pinned
+    return "main" if pinned == UNPINNED else pinned

@@ -18,7 +18,6 @@ from repro.stages import (
     Distill,
     Evaluate,
     Sample,
-    ServedModelRef,
     Stage,
     TaskData,
 )
@@ -207,12 +206,14 @@ def _classify(stage: Classify, context: StageContext, out: Path) -> dict[str, An
     from repro.evaluation.judge import Judge, ModelJudge, RuleJudge, ask_local_model
     from repro.evaluation.served_judge import ask_endpoint
 
-    judge: Judge = RuleJudge()
-    if isinstance(stage.judge, ServedModelRef):
+    judge: Judge
+    if stage.judge is None:
+        judge = RuleJudge()
+    elif stage.judge.kind == "served":
         endpoint = Endpoint(stage.judge.url, stage.judge.name)
         ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)
         judge = ModelJudge(f"{endpoint.model} at {endpoint.url}", ask)
-    elif stage.judge is not None:
+    else:
         judge = ModelJudge(
             stage.judge.name, ask_local_model(model_path(stage.judge, context.cache), stage.engine, stage.seed)
         )

@@ -123,23 +123,23 @@ def _unit(study: Study) -> str:
 
 def describe_data(stages: list[Stage]) -> list[str]:
     """Describe each task and split: the items that are requested, and those that are available."""
-    asked: dict[tuple[str, str], TaskData] = {}
+    requested: dict[tuple[str, str], TaskData] = {}
     for stage in stages:
         for data in stage.data:
-            asked.setdefault((data.task, data.split), data)
-    return [f"{task} {split}: {_describe_count(data)}" for (task, split), data in asked.items()]
+            requested.setdefault((data.task, data.split), data)
+    return [f"{task} {split}: {_describe_count(data)}" for (task, split), data in requested.items()]
 
 
 def _describe_count(data: TaskData) -> str:
     available = None if data.file else count_items(data.task, data.split)
-    asked = "all" if data.n is None else f"{data.n:,}"
+    requested = "all" if data.n is None else f"{data.n:,}"
     if available is None:
-        return f"{asked} requested; the available number is known when the rows are read"
+        return f"{requested} requested; the available number is known when the rows are read"
     used = available if data.n is None else min(data.n, available)
     rows = ROW_COUNTS.get(data.task)
     about = "about " if rows and (rows.divided or not rows.counted) else ""
     fewer = "" if data.n is None or data.n <= available else ": fewer than requested, all are used"
-    return f"{asked} requested, {about}{available:,} available, {used:,} used{fewer}"
+    return f"{requested} requested, {about}{available:,} available, {used:,} used{fewer}"
 
 
 def _print_data(study: Study, stages: list[Stage], console: Console) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from repro.errors import InputError
-from repro.tasks.hub import UNPINNED, HubSource, fetch
+from repro.system.hub_lock import UNPINNED
+from repro.tasks.hub import HubSource, fetch
 from repro.tasks.prompts import add_instruction
 from repro.tasks.rows import SUFFIXES, Row, read_rows
 from repro.tasks.splits import content_hash, seeded_order, select_split

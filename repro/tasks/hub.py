@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.errors import InputError
+from repro.system.hub_lock import UNPINNED
 from repro.tasks.rows import Row
-
-UNPINNED = "unpinned"
 
 
 @dataclass(frozen=True)
