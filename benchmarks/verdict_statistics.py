@@ -27,8 +27,8 @@ from simulated_worlds import (
     spread_of_difference,
 )
 
+from repro.printed.load import PaperTable, load, load_claims
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.paper.load import PaperTable, load, load_claims
 from repro.tables.verdicts.cells import judge_cells
 from repro.tables.verdicts.verdict import verdict
 

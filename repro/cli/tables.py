@@ -15,8 +15,8 @@ TableName = Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table
 @tables_app.command()
 def show(table: TableName) -> None:
     """Print a stored table as the paper lays it out, and its errata."""
-    from repro.tables.paper.export import rows_by_block
-    from repro.tables.paper.load import load
+    from repro.printed.export import rows_by_block
+    from repro.printed.load import load
 
     stored = load(table)
     for title, rows in rows_by_block(stored).items():
@@ -36,8 +36,8 @@ def export(
     format: Annotated[str, typer.Option("--format", help="csv, json or latex.")] = "csv",
 ) -> None:
     """Write a stored table to standard output, one entry per printed number."""
-    from repro.tables.paper.export import export_table as exported
-    from repro.tables.paper.load import load
+    from repro.printed.export import export_table as exported
+    from repro.printed.load import load
 
     typer.echo(exported(load(table), format).rstrip("\n"))
 

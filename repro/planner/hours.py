@@ -13,11 +13,11 @@ from repro.distillation.config import DistillationConfig
 from repro.evaluation.config import ANSWER_TOKENS
 from repro.planner.architectures import DEFAULT_PARAMETERS, named_parameters
 from repro.planner.tokens import planned_tokens
+from repro.printed.load import load
 from repro.recipes import paper, toy
 from repro.recipes.settings import Settings
 from repro.recipes.study import Scale, Study
 from repro.stages import Stage
-from repro.tables.paper.load import load
 
 TABLE5_ROWS = {
     "calibrate": "Teacher calibration (RFT, LoRA)",

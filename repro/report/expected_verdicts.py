@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from repro.errors import InputError
+from repro.printed.load import load
 from repro.report.reload import judge_again
 from repro.report.result import read_result
-from repro.tables.paper.load import load
 from repro.tables.verdicts.known_verdicts import write_known_verdicts
 from repro.tables.verdicts.verdict import verdict
 

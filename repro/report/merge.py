@@ -9,11 +9,11 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.printed.files import stored_hashes
+from repro.printed.load import PaperTable, load
 from repro.recipes.settings import flatten
 from repro.report.result import RUN_AGAIN, Result, measured_tables, read_result
 from repro.tables import MeasuredTable, merge_seeds
-from repro.tables.paper.files import stored_hashes
-from repro.tables.paper.load import PaperTable, load
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.printed.load import load
 from repro.report.result import RESULTS_FILE, Result, measured_tables, read_result
 from repro.stages.artifact import RECORD
 from repro.tables import MeasuredTable
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport
 

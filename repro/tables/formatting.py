@@ -1,8 +1,8 @@
 """Format a measured table like the paper's, as rows of text for any page or terminal."""
 
+from repro.printed.load import PaperTable
+from repro.printed.numbers import PrintedNumber
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.paper.load import PaperTable
-from repro.tables.paper.numbers import PrintedNumber
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from repro.pipeline.cluster import Execution
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run
+from repro.printed.files import stored_hashes
+from repro.printed.load import load
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Study
 from repro.report.html import PAGE_FILE
@@ -26,8 +28,6 @@ from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
 from repro.system.redaction import redact
 from repro.tables.measurements.measure import measure
-from repro.tables.paper.files import stored_hashes
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 from repro.workflow.contamination import check_contamination
 

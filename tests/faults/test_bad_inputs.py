@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from repro.errors import InputError
 from repro.models.loading import locate
+from repro.printed.load import load
 from repro.recipes.catalog import settings_of
 from repro.recipes.settings import flatten
-from repro.tables.paper.load import load
 
 Case = tuple[list[str], bool]
 """A command line, and whether it must be refused (a changed result may still be valid)."""

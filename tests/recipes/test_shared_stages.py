@@ -4,9 +4,9 @@ import pytest
 
 from repro.errors import InputError
 from repro.planner.hours import TOY_SECONDS, TOY_START_SECONDS, expected_hours
+from repro.printed.load import load
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Diagnose, Distill, Evaluate
-from repro.tables.paper.load import load
 
 
 def fingerprints(study, kind):

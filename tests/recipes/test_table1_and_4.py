@@ -4,10 +4,10 @@ import pytest
 
 from repro.errors import InputError
 from repro.planner.hours import expected_hours
+from repro.printed.load import load
 from repro.recipes import paper
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Diagnose, Distill
-from repro.tables.paper.load import load
 from repro.tasks import registry
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from measured_world import build
 
+from repro.printed.files import stored_hashes
+from repro.printed.load import load
 from repro.report.merge import Source, merge_sources
 from repro.report.result import Result
 from repro.tables import MeasuredTable
-from repro.tables.paper.files import stored_hashes
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 
 HOSTILE = (

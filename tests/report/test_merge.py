@@ -9,6 +9,7 @@ import pytest
 from measured_world import build
 
 from repro.errors import InputError
+from repro.printed.load import load
 from repro.report import merge
 from repro.report.markdown import markdown
 from repro.report.merge import Source, changed_rules, changed_verdicts, merge_sources, read_parts
@@ -16,7 +17,6 @@ from repro.report.result import read_result
 from repro.report.sections.build import build_sections
 from repro.report.sections.environment import rerun_command
 from repro.tables import MeasuredTable, load_claims
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 
 from .conftest import make_result, write_result

@@ -8,6 +8,7 @@ from repro.diagnosis.files import PER_PROMPT
 from repro.diagnosis.per_prompt import PerPromptValues
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
+from repro.printed.load import load
 from repro.recipes.catalog import plan
 from repro.report.blocks import Collapsible
 from repro.report.examples import answers as collect_answers
@@ -25,7 +26,6 @@ from repro.stages.artifact import ROLLOUTS
 from repro.tables import MeasuredTable
 from repro.tables.formatting import measured_rows
 from repro.tables.measurements.measure import measure
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 
 from .conftest import make_result

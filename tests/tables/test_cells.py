@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from repro.errors import InputError
+from repro.printed.files import paper_tables_folder
+from repro.printed.load import PaperTable, load
 from repro.tables import MeasuredTable
-from repro.tables.paper.files import paper_tables_folder
-from repro.tables.paper.load import PaperTable, load
 from repro.tables.verdicts.cells import judge_cells
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import CellVerdict

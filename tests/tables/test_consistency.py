@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from repro.printed.files import paper_tables_folder
+from repro.printed.load import load
 from repro.tables import load_claims
 from repro.tables.consistency.check import check_tables
 from repro.tables.consistency.claim_evidence import counts, printed_comparisons
@@ -16,8 +18,6 @@ from repro.tables.consistency.oracles import (
     mean_weights,
     repeated_runs,
 )
-from repro.tables.paper.files import paper_tables_folder
-from repro.tables.paper.load import load
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 from scipy import special
 
 from repro.errors import InputError
+from repro.printed.claims import Claim
+from repro.printed.load import load
 from repro.recipes.labels import at_eta
 from repro.tables import MeasuredTable
-from repro.tables.paper.claims import Claim
-from repro.tables.paper.load import load
 from repro.tables.verdicts.eta_curves import CURVES, curve_points, find_eta_limits, trend_tests, values_by_seed
 from repro.tables.verdicts.verdict import verdict
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from repro.errors import InputError
+from repro.printed.export import export_table, rows_by_block
+from repro.printed.load import load, table_names
 from repro.tables.formatting import measured_rows, printed_cell, printed_number
-from repro.tables.paper.export import export_table, rows_by_block
-from repro.tables.paper.load import load, table_names
 
 from .conftest import Make
 

@@ -13,6 +13,7 @@ from repro.evaluation.judge import RuleJudge
 from repro.evaluation.prefixes import CONTINUATIONS_FILE, SCHEMA
 from repro.generation.rollouts import Rollout
 from repro.planner.architectures import named_parameters
+from repro.printed.load import load
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.report.examples import continued_prefixes, failure_modes
@@ -20,7 +21,6 @@ from repro.stages import Classify, Continue, Distill, Evaluate
 from repro.stages.artifact import ROLLOUTS
 from repro.tables.measurements.costs import FORMULAS, flops_per_token, stage_flops_per_token, study_costs
 from repro.tables.measurements.measure import measure
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 from repro.tasks import registry
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
-from repro.tables.paper.load import load
+from repro.printed.load import load
 from repro.tables.verdicts.known_verdicts import compare_with_known, load_known_verdicts, write_known_verdicts
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport

@@ -9,9 +9,9 @@ import pytest
 from repro.diagnosis.diagnose import write_per_prompt
 from repro.diagnosis.files import PER_BLOCK, PER_PROMPT
 from repro.diagnosis.per_prompt import PerPromptValues
+from repro.printed.load import load
 from repro.tables import MeasuredTable, load_claims
 from repro.tables.measurements.traps import add_blocks, add_prompts
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 
 ITEMS = tuple(f"item-{n}" for n in range(40))

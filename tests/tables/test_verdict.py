@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from repro.errors import InputError
+from repro.printed.claims import Claim
+from repro.printed.load import load
 from repro.tables import MeasuredTable, load_claims
-from repro.tables.paper.claims import Claim
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
 

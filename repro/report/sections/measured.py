@@ -1,5 +1,6 @@
 """Measured beside printed numbers, every cell, and the failure rates."""
 
+from repro.printed.load import PaperTable
 from repro.report.blocks import Block, Cell, Collapsible, Grid, Section, Text, number_cell
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
@@ -13,7 +14,6 @@ from repro.tables.formatting import (
     printed_number,
 )
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.paper.load import PaperTable
 from repro.tables.verdicts.verdict_types import CellVerdict
 
 HIGH = 0.1

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from repro.printed.claims import Claim, Ref
+from repro.printed.load import load
 from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest
@@ -10,8 +12,6 @@ from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
-from repro.tables.paper.claims import Claim, Ref
-from repro.tables.paper.load import load
 from repro.tables.verdicts.verdict_types import ClaimVerdict
 
 _VALUES = ("reproduced", "contradicted", "inconclusive")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from repro.printed.load import PaperTable, PrintedCell, load, load_claims, table_names
 from repro.tables.consistency.claim_evidence import Load, counts, printed_comparisons
 from repro.tables.consistency.oracles import (
     drifts,
@@ -21,7 +22,6 @@ from repro.tables.consistency.oracles import (
     outliers,
     repeated_runs,
 )
-from repro.tables.paper.load import PaperTable, PrintedCell, load, load_claims, table_names
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.tables.paper.claims import Claim, Ref
-from repro.tables.paper.load import PaperTable, PrintedCell
+from repro.printed.claims import Claim, Ref
+from repro.printed.load import PaperTable, PrintedCell
 
 Load = Callable[[str], PaperTable]
 """Gives a stored table by its id."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from repro.tables.paper.load import PaperTable, PrintedCell
+from repro.printed.load import PaperTable, PrintedCell
 
 
 @dataclass(frozen=True)

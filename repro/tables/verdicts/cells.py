@@ -11,8 +11,8 @@ import numpy as np
 from scipy import special
 
 from repro.errors import InputError
+from repro.printed.load import PaperTable, PrintedCell
 from repro.tables.measured_table import CellKey, MeasuredTable
-from repro.tables.paper.load import PaperTable, PrintedCell
 from repro.tables.statistics.decision import ONE_SEED_CAP, Region, VerdictValue, half_width, t_quantile
 from repro.tables.statistics.resampling import Estimate, Resamples
 from repro.tables.verdicts.verdict_types import CellVerdict

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+from repro.printed.claims import Claim, Ref
+from repro.printed.load import PaperTable
 from repro.tables.measured_table import CellKey, MeasuredTable
-from repro.tables.paper.claims import Claim, Ref
-from repro.tables.paper.load import PaperTable
 from repro.tables.statistics.decision import Region
 from repro.tables.statistics.resampling import Contrast
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from repro.printed.load import load_claims
 from repro.recipes.labels import at_eta
 from repro.tables.measured_table import Array, CellKey, MeasuredTable
-from repro.tables.paper.load import load_claims
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Contrast, Resamples
 

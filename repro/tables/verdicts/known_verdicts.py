@@ -11,9 +11,9 @@ from pathlib import Path
 import tomli_w
 
 from repro.errors import InputError
+from repro.printed.files import read_toml
+from repro.printed.schema import Strict
 from repro.system.atomic_write import atomic_write
-from repro.tables.paper.files import read_toml
-from repro.tables.paper.schema import Strict
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
 

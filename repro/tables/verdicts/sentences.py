@@ -1,6 +1,6 @@
 """Claims and verdicts in words: a claim in symbols, a verdict in a sentence."""
 
-from repro.tables.paper.claims import Claim, Ref
+from repro.printed.claims import Claim, Ref
 from repro.tables.statistics.decision import ONE_SEED_CAP, RequiredData, VerdictValue
 from repro.tables.statistics.resampling import Estimate
 

@@ -11,9 +11,9 @@ from math import isinf
 from typing import Literal
 
 from repro.errors import InputError
+from repro.printed.claims import Claim
+from repro.printed.load import PaperTable, load_claims
 from repro.tables.measured_table import CellKey, MeasuredTable
-from repro.tables.paper.claims import Claim
-from repro.tables.paper.load import PaperTable, load_claims
 from repro.tables.statistics.decision import RequiredData, decide, holm, interval, is_capped, p_value, required_data
 from repro.tables.statistics.resampling import Estimate, Resamples
 from repro.tables.verdicts.cells import judge_cells

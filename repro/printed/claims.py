@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from repro.tables.paper.schema import Provenance, Strict
+from repro.printed.schema import Provenance, Strict
 
 Kind = Literal["ordering", "noninferiority", "range", "exists", "above", "trend", "monotone"]
 Role = Literal["premise", "claim", "control"]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from repro.errors import InputError
-from repro.tables.paper.schema import Strict
+from repro.printed.schema import Strict
 
 KeyPath = tuple[int | str, ...]  # e.g. ("claims", 3, "margin")
 
@@ -18,7 +18,7 @@ _Shape = TypeVar("_Shape", bound=Strict)
 
 def paper_tables_folder() -> Path:
     """Return `paper_tables/` beside the package in a checkout, else the copy that the installed package carries."""
-    package = Path(__file__).resolve().parents[2]
+    package = Path(__file__).resolve().parents[1]
     candidates = (package.parent / "paper_tables", package / "_paper_tables")
     for folder in candidates:
         if (folder / "legend.toml").is_file():

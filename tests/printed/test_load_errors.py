@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
+from repro.printed import files
+from repro.printed.files import line_of, paper_tables_folder
+from repro.printed.load import load
 from repro.tables import load_claims
-from repro.tables.paper import files
-from repro.tables.paper.files import line_of, paper_tables_folder
-from repro.tables.paper.load import load
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_the_installed_package_carries_its_own_copy(
 ) -> None:
     package = tmp_path / "site-packages" / "repro"
     shutil.copytree(folder, package / "_paper_tables")
-    monkeypatch.setattr(files, "__file__", str(package / "tables" / "paper" / "files.py"))
+    monkeypatch.setattr(files, "__file__", str(package / "printed" / "files.py"))
     assert paper_tables_folder() == package / "_paper_tables"
     assert len(load("table2").cells) == 306
     shutil.rmtree(package / "_paper_tables")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from repro.errors import InputError
+from repro.printed.load import load, table_names
+from repro.printed.numbers import parse_cell
 from repro.tables import load_claims
-from repro.tables.paper.load import load, table_names
-from repro.tables.paper.numbers import parse_cell
 
 LINES = (Path(__file__).parent / "printed_lines.txt").read_text(encoding="utf-8").splitlines()
 

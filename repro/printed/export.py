@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal, get_args
 
 from repro.errors import InputError
-from repro.tables.paper.load import PaperTable, PrintedCell
+from repro.printed.load import PaperTable, PrintedCell
 
 Format = Literal["csv", "json", "latex"]
 

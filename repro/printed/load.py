@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 from repro.errors import InputError
+from repro.printed.claims import Claim, ClaimsFile
+from repro.printed.files import file_error, paper_tables_folder, read_toml
+from repro.printed.numbers import PrintedNumber, parse_cell
+from repro.printed.schema import Column, Erratum, Legend, Metric, TableFile
 from repro.recipes.studies import STUDIES
-from repro.tables.paper.claims import Claim, ClaimsFile
-from repro.tables.paper.files import file_error, paper_tables_folder, read_toml
-from repro.tables.paper.numbers import PrintedNumber, parse_cell
-from repro.tables.paper.schema import Column, Erratum, Legend, Metric, TableFile
 
 UNPRINTED = {name: entry.page_title for name, entry in STUDIES.items() if entry.page_title}
 """Studies of which the paper prints no number -> title: figures, and studies of ours."""
