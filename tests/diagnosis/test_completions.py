@@ -97,7 +97,7 @@ def test_forking_tokens_take_no_memory_of_the_process(tmp_path):
         finally:
             resource.setrlimit(resource.RLIMIT_DATA, before)
     assert threshold == pytest.approx(0.8, abs=1e-3)
-    assert sum(counts) == pytest.approx(0.2 * 2**24, abs=1)
+    assert sum(counts) == pytest.approx(0.2 * 2**24, rel=1e-5)  # some values are equal to the threshold
 
 
 def test_memory_does_not_grow_with_the_number_of_completions(student, teacher, tmp_path, monkeypatch):
