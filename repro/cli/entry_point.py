@@ -13,7 +13,7 @@ from repro.cli.app import app
 from repro.cli.console import print_error
 from repro.errors import InputError, Interrupted, StageError
 
-# typer vendors click and exports none of click's error classes but this one; its grandparent is what they share
+# typer vendors click and exports only this one of its error classes; the grandparent is their common base
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 

@@ -92,7 +92,7 @@ class ExecutionOptions:
 
     Attributes:
         workers: None to choose by the machine.
-        settings: fields of `Resources`; None where the scale's default is to be used.
+        settings: fields of `Resources`; None for the scale's default.
     """
 
     backend: "Backend"

@@ -89,7 +89,7 @@ def _check_server(study: "Study", resources: "Resources") -> None:
 
 
 def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], options: ExecutionOptions) -> list[str]:
-    """Return what may go wrong.
+    """Return warnings about what may go wrong.
 
     Raises:
         InputError: the scale does not fit this machine.

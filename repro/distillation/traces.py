@@ -28,7 +28,7 @@ class TraceReader:
     Attributes:
         tokenizer, end_id: the student's, and its end of turn.
         has_shared_tokens: teacher and student have the same tokenizer: the sampled ids are used as they are.
-        kind: answer-only: the final answer alone, then the end of turn (no reasoning to learn).
+        kind: "answer-only" keeps only the final answer and the end of turn (no reasoning to learn).
         cap: most tokens of a completion; the rest is cut.
     """
 

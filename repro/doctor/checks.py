@@ -56,8 +56,10 @@ def _machine(study: Study) -> Iterator[Finding]:
 
 
 def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
-    """Check memory: stages that do not fit, the GPUs of sharded ones, and the largest stage against a GPU (at toy scale:
-    this machine)."""
+    """Check memory: stages that do not fit, the GPUs of sharded ones, and the largest stage.
+
+    The largest stage is compared with one GPU, at toy scale with this machine.
+    """
     resources = resources_for(study.scale)
     problems = unplaceable(study, stages, resources, workers)
     for line in problems:
@@ -88,7 +90,7 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
 
 
 def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:
-    """List stages that get more than one GPU, alike ones together."""
+    """List stages that get more than one GPU; equal ones share a line."""
     alike: dict[tuple[str, str], list[float]] = {}
     for stage, placed in zip(stages, placements(study, stages, resources)):
         if placed.layout.ranks > 1:

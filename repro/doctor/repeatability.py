@@ -1,4 +1,4 @@
-"""Repeatability of a model's scores: the same batch twice, and each sequence alone."""
+"""Repeatability of a model's scores: the same batch twice, and each sequence by itself."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,0 +1,1 @@
+"""Generation: sample completions with transformers or vLLM, and store them as rollouts."""

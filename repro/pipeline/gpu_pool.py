@@ -16,7 +16,7 @@ class GpuPool:
     """Allocated and free GPUs.
 
     Args:
-        resources: `ranks` is the least that a stage gets.
+        resources: `ranks` is the minimum that a stage gets.
         enabled: False on Slurm, where jobs bring their own GPUs: then none are allocated.
 
     Raises:
@@ -35,9 +35,9 @@ class GpuPool:
             )
 
     def acquire(self, ready: Iterable[Stage], *, limit: int) -> list[tuple[Stage, GpuNames]]:
-        """Return stages to start now, `limit` at most, each with its GPUs (none where the machine has none).
+        """Return stages to start now, `limit` at most, each with its GPUs (none if the machine has none).
 
-        A stage that must wait for GPUs is not overtaken: it might wait until the end of the study.
+        Later stages do not overtake one that waits for GPUs: it might starve until the end of the study.
 
         Raises:
             InputError: a stage needs more GPUs than there are.
@@ -75,7 +75,7 @@ def with_gpus(stage: Stage, resources: Resources, gpu_names: GpuNames) -> Resour
 def visible_cards(gpu_names: GpuNames = ()) -> Cards | None:
     """Return these GPUs, or all that CUDA programs started here see, with the memory of the machine's smallest.
 
-    None where nvidia-smi reports none.
+    None if nvidia-smi reports none.
     """
     names, machine = gpu_names or visible_gpus(), machine_cards({"gpus": gpus()})
     return Cards(len(names), machine.gib) if names and machine else None

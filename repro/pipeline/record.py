@@ -53,7 +53,7 @@ def find_damage(folder: Path) -> str | None:
 
 
 def code_version() -> dict[str, Any]:
-    """Return the commit of the code and whether it was dirty; nulls outside a checkout and an image that knows it."""
+    """Return the commit of the code and whether it was dirty; nulls if neither a checkout nor an image records it."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str | None:

@@ -80,7 +80,7 @@ def _check_models(waiting: Sequence[Stage]) -> None:
 
 
 def _check_pairs(waiting: Sequence[Stage]) -> None:
-    """Refuse models that do not share what a stage needs, before hours are spent on the stages before it."""
+    """Refuse models that do not share what a stage needs, before hours are spent on earlier stages."""
     pairs = {pair for stage in waiting if (pair := stage.model_pair)}
     if not pairs:
         return

@@ -1,4 +1,4 @@
-"""Submission of stages through exca and submitit, which no other file knows: in this process, in subprocesses, on Slurm.
+"""Submission of stages through exca and submitit, which no other module uses: in this process, in subprocesses, on Slurm.
 
 exca keeps its own bookkeeping (a pickled job per task) under `.exca`, one folder per driver; it is never read as a
 result. The result is the artifact folder with its record.
@@ -36,7 +36,7 @@ logging.getLogger("exca").setLevel(logging.ERROR)  # the display reports what ru
 
 
 class StageTask(pydantic.BaseModel):
-    """The task that exca runs; exca identifies it by the stage's fingerprint alone."""
+    """The task that exca runs; exca identifies it only by the stage's fingerprint."""
 
     fingerprint: str
     stage: dict[str, Any]

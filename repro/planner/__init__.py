@@ -1,1 +1,1 @@
-"""What a study will need before it runs: hours, memory, GPUs."""
+"""Planning: the hours, memory and GPUs that a study will need, before it runs."""

@@ -1,4 +1,4 @@
-"""Sizes of models, for estimates only: read from a model folder where there is one, else as published."""
+"""Sizes of models, for estimates only: read from a model folder if there is one, else as published."""
 
 import json
 import re

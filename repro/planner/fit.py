@@ -1,4 +1,4 @@
-"""GPUs of each stage of a study, and the stages that the GPUs or the host's memory do not hold."""
+"""GPUs of each stage of a study, and the stages that do not fit into GPU or host memory."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from repro.system.hardware import hardware
 
 
 def placements(study: Study, stages: list[Stage], resources: Resources) -> list[Placement]:
-    """Place each stage on this machine's GPUs, else on those that the scale needs; none at a scale that needs none."""
+    """Place each stage on this machine's GPUs, else on those that the scale needs; empty for a scale that needs no GPU."""
     cards = planned_cards(study.scale, hardware())
     return [_place(stage, cards, resources) for stage in stages] if cards else []
 
@@ -22,7 +22,7 @@ def _place(stage: Stage, cards: Cards, resources: Resources) -> Placement:
 
 
 def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers: int | None = None) -> list[str]:
-    """Describe stages that the GPUs or the host's memory do not hold by the estimate, and the fix; alike ones in one line.
+    """Describe the stages that by the estimate do not fit into GPU or host memory, each with a fix; equal ones share a line.
 
     Args:
         workers: stages side by side, at most; None for as many as there are GPUs for.
@@ -44,8 +44,11 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
 
 
 def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | None) -> list[str]:
-    """Describe stages that this machine's memory does not hold while models are loaded or saved, else as many of them as
-    have GPUs where these do not fit side by side. Nothing of a machine without GPUs: it is refused anyway."""
+    """Describe the stages that do not fit into host memory while models are loaded or saved.
+
+    If each fits by itself, describe those that do not fit side by side, as many as have GPUs. A machine without GPUs gets
+    no line: it is refused anyway.
+    """
     machine = hardware()
     cards = machine_cards(machine)
     if cards is None or not stages:

@@ -36,8 +36,8 @@ class GpuMemory:
         gathered: full shard: unsharded layers and output layer while they compute, gradients before they are summed.
         activations: kept for the backward pass (gradient checkpointing: layer inputs).
         logits: the tiles of the output layers.
-        sampling: generation between the steps (in turns with activations, logits and gathered), or all that a sampling
-            stage holds; a reward model likewise.
+        sampling: generation between the steps (never at the same time as activations, logits and gathered), or all that
+            a sampling stage holds; a reward model likewise.
         server: one GPU of a vLLM server, which holds nothing else.
     """
 
@@ -54,14 +54,14 @@ class GpuMemory:
 
     @property
     def total(self) -> float:
-        """GiB at the peak of the fullest GPU; of a rank: what stays, and the larger of the two turns."""
+        """GiB at the peak of the fullest GPU. A rank: what stays, plus the larger of the training step and the sampling."""
         stays = self.weights + self.gradients + self.optimizer + self.frozen + self.workspace
         rank = stays + max(self.activations + self.logits + self.gathered, self.sampling)
         return max(rank, self.server + self.workspace if self.server else 0.0)
 
 
 def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
-    """Estimate the memory of one rank, good to perhaps a fifth above toy scale."""
+    """Estimate the memory of one rank, accurate to perhaps a fifth above toy scale."""
     workload = stage.workload
     if workload.main is None:
         return GpuMemory()
@@ -77,7 +77,7 @@ def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
 def _training(workload: Workload, main: Architecture, frozen: Architecture | None, layout: Layout) -> GpuMemory:
     """Estimate training: the model in float32, its adapters or all of it with gradients and moments; vLLM in its turn.
 
-    The frozen model is in bfloat16: sharded with the trained one where it scores inside the step, else complete on every rank.
+    The frozen model is in bfloat16: sharded with the trained one if it scores inside the step, else complete on every rank.
     """
     length, shards = workload.max_completion_tokens, layout.ranks if layout.shard else 1
     all_params = main.parameters * 1e9 / GIB
@@ -137,8 +137,10 @@ def weights_gib(model: Architecture, bytes_each: int) -> float:
 
 
 def lora_params(model: Architecture, rank: int) -> float:
-    """Return 2**30 parameters of adapters on all linear layers: about 7 a layer, inputs and outputs of 1 to 4 hidden
-    sizes."""
+    """Return the parameters of adapters on all linear layers, in units of 2**30.
+
+    About 7 per layer, with inputs and outputs of 1 to 4 hidden sizes.
+    """
     return model.layers * rank * 20 * model.hidden / GIB
 
 
@@ -153,13 +155,16 @@ def reward_model_gib(reward_model: BaseModelRef | None) -> float:
 
 
 def fsdp_gathered_gib(model: Architecture) -> float:
-    """Return GiB that full sharding gathers: the layer at work and the next one, and the output layer, which stays until
-    the step is over; in bfloat16. Once more the output layer in float32, as TRL gathers it from its shards."""
+    """Return GiB that full sharding gathers in a step.
+
+    In bfloat16: the current layer, the next one, and the output layer, which stays until the step is over. In float32:
+    the output layer once more, as TRL gathers it from its shards.
+    """
     return 2 * _layer(model) * BFLOAT16 + _output_layer(model) * (BFLOAT16 + FLOAT32)
 
 
 def _layer(model: Architecture) -> float:
-    """Return 2**30 parameters of one layer, at most (embeddings counted in)."""
+    """Return an upper bound on the parameters of one layer (embeddings included), in units of 2**30."""
     return model.parameters * 1e9 / GIB / model.layers
 
 

@@ -20,13 +20,13 @@ from repro.stages.references import Model
 
 @dataclass(frozen=True)
 class HostMemory:
-    """GiB.
+    """Host memory of a stage, GiB.
 
     Attributes:
-        processes: that hold as much.
-        loading: converted weights of each, before they are on its GPU.
-        saving: the complete trained model, on the first of them.
-        server_processes: of a vLLM server, which maps what it reads.
+        processes: number of processes that load models.
+        loading: converted weights in each process, before they are on its GPU.
+        saving: the complete trained model, in the first process.
+        server_processes: processes of a vLLM server, which maps its weights and so holds none.
     """
 
     processes: int
@@ -36,7 +36,7 @@ class HostMemory:
 
     @property
     def total(self) -> float:
-        """GiB of the node: what every process takes anyway, and the larger of the two moments."""
+        """GiB of the node: the base of every process, plus the larger of loading and saving."""
         base = (self.processes + self.server_processes) * assumed("host GiB of a process")
         return base + max(self.processes * self.loading, self.saving)
 

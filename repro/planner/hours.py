@@ -95,7 +95,7 @@ def toy_mib(study: Study) -> float:
 
 
 def table5_hours(stage: Stage) -> float | None:
-    """Return what Table 5 prints for such a stage of the Qwen pipeline; None where it has no line."""
+    """Return the hours that Table 5 prints for such a stage of the Qwen pipeline; None if it has no line for it."""
     return printed_hours().get(stage.procedure)
 
 

@@ -14,10 +14,10 @@ from repro.stages import Stage
 from repro.stages.workload import Workload
 
 NODE = 8
-"""GPUs of one node: a stage does not leave it."""
+"""GPUs of one node: a stage never spans several nodes."""
 USABLE_SHARE = 0.9
-"""Share of a card that a layout is chosen for: the estimate is good to perhaps a fifth. What fits with less room is taken
-where nothing leaves more."""
+"""Share of a card's memory that a layout may fill, since the estimate is accurate to perhaps a fifth. A fuller layout is
+chosen only if none leaves that room."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Placement:
-    """A layout. memory: GiB on each GPU; fits: no more than each card has, on no more cards than there are."""
+    """A layout. memory: GiB on each GPU; fits: each card has that much, and there are enough cards."""
 
     layout: Layout
     memory: float
@@ -44,7 +44,7 @@ def machine_cards(machine: dict[str, Any]) -> Cards | None:
 
 
 def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
-    """Return the GPUs that a plan counts with: this machine's, else those that the scale needs; None where it needs none."""
+    """Return the GPUs that a plan counts with: this machine's, else those that the scale needs; None if it needs none."""
     required = REQUIREMENTS[scale]
     if not required.gpus:
         return None
@@ -54,12 +54,12 @@ def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
 def place(stage: Stage, cards: Cards, resources: Resources = NO_CONSTRAINTS) -> Placement:
     """Return the first layout that leaves room, else the first that fits, else the last one.
 
-    In this order: more GPUs only where fewer do not hold the stage; on as many GPUs unsharded before sharded; then fewer
-    sequences at once.
+    Layouts are tried in this order: fewer GPUs first; on equally many GPUs, unsharded before sharded; then larger
+    micro-batches before smaller ones.
 
     Args:
-        resources: what was asked for, at least (`ranks`, of a stage that can be split) or at most (`micro_batch`); the
-            estimate decides what they leave open.
+        resources: the request: a minimum (`ranks`, for a stage that can be split) or a maximum (`micro_batch`); the
+            estimate decides what it leaves open.
     """
     tried: list[Placement] = []
     for layout in _layouts(stage.workload, cards.count, resources):
@@ -84,7 +84,7 @@ def describe_layout(layout: Layout) -> str:
 
 
 def describe_stage(stage: Stage) -> tuple[str, str]:
-    """Return what the stage does, and the base model that it trains or samples (of other stages: the label)."""
+    """Return what the stage does, and the base model that it trains or samples (for other stages, the label)."""
     kind = stage.kind if stage.procedure == stage.kind else f"{stage.kind} {stage.procedure}"
     workload = stage.workload
     return kind, workload.main.base_model.name if workload.main and workload.can_split else stage.label
@@ -130,5 +130,5 @@ def _more(least: int, most: int) -> list[int]:
 
 
 def _multiple(spread: int, ranks: int, most: int) -> int:
-    """Return the GPUs of complete copies: `ranks` rounded up, no more than there are, one copy at least."""
+    """Return `ranks` rounded up to complete copies of the model, at most the available GPUs, at least one copy."""
     return max(spread, min(-(-ranks // spread), most // spread) * spread)

@@ -49,7 +49,7 @@ class Resources:
             Generation and off-policy training give the numbers of one rank; on-policy training samples different completions
             from the same distribution (each rank its share, by its own random stream), so the record stores the ranks.
         gpus: the GPUs allocated to this stage (names as in `hardware.visible_gpus`); none: the first `ranks` visible ones.
-        shard: training with models sharded over the ranks: auto where they do not fit otherwise, always, never.
+        shard: training with models sharded over the ranks: auto (if they do not fit otherwise), always, never.
         tensor_parallel: GPUs that vLLM spreads one copy of a sampled model over; 0 for as few as hold it. Sums are then
             taken in another order, so single tokens may differ (same distribution); the record stores it.
         vllm_server: GPUs (on a CPU: processes), besides the ranks, of a vLLM server that samples the completions of training;

@@ -6,7 +6,7 @@ from repro.tasks.row_counts import expected_items
 
 
 def planned_items(stage: Stage) -> int:
-    """Count the items that the stage will get: what it asks for, or all where a data set has fewer (or none is named)."""
+    """Count the items that the stage will get: the number requested, or all if there are fewer or none is given."""
     return sum(expected_items(data.task, data.split, data.n) or assumed("train_items") for data in stage.data)
 
 

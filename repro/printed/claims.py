@@ -11,7 +11,7 @@ Role = Literal["premise", "claim", "control"]
 
 
 class Ref(Strict):
-    """The cells that a side of a claim averages: one row ("*": every row), with its table, metric and columns where these differ.
+    """The cells that a side of a claim averages: one row ("*": every row), with its table, metric and columns if these differ.
 
     `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result the row is
     looked up by the same name.
@@ -58,12 +58,12 @@ class Claim(Strict):
     Attributes:
         study: the table or figure whose run tests it.
         metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
-        margin_reason: why the margin (or `low`, where that is our choice) is this one.
+        margin_reason: the reason for the margin (or for `low`, if that is our choice).
         printed_scale: it compares with a magnitude that the paper printed, so only paper scale tests it.
         training: it is about the outcome of a training, so one training seed cannot settle it.
         role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
             were run.
-        quote: the sentence, verbatim from the stored text of the paper; for a control, what it asks.
+        quote: the sentence, verbatim from the stored text of the paper; for a control, the question that it answers.
     """
 
     id: str

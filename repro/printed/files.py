@@ -17,7 +17,7 @@ _Shape = TypeVar("_Shape", bound=Strict)
 
 
 def paper_tables_folder() -> Path:
-    """Return `paper_tables/` beside the package in a checkout, else the copy that the installed package carries."""
+    """Return `paper_tables/` next to the package in a checkout, else the copy that the installed package carries."""
     package = Path(__file__).resolve().parents[1]
     candidates = (package.parent / "paper_tables", package / "_paper_tables")
     for folder in candidates:
@@ -68,7 +68,7 @@ def file_error(path: Path, text: str, key: KeyPath, problem: str) -> InputError:
 def line_of(text: str, key: KeyPath) -> int:
     """Return the line (from 1) of TOML text on which a key starts: the last part of its path that the text has.
 
-    It is the first line up to which the text, parsed alone, has the key.
+    Find the first line such that the text up to it, parsed by itself, has the key.
     """
     lines = text.splitlines()
     while not _has_key(lines, key):

@@ -1,4 +1,4 @@
-"""The loader of what the paper printed: `load("table2")`, `load_claims("table2")`."""
+"""Load the paper's printed tables and its claims: `load("table2")`, `load_claims("table2")`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ UNPRINTED = {name: entry.page_title for name, entry in STUDIES.items() if entry.
 
 @dataclass(frozen=True)
 class PrintedCell:
-    """One printed number and where it is printed.
+    """One printed number and its location in the paper.
 
     Attributes:
         row: row key -> value, e.g. {"family": "gemma3", "base": "Gemma-3-4B", "method": "Improve"}.
         block: the heading above it; cell_text: the printed cell, perhaps of several numbers.
         printed: text, value and half a unit of the last digit.
-        definition: what the metric is, its k, margin and policy; items: see `Column.items`.
+        definition: the metric's meaning, k, margin and policy; items: see `Column.items`.
         erratum: id of the stored erratum that covers it, else None.
     """
 
@@ -119,7 +119,8 @@ def table_names(folder: Path | None = None) -> list[str]:
 def load(table: str, folder: Path | None = None) -> PaperTable:
     """Read one stored table; a study of which the paper prints no number has a title and no cell.
 
-    Raises InputError with file, line and key where the file is malformed.
+    Raises:
+        InputError: the file is malformed; names file, line and key.
     """
     folder = folder or paper_tables_folder()
     path = folder / f"{table}.toml"

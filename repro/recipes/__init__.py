@@ -1,0 +1,1 @@
+"""Recipes: the studies as rows of stages, their settings, and the ASSUMED values."""

@@ -74,5 +74,5 @@ ASSUMED: dict[str, Assumed] = {
 
 
 def assumed(key: str) -> Any:
-    """Return the value alone."""
+    """Return the value without its reason."""
     return ASSUMED[key].value

@@ -1,4 +1,4 @@
-"""From a study's name, a scale and the user's settings to a plan."""
+"""Plan a study from its name, a scale and the user's settings."""
 
 from collections.abc import Callable, Iterable
 

@@ -8,7 +8,7 @@ from repro.stages import Calibrate
 
 
 def rows(pair: Pair) -> Iterator[Row]:
-    """Yield undistillable teachers of each variant, and their students, beside Table 2's rows (stages shared)."""
+    """Yield undistillable teachers of each variant, and their students, next to Table 2's rows (stages shared)."""
     teachers = {
         ("Undistillable", "Misled"): pair.calibrate_undistillable(),
         ("Eta0-Teacher", "Eta0-Student"): pair.calibrate(0.0),

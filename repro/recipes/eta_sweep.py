@@ -1,4 +1,4 @@
-"""The knob's whole curve: what the paper gives at two values of eta, at many."""
+"""The knob's complete curve: the paper's measurements at two values of eta, repeated at many."""
 
 from collections.abc import Iterator
 

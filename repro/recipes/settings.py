@@ -58,7 +58,7 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Model that names failure modes: hub id, folder, or http://HOST:PORT/v1#MODEL for one behind an OpenAI-compatible
     server; None for the rules."""
     controls: bool
-    """Run eta = 0 and the no-reasoning control beside the paper's rows."""
+    """Run eta = 0 and the no-reasoning control in addition to the paper's rows."""
 
     @pydantic.field_validator("etas")
     @classmethod

@@ -27,7 +27,7 @@ from repro.tasks import registry
 from repro.tasks.task import Split
 
 ITEM_ORDER = 0
-"""Items are the same for every seed: seeds are repetitions of training and sampling, paired on the items."""
+"""Seed of the item order. Every seed has the same items: seeds repeat training and sampling, paired on the items."""
 Tasks = tuple[str, ...]
 
 

@@ -1,9 +1,9 @@
 """The small scale: one GPU, one night. The smallest Qwen3 pair on two tasks; everything else as at paper scale.
 
 Why this pair: a student trained in float32 takes 16 bytes a parameter (weight, gradient, AdamW), so 24 GB hold one of 0.6B
-beside its teacher and vLLM (21.4 GiB by `repro.planner.gpu_memory`), and none of 1.7B (27 GB alone).
-Why a night: at most 9.6 h on an RTX 3090 and 2.0 h on an H100 by `recipes.night`, a bound that a test keeps.
-Why no reasoning: a completion that thinks takes thousands of tokens (the paper's Qwen lengths, DERIVED); cut at 512, hardly
+next to its teacher and vLLM (21.4 GiB by `repro.planner.gpu_memory`), but none of 1.7B (27 GB by itself).
+Why a night: at most 9.6 h on an RTX 3090 and 2.0 h on an H100 by `repro.planner.roofline`, a bound that a test checks.
+Why no reasoning: a reasoning completion takes thousands of tokens (the paper's Qwen lengths, DERIVED); cut at 512, hardly
 any would reach its answer.
 
 80 GB hold the paper's own pair, Qwen3-8B to Qwen3-1.7B, with these budgets:

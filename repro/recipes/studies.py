@@ -14,9 +14,9 @@ SCALES: tuple[Scale, ...] = ("toy", "small", "paper")
 
 @dataclass(frozen=True)
 class Budget:
-    """What a study may cost by its plan, from an empty cache, with its default seeds and families.
+    """Upper bounds on a study's planned cost, from an empty cache, with its default seeds and families.
 
-    A plan that outgrows it is a decision, not an accident.
+    A test compares the plan with them, so that a study never grows by accident.
 
     Attributes:
         toy_minutes: wall-clock time on the two cores of the toy scale.
@@ -34,22 +34,22 @@ class Entry:
     """One study. Functions are named as "module:function" below `repro`; `resolve` imports them.
 
     Attributes:
-        title: its line of `repro list`.
-        session: what its nox session says.
+        title: its line in `repro list`.
+        session: description of its nox session.
         rows: Pair -> its measured rows.
         budget: see `Budget`.
         measure: adds the cells of a family to its measured table.
         tasks: Settings -> the tasks to measure; by default those of the settings.
         derivation: study -> lines that its dry run adds above toy scale.
         examples: (study, cache) -> the completions that its page shows.
-        extras: (study, cache) -> facts that its page alone needs.
-        section: (part of a page, key) -> the section that its page has beside those of every study.
-        figures: (part of a page, palette) -> the figures that its page alone has.
+        extras: (study, cache) -> facts that only its page needs.
+        section: (part of a page, key) -> a section that only its page has.
+        figures: (part of a page, palette) -> figures that only its page has.
         export: (study, part of a page, cache, folder) writes figures as files.
-        page_title: of its report, where `paper_tables/` has no file of the study's name.
-        overrides: settings of the study at a scale; the user's come after them.
-        families: those that it measures by default, where they are not the scale's.
-        seeds: how many it takes by default, where not one.
+        page_title: title of its report, if `paper_tables/` has no file of the study's name.
+        overrides: settings of the study at a scale; the user's are applied after them.
+        families: default families, if they differ from the scale's.
+        seeds: default number of seeds, if not one.
     """
 
     title: str

@@ -13,7 +13,7 @@ class Row:
 
     Attributes:
         method: the row's label in the stored table (see its row_label).
-        eta: the eta that its models were calibrated with, for rows along eta.
+        eta: the eta that its models were calibrated with, if the study sweeps eta.
         of: the label of its teacher's row, for a student whose teacher has a row too.
     """
 

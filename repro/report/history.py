@@ -10,7 +10,7 @@ from repro.system.atomic_write import atomic_write
 
 
 def history_line(result: Result) -> dict[str, Any]:
-    """Return what is worth comparing between nights.
+    """Return a result's line in the history: what is worth comparing between nightly runs.
 
     Returns:
         made (UTC, ISO), study, scale, seeds, families, commit, dirty, gpus, torch, seconds and gpu_hours of all stages,

@@ -120,7 +120,7 @@ def changed_rules(part: Part) -> list[str]:
 
 
 def changed_verdicts(part: Part) -> list[str]:
-    """List the claims on which one result alone gives another verdict than all of them together."""
+    """List the claims for which a single result gives another verdict than all of them together."""
     verdicts = {(v.claim, v.family): v.value for v in part.report.claims}
     return [
         f"{old['claim']} ({old['family']}): {source.name} alone said {old['value']},"

@@ -17,7 +17,7 @@ RUN_AGAIN = "Run the study again; cached stages are kept."
 
 
 class Code(TypedDict):
-    """Commit that made a result, and whether it was changed; nulls where it did not run from a checkout."""
+    """Commit that made a result, and whether it had local changes; nulls if it did not run from a checkout."""
 
     commit: str | None
     dirty: bool | None
@@ -153,7 +153,7 @@ class Diagnosis(TypedDict):
 
 
 class Extras(TypedDict):
-    """Facts for one study alone: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a)."""
+    """Facts for a single study: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a)."""
 
     costs: NotRequired[Costs]
     parameters: NotRequired[dict[str, dict[str, FiniteFloat | None]]]
@@ -165,7 +165,7 @@ class Result(TypedDict):
     Attributes:
         assignments: the `--set key=value` options.
         verdicts: of the run itself; a page judges again and shows what differs.
-        unpinned: hub ids that were read at no pinned revision, and models that a server ran; absent from results of older code.
+        unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
     """
 

@@ -1,4 +1,4 @@
-"""Facts that the page of one study alone needs, for results.json."""
+"""Facts that only one study's page needs, stored in its results.json."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ def stage_costs(study: Study, cache: Path) -> Extras:
 
 
 def teacher_sizes(study: Study, cache: Path) -> Extras:
-    """Collect the parameters of every teacher, None where unknown."""
+    """Collect the number of parameters of every teacher, None if unknown."""
     sizes: dict[str, dict[str, float | None]] = {}
     teachers = {row.of for row in study.rows}
     for row in study.rows:

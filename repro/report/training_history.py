@@ -35,7 +35,7 @@ def collect_curves(study: Study, cache: Path) -> list[Curve]:
 
 
 def binned(history: list[dict[str, float | None]]) -> tuple[list[int], dict[str, list[float | None]]]:
-    """Return the last step of each bin, and each metric's mean over the bin (None where no step of it has the metric)."""
+    """Return the last step of each bin, and each metric's mean over the bin (None if no step of it has the metric)."""
     n = min(BINS, len(history))
     edges = [round(i * len(history) / n) for i in range(n + 1)] if n else [0]
     bins = [history[a:b] for a, b in pairwise(edges)]

@@ -45,7 +45,7 @@ class Evaluate(Stage):
 class Diagnose(Stage):
     """Measure the distillation traps between a student and a teacher (sections 3 and 4).
 
-    The student's completions are on-policy, the teacher's off-policy (None: on-policy measures alone).
+    The student's completions are on-policy, the teacher's off-policy (None: on-policy measures only).
     across_tokenizers: the models share no vocabulary; what needs one is left out.
     """
 
@@ -104,7 +104,7 @@ class Diagnose(Stage):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """None across tokenizers."""
+        """The pair, whose vocabularies must match; None across tokenizers."""
         pair = ModelPair("diagnosis", self.teacher.base_model, self.student.base_model)
         return None if self.across_tokenizers else pair
 

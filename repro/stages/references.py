@@ -34,12 +34,12 @@ class BaseModelRef(Frozen):
 
     @property
     def base_model(self) -> "BaseModelRef":
-        """The model itself, as of every model input."""
+        """The model itself."""
         return self
 
     @property
     def folder_name(self) -> None:
-        """None: no artifact holds it."""
+        """None: it is not the artifact of a stage."""
         return None
 
     @property
@@ -66,7 +66,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models that must agree on their tokens, and what for."""
+    """Two models that must agree on their tokens, and the purpose."""
 
     purpose: Literal["distillation", "diagnosis", "prefixes"]
     teacher: BaseModelRef
@@ -95,7 +95,7 @@ class TaskData(Frozen):
     file: Path | None = None
     sha256: str | None = None
     revision: str | None = None
-    """Commit of the data set on the hub, "unpinned" where none is locked; None for a file and for toy tasks."""
+    """Commit of the data set on the hub, "unpinned" if none is locked; None for a file and for toy tasks."""
 
     @property
     def is_local(self) -> bool:

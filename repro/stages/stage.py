@@ -19,7 +19,7 @@ class Stage(Frozen):
     version: ClassVar[int]
     """Raised whenever the same configuration would give a different result."""
     feeds_training: ClassVar[bool] = False
-    """True where the stage's items reach a trained model: no evaluation item may be among them."""
+    """True if the stage's items reach a trained model: no evaluation item may be among them."""
 
     if TYPE_CHECKING:  # fields of every kind; some take the data from their inputs
         seed: int
@@ -67,7 +67,7 @@ class Stage(Frozen):
 
     @property
     def full_traces(self) -> "Stage | None":
-        """The stage whose completions this one is trained on, uncut; None where there is none."""
+        """The stage whose completions this one is trained on, uncut; None if there is none."""
         return None
 
     @property
@@ -87,7 +87,7 @@ class Stage(Frozen):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """The two models that must agree on their tokens; None where any will do."""
+        """The two models that must agree on their tokens; None if there is no such pair."""
         return None
 
     def prompted_models(self) -> dict[str, bool]:

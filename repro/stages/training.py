@@ -145,7 +145,7 @@ class Distill(Stage):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """None for SFT, which reads text alone."""
+        """The teacher and student of GKD; None for SFT, which only reads text."""
         gkd = self.config.method != "sft"
         return ModelPair("distillation", self.teacher.base_model, self.student) if gkd else None
 

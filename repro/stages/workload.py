@@ -48,10 +48,10 @@ class Workload:
     """Models, sequences and tokens of one stage.
 
     Attributes:
-        main: the model that is trained, sampled from, or (of a diagnosis: the teacher) scores; None where none runs here.
+        main: the model that is trained, sampled from or, in a diagnosis, scores (the teacher); None if no model runs here.
         frozen: a second model, which only scores: calibration target, GKD teacher, student of a diagnosis.
         frozen_in_step: the frozen model scores inside the optimiser step and is sharded with the trained one.
-        lora_rank: of the trained adapters; None where all parameters are trained.
+        lora_rank: of the trained adapters; None if all parameters are trained.
         kl_anchor: one more forward pass of the main model, for the KL to its untrained self.
         steps, sequences_per_step: of training.
         completions_per_item: of sampling and scoring.
@@ -85,7 +85,7 @@ class Workload:
 
     @property
     def samples_while_training(self) -> bool:
-        """True where vLLM samples completions between the optimiser steps."""
+        """True if vLLM samples completions between the optimiser steps."""
         return self.trains and self.samples and self.engine == "vllm"
 
     @property
@@ -95,7 +95,7 @@ class Workload:
 
     @property
     def can_split(self) -> bool:
-        """True where `--ranks` splits the stage."""
+        """True if `--ranks` splits the stage."""
         return self.trains or self.writes_rollouts
 
 

@@ -1,4 +1,4 @@
-"""What the paper printed, what a run measured, and the verdict between them. Nothing here needs torch."""
+"""Tables: a run's measured values, the paper's printed numbers, and the verdicts between them. Imports no torch."""
 
 from repro.printed.load import load, load_claims
 from repro.tables.measured_table import MeasuredTable, merge_seeds

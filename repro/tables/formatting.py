@@ -6,7 +6,7 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
 
-# Metrics that one cell of the measured table shows, in print order; the first alone carries an interval.
+# Metrics that one cell of the measured table shows, in print order; only the first carries an interval.
 _VERIFIABLE = ("acc", "maj16", "pass16")
 PRINTED_TRAP_METRICS = ("token_rkl", "sequence_rkl", "wrong_trace", "is_rkl", "is_k3")
 """Metrics of Tables 1 and 4 that the paper prints; the other metrics of a diagnosis are in the panel."""
@@ -60,20 +60,20 @@ def layout_metrics(measured: MeasuredTable) -> list[str | None]:
 
 
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
-    """Return what the paper prints where `measured_rows` shows ours, e.g. "0.615 [0.612, 0.773]"; empty where nothing."""
+    """Return the paper's text for a cell of `measured_rows`, e.g. "0.615 [0.612, 0.773]"; empty if it prints none."""
     metrics = _VERIFIABLE if metric == "acc" else (metric,)
     first, *rest = (printed_number(stored, family, row, task, name) for name in metrics)
     return first + (f" [{', '.join(rest)}]" if first and all(rest) and rest else "")
 
 
 def printed_number(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
-    """Return what the paper prints of one metric there, as printed; empty where it prints nothing."""
+    """Return the paper's text for one metric of that cell; empty if it prints none."""
     printed = printed_at(stored, family, row, task, metric)
     return printed.text if printed else ""
 
 
 def printed_at(stored: PaperTable, family: str, row: str, task: str, metric: str) -> PrintedNumber | None:
-    """Return the printed number of a row, a run's task and a metric; None where the paper prints none."""
+    """Return the printed number of a row, a run's task and a metric; None if the paper prints none."""
     column = stored.column_of(task)
     if column is None:
         return None

@@ -15,7 +15,7 @@ CellKey = tuple[str, str, str]  # row, task, metric
 ByItem = Mapping[str, float]  # item id -> value
 Array = NDArray[np.float64]
 
-# Metrics that average the k samples of an item; the others draw one value from all k (a majority, "any").
+# Metrics that average the k samples of an item; the others take one value from all k (a majority, "any").
 SAMPLE_MEANS = frozenset({"acc", "reward"})
 # Metrics whose per-item values are shares or scores in 0..1; any other metric may take any finite value.
 FRACTION_METRICS = frozenset(
@@ -56,7 +56,7 @@ class MeasuredTable:
         samples: completions per item (k).
         items: task -> item ids; every row of a task has these items in this order.
         values: (row, task, metric) -> values. A row is named by its label in the stored table (Table 2: the method).
-        etas: values of eta of the rows that follow it, ascending; empty where none does.
+        etas: values of eta of a sweep's rows, ascending; empty for other studies.
     """
 
     study: str
@@ -160,7 +160,7 @@ class MeasuredTable:
         return float(self.values[row, task, metric].means_S().mean())
 
     def samples_per_value(self, metric: str) -> int:
-        """Return how many samples one item's value averages: k for a sample mean, 1 for one draw."""
+        """Return how many samples one item's value averages: k for a sample mean, 1 for a single value."""
         return self.samples if metric in SAMPLE_MEANS else 1
 
     def only_seed(self, index: int) -> "MeasuredTable":

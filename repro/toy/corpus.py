@@ -20,7 +20,7 @@ class Phase:
     """A stretch of the corpus.
 
     Attributes:
-        weights: relative frequency of each task or primer; those not named are not read.
+        weights: relative frequency of each task or primer; those not named do not occur.
         worked: share of worked completions; the others are direct.
         pairs: length of the phase. The last phase is endless.
     """

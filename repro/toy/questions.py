@@ -68,7 +68,7 @@ def _add_letters(names: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class Letters:
-    """The letter of each name. In no task: it teaches to find a name among the options, by itself and often."""
+    """The letter of each name. Belongs to no task: a primer that teaches the model to find a name among the options."""
 
     options: tuple[str, ...]
     order: tuple[int, ...]

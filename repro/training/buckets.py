@@ -1,7 +1,7 @@
 """Sort the sequences of an optimiser step by length, so that each of its forwards has little padding.
 
 The step's sequences stay the same, and so does its gradient up to rounding: every loss of the kit divides by the tokens (or
-sequences) of the whole step. A step of one forward is unchanged. Shapes: B sequences, P prompt, C completion tokens.
+sequences) of the entire step. A step of one forward is unchanged. Shapes: B sequences, P prompt, C completion tokens.
 """
 
 import itertools
@@ -34,7 +34,10 @@ def _within(start: int, step: int, end: int) -> range:
 
 
 def rebucket(micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-    """Sort the sequences of all micro-batches by length; cut them into as many, each trimmed to its longest sequence."""
+    """Sort the sequences of all micro-batches by length, and cut them into the same number of micro-batches.
+
+    Each is trimmed to its longest sequence.
+    """
     size = len(micro_batches[0]["completion_ids"])
     step = {name: _joined([micro[name] for micro in micro_batches]) for name in micro_batches[0]}
     lengths = step["prompt_mask"].sum(1) + step["completion_mask"].sum(1)
@@ -73,7 +76,7 @@ def _trimmed(micro: MicroBatch) -> MicroBatch:
 
 
 class BucketedSteps:
-    """Mixin for TRL's trainers that sample a whole step first: its forwards take the sequences by length."""
+    """Mixin for TRL's trainers that sample an entire step first: sorts its sequences by length before the forwards."""
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = getattr(self, "_buffered_inputs", None)

@@ -21,7 +21,7 @@ class ServerClient(VLLMClient):
     """Samples each prompt with its own seed, taken from this process's random stream.
 
     Without seeds, a server's samples depend on its earlier requests and on the order in which requests arrive, and no run
-    could be repeated or resumed. (vLLM adds a completion's number to the seed of its prompt; with one seed for a whole call,
+    could be repeated or resumed. (vLLM adds a completion's number to the seed of its prompt; with one seed for an entire call,
     equal prompts would get equal completions.)
 
     New weights reach a server on GPUs through TRL's NCCL transfer. Elsewhere they go through a file on this machine.

@@ -47,7 +47,7 @@ def train(
     trainer.add_callback(non_finite.StopOnNonFinite())
     trainer.add_callback(checkpoints.MarkComplete(run))
     trainer.remove_callback(PrinterCallback)
-    set_seed(seed, device_specific=True)  # starting vLLM in the process seeds it with the rank alone
+    set_seed(seed, device_specific=True)  # starting vLLM in this process reseeds it with only the rank
     resume = checkpoints.newest_complete(work, run)
     with output_layer.keep_logits():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)

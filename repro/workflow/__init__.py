@@ -1,1 +1,1 @@
-"""From a plan to a verdict: run, measure, judge, report."""
+"""Workflows: run a study's plan, measure, judge and report; or run one stage on the user's own models."""

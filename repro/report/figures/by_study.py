@@ -1,4 +1,4 @@
-"""The figures of each study: those of every study first, then its own."""
+"""The figures of each study: first those that every study has, then its own."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -42,7 +42,7 @@ CSS_COLOURS = {
 
 @contextmanager
 def drawing(palette: Palette) -> Iterator[None]:
-    """Set matplotlib to the style of the report for a while."""
+    """Set matplotlib to the style of the report inside the context."""
     import matplotlib
 
     settings: dict[Any, Any] = {

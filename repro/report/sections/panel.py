@@ -37,6 +37,6 @@ def _section(part: Part, key: str, title: str, explanation: str, rows_of: Callab
         gradients = [Text(describe_gradients(summary))] if summary["gradient_variance"] else []
         blocks += [Collapsible(row, [grid, *gradients], f"{key}-panel-{n}"), *gradients]
         brief += [grid, *gradients]
-    if any(map(has_curves, part.measured)):  # a panel per eta: on the page alone
+    if any(map(has_curves, part.measured)):  # a panel per eta: on the page only
         brief = brief[:1]
     return Section(f"{key}-traps", title, blocks, brief=brief)

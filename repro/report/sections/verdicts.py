@@ -162,7 +162,7 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
 
 
 def _sides(v: ClaimVerdict, claim: Claim | None) -> tuple[str, str]:
-    """Return the heads of the two sides: their rows, where these differ."""
+    """Return the column heads of the two sides: their rows, if these differ."""
     first, second = claim.left.row if claim else "*", v.rival or "*"
     return ("left", "right") if "*" in (first, second) or first == second else (first, second)
 

@@ -28,7 +28,7 @@ from repro.tables.consistency.oracles import (
 class OracleFinding:
     """The finding of one oracle.
 
-    ok is False where the stored files are wrong or incomplete, which fails the check; a fault of the paper that the
+    ok is False if the stored files are wrong or incomplete, which fails the check; a fault of the paper that the
     files record is ok.
     """
 
@@ -39,7 +39,7 @@ class OracleFinding:
 
 
 def check_tables(folder: Path | None = None) -> list[OracleFinding]:
-    """Return all findings, in the order of the oracles. The check passes where every finding is ok."""
+    """Return all findings, in the order of the oracles. The check passes if every finding is ok."""
 
     @cache
     def stored(name: str) -> PaperTable:

@@ -9,7 +9,7 @@ from repro.printed.claims import Claim, Ref
 from repro.printed.load import PaperTable, PrintedCell
 
 Load = Callable[[str], PaperTable]
-"""Gives a stored table by its id."""
+"""Returns a stored table by its id."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PrintedComparison:
 
 
 def printed_comparisons(claim: Claim, load: Load) -> list[PrintedComparison]:
-    """Return one comparison per family and column (per row, where a side averages columns); none if none is printed."""
+    """Return one comparison per family and column (per row, if a side averages columns); empty if none is printed."""
     if not claim.study.startswith("table"):
         return []  # the paper prints no numbers of its figures
     left = _cells(claim, claim.left, load)
@@ -48,7 +48,7 @@ def printed_comparisons(claim: Claim, load: Load) -> list[PrintedComparison]:
 
 
 def counts(claim: Claim, comparisons: list[PrintedComparison]) -> tuple[int, int]:
-    """Return (held, of). An `exists` claim is one comparison: it holds where any cell does."""
+    """Return (held, of). An `exists` claim is one comparison: it holds if any cell does."""
     held = sum(comparison.held for comparison in comparisons)
     if claim.kind == "exists" and comparisons:
         return int(held > 0), 1

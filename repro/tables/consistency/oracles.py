@@ -41,7 +41,7 @@ def implied_lengths(table: PaperTable) -> dict[tuple[str, str], list[Length]]:
 
 
 def outliers(lengths: list[Length]) -> list[Length]:
-    """Return the lengths that agree with no other, where some others agree: of two alone either may be wrong."""
+    """Return the lengths that agree with no other, if some of the others agree: with only two, either may be wrong."""
     is_supported = {
         length: any(other is not length and length.agrees_with(other) for other in lengths) for length in lengths
     }

@@ -1,1 +1,1 @@
-"""From stage results to measured tables."""
+"""Measurements: turn the artifacts of stages into measured tables."""

@@ -1,4 +1,4 @@
-"""From graded completions to measured tables: accuracy and its kin, failure rates, and lengths where eta is swept."""
+"""Turn graded completions into cells: accuracy and related metrics, failure rates, and lengths in the eta sweep."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TOKENS = "tokens"
 def add_answers(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path, *, lengths: bool = False) -> None:
     """Add every row's metrics and failure rates on the tasks that all rows have.
 
-    A row may stand for a model per task: then each has its own stage.
+    A row may stand for one model per task, each with its own stage.
     """
     shared = set.intersection(*({d.task for row in rows for d in row.stage.data} for rows in rows_of.values()))
     for rows in rows_of.values():

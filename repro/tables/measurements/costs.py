@@ -33,7 +33,7 @@ alone, so prompts come on top."""
 
 
 class CostLine(TypedDict):
-    """One stage. hours: GPU-hours or core-hours (see unit); tokens and flops: None where the record does not say."""
+    """One stage. hours: GPU-hours or core-hours (see unit); tokens and flops: None if the record does not say."""
 
     artifact: str
     kind: str
@@ -101,7 +101,7 @@ def add_costs(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
 
 
 def completion_tokens(stage: Stage, cache: Path) -> int | None:
-    """Return the completion tokens that the stage sampled or trained on; None where its files do not say."""
+    """Return the completion tokens that the stage sampled or trained on; None if its files do not say."""
     folder, workload = cache / stage.folder_name, stage.workload
     summary = json.loads((folder / "summary.json").read_text())
     if stage.procedure == "evaluate":
@@ -119,7 +119,7 @@ def completion_tokens(stage: Stage, cache: Path) -> int | None:
 
 
 def stage_flops_per_token(stage: Stage, cache: Path) -> float | None:
-    """Return the operations per completion token; None where a model's size is unknown."""
+    """Return the operations per completion token; None if a model's size is unknown."""
     models = (stage.workload.main, stage.workload.frozen)
     main, frozen = (0.0 if model is None else parameters_of(model, cache) for model in models)
     return None if main is None or frozen is None else stage.workload.passes.flops(main, frozen)
@@ -136,7 +136,7 @@ def flops_per_token(procedure: str, large: float, small: float) -> float:
 
 
 def parameters_of(model: Model, cache: Path) -> float | None:
-    """Return a model's parameters: counted in its weights where they are a folder, else read off its name ("8B")."""
+    """Return a model's parameters: counted in its weights if it is a folder, else read off its name ("8B")."""
     location = cache / model.folder_name / MODEL if model.folder_name else locate(model.base_model.name)
     return float(count_parameters(location)) if isinstance(location, Path) else named_parameters(location)
 

@@ -19,7 +19,7 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
     """Add every teacher, every student, and each student's gain.
 
     For teachers as published (not calibrated): the loss under one that is more accurate than the student; and for each
-    two of them the shortfall of the more accurate one's student. More accurate: by more than chance (the 95 % interval of
+    pair of them the shortfall of the more accurate one's student. More accurate: by more than chance (the 95 % interval of
     the difference); where neither is, there is no such cell.
     """
     student_of = {rows[0].of: label for label, rows in rows_of.items() if rows[0].of is not None}

@@ -1,4 +1,4 @@
-"""From the artifacts of a study to its measured tables, one per family."""
+"""Turn the artifacts of a study into its measured tables, one per family."""
 
 from pathlib import Path
 

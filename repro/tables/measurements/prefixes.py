@@ -30,9 +30,9 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
     """Add a row per model that continues the prefixes (mean over them), and one per prefix length.
 
     Prompts of a teacher's cells: those that the student lost and this teacher, without a prefix, solves by majority: what
-    a prefix can spoil. All others weigh nothing. The first half of a prompt's samples without a prefix decides whether it
-    is solved, the other half is what "no prefix" measures: one half for both would favour no prefix. The misled student
-    continues its prefixes itself, on the teacher's prompts: the completions that they were cut from are wrong by choice.
+    a prefix can spoil. All others have weight 0. The first half of a prompt's samples without a prefix decides whether it
+    is solved, the other half is what "no prefix" measures: one half for both would favour "no prefix". The misled student
+    continues its prefixes itself, on the teacher's prompts: the completions that they were cut from are wrong by selection.
     A prefix that states or begins its answer is left out.
     """
     solved: dict[tuple[str, str], list[set[str]]] = {}

@@ -1,4 +1,4 @@
-"""From the artifacts of diagnoses to measured tables: one value and weight per prompt, or per block of prompts."""
+"""Turn the artifacts of diagnoses into cells: one value and weight per prompt, or per block of prompts."""
 
 from pathlib import Path
 

@@ -173,5 +173,5 @@ def required_data(estimate: Estimate, region: Region, level: float, training: bo
 
 
 def _larger_total(now: int, factor: float) -> int | None:
-    """Return the total that the factor asks for; None where the present one is enough, to a hundredth."""
+    """Return the total that the factor requires; None if the present one suffices, to a hundredth."""
     return ceil(min(now * factor, 10 * NEVER)) if factor > 1.01 else None

@@ -26,7 +26,7 @@ class Estimate:
     Attributes:
         value: the estimate, in the metric's unit; se: its standard error, from the two-level bootstrap.
         var_seeds: the part of se**2 that training seeds contribute (0 for one seed); var_items: the rest.
-        items, seeds: how many items (over all tasks) and seeds it rests on.
+        items, seeds: the number of items (over all tasks) and seeds behind it.
         tasks: number of tasks, each of which costs the items a degree of freedom.
     """
 
@@ -126,7 +126,7 @@ class Resamples:
             return 0.0
         weights_SN = self.measured.values[key].weights_SN
         items = float(len(self.measured.items[task]))
-        if weights_SN is not None:  # as many items as weigh something
+        if weights_SN is not None:  # effective number of weighted items
             items = float((weights_SN.sum(axis=1) ** 2 / (weights_SN**2).sum(axis=1)).min())
         return 0.5 / self.measured.samples_per_value(metric) / (items + 2) ** 2
 

@@ -1,4 +1,4 @@
-"""Cell verdicts: is our number the paper's, within the margin that the stored files fix? Paper scale only.
+"""Cell verdicts: compare each measured number with the printed one, within its stored margin. Paper scale only.
 
 The difference ours - paper gets an interval that carries both sides' uncertainty: ours from the bootstrap; the paper's
 from its items (as many as `legend.toml` says, independent of ours, with our spread between items), its one training run

@@ -1,4 +1,4 @@
-"""From a claim to contrasts that a bootstrap can resample: the cells on each side, and the allowed region."""
+"""Turn a claim into contrasts that a bootstrap can resample: the cells on each side, and the allowed region."""
 
 from dataclasses import dataclass
 from itertools import pairwise

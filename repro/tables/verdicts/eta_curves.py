@@ -22,7 +22,7 @@ LEVEL = 0.05
 class EtaCurve:
     """A named line over eta: one metric of one model, mean over tasks (which weigh the same).
 
-    expected_sign: +1 where eta is meant to raise it, -1 where it is meant to lower it, 0 where it is meant to leave it.
+    expected_sign: +1 if eta should raise it, -1 if eta should lower it, 0 if eta should not change it.
     """
 
     title: str
@@ -55,12 +55,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Trend:
-    """Tests of whether a curve is monotone in the direction asked.
+    """Tests that a curve is monotone in the expected direction.
 
     Attributes:
-        page_l, page_p: Page's test over seeds (rank sums in the asked order), one-sided; None with one seed.
+        page_l, page_p: Page's test over seeds (rank sums in the expected order), one-sided; None with one seed.
         tau, tau_p: Kendall's tau of the mean curve with eta, two-sided p over permutations of the values.
-        steps, of: steps from one eta to the next in the direction asked (upwards where none is), of all steps.
+        steps, of: steps from one eta to the next in the expected direction (upwards if none is), of all steps.
     """
 
     page_l: float | None
@@ -77,10 +77,10 @@ class EtaLimits:
 
     Attributes:
         margin: the teacher counts as kept while it loses less than this against the untouched one.
-        kept_from, kept_to: the eta nearest either end up to which, counted from 0, the teacher is surely kept; None
-            where it is not even at 0.
-        lost_from: the eta below 0 nearest to it from which down to the end the student is surely worse than its kind
-            at eta = 0; None where there is none.
+        kept_from, kept_to: the range of eta around 0 in which the interval shows that the teacher is kept; None if it
+            is not even at 0.
+        lost_from: the end of the unbroken run of negative etas, from the lowest upwards, at which the interval shows
+            that the student is worse than at eta = 0; None if there is no such run.
     """
 
     margin: float
@@ -95,7 +95,7 @@ def has_curves(table: MeasuredTable) -> bool:
 
 
 def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[str]) -> list[dict[CellKey, float]]:
-    """Return for each row the contrast that is its mean over the tasks that every row has; empty where there is none.
+    """Return for each row the contrast that is its mean over the tasks that every row has; empty if there is none.
 
     A task without a solved prompt has no wrong-trace preference at some eta.
     """

@@ -41,7 +41,7 @@ class KnownVerdict(Strict):
 
 
 class KnownVerdicts(Strict):
-    """A record and where it came from."""
+    """A record and its origin."""
 
     study: str
     scale: str
@@ -53,7 +53,7 @@ class KnownVerdicts(Strict):
 
 @dataclass(frozen=True)
 class Difference:
-    """One disagreement between a run and the record; `found` is None where the run lacks the claim."""
+    """One disagreement between a run and the record; `found` is None if the run lacks the claim."""
 
     claim: str
     family: str

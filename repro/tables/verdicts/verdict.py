@@ -49,7 +49,7 @@ def verdict(
         claims: default: those that `claims.toml` has for the study.
         alpha: with every claim at its edge, the chance that any verdict is conclusive is at most this.
         seed: of the bootstrap: the same input gives the same report.
-        missing: what happens to a claim of the paper whose rows were not run: an InputError that names them, or the
+        missing: the treatment of a claim of the paper whose rows were not run: an InputError that names them, or the
             verdict "inconclusive". A control whose rows were not run is left out and named in `skipped`.
 
     Raises:

@@ -31,7 +31,7 @@ class ClaimVerdict:
         statement: the claim in symbols, e.g. "Improve > SFT".
         text: the verdict in a sentence.
         estimate: left - right (ordering, non-inferiority), left (range, exists, above), or a slope or step in the
-            direction asked (trend, monotone). With several right sides it is the one that decided: `rival`.
+            expected direction (trend, monotone). With several right sides it is the one that decided: `rival`.
         region: allowed values of the estimate, [low, high]; None is an open end.
         interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's
             correction, so that the verdict can be read off this interval. interval95: at 95 %, for comparing
@@ -39,7 +39,7 @@ class ClaimVerdict:
         p, p_holm: two-sided p against the nearest edge of the region; the same after Holm's correction.
         capped: the gap was clear of the edge, but one training seed cannot settle a claim about training.
         needed_items, needed_seeds: totals that would decide an inconclusive claim with 80 % power.
-        paper_bears_out, paper_held, paper_of: what the paper's own printed numbers say of the claim.
+        paper_bears_out, paper_held, paper_of: what the paper's own printed numbers say about the claim.
     """
 
     claim: str
@@ -76,7 +76,7 @@ class ClaimVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class CellVerdict:
-    """Our number beside the printed one.
+    """Our number next to the printed one.
 
     Attributes:
         difference, interval: ours - printed, and its confidence interval.
