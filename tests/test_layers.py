@@ -1,4 +1,4 @@
-"""Imports run one way: a room imports only rooms below it, and no two files import each other in a circle."""
+"""Imports run one way: a package imports only packages of lower layers, and no files form an import cycle."""
 
 import ast
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ LAYERS = (
     ("doctor",),
     ("cli",),
 )
-"""From the ground up. Rooms of one layer do not import each other."""
-FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
+"""Lowest layer first. Packages of one layer do not import each other."""
+LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 
 
 def module_of(file: Path) -> str:
@@ -36,7 +36,7 @@ MODULES = {module_of(file): file for file in ROOT.rglob("*.py")}
 
 
 def imports_of(file: Path) -> Iterator[str]:
-    """The modules of this project that a file imports, at the top or inside a function."""
+    """Yield the modules of this project that a file imports, at the top or inside a function."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
@@ -45,34 +45,35 @@ def imports_of(file: Path) -> Iterator[str]:
             yield from (name if name in MODULES else node.module for name in submodules)
 
 
-def room_of(module: str) -> str | None:
+def package_of(module: str) -> str | None:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else None
 
 
-def test_every_room_has_a_layer() -> None:
-    assert {room for module in MODULES if (room := room_of(module))} == set(FLOOR)
+def test_every_package_has_a_layer() -> None:
+    assert {package for module in MODULES if (package := package_of(module))} == set(LEVEL)
 
 
-def test_rooms_import_only_what_is_below_them() -> None:
+def test_packages_import_only_lower_layers() -> None:
     upward = {
         f"{module} -> {imported}"
         for module, file in MODULES.items()
         for imported in imports_of(file)
-        if (room := room_of(module)) and (other := room_of(imported)) and room != other and FLOOR[other] >= FLOOR[room]
+        if (package := package_of(module)) and (imported_package := package_of(imported))
+        if package != imported_package and LEVEL[imported_package] >= LEVEL[package]
     }
     assert upward == set()
 
 
-def test_no_files_import_each_other_in_a_circle() -> None:
+def test_no_import_cycle() -> None:
     left = {module: set(imports_of(file)) - {module} for module, file in MODULES.items()}
     while leaves := {module for module, imported in left.items() if not imported & left.keys()}:
         left = {module: imported for module, imported in left.items() if module not in leaves}
     assert left == {}
 
 
-def test_an_upward_import_and_a_circle_would_be_seen(tmp_path: Path) -> None:
+def test_imports_inside_functions_are_seen(tmp_path: Path) -> None:
     file = tmp_path / "low.py"
     file.write_text("def f():\n    from repro.cli import app\n    import repro.cli.run\n")
     assert list(imports_of(file)) == ["repro.cli.app", "repro.cli.run"]
-    assert FLOOR["cli"] > FLOOR["traps"]
+    assert LEVEL["cli"] > LEVEL["traps"]

@@ -61,7 +61,7 @@ class Completions:
     def stream(self, prompts: Iterable[Sequence[RowNumber]]) -> Iterator[Rollout]:
         """Yield the completions of prompts, in this order, a few in memory at a time.
 
-        A file in the order of the prompts, as sampling writes it, is read once; any other once for every step back.
+        A file in the order of the prompts, as sampling writes it, is read once; any other is read again for every step back.
         """
         order = list(chain.from_iterable(prompts))
         restarts = [n + 1 for n, (a, b) in enumerate(pairwise(order)) if b < a]

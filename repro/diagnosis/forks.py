@@ -1,7 +1,7 @@
 """Forking tokens of a task (`traps.forking_share`), whose threshold is known only once all its tokens were seen.
 
 Entropy and KL of each token are stored in temporary files, 12 bytes per token, and mapped into memory: the process holds
-one completion's values, the system's page cache the rest (measured beside `ForkingTokens.threshold`).
+one completion's values, the system's page cache the rest (measurements: see `ForkingTokens.threshold`).
 """
 
 import math

@@ -15,7 +15,7 @@ from repro.models.endpoint import API_KEY_VARIABLE, Endpoint
 TIMEOUT = 600.0
 """Seconds to wait for one reply."""
 RETRIES = 7
-"""The library's own, after a lost connection, a timeout and status 408, 409, 429 or 5xx: half a minute of growing waits,
+"""The library's own, after a lost connection, a timeout and status 408, 409, 429 or 5xx: waits that grow to half a minute in all,
 or the server's Retry-After."""
 LARGEST_REPLY = 2**20
 """Bytes; the rest of a longer reply is not read."""

@@ -40,7 +40,7 @@ class Outcome:
         answer: the graded answer, None without an answer; equal to `key` if correct.
         score: 1/0 for verifiable tasks, the reward in 0..1 for open-ended ones.
         undecided: grading reached a limit; the score of 0 is not a finding (see `repro.tasks.grading.Grade`).
-        tokens: its length. empty: numbers white space. repeating: see `repetition.has_repeated_span`.
+        tokens: its length. empty: it has nothing but white space. repeating: see `repetition.has_repeated_span`.
     """
 
     task: str
@@ -95,7 +95,7 @@ class Graded:
         )
 
 
-Completion = TypeVar("Completion", Outcome, Graded)
+GradedOrOutcome = TypeVar("GradedOrOutcome", Outcome, Graded)
 
 
 def write_graded(path: Path, graded_batches: Iterable[Sequence[Graded]]) -> list[Outcome]:
@@ -139,7 +139,7 @@ def read_graded(path: Path, prompts: Collection[PromptKey] | None = None) -> Ite
     """Yield the completions of a file that `write_graded` wrote, in its order, with texts and tokens.
 
     Args:
-        prompts: yield their completions numbers; None for all.
+        prompts: yield only their completions; None for all.
     """
     stored = pq.read_schema(path).names
     grade_fields = [field.name for field in fields(Graded) if field.name in stored]
@@ -152,9 +152,9 @@ def read_graded(path: Path, prompts: Collection[PromptKey] | None = None) -> Ite
         yield Graded(Rollout(**row), **grade)
 
 
-def by_prompt(completions: Iterable[Completion]) -> dict[PromptKey, list[Completion]]:
+def by_prompt(completions: Iterable[GradedOrOutcome]) -> dict[PromptKey, list[GradedOrOutcome]]:
     """Group completions by prompt, prompts in order of first appearance."""
-    groups: dict[PromptKey, list[Completion]] = {}
+    groups: dict[PromptKey, list[GradedOrOutcome]] = {}
     for completion in completions:
         groups.setdefault(completion.prompt, []).append(completion)
     return groups

@@ -1,4 +1,4 @@
-"""Repetition search: does a completion end in a decoding loop?"""
+"""Repetition search: find a decoding loop in a completion."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -33,7 +33,7 @@ def actions(root: Path) -> list[str]:
 
 
 def hub_names() -> dict[str, str]:
-    """Return the hub ids of all studies, each with its kind: "models", "datasets", or "github" (a data set that is a file there)."""
+    """Return the hub ids of all studies, each with its kind: "models", "datasets", or "github" (a data set that is a file in a repository)."""
     return dict(sorted(set(_hub_names())))
 
 

@@ -1,4 +1,4 @@
-"""The traps can be used without the other rooms."""
+"""The traps can be used without the other packages."""
 
 import ast
 import sys
