@@ -105,7 +105,7 @@ def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
             continue
         if PROBE not in text and _single_spaced(PROBE) not in _single_spaced(text):
             yield warn(subject, "a prompt with accents, Chinese and an emoji changes when it is tokenized and decoded")
-        elif not reasoning and ids == prompt_token_ids(tokenizer, PROBE, True):
+        elif not reasoning and ids == prompt_token_ids(tokenizer, PROBE, reasoning=True):
             yield warn(
                 subject, "reasoning=false, but the template has no enable_thinking: the model decides whether to think"
             )

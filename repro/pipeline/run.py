@@ -48,7 +48,7 @@ def run(
             if not disk_error(error):
                 raise
             raise InputError(f"output folder {out}: {disk_error(error)}. Fix it; the same command resumes.") from None
-    _warn_of_undecided(stages, cache, console)
+    _warn_about_undecided(stages, cache, console)
 
 
 def prepare_cache(out: Path) -> Path:
@@ -97,7 +97,7 @@ def _check_pairs(waiting: Sequence[Stage]) -> None:
         checks[purpose](locate(teacher), locate(student))
 
 
-def _warn_of_undecided(stages: Sequence[Stage], cache: Path, console: Console) -> None:
+def _warn_about_undecided(stages: Sequence[Stage], cache: Path, console: Console) -> None:
     for stage in stages:
         folder = cache / stage.folder_name
         if count := count_undecided(json.loads((folder / "summary.json").read_text())):

@@ -97,8 +97,8 @@ def _layouts(workload: Workload, most: int, resources: Resources) -> list[Layout
         return [replace(layout, vllm_server=server) for layout in layouts]
     ranks = resources.ranks if workload.can_split else 1
     if workload.samples and workload.engine == "vllm":
-        spreads = [resources.tensor_parallel] if resources.tensor_parallel else [1, *_more(1, most)]
-        return [Layout(_multiple(spread, ranks, most), tensor_parallel=spread) for spread in spreads]
+        spreads = [resources.tensor_parallel] if resources.tensor_parallel else [1, *_powers_of_two(1, most)]
+        return [Layout(_gpus_of_copies(spread, ranks, most), tensor_parallel=spread) for spread in spreads]
     return [Layout(ranks)]
 
 
@@ -109,7 +109,7 @@ def _training(sequences: int, most: int, resources: Resources) -> list[Layout]:
         sequences: of one optimiser step, which the ranks must share evenly.
     """
     ranks = resources.ranks
-    more = [count for count in _more(ranks, most) if sequences % count == 0]
+    more = [count for count in _powers_of_two(ranks, most) if sequences % count == 0]
     counts = [ranks] if resources.shard == "never" else [ranks, *more]  # unsharded models do not shrink with more ranks
     shards: dict[Shard, tuple[bool, ...]] = {"auto": (False, True), "always": (True,), "never": (False,)}
     batches = [resources.micro_batch or MICRO_BATCH]
@@ -124,11 +124,11 @@ def _training(sequences: int, most: int, resources: Resources) -> list[Layout]:
     return list(dict.fromkeys(layouts))
 
 
-def _more(least: int, most: int) -> list[int]:
+def _powers_of_two(least: int, most: int) -> list[int]:
     """Return the powers of two above `least`, up to a node's GPUs."""
     return [count for count in (2, 4, NODE) if least < count <= most]
 
 
-def _multiple(spread: int, ranks: int, most: int) -> int:
+def _gpus_of_copies(spread: int, ranks: int, most: int) -> int:
     """Return `ranks` rounded up to complete copies of the model, at most the available GPUs, at least one copy."""
     return max(spread, min(-(-ranks // spread), most // spread) * spread)

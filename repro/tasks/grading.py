@@ -46,13 +46,13 @@ def grade(kind: Kind, text: str, key: str | None) -> Grade:
         key: the item's key; without a key the answer is extracted and never correct.
     """
     if kind == "open":
-        return Grade(None, False)
+        return Grade(None, correct=False)
     if kind == "choice":
         letter = last_choice(text)
         return Grade(letter, letter is not None and letter == key)
     answer = last_boxed(text)
     answer = answer and strip_typography(answer)
-    return _grade_number(answer, key) if answer else Grade(None, False)
+    return _grade_number(answer, key) if answer else Grade(None, correct=False)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -60,20 +60,20 @@ def _grade_number(answer: str, key: str | None) -> Grade:
     value = parse_number(answer)
     spelling = answer if value is None else format_number(value)
     if key is None:
-        return Grade(spelling, False)
+        return Grade(spelling, correct=False)
     gold = strip_typography(key)
     if answer == gold:
-        return Grade(key, True)
+        return Grade(key, correct=True)
     target = parse_number(gold)
     if value is not None and target is not None:
         if value == target:
-            return Grade(key, True)
+            return Grade(key, correct=True)
         if (value.denominator == target.denominator == 1) or abs(value - target) > SAME_WITHIN:
-            return Grade(spelling, False)
+            return Grade(spelling, correct=False)
     comparison = compare(answer, gold)
     if comparison.is_equal:
-        return Grade(key, True)
+        return Grade(key, correct=True)
     if value is None and comparison.form is not None:
         parsed = parse_number(comparison.form)
         spelling = comparison.form if parsed is None else format_number(parsed)
-    return Grade(spelling, False, is_undecided=comparison.is_equal is None)
+    return Grade(spelling, correct=False, is_undecided=comparison.is_equal is None)

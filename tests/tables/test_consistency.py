@@ -137,7 +137,7 @@ def test_claims_that_the_paper_does_not_bear_out(claim: str, held: int, of: int)
 
 def test_out_of_distribution_losses_by_hand() -> None:
     claim = next(c for c in load_claims() if c.id == "undistillable-ood-retains-teacher")
-    lost = {c.place: c.left - c.right for c in printed_comparisons(claim, load) if not c.held}
+    lost = {c.label: c.left - c.right for c in printed_comparisons(claim, load) if not c.held}
     assert lost["table3 qwen3 / Qwen3-8B / Undistillable (OOD), MMLU-Pro, acc"] == pytest.approx(-0.173)
     assert lost["table3 qwen3 / Qwen3-8B / Undistillable (OOD), superGPQA, acc"] == pytest.approx(-0.126)
 

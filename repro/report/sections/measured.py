@@ -45,7 +45,9 @@ def failures_section(part: Part, key: str) -> Section:
     notices: list[Block] = []
     stages = [stage for source in part.sources for stage in source.content["stages"]]
     if undecided := sum(count_undecided(stage["summary"]) for stage in stages):
-        notices += [Text(f"{undecided} answers could not be graded within the limits (undecided); they score 0.", True)]
+        notices += [
+            Text(f"{undecided} answers could not be graded within the limits (undecided); they score 0.", strong=True)
+        ]
     if not grids:
         return Section(f"{key}-failures", "Failure rates", notices, notices)
     marked: list[Block] = [

@@ -90,7 +90,7 @@ def _check_errata(stored: Load, tables: list[str]) -> list[OracleFinding]:
         for cell in stored(name).cells:
             if cell.erratum and cell.name not in from_numbers:
                 text = f"{cell.name}: {name}.toml records erratum {cell.erratum!r}, which no oracle finds"
-                findings.append(OracleFinding(2, False, text, (cell.name,)))
+                findings.append(OracleFinding(2, ok=False, text=text, cells=(cell.name,)))
     return findings
 
 
@@ -109,7 +109,7 @@ def _check_drift(table1: PaperTable, table4: PaperTable) -> list[OracleFinding]:
                 f"{cell.name} prints {cell.printed.text}, {twin.name} prints {twin.printed.text}: they "
                 "should be one number"
             )
-            findings.append(OracleFinding(3, False, text, names([cell, twin])))
+            findings.append(OracleFinding(3, ok=False, text=text, cells=names([cell, twin])))
     margin = table4.metrics["token_rkl"].margin or 0.0
     by_family: dict[str, dict[tuple[str, str], float]] = {}
     for (family, row, column), drift in drifts(table1, table4).items():
@@ -128,7 +128,7 @@ def _check_claims(stored: Load, folder: Path | None) -> list[OracleFinding]:
         comparisons = printed_comparisons(claim, stored)
         held, of = counts(claim, comparisons)
         ok = (held, of) == (claim.paper.held, claim.paper.of)
-        failing = tuple(c.place for c in comparisons if not c.held) if claim.kind != "exists" else ()
+        failing = tuple(c.label for c in comparisons if not c.held) if claim.kind != "exists" else ()
         if not ok:
             text = (
                 f"{claim.id}: {held} of {of} printed comparisons hold, claims.toml says "

@@ -14,9 +14,9 @@ Load = Callable[[str], PaperTable]
 
 @dataclass(frozen=True)
 class PrintedComparison:
-    """One printed comparison: its sides (right: the bound of a range or exists), and whether it holds."""
+    """One printed comparison of a cell or row: its sides (right: the bound of a range or exists), and whether it holds."""
 
-    place: str
+    label: str
     left: float
     right: float
     held: bool
