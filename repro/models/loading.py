@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.errors import InputError
 from repro.models.folder import check_folder
+from repro.system import hub_lock
+from repro.toy.models import model_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -29,8 +31,6 @@ def locate(name: str) -> Path | str:
         InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
     """
     if is_toy_model(name):
-        from repro.toy.models import model_folder
-
         return model_folder(name)
     path = Path(name).expanduser()
     if path.is_dir():
@@ -48,9 +48,7 @@ def revision_of(name: str) -> str:
     """Return the identity of the weights: a content hash for folders; for hub ids the pinned commit, else 'unpinned'."""
     location = locate(name)
     if isinstance(location, str):
-        from repro.system.hub_lock import pinned_revision
-
-        return pinned_revision(location)
+        return hub_lock.pinned_revision(location)
     digest = hashlib.sha256()
     for file in sorted(
         p for p in location.iterdir() if p.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"}
@@ -209,7 +207,5 @@ def hub_revision(model: Path | str) -> str:
     """Return the commit to load: the lock's, or main."""
     if isinstance(model, Path) or os.path.isdir(model):
         return "main"
-    from repro.system.hub_lock import UNPINNED, pinned_revision
-
-    pinned = pinned_revision(model)
-    return "main" if pinned == UNPINNED else pinned
+    pinned = hub_lock.pinned_revision(model)
+    return "main" if pinned == hub_lock.UNPINNED else pinned

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from repro.errors import InputError
+from repro.system import hub_lock
 from repro.tasks.bigmath import CONFIGS, BigMath
 from repro.tasks.csqa import CommonsenseQa
 from repro.tasks.dataset import DataSetTask
@@ -61,9 +62,7 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
         return toy.get_task(name)
     data_set = _class_of(name)
     if data is None and revision is None and data_set.hub is not None:
-        from repro.system.hub_lock import pinned_revision
-
-        revision = pinned_revision(data_set.hub.id)
+        revision = hub_lock.pinned_revision(data_set.hub.id)
     return data_set(name, data, revision)
 
 
@@ -81,10 +80,8 @@ def hub_of(name: str) -> HubSource | None:
 
 def revision_of(name: str) -> str | None:
     """Return the commit of the task's rows in the lock, else 'unpinned'; None if they are not on the hub."""
-    from repro.system.hub_lock import pinned_revision
-
     source = hub_of(name)
-    return None if source is None else pinned_revision(source.id)
+    return None if source is None else hub_lock.pinned_revision(source.id)
 
 
 def has_training_rows(name: str) -> bool:
