@@ -23,14 +23,7 @@ LEAST_FREE = 64 << 20
 """Bytes of free disk below which nothing is started: even a toy stage writes a few MiB."""
 
 
-def run(
-    stages: Sequence[Stage],
-    out: Path,
-    execution: Execution,
-    *,
-    console: Console,
-    quiet: bool,
-) -> None:
+def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Console, quiet: bool) -> None:
     """Run the stages (topological order) into `out/cache`.
 
     Raises:

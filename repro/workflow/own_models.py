@@ -190,7 +190,7 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
     for task in settings.tasks:
         count = n
         if options.data or registry.is_toy_task(task):
-            available = len(registry.get(task, data=source.get("file")).items(split, None, ITEM_ORDER))
+            available = len(registry.get(task, data=source.get("file")).items(split, n=None, seed=ITEM_ORDER))
             count = available if n is None else min(n, available)
         revision = None if options.data else registry.revision_of(task)
         data.append(TaskData(task=task, n=count, revision=revision, **source))

@@ -51,7 +51,7 @@ def test_mistakes_are_reported(tmp_path, backend, content, options, message):
 def test_no_slurm_on_this_machine(monkeypatch):
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match="no sbatch"):
-        parse_cluster("slurm", None, [])
+        parse_cluster("slurm", file=None, options=[])
 
 
 class Slurm:

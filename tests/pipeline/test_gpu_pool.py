@@ -65,10 +65,10 @@ def test_without_a_gpu_the_layout_is_as_requested():
     trained = next(s for s in stages if isinstance(s, Distill))
     sampled = next(s for s in stages if s.kind == "sample")
     requested = Resources(ranks=2, shard="always", tensor_parallel=2)
-    assert resolve_layout(trained, Resources(), None) == Resources(shard="never", tensor_parallel=1)
-    assert resolve_layout(trained, requested, None) == replace(requested, tensor_parallel=1)
-    assert resolve_layout(sampled, requested, None) == replace(requested, shard="never")
-    assert resolve_layout(trained, replace(requested, ranks=1), None).shard == "never"
+    assert resolve_layout(trained, Resources(), cards=None) == Resources(shard="never", tensor_parallel=1)
+    assert resolve_layout(trained, requested, cards=None) == replace(requested, tensor_parallel=1)
+    assert resolve_layout(sampled, requested, cards=None) == replace(requested, shard="never")
+    assert resolve_layout(trained, replace(requested, ranks=1), cards=None).shard == "never"
 
 
 @pytest.mark.usefixtures("eight")
@@ -119,10 +119,10 @@ def test_without_a_gpu_a_server_is_started_if_training_samples_with_vllm():
     stages = plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4", "engine=vllm")).stages()
     for stage in stages:
         samples = stage.kind == "calibrate" or (isinstance(stage, Distill) and stage.config.method == "gkd-rkl")
-        assert resolve_layout(stage, requested, None).vllm_server == int(samples)
-    assert {resolve_layout(s, requested, None).vllm_server for s in plan("table2", scale="toy", seeds=1).stages()} == {
-        0
-    }
+        assert resolve_layout(stage, requested, cards=None).vllm_server == int(samples)
+    assert {
+        resolve_layout(s, requested, cards=None).vllm_server for s in plan("table2", scale="toy", seeds=1).stages()
+    } == {0}
 
 
 def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):
