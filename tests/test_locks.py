@@ -17,7 +17,7 @@ LEFT_OUT_OF_CPU_VLLM = {"torchvision", "torchaudio", "torchcodec"}
 
 def pins(name):
     """Canonical name to version, with the number of hashes after each."""
-    found, hashes, last = {}, {}, ""
+    pinned, hashes, last = {}, {}, ""
     for line in (LOCKS / f"{name}.txt").read_text().splitlines():
         if line.startswith("    --hash=sha256:"):
             assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line)
@@ -26,32 +26,32 @@ def pins(name):
             pin = PIN.match(line)
             assert pin, line
             last = canonicalize_name(pin[1])
-            found[last], hashes[last] = pin[2], 0
-    return found, hashes
+            pinned[last], hashes[last] = pin[2], 0
+    return pinned, hashes
 
 
 @pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu", "tools"])
 def test_every_line_is_pinned_and_hashed(name):
-    found, hashes = pins(name)
-    assert found
+    pinned, hashes = pins(name)
+    assert pinned
     assert [package for package, count in hashes.items() if count == 0] == []
 
 
 @pytest.mark.parametrize(("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu")])
 def test_the_lock_meets_the_project(name, extra):
-    found, _ = pins(name)
+    pinned, _ = pins(name)
     torch, _ = pins("torch-cpu")
     if name != "gpu":
-        assert "torch" not in found, "torch's CPU build has a list of its own"
-        found |= {"torch": torch["torch"].removesuffix("+cpu")}
+        assert "torch" not in pinned, "torch's CPU build has a list of its own"
+        pinned |= {"torch": torch["torch"].removesuffix("+cpu")}
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
     unmet = []
     for requirement in map(Requirement, wanted):
-        version = found.get(canonicalize_name(requirement.name))
+        version = pinned.get(canonicalize_name(requirement.name))
         if version is None or not requirement.specifier.contains(version, prereleases=True):
             unmet.append(f"{requirement}: {version}")
     assert unmet == []
-    assert not (name == "cpu-vllm" and LEFT_OUT_OF_CPU_VLLM & set(found))
+    assert not (name == "cpu-vllm" and LEFT_OUT_OF_CPU_VLLM & set(pinned))
 
 
 def test_the_same_torch_everywhere():

@@ -26,9 +26,9 @@ def test_cuda_is_the_default_and_cpu_comes_before_it():
 
 def test_every_base_is_an_exact_tag_through_an_arg():
     bases = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", TEXT, flags=re.M))
-    own = set(re.findall(r" AS (\S+)$", TEXT, flags=re.M))
+    stages = set(re.findall(r" AS (\S+)$", TEXT, flags=re.M))
     for base in re.findall(r"^FROM (\S+) AS", TEXT, flags=re.M):
-        assert base in own or re.fullmatch(r"\$\{(\w+)\}", base)[1] in bases
+        assert base in stages or re.fullmatch(r"\$\{(\w+)\}", base)[1] in bases
     for image in bases.values():
         assert re.search(r":\d+\.\d+\.\d+", image), image
 
@@ -44,11 +44,11 @@ def test_what_a_batch_image_needs(name):
 
 
 def test_the_two_images_differ_in_their_names_and_versions_only():
-    def told(name):
+    def text_without_names(name):
         text = "\n".join(line for line in stage(name) if not line.startswith(("LABEL", "ENV NVIDIA")))
         return text.replace("CUDA_IMAGE", "BASE_IMAGE").replace("cuda", "cpu")
 
-    assert told("cpu") == told("cuda")
+    assert text_without_names("cpu") == text_without_names("cuda")
 
 
 @pytest.mark.parametrize(("name", "lock"), [("cpu", "cpu"), ("cuda", "gpu")])

@@ -24,8 +24,8 @@ pytestmark = [
 ]
 
 
-def buildah(*words, **options):
-    return subprocess.run([*STORE, *words], capture_output=True, text=True, **options)
+def buildah(*arguments, **options):
+    return subprocess.run([*STORE, *arguments], capture_output=True, text=True, **options)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def image():
     if pulled.returncode != 0:
         pytest.skip(f"the base image cannot be pulled: {pulled.stderr.strip()[-200:]}")
     name = "localhost/repro-test-cpu"
-    words = ("bud", "--isolation", "chroot", "--target", "cpu", "-t", name, "-f", ROOT / "Dockerfile", ROOT)
-    built = buildah(*words, timeout=3000)
+    arguments = ("bud", "--isolation", "chroot", "--target", "cpu", "-t", name, "-f", ROOT / "Dockerfile", ROOT)
+    built = buildah(*arguments, timeout=3000)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     return name
 
@@ -64,9 +64,9 @@ def run(box, tmp_path):
     data.mkdir(mode=0o777)
     data.chmod(0o777)
 
-    def call(*words, user="12345:12345", entry=(ENTRYPOINT,)):
-        words = ("run", "--isolation", "chroot", "--user", user, "-v", f"{data}:/data", box, "--", *entry, *words)
-        return buildah(*words, timeout=900)
+    def call(*command, user="12345:12345", entry=(ENTRYPOINT,)):
+        arguments = ("run", "--isolation", "chroot", "--user", user, "-v", f"{data}:/data", box, "--", *entry, *command)
+        return buildah(*arguments, timeout=900)
 
     call.data = data
     return call
@@ -80,18 +80,18 @@ def test_what_the_image_says_of_itself(image):
     assert list(config["Volumes"]) == ["/data"]
     assert "Healthcheck" not in config
     assert config["Labels"]["repro.torch"].startswith("2.")
-    assert not [one for one in config["Env"] if "TOKEN" in one.upper() or "SECRET" in one.upper()]
+    assert not [line for line in config["Env"] if "TOKEN" in line.upper() or "SECRET" in line.upper()]
 
 
 def test_env_tells_hardware_versions_and_the_image(run):
-    told = run("env")
-    assert told.returncode == 0, told.stderr
-    for words in ("torch 2.", "torch built for the CPU", "container: cpu, on ", "scale auto means toy"):
-        assert words in told.stdout
+    result = run("env")
+    assert result.returncode == 0, result.stderr
+    for text in ("torch 2.", "torch built for the CPU", "container: cpu, on ", "scale auto means toy"):
+        assert text in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("command", "code"),
     [
         (("run", "nosuch"), 2),
         (("repro", "run", "nosuch"), 2),
@@ -101,8 +101,8 @@ def test_env_tells_hardware_versions_and_the_image(run):
         (("nox", "-s", "nosuch"), 3),
     ],
 )
-def test_exit_codes_pass_through(run, words, code):
-    ended = run(*words)
+def test_exit_codes_pass_through(run, command, code):
+    ended = run(*command)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
 
@@ -112,12 +112,12 @@ def test_any_user_writes_below_data_and_nowhere_else(run):
     assert made.returncode == 0, made.stdout + made.stderr
     (record,) = (run.data / "results" / "cache").glob("evaluate-*/record.json")
     assert record.stat().st_uid == 12345
-    told = json.loads(record.read_text())
-    assert told["hardware"]["container"]["target"] == "cpu"
-    assert told["unpinned"] == []
+    content = json.loads(record.read_text())
+    assert content["hardware"]["container"]["target"] == "cpu"
+    assert content["unpinned"] == []
     writable = "find / -xdev -writable ! -type l ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' ! -path '/tmp/*' 2>/dev/null"
-    found = {line for line in run("sh", "-c", writable).stdout.split() if not line.startswith("/data")}
-    assert found <= {"/tmp", "/var/tmp", "/run/lock", "/dev"}, sorted(found)[:20]
+    writable_folders = {line for line in run("sh", "-c", writable).stdout.split() if not line.startswith("/data")}
+    assert writable_folders <= {"/tmp", "/var/tmp", "/run/lock", "/dev"}, sorted(writable_folders)[:20]
 
 
 def test_no_history_and_no_secrets_in_the_image(run):
@@ -139,15 +139,19 @@ wait $pid
 """
 
 
-@pytest.mark.parametrize("words", [("repro", "run", "table2"), ("nox", "-s", "reproduce-table2", "--")], ids=" ".join)
-def test_sigterm_ends_cleanly_and_resumably(run, words):
+@pytest.mark.parametrize("command", [("repro", "run", "table2"), ("nox", "-s", "reproduce-table2", "--")], ids=" ".join)
+def test_sigterm_ends_cleanly_and_resumably(run, command):
     """130 as after Ctrl-C, no half-written artifact, and nothing goes on running."""
-    ended = run("-c", SCRIPT, "sh", ENTRYPOINT, *words, entry=("sh",))
+    ended = run("-c", SCRIPT, "sh", ENTRYPOINT, *command, entry=("sh",))
     assert ended.returncode == 130, ended.stdout + ended.stderr
     assert "the same command resumes" in ended.stdout + ended.stderr  # nox hands both on as one
     cache = run.data / "results" / "cache"
     assert all((folder / "record.json").is_file() for folder in cache.glob("*-*") if folder.is_dir())
-    mine = [one.info for one in psutil.process_iter(["uids", "status", "cmdline"]) if one.info["uids"].real == 12345]
+    mine = [
+        process.info
+        for process in psutil.process_iter(["uids", "status", "cmdline"])
+        if process.info["uids"].real == 12345
+    ]
     stages = [info["cmdline"] for info in mine if info["status"] != psutil.STATUS_ZOMBIE]
     assert stages == []
 

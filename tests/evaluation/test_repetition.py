@@ -64,17 +64,17 @@ def test_verdicts_are_those_of_the_definition_for_all_short_words():
 
 def test_verdicts_are_those_of_the_definition_where_loops_are_planted():
     rng = random.Random(0)
-    found = 0
+    repeating = 0
     for _ in range(600):
         length, letters = rng.randrange(12, 130), rng.choice([1, 2, 3, 5, 1000])
         ids = [rng.randrange(-letters, letters) for _ in range(length)]
         period, start = rng.randrange(1, length // 3), rng.randrange(length)
         for i in range(max(start, period), min(length, start + rng.randrange(2 * period, 5 * period + 2))):
             ids[i] = ids[i - period]
-        found += by_definition(ids)
+        repeating += by_definition(ids)
         assert has_repeated_span(ids) == by_definition(ids), ids
         assert has_repeated_span(np.array(ids, dtype=np.int32)) == by_definition(ids), ids
-    assert 120 < found < 480
+    assert 120 < repeating < 480
 
 
 def thue_morse(length):
