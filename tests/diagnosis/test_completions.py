@@ -104,7 +104,7 @@ def test_forking_tokens_take_no_memory_of_the_process(tmp_path):
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     threshold, count = map(float, finished.stdout.split())
     assert threshold == pytest.approx(0.8, abs=1e-3)
-    assert count == pytest.approx(0.2 * 2**22, rel=1e-5)
+    assert count == pytest.approx(0.2 * 2**22, abs=1)
 
 
 def test_memory_does_not_grow_with_the_number_of_completions(student, teacher, tmp_path, monkeypatch):
