@@ -12,10 +12,9 @@ import torch
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout
 from repro.models.loading import load_model, load_tokenizer
+from repro.models.padded_batches import padded_batches
 from repro.traps import OutputHead
 
-FORWARD_TOKENS = 16_384
-"""Padded tokens of one forward pass: a bound on memory; it changes results by rounding only."""
 _PROBE = 8
 _HEAD_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
@@ -96,15 +95,5 @@ def output_head(model: Any) -> OutputHead:
 
 
 def batches(rollouts: Iterable[Rollout]) -> Iterator[list[Rollout]]:
-    """Group neighbouring rollouts, at most `FORWARD_TOKENS` padded tokens a batch (a longer rollout is a batch)."""
-    batch: list[Rollout] = []
-    longest = 0
-    for rollout in rollouts:
-        length = len(rollout.prompt_ids) + len(rollout.token_ids)
-        if batch and max(longest, length) * (len(batch) + 1) > FORWARD_TOKENS:
-            yield batch
-            batch, longest = [], 0
-        batch.append(rollout)
-        longest = max(longest, length)
-    if batch:
-        yield batch
+    """Group neighbouring rollouts by `padded_batches`."""
+    return padded_batches(rollouts, lambda rollout: len(rollout.prompt_ids) + len(rollout.token_ids))

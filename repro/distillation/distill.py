@@ -50,7 +50,7 @@ def distill(
         teacher: the same; sft runs without one, then takes the traces as text.
         items: training prompts, of one task or several.
         completions: the teacher's rollouts (Parquet) for sft and gkd-fkl; those of other items are left out.
-        task_reward: items and completion texts to rewards: the accuracy logged during gkd-rkl.
+        task_reward: items and completion texts to rewards, NaN for those not scored: the accuracy logged during gkd-rkl.
         out: gets model/ (float32, with tokenizer) and history.jsonl.
         work: checkpoints; an interrupted run resumes from the newest complete one.
         resources: no part of the result's identity.

@@ -20,6 +20,7 @@ HISTORY_NAMES = {
     "step": "step",
     "loss": "loss",
     "distillation/accuracy": "accuracy",
+    "distillation/open_reward": "open_reward",
     "completions/mean_length": "length",
     "completions/max_length": "length_max",
     "distillation/stopped_by_eos": "stopped_by_eos",
@@ -31,8 +32,8 @@ HISTORY_NAMES = {
     "learning_rate": "learning_rate",
 }
 """Names in the trainer's log to names in history.jsonl. loss: the divergence, nats per token of the step;
-entropy: the student's, nats per token; lengths in tokens; accuracy: mean task reward of the student's own training
-completions."""
+entropy: the student's, nats per token; lengths in tokens; accuracy: share of right answers among the student's own
+training completions of verifiable tasks; open_reward: mean score of those of open-ended tasks, if a reward model scores them."""
 
 
 class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
@@ -40,7 +41,7 @@ class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
 
     Args:
         items: the training items; the data set's "item" column holds indices into them.
-        task_reward: items and texts to rewards.
+        task_reward: items and texts to rewards, NaN for open-ended items that nothing scores.
         kwargs: arguments of DistillationTrainer.
     """
 
@@ -80,16 +81,32 @@ class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
         rewards = self.task_reward([self.items[row["item"]] for row in inputs], texts)
         ended = [ids[-1] in self.eos_token_ids for ids in completions]
         empty = [len(ids) == int(end) for ids, end in zip(completions, ended)]
-        columns_nC = torch.tensor(list(zip(rewards, ended, empty)), dtype=torch.float32, device=self.accelerator.device)
-        accuracy, ended_share, empty_share = self.accelerator.gather(columns_nC).mean(0).tolist()
+        verifiable = [self.items[row["item"]].key is not None for row in inputs]
+        columns_nC = torch.tensor(
+            list(zip(rewards, verifiable, ended, empty)), dtype=torch.float32, device=self.accelerator.device
+        )
+        columns_nC = self.accelerator.gather(columns_nC)
+        ended_share, empty_share = columns_nC[:, 2:].mean(0).tolist()
         logs = self._metrics["train" if self.model.training else "eval"]
-        logs["distillation/accuracy"].append(accuracy)
+        for name, value in _mean_rewards(columns_nC[:, 0], columns_nC[:, 1] == 1).items():
+            logs[f"distillation/{name}"].append(value)
         logs["distillation/stopped_by_eos"].append(ended_share)
         logs["distillation/stopped_by_length"].append(1 - ended_share)
         logs["distillation/empty"].append(empty_share)
         if self.use_vllm:
             logs["distillation/vllm_log_prob_gap"].append(self._sampler_gap())
         return output
+
+
+def _mean_rewards(rewards_n: torch.Tensor, verifiable_n: torch.Tensor) -> dict[str, float]:
+    """Return accuracy and open_reward, never one mean of both; a figure without a completion, or without scores, is left out.
+
+    Args:
+        rewards_n: [n], NaN where nothing scores an open-ended item.
+        verifiable_n: [n] bool.
+    """
+    parts = {"accuracy": rewards_n[verifiable_n], "open_reward": rewards_n[~verifiable_n]}
+    return {name: part.mean().item() for name, part in parts.items() if len(part) and not part.isnan().any()}
 
 
 def divergence_config(

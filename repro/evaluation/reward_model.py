@@ -1,48 +1,130 @@
-"""Score open-ended completions in 0..1 by a sequence classifier with one logit."""
+"""Score open-ended completions in 0..1 by a sequence classifier with one logit.
 
+The logit is read at the last token that the attention mask counts. transformers itself looks for the last id that is not
+the pad id, which is one token early where a tokenizer pads with its end token.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
-from repro.models.loading import load_complete, load_tokenizer
+from repro.models.loading import check_loadable, load_complete, load_config, load_tokenizer
+from repro.models.padded_batches import padded_batches
+from repro.system.gpu_memory import free_gpu_memory
 
 
 class RewardModel:
-    """Score = logistic(logit): the paper's scores lie in 0..1, its transform is lost (ASSUMED)."""
+    """Score = logistic(logit): the paper's scores lie in 0..1, its transform is lost (ASSUMED).
 
-    def __init__(self, model: Path | str, batch: int = 256) -> None:
+    On a GPU the weights are there only while it scores: training needs the memory in between. The host keeps no copy of
+    them, but the mapped file.
+
+    Raises:
+        InputError: not a sequence classifier with one logit, or no chat template.
+    """
+
+    def __init__(self, model: Path | str) -> None:
+        _check_head(model)
         self._tokenizer = load_tokenizer(model)
-        cuda = torch.cuda.is_available()
-        self._model = load_complete(
-            AutoModelForSequenceClassification, model, dtype=torch.bfloat16 if cuda else torch.float32
-        ).eval()
-        if self._model.config.num_labels != 1:
-            raise InputError(
-                f"reward model {model}: {self._model.config.num_labels} labels, but a reward model has one logit"
-            )
-        self._model.config.pad_token_id = self._tokenizer.pad_token_id
-        self._device = "cuda" if cuda else "cpu"
-        self._batch = batch
-        self._seen: dict[tuple[str, str], float] = {}
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        self._model = load_complete(AutoModelForSequenceClassification, model, dtype=dtype).eval()
+        self._scores: dict[bytes, float] = {}
 
-    @torch.inference_mode()
-    def score(self, prompts: list[str], completions: list[str]) -> list[float]:
+    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Return a score per (prompt, completion), in the reward model's own chat template."""
-        pairs = list(zip(prompts, completions))
-        unseen = sorted({pair for pair in pairs if pair not in self._seen}, key=lambda pair: (len(pair[1]), pair))
-        self._model.to(self._device)  # only while it scores: training needs the memory in between
-        for start in range(0, len(unseen), self._batch):
-            batch = unseen[start : start + self._batch]
-            texts = [
-                self._tokenizer.apply_chat_template(
-                    [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}], tokenize=False
-                )
-                for prompt, completion in batch
-            ]
-            tokens = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-            logits = self._model(**tokens.to(self._device)).logits.float().squeeze(-1)
-            self._seen.update(zip(batch, torch.sigmoid(logits).tolist()))
-        self._model.to("cpu")
-        return [self._seen[pair] for pair in pairs]
+        pairs = [(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        keys = [_digest(pair) for pair in pairs]
+        unseen = {key: pair for key, pair in zip(keys, pairs) if key not in self._scores}
+        if unseen:
+            texts = [self._as_chat(*pair) for pair in unseen.values()]
+            ids = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+            order = sorted(zip(unseen, ids), key=lambda text: (len(text[1]), text))
+            with self._weights_in_place():
+                for batch in padded_batches(order, lambda text: len(text[1])):
+                    logits = last_logits(self._model, [token_ids for _, token_ids in batch], self._device)
+                    self._scores.update(zip((key for key, _ in batch), torch.sigmoid(logits).tolist()))
+        return [self._scores[key] for key in keys]
+
+    def _weights_in_place(self) -> contextlib.AbstractContextManager[None]:
+        if self._device.type == "cpu":
+            return contextlib.nullcontext()
+        return lent_weights(self._model, lambda weight: weight.to(self._device))
+
+    def _as_chat(self, prompt: str, completion: str) -> str:
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False))
+
+
+def check_reward_model(model: Path | str) -> None:
+    """Check that a reward model can be loaded: of a folder all but its weights' values, of a hub id the small files.
+
+    Raises:
+        InputError: as `RewardModel`.
+    """
+    _check_head(model)
+    if isinstance(model, Path):
+        check_loadable(model, AutoModelForSequenceClassification)
+    if load_tokenizer(model).chat_template is None:
+        raise InputError(
+            f"reward model {model}: no chat template. Add its chat_template.jinja, or choose another model."
+        )
+
+
+def _check_head(model: Path | str) -> None:
+    labels = load_config(model).num_labels
+    if labels != 1:
+        raise InputError(f"reward model {model}: {labels} labels, but a reward model has one logit")
+
+
+@torch.no_grad()
+def last_logits(model: Any, token_ids: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+    """Return the logit at the last token of each sequence, as if it were computed alone.
+
+    Args:
+        model: sequence classifier with one logit: a decoder with a `score` layer, else an encoder that pools by itself.
+        token_ids: B sequences, none of them empty.
+
+    Returns:
+        [B] float32 on the CPU.
+    """
+    T = max(map(len, token_ids))
+    ids_BT = torch.zeros(len(token_ids), T, dtype=torch.long)  # padding is masked: its id does not matter
+    mask_BT = torch.zeros_like(ids_BT)
+    for row, sequence in enumerate(token_ids):
+        ids_BT[row, : len(sequence)] = torch.tensor(sequence)
+        mask_BT[row, : len(sequence)] = 1
+    inputs = {"input_ids": ids_BT.to(device), "attention_mask": mask_BT.to(device)}
+    if not hasattr(model, "score"):
+        return model(**inputs).logits.float().squeeze(-1).cpu()
+    hidden_BTH = model.base_model(**inputs, use_cache=False).last_hidden_state
+    last_BH = hidden_BTH[torch.arange(len(token_ids)), mask_BT.sum(1) - 1]
+    return model.score(last_BH).float().squeeze(-1).cpu()
+
+
+@contextlib.contextmanager
+def lent_weights(model: Any, copy: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Let the model compute with copies of its weights inside the context; afterwards it has its own again.
+
+    `model.to("cpu")` would instead fill private host memory with what was mapped from the file, in every process.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [tensor.data for tensor in tensors]
+    try:
+        for tensor in tensors:
+            tensor.data = copy(tensor.data)
+        yield
+    finally:
+        for tensor, data in zip(tensors, before):
+            tensor.data = data
+        free_gpu_memory()  # vLLM, which may wake up next, does not get what torch has cached
+
+
+def _digest(pair: tuple[str, str]) -> bytes:
+    return hashlib.blake2b("\0".join(pair).encode(errors="surrogatepass"), digest_size=16).digest()

@@ -133,8 +133,11 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
     return loaded
 
 
-def check_loadable(folder: Path) -> None:
-    """Check that a causal LM and its tokenizer can be loaded from a folder, without reading its weights.
+def check_loadable(folder: Path, kind: Any = None) -> None:
+    """Check that a model and its tokenizer can be loaded from a folder, without reading its weights.
+
+    Args:
+        kind: transformers' Auto class; None for a causal LM.
 
     Raises:
         InputError: as loading would.
@@ -147,7 +150,7 @@ def check_loadable(folder: Path) -> None:
     logging.disable_progress_bar()
     try:
         load_tokenizer(folder)
-        load_complete(AutoModelForCausalLM, folder, device_map="meta")
+        load_complete(kind or AutoModelForCausalLM, folder, device_map="meta")
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -63,8 +63,15 @@ def prepare_cache(out: Path) -> Path:
 
 
 def _check_models(waiting: Sequence[Stage]) -> None:
-    """Refuse a model of the user that cannot be loaded, before anything is written."""
-    scorers = {getattr(stage, "reward_model", None) for stage in waiting}  # sequence classifiers: seen when they score
+    """Refuse a model of the user that cannot be loaded, before anything is written.
+
+    Of a reward model on the hub only the small files are read, of others nothing: `_check_pairs` reads their tokenizers.
+    """
+    scorers = {model for stage in waiting if (model := getattr(stage, "reward_model", None)) and not model.is_toy}
+    for name in sorted(model.name for model in scorers):
+        from repro.evaluation.reward_model import check_reward_model  # loads transformers
+
+        check_reward_model(locate(name))
     models = (model for stage in waiting for model in stage.base_models())
     for name in sorted({model.name for model in models if model not in scorers and not model.is_toy}):
         folder = locate(name)

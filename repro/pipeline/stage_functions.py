@@ -146,7 +146,7 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
         teacher=model_path(stage.teacher, context.cache),
         items=read_items(stage.data),
         completions=context.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
-        task_reward=TaskReward(_reward_model(stage, context.cache)),
+        task_reward=TaskReward(_reward_model(stage, context.cache), skips_open=stage.reward_model is None),
         seed=stage.seed,
         out=out,
         work=context.work,

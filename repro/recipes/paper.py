@@ -74,6 +74,7 @@ def settings() -> Settings:
         eta_undistillable=assumed("eta_undistillable"),
         etas=assumed("etas"),
         reward_model=assumed("reward_model"),
+        reward_while_distilling=False,
         calibration=CalibrationConfig(
             eta=0.0,
             steps=assumed("calibration.steps"),

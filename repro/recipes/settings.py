@@ -45,6 +45,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     etas: tuple[pydantic.FiniteFloat, ...] = pydantic.Field(min_length=3)
     """Values of eta of the sweep."""
     reward_model: str | None
+    reward_while_distilling: bool
+    """Let the reward model score the open-ended tasks of GKD-RKL too. Only its history shows the scores."""
     calibration: CalibrationConfig
     """Its eta is replaced by each variant's."""
     sft: DistillationConfig

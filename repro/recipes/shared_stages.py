@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.models.loading import revision_of
@@ -75,6 +76,12 @@ def reward_model_of(settings: Settings, tasks: Tasks | None = None) -> BaseModel
     """Return the reward model if any of the tasks is open-ended."""
     open_ended = any(registry.kind_of(task) == "open" for task in tasks or settings.tasks)
     return base_model(settings.reward_model) if settings.reward_model and open_ended else None
+
+
+def distillation_reward(settings: Settings, method: Method, tasks: Tasks | None = None) -> BaseModelRef | None:
+    """Return the reward model of a distillation, which only a history shows: None unless the settings request it."""
+    requested = settings.reward_while_distilling and method == "gkd-rkl"
+    return reward_model_of(settings, tasks) if requested else None
 
 
 def judge_of(settings: Settings) -> BaseModelRef | ServedModelRef | None:
@@ -148,7 +155,7 @@ class Pair:
             teacher=teacher,
             samples=None,
             data=task_data(self.settings, "train", tasks),
-            reward_model=reward_model_of(self.settings, tasks),
+            reward_model=distillation_reward(self.settings, "gkd-rkl", tasks),
             config=self.settings.gkd_rkl,
             seed=self.seed,
         )
@@ -161,7 +168,7 @@ class Pair:
             teacher=teacher,
             samples=Sample(model=teacher, data=train, config=self.settings.teacher_sampling, seed=self.seed),
             data=train,
-            reward_model=reward_model_of(self.settings),
+            reward_model=None,
             config=self.settings.sft,
             seed=self.seed,
         )

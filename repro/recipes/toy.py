@@ -68,6 +68,7 @@ def settings() -> Settings:
         eta_undistillable=-0.5,
         etas=assumed("etas"),
         reward_model="toy:reward-model",
+        reward_while_distilling=False,
         calibration=CalibrationConfig(
             eta=0.0,
             steps=20,

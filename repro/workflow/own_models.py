@@ -17,7 +17,7 @@ from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import SETTINGS
 from repro.recipes.settings import Settings, override
-from repro.recipes.shared_stages import ITEM_ORDER, base_model, reward_model_of
+from repro.recipes.shared_stages import ITEM_ORDER, base_model, distillation_reward, reward_model_of
 from repro.stages import (
     Calibrate,
     Diagnose,
@@ -94,6 +94,8 @@ def distill_stage(student: str, teacher: str, method: str, options: StageOptions
         raise InputError(f"--method {method}: use {', '.join(get_args(Method))}")
     student_model, teacher_model = base_model(student), base_model(teacher)
     settings = _settings(student, options)
+    if options.reward_model:
+        settings = settings.model_copy(update={"reward_while_distilling": True})
     data = _data(settings, options, "train")
     config = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[method]
     samples = None
@@ -104,7 +106,7 @@ def distill_stage(student: str, teacher: str, method: str, options: StageOptions
         teacher=teacher_model,
         samples=samples,
         data=data,
-        reward_model=reward_model_of(settings),
+        reward_model=distillation_reward(settings, config.method),
         config=config,
         seed=options.seed,
     )

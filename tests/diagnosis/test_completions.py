@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-from repro.diagnosis import hidden
 from repro.diagnosis.completions import Completions
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.diagnose import _gradients, _token_rows
@@ -18,6 +17,7 @@ from repro.diagnosis.hidden import HiddenStates
 from repro.diagnosis.token_level import Pair
 from repro.generation import rollouts as module
 from repro.generation.rollouts import Rollout, write_rollouts
+from repro.models import padded_batches
 from repro.progress import silent
 from repro.traps import forking_share
 
@@ -111,7 +111,7 @@ def test_memory_does_not_grow_with_the_number_of_completions(student, teacher, t
     """Four times the completions: only their rows of numbers grow, tokens are not in memory."""
     monkeypatch.setattr(module, "ROW_GROUP_BYTES", 2**17)
     monkeypatch.setattr(module, "BATCH_ROWS", 4)
-    monkeypatch.setattr(hidden, "FORWARD_TOKENS", 2000)
+    monkeypatch.setattr(padded_batches, "FORWARD_TOKENS", 2000)
     pair = Pair(HiddenStates(student, "student"), HiddenStates(teacher, "teacher"), CONFIG, 1.0)
     peaks, token_peaks = [], []
     for prompts in (4, 16):

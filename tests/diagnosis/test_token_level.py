@@ -10,6 +10,7 @@ from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.hidden import HiddenStates, batches, output_head
 from repro.diagnosis.token_level import Pair
 from repro.errors import InputError
+from repro.models import padded_batches
 from repro.traps import entropy, gradient_variance, token_kl, top_k_partial_sums
 
 CONFIG = DiagnosisConfig(
@@ -69,7 +70,7 @@ def test_temperature_divides_both_models_logits(student, teacher, exact, rollout
 def test_the_batch_does_not_matter(pair, rollouts, monkeypatch):
     together, contributions = pair.measure(rollouts), pair.contributions()
     pair.measure(rollouts, contributions)
-    monkeypatch.setattr(hidden, "FORWARD_TOKENS", 1)
+    monkeypatch.setattr(padded_batches, "FORWARD_TOKENS", 1)
     assert [len(b) for b in batches(rollouts)] == [1] * len(rollouts)
     accumulator = pair.contributions()
     alone = pair.measure(rollouts, accumulator)

@@ -1,6 +1,8 @@
 import json
+import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +252,22 @@ def test_on_policy_accuracy_is_the_reward_of_the_students_completions(
     for (item, text), (prompt, completion) in zip(rewarded, recorder.sequences, strict=True):
         assert item.prompt in tokenizer.decode(prompt)
         assert text == tokenizer.decode(completion, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("score", [0.5, math.nan])
+def test_scores_of_open_tasks_are_no_part_of_the_accuracy(
+    tmp_path: Path, run: Run, items: list[Item], score: float
+) -> None:
+    mixed = [replace(item, task="toy-dolly", key=None) if n % 2 else item for n, item in enumerate(items)]
+
+    def reward(items: list[Item], texts: list[str]) -> list[float]:
+        return [score if item.task == "toy-dolly" else 1.0 for item in items]
+
+    summary = run(tmp_path, items=mixed, task_reward=reward)
+    rows = lines(tmp_path / "out")
+    assert {row["accuracy"] for row in rows} == {1.0}
+    assert {row.get("open_reward") for row in rows} == {0.5 if score == 0.5 else None}
+    assert summary["accuracy"] == 1.0
 
 
 class KilledError(Exception):
