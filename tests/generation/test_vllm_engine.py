@@ -1,6 +1,7 @@
 """vLLM's CPU (or GPU) build gives the same record as the transformers engine, from the same distribution."""
 
 import pytest
+import torch
 
 pytest.importorskip("vllm", reason="needs vLLM: nox -s vllm")
 
@@ -9,11 +10,11 @@ from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
 from repro.generation.vllm_engine import VllmEngine
 from repro.models.chat_tokens import prompt_token_ids
-from repro.models.loading import load_tokenizer, locate
+from repro.models.loading import load_model, load_tokenizer, locate
 from repro.progress import silent
 from repro.tasks import registry
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.gpu]
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +44,14 @@ def test_equal_seeds_give_equal_completions_and_samples_differ(sampled):
 
 
 def test_log_probs_agree_with_a_forward_pass(sampled, folder):
-    import torch
-
-    from repro.models.loading import load_model
-
     prompts, groups, _ = sampled
     model = load_model(folder)
     gaps = []
     for prompt, group in zip(prompts, groups):
         for completion in group:
             with torch.no_grad():
-                logits = model(torch.tensor([prompt + completion.token_ids])).logits[0, len(prompt) - 1 : -1].float()
+                ids = torch.tensor([prompt + completion.token_ids], device=model.device)
+                logits = model(ids).logits[0, len(prompt) - 1 : -1].float().cpu()
             expected = torch.log_softmax(logits, -1).gather(1, torch.tensor(completion.token_ids)[:, None]).squeeze(1)
             gaps.append((expected - torch.tensor(completion.log_probs)).abs().mean().item())
     assert sum(gaps) / len(gaps) < 0.02  # bfloat16 serving of float32 weights
@@ -85,6 +83,7 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs, or none")
 def test_a_model_spread_over_two_workers_is_the_same_model(sampled, folder):
     """Its log-probabilities differ only by the order of sums in bfloat16, so nearly all short completions are equal."""
     prompts, groups, _ = sampled

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 from calibration.test_trainer import lines, run
 from tiny_models import save_qwen
 
@@ -24,6 +25,8 @@ from repro.training.resources import TrainingResources
 
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.gpu,
+    pytest.mark.skipif(torch.cuda.device_count() == 1, reason="NCCL sends weights from one GPU to another: needs two"),
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra cpu or gpu)"),
     pytest.mark.timeout(900),
 ]

@@ -1,0 +1,261 @@
+"""The steps of `gpu_proof.py`: each tries what no CPU can show, and notes what it measured."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from gpu_proof_training import GIB, Clock, Proof, calibrate_teacher, limit_to_small_card, peak, train_student
+from random_models import make_items, make_reward_model, save_pair
+
+HERE = Path(__file__).resolve().parent
+
+
+def environment(proof: Proof) -> None:
+    """Versions, the GPU, and what the kit sees of the machine."""
+    from repro.planner.scales import largest_scale
+    from repro.system.gpu_checks import gpu_problems
+    from repro.system.hardware import hardware, libraries, visible_gpus
+
+    cuda, machine = torch.cuda.is_available(), hardware()
+    proof.note(
+        "environment",
+        gpu=torch.cuda.get_device_name() if cuda else None,
+        capability=torch.cuda.get_device_capability() if cuda else None,
+        python=sys.version.split()[0],
+        versions=libraries(),
+        machine=machine,
+        visible=visible_gpus(),
+        largest_scale=largest_scale(machine),
+        problems=gpu_problems(machine),
+    )
+
+
+def models(proof: Proof) -> None:
+    """The pair of the small scale, of random weights."""
+    start = time.monotonic()
+    parameters = save_pair(proof.work, tiny=proof.tiny)
+    proof.note("models", parameters=parameters, seconds=round(time.monotonic() - start, 1))
+
+
+def rkl(proof: Proof) -> None:
+    """GKD-RKL of the small scale in the memory of a 24 GB card."""
+    limit_to_small_card()
+    train_student(proof, "rkl", "gkd-rkl", steps=2)
+
+
+def fkl(proof: Proof) -> None:
+    """GKD-FKL of the small scale in the memory of a 24 GB card."""
+    limit_to_small_card()
+    train_student(proof, "fkl", "gkd-fkl")
+
+
+def sft(proof: Proof) -> None:
+    """SFT of the small scale in the memory of a 24 GB card."""
+    limit_to_small_card()
+    train_student(proof, "sft", "sft")
+
+
+def calibrate(proof: Proof) -> None:
+    """Calibration of the small scale in the memory of a 24 GB card."""
+    limit_to_small_card()
+    calibrate_teacher(proof, "calibrate")
+
+
+def reward(proof: Proof) -> None:
+    """A reward model of Llama-3.1-8B's shape on 256 texts of growing length: does the batch bound its memory?"""
+    from repro.evaluation import reward_model as module
+    from repro.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(proof.work / "student")
+    model = make_reward_model(tokenizer, tiny=proof.tiny)
+    setattr(module, "load_complete", lambda *arguments, **options: model)  # its weights are on no disk  # noqa: B010
+    setattr(module, "load_tokenizer", lambda name: tokenizer)  # noqa: B010
+    for words in (5, 20) if proof.tiny else (100, 400, 800):
+        scorer = module.RewardModel("random weights")
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        start, count = time.monotonic(), 8 if proof.tiny else 256
+        texts = [f"{n} +" + " 3 + 4" * words for n in range(count)]
+        scores = scorer.score(["7 + 5 = ?"] * count, texts)
+        alone = scorer.__class__("random weights").score(["7 + 5 = ?"], texts[:1])[0]
+        seconds = round(time.monotonic() - start, 1)
+        proof.note("reward", texts=count, tokens=3 * words, seconds=seconds, alone_gap=abs(alone - scores[0]), **peak())
+
+
+def agree(proof: Proof) -> None:
+    """One model's scores three ways: sampler, the kit's fused output layer, and float64 log-softmax of the same logits."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    from repro.generation.transformers_engine import TransformersEngine
+    from repro.models.chat_tokens import prompt_token_ids
+    from repro.models.loading import load_model, load_tokenizer
+    from repro.models.scoring import token_log_probs
+
+    folder = proof.work / "student"
+    prompt = prompt_token_ids(load_tokenizer(folder), "7 + 5 = ?")
+    engine = TransformersEngine(folder)
+    groups = engine.generate([prompt] * 4, 2, 6 if proof.tiny else 48, 1.0, 0)
+    sampled = [completion for group in groups for completion in group]
+    model = load_model(folder)
+    expected = []
+    for completion in sampled:
+        ids = torch.tensor(completion.token_ids, device=model.device)
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + completion.token_ids], device=model.device)).logits
+        log_probs = logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
+        expected.append(log_probs.gather(1, ids[:, None])[:, 0].cpu())
+    add_fused_lm_head(model)
+    fused = token_log_probs(model, [prompt] * len(sampled), [completion.token_ids for completion in sampled], 4)
+
+    def gap(scores: list[Any]) -> float:
+        pairs = [(torch.as_tensor(score, dtype=torch.float64) - exact).abs() for score, exact in zip(scores, expected)]
+        return round(float(torch.cat(pairs).mean()), 5)
+
+    fused_gap, sampler_gap = gap(fused), gap([completion.log_probs for completion in sampled])
+    proof.note(
+        "agree", fused_gap=fused_gap, sampler_gap=sampler_gap, mean_nats=round(float(-torch.cat(expected).mean()), 2)
+    )
+    if max(fused_gap, sampler_gap) > 0.1:
+        raise SystemExit("the three scores of one model differ by more than 0.1 nats a token")
+
+
+def pipeline(proof: Proof) -> None:
+    """One stage by the command: is a GPU lent to it, seen by it, and written into its record?"""
+    out = proof.work / "pipeline"
+    argv = ["sample", str(proof.work / "student"), "--task", "toy-bm4", "--items", "4", "--out", str(out), "--quiet"]
+    argv += ["--engine", "transformers", "--set", "teacher_sampling.max_completion_tokens=8"]
+    done = _python(["-m", "repro.cli", *argv])
+    records = [json.loads(file.read_text()) for file in out.glob("cache/*/record.json")]
+    names = ("label", "gpus", "gpu_hours", "peak_gpu_memory_gib", "seconds")
+    used = [{name: record.get(name) for name in names} for record in records]
+    proof.note("pipeline", exit=done.returncode, tail=(done.stdout + done.stderr)[-400:], records=used)
+    if done.returncode or not used or (torch.cuda.is_available() and not used[0]["gpus"]):
+        raise SystemExit("the stage failed, or ran without a GPU")
+
+
+def sharded(proof: Proof) -> None:
+    """FSDP2 on one process: sharded parameters, mixed precision, the frozen teacher, and a complete model saved."""
+    if "RANK" in os.environ:
+        train_student(proof, "sharded", "gkd-rkl", steps=2, tokens=32, sequences=8, shard=True)
+        return
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+    step = [str(HERE / "gpu_proof.py"), "--work", str(proof.work), "--figures", str(proof.figures), "--step", "sharded"]
+    done = _python([*torchrun, *step])
+    if done.returncode:
+        raise SystemExit((done.stdout + done.stderr)[-3000:])
+
+
+def tests(proof: Proof) -> None:
+    """The repository's tests with the mark `gpu` that need no vLLM."""
+    _pytest(proof, "tests", ["tests/device" if proof.tiny else "tests", "-m", "gpu and not vllm"])
+
+
+def traps(proof: Proof) -> None:
+    """The bars of the streaming pass, and its times side by side as a baseline."""
+    _pytest(proof, "traps", ["benchmarks/test_traps_speed.py", "-m", "gpu"], times="traps-gpu.json")
+
+
+def throughput(proof: Proof) -> None:
+    """The engines side by side in GKD on the random pair."""
+    options = ["--pair", f"{proof.work / 'teacher'},{proof.work / 'student'}", "--shape", "64x192x4"]
+    _pytest(proof, "throughput", ["benchmarks/test_gkd_throughput.py", *options], times="throughput-gpu.json")
+
+
+def vllm_tests(proof: Proof) -> None:
+    """The repository's tests of vLLM with the mark `gpu`."""
+    _pytest(proof, "vllm_tests", ["tests/generation", "tests/training", "-m", "gpu and vllm"])
+
+
+def vllm_sample(proof: Proof) -> None:
+    """Is the GPU's memory free again after an engine was closed, so that the same process can load the model to check it?"""
+    from repro.generation.config import SamplingConfig
+    from repro.generation.mismatch import check_rollouts, select_rollouts
+    from repro.generation.sample import sample
+
+    prompts, tokens = (4, 12) if proof.tiny else (64, 256)
+    config = SamplingConfig(
+        completions_per_prompt=16,
+        temperature=1.0,
+        max_completion_tokens=tokens,
+        engine="vllm",
+        batch_sequences=4096,
+        reasoning=False,
+    )
+    free_before = _free_gib()
+    start = time.monotonic()
+    files = sample(
+        config,
+        model=proof.work / "teacher",
+        items=make_items(prompts),
+        seed=0,
+        work=proof.work / "sampled",
+        progress=Clock(),
+    )
+    seconds = time.monotonic() - start
+    free_after = _free_gib()
+    proof.note(
+        "vllm_sample",
+        free_before_gib=free_before,
+        free_after_close_gib=free_after,
+        seconds=round(seconds, 1),
+        tokens_per_second=round(prompts * 16 * tokens / seconds),
+        gap=check_rollouts(proof.work / "teacher", select_rollouts(files[0]), 1.0),
+    )
+    if free_before - free_after > 2:
+        raise SystemExit(f"a closed engine keeps {free_before - free_after:.1f} GiB")
+
+
+def vllm_calibrate(proof: Proof) -> None:
+    """Calibration with vLLM in the process, asleep while the policy learns."""
+    summary = calibrate_teacher(proof, "vllm_calibrate", "vllm", steps=4, tokens=512)
+    if summary.get("alarm"):
+        raise SystemExit(summary["alarm"])
+
+
+def vllm_rkl(proof: Proof) -> None:
+    """GKD-RKL with vLLM in the process, then a second training in the same process: vLLM allows one sleeping engine."""
+    summary = train_student(proof, "vllm_rkl", "gkd-rkl", engine="vllm", steps=4)
+    train_student(proof, "vllm_rkl_again", "gkd-rkl", engine="vllm", steps=1, tokens=64)
+    if summary.get("alarm"):
+        raise SystemExit(summary["alarm"])
+
+
+def _free_gib() -> float:
+    return round(torch.cuda.mem_get_info()[0] / GIB, 2) if torch.cuda.is_available() else 0.0
+
+
+def _python(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=HERE.parent, check=False)
+
+
+def _pytest(proof: Proof, step: str, arguments: list[str], times: str | None = None) -> None:
+    """Run tests; in the rehearsal, only collect them, since a CPU has nothing to run.
+
+    Args:
+        times: name of the file beside the figures that gets the benchmarks' times.
+    """
+    options = ["--collect-only", "-q"]
+    if not proof.tiny:
+        options = ["-q", "-s", "--durations=12", "-W", "default"]  # a new warning costs no device time here
+        options += ["--benchmark-json", str(proof.figures.with_name(times))] if times else []
+    start = time.monotonic()
+    done = _python(["-m", "pytest", *arguments, *options, "-p", "no:cacheprovider"])
+    print(done.stdout, done.stderr, sep="\n")
+    proof.note(step, exit=done.returncode, seconds=round(time.monotonic() - start, 1), tail=done.stdout[-2500:])
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+STEPS: dict[str, Callable[[Proof], None]] = {
+    step.__name__: step
+    for step in (
+        environment, models, rkl, traps, calibrate, fkl, sft, tests, sharded, pipeline, agree, reward,
+        vllm_sample, vllm_calibrate, vllm_rkl, throughput, vllm_tests,
+    )
+}  # fmt: skip
