@@ -14,7 +14,7 @@ EFFECTS = {
     "GKD-FKL": -0.2,
     "GKD-RKL": 1.0,
     "Improve": 1.8,
-    "Misled": -2.2,
+    "Misled": -3.2,
 }
 TASKS = {"chain3": "acc", "quiz": "acc", "stories": "reward"}
 

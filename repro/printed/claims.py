@@ -1,13 +1,15 @@
 """The paper's claims as machine-readable statements over named rows, tasks and metrics."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from repro.printed.schema import Provenance, Strict
 
-Kind = Literal["ordering", "noninferiority", "range", "exists", "above", "trend", "monotone"]
+TwoSided = Literal["ordering", "noninferiority", "collapse", "comparable", "between"]
+Kind = Literal[TwoSided, "range", "exists", "above", "below", "trend", "monotone"]
 Role = Literal["premise", "claim", "control"]
+_TWO_SIDED: tuple[TwoSided, ...] = get_args(TwoSided)
 
 
 class Ref(Strict):
@@ -48,9 +50,14 @@ class Claim(Strict):
     Kinds, with L and R the means of the two sides over tasks (tasks weigh the same):
         ordering: L - R > 0. With several right sides, L must exceed every one of them.
         noninferiority: L - R > -margin.
+        collapse: R < (1 - margin) L: of its score L before, a model loses more than the share `margin`. A task whose L is
+            at chance is left out; without any other task the claim is not testable.
+        comparable: neither side is more than `factor` times the other.
+        between: low <= L - R <= high, up to `tolerance`.
         range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
-        exists: some row and task of L is above `low`.
+        exists: some row and task of L is above `low`; with a right side, L - R of some task is.
         above: L > low.
+        below: L < high.
         trend: the least-squares slope of L against eta, per unit of eta and in `direction`, is above 0. L names a
             curve: rows "NAME, eta X" (repro.recipes.labels).
         monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
@@ -58,7 +65,7 @@ class Claim(Strict):
     Attributes:
         study: the table or figure whose run tests it.
         metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
-        margin_reason: the reason for the margin (or for `low`, if that is our choice).
+        margin_reason: the reason for the margin (or for `low`, `high` or `factor`, if that is our choice).
         printed_scale: it compares with a magnitude that the paper printed, so only paper scale tests it.
         training: it is about the outcome of a training, so one training seed cannot settle it.
         role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
@@ -75,6 +82,7 @@ class Claim(Strict):
     right: tuple[Ref, ...] = ()
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     margin_reason: str = ""
+    factor: Annotated[float, Field(gt=1)] | None = None
     direction: Literal["rises", "falls"] | None = None
     low: float | None = None
     high: float | None = None
@@ -88,16 +96,24 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "Claim":
-        if (self.kind in ("ordering", "noninferiority")) != bool(self.right):
-            raise ValueError(f"right is required for an ordering or non-inferiority and foreign to a {self.kind}")
-        if (self.margin > 0) != (self.kind in ("noninferiority", "monotone")):
-            raise ValueError("margin above 0 is required for non-inferiority and monotone claims and for no other kind")
+        if self.kind != "exists" and (self.kind in _TWO_SIDED) != bool(self.right):
+            raise ValueError(f"right is required for {', '.join(_TWO_SIDED)}, and foreign to a {self.kind}")
+        if self.kind in ("collapse", "comparable", "between") and len(self.right) > 1:
+            raise ValueError(f"a {self.kind} has one right side")
+        if (self.margin > 0) != (self.kind in ("noninferiority", "monotone", "collapse")):
+            raise ValueError(
+                "margin above 0 is required for noninferiority, monotone and collapse, and foreign to others"
+            )
+        if (self.factor is not None) != (self.kind == "comparable"):
+            raise ValueError("factor is required for comparable and foreign to other kinds")
         if (self.direction is not None) != (self.kind in ("trend", "monotone")):
             raise ValueError("direction is required for trend and monotone claims and for no other kind")
-        if (self.low is not None) != (self.kind in ("range", "exists", "above")) or (self.high is not None) != (
-            self.kind == "range"
-        ):
-            raise ValueError("a range takes low and high, exists and above take low, other kinds neither")
+        if (self.low is not None) != (self.kind in ("range", "between", "exists", "above")) or (
+            self.high is not None
+        ) != (self.kind in ("range", "between", "below")):
+            raise ValueError(
+                "range and between take low and high, exists and above take low, below takes high, other kinds neither"
+            )
         if (self.role == "control") != (self.provenance == "ASSUMED"):
             raise ValueError("controls are ours (ASSUMED); premises and claims are the paper's")
         return self

@@ -7,6 +7,7 @@ from typing import Any
 from repro.errors import InputError
 from repro.report.result import Result, read_result
 from repro.system.atomic_write import atomic_write
+from repro.tables.statistics.decision import VERDICT_VALUES
 
 
 def history_line(result: Result) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def history_line(result: Result) -> dict[str, Any]:
         "torch": result["libraries"].get("torch"),
         "seconds": round(sum(stage["seconds"] for stage in result["stages"]), 1),
         "gpu_hours": round(sum(stage["gpu_hours"] for stage in result["stages"]), 4),
-        "counts": {value: values.count(value) for value in ("reproduced", "contradicted", "inconclusive")},
+        "counts": {value: values.count(value) for value in VERDICT_VALUES},
         "claims": claims,
     }
 

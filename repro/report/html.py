@@ -11,7 +11,14 @@ from repro.report.sections.verdicts import tally
 from repro.report.text import sentence, visible
 
 PAGE_FILE = "report.html"
-TONES = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "?", "diagnosed": "·", "erratum": "!"}
+TONES = {
+    "reproduced": "✔",
+    "contradicted": "✘",
+    "inconclusive": "?",
+    "not testable": "⊘",
+    "diagnosed": "·",
+    "erratum": "!",
+}
 _FOLDER = Path(__file__).parent / "page"
 
 

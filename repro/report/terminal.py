@@ -10,7 +10,7 @@ from repro.tables.formatting import layout_metrics, measured_rows
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport
 
-_COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow"}
+_COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
 
 
 def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, console: Console) -> None:
@@ -46,7 +46,7 @@ def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
         {
             "verdict": v.value,
             "claim": f"{v.claim} ({v.family})" if several else v.claim,
-            "difference [interval]": "not run"
+            "difference [interval]": ("" if v.value == "not testable" else "not run")
             if v.estimate is None or v.interval is None
             else f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]",
             "paper": f"{v.paper_held}/{v.paper_of}" if v.paper_of else "-",

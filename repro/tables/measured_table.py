@@ -57,6 +57,7 @@ class MeasuredTable:
         items: task -> item ids; every row of a task has these items in this order.
         values: (row, task, metric) -> values. A row is named by its label in the stored table (Table 2: the method).
         etas: values of eta of a sweep's rows, ascending; empty for other studies.
+        chance: task -> the score of guessing; 0 for a task that is not here.
     """
 
     study: str
@@ -67,6 +68,7 @@ class MeasuredTable:
     items: dict[str, tuple[str, ...]] = field(default_factory=dict)
     values: dict[CellKey, CellValues] = field(default_factory=dict)
     etas: tuple[float, ...] = ()
+    chance: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -181,6 +183,7 @@ class MeasuredTable:
             "seeds": list(self.seeds),
             "samples": self.samples,
             "items": {task: list(ids) for task, ids in self.items.items()},
+            "chance": dict(self.chance),
             "cells": [
                 {
                     "row": row,
@@ -204,6 +207,7 @@ class MeasuredTable:
                 seeds=tuple(content["seeds"]),
                 samples=content["samples"],
                 etas=etas,
+                chance=dict(content.get("chance", {})),
             )
             for cell in content["cells"]:
                 ids = content["items"][cell["task"]]
@@ -229,7 +233,7 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
                 f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
-    merged = MeasuredTable(first.study, first.scale, first.family, seeds, first.samples, etas=first.etas)
+    merged = replace(first, seeds=seeds, items={}, values={})
     for row, task, metric in first.values:
         cells = [part.values[row, task, metric] for part in parts]
         weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]

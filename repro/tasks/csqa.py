@@ -18,6 +18,7 @@ class CommonsenseQa(DataSetTask):
     """Rows: id, question, choices, answerKey."""
 
     kind: Kind = "choice"
+    options = 5
     schema = (
         "id, answerKey (a letter), and question {stem, choices [{label, text}]} or question with choices"
         " {label [], text []}"

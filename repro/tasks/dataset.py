@@ -42,9 +42,11 @@ class DataSetTask(ABC):
         schema: description of a row, for error messages.
         hub: source on the hub; None for a task that only reads the user's files.
         id_field: the field that holds a row's id.
+        options: the most options that a question has; None: not a choice, or as many as there are letters.
     """
 
     kind: Kind
+    options: ClassVar[int | None] = None
     schema: ClassVar[str]
     hub: HubSource | None = None
     id_field: ClassVar[str] = "id"

@@ -8,6 +8,7 @@ from repro.tasks.bigmath import CONFIGS, BigMath
 from repro.tasks.csqa import CommonsenseQa
 from repro.tasks.dataset import DataSetTask
 from repro.tasks.dolly import Dolly
+from repro.tasks.extraction import LETTERS
 from repro.tasks.gsm8k import Gsm8k
 from repro.tasks.hub import HubSource
 from repro.tasks.mmlu_pro import MmluPro
@@ -71,6 +72,20 @@ def kind_of(name: str) -> Kind:
     if is_toy_task(name):
         return get(name).kind
     return KINDS[name] if name in KINDS else _class_of(name).kind
+
+
+def chance(name: str) -> float:
+    """Return the score of guessing: 1 / the most options that a question of a choice has, 1 / the numbers that can be right.
+
+    0 where guessing scores nothing that a run could see: free numbers, and open-ended tasks.
+    """
+    if is_toy_task(name):
+        from repro.tasks import toy
+
+        options = toy.get_task(name).options
+    else:
+        options = _class_of(name).options or (len(LETTERS) if kind_of(name) == "choice" else None)
+    return 1 / options if options else 0.0
 
 
 def hub_of(name: str) -> HubSource | None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from repro.errors import InputError
 from repro.tasks.task import Item, Kind, Split
+from repro.toy.facts import STATES
 from repro.toy.pool import TASK_NAMES, questions
-from repro.toy.questions import Question
+from repro.toy.questions import Choice, Question
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,17 @@ class ToyTask:
     def questions(self, split: Split) -> tuple[Question, ...]:
         """Return all questions of the split, in a fixed order."""
         return questions(self.name, split)
+
+    @property
+    def options(self) -> int | None:
+        """The number of answers that a guess chooses from; None for an open-ended task."""
+        if self.kind == "numeric":
+            return len(STATES)
+        return (
+            max(len(q.options) for q in self.questions("test") if isinstance(q, Choice))
+            if self.kind == "choice"
+            else None
+        )
 
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
         """Return the first n items of the split in the order of the seed; all if it has fewer, or for None."""

@@ -6,6 +6,7 @@ import pytest
 
 from repro.errors import InputError
 from repro.report.history import append_to_history, read_history
+from repro.tables.statistics.decision import VERDICT_VALUES
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_a_line_has_verdicts_cost_and_commit(night, result, tmp_path):
     assert append_to_history(night(), into)
     (line,) = read_history(into)
     values = [claim["value"] for claim in result["verdicts"]["claims"]]
-    assert line["counts"] == {value: values.count(value) for value in ("reproduced", "contradicted", "inconclusive")}
+    assert line["counts"] == {value: values.count(value) for value in VERDICT_VALUES}
     assert sum(line["counts"].values()) == len(values) > 0
     assert line["seconds"] == sum(stage["seconds"] for stage in result["stages"])
     assert line["commit"] == "0" * 40

@@ -10,12 +10,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from measured_world import build
+from rich.console import Console
 
 from repro.errors import InputError
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
+from repro.report.sections.verdicts import tally
+from repro.report.terminal import print_result
 from repro.report.text import visible
 from repro.report.training_history import BINS, binned
 from repro.report.write import write_report
@@ -174,6 +177,30 @@ def test_an_inconclusive_claim_says_what_would_decide_it(part, built):
     for v in undecided:
         assert v.text in brief
         assert v.needed_items is None or f"{v.needed_items:,} items in all" in brief
+
+
+def test_a_claim_that_is_not_testable_is_shown_as_such_and_never_counted_as_reproduced(tmp_path):
+    table = build(items=40)
+    table.chance = dict.fromkeys(table.tasks, 1.0)
+    (made,) = merge_sources([Source("one", make_result(table))])
+    (judged,) = [v for v in made.report.claims if v.claim == "misled-collapses-under-student"]
+    (stored,) = [v for v in make_result(table)["verdicts"]["claims"] if v["claim"] == "misled-collapses-under-student"]
+    assert judged.value == stored["value"] == "not testable"
+    assert tally(made)["not testable"] == 1
+    assert tally(made)["reproduced"] == sum(v.value == "reproduced" for v in made.report.claims if v.role != "control")
+    page, brief = write_report([made], tmp_path / "report.html")
+    text = page.read_text()
+    assert 'class="tone not-testable"' in text
+    assert '<li class="not-testable">' in text
+    assert "--not-testable:" in text
+    assert "| not testable |" in brief.read_text()
+    console = Console(record=True, width=200)
+    print_result(list(made.measured), made.report, console)
+    printed = console.export_text()
+    assert "1 not testable" in printed
+    (line,) = [line for line in printed.splitlines() if "misled-collapses-under-student" in line]
+    assert line.startswith("not testable")
+    assert "not run" not in line
 
 
 def test_the_brief_is_short_and_has_the_same_sections(built, text):

@@ -231,7 +231,7 @@ def test_no_teacher_above_its_student_is_inconclusive(tmp_path):
 
 def test_costs_follow_the_formulas(tmp_path):
     study = plan("table5", scale="toy", seeds=1, assignments=ASSIGNMENTS)
-    seconds = {"calibrate": 36.0, "gkd-rkl": 72.0}
+    seconds = {"calibrate": 48.0, "gkd-rkl": 72.0}
     for n, stage in enumerate(study.stages()):
         folder = tmp_path / stage.folder_name
         folder.mkdir()
@@ -266,7 +266,7 @@ def test_costs_follow_the_formulas(tmp_path):
     assert table.items["pipeline"] == ("eta -0.5", "eta +0", "eta +0.5")
     (claim,) = verdicts_of("table5", [table]).values()
     assert claim.value == "reproduced"
-    assert claim.estimate == pytest.approx(36 / 3600, rel=0.02)
+    assert claim.estimate == pytest.approx((2 * 48 - 72) / 3600, rel=0.05)
 
 
 def test_formulas_in_words_are_the_passes_that_are_counted():

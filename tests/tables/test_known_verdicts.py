@@ -91,7 +91,7 @@ def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None
 
 def test_a_changed_margin_is_a_difference(tmp_path: Path, reports: Reports) -> None:
     write(tmp_path / "k.toml", reports)
-    changed = tuple(replace(v, margin=0.05) if v.margin else v for v in reports[0].claims)
+    changed = tuple(replace(v, margin=0.05) if v.kind == "noninferiority" else v for v in reports[0].claims)
     differences = compare_with_known(replace(reports[0], claims=changed), load_known_verdicts(tmp_path / "k.toml"))
     assert [d.text for d in differences] == [
         f"{claim}-retains-teacher (qwen3): margin 0.05, the record was made with 0.02"

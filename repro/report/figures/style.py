@@ -30,12 +30,12 @@ FILE = Palette(
     rule="#d5dae0",
     series=("#2f6fb5", "#d2842a", "#2b8c6b", "#b0467f", "#6f58b8", "#8a6d1d", "#3d8fa5", "#7a7f87"),
 )
-TONES = {"reproduced": "#010201", "contradicted": "#010202", "inconclusive": "#010203"}
+TONES = {"reproduced": "#010201", "contradicted": "#010202", "inconclusive": "#010203", "not testable": "#010204"}
 """Stand-ins for the page's colours of the verdicts."""
 CSS_COLOURS = {
     PAGE.ink: "currentColor",
     PAGE.rule: "var(--rule)",
-    **{colour: f"var(--{tone})" for tone, colour in TONES.items()},
+    **{colour: f"var(--{tone.replace(' ', '-')})" for tone, colour in TONES.items()},
     **{colour: f"var(--series-{n})" for n, colour in enumerate(PAGE.series, 1)},
 }
 

@@ -12,9 +12,9 @@ from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
+from repro.tables.statistics.decision import VERDICT_VALUES
 from repro.tables.verdicts.verdict_types import ClaimVerdict
 
-_VALUES = ("reproduced", "contradicted", "inconclusive")
 ONE_SEED = (
     "One training seed. The standard errors here are those of items alone, and two trainings can differ by many of them:"
     " a conclusive verdict on a training is one on this training. --seeds 3 shows the spread."
@@ -75,7 +75,7 @@ def _controls(part: Part) -> list[ClaimVerdict]:
 
 
 def _tally(claims: Sequence[ClaimVerdict]) -> dict[str, int]:
-    return {value: sum(v.value == value for v in claims) for value in _VALUES}
+    return {value: sum(v.value == value for v in claims) for value in VERDICT_VALUES}
 
 
 def _count(part: Part) -> str:
@@ -106,7 +106,9 @@ def _describe_method(part: Part) -> str:
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     name = f"{v.claim} ({v.family})" if several else v.claim
     return {
-        "verdict": Cell(v.value, tone=v.value, note="not run" if v.estimate is None else ""),
+        "verdict": Cell(
+            v.value, tone=v.value, note="not run" if v.estimate is None and v.value == "inconclusive" else ""
+        ),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
         "difference": number_cell(v.estimate, "+.3f"),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),

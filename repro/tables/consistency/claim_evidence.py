@@ -27,9 +27,12 @@ def printed_comparisons(claim: Claim, load: Load) -> list[PrintedComparison]:
     if not claim.study.startswith("table"):
         return []  # the paper prints no numbers of its figures
     left = _cells(claim, claim.left, load)
-    if claim.kind in ("exists", "above"):
+    if claim.kind in ("exists", "above") and not claim.right:
         assert claim.low is not None
         return [PrintedComparison(cell.name, cell.value, claim.low, cell.value > claim.low) for cell in left]
+    if claim.kind == "below":
+        assert claim.high is not None
+        return [PrintedComparison(cell.name, cell.value, claim.high, cell.value < claim.high) for cell in left]
     if claim.kind == "range":
         assert claim.low is not None
         assert claim.high is not None
@@ -43,7 +46,7 @@ def printed_comparisons(claim: Claim, load: Load) -> list[PrintedComparison]:
         rivals = [rival.value for rival in right if _are_comparable(cell, rival, claim)]
         if rivals:
             best = max(rivals)
-            comparisons.append(PrintedComparison(cell.name, cell.value, best, _exceeds(cell.value, best, claim.margin)))
+            comparisons.append(PrintedComparison(cell.name, cell.value, best, _holds(claim, cell.value, best)))
     return comparisons
 
 
@@ -77,11 +80,24 @@ def _comparisons_of_means(claim: Claim, left: list[PrintedCell], right: list[Pri
         mean_left, mean_right = (
             float(np.mean([cell.value for cell in side if cell.row == row])) for side in (left, right)
         )
-        held = _exceeds(mean_left, mean_right, claim.margin)
+        held = _holds(claim, mean_left, mean_right)
         comparisons.append(PrintedComparison(" / ".join(row.values()), mean_left, mean_right, held))
     return comparisons
 
 
-def _exceeds(left: float, right: float, margin: float) -> bool:
+def _holds(claim: Claim, left: float, right: float) -> bool:
     # Printed decimals: 0.80 - 0.82 is not exactly -0.02 in binary, so compare beyond their rounding noise.
-    return left - right > -margin + 1e-9
+    noise = 1e-9
+    if claim.kind == "collapse":
+        return right < (1 - claim.margin) * left - noise
+    if claim.kind == "comparable":
+        assert claim.factor is not None
+        return max(left, right) < claim.factor * min(left, right) + noise
+    if claim.kind == "between":
+        assert claim.low is not None
+        assert claim.high is not None
+        return claim.low - claim.tolerance - noise <= left - right <= claim.high + claim.tolerance + noise
+    if claim.kind == "exists":
+        assert claim.low is not None
+        return left - right > claim.low + noise
+    return left - right > -claim.margin + noise

@@ -5,6 +5,7 @@ from pathlib import Path
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.tables.measured_table import MeasuredTable
+from repro.tasks import registry
 
 
 def measure(study: Study, cache: Path) -> list[MeasuredTable]:
@@ -14,7 +15,8 @@ def measure(study: Study, cache: Path) -> list[MeasuredTable]:
     samples = study.rows[0].stage.samples_per_prompt
     tables = []
     for family in study.families:
-        table = MeasuredTable(study.name, study.scale, family, study.seeds, samples, etas=etas)
+        chance = {task: registry.chance(task) for task in study.tasks}
+        table = MeasuredTable(study.name, study.scale, family, study.seeds, samples, etas=etas, chance=chance)
         add_cells(table, _rows_by_label(study, family), cache)
         tables.append(table)
     return tables

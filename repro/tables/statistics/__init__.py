@@ -1,1 +1,1 @@
-"""Resampling and three-valued decisions."""
+"""Resampling and decisions."""

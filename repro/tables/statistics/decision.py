@@ -1,4 +1,4 @@
-"""The three-valued rule, Holm's correction, and how much data would decide.
+"""The rule of verdicts, Holm's correction, and how much data would decide.
 
 A statement puts an estimate inside an allowed region [low, high]: an ordering [0, inf), a non-inferiority
 [-margin, inf), an equivalence [-margin, margin]. At level a, with the interval of confidence 1 - a around the
@@ -7,12 +7,14 @@ estimate:
     contradicted   the whole interval lies outside it
     inconclusive   neither; or a training claim has one training seed, and the gap to the region's edge is under
                    5 standard errors
+A fourth verdict, not testable, is not a matter of statistics: nothing was there that the claim could be true or false of (see
+`repro.tables.verdicts.floor`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, exp, inf, isinf, log, sqrt
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import special
@@ -20,7 +22,8 @@ from scipy import special
 from repro.tables.measured_table import Array
 from repro.tables.statistics.resampling import Estimate
 
-VerdictValue = Literal["reproduced", "contradicted", "inconclusive"]
+VerdictValue = Literal["reproduced", "contradicted", "inconclusive", "not testable"]
+VERDICT_VALUES: tuple[VerdictValue, ...] = get_args(VerdictValue)
 
 ONE_SEED_CAP = 5.0  # standard errors that the gap must exceed where one training seed shows no spread
 POWER = 0.8  # of the test that "would decide"

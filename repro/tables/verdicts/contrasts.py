@@ -1,5 +1,6 @@
 """Turn a claim into contrasts that a bootstrap can resample: the cells on each side, and the allowed region."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,42 +31,50 @@ class Comparison:
 
 def region_of(claim: Claim) -> Region:
     """Return the region where the estimate must be for the claim to hold."""
-    if claim.kind == "range":
+    if claim.kind in ("range", "between"):
         assert claim.low is not None
         assert claim.high is not None
         return Region(claim.low - claim.tolerance, claim.high + claim.tolerance)
+    if claim.kind == "below":
+        assert claim.high is not None
+        return Region(high=claim.high)
+    if claim.kind in ("collapse", "comparable"):  # the margin or factor is in the contrast
+        return Region(low=0.0)
     if claim.kind in ("exists", "above"):
         assert claim.low is not None
         return Region(low=claim.low)
     return Region(low=-claim.margin)
 
 
-def comparisons_of(claim: Claim, measured: MeasuredTable, stored: PaperTable) -> list[Comparison] | str:
-    """Return a claim's comparisons, or a string that says what was not run.
+def comparisons_of(
+    claim: Claim, measured: MeasuredTable, stored: PaperTable, tasks: Collection[str] | None = None
+) -> list[Comparison] | str:
+    """Return a claim's comparisons on these tasks (None: on all), or a string that says what was not run.
 
-    There is one per right side, per cell for `exists`, per step of eta for `monotone`.
+    There is one per right side, per cell for `exists`, per step of eta for `monotone`, and two for `comparable`.
     """
     if claim.kind in ("trend", "monotone"):
         return _along_eta(claim, measured)
-    left = _side(claim, claim.left, measured, stored)
+    tasks = measured.tasks if tasks is None else tasks
+    left = _side(claim, claim.left, measured, stored, tasks)
     if isinstance(left, str):
         return left
-    if claim.kind == "exists":
+    if claim.kind == "exists" and not claim.right:
         return [
             Comparison(f"{row}, {task}", {(row, task, metric): 1.0}, (((row, task, metric), None),))
             for row, task, metric in left
         ]
-    if claim.kind in ("range", "above"):
+    if claim.kind in ("range", "above", "below"):
         return [Comparison(claim.left.row, _mean(left), tuple((key, None) for key in left))]
     comparisons = []
     for ref in claim.right:
-        right = _side(claim, ref, measured, stored)
+        right = _side(claim, ref, measured, stored, tasks)
         if isinstance(right, str):
             return right
-        comparison = _two_sided(claim, ref, left, right)
-        if comparison is None:
+        against = _two_sided(claim, ref, left, right)
+        if not against:
             return f"rows {claim.left.row!r} and {ref.row!r} share no task"
-        comparisons.append(comparison)
+        comparisons += against
     return comparisons
 
 
@@ -93,23 +102,37 @@ def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Comparison] | str:
     ]
 
 
-def _two_sided(claim: Claim, ref: Ref, left: list[CellKey], right: list[CellKey]) -> Comparison | None:
+def _two_sided(claim: Claim, ref: Ref, left: list[CellKey], right: list[CellKey]) -> list[Comparison]:
+    """Return the comparisons with one right side; none if no task has both sides."""
     if claim.left.columns != ref.columns:
         # Sides over different tasks (open-ended against knowledge): means of sides, no pairs of tasks.
-        return Comparison(ref.row, _difference(left, right), ())
+        return [Comparison(ref.row, _difference(left, right), ())]
     # A task counts only where both sides have it; "*" compares each row with itself.
-    pairs = [(a, b) for a in left for b in right if a[1] == b[1] and (claim.left.row != "*" or a[0] == b[0])]
+    pairs = tuple((a, b) for a in left for b in right if a[1] == b[1] and (claim.left.row != "*" or a[0] == b[0]))
     if not pairs:
-        return None
-    return Comparison(ref.row, _difference([a for a, _ in pairs], [b for _, b in pairs]), tuple(pairs))
+        return []
+    if claim.kind == "exists":
+        return [Comparison(f"{a[0]}, {a[1]}", {a: 1.0, b: -1.0}, ((a, b),)) for a, b in pairs]
+    left, right = [a for a, _ in pairs], [b for _, b in pairs]
+    if claim.kind == "collapse":
+        return [Comparison(ref.row, _difference(left, right, 1.0 - claim.margin), pairs)]
+    if claim.kind == "comparable":
+        assert claim.factor is not None
+        return [
+            Comparison(f"{ref.row} at most {claim.factor:g} times", _difference(left, right, claim.factor), pairs),
+            Comparison(f"{ref.row} at least 1/{claim.factor:g}", _difference(right, left, claim.factor), pairs),
+        ]
+    return [Comparison(ref.row, _difference(left, right), pairs)]
 
 
-def _side(claim: Claim, ref: Ref, measured: MeasuredTable, stored: PaperTable) -> list[CellKey] | str:
+def _side(
+    claim: Claim, ref: Ref, measured: MeasuredTable, stored: PaperTable, among: Collection[str]
+) -> list[CellKey] | str:
     metrics = (ref.metric,) if ref.metric else claim.metrics
     keys: list[CellKey] = []
     for row in measured.rows if ref.row == "*" else (ref.row,):
         for task in measured.tasks:
-            if ref.columns is None or stored.column_of(task) in ref.columns:
+            if task in among and (ref.columns is None or stored.column_of(task) in ref.columns):
                 keys += [(row, task, m) for m in metrics if measured.has(row, task, m)][:1]
     if keys:
         return keys
@@ -121,8 +144,9 @@ def _mean(keys: list[CellKey]) -> dict[CellKey, float]:
     return {key: 1.0 / len(keys) for key in keys}
 
 
-def _difference(left: list[CellKey], right: list[CellKey]) -> Contrast:
-    contrast = _mean(left)
+def _difference(left: list[CellKey], right: list[CellKey], factor: float = 1.0) -> Contrast:
+    """Return factor * mean of the left cells - mean of the right ones."""
+    contrast = {key: factor * weight for key, weight in _mean(left).items()}
     for key, weight in _mean(right).items():
         contrast[key] = contrast.get(key, 0.0) - weight
     return contrast

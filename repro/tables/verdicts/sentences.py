@@ -8,6 +8,9 @@ _ESTIMATE = {
     "range": "mean",
     "exists": "mean",
     "above": "mean",
+    "below": "mean",
+    "collapse": "the score that may remain less the score that does:",
+    "comparable": "distance to the bound",
     "trend": "slope in the direction asked, per unit of eta,",
     "monotone": "step in the direction asked",
 }
@@ -23,11 +26,23 @@ def claim_in_symbols(claim: Claim) -> str:
         return f"{claim.metrics[0]} of {left} never {opposite} by {claim.margin:g} from one eta to the next"
     if claim.kind == "above":
         return f"{left} > {claim.low:g}"
+    if claim.kind == "below":
+        return f"{left} < {claim.high:g}"
     if claim.kind == "range":
         return f"{claim.low:g} <= {left} <= {claim.high:g}"
-    if claim.kind == "exists":
-        return f"some {left} > {claim.low:g}"
     right = " and ".join(_side(ref) for ref in claim.right)
+    if claim.kind == "exists":
+        return (
+            f"some {left} > {right}{f' + {claim.low:g}' if claim.low else ''}"
+            if right
+            else f"some {left} > {claim.low:g}"
+        )
+    if claim.kind == "collapse":
+        return f"{right} < {1 - claim.margin:g} x {left}"
+    if claim.kind == "comparable":
+        return f"{left} and {right} within a factor of {claim.factor:g}"
+    if claim.kind == "between":
+        return f"{claim.low:g} <= {left} - {right} <= {claim.high:g}"
     if claim.kind == "noninferiority":
         return f"{left} > {right} - {claim.margin:g}"
     return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}"
@@ -52,10 +67,11 @@ def verdict_sentence(
     rival_text = ""
     if claim.kind == "monotone":
         rival_text = f" ({rival})"
-    elif len(claim.right) > 1 or claim.kind == "exists":
+    elif len(claim.right) > 1 or claim.kind in ("exists", "comparable"):
         rival_text = f" (against {rival})"
+    name = "difference" if claim.kind == "exists" and claim.right else _ESTIMATE.get(claim.kind, "difference")
     text = (
-        f"{value}: {_ESTIMATE.get(claim.kind, 'difference')} {estimate.value:+.3f}{rival_text}, "
+        f"{value}: {name} {estimate.value:+.3f}{rival_text}, "
         f"interval {interval[0]:+.3f} to {interval[1]:+.3f}, {estimate.items:,} items, "
         f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}"
     )

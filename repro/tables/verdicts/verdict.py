@@ -7,7 +7,6 @@ runs over all premises and claims of one call (all families together), and separ
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from math import isinf
 from typing import Literal
 
 from repro.errors import InputError
@@ -17,8 +16,9 @@ from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.statistics.decision import RequiredData, decide, holm, interval, is_capped, p_value, required_data
 from repro.tables.statistics.resampling import Estimate, Resamples
 from repro.tables.verdicts.cells import judge_cells
-from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
-from repro.tables.verdicts.sentences import claim_in_symbols, verdict_sentence
+from repro.tables.verdicts.contrasts import Comparison, region_of
+from repro.tables.verdicts.prepare import NOT_RUN, prepare, untested_verdict
+from repro.tables.verdicts.sentences import verdict_sentence
 from repro.tables.verdicts.verdict_types import CellVerdict, ClaimVerdict, TaskEvidence, VerdictReport
 
 
@@ -64,21 +64,17 @@ def verdict(
     for table in tables:
         runnable: list[tuple[Claim, list[Comparison]]] = []
         for claim in claims:
-            if claim.printed_scale and table.scale != "paper":
-                skipped.append(f"{claim.id} ({table.family}): a printed magnitude, tested at paper scale alone")
-                continue
-            comparisons = comparisons_of(claim, table, stored)
-            if not isinstance(comparisons, str):
-                runnable.append((claim, comparisons))
-            elif claim.role == "control":
-                skipped.append(f"{claim.id} ({table.family}): {comparisons}")
-            elif missing == "inconclusive":
-                text = f"inconclusive: not run, {comparisons}"
-                verdicts[claim.id, table.family] = _untested(claim, table.family, text, alpha, len(table.seeds))
-            else:
-                raise InputError(
-                    f"result of {table.study}, {table.family}: {comparisons}, which claim {claim.id!r} needs. Run that row."
-                )
+            prepared = prepare(claim, table, stored, alpha, resamples, seed)
+            skipped += prepared.notes
+            if prepared.comparisons:
+                runnable.append((claim, prepared.comparisons))
+            elif prepared.untested is not None:
+                if prepared.untested.value == "inconclusive" and missing == "error":
+                    raise InputError(
+                        f"result of {table.study}, {table.family}: {prepared.untested.text.removeprefix(NOT_RUN)}, which claim {claim.id!r}"
+                        " needs. Run that row."
+                    )
+                verdicts[claim.id, table.family] = prepared.untested
         keys = chain.from_iterable(comparison.contrast for _, comparisons in runnable for comparison in comparisons)
         draws = Resamples(table, keys, resamples, seed)
         tested += [_test(claim, comparisons, draws) for claim, comparisons in runnable]
@@ -183,7 +179,7 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
     bounds = interval(estimate, level)
     text = verdict_sentence(claim, value, estimate, bounds, test.rival, capped, required)
     return replace(
-        _untested(claim, test.family, text, level, estimate.seeds),
+        untested_verdict(claim, test.family, text, level, estimate.seeds),
         value=value,
         estimate=estimate.value,
         se=estimate.se,
@@ -198,31 +194,3 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
         needed_seeds=required.seeds,
         tasks=test.tasks,
     )
-
-
-def _untested(claim: Claim, family: str, text: str, level: float, seeds: int) -> ClaimVerdict:
-    """Return the verdict of a claim without any test: inconclusive, with what the stored claim says."""
-    region = region_of(claim)
-    return ClaimVerdict(
-        claim=claim.id,
-        family=family,
-        role=claim.role,
-        kind=claim.kind,
-        training=claim.training,
-        statement=claim_in_symbols(claim),
-        text=text,
-        region=(_finite_or_none(region.low), _finite_or_none(region.high)),
-        margin=claim.margin,
-        level=level,
-        seeds=seeds,
-        quote=claim.quote,
-        section=claim.section,
-        provenance=claim.provenance,
-        paper_bears_out=claim.paper.bears_out,
-        paper_held=claim.paper.held,
-        paper_of=claim.paper.of,
-    )
-
-
-def _finite_or_none(edge: float) -> float | None:
-    return None if isinf(edge) else edge

@@ -1,0 +1,145 @@
+"""Claims with a margin that the paper's words ask for, judged in worlds where they hold and where they do not."""
+
+import numpy as np
+import pydantic
+import pytest
+
+from repro.printed.claims import Claim
+from repro.printed.load import load, load_claims
+from repro.tables.measured_table import MeasuredTable, merge_seeds
+from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import ClaimVerdict
+
+
+def claim(claim_id: str) -> Claim:
+    return next(c for c in load_claims() if c.id == claim_id)
+
+
+def judge(claim_id: str, table: MeasuredTable) -> ClaimVerdict:
+    return verdict(table, load(table.study), [claim(claim_id)], resamples=500).claims[0]
+
+
+def world(
+    study: str, rates: dict[str, dict[str, float]], metric: str = "acc", chance: dict[str, float] | None = None
+) -> MeasuredTable:
+    """Make a table of 16 samples of 200 items and three seeds. rates: row -> task -> true rate."""
+    table = MeasuredTable(study, "toy", "qwen3", (0, 1, 2), chance=chance or {})
+    rng = np.random.default_rng(1)
+    for row, by_task in rates.items():
+        for task, rate in by_task.items():
+            ids = [f"{task}-{n}" for n in range(200)]
+            values = rng.binomial(16, rate, (3, 200)) / 16
+            weights = np.full((3, 200), 16.0) if metric == "wrong_trace" else None
+            table.add(row, task, metric, ids, values, weights)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "value"),
+    [(0.5, 0.1, "reproduced"), (0.5, 0.4, "contradicted"), (0.5, 0.48, "contradicted"), (0.4, 0.2, "inconclusive")],
+)
+def test_a_collapse_is_a_loss_of_more_than_half(before, after, value):
+    table = world("table2", {"Student": {"a": before}, "Misled": {"a": after}})
+    judged = judge("misled-collapses-under-student", table)
+    assert judged.value == value
+    assert judged.estimate == pytest.approx(before / 2 - after, abs=0.02)
+    assert judged.tasks[0].estimate == pytest.approx(before - after, abs=0.02)
+    assert judged.statement == "Misled < 0.5 x Student"
+
+
+COLLAPSES = [c.id for c in load_claims() if c.kind == "collapse"]
+
+
+def test_every_claim_of_a_collapse_has_the_margin_and_the_floor():
+    assert len(COLLAPSES) == 7
+    assert {claim(name).margin for name in COLLAPSES} == {0.5}
+
+
+@pytest.mark.parametrize("before", [0.2, 0.1])
+def test_a_student_at_chance_cannot_collapse(before):
+    """In Table 3's toy record such a fall was called reproduced: from 0.17 where a guess scores 0.2."""
+    rates = {"Student": {"choice": before}, "Misled": {"choice": 0.01}}
+    judged = judge("misled-collapses-under-student", world("table2", rates, chance={"choice": 0.2}))
+    assert judged.value == "not testable"
+    assert judged.estimate is None
+    assert "choice (" in judged.text
+    assert "chance 0.200" in judged.text
+    assert judge("misled-collapses-under-student", world("table2", rates)).value == "reproduced"  # free answers
+
+
+def test_tasks_at_chance_are_left_out_and_named():
+    rates = {"Student": {"choice": 0.2, "free": 0.5}, "Misled": {"choice": 0.01, "free": 0.45}}
+    table = world("table2", rates, chance={"choice": 0.2})
+    report = verdict(table, load("table2"), [claim("misled-collapses-under-student")], resamples=500)
+    assert report.claims[0].value == "contradicted"  # with the choice task half of the mean would be gone
+    assert [task.task for task in report.claims[0].tasks] == ["free"]
+    assert any("at chance before: choice" in note for note in report.skipped)
+
+
+def test_chance_travels_with_the_table():
+    table = world("table2", {"Student": {"choice": 0.2}, "Misled": {"choice": 0.0}}, chance={"choice": 0.2})
+    assert MeasuredTable.from_dict(table.to_dict()).chance == {"choice": 0.2}
+    assert merge_seeds([table.only_seed(0), table.only_seed(1)]).chance == {"choice": 0.2}
+
+
+def costs(calibration: float, distillation: float) -> MeasuredTable:
+    table = MeasuredTable("table5", "toy", "qwen3", (0, 1, 2))
+    rng = np.random.default_rng(0)
+    for row, hours in (
+        ("Teacher calibration (RFT, LoRA)", calibration),
+        ("Student GKD w/ on-policy RKL", distillation),
+    ):
+        table.add(row, "pipeline", "gpu_hours", ["eta -1", "eta +0", "eta +1"], hours + rng.normal(0, 0.5, (3, 3)))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("hours", "value"),
+    [((141.5, 196.8), "reproduced"), ((50, 196.8), "contradicted"), ((196.8, 50), "contradicted")],
+)
+def test_comparable_costs_are_within_a_factor_of_two(hours, value):
+    judged = judge("calibration-cost-comparable-to-gkd-rkl", costs(*hours))
+    assert judged.value == value
+    assert "within a factor of 2" in judged.statement
+
+
+def teachers(smaller: float, larger: float, task: str = "CSQA") -> MeasuredTable:
+    rates = {"Qwen3-8B": {task: smaller, "BM4": 0.3}, "Qwen3-14B": {task: larger, "BM4": 0.28}}
+    return world("table1", rates, "wrong_trace")
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger", "value"),
+    [(0.36, 0.33, "reproduced"), (0.5, 0.2, "contradicted"), (0.3, 0.5, "contradicted")],
+)
+def test_a_marginal_improvement_is_one_of_a_few_points(smaller, larger, value):
+    assert judge("larger-teacher-misleads-less-qwen3-14b", teachers(smaller, larger)).value == value
+
+
+def test_a_larger_teacher_that_is_worse_somewhere():
+    worse = judge("larger-teacher-misleads-more-somewhere-qwen3-14b", teachers(0.3, 0.4))
+    assert (worse.value, worse.rival) == ("reproduced", "Qwen3-14B, CSQA")
+    assert judge("larger-teacher-misleads-more-somewhere-qwen3-14b", teachers(0.4, 0.3)).value == "contradicted"
+
+
+def test_below():
+    below = claim("wrong-trace-over-half").model_copy(update={"kind": "below", "low": None, "high": 0.5})
+    table = teachers(0.3, 0.3)
+    assert verdict(table, load("table1"), [below], resamples=500).claims[0].value == "reproduced"
+    table = teachers(0.9, 0.9)
+    assert verdict(table, load("table1"), [below], resamples=500).claims[0].value == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("claim_id", "changes"),
+    [
+        ("misled-collapses-under-student", {"margin": 0.0}),
+        ("misled-collapses-under-student", {"right": ()}),
+        ("calibration-cost-comparable-to-gkd-rkl", {"factor": None}),
+        ("larger-teacher-misleads-less-qwen3-14b", {"high": None}),
+        ("student-under-teacher", {"factor": 2.0}),
+    ],
+)
+def test_a_kind_asks_for_its_own_fields(claim_id, changes):
+    with pytest.raises(pydantic.ValidationError):
+        Claim.model_validate(claim(claim_id).model_dump() | changes)
