@@ -7,6 +7,7 @@ import os
 import runpy
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,8 +37,8 @@ TORCH_CPU = LOCKS / "torch-cpu.txt"
 RESULTS = "results"
 
 
-def install(session: nox.Session, lock: str = "auto") -> None:
-    """Install a lock and this project. `auto`: the GPU lock if there is a GPU, else the CPU lock."""
+def install(session: nox.Session, lock: str = "auto", more: str | None = None) -> None:
+    """Install a lock, another one on top, and this project. `auto`: the GPU lock if there is a GPU, else the CPU lock."""
     if IN_IMAGE:
         if lock == "cpu-vllm":
             session.error("vLLM's CPU build is not in this image: run this session outside it.")
@@ -45,6 +46,8 @@ def install(session: nox.Session, lock: str = "auto") -> None:
     if lock == "auto":
         lock = "gpu" if shutil.which("nvidia-smi") else "cpu"
     files = [LOCKS / f"{lock}.txt", *([TORCH_CPU] if lock.startswith("cpu") else [])]
+    if more:
+        files.append(LOCKS / f"{more}.txt")
     stamp = Path(session.virtualenv.location) / "installed"
     wanted = b"".join(file.read_bytes() for file in (LOCKS / "tools.txt", *files, Path("pyproject.toml")))
     if not (stamp.exists() and stamp.read_bytes() == wanted):
@@ -56,7 +59,9 @@ def install(session: nox.Session, lock: str = "auto") -> None:
 def _install_lock(session: nox.Session, files: list[Path]) -> None:
     """Install the hashed locks, then torch's CPU build, whose index differs from machine to machine."""
     session.install("--no-deps", "--require-hashes", "-r", str(LOCKS / "tools.txt"))
-    session.install("--no-deps", "--require-hashes", "-r", str(files[0]))
+    for file in files:
+        if file != TORCH_CPU:
+            session.install("--no-deps", "--require-hashes", "-r", str(file))
     if TORCH_CPU not in files:
         return
     arguments = ["--no-deps", "-r", str(TORCH_CPU)]
@@ -97,7 +102,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Unit tests on the CPU, no network: seconds to a few minutes."""
-    install(session, "cpu")
+    install(session, "cpu", "kernels" if sys.platform == "linux" else None)
     arguments = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
     session.run(
         "pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *arguments, env=_quiet_env()
@@ -201,7 +206,7 @@ def workflows(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of every locked package, asked of PyPI's database; what cannot be asked fails, too."""
     session.install("pip-audit==2.10.1")
-    for name in ("tools", "cpu", "cpu-vllm", "gpu"):  # torch's CPU build is the gpu lock's version of torch
+    for name in ("tools", "cpu", "cpu-vllm", "gpu", "kernels"):  # torch's CPU build is the gpu lock's version of torch
         session.run("pip-audit", "--strict", "--disable-pip", "--require-hashes", "-r", str(LOCKS / f"{name}.txt"))
 
 
@@ -211,7 +216,7 @@ def lock(session: nox.Session) -> None:
     session.install("uv==0.13.9")
     # uv asks PyPI itself, whatever index pip is configured for: hashes must be right on every machine
     hashes = ["uv", "pip", "compile", "--no-config", "--quiet", "--no-annotate", "--no-header", "--generate-hashes"]
-    for name in ("cpu", "cpu-vllm", "gpu"):
+    for name in ("cpu", "cpu-vllm", "gpu", "kernels"):
         file = LOCKS / f"{name}.txt"
         head = [line for line in file.read_text().splitlines(keepends=True) if line.startswith("#")]
         session.run(*hashes, "--no-deps", "--python-version", "3.11", str(file), "-o", str(file))

@@ -30,21 +30,23 @@ def pins(name):
     return pinned, hashes
 
 
-@pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu", "tools"])
+@pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu", "kernels", "tools"])
 def test_every_line_is_pinned_and_hashed(name):
     pinned, hashes = pins(name)
     assert pinned
     assert [package for package, count in hashes.items() if count == 0] == []
 
 
-@pytest.mark.parametrize(("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu")])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu"), ("kernels", "kernels")]
+)
 def test_the_lock_meets_the_project(name, extra):
     pinned, _ = pins(name)
     torch, _ = pins("torch-cpu")
-    if name != "gpu":
+    if name.startswith("cpu"):
         assert "torch" not in pinned, "torch's CPU build has a list of its own"
         pinned |= {"torch": torch["torch"].removesuffix("+cpu")}
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
+    wanted = [*(PROJECT["dependencies"] if name != "kernels" else []), *PROJECT["optional-dependencies"][extra]]
     unmet = []
     for requirement in map(Requirement, wanted):
         version = pinned.get(canonicalize_name(requirement.name))
@@ -58,3 +60,7 @@ def test_the_same_torch_everywhere():
     cpu = [line for line in (LOCKS / "torch-cpu.txt").read_text().splitlines() if line.startswith("torch==")]
     versions = {re.split(r"[=;+ ]+", line)[1] for line in cpu}
     assert versions == {pins("gpu")[0]["torch"]}
+
+
+def test_the_kernels_are_tested_with_the_triton_of_the_gpu_lock():
+    assert pins("kernels")[0]["triton"] == pins("gpu")[0]["triton"]

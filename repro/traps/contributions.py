@@ -43,6 +43,8 @@ class VocabularyContributions:
     weight, what it leaves out is p's tail, which is what "tail noise" means in section 4.2, and the rest shrinks
     to 0 as K grows to |V|. `ranked_by="q"` is the alternative reading.
 
+    Sums are float64 and stay on the device of the first batch; on each device they repeat to the last bit.
+
     Args:
         vocab_size: V, ids counted; logits with more ids are cut (padding of the output layer).
         ks: values of K, 1..V; V itself gives the full-vocabulary curve of Figure 2.
@@ -111,20 +113,51 @@ class VocabularyContributions:
             full_V: [V] sum of the terms over the N positions; needed if `needs_full_sums`.
             ids_N: [N] realised ids. kl_N: [N] token KL(p||q) at the positions, nats.
         """
-        accumulator_device = self._full_V.device
-        order_NR, terms_NR = order_NR.to(accumulator_device), terms_NR.to(accumulator_device, torch.float64)
+        self._settle(kl_N.device)
+        order_NR, terms_NR = order_NR.to(self.device), terms_NR.to(self.device, torch.float64)
         start = 0
         for j, k in enumerate(self._ranked_ks):
             ids, terms = order_NR[:, start:k].flatten(), terms_NR[:, start:k].flatten()
-            self._band_JV[j].index_add_(0, ids, terms)
-            self._band_steps_JV[j].index_add_(0, ids, torch.ones_like(terms))
+            _add_at(self._band_JV[j], ids, terms)
+            _add_at(self._band_steps_JV[j], ids, torch.ones_like(terms))
             start = k
         if full_V is not None:
-            self._full_V += full_V.to(accumulator_device)
-        ids_N = ids_N.to(accumulator_device)
-        self._realised_V.index_add_(0, ids_N, kl_N.to(accumulator_device, torch.float64))
-        self._realised_steps_V.index_add_(0, ids_N, torch.ones_like(ids_N))
+            self._full_V += full_V.to(self.device)
+        self._add_realised(ids_N, kl_N)
+
+    def add_sums(self, terms_JV: Tensor, steps_JV: Tensor, full_V: Tensor | None, ids_N: Tensor, kl_N: Tensor) -> None:
+        """Add N positions whose terms are already summed per vocabulary entry (by the streaming pass on a GPU).
+
+        Args:
+            terms_JV: [J, V] sums of the terms over the positions with v in the Top-K, for each K below |V|, ascending.
+            steps_JV: [J, V] the number of these positions.
+            full_V, ids_N, kl_N: as in `add`.
+        """
+        self._settle(kl_N.device)
+        if self._ranked_ks:
+            terms_JV, steps_JV = terms_JV.to(self.device, torch.float64), steps_JV.to(self.device, torch.float64)
+            self._band_JV += terms_JV.diff(dim=0, prepend=torch.zeros_like(terms_JV[:1]))
+            self._band_steps_JV += steps_JV.diff(dim=0, prepend=torch.zeros_like(steps_JV[:1]))
+        if full_V is not None:
+            self._full_V += full_V.to(self.device)
+        self._add_realised(ids_N, kl_N)
+
+    def _add_realised(self, ids_N: Tensor, kl_N: Tensor) -> None:
+        ids_N = ids_N.to(self.device)
+        _add_at(self._realised_V, ids_N, kl_N.to(self.device, torch.float64))
+        _add_at(self._realised_steps_V, ids_N, torch.ones_like(ids_N))
         self._steps += len(ids_N)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the sums."""
+        return self._full_V.device
+
+    def _settle(self, device: torch.device) -> None:
+        if self._steps == 0 and device != self.device:
+            for name, sums in list(vars(self).items()):
+                if isinstance(sums, Tensor):
+                    setattr(self, name, sums.to(device))
 
     def empty_like(self) -> "VocabularyContributions":
         """Return an empty accumulator with the same settings."""
@@ -142,17 +175,16 @@ class VocabularyContributions:
         )
         if settings != added:
             raise ValueError(f"contributions of different kinds do not add up: {settings} and {added}")
-        self._band_JV += accumulator._band_JV
-        self._band_steps_JV += accumulator._band_steps_JV
-        self._full_V += accumulator._full_V
-        self._realised_V += accumulator._realised_V
-        self._realised_steps_V += accumulator._realised_steps_V
+        self._settle(accumulator.device)
+        for name, sums in vars(accumulator).items():
+            if isinstance(sums, Tensor):
+                getattr(self, name).add_(sums.to(self.device))
         self._steps += accumulator._steps
         if full_V is not None:
-            self._full_V += full_V.to(self._full_V.device)
+            self._full_V += full_V.to(self.device)
 
     def result(self) -> Contributions:
-        """Return the means over the steps added so far.
+        """Return the means over the steps added so far, on the CPU.
 
         Raises:
             ValueError: no step was added.
@@ -166,9 +198,17 @@ class VocabularyContributions:
             steps_JV = torch.cat([steps_JV, all_steps_V[None]])
         return Contributions(
             ks=self.ks,
-            mean=sums_JV / steps_JV,  # 0 / 0 = NaN: v was never among the Top-K
-            counts=steps_JV.long(),
-            realised_mean=self._realised_V / self._realised_steps_V,
-            realised_counts=self._realised_steps_V.clone(),
+            mean=(sums_JV / steps_JV).cpu(),  # 0 / 0 = NaN: v was never among the Top-K
+            counts=steps_JV.long().cpu(),
+            realised_mean=(self._realised_V / self._realised_steps_V).cpu(),
+            realised_counts=self._realised_steps_V.clone().cpu(),
             steps=self._steps,
         )
+
+
+def _add_at(sums_V: Tensor, ids: Tensor, values: Tensor) -> None:
+    if sums_V.is_cuda:
+        # index_add_ adds atomically on a GPU, in any order. This sorts the ids first, and repeats to the last bit.
+        sums_V.index_put_((ids,), values, accumulate=True)
+    else:
+        sums_V.index_add_(0, ids, values)

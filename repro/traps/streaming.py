@@ -5,7 +5,8 @@ Top-K partial sums, per-entry contributions, realised log-probabilities, entropi
 rows at a time, so each head is multiplied once. Memory depends on the vocabulary, not on the number of positions.
 
 bf16 and float16 inputs are multiplied in float32; float32 sums run over blocks of 128 ids whose totals are float64.
-With float64 inputs everything is float64. For measurement: there are no gradients.
+With float64 inputs everything is float64. For measurement: there are no gradients. On a GPU with Triton the statistics
+are those of `fused`.
 Shapes: T positions, R of them in a chunk, r in a tile, V vocabulary (W with its padding to whole blocks), H hidden
 size (may differ between p and q), J entries of the list of K. p and q as in `token_kl`.
 """
@@ -17,12 +18,17 @@ import torch
 from torch import Tensor
 
 from repro.traps.contributions import VocabularyContributions
+from repro.traps.fused import can_fuse, stream_fused
 from repro.traps.heads import OutputHead
-from repro.traps.tiles import Tile, Workspace
+from repro.traps.stream_inputs import StreamInputs
+from repro.traps.tiles import stream_tiles
 from repro.traps.token_kl import RankedBy, check_ks
 
 # Both models' logits of one chunk. Each chunk reads both output layers: 170 rows cost 10 % more than 256.
 LOGIT_BYTES = 300 * 2**20
+# A GPU wants some thousands of rows in a product, and its memory also holds the models
+GPU_LOGIT_BYTES = 4 * 2**30
+GPU_FREE_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def stream_divergences(
     ranked_by: RankedBy = "p",
     temperature: float = 1.0,
     vocab_size: int | None = None,
-    logit_bytes: int = LOGIT_BYTES,
+    logit_bytes: int | None = None,
 ) -> StreamedDivergences:
     """Compute Eq 2 in both directions, Eq 4 and the realised tokens' log-probabilities (Eq 1) from hidden states.
 
@@ -73,14 +79,15 @@ def stream_divergences(
         ranked_by: whose probabilities decide the Top-K; must be that of `contributions`.
         temperature: both models' logits are divided by it.
         vocab_size: ids from here on are padding and are masked in both. None: no padding, and both heads have V ids.
-        logit_bytes: memory for both models' logits of one chunk; changes the result by rounding only.
+        logit_bytes: memory for both models' logits of one chunk; changes the result by rounding only. None: 300 MiB on
+            a CPU; on a GPU up to 4 GiB, an eighth of what is free.
 
     Raises:
         ValueError: NaN or infinite logits, vocabularies that differ, ids outside the vocabulary, a K outside
             1..|V|, or shapes and options that do not fit.
     """
     V = _vocabulary_size(p_head, q_head, vocab_size)
-    T = _count_positions(p_hidden_TH, p_head, q_hidden_TH, q_head, token_ids_T, V)
+    _check_positions(p_hidden_TH, p_head, q_hidden_TH, q_head, token_ids_T, V)
     if ks:
         check_ks(ks, V)
     if not temperature > 0:
@@ -88,41 +95,14 @@ def stream_divergences(
     if contributions is not None:
         _check_contributions(contributions, V, ranked_by, token_ids_T)
 
-    inputs = (p_hidden_TH, p_head.weight, q_hidden_TH, q_head.weight)
-    dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
-    workspace = Workspace(T, V, logit_bytes, dtype, p_hidden_TH.device)
-    accumulator = contributions.empty_like() if contributions is not None else None
-    partial_ks = [k for k in ks if k < V]
-    ranks = max([*partial_ks, accumulator.ranks if accumulator is not None else 0], default=0)
-    rows = {name: p_hidden_TH.new_empty(T, dtype=torch.float64) for name in _ROWS}
-    partial_JT = p_hidden_TH.new_empty(len(ks), T, dtype=torch.float64)
-    full_V = (
-        p_hidden_TH.new_zeros(V, dtype=torch.float64)
-        if accumulator is not None and accumulator.needs_full_sums
-        else None
-    )
-    for chunk in range(0, T, workspace.chunk):
-        end = min(chunk + workspace.chunk, T)
-        p_head.project(p_hidden_TH[chunk:end], workspace.p_RW[: end - chunk, :V], temperature)
-        q_head.project(q_hidden_TH[chunk:end], workspace.q_RW[: end - chunk, :V], temperature)
-        for start in range(chunk, end, workspace.tile):
-            at = slice(start, min(start + workspace.tile, end))
-            tile = Tile(workspace, slice(at.start - chunk, at.stop - chunk), V, ranks, ranked_by, start)
-            tile.statistics(rows, at, entropies, full_V)
-            terms_rk = tile.ranked_terms()
-            if ks:
-                sums_rk = terms_rk.cumsum(1)
-                for j, k in enumerate(ks):
-                    partial_JT[j, at] = sums_rk[:, k - 1] if k < V else rows["kl_pq"][at]
-            if token_ids_T is not None:
-                ids_r = token_ids_T[at].long()
-                rows["log_p"][at], rows["log_q"][at] = tile.log_probs(ids_r)
-                if accumulator is not None:
-                    ids_rk = tile.ids_rk[:, : accumulator.ranks]
-                    terms_rk = terms_rk[:, : accumulator.ranks]
-                    accumulator.add(ids_rk, terms_rk, full_V=None, ids_N=ids_r, kl_N=rows["kl_pq"][at])
-    if contributions is not None and accumulator is not None:
-        contributions.merge(accumulator, full_V)
+    weights = (p_hidden_TH, p_head.weight, q_hidden_TH, q_head.weight)
+    dtype = torch.float64 if any(x.dtype == torch.float64 for x in weights) else torch.float32
+    inputs = StreamInputs(
+        p_hidden_TH, p_head, q_hidden_TH, q_head, token_ids_T, tuple(ks), contributions, entropies, ranked_by,
+        temperature, V, dtype, default_logit_bytes(p_hidden_TH.device) if logit_bytes is None else logit_bytes,
+    )  # fmt: skip
+    fuses = can_fuse(p_hidden_TH.device, dtype, max(inputs.ranked_ks, default=0), V)
+    rows, partial_JT = stream_fused(inputs) if fuses else stream_tiles(inputs)
     has_ids = token_ids_T is not None
     return StreamedDivergences(
         kl_pq=rows["kl_pq"],
@@ -135,7 +115,12 @@ def stream_divergences(
     )
 
 
-_ROWS = ("kl_pq", "kl_qp", "entropy_p", "entropy_q", "log_p", "log_q")
+def default_logit_bytes(device: torch.device) -> int:
+    """Return the bytes for both models' logits of one chunk: on a GPU it depends on what is free."""
+    if device.type != "cuda":
+        return LOGIT_BYTES
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(LOGIT_BYTES, min(GPU_LOGIT_BYTES, free // GPU_FREE_SHARE))
 
 
 def _vocabulary_size(p_head: OutputHead, q_head: OutputHead, vocab_size: int | None) -> int:
@@ -164,9 +149,9 @@ def _check_contributions(
         raise ValueError("contributions need token_ids_T: the realised-token means are part of them")
 
 
-def _count_positions(
+def _check_positions(
     p_hidden: Tensor, p_head: OutputHead, q_hidden: Tensor, q_head: OutputHead, token_ids: Tensor | None, V: int
-) -> int:
+) -> None:
     for name, hidden, head in (("p", p_hidden, p_head), ("q", q_hidden, q_head)):
         if hidden.ndim != 2 or hidden.shape[1] != head.weight.shape[1]:
             raise ValueError(
@@ -182,4 +167,3 @@ def _count_positions(
         raise ValueError(
             f"a token id is outside the vocabulary of {V} ids: ids run from {int(token_ids.min())} to {int(token_ids.max())}"
         )
-    return T

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from repro.traps.stream_inputs import StreamInputs
 from repro.traps.top_ranks import BLOCK, block_maxima, top_ranks
 
 _TILE_BYTES = 3 * 2**20  # one model's logits of one tile: a tile and its temporaries stay in cache
@@ -114,3 +115,42 @@ def _check_finite(top_r: Tensor, name: str, start: int) -> None:
         raise ValueError(
             f"{name} logits hold {what} at position {start + row}: check its hidden states and output layer"
         )
+
+
+_ROWS = ("kl_pq", "kl_qp", "entropy_p", "entropy_q", "log_p", "log_q")
+
+
+def stream_tiles(inputs: StreamInputs, first: int = 0) -> tuple[dict[str, Tensor], Tensor]:
+    """Return [T] divergences, entropies and log-probabilities by name, and [J, T] partial sums. `first` is the first position's number."""
+    T, V, ks, contributions = len(inputs.p_hidden), inputs.V, inputs.ks, inputs.contributions
+    new = inputs.p_hidden.new_empty
+    workspace = Workspace(T, V, inputs.logit_bytes, inputs.dtype, inputs.p_hidden.device)
+    accumulator = contributions.empty_like() if contributions is not None else None
+    ranks = max([*(k for k in ks if k < V), accumulator.ranks if accumulator is not None else 0], default=0)
+    rows = {name: new(T, dtype=torch.float64) for name in _ROWS}
+    partial_JT = new(len(ks), T, dtype=torch.float64)
+    needs_full_sums = accumulator is not None and accumulator.needs_full_sums
+    full_V = new(V, dtype=torch.float64).zero_() if needs_full_sums else None
+    for chunk in range(0, T, workspace.chunk):
+        end = min(chunk + workspace.chunk, T)
+        inputs.project(slice(chunk, end), workspace.p_RW[: end - chunk, :V], workspace.q_RW[: end - chunk, :V])
+        for start in range(chunk, end, workspace.tile):
+            at = slice(start, min(start + workspace.tile, end))
+            local = slice(at.start - chunk, at.stop - chunk)
+            tile = Tile(workspace, local, V, ranks, inputs.ranked_by, first + start)
+            tile.statistics(rows, at, inputs.entropies, full_V)
+            terms_rk = tile.ranked_terms()
+            if ks:
+                sums_rk = terms_rk.cumsum(1)
+                for j, k in enumerate(ks):
+                    partial_JT[j, at] = sums_rk[:, k - 1] if k < V else rows["kl_pq"][at]
+            if inputs.token_ids is not None:
+                ids_r = inputs.token_ids[at].long()
+                rows["log_p"][at], rows["log_q"][at] = tile.log_probs(ids_r)
+                if accumulator is not None:
+                    ids_rk = tile.ids_rk[:, : accumulator.ranks]
+                    terms_rk = terms_rk[:, : accumulator.ranks]
+                    accumulator.add(ids_rk, terms_rk, full_V=None, ids_N=ids_r, kl_N=rows["kl_pq"][at])
+    if contributions is not None and accumulator is not None:
+        contributions.merge(accumulator, full_V)
+    return rows, partial_JT
