@@ -119,6 +119,19 @@ def test_equal_logits_rank_by_id():
     check_logits(random, odd, ks, ranked_by="q")
 
 
+@pytest.mark.parametrize("ranked_by", ["p", "q"])
+def test_too_many_equal_logits_for_the_candidates(ranked_by):
+    """No bound separates the Top-K: of the equal entries the first count, and there is room for no more."""
+    torch.manual_seed(0)
+    V, K = 2100, 40
+    assert fused.plan_sample(K, V).candidates < V // 8
+    odd = torch.zeros(3, V)
+    odd[1, 5::300] = 1.0
+    odd[2] = torch.randint(-3, 3, (V,))
+    even = torch.randn(3, V)
+    check_logits(*((odd, even) if ranked_by == "p" else (even, odd)), [1, 3, K, V], ranked_by=ranked_by)
+
+
 @pytest.mark.parametrize("sampled", [-4.0, 4.0])
 @pytest.mark.parametrize("ranked_by", ["p", "q"])
 def test_a_sample_that_misleads(sampled, ranked_by):
