@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from gpu_proof_training import GIB, Clock, Proof, calibrate_teacher, limit_to_small_card, peak, train_student
-from random_models import make_items, make_reward_model, save_pair
+from random_models import make_items, save_pair, save_reward_model
 
 HERE = Path(__file__).resolve().parent
 
@@ -68,23 +68,20 @@ def calibrate(proof: Proof) -> None:
 
 
 def reward(proof: Proof) -> None:
-    """A reward model of Llama-3.1-8B's shape on 256 texts of growing length: does the batch bound its memory?"""
-    from repro.evaluation import reward_model as module
+    """A reward model as wide as Llama-3.1-8B on 256 texts of growing length: does the batch bound its memory?"""
+    from repro.evaluation.reward_model import RewardModel
     from repro.models.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(proof.work / "student")
-    model = make_reward_model(tokenizer, tiny=proof.tiny)
-    setattr(module, "load_complete", lambda *arguments, **options: model)  # its weights are on no disk  # noqa: B010
-    setattr(module, "load_tokenizer", lambda name: tokenizer)  # noqa: B010
+    folder = proof.work / "reward-model"
+    save_reward_model(folder, load_tokenizer(proof.work / "student"), tiny=proof.tiny)
     for words in (5, 20) if proof.tiny else (100, 400, 800):
-        scorer = module.RewardModel("random weights")
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         start, count = time.monotonic(), 8 if proof.tiny else 256
         texts = [f"{n} +" + " 3 + 4" * words for n in range(count)]
-        scores = scorer.score(["7 + 5 = ?"] * count, texts)
-        alone = scorer.__class__("random weights").score(["7 + 5 = ?"], texts[:1])[0]
+        scores = RewardModel(folder).score(["7 + 5 = ?"] * count, texts)
         seconds = round(time.monotonic() - start, 1)
+        alone = RewardModel(folder).score(["7 + 5 = ?"], texts[:1])[0]
         proof.note("reward", texts=count, tokens=3 * words, seconds=seconds, alone_gap=abs(alone - scores[0]), **peak())
 
 

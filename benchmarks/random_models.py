@@ -40,11 +40,11 @@ TINY_VOCABULARY = 1024
 REWARD = {
     "hidden_size": 4096,
     "intermediate_size": 14_336,
-    "num_hidden_layers": 32,
+    "num_hidden_layers": 4,
     "num_attention_heads": 32,
     "num_key_value_heads": 8,
 }
-"""Llama-3.1-8B: the reward model of the paper scale."""
+"""Llama-3.1-8B, the reward model of the paper scale, with 4 of its 32 layers: a forward keeps one layer at a time."""
 TINY_REWARD = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -111,14 +111,16 @@ def save_pair(folder: Path, *, tiny: bool) -> dict[str, int]:
     return parameters
 
 
-def make_reward_model(tokenizer: Any, *, tiny: bool) -> LlamaForSequenceClassification:
-    """Return a sequence classifier with one logit, in bfloat16."""
+def save_reward_model(folder: Path, tokenizer: Any, *, tiny: bool) -> None:
+    """Save a sequence classifier with one logit, in bfloat16."""
     shape: Mapping[str, int] = TINY_REWARD if tiny else REWARD
     config = LlamaConfig(
         vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, dtype="bfloat16", **shape
     )
     with torch.device(device()):
-        return LlamaForSequenceClassification(config).to(torch.bfloat16).eval()
+        model = LlamaForSequenceClassification(config).to(torch.bfloat16)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def make_items(count: int) -> list[Item]:
