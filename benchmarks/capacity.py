@@ -158,7 +158,7 @@ def _fewest_gpus() -> list[str]:
     largest: dict[tuple[str, str], Placement] = {}
     host: dict[tuple[str, str], float] = {}
     for stage in all_stages(1):
-        if stage.workload.can_split:
+        if stage.workload.trains or stage.workload.writes_rollouts:
             key = describe_stage(stage)
             placed = place(stage, CARDS)
             host[key] = max(host.get(key, 0.0), host_memory(stage, placed.layout).total)

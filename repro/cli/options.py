@@ -129,7 +129,7 @@ def execution_options(
         typer.Option(
             "--ranks",
             min=1,
-            help="GPUs of each stage, at least; a stage that does not fit gets more. Training is data parallel, generation is split.",
+            help="GPUs of each stage, at least; a stage that does not fit gets more. Training is data parallel, generation and diagnoses are split.",
         ),
     ] = 1,
     shard: Annotated[

@@ -1,6 +1,6 @@
 """Log-probability of a text under models of different tokenizers, each on its own tokens (as in Eq 11)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -20,19 +20,24 @@ LEFT_OUT = (
 """What needs a shared vocabulary."""
 
 
-def sequence_log_probs(rollouts: Iterable[Rollout], policy: Path | str, model: Path | str) -> list[float]:
-    """Compute log p(text | prompt) under a model, nats, on the model's own tokens, its end counted once.
+def sequence_scorer(policy: Path | str, model: Path | str) -> Callable[[Iterable[Rollout]], list[float]]:
+    """Return a function that computes log p(text | prompt) under a model, nats, on its own tokens, the end counted once.
+
+    The function takes completions that `policy` sampled at temperature 1, and scores them in batches.
 
     Args:
-        rollouts: completions that `policy` sampled at temperature 1; scored in batches.
         policy, model: folders or hub ids; equal if the policy scores itself.
     """
     tokenizer = load_tokenizer(policy)
     ends = eos_token_ids(tokenizer, generation_eos_ids(policy))
     scorer = TargetScorer(model, tokenizer, batch_size=BATCH_SEQUENCES)
-    log_probs: list[float] = []
-    remaining = iter(rollouts)
-    while batch := list(islice(remaining, BATCH_SEQUENCES)):
-        scores = scorer([r.prompt for r in batch], [r.token_ids for r in batch], ends)
-        log_probs += [float(value) for value in scores.log_prob]
-    return log_probs
+
+    def score(rollouts: Iterable[Rollout]) -> list[float]:
+        log_probs: list[float] = []
+        remaining = iter(rollouts)
+        while batch := list(islice(remaining, BATCH_SEQUENCES)):
+            scores = scorer([r.prompt for r in batch], [r.token_ids for r in batch], ends)
+            log_probs += [float(value) for value in scores.log_prob]
+        return log_probs
+
+    return score

@@ -1,9 +1,9 @@
 """A stage on several processes of one machine, one per GPU; its main process holds the lock and writes the record.
 
 Training: torchrun starts the workers (gloo on CPUs, NCCL on GPUs), each runs the stage's function, rank 0 writes the
-model. Generation: each worker samples every n-th chunk of prompts. Chunks have their own seeds, so the completions are
-those of one process. A model that one GPU cannot hold is spread over several by vLLM (tensor parallel): then each worker
-has that many GPUs, and there are fewer workers.
+model. Generation and diagnoses: each worker samples every n-th chunk of prompts, or measures every n-th part. Chunks have
+their own seeds, and parts their own sums, so the results are those of one process. A model that one GPU cannot hold is
+spread over several by vLLM (tensor parallel): then each worker has that many GPUs, and there are fewer workers.
 """
 
 import json
@@ -20,16 +20,16 @@ from repro.errors import InputError
 from repro.pipeline.context import StageContext, configure_libraries, make_context
 from repro.pipeline.error_advice import WorkerError, user_message
 from repro.pipeline.progress_file import FileProgress, progress_path
-from repro.pipeline.stage_functions import function_for, read_items, sample_completions
+from repro.pipeline.stage_functions import function_for, measure_diagnosis, read_items, sample_completions
 from repro.planner.resources import Resources
 from repro.progress import silent
-from repro.stages import Stage, stage_adapter
+from repro.stages import Diagnose, Evaluate, Sample, Stage, stage_adapter
 from repro.system.atomic_write import atomic_write
 from repro.system.child_processes import exit_with_parent
 
 
 def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
-    """Return the stage's function over `context.resources.ranks` GPUs; unchanged if it neither trains nor samples."""
+    """Return the stage's function over `context.resources.ranks` GPUs; unchanged if it cannot be split."""
     resources = context.resources
     local_function = function_for(stage, context)
 
@@ -40,7 +40,7 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
         finished = subprocess.run(command, check=False)
         return dict(_read_answers(answer_files, [finished.returncode])[0]["summary"])
 
-    def sample(out: Path) -> dict[str, Any]:
+    def share(out: Path) -> dict[str, Any]:
         job_file, answer_files = _write_job_file(stage, context, out)
         command = [sys.executable, "-m", "repro.pipeline.distributed", str(job_file)]
         count = len(answer_files)
@@ -49,11 +49,11 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
             for rank in range(count)
         ]
         _read_answers(answer_files, _wait_all(workers))
-        return local_function(out)  # finds every chunk finished
+        return local_function(out)  # finds every chunk or part finished
 
     if stage.workload.trains:
         return train
-    return sample if stage.workload.writes_rollouts else local_function
+    return share if stage.workload.can_split else local_function
 
 
 def _write_job_file(stage: Stage, context: StageContext, out: Path) -> tuple[Path, list[Path]]:
@@ -99,7 +99,7 @@ def _read_answers(files: list[Path], exit_codes: list[int]) -> list[dict[str, An
 
 
 def _worker_environment(rank: int, ranks: int, tensor_parallel: int) -> dict[str, str]:
-    """Return the environment of a sampling worker: its rank, and its GPUs if any are visible."""
+    """Return the environment of a worker that takes a share: its rank, and its GPUs if any are visible."""
     env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     numbers = range(rank * tensor_parallel, (rank + 1) * tensor_parallel)
@@ -117,13 +117,12 @@ def _run_worker(job_file: Path) -> None:
     progress = FileProgress(progress_path(cache, stage)) if rank == 0 else silent
     context = make_context(cache, job_file.parent, progress, resources)
     try:
-        if stage.kind == "sample" or stage.kind == "evaluate":
+        if stage.workload.trains:
+            answer: dict[str, Any] = {"summary": function_for(stage, context)(Path(job["out"]))}
+        else:
             for name in ("RANK", "WORLD_SIZE"):  # no process group: vLLM must not look for one
                 del os.environ[name]
-            chunks = sample_completions(stage, read_items(stage.data), context, share=(rank, ranks))
-            answer: dict[str, Any] = {"chunks": len(chunks)}
-        else:
-            answer = {"summary": function_for(stage, context)(Path(job["out"]))}
+            answer = {"parts": _take_share(stage, context, (rank, ranks))}
     except Exception as error:
         message = user_message(error, stage, cache, resources)
         if message is None:
@@ -131,8 +130,17 @@ def _run_worker(job_file: Path) -> None:
         answer = message
     with atomic_write(job_file.with_name(f"answer-{rank}.json")) as temporary:
         temporary.write_text(json.dumps(answer))
-    if "summary" not in answer and "chunks" not in answer:
+    if "summary" not in answer and "parts" not in answer:
         sys.exit(1)  # so that the other workers are not waited for
+
+
+def _take_share(stage: Stage, context: StageContext, share: tuple[int, int]) -> int:
+    """Sample or measure every n-th part of a stage; return the number of parts that are finished or that it has."""
+    if isinstance(stage, Diagnose):
+        return measure_diagnosis(stage, context, share)
+    if isinstance(stage, Sample | Evaluate):
+        return len(sample_completions(stage, read_items(stage.data), context, share=share))
+    raise TypeError(f"a stage of kind {stage.kind} cannot be split")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro.errors import InputError
 from repro.models.endpoint import Endpoint
@@ -26,6 +26,9 @@ from repro.stages.references import Model
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Item
+
+if TYPE_CHECKING:
+    from repro.diagnosis.parts import DiagnosisInput
 
 
 def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
@@ -165,21 +168,32 @@ def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, An
     return summary | _check_sampler(stage, context, out)
 
 
+def measure_diagnosis(stage: Diagnose, context: StageContext, share: tuple[int, int]) -> int:
+    """Measure a share of the diagnosis's parts into files in `context.work`; return how many parts there are."""
+    from repro.diagnosis.measure import measure_share
+
+    source = _diagnosis_input(stage, context)
+    return len(measure_share(stage.config, source, work=context.work, progress=context.progress, share=share))
+
+
 def _diagnose(stage: Diagnose, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.diagnosis.diagnose import diagnose
 
+    source = _diagnosis_input(stage, context)
+    return diagnose(stage.config, source, seed=stage.seed, out=out, work=context.work, progress=context.progress)
+
+
+def _diagnosis_input(stage: Diagnose, context: StageContext) -> "DiagnosisInput":
+    from repro.diagnosis.parts import DiagnosisInput
+
     sampled = {"student": stage.on_policy, "teacher": stage.off_policy}
-    return diagnose(
-        stage.config,
+    return DiagnosisInput(
         student=model_path(stage.student, context.cache),
         teacher=model_path(stage.teacher, context.cache),
         completions={name: context.cache / source.folder_name / ROLLOUTS for name, source in sampled.items() if source},  # type: ignore[misc]
         items=read_items(stage.data),
         temperature=stage.on_policy.config.temperature,
         across_tokenizers=stage.across_tokenizers,
-        seed=stage.seed,
-        out=out,
-        progress=context.progress,
     )
 
 

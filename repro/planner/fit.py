@@ -92,6 +92,8 @@ def _advice(stage: Stage, layout: Layout, cards: Cards) -> str:
     more = next((count for count in larger if _place(stage, replace(cards, count=count), unconstrained).fits), None)
     if more:
         return f"{more} such GPUs in one machine hold it, with the models sharded"
-    if layout.ranks == 1 and not stage.workload.can_split:
-        return "choose smaller models or a GPU with more memory: this kind of stage runs on a single GPU"
+    if not (stage.workload.trains or stage.workload.samples):
+        return (
+            "choose smaller models or GPUs with more memory: each GPU of this kind of stage holds its models entirely"
+        )
     return "shorten the completions, or choose smaller models or GPUs with more memory"

@@ -53,7 +53,8 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
         return HostMemory(layout.ranks, trained + frozen, trained, server)
     converted = _converted(workload.main)
     if not workload.samples:
-        return HostMemory(1, max(converted, frozen))  # one after the other
+        merging = 1 if layout.ranks > 1 else 0  # a process that joins the parts
+        return HostMemory(layout.ranks + merging, max(converted, frozen))  # one after the other
     loading = 0.0 if workload.engine == "vllm" or not workload.batch_sequences else converted
     # vLLM maps; afterwards one process scores some completions again
     return HostMemory(layout.ranks + 1, loading, converted if workload.writes_rollouts else 0.0)

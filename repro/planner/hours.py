@@ -1,4 +1,4 @@
-"""Expected hours of a stage: seconds measured at toy scale, GPU-hours derived from Table 5 above it.
+"""Expected hours of a stage: seconds measured at toy scale, above it GPU-hours derived from Table 5 (a diagnosis: a roofline).
 
 Table 5 prints H100 hours of the Qwen pipeline for one epoch. A stage is charged in proportion to the tokens that it may
 generate or train on and to the size of its model, against the same stage at paper scale. The paper's counts are lost, so
@@ -12,6 +12,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
 from repro.evaluation.config import ANSWER_TOKENS
 from repro.planner.architectures import DEFAULT_PARAMETERS, named_parameters
+from repro.planner.roofline import H100, scoring_seconds
 from repro.planner.tokens import planned_tokens
 from repro.printed.load import load
 from repro.recipes import paper, toy
@@ -29,9 +30,9 @@ TABLE5_ROWS = {
 """Kind of stage -> the row of Table 5."""
 TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
-CHARGED_AS = {"evaluate": "sample", "diagnose": "gkd-fkl", "continue": "sample", "classify": "sample"}
-"""Stages that Table 5 has no line for. A diagnosis, like GKD on stored completions, scores them with both models, but
-trains none: an upper bound. Prefixes and a judge's replies are completions; rules cost nothing."""
+CHARGED_AS = {"evaluate": "sample", "continue": "sample", "classify": "sample"}
+"""Stages that Table 5 has no line for. Prefixes and a judge's replies are completions; rules cost nothing. A diagnosis scores
+completions and trains nothing, so no line is like it: its hours are those of `roofline.scoring_seconds`."""
 
 TOY_SECONDS = {
     "calibrate": 38.0,
@@ -79,6 +80,8 @@ def expected_hours(stage: Stage, scale: Scale) -> float:
     if scale == "toy":
         working = TOY_SECONDS[procedure] - TOY_START_SECONDS
         return (TOY_START_SECONDS + working * tokens / _toy_tokens(procedure)) / 3600
+    if stage.workload.scores_in_parts:
+        return scoring_seconds(stage, H100) / 3600
     line = CHARGED_AS.get(procedure, procedure)
     share = tokens / _paper_tokens()[line]
     return printed_hours()[line] * share * _billions(stage) / _table5_billions(procedure)
@@ -148,8 +151,8 @@ def _billions(stage: Stage) -> float:
 
 
 def _table5_billions(procedure: str) -> float:
-    """Return the same for the line of Table 5. A diagnosis is charged by its teacher."""
-    return TABLE5_BILLIONS["sample" if procedure == "diagnose" else CHARGED_AS.get(procedure, procedure)]
+    """Return the same for the line of Table 5."""
+    return TABLE5_BILLIONS[CHARGED_AS.get(procedure, procedure)]
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,12 @@ def describe_derivation(study: Study) -> list[str]:
     """Say how the hours of a plan above toy scale follow from Table 5, a line for each kind of stage and model size."""
     lines = []
     for stage in study.stages():
+        if stage.workload.scores_in_parts:
+            hours = expected_hours(stage, study.scale)
+            lines.append(
+                f"{stage.procedure}: {planned_tokens(stage):.3g} tokens by the roofline of an H100 = {hours:.1f} h"
+            )
+            continue
         line = CHARGED_AS.get(stage.procedure, stage.procedure)
         lines.append(
             f"{stage.procedure}: {printed_hours()[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens()[line]:.3g} tokens"

@@ -87,7 +87,8 @@ def describe_stage(stage: Stage) -> tuple[str, str]:
     """Return what the stage does, and the base model that it trains or samples (for other stages, the label)."""
     kind = stage.kind if stage.procedure == stage.kind else f"{stage.kind} {stage.procedure}"
     workload = stage.workload
-    return kind, workload.main.base_model.name if workload.main and workload.can_split else stage.label
+    has_main_model = workload.trains or workload.writes_rollouts
+    return kind, workload.main.base_model.name if workload.main and has_main_model else stage.label
 
 
 def _layouts(workload: Workload, most: int, resources: Resources) -> list[Layout]:

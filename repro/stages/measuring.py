@@ -100,6 +100,7 @@ class Diagnose(Stage):
             passes=PASSES[self.procedure],
             completions_per_item=policies * self.samples_per_prompt,
             max_completion_tokens=self.on_policy.config.max_completion_tokens,
+            scores_in_parts=True,
         )
 
     @property

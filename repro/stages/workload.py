@@ -58,6 +58,7 @@ class Workload:
         max_completion_tokens: upper bound of every completion.
         batch_sequences: sequences that transformers samples together; 0 where the estimate leaves their cache out.
         writes_rollouts: the completions and their log-probabilities are the artifact; vLLM's are checked by scoring some.
+        scores_in_parts: stored completions are scored in parts that several processes share.
     """
 
     main: Model | None = None
@@ -74,6 +75,7 @@ class Workload:
     max_completion_tokens: int = 0
     batch_sequences: int = 0
     writes_rollouts: bool = False
+    scores_in_parts: bool = False
 
     @property
     def trains(self) -> bool:
@@ -96,7 +98,7 @@ class Workload:
     @property
     def can_split(self) -> bool:
         """True if `--ranks` splits the stage."""
-        return self.trains or self.writes_rollouts
+        return self.trains or self.writes_rollouts or self.scores_in_parts
 
 
 def sampling_workload(

@@ -17,7 +17,8 @@ from repro.diagnosis.columns import read_measurements, select_columns
 from repro.diagnosis.completions import Completions, check_completions
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.diagnose import diagnose
-from repro.diagnosis.sequence_level import LEFT_OUT, sequence_log_probs
+from repro.diagnosis.parts import DiagnosisInput
+from repro.diagnosis.sequence_level import LEFT_OUT, sequence_scorer
 from repro.errors import InputError
 from repro.generation.rollouts import write_rollouts
 from repro.progress import silent
@@ -40,17 +41,8 @@ def run(student, teacher, rollouts, folder, **changes):
         write_rollouts(paths[policy], rollouts)
     folder.joinpath("out").mkdir()
     options = {"completions": paths, "across_tokenizers": False} | changes
-    return diagnose(
-        CONFIG,
-        student=student,
-        teacher=teacher,
-        items=ITEMS,
-        temperature=1.0,
-        seed=0,
-        out=folder / "out",
-        progress=silent,
-        **options,
-    )
+    source = DiagnosisInput(student, teacher, items=ITEMS, temperature=1.0, **options)
+    return diagnose(CONFIG, source, seed=0, out=folder / "out", work=folder / "work", progress=silent)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +174,7 @@ def test_across_tokenizers_texts_are_scored_and_the_rest_is_named_as_left_out(st
         *("wrong_trace", "wrong_trace_per_prompt", "wrong_trace_length_only", "wrong_trace_length_matched"),
     }
     assert summary["frequency"] == summary["gradient_variance"] == []
-    scores = sequence_log_probs(shortened, student, student)
+    scores = sequence_scorer(student, student)(shortened)
     assert scores[0] == pytest.approx(naive(student, shortened[0].prompt_ids, shortened[0].token_ids), rel=1e-4)
 
 

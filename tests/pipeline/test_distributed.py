@@ -1,7 +1,11 @@
 """Stages that the pipeline starts on two processes: the numbers of one."""
 
 import json
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -10,6 +14,7 @@ from repro.pipeline.distributed import distributed_function
 from repro.pipeline.run import run
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
+from repro.stages import Diagnose, topological_order
 from repro.stages.artifact import CACHE
 
 SETTINGS = [
@@ -30,8 +35,6 @@ def test_two_ranks_give_the_numbers_of_one(tmp_path):
     """
     rows = plan("table2", scale="toy", seeds=1, assignments=SETTINGS).rows
     stages = {row.method: row.stage for row in rows}
-    from repro.stages import topological_order
-
     chosen = topological_order(stages[name] for name in ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Undistillable"))
     layouts = {1: Resources(), 2: Resources(ranks=2), "sharded ranks": Resources(ranks=2, shard="always")}
     for name, resources in layouts.items():
@@ -93,3 +96,68 @@ def test_a_failing_rank_fails_the_stage(tmp_path):
     without_model = stage.model_copy(update={"model": stage.model.model_copy(update={"name": "/nowhere"})})
     with pytest.raises(InputError, match="/nowhere"):
         distributed_function(without_model, context)(tmp_path)
+
+
+DIAGNOSIS = [
+    *("test_items=6", "evaluation.batch_sequences=8", "evaluation.completions_per_prompt=4"),
+    *("evaluation.max_completion_tokens=32", "diagnosis.contribution_blocks=3", "diagnosis.gradient_prompts=2"),
+]
+RUN = f"""
+import sys
+from pathlib import Path
+from rich.console import Console
+from repro.pipeline.cluster import Execution
+from repro.pipeline.run import run
+from repro.planner.resources import Resources
+from repro.recipes.catalog import plan
+from repro.stages import topological_order
+rows = plan("table1", scale="toy", families=("qwen3",), seeds=1, assignments={DIAGNOSIS}).rows
+execution = Execution(Resources(ranks=int(sys.argv[2])), backend="none")
+run(topological_order([rows[0].stage]), Path(sys.argv[1]), execution, console=Console(quiet=True), quiet=True)
+"""
+
+
+def start(out, ranks):
+    return subprocess.Popen([sys.executable, "-c", RUN, str(out), str(ranks)])
+
+
+@pytest.fixture(scope="module")
+def diagnosis():
+    rows = plan("table1", scale="toy", families=("qwen3",), seeds=1, assignments=DIAGNOSIS).rows
+    stage = rows[0].stage
+    assert isinstance(stage, Diagnose)
+    return stage
+
+
+def record(out, stage):
+    return json.loads((out / CACHE / stage.folder_name / "record.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_diagnosis_on_two_ranks_has_the_bytes_of_one_and_resumes_after_a_kill(diagnosis, tmp_path):
+    """The driver and both ranks are killed in the middle; the next run keeps the parts that they had finished."""
+    assert len(list(topological_order([diagnosis]))) == 3
+    assert start(tmp_path / "one", 1).wait() == 0
+    shared = tmp_path / "two"
+    driver = start(shared, 2)
+    work = shared / CACHE / ".work" / diagnosis.folder_name
+    while len(finished := list(work.glob("parts-*/*.npz"))) < 3:
+        assert driver.poll() is None, "ended before it could be killed"
+        time.sleep(0.02)
+    workers = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    psutil.wait_procs(workers, timeout=60)
+    stamps = {path: path.stat().st_mtime_ns for path in finished}
+    assert not (shared / CACHE / diagnosis.folder_name).exists()
+    driver = start(shared, 2)
+    changed = set()
+    while driver.poll() is None:
+        changed |= {path for path, stamp in stamps.items() if path.exists() and path.stat().st_mtime_ns != stamp}
+        time.sleep(0.02)
+    assert driver.returncode == 0
+    assert not changed
+    one, two = record(tmp_path / "one", diagnosis), record(shared, diagnosis)
+    assert two["files"] == one["files"]
+    assert (one["ranks"], two["ranks"], one["fingerprint"]) == (1, 2, two["fingerprint"])
+    assert not work.exists()

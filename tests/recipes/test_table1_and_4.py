@@ -1,9 +1,16 @@
 """Plans of Tables 1 and 4 and Figure 2: every pair, shared stages, tasks of every kind."""
 
+from dataclasses import replace
+
 import pytest
 
 from repro.errors import InputError
+from repro.planner.host_memory import host_memory
 from repro.planner.hours import expected_hours
+from repro.planner.placement import Cards, place
+from repro.planner.resources import Resources
+from repro.planner.roofline import H100, PROMPT_SHARE, SCORING, START_SECONDS, scoring_seconds
+from repro.planner.tokens import planned_tokens
 from repro.printed.load import load
 from repro.recipes import paper
 from repro.recipes.catalog import plan
@@ -66,3 +73,23 @@ def test_hours_grow_with_the_teacher():
     rows = plan("table1", scale="paper", families=("qwen3",), seeds=1).rows
     hours = {row.method: expected_hours(row.stage, "paper") for row in rows}
     assert hours["Qwen3-8B"] < hours["Qwen3-14B"] < hours["Qwen3-32B"]
+
+
+def test_a_diagnosis_is_split_over_the_ranks_and_stays_the_same_stage():
+    stage = plan("table1", scale="paper", families=("qwen3",), seeds=1).rows[-1].stage
+    layouts = {ranks: place(stage, Cards(8, 78.0), Resources(ranks=ranks)).layout for ranks in (1, 2, 8)}
+    assert {ranks: layout.ranks for ranks, layout in layouts.items()} == {1: 1, 2: 2, 8: 8}
+    assert host_memory(stage, layouts[8]).total > 7 * host_memory(stage, layouts[1]).total
+
+
+def test_hours_of_a_diagnosis_follow_the_roofline():
+    """By hand: 2 products per weight and token, of both models, at half of an H100's products; attention adds a fifth."""
+    rows = {row.method: row.stage for row in plan("table1", scale="paper", families=("qwen3",), seeds=1).rows}
+    stage = rows["Qwen3-32B"]
+    tokens = PROMPT_SHARE * planned_tokens(stage)
+    by_hand = 2 * (32.76e9 + 1.72e9) * tokens / (SCORING * H100.flops) / 3600
+    assert expected_hours(stage, "paper") == pytest.approx(1.2 * by_hand, rel=0.2)
+    fast = replace(H100, flops=1e30)  # then bytes are the limit: a card of twice the bandwidth takes half the time
+    limited, faster = (scoring_seconds(stage, card) for card in (fast, replace(fast, bandwidth=2 * fast.bandwidth)))
+    assert limited - START_SECONDS == pytest.approx(2 * (faster - START_SECONDS))
+    assert limited < scoring_seconds(stage, H100)
