@@ -46,7 +46,8 @@ class Resources:
         checkpoint_every: optimiser steps between checkpoints; 0 for none.
         threads: CPU threads of one stage.
         ranks: processes of one stage on one machine, one per GPU, at least: a stage that fewer GPUs do not hold gets more.
-            Generation, diagnoses and off-policy training give the numbers of one rank; on-policy training samples different completions
+            Generation, diagnoses and off-policy training give the numbers of one rank; on-policy training samples different
+            completions
             from the same distribution (each rank its share, by its own random stream), so the record stores the ranks.
         gpus: the GPUs allocated to this stage (names as in `hardware.visible_gpus`); none: the first `ranks` visible ones.
         shard: training with models sharded over the ranks: auto (if they do not fit otherwise), always, never.
