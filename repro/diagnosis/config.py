@@ -2,9 +2,6 @@
 
 import pydantic
 
-FORWARD_TOKENS = 16_384
-"""Padded tokens of one forward pass: a bound on memory; it changes results by rounding only."""
-
 
 class DiagnosisConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Settings of a diagnosis (section 4.1)."""

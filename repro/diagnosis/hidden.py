@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from repro.diagnosis.config import FORWARD_TOKENS
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout
 from repro.models.loading import load_model, load_tokenizer

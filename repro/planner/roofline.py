@@ -7,7 +7,7 @@ cap: an upper bound, good to a factor of two.
 
 from dataclasses import dataclass, replace
 
-from repro.diagnosis.config import FORWARD_TOKENS
+from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.tokens import planned_tokens
 from repro.recipes.study import Study

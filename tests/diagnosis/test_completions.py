@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import tracemalloc
+from itertools import count
 
 import pyarrow as pa
 import pytest
@@ -11,10 +12,10 @@ import torch
 
 from repro.diagnosis.completions import Completions
 from repro.diagnosis.config import DiagnosisConfig
-from repro.diagnosis.diagnose import _gradients, _token_rows
+from repro.diagnosis.diagnose import _gradient_rows, _token_rows
 from repro.diagnosis.forks import ForkingTokens
-from repro.diagnosis.hidden import HiddenStates
-from repro.diagnosis.token_level import Pair
+from repro.diagnosis.measure import measure_share
+from repro.diagnosis.parts import DiagnosisInput
 from repro.generation import rollouts as module
 from repro.generation.rollouts import Rollout, write_rollouts
 from repro.models import padded_batches
@@ -112,18 +113,21 @@ def test_memory_does_not_grow_with_the_number_of_completions(student, teacher, t
     monkeypatch.setattr(module, "ROW_GROUP_BYTES", 2**17)
     monkeypatch.setattr(module, "BATCH_ROWS", 4)
     monkeypatch.setattr(padded_batches, "FORWARD_TOKENS", 2000)
-    pair = Pair(HiddenStates(student, "student"), HiddenStates(teacher, "teacher"), CONFIG, 1.0)
-    peaks, token_peaks = [], []
+    peaks, token_peaks, numbers = [], [], count()
     for prompts in (4, 16):
         completions = completions_of(tmp_path / f"{prompts}.parquet", prompts, 400)
         keys = {("toy-bm4", f"p{n}"): "7" for n in range(prompts)}
 
         def measure():
-            again = Completions.read(completions.path)  # noqa: B023
-            rows, _ = _token_rows(pair, {"student": again}, keys, CONFIG, tmp_path, silent)  # noqa: B023
+            paths = {"student": completions.path}  # noqa: B023
+            source = DiagnosisInput(student, teacher, paths, [], temperature=1.0, across_tokenizers=False)
+            parts = measure_share(CONFIG, source, work=tmp_path / str(next(numbers)), progress=silent)
+            rows, *_ = _token_rows(source, parts, keys, CONFIG, tmp_path)  # noqa: B023
             assert len(rows) == 4 * prompts  # noqa: B023
-            assert len(_gradients(pair, again, CONFIG)) == 2
+            assert sum(len(_gradient_rows(part)) for part in parts if part.kind == "gradients") == 2
 
+        if not peaks:
+            peak(measure)  # imports
         peaks.append(peak(measure))
         token_peaks.append(peak(lambda: list(completions.stream(completions.prompts()))))  # noqa: B023
     print(peaks, token_peaks)
