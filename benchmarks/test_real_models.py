@@ -101,7 +101,7 @@ def test_calibration_reward_by_hand_on_one_example(models):
     policy_tokenizer = load_tokenizer(models["teacher"])
     ids = [*policy_tokenizer(text, add_special_tokens=False)["input_ids"], policy_tokenizer.eos_token_id]
     target = locate("toy:gemma3-target")
-    scorer = TargetScorer(target, policy_tokenizer, batch_size=4)
+    scorer = TargetScorer(target, policy_tokenizer)
     scored = scorer([prompt], [ids], [policy_tokenizer.eos_token_id]).log_prob
     tokenizer = load_tokenizer(target)
     start = prompt_token_ids(tokenizer, prompt)

@@ -13,7 +13,11 @@ import torch
 
 from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer, prompt_token_ids
 from repro.models.loading import load_model, load_tokenizer
-from repro.models.scoring import completion_log_prob
+from repro.models.scoring import batches_by_tokens, completion_log_prob
+
+FORWARD_TOKENS = 32_768
+"""Padded tokens that the target scores at once: four completions of the paper scale's cap, and a complete step of the toy
+scale. Another number changes the scores by rounding only."""
 
 
 def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
@@ -45,9 +49,16 @@ class TargetScorer:
     other ids. If not, the text is encoded by the target's tokenizer, separately from the prompt, as the policy's tokens
     are. Control tokens that the policy sampled inside the text are scored as the literal text they decode to: left out,
     they would be free for the target and a cost for the policy.
+
+    Args:
+        target: folder or hub id.
+        policy_tokenizer: decodes what the policy sampled.
+        most: padded tokens of one forward pass; changes the scores by rounding only.
     """
 
-    def __init__(self, target: Path | str, policy_tokenizer: Any, *, batch_size: int, reasoning: bool = True) -> None:
+    def __init__(
+        self, target: Path | str, policy_tokenizer: Any, *, reasoning: bool = True, most: int = FORWARD_TOKENS
+    ) -> None:
         from trl.trainer.utils import add_fused_lm_head
 
         self.tokenizer = load_tokenizer(target)
@@ -58,8 +69,7 @@ class TargetScorer:
         self.model: Any = model.requires_grad_(False)
         self.policy_tokenizer = policy_tokenizer
         self.has_shared_tokens = is_same_tokenizer(policy_tokenizer, self.tokenizer)
-        self.batch_size = batch_size
-        self.reasoning = reasoning
+        self.reasoning, self.most = reasoning, most
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
@@ -93,7 +103,11 @@ class TargetScorer:
         for prompt in set(prompts) - self._prompts.keys():
             self._prompts[prompt] = prompt_token_ids(self.tokenizer, prompt, self.reasoning)
         completions = [self.encode(list(ids), policy_ends) for ids in sampled]
-        log_prob = completion_log_prob(
-            self.model, [self._prompts[prompt] for prompt in prompts], completions, self.batch_size
-        )
-        return TargetScores(log_prob, torch.tensor([len(ids) for ids in completions]))
+        tokens = [len(ids) for ids in completions]
+        lengths = [len(self._prompts[prompt]) + n for prompt, n in zip(prompts, tokens)]
+        log_prob = torch.zeros(len(completions), dtype=torch.float64)
+        for rows in batches_by_tokens(lengths, self.most):
+            log_prob[rows] = completion_log_prob(
+                self.model, [self._prompts[prompts[n]] for n in rows], [completions[n] for n in rows], len(rows)
+            )
+        return TargetScores(log_prob, torch.tensor(tokens))

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 
@@ -22,7 +23,7 @@ from repro.training.optimisation import prompt_rows, trainer_arguments
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
-from repro.training.vllm_policy import engine_arguments, importance_arguments
+from repro.training.vllm_policy import engine_arguments, importance_arguments, memory_to_come
 
 
 def calibrate(
@@ -63,15 +64,15 @@ def calibrate(
     shared = _trainer_arguments(config, parameters=parameters, seed=seed, work=work, resources=resources)
     rows = prompt_rows(items, config.steps * config.prompts_per_step, seed)
     run = run_identity(config.model_dump(mode="json"), seed, rows, sharded=resources.shard)
-    with engine_arguments(config, policy, tokenizer, items, work, resources.server) as engine:
+    scorer = TargetScorer(target, tokenizer, reasoning=config.reasoning)
+    to_come = memory_to_come(policy, adapter_parameters(policy, config.lora_rank), None, resources)
+    with engine_arguments(config, policy, tokenizer, items, work, resources.server, still_to_come=to_come) as engine:
         arguments = grpo_config(config, engine | (importance_arguments() if engine else {}), shared)
         prepare_sharding(arguments, policy)
         trainer = CalibrationTrainer(
             items=items,
             task_reward=task_reward,
-            target=TargetScorer(
-                target, tokenizer, batch_size=arguments.per_device_train_batch_size, reasoning=config.reasoning
-            ),
+            target=scorer,
             config=config,
             model=policy,
             args=arguments,
@@ -80,10 +81,19 @@ def calibrate(
             train_dataset=Dataset.from_list(rows),
         )
         note = ("task_reward", "r_cal", "kl", "length")
-        train(trainer, run=run, seed=seed, work=work, progress=progress, names=HISTORY_NAMES, note=note)
+        memory = train(
+            trainer,
+            run=run,
+            seed=seed,
+            work=work,
+            progress=progress,
+            names=HISTORY_NAMES,
+            note=note,
+            checkpoint_minutes=resources.checkpoint_minutes,
+        )
     logged = save(trainer, out, HISTORY_NAMES, functools.partial(_save_adapter_and_merged, teacher, out))
     counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters}
-    return summarise(trainer.state.global_step, logged, counts)
+    return memory | summarise(trainer.state.global_step, logged, counts)
 
 
 def _trainer_arguments(
@@ -107,6 +117,13 @@ def _trainer_arguments(
             " completions at once would be a different algorithm: use 'dapo', or one device and no micro-batch."
         )
     return shared
+
+
+def adapter_parameters(policy: Any, rank: int) -> int:
+    """Count the parameters of adapters on all linear layers but the output layer."""
+    head = policy.get_output_embeddings()
+    layers = [module for module in policy.modules() if isinstance(module, torch.nn.Linear) and module is not head]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
 def _lora_config(config: CalibrationConfig) -> LoraConfig:

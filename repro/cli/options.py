@@ -122,7 +122,14 @@ def execution_options(
         typer.Option("--workers", min=1, help="Stages to run in parallel. Default: as many as fit this machine."),
     ] = None,
     checkpoint_every: Annotated[
-        int | None, typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none.")
+        int | None,
+        typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none by steps."),
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--checkpoint-minutes", min=0, help="Minutes of training between checkpoints; 0 for none by time."
+        ),
     ] = None,
     ranks: Annotated[
         int,
@@ -174,6 +181,7 @@ def execution_options(
     from repro.pipeline.cluster import parse_cluster
 
     backend, job = parse_cluster(cluster, cluster_file, cluster_option or ())
-    settings = {"checkpoint_every": checkpoint_every, "micro_batch": micro_batch, "ranks": ranks, "shard": shard}
+    settings: dict[str, Any] = {"checkpoint_every": checkpoint_every, "checkpoint_minutes": checkpoint_minutes}
+    settings |= {"micro_batch": micro_batch, "ranks": ranks, "shard": shard}
     settings |= {"tensor_parallel": tensor_parallel, "vllm_server": vllm_server}
     return ExecutionOptions(backend, job, workers, settings)

@@ -30,7 +30,7 @@ def sequence_scorer(policy: Path | str, model: Path | str) -> Callable[[Iterable
     """
     tokenizer = load_tokenizer(policy)
     ends = eos_token_ids(tokenizer, generation_eos_ids(policy))
-    scorer = TargetScorer(model, tokenizer, batch_size=BATCH_SEQUENCES)
+    scorer = TargetScorer(model, tokenizer)
 
     def score(rollouts: Iterable[Rollout]) -> list[float]:
         log_probs: list[float] = []

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from repro.training.optimisation import prompt_rows, trainer_arguments
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding, shard_frozen
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
-from repro.training.vllm_policy import engine_arguments
+from repro.training.vllm_policy import engine_arguments, memory_to_come
 
 HISTORY_NAMES = {"sft": sft.HISTORY_NAMES, "gkd-fkl": off_policy.HISTORY_NAMES, "gkd-rkl": on_policy.HISTORY_NAMES}
 
@@ -86,12 +85,13 @@ def distill(
         rows = _sort_steps(
             rows, config.sequences_per_step
         )  # the other trainers sort the sequences of a step themselves
-    with _engine(config, model, tokenizer, items, work, resources) as engine:
+    frozen = _load_teacher(teacher, vocabularies, resources.shard) if config.method != "sft" else None
+    with _engine(config, model, tokenizer, items, work, resources, frozen) as engine:
         arguments = _method_arguments(config, engine, shared)
         prepare_sharding(arguments, model)
         trainer = _make_trainer(
             config,
-            teacher=functools.partial(_load_teacher, teacher, vocabularies, resources.shard),
+            teacher=frozen,
             items=items,
             task_reward=task_reward,
             model=model,
@@ -100,10 +100,19 @@ def distill(
             train_dataset=Dataset.from_list(rows),
         )
         names, note = HISTORY_NAMES[config.method], ("loss", "accuracy", "length")
-        train(trainer, run=run, seed=seed, work=work, progress=progress, names=names, note=note)
+        memory = train(
+            trainer,
+            run=run,
+            seed=seed,
+            work=work,
+            progress=progress,
+            names=names,
+            note=note,
+            checkpoint_minutes=resources.checkpoint_minutes,
+        )
     logged = save(trainer, out, names, functools.partial(_save_student, student, configs, out / "model"))
     counts |= {**(vocabularies.record() if vocabularies else {}), "parameters": parameters}
-    return summarise(trainer.state.global_step, logged, counts)
+    return memory | summarise(trainer.state.global_step, logged, counts)
 
 
 def _check_inputs(
@@ -159,12 +168,19 @@ def _sort_steps(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
 
 
 def _engine(
-    config: DistillationConfig, model: Any, tokenizer: Any, items: list[Item], work: Path, resources: TrainingResources
+    config: DistillationConfig,
+    model: Any,
+    tokenizer: Any,
+    items: list[Item],
+    work: Path,
+    resources: TrainingResources,
+    teacher: Any,
 ) -> contextlib.AbstractContextManager[dict[str, Any]]:
     """Yield the arguments of the engine that samples; none off-policy."""
     if config.method != "gkd-rkl":
         return contextlib.nullcontext({})
-    return engine_arguments(config, model, tokenizer, items, work, resources.server)
+    to_come = memory_to_come(model, None, teacher if resources.shard else None, resources)
+    return engine_arguments(config, model, tokenizer, items, work, resources.server, still_to_come=to_come)
 
 
 def _method_arguments(config: DistillationConfig, engine: dict[str, Any], shared: dict[str, Any]) -> Any:
@@ -176,18 +192,22 @@ def _method_arguments(config: DistillationConfig, engine: dict[str, Any], shared
 def _make_trainer(
     config: DistillationConfig,
     *,
-    teacher: Callable[[], Any],
+    teacher: Any,
     items: list[Item],
     task_reward: RewardFunction,
     **arguments: Any,
 ) -> Any:
-    """Make TRL's trainer for the method; the teacher is loaded only if its distribution is needed."""
+    """Make TRL's trainer for the method.
+
+    Args:
+        teacher: the loaded model; None for sft.
+    """
     if config.method == "sft":
         return sft.SftTrainer(**arguments)
     if config.method == "gkd-fkl":
-        trainer: Any = off_policy.OffPolicyTrainer(teacher_model=teacher(), **arguments)
+        trainer: Any = off_policy.OffPolicyTrainer(teacher_model=teacher, **arguments)
     else:
-        trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, teacher_model=teacher(), **arguments)
+        trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, teacher_model=teacher, **arguments)
     trainer.teacher_model = shard_frozen(trainer.accelerator, trainer.teacher_model)
     return trainer
 

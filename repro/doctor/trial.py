@@ -61,7 +61,7 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
         trial_out = Path(folder)
         started = time.monotonic()
         try:
-            execution = Execution(resources_for(study.scale, checkpoint_every=0), workers)
+            execution = Execution(resources_for(study.scale, checkpoint_every=0, checkpoint_minutes=0.0), workers)
             run(stages, trial_out, execution, console=Console(quiet=True), quiet=True)
             problem = None
         except (InputError, StageError) as error:

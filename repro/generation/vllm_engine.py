@@ -1,12 +1,13 @@
 """Sample with vLLM, on a GPU or on the CPU build; the same record as from every engine."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from repro.errors import InputError
 from repro.generation.completion import Completion
+from repro.generation.vllm_options import compiled_name, engine_length, source_options
 from repro.generation.watchdog import Watchdog
-from repro.models.loading import hub_revision
 from repro.system.gpu_memory import free_gpu_memory
 
 
@@ -27,11 +28,12 @@ class VllmEngine:
             ) from None
         if _on_cpu() and tensor_parallel > 1:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it requires a NUMA node for each worker
+        self._name = contextlib.ExitStack()
+        name = str(model) if _on_cpu() else self._name.enter_context(compiled_name(model))
         self._llm = LLM(
-            model=str(model),
-            revision=hub_revision(model),
-            tokenizer_revision=hub_revision(model),
-            max_model_len=max_length,
+            model=name,
+            **source_options(model),
+            max_model_len=engine_length(model, max_length),
             tensor_parallel_size=tensor_parallel,
             logprobs_mode="processed_logprobs",
             enable_prefix_caching=True,
@@ -76,6 +78,7 @@ class VllmEngine:
         self._watchdog.stop()
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
+        self._name.close()
         free_gpu_memory()  # the scoring of the completions may need it
 
 

@@ -38,6 +38,7 @@ def make_context(cache: Path, work: Path, progress: Progress, resources: Resourc
     training = TrainingResources(
         micro_batch=resources.micro_batch,
         checkpoint_every=resources.checkpoint_every,
+        checkpoint_minutes=resources.checkpoint_minutes,
         shard=resources.shard == "always",
         server=_server_placement(resources) if resources.vllm_server else None,
     )

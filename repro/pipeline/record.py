@@ -3,7 +3,6 @@
 An artifact is a folder with a `record.json`; it is built under another name and renamed, so it is complete or absent.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repro.pipeline.file_hashes import file_hashes
 from repro.stages import Stage
 from repro.stages.artifact import RECORD
 from repro.stages.pins import served_model_names, unpinned_inputs
@@ -25,19 +25,11 @@ from repro.system.hardware import hardware, libraries, visible_gpus
 from repro.system.redaction import redact
 
 
-def file_hashes(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return sha256 and size of every file below the folder except the record itself."""
-    hashes = {}
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file != folder / RECORD:
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            hashes[str(file.relative_to(folder))] = {"sha256": digest, "bytes": file.stat().st_size}
-    return hashes
-
-
 def find_damage(folder: Path) -> str | None:
-    """Describe a difference between an artifact and its record; None if they agree byte for byte."""
+    """Describe a difference between an artifact and its record; None if they agree byte for byte.
+
+    Files that have not been touched since they were last hashed are not read again.
+    """
     try:
         stored = json.loads((folder / RECORD).read_text())["files"]
         facts = list(stored.items())
@@ -118,7 +110,7 @@ def build_artifact(
             "peak_gpu_memory_gib": _peak_gpu_memory_gib(),
         }
         made = {**_provenance(stage), **(layout or {"ranks": 1}), **measured}
-        record = {**made, "argv": list(argv), "files": file_hashes(building)}
+        record = {**made, "argv": list(argv), "files": file_hashes(building, artifact=final)}
         write_json(building / RECORD, redact(record))
         building.rename(final)
     except BaseException:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.error_advice import disk_error
+from repro.pipeline.file_hashes import unread_bytes
+from repro.pipeline.record import find_damage
 from repro.stages import Stage
-from repro.stages.artifact import CACHE, count_undecided, which_cached
+from repro.stages.artifact import CACHE, count_undecided, is_complete, which_cached
 
+MUCH_TO_READ = 4 << 30
+"""Bytes to hash from which a run says so: some seconds on a fast disk."""
 LEAST_FREE = 64 << 20
 """Bytes of free disk below which nothing is started: even a toy stage writes a few MiB."""
 
@@ -36,6 +41,8 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
     cache = prepare_cache(out)
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
         try:
+            if not quiet:
+                report_check(stages, cache, console)
             run_stages(stages, cache, execution=execution, on_tick=display)
         except OSError as error:
             if not disk_error(error):
@@ -60,6 +67,19 @@ def prepare_cache(out: Path) -> Path:
             " Free some, or choose another with --out FOLDER."
         )
     return cache.resolve()
+
+
+def report_check(stages: Sequence[Stage], cache: Path, console: Console) -> None:
+    """Check the artifacts that exist, and say so if there is much to read: after a change, or on another machine."""
+    folders = [cache / stage.folder_name for stage in stages if is_complete(cache / stage.folder_name)]
+    unread = sum(unread_bytes(folder) for folder in folders)
+    if unread < MUCH_TO_READ:
+        return
+    console.print(f"checking {len(folders)} finished artifacts: {unread / 2**30:.1f} GiB to read", highlight=False)
+    started = time.monotonic()
+    for folder in folders:
+        find_damage(folder)
+    console.print(f"checked in {time.monotonic() - started:.0f} s; unchanged files are not read again", highlight=False)
 
 
 def _check_models(waiting: Sequence[Stage]) -> None:

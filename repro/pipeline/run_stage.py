@@ -93,7 +93,7 @@ def artifact_lock(cache: Path, stage: Stage, timeout: float = -1) -> filelock.Ba
 
 
 def verify_input(folder: Path) -> None:
-    """Raise unless every byte of an input artifact is as its record says."""
+    """Raise unless an input artifact is as its record says (`find_damage`)."""
     if not is_complete(folder):
         raise RuntimeError(f"{folder.name}: the input stage left no record")
     damage = find_damage(folder)

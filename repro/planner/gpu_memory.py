@@ -10,14 +10,14 @@ from repro.planner.resources import ONE_GPU, Layout
 from repro.stages import BaseModelRef, Stage
 from repro.stages.references import Model
 from repro.stages.workload import Workload
-from repro.training.vllm_policy import CACHE_BYTES
+from repro.training.vllm_memory import LEAST_CACHE, engine_weights
 
 GIB = 2**30
 FLOAT32, BFLOAT16 = 4, 2
 MOMENTS = 2 * FLOAT32
 """AdamW's two moments of each trained parameter."""
-KV_CACHE_GIB = CACHE_BYTES / GIB
-"""Least key-value cache next to vLLM's weights."""
+KV_CACHE_GIB = LEAST_CACHE / GIB
+"""Least key-value cache next to vLLM's weights; it gets all that is free (`planner.concurrency`)."""
 WORKSPACE_GIB = 2.0
 """The CUDA context, one layer's recomputed activations, fragmentation of the allocator."""
 TILE = (4096, 32_768)
@@ -146,7 +146,7 @@ def lora_params(model: Architecture, rank: int) -> float:
 
 def vllm_gib(model: Architecture, tensor_parallel: int = 1) -> float:
     """Return GiB of vLLM on each GPU: its share of the weights in bfloat16, a tenth more for buffers, and a cache."""
-    return 1.1 * weights_gib(model, BFLOAT16) / tensor_parallel + KV_CACHE_GIB
+    return engine_weights(model.parameters * 1e9) / GIB / tensor_parallel + KV_CACHE_GIB
 
 
 def reward_model_gib(reward_model: BaseModelRef | None) -> float:

@@ -43,7 +43,8 @@ class Resources:
 
     Attributes:
         micro_batch: sequences per forward pass in training, at most; None for a complete step at once.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none.
+        checkpoint_every: optimiser steps between checkpoints; 0 for none by steps.
+        checkpoint_minutes: minutes of training between checkpoints; 0 for none by time.
         threads: CPU threads of one stage.
         ranks: processes of one stage on one machine, one per GPU, at least: a stage that fewer GPUs do not hold gets more.
             Generation, diagnoses and off-policy training give the numbers of one rank; on-policy training samples different
@@ -59,6 +60,7 @@ class Resources:
 
     micro_batch: int | None = None
     checkpoint_every: int = 25
+    checkpoint_minutes: float = 0.0
     threads: int = 1
     ranks: int = 1
     gpus: tuple[str, ...] = ()
@@ -92,11 +94,17 @@ class Resources:
 NO_CONSTRAINTS = Resources()
 
 
+LARGE_MODELS = Resources(micro_batch=MICRO_BATCH, checkpoint_every=0, checkpoint_minutes=10.0, threads=8)
+
+
 def resources_for(scale: Scale, **settings: Any) -> Resources:
     """Return the resources of a scale's stages: toy models take a step at once, larger ones a few sequences at a time.
+
+    Checkpoints are by steps at toy scale, where a step takes a moment, and by time above it, where one takes seconds (small)
+    to minutes (paper) and a checkpoint's gigabytes cost seconds.
 
     Args:
         settings: other values of fields; None for the scale's default.
     """
-    default = Resources() if scale == "toy" else Resources(micro_batch=MICRO_BATCH, checkpoint_every=10, threads=8)
+    default = Resources() if scale == "toy" else LARGE_MODELS
     return replace(default, **{name: value for name, value in settings.items() if value is not None})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner.architectures import Architecture, architecture
+from repro.planner.concurrency import sequences_at_once
 from repro.planner.tokens import planned_tokens
 from repro.recipes.study import Study
 from repro.stages import Stage
@@ -19,17 +20,21 @@ NIGHT_HOURS = 10.0
 
 @dataclass(frozen=True)
 class Card:
-    """A data sheet: memory bandwidth in bytes a second, dense bfloat16 products in floating-point operations a second."""
+    """A data sheet: memory bandwidth in bytes a second, dense bfloat16 products in floating-point operations a second.
+
+    gib: memory that CUDA reports.
+    """
 
     bandwidth: float
     flops: float
+    gib: float
 
 
-H100 = Card(3.35e12, 989e12)
-CARDS = {"24 GB (RTX 3090)": Card(0.936e12, 71e12), "80 GB (H100 SXM)": H100}
+H100 = Card(3.35e12, 989e12, 79.2)
+CARDS = {"24 GB (RTX 3090)": Card(0.936e12, 71e12, 23.6), "80 GB (H100 SXM)": H100}
 
 BATCH = 64
-"""ASSUMED: sequences that vLLM decodes together while the trainer's weights are on the same card."""
+"""ASSUMED: sequences that vLLM decodes together, on average over a stage whose cache and step hold more."""
 DECODING = 0.25
 """ASSUMED: share of the bandwidth that decoding reaches over a complete stage: caches are read too, batches run empty."""
 TRAINING = 0.3
@@ -64,7 +69,7 @@ def stage_seconds(stage: Stage, card: Card) -> float:
     recomputed = passes.trained + (1 if workload.kl_anchor else 0)
     flops = replace(passes, sampled=0, scored=passes.scored + recomputed).flops(main, frozen)
     tokens = planned_tokens(stage)
-    sampling = tokens * passes.sampled * _seconds_per_token(main, card)
+    sampling = tokens * passes.sampled * _seconds_per_token(stage, main, card)
     return sampling + tokens * PROMPT_SHARE * flops / (TRAINING * card.flops) + START_SECONDS
 
 
@@ -110,6 +115,10 @@ def _parameters(model: Model | None) -> float:
     return architecture(model.base_model.name).parameters * 1e9 if model else 0.0
 
 
-def _seconds_per_token(parameters: float, card: Card) -> float:
-    """Return seconds of decoding one token: each step reads the weights once for the complete batch."""
-    return 2 * parameters / (card.bandwidth * DECODING * BATCH)
+def _seconds_per_token(stage: Stage, parameters: float, card: Card) -> float:
+    """Return seconds of decoding one token: each step reads the weights once for all sequences in flight."""
+    if not stage.workload.samples:
+        return 0.0
+    tokens = round(PROMPT_SHARE * stage.workload.max_completion_tokens)
+    in_flight = min(BATCH, sequences_at_once(stage, card.gib, tokens))
+    return 2 * parameters / (card.bandwidth * DECODING * in_flight)

@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,32 @@ def _hashes(folder: Path) -> dict[str, str]:
             with file.open("rb") as stream:
                 hashes[str(file.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
     return hashes
+
+
+class SaveByTime(TrainerCallback):
+    """Saves a checkpoint after the first step that ends a given time after the last one, on all ranks at once.
+
+    Args:
+        seconds: between two checkpoints; a kill loses no more than these and a step.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self.clock = seconds, clock
+        self._last = clock()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._last = self.clock()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        from accelerate.utils import broadcast_object_list
+
+        is_due = self.clock() - self._last >= self.seconds and state.global_step < state.max_steps
+        if broadcast_object_list([is_due])[0]:  # the first rank's clock decides
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._last = self.clock()
 
 
 class MarkComplete(TrainerCallback):

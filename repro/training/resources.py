@@ -11,7 +11,8 @@ class TrainingResources:
 
     Attributes:
         micro_batch: completions that one device takes at once; None for all of its share. Does not change the result.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none.
+        checkpoint_every: optimiser steps between checkpoints; 0 for none by steps.
+        checkpoint_minutes: minutes between checkpoints; 0 for none by time.
         shard: shard trained and frozen models over the processes of this run. Does not change the result.
         server: where a vLLM server samples the completions; None for the processes of this run. It samples different
             completions from the same distribution.
@@ -19,5 +20,6 @@ class TrainingResources:
 
     micro_batch: int | None = None
     checkpoint_every: int = 0
+    checkpoint_minutes: float = 0.0
     shard: bool = False
     server: ServerPlacement | None = None

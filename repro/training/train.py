@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
-from repro.training import checkpoints, history, non_finite, output_layer, sharding
+from repro.training import checkpoints, history, non_finite, output_layer, sharding, sleeping_engine
 
 StateDict = dict[str, torch.Tensor]
 
@@ -33,8 +33,9 @@ def train(
     progress: Progress,
     names: Mapping[str, str],
     note: Sequence[str],
-) -> None:
-    """Train from the newest complete checkpoint of this run, or from the start.
+    checkpoint_minutes: float = 0.0,
+) -> dict[str, Any]:
+    """Train from the newest complete checkpoint of this run, or from the start; end with vLLM shut down.
 
     Args:
         trainer: one of TRL's.
@@ -42,15 +43,22 @@ def train(
         work: the folder of the checkpoints.
         names: names in the trainer's log to names in history.jsonl.
         note: history's names of the figures that progress reports.
+        checkpoint_minutes: minutes between checkpoints, besides those by steps that the trainer's arguments name; 0 for none.
+
+    Returns:
+        What the memory of a sleeping vLLM adds to the summary.
     """
     trainer.add_callback(history.ReportProgress(progress, names, note))
     trainer.add_callback(non_finite.StopOnNonFinite())
+    if checkpoint_minutes:
+        trainer.add_callback(checkpoints.SaveByTime(60 * checkpoint_minutes))
     trainer.add_callback(checkpoints.MarkComplete(run))
     trainer.remove_callback(PrinterCallback)
     set_seed(seed, device_specific=True)  # starting vLLM in this process reseeds it with only the rank
     resume = checkpoints.newest_complete(work, run)
-    with output_layer.keep_logits():
+    with output_layer.keep_logits(), sleeping_engine.watched_engine(trainer) as watch:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    return watch.figures()
 
 
 def save(

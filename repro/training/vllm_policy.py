@@ -1,26 +1,33 @@
 """vLLM for the model that is trained: in the trainers' processes, or as a server on further GPUs."""
 
 import contextlib
-import functools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from repro.errors import InputError
 from repro.generation.server import ServerPlacement, free_port, vllm_server
+from repro.generation.vllm_options import compiled_name, engine_length, source_options
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_config
 from repro.tasks import Item
-
-GIB = 2**30
-CACHE_BYTES = 6 * GIB
-"""Least key-value cache that vLLM gets on a GPU beside the weights."""
+from repro.training.optimisation import data_parallel_ranks
+from repro.training.resources import TrainingResources
+from repro.training.vllm_memory import FLOAT32, GIB, engine_share, engine_weights, training_bytes
 
 
 @contextlib.contextmanager
 def engine_arguments(
-    config: Any, model: Any, tokenizer: Any, items: Sequence[Item], work: Path, server: ServerPlacement | None
+    config: Any,
+    model: Any,
+    tokenizer: Any,
+    items: Sequence[Item],
+    work: Path,
+    server: ServerPlacement | None,
+    *,
+    still_to_come: float,
 ) -> Iterator[dict[str, Any]]:
     """Yield the arguments of GRPOConfig and DistillationConfig that sample with `config.engine`; none for transformers.
 
@@ -33,26 +40,52 @@ def engine_arguments(
         items: the longest prompt, template included, and the cap give vLLM's maximum length.
         work: gets a folder that vLLM can read, if the model's own has another architecture.
         server: GPUs of a server; None for the trainers' processes.
+        still_to_come: bytes that the trainer will hold on this GPU while vLLM samples, beyond those that it holds now.
 
     Raises:
         ServerError: the server did not start; names the cause.
+        InputError: the trainer leaves too little memory for vLLM.
     """
     if config.engine != "vllm":
         yield {}
         return
     longest = max(len(prompt_token_ids(tokenizer, item.prompt, config.reasoning)) for item in items)
-    length = longest + config.max_completion_tokens
     _make_readable(model, tokenizer, work)
+    length = engine_length(model.name_or_path, longest + config.max_completion_tokens)
     if server is None:
-        with eager_on_cpu():
-            yield _colocated(model, length)
+        with _engine_options(model.name_or_path):
+            yield _colocated(model, length, still_to_come)
     elif int(os.environ.get("RANK", "0")):  # only the first rank starts the server and talks to it
         yield _remote("http://none")
     else:
         from repro.training.server_client import use_server_client
 
-        with vllm_server(model.name_or_path, length, server, work) as url, use_server_client(work):
+        with (
+            compiled_name(model.name_or_path) if server.gpus else contextlib.nullcontext(model.name_or_path) as name,
+            vllm_server(name, length, server, work) as url,
+            use_server_client(work),
+        ):
             yield _remote(url)
+
+
+def memory_to_come(model: Any, adapters: int | None, frozen: Any, resources: TrainingResources) -> float:
+    """Return the bytes that a trainer will hold on this GPU while vLLM samples, before its model is on the GPU.
+
+    Args:
+        model: the trained model.
+        adapters: parameters of its adapters, if only these are trained; None if all are.
+        frozen: a model that is still to be moved to the GPU, sharded as the trained one; None if there is none.
+    """
+    ranks = data_parallel_ranks()
+    shards = ranks if resources.shard else 1
+    copies = 2 if ranks > 1 and not resources.shard else 1  # DDP sums gradients in buckets, which are a copy of them
+    parameters = model.num_parameters() + (adapters or 0)
+    trained = parameters if adapters is None else adapters
+    trainer = training_bytes(parameters, trained, shards, gradient_bytes=copies * FLOAT32)
+    bytes_of_frozen = 0 if frozen is None else sum(p.numel() * p.element_size() for p in frozen.parameters())
+    # vLLM gets sharded weights one by one, each gathered: the output layer is the largest
+    gathered = model.get_output_embeddings().weight.numel() * FLOAT32 if resources.shard else 0
+    return trainer + bytes_of_frozen / shards + gathered
 
 
 def _remote(url: str) -> dict[str, Any]:
@@ -60,52 +93,62 @@ def _remote(url: str) -> dict[str, Any]:
     return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_group_port": port}
 
 
-def _colocated(model: Any, length: int) -> dict[str, Any]:
+def _colocated(model: Any, length: int, still_to_come: float) -> dict[str, Any]:
     import torch
 
     cuda = torch.cuda.is_available()
-    total = torch.cuda.get_device_properties(0).total_memory if cuda else 0
     return {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_max_model_length": length,
-        "vllm_gpu_memory_utilization": memory_share(model.num_parameters(), total) if cuda else 0.3,
+        "vllm_gpu_memory_utilization": _share_of_gpu(model.num_parameters(), still_to_come) if cuda else 0.3,
         "vllm_enable_sleep_mode": cuda,
     }
 
 
-@contextlib.contextmanager
-def eager_on_cpu() -> Iterator[None]:
-    """Make vLLM's CPU build accept new weights in this process, and start fast; no effect on a GPU.
+def _share_of_gpu(parameters: int, still_to_come: float) -> float:
+    """Return vLLM's share of this process's GPU.
 
-    A trainer must be built and run inside. Compiling the model takes longer than the CPU is ever used for, and TRL has
-    no switch for it.
+    Raises:
+        InputError: its weights would not fit.
+    """
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    share = engine_share(total, free, still_to_come)
+    if share * total <= engine_weights(parameters):
+        raise InputError(
+            f"vLLM next to the trainer: of {total / GIB:.1f} GiB on this GPU, {free / GIB:.1f} are free and training will"
+            f" hold {still_to_come / GIB:.1f} more; the sampled model alone takes {engine_weights(parameters) / GIB:.1f}."
+            " Use --vllm-server 1, more --ranks with --shard always, or a GPU with more memory."
+        )
+    return round(share, 3)
+
+
+@contextlib.contextmanager
+def _engine_options(model: str) -> Iterator[None]:
+    """Add to the arguments of TRL's engine what TRL has no switch for; build and run the trainer inside.
+
+    The pinned revision, and a name under which compiled code is found again. On a CPU no compilation, which takes longer
+    than the CPU is ever used for, and weights that can be replaced.
     """
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; by default it takes half of the memory
-    from vllm.platforms import current_platform
-
-    if not current_platform.is_cpu():
-        yield
-        return
     import trl.generation.vllm_generation as trl_generation
     import vllm
+    from vllm.platforms import current_platform
 
     from repro.generation.vllm_worker import keep_weights
 
+    is_cpu = current_platform.is_cpu()
     keep_weights()
-    before, trl_generation.LLM = trl_generation.LLM, functools.partial(vllm.LLM, enforce_eager=True)
-    try:
-        yield
-    finally:
-        trl_generation.LLM = before
-
-
-def memory_share(parameters: int, total: int) -> float:
-    """Return the share of a GPU of `total` bytes that vLLM takes to generate: weights in bfloat16, and a cache.
-
-    At least 0.15, and never more than 0.6: the trainer's weights need the rest.
-    """
-    return round(min(max((2.2 * parameters + CACHE_BYTES) / total, 0.15), 0.6), 3)
+    with contextlib.nullcontext(model) if is_cpu else compiled_name(model) as name:
+        options = {"model": name, **source_options(model)} | ({"enforce_eager": True} if is_cpu else {})
+        before = trl_generation.LLM
+        trl_generation.LLM = lambda **arguments: vllm.LLM(**(arguments | options))
+        try:
+            yield
+        finally:
+            trl_generation.LLM = before
 
 
 def _make_readable(model: Any, tokenizer: Any, work: Path) -> None:

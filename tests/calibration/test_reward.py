@@ -15,7 +15,7 @@ PROMPTS = ["2 + 3 = ?", "Say something long about 1 + 1, please", "7 + 0 = ?"]
 
 def test_other_tokenizer_scores_text_with_its_own_template_and_end(stranger: Path) -> None:
     qwen, gemma = qwen_tokenizer(), gemma_tokenizer()
-    scorer = TargetScorer(stranger, qwen, batch_size=2)
+    scorer = TargetScorer(stranger, qwen)
     texts = ["2 + 3 = 5\nAnswer: 5", "3", "Answer: 7 and a much longer line"]
     sampled = [[*qwen(text)["input_ids"], qwen.eos_token_id] for text in texts]
     scores = scorer(PROMPTS, sampled, [qwen.eos_token_id])
@@ -33,7 +33,7 @@ def test_other_tokenizer_scores_text_with_its_own_template_and_end(stranger: Pat
 
 def test_truncated_completion_has_no_end_on_either_side(stranger: Path) -> None:
     qwen, gemma = qwen_tokenizer(), gemma_tokenizer()
-    scorer = TargetScorer(stranger, qwen, batch_size=4)
+    scorer = TargetScorer(stranger, qwen)
     cut = qwen("Answer: 1")["input_ids"]
     assert scorer.encode(cut, [qwen.eos_token_id]) == gemma("Answer: 1", add_special_tokens=False)["input_ids"]
     assert scorer.encode([*cut, qwen.eos_token_id], [qwen.eos_token_id])[-1] == scorer.end_id
@@ -45,7 +45,7 @@ def test_truncated_completion_has_no_end_on_either_side(stranger: Path) -> None:
 def test_empty_completions(stranger: Path) -> None:
     """Ended at once: only the end is scored. Nothing at all: log-probability 0 of 0 tokens, on both sides."""
     qwen, gemma = qwen_tokenizer(), gemma_tokenizer()
-    scorer = TargetScorer(stranger, qwen, batch_size=4)
+    scorer = TargetScorer(stranger, qwen)
     scores = scorer(PROMPTS[:2], [[qwen.eos_token_id], []], [qwen.eos_token_id])
     rendered = f"<bos><start_of_turn>user\n{PROMPTS[0]}<end_of_turn>\n<start_of_turn>model\n"
     alone = naive(stranger, gemma(rendered, add_special_tokens=False)["input_ids"], [scorer.end_id])
@@ -56,7 +56,7 @@ def test_empty_completions(stranger: Path) -> None:
 def test_same_tokenizer_scores_the_sampled_ids(student: Path) -> None:
     """Ids that no encoder gives for their text are scored as they are."""
     qwen = qwen_tokenizer()
-    scorer = TargetScorer(student, qwen, batch_size=8)
+    scorer = TargetScorer(student, qwen)
     encoded = qwen("Answer")["input_ids"]
     letters = [token for letter in "Answer" for token in qwen(letter)["input_ids"]]
     assert letters != encoded
@@ -72,7 +72,7 @@ def test_batching_changes_nothing(stranger: Path) -> None:
     qwen = qwen_tokenizer()
     sampled = [qwen("1 " * n)["input_ids"] for n in (9, 1, 14)]
     alone, together = (
-        TargetScorer(stranger, qwen, batch_size=size)(PROMPTS, sampled, [qwen.eos_token_id]).log_prob for size in (1, 3)
+        TargetScorer(stranger, qwen, most=most)(PROMPTS, sampled, [qwen.eos_token_id]).log_prob for most in (1, 32_768)
     )
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
 
@@ -80,7 +80,7 @@ def test_batching_changes_nothing(stranger: Path) -> None:
 def test_sampled_control_tokens_are_text_to_another_tokenizer(stranger: Path) -> None:
     """Neither "<eos>" as text nor a control token of the policy ends the target's turn."""
     qwen = qwen_tokenizer()
-    scorer = TargetScorer(stranger, qwen, batch_size=1)
+    scorer = TargetScorer(stranger, qwen)
     for text in ("<eos>", "<end_of_turn>", "<bos>"):
         ids = scorer.encode(qwen(text)["input_ids"], [qwen.eos_token_id])
         assert len(ids) > 1

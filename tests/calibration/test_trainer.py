@@ -61,7 +61,11 @@ def lines(out: Path) -> list[dict[str, Any]]:
 def run(base: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
     keywords: dict[str, Any] = {"task_reward": odd_length, "seed": 3, "progress": silent}
     keywords |= {name: changes.pop(name) for name in keywords if name in changes}
-    resources = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every", "server") if name in changes}
+    resources = {
+        name: changes.pop(name)
+        for name in ("micro_batch", "checkpoint_every", "checkpoint_minutes", "server")
+        if name in changes
+    }
     return calibrate(
         config(**changes),
         teacher=teacher,
@@ -148,7 +152,7 @@ def test_raw_reward_is_target_minus_policy(
     """At the first step the policy is the teacher: compared with single sequences in float64."""
     run(tmp_path, teacher, stranger, items, steps=1, length_normalised=length_normalised)
     tokenizer = qwen_tokenizer()
-    scorer = TargetScorer(stranger, tokenizer, batch_size=1)
+    scorer = TargetScorer(stranger, tokenizer)
     for row in range(0, 16, 5):
         prompt, sampled = seen["prompts"][0][row], seen["sampled"][0][row]
         policy = naive(teacher, prompt, sampled)
@@ -263,6 +267,27 @@ def test_resume_gives_the_numbers_of_an_uninterrupted_run(
         progress=lambda done, *_: steps.append(done),
     )
     assert steps == [3, 4, 5]
+    assert lines(cut / "out") == lines(tmp_path / "uninterrupted" / "out")
+    cut_weights, weights = (
+        load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "uninterrupted")
+    )
+    assert all(torch.equal(cut_weights[name], weights[name]) for name in weights)
+
+
+def test_resume_from_a_checkpoint_by_time(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
+    run(tmp_path / "uninterrupted", teacher, student, items, steps=5)
+
+    def killer(done: int, *_: Any) -> None:
+        if done == 4:
+            raise KilledError
+
+    cut, steps = tmp_path / "cut", []
+    with pytest.raises(KilledError):
+        run(cut, teacher, student, items, steps=5, checkpoint_minutes=1e-9, progress=killer)
+    assert sorted(folder.name for folder in (cut / "work").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-3"]
+    run(cut, teacher, student, items, steps=5, checkpoint_minutes=60, progress=lambda done, *_: steps.append(done))
+    assert steps == [4, 5]
+    assert not (cut / "work" / "checkpoint-5").exists()  # the artifact follows at once
     assert lines(cut / "out") == lines(tmp_path / "uninterrupted" / "out")
     cut_weights, weights = (
         load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "uninterrupted")

@@ -85,7 +85,11 @@ def run(teacher: Path, student: Path, items: list[Item], stored: Path) -> Run:
             "progress": silent,
         }
         keywords |= {name: changes.pop(name) for name in keywords if name in changes}
-        resources = {name: changes.pop(name) for name in ("micro_batch", "checkpoint_every") if name in changes}
+        resources = {
+            name: changes.pop(name)
+            for name in ("micro_batch", "checkpoint_every", "checkpoint_minutes")
+            if name in changes
+        }
         keywords["resources"] = TrainingResources(**resources)
         return distill(config(**changes), out=base / "out", work=base / "work", **keywords)
 

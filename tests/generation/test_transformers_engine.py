@@ -120,3 +120,62 @@ def test_nan_logits_are_named_before_anything_is_sampled(tmp_path):
     model.save_pretrained(folder)
     with pytest.raises(InputError, match=r"model .*broken: its logits hold NaN or infinity at token 0"):
         TransformersEngine(folder).generate([[3, 4, 5]], 2, 4, 1.0, 0)
+
+
+def test_rare_looks_change_no_completion_and_are_rare(folder, items, monkeypatch):
+    """On a GPU the loop looks every 16 tokens whether all sequences have ended; padding after the last end is cut."""
+    tokenizer = load_tokenizer(folder)
+    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    looks = []
+
+    class Flag:
+        """A finished flag on a GPU: reading it is a wait."""
+
+        def __init__(self, value):
+            self.value = value
+
+        def __bool__(self):
+            looks.append(1)
+            return bool(self.value)
+
+    engines = {every: TransformersEngine(folder, look_every=every) for every in (1, 5, 16, 50)}
+    for engine in engines.values():
+        ask = engine._has_unfinished_sequences
+        monkeypatch.setattr(
+            engine._model,
+            "_has_unfinished_sequences",
+            lambda finished, synced, device, ask=ask: ask(Flag(finished), synced, device),
+        )
+    completions, counts = {}, {}
+    for every, engine in engines.items():
+        looks.clear()
+        completions[every] = engine.generate(prompts, 4, 40, 1.0, seed=3)
+        counts[every] = len(looks)
+    assert completions[5] == completions[16] == completions[50] == completions[1]
+    longest = max(len(completion.token_ids) for group in completions[1] for completion in group)
+    assert longest < 40  # every sequence ended before the cap, so each engine had to notice
+    assert counts[1] >= longest > 16
+    assert counts[16] <= longest // 16 + 2
+    assert counts[50] == 1
+
+
+def test_the_cap_holds_between_two_looks(folder, items):
+    tokenizer = load_tokenizer(folder)
+    prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
+    rare, each_token = (TransformersEngine(folder, look_every=n).generate(prompts, 2, 6, 1.0, seed=0) for n in (16, 1))
+    assert rare == each_token
+    assert max(len(completion.token_ids) for group in rare for completion in group) == 6
+
+
+def test_nan_logits_are_named_with_their_token_by_a_late_look(tmp_path, monkeypatch):
+    """Nothing is drawn from a NaN, which on a GPU would end the process without a word."""
+    engine = TransformersEngine(save_qwen(tmp_path / "model", seed=3), look_every=16)
+    steps = iter(range(100))
+
+    def spoil(module, inputs, output):
+        if next(steps) == 4:
+            output.logits[0] = float("nan")
+
+    engine._model.register_forward_hook(spoil)
+    with pytest.raises(InputError, match=r"model .*model: its logits hold NaN or infinity at token 4"):
+        engine.generate([[3, 4, 5], [3, 6, 7]], 2, 12, 1.0, 0)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from repro.pipeline import record as record_module
-from repro.pipeline.record import build_artifact, file_hashes, find_damage
+from repro.pipeline.file_hashes import file_hashes
+from repro.pipeline.record import build_artifact, find_damage
 from repro.recipes import toy
 from repro.stages import BaseModelRef, Sample, TaskData
 from repro.stages.artifact import is_complete

@@ -1,11 +1,12 @@
 import hashlib
 import json
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repro.training.checkpoints import newest_complete, run_identity
+from repro.training.checkpoints import SaveByTime, newest_complete, run_identity
 from repro.training.history import final_figures, history, write_history
 
 RUN = run_identity({"eta": 1.0}, 0, [{"item": 1}])
@@ -54,3 +55,21 @@ def test_only_the_first_process_removes_checkpoints(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("RANK", rank)
     assert newest_complete(tmp_path, RUN) is None
     assert (tmp_path / "checkpoint-1").exists() is (rank == "1")
+
+
+def test_checkpoints_by_time() -> None:
+    """Steps of 4 minutes, a checkpoint of 3: one is due each 10 minutes after the last was written, none after the last step."""
+    now = [0.0]
+    callback = SaveByTime(600, clock=lambda: now[0])
+    now[0] = 300.0  # loading the models
+    callback.on_train_begin(None, None, None)
+    saved = []
+    for step in range(1, 13):
+        now[0] += 240
+        control = types.SimpleNamespace(should_save=False)
+        callback.on_step_end(None, types.SimpleNamespace(global_step=step, max_steps=12), control)
+        if control.should_save:
+            saved.append(step)
+            now[0] += 180
+            callback.on_save(None, None, None)
+    assert saved == [3, 6, 9]

@@ -1,0 +1,46 @@
+"""Completions that vLLM samples at the same time: its key-value cache over that of a sequence.
+
+DERIVED from the memory estimate (`planner.gpu_memory`) with the share of the GPU that training gives vLLM at run time
+(`training.vllm_memory`).
+"""
+
+from repro.planner.architectures import Architecture, architecture
+from repro.planner.gpu_memory import gpu_memory
+from repro.planner.resources import ONE_GPU, Layout
+from repro.stages import Stage
+from repro.training.vllm_memory import BFLOAT16, GIB, cache_bytes, engine_weights
+
+MAX_SEQUENCES = 256
+"""vLLM's own bound on the sequences of a step, on most GPUs (1,024 on the largest)."""
+SAMPLING_SHARE = 0.9
+"""vLLM's default share of a GPU that it has for itself."""
+
+
+def cache_per_sequence(model: Architecture, tokens: int) -> int:
+    """Return the bytes of keys and values of one sequence, in bfloat16."""
+    token = 2 * model.kv_heads * model.head_size * BFLOAT16
+    near = min(tokens, model.window) if model.window else tokens
+    return token * ((model.layers - model.local_layers) * tokens + model.local_layers * near)
+
+
+def sequences_at_once(stage: Stage, card_gib: float, tokens: int, layout: Layout = ONE_GPU) -> int:
+    """Return how many completions of a stage one vLLM engine samples at the same time, at least 1.
+
+    Args:
+        stage: samples with vLLM.
+        card_gib: memory of each GPU.
+        tokens: of a sequence, prompt included.
+    """
+    workload = stage.workload
+    assert workload.main is not None
+    model = architecture(workload.main.base_model.name)
+    parameters, total = model.parameters * 1e9, card_gib * GIB
+    if workload.samples_while_training and not layout.vllm_server:
+        memory = gpu_memory(stage, layout)
+        trainer = memory.weights + memory.gradients + memory.optimizer + memory.frozen
+        cache = cache_bytes(total, total, trainer * GIB, parameters)
+    else:
+        spread = layout.vllm_server or layout.tensor_parallel
+        cache = spread * (SAMPLING_SHARE * total) - engine_weights(parameters)
+    in_flight = workload.sequences_per_step // layout.ranks or MAX_SEQUENCES
+    return max(1, min(int(cache // cache_per_sequence(model, tokens)), in_flight, MAX_SEQUENCES))

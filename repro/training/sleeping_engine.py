@@ -1,0 +1,84 @@
+"""vLLM in a trainer's process: its memory while it sleeps is watched, and it is shut down when the training has ended.
+
+vLLM allows one engine that can sleep in a process, and TRL never shuts its engine down.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from repro.system.gpu_memory import free_gpu_memory
+
+GIB = 2**30
+GROWTH_GIB = 1.0
+"""ASSUMED: growth of the memory in use after a sampling that is an alarm: it would fill a GPU in some dozen steps."""
+SETTLED = 3
+"""Samplings after which the trainer holds all that it will hold: the moments appear in the first step."""
+logger = logging.getLogger(__name__)
+
+
+class SleepWatch:
+    """Notes the GPU memory that is still in use each time vLLM has gone to sleep.
+
+    Args:
+        bytes_in_use: of this GPU, now.
+    """
+
+    def __init__(self, bytes_in_use: Callable[[], int]) -> None:
+        self._bytes_in_use = bytes_in_use
+        self.gib: list[float] = []
+
+    def note(self) -> None:
+        """Note the memory in use now, after a sampling."""
+        self.gib.append(self._bytes_in_use() / GIB)
+        logger.info("GPU memory still in use after sampling %d: %.2f GiB", len(self.gib), self.gib[-1])
+
+    def figures(self) -> dict[str, Any]:
+        """Return what summary.json says: GiB once the training has settled and at the end, and an alarm if they grew."""
+        if len(self.gib) <= SETTLED:
+            return {}
+        settled, last = self.gib[SETTLED - 1], self.gib[-1]
+        figures: dict[str, Any] = {"asleep_gib": {"settled": round(settled, 2), "last": round(last, 2)}}
+        if last - settled > GROWTH_GIB:
+            figures["alarm"] = (
+                f"GPU memory in use while vLLM sleeps grew from {settled:.1f} to {last:.1f} GiB over {len(self.gib)} samplings:"
+                " it will run out in a longer training; use --vllm-server 1"
+            )
+        return figures
+
+
+@contextmanager
+def watched_engine(trainer: Any) -> Iterator[SleepWatch]:
+    """Watch the engine of one of TRL's trainers, and shut it down at the end; no effect without one in this process."""
+    generation: Any = getattr(trainer, "vllm_generation", None)
+    watch = SleepWatch(_gpu_bytes_in_use)
+    if not hasattr(generation, "llm"):
+        yield watch
+        return
+    if generation.enable_sleep_mode:
+        _watch(generation, watch)
+    try:
+        yield watch
+    finally:
+        generation.llm.llm_engine.engine_core.shutdown()
+        del generation.llm
+        free_gpu_memory()
+
+
+def _watch(generation: Any, watch: SleepWatch) -> None:
+    generate = generation.generate
+
+    def generate_and_note(*args: Any, **kwargs: Any) -> Any:
+        output = generate(*args, **kwargs)
+        watch.note()
+        return output
+
+    generation.generate = generate_and_note
+
+
+def _gpu_bytes_in_use() -> int:
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return total - free

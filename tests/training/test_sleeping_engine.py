@@ -1,0 +1,105 @@
+"""vLLM in the trainer's process, as a stand-in: shut down after each training, its memory watched."""
+
+import gc
+import types
+
+import pytest
+
+from repro.training import sleeping_engine
+from repro.training.sleeping_engine import GIB, SleepWatch, watched_engine
+
+
+class Engine:
+    """vLLM's rule: one engine that can sleep in a process."""
+
+    alive = 0
+
+    def __init__(self):
+        assert Engine.alive == 0, "CuMem allocator can only be used for one instance per process."
+        Engine.alive += 1
+        self.llm_engine = types.SimpleNamespace(engine_core=self)
+
+    def shutdown(self):
+        Engine.alive -= 1
+
+
+class Trainer:
+    """TRL's trainer: it starts the engine, and never ends it."""
+
+    def __init__(self, sleeps=True):
+        self.vllm_generation = types.SimpleNamespace(llm=Engine(), enable_sleep_mode=sleeps, generate=lambda n: n + 1)
+        self.cycle = self  # trainers are in reference cycles, which only the collector ends
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch):
+    monkeypatch.setattr(Engine, "alive", 0)
+    monkeypatch.setattr(sleeping_engine, "_gpu_bytes_in_use", lambda: 40 * GIB)
+
+
+def test_two_trainings_in_one_process():
+    with watched_engine(Trainer()):
+        pass
+    with watched_engine(Trainer()):
+        pass
+
+
+def test_an_engine_is_shut_down_after_an_error_too(monkeypatch):
+    freed = []
+    monkeypatch.setattr(sleeping_engine, "free_gpu_memory", lambda: freed.append(gc.collect()))
+    trainer = Trainer()
+    with pytest.raises(RuntimeError, match="diverged"), watched_engine(trainer):
+        raise RuntimeError("diverged")
+    assert Engine.alive == 0
+    assert not hasattr(trainer.vllm_generation, "llm")
+    assert freed
+
+
+def test_trainers_without_an_engine_of_their_own():
+    for trainer in (
+        types.SimpleNamespace(),
+        types.SimpleNamespace(vllm_generation=types.SimpleNamespace(mode="server")),
+    ):
+        with watched_engine(trainer) as watch:
+            pass
+        assert watch.figures() == {}
+
+
+def run(gib, monkeypatch):
+    """Train with these GiB in use after each sampling."""
+    values = iter(gib)
+    monkeypatch.setattr(sleeping_engine, "_gpu_bytes_in_use", lambda: int(next(values) * GIB))
+    trainer = Trainer()
+    with watched_engine(trainer) as watch:
+        for n, _ in enumerate(gib):
+            assert trainer.vllm_generation.generate(n) == n + 1
+    return watch.figures()
+
+
+def test_memory_that_grows_from_sleep_to_sleep_is_an_alarm(monkeypatch, caplog):
+    figures = run([20, 36, 36, *(36 + 0.06 * n for n in range(50))], monkeypatch)
+    assert figures["asleep_gib"] == {"settled": 36.0, "last": 38.94}
+    assert "grew from 36.0 to 38.9 GiB over 53 samplings" in figures["alarm"]
+
+
+def test_the_moments_of_the_first_step_are_no_alarm(monkeypatch, caplog):
+    caplog.set_level("INFO", "repro.training.sleeping_engine")
+    figures = run([20, 36, *(36 + 0.1 * (n % 3) for n in range(50))], monkeypatch)
+    assert set(figures) == {"asleep_gib"}
+    assert "GPU memory still in use after sampling 1: 20.00 GiB" in caplog.messages[0]
+    assert len(caplog.messages) == 52
+
+
+def test_a_cpu_engine_does_not_sleep():
+    trainer = Trainer(sleeps=False)
+    with watched_engine(trainer) as watch:
+        trainer.vllm_generation.generate(1)
+    assert watch.gib == []
+    assert Engine.alive == 0
+
+
+def test_a_few_samplings_say_nothing():
+    watch = SleepWatch(lambda: 99 * GIB)
+    for _ in range(3):
+        watch.note()
+    assert watch.figures() == {}
