@@ -21,6 +21,7 @@ from repro.planner.resources import Resources
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.child_processes import exit_with_parent
+from repro.system.gpu_memory import free_gpu_memory
 from repro.system.hardware import visible_gpus
 
 
@@ -52,6 +53,9 @@ def run_stage(
         if message is None:
             raise
         return message
+    finally:
+        if driver is None and visible:
+            free_gpu_memory()  # for the next stage, which runs in this process too
 
 
 def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: Sequence[str]) -> dict[str, Any]:

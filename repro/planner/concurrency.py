@@ -11,7 +11,7 @@ from repro.stages import Stage
 from repro.training.vllm_memory import BFLOAT16, GIB, cache_bytes, engine_weights
 
 MAX_SEQUENCES = 256
-"""vLLM's own bound on the sequences of a step, on most GPUs (1,024 on the largest)."""
+"""vLLM's own bound on the sequences of a step, on most GPUs (1,024 on the largest); in training TRL sets its share of a step."""
 SAMPLING_SHARE = 0.9
 """vLLM's default share of a GPU that it has for itself."""
 
@@ -42,5 +42,5 @@ def sequences_at_once(stage: Stage, card_gib: float, tokens: int, layout: Layout
     else:
         spread = layout.vllm_server or layout.tensor_parallel
         cache = spread * (SAMPLING_SHARE * total) - engine_weights(parameters)
-    in_flight = workload.sequences_per_step // layout.ranks or MAX_SEQUENCES
-    return max(1, min(int(cache // cache_per_sequence(model, tokens)), in_flight, MAX_SEQUENCES))
+    most = workload.sequences_per_step // layout.ranks if workload.trains else MAX_SEQUENCES
+    return max(1, min(int(cache // cache_per_sequence(model, tokens)), most))

