@@ -13,7 +13,8 @@ import torch
 
 from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer, prompt_token_ids
 from repro.models.loading import load_model, load_tokenizer
-from repro.models.scoring import batches_by_tokens, completion_log_prob
+from repro.models.padded_batches import sorted_batches
+from repro.models.scoring import completion_log_prob
 
 FORWARD_TOKENS = 32_768
 """Padded tokens that the target scores at once: four completions of the paper scale's cap, and a complete step of the toy
@@ -106,7 +107,7 @@ class TargetScorer:
         tokens = [len(ids) for ids in completions]
         lengths = [len(self._prompts[prompt]) + n for prompt, n in zip(prompts, tokens)]
         log_prob = torch.zeros(len(completions), dtype=torch.float64)
-        for rows in batches_by_tokens(lengths, self.most):
+        for rows in sorted_batches(lengths, self.most):
             log_prob[rows] = completion_log_prob(
                 self.model, [self._prompts[prompts[n]] for n in rows], [completions[n] for n in rows], len(rows)
             )

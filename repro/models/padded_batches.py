@@ -1,6 +1,6 @@
 """Batches of sequences for forward passes without gradients, bounded by their padded tokens."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 SequenceT = TypeVar("SequenceT")
@@ -9,8 +9,10 @@ FORWARD_TOKENS = 16_384
 """Padded tokens of one forward pass: a bound on memory; it changes results by rounding only."""
 
 
-def padded_batches(sequences: Iterable[SequenceT], length: Callable[[SequenceT], int]) -> Iterator[list[SequenceT]]:
-    """Group neighbouring sequences, at most `FORWARD_TOKENS` padded tokens a batch (a longer sequence is a batch).
+def padded_batches(
+    sequences: Iterable[SequenceT], length: Callable[[SequenceT], int], most: int = FORWARD_TOKENS
+) -> Iterator[list[SequenceT]]:
+    """Group neighbouring sequences, at most `most` padded tokens a batch (a longer sequence is a batch).
 
     Args:
         length: of one sequence, tokens.
@@ -19,10 +21,28 @@ def padded_batches(sequences: Iterable[SequenceT], length: Callable[[SequenceT],
     longest = 0
     for sequence in sequences:
         tokens = length(sequence)
-        if batch and max(longest, tokens) * (len(batch) + 1) > FORWARD_TOKENS:
+        if batch and max(longest, tokens) * (len(batch) + 1) > most:
             yield batch
             batch, longest = [], 0
         batch.append(sequence)
         longest = max(longest, tokens)
     if batch:
         yield batch
+
+
+def sorted_batches(lengths: Sequence[int], most: int = FORWARD_TOKENS) -> list[list[int]]:
+    """Group sequences of similar length, the longest first: what does not fit fails at once.
+
+    If all of them fit into one batch they stay in their order, so that their forward pass is the same to the last bit
+    whatever `most`.
+
+    Args:
+        lengths: tokens of each sequence.
+
+    Returns:
+        The rows of each batch.
+    """
+    rows = list(range(len(lengths)))
+    if len(rows) * max(lengths, default=0) > most:
+        rows.sort(key=lambda row: -lengths[row])
+    return list(padded_batches(rows, lengths.__getitem__, most))

@@ -23,29 +23,6 @@ def completion_log_prob(
     return torch.stack([log_probs.sum() for log_probs in tokens])
 
 
-def batches_by_tokens(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Cut n sequences into forwards of at most `most` padded tokens, sequences of similar length together.
-
-    If all of them fit into one forward, they stay in their order, so that it is the same to the last bit whatever `most`.
-
-    Args:
-        lengths: tokens of each sequence.
-        most: padded tokens of a forward; a longer sequence is a forward by itself.
-
-    Returns:
-        Rows of each forward, the longest first: what does not fit fails at once.
-    """
-    if len(lengths) * max(lengths, default=0) <= most:
-        return [list(range(len(lengths)))] if lengths else []
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= most:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
-
-
 @torch.no_grad()
 def token_log_probs(
     model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int

@@ -8,7 +8,7 @@ from tiny_models import qwen_tokenizer, save_qwen
 
 from repro.calibration import reward as module
 from repro.calibration.reward import FORWARD_TOKENS, TargetScorer
-from repro.models.scoring import batches_by_tokens
+from repro.models.padded_batches import sorted_batches
 from repro.recipes import toy
 
 
@@ -16,7 +16,7 @@ from repro.recipes import toy
 def test_forwards_hold_each_row_once_and_no_more_tokens_than_allowed(most):
     rng = random.Random(0)
     lengths = [rng.randrange(1, 60) for _ in range(50)]
-    batches = batches_by_tokens(lengths, most)
+    batches = sorted_batches(lengths, most)
     assert sorted(row for batch in batches for row in batch) == list(range(50))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= most
@@ -25,9 +25,9 @@ def test_forwards_hold_each_row_once_and_no_more_tokens_than_allowed(most):
 
 
 def test_what_fits_one_forward_stays_in_order():
-    assert batches_by_tokens([3, 9, 1], 27) == [[0, 1, 2]]
-    assert batches_by_tokens([3, 9, 1], 26) == [[1, 0], [2]]
-    assert batches_by_tokens([], 10) == []
+    assert sorted_batches([3, 9, 1], 27) == [[0, 1, 2]]
+    assert sorted_batches([3, 9, 1], 26) == [[1, 0], [2]]
+    assert sorted_batches([], 10) == []
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +69,4 @@ def test_a_toy_step_is_one_forward():
     longest_prompt = 37  # tokens, of all toy tasks under both templates
     for tokens in (config.max_completion_tokens, 2 * config.max_completion_tokens):  # twice: another family's tokens
         lengths = [longest_prompt + tokens] * config.sequences_per_step
-        assert batches_by_tokens(lengths, FORWARD_TOKENS) == [list(range(config.sequences_per_step))]
+        assert sorted_batches(lengths, FORWARD_TOKENS) == [list(range(config.sequences_per_step))]
