@@ -10,13 +10,15 @@ FORWARD_TOKENS = 16_384
 
 
 def padded_batches(
-    sequences: Iterable[SequenceT], length: Callable[[SequenceT], int], most: int = FORWARD_TOKENS
+    sequences: Iterable[SequenceT], length: Callable[[SequenceT], int], most: int | None = None
 ) -> Iterator[list[SequenceT]]:
     """Group neighbouring sequences, at most `most` padded tokens a batch (a longer sequence is a batch).
 
     Args:
         length: of one sequence, tokens.
+        most: None for `FORWARD_TOKENS`.
     """
+    most = FORWARD_TOKENS if most is None else most
     batch: list[SequenceT] = []
     longest = 0
     for sequence in sequences:
@@ -30,7 +32,7 @@ def padded_batches(
         yield batch
 
 
-def sorted_batches(lengths: Sequence[int], most: int = FORWARD_TOKENS) -> list[list[int]]:
+def sorted_batches(lengths: Sequence[int], most: int) -> list[list[int]]:
     """Group sequences of similar length, the longest first: what does not fit fails at once.
 
     If all of them fit into one batch they stay in their order, so that their forward pass is the same to the last bit
@@ -38,6 +40,7 @@ def sorted_batches(lengths: Sequence[int], most: int = FORWARD_TOKENS) -> list[l
 
     Args:
         lengths: tokens of each sequence.
+        most: padded tokens of a batch.
 
     Returns:
         The rows of each batch.
