@@ -17,10 +17,12 @@ SPREAD_ITEMS = 1.5  # logits: standard deviation of difficulty between items
 SPREAD_PAIR = 0.5  # logits: standard deviation of an item's difficulty between two models
 
 ORDERING, TRAINED, RETAINS = "student-under-teacher", "improve-beats-gkd-rkl", "undistillable-retains-teacher"
+COLLAPSE = "misled-collapses-under-student"
 SIDES = {
     ORDERING: ("Teacher", "Student"),
     TRAINED: ("Improve", "GKD-RKL"),
     RETAINS: ("Undistillable", "Teacher"),
+    COLLAPSE: ("Student", "Misled"),
 }
 
 
@@ -30,7 +32,8 @@ class World:
 
     Attributes:
         claim: id of the stored claim that is tested: "student-under-teacher" is not about training.
-        difference: the true left - right. edge: below it the claim is false (0, or minus its margin).
+        difference: the true left - right. edge: below it the claim is false (0, minus its margin, or for
+            a collapse half of the left side).
         items: per task, of two tasks. seeds: training seeds. spread_seeds: their standard deviation, logits.
         rate: the right side's true rate. metric: "acc" (mean of 16 samples) or "pass16" (one draw per item).
     """

@@ -40,6 +40,7 @@ def diagnosed(request, tmp_path_factory):
         "evaluation.completions_per_prompt=2",
         "evaluation.max_completion_tokens=24",
         f"diagnosis.ks={','.join(map(str, KS))}",
+        f"diagnosis.tail_k={KS[1]}",
         "diagnosis.gradient_prompts=1",
         "diagnosis.gradient_tokens=8",
     ]

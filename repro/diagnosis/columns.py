@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("sample", pa.int32()),
         ("tokens", pa.int32()),
         ("correct", pa.bool_()),
+        ("answered", pa.bool_()),
         ("sampled_log_prob", pa.float64()),
         ("student_log_prob", pa.float64()),
         ("teacher_log_prob", pa.float64()),
@@ -35,7 +36,8 @@ SCHEMA = pa.schema(
         ("fork_rkl", pa.float64()),
     ]
 )
-"""One row per rollout. policy: the model that wrote the completion. correct: null where the task has no key. Log-probabilities and
+"""One row per rollout. policy: the model that wrote the completion. correct, answered (some
+answer could be read): null where the task has no key. Log-probabilities and
 divergences are sums over the completion's tokens, nats (`sampled_log_prob`: as the engine recorded it); null where the
 two models share no vocabulary. fork_*: of the tokens above the task's entropy quantile."""
 
@@ -44,7 +46,7 @@ two models share no vocabulary. fork_*: of the tokens above the task's entropy q
 class Columns:
     """One policy and task. Attributes as in `SCHEMA`, [n] each (partial_rkl [n, J]); NaN where null.
 
-    prompt_n: [n] index of the prompt, 0..P-1 in order of first appearance. items: P item ids.
+    prompt_n: [n] index of the prompt, 0..P-1 in order of first appearance. items: P item ids. answered: None with `correct`.
     """
 
     policy: Policy
@@ -53,6 +55,7 @@ class Columns:
     prompt_n: NDArray[np.intp]
     correct: NDArray[np.bool_] | None
     values: dict[str, Array]
+    answered: NDArray[np.bool_] | None = None
 
     def __getitem__(self, name: str) -> Array:
         return self.values[name]
@@ -84,7 +87,7 @@ def select_columns(rows: list[dict[str, Any]], policy: Policy, task: str) -> Col
     items = tuple(dict.fromkeys(row["item_id"] for row in selected))
     index = {item: n for n, item in enumerate(items)}
     is_graded = all(row["correct"] is not None for row in selected)
-    numbers = [f.name for f in SCHEMA if f.name not in ("policy", "task", "item_id", "sample", "correct")]
+    numbers = [f.name for f in SCHEMA if f.name not in ("policy", "task", "item_id", "sample", "correct", "answered")]
     return Columns(
         policy=policy,
         task=task,
@@ -96,4 +99,5 @@ def select_columns(rows: list[dict[str, Any]], policy: Policy, task: str) -> Col
             for name in numbers
             if selected and selected[0].get(name) is not None
         },
+        answered=np.array([row["answered"] for row in selected], dtype=bool) if is_graded else None,
     )

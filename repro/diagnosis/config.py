@@ -8,6 +8,8 @@ class DiagnosisConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     ks: tuple[pydantic.PositiveInt, ...] = pydantic.Field(min_length=1)
     """K of the Top-K sums; those at or above the vocabulary's size are dropped, the full vocabulary is always added."""
+    tail_k: pydantic.PositiveInt
+    """The K of `ks` beyond which a step's vocabulary is its tail (Figure 2): ids outside the student's Top-K."""
     contribution_blocks: int = pydantic.Field(gt=1)
     """Groups of neighbouring prompts of a task whose contributions (Eq 4) are stored separately, for intervals."""
     fork_quantile: float = pydantic.Field(ge=0, lt=1)
@@ -18,3 +20,9 @@ class DiagnosisConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """First tokens of each completion that the gradients are taken over: they need all logits at once."""
     resamples: int = pydantic.Field(gt=0)
     """Resamples of the two-level bootstrap."""
+
+    @pydantic.model_validator(mode="after")
+    def _tail_begins_at_a_measured_k(self) -> "DiagnosisConfig":
+        if self.tail_k not in self.ks:
+            raise ValueError(f"tail_k = {self.tail_k} is none of ks = {', '.join(map(str, self.ks))}")
+        return self

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors.numpy import save_file
 
+from repro.diagnosis.blocks import block_values, curve_rows
 from repro.diagnosis.columns import Policy, select_columns, write_measurements
 from repro.diagnosis.completions import check_completions
 from repro.diagnosis.config import DiagnosisConfig
@@ -19,9 +18,9 @@ from repro.diagnosis.files import CONTRIBUTIONS, MEASUREMENTS, PER_BLOCK, PER_PR
 from repro.diagnosis.forks import ForkingTokens
 from repro.diagnosis.frequency import Frequencies
 from repro.diagnosis.measure import COLUMNS, GRADIENTS, measure_share, stored_contributions
-from repro.diagnosis.panel import LEVEL, panel, plain
+from repro.diagnosis.panel import panel, plain
 from repro.diagnosis.parts import DiagnosisInput, Part
-from repro.diagnosis.per_prompt import PerPromptValues, per_prompt_values
+from repro.diagnosis.per_prompt import per_prompt_values, write_per_prompt
 from repro.diagnosis.sequence_level import LEFT_OUT
 from repro.generation.rollouts import Rollout
 from repro.models.loading import load_tokenizer
@@ -67,7 +66,7 @@ def diagnose(
         [
             measure
             for task, task_frequencies in frequencies.items()
-            for measure in _correlation_values(task, task_frequencies)
+            for measure in block_values(task, task_frequencies, config.tail_k)
         ],
     )
     undecided = sum(row["undecided"] for row in rows)
@@ -78,29 +77,12 @@ def diagnose(
         "not_finite": [f"{measure.metric} on {measure.task}" for measure in measures if not measure.is_usable],
         "panel": [row for columns in all_columns for row in panel(columns, ks, resamples=config.resamples, seed=seed)],
         "frequency": [
-            row for task, task_frequencies in frequencies.items() for row in _frequency_rows(task, task_frequencies)
+            row for task, task_frequencies in frequencies.items() for row in curve_rows(task, task_frequencies)
         ],
+        "tail_k": config.tail_k,
         "gradient_variance": [row for part in parts if part.kind == "gradients" for row in _gradient_rows(part)],
         "gradient_tokens": config.gradient_tokens,
     }
-
-
-def _frequency_rows(task: str, frequencies: Frequencies) -> list[dict[str, Any]]:
-    """Return a row per K: the rank correlation of frequency and contribution, with its interval."""
-    ks = frequencies.ks
-    return [
-        {
-            "task": task,
-            "k": k,
-            "whole_vocabulary": k == ks[-1],
-            "correlation": plain(interval.value),
-            "low": plain(interval.low),
-            "high": plain(interval.high),
-            "tokens": int(points),
-            "blocks": interval.prompts,
-        }
-        for k, interval, points in zip(ks, frequencies.intervals(LEVEL), frequencies.points())
-    ]
 
 
 def _token_rows(
@@ -162,6 +144,7 @@ def _common(policy: Policy, rollout: Rollout, keys: dict[tuple[str, str], str | 
         "sample": rollout.sample,
         "tokens": len(rollout.token_ids),
         "correct": None if kind == "open" else result.correct,
+        "answered": None if kind == "open" else result.answer is not None,
         "undecided": result.is_undecided,
         "sampled_log_prob": float(sum(rollout.log_probs)),
     }
@@ -174,33 +157,9 @@ def _gradient_rows(part: Part) -> list[dict[str, Any]]:
     return [{"task": part.task, "item": part.item, **names}] if variance else []
 
 
-def _correlation_values(task: str, frequencies: Frequencies) -> list[PerPromptValues]:
-    blocks = tuple(f"block-{n:03d}" for n in range(len(frequencies.sums)))
-    ones = np.ones(len(blocks))
-    names = [f"K={k}" for k in frequencies.ks[:-1]] + ["K=V"]
-    measures = [
-        PerPromptValues(task, name, blocks, column, ones) for name, column in zip(names, frequencies.influence().T)
-    ]
-    return [measure for measure in measures if measure.is_usable]
-
-
 def _arrays(frequencies: dict[str, Frequencies]) -> dict[str, np.ndarray]:
     return {
         f"{task}/{name}": np.ascontiguousarray(getattr(task_frequencies, name))
         for task, task_frequencies in frequencies.items()
         for name in ("ids", "sums", "counts", "realised", "realised_kl")
     }
-
-
-def write_per_prompt(path: Path, measures: list[PerPromptValues]) -> None:
-    """Write a row per measure and prompt."""
-    schema = pa.schema(
-        [
-            ("task", pa.string()),
-            ("item", pa.string()),
-            ("metric", pa.string()),
-            ("value", pa.float64()),
-            ("weight", pa.float64()),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist([row for measure in measures for row in measure.rows()], schema=schema), path)

@@ -10,7 +10,7 @@ from repro.diagnosis.columns import Array, Columns
 from repro.traps import importance_weighted_rkl, two_level_bootstraps
 from repro.traps.importance import log_weights, weighted_mean
 from repro.traps.intervals import RowIndices
-from repro.traps.preference import count_pairs
+from repro.traps.preference import count_pairs_by_ending
 
 LEVEL = 0.95
 Measures = list[tuple[str, str]]
@@ -22,6 +22,8 @@ _PAIRS: Measures = [
     ("wrong_trace_per_prompt", "fraction"),
     ("wrong_trace_length_only", "fraction"),
     ("wrong_trace_length_matched", "fraction"),
+    ("unanswered_trace", "fraction"),
+    ("unanswered_share", "fraction of the traces that are not correct"),
 ]
 _IMPORTANCE: Measures = [
     ("is_rkl", "nats/sequence"),
@@ -115,14 +117,17 @@ def _sums(c: Columns, ks: tuple[int, ...]) -> tuple[Measures, Statistic]:
 
 
 def _wrong_traces(c: Columns) -> tuple[Measures, Statistic] | None:
-    correct = c.correct
-    if correct is None:
+    correct, answered = c.correct, c.answered
+    if correct is None or answered is None:
         return None
     loss_n, length_n = c["student_log_prob"] - c["teacher_log_prob"], c["tokens"]
 
     def statistic(rows: RowIndices, labels: RowIndices) -> list[float]:
-        rate = count_pairs(loss_n[rows], correct[rows], labels, length_n[rows]).rate()
-        return [rate.pooled, rate.per_prompt, rate.length_only, rate.length_matched]
+        pairs = count_pairs_by_ending(loss_n[rows], correct[rows], answered[rows], labels, length_n[rows])
+        rate, unanswered = pairs[0].rate(), pairs[1].rate()
+        wrong = (~correct[rows]).sum()
+        share = float((~answered[rows]).sum() / wrong) if wrong else float("nan")
+        return [rate.pooled, rate.per_prompt, rate.length_only, rate.length_matched, unanswered.pooled, share]
 
     return _PAIRS, statistic
 

@@ -7,15 +7,18 @@ Shapes: n rollouts, P prompts, C summed columns.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from repro.diagnosis.columns import Array, Columns
 from repro.diagnosis.influence import influence_values
 from repro.diagnosis.weight_health import weight_health
 from repro.traps.importance import log_weights
-from repro.traps.preference import count_pairs
+from repro.traps.preference import count_pairs_by_ending
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,16 @@ def _off_policy(c: Columns) -> Iterator[Measure]:
 
 
 def _wrong_traces(c: Columns) -> Iterator[Measure]:
-    if c.correct is None:
+    if c.correct is None or c.answered is None:
         return
-    counts = count_pairs(c["student_log_prob"] - c["teacher_log_prob"], c.correct, c.prompt_n, c["tokens"])
+    loss_n = c["student_log_prob"] - c["teacher_log_prob"]
+    counts, unanswered = count_pairs_by_ending(loss_n, c.correct, c.answered, c.prompt_n, c["tokens"])
     yield "wrong_trace", _share(counts.wins, counts.pairs), counts.pairs
     yield "wrong_trace_per_prompt", _share(counts.wins, counts.pairs), (counts.pairs > 0).astype(np.float64)
     yield "wrong_trace_length_only", _share(counts.shorter, counts.pairs), counts.pairs
     yield "wrong_trace_length_matched", _share(counts.matched_wins, counts.matched_pairs), counts.matched_pairs
+    yield "unanswered_trace", _share(unanswered.wins, unanswered.pairs), unanswered.pairs
+    yield "unanswered_share", *_ratio(c, (~c.answered).astype(np.float64), (~c.correct).astype(np.float64))
 
 
 def _ratio(c: Columns, above: Array, below: Array) -> tuple[Array, Array]:
@@ -126,3 +132,17 @@ def _moments(x: Array) -> tuple[Array, Array, Array]:
 def _log_sd(sums: Array) -> Array:
     n, x, xx = sums[..., 0], sums[..., 1], sums[..., 2]
     return 0.5 * np.log(np.maximum((xx - x * x / n) / (n - 1), 0.0))
+
+
+def write_per_prompt(path: Path, measures: list[PerPromptValues]) -> None:
+    """Write a row per measure and prompt."""
+    schema = pa.schema(
+        [
+            ("task", pa.string()),
+            ("item", pa.string()),
+            ("metric", pa.string()),
+            ("value", pa.float64()),
+            ("weight", pa.float64()),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist([row for measure in measures for row in measure.rows()], schema=schema), path)

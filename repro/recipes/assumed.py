@@ -36,6 +36,10 @@ ASSUMED: dict[str, Assumed] = {
     ),
     "distillation.warmup_fraction": Assumed(0.03, "a common short warm-up"),
     "diagnosis.ks": Assumed((1, 10, 100, 1000, 10_000), "powers of ten up to |V|; the values of Figure 2 are lost"),
+    "diagnosis.tail_k": Assumed(
+        10,
+        "what follows the ten likeliest ids of a step is its tail: the paper speaks of likely candidates without a number",
+    ),
     "diagnosis.fork_quantile": Assumed(0.8, "the upper fifth, as the paper's source for forking tokens takes it"),
     "prefixes.fractions": Assumed((0.25, 0.5, 0.75), "the paper does not say how much of a completion is a prefix"),
     "prefixes.per_prompt": Assumed(4, "the paper does not say how many prefixes a prompt gives"),

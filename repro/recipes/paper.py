@@ -97,6 +97,7 @@ def settings() -> Settings:
         evaluation=sampling,
         diagnosis=DiagnosisConfig(
             ks=assumed("diagnosis.ks"),
+            tail_k=assumed("diagnosis.tail_k"),
             contribution_blocks=40,
             fork_quantile=assumed("diagnosis.fork_quantile"),
             gradient_prompts=8,

@@ -91,6 +91,7 @@ def settings() -> Settings:
         evaluation=sampling,
         diagnosis=DiagnosisConfig(
             ks=(1, 2, 4, 16, 64),
+            tail_k=4,
             contribution_blocks=50,
             fork_quantile=0.8,
             gradient_prompts=20,

@@ -13,9 +13,10 @@ EXPLAINED = (
 )
 CORRELATION = (
     "Spearman's rank correlation of a token's frequency and its mean contribution, over tokens that occur in three blocks"
-    " of prompts or more; 95 % intervals from leaving out each block in turn. Part of the correlation at K = V is arithmetic: there the"
-    " mean runs over all steps, so a token that is likely on more steps contributes more. The Top-K sums of Table 1's panel"
-    " say how much of the KL lies beyond the first K."
+    " of prompts or more; 95 % intervals from leaving out each block in turn. The correlation at K = V is partly arithmetic: there"
+    " the mean runs over all steps, so a token that is likely on more steps contributes more, whatever its tail does. The"
+    " claims are therefore about the tail alone: the mean over the steps at which the token is outside the student's Top-K, and"
+    " the share of the KL that lies there."
 )
 
 
@@ -45,11 +46,14 @@ def panel_rows(panel: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def frequency_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
-    """Lay out rank correlations: a row per K, a column per task."""
+    """Lay out rank correlations, and each tail's share of the KL: a row per K and per tail, a column per task."""
     rows: dict[str, dict[str, str]] = {}
     for cell in summary["frequency"]:
         k = "K=V" if cell["whole_vocabulary"] else f"K={cell['k']}"
+        k = f"beyond {k}" if cell.get("beyond") else k
         text = f"{_with_interval(cell, 'correlation')}, {cell['tokens']} tokens"
+        if "share" in cell:
+            text += f"; {_with_interval(cell, 'share', 'share_')} of the KL"
         rows.setdefault(k, {"K": k})[cell["task"]] = text
     return list(rows.values())
 
@@ -66,8 +70,9 @@ def describe_gradients(summary: dict[str, Any]) -> str:
     )
 
 
-def _with_interval(cell: dict[str, Any], key: str) -> str:
+def _with_interval(cell: dict[str, Any], key: str, bounds: str = "") -> str:
     value, low, high = (
-        number if isinstance(number, str) else f"{number:.3g}" for number in (cell[key], cell["low"], cell["high"])
+        number if isinstance(number, str) else f"{number:.3g}"
+        for number in (cell[key], cell[f"{bounds}low"], cell[f"{bounds}high"])
     )
     return f"{value} [{low}, {high}]"

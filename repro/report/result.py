@@ -126,10 +126,17 @@ class PanelLine(TypedDict):
 
 
 class FrequencyLine(TypedDict):
-    """One K of one task: rank correlation of frequency and contribution, with its interval."""
+    """One K of one task, or the tail of one (`beyond`): rank correlation of frequency and contribution, with its interval.
+
+    share: the tail's part of the KL. Results of older code have no tails.
+    """
 
     task: str
     k: int
+    beyond: NotRequired[bool]
+    share: NotRequired[Measured]
+    share_low: NotRequired[Measured]
+    share_high: NotRequired[Measured]
     whole_vocabulary: bool
     correlation: Measured
     low: Measured

@@ -50,7 +50,7 @@ class Diagnose(Stage):
     """
 
     kind: Literal["diagnose"] = "diagnose"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     student: ModelInput
     teacher: ModelInput

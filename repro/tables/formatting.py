@@ -8,8 +8,17 @@ from repro.tables.statistics.resampling import Resamples
 
 # Metrics that one cell of the measured table shows, in print order; only the first carries an interval.
 _VERIFIABLE = ("acc", "maj16", "pass16")
-PRINTED_TRAP_METRICS = ("token_rkl", "sequence_rkl", "wrong_trace", "is_rkl", "is_k3")
-"""Metrics of Tables 1 and 4 that the paper prints; the other metrics of a diagnosis are in the panel."""
+SHOWN_TRAP_METRICS = (
+    "token_rkl",
+    "sequence_rkl",
+    "wrong_trace",
+    "unanswered_trace",
+    "unanswered_share",
+    "is_rkl",
+    "is_k3",
+)
+"""Metrics of Tables 1 and 4 that the paper prints, and beside the wrong traces those that never answer; the other metrics of
+a diagnosis are in the panel."""
 FAILURE_METRICS = ("unparsed", "truncated", "repeating", "empty")
 """Metrics that say how completions failed; they are shown separately from the others."""
 
@@ -56,7 +65,7 @@ def layout_metrics(measured: MeasuredTable) -> list[str | None]:
     metrics = dict.fromkeys(metric for _, _, metric in measured.values if metric not in FAILURE_METRICS)
     if {"acc", "reward"} & set(metrics):
         return [None]
-    return [m for m in PRINTED_TRAP_METRICS if m in metrics] or list(metrics)
+    return [m for m in SHOWN_TRAP_METRICS if m in metrics] or list(metrics)
 
 
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:

@@ -19,7 +19,19 @@ Array = NDArray[np.float64]
 SAMPLE_MEANS = frozenset({"acc", "reward"})
 # Metrics whose per-item values are shares or scores in 0..1; any other metric may take any finite value.
 FRACTION_METRICS = frozenset(
-    {"acc", "maj16", "pass16", "reward", "wrong_trace", "unparsed", "truncated", "repeating", "empty"}
+    {
+        "acc",
+        "maj16",
+        "pass16",
+        "reward",
+        "wrong_trace",
+        "unanswered_trace",
+        "unanswered_share",
+        "unparsed",
+        "truncated",
+        "repeating",
+        "empty",
+    }
     | {"prefix_correct", "solved", "lost", "hallucination", "self_correction", "degradation"}
 )
 

@@ -1,5 +1,6 @@
 """Wrong-trace preference (the percentages of Tables 1 and 4): how often the teacher prefers a wrong trace.
 
+The paper's wrong traces "end in wrong answers"; those that never answer are pairs of their own (`count_pairs_by_ending`).
 A pair is a wrong and a correct completion of the same prompt. The wrong one is preferred where its sequence loss
 log p_S(y) - log p_T(y) is the lower; a tie counts half. Shapes: n completions.
 """
@@ -100,12 +101,14 @@ def count_pairs(
     prompt_n: NDArray[np.intp],
     length_n: Array,
     *,
+    prompts: int | None = None,
     length_tolerance: float = LENGTH_TOLERANCE,
 ) -> PairCounts:
     """Count the pairs of every prompt, all prompts at once: a bootstrap calls this a thousand times.
 
     Args:
         prompt_n: [n] index of each completion's prompt, 0..P-1. loss_n, right_n, length_n: as `wrong_trace_preference`.
+        prompts: P, if the last prompts may have no completion here.
 
     Raises:
         ValueError: NaN losses.
@@ -114,7 +117,7 @@ def count_pairs(
         raise ValueError(f"the loss of completion {int(np.isnan(loss_n).argmax())} is NaN")
     by_prompt = np.argsort(prompt_n, kind="stable")
     wrong, right = by_prompt[~right_n[by_prompt]], by_prompt[right_n[by_prompt]]
-    right_P = np.bincount(prompt_n[right], minlength=int(prompt_n.max()) + 1)
+    right_P = np.bincount(prompt_n[right], minlength=int(prompt_n.max()) + 1 if prompts is None else prompts)
     first_P = np.cumsum(right_P) - right_P
     partners = right_P[prompt_n[wrong]]  # of each wrong completion
     among_partners = np.arange(partners.sum()) - np.repeat(np.cumsum(partners) - partners, partners)
@@ -134,6 +137,28 @@ def count_pairs(
         matched_pairs=per_prompt(matched),
         matched_wins=per_prompt(win * matched),
     )
+
+
+def count_pairs_by_ending(
+    loss_n: Array,
+    right_n: NDArray[np.bool_],
+    answered_n: NDArray[np.bool_],
+    prompt_n: NDArray[np.intp],
+    length_n: Array,
+) -> tuple[PairCounts, PairCounts]:
+    """Count the pairs of a correct trace with one that ends in a wrong answer, and with one that never answers.
+
+    Args:
+        answered_n: [n] true where some answer can be read. The others as `count_pairs`.
+    """
+    prompts = int(prompt_n.max()) + 1
+
+    def count(is_kept_n: NDArray[np.bool_]) -> PairCounts:
+        return count_pairs(
+            loss_n[is_kept_n], right_n[is_kept_n], prompt_n[is_kept_n], length_n[is_kept_n], prompts=prompts
+        )
+
+    return count(right_n | answered_n), count(right_n | ~answered_n)
 
 
 def _lower(wrong: Array, right: Array) -> Array:

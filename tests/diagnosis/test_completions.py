@@ -23,7 +23,7 @@ from repro.progress import silent
 from repro.traps import forking_share
 
 CONFIG = DiagnosisConfig(
-    ks=(1, 3), contribution_blocks=4, fork_quantile=0.8, gradient_prompts=2, gradient_tokens=4, resamples=20
+    ks=(1, 3), tail_k=3, contribution_blocks=4, fork_quantile=0.8, gradient_prompts=2, gradient_tokens=4, resamples=20
 )
 
 

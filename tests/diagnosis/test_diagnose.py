@@ -29,7 +29,7 @@ from repro.tasks import Item
 from repro.traps import forking_share
 
 CONFIG = DiagnosisConfig(
-    ks=(1, 3), contribution_blocks=2, fork_quantile=0.5, gradient_prompts=2, gradient_tokens=4, resamples=20
+    ks=(1, 3), tail_k=3, contribution_blocks=2, fork_quantile=0.5, gradient_prompts=2, gradient_tokens=4, resamples=20
 )
 ITEMS = [Item(f"sum/{a}", "file-numeric", f"{a} + {a} = ?", str(2 * a)) for a in range(3)]
 
@@ -68,7 +68,10 @@ def test_the_summary_is_json_and_names_everything(diagnosed):
     ):
         assert ("teacher", name) in measures
     assert again["ks"][:2] == [1, 3]
-    assert len(again["frequency"]) == len(again["ks"])
+    assert len(again["frequency"]) == 2 * len(again["ks"]) - 1
+    assert [row["beyond"] for row in again["frequency"]] == [False] * 3 + [True] * 2
+    assert all(row["share_low"] <= row["share"] <= row["share_high"] for row in again["frequency"][3:])
+    assert again["tail_k"] == 3
     assert len(again["gradient_variance"]) == 2
     assert again["left_out"] == []
 
@@ -82,7 +85,8 @@ def test_per_rollout_values_are_stored_and_add_up(diagnosed, rollouts):
     assert panel["token_rkl"]["value"] == pytest.approx(columns["rkl"].sum() / columns["tokens"].sum())
     assert panel["token_rkl"]["low"] <= panel["token_rkl"]["value"] <= panel["token_rkl"]["high"]
     assert [row["tokens"] for row in rows[: len(rollouts)]] == [len(r.token_ids) for r in rollouts]
-    assert {row["correct"] for row in rows} == {True, False}
+    assert {row["correct"] for row in rows} == {row["answered"] for row in rows} == {True, False}
+    assert all(row["answered"] for row in rows if row["correct"])
     assert np.allclose(columns["fork_tokens"].sum() / columns["tokens"].sum(), 0.5, atol=0.1)
 
 
@@ -110,7 +114,12 @@ def test_contributions_are_stored_per_block(diagnosed):
     texts = json.loads((out / files.TOKENS).read_text())
     assert set(texts) == {str(i) for i in arrays["file-numeric/ids"]}
     blocks = pq.read_table(out / files.PER_BLOCK).to_pylist()
-    assert {row["metric"] for row in blocks} <= {"K=1", "K=3", "K=V"}
+    tails = {"beyond K=1", "beyond K=3", "tail", "tail_share"}
+    assert {row["metric"] for row in blocks} <= {"K=1", "K=3", "K=V"} | tails
+    share = [(row["value"], row["weight"]) for row in blocks if row["metric"] == "tail_share"]
+    panel = {row["measure"]: row["value"] for row in summary["panel"] if row["policy"] == "student"}
+    beyond = 1 - panel["top_k_rkl@3"] / panel["token_rkl"]  # the same share, from the rollouts
+    assert np.average([value for value, _ in share], weights=[weight for _, weight in share]) == pytest.approx(beyond)
     correlations = [row["value"] for row in blocks if row["metric"] == "K=V"]
     expected = next(row for row in summary["frequency"] if row["whole_vocabulary"])["correlation"]
     assert np.mean(correlations) == pytest.approx(expected)
@@ -148,7 +157,7 @@ def test_the_figure_shows_the_accumulated_contributions(artifact, diagnosed):
     for u, token in enumerate(arrays["file-numeric/ids"]):
         mean = arrays["file-numeric/sums"][:, -1, u].sum() / arrays["file-numeric/counts"][:, -1, u].sum()
         assert full[token]["mean_contribution"] == pytest.approx(mean)
-    assert {"V"} < {row["K"] for row in rows} <= {1, 3, "V"}
+    assert {"V"} < {row["K"] for row in rows} <= {1, 3, "V", "beyond 3"}
 
 
 def test_without_off_policy_completions_there_are_no_importance_weights(student, teacher, rollouts, tmp_path):
@@ -172,6 +181,7 @@ def test_across_tokenizers_texts_are_scored_and_the_rest_is_named_as_left_out(st
     assert {row["measure"] for row in summary["panel"]} == {
         *("sequence_rkl", "mean_tokens"),
         *("wrong_trace", "wrong_trace_per_prompt", "wrong_trace_length_only", "wrong_trace_length_matched"),
+        *("unanswered_trace", "unanswered_share"),
     }
     assert summary["frequency"] == summary["gradient_variance"] == []
     scores = sequence_scorer(student, student)(shortened)

@@ -42,7 +42,7 @@ def test_the_correlation_is_spearmans():
     parts, total = blocks(1)
     frequencies = Frequencies.of_blocks(parts)
     ids = frequencies.ids[frequencies.common]
-    for j, value in enumerate(frequencies.correlations()):
+    for j, value in enumerate(frequencies.correlations()[: len(KS)]):
         mean = total.mean.numpy()[j, ids]
         is_seen = np.isfinite(mean)
         expected = spearmanr(total.realised_counts.numpy()[ids][is_seen], mean[is_seen]).statistic
@@ -56,8 +56,9 @@ def test_influence_values_average_to_the_correlation_and_spread_like_the_bootstr
     assert influence_NJ.mean(0) == pytest.approx(frequencies.correlations())
     jackknife = influence_NJ.std(0, ddof=1) / np.sqrt(len(influence_NJ))
     weights_RN = np.random.default_rng(0).multinomial(25, [1 / 25] * 25, size=300).astype(float)
-    bootstrap = np.std([frequencies.correlations(weight_N)[-1] for weight_N in weights_RN])
-    assert jackknife[-1] == pytest.approx(bootstrap, rel=0.6)  # two noisy estimates of the same quantity
+    whole = len(KS) - 1
+    bootstrap = np.std([frequencies.correlations(weight_N)[whole] for weight_N in weights_RN])
+    assert jackknife[whole] == pytest.approx(bootstrap, rel=0.6)  # two noisy estimates of the same quantity
     assert bootstrap > 0
 
 
@@ -79,3 +80,56 @@ def test_a_token_of_few_blocks_is_left_out():
 def test_too_few_tokens_give_no_correlation():
     frequencies = Frequencies.of_blocks(blocks(0, number=2, steps=1)[0])
     assert np.isnan(frequencies.correlations()[0])
+
+
+def by_hand(seed=4, number=5, steps=30):
+    """Frequencies of random blocks, with every term p(v)(log p(v) - log q(v)) and whether v is outside the Top-3."""
+    generator = torch.Generator().manual_seed(seed)
+    parts, terms, outside = [], [], []
+    for _ in range(number):
+        p = torch.randn(1, steps, V, generator=generator, dtype=torch.float64)
+        q = torch.randn(1, steps, V, generator=generator, dtype=torch.float64)
+        part = VocabularyContributions(V, KS)
+        ids = torch.multinomial(p[0].softmax(-1), 1, generator=generator).T
+        part.update(p, q, ids, torch.ones(1, steps, dtype=torch.bool))
+        parts.append(part.result())
+        logp, logq = p[0].log_softmax(-1), q[0].log_softmax(-1)
+        terms.append((logp.exp() * (logp - logq)).numpy())
+        outside.append((logp.argsort(descending=True).argsort() >= 3).numpy())
+    return Frequencies.of_blocks(parts), np.stack(terms), np.stack(outside)
+
+
+def test_the_tail_is_the_mean_over_steps_with_the_token_outside_the_top_k():
+    frequencies, terms, outside = by_hand()
+    expected = (terms * outside).sum((0, 1)) / outside.sum((0, 1))
+    assert frequencies.names[-1] == "beyond K=3"
+    assert frequencies.mean_tail()[1] == pytest.approx(expected[frequencies.ids], rel=1e-9)
+    assert frequencies.curves()[-1] == pytest.approx(expected[frequencies.ids], rel=1e-9)
+
+
+def test_the_tails_share_is_of_every_id_realised_or_not():
+    frequencies, terms, outside = by_hand(steps=3)
+    assert len(frequencies.ids) < V
+    expected = (terms * outside).sum((1, 2)) / terms.sum((1, 2))
+    assert frequencies.tail_share()[:, 1] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_tail_of_rounding_alone_has_no_correlation(dtype):
+    """Without the threshold the ranks of rounding errors would be a correlation."""
+    generator = torch.Generator().manual_seed(0)
+    prior, parts = torch.linspace(2, -2, 60, dtype=dtype), []
+    for _ in range(8):
+        p = prior.repeat(1, 50, 1)
+        ids = torch.multinomial(torch.ones(50, 60), 3, generator=generator)[None]
+        heights = 4 + torch.rand(1, 50, 3, generator=generator, dtype=dtype)
+        p = p.scatter(2, ids, heights)
+        q = p.scatter(2, ids, heights.flip(-1))
+        part = VocabularyContributions(60, (1, 3, 60))
+        realised = torch.multinomial(p[0].softmax(-1), 1, generator=generator).T
+        part.update(p, q, realised, torch.ones(1, 50, dtype=torch.bool))
+        parts.append(part.result())
+    frequencies = Frequencies.of_blocks(parts)
+    correlations = dict(zip(frequencies.names, frequencies.correlations()))
+    assert correlations["beyond K=3"] == 0
+    assert np.abs(frequencies.tail_share()[:, 1]).max() < 1e-5

@@ -15,7 +15,7 @@ from repro.progress import silent
 from repro.tasks import Item
 
 CONFIG = DiagnosisConfig(
-    ks=(1, 3), contribution_blocks=2, fork_quantile=0.5, gradient_prompts=2, gradient_tokens=4, resamples=20
+    ks=(1, 3), tail_k=3, contribution_blocks=2, fork_quantile=0.5, gradient_prompts=2, gradient_tokens=4, resamples=20
 )
 ITEMS = [Item(f"sum/{a}", "file-numeric", f"{a} + {a} = ?", str(2 * a)) for a in range(3)]
 

@@ -75,7 +75,24 @@ def test_open_tasks_have_no_wrong_traces(make_columns):
         "wrong_trace_per_prompt",
         "wrong_trace_length_only",
         "wrong_trace_length_matched",
+        "unanswered_trace",
+        "unanswered_share",
     }
+
+
+def test_traces_without_an_answer_are_no_wrong_traces(make_columns):
+    """The paper's wrong traces "eventually end in wrong answers"; a cut trace is the longest, and its loss lacks an end."""
+    c = make_columns("student")
+    assert 0 < (~c.answered).sum() < (~c.correct).sum()
+    loss = c["student_log_prob"] - c["teacher_log_prob"]
+    measures = {measure.metric: weighted_mean(measure) for measure in per_prompt_values(c, KS)}
+    for name, is_kept in (("wrong_trace", c.correct | c.answered), ("unanswered_trace", ~c.answered | c.correct)):
+        columns = (loss, c.correct, c.prompt_n, c["tokens"])
+        expected = wrong_trace_preference(*(column[is_kept] for column in columns)).pooled
+        assert measures[name] == pytest.approx(expected)
+    together = wrong_trace_preference(loss, c.correct, c.prompt_n, c["tokens"]).pooled
+    assert measures["wrong_trace"] != pytest.approx(together)
+    assert measures["unanswered_share"] == pytest.approx((~c.answered).sum() / (~c.correct).sum())
 
 
 def test_prompts_with_different_numbers_of_completions(make_columns):
@@ -88,10 +105,13 @@ def test_prompts_with_different_numbers_of_completions(make_columns):
         even.prompt_n[is_kept],
         even.correct[is_kept],
         {k: v[is_kept] for k, v in even.values.items()},
+        even.answered[is_kept],
     )
     panel_values = {row["measure"]: row["value"] for row in panel(uneven, KS, resamples=5, seed=0)}
     loss = uneven["student_log_prob"] - uneven["teacher_log_prob"]
-    expected = wrong_trace_preference(loss, uneven.correct, uneven.prompt_n, uneven["tokens"])
+    ends = uneven.correct | uneven.answered
+    columns = (loss, uneven.correct, uneven.prompt_n, uneven["tokens"])
+    expected = wrong_trace_preference(*(column[ends] for column in columns))
     assert panel_values["wrong_trace"] == pytest.approx(expected.pooled)
 
 

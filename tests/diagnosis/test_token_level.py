@@ -14,7 +14,13 @@ from repro.models import padded_batches
 from repro.traps import entropy, gradient_variance, token_kl, top_k_partial_sums
 
 CONFIG = DiagnosisConfig(
-    ks=(1, 3, 10_000), contribution_blocks=2, fork_quantile=0.8, gradient_prompts=1, gradient_tokens=4, resamples=20
+    ks=(1, 3, 10_000),
+    tail_k=3,
+    contribution_blocks=2,
+    fork_quantile=0.8,
+    gradient_prompts=1,
+    gradient_tokens=4,
+    resamples=20,
 )
 
 

@@ -43,6 +43,22 @@ SUMMARY = {
             "blocks": 9,
         }
         for k, value in ((1, "nan"), (389, 0.5))
+    ]
+    + [
+        {
+            "task": "toy-bm4",
+            "k": 1,
+            "beyond": True,
+            "whole_vocabulary": False,
+            "correlation": 0.41,
+            "low": 0.2,
+            "high": 0.7,
+            "tokens": 40,
+            "blocks": 9,
+            "share": 0.25,
+            "share_low": 0.21,
+            "share_high": 0.29,
+        }
     ],
     "gradient_variance": [
         {"task": "toy-bm4", "item": "a", "sequence": 8.0, "token": 1.0, "token_with_future": 2.0, "ratio": 4.0}
@@ -92,9 +108,10 @@ def test_figure2_shows_correlations_as_rows_and_as_a_figure():
     _, page, brief = page_of("figure2")
     assert "0.5 [0.2, 0.7], 40 tokens" in brief
     assert "nan [0.2, 0.7], 40 tokens" in brief
-    for phrase in ("Correlation against K", "is arithmetic", "toy-bm4 K=389: +0.50"):
+    assert "| beyond K=1 | 0.41 [0.2, 0.7], 40 tokens; 0.25 [0.21, 0.29] of the KL |" in brief
+    for phrase in ("Correlation against K", "arithmetic", "toy-bm4 K=389: +0.50", "toy-bm4 beyond K=1: +0.41"):
         assert phrase in page
-    assert "K=1:" not in page  # undefined: no point
+    assert "toy-bm4 K=1:" not in page  # undefined: no point
 
 
 @pytest.mark.parametrize(

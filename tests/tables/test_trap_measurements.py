@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from repro.diagnosis.diagnose import write_per_prompt
 from repro.diagnosis.files import PER_BLOCK, PER_PROMPT
-from repro.diagnosis.per_prompt import PerPromptValues
+from repro.diagnosis.per_prompt import PerPromptValues, write_per_prompt
 from repro.printed.load import load
 from repro.tables import MeasuredTable, load_claims
 from repro.tables.measurements.traps import add_blocks, add_prompts
@@ -144,14 +143,38 @@ def test_table4_claims_compare_the_variants(tmp_path):
     assert verdicts["distillable-reduces-wrong-trace"] == "inconclusive"
 
 
-@pytest.mark.parametrize(
-    ("all_tokens", "expected"), [(0.8, "reproduced"), (-0.3, "contradicted"), (0.11, "inconclusive")]
-)
-def test_figure2_compares_the_whole_vocabulary_with_the_top_one(tmp_path, all_tokens, expected):
+@pytest.mark.parametrize(("share", "expected"), [(0.8, "reproduced"), (0.3, "contradicted"), (0.51, "inconclusive")])
+@pytest.mark.parametrize("correlation", [0.8, 0.1, 0.31])
+def test_figure2_is_judged_on_its_tail(tmp_path, share, expected, correlation):
     table = MeasuredTable("figure2", "toy", "qwen3", (0,))
-    first = [measure("toy-bm4", "K=1", 0.1, 1), measure("toy-bm4", "K=V", all_tokens, 2)]
+    weight = np.linspace(1, 2, 40)
+    first = [
+        measure("toy-bm4", "K=1", 0.1, 1),
+        measure("toy-bm4", "K=V", 0.9, 2),
+        measure("toy-bm4", "tail", correlation, 5),
+        measure("toy-bm4", "tail_share", share, 6, weight=weight),
+    ]
     second = [measure("toy-bm4", "K=1", 0.1, 3), measure("toy-bm4", "K=V", 0.5, 4)]
     rows = {"first": [row(tmp_path, "a", first, PER_BLOCK)], "second": [row(tmp_path, "b", second, PER_BLOCK)]}
     add_blocks(table, rows, tmp_path)
-    assert table.rows == ("K=1", "K=V", "K=1, second", "K=V, second")
-    assert verdicts_of(verdict(table, load("figure2")))["frequency-effect-needs-tail"] == expected
+    assert table.rows == ("K=1", "K=V", "tail", "K=1, second", "K=V, second")
+    verdicts = verdicts_of(verdict(table, load("figure2")))
+    assert verdicts["tail-dominates"] == expected
+    of_tail = {0.8: "reproduced", 0.1: "contradicted", 0.31: "inconclusive"}
+    assert verdicts["frequency-effect-in-tail"] == of_tail[correlation]
+    assert verdicts["no-frequency-effect-without-tail"] == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("mathematics", "dolly", "carry", "uniform"),
+    [(0.8, 0.4, "reproduced", "reproduced"), (0.3, 0.45, "contradicted", "contradicted")],
+)
+def test_forking_tokens_carry_the_kl_of_mathematics(tmp_path, mathematics, dolly, carry, uniform):
+    levels = {
+        "toy-bm4": {"fork_share": mathematics},
+        "toy-csqa": {"fork_share": 0.9},
+        "toy-dolly": {"fork_share": dolly},
+    }
+    verdicts = verdicts_of(verdict(table1(tmp_path, levels), load("table1"), missing="inconclusive"))
+    assert verdicts["forking-tokens-carry-kl-in-mathematics"] == carry
+    assert verdicts["kl-more-uniform-in-open-tasks"] == uniform

@@ -23,24 +23,29 @@ _ESTIMATORS = {
 
 
 def correlations(part: Part, palette: Palette) -> list[Plot]:
-    """Draw the rank correlation of frequency and contribution over K, a line per task, for each row."""
+    """Draw the rank correlation of frequency and contribution over K, a line per task, dashed for the tails, for each row."""
     figures = []
     for n, (title, summary) in enumerate(diagnoses(part)):
         cells = [cell for cell in summary["frequency"] if isinstance(cell["correlation"], float)]
-        ks = list(dict.fromkeys(cell["k"] for cell in summary["frequency"]))
+        ks = sorted({cell["k"] for cell in summary["frequency"]})
         with drawing(palette):
             figure, (axes,) = panels(1, 1, WIDTH, 3.2)
             for colour, task in zip(palette.series, dict.fromkeys(cell["task"] for cell in cells)):
-                of_task = [cell for cell in cells if cell["task"] == task]
-                xs = [ks.index(cell["k"]) for cell in of_task]
-                axes.plot(xs, [cell["correlation"] for cell in of_task], color=colour, marker="o", label=task)
-                axes.vlines(xs, [cell["low"] for cell in of_task], [cell["high"] for cell in of_task], color=colour)
+                for beyond, line, suffix in ((False, "-", ""), (True, "--", ", beyond the Top-K")):
+                    of_task = [c for c in cells if c["task"] == task and c.get("beyond", False) == beyond]
+                    xs = [ks.index(cell["k"]) for cell in of_task]
+                    ys = [cell["correlation"] for cell in of_task]
+                    axes.plot(xs, ys, color=colour, marker="o", linestyle=line, label=f"{task}{suffix}")
+                    axes.vlines(xs, [c["low"] for c in of_task], [c["high"] for c in of_task], color=colour)
             axes.axhline(0, color=palette.ink, linewidth=0.8)
             axes.set_xticks(range(len(ks)), [*map(str, ks[:-1]), f"V = {ks[-1]}"])
             axes.set_xlabel("K")
             axes.set_ylabel("rank correlation")
             figure.legend(loc="outside upper left", ncols=3, fontsize=9)
-        alt = "; ".join(f"{cell['task']} K={cell['k']}: {cell['correlation']:+.2f}" for cell in cells)
+        alt = "; ".join(
+            f"{cell['task']} {'beyond ' if cell.get('beyond') else ''}K={cell['k']}: {cell['correlation']:+.2f}"
+            for cell in cells
+        )
         figures.append(Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure))
     return figures
 
@@ -67,25 +72,30 @@ def write_diagnosis_figures(artifact: Path, folder: Path, title: str) -> list[Pa
 
 
 def contribution_table(artifact: Path) -> list[dict[str, Any]]:
-    """Return one row per task, K and token that occurs: frequency, mean contribution, the steps behind it.
+    """Return one row per task, K (or the tail of `tail_k`) and token that occurs: frequency, mean contribution, its steps.
 
     frequency: share of the student's tokens. realised_kl: mean token KL of the steps at which the token was sampled.
     """
     arrays, texts = load_file(artifact / CONTRIBUTIONS), json.loads((artifact / TOKENS).read_text())
-    ks = json.loads((artifact / "summary.json").read_text())["ks"]
+    summary = json.loads((artifact / "summary.json").read_text())
+    ks = summary["ks"]
     rows = []
     for task in dict.fromkeys(name.rpartition("/")[0] for name in arrays):
         ids, sums, counts, realised, kl = (
             arrays[f"{task}/{name}"] for name in ("ids", "sums", "counts", "realised", "realised_kl")
         )
         sampled_U, blocks_U = realised.sum(0), (realised > 0).sum(0)
-        for j, k in enumerate(ks):
-            steps_U = counts[:, j].sum(0)
-            mean_U = sums[:, j].sum(0) / np.where(steps_U > 0, steps_U, np.nan)
+        steps_JU, sums_JU = counts.sum(0), sums.sum(0)
+        curves = [("V" if k == ks[-1] else k, steps_JU[j], sums_JU[j]) for j, k in enumerate(ks)]
+        if summary["tail_k"] in ks[:-1]:
+            j = ks.index(summary["tail_k"])
+            curves.append((f"beyond {ks[j]}", steps_JU[-1] - steps_JU[j], sums_JU[-1] - sums_JU[j]))
+        for k, steps_U, sum_U in curves:
+            mean_U = sum_U / np.where(steps_U > 0, steps_U, np.nan)
             rows += [
                 {
                     "task": task,
-                    "K": "V" if k == ks[-1] else k,
+                    "K": k,
                     "token_id": int(token),
                     "token": texts[str(token)],
                     "frequency": float(sampled_U[u] / sampled_U.sum()),
@@ -102,7 +112,12 @@ def contribution_table(artifact: Path) -> list[dict[str, Any]]:
 
 def _contributions(rows: Sequence[dict[str, Any]], frequency: Sequence[dict[str, Any]], name: str, title: str) -> Plot:
     """Draw a panel per task and K, with the correlation above; the three largest contributions are labelled."""
-    correlation = {(c["task"], "V" if c["whole_vocabulary"] else c["k"]): _correlation(c) for c in frequency}
+    correlation = {
+        (c["task"], f"beyond {c['k']}" if c.get("beyond") else "V" if c["whole_vocabulary"] else c["k"]): _correlation(
+            c
+        )
+        for c in frequency
+    }
     tasks, ks = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "K"))
     with drawing(FILE):
         figure, axes = panels(len(ks), len(tasks), 2.6, 2.5, sharex="row")

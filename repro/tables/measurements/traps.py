@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from repro.diagnosis.files import PER_BLOCK, PER_PROMPT
+from repro.diagnosis.files import PER_BLOCK, PER_PROMPT, TAIL, TAIL_SHARE
 from repro.recipes.study import Row
 from repro.tables.measured_table import MeasuredTable
 
@@ -19,15 +19,19 @@ def add_prompts(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path
 
 
 def add_blocks(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add Figure 2: a row per K ("K=1" .. "K=V"), for a further teacher "K=1, teacher" and so on; items are blocks."""
+    """Add Figure 2: a row per curve ("K=1" .. "K=V", "beyond K=1" .., "tail"), for a further teacher "K=1, teacher" and so on.
+
+    Items are blocks. Metrics: the rank correlation with frequency, and for "tail" its share of the KL.
+    """
     for number, (label, rows) in enumerate(rows_of.items()):
         seeds = [_read(cache / row.stage.folder_name / PER_BLOCK) for row in rows]
         for name in dict.fromkeys(metric for _, metric in seeds[0]):
-            cells_of_k: list[Cells] = [
-                {(task, "frequency_correlation"): cell for (task, metric), cell in cells.items() if metric == name}
+            curve, metric_of_curve = (TAIL, TAIL_SHARE) if name == TAIL_SHARE else (name, "frequency_correlation")
+            cells_of_curve: list[Cells] = [
+                {(task, metric_of_curve): cell for (task, metric), cell in cells.items() if metric == name}
                 for cells in seeds
             ]
-            _add_cells(table, name if number == 0 else f"{name}, {label}", cells_of_k)
+            _add_cells(table, curve if number == 0 else f"{curve}, {label}", cells_of_curve)
 
 
 def _add_cells(table: MeasuredTable, row: str, seeds: list[Cells]) -> None:
