@@ -92,7 +92,12 @@ def find_rechecks(text: str) -> list[int]:
 
 def is_self_correction(text: str, *, kind: Kind, key: str) -> bool:
     """Return True if the correct answer stands before a re-check phrase of a completion that ends wrong."""
-    return any(states_answer(text[:position], kind=kind, key=key) for position in find_rechecks(text))
+    return find_recheck_after_answer(text, kind=kind, key=key) is not None
+
+
+def find_recheck_after_answer(text: str, *, kind: Kind, key: str) -> int | None:
+    """Return the position of the first re-check phrase with the correct answer before it; None if there is none."""
+    return next((n for n in find_rechecks(text) if states_answer(text[:n], kind=kind, key=key)), None)
 
 
 def states_answer(text: str, *, kind: Kind, key: str) -> bool:

@@ -1,8 +1,7 @@
-"""Accuracy of a teacher that continues a misled student's prefixes (section 6.5, Figure 4)."""
+"""Accuracy of a model that continues a misled student's prefixes (section 6.5, Figure 4)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import pyarrow.parquet as pq
 
 from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
-from repro.evaluation.graded import Graded, PromptKey, by_prompt, read_graded, read_outcomes
+from repro.evaluation.graded import read_graded, read_outcomes
 from repro.evaluation.lost_prompts import lost_prompts
+from repro.evaluation.prefix_cuts import Decode, Prefix, cut_prefixes, is_committed
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
@@ -20,9 +20,8 @@ from repro.models.chat_tokens import is_same_tokenizer
 from repro.models.loading import load_tokenizer
 from repro.progress import Progress
 from repro.tasks import registry
-from repro.tasks.extraction import BOX_OPENING
 from repro.tasks.grading import grade
-from repro.tasks.task import Item, Kind
+from repro.tasks.task import Item
 
 CONTINUATIONS_FILE = "continuations.parquet"
 SCHEMA = pa.schema(
@@ -30,6 +29,7 @@ SCHEMA = pa.schema(
         ("task", pa.string()),
         ("item_id", pa.string()),
         ("source", pa.int32()),
+        ("cut", pa.string()),
         ("fraction", pa.float64()),
         ("prefix_tokens", pa.int32()),
         ("prefix", pa.string()),
@@ -40,18 +40,8 @@ SCHEMA = pa.schema(
         ("undecided", pa.bool_()),
     ]
 )
-"""A row per continuation. source: the student's sample that the prefix was cut from; committed: the prefix alone already
+"""A row per continuation. source, cut, fraction: of `prefix_cuts.Prefix`; committed: the prefix alone already
 states an answer, or begins to; text: prefix and continuation; undecided: grading reached a limit."""
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """The beginning of a wrong completion of the student. fraction 0: the empty prefix."""
-
-    item: Item
-    source: int
-    fraction: float
-    token_ids: tuple[int, ...]
 
 
 def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
@@ -65,43 +55,6 @@ def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
             f"teacher {teacher} and student {student} have different tokenizers, so the teacher cannot continue the"
             " student's tokens. Use a pair of one family."
         )
-
-
-def cut_prefixes(
-    config: PrefixConfig, lost: Sequence[PromptKey], after: Iterable[Graded], items: Sequence[Item]
-) -> list[Prefix]:
-    """Cut the empty prefix and every fraction from the first wrong completions of every lost prompt.
-
-    A prefix has at least one token, and never the end token.
-
-    Args:
-        after: the student's completions of the lost prompts.
-    """
-    items_by_key = {(item.task, item.id): item for item in items}
-    groups = by_prompt(after)
-    prefixes = []
-    for prompt in lost:
-        wrong = [g.rollout for g in groups[prompt] if g.score == 0 and has_tokens(g)][: config.per_prompt]
-        for rollout in wrong:
-            ids = rollout.token_ids[:-1] if rollout.stop == "eos" else rollout.token_ids
-            for fraction in (0.0, *config.fractions):
-                length = max(1, int(fraction * len(ids))) if fraction else 0
-                prefixes.append(Prefix(items_by_key[prompt], rollout.sample, fraction, tuple(ids[:length])))
-    return prefixes
-
-
-def has_tokens(graded: Graded) -> bool:
-    """Return True if the completion has any token besides its end."""
-    return len(graded.rollout.token_ids) > (graded.rollout.stop == "eos")
-
-
-def is_committed(prefix: str, kind: Kind) -> bool:
-    """Return True if a prefix states an answer, or begins to (`\\boxed{5`).
-
-    A teacher that continues it cannot take the answer back, so its own answer stays unknown.
-    """
-    boxes = BOX_OPENING.split(prefix)[1:]
-    return bool(boxes and boxes[-1].strip()) or grade(kind, prefix, None).answer is not None
 
 
 def continue_prefixes(
@@ -126,11 +79,16 @@ def continue_prefixes(
         before, after: the graded completions of the student before and after its distillation.
 
     Returns:
-        Per verifiable task: solved, lost (prompts), continuations, tokens, and accuracy and committed share by fraction;
-        undecided (continuations whose grading reached a limit) is omitted if 0.
+        Per verifiable task: solved, lost (prompts), continuations, tokens; accuracy, committed share and mean length of the
+        prefixes by fraction, and of those before a re-check (None: no such prefix); undecided (continuations whose grading reached a limit) is omitted if 0.
     """
     lost = lost_prompts(read_outcomes(before), read_outcomes(after))
-    prefixes = cut_prefixes(config, lost.lost, read_graded(after, set(lost.lost)), items)
+    tokenizer = load_tokenizer(teacher)
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    prefixes = cut_prefixes(config, lost.lost, read_graded(after, set(lost.lost)), items, decode)
     rows: list[dict[str, Any]] = []
     tokens: Counter[str] = Counter()
     if prefixes:
@@ -144,9 +102,8 @@ def continue_prefixes(
             prefixes=[prefix.token_ids for prefix in prefixes],
             tensor_parallel=tensor_parallel,
         )
-        tokenizer = load_tokenizer(teacher)
         for number, rollout in enumerate(stream_rollouts(chunks)):
-            rows.append(_row(prefixes[number // config.continuations], rollout.token_ids, tokenizer))
+            rows.append(_row(prefixes[number // config.continuations], rollout.token_ids, decode))
             tokens[rollout.task] += len(rollout.token_ids)
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS_FILE, compression="zstd")
     verifiable = [task for task in dict.fromkeys(item.task for item in items) if registry.kind_of(task) != "open"]
@@ -158,26 +115,35 @@ def _summarise(
     config: PrefixConfig, solved_and_lost: tuple[int, int], rows: list[dict[str, Any]], tokens: int
 ) -> dict[str, Any]:
     solved, lost = solved_and_lost
+    rechecked = [row for row in rows if row["cut"] == "re-check"]
     summary = {
         "solved": solved,
         "lost": lost,
         "continuations": len(rows),
         "tokens": tokens,
-        "by_fraction": [_share(rows, fraction) for fraction in (0.0, *config.fractions)] if rows else [],
+        "by_fraction": [
+            {"fraction": f, **_of_prefixes([row for row in rows if (row["cut"], row["fraction"]) == ("share", f)])}
+            for f in ((0.0, *config.fractions) if rows else ())
+        ],
+        "before_recheck": {
+            "prefixes": len({(r["item_id"], r["source"]) for r in rechecked}),
+            **_of_prefixes(rechecked),
+        },
     }
     undecided = sum(row["undecided"] for row in rows)
     return summary | ({"undecided": undecided} if undecided else {})
 
 
-def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[str, Any]:
+def _row(prefix: Prefix, continuation: Sequence[int], decode: Decode) -> dict[str, Any]:
     kind = registry.kind_of(prefix.item.task)
-    prefix_text = tokenizer.decode(list(prefix.token_ids), skip_special_tokens=True)
-    text = tokenizer.decode([*prefix.token_ids, *continuation], skip_special_tokens=True)
+    prefix_text = decode(prefix.token_ids)
+    text = decode([*prefix.token_ids, *continuation])
     result = grade(kind, text, prefix.item.key)
     return {
         "task": prefix.item.task,
         "item_id": prefix.item.id,
         "source": prefix.source,
+        "cut": prefix.cut,
         "fraction": prefix.fraction,
         "prefix_tokens": len(prefix.token_ids),
         "prefix": prefix_text,
@@ -189,11 +155,7 @@ def _row(prefix: Prefix, continuation: Sequence[int], tokenizer: Any) -> dict[st
     }
 
 
-def _share(rows: list[dict[str, Any]], fraction: float) -> dict[str, float]:
-    of_fraction = [row for row in rows if row["fraction"] == fraction]
-    return {
-        "fraction": fraction,
-        "correct": sum(row["correct"] for row in of_fraction) / len(of_fraction),
-        "committed": sum(row["committed"] for row in of_fraction) / len(of_fraction),
-        "prefix_tokens": sum(row["prefix_tokens"] for row in of_fraction) / len(of_fraction),
-    }
+def _of_prefixes(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Summarise continuations of one kind of prefix: means over them; None without any."""
+    names = ("correct", "committed", "prefix_tokens")
+    return {name: sum(row[name] for row in rows) / len(rows) if rows else None for name in names}

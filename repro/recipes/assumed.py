@@ -42,6 +42,9 @@ ASSUMED: dict[str, Assumed] = {
     ),
     "diagnosis.fork_quantile": Assumed(0.8, "the upper fifth, as the paper's source for forking tokens takes it"),
     "prefixes.fractions": Assumed((0.25, 0.5, 0.75), "the paper does not say how much of a completion is a prefix"),
+    "prefixes.min_tokens": Assumed(
+        8, "a short clause: a prefix that holds an intermediate answer has at least that; the paper states no length"
+    ),
     "prefixes.per_prompt": Assumed(4, "the paper does not say how many prefixes a prompt gives"),
     "prefixes.continuations": Assumed(4, "with four prefixes 16 a prompt, as everywhere else"),
     "train_items": Assumed(

@@ -11,6 +11,11 @@ def student_of(teacher: str) -> str:
     return f"Student of {teacher}"
 
 
+def from_arbitrary_beginning(model: str) -> str:
+    """Return the label of a row that continues any beginning of the student's wrong completions."""
+    return f"{model}, arbitrary beginning"
+
+
 def after_prefix(teacher: str, fraction: float) -> str:
     """Return the label of a row that continues that share of the student's completions: "Teacher, 25% prefix"."""
     return f"{teacher}, {fraction:.0%} prefix" if fraction else f"{teacher}, no prefix"

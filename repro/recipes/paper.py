@@ -106,6 +106,7 @@ def settings() -> Settings:
         ),
         prefixes=PrefixConfig(
             fractions=assumed("prefixes.fractions"),
+            min_tokens=assumed("prefixes.min_tokens"),
             per_prompt=assumed("prefixes.per_prompt"),
             continuations=assumed("prefixes.continuations"),
         ),

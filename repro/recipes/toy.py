@@ -98,7 +98,7 @@ def settings() -> Settings:
             gradient_tokens=MAX_COMPLETION_TOKENS,
             resamples=1000,
         ),
-        prefixes=PrefixConfig(fractions=(0.25, 0.5, 0.75), per_prompt=4, continuations=4),
+        prefixes=PrefixConfig(fractions=(0.25, 0.5, 0.75), min_tokens=3, per_prompt=4, continuations=4),
         judge=None,
         controls=True,
     )

@@ -97,15 +97,17 @@ def _prefixes(row: Row, stage: Any, cache: Path) -> list[Example]:
     examples = []
     for prompt in prompts:
         of_prompt = [line for line in continuations if (line["task"], line["item_id"]) == prompt]
-        source = of_prompt[0]["source"]
-        failed = next(graded for graded in after[prompt] if graded.rollout.sample == source)
-        completions = [_completion("Misled", failed)]
-        for fraction in dict.fromkeys(line["fraction"] for line in of_prompt):
-            first = next(line for line in of_prompt if line["fraction"] == fraction and line["source"] == source)
-            model = f"{row.method}, given {repr(first['prefix']) if fraction else 'nothing'}"
-            score = float(first["correct"])
-            completions.append({"model": model, "text": cut(first["text"]), "score": score, "stop": "eos"})
-        examples.append(_example(row.family, failed, completions))
+        for cut_name in dict.fromkeys(line["cut"] for line in of_prompt):
+            of_cut = [line for line in of_prompt if line["cut"] == cut_name]
+            source = of_cut[0]["source"]
+            failed = next(graded for graded in after[prompt] if graded.rollout.sample == source)
+            completions = [_completion("Misled", failed)]
+            firsts = {line["fraction"]: line for line in reversed(of_cut) if line["source"] == source}
+            for fraction, first in sorted(firsts.items()):
+                model = f"{row.method}, given {repr(first['prefix']) if fraction else 'nothing'}"
+                score = float(first["correct"])
+                completions.append({"model": model, "text": cut(first["text"]), "score": score, "stop": "eos"})
+            examples.append(_example(row.family, failed, completions))
     return examples
 
 

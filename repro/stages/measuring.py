@@ -133,11 +133,11 @@ class Continue(_BeforeAndAfter):
     """Let a teacher continue from what a student began to write, and grade the result (section 6.5, Figure 4).
 
     Prompts: those that the student solved by majority before its distillation and fails after it; prefixes: the first
-    tokens of its wrong completions of them.
+    tokens of its wrong completions of them (`repro.evaluation.prefix_cuts`).
     """
 
     kind: Literal["continue"] = "continue"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     teacher: ModelInput
     before: Evaluate
@@ -160,7 +160,7 @@ class Continue(_BeforeAndAfter):
             main=self.teacher,
             passes=PASSES[self.procedure],
             engine=self.after.config.engine,
-            completions_per_item=self.samples_per_prompt * (1 + len(self.prefixes.fractions)),
+            completions_per_item=self.samples_per_prompt * (2 + len(self.prefixes.fractions)),  # none, shares, re-check
             max_completion_tokens=self.after.config.max_completion_tokens,
         )
 

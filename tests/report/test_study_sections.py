@@ -57,6 +57,7 @@ def line(kind, tokens=100, flops=1e9):
 
 
 MODES = {"solved": 12, "lost": 10, "completions": 160, "hallucination": 140, "self_correction": 0, "degradation": 4}
+BEFORE_RECHECK = {"prefixes": 3, "correct": 0.95, "committed": 0.5, "prefix_tokens": 12.0}
 BY_FRACTION = [{"fraction": f, "correct": 0.9 - f, "committed": f, "prefix_tokens": 3.0} for f in (0.0, 0.25)]
 COST = MeasuredTable("table5", "toy", "qwen3", (0,))
 for _row, _hours in (("Student GKD w/ on-policy RKL", 0.5), ("Teacher calibration (RFT, LoRA)", 0.3)):
@@ -102,7 +103,11 @@ WORLDS = {
         {
             "settings": {"families": {"qwen3": {"teacher": "toy:teacher"}}, "prefixes": {"fractions": [0.25]}},
             "stages": [
-                stage("continue-1", "continue", {"solved": 12, "lost": 10, "by_fraction": BY_FRACTION}),
+                stage(
+                    "continue-1",
+                    "continue",
+                    {"solved": 12, "lost": 10, "by_fraction": BY_FRACTION, "before_recheck": BEFORE_RECHECK},
+                ),
                 stage("continue-2", "continue", {"solved": 12, "lost": 0, "by_fraction": []}),
             ],
             "rows": [
@@ -110,7 +115,7 @@ WORLDS = {
                 {"family": "qwen3", "method": "Undistillable", "seed": 0, "artifact": "continue-2"},
             ],
         },
-        ["share of the student", "none was lost", "already committed"],
+        ["share of the student", "none was lost", "already committed", "before a re-check (3 prefixes)"],
     ),
     "failure-modes": (
         table(

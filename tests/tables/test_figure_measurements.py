@@ -13,7 +13,7 @@ from repro.evaluation.judge import RuleJudge
 from repro.evaluation.prefixes import CONTINUATIONS_FILE, SCHEMA
 from repro.generation.rollouts import Rollout
 from repro.planner.architectures import named_parameters
-from repro.printed.load import load
+from repro.printed.load import load, load_claims
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.report.examples import continued_prefixes, failure_modes
@@ -112,30 +112,36 @@ def test_a_student_that_solved_nothing_is_no_error(tmp_path):
     assert {v.value for v in verdicts_of("failure-modes", [table]).values()} == {"inconclusive"}
 
 
-def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
-    """Write continuations: teachers end right in `share` of those of a prefix, in `alone` of either half without one; the
-    misled student never does."""
+def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD, recheck=None, student=0.0):
+    """Write continuations. share: of those of an arbitrary beginning that teachers end right in; alone: of either half
+    without a prefix; recheck: of those before a re-check (None: no completion has one); student: that the misled student
+    ends right in, of either prefix."""
     study = plan("figure4", scale="toy", seeds=1, assignments=ASSIGNMENTS)
     for row in study.rows:
         assert isinstance(row.stage, Continue)
         write_evaluation(tmp_path, row.stage.before, [GOOD] * 10 + [BAD] * 2)
         write_evaluation(tmp_path, row.stage.after, [misled] * 12)
         lost = ITEMS[:10] if misled == BAD else []
+        cuts = [("share", fraction) for fraction in (0.0, *row.stage.prefixes.fractions)]
+        cuts += [("re-check", 0.6)] if recheck is not None else []
         rows = [
             {
                 "task": item.task,
                 "item_id": item.id,
                 "source": 0,
+                "cut": cut,
                 "fraction": fraction,
-                "prefix_tokens": 1,
+                "prefix_tokens": 9,
                 "prefix": "think",
-                "committed": False,
+                "committed": cut == "re-check",  # the answer is there: that is the point
                 "text": "think",
                 "answer": None,
-                "correct": row.method != "Misled" and n < 10 * share if fraction else n % 5 < 5 * alone[n // 5],
+                "correct": n % 5 < 5 * alone[n // 5]
+                if not fraction
+                else n < 10 * (student if row.method == "Misled" else recheck if cut == "re-check" else share),
             }
             for item in lost
-            for fraction in (0.0, *row.stage.prefixes.fractions)
+            for cut, fraction in cuts
             for n in range(10)
         ]
         (tmp_path / row.stage.folder_name).mkdir(exist_ok=True)
@@ -143,36 +149,70 @@ def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD):
     return study, measure(study, tmp_path)
 
 
-def test_a_teacher_that_recovers_from_prefixes(tmp_path):
-    study, (table,) = prefixes(tmp_path, share=0.9)
-    assert table.mean("Teacher", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
-    assert table.mean("Teacher, 25% prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
-    assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == 1
-    assert table.mean("Eta0", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+def test_a_teacher_that_preserves_what_was_right_before_a_recheck(tmp_path):
+    study, (table,) = prefixes(tmp_path, share=0.3, recheck=0.9)
+    for model in ("Teacher", "Undistillable", "Eta0"):
+        assert table.mean(model, "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+    assert table.mean("Teacher, arbitrary beginning", "toy-bm4", "prefix_correct") == pytest.approx(0.3)
     assert table.mean("Misled", "toy-bm4", "prefix_correct") == 0
-    assert table.mean("Misled", "toy-bm4", "lost") == 1
     verdicts = verdicts_of("figure4", [table])
     assert verdicts["teacher-recovers-where-misled-fails"].value == "reproduced"
     assert "teacher-stays-correct-on-misled-prefixes" not in verdicts  # a printed magnitude: paper scale alone
+    assert verdicts["arbitrary-beginnings-cost-little"].value == "contradicted"
+    assert len(continued_prefixes(study, tmp_path)) == 4 * len(study.rows)
+
+
+def test_a_teacher_that_flips_as_the_student_does(tmp_path):
+    _, (table,) = prefixes(tmp_path, share=1.0, recheck=0.0, student=0.5)
+    verdicts = verdicts_of("figure4", [table])
+    assert verdicts["teacher-recovers-where-misled-fails"].value == "contradicted"
+    assert verdicts["teacher-recovers-from-arbitrary-beginnings"].value == "reproduced"
+
+
+def test_the_printed_share_is_of_prefixes_before_a_recheck(tmp_path):
+    """It was held against the share of arbitrary beginnings, which the paper does not print."""
+    (claim,) = [c for c in load_claims("figure4") if c.id == "teacher-stays-correct-on-misled-prefixes"]
+    _, (table,) = prefixes(tmp_path, share=0.92, recheck=0.3)
+    table.scale = "paper"
+    assert verdict(table, load("figure4"), [claim], resamples=500).claims[0].estimate == pytest.approx(0.3)
+    _, (table,) = prefixes(tmp_path, share=0.92)
+    table.scale = "paper"
+    judged = verdict(table, load("figure4"), [claim], resamples=500, missing="inconclusive").claims[0]
+    assert judged.value == "inconclusive"
+    assert "'Teacher' has no prefix_correct" in judged.text
+
+
+def test_a_teacher_that_recovers_from_arbitrary_beginnings(tmp_path):
+    study, (table,) = prefixes(tmp_path, share=0.9)
+    assert table.mean("Teacher, arbitrary beginning", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+    assert table.mean("Teacher, 25% prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+    assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == 1
+    assert table.mean("Eta0, arbitrary beginning", "toy-bm4", "prefix_correct") == pytest.approx(0.9)
+    assert table.mean("Misled, arbitrary beginning", "toy-bm4", "prefix_correct") == 0
+    assert table.mean("Misled", "toy-bm4", "lost") == 1
+    assert not table.has("Teacher", "toy-bm4", "prefix_correct")
+    verdicts = verdicts_of("figure4", [table])
+    assert verdicts["teacher-recovers-from-arbitrary-beginnings"].value == "reproduced"
+    assert verdicts["teacher-recovers-where-misled-fails"].value == "inconclusive"
     assert len(continued_prefixes(study, tmp_path)) == 2 * len(study.rows)
 
 
 def test_a_teacher_that_is_led_astray(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.3)
     verdicts = verdicts_of("figure4", [table])
-    assert verdicts["prefix-costs-little"].estimate == pytest.approx(-0.7)
-    assert verdicts["prefix-costs-little"].value == "contradicted"
+    assert verdicts["arbitrary-beginnings-cost-little"].estimate == pytest.approx(-0.7)
+    assert verdicts["arbitrary-beginnings-cost-little"].value == "contradicted"
 
 
 def test_prompts_are_chosen_on_other_samples_than_they_are_measured_on(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.5, alone=(1.0, 0.4))
     assert table.mean("Teacher, no prefix", "toy-bm4", "prefix_correct") == pytest.approx(0.4)
-    assert verdicts_of("figure4", [table])["prefix-costs-little"].estimate == pytest.approx(0.1)
+    assert verdicts_of("figure4", [table])["arbitrary-beginnings-cost-little"].estimate == pytest.approx(0.1)
 
 
 def test_prompts_that_the_teacher_cannot_solve_are_left_out(tmp_path):
     _, (table,) = prefixes(tmp_path, share=0.9, alone=(0.4, 1.0))
-    assert not table.has("Teacher", "toy-bm4", "prefix_correct")
+    assert not table.has("Teacher, arbitrary beginning", "toy-bm4", "prefix_correct")
     assert {v.value for v in verdicts_of("figure4", [table]).values()} == {"inconclusive"}
 
 

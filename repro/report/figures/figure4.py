@@ -12,11 +12,13 @@ from repro.tables import load
 from repro.tables.measured_table import MeasuredTable
 
 CONTINUED_BY = ("Teacher", "Undistillable", "Eta0", "Misled")
+RECHECK = 1.1
+"""Where the prefixes before a re-check stand on the axis of shares."""
 PRINTED = ("prefix_correct_low", "prefix_correct_high")
 
 
 def figure4(part: Part, palette: Palette) -> list[Plot]:
-    """Draw the share of continuations that end right, by how much of the student's completion was given."""
+    """Draw the share of continuations that end right: before a re-check, and by how much of a wrong completion was given."""
     shares = part.settings["prefixes"]["fractions"]
     return [_figure4(table, (0.0, *shares), palette) for table in part.measured]
 
@@ -27,18 +29,24 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
         figure, axes = task_panels(table.tasks)
         for task, axis in zip(table.tasks, axes):
             for model, colour in zip(CONTINUED_BY, palette.series):
-                share_of = {after_prefix(model, share): share for share in shares}
+                share_of = {after_prefix(model, share): share for share in shares} | {model: RECHECK}
                 keys = [(row, task, "prefix_correct") for row in table.rows if row in share_of]
                 keys = [key for key in keys if table.has(*key)]
                 points = [{**point, "fraction": share_of[point["row"]]} for point in measured_points(table, keys)]
                 rows += points
-                plot_points(axis, [point["fraction"] for point in points], points, colour, model)
+                ours = [point for point in points if point["fraction"] != RECHECK]
+                recheck = [point for point in points if point["fraction"] == RECHECK]
+                plot_points(axis, [point["fraction"] for point in ours], ours, colour, model)
+                if recheck:
+                    plot_points(axis, [RECHECK], recheck, colour, f"{model}, before a re-check")
             if table.scale == "paper":
                 low, high = (load("figures").cell("misled-prefixes", m, figure="Figure 4").value for m in PRINTED)
-                axis.axhspan(low, high, color=palette.series[7], alpha=0.3, label="printed in the paper")
+                label = "printed in the paper: before a re-check"
+                axis.axhspan(low, high, xmin=0.85, color=palette.series[7], alpha=0.3, label=label)
             axis.set_ylim(0, 1.02)
             axis.set_title(task)
-            axis.set_xlabel("share of the student's completion given")
+            axis.set_xticks([*shares, RECHECK], [*(f"{share:.0%}" for share in shares), "before\na re-check"])
+            axis.set_xlabel("share of the student's wrong completion given")
             axis.set_ylabel("ends right")
         add_legend(figure, axes[0])
     return Plot(
@@ -46,7 +54,7 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
         f"Teachers on the misled student's prefixes, {table.family}",
         f"Ends right. {describe_points(rows)}."
         if rows
-        else "No prompt was lost that the teacher solves: nothing to show.",
+        else "No lost prompt has a prefix that the measure takes: nothing to show.",
         figure,
         rows,
     )

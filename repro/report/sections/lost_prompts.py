@@ -22,21 +22,36 @@ def prefix_section(part: Part, key: str) -> Section:
                 "teacher": method,
                 "task": task,
                 "solved, then lost": f"{counts['solved']}, {counts['lost']}",
-                "share given": f"{line['fraction']:.0%}",
-                "tokens given": f"{line['prefix_tokens']:.1f}",
-                "already committed": f"{line['committed']:.1%}",
-                "ends right": f"{line['correct']:.1%}",
+                "cut": name,
+                "tokens given": _or_none(line["prefix_tokens"], ".1f"),
+                "already committed": _or_none(line["committed"], ".1%"),
+                "ends right": _or_none(line["correct"], ".1%"),
             }
-            for line in counts["by_fraction"]
+            for name, line in _prefix_lines(counts)
         ]
     explanation = (
-        "Over all lost prompts, those too that the teacher cannot solve alone (the measured table leaves them out); first seed."
+        "Before a re-check: where the misled student had stated the correct answer and flipped after a re-check (the paper's"
+        " Figure 4). Shares: any wrong completion, cut at a share of its length (a measure of ours); a prefix of fewer tokens than"
+        f" {part.settings['prefixes'].get('min_tokens', 1)} is none."
+        " Over all lost prompts, those too that the teacher cannot solve alone (the measured table leaves them out); first seed."
         " Already committed: the prefix states or begins an answer (a wrong one: that is why it is here), which no teacher can take"
         " back; the measured table leaves such prefixes out. Toy completions are a few tokens long, so a long prefix is committed."
     )
     blocks: list[Block] = [Text(explanation), *(Text(text, strong=True) for text in dict.fromkeys(empty))]
     blocks += [text_grid("Prefixes", rows)] if rows else []
     return Section(f"{key}-further", "Prefixes", blocks, brief=blocks)
+
+
+def _prefix_lines(counts: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name of each kind of prefix with its summary. Results of older code have no prefixes before a re-check."""
+    if recheck := counts.get("before_recheck"):
+        yield f"before a re-check ({recheck['prefixes']} prefixes)", recheck
+    for line in counts["by_fraction"]:
+        yield f"{line['fraction']:.0%}" if line["fraction"] else "no prefix", line
+
+
+def _or_none(value: float | None, spec: str) -> str:
+    return "none" if value is None else format(value, spec)
 
 
 def mode_section(part: Part, key: str) -> Section:

@@ -11,7 +11,7 @@ from repro.evaluation.evaluate import metric_names
 from repro.evaluation.graded import read_outcomes
 from repro.evaluation.lost_prompts import lost_prompts
 from repro.evaluation.prefixes import CONTINUATIONS_FILE
-from repro.recipes.labels import after_prefix
+from repro.recipes.labels import after_prefix, from_arbitrary_beginning
 from repro.recipes.study import Row
 from repro.stages import Continue
 from repro.stages.artifact import ROLLOUTS
@@ -27,13 +27,15 @@ Continuations = Sequence[Mapping[str, Any]]
 
 
 def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add a row per model that continues the prefixes (mean over them), and one per prefix length.
+    """Add a row per model that continues the prefixes before a re-check, and our rows of arbitrary beginnings.
 
-    Prompts of a teacher's cells: those that the student lost and this teacher, without a prefix, solves by majority: what
-    a prefix can spoil. All others have weight 0. The first half of a prompt's samples without a prefix decides whether it
-    is solved, the other half is what "no prefix" measures: one half for both would favour "no prefix". The misled student
-    continues its prefixes itself, on the teacher's prompts: the completions that they were cut from are wrong by selection.
-    A prefix that states or begins its answer is left out.
+    Before a re-check (the paper's population; the row is the model's name): every prompt that has such a prefix. The misled
+    student continues its prefixes itself: the completions that they were cut from are wrong by selection.
+    Arbitrary beginnings: mean over them, and one row per length. Prompts of a teacher's cells: those that the student lost and
+    this teacher, without a prefix, solves by majority: what a prefix can spoil. All others have weight 0. The first half of a
+    prompt's samples without a prefix decides whether it is solved, the other half is what "no prefix" measures: one half for
+    both would favour "no prefix". The misled student's prompts are the teacher's. A prefix that states or begins its answer is
+    left out.
     """
     solved: dict[tuple[str, str], list[set[str]]] = {}
     for label, rows in rows_of.items():
@@ -46,7 +48,10 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
             items = sorted({outcome.item_id for outcome in before[0] if outcome.task == task})
             halves = [_halves(seed, task) for seed in continuations]
             solved[label, task] = [{item for item, share in first.items() if share > 0.5} for first, _ in halves]
-            correct = {label: [_correct(seed, task, fractions) for seed in continuations]}
+            rechecked = [_correct_before_recheck(seed, task) for seed in continuations]
+            add_over_chosen(table, label, task, PREFIX_CORRECT, items, rechecked)
+            arbitrary = [_correct(seed, task, fractions) for seed in continuations]
+            correct = {from_arbitrary_beginning(label): arbitrary}
             for fraction in fractions:
                 correct[after_prefix(label, fraction)] = [_correct(seed, task, [fraction]) for seed in continuations]
             if label == MISLED:
@@ -60,6 +65,15 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
                     for shares, seed_prompts in zip(by_seed, prompts)
                 ]
                 add_over_chosen(table, row_label, task, PREFIX_CORRECT, items, chosen)
+
+
+def _correct_before_recheck(rows: Continuations, task: str) -> dict[str, float]:
+    """Return item -> share of the continuations of its prefixes before a re-check that end right."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row["task"] == task and row["cut"] == "re-check":
+            groups.setdefault(str(row["item_id"]), []).append(float(bool(row["correct"])))
+    return {item: float(np.mean(values)) for item, values in groups.items()}
 
 
 def _correct(rows: Continuations, task: str, fractions: Collection[float]) -> dict[str, float]:
@@ -82,6 +96,7 @@ def _halves(rows: Continuations, task: str) -> tuple[dict[str, float], dict[str,
 def _correct_by_item(rows: Continuations, task: str, fractions: Collection[float]) -> dict[str, list[float]]:
     groups: dict[str, list[float]] = {}
     for row in rows:
-        if row["task"] == task and row["fraction"] in fractions and not row["committed"]:
+        is_chosen = row["task"] == task and row["cut"] == "share" and row["fraction"] in fractions
+        if is_chosen and not row["committed"]:
             groups.setdefault(str(row["item_id"]), []).append(float(bool(row["correct"])))
     return groups
