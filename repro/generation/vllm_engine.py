@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from repro.errors import InputError
 from repro.generation.completion import Completion
@@ -48,6 +50,8 @@ class VllmEngine:
         """See `Engine.generate`."""
         from vllm import SamplingParams
 
+        # Lists instead of a dictionary and an object a token: 187 bytes, not 410 (measured)
+        flat = {"flat_logprobs": True} if hasattr(SamplingParams, "flat_logprobs") else {}
         # One request per completion, each with its own seed: n > 1 with one seed repeats the same completion.
         requests = [{"prompt_token_ids": ids} for ids in prompt_ids for _ in range(n)]
         params = [
@@ -59,6 +63,7 @@ class VllmEngine:
                 logprobs=0,
                 seed=(seed * 1_000_003 + i) % 2**63,
                 detokenize=False,
+                **flat,
             )
             for i in range(len(requests))
         ]
@@ -66,7 +71,7 @@ class VllmEngine:
         completions = [
             Completion(
                 list(out.token_ids),
-                [step[token].logprob for token, step in zip(out.token_ids, out.logprobs)],
+                sampled_log_probs(out.token_ids, out.logprobs),
                 "eos" if out.finish_reason == "stop" else "length",
             )
             for out in outputs
@@ -80,6 +85,17 @@ class VllmEngine:
         del self._llm
         self._name.close()
         free_gpu_memory()  # the scoring of the completions may need it
+
+
+def sampled_log_probs(token_ids: Sequence[int], recorded: Any) -> list[float]:
+    """Return the log-probability of each sampled token, nats.
+
+    Args:
+        recorded: vLLM's `FlatLogprobs`, in which the sampled token comes first at each position; or a list of dictionaries.
+    """
+    if hasattr(recorded, "start_indices"):
+        return [recorded.logprobs[start] for start in recorded.start_indices]
+    return [position[token].logprob for token, position in zip(token_ids, recorded, strict=True)]
 
 
 def _on_cpu() -> bool:

@@ -1,27 +1,33 @@
 """GPU memory of one rank of a stage at its peak, by what holds it.
 
-DERIVED from parameter counts and from how trainers, FSDP2 and vLLM keep them; no GPU has confirmed it.
+DERIVED from sizes of models and from how trainers, FSDP2 and vLLM keep them; no GPU has confirmed it. What layers keep for
+the backward pass is MEASURED on the CPU (`activations`). docs/gpu.md has the resulting tables.
 """
 
 from dataclasses import dataclass
 
+from repro.models.padded_batches import FORWARD_TOKENS
+from repro.planner.activations import BFLOAT16, FLOAT32, held_by_forward, kept_for_backward, weight_copies
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.resources import ONE_GPU, Layout
-from repro.stages import BaseModelRef, Stage
+from repro.recipes.assumed import assumed
+from repro.stages import Diagnose, Stage
 from repro.stages.references import Model
 from repro.stages.workload import Workload
-from repro.training.vllm_memory import LEAST_CACHE, engine_weights
+from repro.training.optimisation import LARGE
+from repro.training.vllm_memory import LEAST_CACHE, MOMENTS, engine_weights
 
 GIB = 2**30
-FLOAT32, BFLOAT16 = 4, 2
-MOMENTS = 2 * FLOAT32
-"""AdamW's two moments of each trained parameter."""
 KV_CACHE_GIB = LEAST_CACHE / GIB
 """Least key-value cache next to vLLM's weights; it gets all that is free (`planner.concurrency`)."""
-WORKSPACE_GIB = 2.0
-"""The CUDA context, one layer's recomputed activations, fragmentation of the allocator."""
+ASLEEP_GIB = 1.2
+"""ASSUMED: CUDA graphs and workspaces that vLLM keeps while it sleeps."""
+WORKSPACE_GIB = 1.5
+"""ASSUMED: the CUDA context and cuBLAS (0.8), fragmentation of the allocator."""
 TILE = (4096, 32_768)
 """Tokens and vocabulary of the tiles in which TRL multiplies an output layer: complete logits never exist."""
+GRADIENT_COPIES = 8
+"""Tensors [completions, tokens, vocabulary] in float64 that a diagnosis holds while it compares gradients (Eq 5)."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,18 @@ class GpuMemory:
 
     Attributes:
         weights: of the trained model; what is only sampled from is in `sampling`.
-        gradients: with DDP's buckets, which are a copy of them.
+        gradients: with DDP's buckets, which are a copy of them. Counted while vLLM samples too, as vLLM's share is
+            (`training.vllm_memory`): what holds them stays with torch.
         optimizer: AdamW's moments.
         frozen: teacher, calibration target, or the models of a diagnosis.
         gathered: full shard: unsharded layers and output layer while they compute, gradients before they are summed.
-        activations: kept for the backward pass (gradient checkpointing: layer inputs).
-        logits: the tiles of the output layers.
-        sampling: generation between the steps (never at the same time as activations, logits and gathered), or all that
-            a sampling stage holds; a reward model likewise.
+        activations: kept for the backward pass, with the bfloat16 copies of weights that autocast makes; the pass of a
+            frozen model; in a diagnosis, its passes.
+        logits: the tiles of the output layers, and the float32 gradient of the trained one beside the one in `gradients`.
+        embedding: the same gradient and the embedding's, at the end of the backward pass, when activations are gone.
+        asleep: what vLLM keeps in the trainer's process while a step is computed.
+        sampling: generation between the steps (never at the same time as what a step needs), or all that a sampling
+            stage holds; a reward model likewise.
         server: one GPU of a vLLM server, which holds nothing else.
     """
 
@@ -48,6 +58,8 @@ class GpuMemory:
     gathered: float = 0.0
     activations: float = 0.0
     logits: float = 0.0
+    embedding: float = 0.0
+    asleep: float = 0.0
     sampling: float = 0.0
     workspace: float = WORKSPACE_GIB
     server: float = 0.0
@@ -56,8 +68,8 @@ class GpuMemory:
     def total(self) -> float:
         """GiB at the peak of the fullest GPU. A rank: what stays, plus the larger of the training step and the sampling."""
         stays = self.weights + self.gradients + self.optimizer + self.frozen + self.workspace
-        rank = stays + max(self.activations + self.logits + self.gathered, self.sampling)
-        return max(rank, self.server + self.workspace if self.server else 0.0)
+        step = max(self.activations + self.logits + self.gathered, self.embedding) + self.asleep
+        return max(stays + max(step, self.sampling), self.server + self.workspace if self.server else 0.0)
 
 
 def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
@@ -70,8 +82,8 @@ def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
     if workload.trains:
         return _training(workload, main, frozen, layout)
     if workload.samples:
-        return GpuMemory(sampling=max(_sampling(workload, main, layout), reward_model_gib(workload.reward_model)))
-    return GpuMemory(frozen=weights_gib(main, BFLOAT16) + (weights_gib(frozen, BFLOAT16) if frozen else 0.0))
+        return GpuMemory(sampling=max(_sampling(workload, main, layout), reward_model_gib(workload)))
+    return _scoring(stage, main, frozen)
 
 
 def _training(workload: Workload, main: Architecture, frozen: Architecture | None, layout: Layout) -> GpuMemory:
@@ -79,7 +91,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
 
     The frozen model is in bfloat16: sharded with the trained one if it scores inside the step, else complete on every rank.
     """
-    length, shards = workload.max_completion_tokens, layout.ranks if layout.shard else 1
+    shards = layout.ranks if layout.shard else 1
     all_params = main.parameters * 1e9 / GIB
     adapters = None if workload.lora_rank is None else lora_params(main, workload.lora_rank)
     trained_params = all_params if adapters is None else adapters
@@ -89,28 +101,66 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         gathered = fsdp_gathered_gib(main) + (fsdp_gathered_gib(in_step) if in_step else 0.0)
         if adapters is None:  # gradients of the unsharded layers
             gathered += (_layer(main) + _output_layer(main)) * FLOAT32
+    output_gradient = 0.0 if adapters is not None or layout.shard else _output_layer(main) * FLOAT32
     if workload.samples:
-        sampling = max(_sampling_between_steps(workload, main, layout), reward_model_gib(workload.reward_model))
+        sampling = max(_sampling_between_steps(workload, main, layout), reward_model_gib(workload))
+    colocated = workload.samples_while_training and not layout.vllm_server
     return GpuMemory(
         weights=(all_params + (adapters or 0.0)) * FLOAT32 / shards,
         gradients=trained_params * _gradient_bytes(layout) / shards,
         optimizer=trained_params * MOMENTS / shards,
         frozen=weights_gib(frozen, BFLOAT16) / (shards if in_step else 1) if frozen else 0.0,
         gathered=gathered,
-        activations=_activations(main, layout.micro_batch, length),
-        logits=_tiles(main, layout.micro_batch * length) * (2 if in_step else 1),
+        activations=_activations(workload, main, in_step, layout),
+        logits=_tiles(main, _tokens(workload, layout)) * (2 if in_step else 1) + output_gradient,
+        embedding=2 * output_gradient,
+        asleep=ASLEEP_GIB if colocated else 0.0,
         sampling=sampling,
         server=vllm_gib(main, layout.vllm_server) if layout.vllm_server and workload.samples_while_training else 0.0,
     )
 
 
+def _activations(workload: Workload, main: Architecture, in_step: Architecture | None, layout: Layout) -> float:
+    tokens, length = _tokens(workload, layout), _length(workload)
+    checkpointed, adapters = main.parameters * 1e9 >= LARGE, workload.lora_rank is not None
+    copies = 0 if layout.shard else weight_copies(main, checkpointed=checkpointed, adapters=adapters)
+    kept = kept_for_backward(main, tokens, length, checkpointed=checkpointed, adapters=adapters)
+    return (kept + copies + (held_by_forward(in_step, tokens, length) if in_step else 0)) / GIB
+
+
+def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> GpuMemory:
+    """Estimate a diagnosis or a judge: frozen models in bfloat16, one forward pass at a time, logits where gradients are compared."""
+    models = [main, frozen] if frozen else [main]
+    logits = 0.0
+    if isinstance(stage, Diagnose):
+        completions = stage.on_policy.config.completions_per_prompt
+        cells = completions * stage.config.gradient_tokens * main.vocabulary
+        logits = GRADIENT_COPIES * cells * 8 / GIB if stage.config.gradient_prompts else 0.0
+    length = min(_length(stage.workload), FORWARD_TOKENS)
+    return GpuMemory(
+        frozen=sum(weights_gib(model, BFLOAT16) for model in models),
+        activations=max(held_by_forward(model, FORWARD_TOKENS, length) for model in models) / GIB,
+        logits=logits,
+    )
+
+
+def _length(workload: Workload) -> int:
+    """Return tokens of the longest prompt and completion."""
+    return int(assumed("prompt tokens")) + workload.max_completion_tokens
+
+
+def _tokens(workload: Workload, layout: Layout) -> int:
+    """Return tokens of a micro-batch, all its sequences as long as the longest."""
+    return layout.micro_batch * _length(workload)
+
+
 def _sampling(workload: Workload, model: Architecture, layout: Layout) -> float:
-    """Return GiB of vLLM; or of transformers: weights, and keys and values of one batch, as wide as the hidden size at most."""
+    """Return GiB of vLLM; or of transformers: weights, and keys and values of one batch."""
     if workload.engine == "vllm":
         return vllm_gib(model, layout.tensor_parallel)
     if not workload.batch_sequences:
         return weights_gib(model, BFLOAT16)
-    cells = workload.batch_sequences * workload.max_completion_tokens * model.layers * model.hidden
+    cells = workload.batch_sequences * _length(workload) * model.layers * model.keys
     return weights_gib(model, FLOAT32) + 2 * cells * FLOAT32 / GIB
 
 
@@ -122,8 +172,7 @@ def _sampling_between_steps(workload: Workload, model: Architecture, layout: Lay
     if workload.engine == "vllm":
         engine = 0.0 if layout.vllm_server else vllm_gib(model)
         return engine + (_output_layer(model) * FLOAT32 if layout.shard else 0.0)
-    length = workload.max_completion_tokens
-    cells = 2 * layout.micro_batch * length * model.layers * model.hidden * BFLOAT16 / GIB
+    cells = 2 * _tokens(workload, layout) * model.layers * model.keys * BFLOAT16 / GIB
     return cells + (fsdp_gathered_gib(model) if layout.shard else 0.0)
 
 
@@ -149,9 +198,14 @@ def vllm_gib(model: Architecture, tensor_parallel: int = 1) -> float:
     return engine_weights(model.parameters * 1e9) / GIB / tensor_parallel + KV_CACHE_GIB
 
 
-def reward_model_gib(reward_model: BaseModelRef | None) -> float:
-    """Return GiB of a reward model while it scores."""
-    return weights_gib(_architecture(reward_model), BFLOAT16) if reward_model else 0.0
+def reward_model_gib(workload: Workload) -> float:
+    """Return GiB of a reward model while it scores, vLLM asleep beside it."""
+    if workload.reward_model is None:
+        return 0.0
+    model = _architecture(workload.reward_model)
+    length = min(_length(workload), FORWARD_TOKENS)
+    forward = held_by_forward(model, FORWARD_TOKENS, length) / GIB
+    return weights_gib(model, BFLOAT16) + forward + (ASLEEP_GIB if workload.samples_while_training else 0.0)
 
 
 def fsdp_gathered_gib(model: Architecture) -> float:
@@ -175,11 +229,6 @@ def _output_layer(model: Architecture) -> float:
 def _gradient_bytes(layout: Layout) -> int:
     """Return the bytes of a gradient. DDP sums them in buckets, which are a second copy; FSDP2 and a single process have none."""
     return 2 * FLOAT32 if layout.ranks > 1 and not layout.shard else FLOAT32
-
-
-def _activations(model: Architecture, micro_batch: int, length: int) -> float:
-    """Return GiB of layer inputs kept for the backward pass (gradient checkpointing), float32."""
-    return micro_batch * length * model.layers * model.hidden * FLOAT32 / GIB
 
 
 def _tiles(model: Architecture, tokens: int) -> float:

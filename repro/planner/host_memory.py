@@ -5,17 +5,23 @@ DERIVED from parameter counts and from how models are loaded and saved; on the C
 safetensors files are mapped: weights that are loaded in the type that they are stored in take no further memory, and
 the ranks share what the kernel caches of them. Weights of another type are converted before they go to the GPU: the
 published bfloat16 into float32 for training, our own float32 artifacts into bfloat16 for scoring. Every rank does that at
-once, since nothing makes them take turns.
+once, since nothing makes them take turns. A reward model is mapped too: its weights go to the GPU and never come back.
 """
 
 from dataclasses import dataclass
 
 from repro.planner.architectures import architecture
-from repro.planner.gpu_memory import BFLOAT16, FLOAT32, weights_gib
+from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, weights_gib
 from repro.planner.resources import Layout
 from repro.recipes.assumed import assumed
 from repro.stages import Stage
 from repro.stages.references import Model
+
+SAMPLED_TOKEN_BYTES = 220
+"""Of a chunk's completions until they are written. MEASURED: vLLM's flat log-probabilities with ids, ours, and the table."""
+STEP_TOKEN_BYTES = 570
+"""Of an on-policy step's completions. MEASURED: 410 for vLLM's log-probabilities as dictionaries, which TRL asks for. DERIVED:
+160 for the lists that it makes of each."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +32,21 @@ class HostMemory:
         processes: number of processes that load models.
         loading: converted weights in each process, before they are on its GPU.
         saving: the complete trained model, in the first process.
+        completions: sampled completions with their log-probabilities, in all processes together.
         server_processes: processes of a vLLM server, which maps its weights and so holds none.
     """
 
     processes: int
     loading: float
     saving: float = 0.0
+    completions: float = 0.0
     server_processes: int = 0
 
     @property
     def total(self) -> float:
-        """GiB of the node: the base of every process, plus the larger of loading and saving."""
+        """GiB of the node: the base of every process, plus the largest of loading, sampling and saving."""
         base = (self.processes + self.server_processes) * assumed("host GiB of a process")
-        return base + max(self.processes * self.loading, self.saving)
+        return base + max(self.processes * self.loading, self.completions, self.saving)
 
 
 def host_memory(stage: Stage, layout: Layout) -> HostMemory:
@@ -50,14 +58,18 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
     if workload.trains:
         server = layout.vllm_server + 2 if layout.vllm_server else 0  # its front, its engine, and a worker for each GPU
         trained = _gib(workload.main, FLOAT32)  # weights from the hub are stored in bfloat16
-        return HostMemory(layout.ranks, trained + frozen, trained, server)
+        step = workload.sequences_per_step * workload.max_completion_tokens * STEP_TOKEN_BYTES / GIB
+        completions = step if workload.samples_while_training else 0.0
+        return HostMemory(layout.ranks, trained + frozen, trained, completions, server)
     converted = _converted(workload.main)
     if not workload.samples:
         merging = 1 if layout.ranks > 1 else 0  # a process that joins the parts
         return HostMemory(layout.ranks + merging, max(converted, frozen))  # one after the other
     loading = 0.0 if workload.engine == "vllm" or not workload.batch_sequences else converted
     # vLLM maps; afterwards one process scores some completions again
-    return HostMemory(layout.ranks + 1, loading, converted if workload.writes_rollouts else 0.0)
+    chunk = workload.batch_sequences * workload.max_completion_tokens * SAMPLED_TOKEN_BYTES / GIB
+    completions = (layout.ranks // layout.tensor_parallel) * chunk
+    return HostMemory(layout.ranks + 1, loading, converted if workload.writes_rollouts else 0.0, completions)
 
 
 def _gib(model: Model, bytes_each: int) -> float:

@@ -52,7 +52,7 @@ def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
 
 
 def place(stage: Stage, cards: Cards, resources: Resources = NO_CONSTRAINTS) -> Placement:
-    """Return the first layout that leaves room, else the first that fits, else the last one.
+    """Return the first layout that leaves room, else the emptiest on the fewest GPUs that fit, else the last one.
 
     Layouts are tried in this order: fewer GPUs first; on equally many GPUs, unsharded before sharded; then larger
     micro-batches before smaller ones.
@@ -68,7 +68,12 @@ def place(stage: Stage, cards: Cards, resources: Resources = NO_CONSTRAINTS) -> 
         tried.append(Placement(layout, memory, available and memory <= cards.gib))
         if available and memory <= USABLE_SHARE * cards.gib:
             return tried[-1]
-    return next((placement for placement in tried if placement.fits), tried[-1])
+    fitting = [placement for placement in tried if placement.fits]
+    if not fitting:
+        return tried[-1]
+    first = fitting[0].layout
+    alike = (p for p in fitting if (p.layout.gpus, p.layout.shard) == (first.gpus, first.shard))
+    return min(alike, key=lambda placement: placement.memory)
 
 
 def describe_layout(layout: Layout) -> str:

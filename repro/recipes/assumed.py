@@ -72,6 +72,11 @@ ASSUMED: dict[str, Assumed] = {
         2.5, "on-demand prices of one H100 in 2025 and 2026 lie between about 2 and 4 dollars"
     ),
     "parallel efficiency": Assumed(0.95, "kept at each doubling of a stage's GPUs inside a node; not measured here"),
+    "prompt tokens": Assumed(
+        256,
+        "longest prompt that memory is planned for; with Qwen3's tokenizer gsm8k's have at most 212 tokens and"
+        " CommonsenseQA's 94 (measured), and the chat template adds about 20; a few of Big-Math and MMLU-Pro are longer",
+    ),
     "host GiB of a process": Assumed(
         4.0,
         "Python and libraries take 0.5 on the CPU (measured); CUDA, NCCL and vLLM's buffers come on top, not measured",

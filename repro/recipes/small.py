@@ -1,7 +1,7 @@
 """The small scale: one GPU, one night. The smallest Qwen3 pair on two tasks; everything else as at paper scale.
 
 Why this pair: a student trained in float32 takes 16 bytes a parameter (weight, gradient, AdamW), so 24 GB hold one of 0.6B
-next to its teacher and vLLM (21.4 GiB by `repro.planner.gpu_memory`), but none of 1.7B (27 GB by itself).
+next to its teacher and vLLM (20.9 GiB by `repro.planner.gpu_memory`; docs/gpu.md), but none of 1.7B (27 GB by itself).
 Why a night: at most 9.8 h on an RTX 3090 and 2.1 h on an H100 by `repro.planner.roofline`, a bound that a test checks.
 Why no reasoning: a reasoning completion takes thousands of tokens (the paper's Qwen lengths, DERIVED); cut at 512, hardly
 any would reach its answer.

@@ -108,7 +108,9 @@ def trainer_arguments(
         "learning_rate": learning_rate,
         "lr_scheduler_type": "linear",
         "warmup_steps": round(warmup_fraction * steps),
-        "optim": "adamw_torch",
+        "optim": "adamw_torch_fused"
+        if has_gpu
+        else "adamw_torch",  # the other copies the weights at each step on a GPU
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "seed": seed,

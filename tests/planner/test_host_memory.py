@@ -10,7 +10,7 @@ import pytest
 
 from repro.planner.fit import unplaceable
 from repro.planner.gpu_memory import GIB
-from repro.planner.host_memory import host_memory
+from repro.planner.host_memory import SAMPLED_TOKEN_BYTES, STEP_TOKEN_BYTES, host_memory
 from repro.planner.resources import Layout, resources_for
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import plan
@@ -44,7 +44,17 @@ def test_every_rank_holds_converted_weights_and_the_first_saves_the_model(study)
     alone = first(study, Distill, lambda s: s.config.method == "gkd-rkl" and isinstance(s.teacher, BaseModelRef))
     assert host_memory(alone, Layout(1)).total == pytest.approx(PROCESS_GIB + 3.88e9 * 4 / GIB)
     published = first(study, Sample | Evaluate, lambda s: isinstance(s.model, BaseModelRef))
-    assert host_memory(published, Layout(2)).total == pytest.approx(3 * PROCESS_GIB)
+    chunk = 4096 * 8192 * SAMPLED_TOKEN_BYTES / GIB  # two ranks hold a chunk each
+    assert host_memory(published, Layout(2)).total == pytest.approx(3 * PROCESS_GIB + 2 * chunk)
+    assert host_memory(published, Layout(2, tensor_parallel=2)).total == pytest.approx(3 * PROCESS_GIB + chunk)
+
+
+def test_the_completions_of_a_step_count_where_they_are_more_than_the_weights(study):
+    calibration = first(study, Calibrate)
+    step = calibration.workload.sequences_per_step * 8192 * STEP_TOKEN_BYTES / GIB
+    longer = calibration.config.model_copy(update={"max_completion_tokens": 400 * 8192})
+    longest = calibration.model_copy(update={"config": longer})
+    assert host_memory(longest, Layout(8, True)).total == pytest.approx(8 * PROCESS_GIB + 400 * step)
 
 
 def test_advice_for_a_machine_with_too_little_memory(study, monkeypatch):
