@@ -5,10 +5,12 @@ Sums are float32 over a few hundred entries, float64 beyond. Results repeat to t
 Shapes: T positions, R of them in a chunk, V vocabulary, C candidates, J values of K below V.
 """
 
+import contextlib
 import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,6 +109,7 @@ class FusedPass:
     def add(self, start: int, rows: int, token_ids_R: Tensor | None) -> None:
         """Launch the kernels for the logits of `rows` positions from `start` on."""
         self.launch_statistics(start, rows)
+        self.launch_repairs(start, rows)
         if self.J:
             self.launch_ranks(start, rows)
         if len(self.terms_SLV):
@@ -117,19 +120,25 @@ class FusedPass:
 
     def launch_statistics(self, start: int, rows: int) -> None:
         """Sum the rows, and collect candidates for their Top-K."""
-        from repro.traps.kernels.rows import reference_kernel, repair_kernel, statistics_kernel
+        from repro.traps.kernels.rows import reference_kernel, statistics_kernel
 
-        refs, sums, T = self._at(start)
-        logits = (self.p_RW, self.q_RW, self.p_RW.stride(0), self.V)
-        options = {"RANKED": self.J > 0, "BY_Q": self.by_q}
+        logits, state, options = self._row_arguments(start)
         spacing = self.V // (SAMPLE // RUN) if self.V > SAMPLE else RUN
-        state = (refs, self.bound_R, sums, T, self.tops_R2, self.counts_R, *self.candidates, self.plan.candidates)
         reference_kernel[(rows,)](
-            *logits, spacing, self.plan.rank, refs, self.bound_R, SAMPLE=SAMPLE, RUN=RUN, num_warps=8, **options
+            *logits, spacing, self.plan.rank, state[0], self.bound_R, SAMPLE=SAMPLE, RUN=RUN, num_warps=8, **options
         )
-        block, warps, stages = STATISTICS.block, STATISTICS.warps, STATISTICS.stages
-        statistics_kernel[(rows,)](*logits, *state, BLOCK=block, STAGES=stages, num_warps=warps, **options)
-        repair_kernel[(rows,)](*logits, *state, self.most, BLOCK=block, num_warps=warps, **options)
+        statistics_kernel[(rows,)](
+            *logits, *state, BLOCK=STATISTICS.block, STAGES=STATISTICS.stages, num_warps=STATISTICS.warps, **options
+        )
+
+    def launch_repairs(self, start: int, rows: int) -> None:
+        """Read rows again whose sample misled."""
+        from repro.traps.kernels.rows import repair_kernel
+
+        logits, state, options = self._row_arguments(start)
+        repair_kernel[(rows,)](
+            *logits, *state, self.most, BLOCK=STATISTICS.block, num_warps=STATISTICS.warps, **options
+        )
 
     def launch_ranks(self, start: int, rows: int) -> None:
         """Find each row's K-th ranks and partial sums."""
@@ -157,6 +166,12 @@ class FusedPass:
     def _at(self, start: int) -> tuple[Tensor, Tensor, int]:
         # Kernels take addresses: of the chunk's first position, from which `sums` goes on by T
         return self.refs_T2[start:], self.sums_8T[:, start:], self.T
+
+    def _row_arguments(self, start: int) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, bool]]:
+        logits = (self.p_RW, self.q_RW, self.p_RW.stride(0), self.V)
+        refs, sums, T = self._at(start)
+        state = (refs, self.bound_R, sums, T, self.tops_R2, self.counts_R, *self.candidates, self.plan.candidates)
+        return logits, state, {"RANKED": self.J > 0, "BY_Q": self.by_q}
 
     def rows(self) -> dict[str, Tensor]:
         """Return [T] float64 divergences, entropies and realised log-probabilities, nats; NaN or infinite where logits are."""
@@ -193,11 +208,14 @@ def stream_fused(inputs: StreamInputs) -> tuple[dict[str, Tensor], Tensor]:
     device = inputs.p_hidden.device
     fused = FusedPass(T, V, R, ranked_ks, inputs.ranked_by, contributions is not None, device)
     ids_T = inputs.token_ids.long() if inputs.token_ids is not None else None
-    for start in range(0, T, R):
-        rows = min(R, T - start)
-        chunk = slice(start, start + rows)
-        inputs.project(chunk, fused.p_RW[:rows, :V], fused.q_RW[:rows, :V])
-        fused.add(start, rows, ids_T[chunk] if ids_T is not None else None)
+    with (
+        torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    ):  # Triton's is the current one
+        for start in range(0, T, R):
+            rows = min(R, T - start)
+            chunk = slice(start, start + rows)
+            inputs.project(chunk, fused.p_RW[:rows, :V], fused.q_RW[:rows, :V])
+            fused.add(start, rows, ids_T[chunk] if ids_T is not None else None)
     rows_T = fused.rows()
     _check_rows(inputs, torch.isfinite(rows_T["kl_pq"] + rows_T["kl_qp"]))
     partial_JT = rows_T["kl_pq"].new_empty(len(inputs.ks), T)

@@ -7,10 +7,12 @@ import pytest
 import torch
 from streaming_reference import check, make_head, reference_logits
 
+from repro.recipes.assumed import ASSUMED
 from repro.traps import OutputHead, VocabularyContributions, entropy, fused, stream_divergences, streaming, token_kl
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy warns where the device just has infinity
+LAUNCHES = {name: getattr(fused, name) for name in ("STATISTICS", "CONTRIBUTIONS", "SAMPLE")}
 SMALL = fused.Launch(128, 4, 3)
 
 
@@ -117,6 +119,26 @@ def test_equal_logits_rank_by_id():
     )
     check_logits(odd, random, ks)
     check_logits(random, odd, ks, ranked_by="q")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("ranked_by", ["p", "q"])
+def test_full_size(dtype, ranked_by, device, monkeypatch):
+    """The launches and the values of K that studies use; logits rounded to bfloat16 are full of ties."""
+    for name, value in LAUNCHES.items():
+        monkeypatch.setattr(fused, name, value)
+    positions = 50
+    if device == "cpu":  # each step of the interpreter takes as long as any other: few and large ones
+        if (dtype, ranked_by) != (torch.bfloat16, "p"):
+            pytest.skip("on the device alone")
+        positions = 1
+        monkeypatch.setattr(fused, "STATISTICS", fused.Launch(8192, 4, 3))
+        monkeypatch.setattr(fused, "CONTRIBUTIONS", fused.Launch(8192, 4, 3))
+    torch.manual_seed(0)
+    V = 151_936
+    p, q = (3 * torch.randn(positions, V).to(dtype).float() for _ in range(2))
+    ks = [*ASSUMED["diagnosis.ks"].value, V]
+    check_logits(p, q, ks, ranked_by=ranked_by, logit_bytes=20 * 8 * V)
 
 
 @pytest.mark.parametrize("ranked_by", ["p", "q"])
