@@ -15,9 +15,14 @@ import signal
 import sys
 import time
 from types import FrameType
+from typing import Any
 
 MEMORY_BYTES = 4 * 2**30
 MAX_FORM = 400
+CLOSE = 5e-6
+"""Relative difference within which a decimal in an expression stands for an irrational number."""
+EXACT_DIGITS = 1000
+"""Digits to which the difference of two exact expressions is told from 0."""
 UNDECIDED: dict[str, object] = {"is_equal": None, "form": None}
 
 WARM_UP = [
@@ -61,7 +66,81 @@ def compare_expressions(answer: str, key: str) -> dict[str, object]:
         parse(f"${text}$", extraction_config=config, parsing_timeout=None, fallback_mode="first_match")
         for text in (key, answer)
     )
+    if gold and parsed and is_refuted(gold[0], parsed[0]):
+        return {"is_equal": False, "form": _form(parsed)}
     return {"is_equal": bool(verify(gold, parsed, timeout_seconds=None)), "form": _form(parsed)}
+
+
+def is_refuted(key: Any, answer: Any) -> bool:
+    """Return True if two parsed expressions surely have different values.
+
+    math-verify compares numbers by their absolute difference to 6 decimals or 15 digits, so that all small ones are equal,
+    and so are sums whose large terms are. Here exact values are compared as such, and others by their relative difference.
+    """
+    import sympy
+
+    pairs = _numeric_parts(key, answer)
+    try:
+        return any(_differ(sympy.sympify(first), sympy.sympify(second)) for first, second in pairs)
+    except (ArithmeticError, AttributeError, TypeError, ValueError):  # not numbers after all: math-verify's verdict stands
+        return False
+
+
+def _numeric_parts(key: Any, answer: Any) -> list[tuple[Any, Any]]:
+    """Return the values that must agree: of the expressions, or of the elements of two collections."""
+    import sympy
+
+    def elements(value: Any) -> list[Any] | None:
+        if isinstance(value, sympy.Interval):
+            return [value.start, value.end]
+        if isinstance(value, sympy.FiniteSet | sympy.Tuple):
+            return list(value.args)
+        return list(value) if isinstance(value, sympy.MatrixBase) else None
+
+    if isinstance(key, sympy.core.relational.Relational) or isinstance(answer, sympy.core.relational.Relational):
+        sides = [getattr(value, "rhs", value) for value in (key, answer)]
+        lefts = [getattr(value, "lhs", None) for value in (key, answer)]
+        is_comparable = None in lefts or lefts[0] == lefts[1]
+        return _numeric_parts(*sides) if is_comparable else []
+    parts = [elements(value) for value in (key, answer)]
+    if parts[0] is None and parts[1] is None:
+        return [(key, answer)]
+    first, second = (part or [value] for part, value in zip(parts, (key, answer)))
+    if len(first) != len(second):
+        return []
+    if isinstance(key, sympy.FiniteSet) or isinstance(answer, sympy.FiniteSet):
+        numbers = all(sympy.sympify(value).is_comparable for value in (*first, *second))
+        if not numbers:
+            return []
+        first, second = (sorted(part, key=lambda value: sympy.N(value, 50)) for part in (first, second))
+    return list(zip(first, second))
+
+
+def _differ(key: Any, answer: Any) -> bool:
+    """Return True if two expressions surely have different values, at two points if they have variables."""
+    import sympy
+
+    key, answer = key.doit(), answer.doit()
+    if key == answer:
+        return False
+    symbols = sorted(key.free_symbols, key=str)
+    if key.free_symbols != answer.free_symbols:
+        return False
+    if symbols:
+        return any(
+            _differ(*(value.subs({s: sympy.Rational(n, 7) for n, s in enumerate(symbols, first)}) for value in (key, answer)))
+            for first in (3, 11)
+        )
+    if key.has(sympy.Float) or answer.has(sympy.Float):
+        key, answer = key.evalf(30), answer.evalf(30)
+        return bool(abs(key - answer) > CLOSE * abs(key))
+    difference = key - answer
+    if difference.is_Rational:
+        return bool(difference != 0)
+    try:
+        return bool(difference.evalf(5, maxn=EXACT_DIGITS, strict=True) != 0)
+    except sympy.core.evalf.PrecisionExhausted:
+        return False
 
 
 def _form(parsed: list) -> str | None:

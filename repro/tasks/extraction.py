@@ -1,17 +1,19 @@
 r"""Extraction of the answer from a completion: the last closed box, the last stated letter, the text after `####`.
 
+Where the completion ends for these purposes, `repro.tasks.answer_end` says; what of it is a thought, `repro.tasks.thoughts`.
+
 All patterns are linear in the length of the text: a student in a repetition loop writes tens of thousands of tokens, some
 of it nothing but `\boxed{\boxed{\boxed{`.
 """
 
 import re
+from dataclasses import dataclass
 
 LETTERS = "ABCDEFGHIJ"
 
 BOX_OPENING = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _BRACE = re.compile(rf"(?P<box>{BOX_OPENING.pattern})|\\.|(?P<open>\{{)|(?P<close>\}})", re.DOTALL)
 _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
-_NEXT_QUESTION = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*)?question[ \t]*\d{0,4}[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 # Quantifiers are bounded so that no two neighbours can compete for a long run of blanks or stars.
 _MARKS = r"[\s*_`]{0,12}"
@@ -20,48 +22,104 @@ _SUBJECT = (
     r"\b(?:answer(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
     r"|(?:correct|right|best|final)\s+(?:option|choice))"
 )
-_FILLER = r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the)\s{1,4}){0,4}"
+_FILLER = r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the|either|both)\s{1,4}){0,4}"
 _OPENING = r"(?:[\s*_`'\"“‘(\[<{$]|\\\(|\\(?:text|textbf|mathbf|mathrm|boxed)\s?\{){0,12}"
 _CLOSING = r"[)\]}*_`'\"”’>$]{0,6}"
 # An article ("The answer is A dog") or a pronoun ("Answer: I think") is not a choice. Neither can precede these words.
 _AFTER_A = r"(?![ \t]+(?!(?:because|since|as|for|which|and|or|but|is|was|given|due|based|so|while|not)\b)\w)"
 _AFTER_I = r"(?![ \t]+(?!(?:because|since|as|is|given|which)\b)\w)"
-_WHOLE_WORD = r"(?![\w'’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
-# "B or C", "A/B/C": two answers to a single-choice question count as none.
-_ONE_ONLY = rf"(?!{_CLOSING}\s{{0,4}}(?:,|/|&|and\b|or\b)\s{{0,4}}\(?[A-J]\)?\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$))"
+_WHOLE_WORD = r"(?![^\W_]|_\w|['’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
+# "B or C", "A/B/C", "B, C.": several answers to a single-choice question are none.
+_JOIN = r"(?:[,;]\s?(?:and|or)\b|[,;/&+]|and/or\b|(?:and|or)\b(?:\s(?:maybe|possibly|perhaps))?|as well as\b)"
+_SECOND = rf"{_CLOSING}\s{{0,4}}{_JOIN}\s{{0,4}}{_OPENING}(?i:(?:option|choice|letter)\s)?"
+_ENDS = rf"{_CLOSING}\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$)"
+_SEVERAL = (
+    rf"(?P<several>(?:[A-J]{{2,10}}(?![\w'’+#-])|[A-J](?:[ \t][A-J]){{1,9}}[ \t]{{0,4}}\.?(?=\n|$)"
+    rf"|[A-J]{_SECOND}[A-J]{_ENDS}|[A-J]{_CLOSING}\s{{0,4}}(?:or\b|/)\s{{0,4}}{_OPENING}(?:[B-HJ]\b|[AI]\b(?!\s\w))))"
+)
 # "The answer is (D) is wrong": a choice that is retracted at once.
 _NOT_RETRACTED = rf"(?!{_CLOSING}\s{{1,4}}(?:is|was)\s{{1,4}}(?:not|incorrect|wrong|false)\b)"
-_UPPER = rf"(?P<upper>(?:[B-HJ]|A{_AFTER_A}|I{_AFTER_I}){_WHOLE_WORD}{_ONE_ONLY}{_NOT_RETRACTED})"
+_UPPER = rf"(?P<upper>(?:[B-HJ]|A{_AFTER_A}|I{_AFTER_I}){_WHOLE_WORD}{_NOT_RETRACTED})"
 _LOWER = rf"(?P<lower>[a-j])(?={_CLOSING}\.?[ \t]{{0,8}}(?:\n|$))"  # a small letter must end its line
 _STATED = re.compile(
     rf"(?i:{_SUBJECT}){_MARKS}(?:(?i:{_VERB}){_MARKS}[:：]?|[:：=]|(?<=\n)){_OPENING}(?i:{_FILLER}){_OPENING}"
-    rf"(?:{_UPPER}|{_LOWER})"
+    rf"(?:{_SEVERAL}|{_UPPER}|{_LOWER})"
 )
 _BOXED_LETTER = re.compile(
-    r"(?:\\(?:text|textbf|mathbf|mathrm)\s?\{|[\s({$*]){0,6}([A-J])(?:[)}$*\s]{0,6}$|[).:}]{1,3}\s?\S)"
+    r"(?:\\(?:text|textbf|mathbf|mathrm|mathsf|textrm|boldsymbol)\s?\{|\\(?:bf|rm)\s|[\s({$*\"'`]){0,6}"
+    r"(?:(?i:option|choice|letter|answer)[\s:]{1,3}\(?)?([A-J])(?:[)}$*\s.\"'`]{0,6}$|[).:}]{1,3}\s?\S)"
 )
+_BOXED_SMALL = re.compile(r"[({\s]{0,4}([a-j])[)}\s.]{0,4}")
+_BOXED_SEVERAL = re.compile(
+    rf"[({{\s$*]{{0,6}}[A-J]{{1,10}}(?:{_CLOSING}\s{{0,4}}(?:{_JOIN}|\s)\s{{0,4}}[({{$*]{{0,4}}[A-J]){{0,9}}{_CLOSING}"
+)
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathbf|mathrm|mathsf|textrm|boldsymbol)\s?\{|\\[,; ]")
+_BETWEEN_BOXES = re.compile(rf"[\s$*]{{0,6}}(?:\\text\s?\{{\s?)?{_JOIN}(?:\s?\}})?(?:\\ |[\s$*]){{0,6}}")
+# A letter that is the completion, or its last line if decorated: "(B)", "**B**".
+_LONE = re.compile(r"[\s*_`(\[$]{0,8}([A-J])[\s*_`)\].$]{0,8}")
+_DECORATED = re.compile(r"\([A-J]\)|\*[A-J]\b|\*\(|\[[A-J]\]")
+_LETTER = re.compile("[A-J]")
+SEVERAL = ""
+"""In place of a letter: several were stated, so none is the answer."""
 
 
-def closed_boxes(text: str) -> list[tuple[int, str]]:
-    """Return (position, content) of closed, non-empty boxes in order of opening. Escaped braces do not count."""
-    stack: list[int | None] = []
-    boxes: list[tuple[int, str]] = []
+@dataclass(frozen=True)
+class _Box:
+    """A closed, non-empty box: positions of its command, of its content and of its closing brace."""
+
+    command: int
+    start: int
+    end: int
+    content: str
+
+
+def _boxes(text: str) -> list[_Box]:
+    """Return the closed boxes in order of opening. Escaped braces do not count."""
+    stack: list[tuple[int, int] | None] = []
+    boxes: list[_Box] = []
     for match in _BRACE.finditer(text):
         if match["box"]:
-            stack.append(match.end())
+            stack.append(match.span())
         elif match["open"]:
             stack.append(None)
         elif match["close"] and stack:
-            start = stack.pop()
-            if start is not None and (content := text[start : match.start()].strip()):
-                boxes.append((start, content))
-    return sorted(boxes)
+            opened = stack.pop()
+            if opened is not None and (content := text[opened[1] : match.start()].strip()):
+                boxes.append(_Box(*opened, match.start(), content))
+    return sorted(boxes, key=lambda box: box.command)
+
+
+def closed_boxes(text: str) -> list[tuple[int, str]]:
+    """Return (position, content) of closed, non-empty boxes in order of opening."""
+    return [(box.start, box.content) for box in _boxes(text)]
 
 
 def last_boxed(text: str) -> str | None:
-    """Return the content of the last *closed* box. An unclosed box is a truncated answer, hence no answer."""
-    boxes = closed_boxes(text)
-    return boxes[-1][1] if boxes else None
+    r"""Return the content of the last *closed* box. An unclosed box is a truncated answer, hence no answer.
+
+    Boxes joined by a comma, "and" or "or" are one answer in parts: `\boxed{2} and \boxed{3}` is `2, 3`.
+    """
+    parts = _last_joined(_boxes(text), text)
+    return ", ".join(box.content for box in parts) if parts else None
+
+
+def _last_joined(boxes: list[_Box], text: str) -> list[_Box]:
+    """Return the last box, after those that are joined to it."""
+    parts = boxes[-1:]
+    for box in reversed(boxes[:-1]):
+        between = text[box.end + 1 : parts[0].command]
+        if box.end > parts[0].command or len(between) > 40 or not _BETWEEN_BOXES.fullmatch(between):
+            break
+        parts.insert(0, box)
+    return parts
+
+
+def first_answer_end(text: str) -> int | None:
+    """Return the position after the first answer that a text states, a closed box or a letter; None if it states none."""
+    ends = [box.end for box in _boxes(text)]
+    if stated := _STATED.search(text):
+        ends.append(stated.end())
+    return min(ends, default=None)
 
 
 def last_hash_mark(text: str) -> str | None:
@@ -70,23 +128,47 @@ def last_hash_mark(text: str) -> str | None:
     return answers[-1].strip() or None if answers else None
 
 
-def before_next_question(text: str) -> str:
-    """Return the text up to where the model continues with another question. A restated question may open the text."""
-    for match in _NEXT_QUESTION.finditer(text):
-        if text[: match.start()].strip():
-            return text[: match.start()]
-    return text
-
-
 def last_choice(text: str) -> str | None:
-    r"""Return the letter of the last stated choice: "Answer: B", "the answer is (B)", a boxed letter; not a lone letter.
+    r"""Return the letter of the last stated choice: "Answer: B", "the answer is (B)", a boxed letter.
 
-    Accuracies of released outputs of base models differ by up to 13 points between extraction rules, mostly because a model
-    continues with new questions. So only the text before the next `Question:` is read.
+    A letter alone counts if it is the completion, or decorated ("(B)", "**B**") and its last line. Several letters at once
+    ("A or B") are no answer, also after an earlier single one. Accuracies of released outputs of base models differ by up
+    to 13 points between extraction rules.
     """
-    text = before_next_question(text)
-    choices = [(match.end(), (match["upper"] or match["lower"]).upper()) for match in _STATED.finditer(text)]
-    for position, content in closed_boxes(text):
-        if letter := _BOXED_LETTER.match(content):
-            choices.append((position, letter[1]))
-    return max(choices)[1] if choices else None
+    choices = [(match.end(), _stated_letter(match)) for match in _STATED.finditer(text)]
+    boxes = _boxes(text)
+    for box in boxes:
+        if (letter := _boxed_letter(box.content)) is not None:
+            choices.append((box.start, letter))
+    joined = _last_joined(boxes, text)
+    letters = {letter for box in joined if (letter := _boxed_letter(box.content))}
+    if len(letters) > 1:
+        choices.append((joined[-1].end, SEVERAL))
+    if not choices:
+        return _lone_letter(text)
+    return max(choices)[1] or None
+
+
+def _stated_letter(match: re.Match[str]) -> str:
+    letters = set(_LETTER.findall(match["several"])) if match["several"] else {(match["upper"] or match["lower"]).upper()}
+    return letters.pop() if len(letters) == 1 else SEVERAL
+
+
+def _boxed_letter(content: str) -> str | None:
+    """Return the letter in a box, `SEVERAL` for more than one, None if it holds something else."""
+    plain = _TEXT_COMMAND.sub("{", content)
+    if _BOXED_SEVERAL.fullmatch(plain) and len(set(_LETTER.findall(plain))) > 1:
+        return SEVERAL
+    if letter := _BOXED_LETTER.match(content):
+        return letter[1]
+    small = _BOXED_SMALL.fullmatch(plain)
+    return small[1].upper() if small else None
+
+
+def _lone_letter(text: str) -> str | None:
+    """Return the letter that is the completion, or that is its decorated last line after a line that is no letter."""
+    lines = [line for line in text[-2000:].splitlines() if line.strip()][-2:]
+    letter = _LONE.fullmatch(lines[-1]) if lines else None
+    if letter is None or (len(lines) == 2 and (_LONE.fullmatch(lines[0]) or not _DECORATED.search(lines[-1]))):
+        return None
+    return letter[1]

@@ -1,24 +1,35 @@
-r"""Grading: the answer in a completion, and whether it is right.
+r"""Grading: the answer in a completion, and whether it is right. docs/grading.md states every rule.
 
 The rules are few and fixed, since the extraction rule alone moves accuracies by as much as distillation does:
-- numeric: the last *closed* `\boxed{}` counts; an unclosed one is a truncated answer. Plain numbers are compared exactly,
-  everything else by math-verify, within limits.
-- choice: the last stated letter before the model continues with a new question. Nothing is ever guessed.
+- thoughts (`<think>`) are no answer, and the completion ends where the model continues with a question of its own.
+- numeric: the last *closed* `\boxed{}` counts; an unclosed one is a truncated answer. Plain numbers and quantities are
+  compared exactly, everything else by math-verify, within limits.
+- choice: the last stated letter. Nothing is ever guessed.
 - open: no key; such completions are scored by a reward model, not graded.
 """
 
 import functools
+import re
 from dataclasses import dataclass
 
+from repro.tasks.answer_end import before_next_question
 from repro.tasks.equality import compare
+from repro.tasks.expressions import is_comparable, prepare_expression, split_unit
 from repro.tasks.extraction import LETTERS, last_boxed, last_choice
-from repro.tasks.numerals import format_number, parse_number, strip_typography
+from repro.tasks.numerals import format_number
+from repro.tasks.quantities import Quantity, is_same_quantity, parse_quantity
 from repro.tasks.task import Kind
+from repro.tasks.thoughts import visible_text
+from repro.tasks.typography import strip_typography
+from repro.tasks.units import is_same_unit
 
-__all__ = ["LETTERS", "Grade", "grade", "last_boxed", "last_choice"]
+__all__ = ["LETTERS", "RULES", "Grade", "grade", "last_boxed", "last_choice"]
 
-SAME_WITHIN = 1e-5
-"""Plain numbers further apart are different. math-verify rounds to 6 digits, so it decides on closer ones."""
+RULES = 2
+"""Version of the rules: raised whenever some completion would be graded otherwise. Part of the identity of stages that grade
+(see `repro.stages.grading_rules`)."""
+
+_AROUND_MARKS = re.compile(r"\s*([,;(){}\[\]])\s*")
 
 
 @dataclass(frozen=True)
@@ -38,42 +49,79 @@ class Grade:
     is_undecided: bool = False
 
 
-def grade(kind: Kind, text: str, key: str | None) -> Grade:
+def grade(kind: Kind, text: str, key: str | None, question: str = "", *, opens_in_thought: bool = False) -> Grade:
     """Extract the answer of a completion and compare it with the key.
 
     Args:
         text: the completion, without the prompt.
         key: the item's key; without a key the answer is extracted and never correct.
+        question: the item's prompt, if known: a restated one is no new question, and a key is a number of what it asks
+            for ("What percent ...?").
+        opens_in_thought: the prompt ends within an open thought (see `repro.tasks.thoughts`).
     """
     if kind == "open":
         return Grade(None, correct=False)
+    text = before_next_question(visible_text(text, opens_in_thought=opens_in_thought), question, kind)
     if kind == "choice":
         letter = last_choice(text)
         return Grade(letter, letter is not None and letter == key)
     answer = last_boxed(text)
     answer = answer and strip_typography(answer)
-    return _grade_number(answer, key) if answer else Grade(None, correct=False)
+    if not answer:
+        return Grade(None, correct=False)
+    return _grade_number(answer, key, question if not answer.isdecimal() or not (key or "0").isdecimal() else "")
 
 
 @functools.lru_cache(maxsize=65536)
-def _grade_number(answer: str, key: str | None) -> Grade:
-    value = parse_number(answer)
-    spelling = answer if value is None else format_number(value)
+def _grade_number(answer: str, key: str | None, question: str) -> Grade:
+    quantity = parse_quantity(answer)
+    spelling = answer if quantity is None else _spell(quantity, answer)
     if key is None:
         return Grade(spelling, correct=False)
     gold = strip_typography(key)
-    if answer == gold:
+    if _squeeze(answer) == _squeeze(gold):
         return Grade(key, correct=True)
-    target = parse_number(gold)
-    if value is not None and target is not None:
-        if value == target:
-            return Grade(key, correct=True)
-        if (value.denominator == target.denominator == 1) or abs(value - target) > SAME_WITHIN:
-            return Grade(spelling, correct=False)
-    comparison = compare(answer, gold)
+    target = parse_quantity(gold)
+    if quantity is not None and target is not None:
+        is_same = is_same_quantity(quantity, target, question)
+        return Grade(key, correct=True) if is_same else Grade(spelling, correct=False)
+    return _grade_expression(answer, gold, key, spelling, quantity, target)
+
+
+def _grade_expression(
+    answer: str, gold: str, key: str, spelling: str, quantity: Quantity | None, target: Quantity | None
+) -> Grade:
+    """Compare by math-verify what is not a quantity on both sides, unless it would drop or multiply words and digits."""
+    answer_expression, answer_unit = (answer, "") if quantity is None else (_expression_of(quantity), quantity.unit)
+    gold_expression, gold_unit = (gold, "") if target is None else (_expression_of(target), target.unit)
+    if quantity is None:
+        answer_expression, answer_unit = split_unit(answer)
+    if target is None:
+        gold_expression, gold_unit = split_unit(gold)
+    if not is_same_unit(answer_unit, gold_unit) or not is_comparable(answer_expression, gold_expression):
+        return Grade(spelling, correct=False)
+    comparison = compare(prepare_expression(answer_expression), prepare_expression(gold_expression))
     if comparison.is_equal:
         return Grade(key, correct=True)
-    if value is None and comparison.form is not None:
-        parsed = parse_number(comparison.form)
-        spelling = comparison.form if parsed is None else format_number(parsed)
+    if quantity is None and comparison.form is not None:
+        parsed = parse_quantity(comparison.form)
+        spelling = comparison.form if parsed is None else _spell(parsed, comparison.form)
     return Grade(spelling, correct=False, is_undecided=comparison.is_equal is None)
+
+
+def _spell(quantity: Quantity, text: str) -> str:
+    """Return one spelling per value. A number in another base keeps its own."""
+    return text if quantity.numeral.base is not None else format_number(quantity.value())
+
+
+def _expression_of(quantity: Quantity) -> str:
+    """Return the number alone, for a comparison with an expression."""
+    value = quantity.value()
+    if quantity.numeral.base is not None:
+        return "_"  # equal to no expression
+    return format_number(value)
+
+
+def _squeeze(text: str) -> str:
+    """Remove blanks where they mean nothing, beside commas and brackets."""
+    return _AROUND_MARKS.sub(r"\1", text)

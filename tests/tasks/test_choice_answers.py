@@ -2,7 +2,8 @@
 
 import pytest
 
-from repro.tasks.extraction import before_next_question, last_choice
+from repro.tasks.answer_end import before_next_question
+from repro.tasks.extraction import last_choice
 from repro.tasks.grading import Grade, grade
 
 STATED = [
@@ -106,7 +107,7 @@ NOT_STATED = [
 
 @pytest.mark.parametrize(("text", "letter"), STATED)
 def test_a_stated_letter_is_found(text: str, letter: str) -> None:
-    assert last_choice(text) == letter
+    assert last_choice(before_next_question(text)) == letter
     assert grade("choice", text, letter) == Grade(letter, True)
 
 
@@ -128,10 +129,45 @@ def test_all_ten_letters_in_every_form(form: str, letter: str) -> None:
     assert last_choice("Some thoughts.\n" + form.format(letter)) == letter
 
 
-def test_text_ends_where_the_model_continues_with_a_new_question() -> None:
-    first = "Cold water sinks.\nAnswer: D\n"
-    for heading in ("Question: Why?", "question 2: Why?", "### Question: Why?", "**Question:** Why?"):
-        assert before_next_question(f"{first}{heading}\nAnswer: E") == first
-        assert last_choice(f"{first}{heading}\nAnswer: E") == "D"
-    assert last_choice("Question: Why does it sink?\nAnswer: D") == "D"
-    assert last_choice("My question: is it D or E? Answer: E") == "E"
+DECORATED = [
+    *("**(B)**", "B", "(B)", "B.", "**B**", "$B$", "[B]", r"\boxed{\text{B}}", r"\boxed{\textbf{(B)}}", "Answer: B)", "Answer: B."),
+    *("**Answer:** (B)", "Answer: **(B)**", "*Answer*: B", r"Answer: \boxed{B}", r"\boxed{\text{Option B}}", r"\boxed{Option (B)}"),
+    *(r"\boxed{b}", r"\boxed{\text{(B)}}", r"\boxed{**B**}", r"\boxed{B.}", r"\boxed{\mathsf{B}}", r"\boxed{\bf B}"),
+    *("It sinks.\n\n**(B)**", "It sinks.\n(B)", "Answer: $\\mathbf{B}$", "Answer: _B_", "Final answer: **B**"),
+]
+
+
+@pytest.mark.parametrize("text", DECORATED)
+def test_decorated_letters_are_read(text: str) -> None:
+    assert grade("choice", text, "B") == Grade("B", True)
+
+
+SEVERAL = [
+    *("Answer: A or B", "Answer: A and B", "Answer: A, B", "Answer: A/B", "Answer: A & B", "Answer: AB", "Answer: A B"),
+    *("Answer: (A) or (B)", "Answer: **A** or **B**", "Answer: either A or B", "Answer: both A and B", "Answer: A or maybe B"),
+    *("Answer: A; B", "Answer: A, and B.", "The answer is A or B.", "Answer: A and/or B", "Answer: option A or option B"),
+    *(r"\boxed{A, B}", r"\boxed{A or B}", r"\boxed{\text{A and B}}", r"\boxed{AB}", r"\boxed{A/B}", r"\boxed{(A), (B)}"),
+    *(r"\boxed{A} or \boxed{B}", r"$\boxed{A}$ and $\boxed{B}$", r"\boxed{\text{A}, \text{B}}"),
+]
+
+
+@pytest.mark.parametrize("key", "AB")
+@pytest.mark.parametrize("text", SEVERAL)
+def test_several_letters_are_no_answer(text: str, key: str) -> None:
+    assert grade("choice", text, key) == Grade(None, False)
+    assert grade("choice", f"The answer is {key}. No.\n{text}", key) == Grade(None, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Answer: B, not C", "Answer: B, A is wrong", "Answer: B and that is all", "Answer: B, I think", "Answer: D. Both A and B"],
+)
+def test_a_letter_beside_its_reason_is_one(text: str) -> None:
+    assert grade("choice", text, text[8]) == Grade(text[8], True)
+
+
+@pytest.mark.parametrize("text", ["Options:\nA\nB\nC", "It is a pet.\nB", "A. B. Smith"])
+def test_letters_that_merely_occur_are_not_read(text: str) -> None:
+    assert grade("choice", text, "C") == Grade(None, False)
+
+

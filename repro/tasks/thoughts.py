@@ -1,0 +1,62 @@
+"""Thoughts of reasoning models: text between `<think>` and `</think>`, which is no answer.
+
+The rule, recorded as `THOUGHTS`: a thought is graded by no one. It states no answer, and neither the reward model nor a
+judge reads it. A completion that ends within a thought has no answer at all. Some chat templates write the opening tag
+into the prompt, so a completion may hold only the closing one; if it holds none, `opens_in_thought` says so.
+"""
+
+import re
+from typing import Any
+
+THOUGHTS = "removed: no answer, not shown to reward models and judges; an unfinished one leaves no answer"
+"""The rule in a stage's record."""
+
+_TAG = re.compile(r"<\s?(?P<closes>/?)\s?think(?:ing)?\s?>|\[(?P<closes_bracket>/?)THINK\]", re.IGNORECASE)
+
+
+def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
+    """Return a completion without its thoughts; empty if it ends within one.
+
+    Args:
+        opens_in_thought: the prompt holds the opening tag.
+    """
+    if not opens_in_thought and "<" not in text and "[" not in text:
+        return text
+    tags = list(_TAG.finditer(text))
+    if not tags:
+        return "" if opens_in_thought else text
+    last = tags[-1]
+    if not _closes(last):
+        return ""
+    parts, position, inside = [], 0, opens_in_thought
+    for tag in tags:
+        if _closes(tag):
+            if not inside:  # the opening tag is in the prompt: all so far was a thought
+                parts = []
+            inside = False
+        elif not inside:
+            parts.append(text[position : tag.start()])
+            inside = True
+        position = tag.end()
+    return "".join([*parts, text[last.end() :]])
+
+
+def _closes(tag: re.Match[str]) -> bool:
+    return bool(tag["closes"] or tag["closes_bracket"])
+
+
+def has_unfinished_thought(text: str, *, opens_in_thought: bool = False) -> bool:
+    """Return True if a completion ends within a thought."""
+    tags = list(_TAG.finditer(text))
+    return not _closes(tags[-1]) if tags else opens_in_thought
+
+
+def prompt_opens_thought(prompt: str) -> bool:
+    """Return True if a rendered prompt ends within a thought, so that the completion continues it."""
+    tags = list(_TAG.finditer(prompt))
+    return bool(tags) and not _closes(tags[-1]) and not prompt[tags[-1].end() :].strip()
+
+
+def opens_thought(tokenizer: Any, prompt_ids: list[int]) -> bool:
+    """Return True if a prompt of this tokenizer ends within a thought."""
+    return prompt_opens_thought(tokenizer.decode(prompt_ids[-16:], skip_special_tokens=False))
