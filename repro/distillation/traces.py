@@ -9,7 +9,9 @@ from typing import Any, Literal
 from repro.errors import InputError
 from repro.generation.rollouts import Stop, batches, stream_rows, token_counts
 from repro.tasks import Item
+from repro.tasks.answer_end import before_next_question
 from repro.tasks.extraction import closed_boxes, last_choice
+from repro.tasks.thoughts import visible_text
 from repro.training.optimisation import training_order
 
 
@@ -61,6 +63,7 @@ class TraceReader:
 
 def final_answer(text: str) -> str | None:
     r"""Return the last \boxed{...} or "Answer: B" of a completion; None if it states no answer."""
+    text = before_next_question(visible_text(text))
     boxes = closed_boxes(text)
     start, content = boxes[-1] if boxes else (0, None)
     letter = last_choice(text[start:])

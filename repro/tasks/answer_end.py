@@ -55,7 +55,11 @@ def before_next_question(text: str, question: str = "", kind: Kind = "choice") -
             continue
         before = text[max(0, start - 80) : start].rstrip(" \t*\n")
         is_early = kind == "choice" and heading["question"] is not None and not before.endswith(":")
-        if before and (is_after_answer or is_early) and not _is_restated(text[heading.end("heading") : heading.end("heading") + 400], question):
+        if (
+            before
+            and (is_after_answer or is_early)
+            and not _is_restated(text[heading.end("heading") : heading.end("heading") + 400], question)
+        ):
             return text[:start]
     return text
 

@@ -82,7 +82,12 @@ def is_refuted(key: Any, answer: Any) -> bool:
     pairs = _numeric_parts(key, answer)
     try:
         return any(_differ(sympy.sympify(first), sympy.sympify(second)) for first, second in pairs)
-    except (ArithmeticError, AttributeError, TypeError, ValueError):  # not numbers after all: math-verify's verdict stands
+    except (
+        ArithmeticError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ):  # not numbers after all: math-verify's verdict stands
         return False
 
 
@@ -128,7 +133,12 @@ def _differ(key: Any, answer: Any) -> bool:
         return False
     if symbols:
         return any(
-            _differ(*(value.subs({s: sympy.Rational(n, 7) for n, s in enumerate(symbols, first)}) for value in (key, answer)))
+            _differ(
+                *(
+                    value.subs({s: sympy.Rational(n, 7) for n, s in enumerate(symbols, first)})
+                    for value in (key, answer)
+                )
+            )
             for first in (3, 11)
         )
     if key.has(sympy.Float) or answer.has(sympy.Float):

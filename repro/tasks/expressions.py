@@ -22,8 +22,34 @@ _UNIT = re.compile(
     re.DOTALL,
 )
 _EQUATION = re.compile(r"(?<![<>=!\\])=(?!=)")
-_FUNCTIONS = frozenset("sin cos tan cot sec csc log exp max min gcd lcm det mod sqrt frac arcsin arccos arctan sinh cosh tanh deg".split())
-_JOINING = frozenset("and or the text".split())
+_FUNCTIONS = frozenset(
+    (
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "exp",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "det",
+        "mod",
+        "sqrt",
+        "frac",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "deg",
+    )
+)
+_JOINING = frozenset(("and", "or", "the", "text"))
 
 
 def split_unit(text: str) -> tuple[str, str]:
@@ -38,7 +64,11 @@ def split_unit(text: str) -> tuple[str, str]:
 
 
 def _is_unit_word(word: str) -> bool:
-    return word in UNIT_NAMES or word.rstrip("s") in UNIT_NAMES or word in ("square", "cubic", "sq", "cu", "per", "unit", "units")
+    return (
+        word in UNIT_NAMES
+        or word.rstrip("s") in UNIT_NAMES
+        or word in ("square", "cubic", "sq", "cu", "per", "unit", "units")
+    )
 
 
 def prepare_expression(text: str) -> str:

@@ -22,7 +22,9 @@ _SUBJECT = (
     r"\b(?:answer(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
     r"|(?:correct|right|best|final)\s+(?:option|choice))"
 )
-_FILLER = r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the|either|both)\s{1,4}){0,4}"
+_FILLER = (
+    r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the|either|both)\s{1,4}){0,4}"
+)
 _OPENING = r"(?:[\s*_`'\"“‘(\[<{$]|\\\(|\\(?:text|textbf|mathbf|mathrm|boxed)\s?\{){0,12}"
 _CLOSING = r"[)\]}*_`'\"”’>$]{0,6}"
 # An article ("The answer is A dog") or a pronoun ("Answer: I think") is not a choice. Neither can precede these words.
@@ -150,7 +152,9 @@ def last_choice(text: str) -> str | None:
 
 
 def _stated_letter(match: re.Match[str]) -> str:
-    letters = set(_LETTER.findall(match["several"])) if match["several"] else {(match["upper"] or match["lower"]).upper()}
+    letters = (
+        set(_LETTER.findall(match["several"])) if match["several"] else {(match["upper"] or match["lower"]).upper()}
+    )
     return letters.pop() if len(letters) == 1 else SEVERAL
 
 

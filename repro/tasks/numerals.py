@@ -23,7 +23,9 @@ DOUBLE_DIGITS = 15
 _UNSIGNED = r"(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3}|\d+)(?:\.\d*)?|\.\d+"
 _DECIMAL = re.compile(rf"([+-]?)\s?({_UNSIGNED})", re.ASCII)
 _GROUPED = re.compile(r"([+-]?)\s?([1-9]\d{0,2}(?:([ '_])\d{3}(?:\3\d{3})*))([.,]\d{1,2}|\.\d*)?", re.ASCII)
-_POINT_GROUPED = re.compile(r"([+-]?)\s?([1-9]\d{0,2}(?:\.\d{3})+)(,\d{1,2})|([+-]?)\s?([1-9]\d{0,2}(?:\.\d{3}){2,})", re.ASCII)
+_POINT_GROUPED = re.compile(
+    r"([+-]?)\s?([1-9]\d{0,2}(?:\.\d{3})+)(,\d{1,2})|([+-]?)\s?([1-9]\d{0,2}(?:\.\d{3}){2,})", re.ASCII
+)
 _REPEATING = re.compile(
     r"([+-]?)\s?(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\\bar\s*\{?(\d+)\}?|\\dot\s*\{?(\d)\}?|\((\d+)\))", re.ASCII
 )
@@ -48,11 +50,14 @@ _BASED = re.compile(
 )
 _PREFIXED = re.compile(r"([+-]?)0([xob])([0-9a-f]+)", re.ASCII | re.IGNORECASE)
 _PREFIX_BASES = {"x": 16, "o": 8, "b": 2}
-BASE_NAMES = dict(
-    zip(
-        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split(), range(2, 17)
-    )
-) | {"binary": 2, "octal": 8, "decimal": 10, "hexadecimal": 16}
+_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+BASE_NAMES = {name: base for base, name in enumerate(_NAMES, start=2)} | {
+    "sixteen": 16,
+    "binary": 2,
+    "octal": 8,
+    "decimal": 10,
+    "hexadecimal": 16,
+}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from repro.tasks.numerals import DOUBLE_DIGITS, Numeral, is_rounding, is_termina
 from repro.tasks.typography import plain_text, strip_typography
 from repro.tasks.units import (
     ABBREVIATIONS,
-    HEDGES,
     MONEY,
     NUMBER_WORDS,
     OTHER_VALUE,
@@ -30,11 +29,22 @@ _LABEL = re.compile(
     r"(?P<name>[A-Za-z\\|][^=:<>+*/^,;\d-]{0,60}?(?:_\s*(?:\{[^{}]{0,20}\}|\w)|\([^()=]{0,20}\))?'?)\s*"
     r"(?P<mark>=|:|\b(?:is|are|equals|was|will be|would be|is equal to)\b(?:\s*[:=])?)\s*(?=\S)"
 )
-_STATEMENT = re.compile(r"\b(?:answer|result|solution|value|total|final|sum|we have|there (?:is|are)|it)\b", re.IGNORECASE)
+_STATEMENT = re.compile(
+    r"\b(?:answer|result|solution|value|total|final|sum|we have|there (?:is|are)|it)\b", re.IGNORECASE
+)
 _NOT_NAME = re.compile(r"\\(?:frac|sqrt|cdot|times|div|pm|mp|ne|neq|not)(?![a-z])")
-_HEDGE = re.compile(r"(?:\\approx|\\simeq|\\sim(?![a-z])|(?:about|approximately|approx\.?|roughly|around|exactly|only)\b)\s*", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"(?:\\approx|\\simeq|\\sim(?![a-z])|(?:about|approximately|approx\.?|roughly|around|exactly|only)\b)\s*",
+    re.IGNORECASE,
+)
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=\S)", re.IGNORECASE)
-_CURRENCY = "|".join(sorted(map(re.escape, (*MONEY, *(name.upper() for name in MONEY if name.isalpha()), "US\\$", "Rs.", "Rs")), key=len, reverse=True))
+_CURRENCY = "|".join(
+    sorted(
+        map(re.escape, (*MONEY, *(name.upper() for name in MONEY if name.isalpha()), "US\\$", "Rs.", "Rs")),
+        key=len,
+        reverse=True,
+    )
+)
 _MONEY_FIRST = re.compile(rf"([+-]?)\s*(?:{_CURRENCY})\s*(?=[\d.+(\\-])")
 _TAIL = re.compile(
     r"(?P<number>.*?[\d)}.])(?P<ordinal>(?:st|nd|rd|th)\b|\s*\^\s*\{\s*(?:st|nd|rd|th)\s*\})?"
@@ -170,7 +180,9 @@ def _with_tail(numeral: Numeral, tail: str) -> Quantity | None:
         return Quantity(numeral)
     is_attached = not tail[:1].isspace() and tail[:1].isalpha()
     first = re.split(r"[/^.]", words[0])[0]
-    if is_attached and not (first in _ATTACHED or (len(first) > 1 and (first.lower() in UNIT_NAMES or scale_of(first)))):
+    if is_attached and not (
+        first in _ATTACHED or (len(first) > 1 and (first.lower() in UNIT_NAMES or scale_of(first)))
+    ):
         return None
     scales: list[str] = []
     if is_attached and words[0] == "M":
@@ -183,9 +195,16 @@ def _with_tail(numeral: Numeral, tail: str) -> Quantity | None:
         if words[:1] == ["of"]:
             words = words[1:]
     rest = [word.strip("()-'.").lower() for word in words]
-    if any("." in word.rstrip(".,") or (word.endswith(".") and word[:-1].lower() not in ABBREVIATIONS) for word in words[:-1]):
+    if any(
+        "." in word.rstrip(".,") or (word.endswith(".") and word[:-1].lower() not in ABBREVIATIONS)
+        for word in words[:-1]
+    ):
         return None
-    if len(words) > MAX_UNIT_WORDS or (OTHER_VALUE | SENTENCE) & set(rest) or any(scale_of(word) and word != "k" for word in rest):
+    if (
+        len(words) > MAX_UNIT_WORDS
+        or (OTHER_VALUE | SENTENCE) & set(rest)
+        or any(scale_of(word) and word != "k" for word in rest)
+    ):
         return None
     if any(len(word) == 1 and word.isalpha() and word not in UNIT_NAMES and word != "a" for word in rest):
         return None

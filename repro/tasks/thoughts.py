@@ -28,7 +28,8 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
     last = tags[-1]
     if not _closes(last):
         return ""
-    parts, position, inside = [], 0, opens_in_thought
+    parts: list[str] = []
+    position, inside = 0, opens_in_thought
     for tag in tags:
         if _closes(tag):
             if not inside:  # the opening tag is in the prompt: all so far was a thought

@@ -117,7 +117,9 @@ def _closes_early(inner: str) -> bool:
 
 def _to_ascii(text: str) -> str:
     """Write digits, signs and fractions of other scripts and widths as LaTeX with ASCII characters."""
-    return "".join(character if character.isascii() else _ascii_of(character) for character in text.translate(_CHARACTERS))
+    return "".join(
+        character if character.isascii() else _ascii_of(character) for character in text.translate(_CHARACTERS)
+    )
 
 
 def _ascii_of(character: str) -> str:

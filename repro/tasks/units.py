@@ -6,6 +6,11 @@ A table, not a physics library: units are compared, never converted.
 import re
 from fractions import Fraction
 
+
+def _split(text: str) -> list[str]:
+    return text.split()
+
+
 SCALES: dict[str, Fraction] = {
     "%": Fraction(1, 100),
     "pair": Fraction(2),
@@ -106,19 +111,25 @@ MONEY = {unit: unit for unit in "$€£¥₹"} | {
 NUMBER_WORDS = {
     word: number
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-        " eighteen nineteen".split()
+        _split(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+            " eighteen nineteen"
+        )
     )
-} | {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+} | {word: 10 * n for n, word in enumerate(_split("twenty thirty forty fifty sixty seventy eighty ninety"), start=2)}
 OTHER_VALUE = frozenset(
-    "or and to more less fewer greater smaller larger than under over below above minus plus times by into squared cubed"
-    " cube root factorial choose modulo mod remainder negative pi sqrt base not no nor neither none between least"
-    " most never without except off short half nth points point repeating recurring power infinity".split()
+    _split(
+        "or and to more less fewer greater smaller larger than under over below above minus plus times by into squared cubed"
+        " cube root factorial choose modulo mod remainder negative pi sqrt base not no nor neither none between least"
+        " most never without except off short half nth points point repeating recurring power infinity"
+    )
 )
 """After a number, a word that makes another value or meaning of it, in ways that are not read here."""
-SENTENCE = frozenset("is are was were be has have but because since so if then the this that which where".split())
+SENTENCE = frozenset(_split("is are was were be has have but because since so if then the this that which where"))
 """After a number, the words of a sentence: no unit."""
-HEDGES = frozenset("about approximately approx roughly around exactly precisely only just simply a an the total".split())
+HEDGES = frozenset(
+    _split("about approximately approx roughly around exactly precisely only just simply a an the total")
+)
 
 _WORD = re.compile(r"[A-Za-z]+\.?|[%$€£¥₹¢]|\^\s*\{?\s*-?\d\s*\}?|\\circ|/")
 

@@ -8,11 +8,52 @@ from repro.tasks.answer_end import before_next_question
 from repro.tasks.grading import Grade, grade
 
 HEADINGS = [
-    *("Question: {}", "question 2: {}", "### Question: {}", "**Question:** {}", "**Question**: {}", "Question\n{}", "Q: {}"),
-    *("Q. {}", "Q2: {}", "Problem: {}", "Problem 2. {}", "**Problem 2**\n{}", "Exercise 3: {}", "Human: {}", "User: {}"),
-    *("### Human: {}", "### User:\n{}", "<|im_start|>user\n{}", "<|user|>\n{}", "[INST] {} [/INST]", "<start_of_turn>user\n{}"),
-    *("<|endoftext|>{}", "</s>{}", "<\uff5cUser\uff5c>{}", "user\n{}", "2. {}", "2) {}", "(2) {}", "### Instruction:\n{}", "Task: {}"),
-    *("Next question: {}", "Another problem: {}", "Example 2: {}", "Question #2: {}", "Question No. 2: {}", "Instruction: {}"),
+    *(
+        "Question: {}",
+        "question 2: {}",
+        "### Question: {}",
+        "**Question:** {}",
+        "**Question**: {}",
+        "Question\n{}",
+        "Q: {}",
+    ),
+    *(
+        "Q. {}",
+        "Q2: {}",
+        "Problem: {}",
+        "Problem 2. {}",
+        "**Problem 2**\n{}",
+        "Exercise 3: {}",
+        "Human: {}",
+        "User: {}",
+    ),
+    *(
+        "### Human: {}",
+        "### User:\n{}",
+        "<|im_start|>user\n{}",
+        "<|user|>\n{}",
+        "[INST] {} [/INST]",
+        "<start_of_turn>user\n{}",
+    ),
+    *(
+        "<|endoftext|>{}",
+        "</s>{}",
+        "<\uff5cUser\uff5c>{}",
+        "user\n{}",
+        "2. {}",
+        "2) {}",
+        "(2) {}",
+        "### Instruction:\n{}",
+        "Task: {}",
+    ),
+    *(
+        "Next question: {}",
+        "Another problem: {}",
+        "Example 2: {}",
+        "Question #2: {}",
+        "Question No. 2: {}",
+        "Instruction: {}",
+    ),
 ]
 
 
@@ -74,7 +115,9 @@ def test_before_any_answer_only_a_choice_ends_at_a_question() -> None:
     assert grade("choice", "My question: is it D or E? Answer: E", "E").correct
 
 
-@pytest.mark.parametrize("line", ["Question: why?\n", "2. why?\n", "\\boxed{", "Q:", "<|", "Answer: A or ", "user\n", "</think>"])
+@pytest.mark.parametrize(
+    "line", ["Question: why?\n", "2. why?\n", "\\boxed{", "Q:", "<|", "Answer: A or ", "user\n", "</think>"]
+)
 def test_time_is_linear_in_the_length(line: str) -> None:
     start = time.process_time()
     for kind in ("numeric", "choice"):

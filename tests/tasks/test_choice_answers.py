@@ -130,8 +130,27 @@ def test_all_ten_letters_in_every_form(form: str, letter: str) -> None:
 
 
 DECORATED = [
-    *("**(B)**", "B", "(B)", "B.", "**B**", "$B$", "[B]", r"\boxed{\text{B}}", r"\boxed{\textbf{(B)}}", "Answer: B)", "Answer: B."),
-    *("**Answer:** (B)", "Answer: **(B)**", "*Answer*: B", r"Answer: \boxed{B}", r"\boxed{\text{Option B}}", r"\boxed{Option (B)}"),
+    *(
+        "**(B)**",
+        "B",
+        "(B)",
+        "B.",
+        "**B**",
+        "$B$",
+        "[B]",
+        r"\boxed{\text{B}}",
+        r"\boxed{\textbf{(B)}}",
+        "Answer: B)",
+        "Answer: B.",
+    ),
+    *(
+        "**Answer:** (B)",
+        "Answer: **(B)**",
+        "*Answer*: B",
+        r"Answer: \boxed{B}",
+        r"\boxed{\text{Option B}}",
+        r"\boxed{Option (B)}",
+    ),
     *(r"\boxed{b}", r"\boxed{\text{(B)}}", r"\boxed{**B**}", r"\boxed{B.}", r"\boxed{\mathsf{B}}", r"\boxed{\bf B}"),
     *("It sinks.\n\n**(B)**", "It sinks.\n(B)", "Answer: $\\mathbf{B}$", "Answer: _B_", "Final answer: **B**"),
 ]
@@ -144,9 +163,28 @@ def test_decorated_letters_are_read(text: str) -> None:
 
 SEVERAL = [
     *("Answer: A or B", "Answer: A and B", "Answer: A, B", "Answer: A/B", "Answer: A & B", "Answer: AB", "Answer: A B"),
-    *("Answer: (A) or (B)", "Answer: **A** or **B**", "Answer: either A or B", "Answer: both A and B", "Answer: A or maybe B"),
-    *("Answer: A; B", "Answer: A, and B.", "The answer is A or B.", "Answer: A and/or B", "Answer: option A or option B"),
-    *(r"\boxed{A, B}", r"\boxed{A or B}", r"\boxed{\text{A and B}}", r"\boxed{AB}", r"\boxed{A/B}", r"\boxed{(A), (B)}"),
+    *(
+        "Answer: (A) or (B)",
+        "Answer: **A** or **B**",
+        "Answer: either A or B",
+        "Answer: both A and B",
+        "Answer: A or maybe B",
+    ),
+    *(
+        "Answer: A; B",
+        "Answer: A, and B.",
+        "The answer is A or B.",
+        "Answer: A and/or B",
+        "Answer: option A or option B",
+    ),
+    *(
+        r"\boxed{A, B}",
+        r"\boxed{A or B}",
+        r"\boxed{\text{A and B}}",
+        r"\boxed{AB}",
+        r"\boxed{A/B}",
+        r"\boxed{(A), (B)}",
+    ),
     *(r"\boxed{A} or \boxed{B}", r"$\boxed{A}$ and $\boxed{B}$", r"\boxed{\text{A}, \text{B}}"),
 ]
 
@@ -160,7 +198,13 @@ def test_several_letters_are_no_answer(text: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Answer: B, not C", "Answer: B, A is wrong", "Answer: B and that is all", "Answer: B, I think", "Answer: D. Both A and B"],
+    [
+        "Answer: B, not C",
+        "Answer: B, A is wrong",
+        "Answer: B and that is all",
+        "Answer: B, I think",
+        "Answer: D. Both A and B",
+    ],
 )
 def test_a_letter_beside_its_reason_is_one(text: str) -> None:
     assert grade("choice", text, text[8]) == Grade(text[8], True)
@@ -169,5 +213,3 @@ def test_a_letter_beside_its_reason_is_one(text: str) -> None:
 @pytest.mark.parametrize("text", ["Options:\nA\nB\nC", "It is a pet.\nB", "A. B. Smith"])
 def test_letters_that_merely_occur_are_not_read(text: str) -> None:
     assert grade("choice", text, "C") == Grade(None, False)
-
-

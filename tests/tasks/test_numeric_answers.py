@@ -110,7 +110,9 @@ def test_open_completions_are_not_graded() -> None:
     assert grade("open", r"\boxed{18} Answer: B", None) == Grade(None, False)
 
 
-@pytest.mark.parametrize("text", ["50%", r"50\%", "5 cm^2", "3 million", "1/0", "9" * 65, "2 5/3", "12 34", "0,234", "2e"])
+@pytest.mark.parametrize(
+    "text", ["50%", r"50\%", "5 cm^2", "3 million", "1/0", "9" * 65, "2 5/3", "12 34", "0,234", "2e"]
+)
 def test_what_is_not_a_plain_number(text: str) -> None:
     assert parse_number(strip_typography(text)) is None
 
@@ -250,11 +252,50 @@ DECORATED = [
     *("**5**", "__5__", "*5*", "`5`", '"5"', r"\textbf{5}", r"\mathbf{5}", r"\mathrm{5}", r"\text{5}", r"\textit{5}"),
     *(r"\emph{5}", r"\underline{5}", r"\mathsf{5}", r"\boldsymbol{5}", r"\bm{5}", r"\bf 5", r"{\bf 5}", r"\large 5"),
     *(r"\Large{5}", r"\color{red}{5}", r"\textcolor{red}{5}", r"\displaystyle 5", r"\mathbf{\text{5}}", "$5$", "$$5$$"),
-    *("$5", r"\$5", r"US\$5", "USD 5", "5 USD", "€5", "5€", "£5", "Rs. 5", "5,", "5;", "5..", "5 .", "= 5", ": 5", r"5\\"),
+    *(
+        "$5",
+        r"\$5",
+        r"US\$5",
+        "USD 5",
+        "5 USD",
+        "€5",
+        "5€",
+        "£5",
+        "Rs. 5",
+        "5,",
+        "5;",
+        "5..",
+        "5 .",
+        "= 5",
+        ": 5",
+        r"5\\",
+    ),
     *("x = 5", "n=5.", "f(2) = 5", "AB = 5", r"\angle ABC = 5", "total = 5", "Answer: 5", "The final answer is 5."),
     *(r"\text{Answer: } 5", r"\text{Total} = 5", r"\approx 5", "about 5", "5 units", r"5\,\text{cm}", r"5~\mathrm{cm}"),
-    *(r"\text{5 cm}", r"\mathrm{5\,cm}", "5 cm^2", "5 m/s", "5 miles per hour", "5 sq. ft.", "5 square units", "5th", "5°"),
-    *(r"5^{\text{th}}", r"5\hspace{1mm}", r"5 \checkmark", "５", "five", "(5)", "{5}", "+5", "05", "5.0", r"\frac{10}{2}"),
+    *(
+        r"\text{5 cm}",
+        r"\mathrm{5\,cm}",
+        "5 cm^2",
+        "5 m/s",
+        "5 miles per hour",
+        "5 sq. ft.",
+        "5 square units",
+        "5th",
+        "5°",
+    ),
+    *(
+        r"5^{\text{th}}",
+        r"5\hspace{1mm}",
+        r"5 \checkmark",
+        "５",
+        "five",
+        "(5)",
+        "{5}",
+        "+5",
+        "05",
+        "5.0",
+        r"\frac{10}{2}",
+    ),
     *("10 ÷ 2", "<b>5</b>", "5<br>", r"\boxed{5}", r"\left(5\right)", r"5 \quad", "5 eggs"),
 ]
 
@@ -265,7 +306,9 @@ def test_decorated_spellings_are_read(answer: str) -> None:
     assert not grade("numeric", rf"\boxed{{{answer}}}", "6").correct
 
 
-@pytest.mark.parametrize("answer", ["–5", "－5", "- 5", "-$5", r"\$-5", "(-5)", "x = -5", "-5 degrees", "negative five"])
+@pytest.mark.parametrize(
+    "answer", ["–5", "－5", "- 5", "-$5", r"\$-5", "(-5)", "x = -5", "-5 degrees", "negative five"]
+)
 def test_decorated_negative_numbers(answer: str) -> None:
     assert grade("numeric", rf"\boxed{{{answer}}}", "-5").correct
     assert not grade("numeric", rf"\boxed{{{answer}}}", "5").correct

@@ -44,7 +44,10 @@ def test_a_thought_that_the_prompt_opened() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "thought", "answer", "key"),
-    [("numeric", "so \\boxed{12}? No, wait", "\\boxed{13}", "13"), ("choice", "Maybe the answer is B. Hmm", "Answer: C", "C")],
+    [
+        ("numeric", "so \\boxed{12}? No, wait", "\\boxed{13}", "13"),
+        ("choice", "Maybe the answer is B. Hmm", "Answer: C", "C"),
+    ],
 )
 def test_thoughts_are_not_graded(kind, thought, answer, key) -> None:
     wrong = "12" if kind == "numeric" else "B"
