@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from repro.calibration.advantages import flat_share
+from repro.evaluation.repetition import has_repeated_span
 
 HISTORY_NAMES = {
     "step": "step",
@@ -24,6 +25,7 @@ HISTORY_NAMES = {
     "calibration/stopped_by_eos": "stopped_by_eos",
     "calibration/stopped_by_length": "stopped_by_length",
     "calibration/empty": "empty",
+    "calibration/repeated": "repeated",
     "entropy": "entropy",
     "clip_ratio/region_mean": "clip_ratio",
     "sampling/sampling_logp_difference/mean": "vllm_log_prob_gap",
@@ -32,13 +34,13 @@ HISTORY_NAMES = {
     "learning_rate": "learning_rate",
 }
 """Names in the trainer's log to names in history.jsonl. Log-probabilities and r_cal in nats per sequence, kl and
-entropy in nats per token, lengths in tokens; flat groups, stops and empty are shares."""
+entropy in nats per token, lengths in tokens; flat groups, stops, empty and repeated are shares."""
 
 
 def completion_columns(
     target_n: torch.Tensor, policy_n: torch.Tensor, completion_ids: Sequence[list[int]], eos_ids: Collection[int]
 ) -> torch.Tensor:
-    """Return what is logged of each completion: log p_C, log p_phi, tokens, ended by an end token, empty before it.
+    """Return what is logged of each completion: log p_C, log p_phi, tokens, ended by an end token, empty before it, in a loop.
 
     Args:
         target_n, policy_n: [n] float64, nats.
@@ -46,11 +48,13 @@ def completion_columns(
         eos_ids: every id that ends a completion.
 
     Returns:
-        [n, 5] float64.
+        [n, 6] float64.
     """
     ended = [bool(ids) and ids[-1] in eos_ids for ids in completion_ids]
     empty = [len(ids) == int(end) for ids, end in zip(completion_ids, ended)]
-    counts = [torch.tensor(x, dtype=torch.float64) for x in ([len(ids) for ids in completion_ids], ended, empty)]
+    repeated = [has_repeated_span(ids) for ids in completion_ids]
+    lengths = [len(ids) for ids in completion_ids]
+    counts = [torch.tensor(x, dtype=torch.float64) for x in (lengths, ended, empty, repeated)]
     return torch.stack([target_n, policy_n, *counts], 1)
 
 
@@ -59,16 +63,17 @@ def step_figures(reward_nK: torch.Tensor, columns_nC: torch.Tensor, group_size: 
 
     Args:
         reward_nK: [n, 2] r_task and r_cal of all ranks.
-        columns_nC: [n, 5] `completion_columns` of all ranks.
+        columns_nC: [n, 6] `completion_columns` of all ranks.
         group_size: G; groups are consecutive.
     """
-    target_n, policy_n, length_n, ended_n, empty_n = columns_nC.unbind(1)
+    target_n, policy_n, length_n, ended_n, empty_n, repeated_n = columns_nC.unbind(1)
     figures = {
         "target_log_prob": target_n.mean(),
         "policy_log_prob": policy_n.mean(),
         "stopped_by_eos": ended_n.mean(),
         "stopped_by_length": 1 - ended_n.mean(),
         "empty": empty_n.mean(),
+        "repeated": repeated_n.mean(),
         "r_cal_std": reward_nK[:, 1].std(),
     }
     for name, reward_n in zip(("task_reward", "r_cal"), reward_nK.unbind(1)):

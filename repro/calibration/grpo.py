@@ -15,12 +15,13 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.figures import completion_columns, step_figures
 from repro.calibration.policy_log_prob import PolicyLogProb
 from repro.calibration.reward import TargetScorer, calibration_reward
-from repro.models.chat_tokens import template_arguments
+from repro.models.template_date import template_arguments
 from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import BucketedSteps, TokenMeans
+from repro.training.prompts import RenderedPrompts
 
 
-class CalibrationTrainer(BucketedSteps, TokenMeans, PolicyLogProb, GRPOTrainer):
+class CalibrationTrainer(RenderedPrompts, BucketedSteps, TokenMeans, PolicyLogProb, GRPOTrainer):
     """GRPOTrainer whose advantages are those of Algorithm 1.
 
     Args:

@@ -14,6 +14,7 @@ import torch
 from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer, prompt_token_ids
 from repro.models.loading import load_model, load_tokenizer
 from repro.models.padded_batches import sorted_batches
+from repro.models.positions import check_length, position_limit
 from repro.models.scoring import completion_log_prob
 
 FORWARD_TOKENS = 32_768
@@ -71,6 +72,7 @@ class TargetScorer:
         self.policy_tokenizer = policy_tokenizer
         self.has_shared_tokens = is_same_tokenizer(policy_tokenizer, self.tokenizer)
         self.reasoning, self.most = reasoning, most
+        self._name, self._limit = target, position_limit(model.config)
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
@@ -106,6 +108,9 @@ class TargetScorer:
         completions = [self.encode(list(ids), policy_ends) for ids in sampled]
         tokens = [len(ids) for ids in completions]
         lengths = [len(self._prompts[prompt]) + n for prompt, n in zip(prompts, tokens)]
+        for prompt, length in zip(prompts, lengths):
+            if self._limit is not None and length > self._limit:
+                check_length(self._name, length, 0, f"a prompt with its completion ({prompt[:40]!r})")
         log_prob = torch.zeros(len(completions), dtype=torch.float64)
         for rows in sorted_batches(lengths, self.most):
             log_prob[rows] = completion_log_prob(

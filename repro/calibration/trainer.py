@@ -15,11 +15,14 @@ from repro.calibration.grpo import CalibrationTrainer, grpo_config
 from repro.calibration.reward import TargetScorer
 from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id
+from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import load_for_training, load_tokenizer
+from repro.models.template_hash import template_hash
 from repro.progress import Progress
 from repro.tasks.task import Item, RewardFunction
 from repro.training.checkpoints import run_identity
 from repro.training.optimisation import prompt_rows, trainer_arguments
+from repro.training.prompts import check_prompts
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
@@ -60,10 +63,14 @@ def calibrate(
         raise InputError("no training items: give the task more rows, or another split.")
     policy, tokenizer = load_model_and_tokenizer(teacher)
     end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses a model that cannot be prompted or end
+    check_prompts([teacher], tokenizer, items, config.max_completion_tokens, config.reasoning)
+    check_prompts([target], load_tokenizer(target), items, config.max_completion_tokens, config.reasoning)
+    policy.generation_config = neutral_generation_config(policy)
     parameters = policy.num_parameters()
     shared = _trainer_arguments(config, parameters=parameters, seed=seed, work=work, resources=resources)
     rows = prompt_rows(items, config.steps * config.prompts_per_step, seed)
-    run = run_identity(config.model_dump(mode="json"), seed, rows, sharded=resources.shard)
+    templates = [template_hash(tokenizer), template_hash(load_tokenizer(target))]
+    run = run_identity(config.model_dump(mode="json"), seed, rows, templates=templates, sharded=resources.shard)
     scorer = TargetScorer(target, tokenizer, reasoning=config.reasoning)
     to_come = memory_to_come(policy, adapter_parameters(policy, config.lora_rank), None, resources)
     with engine_arguments(config, policy, tokenizer, items, work, resources.server, still_to_come=to_come) as engine:
@@ -93,7 +100,8 @@ def calibrate(
         )
     logged = save(trainer, out, HISTORY_NAMES, functools.partial(_save_adapter_and_merged, teacher, out))
     counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters}
-    return memory | summarise(trainer.state.global_step, logged, counts)
+    summary = summarise(trainer.state.global_step, logged, counts, cap=config.max_completion_tokens)
+    return memory | summary
 
 
 def _trainer_arguments(

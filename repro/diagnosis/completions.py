@@ -21,11 +21,13 @@ class Completions:
     Attributes:
         rows: task -> item -> its completions, all in order of first appearance.
         tokens: task -> tokens of all its completions.
+        longest: tokens of the longest prompt with its completion.
     """
 
     path: Path
     rows: dict[str, dict[str, list[RowNumber]]]
     tokens: dict[str, int]
+    longest: int
 
     @classmethod
     def read(cls, path: Path) -> "Completions":
@@ -36,14 +38,16 @@ class Completions:
         """
         rows: dict[str, dict[str, list[RowNumber]]] = {}
         tokens: dict[str, int] = {}
-        number = 0
-        for batch in batches(path, ["task", "item_id", "token_ids"]):
-            columns = batch.column("task").to_pylist(), batch.column("item_id").to_pylist(), token_counts(batch)
-            for task, item, count in zip(*columns):
+        number = longest = 0
+        for batch in batches(path, ["task", "item_id", "prompt_ids", "token_ids"]):
+            counts = token_counts(batch), token_counts(batch, "prompt_ids")
+            names = batch.column("task").to_pylist(), batch.column("item_id").to_pylist()
+            for task, item, count, prompt in zip(*names, *counts):
                 rows.setdefault(task, {}).setdefault(item, []).append(number)
                 tokens[task] = tokens.get(task, 0) + count
+                longest = max(longest, prompt + count)
                 number += 1
-        return cls(path, rows, tokens)
+        return cls(path, rows, tokens, longest)
 
     def __len__(self) -> int:
         return sum(map(len, self.prompts()))

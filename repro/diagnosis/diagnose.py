@@ -24,6 +24,7 @@ from repro.diagnosis.per_prompt import per_prompt_values, write_per_prompt
 from repro.diagnosis.sequence_level import LEFT_OUT
 from repro.generation.rollouts import Rollout
 from repro.models.loading import load_tokenizer
+from repro.models.positions import check_length
 from repro.progress import Progress
 from repro.tasks import registry
 from repro.tasks.grading import grade
@@ -40,10 +41,13 @@ def diagnose(
         work: parts that were measured before, by this process or by others that took a share (`measure_share`).
 
     Raises:
-        InputError: NaN logits, no tokens at all, a single completion or prompt, or completions of another tokenizer.
+        InputError: NaN logits, no tokens at all, a single completion or prompt, completions of another tokenizer, or one
+            that is longer than a model's positions.
     """
     for policy, policy_rollouts in source.rollouts.items():
         check_completions(policy_rollouts, f"{policy} {source.model(policy)}")
+        for model in () if source.across_tokenizers else (source.student, source.teacher):
+            check_length(model, policy_rollouts.longest, 0, f"the longest prompt with its completion by the {policy}")
     parts = measure_share(config, source, work=work, progress=progress)
     keys = {(item.task, item.id): item.key for item in source.items}
     ks: tuple[int, ...] = ()

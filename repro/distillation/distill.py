@@ -11,15 +11,19 @@ from datasets import Dataset
 from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
-from repro.distillation.traces import TraceReader, select_traces
+from repro.distillation.traces import Trace, TraceReader, lost_ends, lost_ends_warning, select_traces
 from repro.errors import InputError
-from repro.models.chat_tokens import end_of_turn_id, is_same_tokenizer
-from repro.models.loading import load_model, load_tokenizer
+from repro.models.chat_tokens import end_of_turn_id, eos_token_ids, is_same_tokenizer, prompt_token_ids
+from repro.models.generation_settings import neutral_generation_config
+from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
+from repro.models.positions import check_length
+from repro.models.template_hash import template_hash
 from repro.progress import Progress
 from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import order_by_length
 from repro.training.checkpoints import run_identity
 from repro.training.optimisation import prompt_rows, trainer_arguments
+from repro.training.prompts import check_prompts
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding, shard_frozen
 from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
@@ -68,9 +72,11 @@ def distill(
         fit_vocabulary(model, vocabularies.compared)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
     configs = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
+    model.generation_config = neutral_generation_config(model)
     parameters = model.num_parameters()
-    rows, counts = _training_rows(config, tokenizer, end_id, teacher, items, completions, seed)
-    run = run_identity(config.model_dump(mode="json"), seed, rows, sharded=resources.shard)
+    rows, counts = _training_rows(config, tokenizer, end_id, student, teacher, items, completions, seed)
+    settings, templates = config.model_dump(mode="json"), [template_hash(tokenizer)]
+    run = run_identity(settings, seed, rows, templates=templates, sharded=resources.shard)
     shared = trainer_arguments(
         work=work,
         steps=config.steps,
@@ -112,7 +118,9 @@ def distill(
         )
     logged = save(trainer, out, names, functools.partial(_save_student, student, configs, out / "model"))
     counts |= {**(vocabularies.record() if vocabularies else {}), "parameters": parameters}
-    return memory | summarise(trainer.state.global_step, logged, counts)
+    cap = config.max_completion_tokens
+    warnings = lost_ends_warning(counts, cap)
+    return memory | summarise(trainer.state.global_step, logged, counts, cap=cap, warnings=warnings)
 
 
 def _check_inputs(
@@ -138,14 +146,17 @@ def _training_rows(
     config: DistillationConfig,
     tokenizer: Any,
     end_id: int,
+    student: Path | str,
     teacher: Path | str | None,
     items: list[Item],
     completions: Path | None,
     seed: int,
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the training rows in order, and the summary's counts of prompts and, off-policy, of available traces."""
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the training rows in order, and the summary's counts of prompts and, off-policy, of traces and lost ends."""
     visits = config.steps * config.sequences_per_step
+    readers = [student, *([teacher] if teacher is not None and config.method != "sft" else [])]
     if config.method == "gkd-rkl":
+        check_prompts(readers, tokenizer, items, config.max_completion_tokens, config.reasoning)
         rows = prompt_rows(items, visits, seed)
         return rows, {"prompts": len({row["item"] for row in rows})}
     assert completions is not None  # _check_inputs
@@ -157,9 +168,21 @@ def _training_rows(
         cap=config.max_completion_tokens,
     )
     traces, available = select_traces(completions, items, visits, seed, reader)
+    _check_traces(readers, tokenizer, traces, config.reasoning)
     make_row = sft.sft_row if config.method == "sft" else off_policy.off_policy_row
     rows = [make_row(tokenizer, trace, config.reasoning) for trace in traces]
-    return rows, {"prompts": len({trace.item for trace in traces}), "traces": available}
+    ends = eos_token_ids(tokenizer, generation_eos_ids(student))
+    counts = {"prompts": len({trace.item for trace in traces}), "traces": available}
+    return rows, counts | lost_ends(traces, {end_id, *ends})
+
+
+def _check_traces(readers: list[Path | str], tokenizer: Any, traces: list[Trace], reasoning: bool) -> None:
+    """Check that prompts and traces fit the positions of the models that read them."""
+    prompts = {trace.item: prompt_token_ids(tokenizer, trace.item.prompt, reasoning) for trace in traces}
+    lengths = [(len(prompts[trace.item]), len(trace.completion_ids), trace.item.id) for trace in traces]
+    prompt, completion, item = max(lengths, key=lambda length: length[0] + length[1])
+    for model in readers:
+        check_length(model, prompt, completion, f"the prompt of item {item}")
 
 
 def _sort_steps(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:

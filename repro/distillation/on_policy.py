@@ -10,11 +10,13 @@ from trl import DistillationTrainer
 
 from repro.distillation.config import DistillationConfig
 from repro.distillation.losses import TRL_BETA
+from repro.evaluation.repetition import has_repeated_span
 from repro.generation.mismatch import COMPARED_COMPLETIONS, compare_log_probs
-from repro.models.chat_tokens import template_arguments
 from repro.models.scoring import token_log_probs
+from repro.models.template_date import template_arguments
 from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import BucketedSteps, TokenMeans
+from repro.training.prompts import RenderedPrompts
 
 HISTORY_NAMES = {
     "step": "step",
@@ -26,6 +28,7 @@ HISTORY_NAMES = {
     "distillation/stopped_by_eos": "stopped_by_eos",
     "distillation/stopped_by_length": "stopped_by_length",
     "distillation/empty": "empty",
+    "distillation/repeated": "repeated",
     "distillation/vllm_log_prob_gap": "vllm_log_prob_gap",
     "entropy": "entropy",
     "grad_norm": "grad_norm",
@@ -36,7 +39,7 @@ entropy: the student's, nats per token; lengths in tokens; accuracy: share of ri
 training completions of verifiable tasks; open_reward: mean score of those of open-ended tasks, if a reward model scores them."""
 
 
-class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
+class OnPolicyTrainer(RenderedPrompts, BucketedSteps, TokenMeans, DistillationTrainer):
     """TRL's DistillationTrainer that also logs the accuracy of the student's training completions.
 
     Args:
@@ -81,18 +84,22 @@ class OnPolicyTrainer(BucketedSteps, TokenMeans, DistillationTrainer):
         rewards = self.task_reward([self.items[row["item"]] for row in inputs], texts)
         ended = [ids[-1] in self.eos_token_ids for ids in completions]
         empty = [len(ids) == int(end) for ids, end in zip(completions, ended)]
+        repeated = [has_repeated_span(ids) for ids in completions]
         verifiable = [self.items[row["item"]].key is not None for row in inputs]
         columns_nC = torch.tensor(
-            list(zip(rewards, verifiable, ended, empty)), dtype=torch.float32, device=self.accelerator.device
+            list(zip(rewards, verifiable, ended, empty, repeated)),
+            dtype=torch.float32,
+            device=self.accelerator.device,
         )
         columns_nC = self.accelerator.gather(columns_nC)
-        ended_share, empty_share = columns_nC[:, 2:].mean(0).tolist()
+        ended_share, empty_share, repeated_share = columns_nC[:, 2:].mean(0).tolist()
         logs = self._metrics["train" if self.model.training else "eval"]
         for name, value in _mean_rewards(columns_nC[:, 0], columns_nC[:, 1] == 1).items():
             logs[f"distillation/{name}"].append(value)
         logs["distillation/stopped_by_eos"].append(ended_share)
         logs["distillation/stopped_by_length"].append(1 - ended_share)
         logs["distillation/empty"].append(empty_share)
+        logs["distillation/repeated"].append(repeated_share)
         if self.use_vllm:
             logs["distillation/vllm_log_prob_gap"].append(self._sampler_gap())
         return output

@@ -1,7 +1,7 @@
 """Stored teacher completions as training rows, in training order."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,9 @@ from repro.tasks.answer_end import before_next_question
 from repro.tasks.extraction import closed_boxes, last_choice
 from repro.tasks.thoughts import visible_text
 from repro.training.optimisation import training_order
+
+MOST_LOST = 0.01
+"""ASSUMED: share of the training tokens in traces without an end token above which a distillation warns."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,35 @@ def select_traces(
     rows_ids = stream_rows(stored, ["text", "token_ids", "stop"], visited)
     ids = {number: reader.student_ids(**row) for number, row in zip(visited, rows_ids)}
     return [Trace(item, ids[number]) for item, number in order], sum(map(len, rows_of_item.values()))
+
+
+def lost_ends(traces: Sequence[Trace], ends: Collection[int]) -> dict[str, float]:
+    """Count the training rows whose trace has no end token: cut at the cap, here or when it was sampled.
+
+    Returns:
+        traces_without_end: different traces; rows_without_end, tokens_without_end: shares of the training rows and of
+            their tokens.
+    """
+    endless = [trace for trace in traces if trace.completion_ids[-1] not in ends]
+    tokens = [sum(len(trace.completion_ids) for trace in part) for part in (endless, traces)]
+    return {
+        "traces_without_end": len({(trace.item, tuple(trace.completion_ids)) for trace in endless}),
+        "rows_without_end": len(endless) / len(traces),
+        "tokens_without_end": tokens[0] / tokens[1],
+    }
+
+
+def lost_ends_warning(counts: Mapping[str, float], cap: int) -> dict[str, str]:
+    """Return {"traces without end": message} if more than `MOST_LOST` of the tokens are in such traces, else {}."""
+    if counts.get("tokens_without_end", 0) <= MOST_LOST:
+        return {}
+    return {
+        "traces without end": (
+            f"{counts['traces_without_end']:.0f} traces ({counts['rows_without_end']:.1%} of the training rows,"
+            f" {counts['tokens_without_end']:.1%} of their tokens) have no end token, cut at {cap} tokens or when they were"
+            " sampled: the student does not learn from them to stop. Raise max_completion_tokens"
+        )
+    }
 
 
 def assign_traces(traces: Mapping[Item, Sequence[int]], visits: int, seed: int) -> list[tuple[Item, int]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
-from repro.doctor.model_checks import check_pairs, check_servers, check_templates, check_weights
+from repro.doctor.model_checks import check_lengths, check_models, check_pairs, check_servers, check_weights
 from repro.doctor.repeatability import check_scores
 from repro.doctor.trial import try_stages
 from repro.errors import InputError
@@ -36,11 +36,13 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     yield from _data(stages)
     weights = [*check_weights(stages), *check_servers(stages)]
     yield from weights
-    yield from check_templates(stages)
+    models = list(check_models(stages))
+    yield from models
     yield from check_pairs(stages)
-    if any(finding.status == "fail" for finding in (*machine, *weights)):
+    if any(finding.status == "fail" for finding in (*machine, *weights, *models)):
         yield warn("scores and steps", "not tried: fix the failures above first")
         return
+    yield check_lengths(stages)
     yield from check_scores(stages)
     yield from try_stages(study, out, workers)
 

@@ -10,6 +10,8 @@ from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
 from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
+from repro.models.strict_check import check_model
+from repro.pipeline.preflight import chat_models, check_prompts
 from repro.planner.disk import download_gib
 from repro.stages import BaseModelRef, Stage
 from repro.system.hub_lock import UNPINNED
@@ -87,14 +89,15 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Check that prompts survive each chat template and its tokens, and that the end of the turn stops generation."""
-    prompted = {name: reasoning for stage in stages for name, reasoning in stage.prompted_models().items()}
-    for name, reasoning in prompted.items():
-        subject = f"template of {name}"
+def check_models(stages: Sequence[Stage]) -> Iterator[Finding]:
+    """Make the strict check of every model that reads prompts, and see whether prompts survive its tokens."""
+    for model, reasoning in chat_models(stages).items():
+        name, subject = model.name, f"template of {model.name}"
         try:
+            check_model(name, reasoning=reasoning)
             tokenizer = load_tokenizer(locate(name))
             ids = prompt_token_ids(tokenizer, PROBE, reasoning)
+            other_ids = prompt_token_ids(tokenizer, PROBE, not reasoning)
             text = tokenizer.decode(ids, skip_special_tokens=False)
             end = end_of_turn_id(tokenizer, generation_eos_ids(locate(name)))
         except InputError as error:
@@ -105,15 +108,24 @@ def check_templates(stages: Sequence[Stage]) -> Iterator[Finding]:
             continue
         if PROBE not in text and _single_spaced(PROBE) not in _single_spaced(text):
             yield warn(subject, "a prompt with accents, Chinese and an emoji changes when it is tokenized and decoded")
-        elif not reasoning and ids == prompt_token_ids(tokenizer, PROBE, reasoning=True):
+        elif not reasoning and ids == other_ids:
             yield warn(
                 subject, "reasoning=false, but the template has no enable_thinking: the model decides whether to think"
             )
         else:
-            thinking = "" if ids == prompt_token_ids(tokenizer, PROBE, not reasoning) else f", reasoning={reasoning}"
+            thinking = "" if ids == other_ids else f", reasoning={reasoning}"
             yield good(
                 subject, f"round trip of {len(ids)} tokens, turn ends with {tokenizer.decode([end])!r}{thinking}"
             )
+
+
+def check_lengths(stages: Sequence[Stage]) -> Finding:
+    """Check that every prompt, with a completion as long as allowed, fits the positions of the models that read it."""
+    try:
+        check_prompts(stages)
+    except InputError as error:
+        return fail("prompts", str(error))
+    return good("prompts", "with completions as long as allowed, they fit the positions of the models")
 
 
 def _single_spaced(text: str) -> str:
@@ -133,13 +145,13 @@ def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
         subject = f"pair {teacher}, {student}"
         try:
             sizes = check_pair(locate(teacher), locate(student))
+            prompts = [prompt_token_ids(load_tokenizer(locate(name)), PROBE, reasoning) for name in (teacher, student)]
         except InputError as error:
             yield fail(subject, str(error))
             continue
         except OSError as error:
             yield fail(subject, f"cannot load configuration or tokenizer: {str(error).strip().splitlines()[0]}")
             continue
-        prompts = [prompt_token_ids(load_tokenizer(locate(name)), PROBE, reasoning) for name in (teacher, student)]
         if prompts[0] != prompts[1]:
             yield warn(subject, "their chat templates differ: in distillation the teacher reads the student's prompts")
         else:

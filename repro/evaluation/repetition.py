@@ -19,6 +19,8 @@ def has_repeated_span(token_ids: Sequence[int] | np.ndarray) -> bool:
     the tokens are compared. If no shorter span occurs four times in a row, matches are runs of more than twice and a
     half p, of which T tokens have fewer than T: the time is about T log T for any tokens.
     """
+    if len(token_ids) < MIN_SPAN_TOKENS:
+        return False
     ids_T = np.asarray(token_ids, dtype=np.int64)
     hash_T = ids_T.astype(np.uint64) * _ODD[0]  # of the blocks of w tokens that begin at each token
     longest, w = len(ids_T) // MIN_REPEATS, 1

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
+from repro.models.chat_tokens import render
 from repro.models.loading import check_loadable, load_complete, load_config, load_tokenizer
 from repro.models.padded_batches import padded_batches
 from repro.system.gpu_memory import free_gpu_memory
@@ -59,7 +60,7 @@ class RewardModel:
 
     def _as_chat(self, prompt: str, completion: str) -> str:
         turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False))
+        return render(self._tokenizer, turns, generation_prompt=False)
 
 
 def check_reward_model(model: Path | str) -> None:

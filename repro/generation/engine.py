@@ -5,6 +5,7 @@ from typing import Protocol
 
 from repro.generation.completion import Completion
 from repro.generation.config import EngineName
+from repro.models.positions import check_length
 
 
 class Engine(Protocol):
@@ -27,7 +28,11 @@ def open_engine(name: EngineName, model: Path | str, max_length: int, tensor_par
     Args:
         max_length: prompt plus completion, tokens.
         tensor_parallel: GPUs over which vLLM spreads the model.
+
+    Raises:
+        InputError: the model has fewer positions than max_length.
     """
+    check_length(model, max_length, 0, "the longest prompt with its completion")
     if name == "vllm":
         from repro.generation.vllm_engine import VllmEngine
 

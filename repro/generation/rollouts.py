@@ -174,7 +174,7 @@ def read_rollouts(path: Path) -> list[Rollout]:
     return list(stream_rollouts([path]))
 
 
-def token_counts(batch: pa.RecordBatch) -> list[int]:
-    """Return the number of tokens of each completion in a batch with the column token_ids."""
-    counts: list[int] = batch.column("token_ids").value_lengths().to_pylist()
+def token_counts(batch: pa.RecordBatch, column: Literal["token_ids", "prompt_ids"] = "token_ids") -> list[int]:
+    """Return the number of tokens of each completion, or prompt, in a batch with that column."""
+    counts: list[int] = batch.column(column).value_lengths().to_pylist()
     return counts

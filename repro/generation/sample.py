@@ -10,6 +10,7 @@ from repro.generation.engine import open_engine
 from repro.generation.rollouts import SCHEMA, Rollout, batches, token_counts, write_rollouts
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_tokenizer
+from repro.models.positions import check_length
 from repro.progress import Progress
 from repro.tasks.task import Item
 
@@ -36,12 +37,17 @@ def sample(
         prefixes: one per item, tokens of an answer that the model continues; they are then part of prompt_ids, and
             token_ids and text hold the continuation.
         tensor_parallel: GPUs (on the CPU: processes) that vLLM spreads the model over.
+
+    Raises:
+        InputError: a prompt does not fit the model's positions, or no completion has a token.
     """
     tokenizer = load_tokenizer(model)
     prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
     if prefixes is not None:
         prompts = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
     longest = max(map(len, prompts))
+    first = next(item for item, prompt in zip(items, prompts) if len(prompt) == longest)
+    check_length(model, longest, config.max_completion_tokens, f"the prompt of item {first.id}")
     per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]
     work.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from repro.errors import InputError
 from repro.generation.completion import Completion
+from repro.models.chat_tokens import eos_token_ids
+from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import load_model, load_tokenizer
 
 LOOK_EVERY = 16
@@ -57,7 +59,9 @@ class _LogProbRecorder(LogitsProcessor):
 
 
 class TransformersEngine:
-    """A model in this process. Temperature is applied before the softmax; the distribution is not truncated.
+    """A model in this process. Temperature is applied before the softmax; nothing else changes the distribution.
+
+    Settings of the model's own generation configuration, besides its end tokens, do not count.
 
     Args:
         model: folder or hub id.
@@ -71,10 +75,9 @@ class TransformersEngine:
         self._look_every = look_every or (LOOK_EVERY if self._model.device.type == "cuda" else 1)
         self._model._has_unfinished_sequences = self._has_unfinished_sequences  # it looks after each token
         tokenizer = load_tokenizer(model)
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        ends = self._model.generation_config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
-        self._ends = sorted({tokenizer.eos_token_id, *(end for end in ends if end is not None)})
+        self._ends = sorted(eos_token_ids(tokenizer, self._model.generation_config.eos_token_id))
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._ends[0]
+        self._model.generation_config = neutral_generation_config(self._model)
 
     @torch.inference_mode()
     def generate(

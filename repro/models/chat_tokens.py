@@ -1,36 +1,97 @@
 """Chat prompts as token ids, the end of a turn, and tokenizers compared. No model is run."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from repro.errors import InputError
+from repro.models.template_date import fixed_strftime, template_arguments
 
 _MARK = "assistant wrote this"
+_QUESTION = "the user asked this"
+Message = dict[str, str]
 
 
-def template_arguments(reasoning: bool) -> dict[str, bool]:
-    """Return the chat template's arguments besides the messages, the same here and in every trainer."""
-    return {"enable_thinking": reasoning}
+def render(tokenizer: Any, messages: Sequence[Message], *, generation_prompt: bool, reasoning: bool = True) -> str:
+    """Render messages through the chat template, at the fixed date (`template_date`).
 
-
-def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> list[int]:
-    """Tokenise a user message through the chat template, up to the start of the assistant's turn.
-
-    Args:
-        reasoning: the template's `enable_thinking`, if it has that switch (Qwen3 does, on by default).
+    Raises:
+        InputError: there is no template, or it refuses these messages.
     """
     if tokenizer.chat_template is None:
         raise InputError(
             f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be formatted as in the paper."
             " Use an instruction-tuned model, or save a chat_template with its tokenizer."
         )
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}],
-        tokenize=False,
-        add_generation_prompt=True,
-        **template_arguments(reasoning),
-    )
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=generation_prompt,
+                strftime_now=fixed_strftime,
+                **template_arguments(reasoning),
+            )
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # the template's own, jinja's, or any that its expressions raise
+        turns = "a lone user message" if len(messages) == 1 else "a user message with an answer"
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: its chat template refuses {turns}: {reason}. Correct the template, or"
+            " use another model."
+        ) from error
+
+
+def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> list[int]:
+    """Tokenise a user message through the chat template, up to the start of the assistant's turn.
+
+    Names of control tokens in the message are text: only the template writes control tokens.
+
+    Args:
+        reasoning: the template's `enable_thinking`, if it has that switch (Qwen3 does, on by default).
+
+    Raises:
+        InputError: no template, or one that refuses the message or does not pass it on.
+    """
+    text = render(tokenizer, [{"role": "user", "content": prompt}], generation_prompt=True, reasoning=reasoning)
+    if prompt.strip() not in text:
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: its chat template drops or changes the user's message"
+            f" ({prompt.strip()[:40]!r} is not in what it writes). Correct the template, or use another model."
+        )
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids if not _has_control_text(tokenizer, prompt) else _literal_prompt_ids(tokenizer, prompt, reasoning)
+
+
+def _literal_prompt_ids(tokenizer: Any, prompt: str, reasoning: bool) -> list[int]:
+    """Tokenise the template's text and the message separately, the message without control tokens."""
+    marked = [{"role": "user", "content": _QUESTION}]
+    parts = render(tokenizer, marked, generation_prompt=True, reasoning=reasoning).split(_QUESTION)
+    message = encode_text(tokenizer, prompt.strip())
+    ids: list[int] = tokenizer(parts[0], add_special_tokens=False)["input_ids"]
+    for part in parts[1:]:
+        ids = ids + message + tokenizer(part, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def encode_text(tokenizer: Any, text: str) -> list[int]:
+    """Tokenise text without control tokens: their names become ordinary tokens."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return ids
+
+
+_controls: WeakKeyDictionary[Any, frozenset[int]] = WeakKeyDictionary()
+
+
+def _has_control_text(tokenizer: Any, text: str) -> bool:
+    """True if the text contains names of control tokens that the tokenizer would read as control tokens."""
+    controls = _controls.get(tokenizer)
+    if controls is None:
+        controls = _controls[tokenizer] = frozenset(control_tokens(tokenizer) - {tokenizer.unk_token_id})
+    return not controls.isdisjoint(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def eos_token_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:
@@ -60,7 +121,7 @@ def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
             " cannot be scored. Set eos_token and save the tokenizer again."
         )
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
-    tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_MARK)[2]
+    tail = render(tokenizer, turns, generation_prompt=False).rpartition(_MARK)[2]
     written = tokenizer(tail, add_special_tokens=False)["input_ids"]
     return next((token for token in written if token in ends), ends[0])
 

@@ -11,24 +11,47 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def check_folder(path: Path) -> None:
-    """Check that a folder has a configuration, complete weights and a tokenizer. Imports no library.
+    """Check that a folder has a configuration, complete weights, a tokenizer and no adapter. Imports no library.
 
     Raises:
         InputError: names the file and the fix.
     """
+    _check_adapter(path)
     if not (path / "config.json").is_file():
         raise InputError(f"model folder {path}: no config.json. Give a folder made by save_pretrained.")
-    try:
-        if not isinstance(json.loads((path / "config.json").read_text()), dict):
-            raise ValueError
-    except (OSError, ValueError):
-        raise InputError(f"model folder {path}: config.json is not a JSON object. Save the model again.") from None
+    for name in ("config.json", "generation_config.json"):
+        _check_json_object(path, name)
     if not any(path.glob("*.safetensors")):
         raise InputError(f"model folder {path}: no *.safetensors weights (pickled weights are not read). Re-save it.")
     for weights in path.glob("*.safetensors"):
         _check_weights(weights)
     if not any((path / file).is_file() for file in _TOKENIZER_FILES):
         raise InputError(f"model folder {path}: no tokenizer. Save it there with tokenizer.save_pretrained.")
+
+
+def _check_adapter(path: Path) -> None:
+    """Refuse an adapter: transformers would apply it to the weights beside it without a word, vLLM would not."""
+    if not (path / "adapter_config.json").is_file():
+        return
+    if any(not file.name.startswith("adapter") for file in path.glob("*.safetensors")):
+        raise InputError(
+            f"model folder {path}: holds an adapter (adapter_config.json) beside whole weights, on top of which it would"
+            " be applied. If it is merged already, remove adapter_config.json and adapter_model.*; if not, merge it."
+        )
+    raise InputError(
+        f"model folder {path}: holds an adapter (adapter_config.json) without the model that it belongs to. Merge it"
+        " (peft's merge_and_unload) and save the merged model with its tokenizer."
+    )
+
+
+def _check_json_object(path: Path, name: str) -> None:
+    """Check a file that transformers would read, or pass over without a word if it is broken; it may be missing."""
+    file = path / name
+    try:
+        if file.exists() and not isinstance(json.loads(file.read_text(encoding="utf-8")), dict):
+            raise ValueError
+    except (OSError, ValueError, RecursionError):
+        raise InputError(f"model folder {path}: {name} is not a JSON object. Save the model again.") from None
 
 
 def _check_weights(file: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.errors import InputError
 from repro.models.folder import check_folder
+from repro.models.generation_settings import make_savable
 from repro.system import hub_lock
 from repro.toy.models import model_folder
 
@@ -60,11 +61,16 @@ def revision_of(name: str) -> str:
 
 
 def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
-    """Load the model's tokenizer; without a pad token, its end token becomes one."""
+    """Load the model's tokenizer; without an end token it gets the model's, without a pad token its end token."""
     from transformers import AutoTokenizer
 
     with _one_line_errors(model):
         tokenizer = AutoTokenizer.from_pretrained(str(model), **_source(model))
+    if tokenizer.eos_token_id is None:
+        declared = generation_eos_ids(model)
+        ends = [declared] if isinstance(declared, int) else declared or []
+        names = tokenizer.convert_ids_to_tokens([end for end in ends if 0 <= end < len(tokenizer)])
+        tokenizer.eos_token = next((name for name in names if name is not None), None)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -104,13 +110,13 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
 
 
 def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedModel":
-    """Load a model and refuse missing weights, which transformers would initialise at random.
+    """Load a model; refuse missing weights, which transformers would initialise at random, and unused ones.
 
     Args:
         kind: transformers' Auto class.
 
     Raises:
-        InputError: it cannot be loaded, or weights are missing or have shapes that its config.json does not say.
+        InputError: it cannot be loaded, or its weights are not those that its config.json says.
     """
     with _one_line_errors(model):
         loaded, notes = kind.from_pretrained(
@@ -130,6 +136,12 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
                 f"model {model}: weights that its config.json requires are {fault} ({len(names)}, for example"
                 f" {names[0]}). Copy or save it again."
             )
+    if unused := sorted(notes["unexpected_keys"]):
+        raise InputError(
+            f"model {model}: its config.json does not use all of its weights ({len(unused)}, for example {unused[0]}), so"
+            " it would be another model than the saved one. Save it again, or correct config.json."
+        )
+    make_savable(loaded)
     return loaded
 
 
@@ -192,13 +204,17 @@ def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
 
 
 def generation_eos_ids(model: Path | str) -> int | list[int] | None:
-    """Return the end token ids of the model's generation config; None without one (its tokenizer's end token then counts)."""
+    """Return the end token ids of the model's generation config, or of its config.json if it has none.
+
+    None if neither names any: its tokenizer's end token then counts.
+    """
     from transformers import GenerationConfig
 
-    try:
-        return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
-    except OSError:
-        return None
+    with _one_line_errors(model):
+        try:
+            return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
+        except OSError:
+            return load_config(model).get_text_config().eos_token_id
 
 
 def _source(model: Path | str) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repro.models.loading import load_tokenizer, locate
+from repro.models.template_date import DATE
+from repro.models.template_hash import template_hash
 from repro.pipeline.file_hashes import file_hashes
 from repro.stages import Stage
 from repro.stages.artifact import RECORD
@@ -130,11 +133,18 @@ def _provenance(stage: Stage) -> dict[str, Any]:
         "config": stage.model_dump(mode="json"),
         "inputs": [source.folder_name for source in stage.inputs()],
         "code": code_version(),
+        "templates": _templates(stage),
         "unpinned": [*unpinned_inputs([stage]), *served_model_names([stage])],
         "libraries": libraries(),
         "python": platform.python_version(),
         "hardware": hardware(),
     }
+
+
+def _templates(stage: Stage) -> dict[str, str]:
+    """Return the date that chat templates got, and the hash of what those of the user's and the hub's models wrote."""
+    names = sorted({model.name for model in stage.base_models() if model.template is not None})
+    return {"date": DATE} | {name: template_hash(load_tokenizer(locate(name))) for name in names}
 
 
 def _peak_gpu_memory_gib() -> float | None:

@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.models.loading import check_loadable, locate
 from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.error_advice import disk_error
 from repro.pipeline.file_hashes import unread_bytes
+from repro.pipeline.preflight import check_inputs
 from repro.pipeline.record import find_damage
 from repro.stages import Stage
-from repro.stages.artifact import CACHE, count_undecided, is_complete, which_cached
+from repro.stages.artifact import CACHE, find_warnings, is_complete, which_cached
 
 MUCH_TO_READ = 4 << 30
 """Bytes to hash from which a run says so: some seconds on a fast disk."""
@@ -36,8 +36,7 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
         StageError: a stage ended without a result.
     """
     waiting = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
-    _check_models(waiting)
-    _check_pairs(waiting)
+    check_inputs(waiting)
     cache = prepare_cache(out)
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
         try:
@@ -48,7 +47,7 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
             if not disk_error(error):
                 raise
             raise InputError(f"output folder {out}: {disk_error(error)}. Fix it; the same command resumes.") from None
-    _warn_about_undecided(stages, cache, console)
+    _print_warnings(stages, cache, console)
 
 
 def prepare_cache(out: Path) -> Path:
@@ -82,48 +81,13 @@ def report_check(stages: Sequence[Stage], cache: Path, console: Console) -> None
     console.print(f"checked in {time.monotonic() - started:.0f} s; unchanged files are not read again", highlight=False)
 
 
-def _check_models(waiting: Sequence[Stage]) -> None:
-    """Refuse a model of the user that cannot be loaded, before anything is written.
-
-    Of a reward model on the hub only the small files are read, of others nothing: `_check_pairs` reads their tokenizers.
-    """
-    scorers = {model for stage in waiting if (model := getattr(stage, "reward_model", None)) and not model.is_toy}
-    for name in sorted(model.name for model in scorers):
-        from repro.evaluation.reward_model import check_reward_model  # loads transformers
-
-        check_reward_model(locate(name))
-    models = (model for stage in waiting for model in stage.base_models())
-    for name in sorted({model.name for model in models if model not in scorers and not model.is_toy}):
-        folder = locate(name)
-        if isinstance(folder, Path):
-            check_loadable(folder)
-
-
-def _check_pairs(waiting: Sequence[Stage]) -> None:
-    """Refuse models that do not share what a stage needs, before hours are spent on earlier stages."""
-    pairs = {pair for stage in waiting if (pair := stage.model_pair)}
-    if not pairs:
-        return
-    from repro.diagnosis.vocabulary import require_shared_vocabulary
-    from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
-    from repro.evaluation.prefixes import require_same_tokenizer
-
-    checks = {
-        "distillation": check_pair,
-        "diagnosis": require_shared_vocabulary,
-        "prefixes": require_same_tokenizer,
-    }
-    for purpose, teacher, student in sorted({(p.purpose, p.teacher.name, p.student.name) for p in pairs}):
-        checks[purpose](locate(teacher), locate(student))
-
-
-def _warn_about_undecided(stages: Sequence[Stage], cache: Path, console: Console) -> None:
+def _print_warnings(stages: Sequence[Stage], cache: Path, console: Console) -> None:
+    """Print what the summaries of the stages warn of, with the folder of the artifact."""
     for stage in stages:
         folder = cache / stage.folder_name
-        if count := count_undecided(json.loads((folder / "summary.json").read_text())):
+        for subject, message in find_warnings(json.loads((folder / "summary.json").read_text())).items():
             console.print(
-                f"warning: {stage.label} (seed {stage.seed}): {count} answers could not be graded within the limits"
-                f" (undecided); they score 0: {folder}",
+                f"warning: {stage.label} (seed {stage.seed}): {subject}: {message}: {folder}",
                 style="yellow",
                 markup=False,
                 highlight=False,

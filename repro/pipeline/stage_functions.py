@@ -25,7 +25,7 @@ from repro.stages.artifact import MODEL, ROLLOUTS
 from repro.stages.references import Model
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
-from repro.tasks.task import Item
+from repro.tasks.task import Item, Task
 
 if TYPE_CHECKING:
     from repro.diagnosis.parts import DiagnosisInput
@@ -46,14 +46,19 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
 
 
 def _count_items(stage: Calibrate | Sample | Distill) -> dict[str, Any]:
-    """Return the items of each task: a task may have fewer than requested."""
-    return {"items": dict(Counter(item.task for item in read_items(stage.data)))}
+    """Return the items of each task: a task may have fewer than requested, and rows of the hub may be skipped."""
+    tasks, items = _read_tasks(stage.data)
+    return {"items": dict(Counter(item.task for item in items))} | _skipped_rows(tasks)
+
+
+def _skipped_rows(tasks: list[Task]) -> dict[str, Any]:
+    """Return the rows that were skipped, by task and reason; nothing if there are none."""
+    skipped = {task.name: task.skipped_rows for task in tasks if task.skipped_rows}
+    return {"skipped_rows": skipped} if skipped else {}
 
 
 def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
-    """Return the gap between vLLM's log-probabilities and the model's own; nothing of transformers."""
-    if stage.config.engine != "vllm":
-        return {}
+    """Return the gap between the engine's log-probabilities and the model's own."""
     from repro.generation.mismatch import check_rollouts, select_rollouts
 
     rollouts = select_rollouts(out / ROLLOUTS)
@@ -77,16 +82,19 @@ def _reward_model(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | 
 
 def read_items(data: tuple[TaskData, ...]) -> list[Item]:
     """Return all items of all tasks, in order. A file must still be what the plan saw."""
+    return _read_tasks(data)[1]
+
+
+def _read_tasks(data: tuple[TaskData, ...]) -> tuple[list[Task], list[Item]]:
+    """Return the tasks, and all their items in order."""
     for source in data:
         if source.file is not None and hash_data_file(source.file) != source.sha256:
             raise InputError(f"data {source.file} has changed since this run was planned. Run again.")
-    items: list[Item] = []
-    for source in data:
-        task = registry.get(source.task, data=source.file, revision=source.revision)
-        items += task.items(source.split, source.n, source.seed)
+    tasks = [registry.get(source.task, data=source.file, revision=source.revision) for source in data]
+    items = [item for task, source in zip(tasks, data) for item in task.items(source.split, source.n, source.seed)]
     if not items:
         raise InputError(f"no items in {', '.join(source.task for source in data)}: request at least one")
-    return items
+    return tasks, items
 
 
 def sample_completions(
@@ -162,10 +170,10 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
 def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.evaluation.evaluate import evaluate, summarise
 
-    items = read_items(stage.data)
+    tasks, items = _read_tasks(stage.data)
     chunks = sample_completions(stage, items, context)
     summary = summarise(evaluate(items, chunks, _reward_model(stage, context.cache), out / ROLLOUTS))
-    return summary | _check_sampler(stage, context, out)
+    return summary | _skipped_rows(tasks) | _check_sampler(stage, context, out)
 
 
 def measure_diagnosis(stage: Diagnose, context: StageContext, share: tuple[int, int]) -> int:

@@ -6,6 +6,8 @@ Each has its reason. `--set` overrides any of them, and every report lists those
 from dataclasses import dataclass
 from typing import Any
 
+from repro.models.template_date import DATE
+
 
 @dataclass(frozen=True)
 class Assumed:
@@ -80,6 +82,9 @@ ASSUMED: dict[str, Assumed] = {
     "host GiB of a process": Assumed(
         4.0,
         "Python and libraries take 0.5 on the CPU (measured); CUDA, NCCL and vLLM's buffers come on top, not measured",
+    ),
+    "template date": Assumed(
+        DATE, "Llama-3.2's template prints the day of the run; Llama-3.1's prints this date on every day"
     ),
     "score transform": Assumed("logistic", "the paper's reward scores lie in 0..1"),
 }

@@ -9,6 +9,7 @@ from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.models.loading import revision_of
+from repro.models.template_hash import template_identity
 from repro.recipes.settings import Family, Settings
 from repro.recipes.study import Row
 from repro.stages import (
@@ -50,9 +51,9 @@ def base_model(name: str) -> BaseModelRef:
     """Return a reference to a model from outside, with the identity of its content."""
     known = _revisions.get()
     if known is None:
-        return BaseModelRef(name=name, revision=revision_of(name))
+        return BaseModelRef(name=name, revision=revision_of(name), template=template_identity(name))
     if name not in known:
-        known[name] = BaseModelRef(name=name, revision=revision_of(name))
+        known[name] = BaseModelRef(name=name, revision=revision_of(name), template=template_identity(name))
     return known[name]
 
 

@@ -26,3 +26,16 @@ def count_undecided(summary: Mapping[str, Any]) -> int:
     """Count the answers in a stage's summary, of all tasks, whose grading reached a limit."""
     per_task = [value.get("undecided", 0) for value in summary.values() if isinstance(value, dict)]
     return sum(per_task, start=summary.get("undecided", 0))
+
+
+def find_warnings(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a stage's summary warns of, by its subject."""
+    warnings = dict(summary.get("warnings", {}))
+    if alarm := summary.get("alarm") or summary.get("sampler", {}).get("alarm"):
+        warnings["sampler"] = alarm
+    if count := count_undecided(summary):
+        warnings["undecided"] = f"{count} answers could not be graded within the limits (undecided); they score 0"
+    for task, reasons in summary.get("skipped_rows", {}).items():
+        rows = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        warnings[f"rows of {task}"] = f"odd rows of the data set were left out ({rows})"
+    return warnings

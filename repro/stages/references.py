@@ -18,6 +18,8 @@ class BaseModelRef(Frozen):
     kind: Literal["base"] = "base"
     name: str
     revision: str
+    template: str | None = None
+    """`models.template_hash.template_identity`; None for toy models, whose revision covers their templates."""
 
     @property
     def is_local(self) -> bool:
@@ -25,7 +27,8 @@ class BaseModelRef(Frozen):
         return self.revision.startswith("sha256:")
 
     def identity(self) -> dict[str, Any]:
-        return {"revision": self.revision} if self.is_local else {"name": self.name, "revision": self.revision}
+        name = {} if self.is_local else {"name": self.name}
+        return name | {"revision": self.revision} | ({"template": self.template} if self.template else {})
 
     @property
     def is_toy(self) -> bool:

@@ -7,7 +7,8 @@ Rows come from one of three sources:
 - a folder (`--data folder`): its `train*` and `test*` (or `validation*`, `dev*`) files are the two splits. If it has only
   one of the two, the rows are divided by content, like those of a single file.
 
-A row whose text occurs in the test split is never a training row, and a repeated text is one row.
+A row whose text occurs in the test split is never a training row, and a repeated text is one row. Odd rows, of which the
+hub's large data sets have a few, are skipped there and counted (`odd_rows`); in a file of the user each is an error.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import ClassVar
 from repro.errors import InputError
 from repro.system.hub_lock import UNPINNED
 from repro.tasks.hub import HubSource, fetch
+from repro.tasks.odd_rows import OddRows, TwoKeysError, is_same_key
 from repro.tasks.prompts import add_instruction
 from repro.tasks.rows import SUFFIXES, Row, read_rows
 from repro.tasks.splits import content_hash, seeded_order, select_split
@@ -55,6 +57,7 @@ class DataSetTask(ABC):
         self.name = name
         self._data = data
         self._items: dict[Split, dict[str, Item]] = {}
+        self._odd_rows: dict[Split, OddRows] = {}
         if data is None and self.hub is None:
             raise InputError(f"task {name}: no rows. Pass them with --data FILE. Expected in a row: {self.schema}.")
         self.revision = (revision or UNPINNED) if data is None else _hash_files(data, self.schema)
@@ -107,18 +110,36 @@ class DataSetTask(ABC):
             return self._items[split]
         items: dict[str, Item] = {}
         identities: set[str] = set()
-        for row in self._rows(split):
-            question = self.read(row)
-            content = content_hash(question.text)
-            if content in items:
+        contradicted: set[str] = set()
+        rows = self._rows(split)
+        odd = self._odd_rows[split] = OddRows(self._source, len(rows), may_skip=self._data is None)
+        for row in rows:
+            try:
+                question = self.read(row)
+                content = content_hash(question.text)
+                if content in items:
+                    if not is_same_key(self.kind, items[content].key, question.key):
+                        raise TwoKeysError(row, items[content].key, question.key)
+                    continue
+                identity = f"{self.name}-{question.id or content[:16]}"
+                if identity in identities:
+                    raise row.fault(self.id_field, f"repeats {question.id!r} of an earlier row with another question")
+            except InputError as error:
+                odd.add(error)
+                if isinstance(error, TwoKeysError):
+                    contradicted.add(content)
                 continue
-            identity = f"{self.name}-{question.id or content[:16]}"
-            if identity in identities:
-                raise row.fault(self.id_field, f"repeats {question.id!r} of an earlier row with another question")
             identities.add(identity)
             items[content] = Item(identity, self.name, add_instruction(self.kind, question.text), question.key)
-        self._items[split] = items
-        return items
+        odd.check()
+        self._items[split] = {content: item for content, item in items.items() if content not in contradicted}
+        return self._items[split]
+
+    @property
+    def skipped_rows(self) -> dict[str, int]:
+        """The rows of the hub that were skipped so far, by the reason."""
+        counts = [odd.counts for odd in self._odd_rows.values()]
+        return {reason: sum(c[reason] for c in counts) for reason in sorted(set().union(*counts))}
 
     def _rows(self, split: Split) -> list[Row]:
         if self._data is None:

@@ -15,7 +15,5 @@ class Dolly(DataSetTask):
 
     def read(self, row: Row) -> Question:
         """Return the instruction followed by its context."""
-        instruction, context = row.text("instruction"), row.fields.get("context") or ""
-        if not isinstance(context, str):
-            raise row.fault("context", f"is {type(context).__name__}, not text")
-        return Question(f"{instruction}\n\n{context.strip()}" if context.strip() else instruction, None)
+        instruction, context = row.text("instruction"), row.optional_text("context")
+        return Question(f"{instruction}\n\n{context}" if context else instruction, None)

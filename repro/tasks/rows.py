@@ -46,21 +46,39 @@ class Row:
             raise self.fault(name, f"is {type(value).__name__}, not text")
         if not value.strip():
             raise self.fault(name, "is empty")
-        return value.strip()
+        return self._encodable(name, value).strip()
+
+    def optional_text(self, name: str) -> str:
+        """Return a text that may be missing, null or blank: then it is empty."""
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.fault(name, f"is {type(value).__name__}, not text")
+        return self._encodable(name, value or "").strip()
 
     def texts(self, name: str) -> list[str]:
         """Return a list of texts, which is not empty. Single texts may be blank: some options are."""
         value = self.value(name)
         if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
             raise self.fault(name, "is not a list of texts")
-        return [text.strip() for text in value]
+        return [self._encodable(name, text).strip() for text in value]
 
     def identifier(self, name: str) -> str:
         """Return a text or an integer that names the row."""
         value = self.value(name)
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
             raise self.fault(name, "is not a text or an integer")
-        return str(value).strip()
+        return self._encodable(name, str(value)).strip()
+
+    def _encodable(self, name: str, text: str) -> str:
+        """Return the text if it can be encoded: JSON can hold half a character, no tokenizer reads one."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as cause:
+            half = f"\\u{ord(text[cause.start]):04x}"
+            raise self.fault(
+                name, f"holds half a character ({half}), as a text does that is cut inside an emoji"
+            ) from None
+        return text
 
     def letter(self, name: str, options: int) -> str:
         """Return the letter of one of that many options."""

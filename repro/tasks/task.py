@@ -42,6 +42,11 @@ class Task(Protocol):
         """The way its completions are judged."""
         ...
 
+    @property
+    def skipped_rows(self) -> dict[str, int]:
+        """The rows that were left out as odd, by the reason."""
+        ...
+
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
         """Return the first n items of the split in the order of the seed; all if it has fewer, or for None."""
         ...

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,26 @@ MARKER = "complete.json"
 
 
 def run_identity(
-    config: dict[str, Any], seed: int, rows: list[dict[str, Any]], *, sharded: bool = False
+    config: dict[str, Any],
+    seed: int,
+    rows: list[dict[str, Any]],
+    *,
+    templates: Sequence[str] = (),
+    sharded: bool = False,
 ) -> dict[str, Any]:
-    """Return the identity of a run: settings, seed, a hash of the training rows in order, and whether it is sharded.
+    """Return the identity of a run: settings, seed, hashes of the training rows in order and of the prompts around them.
 
     A sharded checkpoint can be read by a sharded run only.
+
+    Args:
+        templates: `models.template_hash.template_hash` of the tokenizers that render the rows' messages.
     """
     digest = hashlib.sha256(b"[")
     for number, row in enumerate(rows):  # the hash of the list as JSON, with one row's text in memory at a time
         digest.update(f"{', ' if number else ''}{json.dumps(row, sort_keys=True)}".encode())
     digest.update(b"]")
-    return {"config": config, "seed": seed, "rows": digest.hexdigest()} | ({"sharded": True} if sharded else {})
+    run = {"config": config, "seed": seed, "rows": digest.hexdigest(), "templates": list(templates)}
+    return run | ({"sharded": True} if sharded else {})
 
 
 def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:

@@ -51,13 +51,15 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def final_figures(rows: Sequence[Mapping[str, Any]], share: float = 0.1) -> dict[str, float]:
     """Return the mean of each figure over the last tenth of the steps, at least one; missing figures are left out."""
-    tail = rows[-max(1, round(len(rows) * share)) :] if rows else []
-    figures: dict[str, float] = {}
-    for name in tail[-1] if tail else ():
-        values = [row[name] for row in tail if row.get(name) is not None]
-        if values and name != "step":
-            figures[name] = sum(values) / len(values)
-    return figures
+    means = {name: tail_mean(rows, name, share) for name in (rows[-1] if rows else ()) if name != "step"}
+    return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def tail_mean(rows: Sequence[Mapping[str, Any]], name: str, share: float = 0.1) -> float | None:
+    """Return the mean of a figure over the last tenth of the steps, at least one; None if none of them has it."""
+    tail = rows[-max(1, round(len(rows) * share)) :]
+    values = [row[name] for row in tail if row.get(name) is not None]
+    return sum(values) / len(values) if values else None
 
 
 def alarms(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -12,16 +12,23 @@ from transformers.utils import logging as transformers_logging
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
 from repro.training import checkpoints, history, non_finite, output_layer, sharding, sleeping_engine
+from repro.training.tripwires import tripwires
 
 StateDict = dict[str, torch.Tensor]
 
 
 def load_model_and_tokenizer(model: Path | str) -> tuple[Any, Any]:
-    """Load the model to train, in float32, and its tokenizer, padding on the left."""
+    """Load the model to train, in float32, and its tokenizer, padding on the left.
+
+    No row of the embeddings is frozen: torch would drop the gradient of a pad token, and some models pad with the token
+    that ends their turns. Padding itself is masked and has no gradient.
+    """
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(model)
     tokenizer.padding_side = "left"
-    return load_for_training(model), tokenizer
+    trained = load_for_training(model)
+    trained.get_input_embeddings().padding_idx = None
+    return trained, tokenizer
 
 
 def train(
@@ -81,6 +88,20 @@ def save(
     return rows
 
 
-def summarise(steps: int, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return steps, counts, the mean of each figure over the last tenth of the steps, and an alarm if there is one."""
-    return {"steps": steps, **counts, **history.final_figures(rows), **history.alarms(rows)}
+def summarise(
+    steps: int,
+    rows: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, Any],
+    *,
+    cap: int,
+    warnings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return steps, counts, the mean of each figure over the last tenth of the steps, warnings, and an alarm if there is one.
+
+    Args:
+        cap: most tokens of a completion, for the tripwires.
+        warnings: further ones, by their subject.
+    """
+    tripped = {**tripwires(rows, cap), **(warnings or {})}
+    figures = {**history.final_figures(rows), **history.alarms(rows)}
+    return {"steps": steps, **counts, **figures, **({"warnings": tripped} if tripped else {})}

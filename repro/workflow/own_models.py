@@ -11,6 +11,7 @@ from rich.console import Console
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
+from repro.models.folder import count_parameters
 from repro.models.loading import is_toy_model, locate
 from repro.pipeline.cluster import Execution
 from repro.pipeline.run import run
@@ -18,6 +19,7 @@ from repro.planner.resources import resources_for
 from repro.recipes.catalog import SETTINGS
 from repro.recipes.settings import Settings, override
 from repro.recipes.shared_stages import ITEM_ORDER, base_model, distillation_reward, reward_model_of
+from repro.recipes.study import Scale
 from repro.stages import (
     Calibrate,
     Diagnose,
@@ -33,6 +35,10 @@ from repro.system.hardware import hardware
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Split
+
+TOY_PARAMETERS = 20_000_000
+"""ASSUMED: a model with fewer parameters gets the toy scale's settings. The toy models have up to a million; the smallest
+instruction-tuned models on the hub have 135 million."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
 
 def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> Path:
     """Run the stage and its inputs; return the folder of its artifact."""
-    is_toy = all(model.is_toy for model in stage.base_models())
+    is_toy = all(_scale_of(model.name) == "toy" for model in stage.base_models())
     execution = Execution(resources_for("toy" if is_toy else "small", micro_batch=micro_batch))
     run(topological_order([stage]), out, execution, console=console, quiet=quiet)
     return out / CACHE / stage.folder_name
@@ -165,17 +171,27 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, mic
 
 
 def _settings(model: str, options: StageOptions) -> Settings:
-    """Return the toy scale's settings for toy models, else the small scale's; without a GPU, with transformers as engine."""
-    is_toy = is_toy_model(model)
-    settings = SETTINGS["toy" if is_toy else "small"]()
+    """Return the toy scale's settings for models of its size, else the small scale's; without a GPU, with transformers as engine.
+
+    A copy of a toy model in a folder has 128 positions and learns at 3e-3: 512 tokens and 1e-5 would not fit it.
+    """
+    scale = _scale_of(model)
+    settings = SETTINGS[scale]()
     assignments = list(options.assignments)
-    if not is_toy and not hardware()["gpus"] and not any(line.startswith("engine=") for line in assignments):
+    if scale != "toy" and not hardware()["gpus"] and not any(line.startswith("engine=") for line in assignments):
         assignments.insert(0, "engine=transformers")
     if options.tasks:
         assignments.append(f"tasks={','.join(options.tasks)}")
     if options.reward_model:
         assignments.append(f"reward_model={options.reward_model}")
     return override(settings, assignments)
+
+
+def _scale_of(model: str) -> Scale:
+    """Return the scale whose models have about the size of this one; small for any on the hub."""
+    location = locate(model)
+    is_tiny = isinstance(location, Path) and count_parameters(location) < TOY_PARAMETERS
+    return "toy" if is_tiny else "small"
 
 
 def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[TaskData, ...]:

@@ -43,7 +43,7 @@ def copy(tmp_path):
 
 def test_checks_of_a_sound_study_are_ok():
     stages = plan_with().stages()
-    findings = [*models.check_weights(stages), *models.check_templates(stages), *models.check_pairs(stages)]
+    findings = [*models.check_weights(stages), *models.check_models(stages), *models.check_pairs(stages)]
     findings += scores.check_scores(stages)
     assert {finding.status for finding in findings} == {"ok"}
     subjects = [finding.subject for finding in findings]
@@ -54,7 +54,7 @@ def test_checks_of_a_sound_study_are_ok():
 
 def test_a_tokenizer_without_template_fails(copy):
     student = copy("toy:qwen3-student", lambda folder: (folder / "chat_template.jinja").unlink())
-    findings = list(models.check_templates(plan_with(student=student).stages()))
+    findings = list(models.check_models(plan_with(student=student).stages()))
     assert statuses(findings)[f"template of {student}"] == "fail"
     assert any("save a chat_template" in finding.message for finding in findings)
 

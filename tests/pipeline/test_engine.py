@@ -22,7 +22,7 @@ from repro.pipeline.cluster import Execution
 from repro.pipeline.engine import _has_ended, is_cached, run_stages
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.record import build_artifact
-from repro.pipeline.run import _warn_about_undecided, prepare_cache, run
+from repro.pipeline.run import _print_warnings, prepare_cache, run
 from repro.pipeline.run_stage import run_stage
 from repro.pipeline.submission import Running
 from repro.planner.resources import Resources
@@ -74,9 +74,9 @@ def test_answers_whose_grading_reached_a_limit_are_on_the_terminal(stage, tmp_pa
     terminal = Console(file=io.StringIO())
     for undecided in ({}, {"undecided": 3}):
         write_json(folder / "summary.json", {"toy-bm4": {"acc": 0.5, **undecided}})
-        _warn_about_undecided([stage], tmp_path, terminal)
+        _print_warnings([stage], tmp_path, terminal)
     assert terminal.file.getvalue() == (
-        f"warning: {stage.label} (seed 0): 3 answers could not be graded within the limits (undecided); they score 0:"
+        f"warning: {stage.label} (seed 0): undecided: 3 answers could not be graded within the limits (undecided); they score 0:"
         f" {folder}\n"
     )
 

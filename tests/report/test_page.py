@@ -261,3 +261,16 @@ def test_a_long_history_is_averaged_in_bins():
     assert steps[-1] == 4 * BINS
     assert figures == {"loss": [pytest.approx(4 * n + 1.5) for n in range(BINS)]}
     assert binned([]) == ([], {})
+
+
+def test_warnings_of_stages_are_a_section_of_their_own():
+    wires = {"lost ends": "40% of the completions were cut", "entropy collapse": "entropy fell"}
+    stages = [make_result()["stages"][0] | {"label": "distil", "summary": {"warnings": wires}}] * 2
+    (warned,) = merge_sources([Source("one", make_result(stages=stages))])
+    built = build_sections(warned, "part1")
+    assert [section.title for section in built].count("Warnings of stages") == 1
+    for writer in (html, markdown):
+        text = writer([(warned, "part1", built)])
+        assert all(text.count(message) == 1 for message in wires.values())
+    (calm,) = merge_sources([Source("one", make_result())])
+    assert "Warnings of stages" not in [section.title for section in build_sections(calm, "part1")]

@@ -42,5 +42,5 @@ def test_unsharded_training_has_no_sharding_arguments(tmp_path: Path) -> None:
     )
     assert not any(name.startswith("fsdp") for name in unsharded)
     assert {name: value for name, value in sharded.items() if not name.startswith("fsdp")} == unsharded
-    assert run_identity({}, 0, []).keys() == {"config", "seed", "rows"}
+    assert run_identity({}, 0, []).keys() == {"config", "seed", "rows", "templates"}
     assert run_identity({}, 0, [], sharded=True) != run_identity({}, 0, [])  # one cannot read the other's

@@ -9,6 +9,7 @@ from repro.report.sections.environment import environment_section
 from repro.report.sections.eta_sweep import eta_section
 from repro.report.sections.measured import failures_section, measured_section
 from repro.report.sections.settings import settings_section
+from repro.report.sections.stage_warnings import warning_section
 from repro.report.sections.verdicts import verdict_section
 
 
@@ -27,6 +28,7 @@ def build_sections(part: Part, key: str) -> list[Section]:
         *([resolve(study_section)(part, key)] if study_section else []),
         failures_section(part, key),
         Section(f"{key}-examples", "Completions side by side", _examples(part)),
+        warning_section(part, key),
         cost_section(part, key),
         settings_section(part, key),
         environment_section(part, key),

@@ -1,0 +1,44 @@
+"""Generation configurations of models: what may be saved, and the neutral one that everything here samples with."""
+
+import copy
+from typing import Any
+
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+
+
+def neutral_generation_config(model: Any) -> Any:
+    """Return a generation configuration with the token ids of a model's own and no other setting.
+
+    `generate` takes every setting that its caller leaves out from the model's configuration (repetition_penalty, min_p,
+    no_repeat_ngram_size, min_new_tokens, max_time ...): completions would come from another distribution than p, and be
+    recorded as if they came from p.
+    """
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    return GenerationConfig(**{name: getattr(own, name, None) for name in TOKEN_IDS})
+
+
+def make_savable(model: Any) -> None:
+    """Repair a generation configuration that can be loaded and not saved, before a training would end with it.
+
+    Settings of sampling without do_sample (Llama-2-chat, Vicuna) get do_sample; of one that is invalid in another way only
+    the token ids are left.
+    """
+    own = getattr(model, "generation_config", None)
+    if own is None or is_savable(own):
+        return
+    sampling = copy.deepcopy(own)
+    sampling.do_sample = True
+    model.generation_config = sampling if is_savable(sampling) else neutral_generation_config(model)
+    if not is_savable(model.generation_config):  # a token id that is none
+        model.generation_config = type(own)(eos_token_id=own.eos_token_id)
+
+
+def is_savable(config: Any) -> bool:
+    """True if `save_pretrained` would accept the configuration."""
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""One check of a model before any work: folder, tokenizer and chat template.
+
+`repro run`, single stages and the doctor make it, so that a fault has the same words everywhere.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.models.chat_tokens import control_tokens, end_of_turn_id, eos_token_ids, prompt_token_ids, render
+from repro.models.loading import check_loadable, generation_eos_ids, load_config, load_tokenizer, locate
+
+PROBE = (
+    (
+        'Add: 12 + 30, {x: [1]} & <b>"two"</b>.\n\n'
+        "A. It's 42?\nB. \\frac{1}{2} of $84$\n"
+        "Answer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}. "
+    )
+    + "A long question must arrive to its last word. " * 60
+    + "Is this its end?"
+)
+"""What chat templates must pass on as it is: quotes, markup, several lines, letters outside ASCII, some length."""
+
+
+def check_model(name: str, *, reasoning: bool = True) -> None:
+    """Check that a model can be loaded, prompted and stopped. Reads no weights.
+
+    Args:
+        name: folder, hub id or toy name.
+        reasoning: the template's `enable_thinking`.
+
+    Raises:
+        InputError: names the fault and the fix.
+    """
+    location = locate(name)
+    if isinstance(location, Path):
+        check_loadable(location)
+    tokenizer, declared = load_tokenizer(location), generation_eos_ids(location)
+    rows = int(load_config(location).get_text_config().vocab_size)
+    check_template(tokenizer, declared, reasoning)
+    check_ids(location, tokenizer, declared, rows, reasoning)
+
+
+def check_template(tokenizer: Any, declared: int | list[int] | None, reasoning: bool) -> None:
+    """Check that the chat template passes questions on unchanged, in the same way each time, and ends turns."""
+    prompt_token_ids(tokenizer, PROBE, reasoning)
+    message = [{"role": "user", "content": PROBE}]
+    texts = {render(tokenizer, message, generation_prompt=True, reasoning=reasoning) for _ in range(4)}
+    if len(texts) > 1:
+        raise InputError(
+            f"tokenizer of {tokenizer.name_or_path}: its chat template writes another prompt each time. Take what is"
+            " random, or reads the clock, out of it."
+        )
+    end_of_turn_id(tokenizer, declared)
+
+
+def check_ids(
+    model: Path | str, tokenizer: Any, declared: int | list[int] | None, rows: int, reasoning: bool = True
+) -> None:
+    """Check that the model has a row for every id that text, template, end of turn and padding can have.
+
+    Control tokens that the template does not write may lack one: Gemma-3-1B has no row for its image token.
+    """
+    if tokenizer.pad_token_id is not None:
+        _check_range(model, "the pad token", [tokenizer.pad_token_id], rows)
+    _check_range(model, "the end of a turn", eos_token_ids(tokenizer, declared), rows)
+    _check_range(model, "its chat template", prompt_token_ids(tokenizer, PROBE, reasoning), rows)
+    text = set(tokenizer.get_vocab().values()) - control_tokens(tokenizer)
+    _check_range(model, "text", sorted(text), rows)
+
+
+def _check_range(model: Path | str, subject: str, ids: list[int], rows: int) -> None:
+    outside = [number for number in ids if not (isinstance(number, int) and 0 <= number < rows)]
+    if outside:
+        raise InputError(
+            f"model {model}: {subject} has the token id {outside[0]!r}, but the model has rows for {rows} ids (vocab_size)."
+            " Give the tokenizer that the model was saved with, or resize the model's embeddings to it."
+        )

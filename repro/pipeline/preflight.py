@@ -1,0 +1,83 @@
+"""Checks of a study's models and prompts, before its first stage and before anything is written."""
+
+from collections.abc import Sequence
+
+from repro.models.loading import locate
+from repro.pipeline.stage_functions import read_items
+from repro.stages import BaseModelRef, Stage, TaskData
+
+
+def check_inputs(waiting: Sequence[Stage]) -> None:
+    """Refuse what the stages that are not cached cannot use.
+
+    Raises:
+        InputError: a model that cannot be loaded, prompted or stopped, two that do not share what a stage needs, or a
+            prompt that is longer than a model's positions; names the fix.
+    """
+    check_models(waiting)
+    check_pairs(waiting)
+    check_prompts(waiting)
+
+
+def check_models(waiting: Sequence[Stage]) -> None:
+    """Make the strict check (`models.strict_check`) of every model of the user that reads prompts.
+
+    Of models on the hub only the small files are read.
+    """
+    scorers = {model for stage in waiting if (model := getattr(stage, "reward_model", None)) and not model.is_toy}
+    for name in sorted(model.name for model in scorers):
+        from repro.evaluation.reward_model import check_reward_model  # loads transformers
+
+        check_reward_model(locate(name))
+    for model, reasoning in chat_models(waiting).items():
+        if not model.is_toy:
+            from repro.models.strict_check import check_model  # loads transformers: seconds
+
+            check_model(model.name, reasoning=reasoning)
+
+
+def chat_models(stages: Sequence[Stage]) -> dict[BaseModelRef, bool]:
+    """Return the models that read prompts, each with its `reasoning` setting: all but reward models, by their names."""
+    scorers = {getattr(stage, "reward_model", None) for stage in stages}  # sequence classifiers: seen when they score
+    prompted = {name: reasoning for stage in stages for name, reasoning in stage.prompted_models().items()}
+    models = {model.name: model for stage in stages for model in stage.base_models() if model not in scorers}
+    return {models[name]: prompted.get(name, True) for name in sorted(models)}
+
+
+def check_pairs(waiting: Sequence[Stage]) -> None:
+    """Refuse models that do not share what a stage needs, before hours are spent on earlier stages."""
+    pairs = {pair for stage in waiting if (pair := stage.model_pair)}
+    if not pairs:
+        return
+    from repro.diagnosis.vocabulary import require_shared_vocabulary
+    from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
+    from repro.evaluation.prefixes import require_same_tokenizer
+
+    checks = {
+        "distillation": check_pair,
+        "diagnosis": require_shared_vocabulary,
+        "prefixes": require_same_tokenizer,
+    }
+    for purpose, teacher, student in sorted({(p.purpose, p.teacher.name, p.student.name) for p in pairs}):
+        checks[purpose](locate(teacher), locate(student))
+
+
+def check_prompts(waiting: Sequence[Stage]) -> None:
+    """Check that every prompt fits the positions of the models that read it, with a completion as long as allowed.
+
+    The embedded world's prompts fit its models (tested), so studies of it need not load a tokenizer here.
+    """
+    caps: dict[tuple[str, bool, tuple[TaskData, ...]], int] = {}
+    for stage in waiting:
+        for name, reasoning in stage.prompted_models().items():
+            key = name, reasoning, stage.data
+            caps[key] = max(caps.get(key, 0), stage.workload.max_completion_tokens)
+    toys = {model.name for stage in waiting for model in stage.base_models() if model.is_toy}
+    for (name, reasoning, data), cap in caps.items():
+        if name in toys and all(part.is_local and part.file is None for part in data):
+            continue
+        from repro.models.loading import load_tokenizer
+        from repro.training.prompts import check_prompts as check_lengths
+
+        location = locate(name)
+        check_lengths([location], load_tokenizer(location), read_items(data), cap, reasoning)

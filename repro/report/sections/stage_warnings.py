@@ -1,0 +1,28 @@
+"""What stages warn of: training that ran away, lost ends, rounding, odd rows."""
+
+from repro.report.blocks import Section, Text, text_grid
+from repro.report.merge import Part
+from repro.stages.artifact import find_warnings
+
+
+def warning_section(part: Part, key: str) -> Section:
+    """List the warnings of all stages, each once; a section without blocks if there are none."""
+    lines = {
+        (stage["label"], subject, message): stage["artifact"]
+        for source in part.sources
+        for stage in source.content["stages"]
+        for subject, message in find_warnings(stage["summary"]).items()
+        if subject != "undecided"  # a notice above the cells that they are part of
+    }
+    if not lines:
+        return Section(f"{key}-warnings", "Warnings of stages", [])
+    rows = [
+        {"stage": label, "warning": subject, "what": message, "artifact": artifact}
+        for (label, subject, message), artifact in lines.items()
+    ]
+    text = Text(
+        "No warning is an error: a student that is misled may run away. Each names a stage whose numbers deserve a look"
+        " before they are believed."
+    )
+    grid = text_grid("Warnings of stages", rows)
+    return Section(f"{key}-warnings", "Warnings of stages", [text, grid], brief=[text, grid])

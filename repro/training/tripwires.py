@@ -1,0 +1,45 @@
+"""Tripwires on training: what its logged figures say has gone wrong, in words, for summary.json and the page.
+
+A tripped wire is no error: a student that is misled as the paper means it may run away. It says where to look.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repro.training.history import tail_mean
+
+RUNAWAY_LENGTH = 2.0
+LOST_ENDS = 0.25
+REPEATED = 0.1
+COLLAPSED_ENTROPY = 0.05
+COLLAPSED_SHARE = 0.1
+"""ASSUMED, from 80 trainings of the embedded world: lengths there change by less than half, at most 1 % of the completions
+are cut off, and entropy falls below 0.05 nats and a tenth of its beginning only where nearly all completions are alike."""
+
+
+def tripwires(rows: Sequence[Mapping[str, Any]], cap: int) -> dict[str, str]:
+    """Compare the last tenth of the steps with the first; return a message for each wire that tripped.
+
+    Args:
+        rows: the history: length (tokens), stopped_by_length and repeated (shares), entropy (nats per token); those that
+            a method does not log cannot trip.
+        cap: most tokens of a completion.
+    """
+    first, last = (
+        {name: tail_mean(part, name) for name in ("length", "stopped_by_length", "repeated", "entropy")}
+        for part in (rows[::-1], rows)
+    )
+    length, cut, repeated, entropy = last.values()
+    tripped = {}
+    if length is not None and first["length"] and length >= max(RUNAWAY_LENGTH * first["length"], cap / 2):
+        tripped["runaway length"] = (
+            f"completions grew from {first['length']:.1f} to {length:.1f} tokens, with a cap of {cap}"
+        )
+    if cut is not None and cut >= LOST_ENDS:
+        tripped["lost ends"] = f"{cut:.0%} of the completions of the last tenth of the steps were cut at {cap} tokens"
+    if repeated is not None and repeated >= REPEATED:
+        tripped["repetition"] = f"{repeated:.0%} of the completions of the last tenth of the steps end in a loop"
+    start = first["entropy"]
+    if entropy is not None and start and entropy < min(COLLAPSED_ENTROPY, COLLAPSED_SHARE * start):
+        tripped["entropy collapse"] = f"entropy fell from {start:.3g} to {entropy:.3g} nats per token"
+    return tripped
