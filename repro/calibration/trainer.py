@@ -13,8 +13,18 @@ from repro.calibration.config import CalibrationConfig
 from repro.calibration.figures import HISTORY_NAMES
 from repro.calibration.grpo import CalibrationTrainer, grpo_config
 from repro.calibration.reward import TargetScorer
+from repro.calibration.rounding import (
+    PROMPTS,
+    TOKENS,
+    completion_logits,
+    mean_token_kl,
+    round_weights,
+    rounding_warning,
+    sample_sequences,
+    update_survival,
+)
 from repro.errors import InputError
-from repro.models.chat_tokens import end_of_turn_id
+from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
 from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.models.template_hash import template_hash
@@ -98,10 +108,16 @@ def calibrate(
             note=note,
             checkpoint_minutes=resources.checkpoint_minutes,
         )
-    logged = save(trainer, out, HISTORY_NAMES, functools.partial(_save_adapter_and_merged, teacher, out))
-    counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters}
-    summary = summarise(trainer.state.global_step, logged, counts, cap=config.max_completion_tokens)
-    return memory | summary
+    prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items[:PROMPTS]]
+    rounding: dict[str, float | None] = {}
+    save_model = functools.partial(
+        _save_adapter_and_merged, teacher, out, prompts, min(TOKENS, config.max_completion_tokens), seed, rounding
+    )
+    logged = save(trainer, out, HISTORY_NAMES, save_model)
+    counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters} | rounding
+    warnings = rounding_warning(rounding) if rounding else {}  # only the first rank measures it
+    cap = config.max_completion_tokens
+    return memory | summarise(trainer.state.global_step, logged, counts, cap=cap, warnings=warnings)
 
 
 def _trainer_arguments(
@@ -144,12 +160,22 @@ def _lora_config(config: CalibrationConfig) -> LoraConfig:
     )
 
 
-def _save_adapter_and_merged(teacher: Path | str, out: Path, policy: Any, state: StateDict | None) -> None:
+def _save_adapter_and_merged(
+    teacher: Path | str,
+    out: Path,
+    prompt_ids: list[list[int]],
+    tokens: int,
+    seed: int,
+    rounding: dict[str, float | None],
+    policy: Any,
+    state: StateDict | None,
+) -> None:
+    """Save the adapter and the merged model; put into `rounding` what bfloat16 makes of the calibration."""
     adapter = out / "adapter"
     policy.save_pretrained(adapter, state_dict=state)
     (adapter / "README.md").unlink(missing_ok=True)  # an empty model card
     _make_reproducible(adapter / "adapter_config.json")
-    save_merged(teacher, adapter, out / "model")
+    rounding |= save_merged(teacher, adapter, out / "model", prompt_ids, tokens, seed)
 
 
 def _make_reproducible(config: Path) -> None:
@@ -160,13 +186,35 @@ def _make_reproducible(config: Path) -> None:
     config.write_text(json.dumps(content, indent=2, sort_keys=True))
 
 
-def save_merged(base: Path | str, adapter: Path, folder: Path) -> None:
+def save_merged(
+    base: Path | str, adapter: Path, folder: Path, prompt_ids: list[list[int]], tokens: int, seed: int
+) -> dict[str, float | None]:
     """Write base + adapter as an ordinary model folder, in float32, with the base's tokenizer and generation config.
 
     The base is read afresh: the trained object carries the trainer's patches.
+
+    Args:
+        prompt_ids: prompts on whose completions, of at most `tokens` tokens, the token KL is measured.
+
+    Returns:
+        What bfloat16 makes of the calibration (`rounding`): bf16_kept, bf16_erased; bf16_kl and calibration_kl, the mean
+        KL(merged||rounded) and KL(merged||base) on the merged model's completions, nats per token.
     """
-    model = load_for_training(base)
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    model = load_for_training(base).eval()
+    policy = PeftModel.from_pretrained(model, str(adapter))
+    survival = update_survival(policy)
+    sequences = sample_sequences(model, prompt_ids, tokens, seed)
+    with policy.disable_adapter():
+        untouched = completion_logits(model, prompt_ids, sequences)
+    merged = policy.merge_and_unload()
     merged.generation_config = model.generation_config
     merged.save_pretrained(folder)
     load_tokenizer(base).save_pretrained(folder)
+    calibrated = completion_logits(merged, prompt_ids, sequences)
+    round_weights(merged)
+    return {
+        "bf16_kept": survival["kept"],
+        "bf16_erased": survival["erased"],
+        "bf16_kl": mean_token_kl(calibrated, completion_logits(merged, prompt_ids, sequences)),
+        "calibration_kl": mean_token_kl(calibrated, untouched),
+    }
