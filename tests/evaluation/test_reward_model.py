@@ -13,7 +13,7 @@ from repro.errors import InputError
 from repro.evaluation.reward_model import RewardModel, check_reward_model, last_logits, lent_weights
 from repro.models import padded_batches
 from repro.models.loading import load_tokenizer, locate
-from repro.pipeline.run import _check_models as check_models
+from repro.pipeline.preflight import check_models
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Distill, Evaluate
 from repro.workflow.own_models import StageOptions, distill_stage, evaluate_stage
