@@ -31,21 +31,28 @@ class SleepWatch:
 
     def note(self) -> None:
         """Note the memory in use now, after a sampling."""
+        has_grown = self.alarm() is not None
         self.gib.append(self._bytes_in_use() / GIB)
+        if not has_grown and (alarm := self.alarm()):
+            logger.warning(alarm)
         logger.info("GPU memory still in use after sampling %d: %.2f GiB", len(self.gib), self.gib[-1])
 
     def figures(self) -> dict[str, Any]:
         """Return what summary.json says: GiB once the training has settled and at the end, and an alarm if they grew."""
         if len(self.gib) <= SETTLED:
             return {}
-        settled, last = self.gib[SETTLED - 1], self.gib[-1]
-        figures: dict[str, Any] = {"asleep_gib": {"settled": round(settled, 2), "last": round(last, 2)}}
-        if last - settled > GROWTH_GIB:
-            figures["alarm"] = (
-                f"GPU memory in use while vLLM sleeps grew from {settled:.1f} to {last:.1f} GiB over {len(self.gib)} samplings:"
-                " it will run out in a longer training; use --vllm-server 1"
-            )
-        return figures
+        figures = {"asleep_gib": {"settled": round(self.gib[SETTLED - 1], 2), "last": round(self.gib[-1], 2)}}
+        alarm = self.alarm()
+        return figures | ({"alarm": alarm} if alarm else {})
+
+    def alarm(self) -> str | None:
+        """Return a message if the memory has grown since the training settled, else None."""
+        if len(self.gib) <= SETTLED or self.gib[-1] - self.gib[SETTLED - 1] <= GROWTH_GIB:
+            return None
+        return (
+            f"GPU memory in use while vLLM sleeps grew from {self.gib[SETTLED - 1]:.1f} to {self.gib[-1]:.1f} GiB over"
+            f" {len(self.gib)} samplings: it will run out in a longer training; use --vllm-server 1"
+        )
 
 
 @contextmanager

@@ -80,6 +80,8 @@ def test_memory_that_grows_from_sleep_to_sleep_is_an_alarm(monkeypatch, caplog):
     figures = run([20, 36, 36, *(36 + 0.06 * n for n in range(50))], monkeypatch)
     assert figures["asleep_gib"] == {"settled": 36.0, "last": 38.94}
     assert "grew from 36.0 to 38.9 GiB over 53 samplings" in figures["alarm"]
+    assert len([message for message in caplog.messages if "grew from 36.0 to 37.0 GiB over 21 samplings" in message]) == 1
+    assert len(caplog.messages) == 1  # said when it passes the bound, not at each sampling
 
 
 def test_the_moments_of_the_first_step_are_no_alarm(monkeypatch, caplog):
