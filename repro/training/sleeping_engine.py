@@ -68,9 +68,28 @@ def watched_engine(trainer: Any) -> Iterator[SleepWatch]:
     try:
         yield watch
     finally:
-        generation.llm.llm_engine.engine_core.shutdown()
+        with _default_group_kept():
+            generation.llm.llm_engine.engine_core.shutdown()
         del generation.llm
         free_gpu_memory()
+
+
+@contextmanager
+def _default_group_kept() -> Iterator[None]:
+    """Let vLLM destroy its own process groups only: the default one is the trainer's, whose ranks still save the model."""
+    import torch.distributed
+
+    destroy = torch.distributed.destroy_process_group
+
+    def destroy_own(group: Any = None) -> None:
+        if group is not None:
+            destroy(group)
+
+    torch.distributed.destroy_process_group = destroy_own
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group = destroy
 
 
 def _watch(generation: Any, watch: SleepWatch) -> None:

@@ -1,10 +1,12 @@
 """What every vLLM engine is started with. vLLM itself is not needed: its part is a stand-in."""
 
 import multiprocessing
+import os
 import sys
 import types
 
 import pytest
+import trl.generation  # before the stand-in: it looks for vLLM's version
 from tiny_models import save_multimodal_gemma, save_qwen
 
 from repro.generation import vllm_options
@@ -125,12 +127,12 @@ def test_trls_engine_starts_from_the_pinned_revision(tmp_path, vllm, monkeypatch
     generation = types.ModuleType("trl.generation.vllm_generation")
     generation.LLM = module.LLM
     monkeypatch.setitem(sys.modules, "trl.generation.vllm_generation", generation)
-    import trl.generation
-
     monkeypatch.setattr(trl.generation, "vllm_generation", generation, raising=False)
     monkeypatch.setattr(hub_lock, "pinned_revision", lambda name: "a" * 40)
     monkeypatch.setattr(vllm_options, "_has_towers", lambda model: False)
+    monkeypatch.setenv("MASTER_PORT", "29500")  # as accelerate leaves it
     with vllm_policy._engine_options("Qwen/Qwen3-8B"):
+        assert os.environ["MASTER_PORT"] != "29500"
         generation.LLM(model="Qwen/Qwen3-8B", max_model_len=8)
     folder = save_qwen(tmp_path / "trained", seed=1)
     with vllm_policy._engine_options(str(folder)):

@@ -4,6 +4,7 @@ import gc
 import types
 
 import pytest
+import torch
 
 from repro.training import sleeping_engine
 from repro.training.sleeping_engine import GIB, SleepWatch, watched_engine
@@ -21,6 +22,8 @@ class Engine:
 
     def shutdown(self):
         Engine.alive -= 1
+        if torch.distributed.is_initialized():  # as vLLM's own
+            torch.distributed.destroy_process_group()
 
 
 class Trainer:
@@ -55,6 +58,19 @@ def test_an_engine_is_shut_down_after_an_error_too(monkeypatch):
     assert freed
 
 
+def test_the_ranks_of_the_trainer_still_reach_each_other(tmp_path):
+    """vLLM's shutdown destroys the default process group, in which the trainer then saves its model."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    destroy = torch.distributed.destroy_process_group
+    try:
+        with watched_engine(Trainer()):
+            pass
+        torch.distributed.barrier()
+        assert torch.distributed.destroy_process_group is destroy
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_trainers_without_an_engine_of_their_own():
     for trainer in (
         types.SimpleNamespace(),
@@ -80,7 +96,9 @@ def test_memory_that_grows_from_sleep_to_sleep_is_an_alarm(monkeypatch, caplog):
     figures = run([20, 36, 36, *(36 + 0.06 * n for n in range(50))], monkeypatch)
     assert figures["asleep_gib"] == {"settled": 36.0, "last": 38.94}
     assert "grew from 36.0 to 38.9 GiB over 53 samplings" in figures["alarm"]
-    assert len([message for message in caplog.messages if "grew from 36.0 to 37.0 GiB over 21 samplings" in message]) == 1
+    assert (
+        len([message for message in caplog.messages if "grew from 36.0 to 37.0 GiB over 21 samplings" in message]) == 1
+    )
     assert len(caplog.messages) == 1  # said when it passes the bound, not at each sampling
 
 
