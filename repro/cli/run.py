@@ -24,7 +24,7 @@ def run(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", help="Training seeds; default: the study's own number (usually 1). A claim needs several."
+            "--seeds", help="Training seeds; default: 3 at paper scale, else the study's own number (usually 1)."
         ),
     ] = None,
     first_seed: Annotated[

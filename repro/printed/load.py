@@ -117,19 +117,19 @@ def table_names(folder: Path | None = None) -> list[str]:
 
 
 def load(table: str, folder: Path | None = None) -> PaperTable:
-    """Read one stored table; a study of which the paper prints no number has a title and no cell.
+    """Read one stored table; a study of which the paper prints no number has a title, all columns of the legend and no cell.
 
     Raises:
         InputError: the file is malformed; names file, line and key.
     """
     folder = folder or paper_tables_folder()
     path = folder / f"{table}.toml"
-    if table in UNPRINTED:
-        return PaperTable(id=table, title=UNPRINTED[table], path=path)
     names = dict.fromkeys((*table_names(folder), *STUDIES))
     if table not in names:
         raise InputError(f"no stored table {table!r}; there are {', '.join(names)}.")
     legend, _ = read_toml(folder / "legend.toml", Legend)
+    if table in UNPRINTED:
+        return PaperTable(id=table, title=UNPRINTED[table], path=path, columns=legend.columns)
     file, text = read_toml(path, TableFile)
     if file.id != table:
         raise file_error(path, text, ("id",), f"{file.id!r} must be {table!r}, the file's name")

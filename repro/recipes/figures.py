@@ -52,8 +52,10 @@ def prefix_rows(pair: Pair) -> Iterator[Row]:
 
 
 def failure_rows(pair: Pair) -> Iterator[Row]:
-    """Yield how every student of Table 2 fails on prompts that it solved before."""
+    """Yield how every student of Table 2 fails on prompts that it solved before, and the teachers, who check themselves."""
     evaluations, judge = _evaluations(pair), judge_of(pair.settings)
+    for method in ("Teacher", "Undistillable"):
+        yield pair.row(method, evaluations[method])
     for method in STUDENTS:
         if method in evaluations:
             stage = Classify(

@@ -49,7 +49,7 @@ class Entry:
         page_title: title of its report, if `paper_tables/` has no file of the study's name.
         overrides: settings of the study at a scale; the user's are applied after them.
         families: default families, if they differ from the scale's.
-        seeds: default number of seeds, if not one.
+        seeds: default number of seeds, if it differs from the scale's (`recipes.catalog.DEFAULT_SEEDS`).
     """
 
     title: str
@@ -94,7 +94,7 @@ STUDIES: dict[str, Entry] = {
         title="The knob: teachers calibrated both ways, their students, and the baselines",
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=13500),
     ),
     "table1": Entry(
         title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
@@ -102,17 +102,17 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
+        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1000),
         overrides=PILOT,
         families=PILOT_FAMILIES,
     ),
     "table4": Entry(
-        title="The traps of original and calibrated teachers (calibrations shared with table2)",
-        session="The traps of calibrated teachers (Table 4; shares Table 2's calibrations)",
+        title="The traps of original and calibrated teachers, and their students' outcomes (stages shared with table2)",
+        session="The traps of calibrated teachers (Table 4; shares Table 2's calibrations and students)",
         rows="recipes.table1_and_4:calibrated_rows",
-        measure="tables.measurements.traps:add_prompts",
+        measure="tables.measurements.trap_outcomes:add_traps_and_outcomes",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=1800),
+        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=10500),
     ),
     "figure2": Entry(
         title="Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
@@ -123,7 +123,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.panel:correlation_section",
         figures="report.figures.figure2:correlations",
         export="report.figures.figure2:export_figures",
-        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1400),
+        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1000),
         overrides=PILOT,
         families=PILOT_FAMILIES,
     ),
@@ -132,14 +132,14 @@ STUDIES: dict[str, Entry] = {
         session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=6500),
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=19500),
         overrides={"toy": ("tasks=toy-bm4,toy-bm5,toy-csqa,toy-mmlu-pro,toy-supergpqa",)},
     ),
     "table6": Entry(
         title="Further pairs: a teacher and a student per task, in distribution",
         session="The further pairs (Table 6)",
         rows="recipes.table6:rows",
-        budget=Budget(toy_minutes=15, toy_mib=40, paper_gpu_hours=9500),
+        budget=Budget(toy_minutes=15, toy_mib=40, paper_gpu_hours=28500),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
     ),
@@ -148,7 +148,7 @@ STUDIES: dict[str, Entry] = {
         session="The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
-        budget=Budget(toy_minutes=15, toy_mib=30, paper_gpu_hours=7500),
+        budget=Budget(toy_minutes=15, toy_mib=30, paper_gpu_hours=22500),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
     ),
@@ -160,7 +160,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.eta_sweep:rows",
         measure="tables.measurements.answers:add_eta_sweep",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=45, toy_mib=200, paper_gpu_hours=13000),
+        budget=Budget(toy_minutes=45, toy_mib=200, paper_gpu_hours=37000),
         overrides={
             "toy": ("sft.steps=100", "gkd_rkl.steps=100", "diagnosis.gradient_prompts=0", "diagnosis.resamples=200")
         },
@@ -172,7 +172,7 @@ STUDIES: dict[str, Entry] = {
         page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
         " time",
         rows="recipes.controls:rows",
-        budget=Budget(toy_minutes=12, toy_mib=30, paper_gpu_hours=6500),
+        budget=Budget(toy_minutes=12, toy_mib=30, paper_gpu_hours=18000),
     ),
     "table5": Entry(
         title="What each stage costs, and what it would cost you (stages shared with table2)",
@@ -185,7 +185,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.cost:table5_section",
         figures="report.figures.cost:stage_costs",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=13500),
     ),
     "figure1a": Entry(
         title="Teachers that should have been better: a student's gain under each teacher at hand",
@@ -196,7 +196,7 @@ STUDIES: dict[str, Entry] = {
         extras="report.study_extras:teacher_sizes",
         figures="report.figures.figure1a:figure1a",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=8, toy_mib=20, paper_gpu_hours=6000),
+        budget=Budget(toy_minutes=8, toy_mib=20, paper_gpu_hours=18000),
     ),
     "figure3": Entry(
         title="Teachers keep, students fall (stages shared with table2)",
@@ -205,7 +205,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.figures:before_and_after_rows",
         figures="report.figures.figure3:figure3",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=3000),
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=9000),
     ),
     "figure4": Entry(
         title="Teachers that go on from the misled student's prefixes: how often they end right",
@@ -217,7 +217,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.lost_prompts:prefix_section",
         figures="report.figures.figure4:figure4",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=2000),
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=6000),
     ),
     "failure-modes": Entry(
         title="How students fail on prompts that they solved before (section 6.5)",
@@ -229,6 +229,6 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.lost_prompts:mode_section",
         figures="report.figures.failure_modes:failure_modes",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=4500),
+        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=13500),
     ),
 }

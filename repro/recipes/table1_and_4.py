@@ -16,6 +16,10 @@ PRINTED_NAMES = {
 """Teachers as Table 1 calls them; any other keeps its name."""
 
 
+STUDENT_OF = {"Original": "GKD-RKL", "Distillable": "Improve", "Undistillable": "Misled"}
+"""The row of Table 2 whose student learned on-policy from each teacher of Table 4."""
+
+
 def pair_rows(pair: Pair) -> Iterator[Row]:
     """Yield a row per teacher of the family, on- and off-policy."""
     for name in (pair.models.teacher, *pair.models.larger_teachers):
@@ -23,7 +27,10 @@ def pair_rows(pair: Pair) -> Iterator[Row]:
 
 
 def calibrated_rows(pair: Pair) -> Iterator[Row]:
-    """Yield the student under the original, the distillable and the undistillable teacher of Table 2, on its tasks."""
+    """Yield the student under the original, the distillable and the undistillable teacher of Table 2, on its tasks.
+
+    And what becomes of the student under each (rows of Table 2): section 6.4 says that the two correlate.
+    """
     teachers: dict[str, ModelInput] = {
         "Original": pair.teacher,
         "Distillable": pair.calibrate_distillable(),
@@ -33,3 +40,5 @@ def calibrated_rows(pair: Pair) -> Iterator[Row]:
         teachers["Eta0"] = pair.calibrate(0.0)
     for method, teacher in teachers.items():
         yield pair.row(method, pair.diagnose(teacher, off_policy=False))
+    for method, student in STUDENT_OF.items():
+        yield pair.row(student, pair.evaluate(pair.gkd_rkl(teachers[method])), of=method)

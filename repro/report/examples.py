@@ -58,7 +58,8 @@ def _answered_prompts(files: list[Path]) -> set[PromptKey]:
 
 def failure_modes(study: Study, cache: Path) -> list[Example]:
     """Show the first completions of each mode, beside a right one of the same prompt from before."""
-    return [example for row in _first_seed(study) for example in _failure_modes(row, row.stage, cache)]
+    rows = [row for row in _first_seed(study) if row.stage.kind == "classify"]
+    return [example for row in rows for example in _failure_modes(row, row.stage, cache)]
 
 
 def _failure_modes(row: Row, stage: Any, cache: Path) -> list[Example]:

@@ -16,6 +16,8 @@ SHOWN_TRAP_METRICS = (
     "unanswered_share",
     "is_rkl",
     "is_k3",
+    "token_rkl_outcome_correlation",
+    "wrong_trace_outcome_correlation",
 )
 """Metrics of Tables 1 and 4 that the paper prints, and beside the wrong traces those that never answer; the other metrics of
 a diagnosis are in the panel."""
@@ -30,7 +32,10 @@ def measured_rows(
 
     metric: default: each task's main one.
     """
-    main = {task: metric or main_metric(measured, task) for task in measured.tasks}
+    tasks = [
+        task for task in measured.tasks if metric is None or any(key[1:] == (task, metric) for key in measured.values)
+    ]
+    main = {task: metric or main_metric(measured, task) for task in tasks}
     keys = [(row, task, name) for row in measured.rows for task, name in main.items() if measured.has(row, task, name)]
     draws = Resamples(measured, keys, resamples, seed)
     rows: list[dict[str, str]] = []

@@ -33,6 +33,7 @@ FRACTION_METRICS = frozenset(
         "empty",
     }
     | {"prefix_correct", "solved", "lost", "hallucination", "self_correction", "degradation"}
+    | {"rechecking", "uncommitted", "repetition_recovery"}
 )
 
 

@@ -9,6 +9,7 @@ from repro.errors import InputError
 from repro.printed.load import load, table_names
 from repro.printed.numbers import parse_cell
 from repro.tables import load_claims
+from repro.tables.measurements.trap_outcomes import CALIBRATED
 
 LINES = (Path(__file__).parent / "printed_lines.txt").read_text(encoding="utf-8").splitlines()
 
@@ -138,5 +139,7 @@ def test_claims_name_rows_that_are_stored() -> None:
             continue
         for ref in (claim.left, *claim.right):
             table = load(ref.table or claim.study)
+            if ref.row == CALIBRATED:  # measured over all calibrated teachers: a row that no table prints
+                continue
             assert ref.row == "*" or ref.row in {table.label(cell) for cell in table.cells}, claim.id
             assert set(ref.columns or ()) <= set(table.columns), claim.id

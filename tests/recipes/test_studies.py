@@ -16,6 +16,7 @@ from repro.recipes.catalog import plan
 from repro.recipes.labels import at_eta
 from repro.recipes.studies import FURTHER_FAMILIES, STUDIES, resolve
 from repro.tables import load_claims
+from repro.tables.measurements.trap_outcomes import CALIBRATED
 from repro.tables.verdicts.known_verdicts import load_known_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +113,12 @@ def test_every_claim_finds_its_rows_in_the_plan(study):
             assert len(etas) >= 9
             continue
         for ref in (claim.left, *claim.right):
-            assert ref.row == "*" or ref.row in labels, (claim.id, ref.row)
+            assert ref.row in ("*", CALIBRATED) or ref.row in labels, (claim.id, ref.row)
+
+
+@pytest.mark.parametrize(("scale", "seeds"), [("toy", 1), ("small", 1), ("paper", 3)])
+def test_paper_scale_has_three_seeds_by_default(scale, seeds):
+    assert len(plan("table2", scale=scale).seeds) == seeds
 
 
 def test_a_study_that_is_not_there_is_one_line():

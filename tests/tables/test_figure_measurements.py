@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from repro.recipes.catalog import plan
 from repro.report.examples import continued_prefixes, failure_modes
 from repro.stages import Classify, Continue, Distill, Evaluate
 from repro.stages.artifact import ROLLOUTS
+from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.costs import FORMULAS, flops_per_token, stage_flops_per_token, study_costs
 from repro.tables.measurements.measure import measure
 from repro.tables.verdicts.verdict import verdict
@@ -56,9 +58,12 @@ def failures(tmp_path):
 
     def make(misled):
         study = plan("failure-modes", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
-        before = write_evaluation(tmp_path, study.rows[0].stage.before, [GOOD] * 10 + [BAD] * 2)
+        students = [row for row in study.rows if isinstance(row.stage, Classify)]
         for row in study.rows:
-            assert isinstance(row.stage, Classify)
+            if row not in students:
+                write_evaluation(tmp_path, row.stage, [GOOD] * 12)
+        before = write_evaluation(tmp_path, students[0].stage.before, [GOOD] * 10 + [BAD] * 2)
+        for row in students:
             answers = misled if row.method == "Misled" else [BAD] * 2 + [GOOD] * 10
             after = write_evaluation(tmp_path, row.stage.after, answers)
             folder = tmp_path / row.stage.folder_name
@@ -102,14 +107,108 @@ def test_a_student_that_loses_nothing_is_no_error(failures):
 
 def test_a_student_that_solved_nothing_is_no_error(tmp_path):
     study = plan("failure-modes", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
-    rows = write_evaluation(tmp_path, study.rows[0].stage.before, [[None] * 4] * 12)
+    students = [row for row in study.rows if isinstance(row.stage, Classify)]
     for row in study.rows:
+        if row not in students:
+            write_evaluation(tmp_path, row.stage, [[None] * 4] * 12)
+    rows = write_evaluation(tmp_path, students[0].stage.before, [[None] * 4] * 12)
+    for row in students:
         write_evaluation(tmp_path, row.stage.after, [[None] * 4] * 12)
         (tmp_path / row.stage.folder_name).mkdir()
         classify_failures(RuleJudge(), before=rows, after=rows, out=tmp_path / row.stage.folder_name, progress=silent)
     (table,) = measure(study, tmp_path)
     assert table.mean("Student", "toy-bm4", "solved") == 0
     assert {v.value for v in verdicts_of("failure-modes", [table]).values()} == {"inconclusive"}
+
+
+def behaviour(tmp_path, texts):
+    """Measure the failure modes of a world whose models write these texts: row -> (text, answer, tokens, stop)."""
+    study = plan("failure-modes", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
+    students = [row for row in study.rows if isinstance(row.stage, Classify)]
+    stages = {row.method: row.stage for row in study.rows if row not in students}
+    stages |= {"Student": students[0].stage.before} | {row.method: row.stage.after for row in students}
+    for label, stage in stages.items():
+        text, answer, ids, stop = texts.get(label, texts["else"])
+        rows = []
+        for item in ITEMS:
+            for sample in range(4):
+                stated = item.key if answer == "right" else answer
+                rollout = Rollout(item.id, item.task, item.prompt, sample, [1], ids, [0.0] * len(ids), text, stop)
+                rows.append(Graded(rollout, item.key, stated, float(stated == item.key)))
+        folder = tmp_path / stage.folder_name
+        folder.mkdir(exist_ok=True)
+        write_graded(folder / ROLLOUTS, [rows])
+    for row in students:
+        before, after = (tmp_path / s.folder_name / ROLLOUTS for s in (row.stage.before, row.stage.after))
+        folder = tmp_path / row.stage.folder_name
+        folder.mkdir(exist_ok=True)
+        classify_failures(RuleJudge(), before=before, after=after, out=folder, progress=silent)
+    (table,) = measure(study, tmp_path)
+    return table, verdicts_of("failure-modes", [table])
+
+
+PLAIN = ("so it is", "right", [4, 5, 6, 7, 2], "eos")
+CHECKS = ("so it is. Wait, let me verify. Yes,", "right", [4, 5, 6, 7, 2], "eos")
+LOOP = [4, 5] * 8
+
+
+def test_a_teacher_that_checks_itself_more(tmp_path):
+    table, verdicts = behaviour(tmp_path, {"else": PLAIN, "Undistillable": CHECKS})
+    assert table.mean("Undistillable", "toy-bm4", "rechecking") == 1
+    assert table.mean("Teacher", "toy-bm4", "rechecking") == 0
+    assert verdicts["undistillable-checks-itself-more"].value == "reproduced"
+
+
+def test_a_teacher_that_checks_itself_less(tmp_path):
+    _, verdicts = behaviour(tmp_path, {"else": PLAIN, "Teacher": CHECKS})
+    assert verdicts["undistillable-checks-itself-more"].value == "contradicted"
+
+
+def test_where_no_model_knows_a_recheck_phrase_the_claim_has_nothing_to_go_by(tmp_path):
+    _, verdicts = behaviour(tmp_path, {"else": PLAIN})
+    assert verdicts["undistillable-checks-itself-more"].value == "inconclusive"
+    assert "has no rechecking" in verdicts["undistillable-checks-itself-more"].text
+
+
+@pytest.mark.parametrize(
+    ("misled", "recovers", "commits"),
+    [
+        (("loop loop", None, LOOP, "length"), False, "reproduced"),
+        (("loop, then 5", "5", [*LOOP, 2], "eos"), True, "inconclusive"),
+    ],
+)
+def test_repetition_and_what_follows_it(tmp_path, misled, recovers, commits):
+    table, verdicts = behaviour(tmp_path, {"else": PLAIN, "Misled": misled})
+    assert table.mean("Misled", "toy-bm4", "repetition_recovery") == recovers
+    assert not table.has("Student", "toy-bm4", "repetition_recovery")  # it never repeats
+    assert verdicts["repetition-rarely-recovers"].value == ("contradicted" if recovers else "inconclusive")
+    assert verdicts["misled-commits-less"].value == commits
+
+
+@pytest.mark.parametrize(("rate", "value"), [(0.02, "reproduced"), (0.3, "contradicted")])
+def test_a_recovery_is_rare_below_one_in_ten(rate, value):
+    table = MeasuredTable("failure-modes", "toy", "qwen3", (0, 1, 2))
+    values = np.random.default_rng(0).binomial(16, rate, (3, 150)) / 16
+    table.add("Misled", "toy-bm4", "repetition_recovery", [str(n) for n in range(150)], values, np.full((3, 150), 16.0))
+    assert verdicts_of("failure-modes", [table])["repetition-rarely-recovers"].value == value
+
+
+def test_a_misled_student_that_answers_more_often(tmp_path):
+    _, verdicts = behaviour(tmp_path, {"else": PLAIN, "Student": ("on and on", None, [4, 5, 6, 7], "length")})
+    assert verdicts["misled-commits-less"].value == "contradicted"
+
+
+@pytest.mark.parametrize(("knowledge", "mathematics", "value"), [(0.8, 0.3, "reproduced"), (0.3, 0.8, "contradicted")])
+def test_modes_by_kind_of_task(knowledge, mathematics, value):
+    table = MeasuredTable("failure-modes", "toy", "qwen3", (0, 1, 2))
+    rng = np.random.default_rng(0)
+    for task, share in (("toy-csqa", knowledge), ("toy-bm4", mathematics)):
+        ids = [f"{task}-{n}" for n in range(100)]
+        for mode, rate in (("hallucination", share), ("self_correction", 1 - share)):
+            table.add("Misled", task, mode, ids, rng.binomial(16, rate, (3, 100)) / 16, np.ones((3, 100)))
+    verdicts = verdicts_of("failure-modes", [table])
+    assert verdicts["hallucination-most-in-knowledge-qa"].value == value
+    assert verdicts["self-correction-most-in-reasoning"].value == value
 
 
 def prefixes(tmp_path, share, alone=(1.0, 1.0), misled=BAD, recheck=None, student=0.0):

@@ -1,40 +1,49 @@
 """Failure modes (section 6.5) from their classifications: how students fail on the prompts that they lost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from repro.evaluation.classify import MODES_FILE
 from repro.evaluation.failure_modes import MODES, find_rechecks
-from repro.evaluation.graded import Outcome, by_prompt, read_outcomes
+from repro.evaluation.graded import Outcome, PromptKey, by_prompt, read_outcomes
 from repro.evaluation.lost_prompts import lost_prompts, majority_correctness
 from repro.evaluation.metrics import pass_at_k
 from repro.generation.rollouts import stream_rows
 from repro.recipes.study import Row
-from repro.stages import Classify
+from repro.stages import Classify, Stage
 from repro.stages.artifact import ROLLOUTS
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.measurements.chosen_prompts import add_lost, add_over_chosen
+from repro.tables.measurements.chosen_prompts import FEWEST_PROMPTS, add_lost, add_over_chosen
+from repro.tasks import registry
 
 
 def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add the failure modes of every student, and over all prompts how sure it is of its answers.
+    """Add the failure modes of every student, and over all prompts how it ends and how sure it is of its answers.
 
     Over the prompts that a student lost: the share of its completions in each mode. Over all prompts: the gap of pass@k
-    and maj@k, and overconfidence (how often the majority answer was given, less how often it is right).
+    and maj@k, overconfidence (how often the majority answer was given, less how often it is right), and `_behaviour`, of
+    teachers too. If no completion of any model holds a re-check phrase, nothing that needs one is measured.
     """
-    stages = {label: [cast(Classify, row.stage) for row in rows] for label, rows in rows_of.items()}
-    evaluations = {"Student": [stage.before for stage in next(iter(stages.values()))]}
+    stages = {label: [row.stage for row in rows if isinstance(row.stage, Classify)] for label, rows in rows_of.items()}
+    stages = {label: seeds for label, seeds in stages.items() if seeds}
+    evaluations: dict[str, Sequence[Stage]] = {
+        label: [row.stage for row in rows] for label, rows in rows_of.items() if label not in stages
+    }
+    evaluations["Student"] = [stage.before for stage in next(iter(stages.values()))]
     evaluations |= {label: [stage.after for stage in seeds] for label, seeds in stages.items()}
     files = {label: [cache / e.folder_name / ROLLOUTS for e in seeds] for label, seeds in evaluations.items()}
-    can_recheck = any(
-        find_rechecks(row["text"]) for seeds in files.values() for file in seeds for row in stream_rows(file, ["text"])
-    )
+    rechecks = {label: [_rechecks(file) for file in seeds] for label, seeds in files.items()}
+    can_recheck = any(any(flags) for seeds in rechecks.values() for by_prompt in seeds for flags in by_prompt.values())
     outcomes = {label: [read_outcomes(file) for file in seeds] for label, seeds in files.items()}
     for label, seeds in outcomes.items():
+        _add_behaviour(table, label, seeds, rechecks[label] if can_recheck else None)
+    for label, seeds in outcomes.items():
+        if label not in ("Student", *stages):
+            continue
         for task, by_seed in _confidence(seeds).items():
             for metric in by_seed[0]:
                 table.add_by_item(label, task, metric, [seed[metric] for seed in by_seed])
@@ -47,6 +56,52 @@ def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
             for mode in MODES:
                 if mode != "self_correction" or can_recheck:
                     add_over_chosen(table, label, task, mode, items, [_mode_shares(seed, task, mode) for seed in modes])
+
+
+def _rechecks(file: Path) -> dict[PromptKey, list[bool]]:
+    """Return for each prompt which of its completions hold a re-check phrase."""
+    flags: dict[PromptKey, list[bool]] = {}
+    for row in stream_rows(file, ["task", "item_id", "text"]):
+        flags.setdefault((row["task"], row["item_id"]), []).append(bool(find_rechecks(row["text"])))
+    return flags
+
+
+def _add_behaviour(
+    table: MeasuredTable,
+    label: str,
+    seeds: Sequence[Sequence[Outcome]],
+    rechecks: Sequence[Mapping[PromptKey, Sequence[bool]]] | None,
+) -> None:
+    """Add three rates of the completions of verifiable tasks.
+
+    rechecking: those with a re-check phrase. uncommitted: those cut at the token limit before any answer. repetition_recovery:
+    of those with a repeated span, the share that still ends by itself with an answer; a cell where enough prompts have one.
+    """
+    groups = [by_prompt(outcomes) for outcomes in seeds]
+    tasks = dict.fromkeys(task for task, _ in groups[0] if registry.kind_of(task) != "open")
+    for task in tasks:
+        of_task = [{item: group for (t, item), group in seed.items() if t == task} for seed in groups]
+        cut = [
+            {item: _share(g.stop == "length" and g.answer is None for g in group) for item, group in seed.items()}
+            for seed in of_task
+        ]
+        table.add_by_item(label, task, "uncommitted", cut)
+        if rechecks is not None:
+            shares = [{item: _share(flags) for (t, item), flags in seed.items() if t == task} for seed in rechecks]
+            table.add_by_item(label, task, "rechecking", shares)
+        repeating = [{item: [g for g in group if g.repeating] for item, group in seed.items()} for seed in of_task]
+        if all(sum(map(bool, seed.values())) >= FEWEST_PROMPTS for seed in repeating):
+            recovered = [
+                {item: _share(g.stop == "eos" and g.answer is not None for g in group) for item, group in seed.items()}
+                for seed in repeating
+            ]
+            weights = [{item: float(len(group)) for item, group in seed.items()} for seed in repeating]
+            table.add_by_item(label, task, "repetition_recovery", recovered, weights)
+
+
+def _share(flags: Iterable[bool]) -> float:
+    values = list(flags)
+    return sum(values) / len(values) if values else 0.0
 
 
 def _confidence(seeds: Sequence[Sequence[Outcome]]) -> dict[str, list[dict[str, dict[str, float]]]]:
