@@ -1,10 +1,14 @@
-"""Fixtures of the stored result that the study tests read: `repro run` made it, --out and --scale name it."""
+"""Options and fixtures of the benchmarks: the stored result that the study tests read, the models that others train."""
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from random_models import save_pair
 
+from repro.models.loading import locate
 from repro.report.reload import judge_again
 from repro.report.result import read_result
 
@@ -14,10 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--scale", default="toy", help="scale of the result: toy, small or paper")
     parser.addoption("--study", default=None, help="run the tests of this study alone")
     parser.addoption("--data", default=None, help="GSM8K rows for the real-models tests (JSON lines, its own schema)")
-    parser.addoption(
-        "--pair", default="toy:qwen3-teacher,toy:qwen3-student", help="teacher,student of test_gkd_throughput"
-    )
-    parser.addoption("--shape", default="64x24x12", help="throughput: sequences x completion tokens x steps")
+    parser.addoption("--pair", default=None, help="teacher,student of the training benchmarks")
+    parser.addoption("--shape", default=None, help="training benchmarks: sequences x completion tokens x steps")
+    parser.addoption("--micro-batch", type=int, default=None, help="training benchmarks: sequences in a forward")
     parser.addoption("--strict-claims", action="store_true", help="an inconclusive claim fails (small and paper scale)")
 
 
@@ -31,6 +34,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(f"--study {study}: there is no test of such a study")
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def shape(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return sequences of a step, tokens of a completion, steps, sequences in a forward (None: all).
+
+    A CPU gets a toy's size, a GPU the size that the paper's loop has in mind, with as many in a forward as 24 GB hold.
+    """
+    gpu = torch.cuda.is_available()
+    text = request.config.getoption("--shape") or ("64x192x6" if gpu else "64x24x12")
+    sequences, tokens, steps = map(int, text.split("x"))
+    micro_batch = request.config.getoption("--micro-batch") or (4 if gpu else None)
+    return {"sequences": sequences, "tokens": tokens, "steps": steps, "micro_batch": micro_batch}
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the folders of teacher and student: toy models on a CPU, random weights of the small scale's on a GPU."""
+    named = request.config.getoption("--pair")
+    if named is None and torch.cuda.is_available():
+        folder = tmp_path_factory.mktemp("random")
+        save_pair(folder, tiny=False)
+        return [str(folder / "teacher"), str(folder / "student")]
+    return [str(locate(name)) for name in (named or "toy:qwen3-teacher,toy:qwen3-student").split(",")]
 
 
 @pytest.fixture(scope="session")

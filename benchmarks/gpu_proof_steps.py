@@ -159,9 +159,24 @@ def traps(proof: Proof) -> None:
 
 
 def throughput(proof: Proof) -> None:
-    """The engines side by side in GKD on the random pair."""
-    options = ["--pair", f"{proof.work / 'teacher'},{proof.work / 'student'}", "--shape", "64x192x4"]
-    _pytest(proof, "throughput", ["benchmarks/test_gkd_throughput.py", *options], times="throughput-gpu.json")
+    """GKD by vLLM and by transformers, side by side on the random pair."""
+    _throughput(proof, "throughput", "test_gkd_throughput.py", "side_by_side and not TRL")
+
+
+def loop(proof: Proof) -> None:
+    """The loop against its parts."""
+    _throughput(proof, "loop", "test_gkd_throughput.py", "parts")
+
+
+def plain_grpo(proof: Proof) -> None:
+    """The calibration step against plain GRPO."""
+    _throughput(proof, "plain_grpo", "test_calibration_throughput.py", "transformers")
+
+
+def _throughput(proof: Proof, step: str, file: str, chosen: str) -> None:
+    pair = f"{proof.work / 'teacher'},{proof.work / 'student'}"
+    arguments = [f"benchmarks/{file}", "-k", chosen, "--pair", pair, "--shape", "64x192x4"]
+    _pytest(proof, step, arguments, times=f"{step}-gpu.json")
 
 
 def vllm_tests(proof: Proof) -> None:
@@ -253,6 +268,6 @@ STEPS: dict[str, Callable[[Proof], None]] = {
     step.__name__: step
     for step in (
         environment, models, rkl, traps, calibrate, fkl, sft, tests, sharded, pipeline, agree, reward,
-        vllm_sample, vllm_calibrate, vllm_rkl, throughput, vllm_tests,
+        loop, plain_grpo, vllm_sample, throughput, vllm_calibrate, vllm_rkl, vllm_tests,
     )
 }  # fmt: skip

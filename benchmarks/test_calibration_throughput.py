@@ -1,110 +1,59 @@
-"""The calibration step against the same GRPO step without the cross-tokenizer reward, in one run.
+"""The calibration step against the same GRPO step without the cross-tokenizer reward, in one run on one device.
 
     OMP_NUM_THREADS=1 pytest benchmarks/test_calibration_throughput.py -q        (`nox -s throughput` has vLLM too)
+    pytest benchmarks/test_calibration_throughput.py -m gpu                      (part of `nox -s gpu`)
 
-Both take the same prompts, shape, LoRA, anchor and engine. The bar is 1.10; missing it fails.
+All take the same prompts, shape, LoRA, anchor and engine.
 """
 
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_gkd_throughput import HAS_VLLM, table
-from training_speed import Clock, Turns, ratio
+from bars import Bar, device_kind, device_name, table
+from contenders import REPORTED, Contender, take_turns
+from test_gkd_throughput import HAS_VLLM, WARM_UP
+from training_speed import ratio
 
-from repro.calibration import trainer as module
-from repro.calibration.config import CalibrationConfig
-from repro.calibration.grpo import CalibrationTrainer
-from repro.calibration.policy_log_prob import PolicyLogProb
-from repro.calibration.trainer import calibrate
-from repro.generation.config import EngineName
 from repro.models.loading import locate
-from repro.tasks import Item, registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(3000)]
 
-WITH_TO_WITHOUT = 1.10
-GROUP = 8
-
-
-class WithoutReward(CalibrationTrainer):
-    """The same trainer with r_cal left out: the task's reward twice, neither model scores anything."""
-
-    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        return super(PolicyLogProb, self)._generate(prompts)
-
-    def _calibration_reward(self, completion_ids: list[list[int]], item: list[int], **kwargs: Any) -> list[float]:
-        return self._task_reward(completion_ids, item)
-
-    def _log_rewards(self, reward_nK: Any, group_size: int) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def items() -> list[Item]:
-    return registry.get("toy-bm4").items("train", 32, 0)
-
-
-def run(folder: Path, engine: EngineName, items: list[Item], shape: dict[str, Any], target: str, clock: Clock) -> None:
-    config = CalibrationConfig(
-        eta=0.5,
-        steps=shape["steps"],
-        prompts_per_step=shape["sequences"] // GROUP,
-        group_size=GROUP,
-        learning_rate=1e-6,
-        lora_rank=16,
-        lora_alpha=32,
-        kl_beta=0.02,
-        max_completion_tokens=shape["tokens"],
-        loss_type="dapo",
-        advantages="group",
-        length_normalised=False,
-        engine=engine,
-    )
-    calibrate(
-        config,
-        teacher=locate("toy:qwen3-teacher"),
-        target=locate(target),
-        items=items,
-        task_reward=lambda items, texts: [float(len(text) % 2) for text in texts],
-        seed=0,
-        out=folder / "out",
-        work=folder / "work",
-        progress=clock,
-    )
+WITH_TO_WITHOUT = Bar("the calibration step over plain GRPO", 1.10, proved=("cpu",))
+PLAIN = "GRPO without r_cal"
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
+@pytest.mark.benchmark(timer=REPORTED, warmup=False)
 def test_the_reward_costs_little(
-    tmp_path: Path, engine: EngineName, items: list[Item], monkeypatch: pytest.MonkeyPatch, capfd: Any, request: Any
+    tmp_path: Path, engine: str, pair: list[str], shape: dict[str, Any], benchmark: Any, capfd: Any
 ) -> None:
     if engine == "vllm" and not HAS_VLLM:
         pytest.skip("vLLM is not installed: nox -s throughput")
-    sequences, tokens, steps = map(int, str(request.config.getoption("--shape")).split("x"))
-    shape = {"sequences": sequences, "tokens": tokens, "steps": steps}
-    plain = "GRPO without r_cal"
-    trainers = {plain: WithoutReward, "same tokenizer": CalibrationTrainer, "other tokenizer": CalibrationTrainer}
-
-    def contender(name: str, target: str) -> Callable[[Clock], None]:
-        def go(clock: Clock) -> None:
-            monkeypatch.setattr(module, "CalibrationTrainer", trainers[name])  # it is its turn: no other contender runs
-            run(tmp_path / name, engine, items, shape, target, clock)
-
-        return go
-
-    contenders = {
-        plain: contender(plain, "toy:qwen3-target"),
-        "same tokenizer": contender("same tokenizer", "toy:qwen3-target"),
-        "other tokenizer": contender("other tokenizer", "toy:gemma3-target"),
-    }
-    if engine == "vllm":  # one engine at a time in a process
-        steps = {name: Turns().steps({name: contender})[name] for name, contender in contenders.items()}
+    common = {"kind": "calibrate", "engine": engine, "shape": shape}
+    contenders = [
+        Contender(PLAIN, common | {"pair": pair, "with_reward": False}, tmp_path / "plain"),
+        Contender("same tokenizer", common | {"pair": pair, "with_reward": True}, tmp_path / "same"),
+    ]
+    if device_kind() == "cpu":  # the toy world has a model of another family
+        other = [pair[0], str(locate("toy:gemma3-target"))]
+        contenders.append(
+            Contender("other tokenizer", common | {"pair": other, "with_reward": True}, tmp_path / "other")
+        )
+    if engine == "vllm":  # two engines would share the GPU's memory, and each plans for what is free at its start
+        for contender in contenders:
+            with contender:
+                contender.warm_up(WARM_UP)
+                for _ in range(shape["steps"] - WARM_UP):
+                    contender.step()
+        benchmark.pedantic(lambda: None, rounds=1)  # the seconds are in extra_info
     else:
-        steps = Turns().steps(contenders)
-    seconds = {name: statistics.median(times) for name, times in steps.items()}
-    ratios = {name: ratio(times, steps[plain]) for name, times in steps.items()}
-    summary = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items() if name != plain)
-    table(f"calibration step, {engine}; x turn by turn: {summary}", seconds, plain, shape, capfd)
-    assert max(ratios.values()) <= WITH_TO_WITHOUT, summary
+        take_turns(contenders, shape["steps"], WARM_UP, benchmark)
+    seconds = {run.name: statistics.median(run.seconds()) for run in contenders}
+    ratios = {run.name: round(ratio(run.seconds(), contenders[0].seconds()), 3) for run in contenders[1:]}
+    benchmark.group = f"calibration by {engine}, {device_name()}, {shape['sequences']}x{shape['tokens']}"
+    benchmark.extra_info |= {"ratios": ratios, "seconds": seconds}
+    summary = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items())
+    table(f"calibration step, {engine}; x turn by turn: {summary}", seconds, PLAIN, shape, capfd, *contenders)
+    WITH_TO_WITHOUT.judge(max(ratios.values()), capfd)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STEPS = {
-    "environment", "models", "rkl", "traps", "calibrate", "fkl", "sft", "tests", "sharded", "pipeline", "agree", "reward",
+    "environment", "models", "rkl", "traps", "calibrate", "fkl", "sft", "tests", "sharded", "pipeline", "agree", "reward", "loop", "plain_grpo",
 }  # fmt: skip
 
 

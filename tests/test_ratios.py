@@ -59,3 +59,22 @@ def test_a_run_without_its_floor_is_refused():
     content["benchmarks"] = content["benchmarks"][2:]
     with pytest.raises(SystemExit, match="needs a floor"):
         ratios(content)
+
+
+def training(vllm=0.2, trl=0.9):
+    content = run()
+    content["benchmarks"] = [
+        {"group": "G", "params": {"name": name}, "stats": {"min": 1.0}, "extra_info": {"ratios": {name: value}}}
+        for name, value in {"transformers": 1.0, "vLLM colocated": vllm, "TRL's GKD loop": trl}.items()
+    ]
+    return content
+
+
+def test_ratios_of_the_training_benchmarks_are_held_one_by_one():
+    baseline = {"groups": {"G": {"tolerance": 1.3, "ratios": ratios(training())["G"]}}}
+    assert slower(ratios(training(vllm=0.25, trl=9.0)), baseline) == []
+    (line,) = slower(ratios(training(vllm=0.3)), baseline)
+    assert "vLLM colocated takes 0.30 x the base" in line
+    del baseline["groups"]["G"]["ratios"]["vLLM colocated"]
+    (line,) = slower(ratios(training()), baseline)
+    assert "no baseline for vLLM colocated" in line
