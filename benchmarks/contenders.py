@@ -8,6 +8,7 @@ autocast if there is one, else the CPU in float32.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -139,10 +140,8 @@ class Turn:
         self._wait()
 
     def __call__(self, *progress: Any, **named: Any) -> None:
-        self.report({"step": self._now() - self._started})
-
-    def report(self, parts: dict[str, float]) -> None:
-        """Report the seconds of a step by part, and wait for the next request."""
+        """Report a step, by part if the first argument says so, and wait for the next request."""
+        parts = progress[0] if progress and isinstance(progress[0], dict) else {"step": self._now() - self._started}
         import torch
         from training_speed import peak_mib
 
@@ -164,7 +163,14 @@ class Turn:
 
 
 def distil(
-    turn: Turn, *, pair: list[str], shape: dict[str, Any], method: str, engine: str, folder: str, **kw: Any
+    turn: Callable[..., None],
+    *,
+    pair: list[str],
+    shape: dict[str, Any],
+    method: str,
+    engine: str,
+    folder: str,
+    **kw: Any,
 ) -> None:
     """Train by the kit's trainer. kw: completions, a rollout file; server, GPUs of a vLLM server."""
     from repro.distillation.config import DistillationConfig
@@ -198,7 +204,7 @@ def distil(
     )
 
 
-def trl_gkd(turn: Turn, *, pair: list[str], shape: dict[str, Any], folder: str) -> None:
+def trl_gkd(turn: Callable[..., None], *, pair: list[str], shape: dict[str, Any], folder: str) -> None:
     """Train by TRL's experimental GKDTrainer: on-policy (lmbda = 1), same divergence and shape.
 
     It samples the sequences of each forward by themselves, so it gets four times as many in a forward as the others.
@@ -253,22 +259,30 @@ def trl_gkd(turn: Turn, *, pair: list[str], shape: dict[str, Any], folder: str) 
         trainer.train()
 
 
-def bare(turn: Turn, *, pair: list[str], shape: dict[str, Any], parts: Sequence[str], folder: str) -> None:
-    """Take bare steps for ever: the named methods of `Bare`, one after the other."""
+def bare(
+    turn: Callable[..., None],
+    *,
+    pair: list[str],
+    shape: dict[str, Any],
+    parts: Sequence[str],
+    folder: str,
+    rounds: int | None = None,
+) -> None:
+    """Take bare steps: the named methods of `Bare`, one after the other. rounds: None for ever."""
     from training_speed import Bare, now
 
     loop = Bare(Path(pair[1]), Path(pair[0]), items(), shape)
-    while True:
+    for _ in itertools.count() if rounds is None else range(rounds):
         seconds = {}
         for part in parts:
             start = now()
             getattr(loop, part)()
             seconds[part] = now() - start
-        turn.report(seconds)
+        turn(seconds)
 
 
 def calibrate(
-    turn: Turn, *, pair: list[str], shape: dict[str, Any], engine: str, with_reward: bool, folder: str
+    turn: Callable[..., None], *, pair: list[str], shape: dict[str, Any], engine: str, with_reward: bool, folder: str
 ) -> None:
     """Calibrate the first model towards the second; without the reward, plain GRPO on the task's reward."""
     from repro.calibration import trainer as module

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from bars import Bar, device_kind, device_name, table
 from contenders import REPORTED, Contender, take_turns
-from test_gkd_throughput import HAS_VLLM, WARM_UP
-from training_speed import ratio
+from test_gkd_throughput import HAS_VLLM
+from training_speed import WARM_UP, ratio
 
 from repro.models.loading import locate
 
@@ -31,6 +31,7 @@ def test_the_reward_costs_little(
 ) -> None:
     if engine == "vllm" and not HAS_VLLM:
         pytest.skip("vLLM is not installed: nox -s throughput")
+    benchmark.group = f"calibration by {engine}, {device_name()}, {shape['sequences']}x{shape['tokens']}"
     common = {"kind": "calibrate", "engine": engine, "shape": shape}
     contenders = [
         Contender(PLAIN, common | {"pair": pair, "with_reward": False}, tmp_path / "plain"),
@@ -52,7 +53,6 @@ def test_the_reward_costs_little(
         take_turns(contenders, shape["steps"], WARM_UP, benchmark)
     seconds = {run.name: statistics.median(run.seconds()) for run in contenders}
     ratios = {run.name: round(ratio(run.seconds(), contenders[0].seconds()), 3) for run in contenders[1:]}
-    benchmark.group = f"calibration by {engine}, {device_name()}, {shape['sequences']}x{shape['tokens']}"
     benchmark.extra_info |= {"ratios": ratios, "seconds": seconds}
     summary = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items())
     table(f"calibration step, {engine}; x turn by turn: {summary}", seconds, PLAIN, shape, capfd, *contenders)

@@ -5,7 +5,7 @@
 
 Ratios alone are compared. On a CPU the models are the toy ones; on a GPU they have the shapes of the small scale's, with
 random weights. `--pair TEACHER,STUDENT`, `--shape` and `--micro-batch` take others. A contender is a process of its own
-(`contenders.py`), and pytest-benchmark gets the seconds that it reports. What is assured, and what is only wished for:
+(`contenders.py`; the off-policy pairs share one), and pytest-benchmark gets the seconds that it reports. What is assured, and what is only wished for:
 `Bar`s below; a wish that is missed is reported as an expected failure, by its name.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 from bars import Bar, device_kind, device_name, say, table
-from contenders import REPORTED, Contender, take_turns
-from training_speed import random_completions, ratio
+from contenders import REPORTED, Contender, bare, distil, take_turns
+from training_speed import WARM_UP, Turns, random_completions, ratio
 
 from repro.distillation.config import Method
 from repro.generation.rollouts import Rollout, write_rollouts
@@ -35,7 +35,6 @@ OFF_POLICY_TO_BARE = {
     "gkd-fkl": Bar("GKD-FKL over its bare loop", 1.15, proved=("cpu",)),
 }
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
-WARM_UP = 2
 BASE = "transformers"
 ENGINES = {
     BASE: {"kind": "distil", "method": "gkd-rkl", "engine": "transformers"},
@@ -90,13 +89,13 @@ def test_engines_side_by_side(
         pytest.skip("vLLM is not installed: nox -s throughput")
     if name == "vLLM served" and device_kind() == "cuda" and torch.cuda.device_count() < 2:
         pytest.skip("NCCL sends weights from one GPU to another: a server needs a second one")
+    benchmark.group = f"on-policy GKD, {device_name()}, {_describe(shape)}"
     with Contender(name, ENGINES[name] | {"pair": endless, "shape": shape}, tmp_path) as contender:
         contender.warm_up(WARM_UP)
         benchmark.pedantic(contender.step, rounds=shape["steps"] - WARM_UP)
     measured[name] = statistics.median(contender.seconds())
     if BASE not in measured:
         pytest.skip(f"{name}: {measured[name]:.3f} s a step, and no {BASE} to compare with in this run")
-    benchmark.group = f"on-policy GKD, {device_name()}, {_describe(shape)}"
     benchmark.extra_info |= {
         "ratios": {name: round(measured[name] / measured[BASE], 3)},
         "peak_gib": contender.peak_gib,
@@ -115,22 +114,24 @@ def test_the_loop_costs_little_more_than_its_parts(
     common = {"pair": endless, "shape": shape}
     loop = Contender("the loop", ENGINES[BASE] | common, tmp_path / "loop")
     parts = Contender("its parts", {"kind": "bare", "parts": PARTS} | common, tmp_path / "parts")
+    benchmark.group = f"the loop and its parts, {device_name()}, {_describe(shape)}"
     take_turns([loop, parts], shape["steps"], WARM_UP, benchmark)
     seconds = {part: statistics.median(step[part] for step in parts.parts) for part in PARTS}
     seconds |= {run.name: statistics.median(run.seconds()) for run in (parts, loop)}
     slowdown = ratio(loop.seconds(), parts.seconds())
-    benchmark.group = f"the loop and its parts, {device_name()}, {_describe(shape)}"
     benchmark.extra_info["ratios"] = {"the loop": round(slowdown, 3)}
     table(f"where the time goes, {slowdown:.2f} x turn by turn", seconds, "its parts", shape, capfd, loop, parts)
     LOOP_TO_PARTS.judge(slowdown, capfd)
 
 
 @pytest.mark.parametrize(("method", "part"), [("sft", "cross_entropy"), ("gkd-fkl", "divergence")])
-@pytest.mark.benchmark(timer=REPORTED, warmup=False)
 def test_off_policy_training_is_near_a_bare_loop(
     method: Method, part: str, tmp_path: Path, pair: list[str], shape: dict[str, Any], benchmark: Any, capfd: Any
 ) -> None:
-    """On stored completions of equal length; the bare loop does forward, backward and update on the same tokens."""
+    """On stored completions of equal length; the bare loop does forward, backward and update on the same tokens.
+
+    Both in this process, in turn: on a CPU the memory allocator is then as worn for one as for the other.
+    """
     tokenizer = load_tokenizer(Path(pair[1]))
     items = registry.get("toy-bm4").items("train", 32, 0)
     rollouts = []
@@ -140,16 +141,19 @@ def test_off_policy_training_is_near_a_bare_loop(
         rollouts.append(Rollout(item.id, item.task, item.prompt, number, prompt, ids, [0.0] * len(ids), text, "length"))
     stored = tmp_path / "stored.parquet"
     write_rollouts(stored, rollouts)
-    common = {"pair": pair, "shape": shape}
-    kit = {"kind": "distil", "method": method, "engine": "transformers", "completions": str(stored)}
-    trained = Contender(method, kit | common, tmp_path / method)
-    loop = Contender("bare loop", {"kind": "bare", "parts": [part, "update"]} | common, tmp_path / "bare")
-    take_turns([trained, loop], shape["steps"], WARM_UP, benchmark)
-    slowdown = ratio(trained.seconds(), loop.seconds())
+    kit = {"method": method, "engine": "transformers", "completions": str(stored), "folder": str(tmp_path)}
+    loop = {"parts": [part, "update"], "rounds": shape["steps"]}
+    contenders = {
+        "bare loop": lambda clock: bare(clock, pair=pair, shape=shape, folder="", **loop),
+        method: lambda clock: distil(clock, pair=pair, shape=shape, **kit),
+    }
+    steps: dict[str, list[float]] = {}
     benchmark.group = f"off-policy, {device_name()}, {_describe(shape)}"
-    benchmark.extra_info["ratios"] = {method: round(slowdown, 3)}
-    seconds = {run.name: statistics.median(run.seconds()) for run in (loop, trained)}
-    table(f"{method}, {slowdown:.2f} x turn by turn", seconds, "bare loop", shape, capfd, trained, loop)
+    benchmark.pedantic(lambda: steps.update(Turns().steps(contenders)), rounds=1)
+    slowdown = ratio(steps[method], steps["bare loop"])
+    seconds = {name: statistics.median(times) for name, times in steps.items()}
+    benchmark.extra_info |= {"ratios": {method: round(slowdown, 3)}, "seconds": seconds}
+    table(f"{method}, {slowdown:.2f} x turn by turn", seconds, "bare loop", shape, capfd)
     OFF_POLICY_TO_BARE[method].judge(slowdown, capfd)
 
 

@@ -1,8 +1,11 @@
 """Seconds, memory and the bare parts of a training step, to compare trainers with."""
 
 import statistics
+import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,58 @@ def now() -> float:
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
+
+
+WARM_UP = 2
+"""Steps that do not count: imports, allocations, compilation, the first generation."""
+
+
+class Turns:
+    """Trainings in one process that step in turn, so that other work on the machine slows all of them alike.
+
+    Each runs in its own thread, and waits while another computes.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._queue: deque[str] = deque()
+        self._seconds: dict[str, list[float]] = {}
+
+    def steps(self, contenders: Mapping[str, Callable[[Callable[..., None]], Any]]) -> dict[str, list[float]]:
+        """Return the seconds of each contender's steps, without the warm-up. Each calls its clock after every step."""
+        self._queue, self._seconds = deque(contenders), {name: [] for name in contenders}
+        with ThreadPoolExecutor(len(contenders)) as pool:
+            for running in [pool.submit(self._run, name, contender) for name, contender in contenders.items()]:
+                running.result()
+        return {name: seconds[WARM_UP:] for name, seconds in self._seconds.items()}
+
+    def _run(self, name: str, contender: Callable[[Callable[..., None]], Any]) -> None:
+        turns = self
+
+        class Waiting:
+            started = 0.0
+
+            def __call__(self, *progress: Any, **named: Any) -> None:
+                turns._seconds[name].append(now() - self.started)
+                turns._pass_on(name)
+                self.started = now()
+
+        with self._free:
+            self._free.wait_for(lambda: self._queue[0] == name)
+        clock = Waiting()
+        clock.started = now()
+        try:
+            contender(clock)
+        finally:
+            with self._free:
+                self._queue.remove(name)
+                self._free.notify_all()
+
+    def _pass_on(self, name: str) -> None:
+        with self._free:
+            self._queue.rotate(-1)
+            self._free.notify_all()
+            self._free.wait_for(lambda: self._queue[0] == name)
 
 
 def ratio(seconds: list[float], base_seconds: list[float]) -> float:
