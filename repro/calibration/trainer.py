@@ -24,7 +24,7 @@ from repro.calibration.rounding import (
     update_survival,
 )
 from repro.errors import InputError
-from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
+from repro.models.chat_tokens import end_of_turn_id, has_same_text_tokens, prompt_token_ids
 from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.models.template_hash import template_hash
@@ -44,6 +44,7 @@ def calibrate(
     *,
     teacher: Path | str,
     target: Path | str,
+    prompts_of: Path | str | None = None,
     items: list[Item],
     task_reward: RewardFunction,
     seed: int,
@@ -56,6 +57,8 @@ def calibrate(
 
     Args:
         teacher, target: folders with model and tokenizer, or hub ids; the two tokenizers may differ (Eq 11).
+        prompts_of: a student whose chat template and tokenizer make the prompts that the teacher reads, as they do in its
+            distillation; None for the teacher's own.
         items: training prompts, of one task or several.
         task_reward: items and completion texts to r_task.
         out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
@@ -66,24 +69,27 @@ def calibrate(
         steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
 
     Raises:
-        InputError: no items, a model without chat template or end token, or a step that the processes cannot
-            share.
+        InputError: no items, a model without chat template or end token, prompts of a student with other tokens, or a
+            step that the processes cannot share.
     """
     if not items:
         raise InputError("no training items: give the task more rows, or another split.")
     policy, tokenizer = load_model_and_tokenizer(teacher)
     end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses a model that cannot be prompted or end
-    check_prompts([teacher], tokenizer, items, config.max_completion_tokens, config.reasoning)
+    prompt_tokenizer = tokenizer if prompts_of is None else _shared_tokenizer(tokenizer, prompts_of)
+    check_prompts([teacher], prompt_tokenizer, items, config.max_completion_tokens, config.reasoning)
     check_prompts([target], load_tokenizer(target), items, config.max_completion_tokens, config.reasoning)
     policy.generation_config = neutral_generation_config(policy)
     parameters = policy.num_parameters()
     shared = _trainer_arguments(config, parameters=parameters, seed=seed, work=work, resources=resources)
     rows = prompt_rows(items, config.steps * config.prompts_per_step, seed)
-    templates = [template_hash(tokenizer), template_hash(load_tokenizer(target))]
+    templates = [template_hash(prompt_tokenizer), template_hash(load_tokenizer(target))]
     run = run_identity(config.model_dump(mode="json"), seed, rows, templates=templates, sharded=resources.shard)
     scorer = TargetScorer(target, tokenizer, reasoning=config.reasoning)
     to_come = memory_to_come(policy, adapter_parameters(policy, config.lora_rank), None, resources)
-    with engine_arguments(config, policy, tokenizer, items, work, resources.server, still_to_come=to_come) as engine:
+    with engine_arguments(
+        config, policy, prompt_tokenizer, items, work, resources.server, still_to_come=to_come
+    ) as engine:
         arguments = grpo_config(config, engine | (importance_arguments() if engine else {}), shared)
         prepare_sharding(arguments, policy)
         trainer = CalibrationTrainer(
@@ -97,6 +103,7 @@ def calibrate(
             peft_config=_lora_config(config),
             train_dataset=Dataset.from_list(rows),
         )
+        trainer.prompt_tokenizer = prompt_tokenizer
         note = ("task_reward", "r_cal", "kl", "length")
         memory = train(
             trainer,
@@ -108,7 +115,7 @@ def calibrate(
             note=note,
             checkpoint_minutes=resources.checkpoint_minutes,
         )
-    prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items[:PROMPTS]]
+    prompts = [prompt_token_ids(prompt_tokenizer, item.prompt, config.reasoning) for item in items[:PROMPTS]]
     rounding: dict[str, float | None] = {}
     save_model = functools.partial(
         _save_adapter_and_merged, teacher, out, prompts, min(TOKENS, config.max_completion_tokens), seed, rounding
@@ -118,6 +125,17 @@ def calibrate(
     warnings = rounding_warning(rounding) if rounding else {}  # only the first rank measures it
     cap = config.max_completion_tokens
     return memory | summarise(trainer.state.global_step, logged, counts, cap=cap, warnings=warnings)
+
+
+def _shared_tokenizer(tokenizer: Any, prompts_of: Path | str) -> Any:
+    """Return the tokenizer of another model whose prompts the teacher can read: the same ids for every text."""
+    other_tokenizer = load_tokenizer(prompts_of)
+    if not has_same_text_tokens(tokenizer, other_tokenizer):
+        raise InputError(
+            f"calibration_template=student: {prompts_of} and the teacher ({tokenizer.name_or_path}) have different"
+            " tokenizers, so the teacher cannot read its prompts. Use calibration_template=teacher."
+        )
+    return other_tokenizer
 
 
 def _trainer_arguments(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
-from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
+from repro.models.chat_tokens import end_of_turn_id, has_same_template, prompt_token_ids
 from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
 from repro.models.strict_check import check_model
@@ -145,14 +145,19 @@ def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
         subject = f"pair {teacher}, {student}"
         try:
             sizes = check_pair(locate(teacher), locate(student))
-            prompts = [prompt_token_ids(load_tokenizer(locate(name)), PROBE, reasoning) for name in (teacher, student)]
+            tokenizers = [load_tokenizer(locate(name)) for name in (teacher, student)]
+            has_one_template = has_same_template(tokenizers[0], tokenizers[1], reasoning)
         except InputError as error:
             yield fail(subject, str(error))
             continue
         except OSError as error:
             yield fail(subject, f"cannot load configuration or tokenizer: {str(error).strip().splitlines()[0]}")
             continue
-        if prompts[0] != prompts[1]:
-            yield warn(subject, "their chat templates differ: in distillation the teacher reads the student's prompts")
+        if not has_one_template:
+            yield warn(
+                subject,
+                "their chat templates differ: in distillation the teacher reads the student's prompts. A calibration can be"
+                " made under the student's template (--set calibration_template=student)",
+            )
         else:
             yield good(subject, f"one tokenizer and template, {sizes.compared:,} ids compared")

@@ -156,6 +156,12 @@ def has_same_text_tokens(first: Any, second: Any) -> bool:
     return left == right
 
 
+def has_same_template(first: Any, second: Any, reasoning: bool = True) -> bool:
+    """True if both give the same ids for a question through their chat templates."""
+    ids = [prompt_token_ids(tokenizer, "What is 2 + 3?\nAnswer.", reasoning) for tokenizer in (first, second)]
+    return ids[0] == ids[1]
+
+
 def _text_state(backend: dict[str, Any]) -> dict[str, Any]:
     """Return what determines the ids of plain text, without the control tokens."""
     control = {token["content"] for token in backend["added_tokens"] if token["special"]}

@@ -20,7 +20,8 @@ from repro.errors import InputError
 from repro.pipeline.context import StageContext, configure_libraries, make_context
 from repro.pipeline.error_advice import WorkerError, user_message
 from repro.pipeline.progress_file import FileProgress, progress_path
-from repro.pipeline.stage_functions import function_for, measure_diagnosis, read_items, sample_completions
+from repro.pipeline.stage_functions import function_for, measure_diagnosis, sample_completions
+from repro.pipeline.stage_inputs import read_items
 from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.stages import Diagnose, Evaluate, Sample, Stage, stage_adapter

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from repro.models.loading import locate
-from repro.pipeline.stage_functions import read_items
+from repro.pipeline.stage_inputs import read_items
 from repro.stages import BaseModelRef, Stage, TaskData
 
 

@@ -1,15 +1,13 @@
 """The function of each kind of stage: read its inputs' artifacts, call the library, write files into a folder."""
 
 import functools
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.errors import InputError
 from repro.models.endpoint import Endpoint
-from repro.models.loading import locate, revision_of
 from repro.pipeline.context import StageContext
+from repro.pipeline.stage_inputs import compare_templates, count_items, model_path, read_items, read_tasks, skipped_rows
 from repro.stages import (
     Calibrate,
     Classify,
@@ -19,13 +17,9 @@ from repro.stages import (
     Evaluate,
     Sample,
     Stage,
-    TaskData,
 )
-from repro.stages.artifact import MODEL, ROLLOUTS
-from repro.stages.references import Model
-from repro.tasks import registry
-from repro.tasks.own_file import hash_data_file
-from repro.tasks.task import Item, Task
+from repro.stages.artifact import ROLLOUTS
+from repro.tasks.task import Item
 
 if TYPE_CHECKING:
     from repro.diagnosis.parts import DiagnosisInput
@@ -45,18 +39,6 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
     return functools.partial(functions[type(stage)], stage, context)
 
 
-def _count_items(stage: Calibrate | Sample | Distill) -> dict[str, Any]:
-    """Return the items of each task: a task may have fewer than requested, and rows of the hub may be skipped."""
-    tasks, items = _read_tasks(stage.data)
-    return {"items": dict(Counter(item.task for item in items))} | _skipped_rows(tasks)
-
-
-def _skipped_rows(tasks: list[Task]) -> dict[str, Any]:
-    """Return the rows that were skipped, by task and reason; nothing if there are none."""
-    skipped = {task.name: task.skipped_rows for task in tasks if task.skipped_rows}
-    return {"skipped_rows": skipped} if skipped else {}
-
-
 def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
     """Return the gap between the engine's log-probabilities and the model's own."""
     from repro.generation.mismatch import check_rollouts, select_rollouts
@@ -66,35 +48,8 @@ def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -
     return {"sampler": check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)}
 
 
-def model_path(model: Model, cache: Path) -> Path | str:
-    """Return the folder (or hub id) of a model input. A base model must still be what the plan saw."""
-    if model.folder_name is not None:
-        return cache / model.folder_name / MODEL
-    base = model.base_model
-    if revision_of(base.name) != base.revision:
-        raise InputError(f"model {base.name} has changed since this run was planned. Run again.")
-    return locate(base.name)
-
-
 def _reward_model(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | str | None:
     return model_path(stage.reward_model, cache) if stage.reward_model else None
-
-
-def read_items(data: tuple[TaskData, ...]) -> list[Item]:
-    """Return all items of all tasks, in order. A file must still be what the plan saw."""
-    return _read_tasks(data)[1]
-
-
-def _read_tasks(data: tuple[TaskData, ...]) -> tuple[list[Task], list[Item]]:
-    """Return the tasks, and all their items in order."""
-    for source in data:
-        if source.file is not None and hash_data_file(source.file) != source.sha256:
-            raise InputError(f"data {source.file} has changed since this run was planned. Run again.")
-    tasks = [registry.get(source.task, data=source.file, revision=source.revision) for source in data]
-    items = [item for task, source in zip(tasks, data) for item in task.items(source.split, source.n, source.seed)]
-    if not items:
-        raise InputError(f"no items in {', '.join(source.task for source in data)}: request at least one")
-    return tasks, items
 
 
 def sample_completions(
@@ -123,6 +78,7 @@ def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, 
         stage.config,
         teacher=model_path(stage.teacher, context.cache),
         target=model_path(stage.target, context.cache),
+        prompts_of=model_path(stage.prompts_of, context.cache) if stage.prompts_of else None,
         items=read_items(stage.data),
         task_reward=TaskReward(_reward_model(stage, context.cache)),
         seed=stage.seed,
@@ -131,7 +87,7 @@ def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, 
         progress=context.progress,
         resources=context.training,
     )
-    return summary | _count_items(stage)
+    return summary | count_items(stage)
 
 
 def _sample(stage: Sample, context: StageContext, out: Path) -> dict[str, Any]:
@@ -144,7 +100,7 @@ def _sample(stage: Sample, context: StageContext, out: Path) -> dict[str, Any]:
         tokens += sum(token_counts(batch))
         truncated += batch.column("stop").to_pylist().count("length")
     summary = {"completions": completions, "tokens": tokens, "truncated": truncated / completions}
-    return summary | _count_items(stage) | _check_sampler(stage, context, out)
+    return summary | count_items(stage) | _check_sampler(stage, context, out)
 
 
 def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]:
@@ -164,16 +120,18 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
         progress=context.progress,
         resources=context.training,
     )
-    return summary | _count_items(stage)
+    if differs := compare_templates(stage, context.cache):
+        summary["warnings"] = summary.get("warnings", {}) | differs
+    return summary | count_items(stage)
 
 
 def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.evaluation.evaluate import evaluate, summarise
 
-    tasks, items = _read_tasks(stage.data)
+    tasks, items = read_tasks(stage.data)
     chunks = sample_completions(stage, items, context)
     summary = summarise(evaluate(items, chunks, _reward_model(stage, context.cache), out / ROLLOUTS))
-    return summary | _skipped_rows(tasks) | _check_sampler(stage, context, out)
+    return summary | skipped_rows(tasks) | _check_sampler(stage, context, out)
 
 
 def measure_diagnosis(stage: Diagnose, context: StageContext, share: tuple[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -49,6 +49,9 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Let the reward model score the open-ended tasks of GKD-RKL too. Only its history shows the scores."""
     calibration: CalibrationConfig
     """Its eta is replaced by each variant's."""
+    calibration_template: Literal["teacher", "student"] = "teacher"
+    """Whose chat template makes the prompts of a calibration. In GKD the teacher reads the student's prompts: where their
+    templates differ (DeepSeek-R1-0528-Qwen3-8B), what was calibrated under the teacher's need not show there."""
     sft: DistillationConfig
     gkd_fkl: DistillationConfig
     gkd_rkl: DistillationConfig

@@ -139,6 +139,7 @@ class Pair:
             reward_model=reward_model_of(self.settings, tasks),
             config=self.settings.calibration.model_copy(update={"eta": eta}),
             seed=self.seed,
+            prompts_of=self.student if self.settings.calibration_template == "student" else None,
         )
 
     def calibrate_distillable(self, tasks: Tasks | None = None) -> Calibrate:

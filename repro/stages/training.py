@@ -1,6 +1,6 @@
 """The stages that make models, and the sampling of what they are trained on."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -25,6 +25,12 @@ class Calibrate(Stage):
     reward_model: BaseModelRef | None
     config: CalibrationConfig
     seed: int
+    prompts_of: BaseModelRef | None = None
+    """The student whose chat template makes the prompts; None, and no part of the identity, for the teacher's own."""
+
+    def identity(self) -> dict[str, Any]:
+        identity = super().identity()
+        return identity if self.prompts_of else {name: v for name, v in identity.items() if name != "prompts_of"}
 
     @property
     def label(self) -> str:
@@ -55,8 +61,14 @@ class Calibrate(Stage):
             max_completion_tokens=self.config.max_completion_tokens,
         )
 
+    @property
+    def model_pair(self) -> ModelPair | None:
+        """The teacher and the student whose prompts it reads, which need common tokens as in a distillation."""
+        return ModelPair("distillation", self.base_model, self.prompts_of) if self.prompts_of else None
+
     def prompted_models(self) -> dict[str, bool]:
-        return {model.name: self.config.reasoning for model in (self.base_model, self.target)}
+        models = (self.base_model, self.target, *([self.prompts_of] if self.prompts_of else []))
+        return {model.name: self.config.reasoning for model in models}
 
 
 class Sample(Stage):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from repro.errors import InputError
-from repro.pipeline.stage_functions import read_items
+from repro.pipeline.stage_inputs import read_items
 from repro.stages import Stage, TaskData
 from repro.tasks.contamination import find_contaminated
 

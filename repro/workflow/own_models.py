@@ -79,6 +79,7 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
         reward_model=reward_model_of(settings),
         config=_valid(settings.calibration, eta=eta),
         seed=options.seed,
+        prompts_of=base_model(target) if settings.calibration_template == "student" else None,
     )
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from repro.errors import InputError
-from repro.pipeline import stage_functions
+from repro.pipeline import stage_inputs
 from repro.stages import TaskData
 from repro.tasks import dataset, registry
 from repro.tasks.rows import Row
@@ -112,6 +112,6 @@ def test_a_question_of_the_hub_with_two_keys_is_left_out_and_counted(hub):
 def test_stages_record_skipped_rows(hub):
     hub({"question": "", "answer": "#### 3"})
     stage_data = (TaskData(task="gsm8k", split="test", n=10, seed=0, revision="unpinned"),)
-    tasks, items = stage_functions._read_tasks(stage_data)
+    tasks, items = stage_inputs.read_tasks(stage_data)
     assert len(items) == 10
-    assert stage_functions._skipped_rows(tasks) == {"skipped_rows": {"gsm8k": {"unreadable": 1}}}
+    assert stage_inputs.skipped_rows(tasks) == {"skipped_rows": {"gsm8k": {"unreadable": 1}}}
