@@ -13,7 +13,7 @@ from repro.planner.concurrency import cache_per_sequence, sequences_at_once
 from repro.planner.gpu_memory import gpu_memory, lora_params
 from repro.planner.resources import Layout
 from repro.recipes.catalog import plan
-from repro.stages import Calibrate, Distill
+from repro.stages import Calibrate, Distill, Sample
 from repro.training import vllm_policy
 from repro.training.resources import TrainingResources
 from repro.training.vllm_memory import GIB, LEAST_CACHE, MARGIN, MOST, cache_bytes, engine_share, engine_weights
@@ -60,6 +60,25 @@ def test_a_calibration_of_8b_holds_several_times_the_sequences_of_a_fixed_cache(
     assert fixed == 10
     assert sequences_at_once(calibration, H100, COMPLETION) == 46
     assert sequences_at_once(calibration, H100, 8400) == 22
+
+
+def test_the_numbers_of_the_gpu_page(calibration, student, stages):
+    """docs/gpu.md, "Completions sampled at the same time"."""
+    sample = next(stage for stage in stages if isinstance(stage, Sample))
+    large = plan("table2", scale="paper", families=("gemma3",), seeds=1).stages()
+    gemma = next(stage for stage in large if isinstance(stage, Calibrate))
+    small = plan("table2", scale="small", seeds=1).stages()
+    for stage, card, tokens, layout, expected in (
+        (gemma, H100, COMPLETION, Layout(2, True), 48),
+        (gemma, H100, 8400, Layout(2, True), 33),
+        (student, H100, COMPLETION, Layout(), 72),
+        (student, H100, 8400, Layout(), 35),
+        (sample, H100, COMPLETION, Layout(), 96),
+        (sample, H100, 8400, Layout(), 47),
+        (next(stage for stage in small if isinstance(stage, Calibrate)), 23.6, 717, Layout(), 117),
+        (next(s for s in small if isinstance(s, Distill) and s.config.method == "gkd-rkl"), 23.6, 717, Layout(), 32),
+    ):
+        assert sequences_at_once(stage, card, tokens, layout) == expected
 
 
 def test_the_planned_share_leaves_the_trainer_what_it_holds(calibration, student):
