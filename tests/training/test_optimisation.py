@@ -6,7 +6,9 @@ import torch
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
 from repro.progress import silent
+from repro.training import optimisation
 from repro.training.non_finite import check_finite
+from repro.training.resources import TrainingResources
 
 
 def test_a_weight_that_is_not_finite_is_named():
@@ -43,3 +45,23 @@ def test_a_diverged_training_leaves_no_model(student, teacher, items, tmp_path):
             progress=silent,
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("has_gpu", "optimiser"), [(True, "adamw_torch_fused"), (False, "adamw_torch")])
+def test_the_optimiser_is_fused_on_a_gpu_only(tmp_path, monkeypatch, has_gpu, optimiser):
+    """On a GPU the other one copies all weights at its step; on a CPU its numbers are those of earlier runs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(optimisation, "data_parallel_ranks", lambda: 1)
+    arguments = optimisation.trainer_arguments(
+        work=tmp_path,
+        steps=2,
+        learning_rate=1e-5,
+        warmup_fraction=0.0,
+        seed=0,
+        sequences=4,
+        parameters=600_000_000,
+        resources=TrainingResources(micro_batch=2),
+    )
+    assert arguments["optim"] == optimiser
+    assert arguments["bf16"] == has_gpu
+    assert not arguments["gradient_checkpointing"]  # the planner counts with the same bound
