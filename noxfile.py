@@ -37,14 +37,12 @@ TORCH_CPU = LOCKS / "torch-cpu.txt"
 RESULTS = "results"
 
 
-def install(session: nox.Session, lock: str = "auto", more: str | None = None) -> None:
-    """Install a lock, another one on top, and this project. `auto`: the GPU lock if there is a GPU, else the CPU lock."""
+def install(session: nox.Session, lock: str, more: str | None = None) -> None:
+    """Install a lock, another one on top, and this project."""
     if IN_IMAGE:
         if lock == "cpu-vllm":
             session.error("vLLM's CPU build is not in this image: run this session outside it.")
         return
-    if lock == "auto":
-        lock = "gpu" if shutil.which("nvidia-smi") else "cpu"
     files = [LOCKS / f"{lock}.txt", *([TORCH_CPU] if lock.startswith("cpu") else [])]
     if more:
         files.append(LOCKS / f"{more}.txt")
@@ -131,13 +129,15 @@ def cluster(session: nox.Session) -> None:
     session.run("pytest", "tests/cluster", "-m", "cluster", "-p", "no:xdist", *session.posargs, env=_quiet_env())
 
 
-STUDIES = runpy.run_path(str(Path(__file__).with_name("repro") / "recipes" / "studies.py"))["STUDIES"]
+_DECLARED = runpy.run_path(str(Path(__file__).with_name("repro") / "recipes" / "studies.py"))
+STUDIES, SCALES = _DECLARED["STUDIES"], _DECLARED["SCALES"]
 
 
 def _session_of(study: str, summary: str) -> None:
     def reproduce(session: nox.Session) -> None:
-        install(session)
-        _reproduce(session, study)
+        scale = _scale(session)
+        install(session, "cpu" if scale == "toy" else "gpu")  # toy is a scale for CPUs, on every machine
+        _reproduce(session, study, scale)
 
     reproduce.__doc__ = (
         f"{summary} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
@@ -149,14 +149,21 @@ for _study, _entry in STUDIES.items():
     _session_of(_study, _entry.session)
 
 
-def _reproduce(session: nox.Session, study: str) -> None:
+def _scale(session: nox.Session) -> str:
+    """Return the scale that the session's arguments name; toy without one."""
+    arguments = [part for argument in session.posargs for part in argument.split("=", 1)]
+    scale = arguments[arguments.index("--scale") + 1] if "--scale" in arguments[:-1] else "toy"
+    if scale not in SCALES:
+        session.error(f"--scale {scale}: name one of {', '.join(SCALES)}; the session installs what it needs")
+    return scale
+
+
+def _reproduce(session: nox.Session, study: str, scale: str) -> None:
     out = os.environ.get("REPRO_OUT", RESULTS)
-    arguments = list(session.posargs)
-    if "--scale" not in arguments:
-        arguments += ["--scale", "toy"]
+    is_named = any(argument.split("=")[0] == "--scale" for argument in session.posargs)
+    arguments = [*session.posargs, *([] if is_named else ["--scale", scale])]
     timeouts = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # `repro` stops its stages before it exits
     session.run("repro", "run", study, "--out", out, *arguments, success_codes=[0, 1], **timeouts)
-    scale = arguments[arguments.index("--scale") + 1]
     session.run("pytest", "benchmarks/test_studies.py", "--study", study, "--out", out, "--scale", scale, "-q")
 
 
@@ -286,5 +293,5 @@ def _one_gpu() -> dict[str, str]:
 
 
 def _quiet_env() -> dict[str, str]:
-    """Return the environment of tests: one thread per process (two cores, two processes), and no network."""
-    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
+    """Return the environment of tests: one thread per process (two cores, two processes), no network, and no GPU."""
+    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}

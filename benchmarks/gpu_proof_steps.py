@@ -18,9 +18,10 @@ HERE = Path(__file__).resolve().parent
 
 def environment(proof: Proof) -> None:
     """Versions, the GPU, and what the kit sees of the machine."""
-    from repro.planner.scales import largest_scale
+    from repro.planner.scales import automatic_scale
     from repro.system.gpu_checks import gpu_problems
-    from repro.system.hardware import hardware, libraries, visible_gpus
+    from repro.system.gpus import visible_gpus
+    from repro.system.hardware import hardware, libraries
 
     cuda, machine = torch.cuda.is_available(), hardware()
     proof.note(
@@ -31,7 +32,7 @@ def environment(proof: Proof) -> None:
         versions=libraries(),
         machine=machine,
         visible=visible_gpus(),
-        largest_scale=largest_scale(machine),
+        automatic_scale=automatic_scale(machine),
         problems=gpu_problems(machine),
     )
 

@@ -1,7 +1,13 @@
 import importlib.util
 import os
+import sys
+from itertools import pairwise
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported: no test asks the network
+if "PYTEST_XDIST_WORKER" not in os.environ and not any(
+    option == "-m" and "gpu" in marks.replace("not gpu", "") for option, marks in pairwise(sys.argv)
+):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # expected numbers are a CPU's: only tests selected by `gpu` see one
 
 import torch
 

@@ -28,14 +28,15 @@ def doctor(
     Prints one line per check, with its fix if it is not ok. Exit code 0, or 2 if something must be fixed first.
     """
     from repro.doctor.checks import run_checks
-    from repro.planner.scales import largest_scale, workers_for
+    from repro.planner.scales import automatic_scale, use_gpus_of, workers_for
     from repro.recipes.catalog import find_study, plan
     from repro.system.hardware import hardware
 
     find_study(study)
     machine = hardware()
-    chosen = largest_scale(machine)[0] if scale == "auto" else scale
+    chosen = automatic_scale(machine)[0] if scale == "auto" else scale
     planned = plan(study, scale=chosen, families=family or (), seeds=1, assignments=assignments)  # type: ignore[arg-type]
+    machine = use_gpus_of(planned.scale, machine)
     out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}
     for finding in run_checks(planned, out, workers or workers_for(planned.scale, machine)):

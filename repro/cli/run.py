@@ -1,5 +1,6 @@
 """`repro run`: a study from plan to verdicts."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 def run(
     study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
     scale: Annotated[
-        str, typer.Option("--scale", help="auto, toy, small or paper. auto: the largest that fits this machine.")
+        str,
+        typer.Option(
+            "--scale", help="auto, toy, small or paper. auto: small if this machine's GPU suffices, else toy."
+        ),
     ] = "auto",
     family: Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")] = None,
     seeds: Annotated[
@@ -39,10 +43,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start scale paper without a question.")] = False,
     out: Out = Path("results"),
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
+    from repro.planner.scales import use_gpus_of
     from repro.recipes.catalog import find_study, plan
     from repro.system.hardware import hardware
 
@@ -52,6 +58,8 @@ def run(
     planned = plan(
         study, scale=chosen, families=family or (), seeds=seeds, assignments=assignments, first_seed=first_seed
     )
+    if options.backend != "slurm":  # there the machine that submits is not the one that runs
+        machine = use_gpus_of(planned.scale, machine)
     execution = options.at_scale(planned.scale, machine)
     _check_server(planned, execution.resources)
     if dry_run:
@@ -61,6 +69,8 @@ def run(
         return
     for line in _warnings(planned, execution.resources, machine, options):
         print_error(f"warning: {line}", "yellow")
+    if planned.scale == "paper":
+        _confirm(planned, out, execution.resources, options.most_workers, yes=yes)
     from repro.workflow.study import run_study
 
     outcome = run_study(planned, out, execution, console=out_console, quiet=quiet)
@@ -68,16 +78,38 @@ def run(
 
 
 def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions, *, quiet: bool) -> "Scale":
-    from repro.planner.scales import largest_scale
+    from repro.planner.scales import automatic_scale
 
     if scale != "auto":
         return scale  # type: ignore[return-value]  # `plan` checks it
     if options.backend == "slurm":
         raise InputError("--cluster slurm: name the scale (--scale paper): the jobs run on other machines")
-    chosen, reason = largest_scale(machine)
+    chosen, reason = automatic_scale(machine)
     if not quiet:
         out_console.print(f"scale {chosen}: {reason}", highlight=False)
     return chosen
+
+
+def _confirm(study: "Study", out: Path, resources: "Resources", workers: int | None, *, yes: bool) -> None:
+    """Show the plan of thousands of GPU-hours and ask; nothing is asked if everything is cached.
+
+    Raises:
+        InputError: there is no terminal to ask at, and no --yes.
+        Exit: the answer is no.
+    """
+    from repro.planner.dry_run import hours_to_run, print_plan
+
+    hours = hours_to_run(study, out)
+    if yes or not hours:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"scale {study.scale} takes about {hours:,.0f} GPU-hours (H100): --dry-run shows the plan, --yes starts it"
+            " (there is no terminal to ask at)."
+        )
+    print_plan(study, out, out_console, resources, workers)
+    if not typer.confirm(f"Start about {hours:,.0f} GPU-hours (H100)?"):
+        raise typer.Exit(0)
 
 
 def _check_server(study: "Study", resources: "Resources") -> None:
@@ -95,14 +127,14 @@ def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], o
         InputError: the scale does not fit this machine.
     """
     from repro.planner.fit import unplaceable
-    from repro.planner.scales import check_fits
+    from repro.planner.scales import REQUIREMENTS, check_fits
     from repro.stages.pins import unpinned_inputs
     from repro.system.gpu_checks import gpu_problems
 
     warnings = []
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
         check_fits(study.scale, machine)
-        warnings += gpu_problems(machine)
+        warnings += gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []
         too_large = unplaceable(study, study.stages(), resources, options.most_workers)
         warnings += [f"does not fit: {line}" for line in too_large]
     unpinned = unpinned_inputs(study.stages()) if study.scale == "paper" else []

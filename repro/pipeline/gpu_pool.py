@@ -7,7 +7,7 @@ from repro.errors import InputError
 from repro.planner.placement import Cards, machine_cards, place
 from repro.planner.resources import Resources
 from repro.stages import Stage
-from repro.system.hardware import gpus, visible_gpus
+from repro.system.gpus import installed_gpus, visible_gpus
 
 GpuNames = tuple[str, ...]
 
@@ -49,6 +49,11 @@ class GpuPool:
                 raise InputError(
                     f"{stage.label} needs {need} GPUs, and there are {self._total}: lower --ranks, --tensor-parallel or --vllm-server."
                 )
+            if need > 1 and any(name.startswith("MIG-") for name in self._free):
+                raise InputError(
+                    f"{stage.label} needs {need} GPUs, and MIG slices cannot work together: use one slice with more memory,"
+                    " or switch MIG off."
+                )
             if len(started) == limit or need > len(self._free):
                 break
             started.append((stage, tuple(self._free[:need])))
@@ -73,11 +78,13 @@ def with_gpus(stage: Stage, resources: Resources, gpu_names: GpuNames) -> Resour
 
 
 def visible_cards(gpu_names: GpuNames = ()) -> Cards | None:
-    """Return these GPUs, or all that CUDA programs started here see, with the memory of the machine's smallest.
+    """Return these GPUs, or all that CUDA programs started here see, with the memory of the smallest of them.
 
-    None if nvidia-smi reports none.
+    None if nvidia-smi reports none. A name that it does not know may be any of the machine's.
     """
-    names, machine = gpu_names or visible_gpus(), machine_cards({"gpus": gpus()})
+    names, installed = gpu_names or visible_gpus(), installed_gpus()
+    known = [gpu for gpu in installed if gpu.get("uuid") in names]
+    machine = machine_cards({"gpus": known if len(known) == len(names) else installed})
     return Cards(len(names), machine.gib) if names and machine else None
 
 

@@ -24,7 +24,8 @@ from repro.stages import Stage
 from repro.stages.artifact import RECORD
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
-from repro.system.hardware import hardware, libraries, visible_gpus
+from repro.system.gpus import visible_gpus
+from repro.system.hardware import hardware, libraries
 from repro.system.redaction import redact
 
 

@@ -21,6 +21,7 @@ from repro.pipeline.preflight import check_inputs
 from repro.pipeline.record import find_damage
 from repro.stages import Stage
 from repro.stages.artifact import CACHE, find_warnings, is_complete, which_cached
+from repro.system.gpus import visible_gpus
 
 MUCH_TO_READ = 4 << 30
 """Bytes to hash from which a run says so: some seconds on a fast disk."""
@@ -36,6 +37,8 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
         StageError: a stage ended without a result.
     """
     waiting = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
+    if execution.backend == "none":
+        _choose_device(waiting)
     check_inputs(waiting)
     cache = prepare_cache(out)
     with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
@@ -48,6 +51,23 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
                 raise
             raise InputError(f"output folder {out}: {disk_error(error)}. Fix it; the same command resumes.") from None
     _print_warnings(stages, cache, console)
+
+
+def _choose_device(waiting: Sequence[Stage]) -> None:
+    """Hide this process's GPUs if its stages are to compute on the CPU.
+
+    Raises:
+        InputError: some are and some are not.
+    """
+    on_cpu = [stage for stage in waiting if stage.workload.runs_model and not stage.workload.uses_gpu]
+    if not on_cpu or not visible_gpus():
+        return
+    if any(stage.workload.uses_gpu for stage in waiting):
+        raise InputError(
+            f"--cluster none: {on_cpu[0].label} computes on the CPU, as all toy models, and other stages on a GPU, which one"
+            " process cannot do. Leave out --cluster none, or hide the GPUs (CUDA_VISIBLE_DEVICES=)."
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def prepare_cache(out: Path) -> Path:

@@ -22,7 +22,7 @@ from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.child_processes import exit_with_parent
 from repro.system.gpu_memory import free_gpu_memory
-from repro.system.hardware import visible_gpus
+from repro.system.gpus import visible_gpus
 
 
 def run_stage(
@@ -38,13 +38,14 @@ def run_stage(
         {"built": bool}; or {"input_error": message} for a mistake of the user; or {"stage_error": advice} for another
         error that the user can fix. Errors of other kinds are raised.
     """
-    resources = resolve_layout(stage, resources, visible_cards(resources.gpus))
-    visible = visible_gpus()[: resources.gpu_count] if stage.workload.uses_gpu else ()
+    uses_gpu = stage.workload.uses_gpu
+    resources = resolve_layout(stage, resources, visible_cards(resources.gpus) if uses_gpu else None)
+    visible = visible_gpus()[: resources.gpu_count] if uses_gpu else ()
     resources = replace(resources, gpus=resources.gpus or visible)
     os.environ.update(_environment(resources))
+    if not uses_gpu and (driver is not None or "SUBMITIT_EXECUTOR" in os.environ):  # a process of this stage alone
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if driver is not None:
-        if not stage.workload.uses_gpu:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         exit_with_parent(driver)
     try:
         return _run_locked(stage, cache, resources, argv)

@@ -33,7 +33,7 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     """
     stages = study.stages()
     cached = which_cached(stages, out)
-    hours = [0.0 if hit else expected_hours(stage, study.scale) for stage, hit in zip(stages, cached)]
+    hours = _hours_of_each(study, stages, cached)
     placed = dict(enumerate(placements(study, stages, resources)))
     rows = [(stage, cached[n], hours[n], placed.get(n)) for n, stage in enumerate(stages)]
     _print_stages(study, rows, console)
@@ -47,6 +47,16 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     except InputError as error:
         console.print(f"`repro run` would refuse: {error}", highlight=False, soft_wrap=True)
     console.print("Nothing was run.")
+
+
+def hours_to_run(study: Study, out: Path) -> float:
+    """Return the hours of the stages that are not cached: on one core at toy scale, GPU-hours above it."""
+    stages = study.stages()
+    return sum(_hours_of_each(study, stages, which_cached(stages, out)))
+
+
+def _hours_of_each(study: Study, stages: list[Stage], cached: list[bool]) -> list[float]:
+    return [0.0 if hit else expected_hours(stage, study.scale) for stage, hit in zip(stages, cached)]
 
 
 def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:

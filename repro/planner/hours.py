@@ -76,7 +76,7 @@ def printed_hours() -> dict[str, float]:
 
 def expected_hours(stage: Stage, scale: Scale) -> float:
     """Return wall-clock hours on one core at toy scale, H100 hours above it; a server's hours are not counted."""
-    procedure, tokens = stage.procedure, planned_tokens(stage) if stage.workload.uses_gpu else 0.0
+    procedure, tokens = stage.procedure, planned_tokens(stage) if stage.workload.runs_model else 0.0
     if scale == "toy":
         working = TOY_SECONDS[procedure] - TOY_START_SECONDS
         return (TOY_START_SECONDS + working * tokens / _toy_tokens(procedure)) / 3600

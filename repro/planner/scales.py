@@ -36,6 +36,10 @@ REQUIREMENTS: dict[Scale, Requirements] = {
 }
 
 
+ALIKE = 0.9
+"""Share of the largest GPU's memory from which on another one counts as large, too."""
+
+
 def fits(scale: Scale, machine: dict[str, Any]) -> bool:
     """Return True if the machine's GPUs suffice."""
     required = REQUIREMENTS[scale]
@@ -48,28 +52,60 @@ def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
     Raises:
         InputError: the machine is too small, or its GPUs cannot be used.
     """
-    problem = accelerator.missing_gpu(machine) or accelerator.old_driver(machine)
+    checks = (accelerator.missing_gpu, accelerator.contradicting_gpus, accelerator.old_driver)
+    problem = next((line for check in checks if (line := check(machine))), None)
     if REQUIREMENTS[scale].gpus and problem:
         raise InputError(f"scale {scale}: {problem}.")
     if not fits(scale, machine):
-        best, _ = largest_scale(machine)
+        best, _ = automatic_scale(machine)
         raise InputError(
             f"scale {scale} needs {REQUIREMENTS[scale].description}; this machine has {describe_gpus(machine)}."
             f" Use --scale {best}, or --dry-run to see the plan."
         )
 
 
-def largest_scale(machine: dict[str, Any]) -> tuple[Scale, str]:
-    """Return the largest scale that fits, and one line on what the next one would need."""
-    order: tuple[Scale, ...] = ("paper", "small", "toy")
-    best = next(scale for scale in order if fits(scale, machine))
-    if best == "paper":
-        return best, "the largest scale"
-    above = order[order.index(best) - 1]
+def automatic_scale(machine: dict[str, Any]) -> tuple[Scale, str]:
+    """Return the larger of toy and small that fits, and one line on what the next scale would need.
+
+    Scale paper takes thousands of GPU-hours: it starts only if it is named.
+    """
+    best: Scale = "small" if fits("small", machine) else "toy"
+    above: Scale = "paper" if best == "small" else "small"
+    if fits(above, machine):
+        return (
+            best,
+            f"scale {above} fits this machine, too, but takes thousands of GPU-hours: name it (--scale {above})",
+        )
     return (
         best,
         f"scale {above} would need {REQUIREMENTS[above].description}; this machine has {describe_gpus(machine)}",
     )
+
+
+def use_gpus_of(scale: Scale, machine: dict[str, Any]) -> dict[str, Any]:
+    """Hide the GPUs that a scale cannot use from this process and its children; return the machine as they see it.
+
+    Toy is a scale for CPUs: its numbers, and the verdicts known of it, are those of float32. The others use the GPUs with
+    enough memory, so that a small card beside a large one does not decide the layout.
+    """
+    required = REQUIREMENTS[scale]
+    if not required.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return hardware()
+    return _use_gpus_with(required.gpu_memory_gib, machine)  # without one, `check_fits` says what is there
+
+
+def use_largest_gpus(machine: dict[str, Any]) -> dict[str, Any]:
+    """Hide GPUs with less memory than the largest from this process and its children; return the machine as they see it."""
+    return _use_gpus_with(max((gpu["memory_gib"] for gpu in machine["gpus"]), default=0.0) * ALIKE, machine)
+
+
+def _use_gpus_with(gib: float, machine: dict[str, Any]) -> dict[str, Any]:
+    names = [gpu["uuid"] for gpu in machine["gpus"] if gpu["memory_gib"] >= gib]
+    if not names:
+        return machine
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+    return hardware()
 
 
 def describe_gpus(machine: dict[str, Any]) -> str:
@@ -80,16 +116,16 @@ def describe_gpus(machine: dict[str, Any]) -> str:
 
 def workers_for(scale: Scale, machine: dict[str, Any], ranks: int = 1) -> int:
     """Return how many stages run side by side: a core each at toy scale; on GPUs, as many as get `ranks` of them."""
-    if machine["gpus"]:
-        return max(1, len(machine["gpus"]) // ranks)
-    return max(1, min(8, machine["cpus"])) if scale == "toy" else 1
+    if scale == "toy":
+        return max(1, min(8, machine["cpus"]))
+    return max(1, len(machine["gpus"]) // ranks)
 
 
 def advise_on_machine(out: Path) -> list[str]:
     """Return advice for `repro env`: the scale that fits, then each problem with its fix."""
     machine = hardware()
     lines = []
-    scale, description = largest_scale(machine)
+    scale, description = automatic_scale(machine)
     lines.append(f"scale auto means {scale}; {description}")
     lines += accelerator.gpu_problems(machine)
     if machine["cpus"] < 2:

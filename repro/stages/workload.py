@@ -91,9 +91,15 @@ class Workload:
         return self.trains and self.samples and self.engine == "vllm"
 
     @property
-    def uses_gpu(self) -> bool:
+    def runs_model(self) -> bool:
         """False for rules, and for a judge behind a server."""
         return self.main is not None
+
+    @property
+    def uses_gpu(self) -> bool:
+        """True if a model here is not a toy model: their numbers are those of a CPU, on every machine."""
+        models = (self.main, self.frozen, self.reward_model)
+        return any(not model.base_model.is_toy for model in models if model is not None)
 
     @property
     def can_split(self) -> bool:

@@ -10,7 +10,7 @@ SHARED_MEMORY_GIB_PER_GPU = 1.0
 
 def gpu_problems(machine: dict[str, Any]) -> list[str]:
     """Return everything that keeps this environment from using its GPUs."""
-    problems = (missing_gpu(machine), old_driver(machine), small_shared_memory(machine))
+    problems = (missing_gpu(machine), contradicting_gpus(machine), old_driver(machine), small_shared_memory(machine))
     return [line for line in problems if line]
 
 
@@ -20,10 +20,12 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
     if not cuda or machine["gpus"]:
         return None
     seen = f"no GPU is visible, although torch here is built for CUDA {cuda}"
+    if machine.get("gpus_hidden"):
+        return f"{seen}: CUDA_VISIBLE_DEVICES hides all {machine['gpus_hidden']} that nvidia-smi lists. Unset it, or name one"
     if machine.get("gpu_devices"):
         return (
-            f"{machine['gpu_devices']} GPU device files, but nvidia-smi does not answer: the driver is absent or broken."
-            " Fix it until `nvidia-smi` lists the GPUs"
+            f"{machine['gpu_devices']} GPU device files, but nvidia-smi lists no usable GPU: the driver is absent or broken,"
+            " or a GPU is in MIG mode without slices. Fix it until `nvidia-smi -L` lists GPUs or slices"
         )
     if machine.get("container"):
         return (
@@ -31,6 +33,26 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
             " the cpu image"
         )
     return f"{seen}: install NVIDIA's driver ({_least(cuda)} or newer) until `nvidia-smi` lists the GPUs"
+
+
+def contradicting_gpus(machine: dict[str, Any]) -> str | None:
+    """Report GPUs that nvidia-smi lists and CUDA programs would not find, or the other way round."""
+    if not machine["gpus"]:
+        return None
+    listed = len(machine["gpus"]) + machine.get("gpus_hidden", 0)
+    if machine.get("gpus_unknown"):
+        names = ", ".join(machine["gpus_unknown"])
+        return (
+            f"CUDA_VISIBLE_DEVICES names {names}, which nvidia-smi does not list ({listed} GPUs): name GPUs by the numbers of"
+            " `nvidia-smi` or by UUID (`nvidia-smi -L`; MIG slices by UUID only), or unset it"
+        )
+    physical = len({gpu.get("index", n) for n, gpu in enumerate(machine["gpus"])}) + machine.get("gpus_hidden", 0)
+    if machine.get("gpu_devices", 0) > physical and not any("MIG" in gpu["name"] for gpu in machine["gpus"]):
+        return (
+            f"{machine['gpu_devices']} GPU device files, but nvidia-smi lists {physical}: a GPU has failed or is held back."
+            " Restart the machine or the container, or name GPUs that work in CUDA_VISIBLE_DEVICES"
+        )
+    return None
 
 
 def old_driver(machine: dict[str, Any]) -> str | None:

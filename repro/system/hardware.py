@@ -7,10 +7,10 @@ import platform
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
-import psutil
+from repro.system.gpus import device_files, installed_gpus, split_visible
+from repro.system.memory import memory_bytes
 
 _LIBRARIES = [
     "distillability-repro",
@@ -49,45 +49,27 @@ def _installed() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return processor, memory, accelerators, and the container image if this is one."""
-    nvidia_gpus = gpus()
+    """Return processor, memory, accelerators, and the container image if this is one.
+
+    gpus: those that CUDA programs started here see; gpus_hidden: the number of the others; gpus_unknown: names in
+    CUDA_VISIBLE_DEVICES that nvidia-smi does not list.
+    """
+    installed = installed_gpus()
+    visible, unknown = split_visible(installed)
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory_bytes() / 2**30, 1),
-        "gpus": nvidia_gpus,
-        "gpu_devices": len(list(Path("/dev").glob("nvidia[0-9]*"))),
-        "driver_cuda": _driver_cuda() if nvidia_gpus else None,
+        "gpus": visible,
+        "gpus_hidden": len(installed) - len(visible),
+        "gpus_unknown": unknown,
+        "gpu_devices": device_files(),
+        "driver_cuda": _driver_cuda() if installed else None,
         "cuda": _torch_cuda(),
         "shared_memory_gib": _shared_memory_gib(),
         "container": container(),
     }
-
-
-def memory_bytes(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the memory that processes here may use: the machine's, or the least limit of their control groups."""
-    try:
-        groups = [line.split(":", 2)[1:] for line in membership.read_text().splitlines()]
-    except OSError:
-        groups = []
-    limits = [psutil.virtual_memory().total]
-    for controllers, name in [("", ""), *groups]:
-        if controllers not in ("", "memory"):
-            continue
-        base, file = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        group = base / name.strip("/")
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(base):
-                limits += _number(folder / file)
-    return min(limits)
-
-
-def _number(file: Path) -> list[int]:
-    try:
-        return [int(file.read_text())]
-    except (OSError, ValueError):  # no such group, or no limit ("max")
-        return []
 
 
 def container() -> dict[str, str] | None:
@@ -96,25 +78,6 @@ def container() -> dict[str, str] | None:
         return None
     name, _, digest = os.environ.get("REPRO_BASE_IMAGE", "unknown").partition("@")
     return {"target": os.environ["REPRO_IMAGE"], "base_image": name, "base_digest": digest or "unpinned"}
-
-
-def gpus() -> list[dict[str, Any]]:
-    """Return name, memory (GiB) and driver of each NVIDIA GPU that nvidia-smi reports."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return []
-    cells = [[cell.strip() for cell in line.split(",")] for line in lines]
-    return [{"name": name, "memory_gib": round(int(mib) / 1024, 1), "driver": driver} for name, mib, driver in cells]
-
-
-def visible_gpus() -> tuple[str, ...]:
-    """Return the GPUs visible to CUDA programs started here, by the names that CUDA_VISIBLE_DEVICES takes."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is not None:
-        return tuple(name.strip() for name in listed.split(",") if name.strip())
-    return tuple(str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
 
 
 def _driver_cuda() -> str | None:

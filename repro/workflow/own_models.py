@@ -16,6 +16,7 @@ from repro.models.loading import is_toy_model, locate
 from repro.pipeline.cluster import Execution
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
+from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.recipes.catalog import SETTINGS
 from repro.recipes.settings import Settings, override
 from repro.recipes.shared_stages import ITEM_ORDER, base_model, distillation_reward, reward_model_of
@@ -156,6 +157,10 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
 
 def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> Path:
     """Run the stage and its inputs; return the folder of its artifact."""
+    if any(stage.workload.uses_gpu for stage in topological_order([stage])):
+        use_largest_gpus(hardware())
+    else:
+        use_gpus_of("toy", hardware())
     is_toy = all(_scale_of(model.name) == "toy" for model in stage.base_models())
     execution = Execution(resources_for("toy" if is_toy else "small", micro_batch=micro_batch))
     run(topological_order([stage]), out, execution, console=console, quiet=quiet)

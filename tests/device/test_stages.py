@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.system.hardware import visible_gpus
+from repro.system.gpus import visible_gpus
 
 from .conftest import Device
 

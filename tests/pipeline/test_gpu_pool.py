@@ -21,7 +21,7 @@ from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Distill
 from repro.stages.artifact import CACHE
-from repro.system.hardware import visible_gpus
+from repro.system.gpus import visible_gpus
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
 
@@ -33,7 +33,7 @@ def eight(monkeypatch):
 @pytest.mark.usefixtures("eight")
 def test_no_gpu_is_allocated_twice_and_all_come_back():
     pool = GpuPool(Resources(ranks=3))
-    stages = plan("table2", scale="toy", seeds=1).stages()[:3]
+    stages = plan("table2", scale="small", seeds=1).stages()[:3]
     (_, first), (_, second) = pool.acquire(stages, limit=8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
     assert pool.acquire(stages, limit=8) == []
@@ -46,7 +46,7 @@ def test_no_gpu_is_allocated_twice_and_all_come_back():
 @pytest.mark.usefixtures("eight")
 def test_a_stage_gets_the_gpus_that_hold_it_and_is_not_overtaken(monkeypatch):
     """A 12B calibration needs two 80 GB GPUs, a 1.7B student one; a stage that waits for GPUs is not overtaken."""
-    monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    monkeypatch.setattr("repro.pipeline.gpu_pool.installed_gpus", lambda: [{"memory_gib": 79.6}] * 8)
     stages = plan("table2", scale="paper", families=("all",), seeds=1).stages()
     large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
     small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
@@ -81,7 +81,7 @@ def test_a_stage_that_needs_more_gpus_than_there_are_is_refused():
 @pytest.mark.usefixtures("eight")
 def test_a_server_has_gpus_besides_the_ranks(monkeypatch):
     """Only if completions are sampled in training; the job decides as the driver did."""
-    monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    monkeypatch.setattr("repro.pipeline.gpu_pool.installed_gpus", lambda: [{"memory_gib": 79.6}] * 8)
     requested = resources_for("paper", vllm_server=2)
     stages = plan("table2", scale="paper", families=("gemma3",), seeds=1).stages()
     calibrated = next(s for s in stages if isinstance(s, Calibrate))
@@ -156,10 +156,10 @@ def test_as_many_stages_in_parallel_as_the_gpus_suffice_for():
 
 
 @pytest.mark.parametrize("backend", ["none", "local"])
-def test_a_stage_on_a_machine_with_several_gpus_sees_and_records_one(monkeypatch, tmp_path, backend):
+def test_a_stage_on_a_machine_with_several_gpus_sees_and_records_one(monkeypatch, tmp_path, student, backend):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     stage = evaluate_stage(
-        "toy:qwen3-student",
+        str(student),
         StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",)),
     )
     run([stage], tmp_path, Execution(Resources(), workers=2, backend=backend), quiet=True, console=Console(quiet=True))
@@ -168,10 +168,10 @@ def test_a_stage_on_a_machine_with_several_gpus_sees_and_records_one(monkeypatch
     assert record["gpu_hours"] == round(record["seconds"] / 3600, 4)
 
 
-def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path):
+def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path, student):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
     stage = evaluate_stage(
-        "toy:qwen3-student",
+        str(student),
         StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",)),
     )
     run_stage(stage, tmp_path, Resources())

@@ -15,7 +15,7 @@ from repro.planner.resources import Layout, resources_for
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import plan
 from repro.stages import BaseModelRef, Calibrate, Distill, Evaluate, Sample
-from repro.system.hardware import memory_bytes
+from repro.system.memory import memory_bytes
 
 PROCESS_GIB = assumed("host GiB of a process")
 

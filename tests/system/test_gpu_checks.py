@@ -1,11 +1,10 @@
 """Each GPU problem is one line with its fix; the facts about the machine are made up."""
 
-import subprocess
-
 import pytest
+from stub_nvidia_smi import card, install
 
 from repro.errors import InputError
-from repro.planner.scales import check_fits, largest_scale
+from repro.planner.scales import automatic_scale, check_fits
 from repro.system import gpu_checks
 from repro.system import hardware as machine
 
@@ -38,7 +37,7 @@ def test_a_cpu_environment_without_a_gpu_has_no_problem():
     [
         ({"gpus": [], "gpu_devices": 0, "container": IMAGE}, ("no GPU is visible", "--gpus all", "Container Toolkit")),
         ({"gpus": [], "gpu_devices": 0}, ("no GPU is visible", "CUDA 13.0", "580 or newer")),
-        ({"gpus": [], "gpu_devices": 2}, ("2 GPU device files", "nvidia-smi does not answer")),
+        ({"gpus": [], "gpu_devices": 2}, ("2 GPU device files", "nvidia-smi lists no usable GPU")),
         (
             {"gpus": [H100 | {"driver": "535.104"}], "driver_cuda": "12.2"},
             ("driver 535.104 offers CUDA 12.2", "580 or newer"),
@@ -65,7 +64,7 @@ def test_a_gpu_scale_is_refused_before_any_work_and_toy_is_not():
         check_fits("small", old)
     check_fits("toy", old)
     hidden = GOOD | {"gpus": [], "gpu_devices": 0, "container": IMAGE}
-    assert largest_scale(hidden)[0] == "toy"
+    assert automatic_scale(hidden)[0] == "toy"
     with pytest.raises(InputError, match="--gpus all"):
         check_fits("small", hidden)
     check_fits("toy", hidden)
@@ -75,19 +74,11 @@ def test_small_shared_memory_does_not_stop_a_run():
     check_fits("small", GOOD | {"shared_memory_gib": 0.0625})
 
 
-PAGE = "| NVIDIA-SMI 580.95.05   Driver Version: 580.95.05   CUDA Version: 13.0  |"
-
-
-def test_the_drivers_cuda_is_read_from_nvidia_smi(monkeypatch):
-    def run(command, **_):
-        arguments = command[1:]
-        text = f"{H100['name']}, 81559, 580.95.05\n" if arguments else PAGE
-        return subprocess.CompletedProcess(command, 0, stdout=text)
-
-    monkeypatch.setattr(machine.subprocess, "run", run)
+def test_the_drivers_cuda_is_read_from_nvidia_smi(monkeypatch, tmp_path):
+    install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 81559, H100["name"]))
     facts = machine.hardware()
     assert facts["driver_cuda"] == "13.0"
-    assert facts["gpus"] == [H100]
+    assert facts["gpus"] == [H100 | {"index": "0", "uuid": "GPU-a"}]
     assert "driver 580.95.05 (CUDA 13.0)" in gpu_checks.describe_driver(facts)
 
 

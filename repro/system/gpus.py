@@ -1,0 +1,104 @@
+"""NVIDIA GPUs as nvidia-smi reports them, and those of them that CUDA programs started here see."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from repro.system.memory import memory_bytes
+
+QUERY = "index,uuid,name,memory.total,driver_version,mig.mode.current"
+SLICE_GIB_PER_GB = 0.95
+"""GiB of memory per GB in the name of a MIG profile, rounded down (a 1g.10gb slice of an H100 has 9.6)."""
+NO_DEVICE = ("-1", "NoDevFiles")
+"""Names in CUDA_VISIBLE_DEVICES that hide every GPU from there on."""
+
+
+def installed_gpus() -> list[dict[str, Any]]:
+    """Return index, UUID, name, memory (GiB) and driver of each GPU that nvidia-smi reports, in its order.
+
+    A GPU in MIG mode is replaced by its slices: CUDA programs see only those. A GPU that reports no memory of its own
+    ("[N/A]") shares the machine's.
+    """
+    gpus: list[dict[str, Any]] = []
+    for line in _ask(f"--query-gpu={QUERY}", "--format=csv,noheader,nounits").splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) != len(QUERY.split(",")):
+            continue
+        index, uuid, name, memory, driver, mig = cells
+        gpu = {"index": index, "uuid": uuid, "name": name, "driver": driver}
+        if mig == "Enabled":
+            gpus += [gpu | part | {"name": f"{name} {part['name']}"} for part in _slices(uuid)]
+        else:
+            mib = float(memory) if re.fullmatch(r"\d+(\.\d+)?", memory) else memory_bytes() / 2**20
+            gpus.append(gpu | {"memory_gib": round(mib / 1024, 1)})
+    return gpus
+
+
+def _slices(uuid: str) -> list[dict[str, Any]]:
+    """Return UUID, profile and memory of each MIG slice of a GPU."""
+    _, _, after = _ask("-L").partition(f"(UUID: {uuid})")
+    own = re.split(r"^GPU ", after, maxsplit=1, flags=re.MULTILINE)[0]
+    found = re.findall(r"MIG (\S*?(\d+)gb\S*)\s.*?\(UUID: (MIG-[^)]+)\)", own)
+    return [
+        {"name": f"MIG {profile}", "uuid": name, "memory_gib": round(SLICE_GIB_PER_GB * int(gb), 1)}
+        for profile, gb, name in found
+    ]
+
+
+def _ask(*arguments: str) -> str:
+    """Return what nvidia-smi prints; empty if it is absent or fails."""
+    try:
+        return subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=120, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def device_files() -> int:
+    """Count the driver's device files: one per GPU, none in WSL2, whose GPUs have one file together (/dev/dxg)."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def split_visible(installed: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the installed GPUs that CUDA programs started here see, and names in CUDA_VISIBLE_DEVICES of no such GPU.
+
+    Numbers are nvidia-smi's, by position on the bus. CUDA counts by speed, so what is started gets UUIDs.
+    """
+    listed = _listed_names()
+    if listed is None:
+        return installed, []
+    named = [(name, next((gpu for gpu in installed if _is_named(gpu, name)), None)) for name in listed]
+    return [gpu for _, gpu in named if gpu], [name for name, gpu in named if not gpu]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the GPUs visible to CUDA programs started here, by the names that CUDA_VISIBLE_DEVICES takes.
+
+    UUIDs; the names that it has where nvidia-smi does not know them.
+    """
+    installed, listed = installed_gpus(), _listed_names()
+    if listed is None:
+        return tuple(gpu["uuid"] for gpu in installed) or tuple(str(n) for n in range(device_files()))
+    return tuple(next((gpu["uuid"] for gpu in installed if _is_named(gpu, name)), name) for name in listed)
+
+
+def _listed_names() -> list[str] | None:
+    """Return the names in CUDA_VISIBLE_DEVICES; None if it is not set."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return None
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    end = next((n for n, name in enumerate(names) if name in NO_DEVICE), len(names))
+    return names[:end]
+
+
+def _is_named(gpu: dict[str, Any], name: str) -> bool:
+    """Return True for a GPU's number or the beginning of its UUID; slices have no number of their own."""
+    return str(gpu["uuid"]).startswith(name) if name.startswith(("GPU-", "MIG-")) else _is_number(gpu, name)
+
+
+def _is_number(gpu: dict[str, Any], name: str) -> bool:
+    return name == gpu["index"] and not str(gpu["uuid"]).startswith("MIG-")

@@ -1,0 +1,49 @@
+"""A stand-in for nvidia-smi on PATH, for machines that this one is not."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """#!{python}
+import json, sys
+gpus, listing = json.loads({answer!r})
+if sys.argv[1:] == ["-L"]:
+    print(listing)
+elif len(sys.argv) > 1:
+    query = sys.argv[1].removeprefix("--query-gpu=").split(",")
+    for gpu in gpus:
+        print(", ".join(gpu[name] for name in query))
+else:
+    print("| NVIDIA-SMI 580.95.05   Driver Version: 580.95.05   CUDA Version: 13.0  |")
+"""
+
+
+def card(index: int, uuid: str, mib: int | str, name: str = "NVIDIA GeForce RTX 3090", mig: str = "[N/A]") -> dict:
+    """What nvidia-smi knows of a GPU."""
+    return {
+        "index": str(index),
+        "uuid": uuid,
+        "name": name,
+        "memory.total": str(mib),
+        "driver_version": "580.95.05",
+        "mig.mode.current": mig,
+    }
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *cards: dict, listing: str = "", files: int = 0) -> None:
+    """Put a stand-in that reports these cards first on PATH, with the variable that selects GPUs unset.
+
+    Args:
+        listing: what `nvidia-smi -L` prints. files: device files of the driver; WSL2 has none.
+    """
+    folder.mkdir(exist_ok=True)
+    script = folder / "nvidia-smi"
+    script.write_text(SCRIPT.format(python=sys.executable, answer=json.dumps([cards, listing])))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("repro.system.gpus.device_files", lambda: files)
+    monkeypatch.setattr("repro.system.hardware.device_files", lambda: files)

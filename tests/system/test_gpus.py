@@ -1,0 +1,216 @@
+"""Which GPUs are used: in WSL2, beside a small card, as MIG slices, without a reported memory, and never at toy scale."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from rich.console import Console
+from stub_nvidia_smi import card, install
+
+from repro.errors import InputError
+from repro.pipeline.cluster import Execution
+from repro.pipeline.gpu_pool import GpuPool, visible_cards
+from repro.pipeline.run import run
+from repro.planner.placement import Cards
+from repro.planner.resources import Resources, resources_for
+from repro.planner.scales import (
+    advise_on_machine,
+    automatic_scale,
+    check_fits,
+    use_gpus_of,
+    use_largest_gpus,
+    workers_for,
+)
+from repro.recipes.catalog import plan
+from repro.stages import Calibrate, topological_order
+from repro.stages.artifact import CACHE
+from repro.system.gpus import installed_gpus, visible_gpus
+from repro.system.hardware import hardware
+from repro.workflow.own_models import StageOptions, evaluate_stage
+
+LARGE, SMALL = card(0, "GPU-aaaa", 24576), card(1, "GPU-bbbb", 4096, "NVIDIA T400 4GB")
+H100 = {"name": "NVIDIA H100 80GB HBM3", "mib": 81559}
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Make this a machine with the cards given."""
+    monkeypatch.setattr("repro.system.hardware._torch_cuda", lambda: "13.0")
+    monkeypatch.setattr("repro.system.hardware._shared_memory_gib", lambda: 8.0)
+    return lambda *cards, **options: install(monkeypatch, tmp_path / "bin", *cards, **options)
+
+
+@pytest.fixture
+def small_stages():
+    return plan("table2", scale="small", seeds=1).stages()
+
+
+def allocated(stage, scale="small"):
+    ((_, names),) = GpuPool(resources_for(scale)).acquire([stage], limit=1)
+    return names
+
+
+def test_in_wsl2_a_stage_gets_the_gpu_that_nvidia_smi_lists(machine, small_stages):
+    """WSL2 has /dev/dxg and no /dev/nvidia0."""
+    machine(LARGE, files=0)
+    assert automatic_scale(hardware())[0] == "small"
+    check_fits("small", hardware())
+    assert visible_gpus() == ("GPU-aaaa",)
+    assert {allocated(stage) for stage in small_stages} == {("GPU-aaaa",)}
+
+
+def test_a_small_card_beside_a_large_one_is_not_used(machine, small_stages, monkeypatch):
+    machine(SMALL | {"index": "0"}, LARGE | {"index": "1"}, files=2)
+    assert visible_cards() == Cards(2, 4.0)  # as it would be with both
+    facts = use_gpus_of("small", hardware())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa"
+    assert [gpu["memory_gib"] for gpu in facts["gpus"]] == [24.0]
+    assert facts["gpus_hidden"] == 1
+    check_fits("small", facts)
+    assert visible_cards() == Cards(1, 24.0)
+    assert workers_for("small", facts) == 1
+    calibration = next(stage for stage in small_stages if isinstance(stage, Calibrate))
+    evaluation = next(stage for stage in small_stages if stage.kind == "evaluate")
+    assert allocated(calibration) == allocated(evaluation) == ("GPU-aaaa",)
+
+
+def test_of_two_sufficient_cards_both_are_used_with_the_memory_of_the_smaller(machine, monkeypatch):
+    machine(LARGE, card(1, "GPU-cccc", 49140, "NVIDIA RTX A6000"), files=2)
+    use_gpus_of("small", hardware())
+    assert visible_gpus() == ("GPU-aaaa", "GPU-cccc")
+    assert visible_cards() == Cards(2, 24.0)
+    assert visible_cards(("GPU-cccc",)) == Cards(1, 48.0)
+    use_largest_gpus(hardware())
+    assert visible_gpus() == ("GPU-cccc",)
+
+
+@pytest.mark.parametrize(
+    ("listed", "visible"),
+    [
+        ("", ()),
+        ("-1", ()),
+        ("1", ("GPU-bbbb",)),
+        (" 1, 0 ", ("GPU-bbbb", "GPU-aaaa")),
+        ("GPU-aa", ("GPU-aaaa",)),
+        ("0,-1,1", ("GPU-aaaa",)),
+        ("7", ("7",)),
+    ],
+)
+def test_numbers_are_those_of_nvidia_smi_and_become_uuids(machine, monkeypatch, listed, visible):
+    machine(LARGE, SMALL)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert visible_gpus() == visible
+    assert [gpu["uuid"] for gpu in hardware()["gpus"]] == [name for name in visible if name.startswith("GPU")]
+
+
+@pytest.mark.parametrize(
+    ("listed", "files", "message"),
+    [
+        ("0,7", 2, "CUDA_VISIBLE_DEVICES names 7, which nvidia-smi does not list"),
+        ("", 2, "CUDA_VISIBLE_DEVICES hides all 2"),
+        (None, 3, "3 GPU device files, but nvidia-smi lists 2"),
+    ],
+)
+def test_contradictions_are_refused_with_a_line(machine, monkeypatch, listed, files, message):
+    machine(LARGE, card(1, "GPU-dddd", 24576), files=files)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    with pytest.raises(InputError, match=message) as error:
+        check_fits("small", hardware())
+    assert "\n" not in str(error.value)
+    check_fits("toy", hardware())
+
+
+MIG = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-eeee)
+  MIG 3g.40gb     Device  0: (UUID: MIG-1111)
+  MIG 1g.10gb+me  Device  1: (UUID: MIG-2222)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-ffff)
+  MIG 7g.80gb     Device  0: (UUID: MIG-3333)"""
+
+
+def test_slices_of_a_gpu_in_mig_mode_are_gpus_by_themselves(machine, monkeypatch, small_stages):
+    cards = [card(n, uuid, "[N/A]", H100["name"], "Enabled") for n, uuid in enumerate(("GPU-eeee", "GPU-ffff"))]
+    machine(*cards, listing=MIG, files=2)
+    assert [(gpu["uuid"], gpu["memory_gib"]) for gpu in installed_gpus()] == [
+        ("MIG-1111", 38.0),
+        ("MIG-2222", 9.5),
+        ("MIG-3333", 76.0),
+    ]
+    check_fits("small", use_gpus_of("small", hardware()))
+    assert visible_gpus() == ("MIG-1111", "MIG-3333")
+    assert allocated(small_stages[0]) == ("MIG-1111",)
+    with pytest.raises(InputError, match="MIG slices cannot work together"):
+        GpuPool(resources_for("small", ranks=2)).acquire(
+            [stage for stage in small_stages if stage.kind == "sample"], limit=1
+        )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(InputError, match="hides all"):
+        check_fits("small", hardware())
+
+
+def test_mig_mode_without_slices_has_no_gpu(machine):
+    machine(card(0, "GPU-eeee", 81559, H100["name"], "Enabled"), listing=MIG.splitlines()[0], files=1)
+    assert installed_gpus() == []
+    with pytest.raises(InputError, match="MIG mode without slices"):
+        check_fits("small", hardware())
+
+
+def test_a_gpu_that_reports_no_memory_shares_the_machines(machine, monkeypatch, tmp_path):
+    """GB10: CPU and GPU have one memory."""
+    monkeypatch.setattr("repro.system.gpus.memory_bytes", lambda: 119 * 2**30)
+    machine(card(0, "GPU-9999", "[N/A]", "NVIDIA GB10"), files=1)
+    assert [gpu["memory_gib"] for gpu in installed_gpus()] == [119.0]
+    assert advise_on_machine(tmp_path)[0].startswith("scale auto means small")
+
+
+def test_automatic_scale_stops_at_small(machine):
+    machine(*(card(n, f"GPU-{n}", H100["mib"], H100["name"]) for n in range(8)), files=8)
+    scale, line = automatic_scale(hardware())
+    assert scale == "small"
+    assert "--scale paper" in line
+
+
+def test_toy_scale_uses_cores_and_no_gpu(machine):
+    machine(LARGE, SMALL, files=2)
+    facts = use_gpus_of("toy", hardware())
+    assert visible_gpus() == ()
+    assert facts["gpus"] == []
+    assert workers_for("toy", facts | {"cpus": 4}) == workers_for("toy", {"cpus": 4, "gpus": [LARGE, SMALL]}) == 4
+    assert not any(stage.workload.uses_gpu for stage in plan("table2", scale="toy", seeds=1).stages())
+    assert all(stage.workload.uses_gpu for stage in plan("table2", scale="small", seeds=1).stages())
+
+
+TINY = StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",))
+
+
+@pytest.mark.parametrize("backend", ["none", "local"])
+def test_a_stage_of_toy_models_sees_no_gpu(machine, backend, tmp_path):
+    """Whatever the machine has: with a GPU it would compute in bfloat16, under the name of float32's numbers."""
+    machine(LARGE, files=1)
+    stage = evaluate_stage("toy:qwen3-student", TINY)
+    execution = Execution(Resources(), workers=2, backend=backend)
+    run(topological_order([stage]), tmp_path, execution, console=Console(quiet=True), quiet=True)
+    record = json.loads((tmp_path / CACHE / stage.folder_name / "record.json").read_text())
+    assert record["gpus"] == record["hardware"]["gpus"] == []
+    assert record["hardware"]["gpus_hidden"] == 1
+
+
+def test_a_process_does_not_compute_on_both_devices(machine, student, tmp_path):
+    machine(LARGE, files=1)
+    stages = [evaluate_stage(name, TINY) for name in ("toy:qwen3-student", str(student))]
+    execution = Execution(Resources(), backend="none")
+    with pytest.raises(InputError, match="computes on the CPU"):
+        run(stages, tmp_path, execution, console=Console(quiet=True), quiet=True)
+
+
+def test_these_tests_see_no_gpu():
+    """`nox -s unit` hides GPUs, and so does pytest by itself."""
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert visible_gpus() == ()
+
+
+def test_the_stand_in_answers_as_nvidia_smi_does(machine):
+    machine(LARGE)
+    answer = subprocess.run(["nvidia-smi", "--query-gpu=index,uuid"], capture_output=True, text=True, check=True)
+    assert answer.stdout == "0, GPU-aaaa\n"
