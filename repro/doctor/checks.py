@@ -1,10 +1,12 @@
 """All checks of a study, cheapest first."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from repro.doctor.finding import Finding, fail, good, warn
+from repro.doctor.hub_checks import check_access, offline
 from repro.doctor.model_checks import check_lengths, check_models, check_pairs, check_servers, check_weights
 from repro.doctor.repeatability import check_scores
 from repro.doctor.trial import try_stages
@@ -33,13 +35,26 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     yield _disk(stages, out)
     hours = study_hours(study, REQUIREMENTS[study.scale].workers)
     yield good("expected hours", f"{hours:,.2f} h on {REQUIREMENTS[study.scale].description}")
+    access = list(check_access(stages))
+    yield from access
+    with contextlib.nullcontext() if _is_reachable(access) else offline():
+        yield from _contents(study, stages, [*machine, *access], out, workers)
+
+
+def _is_reachable(access: list[Finding]) -> bool:
+    """Return False if the hub gave no answer."""
+    return all(finding.subject != "hub" for finding in access)
+
+
+def _contents(study: Study, stages: list[Stage], found: list[Finding], out: Path, workers: int) -> Iterator[Finding]:
+    """Check what the models and the data hold; nothing runs if the machine, access or weights failed."""
     yield from _data(stages)
     weights = [*check_weights(stages), *check_servers(stages)]
     yield from weights
     models = list(check_models(stages))
     yield from models
     yield from check_pairs(stages)
-    if any(finding.status == "fail" for finding in (*machine, *weights, *models)):
+    if any(finding.status == "fail" for finding in (*found, *weights, *models)):
         yield warn("scores and steps", "not tried: fix the failures above first")
         return
     yield check_lengths(stages)

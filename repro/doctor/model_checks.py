@@ -65,7 +65,7 @@ def _check_cached(subject: str, hub_id: str, revision: str, stage: Stage) -> Fin
         size = download_gib([stage])
         if os.environ.get("HF_HUB_OFFLINE") == "1":
             return fail(
-                subject, "not on this machine, and HF_HUB_OFFLINE=1: download it first (hf download), or go online"
+                subject, "not on this machine, and the hub is not asked: download it first (hf download), or go online"
             )
         return warn(
             subject, f"not on this machine yet: the first stage downloads it (about {size:.0f} GiB for its models)"

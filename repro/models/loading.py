@@ -12,6 +12,7 @@ from repro.errors import InputError
 from repro.models.folder import check_folder
 from repro.models.generation_settings import make_savable
 from repro.system import hub_lock
+from repro.system.hub_access import refusal_behind
 from repro.toy.models import model_folder
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ def _one_line_errors(model: Path | str) -> Iterator[None]:
     except Exception as error:  # of many types; the tokenizers' Rust code raises bare exceptions
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        refusal = None if isinstance(model, Path) else refusal_behind(error, str(model), "models")
+        if refusal:
+            raise InputError(f"model {model}: {refusal}") from error
         message = " ".join(str(error).split())
         reason = re.split(r"(?<=[.!?]) ", message)[0][:300] or type(error).__name__
         raise InputError(f"model {model}: cannot be loaded: {reason}") from error

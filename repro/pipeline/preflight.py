@@ -2,21 +2,47 @@
 
 from collections.abc import Sequence
 
+from repro.errors import InputError
 from repro.models.loading import locate
 from repro.pipeline.stage_inputs import read_items
 from repro.stages import BaseModelRef, Stage, TaskData
+from repro.system.hub_access import Kind, ask_access, is_offline
 
 
 def check_inputs(waiting: Sequence[Stage]) -> None:
     """Refuse what the stages that are not cached cannot use.
 
     Raises:
-        InputError: a model that cannot be loaded, prompted or stopped, two that do not share what a stage needs, or a
+        InputError: a model that the hub refuses, or that cannot be loaded, prompted or stopped, two that do not share what a stage needs, or a
             prompt that is longer than a model's positions; names the fix.
     """
+    check_access(waiting)
     check_models(waiting)
     check_pairs(waiting)
     check_prompts(waiting)
+
+
+def check_access(waiting: Sequence[Stage]) -> None:
+    """Refuse what the hub refuses before hours are spent; the reward model is first read late in a stage.
+
+    Models in the local cache are not asked for.
+
+    Raises:
+        InputError: a model is gated, private or not there, or the hub does not answer.
+    """
+    ids = sorted({model.name for stage in waiting for model in stage.base_models() if not model.is_local})
+    if not ids or is_offline():
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    absent: dict[str, Kind] = {name: "models" for name in ids if not try_to_load_from_cache(name, "config.json")}
+    answers = ask_access(absent)
+    refused = [f"model {name}: {access.problem}" for name, access in answers.items() if access.problem]
+    if refused:
+        raise InputError(". ".join(refused))
+    if answers and all(access.is_down for access in answers.values()):
+        reason = next(iter(answers.values())).unknown
+        raise InputError(f"model {next(iter(answers))}: not in the local cache, and {reason}. Connect to the hub.")
 
 
 def check_models(waiting: Sequence[Stage]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.errors import InputError
+from repro.system.hub_access import refusal_behind
 from repro.system.hub_lock import UNPINNED
 from repro.tasks.rows import Row
 
@@ -39,6 +40,9 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
         rows = _fetch_lines(source.url, pinned) if source.url else _fetch_from_hub(source, split, pinned)
     # No network, offline mode, no such revision: each client library has other classes for them.
     except Exception as cause:
+        refusal = refusal_behind(cause, source.id, "datasets") if source.url is None else None
+        if refusal:
+            raise InputError(f"data set {source.id}: {refusal}. Or pass the rows with --data FILE.") from None
         reason = " ".join(str(cause).split())[:160]
         raise InputError(
             f"data set {source.id} ({source.config or split}): neither reachable nor in the local cache"

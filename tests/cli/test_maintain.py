@@ -1,9 +1,12 @@
 """Maintenance commands, and the warning of a run whose inputs are not pinned."""
 
+import io
+import re
 import sys
 from types import SimpleNamespace
 
 import pytest
+from stub_nvidia_smi import card, install
 
 from repro.cli import entry_point as cli
 from repro.pin import pin as pinning
@@ -34,20 +37,28 @@ def nothing_pinned(monkeypatch):
 
 
 @pytest.fixture
-def eight_gpus(monkeypatch, nothing_pinned):
-    """A machine that fits paper scale, and a study that stops before its first stage."""
-    facts = machine.hardware() | {
-        "gpus": [{"name": "H100", "memory_gib": 79.6, "driver": "580.1"}] * 8,
-        "shared_memory_gib": 0.0625,
-    }
-    monkeypatch.setattr(machine, "hardware", lambda: facts)
-    monkeypatch.setattr(study, "run_study", lambda *_, **__: SimpleNamespace(is_contradicted=False))
+def eight_gpus(monkeypatch, nothing_pinned, tmp_path):
+    """A machine that fits paper scale, and a study that stops before its first stage; returns the scales that started."""
+    cards = [card(n, f"GPU-{n}", 81559, "NVIDIA H100 80GB HBM3") for n in range(8)]
+    install(monkeypatch, tmp_path / "bin", *cards, files=8)
+    monkeypatch.setattr(machine, "_shared_memory_gib", lambda: 0.0625)
+    started = []
+
+    def run_study(planned, *_, **__):
+        started.append(planned.scale)
+        return SimpleNamespace(is_contradicted=False)
+
+    monkeypatch.setattr(study, "run_study", run_study)
+    return started
+
+
+PAPER = ("run", "table2", "--family", "qwen3", "--scale", "paper")
 
 
 def test_paper_scale_warns_of_what_is_unpinned_and_of_the_container(repro, eight_gpus):
-    code, out, err = repro("run", "table2", "--family", "qwen3")
+    code, _, err = repro(*PAPER, "--yes")
     assert code == 0
-    assert out.startswith("scale paper:")
+    assert eight_gpus == ["paper"]
     lines = err.splitlines()
     assert sum(line.startswith("warning: unpinned") for line in lines) == 1
     assert "Qwen/Qwen3-8B" in err
@@ -56,11 +67,36 @@ def test_paper_scale_warns_of_what_is_unpinned_and_of_the_container(repro, eight
 
 def test_paper_scale_with_every_revision_pinned_does_not_warn(repro, eight_gpus, monkeypatch):
     monkeypatch.setattr(pins, "pinned_revision", lambda name: "e5" * 20)
-    assert "unpinned" not in repro("run", "table2", "--family", "qwen3")[2]
+    assert "unpinned" not in repro(*PAPER, "--yes")[2]
 
 
 def test_small_scale_does_not_require_pins(repro, eight_gpus):
     assert "unpinned" not in repro("run", "table2", "--scale", "small")[2]
+
+
+def test_the_largest_scale_is_not_chosen_by_the_machine(repro, eight_gpus):
+    """`docker run --gpus all repro` on eight H100s: thousands of GPU-hours start only if they are asked for."""
+    code, out, _ = repro("run", "table2")
+    assert (code, eight_gpus) == (0, ["small"])
+    assert out.startswith("scale small: scale paper fits this machine, too")
+
+
+def test_without_a_terminal_paper_scale_wants_yes(repro, eight_gpus):
+    code, out, err = repro(*PAPER)
+    assert (code, out, eight_gpus) == (2, "", [])
+    assert re.search(r"scale paper takes about [1-9],?\d+ GPU-hours", err)
+    assert "--yes" in err
+
+
+@pytest.mark.parametrize(("answer", "started"), [("y", ["paper"]), ("n", []), ("", [])])
+def test_at_a_terminal_paper_scale_shows_its_plan_and_asks(repro, eight_gpus, monkeypatch, answer, started):
+    terminal = io.StringIO(f"{answer}\n")
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", terminal)
+    code, out, _ = repro(*PAPER)
+    assert (code, eight_gpus) == (0, started)
+    for text in ("calibrate teacher", "GPU-hours (H100)", "Start about"):
+        assert text in out
 
 
 def test_a_dry_run_lists_what_is_unpinned(repro, nothing_pinned):
