@@ -13,7 +13,8 @@ def check_inputs(waiting: Sequence[Stage]) -> None:
     """Refuse what the stages that are not cached cannot use.
 
     Raises:
-        InputError: a model that the hub refuses, or that cannot be loaded, prompted or stopped, two that do not share what a stage needs, or a
+        InputError: a model that the hub refuses, or that cannot be loaded, prompted or stopped, two that do not share
+            what a stage needs, or a
             prompt that is longer than a model's positions; names the fix.
     """
     check_access(waiting)
