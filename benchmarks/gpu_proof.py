@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LIMITS = {
-    "environment": 90, "models": 80, "rkl": 90, "traps": 110, "calibrate": 90,
+    "environment": 90, "models": 80, "rkl": 90, "traps": 90, "kernels": 90, "calibrate": 90,
     "tests": 150, "sharded": 90, "pipeline": 90, "agree": 60, "reward": 90, "fkl": 60, "sft": 60,
     "loop": 140, "plain_grpo": 140,
     "vllm_sample": 130, "throughput": 200, "vllm_calibrate": 130, "vllm_rkl": 140, "vllm_tests": 150,

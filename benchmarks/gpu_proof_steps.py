@@ -1,11 +1,12 @@
 """The steps of `gpu_proof.py`: each tries what no CPU can show, and notes what it measured."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,23 @@ def traps(proof: Proof) -> None:
     _pytest(proof, "traps", ["benchmarks/test_traps_speed.py", "-m", "gpu"], times="traps-gpu.json")
 
 
+def kernels(proof: Proof) -> None:
+    """Where the streaming pass spends its time: products, kernels at several launches, a profile."""
+    if importlib.util.find_spec("triton") is None:
+        proof.note("kernels", skipped="Triton is not installed")
+        return
+    options, environment = ["--seconds", "45"], {}
+    if proof.tiny:
+        options, environment = ["--tiny", "--seconds", "5"], {"TRITON_INTERPRET": "1"}
+    start = time.monotonic()
+    done = _python(["benchmarks/traps_kernels.py", *options], environment)
+    print(done.stdout, done.stderr, sep="\n")
+    figures = done.stdout.splitlines()[:120]
+    proof.note("kernels", exit=done.returncode, seconds=round(time.monotonic() - start, 1), printed=figures)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
 def throughput(proof: Proof) -> None:
     """GKD by vLLM and by transformers, side by side on the random pair."""
     _throughput(proof, "throughput", "test_gkd_throughput.py", "side_by_side and not TRL")
@@ -243,8 +261,16 @@ def _free_gib() -> float:
     return round(torch.cuda.mem_get_info()[0] / GIB, 2) if torch.cuda.is_available() else 0.0
 
 
-def _python(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=HERE.parent, check=False)
+def _python(arguments: list[str], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=HERE.parent,
+        env=os.environ | {"PYTHONPATH": path} | dict(environment or {}),
+        check=False,
+    )
 
 
 def _pytest(proof: Proof, step: str, arguments: list[str], times: str | None = None) -> None:
@@ -268,7 +294,7 @@ def _pytest(proof: Proof, step: str, arguments: list[str], times: str | None = N
 STEPS: dict[str, Callable[[Proof], None]] = {
     step.__name__: step
     for step in (
-        environment, models, rkl, traps, calibrate, fkl, sft, tests, sharded, pipeline, agree, reward,
+        environment, models, rkl, traps, kernels, calibrate, fkl, sft, tests, sharded, pipeline, agree, reward,
         loop, plain_grpo, vllm_sample, throughput, vllm_calibrate, vllm_rkl, vllm_tests,
     )
 }  # fmt: skip

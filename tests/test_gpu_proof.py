@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STEPS = {
-    "environment", "models", "rkl", "traps", "calibrate", "fkl", "sft", "tests", "sharded", "pipeline", "agree", "reward", "loop", "plain_grpo",
+    "environment", "models", "rkl", "traps", "kernels", "calibrate", "fkl", "sft", "tests", "sharded", "pipeline", "agree",
+    "reward", "loop", "plain_grpo",
 }  # fmt: skip
 
 
