@@ -109,7 +109,7 @@ def _token_rows(
                     block, end = part.read(), 0
                     for n, rollout in enumerate(islice(stream, len(part.rows))):
                         measured = {name: block[name][n].tolist() for name in COLUMNS}
-                        rows.append(_common(policy, rollout, keys) | measured)
+                        rows.append(_common(source, policy, rollout, keys) | measured)
                         tokens = slice(end, end := end + len(rollout.token_ids))
                         forks.add(*(torch.from_numpy(block[name][tokens]) for name in ("entropy_N", "rkl_N")))
                     if (contribution := stored_contributions(block)) is not None:
@@ -133,14 +133,17 @@ def _sequence_rows(
     )
     rollouts = source.rollouts[policy]
     return [
-        _common(policy, rollout, keys) | {"student_log_prob": float(s), "teacher_log_prob": float(t)}
+        _common(source, policy, rollout, keys) | {"student_log_prob": float(s), "teacher_log_prob": float(t)}
         for rollout, s, t in zip(rollouts.stream(rollouts.prompts()), student, teacher, strict=True)
     ]
 
 
-def _common(policy: Policy, rollout: Rollout, keys: dict[tuple[str, str], str | None]) -> dict[str, Any]:
+def _common(
+    source: DiagnosisInput, policy: Policy, rollout: Rollout, keys: dict[tuple[str, str], str | None]
+) -> dict[str, Any]:
     kind = registry.kind_of(rollout.task)
-    result = grade(kind, rollout.text, keys[rollout.task, rollout.item_id])
+    key, opens_in_thought = keys[rollout.task, rollout.item_id], policy in source.in_thought
+    result = grade(kind, rollout.text, key, rollout.prompt, opens_in_thought=opens_in_thought)
     return {
         "policy": policy,
         "task": rollout.task,

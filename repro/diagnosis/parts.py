@@ -43,6 +43,7 @@ class DiagnosisInput:
         items: the prompts with their keys.
         temperature: at which the completions were sampled.
         across_tokenizers: each model scores texts on its own tokens; what needs a shared vocabulary is left out.
+        in_thought: policies whose prompts end within a thought (see `repro.tasks.thoughts`).
     """
 
     student: Path | str
@@ -51,6 +52,7 @@ class DiagnosisInput:
     items: list[Item]
     temperature: float
     across_tokenizers: bool
+    in_thought: frozenset[Policy] = frozenset()
 
     @cached_property
     def rollouts(self) -> dict[Policy, Completions]:

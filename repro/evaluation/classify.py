@@ -14,6 +14,7 @@ from repro.evaluation.lost_prompts import lost_prompts
 from repro.generation.rollouts import stream_rows
 from repro.progress import Progress
 from repro.tasks import registry
+from repro.tasks.thoughts import visible_text
 
 MODES_FILE = "modes.parquet"
 SCHEMA = pa.schema(
@@ -28,11 +29,14 @@ SCHEMA = pa.schema(
 """A row per completion of a lost prompt; mode is null for a correct completion, and if no mode fits."""
 
 
-def classify_failures(judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress) -> dict[str, Any]:
+def classify_failures(
+    judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress, opens_in_thought: bool = False
+) -> dict[str, Any]:
     """Judge the completions of all lost prompts, and write a row for each.
 
     Args:
         before, after: the graded completions of the student before and after its distillation.
+        opens_in_thought: the prompts of `after` end within a thought (see `repro.tasks.thoughts`).
 
     Returns:
         Per verifiable task: solved and lost prompts, completions, the count of each mode, and how many completions of
@@ -47,7 +51,8 @@ def classify_failures(judge: Judge, *, before: Path, after: Path, out: Path, pro
         [
             Case(
                 prompt=graded.rollout.prompt,
-                text=graded.rollout.text,
+                text=visible_text(graded.rollout.text, opens_in_thought=opens_in_thought),
+                trace=graded.rollout.text,
                 kind=registry.kind_of(graded.rollout.task),
                 key=graded.key or "",
                 answer=graded.answer,

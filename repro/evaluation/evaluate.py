@@ -18,7 +18,14 @@ from repro.tasks.task import Item
 log = logging.getLogger(__name__)
 
 
-def evaluate(items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None, out: Path) -> list[Outcome]:
+def evaluate(
+    items: list[Item],
+    chunks: Sequence[Path],
+    reward_model: Path | str | None,
+    out: Path,
+    *,
+    opens_in_thought: bool = False,
+) -> list[Outcome]:
     """Grade every rollout against its item, and write them into one file.
 
     A few rollouts are in memory at a time; only the texts of open-ended tasks are loaded at once, since the reward model
@@ -26,32 +33,34 @@ def evaluate(items: list[Item], chunks: Sequence[Path], reward_model: Path | str
 
     Args:
         chunks: rollout files that follow each other.
+        opens_in_thought: the prompts end within a thought (see `repro.tasks.thoughts`).
     """
-    outcomes = write_graded(out, grade_in_batches(items, chunks, reward_model))
+    outcomes = write_graded(out, grade_in_batches(items, chunks, reward_model, opens_in_thought=opens_in_thought))
     if undecided := sum(outcome.undecided for outcome in outcomes):
         log.warning("%d of %d answers could not be graded within the limits; they score 0", undecided, len(outcomes))
     return outcomes
 
 
 def grade_in_batches(
-    items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None
+    items: list[Item], chunks: Sequence[Path], reward_model: Path | str | None, *, opens_in_thought: bool = False
 ) -> Iterator[list[Graded]]:
     """Yield the rollouts of all chunks with their grades, a few at a time."""
     items_by_key = {(item.task, item.id): item for item in items}
     kinds = {task: registry.kind_of(task) for task in {item.task for item in items}}
-    rewards = _rewards(items_by_key, [task for task, kind in kinds.items() if kind == "open"], chunks, reward_model)
+    scorer = TaskReward(reward_model, opens_in_thought=opens_in_thought)
+    rewards = _rewards(items_by_key, [task for task, kind in kinds.items() if kind == "open"], chunks, scorer)
     for batch in rollout_batches(chunks):
         graded = []
         for rollout in batch:
             item = items_by_key[rollout.task, rollout.item_id]
-            result = grade(kinds[item.task], rollout.text, item.key)
+            result = grade(kinds[item.task], rollout.text, item.key, item.prompt, opens_in_thought=opens_in_thought)
             score = next(rewards) if kinds[item.task] == "open" else float(result.correct)
             graded.append(Graded(rollout, item.key, result.answer, score, result.is_undecided))
         yield graded
 
 
 def _rewards(
-    items_by_key: dict[tuple[str, str], Item], tasks: list[str], chunks: Sequence[Path], reward_model: Path | str | None
+    items_by_key: dict[tuple[str, str], Item], tasks: list[str], chunks: Sequence[Path], scorer: TaskReward
 ) -> Iterator[float]:
     """Yield the reward model's scores of the completions of open-ended tasks, in order."""
     if not tasks:
@@ -62,7 +71,7 @@ def _rewards(
         for row in stream_rows(chunk, ["task", "item_id", "text"])
         if row["task"] in tasks
     ]
-    return iter(TaskReward(reward_model)([item for item, _ in pairs], [text for _, text in pairs]))
+    return iter(scorer([item for item, _ in pairs], [text for _, text in pairs]))
 
 
 def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[str, float]]:

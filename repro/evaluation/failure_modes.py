@@ -43,20 +43,22 @@ _CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options
 )
 
 
-def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool) -> Mode | None:
+def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool, trace: str = "") -> Mode | None:
     """Return the mode of a completion; None for a correct one, and if no mode fits.
 
     Args:
         answer: the graded answer, None without an answer; equal to `key` if correct.
         ended: the completion ended before the token limit. If cut before any answer, without repetition, no mode fits.
+        trace: the completion with its thoughts, in which loops and re-checks are looked for; text if empty.
     """
     if answer == key:
         return None
-    if is_repetitive(text) or (ended and answer is None) or has_broken_form(text, kind=kind, key=key, answer=answer):
+    trace = trace or text
+    if is_repetitive(trace) or (ended and answer is None) or has_broken_form(text, kind=kind, key=key, answer=answer):
         return "degradation"
     if answer is None:
         return None
-    return "self_correction" if is_self_correction(text, kind=kind, key=key) else "hallucination"
+    return "self_correction" if is_self_correction(trace, kind=kind, key=key) else "hallucination"
 
 
 def is_repetitive(text: str) -> bool:

@@ -19,7 +19,13 @@ LONGEST = 6_000
 
 @dataclass(frozen=True)
 class Case:
-    """A completion to judge. answer: the graded answer. ended: before the token limit."""
+    """A completion to judge.
+
+    Attributes:
+        text: the completion without its thoughts, which no model judge reads.
+        answer: the graded answer. ended: before the token limit.
+        trace: the completion with its thoughts, in which rules look for loops and re-checks; empty if equal to text.
+    """
 
     prompt: str
     text: str
@@ -27,6 +33,7 @@ class Case:
     key: str
     answer: str | None
     ended: bool
+    trace: str = ""
 
 
 class Judge(Protocol):
@@ -42,7 +49,10 @@ class RuleJudge:
 
     def __call__(self, cases: Sequence[Case]) -> list[Mode | None]:
         """See `Judge`."""
-        return [mode_of(c.text, kind=c.kind, key=c.key, answer=c.answer, ended=c.ended) for c in cases]
+        return [
+            mode_of(case.text, kind=case.kind, key=case.key, answer=case.answer, ended=case.ended, trace=case.trace)
+            for case in cases
+        ]
 
 
 Ask = Callable[[list[str]], list[str]]

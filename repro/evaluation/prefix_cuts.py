@@ -16,6 +16,7 @@ from repro.tasks import registry
 from repro.tasks.extraction import BOX_OPENING
 from repro.tasks.grading import grade
 from repro.tasks.task import Item, Kind
+from repro.tasks.thoughts import visible_text
 
 Cut = Literal["share", "re-check"]
 Decode = Callable[[Sequence[int]], str]
@@ -107,10 +108,11 @@ def has_tokens(graded: Graded) -> bool:
     return len(graded.rollout.token_ids) > (graded.rollout.stop == "eos")
 
 
-def is_committed(prefix: str, kind: Kind) -> bool:
+def is_committed(prefix: str, kind: Kind, *, opens_in_thought: bool = False) -> bool:
     """Return True if a prefix states an answer, or begins to (`\\boxed{5`).
 
     A teacher that continues it cannot take the answer back, so its own answer stays unknown.
     """
-    boxes = BOX_OPENING.split(prefix)[1:]
-    return bool(boxes and boxes[-1].strip()) or grade(kind, prefix, None).answer is not None
+    shown = visible_text(prefix, opens_in_thought=opens_in_thought)
+    boxes = BOX_OPENING.split(shown)[1:]
+    return bool(boxes and boxes[-1].strip()) or grade(kind, shown, None).answer is not None

@@ -13,6 +13,7 @@ from repro.evaluation.config import PrefixConfig
 from repro.evaluation.graded import read_graded, read_outcomes
 from repro.evaluation.lost_prompts import lost_prompts
 from repro.evaluation.prefix_cuts import Decode, Prefix, cut_prefixes, is_committed
+from repro.evaluation.thoughts import opens_in_thought
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
@@ -84,6 +85,7 @@ def continue_prefixes(
     """
     lost = lost_prompts(read_outcomes(before), read_outcomes(after))
     tokenizer = load_tokenizer(teacher)
+    in_thought = opens_in_thought(teacher, reasoning=sampling.reasoning)
 
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids), skip_special_tokens=True))
@@ -103,7 +105,7 @@ def continue_prefixes(
             tensor_parallel=tensor_parallel,
         )
         for number, rollout in enumerate(stream_rollouts(chunks)):
-            rows.append(_row(prefixes[number // config.continuations], rollout.token_ids, decode))
+            rows.append(_row(prefixes[number // config.continuations], rollout.token_ids, decode, in_thought))
             tokens[rollout.task] += len(rollout.token_ids)
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / CONTINUATIONS_FILE, compression="zstd")
     verifiable = [task for task in dict.fromkeys(item.task for item in items) if registry.kind_of(task) != "open"]
@@ -134,11 +136,11 @@ def _summarise(
     return summary | ({"undecided": undecided} if undecided else {})
 
 
-def _row(prefix: Prefix, continuation: Sequence[int], decode: Decode) -> dict[str, Any]:
+def _row(prefix: Prefix, continuation: Sequence[int], decode: Decode, in_thought: bool) -> dict[str, Any]:
     kind = registry.kind_of(prefix.item.task)
     prefix_text = decode(prefix.token_ids)
     text = decode([*prefix.token_ids, *continuation])
-    result = grade(kind, text, prefix.item.key)
+    result = grade(kind, text, prefix.item.key, prefix.item.prompt, opens_in_thought=in_thought)
     return {
         "task": prefix.item.task,
         "item_id": prefix.item.id,
@@ -147,7 +149,7 @@ def _row(prefix: Prefix, continuation: Sequence[int], decode: Decode) -> dict[st
         "fraction": prefix.fraction,
         "prefix_tokens": len(prefix.token_ids),
         "prefix": prefix_text,
-        "committed": is_committed(prefix_text, kind),
+        "committed": is_committed(prefix_text, kind, opens_in_thought=in_thought),
         "text": text,
         "answer": result.answer,
         "correct": result.correct,

@@ -27,6 +27,8 @@ from repro.system.atomic_write import write_json
 from repro.system.gpus import visible_gpus
 from repro.system.hardware import hardware, libraries
 from repro.system.redaction import redact
+from repro.tasks.grading import RULES
+from repro.tasks.thoughts import THOUGHTS
 
 
 def find_damage(folder: Path) -> str | None:
@@ -132,6 +134,7 @@ def _provenance(stage: Stage) -> dict[str, Any]:
         "fingerprint": stage.fingerprint,
         "identity": stage.identity(),
         "config": stage.model_dump(mode="json"),
+        "grading": {"rules": RULES, "thoughts": THOUGHTS} if stage.reads_answers else None,
         "inputs": [source.folder_name for source in stage.inputs()],
         "code": code_version(),
         "templates": _templates(stage),

@@ -5,9 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.models.endpoint import Endpoint
 from repro.pipeline.context import StageContext
-from repro.pipeline.stage_inputs import compare_templates, count_items, model_path, read_items, read_tasks, skipped_rows
+from repro.pipeline.stage_inputs import (
+    compare_templates,
+    count_items,
+    model_path,
+    opens_in_thought,
+    read_items,
+    read_tasks,
+    reward_model_path,
+    skipped_rows,
+)
 from repro.stages import (
     Calibrate,
     Classify,
@@ -19,6 +27,7 @@ from repro.stages import (
     Stage,
 )
 from repro.stages.artifact import ROLLOUTS
+from repro.stages.references import BaseModelRef
 from repro.tasks.task import Item
 
 if TYPE_CHECKING:
@@ -48,10 +57,6 @@ def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -
     return {"sampler": check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)}
 
 
-def _reward_model(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | str | None:
-    return model_path(stage.reward_model, cache) if stage.reward_model else None
-
-
 def sample_completions(
     stage: Sample | Evaluate, items: list[Item], context: StageContext, share: tuple[int, int] = (0, 1)
 ) -> list[Path]:
@@ -74,13 +79,14 @@ def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, 
     from repro.calibration.trainer import calibrate
     from repro.evaluation.task_reward import TaskReward
 
+    in_thought = opens_in_thought(stage.prompts_of or stage.teacher, stage.config.reasoning, context.cache)
     summary = calibrate(
         stage.config,
         teacher=model_path(stage.teacher, context.cache),
         target=model_path(stage.target, context.cache),
         prompts_of=model_path(stage.prompts_of, context.cache) if stage.prompts_of else None,
         items=read_items(stage.data),
-        task_reward=TaskReward(_reward_model(stage, context.cache)),
+        task_reward=TaskReward(reward_model_path(stage, context.cache), opens_in_thought=in_thought),
         seed=stage.seed,
         out=out,
         work=context.work,
@@ -107,13 +113,16 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
     from repro.distillation.distill import distill
     from repro.evaluation.task_reward import TaskReward
 
+    in_thought = opens_in_thought(stage.student, stage.config.reasoning, context.cache)
     summary = distill(
         stage.config,
         student=model_path(stage.student, context.cache),
         teacher=model_path(stage.teacher, context.cache),
         items=read_items(stage.data),
         completions=context.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
-        task_reward=TaskReward(_reward_model(stage, context.cache), skips_open=stage.reward_model is None),
+        task_reward=TaskReward(
+            reward_model_path(stage, context.cache), skips_open=stage.reward_model is None, opens_in_thought=in_thought
+        ),
         seed=stage.seed,
         out=out,
         work=context.work,
@@ -130,7 +139,9 @@ def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, An
 
     tasks, items = read_tasks(stage.data)
     chunks = sample_completions(stage, items, context)
-    summary = summarise(evaluate(items, chunks, _reward_model(stage, context.cache), out / ROLLOUTS))
+    in_thought = opens_in_thought(stage.model, stage.config.reasoning, context.cache)
+    reward_model = reward_model_path(stage, context.cache)
+    summary = summarise(evaluate(items, chunks, reward_model, out / ROLLOUTS, opens_in_thought=in_thought))
     return summary | skipped_rows(tasks) | _check_sampler(stage, context, out)
 
 
@@ -150,16 +161,23 @@ def _diagnose(stage: Diagnose, context: StageContext, out: Path) -> dict[str, An
 
 
 def _diagnosis_input(stage: Diagnose, context: StageContext) -> "DiagnosisInput":
+    from repro.diagnosis.columns import Policy
     from repro.diagnosis.parts import DiagnosisInput
 
-    sampled = {"student": stage.on_policy, "teacher": stage.off_policy}
+    sampled: dict[Policy, Sample | None] = {"student": stage.on_policy, "teacher": stage.off_policy}
+    sources = {name: source for name, source in sampled.items() if source is not None}
     return DiagnosisInput(
         student=model_path(stage.student, context.cache),
         teacher=model_path(stage.teacher, context.cache),
-        completions={name: context.cache / source.folder_name / ROLLOUTS for name, source in sampled.items() if source},  # type: ignore[misc]
+        completions={name: context.cache / source.folder_name / ROLLOUTS for name, source in sources.items()},
         items=read_items(stage.data),
         temperature=stage.on_policy.config.temperature,
         across_tokenizers=stage.across_tokenizers,
+        in_thought=frozenset(
+            name
+            for name, source in sources.items()
+            if opens_in_thought(source.model, source.config.reasoning, context.cache)
+        ),
     )
 
 
@@ -183,24 +201,15 @@ def _continue(stage: Continue, context: StageContext, out: Path) -> dict[str, An
 
 def _classify(stage: Classify, context: StageContext, out: Path) -> dict[str, Any]:
     from repro.evaluation.classify import classify_failures
-    from repro.evaluation.judge import Judge, ModelJudge, RuleJudge, ask_local_model
-    from repro.evaluation.served_judge import ask_endpoint
+    from repro.pipeline.judging import open_judge
 
-    judge: Judge
-    if stage.judge is None:
-        judge = RuleJudge()
-    elif stage.judge.kind == "served":
-        endpoint = Endpoint(stage.judge.url, stage.judge.name)
-        ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)
-        judge = ModelJudge(f"{endpoint.model} at {endpoint.url}", ask)
-    else:
-        judge = ModelJudge(
-            stage.judge.name, ask_local_model(model_path(stage.judge, context.cache), stage.engine, stage.seed)
-        )
+    local = model_path(stage.judge, context.cache) if isinstance(stage.judge, BaseModelRef) else None
+    judge = open_judge(stage, local, context)
     return classify_failures(
         judge,
         before=context.cache / stage.before.folder_name / ROLLOUTS,
         after=context.cache / stage.after.folder_name / ROLLOUTS,
         out=out,
         progress=context.progress,
+        opens_in_thought=opens_in_thought(stage.after.model, stage.after.config.reasoning, context.cache),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.loading import locate, revision_of
-from repro.stages import Calibrate, Distill, Sample, TaskData
+from repro.stages import Calibrate, Distill, Evaluate, Sample, TaskData
 from repro.stages.artifact import MODEL
 from repro.stages.references import Model
 from repro.tasks import registry
@@ -22,6 +22,18 @@ def model_path(model: Model, cache: Path) -> Path | str:
     if revision_of(base.name) != base.revision:
         raise InputError(f"model {base.name} has changed since this run was planned. Run again.")
     return locate(base.name)
+
+
+def reward_model_path(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | str | None:
+    """Return the folder (or hub id) of the stage's reward model; None without one."""
+    return model_path(stage.reward_model, cache) if stage.reward_model else None
+
+
+def opens_in_thought(model: Model, reasoning: bool, cache: Path) -> bool:
+    """Return True if the model's chat template ends a prompt within a thought."""
+    from repro.evaluation import thoughts
+
+    return thoughts.opens_in_thought(model_path(model, cache), reasoning=reasoning)
 
 
 def read_items(data: tuple[TaskData, ...]) -> list[Item]:

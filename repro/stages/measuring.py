@@ -27,6 +27,10 @@ class Evaluate(Stage):
     seed: int
 
     @property
+    def reads_answers(self) -> bool:
+        return True
+
+    @property
     def label(self) -> str:
         return f"evaluate {self.model.model_label}"
 
@@ -79,6 +83,10 @@ class Diagnose(Stage):
         return self
 
     @property
+    def reads_answers(self) -> bool:
+        return True
+
+    @property
     def data(self) -> tuple[TaskData, ...]:
         """The items that both policies answer."""
         return self.on_policy.data
@@ -122,6 +130,10 @@ class _BeforeAndAfter(Stage):
         if self.before.data != self.after.data:
             raise ValueError("both evaluations must be on the same items")
         return self
+
+    @property
+    def reads_answers(self) -> bool:
+        return True
 
     @property
     def data(self) -> tuple[TaskData, ...]:

@@ -33,6 +33,10 @@ class Calibrate(Stage):
         return identity if self.prompts_of else {name: v for name, v in identity.items() if name != "prompts_of"}
 
     @property
+    def reads_answers(self) -> bool:
+        return True
+
+    @property
     def label(self) -> str:
         return f"calibrate teacher, eta {self.config.eta:+g}"
 
@@ -115,6 +119,10 @@ class Distill(Stage):
         if (self.config.method == "gkd-rkl") == (self.samples is not None):
             raise ValueError("stored teacher completions are for sft and gkd-fkl, and only for these")
         return self
+
+    @property
+    def reads_answers(self) -> bool:
+        return self.config.traces == "answer-only"
 
     @property
     def label(self) -> str:

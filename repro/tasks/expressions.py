@@ -21,6 +21,7 @@ _UNIT = re.compile(
     r"\\(?:text|mathrm|textrm|mbox)\s*\{(?P<unit>[^{}]*)\}(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?",
     re.DOTALL,
 )
+_VARIABLE = re.compile(r"\d([a-z])(?![A-Za-z])")
 _EQUATION = re.compile(r"(?<![<>=!\\])=(?!=)")
 _FUNCTIONS = frozenset(
     (
@@ -88,6 +89,8 @@ def is_comparable(answer: str, key: str) -> bool:
         if _SIDE_BY_SIDE.search(prepare_expression(text)) or _BASE.search(text):
             return False
     if _EQUATION.search(answer) and not _EQUATION.search(key) and not _is_assignment(answer):
+        return False
+    if set(_VARIABLE.findall(answer)) != set(_VARIABLE.findall(key)):
         return False
     first, second = _words(answer), _words(key)
     return first == second or sorted("".join(first.elements())) == sorted("".join(second.elements()))

@@ -81,7 +81,7 @@ def _grade_number(answer: str, key: str | None, question: str) -> Grade:
     gold = strip_typography(key)
     if _squeeze(answer) == _squeeze(gold):
         return Grade(key, correct=True)
-    target = parse_quantity(gold)
+    target = parse_quantity(gold, is_key=True)
     if quantity is not None and target is not None:
         is_same = is_same_quantity(quantity, target, question)
         return Grade(key, correct=True) if is_same else Grade(spelling, correct=False)

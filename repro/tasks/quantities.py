@@ -53,6 +53,7 @@ _TAIL = re.compile(
     r"(?:\s*(?:[A-Za-z./'\s-]|\^\s*\{?\s*-?\d\s*\}?|\([A-Za-z ]{1,20}\)))*)?",
     re.DOTALL,
 )
+_VARIABLE = re.compile(r"\d[a-jl-z](?![A-Za-z])")
 _ATTACHED = frozenset("mgshlkKML")
 """Single letters that follow a number without a blank and are a unit or a scale; others are variables."""
 
@@ -117,8 +118,12 @@ def _is_real(key: Numeral) -> bool:
     return not is_terminating(key.value) or (key.digits or 0) >= DOUBLE_DIGITS
 
 
-def parse_quantity(text: str) -> Quantity | None:
-    """Return the quantity that a text without typography is; None for expressions, lists and all else."""
+def parse_quantity(text: str, *, is_key: bool = False) -> Quantity | None:
+    """Return the quantity that a text without typography is; None for expressions, lists and all else.
+
+    Args:
+        is_key: `3s` is three times s, not three seconds, so that 3 does not equal it.
+    """
     if len(text) > MAX_LENGTH:
         return None
     if numeral := parse_numeral(text):
@@ -137,6 +142,8 @@ def parse_quantity(text: str) -> Quantity | None:
             text = money[1] + text[money.end() :]
         else:
             break
+    if is_key and _VARIABLE.search(text):
+        return None
     parsed = _parse_measure(text.strip())
     if parsed is None or (sign < 0 and parsed.numeral.value < 0):
         return None
@@ -181,7 +188,8 @@ def _with_tail(numeral: Numeral, tail: str) -> Quantity | None:
     is_attached = not tail[:1].isspace() and tail[:1].isalpha()
     first = re.split(r"[/^.]", words[0])[0]
     if is_attached and not (
-        first in _ATTACHED or (len(first) > 1 and (first.lower() in UNIT_NAMES or scale_of(first)))
+        (first in _ATTACHED and tail.strip() == first)
+        or (len(first) > 1 and (first.lower() in UNIT_NAMES or scale_of(first)))
     ):
         return None
     scales: list[str] = []

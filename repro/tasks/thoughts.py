@@ -6,7 +6,6 @@ into the prompt, so a completion may hold only the closing one; if it holds none
 """
 
 import re
-from typing import Any
 
 THOUGHTS = "removed: no answer, not shown to reward models and judges; an unfinished one leaves no answer"
 """The rule in a stage's record."""
@@ -56,8 +55,3 @@ def prompt_opens_thought(prompt: str) -> bool:
     """Return True if a rendered prompt ends within a thought, so that the completion continues it."""
     tags = list(_TAG.finditer(prompt))
     return bool(tags) and not _closes(tags[-1]) and not prompt[tags[-1].end() :].strip()
-
-
-def opens_thought(tokenizer: Any, prompt_ids: list[int]) -> bool:
-    """Return True if a prompt of this tokenizer ends within a thought."""
-    return prompt_opens_thought(tokenizer.decode(prompt_ids[-16:], skip_special_tokens=False))

@@ -138,3 +138,24 @@ def test_planning_imports_no_torch():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_the_grading_rules_are_part_of_what_reads_answers() -> None:
+    stages = plan("table2", scale="paper", families=("all",)).stages()
+    for stage in stages:
+        assert ("grading" in stage.identity()) == stage.reads_answers, stage.label
+    assert {stage.kind for stage in stages if stage.reads_answers} == {
+        "calibrate",
+        "evaluate",
+        "distill",
+    }  # answer-only
+
+
+@pytest.mark.parametrize("study", ["table2", "controls", "figure4", "failure-modes"])
+def test_stages_of_embedded_tasks_keep_their_identity(study: str) -> None:
+    assert not any("grading" in stage.identity() for stage in plan(study, scale="toy", families=("all",)).stages())
+
+
+def test_an_answer_only_distillation_reads_answers() -> None:
+    distilled = [s for s in plan("controls", scale="paper").stages() if s.kind == "distill"]
+    assert {("answer-only" in s.label, s.reads_answers) for s in distilled} == {(True, True), (False, False)}
