@@ -100,8 +100,14 @@ class FusedPass:
         self.candidates = (*torch.empty(2, rows, room, **f32).unbind(), torch.empty(rows, room, **i32))
         self.bound_R, self.tops_R2 = torch.zeros(rows, **f32), torch.empty(rows, 2, **f32)
         self.counts_R = torch.zeros(rows, **i32)
-        thresholds_RJ, last_RJ = torch.empty(rows, self.J, **f32), torch.empty(rows, self.J, **i32)
-        self.ranks = (thresholds_RJ, last_RJ, torch.zeros(rows, **i32))  # see rank_kernel
+        self.logs_R2 = torch.empty(rows, 2, **f32)
+        threshold_RJ, tie_RJ = torch.empty(2, rows, self.J, **f32).unbind()
+        self.ranks = (
+            threshold_RJ,
+            tie_RJ,
+            torch.empty(rows, self.J, **i32),
+            torch.zeros(rows, **i32),
+        )  # see rank_kernel
         shares = SHARES if with_terms else 0
         self.terms_SLV = torch.zeros(shares, self.J + 1, V, **f64)
         self.steps_SJV = torch.zeros(shares, self.J, V, **i32)
@@ -144,33 +150,31 @@ class FusedPass:
         """Find each row's K-th ranks and partial sums."""
         from repro.traps.kernels.ranks import rank_kernel
 
-        refs, sums, T = self._at(start)
         C = self.plan.candidates
         rank_kernel[(rows,)](
-            *self.candidates, self.counts_R, refs, sums, T, self.ks_J, *self.ranks, self.partial_JT[:, start:],
-            J=self.J, BY_Q=self.by_q, C=C, num_warps=max(4, min(32, C // RANK_ENTRIES)),
+            *self.candidates, self.counts_R, self.refs_T2[start:], self.logs_R2, self.T, self.ks_J, *self.ranks,
+            self.partial_JT[:, start:], J=self.J, BY_Q=self.by_q, C=C, num_warps=max(4, min(32, C // RANK_ENTRIES)),
         )  # fmt: skip
 
     def launch_contributions(self, start: int, rows: int) -> None:
         """Add the rows' terms of Eq 4 per vocabulary entry."""
-        from repro.traps.kernels.ranks import contribution_kernel
+        from repro.traps.kernels.ranks import contribution_kernel, tie_kernel
 
-        refs, sums, T = self._at(start)
-        grid = (-(-self.V // CONTRIBUTIONS.block), len(self.terms_SLV))
+        block, warps = CONTRIBUTIONS.block, CONTRIBUTIONS.warps
+        grid = (-(-self.V // block), len(self.terms_SLV))
+        state = (self.p_RW, self.q_RW, self.p_RW.stride(0), self.V, rows, self.refs_T2[start:], self.logs_R2)
+        options = {"J": self.J, "BY_Q": self.by_q, "BLOCK": block, "num_warps": warps}
         contribution_kernel[grid](
-            self.p_RW, self.q_RW, self.p_RW.stride(0), self.V, rows, refs, sums, T, *self.ranks,
-            self.terms_SLV, self.steps_SJV, J=self.J, BY_Q=self.by_q, BLOCK=CONTRIBUTIONS.block, FLUSH=FLUSH,
-            STAGES=CONTRIBUTIONS.stages, num_warps=CONTRIBUTIONS.warps,
-        )  # fmt: skip
-
-    def _at(self, start: int) -> tuple[Tensor, Tensor, int]:
-        # Kernels take addresses: of the chunk's first position, from which `sums` goes on by T
-        return self.refs_T2[start:], self.sums_8T[:, start:], self.T
+            *state, self.ranks[0], self.terms_SLV, self.steps_SJV, FLUSH=FLUSH, STAGES=CONTRIBUTIONS.stages, **options
+        )
+        if self.J:
+            tie_kernel[grid](*state, *self.ranks[1:], self.terms_SLV, self.steps_SJV, **options)
 
     def _row_arguments(self, start: int) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, bool]]:
         logits = (self.p_RW, self.q_RW, self.p_RW.stride(0), self.V)
-        refs, sums, T = self._at(start)
-        state = (refs, self.bound_R, sums, T, self.tops_R2, self.counts_R, *self.candidates, self.plan.candidates)
+        # Kernels take addresses: of the chunk's first position, from which `sums` goes on by T
+        sums = (self.sums_8T[:, start:], self.T, self.logs_R2, self.tops_R2)
+        state = (self.refs_T2[start:], self.bound_R, *sums, self.counts_R, *self.candidates, self.plan.candidates)
         return logits, state, {"RANKED": self.J > 0, "BY_Q": self.by_q}
 
     def rows(self) -> dict[str, Tensor]:

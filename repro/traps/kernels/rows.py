@@ -54,6 +54,26 @@ def store_candidates(candidate_p, candidate_q, candidate_ids, C, count, chosen, 
 
 
 @triton.jit
+def fold_block(
+    sums, count, z_p, z_q, ids, ref_p, ref_q, bound, candidates, inside, RANKED: tl.constexpr, BY_Q: tl.constexpr
+):
+    """Add a block of logits to the lanes' sums and maxima, and to the row's candidates."""
+    sum_p, gap_p, shift_p, sum_q, gap_q, shift_q, top_p, top_q = sums
+    x_p, x_q = z_p - ref_p, z_q - ref_q
+    exp_p, exp_q = tl.exp(x_p), tl.exp(x_q)
+    gap = x_p - x_q
+    if RANKED:
+        candidate_p, candidate_q, candidate_ids, C = candidates
+        chosen = (((z_q if BY_Q else z_p) >= bound) & inside).to(tl.int32)
+        count = store_candidates(candidate_p, candidate_q, candidate_ids, C, count, chosen, z_p, z_q, ids)
+    sums = (
+        sum_p + exp_p, gap_p + exp_p * gap, shift_p + exp_p * x_p, sum_q + exp_q, gap_q + exp_q * gap,
+        shift_q + exp_q * x_q, tl.maximum(top_p, z_p), tl.maximum(top_q, z_q),
+    )  # fmt: skip
+    return sums, count
+
+
+@triton.jit
 def fold_row(
     p_row, q_row, V, ref_p, ref_q, bound, candidate_p, candidate_q, candidate_ids, C,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
@@ -62,46 +82,42 @@ def fold_row(
 
     With x = z - ref and gap = x_p - x_q, the sums under p, then q, are of exp(x), exp(x) gap and exp(x) x.
     """
-    zero = tl.zeros([BLOCK], tl.float32)
-    sum_p, gap_p, shift_p, sum_q, gap_q, shift_q = zero, zero, zero, zero, zero, zero
-    top_p, top_q = zero + FAR, zero + FAR
+    # A plain 0 lets the compiler move the final conversion to float64, which is slow, into the loop
+    zero = tl.zeros([BLOCK], tl.float32) + 0.0 * ref_p
+    sums = (zero, zero, zero, zero, zero, zero, zero + FAR, zero + FAR)
+    candidates = (candidate_p, candidate_q, candidate_ids, C)
     count = 0
-    for start in tl.range(0, V, BLOCK, num_stages=STAGES):
-        ids = start + tl.arange(0, BLOCK)
+    lanes = tl.arange(0, BLOCK)
+    full = V // BLOCK * BLOCK
+    for start in tl.range(0, full, BLOCK, num_stages=STAGES):
+        ids = start + lanes
+        z_p, z_q = tl.load(p_row + ids), tl.load(q_row + ids)
+        sums, count = fold_block(sums, count, z_p, z_q, ids, ref_p, ref_q, bound, candidates, True, RANKED, BY_Q)
+    if full < V:
+        ids = full + lanes
         inside = ids < V
-        z_p = tl.load(p_row + ids, mask=inside, other=FAR)
-        z_q = tl.load(q_row + ids, mask=inside, other=FAR)
-        top_p, top_q = tl.maximum(top_p, z_p), tl.maximum(top_q, z_q)
-        x_p, x_q = z_p - ref_p, z_q - ref_q
-        exp_p, exp_q = tl.exp(x_p), tl.exp(x_q)
-        gap = x_p - x_q
-        sum_p += exp_p
-        gap_p += exp_p * gap
-        shift_p += exp_p * x_p
-        sum_q += exp_q
-        gap_q += exp_q * gap
-        shift_q += exp_q * x_q
-        if RANKED:
-            chosen = (((z_q if BY_Q else z_p) >= bound) & inside).to(tl.int32)
-            count = store_candidates(candidate_p, candidate_q, candidate_ids, C, count, chosen, z_p, z_q, ids)
+        z_p, z_q = tl.load(p_row + ids, mask=inside, other=FAR), tl.load(q_row + ids, mask=inside, other=FAR)
+        sums, count = fold_block(sums, count, z_p, z_q, ids, ref_p, ref_q, bound, candidates, inside, RANKED, BY_Q)
     return (
-        total(sum_p), total(gap_p), total(shift_p), total(sum_q), total(gap_q), total(shift_q),
-        tl.max(top_p, 0), tl.max(top_q, 0), count,
+        total(sums[0]), total(sums[1]), total(sums[2]), total(sums[3]), total(sums[4]), total(sums[5]),
+        tl.max(sums[6], 0), tl.max(sums[7], 0), count,
     )  # fmt: skip
 
 
 @triton.jit
-def store_row(sums_ptr, T, row, sums):
-    """Write a row's six sums, and the logarithms of those of exp(x), to sums[8, T]."""
+def store_row(sums_ptr, T, logs_ptr, row, sums):
+    """Write a row's six sums, and the logarithms of those of exp(x), to sums[8, T]; these also to logs[R, 2]."""
     for i in tl.static_range(6):
         tl.store(sums_ptr + i * T + row, sums[i])
     tl.store(sums_ptr + 6 * T + row, tl.log(sums[0]))
     tl.store(sums_ptr + 7 * T + row, tl.log(sums[3]))
+    tl.store(logs_ptr + 2 * row, tl.log(sums[0]).to(tl.float32))
+    tl.store(logs_ptr + 2 * row + 1, tl.log(sums[3]).to(tl.float32))
 
 
 @triton.jit(do_not_specialize=["T"])
 def statistics_kernel(
-    p_ptr, q_ptr, stride, V, refs_ptr, bound_ptr, sums_ptr, T, tops_ptr,
+    p_ptr, q_ptr, stride, V, refs_ptr, bound_ptr, sums_ptr, T, logs_ptr, tops_ptr,
     counts_ptr, candidate_p, candidate_q, candidate_ids, C,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -112,7 +128,7 @@ def statistics_kernel(
         p_ptr + row * stride, q_ptr + row * stride, V, ref_p, ref_q, tl.load(bound_ptr + row),
         candidate_p + row * C, candidate_q + row * C, candidate_ids + row * C, C, RANKED, BY_Q, BLOCK, STAGES,
     )  # fmt: skip
-    store_row(sums_ptr, T, row, sums)
+    store_row(sums_ptr, T, logs_ptr, row, sums)
     tl.store(tops_ptr + 2 * row, sums[6])
     tl.store(tops_ptr + 2 * row + 1, sums[7])
     tl.store(counts_ptr + row, sums[8])
@@ -120,7 +136,7 @@ def statistics_kernel(
 
 @triton.jit(do_not_specialize=["T", "most"])
 def repair_kernel(
-    p_ptr, q_ptr, stride, V, refs_ptr, bound_ptr, sums_ptr, T, tops_ptr,
+    p_ptr, q_ptr, stride, V, refs_ptr, bound_ptr, sums_ptr, T, logs_ptr, tops_ptr,
     counts_ptr, candidate_p, candidate_q, candidate_ids, C, most,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -134,7 +150,7 @@ def repair_kernel(
         sums = fold_row(
             p_row, q_row, V, top_p, top_q, 0.0, candidate_p, candidate_q, candidate_ids, C, False, BY_Q, BLOCK, 1
         )
-        store_row(sums_ptr, T, row, sums)
+        store_row(sums_ptr, T, logs_ptr, row, sums)
         tl.store(refs_ptr + 2 * row, top_p)
         tl.store(refs_ptr + 2 * row + 1, top_q)
     if RANKED:
