@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from repro.errors import InputError
-from repro.models.chat_tokens import render
+from repro.models.chat_tokens import conversation_token_ids
 from repro.models.loading import check_loadable, load_complete, load_config, load_tokenizer
 from repro.models.padded_batches import padded_batches
 from repro.system.gpu_memory import free_gpu_memory
@@ -44,8 +44,7 @@ class RewardModel:
         keys = [_digest(pair) for pair in pairs]
         unseen = {key: pair for key, pair in zip(keys, pairs) if key not in self._scores}
         if unseen:
-            texts = [self._as_chat(*pair) for pair in unseen.values()]
-            ids = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+            ids = [self._chat_token_ids(*pair) for pair in unseen.values()]
             order = sorted(zip(unseen, ids), key=lambda text: (len(text[1]), text))
             with self._weights_in_place():
                 for batch in padded_batches(order, lambda text: len(text[1])):
@@ -58,9 +57,9 @@ class RewardModel:
             return contextlib.nullcontext()
         return lent_weights(self._model, lambda weight: weight.to(self._device))
 
-    def _as_chat(self, prompt: str, completion: str) -> str:
+    def _chat_token_ids(self, prompt: str, completion: str) -> list[int]:
         turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
-        return render(self._tokenizer, turns, generation_prompt=False)
+        return conversation_token_ids(self._tokenizer, turns)
 
 
 def check_reward_model(model: Path | str) -> None:

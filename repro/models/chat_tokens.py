@@ -1,6 +1,7 @@
 """Chat prompts as token ids, the end of a turn, and tokenizers compared. No model is run."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -48,32 +49,46 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation_prompt: bo
 def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> list[int]:
     """Tokenise a user message through the chat template, up to the start of the assistant's turn.
 
-    Names of control tokens in the message are text: only the template writes control tokens.
-
     Args:
         reasoning: the template's `enable_thinking`, if it has that switch (Qwen3 does, on by default).
 
     Raises:
         InputError: no template, or one that refuses the message or does not pass it on.
     """
-    text = render(tokenizer, [{"role": "user", "content": prompt}], generation_prompt=True, reasoning=reasoning)
+    messages = [{"role": "user", "content": prompt}]
+    text = render(tokenizer, messages, generation_prompt=True, reasoning=reasoning)
     if prompt.strip() not in text:
         raise InputError(
             f"tokenizer of {tokenizer.name_or_path}: its chat template drops or changes the user's message"
             f" ({prompt.strip()[:40]!r} is not in what it writes). Correct the template, or use another model."
         )
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids if not _has_control_text(tokenizer, prompt) else _literal_prompt_ids(tokenizer, prompt, reasoning)
+    return _encode_chat(tokenizer, text, messages, generation_prompt=True, reasoning=reasoning)
 
 
-def _literal_prompt_ids(tokenizer: Any, prompt: str, reasoning: bool) -> list[int]:
-    """Tokenise the template's text and the message separately, the message without control tokens."""
-    marked = [{"role": "user", "content": _QUESTION}]
-    parts = render(tokenizer, marked, generation_prompt=True, reasoning=reasoning).split(_QUESTION)
-    message = encode_text(tokenizer, prompt.strip())
-    ids: list[int] = tokenizer(parts[0], add_special_tokens=False)["input_ids"]
-    for part in parts[1:]:
-        ids = ids + message + tokenizer(part, add_special_tokens=False)["input_ids"]
+def conversation_token_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Tokenise a finished conversation through the chat template, as a reward model reads it."""
+    text = render(tokenizer, messages, generation_prompt=False)
+    return _encode_chat(tokenizer, text, messages, generation_prompt=False)
+
+
+def _encode_chat(
+    tokenizer: Any, text: str, messages: Sequence[Message], *, generation_prompt: bool, reasoning: bool = True
+) -> list[int]:
+    """Tokenise what the template wrote for messages. Names of control tokens in a message are text, the template's are not."""
+    if not any(_has_control_text(tokenizer, message["content"]) for message in messages):
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+    marks = {f"{_QUESTION} ({n})": message["content"].strip() for n, message in enumerate(messages)}
+    marked = [message | {"content": mark} for message, mark in zip(messages, marks)]
+    template = render(tokenizer, marked, generation_prompt=generation_prompt, reasoning=reasoning)
+    ids = []
+    for part in re.split(f"({'|'.join(map(re.escape, marks))})", template):
+        is_message = part in marks
+        ids += (
+            encode_text(tokenizer, marks[part])
+            if is_message
+            else tokenizer(part, add_special_tokens=False)["input_ids"]
+        )
     return ids
 
 

@@ -142,6 +142,8 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
             f"model {model}: its config.json does not use all of its weights ({len(unused)}, for example {unused[0]}), so"
             " it would be another model than the saved one. Save it again, or correct config.json."
         )
+    if getattr(loaded, "_hf_peft_config_loaded", False):
+        raise InputError(f"model {model}: holds an adapter beside its weights. Merge it, or name a model without one.")
     make_savable(loaded)
     return loaded
 

@@ -33,12 +33,38 @@ def check_model(name: str, *, reasoning: bool = True) -> None:
         InputError: names the fault and the fix.
     """
     location = locate(name)
+    text_config = load_config(location).get_text_config()
     if isinstance(location, Path):
         check_loadable(location)
+        if text_config.tie_word_embeddings:
+            check_tied(location)
     tokenizer, declared = load_tokenizer(location), generation_eos_ids(location)
-    rows = int(load_config(location).get_text_config().vocab_size)
+    rows = int(text_config.vocab_size)
     check_template(tokenizer, declared, reasoning)
     check_ids(location, tokenizer, declared, rows, reasoning)
+
+
+def check_tied(folder: Path) -> None:
+    """Refuse an output layer beside tied embeddings that differs from them: transformers would use it, vLLM would not."""
+    import torch
+    from safetensors import safe_open
+
+    layers: dict[str, tuple[Path, str]] = {}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            names = {"lm_head.weight", "model.embed_tokens.weight"} & set(tensors.keys())
+            layers |= {name: (file, name) for name in names}
+    if len(layers) < 2:
+        return
+    weights = []
+    for file, name in layers.values():
+        with safe_open(file, framework="pt") as tensors:
+            weights.append(tensors.get_tensor(name))
+    if not torch.equal(*weights):
+        raise InputError(
+            f"model {folder}: config.json ties the output layer to the embeddings, but lm_head.weight has other values. Set"
+            " tie_word_embeddings to false, or remove lm_head.weight."
+        )
 
 
 def check_template(tokenizer: Any, declared: int | list[int] | None, reasoning: bool) -> None:
