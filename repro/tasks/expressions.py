@@ -21,7 +21,8 @@ _UNIT = re.compile(
     r"\\(?:text|mathrm|textrm|mbox)\s*\{(?P<unit>[^{}]*)\}(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?",
     re.DOTALL,
 )
-_VARIABLE = re.compile(r"\d([a-z])(?![A-Za-z])")
+_VARIABLE = re.compile(r"\d[a-z](?![A-Za-z])")
+_LETTER = re.compile(r"[A-Za-z]")
 _EQUATION = re.compile(r"(?<![<>=!\\])=(?!=)")
 _FUNCTIONS = frozenset(
     (
@@ -90,7 +91,7 @@ def is_comparable(answer: str, key: str) -> bool:
             return False
     if _EQUATION.search(answer) and not _EQUATION.search(key) and not _is_assignment(answer):
         return False
-    if set(_VARIABLE.findall(answer)) != set(_VARIABLE.findall(key)):
+    if any(_VARIABLE.search(text) and not _LETTER.search(other) for text, other in ((answer, key), (key, answer))):
         return False
     first, second = _words(answer), _words(key)
     return first == second or sorted("".join(first.elements())) == sorted("".join(second.elements()))
