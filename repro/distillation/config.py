@@ -8,7 +8,7 @@ Method = Literal["sft", "gkd-fkl", "gkd-rkl"]
 
 
 class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Settings of a distillation run. Every field changes the result, so none has a default: recipes set them all."""
+    """Settings of a distillation run. Every field changes the result; recipes set them all."""
 
     method: Method
     """sft: cross-entropy on stored teacher completions. gkd-fkl: KL(p_T||p_S) per token on stored teacher
@@ -25,6 +25,19 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     engine: Literal["transformers", "vllm"]
     reasoning: bool = True
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
+    rollouts_per_prompt: int = pydantic.Field(default=1, gt=0)
+    """On-policy: completions of each prompt in a step, so that a step has sequences_per_step / this many prompts."""
+
+    @pydantic.model_validator(mode="after")
+    def _rollouts_fill_the_step(self) -> "DistillationConfig":
+        if self.rollouts_per_prompt > 1 and self.method != "gkd-rkl":
+            raise ValueError("rollouts_per_prompt is of on-policy training: off-policy, the teacher's samples decide")
+        if self.sequences_per_step % self.rollouts_per_prompt:
+            raise ValueError(
+                f"rollouts_per_prompt = {self.rollouts_per_prompt} does not divide sequences_per_step ="
+                f" {self.sequences_per_step}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _traces_are_off_policy(self) -> "DistillationConfig":

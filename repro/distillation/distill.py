@@ -157,7 +157,8 @@ def _training_rows(
     readers = [student, *([teacher] if teacher is not None and config.method != "sft" else [])]
     if config.method == "gkd-rkl":
         check_prompts(readers, tokenizer, items, config.max_completion_tokens, config.reasoning)
-        rows = prompt_rows(items, visits, seed)
+        rollouts = config.rollouts_per_prompt
+        rows = prompt_rows(items, visits // rollouts, seed, rollouts)
         return rows, {"prompts": len({row["item"] for row in rows})}
     assert completions is not None  # _check_inputs
     reader = TraceReader(

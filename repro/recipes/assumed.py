@@ -36,6 +36,11 @@ ASSUMED: dict[str, Assumed] = {
     "distillation.steps": Assumed(
         100, "one epoch of Table 2's 12,800 training prompts, as Table 5's hours are of one epoch"
     ),
+    "distillation.rollouts_per_prompt": Assumed(
+        1,
+        "appendix D gives teacher and students one number of rollouts per prompt, which is lost; GKD as published draws one"
+        " completion at each visit of a prompt. The teacher's number: --set gkd_rkl.rollouts_per_prompt=8",
+    ),
     "distillation.warmup_fraction": Assumed(0.03, "a common short warm-up"),
     "diagnosis.ks": Assumed((1, 10, 100, 1000, 10_000), "powers of ten up to |V|; the values of Figure 2 are lost"),
     "diagnosis.tail_k": Assumed(

@@ -52,6 +52,7 @@ def distillation(method: Method) -> DistillationConfig:
         max_completion_tokens=assumed("calibration.max_completion_tokens"),
         traces="full",
         engine="vllm",
+        rollouts_per_prompt=assumed("distillation.rollouts_per_prompt") if method == "gkd-rkl" else 1,
     )
 
 

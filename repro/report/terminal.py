@@ -6,7 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from repro.tables.formatting import layout_metrics, measured_rows
+from repro.printed.load import load
+from repro.report.cell_verdicts import describe_power, in_words, judged_cells, verdicts_beside
+from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport
 
@@ -18,7 +20,12 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
     for table in measured:
         for metric in layout_metrics(table):
             cells = f"{metric} ± 95 %" if metric else "acc or reward ± 95 % [maj, pass]"
-            console.print(text_table(measured_rows(table, metric=metric), f"{table.study}, {table.family}: {cells}"))
+            rows = measured_rows(table, metric=metric)
+            if report.cells:
+                _add_cell_verdicts(rows, table, report, metric)
+            console.print(text_table(rows, f"{table.study}, {table.family}: {cells}"))
+    for line in describe_power(report):
+        console.print(line, highlight=False, markup=False)
     console.print(text_table(_verdicts(report), "Verdicts"))
     counts = {value: sum(v.value == value for v in report.claims) for value in _COLOURS}
     console.print(", ".join(f"{n} {value}" for value, n in counts.items()), highlight=False)
@@ -27,6 +34,19 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
             console.print(f"{verdict.claim}: {verdict.text}", highlight=False, markup=False)
     if report.notice:
         console.print(f"[bold]{report.notice}[/bold]")
+
+
+def _add_cell_verdicts(
+    rows: list[dict[str, str]], table: MeasuredTable, report: VerdictReport, metric: str | None
+) -> None:
+    """Put the paper's number and the verdict on it beside each measured cell."""
+    stored, judged = load(report.study), judged_cells(report)
+    for row in rows:
+        for task in (head for head in row if head != "row"):
+            name = metric or main_metric(table, task)
+            if values := verdicts_beside(judged, stored, table.family, row["row"], task, name):
+                printed = printed_cell(stored, table.family, row["row"], task, name)
+                row[task] += f"\npaper {printed}: {in_words(values)}"
 
 
 def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:

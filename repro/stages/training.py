@@ -120,6 +120,13 @@ class Distill(Stage):
             raise ValueError("stored teacher completions are for sft and gkd-fkl, and only for these")
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """See `Frozen.identity`. One rollout per prompt is left out: it is what ran before there was a choice."""
+        content = super().identity()
+        if self.config.rollouts_per_prompt == 1:
+            del content["config"]["rollouts_per_prompt"]
+        return content
+
     @property
     def reads_answers(self) -> bool:
         return self.config.traces == "answer-only"

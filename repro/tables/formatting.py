@@ -73,10 +73,14 @@ def layout_metrics(measured: MeasuredTable) -> list[str | None]:
     return [m for m in SHOWN_TRAP_METRICS if m in metrics] or list(metrics)
 
 
+def cell_metrics(metric: str) -> tuple[str, ...]:
+    """Return the metrics whose numbers one cell of `measured_rows` shows, by its main one."""
+    return _VERIFIABLE if metric == "acc" else (metric,)
+
+
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
     """Return the paper's text for a cell of `measured_rows`, e.g. "0.615 [0.612, 0.773]"; empty if it prints none."""
-    metrics = _VERIFIABLE if metric == "acc" else (metric,)
-    first, *rest = (printed_number(stored, family, row, task, name) for name in metrics)
+    first, *rest = (printed_number(stored, family, row, task, name) for name in cell_metrics(metric))
     return first + (f" [{', '.join(rest)}]" if first and all(rest) and rest else "")
 
 

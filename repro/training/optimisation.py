@@ -27,11 +27,16 @@ def training_order(count: int, visits: int, seed: int) -> list[int]:
     return order[:visits]
 
 
-def prompt_rows(items: Sequence[Item], visits: int, seed: int) -> list[dict[str, Any]]:
-    """Return the rows of on-policy training, in `training_order`: a chat prompt and its item's index."""
+def prompt_rows(items: Sequence[Item], visits: int, seed: int, rollouts: int = 1) -> list[dict[str, Any]]:
+    """Return the rows of on-policy training, in `training_order`: a chat prompt and its item's index.
+
+    Args:
+        rollouts: rows that follow each other for each visit of a prompt, one per completion.
+    """
     return [
         {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
         for i in training_order(len(items), visits, seed)
+        for _ in range(rollouts)
     ]
 
 

@@ -231,6 +231,28 @@ def test_methods_visit_the_same_prompts(tmp_path: Path, run: Run, recorder: Reco
     assert prompts["sft"] == prompts["gkd-fkl"] == prompts["gkd-rkl"]
 
 
+def test_a_prompt_gets_several_rollouts_in_a_step(tmp_path: Path, run: Run, recorder: Recorder) -> None:
+    """Appendix D: rollouts per prompt are a number of teacher and student. One is what ran before there was a choice."""
+    visited: dict[int, list[list[int]]] = {}
+    for rollouts in (1, 3):
+        recorder.sequences = []
+        run(tmp_path / str(rollouts), method="gkd-rkl", steps=1, sequences_per_step=6, rollouts_per_prompt=rollouts)
+        visited[rollouts] = [prompt for prompt, _ in recorder.sequences]
+    first, second = visited[1][:2]
+    assert visited[3] == [first] * 3 + [second] * 3
+    completions = [tuple(completion) for _, completion in recorder.sequences]
+    assert len(set(completions)) > 2  # each is drawn by itself
+
+
+@pytest.mark.parametrize(
+    ("method", "rollouts", "message"),
+    [("sft", 2, "off-policy"), ("gkd-fkl", 2, "off-policy"), ("gkd-rkl", 4, "does not divide")],
+)
+def test_rollouts_that_no_step_can_hold_are_refused(method: str, rollouts: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(method=method, sequences_per_step=6, rollouts_per_prompt=rollouts)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_training_lowers_the_loss(tmp_path: Path, run: Run, method: str) -> None:
     summary = run(tmp_path, method=method, steps=12)

@@ -88,6 +88,17 @@ def test_every_setting_of_a_calibration_is_identity(study, field):
     assert stage.model_copy(update={"config": config}).fingerprint != stage.fingerprint
 
 
+def test_rollouts_per_prompt_are_identity_and_one_of_them_is_what_ran_before(study):
+    stage = next(row.stage.model for row in study.rows if row.method == "GKD-RKL")
+    assert stage.config.rollouts_per_prompt == 1
+    assert "rollouts_per_prompt" not in stage.identity()["config"]
+    more = stage.model_copy(update={"config": stage.config.model_copy(update={"rollouts_per_prompt": 8})})
+    assert more.identity()["config"]["rollouts_per_prompt"] == 8
+    assert more.fingerprint != stage.fingerprint
+    by_user = plan("table2", scale="toy", seeds=1, assignments=["gkd_rkl.rollouts_per_prompt=8"])
+    assert next(row.stage.model for row in by_user.rows if row.method == "GKD-RKL").fingerprint == more.fingerprint
+
+
 def test_a_change_upstream_changes_everything_downstream(study):
     evaluate = next(row.stage for row in study.rows if row.method == "Improve")
     student = evaluate.model

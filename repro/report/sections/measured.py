@@ -1,7 +1,7 @@
 """Measured beside printed numbers, every cell, and the failure rates."""
 
-from repro.printed.load import PaperTable
-from repro.report.blocks import Block, Cell, Collapsible, Grid, Section, Text, number_cell
+from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Section, Text, number_cell
+from repro.report.cell_verdicts import describe_power, in_words, judged_cells, verdicts_beside
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
 from repro.stages.artifact import count_undecided
@@ -26,10 +26,16 @@ def measured_section(part: Part, key: str) -> Section:
     folded: list[Block] = []
     for n, table in enumerate(part.measured):
         layout.append(Text(_describe_table(table, part)))
-        layout += [_layout(table, part.stored, metric) for metric in layout_metrics(table)]
+        layout += [_layout(table, part, metric) for metric in layout_metrics(table)]
         rows = _cells(table, part)
         grid = Grid(f"Every measured number, {table.family}", rows)
         folded.append(Collapsible(f"Every number ({table.family}): {len(rows)} cells", [grid], f"{key}-every-{n}"))
+    if power := describe_power(part.report):
+        layout = [
+            Text("What these cells could tell, beside the paper's own uncertainty:", strong=True),
+            Bullets(power),
+            *layout,
+        ]
     return Section(f"{key}-measured", "Measured against printed", [*layout, *folded], brief=layout)
 
 
@@ -75,16 +81,21 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
     return text
 
 
-def _layout(table: MeasuredTable, stored: PaperTable, metric: str | None) -> Grid:
+def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
+    """Lay out measured over printed numbers; at paper scale each with the verdict on it."""
+    stored, judged = part.stored, judged_cells(part.report)
     rows = []
     for texts in measured_rows(table, metric=metric):
         row = texts["row"]
         cells = {"row": Cell(row)}
-        for task in table.tasks:
+        for task in (task for task in table.tasks if task in texts):
             task_metric = metric or main_metric(table, task)
             printed = printed_cell(stored, table.family, row, task, task_metric)
             value = table.mean(row, task, task_metric) if table.has(row, task, task_metric) else None
-            cells[task] = Cell(texts[task], note=printed and f"paper {printed}", value=value)
+            note, tone = printed and f"paper {printed}", ""
+            if values := verdicts_beside(judged, stored, table.family, row, task, task_metric):
+                note, tone = f"{note}: {in_words(values)}", values[0]
+            cells[task] = Cell(texts[task], note=note, tone=tone, value=value)
         rows.append(cells)
     return Grid(f"{stored.title}{f': {metric}' if metric else ''}, {table.family}", rows)
 

@@ -13,7 +13,7 @@ from scipy import special
 from repro.errors import InputError
 from repro.printed.load import PaperTable, PrintedCell
 from repro.tables.measured_table import CellKey, MeasuredTable
-from repro.tables.statistics.decision import ONE_SEED_CAP, Region, VerdictValue, half_width, t_quantile
+from repro.tables.statistics.decision import ONE_SEED_CAP, POWER, Region, VerdictValue, half_width, t_quantile
 from repro.tables.statistics.resampling import Estimate, Resamples
 from repro.tables.verdicts.verdict_types import CellVerdict
 
@@ -76,6 +76,8 @@ def _judge(cell: PrintedCell, key: CellKey, draws: Resamples, trained: bool, alp
         interval=(low, high),
         margin=margin,
         margin_kind=cell.definition.margin_kind,
+        detectable=None if margin is None else margin + (high - low) / 2 + float(special.ndtri(POWER)) * se,
+        can_be_reproduced=margin is not None and (high - low) / 2 <= margin,
         value=value,
         text=text,
     )

@@ -81,6 +81,9 @@ class CellVerdict:
     Attributes:
         difference, interval: ours - printed, and its confidence interval.
         margin: in the metric's unit (a relative one is multiplied out).
+        detectable: a true difference of this size would be called contradicted in four of five such runs; None if the metric
+            is never matched.
+        can_be_reproduced: the interval is narrow enough to fit between the margins.
         value: a verdict, "diagnosed" (a metric that is never matched) or "erratum" (a printed number that cannot be
             right).
     """
@@ -96,6 +99,8 @@ class CellVerdict:
     interval: tuple[float, float]
     margin: float | None
     margin_kind: str | None
+    detectable: float | None
+    can_be_reproduced: bool
     value: VerdictValue | Literal["diagnosed", "erratum"]
     text: str
 

@@ -1,0 +1,47 @@
+"""The verdict on a printed cell beside the measured one, and what the cells of a result could tell at all."""
+
+from collections.abc import Mapping, Sequence
+
+from repro.printed.load import PaperTable
+from repro.tables.formatting import cell_metrics
+from repro.tables.verdicts.verdict_types import CellVerdict, VerdictReport
+
+Judged = Mapping[tuple[str, str, str, str], CellVerdict]
+"""(family, row, printed column, metric) -> verdict; empty below paper scale."""
+
+
+def judged_cells(report: VerdictReport) -> Judged:
+    """Index a report's cells."""
+    return {(cell.family, cell.row, cell.column, cell.metric): cell for cell in report.cells}
+
+
+def verdicts_beside(judged: Judged, stored: PaperTable, family: str, row: str, task: str, metric: str) -> list[str]:
+    """Return the verdicts on the numbers that one cell of a layout shows, in its order; empty if none is printed."""
+    column = stored.column_of(task) or task
+    found = (judged.get((family, row, column, name)) for name in cell_metrics(metric))
+    return [cell.value for cell in found if cell is not None]
+
+
+def in_words(values: Sequence[str]) -> str:
+    """Return "inconclusive [reproduced, contradicted]": the main number's verdict, then those of the bracketed ones."""
+    first, rest = values[0], values[1:]
+    return first + (f" [{', '.join(rest)}]" if rest else "")
+
+
+def describe_power(report: VerdictReport) -> list[str]:
+    """Say for each metric, in plain words, which difference its cells could detect."""
+    lines = []
+    for metric in dict.fromkeys(cell.metric for cell in report.cells):
+        cells = [cell for cell in report.cells if cell.metric == metric and cell.detectable is not None]
+        sizes = sorted(cell.detectable for cell in cells if cell.detectable is not None)
+        if not sizes:
+            continue
+        confirmable = sum(cell.can_be_reproduced for cell in cells)
+        middle = sizes[len(sizes) // 2]
+        lines.append(
+            f"{metric}, {len(cells)} cells: {confirmable} could be confirmed at all (our interval fits between the margins)."
+            f" If the truth differed from the print by {middle:.3g}, the cell in the middle would be called contradicted in"
+            f" four of five such runs; the sharpest would from {sizes[0]:.3g}, the bluntest from {sizes[-1]:.3g}. Smaller"
+            " differences mostly end inconclusive."
+        )
+    return lines
