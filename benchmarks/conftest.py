@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def shape(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return sequences of a step, tokens of a completion, steps, sequences in a forward (None: all).
 
-    A CPU gets a toy's size, a GPU the size that the paper's loop has in mind, with as many in a forward as 24 GB hold.
+    A CPU gets a toy's size, a GPU one whose every contender takes minutes at most.
     """
     gpu = torch.cuda.is_available()
     text = request.config.getoption("--shape") or ("64x192x6" if gpu else "64x24x12")

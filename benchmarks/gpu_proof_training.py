@@ -61,22 +61,28 @@ def peak() -> dict[str, float]:
     }
 
 
-def planned_gib(kind: str) -> dict[str, float]:
-    """Return the planner's estimate for this stage of the small scale with four sequences in a forward."""
+def plan_small_card(kind: str) -> tuple[int, dict[str, float]]:
+    """Plan this stage of the small scale for a card of 24 GB.
+
+    Returns:
+        Sequences in a forward, and the GiB of one rank by what holds them.
+    """
     from repro.planner.gpu_memory import gpu_memory
-    from repro.planner.resources import Layout
+    from repro.planner.placement import Cards, place
     from repro.recipes.catalog import plan
 
     stages = plan("table2", scale="small", seeds=1).stages()
     stage = next(stage for stage in stages if stage.procedure == kind)
-    memory = gpu_memory(stage, Layout(micro_batch=4))
-    return {name: round(gib, 2) for name, gib in vars(memory).items() if gib} | {"total": round(memory.total, 2)}
+    layout = place(stage, Cards(1, CARD_GIB)).layout
+    memory = gpu_memory(stage, layout)
+    figures = {name: round(gib, 2) for name, gib in vars(memory).items() if gib}
+    return layout.micro_batch, figures | {"total": round(memory.total, 2)}
 
 
 def train_student(
     proof: Proof, step: str, method: str, *, engine: str = "transformers", steps: int = 3, tokens: int = 512, **kw: Any
 ) -> dict[str, Any]:
-    """Train the student for a few steps with full-length sequences, four in a forward; note seconds and memory."""
+    """Train the student for a few steps with full-length sequences; note seconds and memory beside the plan's."""
     from repro.distillation.config import DistillationConfig
     from repro.distillation.distill import distill
     from repro.generation.rollouts import Rollout, write_rollouts
@@ -106,6 +112,7 @@ def train_student(
         engine=engine,  # type: ignore[arg-type]
         reasoning=False,
     )
+    micro_batch, planned = plan_small_card(method)
     clock, start = Clock(), time.monotonic()
     summary = distill(
         config,
@@ -118,7 +125,7 @@ def train_student(
         out=folder / "out",
         work=folder / "work",
         progress=clock,
-        resources=TrainingResources(micro_batch=4, shard=kw.get("shard", False)),
+        resources=TrainingResources(micro_batch=micro_batch, shard=kw.get("shard", False)),
     )
     names = ("loss", "entropy", "length", "vllm_log_prob_gap", "alarm", "grad_norm")
     figures = {name: summary[name] for name in names if name in summary}
@@ -132,7 +139,8 @@ def train_student(
         total_seconds=round(time.monotonic() - start, 1),
         **peak(),
         **figures,
-        planned_gib=planned_gib(method),
+        micro_batch=micro_batch,
+        planned_gib=planned,
     )
     return summary
 
@@ -162,6 +170,7 @@ def calibrate_teacher(
         engine=engine,  # type: ignore[arg-type]
         reasoning=False,
     )
+    micro_batch, planned = plan_small_card("calibrate")
     clock, start = Clock(), time.monotonic()
     folder = proof.work / step
     summary = train(
@@ -174,7 +183,7 @@ def calibrate_teacher(
         out=folder / "out",
         work=folder / "work",
         progress=clock,
-        resources=TrainingResources(micro_batch=4),
+        resources=TrainingResources(micro_batch=micro_batch),
     )
     rows = [json.loads(line) for line in (folder / "out" / "history.jsonl").read_text().splitlines()]
     history = {name: [row.get(name) for row in rows] for name in ("vllm_log_prob_gap", "kl", "r_cal", "grad_norm")}
@@ -188,6 +197,7 @@ def calibrate_teacher(
         **peak(),
         **history,
         alarm=summary.get("alarm"),
-        planned_gib=planned_gib("calibrate"),
+        micro_batch=micro_batch,
+        planned_gib=planned,
     )
     return summary
