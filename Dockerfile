@@ -1,6 +1,6 @@
 # Two images from one file: `cuda` (the default) and `cpu`.
 #   docker build -t repro --build-arg COMMIT="$(git describe --always --dirty --abbrev=40 --exclude '*')" .
-#   docker run --gpus all --shm-size=8g -v "$PWD/data:/data" --user "$(id -u):$(id -g)" repro
+#   docker run --gpus all -e HF_TOKEN --shm-size=8g -v "$PWD/data:/data" --user "$(id -u):$(id -g)" repro
 # Base images are exact tags; `repro pin` looks up their digests and writes them here and into pins.json.
 ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 ARG CUDA_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04

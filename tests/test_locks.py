@@ -38,7 +38,7 @@ def test_every_line_is_pinned_and_hashed(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu"), ("kernels", "kernels")]
+    ("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu"), ("gpu", "dev"), ("kernels", "kernels")]
 )
 def test_the_lock_meets_the_project(name, extra):
     pinned, _ = pins(name)

@@ -1,6 +1,7 @@
 """The workflows as data: least permissions, time limits, no fork code on the GPU, no way into paper_tables."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FILES = {file.stem: file for file in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
 WORKFLOWS = {name: yaml.safe_load(file.read_text()) for name, file in FILES.items()}
 JOBS = [(name, job) for name, content in WORKFLOWS.items() for job in content["jobs"]]
-MAY_WRITE = {("ci", "publish"), ("gpu", "history"), ("reproduce", "propose")}
+MAY_WRITE = {("ci", "publish"), ("gpu", "history"), ("reproduce", "propose"), ("reproduce", "continue")}
 
 
 def test_the_three_are_there():
@@ -60,3 +61,56 @@ def test_results_are_proposed_in_one_folder_of_their_own():
     assert 'git add "$folder"' in text
     assert re.findall(r"git add (\S+)", text) == ['"$folder"']
     assert 'folder="benchmarks/results/' in text
+
+
+def test_the_token_of_the_hub_reaches_the_container_and_no_command_line():
+    steps = WORKFLOWS["reproduce"]["jobs"]["run"]["steps"]
+    (step,) = (step for step in steps if step.get("id") == "run")
+    assert step["env"]["HF_TOKEN"] == "${{ secrets.HF_TOKEN }}"
+    assert " -e HF_TOKEN " in step["run"]
+    assert "$HF_TOKEN" not in step["run"]
+    assert "-e HF_TOKEN" in (ROOT / "README.md").read_text()
+    assert "-e HF_TOKEN" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def reproduce(tmp_path):
+    """Run the script of reproduce.yml's main step with a stand-in for docker; return exit code and outputs."""
+    (step,) = (step for step in WORKFLOWS["reproduce"]["jobs"]["run"]["steps"] if step.get("id") == "run")
+
+    def call(docker, continuation="0", hours="1"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        script = tmp_path / "bin" / "docker"
+        script.write_text(f'#!/bin/bash\necho "$@" >>"{tmp_path}/calls"\n[ "$1" = run ] || exit 0\n{docker}\n')
+        script.chmod(0o755)
+        output = tmp_path / "output"
+        output.write_text("")
+        env = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "GITHUB_OUTPUT": str(output), "RUNNER_TEMP": str(tmp_path)}
+        env |= {"TABLE": "table2", "SCALE": "paper", "IMAGE": "i@sha256:0", "DATA": str(tmp_path / "data")}
+        env |= {"TOKEN": "t", "ACTOR": "a", "HF_TOKEN": "hf_secret", "CONTINUATION": continuation}
+        run = step["run"].replace('"${HOURS}h"', hours)
+        done = subprocess.run(["bash", "-e", "-c", run], env=env, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, output.read_text(), (tmp_path / "calls").read_text()
+
+    return call
+
+
+def test_a_run_starts_with_its_scale_confirmed_and_ends_with_its_verdict(reproduce):
+    code, output, calls = reproduce("exit 1")
+    assert (code, output) == (0, "")
+    assert "repro run table2 --scale paper --yes" in calls
+    assert "hf_secret" not in calls
+    assert reproduce("exit 3")[0] == 1
+
+
+def test_a_run_out_of_time_continues_where_its_results_are(reproduce, tmp_path):
+    """The container gets SIGTERM and time to stop; the next run refuses a runner without the results."""
+    stops = f'trap "touch {tmp_path}/stopped; exit 130" TERM; mkdir -p {tmp_path}/data/results/cache; sleep 30 & wait'
+    assert reproduce("exit 0", continuation="1")[0] == 2
+    code, output, _ = reproduce(stops, hours="1s")
+    assert (code, output) == (0, "unfinished=true\n")
+    assert (tmp_path / "stopped").exists()
+    assert reproduce("exit 0", continuation="1")[:2] == (0, "")
+    jobs = WORKFLOWS["reproduce"]["jobs"]
+    assert jobs["propose"]["if"] == "needs.run.outputs.unfinished != 'true'"
+    assert jobs["continue"]["if"] == "needs.run.outputs.unfinished == 'true'"
