@@ -1,4 +1,4 @@
-"""Hardware that each scale needs, the largest scale that fits a machine, and advice on the machine."""
+"""Hardware that each scale needs, the scale that a machine starts unasked, its GPUs of use, and advice on the machine."""
 
 import importlib.util
 import os

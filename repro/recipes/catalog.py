@@ -72,12 +72,12 @@ def plan(
     Raises:
         InputError: unknown study, scale, family, or setting.
     """
-    entry = find_study(name)
+    entry, defaults = find_study(name), settings_of(scale)
     seeds = default_seeds(entry, scale) if seeds is None else seeds
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: ask for at least one")
     assignments = tuple(assignments)
-    settings = override(settings_of(scale), (*entry.overrides.get(scale, ()), *assignments))
+    settings = override(defaults, (*entry.overrides.get(scale, ()), *assignments))
     _check_names(settings)
     chosen = tuple(families) or entry.families.get(scale, DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
