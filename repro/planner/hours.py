@@ -12,7 +12,7 @@ from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
 from repro.evaluation.config import ANSWER_TOKENS
 from repro.planner.architectures import DEFAULT_PARAMETERS, named_parameters
-from repro.planner.roofline import H100, scoring_seconds
+from repro.planner.scoring import H100, scoring_seconds
 from repro.planner.tokens import planned_tokens
 from repro.printed.load import load
 from repro.recipes import paper, toy
@@ -32,7 +32,7 @@ TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, 
 """Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
 CHARGED_AS = {"evaluate": "sample", "continue": "sample", "classify": "sample"}
 """Stages that Table 5 has no line for. Prefixes and a judge's replies are completions; rules cost nothing. A diagnosis scores
-completions and trains nothing, so no line is like it: its hours are those of `roofline.scoring_seconds`."""
+completions and trains nothing, so no line is like it: its hours are those of `scoring.scoring_seconds`."""
 
 TOY_SECONDS = {
     "calibrate": 38.0,

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +38,8 @@ def ask_access(hub_ids: Mapping[str, Kind]) -> dict[str, Access]:
     Args:
         hub_ids: id -> kind.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(QUESTIONS) as pool:
         return dict(zip(hub_ids, pool.map(lambda named: _ask(*named), hub_ids.items())))
 

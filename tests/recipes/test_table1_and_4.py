@@ -9,7 +9,7 @@ from repro.planner.host_memory import host_memory
 from repro.planner.hours import expected_hours
 from repro.planner.placement import Cards, place
 from repro.planner.resources import Resources
-from repro.planner.roofline import H100, PROMPT_SHARE, SCORING, START_SECONDS, scoring_seconds
+from repro.planner.scoring import H100, PROMPT_SHARE, SCORING, START_SECONDS, scoring_seconds
 from repro.planner.tokens import planned_tokens
 from repro.printed.load import load
 from repro.recipes import paper
