@@ -2,7 +2,8 @@
 
 At toy scale a test passes when the verdict equals the record, whatever the verdict: the world is ours, so what matters
 is that nothing changes unseen. A study without a record skips and says how to make one. At the other scales a
-contradicted claim fails and an inconclusive one skips with what would decide it (`--strict-claims`: fails).
+contradicted claim fails; an inconclusive one skips with what would decide it, one that is not testable with what it lacks
+(`--strict-claims`: both fail).
 """
 
 from pathlib import Path
@@ -26,7 +27,7 @@ def check_claim(claim, report, scale, request):
         return
     contradicted = [v.text for v in verdicts if v.value == "contradicted" and v.role != "control"]
     assert not contradicted, "; ".join(contradicted)
-    undecided = [v.text for v in verdicts if v.value == "inconclusive"]
+    undecided = [v.text for v in verdicts if v.value in ("inconclusive", "not testable")]
     if undecided and request.config.getoption("--strict-claims"):
         pytest.fail("; ".join(undecided))
     if undecided:

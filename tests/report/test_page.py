@@ -22,7 +22,7 @@ from repro.report.terminal import print_result
 from repro.report.text import visible
 from repro.report.training_history import BINS, binned
 from repro.report.write import write_report
-from repro.tables import MeasuredTable
+from repro.tables import MeasuredTable, load_claims
 
 from .conftest import make_result
 
@@ -120,6 +120,9 @@ def test_every_claim_and_cell_is_on_the_page_with_its_number(part, result, page,
         assert f"part1-claim-{v.claim}-{v.family}" in page.ids
         assert v.text[1:] in "".join(page.data)
         assert f"{v.estimate:+.3f}" in text
+    reasons = [claim.margin_reason for claim in load_claims("table2") if claim.margin_reason]
+    assert len(reasons) >= 3
+    assert all(f"Margin: {reason}." in "".join(page.data) for reason in reasons)
     cells = [
         (c["row"], c["task"], c["metric"], sum(map(sum, c["values"])) / sum(map(len, c["values"])))
         for c in result["measured"][0]["cells"]

@@ -143,6 +143,8 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
         Text(sentence(v.text)),
         Quote(v.quote, f"{_section(v.section)}, {v.provenance}"),
     ]
+    if claim is not None and claim.margin_reason:
+        blocks.append(Text(f"Margin: {claim.margin_reason}."))
     if v.tasks:
         rows = []
         first, second = _sides(v, claim)
