@@ -13,6 +13,11 @@ from pathlib import Path
 
 import nox
 
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before anything that an older Python cannot run
+    sys.exit(
+        f"Python 3.11 to 3.13 is needed, this is {sys.version_info[0]}.{sys.version_info[1]}: install nox in one of these."
+    )
+
 IN_IMAGE = "REPRO_IMAGE" in os.environ
 
 nox.options.sessions = ["lint", "types", "unit"]

@@ -1,11 +1,21 @@
 """Consoles: results on standard output, everything else on standard error."""
 
+import io
+import sys
+
 from rich.console import Console
 
 from repro.system.redaction import redact
 
 out_console = Console()
 err_console = Console(stderr=True)
+
+
+def replace_unprintable() -> None:
+    """Let characters that the terminal's encoding lacks, such as ± in ASCII, be printed as "?" instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_error(text: str, style: str = "red") -> None:

@@ -10,7 +10,7 @@ from types import FrameType
 import typer
 
 from repro.cli.app import app
-from repro.cli.console import print_error
+from repro.cli.console import print_error, replace_unprintable
 from repro.errors import InputError, Interrupted, StageError
 
 # typer vendors click and exports only this one of its error classes; the grandparent is their common base
@@ -19,6 +19,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command and exit with its code. An interrupted run can be resumed."""
+    replace_unprintable()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     sys.unraisablehook = _interrupt_again

@@ -76,7 +76,7 @@ def distill(
 @stages_app.command()
 @with_options(options=scored_stage_options)
 def evaluate(model: Model, *, options: "StageOptions", out: Out = Path("results"), quiet: Quiet = False) -> None:
-    """Evaluate one model: accuracy, maj@16 and pass@16 (or the reward score), and failure rates."""
+    """Evaluate one model: accuracy, maj@k and pass@k of its k completions per item (or the reward score), and failure rates."""
     from repro.workflow.own_models import evaluate_stage, run_and_print
 
     run_and_print(evaluate_stage(model, options), out, console=out_console, quiet=quiet)

@@ -75,11 +75,19 @@ def _rewards(
 
 
 def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[str, float]]:
-    """Return task -> item id -> value of a metric: acc, maj16, pass16 for verifiable tasks, reward for open-ended ones."""
+    """Return task -> item id -> value of a metric: acc, maj4, pass4 for verifiable tasks, reward for open-ended ones.
+
+    Raises:
+        ValueError: maj or pass of another number than an item's completions.
+    """
+    groups = by_prompt(outcomes)
+    k = max(map(len, groups.values()), default=0)
+    if metric not in ("acc", "reward", f"maj{k}", f"pass{k}"):
+        raise ValueError(f"{metric} of {k} completions per item")
     values: dict[str, dict[str, float]] = {}
-    for (task, item_id), group in by_prompt(outcomes).items():
-        if metric in metric_names(task):
-            values.setdefault(task, {})[item_id] = _METRICS[metric](group)
+    for (task, item_id), group in groups.items():
+        if (metric == "reward") == (registry.kind_of(task) == "open"):
+            values.setdefault(task, {})[item_id] = _METRICS[metric.rstrip("0123456789")](group)
     return values
 
 
@@ -101,9 +109,9 @@ def tokens_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     return {task: {item: float(np.mean(tokens)) for item, tokens in items.items()} for task, items in lengths.items()}
 
 
-def metric_names(task: str) -> tuple[str, ...]:
-    """Return the names of a task's metrics."""
-    return ("reward",) if registry.kind_of(task) == "open" else ("acc", "maj16", "pass16")
+def metric_names(task: str, completions: int) -> tuple[str, ...]:
+    """Return the names of a task's metrics: maj4 and pass4 are those of 4 completions per item."""
+    return ("reward",) if registry.kind_of(task) == "open" else ("acc", f"maj{completions}", f"pass{completions}")
 
 
 def _mean_score(group: Sequence[Outcome]) -> float:
@@ -116,8 +124,8 @@ def _of_answers(metric: Callable[..., float]) -> Callable[[Sequence[Outcome]], f
 
 _METRICS: dict[str, Callable[[Sequence[Outcome]], float]] = {
     "acc": _of_answers(accuracy),
-    "maj16": _of_answers(maj_at_k),
-    "pass16": _of_answers(pass_at_k),
+    "maj": _of_answers(maj_at_k),
+    "pass": _of_answers(pass_at_k),
     "reward": _mean_score,
 }
 
@@ -139,8 +147,9 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     failures = failures_per_item(outcomes)
     for task in dict.fromkeys(outcome.task for outcome in outcomes):
         of_task = [outcome for outcome in outcomes if outcome.task == task]
-        values = {m: list(metric_per_item(of_task, m)[task].values()) for m in metric_names(task)}
-        items = len(next(iter(values.values())))
+        items = len({outcome.item_id for outcome in of_task})
+        names = metric_names(task, max(map(len, by_prompt(of_task).values())))
+        values = {name: list(metric_per_item(of_task, name)[task].values()) for name in names}
         lengths = [outcome.tokens for outcome in of_task]
         summary[task] = {
             **{m: float(np.mean(v)) for m, v in values.items()},

@@ -38,7 +38,7 @@ def raise_if_failed(run: Running, cache: Path) -> None:
     log = cache / ".logs" / f"{run.stage.folder_name}.log"
     with contextlib.suppress(OSError):
         log.parent.mkdir(exist_ok=True)
-        log.write_text(redact(_output(run)))
+        log.write_text(redact(_output(run)), encoding="utf-8")
     label, artifact = run.stage.label, cache / run.stage.folder_name
     if hasattr(run.job, "paths") and not run.job.paths.result_pickle.exists():
         if is_complete(artifact):
@@ -62,4 +62,4 @@ def _output(run: Running) -> str:
         error = run.job.exception()
         return "".join(traceback.format_exception(error)) if error is not None else ""
     files = (run.job.paths.stdout, run.job.paths.stderr)
-    return "".join(file.read_text(errors="replace") for file in files if file.exists())
+    return "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.exists())

@@ -89,7 +89,7 @@ def plan(
     planned_seeds = tuple(range(first_seed, first_seed + seeds))
     with cache_revisions():
         pairs = [Pair(family, settings.families[family], settings, seed) for family in chosen for seed in planned_seeds]
-        return Study(
+        study = Study(
             name=name,
             scale=scale,
             tasks=resolve(entry.tasks)(settings) if entry.tasks else settings.tasks,
@@ -98,6 +98,19 @@ def plan(
             settings=settings.model_dump(mode="json"),
             assignments=assignments,
         )
+    _check_items(study)
+    return study
+
+
+def _check_items(study: Study) -> None:
+    """Refuse a study of a single item: without a spread over items nothing of it could be judged."""
+    for stage in study.stages():
+        single = next((part for part in stage.data if part.n == 1 and part.split == "test"), None)
+        if single is not None:
+            raise InputError(
+                f"task {single.task}: one evaluation item has no spread, so no claim could be judged. Ask for two or more"
+                " (--items, --set test_items=...)."
+            )
 
 
 def _check_names(settings: Settings) -> None:

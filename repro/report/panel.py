@@ -32,7 +32,7 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
     }
     write_json(folder / PANEL_FILE, content)
     with atomic_write(folder / PAGE_FILE) as temporary:
-        temporary.write_text(_page(content))
+        temporary.write_text(_page(content), encoding="utf-8")
     return content
 
 

@@ -19,7 +19,7 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
     """Print the measured table of each family, then one line per claim; report.md has the sentences."""
     for table in measured:
         for metric in layout_metrics(table):
-            cells = f"{metric} ± 95 %" if metric else "acc or reward ± 95 % [maj, pass]"
+            cells = f"{metric} ± 95 %" if metric else f"acc or reward ± 95 % [maj{table.samples}, pass{table.samples}]"
             rows = measured_rows(table, metric=metric)
             if report.cells:
                 _add_cell_verdicts(rows, table, report, metric)

@@ -24,7 +24,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, and to the disk itself before the file takes its name."""
-    with atomic_write(path) as temporary, temporary.open("w") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=1, allow_nan=False)
         stream.write("\n")
         stream.flush()

@@ -7,7 +7,7 @@ from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
 
 # Metrics that one cell of the measured table shows, in print order; only the first carries an interval.
-_VERIFIABLE = ("acc", "maj16", "pass16")
+_PRINTED = ("acc", "maj16", "pass16")
 SHOWN_TRAP_METRICS = (
     "token_rkl",
     "sequence_rkl",
@@ -47,7 +47,8 @@ def measured_rows(
                 continue
             half = half_width(draws.estimate({(row, task, name): 1.0}), 0.05)
             text = f"{measured.mean(row, task, name):.3f} ± {half:.3f}"
-            bracketed = [m for m in _VERIFIABLE[1:] if name == "acc" and measured.has(row, task, m)]
+            of_samples = (f"maj{measured.samples}", f"pass{measured.samples}")
+            bracketed = [m for m in of_samples if name == "acc" and measured.has(row, task, m)]
             if bracketed:
                 text += " [" + ", ".join(f"{measured.mean(row, task, m):.3f}" for m in bracketed) + "]"
             texts[task] = text
@@ -75,7 +76,7 @@ def layout_metrics(measured: MeasuredTable) -> list[str | None]:
 
 def cell_metrics(metric: str) -> tuple[str, ...]:
     """Return the metrics whose numbers one cell of `measured_rows` shows, by its main one."""
-    return _VERIFIABLE if metric == "acc" else (metric,)
+    return _PRINTED if metric == "acc" else (metric,)
 
 
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:

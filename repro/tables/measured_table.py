@@ -21,8 +21,6 @@ SAMPLE_MEANS = frozenset({"acc", "reward"})
 FRACTION_METRICS = frozenset(
     {
         "acc",
-        "maj16",
-        "pass16",
         "reward",
         "wrong_trace",
         "unanswered_trace",
@@ -35,6 +33,11 @@ FRACTION_METRICS = frozenset(
     | {"prefix_correct", "solved", "lost", "hallucination", "self_correction", "degradation"}
     | {"rechecking", "uncommitted", "repetition_recovery"}
 )
+
+
+def is_fraction(metric: str) -> bool:
+    """Return True for a metric whose per-item values are shares or scores in 0..1, majK and passK of K samples included."""
+    return metric in FRACTION_METRICS or metric.rstrip("0123456789") in ("maj", "pass")
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class MeasuredTable:
             weights = self._array(f"{name} (weights)", weights_SN, ids, low=0.0, high=np.inf)
             if (weights.sum(axis=1) <= 0).any():
                 raise InputError(f"{name}: the weights of one seed sum to 0, so its mean is undefined.")
-        low, high = (0.0, 1.0) if metric in FRACTION_METRICS else (-np.inf, np.inf)
+        low, high = (0.0, 1.0) if is_fraction(metric) else (-np.inf, np.inf)
         values = self._array(name, values_SN, ids, low, high)
         self.values[row, task, metric] = CellValues(values, weights)
 

@@ -5,11 +5,14 @@ prompt, as for every task, because grading reads the form that it asks for.
 """
 
 import hashlib
+import math
+from decimal import Decimal
 from pathlib import Path
 
 from repro.errors import InputError
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.extraction import LETTERS
+from repro.tasks.numerals import DOUBLE_DIGITS, MAX_LENGTH
 from repro.tasks.rows import Row
 from repro.tasks.task import Kind
 
@@ -33,8 +36,28 @@ class OwnFile(DataSetTask):
             return Question(prompt, None, row_id)
         if self.kind == "choice":
             return Question(prompt, row.letter("answer", len(LETTERS)), row_id)
-        answer = row.value("answer")
-        return Question(prompt, repr(answer) if isinstance(answer, float) else row.identifier("answer"), row_id)
+        return Question(prompt, numeric_key(row, "answer"), row_id)
+
+
+def numeric_key(row: Row, field: str) -> str:
+    """Return a number or an expression as a key: a floating-point number without exponent, rounded to what a double holds.
+
+    Raises:
+        InputError: NaN, an infinity, or what is neither text nor a number.
+    """
+    answer = row.value(field)
+    if isinstance(answer, str) and answer.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise row.fault(field, f"is {answer!r}, which no answer equals")
+    if not isinstance(answer, float | Decimal):
+        return row.identifier(field)
+    if not math.isfinite(answer):
+        raise row.fault(field, f"is {answer}, which no answer equals")
+    text = str(answer)
+    if isinstance(answer, float) and not answer.is_integer() and len(Decimal(text).as_tuple().digits) > DOUBLE_DIGITS:
+        text = f"{answer:.{DOUBLE_DIGITS}g}"
+    plain = f"{Decimal(text):f}"
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return ("0" if plain == "-0" else plain) if len(plain) <= MAX_LENGTH else text
 
 
 def hash_data_file(file: Path) -> str:

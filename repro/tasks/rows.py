@@ -145,10 +145,15 @@ def _parse_json_object(path: Path, number: int, line: str, schema: str) -> Mappi
 
 def _read_parquet(path: Path, schema: str) -> list[Row]:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(path)
+        for number, field in enumerate(table.schema):
+            if pa.types.is_float32(field.type):  # 0.1, not the double 0.10000000149011612
+                shortest = pc.cast(pc.cast(table.column(number), pa.string()), pa.float64())
+                table = table.set_column(number, field.name, shortest)
     except pa.ArrowException as cause:
         reason = " ".join(str(cause).split())[:120]
         raise InputError(f"{path}: not a Parquet file ({reason}). Give JSON lines (.jsonl) or Parquet.") from None

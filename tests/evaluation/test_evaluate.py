@@ -6,7 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.errors import InputError
-from repro.evaluation.evaluate import evaluate, failures_per_item, grade_in_batches, metric_per_item, summarise
+from repro.evaluation.evaluate import (
+    evaluate,
+    failures_per_item,
+    grade_in_batches,
+    metric_names,
+    metric_per_item,
+    summarise,
+)
 from repro.evaluation.graded import GRADED, Outcome, read_graded, read_outcomes
 from repro.evaluation.task_reward import TaskReward
 from repro.generation.rollouts import Rollout, write_rollouts
@@ -49,8 +56,18 @@ def outcomes(tmp_path, stored) -> list[Outcome]:
 
 def test_values_per_item(outcomes):
     assert metric_per_item(outcomes, "acc") == {"toy-bm4": {"a": 0.5, "b": 0.25}, "toy-csqa": {"c": 0.75}}
-    assert metric_per_item(outcomes, "maj16") == {"toy-bm4": {"a": 1.0, "b": 0.5}, "toy-csqa": {"c": 1.0}}
-    assert metric_per_item(outcomes, "pass16") == {"toy-bm4": {"a": 1.0, "b": 1.0}, "toy-csqa": {"c": 1.0}}
+    assert metric_per_item(outcomes, "maj4") == {"toy-bm4": {"a": 1.0, "b": 0.5}, "toy-csqa": {"c": 1.0}}
+    assert metric_per_item(outcomes, "pass4") == {"toy-bm4": {"a": 1.0, "b": 1.0}, "toy-csqa": {"c": 1.0}}
+
+
+def test_a_majority_has_the_name_of_its_completions(outcomes):
+    """maj16 of four completions would be another number under its name."""
+    with pytest.raises(ValueError, match="maj16 of 4 completions per item"):
+        metric_per_item(outcomes, "maj16")
+    assert metric_names("toy-bm4", 4) == ("acc", "maj4", "pass4")
+    summary = summarise(outcomes)["toy-bm4"]
+    assert {name for name in summary if name.startswith(("maj", "pass"))} == {"maj4", "pass4"}
+    assert summary["completions_per_item"] == 4
 
 
 def test_equal_answers_vote_together(outcomes):

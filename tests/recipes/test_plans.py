@@ -112,3 +112,10 @@ def test_the_small_scale_is_a_night_on_any_card_that_it_is_for():
     hours = {name: hours_on_card(study, card) for name, card in CARDS.items()}
     assert max(hours.values()) <= NIGHT_HOURS
     assert not study.settings["calibration"]["reasoning"]
+
+
+@pytest.mark.parametrize("study", ["table2", "figure1a", "figure4", "failure-modes"])
+def test_a_study_of_one_item_is_refused_when_planned(study: str) -> None:
+    with pytest.raises(InputError, match="one evaluation item has no spread, so no claim could be judged"):
+        plan(study, scale="toy", assignments=["test_items=1"])
+    assert plan(study, scale="toy", assignments=["test_items=2"]).rows

@@ -45,7 +45,7 @@ def test_measured_values_are_per_item_and_paired(result):
     table = result["measured"][0]
     cells = {(c["row"], c["task"], c["metric"]): c["values"] for c in table["cells"]}
     assert {key[2] for key in cells if key[1] == "toy-bm4"} == {
-        *("acc", "maj16", "pass16", "unparsed", "truncated", "repeating", "empty")
+        *("acc", "maj4", "pass4", "unparsed", "truncated", "repeating", "empty")
     }
     assert ("Teacher", "toy-dolly", "reward") in cells
     assert ("Teacher", "toy-dolly", "unparsed") not in cells

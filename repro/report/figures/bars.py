@@ -9,7 +9,7 @@ from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.report.text import slug
 from repro.tables.formatting import layout_metrics, main_metric, printed_at
-from repro.tables.measured_table import FRACTION_METRICS, MeasuredTable
+from repro.tables.measured_table import MeasuredTable, is_fraction
 
 
 def bars(part: Part, palette: Palette) -> list[Plot]:
@@ -51,7 +51,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
             axis.set_title(f"{task} ({metrics[task]})")
             axis.set_yticks(range(len(rows)), rows)
             axis.set_ylim(len(rows) - 0.4, -0.6)
-            if metrics[task] in FRACTION_METRICS:
+            if is_fraction(metrics[task]):
                 axis.set_xlim(0, 1.02)
             axis.grid(axis="y", visible=False)
         if table.scale == "paper":

@@ -74,7 +74,7 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
     text = (
         f"Family {table.family}; training seeds {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
         f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
-        f" resampled){' [maj@k, pass@k]' if has_answers else ''}."
+        f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
     if part.report.notice:
         text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."

@@ -42,7 +42,8 @@ def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cac
     for task in failures[0]:
         if task in tasks:
             values = {
-                metric: [metric_per_item(seed, metric)[task] for seed in outcomes] for metric in metric_names(task)
+                metric: [metric_per_item(seed, metric)[task] for seed in outcomes]
+                for metric in metric_names(task, rows[0].stage.samples_per_prompt)
             }
             values |= {TOKENS: [tokens_per_item(seed)[task] for seed in outcomes]} if lengths else {}
             values |= {name: [seed[task][name] for seed in failures] for name in failures[0][task]}

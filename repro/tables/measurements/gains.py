@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from repro.evaluation.evaluate import metric_names, metric_per_item
+from repro.evaluation.evaluate import metric_per_item
 from repro.evaluation.graded import read_outcomes
 from repro.recipes.study import Row
 from repro.stages.artifact import ROLLOUTS
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples
+from repro.tasks import registry
 
 SHORTFALL = "shortfall"
 LOSS = "loss_under_better_teacher"
@@ -24,7 +25,10 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
     """
     student_of = {rows[0].of: label for label, rows in rows_of.items() if rows[0].of is not None}
     untouched = [label for label in student_of if not any(rows_of[label][0].stage.inputs())]
-    metric_of = {data.task: metric_names(data.task)[0] for data in next(iter(rows_of.values()))[0].stage.data}
+    metric_of = {
+        data.task: "reward" if registry.kind_of(data.task) == "open" else "acc"
+        for data in next(iter(rows_of.values()))[0].stage.data
+    }
     values: dict[str, dict[str, list[dict[str, float]]]] = {task: {} for task in metric_of}
     for label, rows in rows_of.items():
         outcomes = [read_outcomes(cache / row.stage.folder_name / ROLLOUTS) for row in rows]

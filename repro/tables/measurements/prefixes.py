@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 
-from repro.evaluation.evaluate import metric_names
 from repro.evaluation.graded import read_outcomes
 from repro.evaluation.lost_prompts import lost_prompts
 from repro.evaluation.prefixes import CONTINUATIONS_FILE
@@ -17,6 +16,7 @@ from repro.stages import Continue
 from repro.stages.artifact import ROLLOUTS
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.chosen_prompts import add_lost, add_over_chosen
+from repro.tasks import registry
 
 PREFIX_CORRECT = "prefix_correct"
 MISLED = "Misled"
@@ -44,7 +44,7 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
         before = [read_outcomes(cache / stage.before.folder_name / ROLLOUTS) for stage in stages]
         after = [read_outcomes(cache / stage.after.folder_name / ROLLOUTS) for stage in stages]
         fractions = stages[0].prefixes.fractions
-        for task in [data.task for data in stages[0].data if metric_names(data.task) != ("reward",)]:
+        for task in [data.task for data in stages[0].data if registry.kind_of(data.task) != "open"]:
             items = sorted({outcome.item_id for outcome in before[0] if outcome.task == task})
             halves = [_halves(seed, task) for seed in continuations]
             solved[label, task] = [{item for item, share in first.items() if share > 0.5} for first, _ in halves]

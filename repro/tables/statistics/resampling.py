@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.tables.measured_table import FRACTION_METRICS, Array, CellKey, MeasuredTable
+from repro.tables.measured_table import Array, CellKey, MeasuredTable, is_fraction
 
 Contrast = Mapping[CellKey, float]  # key -> coefficient; the contrast is the sum of coefficient * mean of the key
 
@@ -122,7 +122,7 @@ class Resamples:
         Without it, rows that agree on every item would have an interval of width zero.
         """
         _, task, metric = key
-        if metric not in FRACTION_METRICS:
+        if not is_fraction(metric):
             return 0.0
         weights_SN = self.measured.values[key].weights_SN
         items = float(len(self.measured.items[task]))
