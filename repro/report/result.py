@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from repro.errors import InputError
 from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
+from repro.tasks import registry
 
 RESULTS_FILE = "results.json"
 RUN_AGAIN = "Run the study again; cached stages are kept."
@@ -234,4 +235,10 @@ def measured_tables(content: Result) -> list[MeasuredTable]:
         values = tuple(float(eta) for eta in etas)
     except (TypeError, ValueError):
         raise InputError(f"result: settings.etas is {etas!r}, not a list of numbers.") from None
-    return [MeasuredTable.from_dict(table, values) for table in content["measured"]]
+    return [MeasuredTable.from_dict(_with_chance(table), values) for table in content["measured"]]
+
+
+def _with_chance(table: dict[str, Any]) -> dict[str, Any]:
+    """Add the scores of guessing, which results of older code lack: without them a student at chance could collapse."""
+    known = set(table.get("items", ())) & set(registry.names())
+    return {"chance": {task: registry.chance(task) for task in known}, **table}

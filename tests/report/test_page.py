@@ -206,6 +206,19 @@ def test_a_claim_that_is_not_testable_is_shown_as_such_and_never_counted_as_repr
     assert "not run" not in line
 
 
+def test_a_result_of_older_code_knows_chance_too():
+    """Else Table 3's stored toy result, whose students stood at chance, would still be a reproduced collapse."""
+    table = MeasuredTable("table2", "toy", "qwen3", (0, 1, 2))
+    rng = np.random.default_rng(1)
+    for row, rate in (("Student", 0.17), ("Misled", 0.02)):
+        table.add(row, "toy-csqa", "acc", [str(n) for n in range(150)], rng.binomial(16, rate, (3, 150)) / 16)
+    content = make_result(table)
+    assert content["measured"][0].pop("chance") == {}
+    (part,) = merge_sources([Source("old", content)])
+    (judged,) = [v for v in part.report.claims if v.claim == "misled-collapses-under-student"]
+    assert judged.value == "not testable"
+
+
 def test_the_brief_is_short_and_has_the_same_sections(built, text):
     brief = markdown(built)
     assert len(brief) < len(text) / 10

@@ -89,6 +89,18 @@ def test_claims_missing_on_either_side(tmp_path: Path, reports: Reports) -> None
     assert new.text == "student-under-teacher (qwen3): reproduced, not in the record"
 
 
+def test_a_claim_that_is_not_testable_is_recorded_and_compared_as_such(tmp_path: Path, reports: Reports) -> None:
+    pooled, single = reports
+    first, *rest = pooled.claims
+    untestable = replace(pooled, claims=(replace(first, value="not testable", text="not testable: at chance"), *rest))
+    write(tmp_path / "k.toml", (untestable, single))
+    known = load_known_verdicts(tmp_path / "k.toml")
+    assert known.claims[0].verdict == "not testable"
+    assert not compare_with_known(untestable, known)
+    (difference,) = compare_with_known(pooled, known)
+    assert difference.text == f"{first.claim} (qwen3): {first.value}, the record says not testable"
+
+
 def test_a_changed_margin_is_a_difference(tmp_path: Path, reports: Reports) -> None:
     write(tmp_path / "k.toml", reports)
     changed = tuple(replace(v, margin=0.05) if v.kind == "noninferiority" else v for v in reports[0].claims)
