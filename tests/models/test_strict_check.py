@@ -1,19 +1,22 @@
 """What a model folder brings along: refused in one line before any work, or neutralised, never taken over in silence."""
 
+import datetime
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+import trl
 from safetensors.torch import load_file, save_file
 
 from repro.doctor.model_checks import check_models
 from repro.errors import InputError
 from repro.generation.transformers_engine import TransformersEngine
-from repro.models.chat_tokens import conversation_token_ids, prompt_token_ids
+from repro.models.chat_tokens import conversation_token_ids, prompt_token_ids, render
 from repro.models.generation_settings import is_savable
 from repro.models.loading import load_for_training, load_tokenizer, locate
-from repro.models.strict_check import check_model
+from repro.models.strict_check import check_model, check_template
 from repro.pipeline.preflight import check_inputs
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
@@ -239,3 +242,33 @@ def test_a_pad_token_that_ends_turns_is_trained_as_any_other(folder, tmp_path, m
     change(folder, "config.json", pad_token_id=2)
     change(folder, "tokenizer_config.json", pad_token="<|im_end|>")
     assert first_norm(str(folder)) == pytest.approx(first_norm("toy:qwen3-student"), rel=1e-6)
+
+
+TEMPLATES = Path(trl.__file__).parent / "chat_templates"
+REAL_TEMPLATES = (
+    "gemma3_training",
+    "qwen2_5",
+    "qwen3",
+    "deepseek_r1_distill",
+    "llama3_1",
+    "llama3_2",
+    "gptoss",
+    "phi3",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in REAL_TEMPLATES if (TEMPLATES / f"{name}.jinja").is_file()])
+def test_published_templates_pass_and_print_one_date(name):
+    """They come with TRL; those of models that read images expect lists of parts and are refused, rightly."""
+    tokenizer = load_tokenizer(locate("toy:qwen3-student"))
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.chat_template = (TEMPLATES / f"{name}.jinja").read_text()
+    for reasoning in (True, False):
+        check_template(tokenizer, 2, reasoning)
+        text = render(tokenizer, [{"role": "user", "content": "Q"}], generation_prompt=True, reasoning=reasoning)
+        assert str(datetime.date.today().year) not in text
+        assert ("2024" in text) is (name in ("llama3_1", "llama3_2", "gptoss"))
+
+
+def test_enough_published_templates_are_there():
+    assert sum((TEMPLATES / f"{name}.jinja").is_file() for name in REAL_TEMPLATES) >= 6
