@@ -377,8 +377,10 @@ def test_a_stage_has_ended_when_its_process_has_left_and_not_when_its_result_is_
         assert _has_ended(running, execution, set())
 
 
-def test_a_stage_in_the_drivers_process_leaves_the_gpu_to_the_next(stage, tmp_path, monkeypatch):
+def test_a_stage_in_the_drivers_process_leaves_the_gpu_to_the_next(student, tmp_path, monkeypatch):
     """Its models are in reference cycles, and torch keeps their memory."""
+    options = StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",))
+    stage = evaluate_stage(str(student), options)
     freed = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("repro.pipeline.run_stage.visible_cards", lambda gpus: None)

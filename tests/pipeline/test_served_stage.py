@@ -55,7 +55,7 @@ def test_it_needs_neither_the_hub_nor_a_gpu(monkeypatch):
     assert planned_tokens(stage) > 0
     assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("repro.pipeline.gpu_pool.gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
+    monkeypatch.setattr("repro.pipeline.gpu_pool.installed_gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
     pool = GpuPool(Resources())
     assert pool.acquire([stage], limit=1) == [(stage, ())]
     assert pool.acquire([stage.after], limit=1) == [(stage.after, ("0",))]
