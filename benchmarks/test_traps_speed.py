@@ -34,7 +34,6 @@ GPU_EXTRA_MIB = GPU_LOGIT_BYTES / MIB + 512
 GPU_WISHES = {
     "at most 1.4 x the two products": ("streaming", "floor", 1.4),
     "at most 1.4 x the two products, without Top-K": ("divergences", "floor", 1.4),
-    "faster than two TRL calls": ("streaming", "trl", 1.0),
     "3 x faster than two TRL calls": ("streaming", "trl", 1 / 3),
     "3 x faster than two TRL calls, without Top-K": ("divergences", "trl", 1 / 3),
 }
@@ -164,7 +163,7 @@ def on_gpu() -> tuple[dict[str, float], dict[str, float]]:
 
 @pytest.mark.gpu
 @pytest.mark.timeout(900)
-def test_gpu_memory(on_gpu, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gpu_bars(on_gpu, capsys: pytest.CaptureFixture[str]) -> None:
     best, peaks = on_gpu
     rows = [f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bf16, {GPU}, K {GPU.ks}, best of {GPU.rounds}"]
     rows += ["| contender | us a position | x floor | peak extra MiB |", "|---|---|---|---|"]
@@ -173,6 +172,8 @@ def test_gpu_memory(on_gpu, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print("\n" + "\n".join(rows))
     assert peaks["streaming"] <= GPU_EXTRA_MIB
+    if "trl" in best:
+        assert best["streaming"] <= best["trl"], "two TRL calls are faster"
 
 
 @pytest.mark.gpu
