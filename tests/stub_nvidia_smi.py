@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from repro.system import gpus
+
 SCRIPT = """#!{python}
 import json, sys
-gpus, listing = json.loads({answer!r})
+cards, listing = json.loads({answer!r})
 if sys.argv[1:] == ["-L"]:
     print(listing)
 elif len(sys.argv) > 1:
     query = sys.argv[1].removeprefix("--query-gpu=").split(",")
-    for gpu in gpus:
+    for gpu in cards:
         print(", ".join(gpu[name] for name in query))
 else:
     print("| NVIDIA-SMI 580.95.05   Driver Version: 580.95.05   CUDA Version: 13.0  |")
@@ -44,6 +46,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *cards: dict, listing
     script.write_text(SCRIPT.format(python=sys.executable, answer=json.dumps([cards, listing])))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    gpus._ask_once.cache_clear()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("repro.system.gpus.device_files", lambda: files)
     monkeypatch.setattr("repro.system.hardware.device_files", lambda: files)

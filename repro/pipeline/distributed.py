@@ -103,8 +103,10 @@ def _worker_environment(rank: int, ranks: int, tensor_parallel: int) -> dict[str
     """Return the environment of a worker that takes a share: its rank, and its GPUs if any are visible."""
     env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    if not visible:  # no GPU, or none for this stage
+        return env
     numbers = range(rank * tensor_parallel, (rank + 1) * tensor_parallel)
-    return env | {"CUDA_VISIBLE_DEVICES": ",".join(visible[n % len(visible)] if visible else str(n) for n in numbers)}
+    return env | {"CUDA_VISIBLE_DEVICES": ",".join(visible[n % len(visible)] for n in numbers)}
 
 
 def _run_worker(job_file: Path) -> None:

@@ -1,5 +1,6 @@
 """NVIDIA GPUs as nvidia-smi reports them, and those of them that CUDA programs started here see."""
 
+import functools
 import os
 import re
 import subprocess
@@ -50,11 +51,16 @@ def _slices(uuid: str) -> list[dict[str, Any]]:
 def _ask(*arguments: str) -> str:
     """Return what nvidia-smi prints; empty if it is absent or fails."""
     try:
-        return subprocess.run(
-            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=120, check=True
-        ).stdout
+        return _ask_once(os.environ.get("PATH", ""), *arguments)
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+@functools.cache
+def _ask_once(_path: str, *arguments: str) -> str:
+    """Ask once per process: an answer takes up to seconds, and GPUs do not come and go. Failures are not kept."""
+    command = ["nvidia-smi", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def device_files() -> int:

@@ -131,6 +131,11 @@ def test_a_generating_process_sees_the_gpus_of_its_copy(monkeypatch):
     assert [_worker_environment(n, 4, 1)["CUDA_VISIBLE_DEVICES"] for n in range(4)] == ["3", "GPU-a", "5", "6"]
 
 
+def test_a_process_of_a_stage_without_gpus_sees_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [_worker_environment(n, 2, 1)["CUDA_VISIBLE_DEVICES"] for n in (0, 1)] == ["", ""]
+
+
 @pytest.mark.usefixtures("eight")
 def test_more_ranks_than_gpus_is_one_line():
     with pytest.raises(InputError, match="--ranks 9: this machine has 8 GPUs"):
