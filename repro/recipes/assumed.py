@@ -75,6 +75,11 @@ ASSUMED: dict[str, Assumed] = {
     "calibration data": Assumed(
         "all tasks of the study together", "the paper does not say whether per task or jointly"
     ),
+    "calibration_template": Assumed(
+        "teacher",
+        "the paper does not say; in GKD the teacher reads the student's prompts, which differ for DeepSeek-R1 alone"
+        " (--set calibration_template=student)",
+    ),
     "dollars per GPU-hour": Assumed(
         2.5, "on-demand prices of one H100 in 2025 and 2026 lie between about 2 and 4 dollars"
     ),

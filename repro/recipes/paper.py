@@ -38,7 +38,11 @@ FURTHER_FAMILIES = {
         target=assumed("llama3 target"),
     ),
 }
-"""Appendix F (Tables 6 and 7): run if requested (--family), not by default."""
+"""Appendix F (Tables 6 and 7): run if requested (--family), not by default.
+
+DeepSeek-R1-0528-Qwen3-8B has another chat template than its student, whose prompts it reads in GKD: its calibration is under
+its own unless `calibration_template` is "student", and the summaries of its students say so.
+"""
 
 
 def distillation(method: Method) -> DistillationConfig:
