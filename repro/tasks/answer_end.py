@@ -13,8 +13,10 @@ from repro.tasks.extraction import first_answer_end
 from repro.tasks.task import Kind
 
 _MARKERS = re.compile(
-    r"<\|[^<>|\n]{1,40}\|>|<\uff5c[^<>\n]{1,40}\uff5c>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:eos|bos)>"
-    r"|^[ \t]*(?:#{1,6}[ \t]*|\*{1,3}|<)?(?:human|user)[ \t]*(?:\*{0,3}[:\uff1a]|>)"
+    r"[<\[](?:(?<=<)(?:\|[^<>|\n]{1,40}\||\uff5c[^<>\n]{1,40}\uff5c|/?s|(?:start|end)_of_turn|eos|bos)>|(?<=\[)/?INST\])"
+)
+_SPEAKERS = re.compile(
+    r"^[ \t]*(?:#{1,6}[ \t]*|\*{1,3}|<)?(?:human|user)[ \t]*(?:\*{0,3}[:\uff1a]|>)"
     r"|^[ \t]*(?:#{1,6}[ \t]*)?(?:human|user)[ \t]*$|^[ \t]*#{1,6}[ \t]*(?:instruction|input)s?[ \t]*:?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -25,6 +27,7 @@ _HEADINGS = re.compile(
     r"|[(\[]?(?P<number>\d{1,3})[.)\]]{1,2}[ \t])",
     re.IGNORECASE | re.MULTILINE,
 )
+_ASKS_WITH_OPTIONS = re.compile(r"^[^\n]{5,400}\?[ \t]*\n\s{0,8}\(?A[.)][ \t]", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 MIN_RESTATED = 12
 """Letters and digits that a restated question must share with the item's at least, unless that is shorter."""
@@ -36,12 +39,15 @@ def before_next_question(text: str, question: str = "", kind: Kind = "choice") -
     Args:
         question: the item's prompt, if known, to tell a restated question from a new one.
     """
-    for marker in _MARKERS.finditer(text):
-        if text[: marker.start()].strip():
-            text = text[: marker.start()]
-            break
+    if "\n" not in text and "<" not in text and "[" not in text:
+        return text
+    for markers in (_MARKERS, _SPEAKERS):
+        for marker in markers.finditer(text):
+            if text[: marker.start()].strip():
+                text = text[: marker.start()]
+                break
     headings = list(_HEADINGS.finditer(text))
-    answered = first_answer_end(text) if headings else None
+    answered = first_answer_end(text, kind) if headings else None
     is_listing = False  # the answer itself is a numbered list
     for heading in headings:
         start, number = heading.start(), heading["number"]
@@ -61,6 +67,16 @@ def before_next_question(text: str, question: str = "", kind: Kind = "choice") -
             and not _is_restated(text[heading.end("heading") : heading.end("heading") + 400], question)
         ):
             return text[:start]
+    return _before_next_choice(text, question) if kind == "choice" else text
+
+
+def _before_next_choice(text: str, question: str) -> str:
+    """Return the text up to a new question with options that has no heading, after an answer."""
+    asked = list(_ASKS_WITH_OPTIONS.finditer(text))
+    answered = first_answer_end(text, "choice") if asked else None
+    for match in asked:
+        if answered is not None and answered <= match.start() and not _is_restated(match[0], question):
+            return text[: match.start()]
     return text
 
 

@@ -13,7 +13,9 @@ from repro.tasks.units import HEDGES, UNIT_NAMES, canonical_unit, scale_of
 _MIXED = re.compile(
     r"(?<![\d.,^_{}\\A-Za-z)])(\d{1,9})\s*\\frac\s*(?:\{\s*(\d{1,9})\s*\}\s*\{\s*(\d{1,9})\s*\}|(\d)(\d))", re.ASCII
 )
-_SIDE_BY_SIDE = re.compile(r"\d[\s~]+(?:\d|\\frac|\.\d)|\d\s*\\frac\s*\{?\s*\d+\s*\}?\s*\{?\s*\d", re.ASCII)
+_SIDE_BY_SIDE = re.compile(
+    r"\d[\s~]+(?:\d|\\frac|\.\d)|\d\s*\\frac\s*\{?\s*\d+\s*\}?\s*\{?\s*\d|\d\s*\(\s*\d+\s*/", re.ASCII
+)
 _BASE = re.compile(r"\d\s*\)?\s*_|\bbase\b", re.ASCII)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _UNIT = re.compile(
@@ -74,7 +76,8 @@ def _is_unit_word(word: str) -> bool:
 
 
 def prepare_expression(text: str) -> str:
-    r"""Write percentages as hundredths and mixed numbers as sums."""
+    r"""Write percentages as hundredths and mixed numbers as sums; brace negative exponents."""
+    text = re.sub(r"\^\s*-\s*(\d+)", r"^{-\1}", text)
     text = re.sub(r"\\?%", r"\\cdot\\frac{1}{100}", text)
     return _MIXED.sub(_add_mixed, text)
 

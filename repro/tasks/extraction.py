@@ -9,6 +9,8 @@ of it nothing but `\boxed{\boxed{\boxed{`.
 import re
 from dataclasses import dataclass
 
+from repro.tasks.task import Kind
+
 LETTERS = "ABCDEFGHIJ"
 
 BOX_OPENING = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
@@ -19,7 +21,7 @@ _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
 _MARKS = r"[\s*_`]{0,12}"
 _VERB = r"(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be)\b"
 _SUBJECT = (
-    r"\b(?:answer(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
+    r"\b(?:ans(?:wer)?(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
     r"|(?:correct|right|best|final)\s+(?:option|choice))"
 )
 _FILLER = (
@@ -32,7 +34,7 @@ _AFTER_A = r"(?![ \t]+(?!(?:because|since|as|for|which|and|or|but|is|was|given|d
 _AFTER_I = r"(?![ \t]+(?!(?:because|since|as|is|given|which)\b)\w)"
 _WHOLE_WORD = r"(?![^\W_]|_\w|['’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
 # "B or C", "A/B/C", "B, C.": several answers to a single-choice question are none.
-_JOIN = r"(?:[,;]\s?(?:and|or)\b|[,;/&+]|and/or\b|(?:and|or)\b(?:\s(?:maybe|possibly|perhaps))?|as well as\b)"
+_JOIN = r"(?:[,;]\s?(?:and|or)\b|[,;/&+|\\~–—-]|and/or\b|(?:and|or)\b,?(?:\s(?:maybe|possibly|perhaps|less likely),?)?|as well as\b)"
 _SECOND = rf"{_CLOSING}\s{{0,4}}{_JOIN}\s{{0,4}}{_OPENING}(?i:(?:option|choice|letter)\s)?"
 _ENDS = rf"{_CLOSING}\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$)"
 _SEVERAL = (
@@ -77,9 +79,13 @@ class _Box:
 
 def _boxes(text: str) -> list[_Box]:
     """Return the closed boxes in order of opening. Escaped braces do not count."""
+    first = BOX_OPENING.search(text)
+    if first is None:
+        return []
+    start = len(text[: first.start()].rstrip("\\"))  # so that a backslash before it is read as what it escapes
     stack: list[tuple[int, int] | None] = []
     boxes: list[_Box] = []
-    for match in _BRACE.finditer(text):
+    for match in _BRACE.finditer(text, start):
         if match["box"]:
             stack.append(match.span())
         elif match["open"]:
@@ -116,10 +122,10 @@ def _last_joined(boxes: list[_Box], text: str) -> list[_Box]:
     return parts
 
 
-def first_answer_end(text: str) -> int | None:
-    """Return the position after the first answer that a text states, a closed box or a letter; None if it states none."""
+def first_answer_end(text: str, kind: Kind) -> int | None:
+    """Return the position after the first answer that a text states: a closed box, or the letter of a choice."""
     ends = [box.end for box in _boxes(text)]
-    if stated := _STATED.search(text):
+    if kind == "choice" and (stated := _STATED.search(text)):
         ends.append(stated.end())
     return min(ends, default=None)
 

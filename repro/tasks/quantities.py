@@ -129,7 +129,8 @@ def parse_quantity(text: str, *, is_key: bool = False) -> Quantity | None:
     if numeral := parse_numeral(text):
         return Quantity(numeral)
     text = strip_typography(plain_text(text))
-    name, text = split_label(text)
+    name, text = split_label(re.sub(r"\bper cent\b", "percent", text))
+    text = strip_typography(text)
     sign = 1
     unit = ""
     for _ in range(4):
@@ -200,7 +201,7 @@ def _with_tail(numeral: Numeral, tail: str) -> Quantity | None:
     while words and (scale := scale_of(words[0].strip("-"))) and words[0] not in ("k", "K"):
         scales.append(scale)
         words = words[1:]
-        if words[:1] == ["of"]:
+        if words[:1] in (["of"], ["a"], ["an"]):
             words = words[1:]
     rest = [word.strip("()-'.").lower() for word in words]
     if any(

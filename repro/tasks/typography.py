@@ -20,6 +20,8 @@ _PAIRS = (
     (r"\(", r"\)"),
     (r"\[", r"\]"),
     ("***", "***"),
+    ("==", "=="),
+    ("«", "»"),
     ("**", "**"),
     ("__", "__"),
     ("*", "*"),
@@ -33,7 +35,7 @@ _PAIRS = (
 )
 _SWITCHES = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|limits|bf|rm|it|sf|tt|tiny|small|normalsize|large|Large|LARGE"
-    r"|huge|Huge|bfseries|itshape|centering|checkmark|blacksquare|square|qed|newline)(?![A-Za-z])"
+    r"|huge|Huge|bfseries|itshape|centering|checkmark|blacksquare|square|qed|newline|hfill|par|noindent)(?![A-Za-z])"
     r"|\\(?:left|right)(?![A-Za-z])\.?|\\(?:text)?color\s*\{[^{}]*\}"
 )
 _BLANKS = re.compile(
@@ -41,7 +43,8 @@ _BLANKS = re.compile(
     r"|</?(?:b|i|u|em|strong|br|p|span|code)\s*/?>"
 )
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\{ \}|\\,|,\\!|\\[;: ]|~)(?=\d{3}(?!\d))")
-_OUTER = re.compile(r"^(?:\\\\|[=:~\s]|\\[,; ])+|(?:\\\\|[\s,;:~]|\\[,; ]|(?<!\\left)(?<!\\right)\.)+$")
+_FRACTION = re.compile(r"\\(?:[dtcsx]|nice)frac(?![A-Za-z])")
+_OUTER = re.compile(r"^(?:\\\\|[=:~\s#&•]|\\[,; ])+|(?:\\\\|[\s,;:~]|\\[,; ]|(?<!\\left)(?<!\\right)\.)+$")
 _CHARACTERS = str.maketrans(
     {
         **dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{FIGURE DASH}\N{HYPHEN}\N{NON-BREAKING HYPHEN}\uff0d\ufe63", "-"),
@@ -78,7 +81,7 @@ def strip_typography(text: str) -> str:
         text = _OUTER.sub("", _without_pair(_BLANKS.sub(" ", _SWITCHES.sub("", text)).strip()))
         if text == before:
             break
-    text = text.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac").replace(r"\cfrac", r"\frac")
+    text = _FRACTION.sub(r"\\frac", text).replace(r"\degree", r"^\circ")
     return " ".join(text.split())
 
 

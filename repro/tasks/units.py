@@ -14,6 +14,7 @@ def _split(text: str) -> list[str]:
 SCALES: dict[str, Fraction] = {
     "%": Fraction(1, 100),
     "pair": Fraction(2),
+    "ten": Fraction(10),
     "dozen": Fraction(12),
     "score": Fraction(20),
     "gross": Fraction(144),
@@ -24,6 +25,7 @@ SCALES: dict[str, Fraction] = {
     "crore": Fraction(10**7),
     "billion": Fraction(10**9),
     "trillion": Fraction(10**12),
+    "quadrillion": Fraction(10**15),
     "half": Fraction(1, 2),
     "third": Fraction(1, 3),
     "quarter": Fraction(1, 4),
@@ -50,6 +52,14 @@ _SCALE_SPELLINGS = {
     "bn": "billion",
     "tn": "trillion",
     "couple": "pair",
+    "per cent": "%",
+    "doz": "dozen",
+    "thou": "thousand",
+    "grand": "thousand",
+    "mill": "million",
+    "mln": "million",
+    "bil": "billion",
+    "tens": "ten",
 }
 _UNITS = {
     "m": "meter metre",
@@ -121,7 +131,7 @@ OTHER_VALUE = frozenset(
     _split(
         "or and to more less fewer greater smaller larger than under over below above minus plus times by into squared cubed"
         " cube root factorial choose modulo mod remainder negative pi sqrt base not no nor neither none between least"
-        " most never without except off short half nth points point repeating recurring power infinity"
+        " most never without except off short half nth points point repeating recurring power infinity twice double triple thrice fold googol"
     )
 )
 """After a number, a word that makes another value or meaning of it, in ways that are not read here."""

@@ -64,6 +64,13 @@ def test_a_question_of_its_own_ends_the_answer(heading: str) -> None:
     assert grade("choice", f"Answer: B\n\n{own}\nA. 6\nC. 7\nAnswer: C", "B") == Grade("B", True)
 
 
+def test_a_choice_of_its_own_without_a_heading_ends_the_answer() -> None:
+    own = "Which of these is a mammal?\n\nA. trout\nC. whale\nAnswer: C"
+    assert grade("choice", f"Answer: B\n\n{own}", "B") == Grade("B", True)
+    assert grade("choice", f"The options again.\n{own}", "C") == Grade("C", True)
+    assert grade("choice", f"Answer: B? Let me see.\n{own}", "C", own[:27]) == Grade("C", True)
+
+
 @pytest.mark.parametrize("speaker", ["Human", "User"])
 def test_a_dialogue_of_its_own_ends_the_answer(speaker: str) -> None:
     text = f"\\boxed{{18}}\n\n{speaker}: what is 3+4?\n\nAssistant: \\boxed{{7}}"
@@ -116,7 +123,8 @@ def test_before_any_answer_only_a_choice_ends_at_a_question() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Question: why?\n", "2. why?\n", "\\boxed{", "Q:", "<|", "Answer: A or ", "user\n", "</think>"]
+    "line",
+    ["Question: why?\n", "2. why?\n", "\\boxed{", "Q:", "<|", "Answer: A or ", "user\n", "</think>", "why so?\nA. x\n"],
 )
 def test_time_is_linear_in_the_length(line: str) -> None:
     start = time.process_time()

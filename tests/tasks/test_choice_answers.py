@@ -145,6 +145,7 @@ DECORATED = [
     ),
     *(
         "**Answer:** (B)",
+        "Ans: B",
         "Answer: **(B)**",
         "*Answer*: B",
         r"Answer: \boxed{B}",
@@ -175,6 +176,8 @@ SEVERAL = [
         "Answer: A, and B.",
         "The answer is A or B.",
         "Answer: A and/or B",
+        "Answer: A | B",
+        "Answer: B or, less likely, A",
         "Answer: option A or option B",
     ),
     *(
