@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, MOMENTS, lora_params, weights_gib
 from repro.planner.tokens import planned_tokens
-from repro.stages import Stage
+from repro.stages import Diagnose, Stage
 
 BYTES_PER_TOKEN = 7.0
 """Of a stored completion, DERIVED: 4 of its log-probability, which hardly compresses, 2 of its id, 1 of its text (toy rollouts,
@@ -13,6 +13,10 @@ of a few hundred ids and many alike, take 2.4)."""
 CHECKPOINTS = 2
 SMALL_GIB = 0.1
 """Of an artifact of counts and measures."""
+SCORED_BYTES = 20
+"""Of a scored token while a diagnosis runs: entropy and KL in its part, and both with a copy while forking tokens are found."""
+COUNTED_BYTES = 16
+"""Of each id and K in a part of the student's: a mean and a count (Eq 4)."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,18 @@ def disk_space(stage: Stage) -> DiskSpace:
         if workload.lora_rank is None:
             return DiskSpace(saved, CHECKPOINTS * weights_gib(model, FLOAT32 + MOMENTS))
         return DiskSpace(saved, CHECKPOINTS * lora_params(model, workload.lora_rank) * (FLOAT32 + MOMENTS))
+    if isinstance(stage, Diagnose):
+        return DiskSpace(SMALL_GIB, SMALL_GIB + _parts_gib(stage))
     stored = planned_tokens(stage) * BYTES_PER_TOKEN / GIB if workload.writes_rollouts else SMALL_GIB
     return DiskSpace(stored, stored)
+
+
+def _parts_gib(stage: Diagnose) -> float:
+    """Return GiB of a diagnosis's finished parts, which stay until it ends."""
+    vocabulary = architecture(stage.student.base_model.name).vocabulary
+    blocks = stage.config.contribution_blocks * len(stage.data)
+    counted = 0 if stage.across_tokenizers else blocks * (len(stage.config.ks) + 2) * vocabulary * COUNTED_BYTES
+    return (planned_tokens(stage) * SCORED_BYTES + counted) / GIB
 
 
 def download_gib(stages: list[Stage]) -> float:
