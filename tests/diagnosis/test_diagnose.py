@@ -188,6 +188,17 @@ def test_across_tokenizers_texts_are_scored_and_the_rest_is_named_as_left_out(st
     assert scores[0] == pytest.approx(naive(student, shortened[0].prompt_ids, shortened[0].token_ids), rel=1e-4)
 
 
+@pytest.mark.parametrize("across_tokenizers", [False, True])
+def test_completions_beyond_a_models_positions_are_refused(
+    student, teacher, stranger, rollouts, tmp_path, across_tokenizers
+):
+    long = [replace(r, token_ids=[5] * 250, log_probs=[-1.0] * 250) if r.sample == 3 else r for r in rollouts]
+    teacher = stranger if across_tokenizers else teacher
+    completions = {"student": tmp_path / "student.parquet"}
+    with pytest.raises(InputError, match=r"more than the 256 positions"):
+        run(student, teacher, long, tmp_path, across_tokenizers=across_tokenizers, completions=completions)
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [

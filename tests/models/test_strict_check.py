@@ -21,7 +21,7 @@ from repro.pipeline.preflight import check_inputs
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.toy.models import MODELS
-from repro.workflow.own_models import StageOptions, distill_stage, evaluate_stage
+from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage
 
 
 @pytest.fixture
@@ -272,3 +272,54 @@ def test_published_templates_pass_and_print_one_date(name):
 
 def test_enough_published_templates_are_there():
     assert sum((TEMPLATES / f"{name}.jinja").is_file() for name in REAL_TEMPLATES) >= 6
+
+
+def trained(folder, tmp_path, name, stage):
+    cache = tmp_path / name
+    assert run_stage(stage, cache, Resources()) == {"built": True}
+    return load_file(cache / stage.folder_name / "model" / "model.safetensors")
+
+
+SETTINGS_OF_GENERATION = {
+    "no_repeat_ngram_size": 2,
+    "min_new_tokens": 20,
+    "repetition_penalty": 1.3,
+    "suppress_tokens": [7],
+}
+
+
+def test_students_sample_from_their_own_distribution_in_training(folder, tmp_path):
+    settings = ("gkd_rkl.steps=2", "gkd_rkl.sequences_per_step=8")
+    options = StageOptions(tasks=("toy-bm4",), items=8, assignments=settings)
+    plain = trained(folder, tmp_path, "plain", distill_stage(str(folder), "toy:qwen3-teacher", "gkd-rkl", options))
+    change(folder, "generation_config.json", **SETTINGS_OF_GENERATION)
+    stage = distill_stage(str(folder), "toy:qwen3-teacher", "gkd-rkl", options)
+    other = trained(folder, tmp_path, "other", stage)
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
+    saved = json.loads((tmp_path / "other" / stage.folder_name / "model" / "generation_config.json").read_text())
+    assert SETTINGS_OF_GENERATION.items() <= saved.items()  # the student keeps what its user set
+
+
+def test_teachers_sample_from_their_own_distribution_in_calibration(tmp_path):
+    folder = shutil.copytree(locate("toy:qwen3-teacher"), tmp_path / "model")
+    settings = ("calibration.steps=2", "calibration.prompts_per_step=2", "calibration.group_size=4")
+    options = StageOptions(tasks=("toy-bm4",), items=8, assignments=settings)
+
+    def calibrated(name):
+        stage = calibrate_stage(str(folder), options, target="toy:qwen3-target", eta="-0.5")
+        return trained(folder, tmp_path, name, stage)
+
+    plain = calibrated("plain")
+    change(folder, "generation_config.json", **SETTINGS_OF_GENERATION)
+    other = calibrated("other")
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+def test_log_probabilities_of_the_transformers_engine_are_compared_too(tmp_path):
+    settings = ("evaluation.completions_per_prompt=2",)
+    stage = evaluate_stage("toy:qwen3-student", StageOptions(tasks=("toy-bm4",), items=4, assignments=settings))
+    assert run_stage(stage, tmp_path, Resources()) == {"built": True}
+    sampler = json.loads((tmp_path / stage.folder_name / "summary.json").read_text())["sampler"]
+    assert sampler["tokens"] > 4
+    assert sampler["gap"] < 1e-5
+    assert sampler["alarm"] is None
