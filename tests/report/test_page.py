@@ -13,6 +13,7 @@ from measured_world import build
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.report.blocks import Grid
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
@@ -171,6 +172,22 @@ def test_a_study_without_answers_is_laid_out_metric_by_metric():
     assert "qwen3-32b-open-sequence-rkl" in visible_text  # the erratum of this table
     assert "Failure rates" not in visible_text
     assert "Completions side by side" not in visible_text
+
+
+def test_a_metric_that_some_tasks_lack_is_laid_out_on_the_others():
+    """Open-ended tasks have no wrong traces."""
+    table = MeasuredTable("table1", "toy", "qwen3", (0,))
+    for task, metrics in (("toy-bm4", ("token_rkl", "wrong_trace")), ("toy-dolly", ("token_rkl",))):
+        for metric in metrics:
+            table.add("toy:qwen3-teacher", task, metric, ["a", "b", "c"], [[0.1, 0.2, 0.4]])
+    (part,) = merge_sources([Source("traps", make_result(table))])
+    (section,) = [s for s in build_sections(part, "k") if s.title == "Measured against printed"]
+    heads = {
+        grid.caption.rpartition(": ")[2].partition(",")[0]: list(grid.rows[0])
+        for grid in section.brief
+        if isinstance(grid, Grid)
+    }
+    assert heads == {"token_rkl": ["row", "toy-bm4", "toy-dolly"], "wrong_trace": ["row", "toy-bm4"]}
 
 
 def test_an_inconclusive_claim_says_what_would_decide_it(part, built):
