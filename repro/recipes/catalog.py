@@ -104,8 +104,8 @@ def plan(
 
 def _check_items(study: Study) -> None:
     """Refuse a study of a single item: without a spread over items nothing of it could be judged."""
-    for stage in study.stages():
-        single = next((part for part in stage.data if part.n == 1 and part.split == "test"), None)
+    for row in study.rows:
+        single = next((part for part in row.stage.data if part.n == 1 and part.split == "test"), None)
         if single is not None:
             raise InputError(
                 f"task {single.task}: one evaluation item has no spread, so no claim could be judged. Ask for two or more"
