@@ -31,7 +31,7 @@ def minus_kl(world: World, phi_SV: Tensor) -> Tensor:
 
 
 def gradient(value: Tensor, phi_SV: Tensor) -> Tensor:
-    (grad,) = torch.autograd.grad(value, phi_SV)
+    (grad,) = torch.autograd.grad(value, phi_SV, retain_graph=True)
     return grad
 
 
@@ -109,3 +109,18 @@ def test_another_reward_has_another_gradient(change: str) -> None:
     }
     expected = gradient(minus_kl(world, phi), phi)
     assert (gradient(surrogate(world, phi, rewards[change]), phi) - expected).abs().max() > 1e-2
+
+
+def test_the_gradient_of_the_anchor_is_that_of_the_other_direction() -> None:
+    """Eq 6's KL(p_phi||p_T) as TRL estimates it at each token, k3 on the policy's own samples: right in value alone."""
+    generator = torch.Generator().manual_seed(0)
+    phi_V = torch.randn(7, generator=generator, dtype=torch.float64).requires_grad_()
+    log_t_V = torch.randn(7, generator=generator, dtype=torch.float64).log_softmax(-1)
+    log_p_V = phi_V.log_softmax(-1)
+    k3_V = (log_t_V - log_p_V).exp() - (log_t_V - log_p_V) - 1
+    p_V = log_p_V.exp()
+    anchor = (p_V.detach() * k3_V).sum()  # the samples do not move with the policy
+    reverse, forward = (p_V * (log_p_V - log_t_V)).sum(), (log_t_V.exp() * (log_t_V - log_p_V)).sum()
+    assert anchor.item() == pytest.approx(reverse.item(), abs=1e-12)
+    torch.testing.assert_close(gradient(anchor, phi_V), gradient(forward, phi_V), atol=1e-12, rtol=0)
+    assert (gradient(anchor, phi_V) - gradient(reverse, phi_V)).abs().max() > 1e-2
