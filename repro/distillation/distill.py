@@ -13,6 +13,7 @@ from repro.distillation.config import DistillationConfig
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
 from repro.distillation.traces import Trace, TraceReader, lost_ends, lost_ends_warning, select_traces
 from repro.errors import InputError
+from repro.evaluation.thoughts import opens_in_thought
 from repro.models.chat_tokens import end_of_turn_id, eos_token_ids, is_same_tokenizer, prompt_token_ids
 from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
@@ -59,12 +60,10 @@ def distill(
         resources: no part of the result's identity.
 
     Returns:
-        steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of
-        the steps.
+        steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of the steps.
 
     Raises:
-        InputError: a missing teacher or rollout file, a pair without common vocabulary, or nothing to learn
-            from.
+        InputError: no teacher or rollout file, a pair without common vocabulary, or nothing to learn from.
     """
     vocabularies = _check_inputs(config, student, teacher, items, completions)
     model, tokenizer = load_model_and_tokenizer(student)
@@ -167,6 +166,7 @@ def _training_rows(
         has_shared_tokens=teacher is not None and is_same_tokenizer(load_tokenizer(teacher), tokenizer),
         kind=config.traces,
         cap=config.max_completion_tokens,
+        in_thought=teacher is not None and opens_in_thought(teacher, reasoning=config.reasoning),
     )
     traces, available = select_traces(completions, items, visits, seed, reader)
     _check_traces(readers, tokenizer, traces, config.reasoning)

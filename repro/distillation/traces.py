@@ -35,6 +35,7 @@ class TraceReader:
         has_shared_tokens: teacher and student have the same tokenizer: the sampled ids are used as they are.
         kind: "answer-only" keeps only the final answer and the end of turn (no reasoning to learn).
         cap: most tokens of a completion; the rest is cut.
+        in_thought: the teacher's prompts end within a thought (see `repro.tasks.thoughts`).
     """
 
     tokenizer: Any
@@ -42,17 +43,18 @@ class TraceReader:
     has_shared_tokens: bool
     kind: Literal["full", "answer-only"]
     cap: int
+    in_thought: bool = False
 
     def has_tokens(self, text: str, tokens: int, stop: Stop) -> bool:
         """True if `student_ids` of a completion of that many tokens would not be empty."""
         if self.kind == "answer-only":
-            return final_answer(text) is not None
+            return final_answer(text, opens_in_thought=self.in_thought) is not None
         return tokens > 0 if self.has_shared_tokens else stop == "eos" or bool(self._encode(text))
 
     def student_ids(self, text: str, token_ids: list[int], stop: Stop) -> list[int]:
         """Return a teacher completion in the student's tokens; empty if nothing can be learnt from it."""
         if self.kind == "answer-only":
-            answer = final_answer(text)
+            answer = final_answer(text, opens_in_thought=self.in_thought)
             return [] if answer is None else [*self._encode(answer), self.end_id][: self.cap]
         if self.has_shared_tokens:
             return token_ids[: self.cap]
@@ -64,9 +66,9 @@ class TraceReader:
         return ids
 
 
-def final_answer(text: str) -> str | None:
+def final_answer(text: str, *, opens_in_thought: bool = False) -> str | None:
     r"""Return the last \boxed{...} or "Answer: B" of a completion; None if it states no answer."""
-    text = before_next_question(visible_text(text))
+    text = before_next_question(visible_text(text, opens_in_thought=opens_in_thought))
     boxes = closed_boxes(text)
     start, content = boxes[-1] if boxes else (0, None)
     letter = last_choice(text[start:])

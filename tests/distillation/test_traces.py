@@ -126,3 +126,11 @@ def test_a_step_is_cut_without_changing_it(
 def test_ranks_must_divide_a_step() -> None:
     with pytest.raises(InputError, match="do not divide over 3 processes"):
         cut_step(32, None, 3)
+
+
+def test_an_answer_only_trace_is_not_taken_from_a_thought() -> None:
+    assert final_answer(r"<think>so \boxed{4}</think>\boxed{5}") == r"\boxed{5}"
+    assert final_answer(r"so \boxed{4}</think>\boxed{5}", opens_in_thought=True) == r"\boxed{5}"
+    assert final_answer(r"so \boxed{4}? No, wait", opens_in_thought=True) is None
+    assert final_answer(r"<think>so \boxed{4}? No, wait") is None
+    assert final_answer("\\boxed{5}\n\nQuestion: and then?\nAnswer: \\boxed{6}") == r"\boxed{5}"
