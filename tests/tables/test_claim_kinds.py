@@ -7,6 +7,7 @@ import pytest
 from repro.printed.claims import Claim
 from repro.printed.load import load, load_claims
 from repro.tables.measured_table import MeasuredTable, merge_seeds
+from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import ClaimVerdict
 
@@ -120,6 +121,15 @@ def test_a_larger_teacher_that_is_worse_somewhere():
     worse = judge("larger-teacher-misleads-more-somewhere-qwen3-14b", teachers(0.3, 0.4))
     assert (worse.value, worse.rival) == ("reproduced", "Qwen3-14B, CSQA")
     assert judge("larger-teacher-misleads-more-somewhere-qwen3-14b", teachers(0.4, 0.3)).value == "contradicted"
+
+
+def test_a_claim_of_one_side_names_what_it_measures():
+    assert claim_in_symbols(claim("tail-dominates")) == "tail_share of tail > 0.5"
+    assert (
+        claim_in_symbols(claim("token-rkl-changes-correlate-with-outcomes"))
+        == "token_rkl_outcome_correlation of Calibrated < -0.3"
+    )
+    assert claim_in_symbols(claim("misled-collapses-under-student")) == "Misled < 0.5 x Student"
 
 
 def test_below():

@@ -24,6 +24,8 @@ def claim_in_symbols(claim: Claim) -> str:
     if claim.kind == "monotone":
         opposite = "falls" if claim.direction == "rises" else "rises"
         return f"{claim.metrics[0]} of {left} never {opposite} by {claim.margin:g} from one eta to the next"
+    if claim.kind in ("above", "below", "range", "exists") and not claim.right and not claim.left.metric:
+        left = f"{claim.metrics[0]} of {left}"
     if claim.kind == "above":
         return f"{left} > {claim.low:g}"
     if claim.kind == "below":
