@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from trl import DistillationTrainer
-
+from repro.distillation.divergence_trainer import DivergenceTrainer
 from repro.distillation.traces import Trace
-from repro.training.buckets import BucketedSteps, TokenMeans
-from repro.training.prompts import RenderedPrompts
 
 HISTORY_NAMES = {
     "step": "step",
@@ -19,7 +16,7 @@ HISTORY_NAMES = {
 """As on-policy; the student samples nothing during training, so there are no completion metrics."""
 
 
-class OffPolicyTrainer(RenderedPrompts, BucketedSteps, TokenMeans, DistillationTrainer):
+class OffPolicyTrainer(DivergenceTrainer):
     """TRL's DistillationTrainer that reads the "completion_ids" column instead of sampling."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

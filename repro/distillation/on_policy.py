@@ -6,17 +6,15 @@ from typing import Any
 
 import torch
 from trl import DistillationConfig as TrlDistillationConfig
-from trl import DistillationTrainer
 
 from repro.distillation.config import DistillationConfig
+from repro.distillation.divergence_trainer import DivergenceTrainer
 from repro.distillation.losses import TRL_BETA
 from repro.evaluation.repetition import has_repeated_span
 from repro.generation.mismatch import COMPARED_COMPLETIONS, compare_log_probs
 from repro.models.scoring import token_log_probs
 from repro.models.template_date import template_arguments
 from repro.tasks.task import Item, RewardFunction
-from repro.training.buckets import BucketedSteps, TokenMeans
-from repro.training.prompts import RenderedPrompts
 
 HISTORY_NAMES = {
     "step": "step",
@@ -39,7 +37,7 @@ entropy: the student's, nats per token; lengths in tokens; accuracy: share of ri
 training completions of verifiable tasks; open_reward: mean score of those of open-ended tasks, if a reward model scores them."""
 
 
-class OnPolicyTrainer(RenderedPrompts, BucketedSteps, TokenMeans, DistillationTrainer):
+class OnPolicyTrainer(DivergenceTrainer):
     """TRL's DistillationTrainer that also logs the accuracy of the student's training completions.
 
     Args:

@@ -96,16 +96,17 @@ class TokenMeans:
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         is_counted = inputs["labels"][:, 1:] != -100 if "labels" in inputs else inputs["completion_mask"]
-        tokens = self.accelerator.gather(is_counted.sum()).sum().item()  # type: ignore[attr-defined]
-        self._tokens_of_forwards = [*getattr(self, "_tokens_of_forwards", ()), tokens]
+        # not read before `log`: a GPU would first have to finish the backward pass of the forward before this
+        self._tokens_of_forwards = [*getattr(self, "_tokens_of_forwards", ()), is_counted.sum()]
         return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
 
     def log(self, *args: Any, **kwargs: Any) -> None:
-        tokens = getattr(self, "_tokens_of_forwards", [])
+        counts, self._tokens_of_forwards = getattr(self, "_tokens_of_forwards", []), []
         metrics = self._metrics["train"]  # type: ignore[attr-defined]
-        if len(tokens) > 1:
+        if len(counts) > 1:
+            gathered = self.accelerator.gather(torch.stack(counts))  # type: ignore[attr-defined]
+            tokens = gathered.view(-1, len(counts)).sum(0).tolist()  # over the ranks
             for name in PER_FORWARD:
                 if len(metrics.get(name, ())) == len(tokens):
                     metrics[name] = [value * n * len(tokens) / sum(tokens) for value, n in zip(metrics[name], tokens)]
-        self._tokens_of_forwards = []
         super().log(*args, **kwargs)  # type: ignore[misc]

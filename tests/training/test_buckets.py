@@ -68,9 +68,19 @@ def test_sequences_keep_their_values(parts: int, P: int, C: int) -> None:
 
 
 def test_figures_weigh_forwards_by_their_tokens() -> None:
+    class Ranks:
+        """Two of them: the second has 2 tokens more in each forward."""
+
+        def gather(self, counts: torch.Tensor) -> torch.Tensor:
+            return torch.cat([counts, counts + 2])
+
     class Trainer:
         def __init__(self) -> None:
+            self.accelerator = Ranks()
             self._metrics = {"train": {"entropy": [1.0, 4.0], "kl": [2.0], "length": [5.0, 6.0]}}
+
+        def compute_loss(self, model: None, inputs: dict[str, torch.Tensor]) -> None:
+            return None
 
         def log(self) -> None:
             self.logged = {name: sum(values) / len(values) for name, values in self._metrics["train"].items()}
@@ -79,7 +89,8 @@ def test_figures_weigh_forwards_by_their_tokens() -> None:
         pass
 
     trainer = Weighed()
-    trainer._tokens_of_forwards = [30, 10]
+    trainer.compute_loss(None, {"completion_mask": torch.ones(2, 7, dtype=torch.long)})
+    trainer.compute_loss(None, {"labels": torch.tensor([[1, 2, 3, -100], [-100, 4, 5, -100]])})
     trainer.log()
     assert trainer.logged == {"entropy": (30 * 1 + 10 * 4) / 40, "kl": 2.0, "length": 5.5}
     assert trainer._tokens_of_forwards == []
