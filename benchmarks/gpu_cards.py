@@ -17,7 +17,9 @@ from repro.stages import Stage
 GIB = {"L4, A10": 22.2, "RTX 3090, 4090": 23.6, "A100 40 GB": 39.4, "H100 80 GB": 79.2}
 """Memory that CUDA reports: a little less than a card's name says."""
 MARKS = ("<!-- computed -->\n", "<!-- end -->\n")
-PARTS = ("weights", "gradients", "optimizer", "frozen", "activations", "logits", "asleep", "workspace", "sampling")
+PARTS = (
+    "weights", "gradients", "optimizer", "frozen", "activations", "logits", "fragments", "asleep", "workspace", "sampling",
+)  # fmt: skip
 
 
 def largest_stages(scale: Scale) -> dict[tuple[str, str, str], Stage]:

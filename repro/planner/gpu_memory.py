@@ -1,7 +1,7 @@
 """GPU memory of one rank of a stage at its peak, by what holds it.
 
-DERIVED from sizes of models and from how trainers, FSDP2 and vLLM keep them; no GPU has confirmed it. What layers keep for
-the backward pass is MEASURED on the CPU (`activations`). docs/gpu.md has the resulting tables.
+DERIVED from sizes of models and from how trainers, FSDP2 and vLLM keep them. What layers keep for the backward pass is
+MEASURED on the CPU (`activations`), one training's total on a GPU; docs/gpu.md compares them and has the resulting tables.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ KV_CACHE_GIB = LEAST_CACHE / GIB
 ASLEEP_GIB = 1.2
 """ASSUMED: CUDA graphs and workspaces that vLLM keeps while it sleeps."""
 WORKSPACE_GIB = 1.5
-"""ASSUMED: the CUDA context and cuBLAS (0.8), fragmentation of the allocator."""
+"""MEASURED on an H100: 1.46 of the CUDA context and its kernels, used on the GPU but not reserved by torch."""
+FRAGMENTS_GIB = 0.7
+"""MEASURED on an H100, SFT of Qwen3-0.6B: reserved by torch's allocator beyond its tensors at their peak. Free while vLLM samples."""
 TILE = (4096, 32_768)
 """Tokens and vocabulary of the tiles in which TRL multiplies an output layer: complete logits never exist."""
 GRADIENT_COPIES = 8
@@ -41,10 +43,12 @@ class GpuMemory:
         optimizer: AdamW's moments.
         frozen: teacher, calibration target, or the models of a diagnosis.
         gathered: full shard: unsharded layers and output layer while they compute, gradients before they are summed.
-        activations: kept for the backward pass, with the bfloat16 copies of weights that autocast makes; the pass of a
-            frozen model; in a diagnosis, its passes.
-        logits: the tiles of the output layers, and the float32 gradient of the trained one beside the one in `gradients`.
+        activations: kept for the backward pass, with the bfloat16 copies of weights that autocast makes; in a
+            diagnosis, its passes.
+        logits: the tiles of the output layers, and the float32 gradient of the trained one beside the one in `gradients`;
+            or what the frozen model's pass holds, which is over before.
         embedding: the same gradient and the embedding's, at the end of the backward pass, when activations are gone.
+        fragments: of torch's allocator, in what torch computes itself.
         asleep: what vLLM keeps in the trainer's process while a step is computed.
         sampling: generation between the steps (never at the same time as what a step needs), or all that a sampling
             stage holds; a reward model likewise.
@@ -59,6 +63,7 @@ class GpuMemory:
     activations: float = 0.0
     logits: float = 0.0
     embedding: float = 0.0
+    fragments: float = 0.0
     asleep: float = 0.0
     sampling: float = 0.0
     workspace: float = WORKSPACE_GIB
@@ -68,7 +73,7 @@ class GpuMemory:
     def total(self) -> float:
         """GiB at the peak of the fullest GPU. A rank: what stays, plus the larger of the training step and the sampling."""
         stays = self.weights + self.gradients + self.optimizer + self.frozen + self.workspace
-        step = max(self.activations + self.logits + self.gathered, self.embedding) + self.asleep
+        step = max(self.activations + self.logits + self.gathered, self.embedding) + self.fragments + self.asleep
         return max(stays + max(step, self.sampling), self.server + self.workspace if self.server else 0.0)
 
 
@@ -101,6 +106,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         gathered = fsdp_gathered_gib(main) + (fsdp_gathered_gib(in_step) if in_step else 0.0)
         if adapters is None:  # gradients of the unsharded layers
             gathered += (_layer(main) + _output_layer(main)) * FLOAT32
+    frozen_pass = held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
     output_gradient = 0.0 if adapters is not None or layout.shard else _output_layer(main) * FLOAT32
     if workload.samples:
         sampling = max(_sampling_between_steps(workload, main, layout), reward_model_gib(workload))
@@ -111,21 +117,22 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         optimizer=trained_params * MOMENTS / shards,
         frozen=weights_gib(frozen, BFLOAT16) / (shards if in_step else 1) if frozen else 0.0,
         gathered=gathered,
-        activations=_activations(workload, main, in_step, layout),
-        logits=_tiles(main, _tokens(workload, layout)) * (2 if in_step else 1) + output_gradient,
+        activations=_activations(workload, main, layout),
+        logits=max(_tiles(main, _tokens(workload, layout)) * (2 if in_step else 1) + output_gradient, frozen_pass / GIB),
         embedding=2 * output_gradient,
+        fragments=FRAGMENTS_GIB,
         asleep=ASLEEP_GIB if colocated else 0.0,
         sampling=sampling,
         server=vllm_gib(main, layout.vllm_server) if layout.vllm_server and workload.samples_while_training else 0.0,
     )
 
 
-def _activations(workload: Workload, main: Architecture, in_step: Architecture | None, layout: Layout) -> float:
+def _activations(workload: Workload, main: Architecture, layout: Layout) -> float:
     tokens, length = _tokens(workload, layout), _length(workload)
     checkpointed, adapters = main.parameters * 1e9 >= LARGE, workload.lora_rank is not None
     copies = 0 if layout.shard else weight_copies(main, checkpointed=checkpointed, adapters=adapters)
     kept = kept_for_backward(main, tokens, length, checkpointed=checkpointed, adapters=adapters)
-    return (kept + copies + (held_by_forward(in_step, tokens, length) if in_step else 0)) / GIB
+    return (kept + copies) / GIB
 
 
 def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> GpuMemory:
@@ -141,6 +148,7 @@ def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> G
         frozen=sum(weights_gib(model, BFLOAT16) for model in models),
         activations=max(held_by_forward(model, FORWARD_TOKENS, length) for model in models) / GIB,
         logits=logits,
+        fragments=FRAGMENTS_GIB,
     )
 
 

@@ -61,7 +61,7 @@ def test_the_peak_is_the_larger_of_the_two_turns(stages):
     stage = distilled(stages, "gkd-rkl", "Qwen/Qwen3-4B")
     for memory in (gpu_memory(stage, Layout(micro_batch=n)) for n in (1, 4)):
         stays = memory.weights + memory.gradients + memory.optimizer + memory.frozen + memory.workspace
-        step = memory.activations + memory.logits + memory.gathered + memory.asleep
+        step = memory.activations + memory.logits + memory.gathered + memory.fragments + memory.asleep
         assert memory.total == pytest.approx(stays + max(step, memory.sampling))
 
 

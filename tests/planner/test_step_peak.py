@@ -1,0 +1,168 @@
+"""The live tensors of a training step of the small scale at full size, without their values, against plan and GPU.
+
+Fake tensors have shapes and no memory. Operations that a GPU does without further tensors (Triton kernels, products that
+write float32 into a tile) do nothing here.
+"""
+
+import contextlib
+import json
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trl.kernels.chunked_divergence as divergence
+import trl.kernels.chunked_logprob as log_prob
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import Qwen3Config, Qwen3ForCausalLM
+from trl.trainer.distillation_trainer import _chunked_divergence_loss
+
+from repro.planner.gpu_memory import GIB, gpu_memory
+from repro.planner.resources import Layout
+from repro.recipes.catalog import plan
+
+PROMPT, COMPLETION, VOCABULARY = 203, 512, 151_936
+PROOF = Path(__file__).parents[2] / "benchmarks" / "results" / "gpu-h100" / "proof.jsonl"
+BLOCK = 512
+"""Bytes to which torch's allocator rounds."""
+
+
+class LiveBytes(TorchDispatchMode):
+    """Sums the bytes of all storages that operations return and nothing has dropped yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.storages: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return output
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, -(-storage.nbytes() // BLOCK) * BLOCK
+        if key in self.storages:
+            return
+
+        def drop(_: Any) -> None:
+            self.now -= size
+            del self.storages[key]
+
+        self.storages[key] = weakref.ref(storage, drop)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+@pytest.fixture
+def kernels_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    def project(tile: Any, hidden: Any, weight: Any, bias: Any, start: int, end: int, dtype: torch.dtype) -> None:
+        weight[start:end].to(dtype)
+
+    monkeypatch.setattr(divergence, "_project", project)
+    for module, names in (
+        (divergence, ("_stats_tile", "_backward_tile", "_addmm_fp32")),
+        (log_prob, ("_forward_tile", "_backward_tile", "_addmm_fp32")),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, nothing)
+
+
+def qwen3(hidden: int, intermediate: int, dtype: torch.dtype) -> Any:
+    config = Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=128,
+        tie_word_embeddings=True,
+        attn_implementation="sdpa",
+        dtype=dtype,
+    )
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # fake weights cannot be converted once something refers to them
+    try:
+        return Qwen3ForCausalLM(config)
+    finally:
+        torch.set_default_dtype(default)
+
+
+def last_hidden(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    return model.model(input_ids=ids, attention_mask=None, use_cache=False).last_hidden_state[:, -COMPLETION - 1 : -1]
+
+
+def sft_loss(student: Any, ids: torch.Tensor) -> torch.Tensor:
+    hidden = last_hidden(student, ids).flatten(0, 1)
+    targets = ids[:, -COMPLETION:].flatten()
+    outputs = ("log_probs", "entropy", "is_top1")
+    head = log_prob.ChunkedLogProbFunction.apply
+    return -head(hidden, student.lm_head.weight, None, targets, 1.0, 32_768, None, 1.0, outputs)[0].sum()
+
+
+def fkl_loss(student: Any, teacher: Any, ids: torch.Tensor) -> torch.Tensor:
+    hidden = last_hidden(student, ids)
+    with torch.no_grad():
+        target = last_hidden(teacher, ids)
+    mask = torch.ones(len(ids), COMPLETION)
+    heads = student.lm_head.weight, teacher.lm_head.weight
+    return _chunked_divergence_loss(hidden, target, *heads, mask, 0.0, num_items_in_batch=1)[0]
+
+
+def step_peak(method: str, sequences: int, *, autocast: bool = True) -> float:
+    """Return the GiB at the peak of a forward and backward pass with gradients and moments in place.
+
+    Args:
+        autocast: else float32, where no fast attention kernel takes grouped keys and the scores are kept.
+    """
+    backend = contextlib.nullcontext() if autocast else sdpa_kernel(SDPBackend.MATH)
+    live = LiveBytes()
+    with FakeTensorMode(), live:
+        student = qwen3(1024, 3072, torch.float32).train()
+        teacher = qwen3(2048, 6144, torch.bfloat16).eval() if method == "gkd-fkl" else None
+        moments = [torch.zeros_like(weight) for weight in student.parameters() for _ in range(2)]
+        for weight in student.parameters():
+            weight.grad = torch.zeros_like(weight)
+        ids = torch.zeros(sequences, PROMPT + COMPLETION, dtype=torch.long)
+        with backend, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = sft_loss(student, ids) if teacher is None else fkl_loss(student, teacher, ids)
+        loss.backward()
+        assert moments
+    return live.peak / GIB
+
+
+def measured(step: str) -> float:
+    """Return the GiB that torch held on the H100."""
+    rows = [json.loads(line) for line in PROOF.read_text().splitlines()]
+    return next(row["allocated_gib"] for row in rows if row["step"] == step and "allocated_gib" in row)
+
+
+@pytest.mark.parametrize(("method", "sequences"), [("sft", 4), ("gkd-fkl", 2), ("gkd-fkl", 4)])
+@pytest.mark.usefixtures("kernels_of_a_gpu")
+def test_a_step_holds_what_is_planned(method: str, sequences: int) -> None:
+    """The plan's prompts are longer."""
+    stages = plan("table2", scale="small", seeds=1).stages()
+    stage = next(stage for stage in stages if stage.procedure == method)
+    memory = gpu_memory(stage, Layout(micro_batch=sequences))
+    planned = memory.total - memory.workspace - memory.fragments
+    peak = step_peak(method, sequences)
+    print(f"{method}, {sequences} at once: {peak:.2f} GiB, {planned:.2f} planned")
+    assert peak < planned < 1.06 * peak
+
+
+@pytest.mark.usefixtures("kernels_of_a_gpu")
+def test_the_sum_is_what_a_gpu_held() -> None:
+    """SFT as it is; GKD-FKL as it was, in float32, where 4 sequences need more than a card of 24 GB has."""
+    assert step_peak("sft", 4) == pytest.approx(measured("sft"), rel=0.02)
+    assert step_peak("gkd-fkl", 2, autocast=False) == pytest.approx(measured("fkl"), rel=0.02)
+    assert step_peak("gkd-fkl", 4, autocast=False) > 23.6
