@@ -107,6 +107,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         if adapters is None:  # gradients of the unsharded layers
             gathered += (_layer(main) + _output_layer(main)) * FLOAT32
     frozen_pass = held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
+    tiles = _tiles(main, _tokens(workload, layout)) * (2 if in_step else 1)
     output_gradient = 0.0 if adapters is not None or layout.shard else _output_layer(main) * FLOAT32
     if workload.samples:
         sampling = max(_sampling_between_steps(workload, main, layout), reward_model_gib(workload))
@@ -118,7 +119,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         frozen=weights_gib(frozen, BFLOAT16) / (shards if in_step else 1) if frozen else 0.0,
         gathered=gathered,
         activations=_activations(workload, main, layout),
-        logits=max(_tiles(main, _tokens(workload, layout)) * (2 if in_step else 1) + output_gradient, frozen_pass / GIB),
+        logits=max(tiles + output_gradient, frozen_pass / GIB),
         embedding=2 * output_gradient,
         fragments=FRAGMENTS_GIB,
         asleep=ASLEEP_GIB if colocated else 0.0,
