@@ -1,6 +1,7 @@
 """The stage whose judge a server runs: its identity, its plan, its record, and what is printed of it."""
 
 import json
+import shutil
 from io import StringIO
 
 import pytest
@@ -12,6 +13,7 @@ from repro.errors import InputError
 from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.models.endpoint import API_KEY_VARIABLE
+from repro.models.loading import locate
 from repro.pipeline.context import make_context
 from repro.pipeline.gpu_pool import GpuPool
 from repro.pipeline.record import build_artifact
@@ -24,7 +26,7 @@ from repro.planner.tokens import planned_tokens
 from repro.progress import silent
 from repro.recipes.catalog import plan
 from repro.stages import Classify, stage_adapter
-from repro.stages.artifact import ROLLOUTS
+from repro.stages.artifact import MODEL, ROLLOUTS
 from repro.stages.pins import hub_inputs
 
 SECRET = "correct-horse-battery"
@@ -112,6 +114,7 @@ def test_the_record_names_the_model_and_not_the_key(server, tmp_path, monkeypatc
     for evaluation, answers in ((stage.before, ["AAA", "AAA"]), (stage.after, ["BBC", "AAA"])):
         (tmp_path / evaluation.folder_name).mkdir(parents=True)
         write_graded(tmp_path / evaluation.folder_name / ROLLOUTS, [rows(answers)])
+    shutil.copytree(locate("toy:qwen3-student"), tmp_path / stage.after.model.folder_name / MODEL)  # its chat template
     work = tmp_path / "work"
     work.mkdir()
     context = make_context(tmp_path, work, silent, Resources())
