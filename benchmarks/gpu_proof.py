@@ -27,7 +27,8 @@ LIMITS = {
     "environment": 90, "models": 80, "rkl": 90, "traps": 90, "kernels": 90, "calibrate": 90,
     "tests": 150, "sharded": 90, "pipeline": 90, "agree": 60, "reward": 90, "fkl": 60, "sft": 60,
     "loop": 140, "plain_grpo": 140,
-    "vllm_sample": 130, "throughput": 200, "vllm_calibrate": 130, "vllm_rkl": 140, "vllm_tests": 150,
+    "vllm_sample": 130, "throughput": 200, "vllm_calibrate": 130, "vllm_rkl": 140, "vllm_rkl_again": 200,
+    "vllm_tests": 300,
 }  # fmt: skip
 """Seconds of each step. The order is that of their worth."""
 BESIDE = ("tests", "sharded", "pipeline", "agree", "reward")

@@ -204,7 +204,7 @@ def vllm_tests(proof: Proof) -> None:
 
 
 def vllm_sample(proof: Proof) -> None:
-    """Is the GPU's memory free again after an engine was closed, so that the same process can load the model to check it?"""
+    """Is the GPU's memory free once vLLM's process has ended, so that this one can load the model to check its figures?"""
     from repro.generation.config import SamplingConfig
     from repro.generation.mismatch import check_rollouts, select_rollouts
     from repro.generation.sample import sample
@@ -250,11 +250,47 @@ def vllm_calibrate(proof: Proof) -> None:
 
 
 def vllm_rkl(proof: Proof) -> None:
-    """GKD-RKL with vLLM in the process, then a second training in the same process: vLLM allows one sleeping engine."""
+    """GKD-RKL with vLLM in the process; a second such training in it is refused, since vLLM's allocator would assert."""
+    from repro.errors import InputError
+    from repro.training.sleeping_engine import refuse_second_engine
+
     summary = train_student(proof, "vllm_rkl", "gkd-rkl", engine="vllm", steps=4)
-    train_student(proof, "vllm_rkl_again", "gkd-rkl", engine="vllm", steps=1, tokens=64)
     if summary.get("alarm"):
         raise SystemExit(summary["alarm"])
+    try:
+        refuse_second_engine()
+    except InputError:
+        return
+    if torch.cuda.is_available():
+        raise SystemExit("a second sleeping engine in this process is not refused")
+
+
+def vllm_rkl_again(proof: Proof) -> None:
+    """Two trainings with vLLM by `--cluster none`: each has a process of its own, and leaves no memory in use."""
+    from rich.console import Console
+
+    from repro.pipeline.cluster import Execution
+    from repro.pipeline.run import run
+    from repro.planner.resources import resources_for
+    from repro.stages.artifact import CACHE
+    from repro.workflow.own_models import StageOptions, distill_stage
+
+    tokens, sequences = (12, 4) if proof.tiny else (64, 16)
+    settings = {"steps": 1, "sequences_per_step": sequences, "max_completion_tokens": tokens}
+    assignments = ("engine=vllm", *(f"gkd_rkl.{name}={value}" for name, value in settings.items()))
+    out, free_before = proof.work / "vllm_rkl_again", _free_gib()
+    execution = Execution(resources_for("toy" if proof.tiny else "small"), workers=1, backend="none")
+    for seed in (0, 1):
+        options = StageOptions(tasks=("toy-bm4",), items=sequences, assignments=assignments, seed=seed)
+        stage = distill_stage(str(proof.work / "student"), str(proof.work / "teacher"), "gkd-rkl", options)
+        start = time.monotonic()
+        run([stage], out, execution, quiet=True, console=Console(quiet=True))
+        summary = json.loads((out / CACHE / stage.folder_name / "summary.json").read_text())
+        free_after, gap = _free_gib(), summary.get("vllm_log_prob_gap")
+        seconds = round(time.monotonic() - start, 1)
+        proof.note("vllm_rkl_again", seed=seed, seconds=seconds, gap=gap, free_gib=[free_before, free_after])
+        if free_before - free_after > 2:
+            raise SystemExit(f"a training in a process of its own keeps {free_before - free_after:.1f} GiB")
 
 
 def _free_gib() -> float:
@@ -295,6 +331,7 @@ STEPS: dict[str, Callable[[Proof], None]] = {
     step.__name__: step
     for step in (
         environment, models, rkl, traps, kernels, calibrate, fkl, sft, tests, sharded, pipeline, agree, reward,
-        loop, plain_grpo, vllm_sample, throughput, vllm_calibrate, vllm_rkl, vllm_tests,
+        loop, plain_grpo, vllm_sample, throughput, vllm_calibrate, vllm_rkl, vllm_rkl_again,
+        vllm_tests,
     )
 }  # fmt: skip

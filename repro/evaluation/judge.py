@@ -1,6 +1,7 @@
 """Judges that name the failure mode of a completion: rules, or a model, behind one interface."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -94,12 +95,13 @@ def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
 
         tokenizer = load_tokenizer(model)
         prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]
-        opened_engine = open_engine(engine, model, max(map(len, prompts)) + ANSWER_TOKENS)
         replies: list[str] = []
-        for start in range(0, len(prompts), 64):
-            completions = opened_engine.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, seed)
-            replies += tokenizer.batch_decode([group[0].token_ids for group in completions], skip_special_tokens=True)
-        opened_engine.close()
+        with closing(open_engine(engine, model, max(map(len, prompts)) + ANSWER_TOKENS)) as opened:
+            for start in range(0, len(prompts), 64):
+                completions = opened.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, seed)
+                replies += tokenizer.batch_decode(
+                    [group[0].token_ids for group in completions], skip_special_tokens=True
+                )
         return replies
 
     return ask

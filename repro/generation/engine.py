@@ -31,12 +31,24 @@ def open_engine(name: EngineName, model: Path | str, max_length: int, tensor_par
 
     Raises:
         InputError: the model has fewer positions than max_length.
+        EngineError: vLLM's process did not start.
     """
     check_length(model, max_length, 0, "the longest prompt with its completion")
     if name == "vllm":
+        if _needs_process():
+            from repro.generation.vllm_process import VllmProcess
+
+            return VllmProcess(model, max_length, tensor_parallel)
         from repro.generation.vllm_engine import VllmEngine
 
         return VllmEngine(model, max_length, tensor_parallel)
     from repro.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(model)
+
+
+def _needs_process() -> bool:
+    """Return True on a GPU, whose memory vLLM frees only with its process."""
+    import torch
+
+    return torch.cuda.is_available()

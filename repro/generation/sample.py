@@ -1,12 +1,13 @@
 """Sample n completions of every item, in chunks that survive a kill."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from repro.errors import InputError
 from repro.generation.config import SamplingConfig
-from repro.generation.engine import open_engine
+from repro.generation.engine import Engine, open_engine
 from repro.generation.rollouts import SCHEMA, Rollout, batches, token_counts, write_rollouts
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_tokenizer
@@ -51,54 +52,54 @@ def sample(
     per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]
     work.mkdir(parents=True, exist_ok=True)
-    engine = None
+    engine: Engine | None = None
     files: list[Path] = []
     tokens = 0
-    for number, chunk in enumerate(chunks):
-        progress(chunk.start, len(items), "prompts")
-        path = work / f"chunk-{number:06d}.parquet"
-        stored_tokens = _count_tokens(path)
-        if stored_tokens is not None:
-            files.append(path)
-            tokens += stored_tokens
-            continue
-        if number % share[1] != share[0]:
-            continue
-        if engine is None:
-            engine = open_engine(config.engine, model, longest + config.max_completion_tokens, tensor_parallel)
-        completions = engine.generate(
-            [prompts[i] for i in chunk],
-            config.completions_per_prompt,
-            config.max_completion_tokens,
-            config.temperature,
-            _chunk_seed(seed, number),
-        )
-        texts = tokenizer.batch_decode(
-            [completion.token_ids for group in completions for completion in group], skip_special_tokens=True
-        )
-        rollouts = [
-            Rollout(
-                item_id=items[i].id,
-                task=items[i].task,
-                prompt=items[i].prompt,
-                sample=k,
-                prompt_ids=prompts[i],
-                token_ids=completion.token_ids,
-                log_probs=completion.log_probs,
-                text=texts[position * config.completions_per_prompt + k],
-                stop=completion.stop,
+    with contextlib.ExitStack() as opened:
+        for number, chunk in enumerate(chunks):
+            progress(chunk.start, len(items), "prompts")
+            path = work / f"chunk-{number:06d}.parquet"
+            stored_tokens = _count_tokens(path)
+            if stored_tokens is not None:
+                files.append(path)
+                tokens += stored_tokens
+                continue
+            if number % share[1] != share[0]:
+                continue
+            if engine is None:
+                engine = open_engine(config.engine, model, longest + config.max_completion_tokens, tensor_parallel)
+                opened.callback(engine.close)
+            completions = engine.generate(
+                [prompts[i] for i in chunk],
+                config.completions_per_prompt,
+                config.max_completion_tokens,
+                config.temperature,
+                _chunk_seed(seed, number),
             )
-            for position, i in enumerate(chunk)
-            for k, completion in enumerate(completions[position])
-        ]
-        draft = path.with_suffix(".part")
-        write_rollouts(draft, rollouts)
-        draft.replace(path)
-        files.append(path)
-        tokens += sum(len(rollout.token_ids) for rollout in rollouts)
-        del completions, texts, rollouts  # before the next chunk is sampled
-    if engine is not None:
-        engine.close()
+            texts = tokenizer.batch_decode(
+                [completion.token_ids for group in completions for completion in group], skip_special_tokens=True
+            )
+            rollouts = [
+                Rollout(
+                    item_id=items[i].id,
+                    task=items[i].task,
+                    prompt=items[i].prompt,
+                    sample=k,
+                    prompt_ids=prompts[i],
+                    token_ids=completion.token_ids,
+                    log_probs=completion.log_probs,
+                    text=texts[position * config.completions_per_prompt + k],
+                    stop=completion.stop,
+                )
+                for position, i in enumerate(chunk)
+                for k, completion in enumerate(completions[position])
+            ]
+            draft = path.with_suffix(".part")
+            write_rollouts(draft, rollouts)
+            draft.replace(path)
+            files.append(path)
+            tokens += sum(len(rollout.token_ids) for rollout in rollouts)
+            del completions, texts, rollouts  # before the next chunk is sampled
     if share == (0, 1) and not tokens:
         expected = len(items) * config.completions_per_prompt
         raise InputError(f"{model}: all {expected} completions are empty; is this a causal language model?")

@@ -16,11 +16,12 @@ from repro.system.gpu_memory import free_gpu_memory
 class VllmEngine:
     """A vLLM engine in this process, with worker processes if it uses several GPUs.
 
+    On a GPU a closed engine frees no memory before its process ends: `engine.open_engine` uses `VllmProcess` there.
     Log-probabilities are those of the distribution that is sampled from.
     """
 
     def __init__(self, model: Path | str, max_length: int, tensor_parallel: int = 1) -> None:
-        # In this process: a killed stage leaves no engine behind, and an engine's error is the stage's error.
+        # In this process, which a GPU's engine has for itself (`vllm_process`): its errors reach the caller.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             from vllm import LLM
@@ -41,6 +42,9 @@ class VllmEngine:
             enable_prefix_caching=True,
             enforce_eager=_on_cpu(),
             disable_log_stats=True,
+            **(
+                {"gpu_memory_utilization": 0.3} if _on_cpu() else {}
+            ),  # the share of the machine's memory that must be free
         )
         self._watchdog = Watchdog()
 
@@ -84,7 +88,7 @@ class VllmEngine:
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         self._name.close()
-        free_gpu_memory()  # the scoring of the completions may need it
+        free_gpu_memory()  # and the host's: engines are in reference cycles
 
 
 def sampled_log_probs(token_ids: Sequence[int], recorded: Any) -> list[float]:

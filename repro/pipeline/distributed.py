@@ -4,21 +4,26 @@ Training: torchrun starts the workers (gloo on CPUs, NCCL on GPUs), each runs th
 model. Generation and diagnoses: each worker samples every n-th chunk of prompts, or measures every n-th part. Chunks have
 their own seeds, and parts their own sums, so the results are those of one process. A model that one GPU cannot hold is
 spread over several by vLLM (tensor parallel): then each worker has that many GPUs, and there are fewer workers.
+
+A training beside which vLLM sleeps gets a process of its own where several stages would share one (`separate_function`).
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.generation.server import RANK_VARIABLES
 from repro.pipeline.context import StageContext, configure_libraries, make_context
-from repro.pipeline.error_advice import WorkerError, user_message
+from repro.pipeline.error_advice import WorkerError, root_cause, user_message
 from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.stage_functions import function_for, measure_diagnosis, sample_completions
 from repro.pipeline.stage_inputs import read_items
@@ -57,10 +62,27 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
     return share if stage.workload.can_split else local_function
 
 
-def _write_job_file(stage: Stage, context: StageContext, out: Path) -> tuple[Path, list[Path]]:
+def separate_function(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
+    """Return the stage's function in a process of its own, without other ranks: its end frees all GPU memory."""
+
+    def train(out: Path) -> dict[str, Any]:
+        job_file, answer_files = _write_job_file(stage, context, out, workers=1)
+        command = [sys.executable, "-m", "repro.pipeline.distributed", str(job_file)]
+        environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+        finished = subprocess.run(command, env=environment, check=False)
+        if finished.returncode == -signal.SIGKILL:
+            raise WorkerError("its process was killed")
+        return dict(_read_answers(answer_files, [finished.returncode])[0]["summary"])
+
+    return train
+
+
+def _write_job_file(
+    stage: Stage, context: StageContext, out: Path, workers: int | None = None
+) -> tuple[Path, list[Path]]:
     """Write what the workers need to know; return the file, and the files that they will answer with."""
     resources = context.resources
-    workers = resources.ranks // (resources.tensor_parallel or 1)
+    workers = workers or resources.ranks // (resources.tensor_parallel or 1)
     answer_files = [context.work / f"answer-{rank}.json" for rank in range(workers)]
     for file in answer_files:
         file.unlink(missing_ok=True)
@@ -113,7 +135,8 @@ def _run_worker(job_file: Path) -> None:
     """Run one worker's part of the job, and write its answer."""
     job = json.loads(job_file.read_text())
     exit_with_parent(job["parent"])
-    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    is_alone = "RANK" not in os.environ
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     stage, cache = stage_adapter.validate_python(job["stage"]), Path(job["cache"])
     resources = Resources(**job["resources"])
     configure_libraries(resources)
@@ -128,6 +151,9 @@ def _run_worker(job_file: Path) -> None:
             answer = {"parts": _take_share(stage, context, (rank, ranks))}
     except Exception as error:
         message = user_message(error, stage, cache, resources)
+        if message is None and is_alone:  # this stage's only process: its error is the stage's
+            traceback.print_exc()
+            message = {"stage_error": root_cause(error)}
         if message is None:
             raise
         answer = message

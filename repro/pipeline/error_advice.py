@@ -9,6 +9,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.generation.server import ServerError
+from repro.generation.vllm_process import EngineError
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import Resources
 from repro.stages import Stage
@@ -54,7 +55,7 @@ def user_message(error: Exception, stage: Stage, cache: Path, resources: Resourc
         return {"stage_error": out_of_memory}
     full_disk = disk_error(error)
     if full_disk is None:
-        return None
+        return {"stage_error": root_cause(error)} if isinstance(error, EngineError) else None
     return {
         "input_error": f"{stage.label}: {full_disk}. Free space or fix the folder {cache}; the same command resumes."
     }

@@ -11,7 +11,7 @@ import filelock
 
 from repro.errors import InputError
 from repro.pipeline.context import configure_libraries, make_context
-from repro.pipeline.distributed import distributed_function
+from repro.pipeline.distributed import distributed_function, separate_function
 from repro.pipeline.error_advice import user_message
 from repro.pipeline.gpu_pool import resolve_layout, visible_cards
 from repro.pipeline.progress_file import FileProgress, progress_path
@@ -43,12 +43,13 @@ def run_stage(
     visible = visible_gpus()[: resources.gpu_count] if uses_gpu else ()
     resources = replace(resources, gpus=resources.gpus or visible)
     os.environ.update(_environment(resources))
-    if not uses_gpu and (driver is not None or "SUBMITIT_EXECUTOR" in os.environ):  # a process of this stage alone
+    is_alone = driver is not None or "SUBMITIT_EXECUTOR" in os.environ  # in a process of this stage
+    if not uses_gpu and is_alone:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if driver is not None:
         exit_with_parent(driver)
     try:
-        return _run_locked(stage, cache, resources, argv)
+        return _run_locked(stage, cache, resources, argv, is_alone=is_alone)
     except Exception as error:
         message = user_message(error, stage, cache, resources)
         if message is None:
@@ -59,7 +60,9 @@ def run_stage(
             free_gpu_memory()  # for the next stage, which runs in this process too
 
 
-def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: Sequence[str]) -> dict[str, Any]:
+def _run_locked(
+    stage: Stage, cache: Path, resources: Resources, argv: Sequence[str], *, is_alone: bool
+) -> dict[str, Any]:
     with artifact_lock(cache, stage):
         if is_complete(cache / stage.folder_name):
             return {"built": False}
@@ -71,6 +74,8 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: Sequence[
         context = make_context(cache, work, FileProgress(progress_path(cache, stage)), resources)
         if resources.ranks > resources.tensor_parallel:  # one copy over all its GPUs is one process
             function = distributed_function(stage, context)
+        elif not is_alone and sleeps_beside_training(stage, resources):
+            function = separate_function(stage, context)
         else:
             function = function_for(stage, context)
         layout = recorded_layout(stage, resources)
@@ -78,6 +83,11 @@ def _run_locked(stage: Stage, cache: Path, resources: Resources, argv: Sequence[
         shutil.rmtree(work, ignore_errors=True)
         progress_path(cache, stage).unlink(missing_ok=True)
     return {"built": True}
+
+
+def sleeps_beside_training(stage: Stage, resources: Resources) -> bool:
+    """Return True if vLLM will sleep in the trainer's process: that happens once in a process, and leaves memory in use."""
+    return stage.workload.samples_while_training and bool(resources.gpus) and not resources.vllm_server
 
 
 def recorded_layout(stage: Stage, resources: Resources) -> dict[str, Any]:

@@ -37,6 +37,20 @@ def installed_gpus() -> list[dict[str, Any]]:
     return gpus
 
 
+def free_gib() -> dict[str, float]:
+    """Return the free memory, GiB, of each GPU that CUDA programs started here see, by index.
+
+    GPUs of which nvidia-smi does not report it are left out (MIG slices, "[N/A]"); no program is started on them.
+    """
+    visible = visible_gpus()
+    free: dict[str, float] = {}
+    for line in _ask("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits").splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 3 and cells[1] in visible and re.fullmatch(r"\d+(\.\d+)?", cells[2]):
+            free[f"GPU {cells[0]}"] = round(float(cells[2]) / 1024, 2)
+    return free
+
+
 def _slices(uuid: str) -> list[dict[str, Any]]:
     """Return UUID, profile and memory of each MIG slice of a GPU."""
     _, _, after = _ask("-L").partition(f"(UUID: {uuid})")

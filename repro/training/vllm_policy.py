@@ -15,6 +15,7 @@ from repro.models.loading import load_config
 from repro.tasks import Item
 from repro.training.optimisation import data_parallel_ranks
 from repro.training.resources import TrainingResources
+from repro.training.sleeping_engine import note_engine_start, refuse_second_engine
 from repro.training.vllm_memory import FLOAT32, GIB, engine_share, engine_weights, training_bytes
 
 
@@ -44,7 +45,7 @@ def engine_arguments(
 
     Raises:
         ServerError: the server did not start; names the cause.
-        InputError: the trainer leaves too little memory for vLLM.
+        InputError: the trainer leaves too little memory for vLLM, or this process has already run such a training.
     """
     if config.engine != "vllm":
         yield {}
@@ -97,6 +98,8 @@ def _colocated(model: Any, length: int, still_to_come: float) -> dict[str, Any]:
     import torch
 
     cuda = torch.cuda.is_available()
+    if cuda:
+        refuse_second_engine()
     return {
         "use_vllm": True,
         "vllm_mode": "colocate",
@@ -148,7 +151,13 @@ def _engine_options(model: str) -> Iterator[None]:
     with contextlib.nullcontext(model) if is_cpu else compiled_name(model) as name:
         options = {"model": name, **source_options(model)} | ({"enforce_eager": True} if is_cpu else {})
         before = trl_generation.LLM
-        trl_generation.LLM = lambda **arguments: vllm.LLM(**(arguments | options))
+
+        def start(**arguments: Any) -> Any:
+            if arguments.get("enable_sleep_mode"):
+                note_engine_start()
+            return vllm.LLM(**(arguments | options))
+
+        trl_generation.LLM = start
         try:
             yield
         finally:

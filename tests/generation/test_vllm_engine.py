@@ -1,14 +1,19 @@
 """vLLM's CPU (or GPU) build gives the same record as the transformers engine, from the same distribution."""
 
+import contextlib
+import shutil
+
+import psutil
 import pytest
 import torch
 
 pytest.importorskip("vllm", reason="needs vLLM: nox -s vllm")
 
 from repro.generation.config import SamplingConfig
+from repro.generation.engine import open_engine
 from repro.generation.rollouts import stream_rollouts
 from repro.generation.sample import sample
-from repro.generation.vllm_engine import VllmEngine
+from repro.generation.vllm_process import EngineError, VllmProcess
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_model, load_tokenizer, locate
 from repro.progress import silent
@@ -31,7 +36,7 @@ def folder(request):
 def sampled(folder, items):
     tokenizer = load_tokenizer(folder)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
-    engine = VllmEngine(folder, 64)
+    engine = open_engine("vllm", folder, 64)
     groups = engine.generate(prompts, 8, 12, 1.0, seed=1), engine.generate(prompts, 8, 12, 1.0, seed=1)
     engine.close()
     return prompts, *groups
@@ -41,6 +46,25 @@ def test_equal_seeds_give_equal_completions_and_samples_differ(sampled):
     _, first, again = sampled
     assert [[c.token_ids for c in group] for group in first] == [[c.token_ids for c in group] for group in again]
     assert any(len({tuple(c.token_ids) for c in group}) > 1 for group in first)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="an engine in this process would keep the GPU's memory")
+def test_an_engine_in_a_process_of_its_own_gives_the_same_completions(sampled, folder):
+    prompts, first, _ = sampled  # of an engine in this process
+    with contextlib.closing(VllmProcess(folder, 64)) as engine:
+        assert engine.generate(prompts, 8, 12, 1.0, seed=1) == first
+        child = psutil.Process(engine._process.pid)
+        left = [child, *child.children(recursive=True)]
+    assert not [process for process in left if process.is_running()]
+
+
+@pytest.mark.timeout(600)
+def test_a_damaged_checkpoint_is_the_cause(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(EngineError, match=r"SafetensorError|[Hh]eader|safetensors"):
+        VllmProcess(tmp_path / "model", 64)
 
 
 def test_log_probs_agree_with_a_forward_pass(sampled, folder):
@@ -87,7 +111,7 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
 def test_a_model_spread_over_two_workers_is_the_same_model(sampled, folder):
     """Its log-probabilities differ only by the order of sums in bfloat16, so nearly all short completions are equal."""
     prompts, groups, _ = sampled
-    engine = VllmEngine(folder, 64, tensor_parallel=2)
+    engine = open_engine("vllm", folder, 64, tensor_parallel=2)
     spread = engine.generate(prompts, 8, 12, 1.0, seed=1)
     engine.close()
     pairs = [pair for group, spread_group in zip(groups, spread) for pair in zip(group, spread_group)]

@@ -231,3 +231,14 @@ def test_the_stand_in_answers_as_nvidia_smi_does(machine):
     machine(LARGE)
     answer = subprocess.run(["nvidia-smi", "--query-gpu=index,uuid"], capture_output=True, text=True, check=True)
     assert answer.stdout == "0, GPU-aaaa\n"
+
+
+def test_free_memory_of_the_visible_gpus(monkeypatch, tmp_path):
+    """Megabytes as nvidia-smi prints them; a GPU that reports none, and one that is hidden, are left out."""
+    cards = [card(n, f"GPU-{n}", 81559) | {"memory.free": free} for n, free in enumerate(("80548", "6052", "[N/A]"))]
+    install(monkeypatch, tmp_path / "smi", *cards)
+    assert gpus.free_gib() == {"GPU 0": 78.66, "GPU 1": 5.91}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpus.free_gib() == {"GPU 1": 5.91}
+    monkeypatch.setenv("PATH", "")
+    assert gpus.free_gib() == {}

@@ -6,12 +6,13 @@ import types
 import pytest
 import torch
 
-from repro.training import sleeping_engine
+from repro.errors import InputError
+from repro.training import sleeping_engine, vllm_policy
 from repro.training.sleeping_engine import GIB, SleepWatch, watched_engine
 
 
 class Engine:
-    """vLLM's rule: one engine that can sleep in a process."""
+    """vLLM's rule: one engine at a time in a process."""
 
     alive = 0
 
@@ -40,11 +41,36 @@ def no_engine(monkeypatch):
     monkeypatch.setattr(sleeping_engine, "_gpu_bytes_in_use", lambda: 40 * GIB)
 
 
-def test_two_trainings_in_one_process():
-    with watched_engine(Trainer()):
+def test_two_trainings_in_one_process_whose_engines_do_not_sleep():
+    with watched_engine(Trainer(sleeps=False)):
         pass
-    with watched_engine(Trainer()):
+    with watched_engine(Trainer(sleeps=False)):
         pass
+
+
+def test_a_second_engine_that_sleeps_is_refused_with_the_fix(monkeypatch):
+    """As on an H100: after the first one's shutdown vLLM's allocator still holds memory."""
+    monkeypatch.setattr(sleeping_engine, "_has_started", False)
+    sleeping_engine.refuse_second_engine()
+    sleeping_engine.note_engine_start()
+    for second in (sleeping_engine.refuse_second_engine, sleeping_engine.note_engine_start):
+        with pytest.raises(
+            InputError, match=r"a process of its own, as `repro run` does, or sample with --vllm-server 1"
+        ):
+            second()
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_it_is_refused_before_the_trainer_starts(monkeypatch, has_gpu):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(vllm_policy, "_share_of_gpu", lambda *_: 0.5)
+    monkeypatch.setattr(sleeping_engine, "_has_started", True)
+    model = types.SimpleNamespace(num_parameters=lambda: 7)
+    if has_gpu:
+        with pytest.raises(InputError, match="already run such a training"):
+            vllm_policy._colocated(model, 64, 0.0)
+        monkeypatch.setattr(sleeping_engine, "_has_started", False)
+    assert vllm_policy._colocated(model, 64, 0.0)["vllm_enable_sleep_mode"] == has_gpu  # a CPU's does not sleep
 
 
 def test_an_engine_is_shut_down_after_an_error_too(monkeypatch):

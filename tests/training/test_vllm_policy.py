@@ -1,6 +1,7 @@
 """vLLM in the trainer's process: weights arrive after every step, and the seed decides the samples."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -45,39 +46,23 @@ def test_calibration_samples_from_the_weights_of_each_step(
         assert row["vllm_importance_ratio"] == pytest.approx(1, abs=0.05)
 
 
-def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path], items: list[Item]) -> None:
-    teacher, student = models
+@pytest.mark.timeout(900)
+def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    """Each training in a process of its own, as on a GPU."""
     sampled: list[list[str]] = []
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     for number, seed in enumerate((0, 0, 1)):
-        texts: list[str] = []
-
-        def reward(items: list[Item], new: list[str], texts: list[str] = texts) -> list[float]:
-            texts.extend(new)
-            return [1.0] * len(new)
-
-        config = DistillationConfig(
-            method="gkd-rkl",
-            steps=2,
-            sequences_per_step=8,
-            learning_rate=1e-2,
-            warmup_fraction=0.0,
-            max_completion_tokens=12,
-            traces="full",
-            engine="vllm",
+        folder = tmp_path / str(number)
+        script = str(Path(__file__).with_name("vllm_seed.py"))
+        ended = subprocess.run(
+            [sys.executable, script, str(folder), str(models[0].parent), str(seed)],
+            env=os.environ | {"PYTHONPATH": path},
+            timeout=300,
+            capture_output=True,
+            text=True,
         )
-        distill(
-            config,
-            student=student,
-            teacher=teacher,
-            items=items,
-            completions=None,
-            task_reward=reward,
-            seed=seed,
-            out=tmp_path / f"out{number}",
-            work=tmp_path / f"work{number}",
-            progress=silent,
-        )
-        sampled.append(texts)
+        assert ended.returncode == 0, ended.stderr[-4000:]
+        sampled.append(json.loads((folder / "texts.json").read_text()))
     assert sampled[0] == sampled[1]
     assert sampled[0] != sampled[2]
     assert len(set(sampled[0])) > 8

@@ -1,0 +1,168 @@
+"""Sample with vLLM in a process of its own, whose end frees all GPU memory.
+
+A closed engine frees none in its process: on an H100, 72.8 of 79.2 GiB stayed in use, with which the scoring of its
+completions would run out of memory.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+import repro
+from repro.errors import InputError
+from repro.generation.completion import Completion
+from repro.generation.vllm_child import Message, receive, receive_completions, send
+from repro.system.gpus import free_gib
+
+CLOSE_SECONDS = 60.0
+"""Seconds that vLLM has to end its workers; then all its processes are killed."""
+FREED_SECONDS = 30.0
+"""Seconds that the driver has to free the memory of processes that have exited."""
+TOLERANCE_GIB = 1.0
+"""GiB by which the free memory may differ from that before vLLM started without a warning."""
+
+
+class EngineError(RuntimeError):
+    """vLLM's process did not start, failed, or was killed; the message is the cause."""
+
+
+class VllmProcess:
+    """A `VllmEngine` in a process of its own, which exits when this one does, even if it was killed.
+
+    Args:
+        max_length: prompt plus completion, tokens.
+        tensor_parallel: GPUs over which vLLM spreads the model.
+
+    Raises:
+        EngineError: the engine did not start.
+        InputError: vLLM is not installed, or the model cannot be used.
+    """
+
+    def __init__(self, model: Path | str, max_length: int, tensor_parallel: int = 1) -> None:
+        self._free_before = free_gib()
+        self._connection, remote = multiprocessing.Pipe()
+        command = [sys.executable, "-P", "-m", "repro.generation.vllm_child", str(os.getpid()), str(remote.fileno())]
+        command += [str(model), str(max_length), str(tensor_parallel)]
+        paths = [str(Path(repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            pass_fds=[remote.fileno()],
+            start_new_session=True,  # Ctrl-C reaches the stage only, which then ends it
+        )
+        remote.close()
+        self._owes_answer = True
+        self._workers: list[psutil.Process] = []
+        try:
+            self._receive()
+        except BaseException:
+            self.close()
+            raise
+        self._owes_answer = False
+        self._workers = self._descendants()
+
+    def generate(
+        self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Completion]]:
+        """See `Engine.generate`. Raises EngineError."""
+        self._owes_answer = True
+        request = {"prompt_ids": prompt_ids, "n": n, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        try:
+            send(self._connection, request)
+        except OSError:
+            self._raise_end()
+        head = self._receive()
+        try:
+            completions = receive_completions(self._connection, head)
+        except (EOFError, OSError):
+            self._raise_end()
+        self._owes_answer = False
+        return completions
+
+    def close(self) -> None:
+        """End the process and its workers, wait until they have exited, and say how much memory is free.
+
+        An engine that has not answered (an error or an interrupt came first) is killed.
+        """
+        if self._connection.closed:
+            return
+        processes = [*self._workers, *self._descendants()]
+        if not self._owes_answer:
+            try:
+                send(self._connection, {"close": True})
+                self._process.wait(CLOSE_SECONDS)
+            except (OSError, subprocess.TimeoutExpired):
+                print(f"vLLM did not end within {CLOSE_SECONDS:.0f} s; it is killed", file=sys.stderr, flush=True)
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=CLOSE_SECONDS)
+        if self._free_before:
+            _report_memory(self._free_before)
+
+    def _receive(self) -> Message:
+        """Return the next message. Raises the error that it is, or that the process ended with."""
+        try:
+            while not self._connection.poll(1.0):  # its workers may hold the connection open
+                if self._process.poll() is not None and not self._connection.poll():
+                    self._raise_end()
+            message = receive(self._connection)
+        except (EOFError, OSError):
+            self._raise_end()
+        if "input_error" in message:
+            raise InputError(message["input_error"])
+        if "errors" in message:
+            raise _rebuild(message["errors"])
+        return message
+
+    def _raise_end(self) -> NoReturn:
+        """Raise with how the process ended, which has sent no error."""
+        try:
+            code = self._process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise EngineError("vLLM's process closed its connection and still runs") from None
+        if code == -signal.SIGKILL:
+            raise EngineError(
+                "vLLM's process was killed (SIGKILL), as the system does when the machine's memory is full"
+            ) from None
+        raise EngineError(f"vLLM's process ended without an answer (exit {code})") from None
+
+    def _descendants(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+
+def _rebuild(texts: list[str]) -> EngineError:
+    """Return the child's error with its causes, which say whether memory ran out."""
+    errors = [EngineError(text) for text in texts]
+    for error, cause in itertools.pairwise(errors):
+        error.__cause__ = cause
+    return errors[0]
+
+
+def _report_memory(before: dict[str, float]) -> None:
+    """Say how much GPU memory is free, beside what was before vLLM started; warn if it is less."""
+    deadline = time.monotonic() + FREED_SECONDS
+    while True:
+        after = free_gib()
+        is_free = all(after.get(gpu, 0.0) >= gib - TOLERANCE_GIB for gpu, gib in before.items())
+        if is_free or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    gpus = "; ".join(f"{gpu} {gib:.1f} GiB before, {after.get(gpu, 0.0):.1f} after" for gpu, gib in before.items())
+    warning = "" if is_free else " (less: another program uses the GPU, or the driver has not freed it)"
+    print(f"free GPU memory around vLLM: {gpus}{warning}", file=sys.stderr, flush=True)
