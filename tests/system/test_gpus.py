@@ -26,7 +26,7 @@ from repro.planner.scales import (
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, topological_order
 from repro.stages.artifact import CACHE
-from repro.system.gpus import installed_gpus, visible_gpus
+from repro.system.gpus import free_gib, installed_gpus, visible_gpus
 from repro.system.hardware import hardware
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
@@ -237,8 +237,8 @@ def test_free_memory_of_the_visible_gpus(monkeypatch, tmp_path):
     """Megabytes as nvidia-smi prints them; a GPU that reports none, and one that is hidden, are left out."""
     cards = [card(n, f"GPU-{n}", 81559) | {"memory.free": free} for n, free in enumerate(("80548", "6052", "[N/A]"))]
     install(monkeypatch, tmp_path / "smi", *cards)
-    assert gpus.free_gib() == {"GPU 0": 78.66, "GPU 1": 5.91}
+    assert free_gib() == {"GPU 0": 78.66, "GPU 1": 5.91}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert gpus.free_gib() == {"GPU 1": 5.91}
+    assert free_gib() == {"GPU 1": 5.91}
     monkeypatch.setenv("PATH", "")
-    assert gpus.free_gib() == {}
+    assert free_gib() == {}
