@@ -21,6 +21,7 @@ import repro
 from repro.errors import InputError
 from repro.generation.completion import Completion
 from repro.generation.vllm_child import Message, receive, receive_completions, send
+from repro.system.child_processes import has_exited
 from repro.system.gpus import free_gib
 
 CLOSE_SECONDS = 60.0
@@ -108,7 +109,9 @@ class VllmProcess:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(processes, timeout=CLOSE_SECONDS)
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while not all(map(has_exited, processes)) and time.monotonic() < deadline:
+            time.sleep(0.1)  # not psutil.wait_procs: a container's init may leave zombies, which hold no memory
         if self._free_before:
             _report_memory(self._free_before)
 

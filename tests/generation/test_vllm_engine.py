@@ -60,10 +60,10 @@ def test_an_engine_in_a_process_of_its_own_gives_the_same_completions(sampled, f
 
 
 @pytest.mark.timeout(600)
-def test_a_damaged_checkpoint_is_the_cause(folder, tmp_path):
+def test_a_failed_start_names_its_cause(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(EngineError, match=r"SafetensorError|[Hh]eader|safetensors"):
+    with pytest.raises(EngineError, match=r"^\w*Error: (?!Engine core initialization failed)"):
         VllmProcess(tmp_path / "model", 64)
 
 
