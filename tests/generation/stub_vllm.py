@@ -52,7 +52,7 @@ class LLM:
             time.sleep(600)
         outputs = []
         for request, setting in zip(requests, params):
-            ids = [(token + setting.seed) % 1000 for token in request["prompt_token_ids"]][: setting.max_tokens]
+            ids = [(token + setting.seed) % 100 for token in request["prompt_token_ids"]][: setting.max_tokens]
             rows = [{token: types.SimpleNamespace(logprob=-1 / (token + 3))} for token in ids]
             reason = "stop" if setting.seed % 2 else "length"
             output = types.SimpleNamespace(token_ids=ids, logprobs=rows, finish_reason=reason)
