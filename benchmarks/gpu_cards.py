@@ -40,7 +40,7 @@ def largest_stages(scale: Scale) -> dict[tuple[str, str, str], Stage]:
 def card_tables() -> str:
     """Return the tables of docs/gpu.md."""
     small, paper = largest_stages("small"), largest_stages("paper")
-    one = [(f"{name} ({gib:g})", Cards(1, gib)) for name, gib in GIB.items()]
+    single = [(f"{name} ({gib:g})", Cards(1, gib)) for name, gib in GIB.items()]
     nodes = [
         ("1 x H100 80 GB", Cards(1, GIB["H100 80 GB"])),
         ("8 x H100 80 GB", Cards(NODE, GIB["H100 80 GB"])),
@@ -50,7 +50,7 @@ def card_tables() -> str:
     return "\n\n".join(
         "\n".join(lines)
         for lines in (
-            ["**Small scale on one card**", "", *_fits(small, one)],
+            ["**Small scale on one card**", "", *_fits(small, single)],
             ["**What GKD-RKL of the small scale holds**, GiB by sequences at once", "", *_parts(small)],
             ["**Paper scale**", "", *_fits(paper, nodes)],
         )

@@ -57,10 +57,10 @@ def sample_sequences(model: Any, prompt_ids: Sequence[list[int]], tokens: int, s
         torch.manual_seed(seed)
         for ids in prompt_ids:
             ids_1T = torch.tensor([ids], device=model.device)
-            drawn_1T = model.generate(
+            sampled_1T = model.generate(
                 ids_1T, attention_mask=torch.ones_like(ids_1T), do_sample=True, top_k=0, max_new_tokens=tokens
             )
-            sequences.append(drawn_1T[0].tolist())
+            sequences.append(sampled_1T[0].tolist())
     model.generation_config = stored
     return sequences
 
@@ -91,15 +91,15 @@ def round_weights(model: Any) -> None:
 
 def rounding_warning(rounding: dict[str, float | None]) -> dict[str, str]:
     """Return {"rounding": message} if bfloat16 loses more than `MOST_LOST` of a calibration, else {}."""
-    kept, erased = rounding["bf16_kept"], rounding["bf16_erased"]
+    survived, erased = rounding["bf16_kept"], rounding["bf16_erased"]
     made, calibrated = rounding["bf16_kl"], rounding["calibration_kl"]
-    if kept is None or erased is None or made is None or calibrated is None:
+    if survived is None or erased is None or made is None or calibrated is None:
         return {}
-    if kept >= 1 - MOST_LOST and made <= MOST_LOST * calibrated:
+    if survived >= 1 - MOST_LOST and made <= MOST_LOST * calibrated:
         return {}
     return {
         "rounding": (
-            f"bfloat16 keeps {kept:.0%} of the update and loses {erased:.0%} of the changed weights; it moves the model by"
+            f"bfloat16 keeps {survived:.0%} of the update and loses {erased:.0%} of the changed weights; it moves the model by"
             f" {made:.2g} nats a token, the calibration by {calibrated:.2g}. On a GPU the teacher is read in bfloat16: a"
             " missing effect may be this alone. A larger learning rate or more steps make a larger update"
         )

@@ -87,9 +87,8 @@ def distill(
         resources=resources,
     )
     if config.method == "sft" and shared["gradient_accumulation_steps"] > 1:
-        rows = _sort_steps(
-            rows, config.sequences_per_step
-        )  # the other trainers sort the sequences of a step themselves
+        # The other trainers sort the sequences of a step themselves
+        rows = _sort_steps(rows, config.sequences_per_step)
     frozen = _load_teacher(teacher, vocabularies, resources.shard) if config.method != "sft" else None
     with _engine(config, model, tokenizer, items, work, resources, frozen) as engine:
         arguments = _method_arguments(config, engine, shared)

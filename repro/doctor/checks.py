@@ -46,7 +46,7 @@ def _is_reachable(access: list[Finding]) -> bool:
     return all(finding.subject != "hub" for finding in access)
 
 
-def _contents(study: Study, stages: list[Stage], found: list[Finding], out: Path, workers: int) -> Iterator[Finding]:
+def _contents(study: Study, stages: list[Stage], earlier: list[Finding], out: Path, workers: int) -> Iterator[Finding]:
     """Check what the models and the data hold; nothing runs if the machine, access or weights failed."""
     yield from _data(stages)
     weights = [*check_weights(stages), *check_servers(stages)]
@@ -54,7 +54,7 @@ def _contents(study: Study, stages: list[Stage], found: list[Finding], out: Path
     models = list(check_models(stages))
     yield from models
     yield from check_pairs(stages)
-    if any(finding.status == "fail" for finding in (*found, *weights, *models)):
+    if any(finding.status == "fail" for finding in (*earlier, *weights, *models)):
         yield warn("scores and steps", "not tried: fix the failures above first")
         return
     yield check_lengths(stages)

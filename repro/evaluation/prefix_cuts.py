@@ -113,6 +113,6 @@ def is_committed(prefix: str, kind: Kind, *, opens_in_thought: bool = False) -> 
 
     A teacher that continues it cannot take the answer back, so its own answer stays unknown.
     """
-    shown = visible_text(prefix, opens_in_thought=opens_in_thought)
-    boxes = BOX_OPENING.split(shown)[1:]
-    return bool(boxes and boxes[-1].strip()) or grade(kind, shown, None).answer is not None
+    visible = visible_text(prefix, opens_in_thought=opens_in_thought)
+    boxes = BOX_OPENING.split(visible)[1:]
+    return bool(boxes and boxes[-1].strip()) or grade(kind, visible, None).answer is not None

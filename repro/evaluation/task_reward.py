@@ -66,10 +66,10 @@ class TaskReward:
         model = self._reward_model(items[0].task)
         opens = self._opens_in_thought
         ended = [not has_unfinished_thought(text, opens_in_thought=opens) for text in completions]
-        shown = [visible_text(text, opens_in_thought=opens) for text in completions]
+        visible = [visible_text(text, opens_in_thought=opens) for text in completions]
         prompts = [item.prompt for item in items]
         scores = iter(
-            model.score(*([text for text, is_ended in zip(texts, ended) if is_ended] for texts in (prompts, shown)))
+            model.score(*([text for text, is_ended in zip(texts, ended) if is_ended] for texts in (prompts, visible)))
         )
         return [next(scores) if is_ended else 0.0 for is_ended in ended]
 

@@ -8,7 +8,7 @@ from repro.planner.architectures import Architecture
 from repro.training.vllm_memory import BFLOAT16, FLOAT32
 
 
-def kept_by_layer(model: Architecture, tokens: int, length: int, *, adapters: bool = False) -> int:
+def saved_by_layer(model: Architecture, tokens: int, length: int, *, adapters: bool = False) -> int:
     """Return the bytes that one layer keeps for the backward pass.
 
     Args:
@@ -30,11 +30,11 @@ def kept_by_layer(model: Architecture, tokens: int, length: int, *, adapters: bo
     return tokens * width
 
 
-def kept_for_backward(
+def saved_for_backward(
     model: Architecture, tokens: int, length: int, *, checkpointed: bool, adapters: bool = False
 ) -> int:
     """Return the bytes that all layers keep; with gradient checkpointing their inputs (float32), and one layer at a time."""
-    layer = kept_by_layer(model, tokens, length, adapters=adapters)
+    layer = saved_by_layer(model, tokens, length, adapters=adapters)
     if not checkpointed:
         return model.layers * layer
     return model.layers * tokens * model.hidden * FLOAT32 + layer

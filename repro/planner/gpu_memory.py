@@ -7,7 +7,7 @@ MEASURED on the CPU (`activations`), one training's total on a GPU; docs/gpu.md 
 from dataclasses import dataclass
 
 from repro.models.padded_batches import FORWARD_TOKENS
-from repro.planner.activations import BFLOAT16, FLOAT32, held_by_forward, kept_for_backward, weight_copies
+from repro.planner.activations import BFLOAT16, FLOAT32, held_by_forward, saved_for_backward, weight_copies
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.resources import ONE_GPU, Layout
 from repro.recipes.assumed import assumed
@@ -132,8 +132,8 @@ def _activations(workload: Workload, main: Architecture, layout: Layout) -> floa
     tokens, length = _tokens(workload, layout), _length(workload)
     checkpointed, adapters = main.parameters * 1e9 >= LARGE, workload.lora_rank is not None
     copies = 0 if layout.shard else weight_copies(main, checkpointed=checkpointed, adapters=adapters)
-    kept = kept_for_backward(main, tokens, length, checkpointed=checkpointed, adapters=adapters)
-    return (kept + copies) / GIB
+    saved = saved_for_backward(main, tokens, length, checkpointed=checkpointed, adapters=adapters)
+    return (saved + copies) / GIB
 
 
 def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> GpuMemory:

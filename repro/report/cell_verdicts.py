@@ -15,14 +15,14 @@ def judged_cells(report: VerdictReport) -> Judged:
     return {(cell.family, cell.row, cell.column, cell.metric): cell for cell in report.cells}
 
 
-def verdicts_beside(judged: Judged, stored: PaperTable, family: str, row: str, task: str, metric: str) -> list[str]:
+def cell_verdicts(judged: Judged, stored: PaperTable, family: str, row: str, task: str, metric: str) -> list[str]:
     """Return the verdicts on the numbers that one cell of a layout shows, in its order; empty if none is printed."""
     column = stored.column_of(task) or task
-    found = (judged.get((family, row, column, name)) for name in cell_metrics(metric))
-    return [cell.value for cell in found if cell is not None]
+    cells = (judged.get((family, row, column, name)) for name in cell_metrics(metric))
+    return [cell.value for cell in cells if cell is not None]
 
 
-def in_words(values: Sequence[str]) -> str:
+def format_verdicts(values: Sequence[str]) -> str:
     """Return "inconclusive [reproduced, contradicted]": the main number's verdict, then those of the bracketed ones."""
     first, rest = values[0], values[1:]
     return first + (f" [{', '.join(rest)}]" if rest else "")

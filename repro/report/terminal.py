@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.printed.load import load
-from repro.report.cell_verdicts import describe_power, in_words, judged_cells, verdicts_beside
+from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
 from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport
@@ -44,9 +44,9 @@ def _add_cell_verdicts(
     for row in rows:
         for task in (head for head in row if head != "row"):
             name = metric or main_metric(table, task)
-            if values := verdicts_beside(judged, stored, table.family, row["row"], task, name):
+            if values := cell_verdicts(judged, stored, table.family, row["row"], task, name):
                 printed = printed_cell(stored, table.family, row["row"], task, name)
-                row[task] += f"\npaper {printed}: {in_words(values)}"
+                row[task] += f"\npaper {printed}: {format_verdicts(values)}"
 
 
 def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:

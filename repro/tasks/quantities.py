@@ -29,9 +29,6 @@ _LABEL = re.compile(
     r"(?P<name>[A-Za-z\\|][^=:<>+*/^,;\d-]{0,60}?(?:_\s*(?:\{[^{}]{0,20}\}|\w)|\([^()=]{0,20}\))?'?)\s*"
     r"(?P<mark>=|:|\b(?:is|are|equals|was|will be|would be|is equal to)\b(?:\s*[:=])?)\s*(?=\S)"
 )
-_STATEMENT = re.compile(
-    r"\b(?:answer|result|solution|value|total|final|sum|we have|there (?:is|are)|it)\b", re.IGNORECASE
-)
 _NOT_NAME = re.compile(r"\\(?:frac|sqrt|cdot|times|div|pm|mp|ne|neq|not)(?![a-z])")
 _HEDGE = re.compile(
     r"(?:\\approx|\\simeq|\\sim(?![a-z])|(?:about|approximately|approx\.?|roughly|around|exactly|only)\b)\s*",

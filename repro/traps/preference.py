@@ -153,9 +153,9 @@ def count_pairs_by_ending(
     """
     prompts = int(prompt_n.max()) + 1
 
-    def count(is_kept_n: NDArray[np.bool_]) -> PairCounts:
+    def count(is_counted_n: NDArray[np.bool_]) -> PairCounts:
         return count_pairs(
-            loss_n[is_kept_n], right_n[is_kept_n], prompt_n[is_kept_n], length_n[is_kept_n], prompts=prompts
+            loss_n[is_counted_n], right_n[is_counted_n], prompt_n[is_counted_n], length_n[is_counted_n], prompts=prompts
         )
 
     return count(right_n | answered_n), count(right_n | ~answered_n)

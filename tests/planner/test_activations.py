@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, Qwen3Config, Qwen3ForCausalLM
 
-from repro.planner.activations import held_by_forward, kept_by_layer, kept_for_backward, weight_copies
+from repro.planner.activations import held_by_forward, saved_by_layer, saved_for_backward, weight_copies
 from repro.planner.architectures import PUBLISHED, Architecture
 
 BATCH, LENGTH = 2, 96
@@ -74,7 +74,7 @@ def test_a_layer_keeps_what_is_planned_within_a_tenth(name):
     kind, config, shape = LAYERS[name]
     one, two = saved_bytes(kind, config, 1), saved_bytes(kind, config, 2)
     activations, copies = (after - before for before, after in zip(one, two))
-    planned = kept_by_layer(shape, TOKENS, LENGTH)
+    planned = saved_by_layer(shape, TOKENS, LENGTH)
     print(f"{name}: {activations / TOKENS:.0f} bytes a token, {planned / TOKENS:.0f} planned")
     assert planned == pytest.approx(activations, rel=0.1)
     assert copies == pytest.approx(weight_copies(shape, checkpointed=False), rel=0.01)
@@ -83,7 +83,7 @@ def test_a_layer_keeps_what_is_planned_within_a_tenth(name):
 def test_checkpointing_keeps_the_inputs_of_layers():
     kind, config, shape = LAYERS["Qwen3-0.6B, the small scale's student"]
     one, three = (saved_bytes(kind, config, layers, checkpointed=True)[0] for layers in (1, 3))
-    planned = kept_for_backward(shape, TOKENS, LENGTH, checkpointed=True) - kept_by_layer(shape, TOKENS, LENGTH)
+    planned = saved_for_backward(shape, TOKENS, LENGTH, checkpointed=True) - saved_by_layer(shape, TOKENS, LENGTH)
     assert (three - one) / 2 == pytest.approx(planned, rel=0.05)
 
 

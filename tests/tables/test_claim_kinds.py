@@ -6,7 +6,7 @@ import pytest
 
 from repro.printed.claims import Claim
 from repro.printed.load import load, load_claims
-from repro.tables.measured_table import MeasuredTable, merge_seeds
+from repro.tables import MeasuredTable, merge_seeds
 from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import ClaimVerdict

@@ -34,9 +34,9 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
                 keys = [key for key in keys if table.has(*key)]
                 points = [{**point, "fraction": share_of[point["row"]]} for point in measured_points(table, keys)]
                 rows += points
-                ours = [point for point in points if point["fraction"] != RECHECK]
+                arbitrary = [point for point in points if point["fraction"] != RECHECK]
                 recheck = [point for point in points if point["fraction"] == RECHECK]
-                plot_points(axis, [point["fraction"] for point in ours], ours, colour, model)
+                plot_points(axis, [point["fraction"] for point in arbitrary], arbitrary, colour, model)
                 if recheck:
                     plot_points(axis, [RECHECK], recheck, colour, f"{model}, before a re-check")
             if table.scale == "paper":

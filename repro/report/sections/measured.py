@@ -1,7 +1,7 @@
 """Measured beside printed numbers, every cell, and the failure rates."""
 
 from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Section, Text, number_cell
-from repro.report.cell_verdicts import describe_power, in_words, judged_cells, verdicts_beside
+from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
 from repro.stages.artifact import count_undecided
@@ -93,8 +93,8 @@ def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
             printed = printed_cell(stored, table.family, row, task, task_metric)
             value = table.mean(row, task, task_metric) if table.has(row, task, task_metric) else None
             note, tone = printed and f"paper {printed}", ""
-            if values := verdicts_beside(judged, stored, table.family, row, task, task_metric):
-                note, tone = f"{note}: {in_words(values)}", values[0]
+            if values := cell_verdicts(judged, stored, table.family, row, task, task_metric):
+                note, tone = f"{note}: {format_verdicts(values)}", values[0]
             cells[task] = Cell(texts[task], note=note, tone=tone, value=value)
         rows.append(cells)
     return Grid(f"{stored.title}{f': {metric}' if metric else ''}, {table.family}", rows)

@@ -1,0 +1,34 @@
+"""Join the measured tables of several training seeds."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from repro.errors import InputError
+from repro.tables.measured_table import MeasuredTable
+
+
+def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
+    """Join runs of different seeds of one study, scale and family into one table."""
+    parts = list(tables)
+    if not parts:
+        raise InputError("no results to merge.")
+    first, *rest = parts
+    for part in rest:
+        for name in ("study", "scale", "family", "samples", "items"):
+            if getattr(first, name) != getattr(part, name):
+                raise InputError(f"results do not merge: {name} differs ({first.study} and {part.study}).")
+        if set(first.values) != set(part.values):
+            row, task, metric = sorted(set(first.values) ^ set(part.values))[0]
+            raise InputError(
+                f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
+            )
+    seeds = tuple(seed for part in parts for seed in part.seeds)
+    merged = replace(first, seeds=seeds, items={}, values={})
+    for row, task, metric in first.values:
+        cells = [part.values[row, task, metric] for part in parts]
+        weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]
+        values_SN = np.concatenate([cell.values_SN for cell in cells])
+        merged.add(row, task, metric, first.items[task], values_SN, np.concatenate(weights) if weights else None)
+    return merged
