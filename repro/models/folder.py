@@ -25,6 +25,8 @@ def check_folder(path: Path) -> None:
         raise InputError(f"model folder {path}: no *.safetensors weights (pickled weights are not read). Re-save it.")
     for weights in path.glob("*.safetensors"):
         _check_weights(weights)
+    _check_strays(path)
+    _check_numbers(path)
     if not any((path / file).is_file() for file in _TOKENIZER_FILES):
         raise InputError(f"model folder {path}: no tokenizer. Save it there with tokenizer.save_pretrained.")
 
@@ -65,6 +67,46 @@ def _check_weights(file: Path) -> None:
         end = None
     if end != file.stat().st_size:
         raise InputError(f"weights {file}: not a complete safetensors file. Copy or save it again.")
+
+
+def _check_strays(path: Path) -> None:
+    """Refuse files of weights that one engine reads and another does not.
+
+    transformers reads model.safetensors, or else the files of the index; vLLM those of the index, or else all that there are.
+    """
+    index = path / "model.safetensors.index.json"
+    used = {"model.safetensors"}
+    if index.is_file():
+        try:
+            used = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"model folder {path}: {index.name} is no index of weights. Save the model again.") from None
+        if missing := sorted(name for name in used if not (path / name).is_file()):
+            raise InputError(f"model folder {path}: {index.name} lists {missing[0]}, which is missing. Copy it again.")
+        strays = {"model.safetensors"} - used
+    else:
+        strays = {file.name for file in path.glob("*.safetensors")}
+        if "model.safetensors" not in strays:
+            raise InputError(f"model folder {path}: no model.safetensors and no {index.name}. Save the model again.")
+        strays -= used
+    if strays := {name for name in strays if (path / name).is_file()}:
+        raise InputError(
+            f"model folder {path}: {min(strays)} is not of the model that {'the index' if index.is_file() else min(used)} holds,"
+            " and not every library would leave it out. Move it out of the folder."
+        )
+
+
+def _check_numbers(path: Path) -> None:
+    """Refuse integers as weights where config.json says nothing of a quantisation: they would be taken as they are."""
+    if "quantization_config" in json.loads((path / "config.json").read_text(encoding="utf-8")):
+        return
+    for file in path.glob("*.safetensors"):
+        for name, tensor in _read_header(file)[1].items():
+            if name.endswith("weight") and tensor["dtype"][0] in "IUB" and tensor["dtype"] != "BF16":
+                raise InputError(
+                    f"weights {file}: {name} holds integers ({tensor['dtype']}), but config.json has no"
+                    " quantization_config. Save the model again."
+                )
 
 
 def count_parameters(folder: Path) -> int:

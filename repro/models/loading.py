@@ -145,6 +145,7 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
     if getattr(loaded, "_hf_peft_config_loaded", False):
         raise InputError(f"model {model}: holds an adapter beside its weights. Merge it, or name a model without one.")
     make_savable(loaded)
+    loaded.config.return_dict = True  # a file can say that outputs are tuples, which no caller here reads
     return loaded
 
 

@@ -3,13 +3,15 @@
 `repro run`, single stages and the doctor make it, so that a fault has the same words everywhere.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.chat_tokens import control_tokens, end_of_turn_id, eos_token_ids, prompt_token_ids, render
+from repro.models.chat_tokens import control_tokens, encode_text, end_of_turn_id, eos_token_ids, prompt_token_ids, render
 from repro.models.loading import check_loadable, generation_eos_ids, load_config, load_tokenizer, locate
 
+_WORDS = re.compile(r"[A-Za-z0-9]+")
 PROBE = (
     (
         'Add: 12 + 30, {x: [1]} & <b>"two"</b>.\n\n'
@@ -40,6 +42,7 @@ def check_model(name: str, *, reasoning: bool = True) -> None:
             check_tied(location)
     tokenizer, declared = load_tokenizer(location), generation_eos_ids(location)
     rows = int(text_config.vocab_size)
+    check_text(tokenizer)
     check_template(tokenizer, declared, reasoning)
     check_ids(location, tokenizer, declared, rows, reasoning)
 
@@ -64,6 +67,29 @@ def check_tied(folder: Path) -> None:
         raise InputError(
             f"model {folder}: config.json ties the output layer to the embeddings, but lm_head.weight has other values. Set"
             " tie_word_embeddings to false, or remove lm_head.weight."
+        )
+
+
+def check_text(tokenizer: Any) -> None:
+    """Check that words and numbers survive the tokenizer, and that control tokens are read as such.
+
+    Another tokenizer class than the saved one's loses blanks; a normaliser can lower letters or replace digits.
+    """
+    source = f"tokenizer of {tokenizer.name_or_path}"
+    if getattr(tokenizer, "split_special_tokens", False):
+        raise InputError(
+            f"{source}: split_special_tokens is set, so that control tokens of its chat template would be read as text. Remove"
+            " it from tokenizer_config.json."
+        )
+    text = PROBE.encode("ascii", "ignore").decode()  # a tokenizer may lack letters of other scripts
+    decoded = tokenizer.decode(encode_text(tokenizer, text), skip_special_tokens=True)
+    before, after = _WORDS.findall(text), _WORDS.findall(decoded)
+    if before != after:
+        pairs = zip([*before, ""], [*after, ""])
+        written, read = next(pair for pair in pairs if pair[0] != pair[1])
+        raise InputError(
+            f"{source}: {written!r} comes back as {read!r} when text is encoded and decoded. Use the tokenizer.json and"
+            " tokenizer_class that the model was trained with."
         )
 
 

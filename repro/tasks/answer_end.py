@@ -22,7 +22,7 @@ _SPEAKERS = re.compile(
 )
 _HEADINGS = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]*|\*{1,3}|>[ \t]*)?(?:(?:new|next|another|follow-?up|similar|related)[ \t]+)?"
-    r"(?P<heading>(?P<question>question)?(?(question)|(?:problem|exercise|example|task|instruction|input|assistant|q))"
+    r"(?P<heading>(?P<question>question)?(?(question)|(?:problem|exercise|example|task|instruction|input|assistant|q|问题|题目))"
     r"(?:[ \t]*(?:(?:#|no\.?)?[ \t]*\d{1,4})?[ \t]*\*{0,3}[ \t]*(?:[:\uff1a.)]|$)|[ \t]?\d{1,4}\b)"
     r"|[(\[]?(?P<number>\d{1,3})[.)\]]{1,2}[ \t])",
     re.IGNORECASE | re.MULTILINE,

@@ -23,6 +23,9 @@ _UNIT = re.compile(
     r"\\(?:text|mathrm|textrm|mbox)\s*\{(?P<unit>[^{}]*)\}(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?",
     re.DOTALL,
 )
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?", re.ASCII)  # not the sum 2024 - 5 - 6
+_SET = re.compile(r"(?:\\left\s*)?\\\{.*\\\}", re.DOTALL)
+_TUPLE = re.compile(r"(?:\\left\s*)?[(\[][^()\[\]]*,.*[)\]]", re.DOTALL)
 _VARIABLE = re.compile(r"\d[a-z](?![A-Za-z])")
 _LETTER = re.compile(r"[A-Za-z]")
 _EQUATION = re.compile(r"(?<![<>=!\\])=(?!=)")
@@ -92,6 +95,10 @@ def is_comparable(answer: str, key: str) -> bool:
     for text in (answer, key):
         if _SIDE_BY_SIDE.search(prepare_expression(text)) or _BASE.search(text):
             return False
+    if any(_DATE.fullmatch(text) for text in (answer, key)):
+        return False
+    if any(_SET.fullmatch(text) and _TUPLE.fullmatch(other) for text, other in ((answer, key), (key, answer))):
+        return False
     if _EQUATION.search(answer) and not _EQUATION.search(key) and not _is_assignment(answer):
         return False
     if any(_VARIABLE.search(text) and not _LETTER.search(other) for text, other in ((answer, key), (key, answer))):

@@ -7,6 +7,7 @@ of it nothing but `\boxed{\boxed{\boxed{`.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from repro.tasks.task import Kind
@@ -19,10 +20,10 @@ _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
 
 # Quantifiers are bounded so that no two neighbours can compete for a long run of blanks or stars.
 _MARKS = r"[\s*_`]{0,12}"
-_VERB = r"(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be)\b"
+_VERB = r"(?:(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be)\b|是|为)"
 _SUBJECT = (
-    r"\b(?:ans(?:wer)?(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
-    r"|(?:correct|right|best|final)\s+(?:option|choice))"
+    r"(?:答案|\b(?:ans(?:wer)?(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
+    r"|(?:correct|right|best|final)\s+(?:option|choice)))"  # models that were trained on Chinese fall back into it
 )
 _FILLER = (
     r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the|either|both)\s{1,4}){0,4}"
@@ -42,7 +43,10 @@ _SEVERAL = (
     rf"|[A-J]{_SECOND}[A-J]{_ENDS}|[A-J]{_CLOSING}\s{{0,4}}(?:or\b|/)\s{{0,4}}{_OPENING}(?:[B-HJ]\b|[AI]\b(?!\s\w))))"
 )
 # "The answer is (D) is wrong": a choice that is retracted at once.
-_NOT_RETRACTED = rf"(?!{_CLOSING}\s{{1,4}}(?:is|was)\s{{1,4}}(?:not|incorrect|wrong|false)\b)"
+_NOT_RETRACTED = (
+    rf"(?!{_CLOSING}(?:\s{{1,4}}(?:and|or)\s{{1,4}}{_OPENING}[A-J]{_CLOSING})?\s{{1,4}}(?:is|are|was|were)\s{{1,4}}"
+    r"(?:not|incorrect|wrong|false)\b)"
+)
 _UPPER = rf"(?P<upper>(?:[B-HJ]|A{_AFTER_A}|I{_AFTER_I}){_WHOLE_WORD}{_NOT_RETRACTED})"
 _LOWER = rf"(?P<lower>[a-j])(?={_CLOSING}\.?[ \t]{{0,8}}(?:\n|$))"  # a small letter must end its line
 _STATED = re.compile(
@@ -143,6 +147,8 @@ def last_choice(text: str) -> str | None:
     ("A or B") are no answer, also after an earlier single one. Accuracies of released outputs of base models differ by up
     to 13 points between extraction rules.
     """
+    if not text.isascii():  # letters of other widths and fonts
+        text = unicodedata.normalize("NFKC", text)
     choices = [(match.end(), _stated_letter(match)) for match in _STATED.finditer(text)]
     boxes = _boxes(text)
     for box in boxes:

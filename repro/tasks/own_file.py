@@ -36,7 +36,10 @@ class OwnFile(DataSetTask):
             return Question(prompt, None, row_id)
         if self.kind == "choice":
             return Question(prompt, row.letter("answer", len(LETTERS)), row_id)
-        return Question(prompt, numeric_key(row, "answer"), row_id)
+        key = numeric_key(row, "answer")
+        if "\n" in key or "####" in key:
+            raise row.fault("answer", "is a text with lines or ####, which no boxed answer equals. Give its final answer only")
+        return Question(prompt, key, row_id)
 
 
 def numeric_key(row: Row, field: str) -> str:

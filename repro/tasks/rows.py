@@ -1,6 +1,7 @@
 """Rows of a file, JSON lines or Parquet. Errors name the file, the row, the field and the fix."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ class Row:
         value = self.value(name)
         if not isinstance(value, str):
             raise self.fault(name, f"is {type(value).__name__}, not text")
-        if not value.strip():
+        if not _is_visible(value):
             raise self.fault(name, "is empty")
         return self._encodable(name, value).strip()
 
@@ -65,7 +66,7 @@ class Row:
     def identifier(self, name: str) -> str:
         """Return a text or an integer that names the row."""
         value = self.value(name)
-        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        if isinstance(value, bool) or not isinstance(value, str | int) or not _is_visible(str(value)):
             raise self.fault(name, "is not a text or an integer")
         return self._encodable(name, str(value)).strip()
 
@@ -94,6 +95,11 @@ class Row:
         if not isinstance(value, Mapping):
             raise self.fault(name, f"is {type(value).__name__}, not an object")
         return Row(self.source, self.number, value, self.schema, f"{self.within}{name}.")
+
+
+def _is_visible(text: str) -> bool:
+    """Return True if a text has more than blanks and characters without width (a byte order mark, U+200B)."""
+    return any(not (character.isspace() or unicodedata.category(character) in ("Cf", "Cc")) for character in text)
 
 
 def read_rows(path: Path, schema: str) -> list[Row]:
@@ -129,7 +135,7 @@ def _read_json_lines(path: Path, schema: str) -> list[Row]:
 
 def _parse_json_object(path: Path, number: int, line: str, schema: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as cause:
         problem = cause.msg if isinstance(cause, json.JSONDecodeError) else str(cause)
         raise InputError(
@@ -141,6 +147,15 @@ def _parse_json_object(path: Path, number: int, line: str, schema: str) -> Mappi
             f" Expected: {schema}."
         )
     return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; json would take the last of two values without a word."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return fields
 
 
 def _read_parquet(path: Path, schema: str) -> list[Row]:

@@ -10,7 +10,11 @@ import re
 THOUGHTS = "removed: no answer, not shown to reward models and judges; an unfinished one leaves no answer"
 """The rule in a stage's record."""
 
-_TAG = re.compile(r"<\s?(?P<closes>/?)\s?think(?:ing)?\s?>|\[(?P<closes_bracket>/?)THINK\]", re.IGNORECASE)
+_TAG = re.compile(
+    r"<\s?(?P<closes>/?)\s?(?:seed:)?think(?:ing)?\s?>|\[(?P<closes_bracket>/?)THINK\]"
+    r"|\u25c1(?P<closes_triangle>/?)think\u25b7",  # Kimi's tags
+    re.IGNORECASE,
+)
 
 
 def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
@@ -19,7 +23,7 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
     Args:
         opens_in_thought: the prompt holds the opening tag.
     """
-    if not opens_in_thought and "<" not in text and "[" not in text:
+    if not opens_in_thought and not any(mark in text for mark in "<[\u25c1"):
         return text
     tags = list(_TAG.finditer(text))
     if not tags:
@@ -42,7 +46,7 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
 
 
 def _closes(tag: re.Match[str]) -> bool:
-    return bool(tag["closes"] or tag["closes_bracket"])
+    return bool(tag["closes"] or tag["closes_bracket"] or tag["closes_triangle"])
 
 
 def has_unfinished_thought(text: str, *, opens_in_thought: bool = False) -> bool:

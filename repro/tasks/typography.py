@@ -45,6 +45,8 @@ _BLANKS = re.compile(
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\{ \}|\\,|,\\!|\\[;: ]|~)(?=\d{3}(?!\d))")
 _FRACTION = re.compile(r"\\(?:[dtcsx]|nice)frac(?![A-Za-z])")
 _OUTER = re.compile(r"^(?:\\\\|[=:~\s#&•]|\\[,; ])+|(?:\\\\|[\s,;:~]|\\[,; ]|(?<!\\left)(?<!\\right)\.)+$")
+_MATRIX = re.compile(r"\{[bB]matrix\}")
+_RANGE = re.compile("(\\W*[\\d.,]+)\\s?\N{EN DASH}\\s?([\\d.,]+\\W*)")  # from 3 to 5, not 3 - 5
 _CHARACTERS = str.maketrans(
     {
         **dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{FIGURE DASH}\N{HYPHEN}\N{NON-BREAKING HYPHEN}\uff0d\ufe63", "-"),
@@ -81,7 +83,7 @@ def strip_typography(text: str) -> str:
         text = _OUTER.sub("", _without_pair(_BLANKS.sub(" ", _SWITCHES.sub("", text)).strip()))
         if text == before:
             break
-    text = _FRACTION.sub(r"\\frac", text).replace(r"\degree", r"^\circ")
+    text = _MATRIX.sub("{pmatrix}", _FRACTION.sub(r"\\frac", text)).replace(r"\degree", r"^\circ")
     return " ".join(text.split())
 
 
@@ -120,6 +122,8 @@ def _closes_early(inner: str) -> bool:
 
 def _to_ascii(text: str) -> str:
     """Write digits, signs and fractions of other scripts and widths as LaTeX with ASCII characters."""
+    if between := _RANGE.fullmatch(text):
+        text = f"{between[1]} to {between[2]}"
     return "".join(
         character if character.isascii() else _ascii_of(character) for character in text.translate(_CHARACTERS)
     )

@@ -64,7 +64,49 @@ def wide_tokenizer(folder):
     tokenizer.save_pretrained(folder)
 
 
+def second_weights(folder):
+    """What a merge leaves: a single file of an older save beside shards with an index, which vLLM would read instead."""
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value * 2 for name, value in weights.items()}, folder / "model-1.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "model-1.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def missing_shard(folder):
+    second_weights(folder)
+    (folder / "model-1.safetensors").rename(folder / "model-2.safetensors")
+
+
+def integer_weights(folder):
+    weights = load_file(folder / "model.safetensors")
+    change_weights(folder, **{name: value.to(torch.int8) for name, value in weights.items()})
+
+
+def change_tokenizer(part, value):
+    return lambda folder: change(folder, "tokenizer.json", **{part: value})
+
+
+REPLACE_DIGITS = {"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": "0"}
+
 FAULTS = {
+    "two sets of weights": (second_weights, "model.safetensors is not of the model that the index holds"),
+    "missing shard": (missing_shard, "lists model-1.safetensors, which is missing"),
+    "stray weights": (
+        lambda f: save_file({"x": torch.zeros(2)}, f / "adapter_model.safetensors"),
+        "adapter_model.safetensors is not of the model",
+    ),
+    "integer weights": (integer_weights, "holds integers .I8."),
+    "lower-case tokenizer": (change_tokenizer("normalizer", {"type": "Lowercase"}), "'Add' comes back as 'add'"),
+    "tokenizer without digits": (change_tokenizer("normalizer", REPLACE_DIGITS), "'12' comes back as '00'"),
+    "tokenizer without decoder": (change_tokenizer("decoder", None), "comes back as"),
+    "tokenizer of another class": (
+        lambda f: change(f, "tokenizer_config.json", tokenizer_class="LlamaTokenizer"),
+        "comes back as",
+    ),
+    "split control tokens": (
+        lambda f: change(f, "tokenizer_config.json", split_special_tokens=True),
+        "split_special_tokens is set",
+    ),
     "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), "holds an adapter"),
     "unused layer": (unused_layer, "does not use all of its weights"),
     "unused tensor": (lambda f: change_weights(f, **{"score.weight": torch.zeros(1, 64)}), "does not use all"),
@@ -206,6 +248,12 @@ def test_names_of_control_tokens_in_a_question_are_text(folder):
     ]
     assert attack in tokenizer.decode(ids)
     assert prompt_token_ids(tokenizer, "<|endoftext|>").count(0) == 0
+
+
+def test_a_configuration_that_asks_for_tuples_is_read_all_the_same(folder):
+    change(folder, "config.json", return_dict=False)
+    ids = torch.tensor([prompt_token_ids(load_tokenizer(folder), "2 + 3 = ?")])
+    assert load_for_training(folder)(ids).logits.shape[:2] == ids.shape
 
 
 def test_a_copy_of_tied_embeddings_is_no_fault(folder):

@@ -16,6 +16,8 @@ HEADINGS = [
         "**Question**: {}",
         "Question\n{}",
         "Q: {}",
+        "\u95ee\u9898\uff1a{}",
+        "\u9898\u76ee 2: {}",
     ),
     *(
         "Q. {}",

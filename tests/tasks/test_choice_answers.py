@@ -30,6 +30,11 @@ STATED = [
     ("**Answer**\n**B**", "B"),
     ("Answer: b", "B"),
     ("answer: (e).", "E"),
+    ("Answer: \uff22", "B"),
+    ("Answer: \N{MATHEMATICAL BOLD CAPITAL B}", "B"),
+    ("\u7b54\u6848\uff1aB", "B"),
+    ("\u6700\u7ec8\u7b54\u6848\u662f (B)\u3002", "B"),
+    ("Answer: A and B are wrong; answer: C", "C"),
     ("Answer: A", "A"),
     ("Answer: A.", "A"),
     ("Answer: A because it is", "A"),
@@ -75,6 +80,8 @@ STATED = [
 ]
 
 NOT_STATED = [
+    "Answer: A and B are wrong",
+    "Answer: A or C is not right",
     "\\boxed{42}",
     "The answer is a dog.",
     "The answer is A dog.",

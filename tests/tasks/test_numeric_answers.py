@@ -191,6 +191,17 @@ VALUES = [
     ("3s^2", "3s^2", True),
     ("5m", "5", True),
     ("5x", "5", False),
+    ("3\u20135", "-2", False),
+    ("3 \u2013 5", "3\u20135", True),
+    ("\u20135", "-5", True),
+    ("x^2\u20135", "x^2-5", True),
+    ("2024-05-05", "2014", False),
+    (r"\{1,2\}", "(1,2)", False),
+    ("(1,2)", r"\left\{1,2\right\}", False),
+    (r"\{2,1\}", r"\{1,2\}", True),
+    ("1,2", r"\{1,2\}", True),
+    (r"\begin{bmatrix}1&2\\3&4\end{bmatrix}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", True),
+    (r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", False),
     ("2x + 3y", "3y + 2x", True),
 ]
 

@@ -90,3 +90,11 @@ def test_separators_in_keys(written: str, write: Write) -> None:
     for item in registry.get("file-numeric", data=file).items("test", None, 0):
         assert grade("numeric", r"\boxed{1234}", item.key).correct
         assert not grade("numeric", r"\boxed{1.234}", item.key).correct
+
+
+@pytest.mark.parametrize("answer", ["\u200b", "5 + 3 = 8\n#### 8", "#### 8", "The sum is\n8"])
+def test_keys_that_no_boxed_answer_equals_are_refused(answer: str, write: Write) -> None:
+    """A solution in the place of the final answer: every completion would be wrong without a word."""
+    data = write([{"prompt": f"Question {n}?", "answer": answer if n else "1"} for n in range(2)])
+    with pytest.raises(InputError, match="row 2: field 'answer' is"):
+        registry.get("file-numeric", data=data).items("test", None, 0)

@@ -23,6 +23,10 @@ from repro.tasks.thoughts import has_unfinished_thought, prompt_opens_thought, v
         ("<THINK>a</Think>b", "b"),
         ("<thinking>a</thinking>b", "b"),
         ("[THINK]a[/THINK]b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
+        ("<seed:think>a", ""),
+        ("\u25c1think\u25b7a\u25c1/think\u25b7b", "b"),
+        ("\u25c1think\u25b7a", ""),
         ("1 < 2 and [3]", "1 < 2 and [3]"),
     ],
 )
