@@ -36,6 +36,9 @@ def _run() -> int:
     """Run the command; return its exit code. A mistake of the user is one line and 2."""
     try:
         return app(prog_name="repro", standalone_mode=False) or 0
+    except SystemExit as error:
+        # only click's, for a reader that went away (`repro list | head`): its 1 would say "contradicted"
+        return 128 + signal.SIGPIPE if error.code == 1 else 2
     except _USAGE_ERROR as error:
         print_error(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
         return 2

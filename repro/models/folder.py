@@ -80,7 +80,9 @@ def _check_strays(path: Path) -> None:
         try:
             used = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"model folder {path}: {index.name} is no index of weights. Save the model again.") from None
+            raise InputError(
+                f"model folder {path}: {index.name} is no index of weights. Save the model again."
+            ) from None
         if missing := sorted(name for name in used if not (path / name).is_file()):
             raise InputError(f"model folder {path}: {index.name} lists {missing[0]}, which is missing. Copy it again.")
         strays = {"model.safetensors"} - used

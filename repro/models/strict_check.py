@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.chat_tokens import control_tokens, encode_text, end_of_turn_id, eos_token_ids, prompt_token_ids, render
+from repro.models.chat_tokens import (
+    control_tokens,
+    encode_text,
+    end_of_turn_id,
+    eos_token_ids,
+    prompt_token_ids,
+    render,
+)
 from repro.models.loading import check_loadable, generation_eos_ids, load_config, load_tokenizer, locate
 
 _WORDS = re.compile(r"[A-Za-z0-9]+")

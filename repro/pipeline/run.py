@@ -74,6 +74,13 @@ def prepare_cache(out: Path) -> Path:
     """Create the cache folder below `out`, and check that it can be written."""
     cache = out / CACHE
     try:
+        str(cache.absolute()).encode()
+    except UnicodeEncodeError:
+        shown = str(out).encode(errors="replace").decode()
+        raise InputError(
+            f"output folder {shown}: its name is not in UTF-8, or the locale is not (LC_ALL). Choose another with --out FOLDER."
+        ) from None
+    try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             pass

@@ -38,7 +38,9 @@ class OwnFile(DataSetTask):
             return Question(prompt, row.letter("answer", len(LETTERS)), row_id)
         key = numeric_key(row, "answer")
         if "\n" in key or "####" in key:
-            raise row.fault("answer", "is a text with lines or ####, which no boxed answer equals. Give its final answer only")
+            raise row.fault(
+                "answer", "is a text with lines or ####, which no boxed answer equals. Give its final answer only"
+            )
         return Question(prompt, key, row_id)
 
 

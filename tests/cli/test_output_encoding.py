@@ -34,3 +34,13 @@ def test_characters_that_cannot_be_printed_are_replaced(environment: dict[str, s
     assert run.returncode == code, run.stderr
     assert run.stdout.rstrip() == ("0.5 ± 0.1".encode("latin-1") if "latin-1" in environment.values() else b"0.5 ? 0.1")
     assert run.stderr.rstrip() == b"? 0.2"
+
+
+def test_a_closed_pipe_is_no_contradicted_claim() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        command = [sys.executable, "-m", "repro.cli", "list"]
+        process = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert process.returncode == 141
+    assert process.stderr == b""

@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_clear_line(stage, tmp_path, monkeypatch):
     assert list((tmp_path / ".building").iterdir()) == []
 
 
-@pytest.mark.parametrize("out", ["/proc/nothing/here", "file/below"])
+@pytest.mark.parametrize("out", ["/proc/nothing/here", "file/below", os.fsdecode(b"r\xfc")])
 def test_an_unwritable_output_folder(out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")

@@ -106,7 +106,10 @@ def test_labels_out_of_order_are_refused(write: Write) -> None:
         ('{"question": "x", "answer": "#### 1"}\n{"question": ', "row 2: not JSON"),
         ("\n[1, 2]\n", "row 2: a JSON list, not an object"),
         ("question,answer\nx,1\n", "row 1: not JSON"),
-        ('{"question": "x", "answer": "#### 1", "answer": "#### 2"}', "row 1: not JSON (the field 'answer' is there twice)"),
+        (
+            '{"question": "x", "answer": "#### 1", "answer": "#### 2"}',
+            "row 1: not JSON (the field 'answer' is there twice)",
+        ),
         ('{"question": "\\u200b \\ufeff", "answer": "#### 1"}', "row 1: field 'question' is empty"),
         ("[" * 100000, "row 1: not JSON"),
     ],
