@@ -31,7 +31,7 @@ LIMITS = {
     "vllm_tests": 300,
 }  # fmt: skip
 """Seconds of each step. The order is that of their worth."""
-BESIDE = ("tests", "sharded", "pipeline", "agree", "reward")
+CONCURRENT = ("tests", "sharded", "pipeline", "agree", "reward")
 """Steps whose seconds do not matter: they run together, when the first of them is due."""
 GROUPS = {
     "no-vllm": [name for name in LIMITS if not name.startswith("vllm") and name != "throughput"],
@@ -56,7 +56,7 @@ class Runner:
             folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, names: list[str]) -> None:
-        together = [name for name in names if name in BESIDE]
+        together = [name for name in names if name in CONCURRENT]
         for name in names:
             if name not in together:
                 self._step(name)

@@ -76,15 +76,15 @@ def reward(proof: Proof) -> None:
 
     folder = proof.work / "reward-model"
     save_reward_model(folder, load_tokenizer(proof.work / "student"), tiny=proof.tiny)
-    for words in (5, 20) if proof.tiny else (100, 400, 800):
+    for terms in (5, 20) if proof.tiny else (100, 400, 800):
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         start, count = time.monotonic(), 8 if proof.tiny else 256
-        texts = [f"{n} +" + " 3 + 4" * words for n in range(count)]
+        texts = [f"{n} +" + " 3 + 4" * terms for n in range(count)]
         scores = RewardModel(folder).score(["7 + 5 = ?"] * count, texts)
         seconds = round(time.monotonic() - start, 1)
         alone = RewardModel(folder).score(["7 + 5 = ?"], texts[:1])[0]
-        proof.note("reward", texts=count, tokens=3 * words, seconds=seconds, alone_gap=abs(alone - scores[0]), **peak())
+        proof.note("reward", texts=count, tokens=3 * terms, seconds=seconds, alone_gap=abs(alone - scores[0]), **peak())
 
 
 def agree(proof: Proof) -> None:
@@ -125,7 +125,7 @@ def agree(proof: Proof) -> None:
 
 
 def pipeline(proof: Proof) -> None:
-    """One stage by the command: is a GPU lent to it, seen by it, and written into its record?"""
+    """One stage by the command: is a GPU allocated to it, seen by it, and written into its record?"""
     out = proof.work / "pipeline"
     argv = ["sample", str(proof.work / "student"), "--task", "toy-bm4", "--items", "4", "--out", str(out), "--quiet"]
     argv += ["--engine", "transformers", "--set", "teacher_sampling.max_completion_tokens=8"]

@@ -55,10 +55,10 @@ def _slices(uuid: str) -> list[dict[str, Any]]:
     """Return UUID, profile and memory of each MIG slice of a GPU."""
     _, _, after = _ask("-L").partition(f"(UUID: {uuid})")
     own = re.split(r"^GPU ", after, maxsplit=1, flags=re.MULTILINE)[0]
-    found = re.findall(r"MIG (\S*?(\d+)gb\S*)\s.*?\(UUID: (MIG-[^)]+)\)", own)
+    slices = re.findall(r"MIG (\S*?(\d+)gb\S*)\s.*?\(UUID: (MIG-[^)]+)\)", own)
     return [
         {"name": f"MIG {profile}", "uuid": name, "memory_gib": round(SLICE_GIB_PER_GB * int(gb), 1)}
-        for profile, gb, name in found
+        for profile, gb, name in slices
     ]
 
 

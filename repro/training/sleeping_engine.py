@@ -93,14 +93,14 @@ def watched_engine(trainer: Any) -> Iterator[SleepWatch]:
     try:
         yield watch
     finally:
-        with _default_group_kept():
+        with _keep_default_group():
             generation.llm.llm_engine.engine_core.shutdown()
         del generation.llm
         free_gpu_memory()
 
 
 @contextmanager
-def _default_group_kept() -> Iterator[None]:
+def _keep_default_group() -> Iterator[None]:
     """Let vLLM destroy its own process groups only: the default one is the trainer's, whose ranks still save the model."""
     import torch.distributed
 
