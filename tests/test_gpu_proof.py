@@ -15,12 +15,14 @@ STEPS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_rehearsal_passes_and_notes_figures_of_every_step(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu_proof.py"), "no-vllm"]
     command += ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PROOF_TINY": "1", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # not a worker's
+    environment = inherited | {"PROOF_TINY": "1", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in (tmp_path / "out" / "proof.jsonl").read_text().splitlines()]
