@@ -185,6 +185,19 @@ def test_loss_and_gradient_are_the_definition(
         assert (gradient - clip * expected).norm() < 1e-4 * clip * norm, name
 
 
+@pytest.mark.parametrize("method", LOSSES)
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_a_student_has_nothing_to_learn_from_itself(
+    tmp_path: Path, run: Run, recorder: Recorder, student: Path, method: str, micro_batch: int | None
+) -> None:
+    """A wrong shift, mask or temperature would give a loss, and rounding a negative one."""
+    run(tmp_path, method=method, teacher=student, micro_batch=micro_batch)
+    assert recorder.sequences
+    row = lines(tmp_path / "out")[0]
+    assert abs(row["loss"]) < 1e-6
+    assert row["grad_norm"] < 1e-5
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cut_step_pads_less_and_logs_the_same_figures(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, method: str
