@@ -6,6 +6,7 @@ All patterns are linear in the length of the text: a student in a repetition loo
 of it nothing but `\boxed{\boxed{\boxed{`.
 """
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ _AFTER_A = r"(?![ \t]+(?!(?:because|since|as|for|which|and|or|but|is|was|given|d
 _AFTER_I = r"(?![ \t]+(?!(?:because|since|as|is|given|which)\b)\w)"
 _WHOLE_WORD = r"(?![^\W_]|_\w|['’+#]|-\w|\.[A-Za-z]\b)"  # not "Bob", "I'd", "C++", "B-cell", "A.D."
 # "B or C", "A/B/C", "B, C.": several answers to a single-choice question are none.
-_JOIN = r"(?:[,;]\s?(?:and|or)\b|[,;/&+|\\~–—-]|and/or\b|(?:and|or)\b,?(?:\s(?:maybe|possibly|perhaps|less likely),?)?|as well as\b)"
+_JOIN = r"(?:[,;]\s?(?:and|or)\b(?:\s(?:also|maybe|possibly|perhaps))?|[,;/&+|\\~–—-]|and/or\b|(?:and|or)\b,?(?:\s(?:maybe|possibly|perhaps|less likely),?)?|as well as\b)"
 _SECOND = rf"{_CLOSING}\s{{0,4}}{_JOIN}\s{{0,4}}{_OPENING}(?i:(?:option|choice|letter)\s)?"
 _ENDS = rf"{_CLOSING}\s{{0,4}}(?:[.,;/)\n]|and\b|or\b|$)"
 _SEVERAL = (
@@ -67,6 +68,8 @@ _BETWEEN_BOXES = re.compile(rf"[\s$*]{{0,6}}(?:\\text\s?\{{\s?)?{_JOIN}(?:\s?\}}
 _LONE = re.compile(r"[\s*_`(\[$]{0,8}([A-J])[\s*_`)\].$]{0,8}")
 _DECORATED = re.compile(r"\([A-J]\)|\*[A-J]\b|\*\(|\[[A-J]\]")
 _LETTER = re.compile("[A-J]")
+_OPTION_LINE = re.compile(rf"{_CLOSING}[.):][^\n]{{0,300}}\n\s{{0,8}}[(*]{{0,3}}([A-J])[.):]")
+_OPTION = re.compile(r"(?<![A-Za-z\\])([A-J])[.):]{1,2}\s?(?=\S)(?![A-Z]\.)")
 SEVERAL = ""
 """In place of a letter: several were stated, so none is the answer."""
 
@@ -149,7 +152,7 @@ def last_choice(text: str) -> str | None:
     """
     if not text.isascii():  # letters of other widths and fonts
         text = unicodedata.normalize("NFKC", text)
-    choices = [(match.end(), _stated_letter(match)) for match in _STATED.finditer(text)]
+    choices = [(match.end(), _stated_letter(match, text)) for match in _STATED.finditer(text)]
     boxes = _boxes(text)
     for box in boxes:
         if (letter := _boxed_letter(box.content)) is not None:
@@ -163,17 +166,27 @@ def last_choice(text: str) -> str | None:
     return max(choices)[1] or None
 
 
-def _stated_letter(match: re.Match[str]) -> str:
+def _stated_letter(match: re.Match[str], text: str) -> str:
+    letter, line = match["upper"], _OPTION_LINE.match(text, match.end())
+    if letter and line and line[1] == _next_letter(letter):  # the options once more, not one of them
+        return SEVERAL
     letters = (
         set(_LETTER.findall(match["several"])) if match["several"] else {(match["upper"] or match["lower"]).upper()}
     )
     return letters.pop() if len(letters) == 1 else SEVERAL
 
 
+def _next_letter(letter: str) -> str:
+    return chr(ord(letter) + 1)
+
+
 def _boxed_letter(content: str) -> str | None:
     """Return the letter in a box, `SEVERAL` for more than one, None if it holds something else."""
     plain = _TEXT_COMMAND.sub("{", content)
     if _BOXED_SEVERAL.fullmatch(plain) and len(set(_LETTER.findall(plain))) > 1:
+        return SEVERAL
+    listed = _OPTION.findall(plain)
+    if any(second == _next_letter(first) for first, second in itertools.pairwise(listed)):
         return SEVERAL
     if letter := _BOXED_LETTER.match(content):
         return letter[1]

@@ -35,6 +35,9 @@ STATED = [
     ("\u7b54\u6848\uff1aB", "B"),
     ("\u6700\u7ec8\u7b54\u6848\u662f (B)\u3002", "B"),
     ("Answer: A and B are wrong; answer: C", "C"),
+    ("Answer: A. cats\n\nA. is right, since they purr.\nB. is wrong.", "A"),
+    ("Answer: B. cats\nA. is wrong.", "B"),
+    (r"\boxed{C. A. B. Smith}", "C"),
     ("Answer: A", "A"),
     ("Answer: A.", "A"),
     ("Answer: A because it is", "A"),
@@ -170,6 +173,12 @@ def test_decorated_letters_are_read(text: str) -> None:
 
 
 SEVERAL = [
+    "Answer: A, and also B",
+    "Answer:\nA. cats\nB. dogs\nC. birds",
+    "Answer: A) cats\n B) dogs",
+    r"\boxed{A. cats B. dogs}",
+    r"\boxed{(A) 5, (B) 6}",
+    r"\boxed{A: 5, B: 6}",
     *("Answer: A or B", "Answer: A and B", "Answer: A, B", "Answer: A/B", "Answer: A & B", "Answer: AB", "Answer: A B"),
     *(
         "Answer: (A) or (B)",
