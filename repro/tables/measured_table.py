@@ -223,7 +223,7 @@ class MeasuredTable:
                 seeds=tuple(content["seeds"]),
                 samples=content["samples"],
                 etas=etas,
-                chance=dict(content.get("chance", {})),
+                chance=_read_chance(content.get("chance", {})),
             )
             for cell in content["cells"]:
                 ids = content["items"][cell["task"]]
@@ -231,6 +231,14 @@ class MeasuredTable:
         except (KeyError, TypeError) as cause:
             raise InputError(f"result: not a measured table, {type(cause).__name__} at {cause}.") from None
         return table
+
+
+def _read_chance(content: Any) -> dict[str, float]:
+    """Return the scores of guessing: shares of 1, by task."""
+    for task, score in content.items() if isinstance(content, dict) else [("chance", content)]:
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise InputError(f"result: the score of guessing of {task} is {score!r}, not a share from 0 to 1.")
+    return dict(content)
 
 
 def _first_difference(ids: tuple[str, ...], known: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pydantic
 import pytest
 
+from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.printed.load import load, load_claims
 from repro.tables import MeasuredTable, merge_seeds
@@ -153,3 +154,12 @@ def test_below():
 def test_a_kind_asks_for_its_own_fields(claim_id, changes):
     with pytest.raises(pydantic.ValidationError):
         Claim.model_validate(claim(claim_id).model_dump() | changes)
+
+
+@pytest.mark.parametrize(
+    "chance", ["0.2", {"choice": "0.2"}, {"choice": None}, {"choice": float("nan")}, {"choice": 20}]
+)
+def test_a_chance_that_is_no_share_is_refused_when_a_result_is_read(chance):
+    content = world("table2", {"Student": {"choice": 0.2}}).to_dict() | {"chance": chance}
+    with pytest.raises(InputError, match="the score of guessing"):
+        MeasuredTable.from_dict(content)
