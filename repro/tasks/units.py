@@ -141,6 +141,8 @@ HEDGES = frozenset(
     _split("about approximately approx roughly around exactly precisely only just simply a an the total")
 )
 
+_CASED = re.compile(r"[mM](W|Wh|Hz|V|eV|A|J|N|Pa)|[kKMGT]?[bB]")
+"""Symbols whose case says which unit it is: mega or milli, bytes or bits."""
 _WORD = re.compile(r"[A-Za-z]+\.?|[%$€£¥₹¢]|\^\s*\{?\s*-?\d\s*\}?|\\circ|/")
 
 
@@ -156,7 +158,8 @@ def canonical_unit(text: str) -> str:
     parts: list[str] = []
     power = ""
     for word in _WORD.findall(text.replace("\\frac", " ").replace("}{", "/")):
-        word = word.lower().rstrip(".")
+        word = word.rstrip(".")
+        word = word if _CASED.fullmatch(word) else word.lower()
         if word in ("square", "sq", "cubic", "cu"):
             power = "^2" if word.startswith("sq") else "^3"
         elif word.startswith("^"):

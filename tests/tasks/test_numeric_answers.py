@@ -237,6 +237,8 @@ CHANGED = [
     ("50", "50%", "50"),
     (r"\frac{1}{2}\%", "1/2", "0.005"),
     ("5 km", "5 m", "5 km"),
+    ("5 MW", "5 mW", "5 MW"),
+    ("5 Mb", "5 MB", "5 Mb"),
     (r"5 \text{ kilometers}", r"5 \text{ m}", r"5 \text{ km}"),
     ("5 cm^2", "5 cm", "5 square centimeters"),
     ("5 cents", r"\$5", "5 cents"),
