@@ -1,5 +1,6 @@
 """The stages that several studies share: calibrated teachers, their students, and what is measured on them."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -68,9 +69,13 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
     usable = [task for task in chosen if split == "test" or registry.has_training_rows(task)]
     if not usable:
         raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
-    return tuple(
-        TaskData(task=task, split=split, n=n, seed=ITEM_ORDER, revision=registry.revision_of(task)) for task in usable
-    )
+    return tuple(_task_data(task, split, n, registry.revision_of(task)) for task in usable)
+
+
+@functools.cache
+def _task_data(task: str, split: Split, n: int | None, revision: str | None) -> TaskData:
+    # A plan names the same few data thousands of times
+    return TaskData(task=task, split=split, n=n, seed=ITEM_ORDER, revision=revision)
 
 
 def reward_model_of(settings: Settings, tasks: Tasks | None = None) -> BaseModelRef | None:

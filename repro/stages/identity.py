@@ -24,6 +24,8 @@ class Frozen(pydantic.BaseModel):
 
 
 def _identity_of(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Frozen):
         return value.nested_identity()
     if isinstance(value, pydantic.BaseModel):

@@ -11,7 +11,8 @@ UNPINNED = "unpinned"
 
 def pinned_revision(hub_id: str) -> str:
     """Return the commit that the lock has for a hub id, or 'unpinned': a revision is never invented."""
-    return _lines(LOCK, (LOCK.stat().st_mtime_ns, LOCK.stat().st_size)).get(hub_id, UNPINNED)
+    written = LOCK.stat()
+    return _lines(LOCK, (written.st_mtime_ns, written.st_size)).get(hub_id, UNPINNED)
 
 
 @functools.cache
