@@ -14,7 +14,7 @@ class Bar:
     """A bound on a ratio.
 
     Attributes:
-        text: what is bounded, for people.
+        text: what is bounded, as it is printed.
         limit: the bound.
         at_least: a lower bound; else an upper one.
         proved: kinds of device ("cpu", "cuda") on which it was reached and is now held; elsewhere it is a wish.

@@ -19,6 +19,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from repro.distillation.config import Method
+from repro.generation.config import EngineName
+
 GIB = 2**30
 HERE = Path(__file__).resolve().parent
 
@@ -167,8 +170,8 @@ def distil(
     *,
     pair: list[str],
     shape: dict[str, Any],
-    method: str,
-    engine: str,
+    method: Method,
+    engine: EngineName,
     folder: str,
     **kw: Any,
 ) -> None:
@@ -179,14 +182,14 @@ def distil(
     from repro.training.resources import TrainingResources
 
     config = DistillationConfig(
-        method=method,  # type: ignore[arg-type]
+        method=method,
         steps=shape["steps"],
         sequences_per_step=shape["sequences"],
         learning_rate=1e-6,
         warmup_fraction=0.0,
         max_completion_tokens=shape["tokens"],
         traces="full",
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine,
     )
     server = ServerPlacement(1) if kw.get("server") else None
     distill(
@@ -282,7 +285,13 @@ def bare(
 
 
 def calibrate(
-    turn: Callable[..., None], *, pair: list[str], shape: dict[str, Any], engine: str, with_reward: bool, folder: str
+    turn: Callable[..., None],
+    *,
+    pair: list[str],
+    shape: dict[str, Any],
+    engine: EngineName,
+    with_reward: bool,
+    folder: str,
 ) -> None:
     """Calibrate the first model towards the second; without the reward, plain GRPO on the task's reward."""
     from repro.calibration import trainer as module
@@ -306,7 +315,7 @@ def calibrate(
         loss_type="dapo",
         advantages="group",
         length_normalised=False,
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine,
     )
     module.calibrate(
         config,

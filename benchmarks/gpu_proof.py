@@ -1,4 +1,4 @@
-"""What only a GPU can show, tried on one in minutes and without a network.
+"""Check on a GPU, in minutes and without a network, what a CPU cannot show.
 
     python benchmarks/gpu_proof.py no-vllm --seconds 370     every step that needs no vLLM
     python benchmarks/gpu_proof.py vllm --seconds 270        the others, on the models that the first left in --work

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from random_models import make_items
 
+from repro.distillation.config import Method
+from repro.generation.config import EngineName
+
 GIB = 2**30
 CARD_GIB = 23.6
 """What CUDA has on a card of 24 GB."""
@@ -80,7 +83,14 @@ def plan_small_card(kind: str) -> tuple[int, dict[str, float]]:
 
 
 def train_student(
-    proof: Proof, step: str, method: str, *, engine: str = "transformers", steps: int = 3, tokens: int = 512, **kw: Any
+    proof: Proof,
+    step: str,
+    method: Method,
+    *,
+    engine: EngineName = "transformers",
+    steps: int = 3,
+    tokens: int = 512,
+    **kw: Any,
 ) -> dict[str, Any]:
     """Train the student for a few steps with full-length sequences; note seconds and memory beside the plan's."""
     from repro.distillation.config import DistillationConfig
@@ -102,14 +112,14 @@ def train_student(
         stored = folder / "completions.parquet"
         write_rollouts(stored, rollouts)
     config = DistillationConfig(
-        method=method,  # type: ignore[arg-type]
+        method=method,
         steps=steps,
         sequences_per_step=sequences,
         learning_rate=1e-5,
         warmup_fraction=0.0,
         max_completion_tokens=tokens,
         traces="full",
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine,
         reasoning=False,
     )
     micro_batch, planned = plan_small_card(method)
@@ -146,7 +156,7 @@ def train_student(
 
 
 def calibrate_teacher(
-    proof: Proof, step: str, engine: str = "transformers", *, steps: int = 2, tokens: int = 192
+    proof: Proof, step: str, engine: EngineName = "transformers", *, steps: int = 2, tokens: int = 192
 ) -> dict[str, Any]:
     """Calibrate the teacher for a few steps of 16 prompts x 8 completions; note seconds, memory and the history's figures."""
     from repro.calibration.config import CalibrationConfig
@@ -167,7 +177,7 @@ def calibrate_teacher(
         loss_type="dapo",
         advantages="group",
         length_normalised=False,
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine,
         reasoning=False,
     )
     micro_batch, planned = plan_small_card("calibrate")

@@ -30,9 +30,9 @@ def ratios(run: dict[str, Any]) -> Ratios:
     times: Ratios = {}
     by_group: Ratios = {}
     for benchmark in run["benchmarks"]:
-        own_ratios = benchmark.get("extra_info", {}).get("ratios")
-        if own_ratios is not None:
-            by_group.setdefault(benchmark["group"], {}).update(own_ratios)
+        reported = benchmark.get("extra_info", {}).get("ratios")
+        if reported is not None:
+            by_group.setdefault(benchmark["group"], {}).update(reported)
             continue
         times.setdefault(benchmark["group"], {})[benchmark["params"]["name"]] = benchmark["stats"]["min"]
     for group, by_name in times.items():

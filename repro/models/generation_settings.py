@@ -15,8 +15,7 @@ def neutral_generation_config(model: Any) -> Any:
     """
     from transformers import GenerationConfig
 
-    own = model.generation_config
-    return GenerationConfig(**{name: getattr(own, name, None) for name in TOKEN_IDS})
+    return GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in TOKEN_IDS})
 
 
 def make_savable(model: Any) -> None:
@@ -25,14 +24,14 @@ def make_savable(model: Any) -> None:
     Settings of sampling without do_sample (Llama-2-chat, Vicuna) get do_sample; of one that is invalid in another way only
     the token ids are left.
     """
-    own = getattr(model, "generation_config", None)
-    if own is None or is_savable(own):
+    loaded = getattr(model, "generation_config", None)
+    if loaded is None or is_savable(loaded):
         return
-    sampling = copy.deepcopy(own)
+    sampling = copy.deepcopy(loaded)
     sampling.do_sample = True
     model.generation_config = sampling if is_savable(sampling) else neutral_generation_config(model)
     if not is_savable(model.generation_config):  # a token id that is none
-        model.generation_config = type(own)(eos_token_id=own.eos_token_id)
+        model.generation_config = type(loaded)(eos_token_id=loaded.eos_token_id)
 
 
 def is_savable(config: Any) -> bool:

@@ -54,8 +54,8 @@ def free_gib() -> dict[str, float]:
 def _slices(uuid: str) -> list[dict[str, Any]]:
     """Return UUID, profile and memory of each MIG slice of a GPU."""
     _, _, after = _ask("-L").partition(f"(UUID: {uuid})")
-    own = re.split(r"^GPU ", after, maxsplit=1, flags=re.MULTILINE)[0]
-    slices = re.findall(r"MIG (\S*?(\d+)gb\S*)\s.*?\(UUID: (MIG-[^)]+)\)", own)
+    listed = re.split(r"^GPU ", after, maxsplit=1, flags=re.MULTILINE)[0]
+    slices = re.findall(r"MIG (\S*?(\d+)gb\S*)\s.*?\(UUID: (MIG-[^)]+)\)", listed)
     return [
         {"name": f"MIG {profile}", "uuid": name, "memory_gib": round(SLICE_GIB_PER_GB * int(gb), 1)}
         for profile, gb, name in slices

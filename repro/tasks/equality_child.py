@@ -22,7 +22,7 @@ MAX_FORM = 400
 CLOSE = 5e-6
 """Relative difference within which a decimal in an expression stands for an irrational number."""
 EXACT_DIGITS = 1000
-"""Digits to which the difference of two exact expressions is told from 0."""
+"""Digits to which the difference of two exact expressions is compared with 0."""
 UNDECIDED: dict[str, object] = {"is_equal": None, "form": None}
 
 WARM_UP = [

@@ -27,7 +27,7 @@ __all__ = ["LETTERS", "RULES", "Grade", "grade", "last_boxed", "last_choice"]
 
 RULES = 2
 """Version of the rules: raised whenever some completion would be graded otherwise. Part of the identity of stages that grade
-(see `repro.stages.grading_rules`)."""
+(see `Stage.identity` in `repro.stages.stage`)."""
 
 _AROUND_MARKS = re.compile(r"\s*([,;(){}\[\]])\s*")
 

@@ -66,7 +66,7 @@ class Numeral:
 
     Attributes:
         value: exact.
-        base: None for ten. A number in another base equals only one in the same base.
+        base: None for ten. A number in another base equals only numbers in that base.
         digits: of a decimal, the significant ones as written; None for all else.
     """
 
