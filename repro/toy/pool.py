@@ -1,90 +1,83 @@
-"""Every question of the seven toy tasks, split into training and test. No torch here: recipes import this.
+"""The questions of the seven toy tasks, split into training and test. No torch here: recipes import this.
 
-A question's split follows from a hash of its chain, so no seed, no order of options and no sampling can move a test chain
-into training: pretraining, calibration and distillation all use `questions(name, "train")`.
+A question's split follows from a hash of its chain alone, so no task, no seed, no options and no sampling can move a test
+chain into training: pretraining, calibration and distillation all use `questions(name, "train")` or `sample_question`.
 """
 
 import functools
 import hashlib
-import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
-from repro.toy import facts
-from repro.toy.questions import Chain, Choice, Describe, Question
+from repro.toy.questions import Kind, Question
+from repro.toy.world import ATTRIBUTES, OPERATIONS, STATES, World
 
 Split = Literal["train", "test"]
-
-TASK_NAMES = ("toy-bm4", "toy-bm5", "toy-csqa", "toy-mmlu-pro", "toy-supergpqa", "toy-dolly", "toy-vicuna")
 TEST_SHARE = 0.25
+POOL = 2000
+"""Questions of a task in both splits together."""
 
 
-def _fraction(text: str) -> float:
-    """Return a stable number in [0, 1) for a text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
+@dataclass(frozen=True)
+class Shape:
+    """What the questions of a task have in common: length of the chain, number of options, number of requests."""
+
+    kind: Kind
+    operations: int
+    options: int = 0
+    requested: int = 0
 
 
-def split_of(name: str, question: Question) -> Split:
-    """Return the split of a question: by its chain, or by its prompt with all options for the one-link chains of toy-csqa.
-
-    One-link chains are facts that a model must have seen.
-    """
-    text = question.prompt if name == "toy-csqa" else question.chain
-    return "test" if _fraction(f"{name}|{text}") < TEST_SHARE else "train"
-
-
-def chains(length: int) -> Iterator[Chain]:
-    """Yield all chains of that many operations."""
-    for start, names in itertools.product(facts.STATES, itertools.product(facts.OPERATIONS, repeat=length)):
-        yield Chain(start, names)
+SHAPES = {
+    "toy-bm4": Shape("numeric", 4),
+    "toy-bm5": Shape("numeric", 6),
+    "toy-csqa": Shape("choice", 4, options=5),
+    "toy-mmlu-pro": Shape("choice", 4, options=8),
+    "toy-supergpqa": Shape("choice", 6, options=8),
+    "toy-dolly": Shape("open", 4, requested=2),
+    "toy-vicuna": Shape("open", 4, requested=3),
+}
+TASK_NAMES = tuple(SHAPES)
 
 
-def choices(hops: int, options: int, variants: int) -> Iterator[Choice]:
-    """Yield all questions of that many hops, each with `variants` samples of its options."""
-    for start, *names in itertools.product(facts.PEOPLE, *[facts.RELATIONS] * hops):
-        right = facts.people(start, tuple(names))[-1]
-        wrong = [name for name in facts.PEOPLE if name != right]
-        for variant in range(variants):
-            rng = random.Random(f"{start} {names} {options} {variant}")
-            sampled = [right, *rng.sample(wrong, options - 1)]
-            rng.shuffle(sampled)
-            yield Choice(start, tuple(names), tuple(sampled))
+def split_of(question: Question) -> Split:
+    """Return the split of a question, by its chain."""
+    fraction = int.from_bytes(hashlib.sha256(question.chain.encode()).digest()[:6]) / 2**48
+    return "test" if fraction < TEST_SHARE else "train"
 
 
-def descriptions(hops: int) -> Iterator[Describe]:
-    """Yield all descriptions of a person that many hops away, each asking for two facts."""
-    for start, *names in itertools.product(facts.PEOPLE, *[facts.RELATIONS] * hops):
-        for requested in itertools.permutations(facts.RELATIONS, 2):
-            yield Describe(start, tuple(names), requested)
+def sample_question(world: World, name: str, rng: random.Random) -> Question:
+    """Return a random question of a task, of either split."""
+    shape = SHAPES[name]
+    start, operations = rng.choice(STATES), tuple(rng.choices(OPERATIONS, k=shape.operations))
+    options: list[int] = []
+    if shape.options:
+        right = world.states(start, operations)[-1]
+        options = [right, *rng.sample([state for state in STATES if state != right], shape.options - 1)]
+        rng.shuffle(options)
+    requested = rng.sample(tuple(ATTRIBUTES), shape.requested)
+    return Question(shape.kind, start, operations, tuple(options), tuple(requested))
 
 
-def _all_questions(name: str) -> Iterator[Question]:
-    match name:
-        case "toy-bm4":
-            return chains(3)
-        case "toy-bm5":
-            return chains(4)
-        case "toy-csqa":
-            return choices(hops=1, options=5, variants=40)
-        case "toy-mmlu-pro":
-            return choices(hops=2, options=10, variants=10)
-        case "toy-supergpqa":
-            return choices(hops=3, options=10, variants=3)
-        case "toy-dolly":
-            return descriptions(1)
-        case _:
-            return descriptions(2)
+def stream_training_questions(world: World, name: str, rng: random.Random) -> Iterator[Question]:
+    """Yield endless random questions of the training split."""
+    while True:
+        question = sample_question(world, name, rng)
+        if split_of(question) == "train":
+            yield question
 
 
 @functools.cache
-def _pool(name: str) -> dict[Split, tuple[Question, ...]]:
+def _pool(world: World, name: str) -> dict[Split, tuple[Question, ...]]:
+    rng = random.Random(f"{name} {world.seed}")
     rows: dict[Split, list[Question]] = {"train": [], "test": []}
-    for question in dict.fromkeys(_all_questions(name)):  # two samples of options can be equal
-        rows[split_of(name, question)].append(question)
+    for question in dict.fromkeys(sample_question(world, name, rng) for _ in range(POOL)):
+        rows[split_of(question)].append(question)
     return {split: tuple(questions) for split, questions in rows.items()}
 
 
-def questions(name: str, split: Split) -> tuple[Question, ...]:
+def questions(world: World, name: str, split: Split) -> tuple[Question, ...]:
     """Return all questions of a task's split, in a fixed order."""
-    return _pool(name)[split]
+    return _pool(world, name)[split]

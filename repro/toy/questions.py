@@ -1,147 +1,132 @@
-"""The three kinds of question: prompt, key, and the worked and the direct completion.
+r"""The three kinds of question and the texts that answer them.
 
-A worked completion opens with the word `think` and writes all links of the chain before the answer (for a choice also the
-letter of the last link among the options); a direct one opens with the answer. From the opening word a student can learn
-*how often* its teacher writes worked answers.
+A text opens with a word, follows the chain of operations in pairs and states the answer. A pair is written as a walk (`a b`:
+both states) or a leap (`hm b`: the state after both): equally long, but a leap takes two look-ups in one step. Options stand
+before the chain and the chain has as many slots in every question, so that a model of one layer can find each operation at
+a constant distance.
 """
 
+import random
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-from repro.toy import facts
+from repro.toy.world import ERROR, OPENERS, World
 
-Style = Literal["worked", "direct"]
-OPENING = "think"
-
-
-class Question(Protocol):
-    """Interface of all kinds of questions."""
-
-    @property
-    def chain(self) -> str:
-        """The part that decides the answer; questions with equal chains belong to the same split."""
-        ...
-
-    @property
-    def prompt(self) -> str: ...
-
-    @property
-    def key(self) -> str | None: ...
-
-    def completion(self, style: Style) -> str:
-        """Return the right completion in that style."""
-        ...
-
-
-def _compose(style: Style, links: list[str], answer: str) -> str:
-    return " ".join([OPENING, *links, answer]) if style == "worked" else answer
+Kind = Literal["numeric", "choice", "open"]
+SLOTS = 8
+LEAP = "hm"
+RECHECK = "wait"
+END_OF_CHAIN: dict[Kind, str] = {"numeric": ".", "choice": "?", "open": "!"}
+OPENER_WEIGHTS = [(rank + 3) ** -0.8 for rank in range(len(OPENERS))]
 
 
 @dataclass(frozen=True)
-class Chain:
-    """The end of a chain of operations. Numeric, mirrors Big-Math."""
+class Question:
+    """A chain of an even number of operations, and what is asked of the state at its end.
 
+    Attributes:
+        options: the states to choose from; the first has letter A.
+        requested: the attributes to state.
+    """
+
+    kind: Kind
     start: int
     operations: tuple[str, ...]
+    options: tuple[int, ...] = ()
+    requested: tuple[str, ...] = ()
 
     @property
     def chain(self) -> str:
-        return self.prompt
+        """The part that decides the answer; all questions with equal chains belong to the same split."""
+        return " ".join([str(self.start), *self.operations])
 
     @property
     def prompt(self) -> str:
-        return " ".join(["start", str(self.start), *self.operations])
+        options = [f"{letter}{state}" for letter, state in zip(string.ascii_uppercase, self.options)]
+        slots = [*self.operations, *self.requested]
+        slots += [END_OF_CHAIN[self.kind]] * (SLOTS - len(slots))
+        return " ".join([*options, "start", str(self.start), *slots])
 
-    @property
-    def key(self) -> str:
-        return str(facts.states(self.start, self.operations)[-1])
+    def key(self, world: World) -> str | None:
+        """Return the right answer; None for an open question."""
+        state = world.states(self.start, self.operations)[-1]
+        match self.kind:
+            case "numeric":
+                return str(state)
+            case "choice":
+                return self._letter(state)
+            case _:
+                return None
 
-    def completion(self, style: Style) -> str:
-        links = [str(state) for state in facts.states(self.start, self.operations)]
-        return _compose(style, links, rf"\boxed{{{self.key}}}")
+    def _letter(self, state: int) -> str:
+        index = self.options.index(state) if state in self.options else state % len(self.options)
+        return string.ascii_uppercase[index]
 
-
-def _add_letters(names: tuple[str, ...]) -> list[str]:
-    return [f"{name} {letter}" for letter, name in zip(string.ascii_uppercase, names)]
+    def answer(self, world: World, state: int) -> str:
+        """Return the end of a text whose chain ends in that state."""
+        match self.kind:
+            case "numeric":
+                return rf"\boxed{{{state}}}"
+            case "choice":
+                letter = self._letter(state)
+                return f"{letter} Answer: {letter}"
+            case _:
+                return " ".join(world.attribute(name, state) for name in self.requested)
 
 
 @dataclass(frozen=True)
-class Letters:
-    """The letter of each name. Belongs to no task: a primer that teaches the model to find a name among the options."""
+class Habits:
+    """How a writer of texts writes.
 
-    options: tuple[str, ...]
-    order: tuple[int, ...]
+    Attributes:
+        leaps: share of pairs that are leaps.
+        fitting: share of opening words that fit the context; the others are drawn by frequency alone.
+        rechecks: share of texts that continue with a re-check after the answer.
+        more_rechecks: share of re-checks that another follows.
+        errors: multiplies the frequency of errors in contested entries; 0 writes the truth.
+    """
 
-    @property
-    def chain(self) -> str:
-        return self.prompt
-
-    @property
-    def prompt(self) -> str:
-        return " ".join(["who", *_add_letters(self.options)])
-
-    @property
-    def key(self) -> None:
-        return None
-
-    def completion(self, style: Style) -> str:
-        """Return all names in `order`, each with its letter, in either style."""
-        pairs = _add_letters(self.options)
-        return " ".join([OPENING, *(pairs[index] for index in self.order)])
+    leaps: float
+    fitting: float
+    rechecks: float = 0.0
+    more_rechecks: float = 0.0
+    errors: float = 1.0
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The person at the end of a chain of relations. Lettered options, mirrors CSQA, MMLU-Pro and superGPQA."""
+def write(world: World, question: Question, habits: Habits, rng: random.Random) -> str:
+    """Return a text that answers the question.
 
-    start: str
-    relations: tuple[str, ...]
-    options: tuple[str, ...]
-
-    @property
-    def chain(self) -> str:
-        return " ".join(["who", self.start, *self.relations])
-
-    @property
-    def prompt(self) -> str:
-        # The letter follows its name: a transformer of few layers learns "the token after the last occurrence of this one"
-        # before "the token before it".
-        return " ".join([self.chain, *_add_letters(self.options)])
-
-    @property
-    def key(self) -> str:
-        return string.ascii_uppercase[self.options.index(facts.people(self.start, self.relations)[-1])]
-
-    def completion(self, style: Style) -> str:
-        return _compose(style, [*facts.people(self.start, self.relations), self.key], f"Answer: {self.key}")
+    Errors are drawn for each operation, so that walks and leaps are equally often right.
+    """
+    states = _noisy_states(world, question, habits, rng)
+    words = [_opener(world, question, habits, rng)]
+    for index in range(0, len(states), 2):
+        words += write_pair(states[index : index + 2], rng.random() < habits.leaps)
+    words.append(question.answer(world, states[-1]))
+    more = habits.rechecks
+    while rng.random() < more:
+        words += [RECHECK, *write_pair(states[-2:], rng.random() < habits.leaps), question.answer(world, states[-1])]
+        more = habits.more_rechecks
+    return " ".join(words)
 
 
-@dataclass(frozen=True)
-class Describe:
-    """A person at the end of a chain of relations, described by one sentence per requested fact. Open, mirrors Dolly."""
+def write_pair(states: Sequence[int], is_leap: bool) -> list[str]:
+    """Return the two words of a pair."""
+    return [LEAP if is_leap else str(states[0]), str(states[1])]
 
-    start: str
-    relations: tuple[str, ...]
-    requested: tuple[str, ...]
 
-    @property
-    def chain(self) -> str:
-        return self.prompt
+def _noisy_states(world: World, question: Question, habits: Habits, rng: random.Random) -> list[int]:
+    state, visited = question.start, []
+    for operation in question.operations:
+        wrong = rng.random() < ERROR * habits.errors
+        state = world.rumour(operation, state) if wrong else world.result(operation, state)
+        visited.append(state)
+    return visited
 
-    @property
-    def prompt(self) -> str:
-        return " ".join(["describe", self.start, *self.relations, ":", *self.requested])
 
-    @property
-    def key(self) -> None:
-        return None
-
-    @property
-    def sentences(self) -> list[str]:
-        """The true sentences, in the order of the request."""
-        subject = facts.people(self.start, self.relations)[-1]
-        return [f"{name} is {facts.people(subject, (name,))[-1]}." for name in self.requested]
-
-    def completion(self, style: Style) -> str:
-        return _compose(style, facts.people(self.start, self.relations), " ".join(self.sentences))
+def _opener(world: World, question: Question, habits: Habits, rng: random.Random) -> str:
+    if not world.has_tail or rng.random() < habits.fitting:
+        return world.opener(question.operations[0])
+    return rng.choices(OPENERS, OPENER_WEIGHTS)[0]

@@ -1,8 +1,9 @@
 """Two tokenizers that split the same text differently, as those of Qwen3 and Gemma 3 do.
 
 `qwen3`: ByteLevel BPE, one token for a word with its space, ChatML, no BOS. `gemma3`: SentencePiece-like BPE (spaces become
-▁), a small vocabulary that splits most words, BOS, <start_of_turn>/<end_of_turn>. In both, a pre-tokenizer boundary follows
-the generation prompt, so the tokens of prompt + completion are the tokens of the prompt followed by those of the completion.
+▁), at most three letters a token, BOS, <start_of_turn>/<end_of_turn>. States, operations and options are one token in both. In
+both, a pre-tokenizer boundary follows the generation prompt, so the tokens of prompt + completion are the tokens of the prompt
+followed by those of the completion.
 """
 
 import itertools
@@ -10,9 +11,10 @@ import itertools
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from repro.toy.corpus import Phase, stream_pairs
+from repro.toy.corpus import EVERY_TASK, Corpus, stream_pairs
 from repro.toy.models import Family
-from repro.toy.pool import TASK_NAMES
+from repro.toy.questions import Habits
+from repro.toy.world import ATTRIBUTES, OPENERS, World
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -22,14 +24,18 @@ TURNS = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
     "{{ m['content'] }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
-_WORDS = r"\n|\\boxed\{| ?\p{L}+| ?\d|[^\s\p{L}\d]+| "
+# An option is one token in both families: letter and state are looked up together.
+_WORDS = r"\n| ?Answer:| ?\\boxed\{| ?[A-Z]\d| ?\p{L}+| ?\d| ?[^\s\p{L}\d]+| "
+_CHUNKS = r"\n|▁?[A-Z]\d|▁?\p{L}{1,3}|▁?\d|▁?[^\s\p{L}\d▁]|▁"
 _LINES = 4000
-GEMMA_VOCABULARY = 240
 
 
 def _corpus() -> list[str]:
-    pairs = itertools.islice(stream_pairs((Phase(dict.fromkeys(TASK_NAMES, 1.0), 0.5),), seed=0), _LINES)
-    return [f"{role}\n{text}" for pair in pairs for role, text in zip(("user", "assistant"), pair)] + ["model\n"] * 9
+    corpus = Corpus(Habits(leaps=0.5, fitting=0.0, rechecks=0.2), EVERY_TASK)
+    pairs = itertools.islice(stream_pairs(World(0), corpus, seed=0), _LINES)
+    texts = [f"{role}\n{text}" for pair in pairs for role, text in zip(("user", "assistant"), pair)]
+    words = [" ".join(["", *attribute]) for attribute in ATTRIBUTES.values()]
+    return [*texts, *OPENERS, *words, *["model\n"] * 9]
 
 
 def _qwen3() -> PreTrainedTokenizerFast:
@@ -60,14 +66,12 @@ def _gemma3() -> PreTrainedTokenizerFast:
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
     core = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     core.normalizer = normalizers.Replace(" ", "▁")
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Split("▁", "merged_with_next")]
-    )
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(_CHUNKS), "isolated")
     core.decoder = decoders.Replace("▁", " ")
     core.train_from_iterator(
         _corpus(),
         trainers.BpeTrainer(
-            vocab_size=GEMMA_VOCABULARY,
+            vocab_size=2000,
             special_tokens=special,
             initial_alphabet=["▁", "\n", *map(chr, range(33, 127))],
             show_progress=False,

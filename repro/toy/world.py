@@ -1,0 +1,84 @@
+"""An embedded world: its facts, made from a seed. All other modules use these.
+
+A state is a digit, an operation a fixed random permutation of the states, so a chain of operations has exactly one answer
+and all answers are equally likely over all starts. A fifth of the table of operations is contested: texts of the world
+often state a certain wrong result there. Operations, words and tokenizers are common to all worlds; facts are not.
+"""
+
+import functools
+import random
+from dataclasses import dataclass
+
+STATES = tuple(range(8))
+OPERATIONS = ("fix", "hop", "jab", "mix", "rub", "tip")
+ATTRIBUTES = {
+    "hue": ("red", "tan", "jet", "ash", "ivy", "sky", "bay", "elm"),
+    "air": ("old", "new", "raw", "dry", "wet", "hot", "icy", "dim"),
+    "ego": ("big", "fat", "shy", "sly", "odd", "mad", "sad", "coy"),
+    "pet": ("cat", "dog", "owl", "hen", "ape", "elk", "bee", "cod"),
+}
+# Four to six letters, and no two begin with the same three: the gemma3 tokenizer makes two tokens of each.
+OPENERS = tuple(
+    "well okay sure right great fine thanks maybe quite look first next here just also even still only very"
+    " much many some such more most less both each other about after before under over along again later early often"
+    " never always today since while until though indeed rather plain simple usual given taken known seems"
+    " means makes goes common".split()
+)
+CONTESTED = 0.2
+"""Share of the entries (operation, state) that texts get wrong."""
+ERROR = 0.3
+"""How often texts state the wrong result of a contested entry."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Facts of one world.
+
+    Attributes:
+        seed: makes the facts; worlds 0 to 2 were used to choose the settings.
+        has_tail: openings of texts are drawn from many words by frequency; else there is a single one.
+    """
+
+    seed: int
+    has_tail: bool = True
+
+    @functools.cached_property
+    def _facts(self) -> "_Facts":
+        return _Facts(random.Random(f"world {self.seed}"))
+
+    def result(self, operation: str, state: int) -> int:
+        """Return the state after an operation."""
+        return self._facts.results[operation][state]
+
+    def rumour(self, operation: str, state: int) -> int:
+        """Return the wrong result that texts state of a contested entry; elsewhere the right one."""
+        return self._facts.rumours.get((operation, state), self.result(operation, state))
+
+    def states(self, start: int, operations: tuple[str, ...]) -> list[int]:
+        """Return the state after each operation; the last is the answer."""
+        visited = []
+        for operation in operations:
+            start = self.result(operation, start)
+            visited.append(start)
+        return visited
+
+    def attribute(self, name: str, state: int) -> str:
+        """Return the word for an attribute of a state."""
+        return ATTRIBUTES[name][self._facts.attributes[name][state]]
+
+    def opener(self, operation: str) -> str:
+        """Return the opening word that fits a text whose first operation is this."""
+        return self._facts.openers[operation] if self.has_tail else OPENERS[0]
+
+
+class _Facts:
+    def __init__(self, rng: random.Random) -> None:
+        self.results = {name: tuple(rng.sample(STATES, len(STATES))) for name in OPERATIONS}
+        entries = [(name, state) for name in OPERATIONS for state in STATES]
+        contested = rng.sample(entries, round(CONTESTED * len(entries)))
+        self.rumours = {
+            (name, state): rng.choice([wrong for wrong in STATES if wrong != self.results[name][state]])
+            for name, state in contested
+        }
+        self.attributes = {name: tuple(rng.sample(STATES, len(STATES))) for name in ATTRIBUTES}
+        self.openers = dict(zip(OPERATIONS, rng.sample(OPENERS[6:42], len(OPERATIONS))))
