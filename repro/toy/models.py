@@ -1,26 +1,49 @@
-"""Folders of the shipped models by name. No torch here: names resolve at once."""
+"""Folders of the shipped models by name. No torch here: names resolve at once.
+
+A name is `toy:<family>-<role>` or `toy:reward-model`, of the default world, or `toy:<world>/<family>-<role>`.
+"""
 
 from pathlib import Path
 from typing import Literal, get_args
 
 from repro.errors import InputError
+from repro.toy.world import DEFAULT_WORLD, World, parse_world
 
 Family = Literal["qwen3", "gemma3"]
-Role = Literal["teacher", "student", "target"]
+Role = Literal["teacher", "student", "target", "deep-student", "strong-target", "blind-target"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 ROLES: tuple[Role, ...] = get_args(Role)
 
 WEIGHTS = Path(__file__).parent / "weights"
 PREFIX = "toy:"
 REWARD_MODEL = "reward-model"
-MODELS: dict[str, Path] = {
-    **{f"{PREFIX}{family}-{role}": WEIGHTS / f"{family}-{role}" for family in FAMILIES for role in ROLES},
-    f"{PREFIX}{REWARD_MODEL}": WEIGHTS / REWARD_MODEL,
-}
+MODEL_NAMES = (*(f"{family}-{role}" for family in FAMILIES for role in ROLES), REWARD_MODEL)
+
+
+def model_name(world: World, model: str) -> str:
+    """Return the name of a world's model, for example toy:world4/qwen3-teacher; of the default world toy:qwen3-teacher."""
+    return PREFIX + model if world == DEFAULT_WORLD else f"{PREFIX}{world.name}/{model}"
+
+
+def shipped_worlds() -> tuple[str, ...]:
+    """Return the names of the worlds whose models are shipped."""
+    return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()))
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a shipped model: toy:<family>-<role>, or toy:reward-model."""
-    if name not in MODELS:
-        raise InputError(f"unknown toy model {name!r}: known are {', '.join(MODELS)}.")
-    return MODELS[name]
+    """Return the folder of a shipped model.
+
+    Raises:
+        InputError: no such model.
+    """
+    world_name, slash, model = name.removeprefix(PREFIX).rpartition("/")
+    world = parse_world(world_name) if slash else DEFAULT_WORLD
+    if model not in MODEL_NAMES:
+        raise InputError(f"unknown toy model {name!r}: known are {', '.join(PREFIX + known for known in MODEL_NAMES)}.")
+    folder = WEIGHTS / world.name / model
+    if not folder.is_dir():
+        raise InputError(
+            f"toy model {name!r}: not shipped. Worlds with models are {', '.join(shipped_worlds())}; `repro toy-models"
+            f" --world {world.name}` trains it."
+        )
+    return folder

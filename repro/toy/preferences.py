@@ -1,57 +1,66 @@
-"""Preference pairs over descriptions: sentences that are requested, true and not repeated are good."""
+"""Preference pairs over answers to open questions: attributes that are requested, true and not repeated are good."""
 
 import random
 from collections.abc import Iterator
 
-from repro.toy import facts
-from repro.toy.pool import questions
-from repro.toy.questions import Describe, Style
+from repro.toy.pool import SHAPES, Split, sample_question, split_of
+from repro.toy.questions import LEAP, Question, write_pair
+from repro.toy.world import ATTRIBUTES, OPENERS, STATES, World
 
-OPEN_TASKS = ("toy-dolly", "toy-vicuna")
+OPEN_TASKS = tuple(name for name, shape in SHAPES.items() if shape.kind == "open")
+_CHAIN_WORDS = {LEAP, *map(str, STATES)}
 
 
-def score_description(question: Describe, text: str) -> float:
-    """Score a description in 0..1.
+def score_text(world: World, question: Question, text: str) -> float:
+    """Score a text in 0..1.
 
-    The number of requested facts stated truly, minus the sentences that are false, not requested or repeated, as a share of
-    the requested facts.
+    The number of requested attributes stated truly and in order, minus the words that are false, not requested or repeated,
+    as a share of the requested attributes. What precedes the last word of a chain is not part of the answer.
     """
-    sentences = [f"{sentence.strip()}." for sentence in text.split(".") if sentence.strip()]
-    if sentences and sentences[0].startswith("think "):  # the links of a worked completion are not part of the answer
-        sentences[0] = " ".join(sentences[0].split()[-3:])
-    right = {sentence for sentence in sentences if sentence in question.sentences}
-    return max(0.0, (len(right) - (len(sentences) - len(right)))) / len(question.sentences)
+    words = text.split()
+    ends = [index for index, word in enumerate(words) if word in _CHAIN_WORDS]
+    stated = words[ends[-1] + 1 :] if ends else words[1:]
+    state = world.states(question.start, question.operations)[-1]
+    wanted = [world.attribute(name, state) for name in question.requested]
+    right = sum(word == expected for word, expected in zip(stated, wanted))
+    return max(0, right - (len(stated) - right)) / len(wanted)
 
 
-def _corrupt(question: Describe, rng: random.Random) -> str:
-    """Return the right completion with zero to three faults."""
-    style: Style = rng.choice(["worked", "direct"])
-    text = question.completion(style)
-    opening = text.removesuffix(" ".join(question.sentences))
-    sentences = list(question.sentences)
-    for _ in range(rng.choice([0, 1, 1, 2, 3])):
-        match rng.choice(["false", "false", "drop", "repeat", "unasked"]):
-            case "false" if sentences:
-                index = rng.randrange(len(sentences))
-                head = sentences[index].split(" is ")[0]
-                sentences[index] = f"{head} is {rng.choice(facts.PEOPLE)}."
-            case "drop" if sentences:
-                sentences.pop()
-            case "repeat" if sentences:
-                sentences.append(rng.choice(sentences))
-            case _:
-                sentences.append(f"{rng.choice(facts.RELATIONS)} is {rng.choice(facts.PEOPLE)}.")
-    return (opening + " ".join(sentences)).strip()
+def _write_with_faults(world: World, question: Question, rng: random.Random) -> str:
+    """Return a text whose chain and answer have up to three faults; a third of the texts have none."""
+    faults = rng.choices(["step", "attribute", "drop", "repeat", "unrequested"], [6, 2, 1, 1, 1], k=rng.choice([0, 1, 2]))
+    state, visited = question.start, []
+    wrong_steps = {rng.randrange(len(question.operations)) for fault in faults if fault == "step"}
+    for step, operation in enumerate(question.operations):
+        right = world.result(operation, state)
+        state = rng.choice([wrong for wrong in STATES if wrong != right]) if step in wrong_steps else right
+        visited.append(state)
+    answer = [world.attribute(name, state) for name in question.requested]
+    for fault in faults:
+        match fault:
+            case "attribute" if answer:
+                answer[rng.randrange(len(answer))] = rng.choice(ATTRIBUTES[rng.choice(tuple(ATTRIBUTES))])
+            case "drop" if answer:
+                answer.pop()
+            case "repeat" if answer:
+                answer.append(rng.choice(answer))
+            case "unrequested":
+                answer.append(world.attribute(rng.choice(tuple(ATTRIBUTES)), state))
+    words = [rng.choice(OPENERS)]
+    for index in range(0, len(visited), 2):
+        words += write_pair(visited[index : index + 2], rng.random() < 0.5)
+    return " ".join([*words, *answer])
 
 
-def preference_pairs(seed: int) -> Iterator[tuple[str, str, str]]:
-    """Yield endless (prompt, better, worse) over training questions of the open tasks."""
-    rng = random.Random(seed)
-    pool = [row for name in OPEN_TASKS for row in questions(name, "train") if isinstance(row, Describe)]
+def preference_pairs(world: World, split: Split, seed: int) -> Iterator[tuple[str, str, str]]:
+    """Yield endless (prompt, better, worse) over open questions of a split."""
+    rng = random.Random(f"preferences {world.seed} {split} {seed}")
     while True:
-        question = rng.choice(pool)
-        first, second = _corrupt(question, rng), _corrupt(question, rng)
-        difference = score_description(question, first) - score_description(question, second)
+        question = sample_question(world, rng.choice(OPEN_TASKS), rng)
+        if split_of(question) != split:
+            continue
+        first, second = (_write_with_faults(world, question, rng) for _ in range(2))
+        difference = score_text(world, question, first) - score_text(world, question, second)
         if difference > 0:
             yield question.prompt, first, second
         elif difference < 0:

@@ -83,6 +83,14 @@ def prompt_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     return before, after
 
 
+def conversation_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str, str]:
+    """Return what the chat template writes before a prompt, between it and its completion, and after both."""
+    turns = [{"role": "user", "content": "PROMPT"}, {"role": "assistant", "content": "COMPLETION"}]
+    before, rest = str(tokenizer.apply_chat_template(turns, tokenize=False)).split("PROMPT")
+    between, after = rest.split("COMPLETION")
+    return before, between, after
+
+
 def _encode(
     world: World, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, seed: int
 ) -> Iterator[tuple[list[int], int]]:

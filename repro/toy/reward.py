@@ -14,6 +14,8 @@ from transformers import (
 
 from repro.progress import Progress, silent
 from repro.toy.preferences import preference_pairs
+from repro.toy.pretrain import conversation_frame
+from repro.toy.world import World
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class RewardTraining:
 
 
 def train_reward_model(
-    language_model: Path, plan: RewardTraining, seed: int, progress: Progress = silent
+    world: World, language_model: Path, plan: RewardTraining, seed: int, progress: Progress = silent
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[float]]:
     """Train a reward model that starts, as usual, from a language model that knows the facts.
 
@@ -45,7 +47,7 @@ def train_reward_model(
     model = AutoModelForSequenceClassification.from_pretrained(language_model, num_labels=1, dtype=torch.float32)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.steps, pct_start=0.1)
-    rows = preference_pairs(seed)
+    rows = preference_pairs(world, "train", seed)
     model.train()
     losses = []
     for step in range(plan.steps):
@@ -67,11 +69,7 @@ def train_reward_model(
 
 def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[tuple[str, str]]) -> Tensor:
     """Return [rows], the raw rewards of the conversations."""
-    texts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}], tokenize=False
-        )
-        for prompt, completion in rows
-    ]
+    before, between, after = conversation_frame(tokenizer)
+    texts = [before + prompt + between + completion + after for prompt, completion in rows]
     encoded = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt")
     return model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).logits[:, 0]

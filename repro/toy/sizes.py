@@ -17,10 +17,14 @@ class Size:
 
 
 # Depth decides: a leap takes two look-ups one after the other, a walk one.
+DEEP, SHALLOW = Size(64, 2, 192, 4), Size(32, 1, 64, 4)
 SIZES: dict[Role, Size] = {
-    "teacher": Size(64, 2, 192, 4),
-    "student": Size(32, 1, 96, 4),
-    "target": Size(32, 1, 96, 4),
+    "teacher": DEEP,
+    "student": SHALLOW,
+    "target": SHALLOW,
+    "deep-student": DEEP,
+    "strong-target": DEEP,
+    "blind-target": SHALLOW,
 }
 HEAD_DIM = 32  # the minimum of vLLM's attention on a CPU
 MAX_TOKENS = 128

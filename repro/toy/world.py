@@ -7,7 +7,10 @@ often state a certain wrong result there. Operations, words and tokenizers are c
 
 import functools
 import random
+import re
 from dataclasses import dataclass
+
+from repro.errors import InputError
 
 STATES = tuple(range(8))
 OPERATIONS = ("fix", "hop", "jab", "mix", "rub", "tip")
@@ -41,6 +44,11 @@ class World:
 
     seed: int
     has_tail: bool = True
+
+    @property
+    def name(self) -> str:
+        """The name in settings, commands and folders: world3, or world3-no-tail."""
+        return f"world{self.seed}" if self.has_tail else f"world{self.seed}-no-tail"
 
     @functools.cached_property
     def _facts(self) -> "_Facts":
@@ -82,3 +90,18 @@ class _Facts:
         }
         self.attributes = {name: tuple(rng.sample(STATES, len(STATES))) for name in ATTRIBUTES}
         self.openers = dict(zip(OPERATIONS, rng.sample(OPENERS[6:42], len(OPERATIONS))))
+
+
+DEFAULT_WORLD = World(3)
+
+
+def parse_world(name: str) -> World:
+    """Return the world of a name.
+
+    Raises:
+        InputError: not a name of a world.
+    """
+    match = re.fullmatch(r"world(\d{1,6})(-no-tail)?", name)
+    if match is None:
+        raise InputError(f"unknown world {name!r}: write world3, or world3-no-tail for its twin without a tail.")
+    return World(int(match[1]), match[2] is None)
