@@ -44,7 +44,7 @@ def run_stage(
     resources = resolve_layout(stage, resources, visible_cards(resources.gpus) if uses_gpu else None)
     visible = visible_gpus()[: resources.gpu_count] if uses_gpu else ()
     resources = replace(resources, gpus=resources.gpus or visible)
-    os.environ.update(_environment(resources))
+    os.environ.update(stage_variables(resources))
     is_alone = driver is not None or "SUBMITIT_EXECUTOR" in os.environ  # in a process of this stage
     if not uses_gpu and is_alone:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -127,7 +127,7 @@ def verify_input(folder: Path) -> None:
         raise InputError(f"artifact {folder}: {damage}. Run again: it will be moved aside and rebuilt.")
 
 
-def _environment(resources: Resources) -> dict[str, str]:
+def stage_variables(resources: Resources) -> dict[str, str]:
     """Return this stage's GPUs (a trainer that sees more would split its batches), thread counts, and no telemetry."""
     threads = str(resources.threads)
     gpus = resources.gpus[: resources.ranks]  # the others are a server's

@@ -1,0 +1,64 @@
+"""The process of one stage on this machine: forked from a server that has the libraries loaded, or a fresh interpreter.
+
+`python -m repro.pipeline.stage_process FOLDER` runs the stage that is described there. With `--serve` after the folder it is
+the server, which runs stages at orders (`system/fork_server.py`); the folder only says whose it is.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from repro.pipeline.error_advice import root_cause
+from repro.pipeline.run_stage import run_stage
+from repro.planner.resources import Resources
+from repro.stages import stage_adapter
+from repro.system.atomic_write import write_json
+from repro.system.fork_server import serve
+
+ORDER, OUTCOME, OUTPUT = "order.json", "outcome.json", "output.log"
+"""Files of the folder: what to run, what it ended with, what it printed."""
+MODULES = (
+    "repro.calibration.trainer",
+    "repro.diagnosis.diagnose",
+    "repro.diagnosis.measure",
+    "repro.distillation.distill",
+    "repro.evaluation.classify",
+    "repro.evaluation.evaluate",
+    "repro.evaluation.judge",
+    "repro.evaluation.prefixes",
+    "repro.evaluation.task_reward",
+    "repro.evaluation.thoughts",
+    "repro.generation.mismatch",
+    "repro.generation.sample",
+    "repro.generation.transformers_engine",
+    "transformers.models.gemma3.modeling_gemma3",
+    "transformers.models.qwen3.modeling_qwen3",
+    # imported by these libraries when they are used
+    "encodings.unicode_escape",
+    "multiprocessing.synchronize",
+    "peft.utils.transformers_weight_conversion",
+    "pyarrow.pandas_compat",
+    "torch.profiler._cupti_monitor",
+    "torch.utils.serialization.config",
+)
+"""Everything that stages import while they run: a module that is missing here is imported by each stage again."""
+
+
+def run_in(folder: Path) -> None:
+    """Run the stage that the folder describes, and write its outcome there: that of `run_stage`, or its error."""
+    order: dict[str, Any] = json.loads((folder / ORDER).read_text())
+    stage, cache, resources = stage_adapter.validate_python(order["stage"]), order["cache"], order["resources"]
+    try:
+        outcome = run_stage(stage, Path(cache), Resources(**resources), driver=order["driver"], argv=order["argv"])
+    except Exception as error:
+        traceback.print_exc()
+        outcome = {"stage_error": root_cause(error)}
+    write_json(folder / OUTCOME, outcome)
+
+
+if __name__ == "__main__":
+    if sys.argv[2:] == ["--serve"]:
+        serve(MODULES, lambda order: run_in(Path(order["folder"])))
+    run_in(Path(sys.argv[1]))
