@@ -33,9 +33,12 @@ MODULES = (
     "repro.generation.mismatch",
     "repro.generation.sample",
     "repro.generation.transformers_engine",
+    "repro.pipeline.judging",
+    "repro.tasks.toy",
     "transformers.models.gemma3.modeling_gemma3",
     "transformers.models.qwen3.modeling_qwen3",
     # imported by these libraries when they are used
+    "encodings.cp437",
     "encodings.unicode_escape",
     "multiprocessing.synchronize",
     "peft.utils.transformers_weight_conversion",
@@ -46,15 +49,19 @@ MODULES = (
 """Everything that stages import while they run: a module that is missing here is imported by each stage again."""
 
 
-def run_in(folder: Path) -> None:
-    """Run the stage that the folder describes, and write its outcome there: that of `run_stage`, or its error."""
-    order: dict[str, Any] = json.loads((folder / ORDER).read_text())
-    stage, cache, resources = stage_adapter.validate_python(order["stage"]), order["cache"], order["resources"]
+def run_order(order: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Run a stage in this process; return its outcome, that of `run_stage` or its error, and the error's traceback."""
     try:
-        outcome = run_stage(stage, Path(cache), Resources(**resources), driver=order["driver"], argv=order["argv"])
+        stage, resources = stage_adapter.validate_python(order["stage"]), Resources(**order["resources"])
+        return run_stage(stage, Path(order["cache"]), resources, driver=order["driver"], argv=order["argv"]), ""
     except Exception as error:
-        traceback.print_exc()
-        outcome = {"stage_error": root_cause(error)}
+        return {"stage_error": root_cause(error)}, traceback.format_exc()
+
+
+def run_in(folder: Path) -> None:
+    """Run the stage that the folder describes, and write its outcome there."""
+    outcome, trace = run_order(json.loads((folder / ORDER).read_text()))
+    print(trace, file=sys.stderr, end="", flush=True)
     write_json(folder / OUTCOME, outcome)
 
 

@@ -6,7 +6,6 @@ import platform
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any, Protocol
 import psutil
 
 from repro.pipeline.cluster import Execution, cancel, submitted_jobs
-from repro.pipeline.error_advice import root_cause
 from repro.pipeline.gpu_pool import GpuNames, with_gpus
 from repro.pipeline.local_jobs import LocalJobs
-from repro.pipeline.run_stage import run_stage
+from repro.pipeline.stage_process import run_order
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.gpus import visible_gpus
@@ -45,7 +43,7 @@ class FinishedJob:
 
     job_id = ""
 
-    def __init__(self, outcome: dict[str, Any], output: str = "") -> None:
+    def __init__(self, outcome: dict[str, Any], output: str) -> None:
         self._outcome = outcome
         self._output = output
 
@@ -106,22 +104,15 @@ class Submission:
         if self._local is not None:
             driver = {"driver": os.getpid()}
             return [self._local.start(stage, self._order(stage, gpus) | driver) for stage, gpus in batch]
-        return [self._run_here(stage, gpus) for stage, gpus in batch]
+        return [FinishedJob(*run_order(self._order(stage, gpus) | {"driver": None})) for stage, gpus in batch]
 
     def _order(self, stage: Stage, gpus: GpuNames) -> dict[str, Any]:
         return {
             "stage": stage.model_dump(mode="json"),
             "cache": str(self._cache),
             "resources": asdict(with_gpus(stage, self._execution.resources, gpus)),
-            "argv": _typed(),
+            "argv": redact([Path(sys.argv[0]).name, *sys.argv[1:]]),
         }
-
-    def _run_here(self, stage: Stage, gpus: GpuNames) -> FinishedJob:
-        resources = with_gpus(stage, self._execution.resources, gpus)
-        try:
-            return FinishedJob(run_stage(stage, self._cache, resources, argv=_typed()))
-        except Exception as error:
-            return FinishedJob({"stage_error": root_cause(error)}, traceback.format_exc())
 
     def stop(self) -> None:
         """End what still runs, children included. Finished artifacts and checkpoints stay."""
@@ -129,10 +120,6 @@ class Submission:
             cancel(submitted_jobs(self._folder))
         if self._local is not None:
             self._local.stop()
-
-
-def _typed() -> list[str]:
-    return redact([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 @contextlib.contextmanager

@@ -310,7 +310,6 @@ def test_the_backend_none_gives_the_same_numbers(stage, undisturbed, tmp_path):
 
 @pytest.mark.parametrize("backend", ["none", "local"])
 def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, backend):
-    """submitit adds lines to the traceback; the last of them is a path."""
     wrong = stage.model_copy(
         update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
     )
