@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from random_models import save_pair
 
-from repro.models.loading import locate
 from repro.report.reload import judge_again
 from repro.report.result import read_result
 
@@ -36,13 +33,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chosen
 
 
+def _has_gpu() -> bool:
+    import torch  # loaded where a test needs it: the tests on stored results do not, and take seconds less
+
+    return torch.cuda.is_available()
+
+
 @pytest.fixture(scope="session")
 def shape(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return sequences of a step, tokens of a completion, steps, sequences in a forward (None: all).
 
     A CPU gets a toy's size, a GPU one whose every contender takes minutes at most.
     """
-    gpu = torch.cuda.is_available()
+    gpu = _has_gpu()
     text = request.config.getoption("--shape") or ("64x192x6" if gpu else "64x24x12")
     sequences, tokens, steps = map(int, text.split("x"))
     micro_batch = request.config.getoption("--micro-batch") or (4 if gpu else None)
@@ -53,10 +56,14 @@ def shape(request: pytest.FixtureRequest) -> dict[str, Any]:
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return the folders of teacher and student: toy models on a CPU, random weights of the small scale's on a GPU."""
     named = request.config.getoption("--pair")
-    if named is None and torch.cuda.is_available():
+    if named is None and _has_gpu():
+        from random_models import save_pair
+
         folder = tmp_path_factory.mktemp("random")
         save_pair(folder, tiny=False)
         return [str(folder / "teacher"), str(folder / "student")]
+    from repro.models.loading import locate
+
     return [str(locate(name)) for name in (named or "toy:qwen3-teacher,toy:qwen3-student").split(",")]
 
 

@@ -1,3 +1,4 @@
+import gc
 import importlib.util
 import os
 import sys
@@ -23,3 +24,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 __all__ = ["items", "stranger", "student", "teacher"]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of every later garbage collection: a fifth of the tests' processor time."""
+    gc.collect()
+    gc.freeze()

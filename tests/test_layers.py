@@ -12,7 +12,7 @@ LAYERS = (
     ("generation",),
     ("training", "evaluation"),
     ("calibration", "distillation"),
-    ("diagnosis",),
+    ("diagnosis", "conformance"),
     ("stages",),
     ("recipes",),
     ("printed",),

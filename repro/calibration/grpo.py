@@ -19,9 +19,10 @@ from repro.models.template_date import template_arguments
 from repro.tasks.task import Item, RewardFunction
 from repro.training.buckets import BucketedSteps, TokenMeans
 from repro.training.prompts import RenderedPrompts
+from repro.training.sampling import SamplesByDecoding
 
 
-class CalibrationTrainer(RenderedPrompts, BucketedSteps, TokenMeans, PolicyLogProb, GRPOTrainer):
+class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, TokenMeans, PolicyLogProb, GRPOTrainer):
     """GRPOTrainer whose advantages are those of Algorithm 1.
 
     Args:

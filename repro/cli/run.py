@@ -99,7 +99,7 @@ def _confirm(study: "Study", out: Path, resources: "Resources", workers: int | N
     """
     from repro.planner.dry_run import hours_to_run, print_plan
 
-    hours = hours_to_run(study, out)
+    hours = hours_to_run(study, out, resources)
     if yes or not hours:
         return
     if not sys.stdin.isatty():

@@ -6,9 +6,10 @@ from trl import DistillationTrainer
 
 from repro.training.buckets import BucketedSteps, TokenMeans
 from repro.training.prompts import RenderedPrompts
+from repro.training.sampling import SamplesByDecoding
 
 
-class DivergenceTrainer(RenderedPrompts, BucketedSteps, TokenMeans, DistillationTrainer):
+class DivergenceTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, TokenMeans, DistillationTrainer):
     """TRL's DistillationTrainer, its loss in the precision of the other trainers: bfloat16 products on a GPU.
 
     accelerate puts autocast around the model's `forward`. TRL's loss replaces that method to call the backbone itself, so

@@ -21,9 +21,9 @@ def forward_kl(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor, tok
             micro-batches then add up to that of the step.
 
     Returns:
-        Scalar, float64, nats per token.
+        Scalar, float64, nats per token; 0 if no token counts. Its gradient reaches the student only.
     """
-    return _mean_over_tokens(token_kl(teacher_logits, student_logits, mask=mask), mask, tokens)
+    return _mean_over_tokens(token_kl(teacher_logits.detach(), student_logits, mask=mask), mask, tokens)
 
 
 def reverse_kl(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor, tokens: int | None = None) -> Tensor:
@@ -35,10 +35,10 @@ def reverse_kl(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor, tok
         student_logits, teacher_logits, mask, tokens: as in `forward_kl`.
 
     Returns:
-        Scalar, float64, nats per token.
+        Scalar, float64, nats per token; 0 if no token counts. Its gradient reaches the student only.
     """
-    return _mean_over_tokens(token_kl(student_logits, teacher_logits, mask=mask), mask, tokens)
+    return _mean_over_tokens(token_kl(student_logits, teacher_logits.detach(), mask=mask), mask, tokens)
 
 
 def _mean_over_tokens(kl_BT: Tensor, mask_BT: Tensor, tokens: int | None) -> Tensor:
-    return kl_BT.sum() / (mask_BT.sum() if tokens is None else tokens)
+    return kl_BT.sum() / (mask_BT.sum().clamp(min=1) if tokens is None else tokens)

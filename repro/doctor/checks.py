@@ -11,11 +11,13 @@ from repro.doctor.model_checks import check_lengths, check_models, check_pairs, 
 from repro.doctor.repeatability import check_scores
 from repro.doctor.trial import try_stages
 from repro.errors import InputError
+from repro.planner.corrections import corrections_from
 from repro.planner.disk import disk_gib
+from repro.planner.dry_run import describe_seconds, describe_source
 from repro.planner.fit import placements, unplaceable
+from repro.planner.forecast import forecast
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import study_hours
 from repro.planner.placement import describe_layout
 from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus
@@ -33,8 +35,7 @@ def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     yield from machine
     yield from _memory(study, stages, workers)
     yield _disk(stages, out)
-    hours = study_hours(study, REQUIREMENTS[study.scale].workers)
-    yield good("expected hours", f"{hours:,.2f} h on {REQUIREMENTS[study.scale].description}")
+    yield _hours(study, stages, out, workers)
     access = list(check_access(stages))
     yield from access
     with contextlib.nullcontext() if _is_reachable(access) else offline():
@@ -104,6 +105,14 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
         )
     else:
         yield good("memory", f"{stage} needs the most, about {need:.1f} GiB of {owner} {available:.1f}")
+
+
+def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Finding:
+    """Say how long the complete study takes, cached stages included."""
+    corrections = corrections_from(out)
+    planned = forecast(study, stages, [False] * len(stages), corrections, resources_for(study.scale), workers)
+    source = describe_source(study, stages, corrections)
+    return good("expected hours", f"{describe_seconds(planned.wall)} with {workers} workers ({source})")
 
 
 def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ def has_repeated_span(token_ids: Sequence[int] | np.ndarray) -> bool:
     the tokens are compared. If no shorter span occurs four times in a row, matches are runs of more than twice and a
     half p, of which T tokens have fewer than T: the time is about T log T for any tokens.
     """
-    if len(token_ids) < MIN_SPAN_TOKENS:
+    if len(token_ids) < MIN_SPAN_TOKENS or _is_varied(token_ids):
         return False
     ids_T = np.asarray(token_ids, dtype=np.int64)
     hash_T = ids_T.astype(np.uint64) * _ODD[0]  # of the blocks of w tokens that begin at each token
@@ -34,6 +34,15 @@ def has_repeated_span(token_ids: Sequence[int] | np.ndarray) -> bool:
         hash_T = (pairs_T ^ (pairs_T >> _SHIFT)) * _ODD[0]
         w *= 2
     return False
+
+
+def _is_varied(token_ids: Sequence[int] | np.ndarray) -> bool:
+    """Return True if too many tokens differ for any span to be repeated, which most short completions show at once.
+
+    Four spans of p tokens in a row leave at most T - 3 p different ones, at least 6 fewer than T; eight of one token 7.
+    """
+    most_distinct = len(token_ids) - (MIN_REPEATS - 1) * MIN_SPAN_TOKENS // MIN_REPEATS
+    return len(set(token_ids)) > most_distinct
 
 
 def _candidates(spans: Any, blocks: int) -> tuple[Any, Any]:

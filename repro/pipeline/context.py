@@ -8,6 +8,7 @@ from repro.errors import InputError
 from repro.generation.server import ServerPlacement
 from repro.planner.resources import Resources
 from repro.progress import Progress
+from repro.system.freed_memory import keep_freed_memory
 from repro.training.resources import TrainingResources
 
 
@@ -56,10 +57,11 @@ def _server_placement(resources: Resources) -> ServerPlacement:
 
 
 def configure_libraries(resources: Resources) -> None:
-    """Set torch's thread count and silence transformers."""
+    """Set torch's thread count, keep freed memory, and silence transformers."""
     import torch
     import transformers
 
+    keep_freed_memory()
     torch.set_num_threads(resources.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -14,16 +14,10 @@ from repro.pipeline.gpu_pool import GpuPool
 from repro.pipeline.job_outcome import LostJobs, raise_if_failed
 from repro.pipeline.record import find_damage
 from repro.pipeline.run_stage import artifact_lock
-from repro.pipeline.submission import (
-    Running,
-    accounting_off,
-    block_signals,
-    driver_folder,
-    stop_running,
-    submit,
-)
+from repro.pipeline.submission import Running, Submission, accounting_off, driver_folder
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
+from repro.system.child_processes import block_signals
 
 OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
 """Called about five times a second with the stages that are done, running and waiting."""
@@ -52,26 +46,28 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
         InputError: a stage met a mistake of the user.
         StageError: a stage ended without a result.
     """
-    done = [stage for stage in stages if is_cached(stage, cache)]
-    complete = {stage.fingerprint for stage in done}
-    waiting = [stage for stage in stages if stage.fingerprint not in complete]
     running: list[Running] = []
     on_slurm = execution.backend == "slurm"
     workers = 1 if execution.backend == "none" else execution.workers
     queue, lost_jobs, gpus = SlurmQueue(), LostJobs(), GpuPool(execution.resources, enabled=not on_slurm)
-    with driver_folder(cache) as folder, accounting_off(execution.backend):
+    with driver_folder(cache) as folder, accounting_off(execution):
+        submission = Submission(cache, folder, execution)
         try:
+            submission.prepare(stages)
+            done = [stage for stage in stages if is_cached(stage, cache)]
+            complete = {stage.fingerprint for stage in done}
+            waiting = [stage for stage in stages if stage.fingerprint not in complete]
             while waiting or running:
                 ready = [s for s in waiting if all(needed.fingerprint in complete for needed in s.inputs())]
                 batch = gpus.acquire(ready, limit=workers - len(running))
                 if batch:
                     on_tick(done, running, waiting)
                     waiting = [stage for stage in waiting if stage not in [started for started, _ in batch]]
-                    running += submit(batch, cache, folder, execution)
+                    running += submission.submit(batch)
                 on_tick(done, running, waiting)
                 time.sleep(0 if execution.backend == "none" else 0.2)
                 left_queue = queue.finished(run.job.job_id for run in running) if on_slurm else set()
-                for run in [run for run in running if _has_ended(run, execution, left_queue)]:
+                for run in [run for run in running if run.job.job_id in left_queue or run.job.has_ended()]:
                     running.remove(run)
                     gpus.release(run.gpus)
                     if on_slurm and lost_jobs.should_resubmit(run, cache):
@@ -83,10 +79,4 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
             on_tick(done, running, waiting)
         finally:
             with block_signals(signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C waits until nothing is left running
-                stop_running(folder, execution)
-
-
-def _has_ended(run: Running, execution: Execution, left_queue: set[str]) -> bool:
-    if execution.backend == "slurm":
-        return run.job.job_id in left_queue or run.job.paths.result_pickle.exists()
-    return bool(run.job.done())
+                submission.stop()

@@ -2,11 +2,9 @@
 
 import contextlib
 import shutil
-import traceback
 from pathlib import Path
 
 from repro.errors import InputError, StageError
-from repro.pipeline.error_advice import root_cause
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.submission import Running
 from repro.stages.artifact import is_complete
@@ -24,7 +22,7 @@ class LostJobs:
 
     def should_resubmit(self, run: Running, cache: Path) -> bool:
         """Return True if the job was lost, and not too often at the same point."""
-        if run.job.paths.result_pickle.exists() or is_complete(cache / run.stage.folder_name):
+        if run.job.outcome() is not None or is_complete(cache / run.stage.folder_name):
             return False  # it ended, with a result or an error, or was lost when it had ended
         reached = int((read_progress(progress_path(cache, run.stage)) or {"done": 0})["done"])
         count, before = self._losses.get(run.stage.fingerprint, (0, -1))
@@ -38,28 +36,18 @@ def raise_if_failed(run: Running, cache: Path) -> None:
     log = cache / ".logs" / f"{run.stage.folder_name}.log"
     with contextlib.suppress(OSError):
         log.parent.mkdir(exist_ok=True)
-        log.write_text(redact(_output(run)), encoding="utf-8")
+        log.write_text(redact(run.job.output()), encoding="utf-8")
     label, artifact = run.stage.label, cache / run.stage.folder_name
-    if hasattr(run.job, "paths") and not run.job.paths.result_pickle.exists():
+    outcome = run.job.outcome()
+    if outcome is None:
         if is_complete(artifact):
             return
         if shutil.disk_usage(cache).free < 1 << 20:
             raise InputError(f"{label}: no space left on device at {cache}. Free some; the same command resumes.")
         raise StageError(f"{label}: its process was killed. Log: {log}. The same command resumes.")
-    error = run.job.exception()
-    result = run.job.result() if error is None else {"stage_error": root_cause(error)}
-    if "input_error" in result:
-        raise InputError(redact(result["input_error"]))
-    if "stage_error" in result:
-        raise StageError(f"{label}: {redact(result['stage_error'])}. Log: {log}. The same command resumes.")
+    if "input_error" in outcome:
+        raise InputError(redact(outcome["input_error"]))
+    if "stage_error" in outcome:
+        raise StageError(f"{label}: {redact(outcome['stage_error'])}. Log: {log}. The same command resumes.")
     if not is_complete(artifact):
         raise StageError(f"{label}: ended without a record. Log: {log}.")
-
-
-def _output(run: Running) -> str:
-    """Return what the stage printed; for one that ran in this process, the traceback that it ended with."""
-    if not hasattr(run.job, "paths"):
-        error = run.job.exception()
-        return "".join(traceback.format_exception(error)) if error is not None else ""
-    files = (run.job.paths.stdout, run.job.paths.stderr)
-    return "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.exists())

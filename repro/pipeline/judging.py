@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from repro.evaluation.judge import Judge, ModelJudge, RuleJudge, ask_local_model
-from repro.evaluation.served_judge import ask_endpoint
 from repro.models.endpoint import Endpoint
 from repro.pipeline.context import StageContext
 from repro.stages import Classify
@@ -18,6 +17,8 @@ def open_judge(stage: Classify, model: Path | str | None, context: StageContext)
     if stage.judge is None:
         return RuleJudge()
     if stage.judge.kind == "served":
+        from repro.evaluation.served_judge import ask_endpoint  # loads openai: half a second of processor time
+
         endpoint = Endpoint(stage.judge.url, stage.judge.name)
         ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)
         return ModelJudge(f"{endpoint.model} at {endpoint.url}", ask)

@@ -83,6 +83,7 @@ def build_artifact(
     argv: Sequence[str],
     layout: dict[str, Any] | None = None,
     gpus: Sequence[str] | None = None,
+    process_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Run the function in a temporary folder, add summary and record, and rename the folder to the artifact's name.
 
@@ -92,6 +93,7 @@ def build_artifact(
         argv: the command line that the user typed.
         layout: the stage's layout on its GPUs.
         gpus: their names; None for all that this process sees.
+        process_seconds: since the start of the stage's process; None in a process that it shares.
 
     Raises:
         Whatever the function raises; nothing of the attempt is left under the artifact's name.
@@ -110,6 +112,7 @@ def build_artifact(
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
+            "process_seconds": None if process_seconds is None else round(process_seconds, 2),
             "gpus": used,
             "gpu_hours": round(seconds / 3600 * len(used), 4),
             "peak_memory_gib": round(_peak_memory_gib(), 2),

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import filelock
+import psutil
 
 from repro.errors import InputError
 from repro.pipeline.context import configure_libraries, make_context
@@ -42,14 +44,15 @@ def run_stage(
     resources = resolve_layout(stage, resources, visible_cards(resources.gpus) if uses_gpu else None)
     visible = visible_gpus()[: resources.gpu_count] if uses_gpu else ()
     resources = replace(resources, gpus=resources.gpus or visible)
-    os.environ.update(_environment(resources))
+    os.environ.update(stage_variables(resources))
     is_alone = driver is not None or "SUBMITIT_EXECUTOR" in os.environ  # in a process of this stage
     if not uses_gpu and is_alone:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if driver is not None:
         exit_with_parent(driver)
+    waited = time.time() - psutil.Process().create_time() if is_alone else None
     try:
-        return _run_locked(stage, cache, resources, argv, is_alone=is_alone)
+        return _run_locked(stage, cache, resources, argv, is_alone=is_alone, process_seconds=waited)
     except Exception as error:
         message = user_message(error, stage, cache, resources)
         if message is None:
@@ -61,7 +64,13 @@ def run_stage(
 
 
 def _run_locked(
-    stage: Stage, cache: Path, resources: Resources, argv: Sequence[str], *, is_alone: bool
+    stage: Stage,
+    cache: Path,
+    resources: Resources,
+    argv: Sequence[str],
+    *,
+    is_alone: bool,
+    process_seconds: float | None,
 ) -> dict[str, Any]:
     with artifact_lock(cache, stage):
         if is_complete(cache / stage.folder_name):
@@ -79,7 +88,9 @@ def _run_locked(
         else:
             function = function_for(stage, context)
         layout = recorded_layout(stage, resources)
-        build_artifact(stage, cache, function, argv=argv, layout=layout, gpus=resources.gpus)
+        build_artifact(
+            stage, cache, function, argv=argv, layout=layout, gpus=resources.gpus, process_seconds=process_seconds
+        )
         shutil.rmtree(work, ignore_errors=True)
         progress_path(cache, stage).unlink(missing_ok=True)
     return {"built": True}
@@ -116,7 +127,7 @@ def verify_input(folder: Path) -> None:
         raise InputError(f"artifact {folder}: {damage}. Run again: it will be moved aside and rebuilt.")
 
 
-def _environment(resources: Resources) -> dict[str, str]:
+def stage_variables(resources: Resources) -> dict[str, str]:
     """Return this stage's GPUs (a trainer that sees more would split its batches), thread counts, and no telemetry."""
     threads = str(resources.threads)
     gpus = resources.gpus[: resources.ranks]  # the others are a server's

@@ -1,18 +1,21 @@
 """Dry run: what a run would do (stages, cache hits, models, items, tokens, hours, memory, disk). Touches nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from repro.errors import InputError
+from repro.planner.cards import CARDS
+from repro.planner.corrections import Corrections, Estimate, corrections_from
 from repro.planner.disk import disk_gib, disk_space, download_gib
 from repro.planner.fit import placements, unplaceable
+from repro.planner.forecast import Forecast, forecast
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import expected_hours, table5_hours
+from repro.planner.hours import hours_on_card, table5_hours
 from repro.planner.placement import Placement, describe_layout
 from repro.planner.resources import Resources
-from repro.planner.roofline import CARDS, hours_on_card
 from repro.planner.scales import REQUIREMENTS, check_fits
 from repro.planner.tokens import planned_items, planned_tokens
 from repro.recipes.studies import STUDIES, resolve
@@ -32,12 +35,13 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
         resources: as the run would have them.
     """
     stages = study.stages()
-    cached = which_cached(stages, out)
-    hours = _hours_of_each(study, stages, cached)
+    cached, corrections = which_cached(stages, out), corrections_from(out)
+    planned = forecast(study, stages, cached, corrections, resources, workers)
     placed = dict(enumerate(placements(study, stages, resources)))
-    rows = [(stage, cached[n], hours[n], placed.get(n)) for n, stage in enumerate(stages)]
+    rows = [(stage, cached[n], planned.stages[n].seconds, placed.get(n)) for n, stage in enumerate(stages)]
     _print_stages(study, rows, console)
-    _print_sums(study, stages, sum(hours), console)
+    _print_hours(study, planned, describe_source(study, stages, corrections), console)
+    _print_sums(study, stages, console)
     _print_data(study, stages, console)
     _print_models(stages, console)
     for problem in unplaceable(study, stages, resources, workers):
@@ -49,21 +53,51 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     console.print("Nothing was run.")
 
 
-def hours_to_run(study: Study, out: Path) -> float:
+def hours_to_run(study: Study, out: Path, resources: Resources) -> float:
     """Return the hours of the stages that are not cached: on one core at toy scale, GPU-hours above it."""
     stages = study.stages()
-    return sum(_hours_of_each(study, stages, which_cached(stages, out)))
+    return forecast(study, stages, which_cached(stages, out), corrections_from(out), resources).total.seconds / 3600
 
 
-def _hours_of_each(study: Study, stages: list[Stage], cached: list[bool]) -> list[float]:
-    return [0.0 if hit else expected_hours(stage, study.scale) for stage, hit in zip(stages, cached)]
+def describe_source(study: Study, stages: Sequence[Stage], corrections: Corrections) -> str:
+    """Say what the hours rest on: records of this machine, or none."""
+    on_gpu = study.scale != "toy"
+    kinds = {stage.procedure: corrections.records.get((on_gpu, stage.procedure), 0) for stage in stages}
+    records = sum(kinds.values())
+    if not records:
+        machine = "an H100" if on_gpu else "another machine"
+        return f"DERIVED for {machine}, no record of this machine yet"
+    without = [kind for kind, count in kinds.items() if not count and on_gpu in corrections.others]
+    unmeasured = f"; no record yet of {', '.join(without)}" if without else ""
+    return f"from {records} record{'s' if records > 1 else ''} of this machine{unmeasured}"
+
+
+def describe_seconds(estimate: Estimate) -> str:
+    """Return an estimate in minutes or hours, as a range where it was not measured."""
+    size, unit = (3600.0, "h") if estimate.seconds >= 2 * 3600 else (60.0, "min")
+    if estimate.high <= estimate.low * 1.01:
+        return f"{estimate.seconds / size:,.1f} {unit}"
+    return f"{estimate.low / size:,.1f} to {estimate.high / size:,.1f} {unit}"
+
+
+def _print_hours(study: Study, planned: Forecast, source: str, console: Console) -> None:
+    """Print the sum of all stages, when the last one ends, and where the figures come from."""
+    needs = REQUIREMENTS[study.scale].description
+    resource = "core" if study.scale == "toy" else "GPU (H100 unless measured here)"
+    console.print(
+        f"to run: {describe_seconds(planned.total)} on one {resource}; {describe_seconds(planned.wall)} with"
+        f" {planned.workers} worker{'s' if planned.workers > 1 else ''}; needs {needs}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"hours: {source}; every completion counts as long as its cap", highlight=False, soft_wrap=True)
 
 
 def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:
     """Print the table of stages.
 
     Args:
-        rows: stage, whether it is cached, hours to run, and placement (None at toy scale).
+        rows: stage, whether it is cached, seconds to run, and placement (None at toy scale).
     """
     toy = study.scale == "toy"
     table = Table(title=f"{study.name} at scale {study.scale}: {len(rows)} stages", title_justify="left")
@@ -71,14 +105,14 @@ def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement |
     columns = ["seed", "items", "tokens", "cached", _unit(study)]
     for column in columns if toy else [*columns, "Table 5", "GPUs", "GiB on each", "host GiB", "disk GiB"]:
         table.add_column(column, justify="right")
-    for stage, cached, hours, placement in rows:
+    for stage, cached, seconds, placement in rows:
         cells = [
             stage.label,
             str(stage.seed),
             f"{planned_items(stage):,}",
             _short(planned_tokens(stage)),
             "yes" if cached else "no",
-            f"{hours * 60 if toy else hours:,.1f}",
+            f"{seconds / (60 if toy else 3600):,.1f}",
         ]
         table.add_row(*cells, *(_placement_cells(stage, placement) if placement else []))
     width = console.width
@@ -99,17 +133,11 @@ def _placement_cells(stage: Stage, placement: Placement) -> list[str]:
     ]
 
 
-def _print_sums(study: Study, stages: list[Stage], hours: float, console: Console) -> None:
+def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
     toy = study.scale == "toy"
-    console.print(
-        f"tokens: upper bounds, every completion as long as its cap; to run: {hours * 60 if toy else hours:,.1f}"
-        f" {_unit(study)}; needs {REQUIREMENTS[study.scale].description}",
-        highlight=False,
-    )
     if not toy:
         console.print(
-            "GPU-hours are DERIVED from Table 5 in proportion to tokens and model size, over ASSUMED counts: an order of"
-            " magnitude. Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
+            "Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
             " which stages side by side add up. Sharded: trained and frozen models are split over"
             " the stage's GPUs.",
             highlight=False,
@@ -120,7 +148,7 @@ def _print_sums(study: Study, stages: list[Stage], hours: float, console: Consol
             console.print(f"  {line}", highlight=False, soft_wrap=True)
     if study.scale == "small":
         nights = ", ".join(f"{hours_on_card(study, card):.1f} h on {name}" for name, card in CARDS.items())
-        console.print(f"estimated bottom-up, at most: {nights} (DERIVED from data sheets)", highlight=False)
+        console.print(f"on one card, DERIVED from data sheets: {nights}", highlight=False)
     console.print(
         f"disk: {disk_gib(stages):,.1f} GiB at the end and while it runs, {download_gib(stages):,.1f} of them downloads",
         highlight=False,

@@ -1,8 +1,7 @@
-"""Expected hours of a stage: seconds measured at toy scale, above it GPU-hours derived from Table 5 (a diagnosis: a roofline).
+"""Expected hours: the model of seconds (`roofline`) corrected by records (`corrections`), beside what Table 5 prints.
 
-Table 5 prints H100 hours of the Qwen pipeline for one epoch. A stage is charged in proportion to the tokens that it may
-generate or train on and to the size of its model, against the same stage at paper scale. The paper's counts are lost, so
-the proportion rests on ASSUMED values: read the hours as an order of magnitude.
+Above toy scale they are hours of one H100, with every completion as long as its cap. Table 5's own rows, on the counts that
+we ASSUME since the paper's are lost, are compared with the model in `tests/planner/test_roofline.py` and docs/scale.md.
 """
 
 import functools
@@ -10,12 +9,13 @@ from dataclasses import dataclass
 
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
-from repro.evaluation.config import ANSWER_TOKENS
-from repro.planner.architectures import DEFAULT_PARAMETERS, named_parameters
-from repro.planner.scoring import H100, scoring_seconds
+from repro.planner.cards import CPU_CORE, H100, Card
+from repro.planner.corrections import Corrections, Estimate, shipped_corrections
+from repro.planner.placement import Cards, place
+from repro.planner.roofline import stage_seconds
 from repro.planner.tokens import planned_tokens
 from repro.printed.load import load
-from repro.recipes import paper, toy
+from repro.recipes import paper
 from repro.recipes.settings import Settings
 from repro.recipes.study import Scale, Study
 from repro.stages import Stage
@@ -28,33 +28,6 @@ TABLE5_ROWS = {
     "gkd-rkl": "Student GKD w/ on-policy RKL",
 }
 """Kind of stage -> the row of Table 5."""
-TABLE5_BILLIONS = {"calibrate": 8.0, "sample": 8.0, "sft": 1.7, "gkd-fkl": 1.7, "gkd-rkl": 1.7}
-"""Size of the model that each line of Table 5 generates with or trains (Qwen3-8B, Qwen3-1.7B)."""
-CHARGED_AS = {"evaluate": "sample", "continue": "sample", "classify": "sample"}
-"""Stages that Table 5 has no line for. Prefixes and a judge's replies are completions; rules cost nothing. A diagnosis scores
-completions and trains nothing, so no line is like it: its hours are those of `scoring.scoring_seconds`."""
-
-TOY_SECONDS = {
-    "calibrate": 38.0,
-    "sample": 10.0,
-    "sft": 31.0,
-    "gkd-fkl": 53.0,
-    "gkd-rkl": 66.0,
-    "evaluate": 11.0,
-    "diagnose": 49.0,
-    "continue": 20.0,
-    "classify": 8.0,
-}
-"""MEASURED at the toy scale's settings (`repro run table2 --scale toy --seeds 3`, 2026-11-24, two cores, two stages at a
-time): mean seconds of the records, and 5 s for the start of a process; with earlier teachers and training prompts (three
-seeds of the current ones, on a busy machine: calibrate 42, sample 13, sft 34, gkd-fkl 56, gkd-rkl 79, without the start).
-diagnose: six records of table1 and table4, one seed, on a busy machine. continue and classify: CPU seconds of one seed of
-figure4 and failure-modes, and the start of a process."""
-
-TOY_START_SECONDS = 5.0
-"""Seconds of each that are the start of a process; the rest grows with the tokens that a stage samples or trains on."""
-TOY_DIAGNOSED_TASKS = 10 / 3
-"""Tasks times policies of a diagnosis, mean of those six records."""
 TOY_MIB = {
     "calibrate": 2.7,
     "distill": 0.6,
@@ -74,21 +47,35 @@ def printed_hours() -> dict[str, float]:
     return {kind: table.cell("pipeline", "gpu_hours", process=process).value for kind, process in TABLE5_ROWS.items()}
 
 
-def expected_hours(stage: Stage, scale: Scale) -> float:
-    """Return wall-clock hours on one core at toy scale, H100 hours above it; a server's hours are not counted."""
-    procedure, tokens = stage.procedure, planned_tokens(stage) if stage.workload.runs_model else 0.0
-    if scale == "toy":
-        working = TOY_SECONDS[procedure] - TOY_START_SECONDS
-        return (TOY_START_SECONDS + working * tokens / _toy_tokens(procedure)) / 3600
-    if stage.workload.scores_in_parts:
-        return scoring_seconds(stage, H100) / 3600
-    line = CHARGED_AS.get(procedure, procedure)
-    share = tokens / _paper_tokens()[line]
-    return printed_hours()[line] * share * _billions(stage) / _table5_billions(procedure)
+def estimate(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> Estimate:
+    """Return the seconds of a stage, the start of its process included: on one core at toy scale, on one H100 above it.
+
+    A server's hours are not counted.
+
+    Args:
+        corrections: None for those shipped with the code.
+    """
+    corrections = shipped_corrections() if corrections is None else corrections
+    on_gpu = scale != "toy" and stage.workload.uses_gpu
+    return corrections.estimate(stage, stage_seconds(stage, H100 if on_gpu else CPU_CORE), on_gpu=on_gpu)
+
+
+def expected_hours(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> float:
+    """Return hours on one core at toy scale, H100 hours above it."""
+    return estimate(stage, scale, corrections).seconds / 3600
+
+
+def hours_on_card(study: Study, card: Card) -> float:
+    """Return the hours of a study on one such GPU, stage after stage, without corrections."""
+    seconds = 0.0
+    for stage in study.stages():
+        micro_batch = place(stage, Cards(1, card.gib)).layout.micro_batch if stage.workload.trains else 1
+        seconds += stage_seconds(stage, card, micro_batch)
+    return seconds / 3600
 
 
 def study_hours(study: Study, workers: int) -> float:
-    """Return wall-clock hours of a complete study on that many cores (toy) or GPUs, kept busy."""
+    """Return the hours of a complete study on that many cores (toy) or GPUs, kept busy."""
     return sum(expected_hours(stage, study.scale) for stage in study.stages()) / workers
 
 
@@ -100,25 +87,6 @@ def toy_mib(study: Study) -> float:
 def table5_hours(stage: Stage) -> float | None:
     """Return the hours that Table 5 prints for such a stage of the Qwen pipeline; None if it has no line for it."""
     return printed_hours().get(stage.procedure)
-
-
-@functools.cache
-def _toy_tokens(procedure: str) -> float:
-    """Return the tokens of the stage that `TOY_SECONDS` was measured on: Table 2's, at the toy scale's settings."""
-    settings = toy.settings()
-    training = _training_tokens(settings)
-    if procedure in training:
-        return training[procedure]
-    sampling = settings.teacher_sampling if procedure == "sample" else settings.evaluation
-    items = (settings.train_items if procedure == "sample" else settings.test_items) or 0
-    per_item, length = sampling.completions_per_prompt, sampling.max_completion_tokens
-    tasks = TOY_DIAGNOSED_TASKS if procedure == "diagnose" else len(settings.tasks)
-    if procedure == "continue":
-        prefixes = settings.prefixes
-        per_item = prefixes.per_prompt * prefixes.continuations * (1 + len(prefixes.fractions))
-    if procedure == "classify":
-        length = ANSWER_TOKENS
-    return float(tasks * items * per_item * length)
 
 
 @functools.cache
@@ -144,17 +112,6 @@ def _training_tokens(settings: Settings) -> dict[str, float]:
     }
 
 
-def _billions(stage: Stage) -> float:
-    """Return the size of the model that the stage is charged by, read off its name; 8 where the name states none."""
-    main = stage.workload.main
-    return ((named_parameters(main.base_model.name) if main else None) or DEFAULT_PARAMETERS) / 1e9
-
-
-def _table5_billions(procedure: str) -> float:
-    """Return the same for the line of Table 5."""
-    return TABLE5_BILLIONS[CHARGED_AS.get(procedure, procedure)]
-
-
 @dataclass(frozen=True)
 class Table5Stage:
     """One kind of stage of a scale's pipeline: completion tokens at most, and parameters of its two models (teacher and
@@ -172,19 +129,12 @@ def table5_stages() -> dict[str, Table5Stage]:
 
 
 def describe_derivation(study: Study) -> list[str]:
-    """Say how the hours of a plan above toy scale follow from Table 5, a line for each kind of stage and model size."""
+    """Say of each kind of stage and model what the model gives, and what Table 5 prints."""
     lines = []
     for stage in study.stages():
-        if stage.workload.scores_in_parts:
-            hours = expected_hours(stage, study.scale)
-            lines.append(
-                f"{stage.procedure}: {planned_tokens(stage):.3g} tokens by the roofline of an H100 = {hours:.1f} h"
-            )
-            continue
-        line = CHARGED_AS.get(stage.procedure, stage.procedure)
-        lines.append(
-            f"{stage.procedure}: {printed_hours()[line]:g} h x {planned_tokens(stage):.3g} / {_paper_tokens()[line]:.3g} tokens"
-            f" x {_billions(stage):g} / {_table5_billions(stage.procedure):g} billion parameters"
-            f" = {expected_hours(stage, study.scale):.1f} h"
-        )
+        hours, printed = expected_hours(stage, study.scale), table5_hours(stage)
+        main = stage.workload.main
+        name = f" of {main.base_model.name}" if main else ""
+        line = f"{stage.procedure}{name}: {planned_tokens(stage):.3g} tokens = {hours:.1f} h by the model"
+        lines.append(line + (f"; Table 5 prints {printed:g} h for Qwen3" if printed else ""))
     return list(dict.fromkeys(lines))

@@ -1,59 +1,143 @@
-"""Hours of a study on one GPU, from the bottom up: tokens, weights to read, products to compute.
+"""Seconds of a stage on one card: the only model of hours, from the workload of a stage and the data sheet of a card.
 
-Table 5 cannot give these: its data sizes are lost, and a card of 24 GB is no H100. DERIVED from data sheets and parameter
-counts, with ASSUMED efficiencies, and every completion as long as its cap: an upper bound, good to a factor of two.
+Sampling is limited by the bytes of weights and caches that each step reads for the completions in flight, or by the host;
+prompts, training and scoring by products; the statistics of a diagnosis by the bytes of its logits. DERIVED, with the
+efficiencies below, and every completion as long as its cap. A factor for each kind of stage, measured on records, corrects
+it (`planner.corrections`).
 """
 
-from dataclasses import replace
+import functools
+import math
 
-from repro.planner.architectures import architecture
-from repro.planner.concurrency import sequences_at_once
-from repro.planner.scoring import CARDS as CARDS
-from repro.planner.scoring import PROMPT_SHARE, START_SECONDS, Card, scoring_seconds
-from repro.planner.tokens import planned_tokens
-from repro.recipes.study import Study
+from repro.models.padded_batches import FORWARD_TOKENS
+from repro.planner.architectures import Architecture, architecture
+from repro.planner.cards import Card
+from repro.planner.concurrency import cache_per_sequence, sequences_at_once
+from repro.planner.resources import MICRO_BATCH
+from repro.planner.tokens import planned_sequences
+from repro.recipes.assumed import assumed
 from repro.stages import Stage
 from repro.stages.references import Model
+from repro.training.optimisation import LARGE
 
-NIGHT_HOURS = 10.0
-BATCH = 64
-"""ASSUMED: sequences that vLLM decodes together, on average over a stage whose cache and step hold more."""
-DECODING = 0.25
-"""ASSUMED: share of the bandwidth that decoding reaches over a complete stage: caches are read too, batches run empty."""
-TRAINING = 0.3
-"""ASSUMED: share of the card's products that small micro-batches reach."""
+DECODING = 0.5
+"""ASSUMED: share of the bandwidth that sampling reaches over a complete stage; batches run empty at its end."""
+TRAINING = 0.4
+"""ASSUMED: share of the products that training reaches between launches."""
+SCORING = 0.3
+"""MEASURED on one H100: share of the products of a forward pass over thousands of tokens, padding included (a reward model as
+wide as Llama-3.1-8B, 256 texts of 300 and 2,400 tokens)."""
+HEAD = 0.7
+"""MEASURED on one H100: share of the products that two output layers reach by themselves."""
+STREAMING = 0.7
+"""ASSUMED: share of the bandwidth that long reads of logits reach."""
+LOGIT_PASSES = 7.5
+"""MEASURED on one H100: float32 reads and writes of one model's logit beside its product, at that bandwidth (3.25 us a
+position for two models of 151,936 ids; the products take 1.35)."""
+RULES_SECONDS = 0.8
+"""MEASURED: a stage without a model on one core, its files read and written."""
+TOY_PROMPT = 24
+"""MEASURED: tokens of a toy prompt, rounded."""
+BATCH = 1024
+"""Sequences that transformers samples together where the stage's configuration does not say."""
 
 
-def hours_on_card(study: Study, card: Card) -> float:
-    """Return an upper bound of the study's hours on one such card."""
-    return sum(stage_seconds(stage, card) for stage in study.stages()) / 3600
+def stage_seconds(stage: Stage, card: Card, micro_batch: int = MICRO_BATCH) -> float:
+    """Return the seconds of a stage on one card, without the start of its process.
 
+    Not counted: reward models, grading, the resampling of a diagnosis, and the check of vLLM's log-probabilities.
 
-def stage_seconds(stage: Stage, card: Card) -> float:
-    """Return an upper bound of the stage's seconds: sampling limited by bandwidth, training by products, scoring by either.
-
-    Above `Passes.flops`, training recomputes its activations (2 N a token), and a KL anchor is one more forward pass (2 N).
+    Args:
+        micro_batch: sequences of one forward pass in training; toy models take a complete step at once.
     """
+    key = (stage.fingerprint, card, micro_batch)
+    if key not in _known:
+        _known[key] = _stage_seconds(stage, card, micro_batch)
+    return _known[key]
+
+
+_known: dict[tuple[str, Card, int], float] = {}
+"""Studies share most of their stages."""
+
+
+def _stage_seconds(stage: Stage, card: Card, micro_batch: int) -> float:
     workload = stage.workload
-    if workload.scores_in_parts:
-        return scoring_seconds(stage, card)
-    main, frozen = _parameters(workload.main), _parameters(workload.frozen)
-    passes = workload.passes
-    recomputed = passes.trained + (1 if workload.kl_anchor else 0)
-    flops = replace(passes, sampled=0, scored=passes.scored + recomputed).flops(main, frozen)
-    tokens = planned_tokens(stage)
-    sampling = tokens * passes.sampled * _seconds_per_token(stage, main, card)
-    return sampling + tokens * PROMPT_SHARE * flops / (TRAINING * card.flops) + START_SECONDS
+    main = _sizes(workload.main)
+    if main is None:
+        return RULES_SECONDS
+    frozen, passes, sequences = _sizes(workload.frozen), workload.passes, planned_sequences(stage)
+    completion = workload.max_completion_tokens
+    length = completion + (assumed("prompt tokens") if workload.uses_gpu else TOY_PROMPT)
+    if workload.trains:
+        at_once = micro_batch if workload.uses_gpu else workload.sequences_per_step
+    else:
+        at_once = max(1, FORWARD_TOKENS // length)
+    seconds = card.load_seconds
+    if workload.samples:
+        seconds += passes.sampled * _sampling(stage, main, sequences, length, card)
+    scored = passes.scored + (1 if workload.kl_anchor else 0)
+    for model, times in ((main, scored), (frozen, passes.frozen)):
+        if model is not None and times:
+            seconds += times * sequences * _scoring(model, completion, length, card)
+            seconds += times * sequences / at_once * model.layers * card.layer_seconds
+    if workload.trains:
+        forwards = 3 - (workload.lora_rank is not None) + (main.parameters * 1e9 >= LARGE)
+        products = sequences * (_layer_flops(main, length) * length + _head_flops(main) * completion)
+        seconds += forwards * products / (TRAINING * card.flops)
+        seconds += forwards * sequences / at_once * main.layers * card.layer_seconds
+    return seconds
 
 
-def _parameters(model: Model | None) -> float:
-    return architecture(model.base_model.name).parameters * 1e9 if model else 0.0
+def _sizes(model: Model | None) -> Architecture | None:
+    return None if model is None else _sizes_at(model.base_model.name, model.base_model.revision)
 
 
-def _seconds_per_token(stage: Stage, parameters: float, card: Card) -> float:
-    """Return seconds of decoding one token: each step reads the weights once for all sequences in flight."""
-    if not stage.workload.samples:
-        return 0.0
-    tokens = round(PROMPT_SHARE * stage.workload.max_completion_tokens)
-    in_flight = min(BATCH, sequences_at_once(stage, card.gib, tokens))
-    return 2 * parameters / (card.bandwidth * DECODING * in_flight)
+@functools.cache
+def _sizes_at(name: str, revision: str) -> Architecture:
+    """Return a model's sizes, read once for each revision: a plan has thousands of stages."""
+    return architecture(name)
+
+
+def _sampling(stage: Stage, model: Architecture, sequences: int, length: int, card: Card) -> float:
+    """Return the seconds of sampling: steps that each read the weights and the caches of all sequences in flight."""
+    workload = stage.workload
+    is_vllm = workload.engine == "vllm"
+    completion = workload.max_completion_tokens
+    if is_vllm:
+        most = sequences_at_once(stage, card.gib, length - completion // 2)
+    else:
+        most = workload.sequences_per_step if workload.trains else workload.batch_sequences or BATCH
+    in_flight = max(1, min(most, sequences))
+    steps = completion * sequences / in_flight
+    if not is_vllm:
+        steps = completion * math.ceil(sequences / in_flight)
+    cache = cache_per_sequence(model, length - completion // 2) * card.value_bytes / 2
+    read = (card.value_bytes * model.parameters * 1e9 + in_flight * cache) / (DECODING * card.bandwidth)
+    multiplied = in_flight * 2 * model.parameters * 1e9 / (SCORING * card.flops)
+    host = in_flight * card.token_seconds if is_vllm else 0.0
+    launched = 0.0 if is_vllm else model.layers * card.layer_seconds
+    prompts = sequences * (length - completion) * _layer_flops(model, length) / (SCORING * card.flops)
+    return steps * (max(read, multiplied, host) + launched) + prompts
+
+
+def _scoring(model: Architecture, completion: int, length: int, card: Card) -> float:
+    """Return the seconds of a forward pass of one sequence, with the log-probabilities of its completion."""
+    layers = length * _layer_flops(model, length) / (SCORING * card.flops)
+    logits = LOGIT_PASSES * 4 * model.vocabulary / (STREAMING * card.bandwidth)
+    return layers + completion * (_head_flops(model) / (HEAD * card.flops) + logits)
+
+
+def _layer_flops(model: Architecture, length: int) -> float:
+    """Return operations of all layers per token: 2 a weight, and 4 a layer, query unit and position of attention.
+
+    A token looks back to half of the sequence, on average.
+    """
+    weights = model.parameters * 1e9 - model.vocabulary * model.hidden
+    near = min(length, model.window) if model.window else length
+    positions = (model.layers - model.local_layers) * length / 2 + model.local_layers * min(near, length / 2)
+    return 2 * weights + 4 * model.queries * positions
+
+
+def _head_flops(model: Architecture) -> float:
+    """Return operations of the output layer per token."""
+    return 2 * model.vocabulary * model.hidden

@@ -10,8 +10,12 @@ def planned_items(stage: Stage) -> int:
     return sum(expected_items(data.task, data.split, data.n) or assumed("train_items") for data in stage.data)
 
 
+def planned_sequences(stage: Stage) -> int:
+    """Count the completions that the stage samples, scores or trains on, at most."""
+    workload = stage.workload
+    return workload.steps * workload.sequences_per_step + planned_items(stage) * workload.completions_per_item
+
+
 def planned_tokens(stage: Stage) -> float:
     """Return an upper bound on the completion tokens that the stage samples, scores or trains on."""
-    workload = stage.workload
-    sequences = workload.steps * workload.sequences_per_step + planned_items(stage) * workload.completions_per_item
-    return float(sequences * workload.max_completion_tokens)
+    return float(planned_sequences(stage) * stage.workload.max_completion_tokens)

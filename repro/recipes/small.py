@@ -2,7 +2,8 @@
 
 Why this pair: a student trained in float32 takes 16 bytes a parameter (weight, gradient, AdamW), so 24 GB hold one of 0.6B
 next to its teacher and vLLM (20.9 GiB by `repro.planner.gpu_memory`; docs/gpu.md), but none of 1.7B (27 GB by itself).
-Why a night: at most 9.8 h on an RTX 3090 and 2.1 h on an H100 by `repro.planner.roofline`, a bound that a test checks.
+Why a night: 9.7 h on an RTX 3090 and 4.0 h on an H100 by `repro.planner.roofline`, every completion as long as its cap; a test
+checks that it stays below ten.
 Why no reasoning: a reasoning completion takes thousands of tokens (the paper's Qwen lengths, DERIVED); cut at 512, hardly
 any would reach its answer.
 

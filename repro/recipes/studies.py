@@ -19,9 +19,9 @@ class Budget:
     A test compares the plan with them, so that a study never grows by accident.
 
     Attributes:
-        toy_minutes: wall-clock time on the two cores of the toy scale.
+        toy_minutes: on two cores, by the model of hours without measured factors.
         toy_mib: artifacts.
-        paper_gpu_hours: H100 hours.
+        paper_gpu_hours: H100 hours, by the same model.
     """
 
     toy_minutes: float
@@ -94,7 +94,7 @@ STUDIES: dict[str, Entry] = {
         title="The knob: teachers calibrated both ways, their students, and the baselines",
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=13500),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
     ),
     "table1": Entry(
         title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
@@ -102,7 +102,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1000),
+        budget=Budget(toy_minutes=2, toy_mib=10, paper_gpu_hours=7000),
         overrides=PILOT,
         families=PILOT_FAMILIES,
     ),
@@ -112,7 +112,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table1_and_4:calibrated_rows",
         measure="tables.measurements.trap_outcomes:add_traps_and_outcomes",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=10500),
+        budget=Budget(toy_minutes=4, toy_mib=30, paper_gpu_hours=10500),
     ),
     "figure2": Entry(
         title="Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
@@ -123,7 +123,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.panel:correlation_section",
         figures="report.figures.figure2:correlations",
         export="report.figures.figure2:export_figures",
-        budget=Budget(toy_minutes=5, toy_mib=10, paper_gpu_hours=1000),
+        budget=Budget(toy_minutes=2, toy_mib=10, paper_gpu_hours=7000),
         overrides=PILOT,
         families=PILOT_FAMILIES,
     ),
@@ -132,14 +132,14 @@ STUDIES: dict[str, Entry] = {
         session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=19500),
+        budget=Budget(toy_minutes=6, toy_mib=20, paper_gpu_hours=11000),
         overrides={"toy": ("tasks=toy-bm4,toy-bm5,toy-csqa,toy-mmlu-pro,toy-supergpqa",)},
     ),
     "table6": Entry(
         title="Further pairs: a teacher and a student per task, in distribution",
         session="The further pairs (Table 6)",
         rows="recipes.table6:rows",
-        budget=Budget(toy_minutes=15, toy_mib=40, paper_gpu_hours=28500),
+        budget=Budget(toy_minutes=7, toy_mib=40, paper_gpu_hours=16000),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
     ),
@@ -148,7 +148,7 @@ STUDIES: dict[str, Entry] = {
         session="The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
-        budget=Budget(toy_minutes=15, toy_mib=30, paper_gpu_hours=22500),
+        budget=Budget(toy_minutes=6, toy_mib=30, paper_gpu_hours=8500),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
     ),
@@ -160,7 +160,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.eta_sweep:rows",
         measure="tables.measurements.answers:add_eta_sweep",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=45, toy_mib=200, paper_gpu_hours=37000),
+        budget=Budget(toy_minutes=25, toy_mib=200, paper_gpu_hours=50000),
         overrides={
             "toy": ("sft.steps=100", "gkd_rkl.steps=100", "diagnosis.gradient_prompts=0", "diagnosis.resamples=200")
         },
@@ -172,7 +172,7 @@ STUDIES: dict[str, Entry] = {
         page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
         " time",
         rows="recipes.controls:rows",
-        budget=Budget(toy_minutes=12, toy_mib=30, paper_gpu_hours=18000),
+        budget=Budget(toy_minutes=6, toy_mib=30, paper_gpu_hours=21000),
     ),
     "table5": Entry(
         title="What each stage costs, and what it would cost you (stages shared with table2)",
@@ -185,7 +185,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.cost:table5_section",
         figures="report.figures.cost:stage_costs",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=13500),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
     ),
     "figure1a": Entry(
         title="Teachers that should have been better: a student's gain under each teacher at hand",
@@ -196,7 +196,7 @@ STUDIES: dict[str, Entry] = {
         extras="report.study_extras:teacher_sizes",
         figures="report.figures.figure1a:figure1a",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=8, toy_mib=20, paper_gpu_hours=18000),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=19500),
     ),
     "figure3": Entry(
         title="Teachers keep, students fall (stages shared with table2)",
@@ -217,7 +217,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.lost_prompts:prefix_section",
         figures="report.figures.figure4:figure4",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=6000),
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=12500),
     ),
     "failure-modes": Entry(
         title="How students fail on prompts that they solved before (section 6.5)",
@@ -229,6 +229,6 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.lost_prompts:mode_section",
         figures="report.figures.failure_modes:failure_modes",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=10, toy_mib=20, paper_gpu_hours=13500),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14000),
     ),
 }

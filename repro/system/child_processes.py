@@ -1,9 +1,11 @@
-"""Child processes that exit when their parent does, even if it was killed."""
+"""Child processes: they exit when their parent does, even if it was killed, and leave Ctrl-C to it."""
 
 import contextlib
 import os
+import signal
 import threading
 import time
+from collections.abc import Iterator, Sequence
 
 import psutil
 
@@ -12,7 +14,10 @@ POLL_S = 0.5
 
 
 def exit_with_parent(pid: int) -> None:
-    """Exit, with every process below this one, as soon as process `pid` has: a killed run leaves nothing running."""
+    """Exit, with every process below this one, as soon as process `pid` has: a killed run leaves nothing running.
+
+    Call it for each process that this one must not survive.
+    """
     try:
         parent = psutil.Process(pid)
     except psutil.NoSuchProcess:
@@ -37,10 +42,35 @@ def has_exited(process: psutil.Process) -> bool:
 
 def kill_children(parent: psutil.Process | None = None) -> None:
     """Kill every process below `parent` (which may have exited), by default below this one."""
-    try:
-        children = (parent or psutil.Process()).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return
-    for child in children:
+    for child in descendants(parent or psutil.Process()):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
+
+
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Return every process below `process`; none if it has exited."""
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end_processes(processes: Sequence[psutil.Process]) -> None:
+    """Terminate processes, and kill those that still run after five seconds."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@contextlib.contextmanager
+def block_signals(*signals: signal.Signals) -> Iterator[None]:
+    """Hold these signals back until the end; processes started inside never receive them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

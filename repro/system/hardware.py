@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from repro.system.gpus import device_files, installed_gpus, split_visible
@@ -58,6 +59,7 @@ def hardware() -> dict[str, Any]:
     visible, unknown = split_visible(installed)
     return {
         "machine": platform.machine(),
+        "processor": _processor(),
         "system": platform.system(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory_bytes() / 2**30, 1),
@@ -78,6 +80,16 @@ def container() -> dict[str, str] | None:
         return None
     name, _, digest = os.environ.get("REPRO_BASE_IMAGE", "unknown").partition("@")
     return {"target": os.environ["REPRO_IMAGE"], "base_image": name, "base_digest": digest or "unpinned"}
+
+
+@functools.cache
+def _processor(listing: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's model, as the kernel names it; what Python knows elsewhere."""
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(), re.MULTILINE)
+    except OSError:
+        match = None
+    return match.group(1).strip() if match else platform.processor()
 
 
 def _driver_cuda() -> str | None:

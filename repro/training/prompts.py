@@ -1,5 +1,6 @@
 """Prompts of training: the tokens that every other stage gives them, and the check that they fit the models."""
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,16 @@ class RenderedPrompts:
     prompt_tokenizer: Any = None
 
     def _tokenize_prompts(self, prompts: list[list[dict[str, str]]]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        tokenizer = self.prompt_tokenizer or self._tokenizer  # type: ignore[attr-defined]
-        reasoning = self.chat_template_kwargs["enable_thinking"]  # type: ignore[attr-defined]
-        ids = {
-            text: prompt_token_ids(tokenizer, text, reasoning) for text in {prompt[0]["content"] for prompt in prompts}
-        }
-        return [list(ids[prompt[0]["content"]]) for prompt in prompts], None, {}
+        return [self._token_ids(prompt[0]["content"]).tolist() for prompt in prompts], None, {}
+
+    def _token_ids(self, text: str) -> array:
+        """Return the tokens of a prompt, made at its first visit: a training visits each prompt many times."""
+        known: dict[str, array] = self.__dict__.setdefault("_tokens_of_prompts", {})
+        if text not in known:
+            tokenizer = self.prompt_tokenizer or self._tokenizer  # type: ignore[attr-defined]
+            reasoning = self.chat_template_kwargs["enable_thinking"]  # type: ignore[attr-defined]
+            known[text] = array("i", prompt_token_ids(tokenizer, text, reasoning))  # 4 bytes a token
+        return known[text]
 
 
 def check_prompts(

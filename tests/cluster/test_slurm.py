@@ -124,7 +124,7 @@ def test_an_interrupted_driver_cancels_its_jobs(slurm, forge, tmp_path):
     while run_command("squeue", "-h", "-t", "RUNNING,PENDING"):
         assert time.monotonic() < deadline, run_command("squeue")
         time.sleep(0.2)
-    assert not list((tmp_path / "cache" / ".exca").iterdir())
+    assert not list((tmp_path / "cache" / ".jobs").iterdir())
 
 
 def test_the_jobs_of_a_killed_driver_are_ended_by_the_next(slurm, forge, undisturbed, tmp_path):

@@ -76,3 +76,14 @@ def test_each_direction_is_the_sum_over_its_own_distribution() -> None:
     }
     for method, expected in by_hand.items():
         assert LOSSES[method](p_S.log(), p_T.log(), mask).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", LOSSES)
+def test_nothing_that_counts_is_0_and_the_teacher_gets_no_gradient(method: str) -> None:
+    student, student_head, teacher, teacher_head, mask_BT = pair()
+    teacher_logits = (teacher @ teacher_head.T).requires_grad_()
+    value = LOSSES[method](student @ student_head.T, teacher_logits, mask_BT)
+    assert torch.autograd.grad(value, (student, teacher_logits), allow_unused=True)[1] is None
+    nothing = LOSSES[method](student @ student_head.T, teacher_logits, torch.zeros_like(mask_BT))
+    assert float(nothing.detach()) == 0
+    assert not bool(torch.autograd.grad(nothing, student)[0].any())

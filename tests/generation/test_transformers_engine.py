@@ -6,6 +6,7 @@ from tiny_models import save_qwen
 from transformers import AutoModelForCausalLM
 
 from repro.errors import InputError
+from repro.generation import decoding
 from repro.generation.config import SamplingConfig
 from repro.generation.rollouts import read_rollouts, stream_rollouts
 from repro.generation.sample import sample
@@ -126,26 +127,10 @@ def test_rare_looks_change_no_completion_and_are_rare(folder, items, monkeypatch
     """On a GPU the loop looks every 16 tokens whether all sequences have ended; padding after the last end is cut."""
     tokenizer = load_tokenizer(folder)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
-    looks = []
-
-    class Flag:
-        """A finished flag on a GPU: reading it is a wait."""
-
-        def __init__(self, value):
-            self.value = value
-
-        def __bool__(self):
-            looks.append(1)
-            return bool(self.value)
-
+    looks: list[int] = []
+    check = decoding._check
+    monkeypatch.setattr(decoding, "_check", lambda is_bad: (looks.append(1), check(is_bad)))
     engines = {every: TransformersEngine(folder, look_every=every) for every in (1, 3, 16, 50)}
-    for engine in engines.values():
-        ask = engine._has_unfinished_sequences
-        monkeypatch.setattr(
-            engine._model,
-            "_has_unfinished_sequences",
-            lambda finished, synced, device, ask=ask: ask(Flag(finished), synced, device),
-        )
     completions, counts = {}, {}
     for every, engine in engines.items():
         looks.clear()
@@ -154,9 +139,9 @@ def test_rare_looks_change_no_completion_and_are_rare(folder, items, monkeypatch
     assert completions[3] == completions[16] == completions[50] == completions[1]
     longest = max(len(completion.token_ids) for group in completions[1] for completion in group)
     assert longest < 40  # every sequence ended before the cap, so each engine had to notice
-    assert counts[1] == longest + 1 > 6  # the first look is before the first token
-    assert counts[3] == -(-longest // 3) + 1
-    assert counts[16] == 2
+    assert counts[1] == longest > 5
+    assert counts[3] == -(-longest // 3)
+    assert counts[16] == -(-longest // 16)
     assert counts[50] == 1
 
 

@@ -7,10 +7,11 @@ no longer be loaded: change it together with the version of the kind of stage, a
 import dataclasses
 from pathlib import Path
 
+from repro.planner.cards import CPU_CORE, H100
 from repro.planner.disk import disk_space
 from repro.planner.host_memory import host_memory
-from repro.planner.hours import expected_hours
 from repro.planner.placement import Cards, place
+from repro.planner.roofline import stage_seconds
 from repro.planner.tokens import planned_tokens
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.study import SCALES, Scale
@@ -40,13 +41,13 @@ def identities() -> list[str]:
 
 
 def planned() -> list[str]:
-    """Scale, folder name, and the planner's numbers of each stage: hours, tokens, memory (GiB), layout on `CARDS`."""
+    """Scale, folder name, and the planner's numbers of each stage: hours without measured factors, tokens, memory (GiB), layout on `CARDS`."""
     lines = []
     for scale in SCALES:
         for folder, (stage, _) in sorted(stages_of(scale).items()):
             placement, disk = place(stage, CARDS), disk_space(stage)
             numbers = {
-                "hours": expected_hours(stage, scale),
+                "hours": stage_seconds(stage, CPU_CORE if scale == "toy" else H100) / 3600,
                 "tokens": planned_tokens(stage),
                 "gpu": placement.memory,
                 "host": host_memory(stage, placement.layout).total,

@@ -106,11 +106,13 @@ def test_jobs_of_a_driver_are_found_by_their_files(tmp_path):
 def test_accounting_is_off_only_while_slurm_jobs_are_followed():
     import submitit
 
+    from repro.pipeline.cluster import Execution
     from repro.pipeline.submission import accounting_off
+    from repro.planner.resources import Resources
 
     before = submitit.SlurmJob.watcher
-    with accounting_off("local"):
+    with accounting_off(Execution(Resources(), backend="local")):
         assert submitit.SlurmJob.watcher is before
-    with accounting_off("slurm"):
+    with accounting_off(Execution(Resources(), backend="slurm")):
         assert submitit.SlurmJob.watcher._make_command() is None
     assert submitit.SlurmJob.watcher is before

@@ -13,18 +13,17 @@ from typing import Any
 
 import psutil
 import pytest
-import submitit
 from rich.console import Console
 
 from repro.errors import InputError, StageError
 from repro.models.loading import locate
 from repro.pipeline.cluster import Execution
-from repro.pipeline.engine import _has_ended, is_cached, run_stages
+from repro.pipeline.engine import is_cached, run_stages
+from repro.pipeline.local_jobs import LocalJob
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.record import build_artifact
 from repro.pipeline.run import _print_warnings, prepare_cache, run
 from repro.pipeline.run_stage import run_stage
-from repro.pipeline.submission import Running
 from repro.planner.resources import Resources
 from repro.stages.artifact import CACHE, is_complete
 from repro.system.atomic_write import write_json
@@ -61,10 +60,11 @@ def test_a_subprocess_gives_the_same_numbers_and_the_second_run_starts_none(stag
     assert summary(tmp_path, stage) == undisturbed
     record = tmp_path / CACHE / stage.folder_name / "record.json"
     before = record.stat().st_mtime_ns
-    monkeypatch.setattr("repro.pipeline.engine.submit", None)
+    monkeypatch.setattr("repro.pipeline.submission.Submission.submit", None)
+    monkeypatch.setattr("repro.pipeline.local_jobs.ForkServer", None)
     run_quietly([stage], tmp_path)
     assert record.stat().st_mtime_ns == before
-    assert not list((tmp_path / CACHE / ".exca").iterdir())
+    assert not list((tmp_path / CACHE / ".jobs").iterdir())
     assert not (tmp_path / CACHE / ".work" / stage.folder_name).exists()
 
 
@@ -110,8 +110,7 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
 
     def kill_when_running(done, running, waiting):
         for running_stage in running:
-            for child in psutil.Process(int(running_stage.job.job_id)).children(recursive=True):
-                child.send_signal(signal.SIGKILL)
+            os.kill(int(running_stage.job.job_id), signal.SIGKILL)
 
     with pytest.raises(StageError, match=r"was killed.*same command resumes"):
         run_stages([stage], cache, execution=Execution(Resources()), on_tick=kill_when_running)
@@ -178,16 +177,16 @@ def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path
 
 
 def test_an_interrupt_during_submission_ends_the_submitted_stage(stage, tmp_path, monkeypatch):
-    import repro.pipeline.engine as engine
+    from repro.pipeline.submission import Submission
 
-    submit = engine.submit
+    submit = Submission.submit
 
     def interrupted(*arguments):
         submit(*arguments)
-        assert stage_processes(tmp_path)
+        assert len(stage_processes(tmp_path)) == 2  # the server's and the stage's
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "submit", interrupted)
+    monkeypatch.setattr(Submission, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_quietly([stage], tmp_path)
     assert not stage_processes(tmp_path)
@@ -311,7 +310,6 @@ def test_the_backend_none_gives_the_same_numbers(stage, undisturbed, tmp_path):
 
 @pytest.mark.parametrize("backend", ["none", "local"])
 def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, backend):
-    """submitit adds lines to the traceback; the last of them is a path."""
     wrong = stage.model_copy(
         update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
     )
@@ -356,7 +354,7 @@ def test_folders_of_dead_drivers_are_removed_and_others_are_kept(stage, tmp_path
 
     from repro.pipeline.submission import driver_folder
 
-    base = tmp_path / ".exca"
+    base = tmp_path / ".jobs"
     others = [f"elsewhere-{2**22 + 1}", "notes", f"{platform.node()}-{os.getppid()}"]
     for name in (f"{platform.node()}-{2**22 + 1}", *others):
         (base / name).mkdir(parents=True)
@@ -365,16 +363,14 @@ def test_folders_of_dead_drivers_are_removed_and_others_are_kept(stage, tmp_path
     assert sorted(folder.name for folder in base.iterdir()) == sorted(others)
 
 
-def test_a_stage_has_ended_when_its_process_has_left_and_not_when_its_result_is_there(stage, tmp_path):
+def test_a_stage_has_ended_when_its_process_has_left_and_not_when_its_result_is_there(tmp_path):
     """Only then are its GPUs free: a process lets go of a GPU as it exits."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        job = submitit.LocalJob(tmp_path, job_id="7", process=process)
-        job.paths.result_pickle.parent.mkdir(parents=True, exist_ok=True)
-        job.paths.result_pickle.write_bytes(b"result")
-        running, execution = Running(stage, job, 0.0, ("0",)), Execution(Resources())
-        assert not _has_ended(running, execution, set())
+        job = LocalJob(tmp_path, process)
+        write_json(tmp_path / "outcome.json", {"built": True})
+        assert not job.has_ended()
         process.communicate(b"\n")
-        assert _has_ended(running, execution, set())
+        assert job.has_ended()
 
 
 def test_a_stage_in_the_drivers_process_leaves_the_gpu_to_the_next(student, tmp_path, monkeypatch):

@@ -53,7 +53,9 @@ def test_it_needs_neither_the_hub_nor_a_gpu(monkeypatch):
     stage = classified(LOCAL, "small")
     assert "org/judge-7B" not in hub_inputs([stage])
     assert [model.name for model in stage.base_models()] == []
-    assert expected_hours(stage, "small") == 0
+    assert (
+        expected_hours(stage, "small") == expected_hours(classified("none", "small"), "small") < 0.01
+    )  # not the server's
     assert planned_tokens(stage) > 0
     assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

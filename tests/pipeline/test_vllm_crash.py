@@ -61,7 +61,7 @@ def engine_of(driver, separate_process):
     children = psutil.Process(driver.pid).children(recursive=True)
     if separate_process:
         return next(child for child in children if "EngineCore" in " ".join([child.name(), *child.cmdline()]))
-    return next(child for child in children if "submitit.core._submit" in child.cmdline())
+    return next(child for child in children if "repro.pipeline.stage_process" in child.cmdline())
 
 
 @pytest.mark.parametrize("separate_process", [False, True], ids=["in the stage's process", "in a separate process"])

@@ -3,7 +3,8 @@
 import pytest
 
 from repro.errors import InputError
-from repro.planner.hours import TOY_SECONDS, TOY_START_SECONDS, expected_hours
+from repro.planner.cards import CPU_CORE
+from repro.planner.roofline import stage_seconds
 from repro.printed.load import load
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Diagnose, Distill, Evaluate
@@ -153,9 +154,8 @@ def test_toy_hours_follow_the_settings():
         )
         for steps in (200, 100)
     )
-    start, measured = TOY_START_SECONDS, TOY_SECONDS["gkd-rkl"]
-    assert 3600 * expected_hours(full, "toy") == pytest.approx(measured)
-    assert 3600 * expected_hours(half, "toy") == pytest.approx(start + (measured - start) / 2)
+    per_step = (stage_seconds(full, CPU_CORE) - CPU_CORE.load_seconds) / 200
+    assert stage_seconds(half, CPU_CORE) == pytest.approx(CPU_CORE.load_seconds + 100 * per_step)
 
 
 def test_a_plan_reads_each_model_once_and_the_next_plan_reads_again(monkeypatch):

@@ -84,8 +84,8 @@ def table5_section(part: Part, key: str) -> Section:
         Text(
             "At paper scale: operations there / operations here x hours here, with the paper's models and counts (ASSUMED where"
             " it does not tell). Tiny models use a machine badly, so an extrapolation from toy records is far too high; one"
-            " from the same models at fewer tokens is good. For your own models, from Table 5's hours instead: the plan prints"
-            " hours x tokens / tokens x parameters / parameters for every kind of stage (size read off the name)."
+            " from the same models at fewer tokens is good. For your own models before anything runs, the plan prints hours of"
+            " every kind of stage, by the bytes and products of its models, beside Table 5's."
         ),
         Code(COMMAND),
     ]

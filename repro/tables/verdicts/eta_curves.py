@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from repro.printed.load import load_claims
 from repro.recipes.labels import at_eta
@@ -142,6 +141,8 @@ def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
     mean_E = values_SE.mean(axis=0)
     if np.ptp(mean_E) == 0:
         return Trend(None, None, 0.0, 1.0, 0, E - 1)
+    from scipy import stats  # 0.7 s of processor time, which studies without a sweep need not spend
+
     page = stats.page_trend_test(values_SE) if S > 1 else None
     tau = stats.kendalltau(np.arange(E), mean_E)
     return Trend(

@@ -1,0 +1,166 @@
+"""The decoding loop of transformers' `generate`, for sampling: equal prompts are read once, ended sequences are left out.
+
+`generate` prepares its inputs and calls `Decoding` (its documented `custom_generate`). The tokens are those of its own loop
+and its own random numbers: each step draws for all sequences, also for those that have ended. B sequences, R of them still
+computed, P prompt, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+
+LOOK_EVERY = 16
+"""Tokens between two looks at a GPU's results (is a logit NaN, which sequences have ended): a look waits until the GPU is idle."""
+FEWEST_ROWS = 16
+"""Rows of a forward at least: with fewer, MKL multiplies by another kernel, with other last digits (MEASURED)."""
+LEFT_OUT = 0.75
+"""Ended sequences are left out once at most this share of the computed ones goes on, since the cache is copied then."""
+
+
+class NonFiniteLogitsError(RuntimeError):
+    """A logit was NaN or infinite. Its words are those of `torch.multinomial`, which advice is matched by."""
+
+    def __init__(self, token: int) -> None:
+        super().__init__(f"probability tensor contains either `inf`, `nan` or element < 0, at token {token}")
+        self.token = token
+
+
+class Decoding:
+    """Samples from the model's distribution until every sequence has ended or `max_length` is reached.
+
+    Args:
+        temperature: of the distribution, applied before the softmax.
+        records: keep the log-probability of every sampled token, in `log_prob_BT` after the call.
+        look_every: tokens between two looks; None for `LOOK_EVERY` on a GPU and 1 on a CPU, where a look is free.
+    """
+
+    def __init__(self, *, temperature: float = 1.0, records: bool = False, look_every: int | None = None) -> None:
+        self.temperature, self.records, self.look_every = temperature, records, look_every
+        self.log_prob_BT: torch.Tensor | None = None
+
+    def __call__(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Return [B, P + sampled], padded after an end token.
+
+        Args:
+            input_ids: [B, P], padded on the left.
+            kwargs: further inputs of the model.
+
+        Raises:
+            ValueError: the configuration asks for another distribution than the model's.
+            NonFiniteLogitsError: says at which token.
+        """
+        if len(logits_processor) or not generation_config.do_sample:
+            raise ValueError("this loop samples from the model's distribution: no processors of logits, do_sample=True")
+        device = input_ids.device
+        ends = torch.tensor(_as_list(generation_config.eos_token_id), device=device)
+        look_every = self.look_every or (LOOK_EVERY if device.type == "cuda" else 1)
+        B, P = input_ids.shape
+        most = generation_config.max_length - P
+        token_BT = torch.full((B, most), _as_list(generation_config.pad_token_id)[0], device=device)
+        log_prob_BT = torch.zeros(B, most, device=device) if self.records else None
+        row_R, goes_on_R = torch.arange(B, device=device), torch.ones(B, dtype=torch.bool, device=device)
+        is_bad: list[torch.Tensor] = []
+        logits_RV, kwargs = _read_prompts(model, input_ids, kwargs)
+        for t in range(most):
+            if t:
+                logits_RV, kwargs = _next_logits(model, token_BT[row_R, t - 1, None], kwargs)
+            score_RV = logits_RV if self.temperature == 1.0 else logits_RV / self.temperature
+            p_RV = torch.softmax(score_RV, -1)
+            is_bad.append(p_RV[:, 0].isnan().any())  # a row with a NaN or +inf is all NaN
+            token_R = _draw(p_RV, row_R, B)
+            token_BT[row_R, t] = torch.where(goes_on_R, token_R, token_BT[row_R, t])
+            if log_prob_BT is not None:
+                log_prob_BT[row_R, t] = torch.log_softmax(score_RV, -1).gather(1, token_R[:, None]).squeeze(1)
+            goes_on_R = goes_on_R & ~torch.isin(token_R, ends)
+            if (t + 1) % look_every == 0 or t + 1 == most:
+                _check(is_bad)
+                count = int(goes_on_R.sum())
+                if not count:
+                    break
+                if count <= LEFT_OUT * len(row_R) and len(row_R) > FEWEST_ROWS and _can_select(kwargs):
+                    kept = (~goes_on_R).to(torch.uint8).argsort(stable=True)[: max(count, FEWEST_ROWS)].sort().values
+                    kwargs = _select(kwargs, kept, len(row_R))
+                    row_R, goes_on_R = row_R[kept], goes_on_R[kept]
+        sampled = t + 1
+        self.log_prob_BT = None if log_prob_BT is None else log_prob_BT[:, :sampled]
+        return torch.cat([input_ids, token_BT[:, :sampled]], 1)
+
+
+def _as_list(ids: Any) -> list[int]:
+    if ids is None:
+        return []
+    return ids.flatten().tolist() if isinstance(ids, torch.Tensor) else [ids] if isinstance(ids, int) else list(ids)
+
+
+def _draw(p_RV: torch.Tensor, row_R: torch.Tensor, batch: int) -> torch.Tensor:
+    """Return [R] what `torch.multinomial` draws for these rows of the batch, by its own method.
+
+    It divides by exponential random numbers and takes the largest; they are drawn for the entire batch, so that a row's
+    numbers do not depend on which other rows are still computed.
+    """
+    noise_BV = p_RV.new_empty(batch, p_RV.shape[1]).exponential_()
+    noise_RV = noise_BV if len(row_R) == batch else noise_BV[row_R]
+    return torch.div(p_RV, noise_RV, out=noise_RV).argmax(-1)
+
+
+def _check(is_bad: list[torch.Tensor]) -> None:
+    """Raise NonFiniteLogitsError if a logit so far was NaN or infinite."""
+    bad = torch.stack(is_bad).nonzero().flatten().tolist()
+    if bad:
+        raise NonFiniteLogitsError(bad[0])
+
+
+def _read_prompts(model: Any, input_ids: torch.Tensor, kwargs: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Compute the prompts' cache and last logits, [B, V]; equal prompts that follow each other once.
+
+    The few forwards of less than `FEWEST_ROWS` different prompts compute each row.
+    """
+    mask_BP = kwargs.get("attention_mask", torch.ones_like(input_ids))
+    is_new_B = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+    is_new_B[1:] = ((input_ids[1:] != input_ids[:-1]) | (mask_BP[1:] != mask_BP[:-1])).any(1)
+    first = is_new_B.nonzero().flatten()
+    if not FEWEST_ROWS <= len(first) < len(input_ids) or not _can_select(kwargs):
+        logits, after = _forward(model, input_ids, kwargs, is_first_iteration=True)
+        return logits, after
+    prompt_of_B = is_new_B.cumsum(0) - 1
+    inputs = {name: value[first] if _is_by_row(value, len(input_ids)) else value for name, value in kwargs.items()}
+    logits, after = _forward(model, input_ids[first], inputs, is_first_iteration=True)
+    return logits[prompt_of_B], _select(after, prompt_of_B, len(first))
+
+
+def _next_logits(model: Any, token_R1: torch.Tensor, kwargs: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+    return _forward(model, token_R1, kwargs, next_sequence_length=1)
+
+
+def _forward(
+    model: Any, input_ids: torch.Tensor, kwargs: dict[str, Any], **how: Any
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return the logits at the last position, float32, and the inputs of the next token's forward."""
+    outputs = model(**model.prepare_inputs_for_generation(input_ids, **how, **kwargs), return_dict=True)
+    # a copy, or the logits of all positions would stay in memory
+    logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=input_ids.device)
+    return logits, model._update_model_kwargs_for_generation(outputs, kwargs)
+
+
+def _is_by_row(value: Any, rows: int) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) == rows
+
+
+def _can_select(kwargs: dict[str, Any]) -> bool:
+    """True if rows of the cache can be taken: those of attention, not of recurrent layers."""
+    layers = getattr(kwargs.get("past_key_values"), "layers", None)
+    return layers is not None and all(hasattr(layer, "batch_select_indices") for layer in layers)
+
+
+def _select(kwargs: dict[str, Any], rows: torch.Tensor, count: int) -> dict[str, Any]:
+    """Take rows, of the cache in place, and of each input that has `count` of them."""
+    kwargs["past_key_values"].batch_select_indices(rows)
+    return {name: value[rows] if _is_by_row(value, count) else value for name, value in kwargs.items()}

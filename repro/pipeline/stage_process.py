@@ -1,0 +1,71 @@
+"""The process of one stage on this machine: forked from a server that has the libraries loaded, or a fresh interpreter.
+
+`python -m repro.pipeline.stage_process FOLDER` runs the stage that is described there. With `--serve` after the folder it is
+the server, which runs stages at orders (`system/fork_server.py`); the folder only says whose it is.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from repro.pipeline.error_advice import root_cause
+from repro.pipeline.run_stage import run_stage
+from repro.planner.resources import Resources
+from repro.stages import stage_adapter
+from repro.system.atomic_write import write_json
+from repro.system.fork_server import serve
+
+ORDER, OUTCOME, OUTPUT = "order.json", "outcome.json", "output.log"
+"""Files of the folder: what to run, what it ended with, what it printed."""
+MODULES = (
+    "repro.calibration.trainer",
+    "repro.diagnosis.diagnose",
+    "repro.diagnosis.measure",
+    "repro.distillation.distill",
+    "repro.evaluation.classify",
+    "repro.evaluation.evaluate",
+    "repro.evaluation.judge",
+    "repro.evaluation.prefixes",
+    "repro.evaluation.task_reward",
+    "repro.evaluation.thoughts",
+    "repro.generation.mismatch",
+    "repro.generation.sample",
+    "repro.generation.transformers_engine",
+    "repro.pipeline.judging",
+    "repro.tasks.toy",
+    "transformers.models.gemma3.modeling_gemma3",
+    "transformers.models.qwen3.modeling_qwen3",
+    # imported by these libraries when they are used
+    "encodings.cp437",
+    "encodings.unicode_escape",
+    "multiprocessing.synchronize",
+    "peft.utils.transformers_weight_conversion",
+    "pyarrow.pandas_compat",
+    "torch.profiler._cupti_monitor",
+    "torch.utils.serialization.config",
+)
+"""Everything that stages import while they run: a module that is missing here is imported by each stage again."""
+
+
+def run_order(order: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Run a stage in this process; return its outcome, that of `run_stage` or its error, and the error's traceback."""
+    try:
+        stage, resources = stage_adapter.validate_python(order["stage"]), Resources(**order["resources"])
+        return run_stage(stage, Path(order["cache"]), resources, driver=order["driver"], argv=order["argv"]), ""
+    except Exception as error:
+        return {"stage_error": root_cause(error)}, traceback.format_exc()
+
+
+def run_in(folder: Path) -> None:
+    """Run the stage that the folder describes, and write its outcome there."""
+    outcome, trace = run_order(json.loads((folder / ORDER).read_text()))
+    print(trace, file=sys.stderr, end="", flush=True)
+    write_json(folder / OUTCOME, outcome)
+
+
+if __name__ == "__main__":
+    if sys.argv[2:] == ["--serve"]:
+        serve(MODULES, lambda order: run_in(Path(order["folder"])))
+    run_in(Path(sys.argv[1]))

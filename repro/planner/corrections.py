@@ -1,0 +1,123 @@
+"""Factors on the model of hours, by kind of stage: measured on this machine's records, else those shipped with the code."""
+
+import functools
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from repro.planner.records import MeasuredStage, read_measured
+from repro.stages import Stage
+
+NEWEST_OF_A_KIND = 9
+"""Records of a kind and model that count: code and load of a machine change."""
+SPREAD = {False: 2.0, True: 3.0}
+"""ASSUMED, by whether GPUs are used: a plan without records is right within this factor. Two machines of two cores differed by
+1.6 on one study; Table 5's rows are 0.2 to 14 times the model on ASSUMED counts."""
+FITTED = Path(__file__).with_name("fitted.toml")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds: the likeliest, and the range that is expected to hold the truth."""
+
+    seconds: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Factors by which the model's seconds are multiplied.
+
+    Attributes:
+        models: by (GPUs are used, kind of stage, name of the main model).
+        factors: by (GPUs are used, kind of stage), for models without records.
+        others: of the kinds without records, by whether GPUs are used.
+        records: number of records by (GPUs are used, kind of stage).
+        process_seconds: start of a stage's process.
+    """
+
+    models: dict[tuple[bool, str, str], float] = field(default_factory=dict)
+    factors: dict[tuple[bool, str], float] = field(default_factory=dict)
+    others: dict[bool, float] = field(default_factory=dict)
+    records: dict[tuple[bool, str], int] = field(default_factory=dict)
+    process_seconds: float = 0.0
+
+    def estimate(self, stage: Stage, modelled: float, *, on_gpu: bool) -> Estimate:
+        """Return the seconds of a stage with the start of its process.
+
+        Args:
+            modelled: by `roofline.stage_seconds`, on an H100 or a core.
+        """
+        key = (on_gpu, stage.procedure)
+        factor = self.models.get((*key, _model_name(stage))) or self.factors.get(key)
+        if factor is None:
+            factor = shipped_factor(*key) * self.others.get(on_gpu, 1.0)
+        seconds = self.process_seconds + factor * modelled
+        spread = 1.0 if key in self.records else SPREAD[on_gpu]
+        return Estimate(seconds, seconds / spread, seconds * spread)
+
+
+def measured_corrections(measured: Sequence[MeasuredStage]) -> Corrections:
+    """Return the factors of records: of each kind of stage, and of each of its models, the median of measured over modelled.
+
+    A kind without records is multiplied by the median of the others, each over its shipped factor.
+
+    Args:
+        measured: newest first.
+    """
+    by_model: dict[tuple[bool, str, str], list[float]] = {}
+    for record in measured:
+        key = (record.on_gpu, record.stage.procedure, _model_name(record.stage))
+        newest = by_model.setdefault(key, [])
+        if len(newest) < NEWEST_OF_A_KIND:
+            newest.append(record.seconds / record.modelled)
+    by_kind: dict[tuple[bool, str], list[float]] = {}
+    for (on_gpu, kind, _), values in by_model.items():
+        by_kind.setdefault((on_gpu, kind), []).extend(values)
+    factors = {key: median(values) for key, values in by_kind.items()}
+    relative: dict[bool, list[float]] = {}
+    for (on_gpu, kind), factor in factors.items():
+        relative.setdefault(on_gpu, []).append(factor / shipped_factor(on_gpu, kind))
+    starts = [record.process_seconds for record in measured if record.process_seconds is not None]
+    return Corrections(
+        models={key: median(values) for key, values in by_model.items()},
+        factors=factors,
+        others={on_gpu: median(values) for on_gpu, values in relative.items()},
+        records={key: len(values) for key, values in by_kind.items()},
+        process_seconds=median(starts[: 3 * NEWEST_OF_A_KIND]) if starts else shipped_process_seconds(),
+    )
+
+
+def _model_name(stage: Stage) -> str:
+    """Return the base model that the stage trains, samples or, in a diagnosis, scores with; "" for rules."""
+    main = stage.workload.main
+    return main.base_model.name if main is not None else ""
+
+
+def shipped_corrections() -> Corrections:
+    """Return the factors that are shipped with the code, for a machine without records."""
+    return Corrections(process_seconds=shipped_process_seconds())
+
+
+def corrections_from(out: Path) -> Corrections:
+    """Return the factors of this machine by the records below `out`; those shipped with the code if there are none."""
+    return measured_corrections(read_measured(out))
+
+
+def shipped_factor(on_gpu: bool, procedure: str) -> float:
+    """Return the shipped factor of a kind of stage; 1 on GPUs, where no study has run yet."""
+    return 1.0 if on_gpu else float(_fitted()["kinds"].get(procedure, {"factor": 1.0})["factor"])
+
+
+def shipped_process_seconds() -> float:
+    """Return the shipped seconds of the start of a stage's process."""
+    return float(_fitted()["process_seconds"])
+
+
+@functools.cache
+def _fitted() -> dict[str, Any]:
+    return tomllib.loads(FITTED.read_text())

@@ -1,0 +1,96 @@
+"""Seconds of the stages that have run on this machine, from their records."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from repro.planner.cards import CPU_CORE, H100
+from repro.planner.roofline import stage_seconds
+from repro.stages import Stage, stage_adapter
+from repro.stages.artifact import CACHE, RECORD
+from repro.system.hardware import hardware
+
+NEWEST = 400
+"""Records that are read, at most: a plan takes a moment."""
+SAME_MEMORY = 0.05
+"""Difference in the memory of one machine between two runs, as a share: limits of control groups."""
+
+
+@dataclass(frozen=True)
+class MeasuredStage:
+    """What a stage took.
+
+    Attributes:
+        on_gpu: GPUs were used.
+        seconds: of the stage in its process, times its GPUs.
+        process_seconds: from the start of its process to the stage; None if the record does not say.
+        modelled: seconds by the model without factors, on an H100 or a core.
+        ended: date and time, UTC.
+    """
+
+    stage: Stage
+    on_gpu: bool
+    seconds: float
+    process_seconds: float | None
+    modelled: float
+    ended: str
+
+
+def read_measured(out: Path) -> list[MeasuredStage]:
+    """Return the stages below `out` that ran on this machine, newest first.
+
+    Records that are damaged, or of stages that this version does not know, are left out.
+    """
+    files = sorted((out / CACHE).glob(f"*/{RECORD}"), key=_modified, reverse=True)[:NEWEST]
+    machine = hardware()
+    return sorted(_readable(files, machine), key=lambda measured: measured.ended, reverse=True)
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _readable(files: list[Path], machine: Mapping[str, Any]) -> Iterator[MeasuredStage]:
+    for file in files:
+        try:
+            record = json.loads(file.read_text())
+            if is_same_machine(record["hardware"], machine):
+                yield measured_stage(record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pydantic.ValidationError):
+            continue
+
+
+def measured_stage(record: Mapping[str, Any]) -> MeasuredStage:
+    """Return what a record measured.
+
+    Raises:
+        KeyError, ValueError, TypeError: it is no record of a stage of this version.
+    """
+    stage, gpus = stage_adapter.validate_python(record["config"]), len(record["gpus"])
+    started = record.get("process_seconds")
+    return MeasuredStage(
+        stage=stage,
+        on_gpu=gpus > 0,
+        seconds=float(record["seconds"]) * max(1, gpus),
+        process_seconds=None if started is None else float(started),
+        modelled=stage_seconds(stage, H100 if gpus else CPU_CORE),
+        ended=str(record["ended"]),
+    )
+
+
+def is_same_machine(recorded: Mapping[str, Any], machine: Mapping[str, Any]) -> bool:
+    """Return True if a record's hardware is this machine's, as far as a description without a name can tell."""
+    if any(recorded[key] != machine[key] for key in ("machine", "system", "cpus")):
+        return False
+    if recorded.get("processor", machine["processor"]) != machine["processor"]:
+        return False
+    if [gpu["name"] for gpu in recorded["gpus"]] != [gpu["name"] for gpu in machine["gpus"]] and recorded["gpus"]:
+        return False
+    return abs(recorded["memory_gib"] - machine["memory_gib"]) <= SAME_MEMORY * float(machine["memory_gib"])

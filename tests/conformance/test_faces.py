@@ -1,0 +1,116 @@
+"""The command and the pytest plugin: what they print, their exit codes, and that looking at the help is cheap."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repro.cli.conform import conform
+from repro.conformance import cases
+
+RIGHT = "repro.conformance.reference:loss"
+WRONG = """
+def swapped(student_logits, teacher_logits, labels, beta=0.0):
+    from repro.conformance.reference import loss
+    return loss(student_logits, teacher_logits, labels, 1 - beta)
+"""
+
+
+def repro(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "repro.cli", *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def pytest_run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    options = ["-p", "repro.conformance.pytest_plugin", "-p", "no:cacheprovider", "-q"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_a_right_loss_exits_with_0(tmp_path: Path) -> None:
+    result = repro("conform", RIGHT, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"{RIGHT}: {len(cases())} hold, 0 fail, 0 not applicable" in result.stdout
+
+
+def test_a_wrong_loss_exits_with_1_and_says_where_it_was_seen(tmp_path: Path) -> None:
+    (tmp_path / "losses_of_mine.py").write_text(WRONG)
+    result = repro("conform", "losses_of_mine:swapped", "--case", "forward-kl", cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert "this is the reverse KL" in result.stdout
+    assert "seen in slime#2254" in result.stdout
+    content = json.loads(repro("conform", "losses_of_mine.py:swapped", "--json", cwd=tmp_path).stdout)
+    assert content["counts"]["fails"] > 0
+    assert [case["name"] for case in content["cases"]] == [case.name for case in cases()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name one loss"),
+        ((RIGHT, "--libraries"), "name one loss"),
+        ((RIGHT, "--document", "page.md"), "--document"),
+        ((RIGHT, "--case", "nosuch"), "--case nosuch: choose from forward-kl"),
+        (("nosuch:loss",), "nosuch cannot be imported"),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    result = repro("conform", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_help_teaches_and_imports_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, repro.cli\n"
+        "sys.argv = ['repro', 'conform', '--help']\n"
+        "try:\n    repro.cli.main()\n"
+        "finally:\n    print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stderr.strip() == "False"
+    for word in ("def loss(student_logits, teacher_logits, mask", "Exit codes", "pytest --conform"):
+        assert word in result.stdout
+
+
+def test_the_example_of_the_help_is_what_it_says(tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", conform.__doc__ or "", re.DOTALL)
+    assert example is not None
+    source = "\n".join(line.removeprefix("    ") for line in example[1].splitlines())
+    (tmp_path / "my_losses.py").write_text(source)
+    result = repro("conform", "my_losses.py:loss", "--divergence", "forward", "--json", cwd=tmp_path)
+    failed = {case["name"] for case in json.loads(result.stdout)["cases"] if case["status"] == "fails"}
+    assert failed == {"padding-nan", "impossible-tokens", "impossible-to-teacher", "wider-teacher", "wider-student"}
+
+
+def test_pytest_runs_each_case_as_a_test_and_skips_what_does_not_apply(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text("def test_other():\n    pass\n")
+    result = pytest_run(
+        "--conform", "repro.distillation.losses:reverse_kl", "--conform-divergence", "reverse", "-rs", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stdout
+    passed, skipped = (int(re.search(rf"(\d+) {word}", result.stdout)[1]) for word in ("passed", "skipped"))  # type: ignore[index]
+    assert passed + skipped == len(cases()) + 1
+    assert "not applicable: the loss does not have a temperature" in result.stdout
+
+
+def test_pytest_names_the_case_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "losses_of_mine.py").write_text(WRONG)
+    result = pytest_run("--conform", "losses_of_mine:swapped", "-k", "conform and forward-kl", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "this is the reverse KL" in result.stdout
+    assert "conform[losses_of_mine:swapped-forward-kl]" in result.stdout
+    mistake = pytest_run("--conform", "nosuch:loss", cwd=tmp_path)
+    assert mistake.returncode == 4
+    assert "nosuch cannot be imported" in mistake.stderr + mistake.stdout
+
+
+def test_pytest_without_the_option_is_untouched(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text("import sys\ndef test_other():\n    assert 'torch' not in sys.modules\n")
+    result = pytest_run(cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
