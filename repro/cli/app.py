@@ -14,6 +14,7 @@ from repro.cli.own_models import stages_app
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
+from repro.cli.world import world_app
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -33,6 +34,7 @@ app.add_typer(traps_app)
 app.add_typer(doctor_app)
 app.add_typer(conform_app)
 app.add_typer(tables_app, name="tables")
+app.add_typer(world_app, name="world")
 app.add_typer(maintain_app)
 
 
@@ -50,7 +52,7 @@ def list_studies() -> None:
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.shared_stages import cache_revisions
     from repro.recipes.study import SCALES
-    from repro.toy.models import MODELS
+    from repro.toy.models import MODEL_NAMES, PREFIX, shipped_worlds
 
     with cache_revisions():
         for name, entry in STUDIES.items():
@@ -60,7 +62,8 @@ def list_studies() -> None:
                 out_console.print(
                     f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].description}", highlight=False
                 )
-    out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
+    out_console.print(f"toy models: {', '.join(PREFIX + name for name in MODEL_NAMES)}", highlight=False)
+    out_console.print(f"worlds: {', '.join(shipped_worlds())}", highlight=False)
 
 
 app.command()(run)
@@ -143,12 +146,19 @@ def env(out: Out = Path("results")) -> None:
 def toy_models(
     out: Annotated[Path, typer.Option("--out", help="Folder to write the models into.")],
     only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
+    world: Annotated[str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail.")] = "",
 ) -> None:
-    """Train the toy models again from scratch (the shipped weights came from this command)."""
+    """Train the models of an embedded world from scratch (the shipped weights came from this command)."""
     from repro.toy.train_models import train_models
+    from repro.toy.world import DEFAULT_WORLD, parse_world
 
     with err_console.status("training") as status:
-        train_models(out, only or [], lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"))
+        train_models(
+            parse_world(world) if world else DEFAULT_WORLD,
+            out,
+            only or [],
+            lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"),
+        )
 
 
 @app.command("record-verdicts")

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 from repro.errors import InputError
 from repro.models.loading import locate
 from repro.recipes import paper, small, toy
-from repro.recipes.settings import Settings, override
+from repro.recipes.settings import Family, Settings, override
 from repro.recipes.shared_stages import Pair, cache_revisions, judge_of
 from repro.recipes.studies import SCALES, STUDIES, Entry, Scale, resolve
 from repro.recipes.study import Study
 from repro.tasks import registry
+from repro.toy.models import in_world
+from repro.toy.world import parse_world
 
 SETTINGS: dict[Scale, Callable[[], Settings]] = {
     "toy": toy.settings,
@@ -77,7 +79,7 @@ def plan(
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: ask for at least one")
     assignments = tuple(assignments)
-    settings = override(defaults, (*entry.overrides.get(scale, ()), *assignments))
+    settings = select_world(override(defaults, (*entry.overrides.get(scale, ()), *assignments)))
     _check_names(settings)
     chosen = tuple(families) or entry.families.get(scale, DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
@@ -100,6 +102,30 @@ def plan(
         )
     _check_items(study)
     return study
+
+
+def select_world(settings: Settings) -> Settings:
+    """Return the settings with every toy model's name in the world that they name.
+
+    Raises:
+        InputError: not a name of a world.
+    """
+    if settings.world is None:
+        return settings
+    world = parse_world(settings.world)
+    families = {
+        name: Family.model_validate(
+            {
+                field: [in_world(model, world) for model in models]
+                if isinstance(models, tuple | list)
+                else models and in_world(models, world)
+                for field, models in family.model_dump().items()
+            }
+        )
+        for name, family in settings.families.items()
+    }
+    reward_model = settings.reward_model and in_world(settings.reward_model, world)
+    return settings.model_copy(update={"families": families, "reward_model": reward_model})
 
 
 def _check_items(study: Study) -> None:

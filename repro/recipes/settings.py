@@ -62,6 +62,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     judge: str | None
     """Model that names failure modes: hub id, folder, or http://HOST:PORT/v1#MODEL for one behind an OpenAI-compatible
     server; None for the rules."""
+    world: str | None = None
+    """The embedded world of the toy scale's tasks and models: world3, or world3-no-tail; None at other scales."""
     controls: bool
     """Run eta = 0 and the no-reasoning control in addition to the paper's rows."""
 

@@ -69,7 +69,10 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
     usable = [task for task in chosen if split == "test" or registry.has_training_rows(task)]
     if not usable:
         raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
-    return tuple(_task_data(task, split, n, registry.revision_of(task)) for task in usable)
+    world = settings.world
+    return tuple(
+        _task_data(task, split, n, world if registry.is_toy_task(task) else registry.revision_of(task)) for task in usable
+    )
 
 
 @functools.cache

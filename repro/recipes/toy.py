@@ -11,6 +11,7 @@ from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
 from repro.recipes.assumed import assumed
 from repro.recipes.settings import Family, Settings
+from repro.toy.world import DEFAULT_WORLD
 
 MAX_COMPLETION_TOKENS = 24
 SEVEN_TASKS = (
@@ -50,7 +51,7 @@ def distillation(method: Method, steps: int, learning_rate: float) -> Distillati
 
 
 def settings() -> Settings:
-    """Return the settings: two tasks; all seven with `--set tasks=...` (see `SEVEN_TASKS`)."""
+    """Return the settings: three tasks; all seven with `--set tasks=...` (see `SEVEN_TASKS`)."""
     sampling = SamplingConfig(
         completions_per_prompt=16,
         temperature=1.0,
@@ -60,7 +61,7 @@ def settings() -> Settings:
     )
     return Settings(
         families={name: family(name) for name in ("qwen3", "gemma3")},
-        tasks=("toy-bm4", "toy-bm5"),
+        tasks=("toy-bm4", "toy-bm5", "toy-csqa"),
         source_tasks=("toy-bm4", "toy-bm5"),
         train_items=750,
         test_items=150,
@@ -100,5 +101,6 @@ def settings() -> Settings:
         ),
         prefixes=PrefixConfig(fractions=(0.25, 0.5, 0.75), min_tokens=3, per_prompt=4, continuations=4),
         judge=None,
+        world=DEFAULT_WORLD.name,
         controls=True,
     )

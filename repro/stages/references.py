@@ -98,7 +98,7 @@ class TaskData(Frozen):
     file: Path | None = None
     sha256: str | None = None
     revision: str | None = None
-    """Commit of the data set on the hub, "unpinned" if none is locked; None for a file and for toy tasks."""
+    """Commit of the data set on the hub, "unpinned" if none is locked; None for a file. Of a toy task: its world."""
 
     @property
     def is_local(self) -> bool:

@@ -48,19 +48,21 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
 
     Args:
         data: file or folder of the user, instead of the hub (see `repro.tasks.dataset`).
-        revision: commit on the hub. Default: that of the lock, and "unpinned" if the lock has none.
+        revision: commit on the hub. Default: that of the lock, and "unpinned" if the lock has none. Of a toy task: the name
+            of its world. Default: the default world.
 
     Raises:
-        InputError: unknown name, a file for a toy task, or no such file.
+        InputError: unknown name, unknown world, a file for a toy task, or no such file.
     """
     if is_toy_task(name):
         from repro.tasks import toy
+        from repro.toy.world import DEFAULT_WORLD, parse_world
 
         if data is not None:
             raise InputError(
                 f"task {name} generates its rows and takes no file: drop --data {data}, or choose another task."
             )
-        return toy.get_task(name)
+        return toy.get_task(name, parse_world(revision) if revision else DEFAULT_WORLD)
     data_set = _class_of(name)
     if data is None and revision is None and data_set.hub is not None:
         revision = hub_lock.pinned_revision(data_set.hub.id)

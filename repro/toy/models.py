@@ -25,6 +25,11 @@ def model_name(world: World, model: str) -> str:
     return PREFIX + model if world == DEFAULT_WORLD else f"{PREFIX}{world.name}/{model}"
 
 
+def in_world(name: str, world: World) -> str:
+    """Return the name of the same model in another world; names that no toy model has, or that state a world, stay."""
+    return model_name(world, name.removeprefix(PREFIX)) if name.startswith(PREFIX) and "/" not in name else name
+
+
 def shipped_worlds() -> tuple[str, ...]:
     """Return the names of the worlds whose models are shipped."""
     return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()))

@@ -1,0 +1,98 @@
+"""Completions of a toy model for measurements of its world: plain sampling, with the choice of walk or leap left free or forced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from repro.toy.pretrain import prompt_frame
+from repro.toy.questions import LEAP, Question
+from repro.toy.world import OPENERS
+
+Way = Literal["free", "walk", "leap"]
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Sampled completions, groups of equal prompts consecutive.
+
+    Attributes:
+        questions: [n] the question of each.
+        prompt_ids, token_ids: [n] tokens; the end of turn is last if it was sampled.
+        texts: [n] without control tokens.
+    """
+
+    questions: list[Question]
+    prompt_ids: list[list[int]]
+    token_ids: list[list[int]]
+    texts: list[str]
+
+
+@torch.no_grad()
+def sample_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    group_size: int,
+    *,
+    seed: int,
+    most: int = 32,
+    way: Way = "free",
+) -> Completions:
+    """Sample `group_size` completions of each question at temperature 1, of at most `most` tokens.
+
+    Args:
+        way: walk and leap force every pair of the chain to be written that way.
+    """
+    before, after = prompt_frame(tokenizer)
+    encoded = tokenizer(
+        [before + question.prompt + after for question in questions],
+        add_special_tokens=False,
+        padding=True,
+        padding_side="left",
+        return_tensors="pt",
+    )
+    input_BT = encoded["input_ids"].repeat_interleave(group_size, 0)
+    mask_BT = encoded["attention_mask"].repeat_interleave(group_size, 0)
+    prompts = [ids[mask == 1].tolist() for ids, mask in zip(input_BT, mask_BT)]
+    asked = [question for question in questions for _ in range(group_size)]
+    constrain = _Constraint(tokenizer, asked, way)
+    generator = torch.Generator().manual_seed(seed)
+    ended_B = torch.zeros(len(asked), dtype=torch.bool)
+    columns, cache = [], None
+    for step in range(most):
+        output = model(input_ids=input_BT, attention_mask=mask_BT, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        prob_BV = constrain(output.logits[:, -1].float(), step).softmax(-1)
+        next_B = torch.multinomial(prob_BV, 1, generator=generator)[:, 0].masked_fill(ended_B, -1)
+        columns.append(next_B)
+        mask_BT = torch.cat([mask_BT, (~ended_B).long()[:, None]], 1)
+        ended_B |= next_B == tokenizer.eos_token_id
+        if ended_B.all():
+            break
+        input_BT = next_B.clamp(min=0)[:, None]
+    token_ids = [[token for token in row if token >= 0] for row in torch.stack(columns, 1).tolist()]
+    texts = tokenizer.batch_decode(token_ids, skip_special_tokens=True)
+    return Completions(asked, prompts, token_ids, texts)
+
+
+class _Constraint:
+    """Forces the first token of each pair: never or always the leap's word."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], way: Way) -> None:
+        self.way = way
+        (self.leap,) = tokenizer(f" {LEAP}", add_special_tokens=False)["input_ids"]
+        self.opening = len(tokenizer(OPENERS[0], add_special_tokens=False)["input_ids"])
+        self.operations_B = torch.tensor([len(question.operations) for question in questions])
+
+    def __call__(self, logits_BV: Tensor, step: int) -> Tensor:
+        position = step - self.opening
+        if self.way == "free" or position < 0 or position % 2:
+            return logits_BV
+        inside_B1 = (position < self.operations_B)[:, None]
+        is_leap_V = torch.arange(logits_BV.shape[1]) == self.leap
+        forbidden_V = is_leap_V if self.way == "walk" else ~is_leap_V
+        return logits_BV.masked_fill(inside_B1 & forbidden_V, -torch.inf)
