@@ -83,8 +83,8 @@ def _compose_options(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     embedding_VH = model.get_input_embeddings().weight
     for letter, state in itertools.product(string.ascii_uppercase[: len(STATES)], STATES):
         parts = [_single_id(tokenizer, f" {text}") for text in (letter, state)]
-        for option in {_single_id(tokenizer, f" {letter}{state}"), _single_id(tokenizer, f"{letter}{state}")}:
-            embedding_VH[option] = embedding_VH[parts].sum(0)
+        opening = "" if letter == "A" else " "  # a prompt begins with its first option
+        embedding_VH[_single_id(tokenizer, f"{opening}{letter}{state}")] = embedding_VH[parts].sum(0)
 
 
 def _single_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
