@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from repro.errors import InputError
 
 STATES = tuple(range(8))
-OPERATIONS = ("fix", "hop", "jab", "mix", "rub", "tip")
+OPERATIONS = ("fix", "hop", "jab", "mix", "rub", "tip", "zip", "wag", "dig", "nod")
 ATTRIBUTES = {
     "hue": ("red", "tan", "jet", "ash", "ivy", "sky", "bay", "elm"),
     "air": ("old", "new", "raw", "dry", "wet", "hot", "icy", "dim"),

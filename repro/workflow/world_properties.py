@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from repro.calibration.advantages import flat_share
+from repro.calibration.advantages import flat_share, group_z
 from repro.calibration.reward import TargetScorer, calibration_reward
 from repro.evaluation.reward_model import RewardModel
 from repro.models.scoring import completion_log_prob
@@ -110,9 +110,9 @@ def text_features(world: World, completions: Completions) -> dict[str, NDArray[n
 
 
 def explained(reward: NDArray[np.float64], feature: NDArray[np.float64], group_size: int) -> float:
-    """Return R^2 of a feature with a reward inside groups: both are centred in each group."""
-    x, y = (values.reshape(-1, group_size) for values in (feature, reward))
-    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    """Return R^2 of a feature with a reward's z-score inside its group, which is what Algorithm 1 uses of it."""
+    x, y = (values.reshape(-1, group_size) for values in (feature, group_z(reward, group_size)))
+    x = x - x.mean(1, keepdims=True)
     sizes = (x**2).sum() * (y**2).sum()
     return float((x * y).sum() ** 2 / sizes) if sizes > 0 else 0.0
 

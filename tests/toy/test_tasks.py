@@ -108,7 +108,7 @@ def test_worlds_differ_in_facts_and_repeat_themselves() -> None:
     tables = [[World(seed).result(name, state) for name in OPERATIONS for state in STATES] for seed in (0, 1, 0)]
     assert tables[0] == tables[2] != tables[1]
     rumours = [(name, s) for name in OPERATIONS for s in STATES if World(0).rumour(name, s) != World(0).result(name, s)]
-    assert len(rumours) == 10
+    assert len(rumours) == round(0.2 * len(OPERATIONS) * len(STATES))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
