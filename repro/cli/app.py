@@ -52,7 +52,7 @@ def list_studies() -> None:
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.shared_stages import cache_revisions
     from repro.recipes.study import SCALES
-    from repro.toy.models import MODEL_NAMES, PREFIX, shipped_worlds
+    from repro.toy.models import MODELS, shipped_worlds
 
     with cache_revisions():
         for name, entry in STUDIES.items():
@@ -62,7 +62,7 @@ def list_studies() -> None:
                 out_console.print(
                     f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].description}", highlight=False
                 )
-    out_console.print(f"toy models: {', '.join(PREFIX + name for name in MODEL_NAMES)}", highlight=False)
+    out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
     out_console.print(f"worlds: {', '.join(shipped_worlds())}", highlight=False)
 
 

@@ -13,7 +13,7 @@ from repro.recipes.assumed import assumed
 from repro.recipes.settings import Family, Settings
 from repro.toy.world import DEFAULT_WORLD
 
-MAX_COMPLETION_TOKENS = 24
+MAX_COMPLETION_TOKENS = 32
 SEVEN_TASKS = (
     "toy-bm4",
     "toy-bm5",

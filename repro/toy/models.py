@@ -18,6 +18,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 PREFIX = "toy:"
 REWARD_MODEL = "reward-model"
 MODEL_NAMES = (*(f"{family}-{role}" for family in FAMILIES for role in ROLES), REWARD_MODEL)
+MODELS: dict[str, Path] = {PREFIX + name: WEIGHTS / DEFAULT_WORLD.name / name for name in MODEL_NAMES}
+"""The models of the default world."""
 
 
 def model_name(world: World, model: str) -> str:
