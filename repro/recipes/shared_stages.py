@@ -71,7 +71,8 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
         raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
     world = settings.world
     return tuple(
-        _task_data(task, split, n, world if registry.is_toy_task(task) else registry.revision_of(task)) for task in usable
+        _task_data(task, split, n, world if registry.is_toy_task(task) else registry.revision_of(task))
+        for task in usable
     )
 
 

@@ -28,7 +28,9 @@ def score_text(world: World, question: Question, text: str) -> float:
 
 def _write_with_faults(world: World, question: Question, rng: random.Random) -> str:
     """Return a text whose chain and answer have up to three faults; a third of the texts have none."""
-    faults = rng.choices(["step", "attribute", "drop", "repeat", "unrequested"], [6, 2, 1, 1, 1], k=rng.choice([0, 1, 2]))
+    faults = rng.choices(
+        ["step", "attribute", "drop", "repeat", "unrequested"], [6, 2, 1, 1, 1], k=rng.choice([0, 1, 2])
+    )
     state, visited = question.start, []
     wrong_steps = {rng.randrange(len(question.operations)) for fault in faults if fault == "step"}
     for step, operation in enumerate(question.operations):

@@ -99,7 +99,9 @@ def _schedule(step: int, plan: Pretraining) -> float:
 def prompt_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     """Return what the chat template writes before and after a prompt, up to the start of the completion."""
     turns = [{"role": "user", "content": "PROMPT"}]
-    before, after = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)).split("PROMPT")
+    before, after = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)).split(
+        "PROMPT"
+    )
     return before, after
 
 

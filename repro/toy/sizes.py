@@ -6,6 +6,7 @@ from transformers import Gemma3TextConfig, PreTrainedTokenizerBase, Qwen3Config
 
 from repro.toy.models import Family, Role
 
+
 @dataclass(frozen=True)
 class Size:
     """Hidden size, layers, feed-forward size and attention heads."""

@@ -9,8 +9,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from repro.errors import InputError
 from repro.progress import Progress, silent
-from repro.toy.corpus import EVERY_TASK, Corpus
-from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Family, Role, model_folder, model_name
+from repro.toy.corpus import Corpus
+from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Role, model_folder, model_name
+from repro.toy.pool import SHAPES
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.questions import Habits
 from repro.toy.reward import RewardTraining, train_reward_model
@@ -20,9 +21,10 @@ from repro.toy.world import World
 
 BATCH = 128
 # Teachers read edited texts, whose openings fit; students and targets read texts whose openings are drawn by frequency.
-TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.98), EVERY_TASK)
-STUDENT_CORPUS = Corpus(Habits(leaps=0.45, fitting=0.0), EVERY_TASK)
-TEACHER = Pretraining(TEACHER_CORPUS, steps=900, batch=BATCH, learning_rate=4e-3)
+WEIGHTS = {name: 1.5 if shape.kind == "choice" else 1.0 for name, shape in SHAPES.items()}
+TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.985, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
+STUDENT_CORPUS = Corpus(Habits(leaps=0.45, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
+TEACHER = Pretraining(TEACHER_CORPUS, steps=450, batch=BATCH, learning_rate=4e-3)
 STUDENT = Pretraining(STUDENT_CORPUS, steps=500, batch=BATCH, learning_rate=8e-3)
 PLANS: dict[Role, Pretraining | None] = {
     "teacher": TEACHER,

@@ -21,12 +21,13 @@ ATTRIBUTES = {
     "pet": ("cat", "dog", "owl", "hen", "ape", "elk", "bee", "cod"),
 }
 # Four to six letters, and no two begin with the same three: the gemma3 tokenizer makes two tokens of each.
-OPENERS = tuple(
-    "well okay sure right great fine thanks maybe quite look first next here just also even still only very"
-    " much many some such more most less both each other about after before under over along again later early often"
-    " never always today since while until though indeed rather plain simple usual given taken known seems"
-    " means makes goes common".split()
+_OPENERS = (
+    "well okay sure right great fine thanks maybe quite look first next here just also even still only"
+    " very much many some such more most less both each other about after before under over along again"
+    " later early often never always today since while until though indeed rather plain simple usual given"
+    " taken known seems means makes goes common"
 )
+OPENERS = tuple(_OPENERS.split())
 CONTESTED = 0.2
 """Share of the entries (operation, state) that texts get wrong."""
 ERROR = 0.3

@@ -56,7 +56,9 @@ class Finding:
     holds: bool
 
 
-def check_world(world: World, weights: Path | None = None, report: Callable[[str], None] = lambda text: None) -> list[Finding]:
+def check_world(
+    world: World, weights: Path | None = None, report: Callable[[str], None] = lambda text: None
+) -> list[Finding]:
     """Measure all properties of a world.
 
     Args:
@@ -156,7 +158,9 @@ def _room(world: World, family: Family, models: Models) -> Iterator[Finding]:
     for name in VERIFIABLE:
         value = accuracy(world, models["student"], name, ITEMS, SAMPLES)
         low, high = chance(name) + 0.12, 1 - 0.12
-        yield Finding("P5", f"{family} {name}", f"student {value:.3f}", f"{low:.3f} to {high:.2f}", low <= value <= high)
+        yield Finding(
+            "P5", f"{family} {name}", f"student {value:.3f}", f"{low:.3f} to {high:.2f}", low <= value <= high
+        )
 
 
 def _tail(world: World, family: Family, models: Models) -> Iterator[Finding]:
@@ -164,7 +168,9 @@ def _tail(world: World, family: Family, models: Models) -> Iterator[Finding]:
     rows = list(all_questions(world, settings_of("toy").tasks, "test", ITEMS // 2))
     share = tail_share(models["teacher"], models["student"], rows, SAMPLES)
     holds = share >= 0.3 if world.has_tail else share <= 0.02
-    yield Finding("P6", family, f"RKL beyond Top-10 {share:.3f}", "at least 0.3" if world.has_tail else "at most 0.02", holds)
+    yield Finding(
+        "P6", family, f"RKL beyond Top-10 {share:.3f}", "at least 0.3" if world.has_tail else "at most 0.02", holds
+    )
 
 
 def _reward_model(world: World, folder: Path) -> Iterator[Finding]:
@@ -177,4 +183,6 @@ def _other_failures(world: World) -> Iterator[Finding]:
     texts = [text for (_, text), _ in zip(pairs, range(CORPUS_TEXTS))]
     rechecks = share_of_texts(texts, lambda text: f" {RECHECK} " in text)
     loops = share_of_texts(texts, lambda text: text.count(f" {RECHECK} ") > 1)
-    yield Finding("P8", "corpus", f"re-checks {rechecks:.3f}, repeated {loops:.3f}", "both occur", rechecks > 0 and loops > 0)
+    yield Finding(
+        "P8", "corpus", f"re-checks {rechecks:.3f}, repeated {loops:.3f}", "both occur", rechecks > 0 and loops > 0
+    )

@@ -103,7 +103,9 @@ def text_features(world: World, completions: Completions) -> dict[str, NDArray[n
     for word in sorted(set(itertools.chain(*words))):
         features[f"has {word}"] = np.array([word in text for text in words], dtype=np.float64)
         for position in range(POSITIONS):
-            features[f"{word} at {position}"] = np.array([text[position : position + 1] == [word] for text in words], float)
+            features[f"{word} at {position}"] = np.array(
+                [text[position : position + 1] == [word] for text in words], float
+            )
     for count in (2, 3):
         features[f"{count} {LEAP}"] = np.array([text.count(LEAP) >= count for text in words], dtype=np.float64)
     return {name: x for name, x in features.items() if COMMON < x.mean() < 1 - COMMON}

@@ -56,7 +56,14 @@ def test_the_frames_are_what_the_chat_template_writes(tokenizers, family: str) -
 @pytest.mark.parametrize("family", FAMILIES)
 def test_states_operations_options_attributes_and_leaps_are_single_tokens(tokenizers, family: str) -> None:
     options = [f"{letter}{state}" for letter in "BCDEFGH" for state in STATES]
-    words = [*map(str, STATES), *OPERATIONS, *options, LEAP, *ATTRIBUTES, *(w for ws in ATTRIBUTES.values() for w in ws)]
+    words = [
+        *map(str, STATES),
+        *OPERATIONS,
+        *options,
+        LEAP,
+        *ATTRIBUTES,
+        *(w for ws in ATTRIBUTES.values() for w in ws),
+    ]
     assert [word for word in words if len(_ids(tokenizers[family], f" {word}")) != 1] == []
 
 
