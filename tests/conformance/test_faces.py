@@ -41,7 +41,7 @@ def test_a_wrong_loss_exits_with_1_and_says_where_it_was_seen(tmp_path: Path) ->
     result = repro("conform", "losses_of_mine:swapped", "--case", "forward-kl", cwd=tmp_path)
     assert result.returncode == 1, result.stderr
     assert "this is the reverse KL" in result.stdout
-    assert "seen in slime#2254" in result.stdout
+    assert "threads: slime#2254" in result.stdout
     content = json.loads(repro("conform", "losses_of_mine.py:swapped", "--json", cwd=tmp_path).stdout)
     assert content["counts"]["fails"] > 0
     assert [case["name"] for case in content["cases"]] == [case.name for case in cases()]
