@@ -9,6 +9,7 @@ import re
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -152,6 +153,20 @@ def coverage(session: nox.Session) -> None:
     install(session, "unit")
     arguments = ["-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
     session.run("pytest", "-m", UNIT_TESTS, *arguments, *session.posargs, env=_quiet_env())
+
+
+@nox.session(python=False)
+def load(session: nox.Session) -> None:
+    """The unit tests that read a clock or have a time limit, once more beside eight busy processes."""
+    install(session, "unit")
+    busy = f"import os\nwhile os.getppid() == {os.getpid()}: pass"  # they end with nox, however it ends
+    processes = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(8)]
+    try:
+        marks = f"load_sensitive and {UNIT_TESTS}"
+        session.run("pytest", "-m", marks, "-n", "2", "--dist", "worksteal", *session.posargs, env=_quiet_env())
+    finally:
+        for process in processes:
+            process.kill()
 
 
 @nox.session(python=False)

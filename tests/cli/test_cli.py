@@ -257,6 +257,7 @@ def test_one_stage_end_to_end(repro, tmp_path):
     assert "evaluate toy:qwen3-student" in out
 
 
+@pytest.mark.load_sensitive
 def test_listing_imports_no_torch_and_takes_a_few_times_what_its_libraries_take_to_import():
     """0.6 s where the libraries alone take 0.2 s; a bar in seconds would judge the machine, not the command."""
     libraries = "import pydantic.types, rich.console, typer.main, typer._adapters"

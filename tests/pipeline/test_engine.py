@@ -126,6 +126,7 @@ def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.load_sensitive
 def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"),
@@ -153,6 +154,7 @@ def stage_processes(out):
 
 
 @pytest.mark.parametrize("at_work", [False, True], ids=["just submitted", "at work"])
+@pytest.mark.load_sensitive
 def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path, at_work):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"),

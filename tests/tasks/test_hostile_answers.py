@@ -66,6 +66,7 @@ def test_known_hazards_are_refused_without_a_try(answer: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("answer", STOPPED)
+@pytest.mark.load_sensitive
 def test_others_are_stopped_at_the_limit_and_undecided(
     answer: str, use_child: Callable[..., equality._Child], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_child_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> 
         lambda n: "Answer: A or " * (n // 13),
     ],
 )
+@pytest.mark.load_sensitive
 def test_extraction_is_linear_in_the_text(text: Callable[[int], str]) -> None:
     """Four times the text takes at most 2.5 times 2.5 as long; a quadratic search would take sixteen times."""
     texts = [text(25_000), text(100_000)]

@@ -248,6 +248,7 @@ def test_where_the_kernels_run(device, monkeypatch):
     assert not fused.can_fuse(torch.device("cpu"), torch.float32, 10, 1000)
 
 
+@pytest.mark.load_sensitive
 def test_the_kernels_compile_without_a_gpu(device, tmp_path):
     """The interpreter is Python: it takes what the compiler refuses."""
     if device == "cuda":
