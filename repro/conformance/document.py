@@ -42,6 +42,7 @@ This page is written by `repro conform --libraries --document docs/conformance.m
 - `bf16-sign`, `bf16-value`, `two-types`: bfloat16 logits given to the function as they are, outside autocast: a model loaded in bfloat16 and trained without autocast, or an evaluation. Torch documents that autocast on a GPU computes `log_softmax` in float32 (not tried here); autocast on a CPU does not (tried with torch 2.13).
 - `padding-nan`: the value is right (but for the self-distillation trainers, where it is NaN too), and the gradient of the padded positions is NaN, which reaches all weights. `trl-distillation` has this on a CPU; on a device with Triton it projects only the positions that count.
 - `wider-teacher`, `wider-student`: trainers may check the widths before the loss sees them.
+- `all-masked`, `empty-batch` of `verl-top-k`: 0/0 if no number of tokens is given; verl's trainer gives that of the step.
 - `masked-row` in the self-distillation trainers: a sequence without tokens is counted in the mean over sequences, so the other sequences' loss shrinks.
 """
 THREADS = """## Cases
