@@ -29,6 +29,9 @@ RULES = 2
 """Version of the rules: raised whenever some completion would be graded otherwise. Part of the identity of stages that grade
 (see `Stage.identity` in `repro.stages.stage`)."""
 
+SHORT_TEXT = 400
+"""Characters up to which a completion's grade is remembered: those of small models are often the same."""
+
 _AROUND_MARKS = re.compile(r"\s*([,;(){}\[\]])\s*")
 
 
@@ -61,6 +64,11 @@ def grade(kind: Kind, text: str, key: str | None, question: str = "", *, opens_i
     """
     if kind == "open":
         return Grade(None, correct=False)
+    graded = _grade if len(text) > SHORT_TEXT else _grade_short
+    return graded(kind, text, key, question, opens_in_thought)
+
+
+def _grade(kind: Kind, text: str, key: str | None, question: str, opens_in_thought: bool) -> Grade:
     text = before_next_question(visible_text(text, opens_in_thought=opens_in_thought), question, kind)
     if kind == "choice":
         letter = last_choice(text)
@@ -70,6 +78,9 @@ def grade(kind: Kind, text: str, key: str | None, question: str = "", *, opens_i
     if not answer:
         return Grade(None, correct=False)
     return _grade_number(answer, key, question if not answer.isdecimal() or not (key or "0").isdecimal() else "")
+
+
+_grade_short = functools.lru_cache(maxsize=16384)(_grade)
 
 
 @functools.lru_cache(maxsize=65536)
