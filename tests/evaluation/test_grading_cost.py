@@ -23,7 +23,7 @@ def _processor_seconds() -> float:
 
 @pytest.mark.parametrize("task", ["toy-bm4", "toy-csqa"])
 def test_grading_costs_a_hundredth_of_drawing(task: str, tmp_path: Path) -> None:
-    items = registry.get(task).items("test", 64, 0)
+    items = registry.get(task).items("test", 150, 0)
     config = SamplingConfig(
         completions_per_prompt=16,
         max_completion_tokens=24,
@@ -41,7 +41,7 @@ def test_grading_costs_a_hundredth_of_drawing(task: str, tmp_path: Path) -> None
     items_by_id = {item.id: item for item in items}
     kind = registry.kind_of(task)
     equality._child.stop()  # of earlier tests
-    for cache in (grading._grade_short, grading._grade_number, equality.compare):
+    for cache in (grading._extract_short, grading._grade_number, equality.compare):
         cache.cache_clear()
     before = _processor_seconds()
     for rollout in rollouts:

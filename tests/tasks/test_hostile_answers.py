@@ -53,7 +53,7 @@ def use_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., equalit
 def _forget_answers() -> None:
     compare.cache_clear()
     grading._grade_number.cache_clear()
-    grading._grade_short.cache_clear()
+    grading._extract_short.cache_clear()
 
 
 @pytest.mark.parametrize("answer", REFUSED)
