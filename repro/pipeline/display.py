@@ -99,7 +99,7 @@ class Display:
         for run in running:
             still = self._still(run, now)
             if still and run.stage.fingerprint not in self._standing_still:
-                self._console.print(f"{_label(run.stage)}: {still}", markup=False, highlight=False)
+                self._console.print(f"{_label(run.stage)}: {still}", markup=False, highlight=False, soft_wrap=True)
             (self._standing_still.add if still else self._standing_still.discard)(run.stage.fingerprint)
 
     def _observe(self, run: Running, now: float) -> RunningStage:
@@ -116,7 +116,7 @@ class Display:
         self._reported.add(stage.fingerprint)
         seconds = self._clock() - self._started.get(stage.fingerprint, self._clock())
         left = f", {self._left}" if done < total else ""
-        self._console.print(f"[{done:>3}/{total}] {_label(stage)}: {seconds:.0f} s{left}", markup=False)
+        self._console.print(f"[{done:>3}/{total}] {_label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True)
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
         bars = Progress(
@@ -148,8 +148,8 @@ class Display:
             console=self._console,
             auto_refresh=False,
         )
-        elapsed = str(timedelta(seconds=round(self._clock() - self._begun)))
-        study.add_task("study", total=total, completed=len(done), elapsed=elapsed, left=self._left)
+        so_far = str(timedelta(seconds=round(self._clock() - self._begun)))
+        study.add_task("study", total=total, completed=len(done), elapsed=so_far, left=self._left)
         return Group(*([bars] if running else [Text("waiting")]), study)
 
 
