@@ -3,7 +3,7 @@
     python benchmarks/fit_hours.py RESULTS [RESULTS ...]      writes repro/planner/fitted.toml
     python benchmarks/fit_hours.py --show RESULTS             prints the ratios of every kind, writes nothing
     python benchmarks/fit_hours.py --check EARLIER LATER      the dry run's error on the run LATER, by the records of EARLIER
-    python benchmarks/fit_hours.py --replay RESULTS           writes tests/pipeline/table2_seconds.json from a run of table2
+    python benchmarks/fit_hours.py --replay RUN1 RUN2 ...     writes tests/pipeline/table2_seconds.json from runs of table2
 
 RESULTS are output folders (`--out`) of `repro run STUDY --scale toy`. Only stages on a CPU count: no study has run on a GPU.
 """
@@ -91,9 +91,7 @@ def check(earlier: Path, later: Path, workers: int) -> None:
     jobs = [Job(s.fingerprint, seconds[s.fingerprint], tuple(i.fingerprint for i in s.inputs())) for s in stages]
     start = corrections.process_seconds
     measured = sum(stage.seconds + (stage.process_seconds or start) for _, stage in records.values())
-    first = min(datetime.fromisoformat(record["started"]) for record, _ in records.values())
-    last = max(datetime.fromisoformat(record["ended"]) for record, _ in records.values())
-    wall, planned_wall = (last - first).total_seconds() + start, makespan(jobs, workers)
+    wall, planned_wall = wall_seconds([record for record, _ in records.values()]) + start, makespan(jobs, workers)
     for what, planned, took in (("stage seconds", sum(seconds.values()), measured), ("wall clock", planned_wall, wall)):
         print(f"{what}: planned {planned:.0f} s, measured {took:.0f} s: {planned / took - 1:+.0%}")
     for kind in sorted({stage.procedure for stage in stages}):
@@ -113,26 +111,34 @@ def study_order(records: dict[str, tuple[dict[str, Any], MeasuredStage]]) -> lis
     return topological_order(stage.stage for _, stage in started)
 
 
-def replay(results: Path) -> dict[str, Any]:
-    """Return the seconds of table2's stages, one seed, for the replay of the time left."""
+def replay(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what table2's stages took in runs of one seed, for the tests of the plan and of the time left."""
     stages = plan("table2", scale="toy", seeds=1).stages()
     number = {stage.fingerprint: n for n, stage in enumerate(stages)}
-    records = [json.loads((results / CACHE / stage.folder_name / RECORD).read_text()) for stage in stages]
     lines = [
-        {
-            "kind": stage.procedure,
-            "seconds": record["seconds"],
-            "needs": [number[needed.fingerprint] for needed in stage.inputs()],
-        }
-        for stage, record in zip(stages, records)
+        {"kind": stage.procedure, "needs": [number[needed.fingerprint] for needed in stage.inputs()]}
+        for stage in stages
     ]
-    newest = max(records, key=lambda record: str(record["ended"]))
-    return {
-        "study": "table2",
-        "measured": newest["started"][:10],
-        "commit": newest["code"]["commit"][:7],
-        "stages": lines,
-    }
+    runs = []
+    for results in folders:
+        records = [json.loads((results / CACHE / stage.folder_name / RECORD).read_text()) for stage in stages]
+        newest = max(records, key=lambda record: str(record["ended"]))
+        runs.append(
+            {
+                "measured": newest["started"],
+                "commit": newest["code"]["commit"][:7],
+                "wall_seconds": wall_seconds(records),
+                "process_seconds": [record.get("process_seconds") for record in records],
+                "seconds": [record["seconds"] for record in records],
+            }
+        )
+    return {"study": "table2", "stages": lines, "runs": runs}
+
+
+def wall_seconds(records: Sequence[dict[str, Any]]) -> float:
+    """Return the seconds from the start of a run's first stage to the end of its last one."""
+    first = min(datetime.fromisoformat(record["started"]) for record in records)
+    return (max(datetime.fromisoformat(record["ended"]) for record in records) - first).total_seconds()
 
 
 def main() -> None:
@@ -147,7 +153,7 @@ def main() -> None:
         check(*options.results, options.workers)
         return
     if options.replay:
-        REPLAY.write_text(json.dumps(replay(*options.results), indent=1) + "\n")
+        REPLAY.write_text(json.dumps(replay(options.results), indent=1) + "\n")
         return
     records = read(options.results)
     if not records:
