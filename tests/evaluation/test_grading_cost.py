@@ -21,6 +21,7 @@ def _processor_seconds() -> float:
     return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
+@pytest.mark.load_sensitive
 @pytest.mark.parametrize("task", ["toy-bm4", "toy-csqa"])
 def test_grading_costs_a_hundredth_of_drawing(task: str, tmp_path: Path) -> None:
     items = registry.get(task).items("test", 150, 0)
