@@ -47,7 +47,7 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
         _choose_device(waiting)
     check_inputs(waiting)
     cache = prepare_cache(out)
-    remaining = _remaining_time(stages, out, execution)
+    remaining = remaining_time(stages, out, execution)
     with _offline_where_local(stages), Display(console, cache, remaining, quiet=quiet) as display:
         try:
             if not quiet:
@@ -60,7 +60,7 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
     _print_warnings(stages, cache, console)
 
 
-def _remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> RemainingTime:
+def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> RemainingTime:
     """Return the plan of a run: every stage that is not cached, with its expected seconds on the GPUs that it will get."""
     on_slurm = execution.backend == "slurm"
     cards = None if on_slurm else visible_cards()
@@ -69,8 +69,7 @@ def _remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) ->
     for stage, is_cached in zip(stages, which_cached(stages, out)):
         if not is_cached:
             on_gpu = stage.workload.uses_gpu and (on_slurm or cards is not None)
-            layout = resolve_layout(stage, execution.resources, cards).layout
-            gpus = layout.gpus if on_gpu else 0
+            gpus = resolve_layout(stage, execution.resources, cards).gpu_count if on_gpu else 0
             seconds = estimate_stage(stage, corrections, on_gpu=on_gpu).seconds / parallel_speed(gpus)
             needs = tuple(needed.fingerprint for needed in stage.inputs())
             plan.append(PlannedStage(Job(stage.fingerprint, seconds, needs, 0 if on_slurm else gpus), stage.procedure))

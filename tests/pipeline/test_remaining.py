@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from repro.pipeline.cluster import Execution
 from repro.pipeline.remaining import PlannedStage, RemainingTime, RunningStage, SteadyCountdown, describe_left
+from repro.pipeline.run import remaining_time
 from repro.pipeline.watch import STILL, StageWatch
+from repro.planner.hours import estimate
+from repro.planner.placement import Cards
+from repro.planner.resources import resources_for
 from repro.planner.schedule import Job, makespan
+from repro.recipes.catalog import plan
 
 _MEASURED = json.loads(Path(__file__).with_name("table2_seconds.json").read_text())
 TABLE2 = [stage | {"seconds": seconds} for stage, seconds in zip(_MEASURED["stages"], _MEASURED["runs"][0]["seconds"])]
@@ -171,3 +177,17 @@ def test_the_countdown_follows_a_new_estimate():
 )
 def test_remaining_time_in_words(seconds, text):
     assert describe_left(seconds) == text
+
+
+def test_a_run_plans_what_is_not_cached_on_the_gpus_that_it_gets(tmp_path, monkeypatch):
+    small = plan("table2", scale="small", seeds=1).stages()
+    monkeypatch.setattr("repro.pipeline.run.visible_cards", lambda: Cards(2, 78.0))
+    (tmp_path / "cache" / small[0].folder_name).mkdir(parents=True)
+    (tmp_path / "cache" / small[0].folder_name / "record.json").write_text("{}")
+    two = remaining_time(small, tmp_path, Execution(resources_for("small"), workers=2))
+    alone = remaining_time(small, tmp_path, Execution(resources_for("small"), workers=2, backend="none"))
+    expected = sum(estimate(stage, "small").seconds for stage in small[1:])
+    assert alone.seconds([]) == pytest.approx(expected)
+    assert expected / 2 <= two.seconds([]) < 0.8 * expected
+    slurm = remaining_time(small, tmp_path, Execution(resources_for("small"), workers=256, backend="slurm"))
+    assert slurm.seconds([]) < two.seconds([])
