@@ -180,10 +180,12 @@ def test_the_server_sees_no_gpu_and_starts_no_threads(stage, fresh, tmp_path, mo
     assert jobs._server.env["PYTHONSAFEPATH"] == "1"
 
 
-def test_without_a_server_the_numbers_are_the_same(stage, tmp_path, monkeypatch):
+def test_without_a_server_the_numbers_are_the_same(stage, tmp_path, monkeypatch, caplog):
+    """With two threads a stage, too, of which the server starts none."""
     for is_warm in (True, False):
         monkeypatch.setattr(local_jobs, "CAN_FORK", is_warm)
-        run([stage], tmp_path / str(is_warm), Execution(Resources()), console=Console(quiet=True), quiet=True)
+        run([stage], tmp_path / str(is_warm), Execution(Resources(threads=2)), console=Console(quiet=True), quiet=True)
+    assert not caplog.records
     forked, fresh = (tmp_path / str(is_warm) / CACHE / stage.folder_name for is_warm in (True, False))
     for name in ("rollouts.parquet", "summary.json"):
         assert (forked / name).read_bytes() == (fresh / name).read_bytes()
