@@ -60,10 +60,10 @@ def test_killed_where_stages_run_in_subprocesses(forge, undisturbed, tmp_path, v
             shutil.rmtree(graded)
         driver = forge.start(study_arguments(tmp_path, backend="local"))
         while driver.poll() is None and not stages_of(driver.pid):
-            time.sleep(0.002)
+            time.sleep(0.01)
         deadline = time.monotonic() + rng.uniform(0, 1)
         while driver.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
+            time.sleep(0.01)
         processes = children_of(driver.pid)
         stages = stages_of(driver.pid)
         servers = [process for process in processes if process not in stages]
