@@ -3,8 +3,8 @@
     python benchmarks/capacity.py docs/scale.md    writes the tables into that page, between its two marks
 
 The stages of every study at paper scale, each identity once, are put on the GPUs by list scheduling: whenever GPUs are
-free, the waiting stage with the longest chain after it starts. Hours are those of `repro.planner.hours`: DERIVED from the
-paper's Table 5 on ASSUMED counts, an order of magnitude. A stage takes as many of a node's GPUs as `--ranks` says where it
+free, the waiting stage with the longest chain after it starts. Hours are those of `repro.planner.hours`: DERIVED by
+the model of hours on ASSUMED counts, within a factor of about three. A stage takes as many of a node's GPUs as `--ranks` says where it
 can be split, more where these do not hold it (`repro.planner.placement`), else one.
 """
 
