@@ -56,12 +56,19 @@ def run_job(tree: Tree, study: str, out: Path, arguments: Sequence[str]) -> dict
     # the command without its script, which belongs to one checkout
     repro = [str(tree.python), "-c", "import sys; from repro.cli import main; sys.exit(main())"]
     run = [*repro, "run", study, "--scale", SCALE, "--out", str(out), *arguments]
-    tests = [str(tree.python), "-m", "pytest", "benchmarks/test_studies.py", "--study", study, "-q"]
+    tests = [str(tree.python), "-m", "pytest", *select_tests(tree, study), "-q"]
     return {
         RUN: time_command(run, tree, codes=(0, 1)),
         "again": time_command(run, tree, codes=(0, 1)),
         "tests": time_command([*tests, "--out", str(out), "--scale", SCALE], tree, codes=(0, 1)),
     }
+
+
+def select_tests(tree: Tree, study: str) -> list[str]:
+    """Return pytest's arguments for the tests of a study: earlier checkouts have a file for each."""
+    if (tree.root / "benchmarks" / "test_studies.py").exists():
+        return ["benchmarks/test_studies.py", "--study", study]
+    return [f"benchmarks/test_{study.replace('-', '_')}.py"]
 
 
 def time_command(command: Sequence[str], tree: Tree, *, codes: Sequence[int]) -> Seconds:
