@@ -366,5 +366,9 @@ def _one_gpu() -> dict[str, str]:
 
 
 def _quiet_env() -> dict[str, str]:
-    """Return the environment of tests: one thread per process (two cores, two processes), no network, and no GPU."""
-    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}
+    """Return the environment of tests: one thread per process (two cores, two processes), no network, and no GPU.
+
+    Bytecode is written, also where the machine's Python writes none: tests start hundreds of processes.
+    """
+    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}
+    return quiet | {"PYTHONDONTWRITEBYTECODE": ""}

@@ -10,20 +10,27 @@ if "PYTEST_XDIST_WORKER" not in os.environ and not any(
 ):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # expected numbers are a CPU's: only tests selected by `gpu` see one
 
-import torch
+IS_XDIST_CONTROLLER = "PYTEST_XDIST_WORKER" not in os.environ and any(
+    option == "-n" and value != "0" for option, value in pairwise(sys.argv)
+)
+"""It runs no test: its workers need not wait until it has imported torch and transformers."""
+if not IS_XDIST_CONTROLLER:
+    import hypothesis
+    import torch
 
-if not torch.cuda.is_available() and importlib.util.find_spec("vllm") is None:  # vLLM asks Triton what the machine has
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run on the CPU, as Python
+    if (
+        not torch.cuda.is_available() and importlib.util.find_spec("vllm") is None
+    ):  # vLLM asks Triton what the machine has
+        os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run on the CPU, as Python
 
-import hypothesis
-from tiny_models import items, stranger, student, teacher
+    from tiny_models import items, stranger, student, teacher
 
-hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)  # an example may take as long as a busy machine makes it
-hypothesis.settings.load_profile("any machine")
+    hypothesis.settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )  # an example may take as long as a busy machine makes it
+    hypothesis.settings.load_profile("any machine")
 
-__all__ = ["items", "stranger", "student", "teacher"]
+    __all__ = ["items", "stranger", "student", "teacher"]
 
 
 def pytest_collection_finish() -> None:
