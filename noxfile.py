@@ -164,7 +164,7 @@ def load(session: nox.Session) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(8)]
     try:
         marks = f"load_sensitive and {UNIT_TESTS}"
-        arguments = ["-n", "2", "--dist", "worksteal", *session.posargs]
+        arguments = ["-n", "4", "--dist", "worksteal", *session.posargs]  # four shares of twelve, not two of ten
         session.run("pytest", *files, "-m", marks, *arguments, env=_quiet_env())
     finally:
         for process in processes:

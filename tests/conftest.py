@@ -2,7 +2,10 @@ import gc
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
+
+import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported: no test asks the network
 if "PYTEST_XDIST_WORKER" not in os.environ and not any(
@@ -37,3 +40,12 @@ def pytest_collection_finish() -> None:
     """Leave what the imports made out of every later garbage collection: a fifth of the tests' processor time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Pause coverage: it slows the project's Python and not the libraries' kernels, so no ratio of the two would hold."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)

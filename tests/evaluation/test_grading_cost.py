@@ -22,6 +22,7 @@ def _processor_seconds() -> float:
 
 
 @pytest.mark.load_sensitive
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("task", ["toy-bm4", "toy-csqa"])
 def test_grading_costs_a_hundredth_of_drawing(task: str, tmp_path: Path) -> None:
     items = registry.get(task).items("test", 150, 0)

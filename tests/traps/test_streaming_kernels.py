@@ -248,13 +248,12 @@ def test_where_the_kernels_run(device, monkeypatch):
     assert not fused.can_fuse(torch.device("cpu"), torch.float32, 10, 1000)
 
 
-@pytest.mark.load_sensitive
 def test_the_kernels_compile_without_a_gpu(device, tmp_path):
     """The interpreter is Python: it takes what the compiler refuses."""
     if device == "cuda":
         pytest.skip("they were compiled here")
     script = Path(__file__).with_name("compile_kernels.py")
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=600)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     kernels = ("contribution", "rank", "reference", "repair", "statistics", "tie")
     assert done.stdout.split() == [f"{name}_kernel" for name in kernels], done.stderr[-2000:]
