@@ -25,8 +25,8 @@ def test_phases_of_equal_stages_are_summed():
         record("evaluate", {"sampling": seconds(6.0, 5.0)}, process_seconds=None),
         record("distill", {"training": seconds(8.0, 7.0)}, config={"config": {"method": "sft"}}),
     ]
-    found = {key: (part.wall, part.processor) for key, part in main_job.by_phase(records).items()}
-    assert found == {
+    summed = {key: (part.wall, part.processor) for key, part in main_job.by_phase(records).items()}
+    assert summed == {
         ("distill sft", "training"): (8.0, 7.0),
         ("evaluate", "other"): (1.0, 0.5),
         ("evaluate", "sampling"): (10.0, 8.0),
