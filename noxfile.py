@@ -141,7 +141,7 @@ UNIT_TESTS = "not slow and not vllm and not gpu and not faults and not cluster"
 
 @nox.session(python=False)
 def unit(session: nox.Session) -> None:
-    """Unit tests on the CPU, no network: three minutes on two quiet cores."""
+    """Unit tests on the CPU, no network: three and a half minutes on two quiet cores."""
     install(session, "unit")
     arguments = session.posargs or ["-n", "2", "--dist", "worksteal"]
     session.run("pytest", "-m", UNIT_TESTS, *arguments, env=_quiet_env())
