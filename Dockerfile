@@ -15,7 +15,7 @@ COPY requirements /tmp/requirements
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r /tmp/requirements/tools.txt \
-    && /opt/venv/bin/pip install --no-deps --require-hashes -r /tmp/requirements/cpu.txt \
+    && /opt/venv/bin/pip install --no-deps --require-hashes -r /tmp/requirements/cpu.txt -r /tmp/requirements/tests.txt \
     && (/opt/venv/bin/pip install --no-deps -r /tmp/requirements/torch-cpu.txt \
     || /opt/venv/bin/pip install --no-deps -r /tmp/requirements/torch-cpu.txt --extra-index-url "${TORCH_INDEX}")
 COPY . /opt/repro

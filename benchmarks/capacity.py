@@ -3,8 +3,8 @@
     python benchmarks/capacity.py docs/scale.md    writes the tables into that page, between its two marks
 
 The stages of every study at paper scale, each identity once, are put on the GPUs by list scheduling: whenever GPUs are
-free, the waiting stage with the longest chain after it starts. Hours are those of `repro.planner.hours`: DERIVED from the
-paper's Table 5 on ASSUMED counts, an order of magnitude. A stage takes as many of a node's GPUs as `--ranks` says where it
+free, the waiting stage with the longest chain after it starts. Hours are those of `repro.planner.hours`: DERIVED by
+the model of hours on ASSUMED counts, within a factor of about three. A stage takes as many of a node's GPUs as `--ranks` says where it
 can be split, more where these do not hold it (`repro.planner.placement`), else one.
 """
 
@@ -184,14 +184,14 @@ def _per_dollar(price: float) -> list[str]:
     """Return the rows of what one dollar buys of each kind of stage."""
     kinds: dict[str, tuple[float, int]] = {}
     for stage in all_stages(1):
+        if not stage.workload.uses_gpu:  # the rules that name failure modes compute on the CPU
+            continue
         kind = stage.procedure
         hours, number = kinds.get(kind, (0.0, 0))
         kinds[kind] = (hours + expected_hours(stage, "paper"), number + 1)
     lines = ["| stage | GPU-hours each, mean | dollars each | a dollar buys of it |", "|---|---|---|---|"]
     for kind, (hours, number) in kinds.items():
         mean = hours / number
-        if not mean:  # the rules that name failure modes sample nothing
-            continue
         lines.append(f"| {kind} ({number}) | {mean:,.1f} | {mean * price:,.0f} | {1 / (mean * price):.2%} |")
     return lines
 

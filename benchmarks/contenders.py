@@ -342,7 +342,10 @@ KINDS: dict[str, Callable[..., None]] = {"distil": distil, "trl": trl_gkd, "bare
 
 
 def main(spec: dict[str, Any], requests: int, answers: int) -> None:
-    """Run the child."""
+    """Run the child, with the memory settings of a stage's process."""
+    from repro.system.freed_memory import keep_freed_memory
+
+    keep_freed_memory()
     KINDS[spec.pop("kind")](Turn(requests, answers), **spec)
 
 

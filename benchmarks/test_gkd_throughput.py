@@ -29,6 +29,7 @@ from repro.tasks import registry
 pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(3000)]
 
 VLLM_TO_TRANSFORMERS = Bar("vLLM is faster than transformers by", 5.0, at_least=True, only=("cuda",))
+LOOP_TO_FLOOR = Bar("an on-policy step over its floor", 2.0, proved=("cpu",))
 LOOP_TO_PARTS = Bar("the loop over the sum of its parts", 1.10, proved=("cpu",))
 OFF_POLICY_TO_BARE = {
     "sft": Bar("SFT over its bare loop", 1.15, proved=("cpu",)),
@@ -43,6 +44,8 @@ ENGINES = {
     "vLLM served": {"kind": "distil", "method": "gkd-rkl", "engine": "vllm", "server": 1},
 }
 PARTS = ("generate", "divergence", "update")
+FLOOR = ("decode", "token_rkl", "update")
+"""A step by hand: the decode steps, the forwards and the backward of the same shapes, without trainer, `generate` or kernels."""
 
 
 @pytest.fixture(scope="module")
@@ -106,22 +109,30 @@ def test_engines_side_by_side(
         VLLM_TO_TRANSFORMERS.judge(measured[BASE] / measured[name], capfd)
 
 
+@pytest.mark.parametrize(("parts", "bar"), [(PARTS, LOOP_TO_PARTS), (FLOOR, LOOP_TO_FLOOR)], ids=["parts", "floor"])
 @pytest.mark.benchmark(timer=REPORTED, warmup=False)
 def test_the_loop_costs_little_more_than_its_parts(
-    tmp_path: Path, endless: list[str], shape: dict[str, Any], benchmark: Any, capfd: Any
+    parts: tuple[str, ...],
+    bar: Bar,
+    tmp_path: Path,
+    endless: list[str],
+    shape: dict[str, Any],
+    benchmark: Any,
+    capfd: Any,
 ) -> None:
-    """A step by transformers, and in turn with it generation, divergence and update alone."""
+    """A step by transformers, and in turn with it its parts alone: those of the libraries, or those by hand."""
     common = {"pair": endless, "shape": shape}
     loop = Contender("the loop", ENGINES[BASE] | common, tmp_path / "loop")
-    parts = Contender("its parts", {"kind": "bare", "parts": PARTS} | common, tmp_path / "parts")
+    bare_step = Contender("its parts", {"kind": "bare", "parts": parts} | common, tmp_path / "parts")
     benchmark.group = f"the loop and its parts, {device_name()}, {_describe(shape)}"
-    take_turns([loop, parts], shape["steps"], WARM_UP, benchmark)
-    seconds = {part: statistics.median(step[part] for step in parts.parts) for part in PARTS}
-    seconds |= {run.name: statistics.median(run.seconds()) for run in (parts, loop)}
-    slowdown = ratio(loop.seconds(), parts.seconds())
+    take_turns([loop, bare_step], shape["steps"], WARM_UP, benchmark)
+    seconds = {part: statistics.median(step[part] for step in bare_step.parts) for part in parts}
+    seconds |= {run.name: statistics.median(run.seconds()) for run in (bare_step, loop)}
+    slowdown = ratio(loop.seconds(), bare_step.seconds())
     benchmark.extra_info["ratios"] = {"the loop": round(slowdown, 3)}
-    table(f"where the time goes, {slowdown:.2f} x turn by turn", seconds, "its parts", shape, capfd, loop, parts)
-    LOOP_TO_PARTS.judge(slowdown, capfd)
+    title = f"where the time goes, {slowdown:.2f} x turn by turn"
+    table(title, seconds, "its parts", shape, capfd, loop, bare_step)
+    bar.judge(slowdown, capfd)
 
 
 @pytest.mark.parametrize(("method", "part"), [("sft", "cross_entropy"), ("gkd-fkl", "divergence")])

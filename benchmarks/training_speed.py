@@ -148,6 +148,40 @@ class Bare:
             )
         self.student.train()
 
+    def decode(self) -> None:
+        """Take the decode steps of `generate` by hand: forwards with a cache, a softmax, a draw."""
+        from transformers import DynamicCache
+
+        ids_BT, mask_BT, cache = self.prompt_BT, self.mask_BT, DynamicCache(config=self.student.config)
+        position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
+        self.student.eval()
+        with torch.inference_mode():
+            for _ in range(self.tokens):
+                logits_BV = self.student(
+                    ids_BT,
+                    attention_mask=mask_BT,
+                    position_ids=position_BT,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).logits[:, -1]
+                ids_BT = torch.multinomial(logits_BV.float().softmax(-1), 1)
+                mask_BT = torch.cat([mask_BT, torch.ones_like(ids_BT)], 1)
+                position_BT = position_BT[:, -1:] + 1
+        self.student.train()
+
+    def token_rkl(self) -> None:
+        """Run the teacher's forward, and the student's forward and backward of the token RKL, as its formula says."""
+        keep = slice(-self.tokens - 1, -1)
+        for ids_BT, all_BT in self._forwards():
+            with torch.no_grad():
+                teacher_BTH = self.teacher.base_model(ids_BT, attention_mask=all_BT).last_hidden_state[:, keep]
+                log_t_BTV = self.teacher.get_output_embeddings()(teacher_BTH).float().log_softmax(-1)
+            with self._autocast():
+                hidden_BTH = self.student.base_model(ids_BT, attention_mask=all_BT).last_hidden_state[:, keep]
+                log_s_BTV = self.student.get_output_embeddings()(hidden_BTH).float().log_softmax(-1)
+            (log_s_BTV.exp() * (log_s_BTV - log_t_BTV)).sum(-1).mean().backward()
+
     def divergence(self) -> None:
         """Run the teacher's forward, and the student's forward and backward of the token RKL, by TRL's chunked kernel."""
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction

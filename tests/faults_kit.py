@@ -7,13 +7,14 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from repro.system.fork_server import NO_THREADS, Forked, ForkServer
 
 HERE = Path(__file__).parent / "faults"
 SETTINGS = [
@@ -60,15 +61,19 @@ def check_artifacts(out: Path) -> int:
 class Started:
     """A running command."""
 
-    forge: "Forge"
-    pid: int
+    process: Forked
     output: Path
-    code: int | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def code(self) -> int | None:
+        return self.process.exit_code
 
     def poll(self) -> int | None:
-        if self.code is None:
-            self.code = self.forge.send({"wait": self.pid})["code"]
-        return self.code
+        return self.process.poll()
 
     def wait(self, timeout: float = 3000) -> int:
         deadline = time.monotonic() + timeout
@@ -94,26 +99,9 @@ class Forge:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.number = 0
-        self.orders = 0
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "forge.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        self.server = ForkServer(
+            [sys.executable, str(HERE / "forge.py")], {**os.environ, **NO_THREADS}, folder / "forge.log"
         )
-        assert self._answer() == {"ready": True}
-
-    def _answer(self) -> dict:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the forge has ended"
-        return json.loads(line)
-
-    def send(self, order: dict) -> dict:
-        assert self.process.stdin is not None
-        self.orders += 1
-        self.process.stdin.write(json.dumps(order | {"number": self.orders}) + "\n")
-        self.process.stdin.flush()
-        while (answer := self._answer()).get("number") != self.orders:
-            pass  # the answer of a test that timed out before it arrived
-        return answer
 
     def start(
         self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None
@@ -121,14 +109,8 @@ class Forge:
         self.number += 1
         output = self.folder / f"output-{self.number}.txt"
         output.touch()
-        order = {
-            "arguments": [str(argument) for argument in arguments],
-            "output": str(output),
-            "env": env or {},
-            "patch": patch,
-        }
-        order |= {"cwd": str(cwd)} if cwd else {}
-        return Started(self, self.send(order)["pid"], output)
+        order = {"arguments": [str(argument) for argument in arguments], "env": env or {}, "patch": patch}
+        return Started(self.server.start(output, order | {"cwd": str(cwd) if cwd else None}), output)
 
     def run(
         self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, patch: str | None = None

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def pins(name):
     return pinned, hashes
 
 
-@pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu", "kernels", "tools"])
+@pytest.mark.parametrize("name", ["cpu", "tests", "cpu-vllm", "gpu", "kernels", "tools"])
 def test_every_line_is_pinned_and_hashed(name):
     pinned, hashes = pins(name)
     assert pinned
@@ -38,7 +39,16 @@ def test_every_line_is_pinned_and_hashed(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("cpu", "dev"), ("cpu-vllm", "cpu"), ("gpu", "gpu"), ("gpu", "dev"), ("kernels", "kernels")]
+    ("name", "extra"),
+    [
+        ("cpu", None),
+        ("tests", "dev"),
+        ("tests", "gguf"),
+        ("cpu-vllm", "cpu"),
+        ("gpu", "gpu"),
+        ("gpu", "dev"),
+        ("kernels", "kernels"),
+    ],
 )
 def test_the_lock_meets_the_project(name, extra):
     pinned, _ = pins(name)
@@ -46,7 +56,11 @@ def test_the_lock_meets_the_project(name, extra):
     if name.startswith("cpu"):
         assert "torch" not in pinned, "torch's CPU build has a list of its own"
         pinned |= {"torch": torch["torch"].removesuffix("+cpu")}
-    wanted = [*(PROJECT["dependencies"] if name != "kernels" else []), *PROJECT["optional-dependencies"][extra]]
+    if name == "tests":
+        pinned |= pins("cpu")[0]
+    wanted = PROJECT["optional-dependencies"][extra] if extra else []
+    if name not in ("kernels", "tests"):
+        wanted = [*PROJECT["dependencies"], *wanted]
     unmet = []
     for requirement in map(Requirement, wanted):
         version = pinned.get(canonicalize_name(requirement.name))
@@ -64,3 +78,28 @@ def test_the_same_torch_everywhere():
 
 def test_the_kernels_are_tested_with_the_triton_of_the_gpu_lock():
     assert pins("kernels")[0]["triton"] == pins("gpu")[0]["triton"]
+
+
+def test_a_study_at_toy_scale_installs_what_the_project_requires_and_no_more():
+    """And of pytest what the claims of its result are tested with."""
+    needed = {"torch"}
+
+    def follow(requirement):
+        name = canonicalize_name(requirement.name)
+        if name in needed or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            return
+        needed.add(name)
+        try:
+            below = requires(name) or []
+        except PackageNotFoundError:  # of another platform
+            return
+        for line in below:
+            follow(Requirement(line))
+
+    for line in (*PROJECT["dependencies"], *requires("torch"), "pytest", "pytest-timeout"):
+        follow(Requirement(line))
+    assert set(pins("cpu")[0]) - needed == set()
+
+
+def test_what_tests_add_is_not_in_the_lock_that_they_add_it_to():
+    assert set(pins("cpu")[0]) & set(pins("tests")[0]) == set()

@@ -33,7 +33,8 @@ def conform(
     ] = False,
     case: Annotated[list[str] | None, typer.Option("--case", help="Only this case; repeatable.")] = None,
     libraries: Annotated[
-        bool, typer.Option("--libraries", help="Run on the losses of TRL, Liger and this project that are installed.")
+        bool,
+        typer.Option("--libraries", help="Run on the losses of TRL, Liger, verl and this project that are installed."),
     ] = False,
     document: Annotated[
         Path | None, typer.Option("--document", help="With --libraries: write the outcomes into this page.")
@@ -62,7 +63,7 @@ def conform(
     of unequal width.
     `repro.conformance.reference:loss` passes all.
 
-    In a test suite: `pytest --conform MODULE:FUNCTION`. What the losses of TRL and Liger fail: docs/conformance.md.
+    In a test suite: `pytest --conform MODULE:FUNCTION`. What the losses of TRL, Liger and verl fail: docs/conformance.md.
 
     Exit codes: 0 every case that applies holds, 1 a case fails, 2 the loss cannot be imported or called.
 

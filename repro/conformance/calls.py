@@ -4,7 +4,7 @@ Shapes: B sequences, S tokens of prompt, completion and padding, T = S - 1 score
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -91,7 +91,6 @@ class Loss:
     shifts: bool = False
     temperature_squared: bool = False
     top_k_of: Literal["beta", "student", "teacher"] = "beta"
-    notes: str = field(default="", compare=False)
 
     @property
     def betas(self) -> tuple[float, ...]:

@@ -14,7 +14,6 @@ from repro.conformance.suite import GROUPS, cases
 
 Measured = dict[str, dict[str, Any]]
 """By library: package, version, function, and by case the status and its detail."""
-MARKS = {"holds": "yes", "fails": "**no**", "not applicable": "-"}
 OPENING = """# What distillation losses get wrong
 
 `repro conform MODULE:FUNCTION` runs {count} tiny cases on a distillation loss: value and gradient against sums over the vocabulary in plain Python floats (`repro/conformance/enumeration.py`), in seconds on a CPU. `repro conform --help` says what a loss must look like, and shows one.
@@ -33,7 +32,7 @@ def test_my_loss(case):
 
 A loss that is a method, or computes from hidden states, is adapted by a `repro.conformance.Loss`: a name, a function of one `LossCall`, and the set of what it has. `repro/conformance/libraries.py` has those of the table below. `MODULE:FUNCTION` may name such an object.
 
-A case that needs something that a loss does not have is not applicable (`-`): shown, never counted as passed.
+A case that needs something that a loss does not have is not applicable: shown, never counted as passed.
 
 This page is written by `repro conform --libraries --document docs/conformance.md` from the outcomes in `conformance.json`; a test runs the cases again and compares.
 
@@ -43,7 +42,12 @@ This page is written by `repro conform --libraries --document docs/conformance.m
 - `bf16-sign`, `bf16-value`, `two-types`: bfloat16 logits given to the function as they are, outside autocast: a model loaded in bfloat16 and trained without autocast, or an evaluation. Torch documents that autocast on a GPU computes `log_softmax` in float32 (not tried here); autocast on a CPU does not (tried with torch 2.13).
 - `padding-nan`: the value is right (but for the self-distillation trainers, where it is NaN too), and the gradient of the padded positions is NaN, which reaches all weights. `trl-distillation` has this on a CPU; on a device with Triton it projects only the positions that count.
 - `wider-teacher`, `wider-student`: trainers may check the widths before the loss sees them.
+- `all-masked`, `empty-batch` of `verl-top-k`: 0/0 if no number of tokens is given; verl's trainer gives that of the step.
 - `masked-row` in the self-distillation trainers: a sequence without tokens is counted in the mean over sequences, so the other sequences' loss shrinks.
+"""
+THREADS = """## Cases
+
+Threads are public discussions of losses that got this wrong, or of the behaviour that the case holds: LMOps is microsoft/LMOps, miles radixark/miles, mlx-lm ml-explore/mlx-lm, Model-Optimizer NVIDIA/Model-Optimizer, OPSD siyan-zhao/OPSD, Rethinking-OPD Thinking-Space/Rethinking-OPD, slime THUDM/slime, Soup MakazhanAlpamys/Soup, swift modelscope/ms-swift, torchtune meta-pytorch/torchtune, trl huggingface/trl, unsloth unslothai/unsloth, verl and verl-recipe those of verl-project.
 """
 
 
@@ -101,18 +105,23 @@ def _losses(measured: Measured) -> list[str]:
 
 
 def _matrix(measured: Measured) -> list[str]:
-    lines = ["## Cases", ""]
+    lines = [THREADS]
     for group, members in GROUPS.items():
         lines += [
             f"### {group.capitalize()}",
             "",
-            f"| case | what must hold | seen in | {' | '.join(measured)} |",
-            f"|---|---|---|{'---|' * len(measured)}",
+            "| case | what must hold | threads | holds for | not applicable to | fails |",
+            "|---|---|---|---|---|---|",
         ]
         for case in members:
-            marks = [MARKS[_status(result, case.name)] for result in measured.values()]
+            statuses = {name: _status(result, case.name) for name, result in measured.items()}
+            counts = Counter(statuses.values())
+            failed = ", ".join(name for name, status in statuses.items() if status == "fails")
             title = case.title.replace("|", "\\|")
-            lines.append(f"| {case.name} | {title} | {', '.join(case.threads)} | {' | '.join(marks)} |")
+            lines.append(
+                f"| {case.name} | {title} | {', '.join(case.threads)} "
+                f"| {counts['holds']} | {counts['not applicable']} | {failed} |"
+            )
         lines.append("")
     return lines
 

@@ -1,4 +1,4 @@
-"""The losses of TRL, Liger and this project as `Loss` objects: how the suite calls what is installed.
+"""The losses of TRL, Liger, verl and this project as `Loss` objects: how the suite calls what is installed.
 
 A loss on hidden states and output layers gets the logits as hidden states and the identity as its output layer.
 """
@@ -8,7 +8,9 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
+import torch
 from torch import Tensor
 
 from repro.conformance.calls import JSD, LOGITS, Feature, Loss, LossCall, identity_head
@@ -78,6 +80,32 @@ def _liger_kernel(name: str) -> Loss:
     return Loss(name, compute, LOGITS)
 
 
+def _verl_top_k(name: str) -> Loss:
+    top_k_loss = importlib.import_module("verl.trainer.distillation.fsdp.losses").compute_forward_kl_topk
+    aggregate = importlib.import_module("verl.trainer.ppo.core_algos").agg_loss
+
+    def compute(call: LossCall) -> Tensor:
+        B, T, V = call.student_logits.shape
+        # The teacher's server returns its K likeliest tokens, as sequences without padding
+        top = call.teacher_logits.detach().log_softmax(-1).topk(call.top_k or call.teacher_logits.shape[-1], dim=-1)
+        offsets = torch.arange(B + 1) * T
+        packed = [torch.nested.nested_tensor_from_jagged(x.flatten(0, 1), offsets) for x in (top.values, top.indices)]
+        settings = SimpleNamespace(
+            log_prob_min_clamp=None,  # as in verl's configuration files
+            use_chunked_topk=call.chunk_size is not None,
+            chunked_topk_chunk_size=call.chunk_size,
+        )
+        config = SimpleNamespace(distillation_loss=settings)
+        values = top_k_loss(call.student_logits.reshape(1, B * T, V), *packed, config, "thd")["distillation_losses"]
+        # verl.trainer.distillation.losses.compute_forward_kl_topk clamps, and distillation_loss aggregates, so
+        clamped = values.view(B, T).clamp_min(0.0)
+        result: Tensor = aggregate(clamped, call.mask, "token-mean", batch_num_tokens=call.num_items)
+        return result
+
+    features: set[Feature] = {"forward", "mask", "num_items", "gradient", "logits", "top_k", "chunk"}
+    return Loss(name, compute, frozenset(features), top_k_of="teacher")
+
+
 def _repro_gkd(direction: str) -> Callable[[str], Loss]:
     def build(name: str) -> Loss:
         losses = importlib.import_module("repro.distillation.losses")
@@ -141,6 +169,9 @@ LIBRARIES = (
     Library("trl-server", "trl", "`ServerDistillationTrainer._compute_server_forward_kl_loss`", trl_server),
     Library("liger-chunked", "liger-kernel", "`LigerFusedLinearJSDLoss` (chunked, torch)", _liger_chunked, ("triton",)),
     Library("liger-jsd", "liger-kernel", "`LigerJSD` (Triton)", _liger_kernel, ("triton",)),
+    Library(
+        "verl-top-k", "verl", "`forward_kl_topk` (FSDP), clamped and aggregated as it is there", _verl_top_k, ("ray",)
+    ),
     Library("repro-gkd-fkl", "distillability-repro", "`repro.distillation.losses.forward_kl`", _repro_gkd("forward")),
     Library("repro-gkd-rkl", "distillability-repro", "`repro.distillation.losses.reverse_kl`", _repro_gkd("reverse")),
     Library("repro-token-kl", "distillability-repro", "`repro.traps.token_kl`", _repro_token_kl),

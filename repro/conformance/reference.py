@@ -1,5 +1,6 @@
 """A loss that does what every case asks, as an example: on full logits, differentiable, in float32 or better.
 
+`loss` is the sum of small functions that losses of yours may reuse.
 Shapes: B sequences, T positions, V vocabulary, N positions that count, K tokens of the support.
 """
 
@@ -38,28 +39,31 @@ def loss(
     """
     mask = labels != IGNORED
     V = min(student_logits.shape[-1], teacher_logits.shape[-1])
-    student = _scaled(student_logits[mask][:, :V], temperature)
-    teacher = _scaled(teacher_logits[mask][:, :V], temperature).detach()
+    student = log_probs(student_logits[mask][:, :V], temperature)
+    teacher = log_probs(teacher_logits[mask][:, :V], temperature).detach()
     rows = chunk_size or max(1, len(student))
     parts = [
-        _divergence(*_supports(logq, logp, beta, top_k, add_tail), beta).sum()
+        divergence(*supports(logq, logp, beta, top_k, add_tail), beta).sum()
         for logq, logp in zip(student.split(rows), teacher.split(rows), strict=True)
     ]
     return torch.stack(parts).sum() / (num_items or mask.sum().clamp(min=1))
 
 
-def _scaled(logits_NV: Tensor, temperature: float) -> Tensor:
+def log_probs(logits_NV: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return [N, V] log-probabilities, in float32 or better."""
     return (logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature).log_softmax(-1)
 
 
-def _supports(logq: Tensor, logp: Tensor, beta: float, top_k: int | None, add_tail: bool) -> tuple[Tensor, Tensor]:
+def supports(logq: Tensor, logp: Tensor, beta: float, top_k: int | None, add_tail: bool) -> tuple[Tensor, Tensor]:
+    """Return both models' log-probabilities over the Top-K (and the tail), or as they are."""
     if top_k is None:
         return logq, logp
     support = (logp if beta == 0 else logq).topk(min(top_k, logq.shape[-1]), dim=-1).indices
-    return _buckets(logq, support, add_tail), _buckets(logp, support, add_tail)
+    return buckets(logq, support, add_tail), buckets(logp, support, add_tail)
 
 
-def _buckets(logs_NV: Tensor, support_NK: Tensor, add_tail: bool) -> Tensor:
+def buckets(logs_NV: Tensor, support_NK: Tensor, add_tail: bool) -> Tensor:
+    """Return [N, K] log-probabilities normalised over the support, or [N, K + 1] with that of all other tokens."""
     inside = logs_NV.gather(-1, support_NK)
     if not add_tail:
         return inside.log_softmax(-1)
@@ -67,20 +71,22 @@ def _buckets(logs_NV: Tensor, support_NK: Tensor, add_tail: bool) -> Tensor:
     return torch.cat([inside, logs_NV.masked_fill(~outside, -math.inf).logsumexp(-1, keepdim=True)], -1)
 
 
-def _divergence(logq: Tensor, logp: Tensor, beta: float) -> Tensor:
+def divergence(logq: Tensor, logp: Tensor, beta: float) -> Tensor:
+    """Return [..] nats between the student q and the teacher p: KL(p||q) at beta 0, KL(q||p) at 1, GKD's JSD between."""
     if beta == 0:
-        return _kl(logp, logq)
+        return kl(logp, logq)
     if beta == 1:
-        return _kl(logq, logp)
+        return kl(logq, logp)
     # Where both are -inf, logaddexp has no gradient
     impossible = (logp == -math.inf) & (logq == -math.inf)
     logp, logq = logp.masked_fill(impossible, 0.0), logq.masked_fill(impossible, 0.0)
     logm = torch.logaddexp(logp + math.log(beta), logq + math.log1p(-beta))
     logp, logq, logm = (x.masked_fill(impossible, -math.inf) for x in (logp, logq, logm))
-    return beta * _kl(logp, logm) + (1 - beta) * _kl(logq, logm)
+    return beta * kl(logp, logm) + (1 - beta) * kl(logq, logm)
 
 
-def _kl(loga: Tensor, logb: Tensor) -> Tensor:
+def kl(loga: Tensor, logb: Tensor) -> Tensor:
+    """Return KL(a||b) over the last axis: a token that a rules out adds 0."""
     possible = loga > -math.inf
     # Both sides are replaced before the difference: -inf - -inf is NaN, in the gradient too
     gap = torch.where(possible, loga, 0.0) - torch.where(possible, logb, 0.0)

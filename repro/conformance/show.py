@@ -39,7 +39,7 @@ def print_outcomes(name: str, outcomes: Sequence[Outcome], console: "Console") -
         if outcome.status == "fails":
             console.print(f"{'':16}{outcome.detail}", highlight=False, markup=False, soft_wrap=True)
             threads = ", ".join(outcome.case.threads)
-            console.print(f"{'':16}seen in {threads}", style="dim", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{'':16}threads: {threads}", style="dim", highlight=False, markup=False, soft_wrap=True)
     counts = Counter(outcome.status for outcome in outcomes)
     console.print(
         f"\n{name}: {counts['holds']} hold, {counts['fails']} fail, {counts['not applicable']} not applicable",

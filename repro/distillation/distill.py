@@ -168,17 +168,17 @@ def _training_rows(
         in_thought=teacher is not None and opens_in_thought(teacher, reasoning=config.reasoning),
     )
     traces, available = select_traces(completions, items, visits, seed, reader)
-    _check_traces(readers, tokenizer, traces, config.reasoning)
-    make_row = sft.sft_row if config.method == "sft" else off_policy.off_policy_row
-    rows = [make_row(tokenizer, trace, config.reasoning) for trace in traces]
+    prompts = {item: prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in {t.item for t in traces}}
+    _check_traces(readers, prompts, traces)
+    is_sft = config.method == "sft"
+    rows = [sft.sft_row(prompts[t.item], t) if is_sft else off_policy.off_policy_row(t) for t in traces]
     ends = eos_token_ids(tokenizer, generation_eos_ids(student))
     counts = {"prompts": len({trace.item for trace in traces}), "traces": available}
     return rows, counts | lost_ends(traces, {end_id, *ends})
 
 
-def _check_traces(readers: list[Path | str], tokenizer: Any, traces: list[Trace], reasoning: bool) -> None:
+def _check_traces(readers: list[Path | str], prompts: dict[Item, list[int]], traces: list[Trace]) -> None:
     """Check that prompts and traces fit the positions of the models that read them."""
-    prompts = {trace.item: prompt_token_ids(tokenizer, trace.item.prompt, reasoning) for trace in traces}
     lengths = [(len(prompts[trace.item]), len(trace.completion_ids), trace.item.id) for trace in traces]
     prompt, completion, item = max(lengths, key=lambda length: length[0] + length[1])
     for model in readers:

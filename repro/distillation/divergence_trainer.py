@@ -4,6 +4,7 @@ from typing import Any
 
 from trl import DistillationTrainer
 
+from repro.distillation.divergence_layer import keep_both_logits
 from repro.training.buckets import BucketedSteps, TokenMeans
 from repro.training.prompts import RenderedPrompts
 from repro.training.sampling import SamplesByDecoding
@@ -18,5 +19,5 @@ class DivergenceTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Token
     """
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), keep_both_logits():
             return super().compute_loss(*args, **kwargs)

@@ -27,6 +27,6 @@ class OffPolicyTrainer(DivergenceTrainer):
         return self._stored
 
 
-def off_policy_row(tokenizer: Any, trace: Trace, reasoning: bool) -> dict[str, Any]:
+def off_policy_row(trace: Trace) -> dict[str, Any]:
     """Return a chat prompt, which TRL renders, and the completion's token ids."""
     return {"prompt": [{"role": "user", "content": trace.item.prompt}], "completion_ids": trace.completion_ids}

@@ -5,7 +5,6 @@ from typing import Any
 from trl import SFTConfig, SFTTrainer
 
 from repro.distillation.traces import Trace
-from repro.models.chat_tokens import prompt_token_ids
 from repro.training.buckets import TokenMeans
 
 HISTORY_NAMES = {
@@ -24,9 +23,8 @@ class SftTrainer(TokenMeans, SFTTrainer):
     """TRL's SFTTrainer; its figures are means over the tokens of a step."""
 
 
-def sft_row(tokenizer: Any, trace: Trace, reasoning: bool) -> dict[str, list[int]]:
+def sft_row(prompt_ids: list[int], trace: Trace) -> dict[str, list[int]]:
     """Return input_ids and labels; -100 keeps the prompt out of the loss."""
-    prompt_ids = prompt_token_ids(tokenizer, trace.item.prompt, reasoning)
     return {
         "input_ids": prompt_ids + trace.completion_ids,
         "labels": [-100] * len(prompt_ids) + trace.completion_ids,

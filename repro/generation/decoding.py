@@ -60,7 +60,7 @@ class Decoding:
         if len(logits_processor) or not generation_config.do_sample:
             raise ValueError("this loop samples from the model's distribution: no processors of logits, do_sample=True")
         device = input_ids.device
-        ends = torch.tensor(_as_list(generation_config.eos_token_id), device=device)
+        ends = torch.tensor(_as_list(generation_config.eos_token_id), dtype=torch.long, device=device)
         look_every = self.look_every or (LOOK_EVERY if device.type == "cuda" else 1)
         B, P = input_ids.shape
         most = generation_config.max_length - P
@@ -71,7 +71,9 @@ class Decoding:
         logits_RV, kwargs = _read_prompts(model, input_ids, kwargs)
         for t in range(most):
             if t:
-                logits_RV, kwargs = _next_logits(model, token_BT[row_R, t - 1, None], kwargs)
+                is_cached = kwargs.get("use_cache", True)
+                new = token_BT[row_R, t - 1, None] if is_cached else torch.cat([input_ids, token_BT[:, :t]], 1)
+                logits_RV, kwargs = _forward(model, new, kwargs, next_sequence_length=1 if is_cached else None)
             score_RV = logits_RV if self.temperature == 1.0 else logits_RV / self.temperature
             p_RV = torch.softmax(score_RV, -1)
             is_bad.append(p_RV[:, 0].isnan().any())  # a row with a NaN or +inf is all NaN
@@ -81,7 +83,8 @@ class Decoding:
                 log_prob_BT[row_R, t] = torch.log_softmax(score_RV, -1).gather(1, token_R[:, None]).squeeze(1)
             goes_on_R = goes_on_R & ~torch.isin(token_R, ends)
             if (t + 1) % look_every == 0 or t + 1 == most:
-                _check(is_bad)
+                _check(is_bad, t + 1 - len(is_bad))
+                is_bad.clear()
                 count = int(goes_on_R.sum())
                 if not count:
                     break
@@ -111,11 +114,11 @@ def _draw(p_RV: torch.Tensor, row_R: torch.Tensor, batch: int) -> torch.Tensor:
     return torch.div(p_RV, noise_RV, out=noise_RV).argmax(-1)
 
 
-def _check(is_bad: list[torch.Tensor]) -> None:
-    """Raise NonFiniteLogitsError if a logit so far was NaN or infinite."""
+def _check(is_bad: list[torch.Tensor], first: int) -> None:
+    """Raise NonFiniteLogitsError if a logit was NaN or infinite at the tokens from `first` on."""
     bad = torch.stack(is_bad).nonzero().flatten().tolist()
     if bad:
-        raise NonFiniteLogitsError(bad[0])
+        raise NonFiniteLogitsError(first + bad[0])
 
 
 def _read_prompts(model: Any, input_ids: torch.Tensor, kwargs: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -134,10 +137,6 @@ def _read_prompts(model: Any, input_ids: torch.Tensor, kwargs: dict[str, Any]) -
     inputs = {name: value[first] if _is_by_row(value, len(input_ids)) else value for name, value in kwargs.items()}
     logits, after = _forward(model, input_ids[first], inputs, is_first_iteration=True)
     return logits[prompt_of_B], _select(after, prompt_of_B, len(first))
-
-
-def _next_logits(model: Any, token_R1: torch.Tensor, kwargs: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
-    return _forward(model, token_R1, kwargs, next_sequence_length=1)
 
 
 def _forward(

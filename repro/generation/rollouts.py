@@ -147,12 +147,13 @@ def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None
     """
     wanted, start = None if only is None else np.sort(np.fromiter(only, dtype=np.int64)), 0
     for batch in batches(path, columns):
-        rows = batch
-        if wanted is not None:
-            low, high = np.searchsorted(wanted, (start, start + len(batch)))
-            rows = batch.take(pa.array(wanted[low:high] - start))
+        if wanted is None:
+            yield from batch.to_pylist()
+            continue
+        low, high = np.searchsorted(wanted, (start, start + len(batch)))
+        for number in wanted[low:high].tolist():  # slices: `take` would make pyarrow import pandas
+            yield from batch.slice(number - start, 1).to_pylist()
         start += len(batch)
-        yield from rows.to_pylist()
 
 
 def stream_rollouts(paths: Iterable[Path], only: Collection[int] | None = None) -> Iterator[Rollout]:

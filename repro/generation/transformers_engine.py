@@ -19,7 +19,8 @@ class TransformersEngine:
 
     Args:
         model: folder or hub id.
-        look_every: see `Decoding`; does not change the completions.
+        look_every: see `Decoding`; does not change the completions on a CPU (on a GPU products of other sizes may round
+            otherwise).
     """
 
     def __init__(self, model: Path | str, look_every: int | None = None) -> None:

@@ -13,6 +13,7 @@ from repro.models.folder import check_folder
 from repro.models.generation_settings import make_savable
 from repro.system import hub_lock
 from repro.system.hub_access import refusal_behind
+from repro.system.phases import phase
 from repro.toy.models import model_folder
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
     Raises:
         InputError: it cannot be loaded, or its weights are not those that its config.json says.
     """
-    with _one_line_errors(model):
+    with phase("loading models"), _one_line_errors(model):
         loaded, notes = kind.from_pretrained(
             str(model),
             use_safetensors=True,

@@ -1,24 +1,45 @@
 """Display of a running study: live bars on a terminal, one line per stage in a log, nothing when quiet."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from repro.pipeline.progress_file import progress_path, read_progress
+from repro.pipeline.remaining import RemainingTime, RunningStage, SteadyCountdown
 from repro.pipeline.submission import Running
+from repro.pipeline.watch import StageWatch
 from repro.stages import Stage
+
+ESTIMATE_S = 1.0
+"""Seconds between two estimates of the remaining time, at least."""
+MOST_ESTIMATING = 0.02
+"""Share of the driver's time that goes into estimates: of a thousand stages one takes a while."""
 
 
 class Display:
-    """Progress display, updated as the `on_tick` of `run_stages`."""
+    """Progress display, updated as the `on_tick` of `run_stages`.
 
-    def __init__(self, console: Console, cache: Path, *, quiet: bool) -> None:
+    Args:
+        remaining: estimates the seconds that the study still takes.
+        clock: seconds, never going back; that of `Running.started`.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        cache: Path,
+        remaining: RemainingTime,
+        *,
+        quiet: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
         self._cache = cache
         self._quiet = quiet
@@ -26,6 +47,12 @@ class Display:
         self._reported: set[str] = set()
         self._started: dict[str, float] = {}
         self._cached: int | None = None
+        self._begun = clock()
+        self._remaining, self._clock = remaining, clock
+        self._watch, self._countdown = StageWatch(), SteadyCountdown()
+        self._left = ""
+        self._next_estimate = 0.0
+        self._standing_still: set[str] = set()
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal and not self._quiet:
@@ -46,21 +73,50 @@ class Display:
             self._reported |= {stage.fingerprint for stage in done}
             if not self._quiet:
                 self._console.print(f"{total} stages, {len(done)} cached, {total - len(done)} to run")
+        if self._quiet:
+            return
         for run in running:
             self._started.setdefault(run.stage.fingerprint, run.started)
-        for stage in done:
-            self._report(stage, len(done), total)
+        ended = [stage for stage in done if stage.fingerprint not in self._reported]
+        for stage in ended:
+            name = stage.fingerprint
+            self._remaining.finish(name, self._clock() - self._started.get(name, self._clock()))
+        self._estimate(running, at_once=bool(ended))
+        for n, stage in enumerate(ended, start=len(done) - len(ended) + 1):
+            self._report(stage, n, total)
         if self._live is not None:
             self._live.update(self._bars(done, running, total))
 
+    def _estimate(self, running: Sequence[Running], *, at_once: bool) -> None:
+        """Estimate the remaining time anew, and say of each stage that begins to stand still that it does."""
+        now = self._clock()
+        if now < self._next_estimate and not at_once:
+            return
+        observed = [self._observe(run, now) for run in running]
+        self._left = self._countdown.update(now, self._remaining.seconds(observed))
+        took = self._clock() - now
+        self._next_estimate = now + max(ESTIMATE_S, took / MOST_ESTIMATING)
+        for run in running:
+            still = self._still(run, now)
+            if still and run.stage.fingerprint not in self._standing_still:
+                self._console.print(f"{_label(run.stage)}: {still}", markup=False, highlight=False, soft_wrap=True)
+            (self._standing_still.add if still else self._standing_still.discard)(run.stage.fingerprint)
+
+    def _observe(self, run: Running, now: float) -> RunningStage:
+        report = read_progress(progress_path(self._cache, run.stage))
+        return self._watch.observe(run.stage.fingerprint, now - run.started, report)
+
+    def _still(self, run: Running, now: float) -> str:
+        """Say for how long a stage has stood still; "" if it gets on."""
+        seconds = self._watch.standing_still(run.stage.fingerprint, now - run.started)
+        return f"no progress for {seconds / 60:.0f} min" if seconds else ""
+
     def _report(self, stage: Stage, done: int, total: int) -> None:
         """Print one line when a stage has ended: all that a log gets, and the history on a terminal."""
-        if stage.fingerprint in self._reported:
-            return
         self._reported.add(stage.fingerprint)
-        seconds = time.monotonic() - self._started.get(stage.fingerprint, time.monotonic())
-        if not self._quiet:
-            self._console.print(f"[{done:>3}/{total}] {stage.label} (seed {stage.seed}): {seconds:.0f} s", markup=False)
+        seconds = self._clock() - self._started.get(stage.fingerprint, self._clock())
+        left = f", {self._left}" if done < total else ""
+        self._console.print(f"[{done:>3}/{total}] {_label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True)
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
         bars = Progress(
@@ -77,20 +133,25 @@ class Display:
             done_units, total_units = report.get("done", 0), report.get("total", 1)
             rate = "starting"
             if done_units:
-                elapsed = max(time.monotonic() - run.started, 1e-3)
-                left = (total_units - done_units) * elapsed / done_units
-                rate = f"{done_units / elapsed:.1f} {report['unit']}/s" + (f", {left:.0f} s left" if left else "")
-            label = f"{run.stage.label} (seed {run.stage.seed})"
-            bars.add_task(label, total=total_units, completed=done_units, rate=rate, note=report.get("note", ""))
+                elapsed = max(self._clock() - run.started, 1e-3)
+                rate = self._still(run, self._clock()) or f"{done_units / elapsed:.1f} {report['unit']}/s"
+            bars.add_task(
+                _label(run.stage), total=total_units, completed=done_units, rate=rate, note=report.get("note", "")
+            )
         study = Progress(
             TextColumn("[bold]study"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("stages"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[elapsed]}"),
+            TextColumn("{task.fields[left]}"),
             console=self._console,
             auto_refresh=False,
         )
-        study.add_task("study", total=total, completed=len(done))
+        so_far = str(timedelta(seconds=round(self._clock() - self._begun)))
+        study.add_task("study", total=total, completed=len(done), elapsed=so_far, left=self._left)
         return Group(*([bars] if running else [Text("waiting")]), study)
+
+
+def _label(stage: Stage) -> str:
+    return f"{stage.label} (seed {stage.seed})"

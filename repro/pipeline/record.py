@@ -26,6 +26,7 @@ from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
 from repro.system.gpus import visible_gpus
 from repro.system.hardware import hardware, libraries
+from repro.system.phases import phase, take_phases
 from repro.system.redaction import redact
 from repro.tasks.grading import RULES
 from repro.tasks.thoughts import THOUGHTS
@@ -103,15 +104,18 @@ def build_artifact(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     started, clock = datetime.now(UTC), time.monotonic()
+    take_phases()  # of an earlier stage in this process
     try:
-        summary = function(building)
-        write_json(building / "summary.json", summary)
+        with phase("other"):
+            summary = function(building)
+            write_json(building / "summary.json", summary)
         seconds = time.monotonic() - clock
         used = list(visible_gpus() if gpus is None else gpus)
         measured = {
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
+            "phases": take_phases(),
             "process_seconds": None if process_seconds is None else round(process_seconds, 2),
             "gpus": used,
             "gpu_hours": round(seconds / 3600 * len(used), 4),

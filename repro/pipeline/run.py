@@ -17,8 +17,14 @@ from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
 from repro.pipeline.error_advice import disk_error
 from repro.pipeline.file_hashes import unread_bytes
+from repro.pipeline.gpu_pool import resolve_layout, visible_cards
 from repro.pipeline.preflight import check_inputs
 from repro.pipeline.record import find_damage
+from repro.pipeline.remaining import PlannedStage, RemainingTime
+from repro.planner.corrections import corrections_from
+from repro.planner.forecast import parallel_speed
+from repro.planner.hours import estimate_stage
+from repro.planner.schedule import Job
 from repro.stages import Stage
 from repro.stages.artifact import CACHE, find_warnings, is_complete, which_cached
 from repro.system.gpus import visible_gpus
@@ -41,7 +47,8 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
         _choose_device(waiting)
     check_inputs(waiting)
     cache = prepare_cache(out)
-    with _offline_where_local(stages), Display(console, cache, quiet=quiet) as display:
+    remaining = remaining_time(stages, out, execution)
+    with _offline_where_local(stages), Display(console, cache, remaining, quiet=quiet) as display:
         try:
             if not quiet:
                 report_check(stages, cache, console)
@@ -51,6 +58,23 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
                 raise
             raise InputError(f"output folder {out}: {disk_error(error)}. Fix it; the same command resumes.") from None
     _print_warnings(stages, cache, console)
+
+
+def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> RemainingTime:
+    """Return the plan of a run: every stage that is not cached, with its expected seconds on the GPUs that it will get."""
+    on_slurm = execution.backend == "slurm"
+    cards = None if on_slurm else visible_cards()
+    corrections = corrections_from(out)
+    plan = []
+    for stage, is_cached in zip(stages, which_cached(stages, out)):
+        if not is_cached:
+            on_gpu = stage.workload.uses_gpu and (on_slurm or cards is not None)
+            gpus = resolve_layout(stage, execution.resources, cards).gpu_count if on_gpu else 0
+            seconds = estimate_stage(stage, corrections, on_gpu=on_gpu).seconds / parallel_speed(gpus)
+            needs = tuple(needed.fingerprint for needed in stage.inputs())
+            plan.append(PlannedStage(Job(stage.fingerprint, seconds, needs, 0 if on_slurm else gpus), stage.procedure))
+    workers = 1 if execution.backend == "none" else execution.workers
+    return RemainingTime(plan, workers, cards.count if cards else 0)
 
 
 def _choose_device(waiting: Sequence[Stage]) -> None:

@@ -28,6 +28,7 @@ from repro.stages import (
 )
 from repro.stages.artifact import ROLLOUTS
 from repro.stages.references import BaseModelRef
+from repro.system.phases import phase
 from repro.tasks.task import Item
 
 if TYPE_CHECKING:
@@ -45,16 +46,18 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
         Continue: _continue,
         Classify: _classify,
     }
-    return functools.partial(functions[type(stage)], stage, context)
+    function = functools.partial(functions[type(stage)], stage, context)
+    return phase("training")(function) if stage.workload.trains else function
 
 
 def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
     """Return the gap between the engine's log-probabilities and the model's own."""
     from repro.generation.mismatch import check_rollouts, select_rollouts
 
-    rollouts = select_rollouts(out / ROLLOUTS)
     model, is_spread = model_path(stage.model, context.cache), context.resources.tensor_parallel > 1
-    return {"sampler": check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)}
+    with phase("sampler check"):
+        rollouts = select_rollouts(out / ROLLOUTS)
+        return {"sampler": check_rollouts(model, rollouts, stage.config.temperature, spread=is_spread)}
 
 
 def sample_completions(
@@ -63,16 +66,17 @@ def sample_completions(
     """Sample the stage's completions into files in `context.work`; share: (rank, ranks), only this rank's chunks."""
     from repro.generation.sample import sample
 
-    return sample(
-        stage.config,
-        model=model_path(stage.model, context.cache),
-        items=items,
-        seed=stage.seed,
-        work=context.work,
-        progress=context.progress,
-        share=share,
-        tensor_parallel=context.resources.tensor_parallel,
-    )
+    with phase("sampling"):
+        return sample(
+            stage.config,
+            model=model_path(stage.model, context.cache),
+            items=items,
+            seed=stage.seed,
+            work=context.work,
+            progress=context.progress,
+            share=share,
+            tensor_parallel=context.resources.tensor_parallel,
+        )
 
 
 def _calibrate(stage: Calibrate, context: StageContext, out: Path) -> dict[str, Any]:
@@ -141,7 +145,8 @@ def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, An
     chunks = sample_completions(stage, items, context)
     in_thought = opens_in_thought(stage.model, stage.config.reasoning, context.cache)
     reward_model = reward_model_path(stage, context.cache)
-    summary = summarise(evaluate(items, chunks, reward_model, out / ROLLOUTS, opens_in_thought=in_thought))
+    with phase("grading and writing"):
+        summary = summarise(evaluate(items, chunks, reward_model, out / ROLLOUTS, opens_in_thought=in_thought))
     return summary | skipped_rows(tasks) | _check_sampler(stage, context, out)
 
 

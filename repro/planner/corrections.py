@@ -37,7 +37,7 @@ class Corrections:
         factors: by (GPUs are used, kind of stage), for models without records.
         others: of the kinds without records, by whether GPUs are used.
         records: number of records by (GPUs are used, kind of stage).
-        process_seconds: start of a stage's process.
+        process_seconds: start of a stage's process on a CPU.
     """
 
     models: dict[tuple[bool, str, str], float] = field(default_factory=dict)
@@ -56,7 +56,8 @@ class Corrections:
         factor = self.models.get((*key, _model_name(stage))) or self.factors.get(key)
         if factor is None:
             factor = shipped_factor(*key) * self.others.get(on_gpu, 1.0)
-        seconds = self.process_seconds + factor * modelled
+        start = 0.0 if on_gpu else self.process_seconds  # a card's `load_seconds` are of minutes
+        seconds = start + factor * modelled
         spread = 1.0 if key in self.records else SPREAD[on_gpu]
         return Estimate(seconds, seconds / spread, seconds * spread)
 

@@ -47,17 +47,22 @@ def printed_hours() -> dict[str, float]:
     return {kind: table.cell("pipeline", "gpu_hours", process=process).value for kind, process in TABLE5_ROWS.items()}
 
 
-def estimate(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> Estimate:
-    """Return the seconds of a stage, the start of its process included: on one core at toy scale, on one H100 above it.
+def estimate_stage(stage: Stage, corrections: Corrections, *, on_gpu: bool) -> Estimate:
+    """Return the seconds of a stage, the start of its process included, on one GPU or one core.
 
-    A server's hours are not counted.
+    A server's hours are not counted. A GPU is an H100 unless records of this machine correct that.
+    """
+    return corrections.estimate(stage, stage_seconds(stage, H100 if on_gpu else CPU_CORE), on_gpu=on_gpu)
+
+
+def estimate(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> Estimate:
+    """Return the same at a scale: toy models compute on the CPU.
 
     Args:
         corrections: None for those shipped with the code.
     """
     corrections = shipped_corrections() if corrections is None else corrections
-    on_gpu = scale != "toy" and stage.workload.uses_gpu
-    return corrections.estimate(stage, stage_seconds(stage, H100 if on_gpu else CPU_CORE), on_gpu=on_gpu)
+    return estimate_stage(stage, corrections, on_gpu=scale != "toy" and stage.workload.uses_gpu)
 
 
 def expected_hours(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> float:

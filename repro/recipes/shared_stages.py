@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repro.distillation.config import Method
 from repro.errors import InputError
@@ -34,14 +34,22 @@ ITEM_ORDER = 0
 Tasks = tuple[str, ...]
 
 
-_revisions: ContextVar[dict[str, BaseModelRef] | None] = ContextVar("_revisions", default=None)
+@dataclass(frozen=True)
+class _Revisions:
+    """Name to what was read of it."""
+
+    models: dict[str, BaseModelRef] = field(default_factory=dict)
+    tasks: dict[str, str | None] = field(default_factory=dict)
+
+
+_revisions: ContextVar[_Revisions | None] = ContextVar("_revisions", default=None)
 
 
 @contextmanager
 def cache_revisions() -> Iterator[None]:
-    """Read each model's content once inside this context: a plan names the same few models hundreds of times."""
+    """Read each model's content and task's revision once inside this context: a plan names the same few thousands of times."""
     known = _revisions.get()
-    token = _revisions.set({} if known is None else known)
+    token = _revisions.set(known or _Revisions())
     try:
         yield
     finally:
@@ -53,9 +61,9 @@ def base_model(name: str) -> BaseModelRef:
     known = _revisions.get()
     if known is None:
         return BaseModelRef(name=name, revision=revision_of(name), template=template_identity(name))
-    if name not in known:
-        known[name] = BaseModelRef(name=name, revision=revision_of(name), template=template_identity(name))
-    return known[name]
+    if name not in known.models:
+        known.models[name] = BaseModelRef(name=name, revision=revision_of(name), template=template_identity(name))
+    return known.models[name]
 
 
 def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> tuple[TaskData, ...]:
@@ -69,11 +77,19 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
     usable = [task for task in chosen if split == "test" or registry.has_training_rows(task)]
     if not usable:
         raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
-    world = settings.world
     return tuple(
-        _task_data(task, split, n, world if registry.is_toy_task(task) else registry.revision_of(task))
+        _task_data(task, split, n, settings.world if registry.is_toy_task(task) else _task_revision(task))
         for task in usable
     )
+
+
+def _task_revision(task: str) -> str | None:
+    known = _revisions.get()
+    if known is None:
+        return registry.revision_of(task)
+    if task not in known.tasks:
+        known.tasks[task] = registry.revision_of(task)
+    return known.tasks[task]
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Identity of a stage: the settings, seeds and content that change its result, and nothing else."""
 
+import functools
 from typing import Any, ClassVar
 
 import pydantic
@@ -15,12 +16,16 @@ class Frozen(pydantic.BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that change the result."""
-        names = [name for name in type(self).model_fields if name not in self.not_identity]
-        return {name: _identity_of(getattr(self, name)) for name in names}
+        return {name: _identity_of(getattr(self, name)) for name in _identity_names(type(self))}
 
     def nested_identity(self) -> Any:
         """Return what stands for this value in the identity of the value that contains it."""
         return self.identity()
+
+
+@functools.cache
+def _identity_names(kind: type[Frozen]) -> tuple[str, ...]:
+    return tuple(name for name in kind.model_fields if name not in kind.not_identity)
 
 
 def _identity_of(value: Any) -> Any:

@@ -125,6 +125,8 @@ class Distill(Stage):
         content = super().identity()
         if self.config.rollouts_per_prompt == 1:
             del content["config"]["rollouts_per_prompt"]
+        if self.samples is None:  # a student may sample the pad token, whose embedding was frozen at first
+            content["pad_token"] = "trained"
         return content
 
     @property

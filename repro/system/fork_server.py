@@ -174,10 +174,12 @@ def serve(modules: Sequence[str], run: Callable[[dict[str, Any]], None]) -> NoRe
 
     is_ready = False
     try:
+        gc.disable()  # a sixth of the imports' processor time (MEASURED): they leave little garbage
         for module in modules:
             importlib.import_module(module)
         check_can_fork()
         gc.collect()
+        gc.enable()
         gc.freeze()  # else every process's garbage collector would visit the imported objects, and copy their pages
         answer({"ready": True})
         is_ready = True

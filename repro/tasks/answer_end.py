@@ -33,13 +33,18 @@ MIN_RESTATED = 12
 """Letters and digits that a restated question must share with the item's at least, unless that is shorter."""
 
 
+def may_continue(text: str) -> bool:
+    """Return False if a text cannot hold another question, which begins on a line of its own or after a marker."""
+    return "\n" in text or "<" in text or "[" in text
+
+
 def before_next_question(text: str, question: str = "", kind: Kind = "choice") -> str:
     """Return the text up to where the model continues with another question, or as another speaker.
 
     Args:
         question: the item's prompt, if known, to tell a restated question from a new one.
     """
-    if "\n" not in text and "<" not in text and "[" not in text:
+    if not may_continue(text):
         return text
     for markers in (_MARKERS, _SPEAKERS):
         for marker in markers.finditer(text):

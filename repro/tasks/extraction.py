@@ -9,7 +9,7 @@ of it nothing but `\boxed{\boxed{\boxed{`.
 import itertools
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from repro.tasks.task import Kind
 
@@ -74,8 +74,7 @@ SEVERAL = ""
 """In place of a letter: several were stated, so none is the answer."""
 
 
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
     """A closed, non-empty box: positions of its command, of its content and of its closing brace."""
 
     command: int
@@ -93,11 +92,12 @@ def _boxes(text: str) -> list[_Box]:
     stack: list[tuple[int, int] | None] = []
     boxes: list[_Box] = []
     for match in _BRACE.finditer(text, start):
-        if match["box"]:
+        bracket = match.lastgroup
+        if bracket == "box":
             stack.append(match.span())
-        elif match["open"]:
+        elif bracket == "open":
             stack.append(None)
-        elif match["close"] and stack:
+        elif bracket == "close" and stack:
             opened = stack.pop()
             if opened is not None and (content := text[opened[1] : match.start()].strip()):
                 boxes.append(_Box(*opened, match.start(), content))

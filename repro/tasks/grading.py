@@ -12,7 +12,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from repro.tasks.answer_end import before_next_question
+from repro.tasks.answer_end import before_next_question, may_continue
 from repro.tasks.equality import compare
 from repro.tasks.expressions import is_comparable, prepare_expression, split_unit
 from repro.tasks.extraction import LETTERS, last_boxed, last_choice
@@ -28,6 +28,9 @@ __all__ = ["LETTERS", "RULES", "Grade", "grade", "last_boxed", "last_choice"]
 RULES = 2
 """Version of the rules: raised whenever some completion would be graded otherwise. Part of the identity of stages that grade
 (see `Stage.identity` in `repro.stages.stage`)."""
+
+SHORT_TEXT = 400
+"""Characters up to which a completion's answer is remembered: the completions of small models are often the same."""
 
 _AROUND_MARKS = re.compile(r"\s*([,;(){}\[\]])\s*")
 
@@ -49,6 +52,9 @@ class Grade:
     is_undecided: bool = False
 
 
+_NO_ANSWER = Grade(None, correct=False)
+
+
 def grade(kind: Kind, text: str, key: str | None, question: str = "", *, opens_in_thought: bool = False) -> Grade:
     """Extract the answer of a completion and compare it with the key.
 
@@ -60,16 +66,31 @@ def grade(kind: Kind, text: str, key: str | None, question: str = "", *, opens_i
         opens_in_thought: the prompt ends within an open thought (see `repro.tasks.thoughts`).
     """
     if kind == "open":
-        return Grade(None, correct=False)
+        return _NO_ANSWER
+    extract = _extract if len(text) > SHORT_TEXT else _extract_short
+    answer = extract(kind, text, question if may_continue(text) else "", opens_in_thought)
+    if kind == "choice":
+        return _grade_letter(answer, key)
+    if not answer:
+        return _NO_ANSWER
+    return _grade_number(answer, key, question if not answer.isdecimal() or not (key or "0").isdecimal() else "")
+
+
+def _extract(kind: Kind, text: str, question: str, opens_in_thought: bool) -> str | None:
+    """Return the letter of a choice, or what is in the box, without typography; None or empty without an answer."""
     text = before_next_question(visible_text(text, opens_in_thought=opens_in_thought), question, kind)
     if kind == "choice":
-        letter = last_choice(text)
-        return Grade(letter, letter is not None and letter == key)
+        return last_choice(text)
     answer = last_boxed(text)
-    answer = answer and strip_typography(answer)
-    if not answer:
-        return Grade(None, correct=False)
-    return _grade_number(answer, key, question if not answer.isdecimal() or not (key or "0").isdecimal() else "")
+    return answer and strip_typography(answer)
+
+
+_extract_short = functools.lru_cache(maxsize=16384)(_extract)
+
+
+@functools.lru_cache(maxsize=1024)
+def _grade_letter(letter: str | None, key: str | None) -> Grade:
+    return Grade(letter, letter is not None and letter == key)
 
 
 @functools.lru_cache(maxsize=65536)

@@ -23,7 +23,7 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
     Args:
         opens_in_thought: the prompt holds the opening tag.
     """
-    if not opens_in_thought and not any(mark in text for mark in "<[\u25c1"):
+    if not opens_in_thought and "<" not in text and "[" not in text and "\u25c1" not in text:
         return text
     tags = list(_TAG.finditer(text))
     if not tags:

@@ -51,10 +51,10 @@ class _OutputLayer:
         outputs: tuple[str, ...],
     ) -> Any:
         (N, _), V = hidden.shape, weight.shape[0]
-        fits = chunk_size >= V and N <= TOKEN_CHUNK_SIZE and N * V * 4 <= BUDGET_BYTES
+        fits = chunk_size >= V and N * V * 4 <= BUDGET_BYTES
         plain = bias is None and temperature == logit_scale == 1.0 and softcapping is None
         is_known = set(outputs) <= {"log_probs", "entropy", "is_top1"}
-        if fits and plain and is_known and _float32_on_cpu(hidden, weight):
+        if fits and plain and is_known and is_float32_on_cpu(hidden, weight):
             log_prob, entropy, top = FullLogits.apply(
                 hidden, weight, targets, "entropy" in outputs, "is_top1" in outputs
             )
@@ -64,7 +64,31 @@ class _OutputLayer:
         )
 
 
-def _float32_on_cpu(*tensors: torch.Tensor) -> bool:
+def project(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the logits, [N, V], multiplied as many rows at a time as TRL does: a product of few rows has other last digits."""
+    z_NV = hidden.new_empty(len(hidden), len(weight))
+    for z_nV, hidden_nH in zip(z_NV.split(TOKEN_CHUNK_SIZE), hidden.split(TOKEN_CHUNK_SIZE)):
+        torch.mm(hidden_nH, weight.t(), out=z_nV)
+    return z_NV
+
+
+def project_back(
+    ctx: Any, grad_NV: torch.Tensor, hidden: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the gradients of `project`'s two inputs, those that autograd asks for, summed in TRL's order."""
+    wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+    chunks = list(zip(grad_NV.split(TOKEN_CHUNK_SIZE), hidden.split(TOKEN_CHUNK_SIZE)))
+    grad_hidden = torch.cat([grad_nV @ weight for grad_nV, _ in chunks]) if wants_hidden else None
+    if not wants_weight:
+        return grad_hidden, None
+    grad_weight = torch.zeros_like(weight)
+    for grad_nV, hidden_nH in chunks:
+        grad_weight.addmm_(grad_nV.t(), hidden_nH)
+    return grad_hidden, grad_weight
+
+
+def is_float32_on_cpu(*tensors: torch.Tensor) -> bool:
+    """True if TRL would compute these in float32 on a CPU."""
     return not torch.is_autocast_enabled("cpu") and all(
         tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors
     )
@@ -81,7 +105,7 @@ class FullLogits(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, entropy: bool, top: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         ctx.set_materialize_grads(False)
-        z_NV = hidden @ weight.t()
+        z_NV = project(hidden, weight)
         max_N = z_NV.amax(-1)
         e_NV = (z_NV - max_N[:, None]).exp_()
         sum_N = e_NV.sum(-1)
@@ -105,11 +129,4 @@ class FullLogits(torch.autograd.Function):
         grad_NV = z_NV.sub_(log_z_N[:, None]).exp_().neg_()  # in place: the logits are not needed again
         grad_NV[torch.arange(len(targets)), targets] += 1
         grad_NV.mul_(grad_N[:, None])
-        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
-        return (
-            grad_NV @ weight if wants_hidden else None,
-            grad_NV.t() @ hidden if wants_weight else None,
-            None,
-            None,
-            None,
-        )
+        return *project_back(ctx, grad_NV, hidden, weight), None, None, None

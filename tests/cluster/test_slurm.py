@@ -21,8 +21,7 @@ HOURS = "hours=0.1"  # six minutes a job
 def forge(tmp_path_factory):
     forge = Forge(tmp_path_factory.mktemp("forge"))
     yield forge
-    forge.process.stdin.close()
-    forge.process.wait(timeout=300)
+    forge.server.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from repro.conformance.batches import END
+from repro.conformance.reference import divergence, log_probs, supports
 from repro.conformance.reference import loss as right
 
 MUTANTS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...], dict[str, str]]] = {}
@@ -30,21 +31,29 @@ def passing_on(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return function
 
 
-def pair(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    mask = labels != -100
-    return (student[mask] / temperature).log_softmax(-1), (teacher[mask].detach() / temperature).log_softmax(-1)
+def pair(student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [N, V] of both models at the positions that count, over the common tokens."""
+    mask, V = labels != -100, min(student.shape[-1], teacher.shape[-1])
+    return log_probs(student[mask][:, :V]), log_probs(teacher[mask][:, :V].detach())
 
 
-def terms(loga: Tensor, logb: Tensor) -> Tensor:
-    return loga.exp() * (loga - logb)
+def everywhere(student: Tensor, teacher: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """The divergence [B, T] of all positions, 0 where they do not count."""
+    values = right_values(student, teacher, torch.where(mask, 0, -100), beta)
+    return torch.zeros(mask.shape, dtype=values.dtype).masked_scatter(mask, values)
 
 
-def kl(logq: Tensor, logp: Tensor, beta: float) -> Tensor:
-    return (terms(logp, logq) if beta == 0 else terms(logq, logp)).sum(-1)
+def right_values(student: Tensor, teacher: Tensor, labels: Tensor, beta: float) -> Tensor:
+    return divergence(*pair(student, teacher, labels), beta)
 
 
 def tokens(labels: Tensor, num_items: int | None = None) -> Tensor | int:
     return num_items or (labels != -100).sum().clamp(min=1)
+
+
+def terms(loga: Tensor, logb: Tensor) -> Tensor:
+    """The terms of KL(a||b) [N, V], without a look at impossible tokens."""
+    return loga.exp() * (loga - logb)
 
 
 # Which divergence
@@ -92,21 +101,25 @@ def hard_labels_mixed_in(student_logits, teacher_logits, labels, beta=0.0, **res
 def clipped_before_the_sum(student_logits, teacher_logits, labels, beta=0.0):
     logq, logp = pair(student_logits, teacher_logits, labels)
     pointwise = terms(logp, logq) if beta == 0 else terms(logq, logp)
-    return pointwise.clamp(max=0.06).sum() / tokens(labels)
+    values = pointwise.clamp(max=0.06).sum(-1) if beta in (0, 1) else divergence(logq, logp, beta)
+    return values.sum() / tokens(labels)
 
 
 @mutant("forward-gradient")
 def normaliser_detached(student_logits, teacher_logits, labels, beta=0.0):
     logq, logp = pair(student_logits, teacher_logits, labels)
-    logits = student_logits[labels != -100]
-    return kl(logits - (logits - logq).detach(), logp, beta).sum() / tokens(labels)
+    if beta == 0:
+        logits = student_logits[labels != -100][:, : logq.shape[-1]]
+        logq = logits - (logits - logq).detach()
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 @mutant("reverse-gradient")
 def weight_detached(student_logits, teacher_logits, labels, beta=0.0):
     logq, logp = pair(student_logits, teacher_logits, labels)
-    value = terms(logp, logq) if beta == 0 else logq.detach().exp() * (logq - logp)
-    return value.sum() / tokens(labels)
+    if beta != 1:
+        return divergence(logq, logp, beta).sum() / tokens(labels)
+    return torch.where(logq > -math.inf, logq.detach().exp() * (logq - logp), 0.0).sum() / tokens(labels)
 
 
 @mutant("jsd-gradient")
@@ -118,9 +131,9 @@ def jsd_half_detached(student_logits, teacher_logits, labels, beta=0.0, **rest):
 
 @mutant("student-only")
 def teacher_attached(student_logits, teacher_logits, labels, beta=0.0):
-    mask = labels != -100
-    logq, logp = student_logits[mask].log_softmax(-1), teacher_logits[mask].log_softmax(-1)
-    return kl(logq, logp, beta).sum() / tokens(labels)
+    mask, V = labels != -100, min(student_logits.shape[-1], teacher_logits.shape[-1])
+    logq, logp = (log_probs(logits[mask][:, :V]) for logits in (student_logits, teacher_logits))
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 @mutant("temperature")
@@ -159,8 +172,8 @@ def lengths_from_the_left(student_logits, teacher_logits, labels, attention_mask
 
 @mutant("padding-nan")
 def multiplied_by_the_mask(student_logits, teacher_logits, labels, beta=0.0):
-    logq, logp = student_logits.log_softmax(-1), teacher_logits.detach().log_softmax(-1)
-    return (kl(logq, logp, beta) * (labels != -100)).sum() / tokens(labels)
+    values = right_values(student_logits, teacher_logits, torch.zeros_like(labels), beta).view(labels.shape)
+    return (values * (labels != -100)).sum() / tokens(labels)
 
 
 @mutant("pad-is-end")
@@ -207,13 +220,13 @@ def shifted_twice(student_logits, teacher_logits, labels, beta=0.0, **rest):
 
 @mutant("masked-row", reduction="sequence")
 def mean_over_empty_sequences(student_logits, teacher_logits, mask, beta=0.0):
-    logq, logp = student_logits.log_softmax(-1), teacher_logits.detach().log_softmax(-1)
-    return ((kl(logq, logp, beta) * mask).sum(-1) / mask.sum(-1).clamp(min=1)).mean()
+    values = everywhere(student_logits, teacher_logits, mask, beta).sum(-1)
+    return (values / mask.sum(-1).clamp(min=1)).sum() / max(1, len(mask))
 
 
 @mutant("all-masked", "empty-batch")
 def mean_of_nothing(student_logits, teacher_logits, labels, beta=0.0):
-    return kl(*pair(student_logits, teacher_logits, labels), beta).mean()
+    return right_values(student_logits, teacher_logits, labels, beta).mean()
 
 
 # How it is reduced
@@ -227,8 +240,8 @@ def mean_over_vocabulary(student_logits, teacher_logits, labels, beta=0.0, **res
 
 @mutant("reduction")
 def mean_over_sequences(student_logits, teacher_logits, mask, beta=0.0):
-    logq, logp = student_logits.log_softmax(-1), teacher_logits.detach().log_softmax(-1)
-    return ((kl(logq, logp, beta) * mask).sum(-1) / mask.sum(-1).clamp(min=1)).mean()
+    values = everywhere(student_logits, teacher_logits, mask, beta).sum(-1)
+    return (values / mask.sum(-1).clamp(min=1)).sum() / max(1, len(mask))
 
 
 @mutant("micro-batches")
@@ -249,8 +262,9 @@ def gradient_of_the_local_mean(
 
 @mutant("masked-micro-batch")
 def rescaled_local_mean(student_logits, teacher_logits, labels, beta=0.0, num_items=None):
-    local = kl(*pair(student_logits, teacher_logits, labels), beta).mean()
-    return local if num_items is None else local * (labels != -100).sum() / num_items
+    if num_items is None:
+        return right(student_logits, teacher_logits, labels, beta)
+    return right_values(student_logits, teacher_logits, labels, beta).mean() * (labels != -100).sum() / num_items
 
 
 @mutant("one-token")
@@ -270,8 +284,8 @@ def squeezed_batch(student_logits, teacher_logits, labels, beta=0.0, **rest):
 
 @mutant("chunks")
 def remainder_lost(student_logits, teacher_logits, labels, beta=0.0, chunk_size=None):
-    values = kl(*pair(student_logits, teacher_logits, labels), beta)
-    size = min(chunk_size or len(values), max(1, len(values)))
+    values = right_values(student_logits, teacher_logits, labels, beta)
+    size = max(1, min(chunk_size or len(values), len(values)))
     return values[: len(values) // size * size].sum() / tokens(labels)
 
 
@@ -280,46 +294,51 @@ def remainder_lost(student_logits, teacher_logits, labels, beta=0.0, chunk_size=
 
 @mutant("wider-teacher", "wider-student")
 def normalised_before_the_cut(student_logits, teacher_logits, labels, beta=0.0):
-    logq, logp = pair(student_logits, teacher_logits, labels)
-    V = min(logq.shape[-1], logp.shape[-1])
-    return kl(logq[:, :V], logp[:, :V], beta).sum() / tokens(labels)
+    mask, V = labels != -100, min(student_logits.shape[-1], teacher_logits.shape[-1])
+    logq, logp = (log_probs(logits[mask])[:, :V] for logits in (student_logits, teacher_logits.detach()))
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 @mutant("wider-teacher")
 def student_padded_with_zeros(student_logits, teacher_logits, labels, beta=0.0):
     missing = max(0, teacher_logits.shape[-1] - student_logits.shape[-1])
-    student_logits = torch.nn.functional.pad(student_logits, (0, missing))
-    return kl(*pair(student_logits, teacher_logits, labels), beta).sum() / tokens(labels)
+    return right(torch.nn.functional.pad(student_logits, (0, missing)), teacher_logits, labels, beta)
 
 
 @mutant("impossible-tokens", "impossible-to-teacher", "impossible-to-student")
 def infinity_minus_infinity(student_logits, teacher_logits, labels, beta=0.0):
-    return kl(*pair(student_logits, teacher_logits, labels), beta).sum() / tokens(labels)
+    logq, logp = pair(student_logits, teacher_logits, labels)
+    if beta not in (0, 1):
+        return divergence(logq, logp, beta).sum() / tokens(labels)
+    return (terms(logp, logq) if beta == 0 else terms(logq, logp)).sum() / tokens(labels)
 
 
 @mutant("two-tokens")
-def five_likeliest_tokens(student_logits, teacher_logits, labels, beta=0.0):
-    logq, logp = pair(student_logits, teacher_logits, labels)
-    support = logp.topk(5, dim=-1).indices
-    return kl(logq.gather(-1, support), logp.gather(-1, support), beta).sum() / tokens(labels)
+def common_tokens_but_for_three(student_logits, teacher_logits, labels, beta=0.0):
+    V = max(3, min(student_logits.shape[-1], teacher_logits.shape[-1]))
+    if student_logits.shape[-1] < V:
+        student_logits, teacher_logits = (torch.nn.functional.pad(x, (0, 1)) for x in (student_logits, teacher_logits))
+    return right(student_logits, teacher_logits, labels, beta)
 
 
 # Truncation
 
 
-def top(logq: Tensor, logp: Tensor, beta: float, top_k: int | None) -> tuple[Tensor, Tensor]:
-    support = (logp if beta == 0 else logq).topk(top_k or logq.shape[-1], dim=-1).indices
+def top(student: Tensor, teacher: Tensor, labels: Tensor, beta: float, k: int | None) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the K likeliest tokens, neither normalised nor with a tail."""
+    logq, logp = pair(student, teacher, labels)
+    support = (logp if beta == 0 else logq).topk(k or logq.shape[-1], dim=-1).indices
     return logq.gather(-1, support), logp.gather(-1, support)
 
 
 @mutant("top-k-sign")
 def truncated_sum(student_logits, teacher_logits, labels, beta=0.0, top_k=None):
-    return kl(*top(*pair(student_logits, teacher_logits, labels), beta, top_k), beta).sum() / tokens(labels)
+    return divergence(*top(student_logits, teacher_logits, labels, beta, top_k), beta).sum() / tokens(labels)
 
 
 @mutant("top-k-sign")
 def truncated_sum_clamped(student_logits, teacher_logits, labels, beta=0.0, top_k=None):
-    values = kl(*top(*pair(student_logits, teacher_logits, labels), beta, top_k), beta)
+    values = divergence(*top(student_logits, teacher_logits, labels, beta, top_k), beta)
     return values.clamp(min=0).sum() / tokens(labels)
 
 
@@ -331,20 +350,18 @@ def one_token_short(student_logits, teacher_logits, labels, beta=0.0, top_k=None
 
 @mutant("top-k-tail")
 def tail_of_the_teacher_for_both(student_logits, teacher_logits, labels, beta=0.0, top_k=None, add_tail=False):
-    logq, logp = top(*pair(student_logits, teacher_logits, labels), beta, top_k)
-    tail = torch.log1p(-logp.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-9))
-    if not add_tail:
-        return kl(logq.log_softmax(-1), logp.log_softmax(-1), beta).sum() / tokens(labels)
-    return kl(torch.cat([logq, tail], -1), torch.cat([logp, tail], -1), beta).sum() / tokens(labels)
+    logq, logp = supports(*pair(student_logits, teacher_logits, labels), beta, top_k, add_tail)
+    if add_tail:
+        logq = torch.cat([logq[:, :-1], logp[:, -1:]], -1)
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 @mutant("top-k-tail-gradient")
 def tail_detached(student_logits, teacher_logits, labels, beta=0.0, top_k=None, add_tail=False):
-    logq, logp = top(*pair(student_logits, teacher_logits, labels), beta, top_k)
-    if not add_tail:
-        return kl(logq.log_softmax(-1), logp.log_softmax(-1), beta).sum() / tokens(labels)
-    tails = [torch.log1p(-x.detach().exp().sum(-1, keepdim=True).clamp(max=1 - 1e-12)) for x in (logq, logp)]
-    return kl(torch.cat([logq, tails[0]], -1), torch.cat([logp, tails[1]], -1), beta).sum() / tokens(labels)
+    logq, logp = supports(*pair(student_logits, teacher_logits, labels), beta, top_k, add_tail)
+    if add_tail:
+        logq = torch.cat([logq[:, :-1], logq[:, -1:].detach()], -1)
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 # Numerics
@@ -352,27 +369,28 @@ def tail_detached(student_logits, teacher_logits, labels, beta=0.0, top_k=None, 
 
 @mutant("large-logits")
 def softmax_by_hand(student_logits, teacher_logits, labels, beta=0.0):
-    mask = labels != -100
-    q, p = (x[mask].exp() / x[mask].exp().sum(-1, keepdim=True) for x in (student_logits, teacher_logits.detach()))
-    return kl(q.log(), p.log(), beta).sum() / tokens(labels)
+    mask, V = labels != -100, min(student_logits.shape[-1], teacher_logits.shape[-1])
+    exps = [logits[mask][:, :V].float().exp() for logits in (student_logits, teacher_logits.detach())]
+    logq, logp = ((x / x.sum(-1, keepdim=True)).log() for x in exps)
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 @mutant("constants")
-def normaliser_kept_in_range(student_logits, teacher_logits, labels, beta=0.0):
-    mask = labels != -100
-    logq, logp = (x[mask].clamp(-20, 20).log_softmax(-1) for x in (student_logits, teacher_logits.detach()))
-    return kl(logq, logp, beta).sum() / tokens(labels)
+def logits_clamped(student_logits, teacher_logits, labels, beta=0.0):
+    student_logits, teacher_logits = (x.masked_fill(x > 20, 20) for x in (student_logits, teacher_logits))
+    return right(student_logits, teacher_logits, labels, beta)
 
 
 @mutant("bf16-sign", "bf16-value")
 def arithmetic_of_the_input(student_logits, teacher_logits, labels, beta=0.0):
-    return kl(*pair(student_logits, teacher_logits, labels), beta).sum() / tokens(labels)
+    mask, V = labels != -100, min(student_logits.shape[-1], teacher_logits.shape[-1])
+    logq, logp = (x[mask][:, :V].log_softmax(-1) for x in (student_logits, teacher_logits.detach()))
+    return divergence(logq, logp, beta).sum() / tokens(labels)
 
 
 @mutant("two-types")
 @passing_on
 def cast_to_the_teacher(student_logits, teacher_logits, labels, beta=0.0, **rest):
-    logq, logp = pair(student_logits.to(teacher_logits.dtype), teacher_logits, labels)
-    if teacher_logits.dtype == torch.bfloat16 and student_logits.dtype != torch.bfloat16:
-        return kl(logq, logp, beta).sum() / tokens(labels)
+    if student_logits.dtype == torch.float32 and teacher_logits.dtype == torch.bfloat16:
+        return arithmetic_of_the_input(student_logits.bfloat16(), teacher_logits, labels, beta)
     return right(student_logits, teacher_logits, labels, beta, **rest)

@@ -4,13 +4,16 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from repro.cli import entry_point
 from repro.cli.conform import conform
 from repro.conformance import cases
 
+Run = Callable[..., tuple[int, str, str]]
 RIGHT = "repro.conformance.reference:loss"
 WRONG = """
 def swapped(student_logits, teacher_logits, labels, beta=0.0):
@@ -19,8 +22,21 @@ def swapped(student_logits, teacher_logits, labels, beta=0.0):
 """
 
 
-def repro(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "repro.cli", *arguments], cwd=cwd, capture_output=True, text=True)
+@pytest.fixture
+def repro(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command in this process and the test's folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(entry_point.signal, "signal", lambda number, handler: None)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["repro", *arguments])
+        with pytest.raises(SystemExit) as end:
+            entry_point.main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return call
 
 
 def pytest_run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -30,19 +46,19 @@ def pytest_run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_right_loss_exits_with_0(tmp_path: Path) -> None:
-    result = repro("conform", RIGHT, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert f"{RIGHT}: {len(cases())} hold, 0 fail, 0 not applicable" in result.stdout
+def test_a_right_loss_exits_with_0(repro: Run) -> None:
+    code, out, err = repro("conform", RIGHT)
+    assert code == 0, err
+    assert f"{RIGHT}: {len(cases())} hold, 0 fail, 0 not applicable" in out
 
 
-def test_a_wrong_loss_exits_with_1_and_says_where_it_was_seen(tmp_path: Path) -> None:
+def test_a_wrong_loss_exits_with_1_and_names_the_threads(repro: Run, tmp_path: Path) -> None:
     (tmp_path / "losses_of_mine.py").write_text(WRONG)
-    result = repro("conform", "losses_of_mine:swapped", "--case", "forward-kl", cwd=tmp_path)
-    assert result.returncode == 1, result.stderr
-    assert "this is the reverse KL" in result.stdout
-    assert "seen in slime#2254" in result.stdout
-    content = json.loads(repro("conform", "losses_of_mine.py:swapped", "--json", cwd=tmp_path).stdout)
+    code, out, err = repro("conform", "losses_of_mine:swapped", "--case", "forward-kl")
+    assert code == 1, err
+    assert "this is the reverse KL" in out
+    assert "threads: slime#2254" in out
+    content = json.loads(repro("conform", "losses_of_mine.py:swapped", "--json")[1])
     assert content["counts"]["fails"] > 0
     assert [case["name"] for case in content["cases"]] == [case.name for case in cases()]
 
@@ -57,11 +73,11 @@ def test_a_wrong_loss_exits_with_1_and_says_where_it_was_seen(tmp_path: Path) ->
         (("nosuch:loss",), "nosuch cannot be imported"),
     ],
 )
-def test_mistakes_exit_with_2_and_one_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    result = repro("conform", *arguments, cwd=tmp_path)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+def test_mistakes_exit_with_2_and_one_line(arguments: tuple[str, ...], message: str, repro: Run) -> None:
+    code, _, err = repro("conform", *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
 
 
 def test_the_help_teaches_and_imports_no_torch(tmp_path: Path) -> None:
@@ -78,13 +94,13 @@ def test_the_help_teaches_and_imports_no_torch(tmp_path: Path) -> None:
         assert word in result.stdout
 
 
-def test_the_example_of_the_help_is_what_it_says(tmp_path: Path) -> None:
+def test_the_example_of_the_help_is_what_it_says(repro: Run, tmp_path: Path) -> None:
     example = re.search(r"```python\n(.*?)```", conform.__doc__ or "", re.DOTALL)
     assert example is not None
     source = "\n".join(line.removeprefix("    ") for line in example[1].splitlines())
     (tmp_path / "my_losses.py").write_text(source)
-    result = repro("conform", "my_losses.py:loss", "--divergence", "forward", "--json", cwd=tmp_path)
-    failed = {case["name"] for case in json.loads(result.stdout)["cases"] if case["status"] == "fails"}
+    _, out, _ = repro("conform", "my_losses.py:loss", "--divergence", "forward", "--json")
+    failed = {case["name"] for case in json.loads(out)["cases"] if case["status"] == "fails"}
     assert failed == {"padding-nan", "impossible-tokens", "impossible-to-teacher", "wider-teacher", "wider-student"}
 
 

@@ -138,7 +138,7 @@ def test_mistakes_are_named(reference, declared, message) -> None:
         load_loss(reference, **declared)
 
 
-def test_an_adapter_of_ones_own_is_taken_as_it_is() -> None:
+def test_an_adapter_is_taken_as_it_is() -> None:
     adapter = Loss("mine", lambda call: right(call.student_logits, call.teacher_logits, call.labels, call.beta),
                    frozenset({"forward", "mask", "gradient"}))  # fmt: skip
     assert as_loss(adapter) is adapter

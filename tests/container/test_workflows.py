@@ -103,11 +103,12 @@ def test_a_run_starts_with_its_scale_confirmed_and_ends_with_its_verdict(reprodu
     assert reproduce("exit 3")[0] == 1
 
 
+@pytest.mark.load_sensitive
 def test_a_run_out_of_time_continues_where_its_results_are(reproduce, tmp_path):
     """The container gets SIGTERM and time to stop; the next run refuses a runner without the results."""
     stops = f'trap "touch {tmp_path}/stopped; exit 130" TERM; mkdir -p {tmp_path}/data/results/cache; sleep 30 & wait'
     assert reproduce("exit 0", continuation="1")[0] == 2
-    code, output, _ = reproduce(stops, hours="1s")
+    code, output, _ = reproduce(stops, hours="3s")
     assert (code, output) == (0, "unfinished=true\n")
     assert (tmp_path / "stopped").exists()
     assert reproduce("exit 0", continuation="1")[:2] == (0, "")

@@ -100,6 +100,7 @@ def broken_loops(length):
     ],
     ids=["random", "permutation", "squares", "sevens", "broken loops"],
 )
+@pytest.mark.load_sensitive
 def test_four_times_the_tokens_take_little_more_than_four_times_as_long(tokens):
     """At most 2.5 times per doubling: T log T takes 2.2 times at these lengths, span by span takes four times."""
     completions = [tokens(4096), tokens(16384)]

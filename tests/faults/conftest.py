@@ -18,8 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     forge = Forge(tmp_path_factory.mktemp("forge"))
     yield forge
-    forge.process.stdin.close()
-    forge.process.wait(timeout=300)
+    forge.server.close()
 
 
 @pytest.fixture(scope="session")

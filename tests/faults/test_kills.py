@@ -46,9 +46,9 @@ def test_killed_at_random_moments(forge, undisturbed, tmp_path):
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("victim", ["driver", "stage", "all"])
+@pytest.mark.parametrize("victim", ["driver", "stage", "server", "all"])
 def test_killed_where_stages_run_in_subprocesses(forge, undisturbed, tmp_path, victim):
-    """The driver, its stage, or both are killed at five random moments of a stage's life."""
+    """The driver, its stage, the server that forks its stages, or all are killed at five random moments of a stage's life."""
     rng = random.Random(victim)
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     kills = 0
@@ -59,24 +59,25 @@ def test_killed_where_stages_run_in_subprocesses(forge, undisturbed, tmp_path, v
             shutil.rmtree(sampled)
             shutil.rmtree(graded)
         driver = forge.start(study_arguments(tmp_path, backend="local"))
-        moment, stages = rng.uniform(0, 6), children_of(driver.pid)
-        while driver.poll() is None and not stages:
+        while driver.poll() is None and not stages_of(driver.pid):
             time.sleep(0.01)
-            stages = children_of(driver.pid)
-        deadline = time.monotonic() + moment
+        deadline = time.monotonic() + rng.uniform(0, 1)
         while driver.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        stages = children_of(driver.pid)
-        if victim in ("stage", "all"):
-            for stage in stages:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    stage.kill()
+        processes = children_of(driver.pid)
+        stages = stages_of(driver.pid)
+        servers = [process for process in processes if process not in stages]
+        victims = {"stage": stages, "server": servers, "all": [*stages, *servers]}.get(victim, [])
+        for process in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         if victim in ("driver", "all") and driver.poll() is None:
             os.kill(driver.pid, signal.SIGKILL)
         code = driver.wait()
-        assert code in ((3, 0, 1) if victim == "stage" else (-signal.SIGKILL, 0, 1)), driver.text()
+        assert code in ((3, 0, 1) if victim in ("stage", "server") else (-signal.SIGKILL, 0, 1)), driver.text()
+        assert "Traceback" not in driver.text()
         kills += code in (3, -signal.SIGKILL)
-        _, alive = psutil.wait_procs(stages, timeout=300)
+        _, alive = psutil.wait_procs(processes, timeout=300)
         assert not alive
         check_artifacts(tmp_path)
         if code in (0, 1):
@@ -92,3 +93,12 @@ def children_of(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def stages_of(driver: int) -> list[psutil.Process]:
+    """Return the processes below the driver's server, which it forks stages from, and below those."""
+    stages = []
+    for process in children_of(driver):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            stages += [process] if process.ppid() != driver else []
+    return stages

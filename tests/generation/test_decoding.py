@@ -109,6 +109,12 @@ def test_a_cache_whose_rows_cannot_be_taken_keeps_all_rows(model: Any, monkeypat
     assert sample(model, prompts, custom_generate=Decoding()).equal(sample(model, prompts))
 
 
+def test_a_model_without_a_cache_reads_all_its_tokens(model: Any) -> None:
+    prompts = padded_prompts(model.name_or_path, 20)
+    expected = sample(model, prompts, use_cache=False)
+    assert sample(model, prompts, use_cache=False, custom_generate=Decoding()).equal(expected)
+
+
 def test_another_distribution_is_refused(model: Any) -> None:
     with pytest.raises(ValueError, match="samples from the model's distribution"):
         sample(model, padded_prompts(model.name_or_path, 2), repetition_penalty=1.2, custom_generate=Decoding())

@@ -129,7 +129,7 @@ def test_rare_looks_change_no_completion_and_are_rare(folder, items, monkeypatch
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
     looks: list[int] = []
     check = decoding._check
-    monkeypatch.setattr(decoding, "_check", lambda is_bad: (looks.append(1), check(is_bad)))
+    monkeypatch.setattr(decoding, "_check", lambda *bad: (looks.append(1), check(*bad)))
     engines = {every: TransformersEngine(folder, look_every=every) for every in (1, 3, 16, 50)}
     completions, counts = {}, {}
     for every, engine in engines.items():

@@ -51,8 +51,12 @@ def gone(process):
     return True
 
 
-def wait_until_gone(left, seconds=30):
-    deadline = time.monotonic() + seconds
+PATIENCE = 300
+"""Seconds after which a process counts as left behind, even on a busy machine."""
+
+
+def wait_until_gone(left):
+    deadline = time.monotonic() + PATIENCE
     while not all(map(gone, left)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return all(map(gone, left))
@@ -118,6 +122,7 @@ def test_an_engine_that_does_not_end_by_itself_is_ended(monkeypatch, tmp_path, f
 
 
 @pytest.mark.parametrize("fault", ["", "hang"], ids=["idle", "busy"])
+@pytest.mark.load_sensitive
 def test_a_killed_stage_leaves_no_engine_behind(monkeypatch, tmp_path, folder, fault):
     stub_vllm.install(monkeypatch, tmp_path / "stub", fault)
     script = (
@@ -139,10 +144,12 @@ def test_a_killed_stage_leaves_no_engine_behind(monkeypatch, tmp_path, folder, f
     assert wait_until_gone(left)
 
 
+@pytest.mark.load_sensitive
 def test_an_interrupt_while_it_samples_kills_it(monkeypatch, tmp_path, folder):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(vllm_process, "CLOSE_SECONDS", 2.0 * PATIENCE)  # which an interrupt does not wait for
     stub_vllm.install(monkeypatch, tmp_path / "stub", "hang")
     engine = VllmProcess(folder, 64)
     left = processes(engine)
@@ -150,7 +157,7 @@ def test_an_interrupt_while_it_samples_kills_it(monkeypatch, tmp_path, folder):
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt), contextlib.closing(engine):
         engine.generate(PROMPTS, 1, 3, 1.0, seed=0)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < PATIENCE
     assert all(map(gone, left))
 
 

@@ -23,7 +23,7 @@ from repro.pipeline.local_jobs import LocalJob
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.record import build_artifact
 from repro.pipeline.run import _print_warnings, prepare_cache, run
-from repro.pipeline.run_stage import run_stage
+from repro.pipeline.run_stage import artifact_lock, run_stage
 from repro.planner.resources import Resources
 from repro.stages.artifact import CACHE, is_complete
 from repro.system.atomic_write import write_json
@@ -105,6 +105,7 @@ def test_a_damaged_artifact_is_moved_aside_and_rebuilt(stage, undisturbed, tmp_p
     assert json.loads((tmp_path / stage.folder_name / "summary.json").read_text()) == undisturbed
 
 
+@pytest.mark.load_sensitive
 def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, undisturbed, tmp_path):
     cache = prepare_cache(tmp_path)
 
@@ -112,7 +113,8 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
         for running_stage in running:
             os.kill(int(running_stage.job.job_id), signal.SIGKILL)
 
-    with pytest.raises(StageError, match=r"was killed.*same command resumes"):
+    # The stage waits for its lock: else it could end before a busy driver kills it.
+    with artifact_lock(cache, stage), pytest.raises(StageError, match=r"was killed.*same command resumes"):
         run_stages([stage], cache, execution=Execution(Resources()), on_tick=kill_when_running)
     assert not is_complete(cache / stage.folder_name)
     run_quietly([stage], tmp_path)
@@ -126,6 +128,7 @@ def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.load_sensitive
 def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"),
@@ -153,6 +156,7 @@ def stage_processes(out):
 
 
 @pytest.mark.parametrize("at_work", [False, True], ids=["just submitted", "at work"])
+@pytest.mark.load_sensitive
 def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path, at_work):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"),

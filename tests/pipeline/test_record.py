@@ -40,6 +40,7 @@ def test_a_record_accounts_for_every_file(stage, tmp_path):
     assert record["files"] == file_hashes(folder)
     assert record["libraries"]["torch"] == libraries()["torch"]
     assert record["seconds"] >= 0
+    assert set(record["phases"]) == {"other"}
     assert find_damage(folder) is None
 
 

@@ -19,6 +19,7 @@ from repro.pipeline.cluster import Execution
 from repro.pipeline.engine import run_stages
 from repro.pipeline.local_jobs import LocalJobs
 from repro.pipeline.run import prepare_cache, run
+from repro.pipeline.run_stage import artifact_lock
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.stages import Stage, topological_order
@@ -180,10 +181,12 @@ def test_the_server_sees_no_gpu_and_starts_no_threads(stage, fresh, tmp_path, mo
     assert jobs._server.env["PYTHONSAFEPATH"] == "1"
 
 
-def test_without_a_server_the_numbers_are_the_same(stage, tmp_path, monkeypatch):
+def test_without_a_server_the_numbers_are_the_same(stage, tmp_path, monkeypatch, caplog):
+    """With two threads a stage, too, of which the server starts none."""
     for is_warm in (True, False):
         monkeypatch.setattr(local_jobs, "CAN_FORK", is_warm)
-        run([stage], tmp_path / str(is_warm), Execution(Resources()), console=Console(quiet=True), quiet=True)
+        run([stage], tmp_path / str(is_warm), Execution(Resources(threads=2)), console=Console(quiet=True), quiet=True)
+    assert not caplog.records
     forked, fresh = (tmp_path / str(is_warm) / CACHE / stage.folder_name for is_warm in (True, False))
     for name in ("rollouts.parquet", "summary.json"):
         assert (forked / name).read_bytes() == (fresh / name).read_bytes()
@@ -199,6 +202,7 @@ def server_of(folder: Path) -> psutil.Process:
     return server
 
 
+@pytest.mark.load_sensitive
 def test_a_killed_server_ends_the_run_with_one_line_and_the_next_resumes(stage, tmp_path):
     cache = prepare_cache(tmp_path)
     killed: list[psutil.Process] = []
@@ -209,8 +213,10 @@ def test_a_killed_server_ends_the_run_with_one_line_and_the_next_resumes(stage, 
             killed.extend([*server.children(recursive=True), server])
             server.send_signal(signal.SIGKILL)
 
-    with pytest.raises(
-        StageError, match=r"has ended \(signal 9\), and its stages with it\. The same command resumes\."
+    # The stage waits for its lock: else it could end before a busy driver kills it.
+    with (
+        artifact_lock(cache, stage),
+        pytest.raises(StageError, match=r"has ended \(signal 9\), and its stages with it\. The same command resumes\."),
     ):
         run_stages([stage], cache, execution=Execution(Resources()), on_tick=kill_the_server)
     assert len(killed) == 2

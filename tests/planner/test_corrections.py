@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import permutations
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,10 +18,12 @@ from repro.planner.resources import Resources
 from repro.planner.roofline import stage_seconds
 from repro.recipes.catalog import plan
 from repro.recipes.study import Study
+from repro.stages import Stage
 from repro.system.hardware import hardware
 
 SPEEDS = {"calibrate": 3.0, "evaluate": 0.5, "sample": 2.0, "sft": 1.5, "gkd-fkl": 4.0, "gkd-rkl": 0.7}
 START = 0.25
+RUNS = json.loads((Path(__file__).parents[1] / "pipeline" / "table2_seconds.json").read_text())["runs"]
 
 
 def table2(first_seed: int = 0, assignments: tuple[str, ...] = ()) -> Study:
@@ -31,17 +35,21 @@ def write_records(study: Study, out, speeds=SPEEDS, machine=None, minute=0) -> N
     ended = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
     for stage in study.stages():
         if stage.procedure in speeds:
-            record = {
-                "config": stage.model_dump(mode="json"),
-                "hardware": machine or hardware(),
-                "gpus": [],
-                "seconds": speeds[stage.procedure] * stage_seconds(stage, CPU_CORE),
-                "process_seconds": START,
-                "ended": ended.isoformat(),
-            }
-            folder = out / "cache" / stage.folder_name
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "record.json").write_text(json.dumps(record))
+            write_record(stage, out, speeds[stage.procedure] * stage_seconds(stage, CPU_CORE), START, ended, machine)
+
+
+def write_record(stage: Stage, out, seconds, start, ended, machine=None) -> None:
+    record = {
+        "config": stage.model_dump(mode="json"),
+        "hardware": machine or hardware(),
+        "gpus": [],
+        "seconds": seconds,
+        "process_seconds": start,
+        "ended": ended.isoformat(),
+    }
+    folder = out / "cache" / stage.folder_name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(json.dumps(record))
 
 
 def seconds_by_kind(study: Study, corrections) -> dict[str, float]:
@@ -111,6 +119,20 @@ def test_a_forecast_from_records_is_the_schedule_of_their_seconds(tmp_path):
     assert (planned.wall.low, planned.wall.high) == (planned.wall.seconds, planned.wall.seconds)
     alone = forecast(study, stages, [False] * len(stages), corrections_from(tmp_path), Resources(), 1)
     assert alone.wall.seconds == pytest.approx(sum(truth))
+
+
+@pytest.mark.parametrize(("earlier", "later"), permutations(range(len(RUNS)), 2))
+def test_the_plan_from_an_earlier_run_is_within_a_fifth_of_a_later_one(tmp_path, earlier, later):
+    """Runs of table2, one seed, hours apart on one quiet machine of two cores."""
+    study, stages = table2(), table2().stages()
+    for stage, seconds, start in zip(stages, RUNS[earlier]["seconds"], RUNS[earlier]["process_seconds"]):
+        write_record(stage, tmp_path, seconds, start, datetime(2026, 1, 1, tzinfo=UTC))
+    corrections = corrections_from(tmp_path)
+    planned = forecast(study, stages, [False] * len(stages), corrections, Resources(), 2)
+    run, start = RUNS[later], corrections.process_seconds
+    took = sum(run["seconds"]) + sum(start if known is None else known for known in run["process_seconds"])
+    assert planned.total.seconds == pytest.approx(took, rel=0.2)
+    assert planned.wall.seconds == pytest.approx(run["wall_seconds"] + start, rel=0.2)
 
 
 def text_of_plan(study: Study, out) -> str:

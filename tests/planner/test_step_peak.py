@@ -5,6 +5,7 @@ write float32 into a tile) do nothing here.
 """
 
 import contextlib
+import functools
 import json
 import weakref
 from pathlib import Path
@@ -119,6 +120,7 @@ def fkl_loss(student: Any, teacher: Any, ids: torch.Tensor) -> torch.Tensor:
     return _chunked_divergence_loss(hidden, target, *heads, mask, 0.0, num_items_in_batch=1)[0]
 
 
+@functools.cache
 def step_peak(method: str, sequences: int, *, autocast: bool = True) -> float:
     """Return the GiB at the peak of a forward and backward pass with gradients and moments in place.
 

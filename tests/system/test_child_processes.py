@@ -5,6 +5,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 CHILD = """
 import subprocess, sys, time
@@ -23,6 +24,7 @@ def has_ended(pid):
         return True
 
 
+@pytest.mark.load_sensitive
 def test_child_and_grandchild_exit_when_the_parent_is_killed():
     parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     command = [sys.executable, "-c", CHILD, str(parent.pid)]

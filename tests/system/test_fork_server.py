@@ -64,6 +64,7 @@ def grandchild(log) -> psutil.Process:
     return psutil.Process(int(log.read_text().split("child ")[1].split()[0]))
 
 
+@pytest.mark.load_sensitive
 def test_each_process_has_its_log_and_its_exit_code(start, tmp_path):
     server = start()
     orders = [{"exit": 0}, {"exit": 7}, {}]
@@ -77,6 +78,7 @@ def test_each_process_has_its_log_and_its_exit_code(start, tmp_path):
         assert ("LookupError: a defect" in text) == (number == 2)
 
 
+@pytest.mark.load_sensitive
 def test_a_killed_process_is_reported_and_the_others_go_on(start, tmp_path):
     server = start()
     killed, unharmed = (server.start(tmp_path / "log", {"seconds": seconds, "exit": 0}) for seconds in (600, 1))
@@ -85,6 +87,7 @@ def test_a_killed_process_is_reported_and_the_others_go_on(start, tmp_path):
     assert wait_for(unharmed) == 0
 
 
+@pytest.mark.load_sensitive
 def test_a_killed_server_says_so_and_its_processes_end_themselves(start, tmp_path):
     server = start()
     forked = server.start(tmp_path / "log", {"seconds": 600, "child": True})
@@ -98,6 +101,7 @@ def test_a_killed_server_says_so_and_its_processes_end_themselves(start, tmp_pat
     assert not alive
 
 
+@pytest.mark.load_sensitive
 def test_nothing_is_left_after_close_even_of_a_killed_server(start, tmp_path):
     for signals in ((), (signal.SIGKILL,)):
         server = start()
@@ -112,6 +116,7 @@ def test_nothing_is_left_after_close_even_of_a_killed_server(start, tmp_path):
         assert not alive
 
 
+@pytest.mark.load_sensitive
 def test_nothing_outlives_a_killed_starter(tmp_path):
     code = f"""
     import os, sys, time

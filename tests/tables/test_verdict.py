@@ -240,6 +240,7 @@ def test_ordering_between_kinds_of_task() -> None:
     assert judged.statement == "row on Dolly/Vicuna > row on CSQA/MMLU-Pro/superGPQA"
 
 
+@pytest.mark.load_sensitive
 def test_fifteen_claims_cost_a_few_bootstraps_of_one_mean(make: Make) -> None:
     """The ratio is 12 where resamples are drawn once for all claims; drawn claim by claim it would be hundreds."""
     measured = make(items=300, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0})

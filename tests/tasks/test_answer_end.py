@@ -128,6 +128,7 @@ def test_before_any_answer_only_a_choice_ends_at_a_question() -> None:
     "line",
     ["Question: why?\n", "2. why?\n", "\\boxed{", "Q:", "<|", "Answer: A or ", "user\n", "</think>", "why so?\nA. x\n"],
 )
+@pytest.mark.load_sensitive
 def test_time_is_linear_in_the_length(line: str) -> None:
     start = time.process_time()
     for kind in ("numeric", "choice"):

@@ -53,6 +53,7 @@ def use_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., equalit
 def _forget_answers() -> None:
     compare.cache_clear()
     grading._grade_number.cache_clear()
+    grading._extract_short.cache_clear()
 
 
 @pytest.mark.parametrize("answer", REFUSED)
@@ -66,6 +67,7 @@ def test_known_hazards_are_refused_without_a_try(answer: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("answer", STOPPED)
+@pytest.mark.load_sensitive
 def test_others_are_stopped_at_the_limit_and_undecided(
     answer: str, use_child: Callable[..., equality._Child], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,11 +111,11 @@ sys.setprofile(burn)
 def test_a_slow_child_decides_what_a_fast_one_decides(
     use_child: Callable[..., equality._Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = use_child(0.0, 1.0)
+    fast = use_child(0.0, 5.0)
     assert compare(r"\sqrt{4}", "2").is_equal
-    (tmp_path / "sitecustomize.py").write_text(SLOW.format(loops=300))
+    (tmp_path / "sitecustomize.py").write_text(SLOW.format(loops=500))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    slow = use_child(0.0, 1.0)
+    slow = use_child(0.0, 5.0)
     answer, key = r"\sum_{k=1}^{\infty}\frac{1}{k^2}", r"\frac{\pi^2}{6}"
     assert compare(answer, key).is_equal
     assert slow.cpu_limit > 20 * fast.cpu_limit
@@ -219,6 +221,7 @@ def test_a_child_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> 
         lambda n: "Answer: A or " * (n // 13),
     ],
 )
+@pytest.mark.load_sensitive
 def test_extraction_is_linear_in_the_text(text: Callable[[int], str]) -> None:
     """Four times the text takes at most 2.5 times 2.5 as long; a quadratic search would take sixteen times."""
     texts = [text(25_000), text(100_000)]

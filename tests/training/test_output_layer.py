@@ -33,7 +33,9 @@ def through(layer: Any, N: int, H: int, V: int, masked: bool = True, **changes: 
     return [log_prob, entropy, top, hidden.grad, weight.grad]
 
 
-@pytest.mark.parametrize(("N", "H", "V"), [(1, 8, 5), (37, 64, 389), (2368, 64, 389), (96, 128, 1000), (500, 32, 9000)])
+@pytest.mark.parametrize(
+    ("N", "H", "V"), [(1, 8, 5), (37, 64, 389), (2368, 64, 389), (96, 128, 1000), (500, 32, 9000), (4101, 64, 389)]
+)
 def test_every_bit_is_trls(N: int, H: int, V: int) -> None:
     for kept, chunked in zip(through(_OutputLayer, N, H, V), through(ChunkedLogProbFunction, N, H, V), strict=True):
         assert torch.equal(kept, chunked)

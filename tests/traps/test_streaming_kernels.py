@@ -254,6 +254,6 @@ def test_the_kernels_compile_without_a_gpu(device, tmp_path):
         pytest.skip("they were compiled here")
     script = Path(__file__).with_name("compile_kernels.py")
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=600)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     kernels = ("contribution", "rank", "reference", "repair", "statistics", "tie")
     assert done.stdout.split() == [f"{name}_kernel" for name in kernels], done.stderr[-2000:]

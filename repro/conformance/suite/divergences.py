@@ -114,7 +114,7 @@ def reverse_gradient(loss: Loss) -> None:
 
 
 @CASES.add(
-    "jsd-gradient", "the gradient of JSD goes through the mixture too", "trl#6449", "swift#10114",
+    "jsd-gradient", "the gradient of JSD is that of both of its terms", "trl#6449", "swift#10114",
     needs=("beta", "gradient"),
 )  # fmt: skip
 def jsd_gradient(loss: Loss) -> None:

@@ -127,8 +127,8 @@ def label_shift(loss: Loss) -> None:
             expect_enumerated(loss, call, name_of(beta))
         except CaseError as error:
             hint = {early: "one position too early", late: "one position too late"}
-            said = next((text for other, text in hint.items() if abs(value - other) < 1e-4), "")
-            raise CaseError(f"{error}{': counted ' + said if said else ''}") from error
+            shifted = next((text for other, text in hint.items() if abs(value - other) < 1e-4), "")
+            raise CaseError(f"{error}{': counted ' + shifted if shifted else ''}") from error
 
 
 @CASES.add("masked-row", "a sequence without any token that counts changes nothing", "trl#5885", needs=MASK)

@@ -1,0 +1,115 @@
+"""What a run shows of its stages and of the time that is left."""
+
+import json
+import re
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from repro.pipeline.display import Display
+from repro.pipeline.progress_file import progress_path
+from repro.pipeline.remaining import PlannedStage, RemainingTime
+from repro.pipeline.submission import Running
+from repro.planner.schedule import Job
+from repro.recipes.catalog import plan
+
+
+class FakeClock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def stages():
+    return plan("table2", scale="toy", seeds=1).stages()[:3]
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+def display_of(stages, cache, clock, *, terminal=False, quiet=False):
+    text = StringIO()
+    console = Console(file=text, width=150, force_terminal=terminal)
+    planned = [PlannedStage(Job(stage.fingerprint, 100.0), stage.procedure) for stage in stages]
+    return Display(console, cache, RemainingTime(planned, 1), quiet=quiet, clock=clock), text
+
+
+def report(cache, stage, done, total=100):
+    path = progress_path(cache, stage)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"done": done, "total": total, "unit": "steps", "note": ""}))
+
+
+def running(stage, clock):
+    return Running(stage, SimpleNamespace(), clock.now)
+
+
+def test_a_log_line_says_what_a_stage_took_and_what_is_left(stages, tmp_path, clock):
+    display, text = display_of(stages, tmp_path, clock)
+    with display:
+        display([], [first := running(stages[0], clock)], stages[1:])
+        for _ in range(50):
+            clock.now += 1
+            display([], [first], stages[1:])
+        display(stages[:1], [running(stages[1], clock)], stages[2:])
+    lines = text.getvalue().splitlines()
+    assert lines[0] == "3 stages, 0 cached, 3 to run"
+    assert lines[1].startswith(f"[  1/3] {stages[0].label} (seed 0): 50 s, about ")
+    assert lines[1].endswith("min left")
+
+
+def test_the_last_line_has_nothing_left(stages, tmp_path, clock):
+    display, text = display_of(stages[:1], tmp_path, clock)
+    with display:
+        display([], [running(stages[0], clock)], [])
+        clock.now += 30
+        display(stages[:1], [], [])
+    assert text.getvalue().splitlines()[-1] == f"[  1/1] {stages[0].label} (seed 0): 30 s"
+
+
+def test_cached_stages_are_counted_and_not_listed(stages, tmp_path, clock):
+    display, text = display_of(stages[1:], tmp_path, clock)
+    with display:
+        display(stages[:1], [], stages[1:])
+    assert text.getvalue() == "3 stages, 1 cached, 2 to run\n"
+
+
+def test_a_log_says_once_that_a_stage_stands_still(stages, tmp_path, clock):
+    display, text = display_of(stages[:1], tmp_path, clock)
+    with display:
+        run = running(stages[0], clock)
+        for second in range(400):
+            report(tmp_path, stages[0], min(second, 50))
+            display([], [run], [])
+            clock.now += 1
+    still = [line for line in text.getvalue().splitlines() if "no progress" in line]
+    assert still == [f"{stages[0].label} (seed 0): no progress for 2 min"]
+
+
+def test_a_terminal_shows_one_time_for_the_study(stages, tmp_path, clock):
+    display, text = display_of(stages, tmp_path, clock, terminal=True)
+    with display:
+        run = running(stages[0], clock)
+        for second in range(40):
+            report(tmp_path, stages[0], second)
+            display([], [run], stages[1:])
+            clock.now += 1
+    assert "0:00:39 about 4 min left" in re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue())
+    assert "steps/s" in text.getvalue()
+
+
+def test_quiet_is_quiet(stages, tmp_path, clock):
+    display, text = display_of(stages, tmp_path, clock, quiet=True)
+    with display:
+        display([], [running(stages[0], clock)], stages[1:])
+        display(stages[:1], [], stages[1:])
+    assert text.getvalue() == ""
