@@ -42,6 +42,7 @@ def model_config(family: Family, size: Size, tokenizer: PreTrainedTokenizerBase)
         "num_attention_heads": size.heads,
         "num_key_value_heads": size.heads,
         "head_dim": HEAD_DIM,
+        "attention_bias": True,  # for the heads that depend on distance alone (`repro/toy/heads.py`)
         "max_position_embeddings": MAX_TOKENS,
         "tie_word_embeddings": True,
         "initializer_range": INITIAL_SPREAD,
