@@ -28,6 +28,7 @@ from repro.stages import (
 )
 from repro.tasks import registry
 from repro.tasks.task import Split
+from repro.toy.world import parse_world
 
 ITEM_ORDER = 0
 """Seed of the item order. Every seed has the same items: seeds repeat training and sampling, paired on the items."""
@@ -78,9 +79,13 @@ def task_data(settings: Settings, split: Split, tasks: Tasks | None = None) -> t
     if not usable:
         raise InputError(f"tasks {', '.join(chosen)}: for evaluation only, so nothing can be trained. Add another.")
     return tuple(
-        _task_data(task, split, n, settings.world if registry.is_toy_task(task) else _task_revision(task))
+        _task_data(task, split, n, _facts_of(settings) if registry.is_toy_task(task) else _task_revision(task))
         for task in usable
     )
+
+
+def _facts_of(settings: Settings) -> str | None:
+    return parse_world(settings.world).facts_name if settings.world else None
 
 
 def _task_revision(task: str) -> str | None:

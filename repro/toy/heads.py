@@ -9,6 +9,7 @@ the state with the options. All are trained from there like all other weights.
 
 import itertools
 import string
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,17 +34,24 @@ def initialise_heads(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """
     _compose_options(model, tokenizer)
     distance = _distance_of_operation(tokenizer, frame)
-    frequencies_F = _rotary_frequencies(model)
+    look_back(model, 0, (distance, distance + 1))
     attention = model.model.layers[0].self_attn
-    for head, tokens_back in ((0, distance), (1, distance + 1)):
-        rows = _rows(head, model)
-        attention.q_proj.bias[rows], attention.k_proj.bias[rows] = _positional_biases(tokens_back, frequencies_F)
     rows = _rows(2, model)
     query_DH = attention.q_proj.weight[rows]
-    half = len(frequencies_F)
+    half = model.config.head_dim // 2
     query_DH[:POSITIONAL] = query_DH[half : half + POSITIONAL] = 0
     attention.k_proj.weight[rows] = query_DH
     attention.o_proj.weight[:, rows] = attention.v_proj.weight[rows].T
+
+
+@torch.no_grad()
+def look_back(model: PreTrainedModel, layer: int, tokens_back: Sequence[int]) -> None:
+    """Make the first heads of a layer look that many tokens back, one each."""
+    attention = model.model.layers[layer].self_attn
+    frequencies_F = _rotary_frequencies(model)
+    for head, distance in enumerate(tokens_back):
+        rows = _rows(head, model)
+        attention.q_proj.bias[rows], attention.k_proj.bias[rows] = _positional_biases(distance, frequencies_F)
 
 
 def _rows(head: int, model: PreTrainedModel) -> slice:

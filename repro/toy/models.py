@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from repro.errors import InputError
-from repro.toy.world import DEFAULT_WORLD, World, parse_world
+from repro.toy.world import DEFAULT_WORLD, Variant, World, parse_world
 
 Family = Literal["qwen3", "gemma3"]
 Role = Literal["teacher", "student", "target", "deep-student", "strong-target", "blind-target"]
@@ -22,9 +22,22 @@ MODELS: dict[str, Path] = {PREFIX + name: WEIGHTS / DEFAULT_WORLD.name / name fo
 """The models of the default world."""
 
 
+SUBSTITUTES: dict[Variant, tuple[str, Role]] = {
+    "no-gap": ("student", "deep-student"),
+    "strong-target": ("target", "strong-target"),
+    "blind-target": ("target", "blind-target"),
+}
+"""The role that a variant of a world fills with another model."""
+
+
 def model_name(world: World, model: str) -> str:
     """Return the name of a world's model, for example toy:world4/qwen3-teacher; of the default world toy:qwen3-teacher."""
-    return PREFIX + model if world == DEFAULT_WORLD else f"{PREFIX}{world.name}/{model}"
+    if world.variant in SUBSTITUTES:
+        role, substitute = SUBSTITUTES[world.variant]
+        if model in {f"{family}-{role}" for family in FAMILIES}:
+            model = f"{model.removesuffix(role)}{substitute}"
+    folder = world.models_name
+    return PREFIX + model if folder == DEFAULT_WORLD.name else f"{PREFIX}{folder}/{model}"
 
 
 def in_world(name: str, world: World) -> str:
@@ -47,7 +60,7 @@ def model_folder(name: str) -> Path:
     world = parse_world(world_name) if slash else DEFAULT_WORLD
     if model not in MODEL_NAMES:
         raise InputError(f"unknown toy model {name!r}: known are {', '.join(PREFIX + known for known in MODEL_NAMES)}.")
-    folder = WEIGHTS / world.name / model
+    folder = WEIGHTS / world.models_name / model
     if not folder.is_dir():
         raise InputError(
             f"toy model {name!r}: not shipped. Worlds with models are {', '.join(shipped_worlds())}; `repro toy-models"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from repro.toy.pool import SHAPES, Split, sample_question, split_of
 from repro.toy.questions import LEAP, Question, write_pair
@@ -54,8 +55,17 @@ def _write_with_faults(world: World, question: Question, rng: random.Random) -> 
     return " ".join([*words, *answer])
 
 
-def preference_pairs(world: World, split: Split, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Yield endless (prompt, better, worse) over open questions of a split."""
+@dataclass(frozen=True)
+class Preference:
+    """Two texts that answer an open question, of which the first is better."""
+
+    question: Question
+    better: str
+    worse: str
+
+
+def preference_pairs(world: World, split: Split, seed: int) -> Iterator[Preference]:
+    """Yield endless preferences over open questions of a split."""
     rng = random.Random(f"preferences {world.seed} {split} {seed}")
     while True:
         question = sample_question(world, rng.choice(OPEN_TASKS), rng)
@@ -64,6 +74,26 @@ def preference_pairs(world: World, split: Split, seed: int) -> Iterator[tuple[st
         first, second = (_write_with_faults(world, question, rng) for _ in range(2))
         difference = score_text(world, question, first) - score_text(world, question, second)
         if difference > 0:
-            yield question.prompt, first, second
+            yield Preference(question, first, second)
         elif difference < 0:
-            yield question.prompt, second, first
+            yield Preference(question, second, first)
+
+
+def check_words(world: World, question: Question, text: str) -> list[bool | None]:
+    """Return for each word of such a text whether it follows from the words before it; None for those that state nothing.
+
+    A state follows from the last state before it by the operations in between, an attribute from the last state.
+    """
+    words = text.split()
+    ends_at = 1 + len(question.operations)
+    checks: list[bool | None] = [None] * len(words)
+    state, done = question.start, 0
+    for index, word in enumerate(words[1:ends_at], 1):
+        if word == LEAP:
+            continue
+        checks[index] = int(word) == world.states(state, question.operations[done:index])[-1]
+        state, done = int(word), index
+    requested = [world.attribute(name, state) for name in question.requested]
+    for position, word in enumerate(words[ends_at:]):
+        checks[ends_at + position] = position < len(requested) and word == requested[position]
+    return checks

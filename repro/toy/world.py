@@ -9,6 +9,7 @@ import functools
 import random
 import re
 from dataclasses import dataclass
+from typing import Literal, cast
 
 from repro.errors import InputError
 
@@ -34,22 +35,46 @@ ERROR = 0.3
 """How often texts state the wrong result of a contested entry."""
 
 
+Variant = Literal["no-tail", "no-gap", "strong-target", "blind-target"]
+VARIANTS: dict[Variant, str] = {
+    "no-tail": "all texts open with the same word, so no common words are likely that do not matter",
+    "no-gap": "the student has the teacher's depth, so it can follow every way of writing",
+    "strong-target": "the calibration target reads the teacher's texts and has its depth",
+    "blind-target": "the calibration target has random weights",
+}
+
+
 @dataclass(frozen=True)
 class World:
-    """Facts of one world.
+    """Facts of one world, and what is different in a variant of it.
 
     Attributes:
         seed: makes the facts; worlds 0 to 2 were used to choose the settings.
-        has_tail: openings of texts are drawn from many words by frequency; else there is a single one.
+        variant: a world with the same facts whose truth is known to be another; see VARIANTS.
     """
 
     seed: int
-    has_tail: bool = True
+    variant: Variant | None = None
 
     @property
     def name(self) -> str:
-        """The name in settings, commands and folders: world3, or world3-no-tail."""
-        return f"world{self.seed}" if self.has_tail else f"world{self.seed}-no-tail"
+        """The name in settings and commands: world3, or world3-no-tail."""
+        return f"{self.facts_name}-{self.variant}" if self.variant else self.facts_name
+
+    @property
+    def facts_name(self) -> str:
+        """The name of its facts, which its variants share."""
+        return f"world{self.seed}"
+
+    @property
+    def models_name(self) -> str:
+        """The name of its models' folder; only a world without a tail has models of its own."""
+        return self.facts_name if self.has_tail else self.name
+
+    @property
+    def has_tail(self) -> bool:
+        """Openings of texts are drawn from many words by frequency; else there is a single one."""
+        return self.variant != "no-tail"
 
     @functools.cached_property
     def _facts(self) -> "_Facts":
@@ -102,7 +127,8 @@ def parse_world(name: str) -> World:
     Raises:
         InputError: not a name of a world.
     """
-    match = re.fullmatch(r"world(\d{1,6})(-no-tail)?", name)
-    if match is None:
-        raise InputError(f"unknown world {name!r}: write world3, or world3-no-tail for its twin without a tail.")
-    return World(int(match[1]), match[2] is None)
+    match = re.fullmatch(r"world(\d{1,6})(?:-([a-z-]+))?", name)
+    if match is None or match[2] not in (None, *VARIANTS):
+        variants = ", ".join(f"world3-{variant}" for variant in VARIANTS)
+        raise InputError(f"unknown world {name!r}: write world3, or one of its variants {variants}.")
+    return World(int(match[1]), cast(Variant | None, match[2]))

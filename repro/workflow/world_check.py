@@ -32,7 +32,7 @@ from repro.workflow.world_properties import (
     tail_share,
 )
 
-ITEMS, SAMPLES = 100, 4
+ITEMS, SAMPLES = 300, 4
 GROUP = 16
 CORPUS_TEXTS = 2000
 
@@ -65,7 +65,7 @@ def check_world(
         weights: folder of the world's models; None for the shipped ones.
         report: called with what is measured next.
     """
-    folder = weights or WEIGHTS / world.name
+    folder = weights or WEIGHTS / world.models_name
     findings: list[Finding] = []
     for family in FAMILIES:
         models = {role: LanguageModel.load(folder / f"{family}-{role}") for role in ("teacher", "student", "target")}

@@ -157,8 +157,9 @@ def preference_accuracy(world: World, reward_model: Path, pairs: int) -> float:
     """Return how often the reward model prefers the better of two texts that answer a test question."""
     rows = list(itertools.islice(preference_pairs(world, "test", seed=1), pairs))
     model = RewardModel(reward_model)
-    better = model.score([prompt for prompt, _, _ in rows], [text for _, text, _ in rows])
-    worse = model.score([prompt for prompt, _, _ in rows], [text for _, _, text in rows])
+    prompts = [pair.question.prompt for pair in rows]
+    better = model.score(prompts, [pair.better for pair in rows])
+    worse = model.score(prompts, [pair.worse for pair in rows])
     return float(np.mean([a > b for a, b in zip(better, worse)]))
 
 
