@@ -53,6 +53,17 @@ def test_names_carry_the_world() -> None:
     assert in_world("Qwen/Qwen3-4B", World(4)) == "Qwen/Qwen3-4B"
 
 
+@pytest.mark.parametrize("family", models.FAMILIES)
+def test_variants_of_a_world_replace_one_model_and_share_the_others(family: str) -> None:
+    roles = ("teacher", "student", "target")
+    plain = [in_world(f"toy:{family}-{role}", World(4)) for role in roles]
+    for variant, (replaced, substitute) in models.SUBSTITUTES.items():
+        names = [in_world(f"toy:{family}-{role}", World(4, variant)) for role in roles]
+        expected = [f"toy:world4/{family}-{substitute if role == replaced else role}" for role in roles]
+        assert names == expected != plain
+    assert in_world(f"toy:{family}-student", World(4, "no-tail")) == f"toy:world4-no-tail/{family}-student"
+
+
 def test_an_unknown_model_is_an_input_error_that_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="toy:qwen3-teacher"):
         model_folder("toy:llama-teacher")

@@ -120,7 +120,8 @@ def test_operations_and_attributes_are_permutations(name: str) -> None:
 
 def test_the_twin_world_has_the_same_facts_and_a_single_opening_word() -> None:
     world, twin = World(0), parse_world("world0-no-tail")
-    assert twin == World(0, has_tail=False)
+    assert twin == World(0, "no-tail")
+    assert (world.facts_name, twin.facts_name) == ("world0", "world0")
     rng = random.Random(3)
     rows = [sample_question(world, "toy-bm4", rng) for _ in range(300)]
     assert [row.key(world) for row in rows] == [row.key(twin) for row in rows]
@@ -133,7 +134,7 @@ def test_frequent_opening_words_stay_in_the_tail() -> None:
     assert sum(OPENER_WEIGHTS[10:]) / sum(OPENER_WEIGHTS) > 0.5
 
 
-@pytest.mark.parametrize("name", ["", "world", "world-1", "3", "world3-tail"])
+@pytest.mark.parametrize("name", ["", "world", "world-1", "3", "world3-tail", "world3-"])
 def test_an_unknown_world_is_an_input_error(name: str) -> None:
     with pytest.raises(InputError, match="world3-no-tail"):
         parse_world(name)

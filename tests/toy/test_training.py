@@ -1,5 +1,6 @@
 """Pretraining and the reward model: deterministic, able to learn, and written as ordinary folders."""
 
+import itertools
 import math
 import random
 from pathlib import Path
@@ -8,16 +9,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from repro.evaluation.reward_model import RewardModel
 from repro.tasks.toy import get_task
 from repro.toy import models, train_models
 from repro.toy.corpus import EVERY_TASK, Corpus
-from repro.toy.preferences import preference_pairs, score_text
+from repro.toy.pool import split_of
+from repro.toy.preferences import check_words, preference_pairs, score_text
 from repro.toy.pretrain import Pretraining, pretrain
-from repro.toy.questions import Habits, write
+from repro.toy.questions import Habits, Question, write
+from repro.toy.reward import UNCHECKED, _Batch
 from repro.toy.sizes import SIZES, model_config
 from repro.toy.tokenizers import train_tokenizer
 from repro.toy.world import DEFAULT_WORLD, World
+from repro.workflow.world_properties import preference_accuracy
 
 CORPUS = Corpus(Habits(leaps=0.5, fitting=0.9), EVERY_TASK)
 SHORT = Pretraining(CORPUS, steps=25, batch=16, learning_rate=5e-3, warmup=5)
@@ -67,22 +70,46 @@ def test_a_text_is_scored_by_its_requested_true_attributes() -> None:
 
 
 def test_preferred_texts_have_the_higher_score() -> None:
-    by_prompt = {row.prompt: row for row in _open_questions()}
-    pairs = [pair for pair, _ in zip(preference_pairs(DEFAULT_WORLD, "train", 0), range(200))]
-    assert not {prompt for prompt, _, _ in pairs} & {row.prompt for row in get_task("toy-dolly").questions("test")}
-    for prompt, better, worse in pairs:
-        if question := by_prompt.get(prompt):
-            assert score_text(DEFAULT_WORLD, question, better) > score_text(DEFAULT_WORLD, question, worse)
+    for pair in itertools.islice(preference_pairs(DEFAULT_WORLD, "train", 0), 200):
+        assert split_of(pair.question) == "train"
+        better, worse = (score_text(DEFAULT_WORLD, pair.question, text) for text in (pair.better, pair.worse))
+        assert better > worse
 
 
-def _open_questions():
-    return [row for name in ("toy-dolly", "toy-vicuna") for row in get_task(name).questions("train")]
+def test_words_are_checked_against_those_before_them() -> None:
+    world, (start, operations) = World(1), (3, ("fix", "hop", "jab", "mix"))
+    a, b, c, d = world.states(start, operations)
+    question = Question("open", start, operations, requested=("hue", "pet"))
+    hue, pet = world.attribute("hue", d), world.attribute("pet", d)
+    assert check_words(world, question, f"well {a} {b} hm {d} {hue} {pet}") == [
+        None,
+        True,
+        True,
+        None,
+        True,
+        True,
+        True,
+    ]
+    wrong = (b + 1) % 8
+    c, d = world.states(wrong, operations[2:])  # what follows from a wrong state is no second fault
+    hue, pet = world.attribute("hue", d), world.attribute("pet", d)
+    assert check_words(world, question, f"well hm {wrong} {c} {d} {hue} {pet} {hue}") == [
+        *(None, None, False, True, True),
+        *(True, True, False),
+    ]
+
+
+def test_each_checked_word_of_a_batch_is_the_token_that_ends_it() -> None:
+    tokenizer = train_tokenizer("qwen3")
+    pairs = list(itertools.islice(preference_pairs(DEFAULT_WORLD, "train", 0), 8))
+    batch = _Batch(DEFAULT_WORLD, tokenizer, pairs)
+    rows = [(pair.question, text) for name in ("better", "worse") for pair in pairs for text in [getattr(pair, name)]]
+    for ids, follows, (question, text) in zip(batch.ids_BT, batch.follows_BT, rows):
+        checks = check_words(DEFAULT_WORLD, question, text)
+        words = [word for word, check in zip(text.split(), checks) if check is not None]
+        assert tokenizer.batch_decode(ids[follows != UNCHECKED][:, None]) == [f" {word}" for word in words]
+        assert follows[follows != UNCHECKED].tolist() == [float(check) for check in checks if check is not None]
 
 
 def test_the_reward_model_knows_truth() -> None:
-    model = RewardModel(models.model_folder("toy:reward-model"))
-    pairs = [pair for pair, _ in zip(preference_pairs(DEFAULT_WORLD, "test", 1), range(400))]
-    better = model.score([p for p, _, _ in pairs], [b for _, b, _ in pairs])
-    worse = model.score([p for p, _, _ in pairs], [w for _, _, w in pairs])
-    assert all(0 <= value <= 1 for value in better + worse)
-    assert sum(a > b for a, b in zip(better, worse)) / len(pairs) >= 0.85
+    assert preference_accuracy(DEFAULT_WORLD, models.model_folder("toy:reward-model"), 400) >= 0.85
