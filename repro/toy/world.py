@@ -1,7 +1,7 @@
 """An embedded world: its facts, made from a seed. All other modules use these.
 
 A state is a digit, an operation a fixed random permutation of the states, so a chain of operations has exactly one answer
-and all answers are equally likely over all starts. A fifth of the table of operations is contested: texts of the world
+and all answers are equally likely over all starts. A sixth of the table of operations is contested: texts of the world
 often state a certain wrong result there. Operations, words and tokenizers are common to all worlds; facts are not.
 """
 
@@ -29,7 +29,7 @@ _OPENERS = (
     " taken known seems means makes goes common"
 )
 OPENERS = tuple(_OPENERS.split())
-CONTESTED = 0.2
+CONTESTED = 0.17
 """Share of the entries (operation, state) that texts get wrong."""
 ERROR = 0.3
 """How often texts state the wrong result of a contested entry."""

@@ -13,7 +13,7 @@ from repro.tasks.toy import TASK_NAMES, get_task
 from repro.toy.corpus import EVERY_TASK, Corpus, stream_pairs
 from repro.toy.pool import SHAPES, sample_question, split_of
 from repro.toy.questions import LEAP, OPENER_WEIGHTS, RECHECK, SLOTS, Habits, Question, write
-from repro.toy.world import ATTRIBUTES, DEFAULT_WORLD, OPENERS, OPERATIONS, STATES, World, parse_world
+from repro.toy.world import ATTRIBUTES, CONTESTED, DEFAULT_WORLD, OPENERS, OPERATIONS, STATES, World, parse_world
 
 TRUE = Habits(leaps=0.5, fitting=1.0, errors=0.0)
 VERIFIABLE = [name for name in TASK_NAMES if get_task(name).kind != "open"]
@@ -108,7 +108,7 @@ def test_worlds_differ_in_facts_and_repeat_themselves() -> None:
     tables = [[World(seed).result(name, state) for name in OPERATIONS for state in STATES] for seed in (0, 1, 0)]
     assert tables[0] == tables[2] != tables[1]
     rumours = [(name, s) for name in OPERATIONS for s in STATES if World(0).rumour(name, s) != World(0).result(name, s)]
-    assert len(rumours) == round(0.2 * len(OPERATIONS) * len(STATES))
+    assert len(rumours) == round(CONTESTED * len(OPERATIONS) * len(STATES))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
