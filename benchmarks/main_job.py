@@ -90,9 +90,11 @@ def read_records(study: str, out: Path) -> list[dict[str, Any]]:
     Raises:
         SystemExit: no study has finished there.
     """
-    results = out / f"{study}-{SCALE}" / "results.json"
-    if not results.is_file():
-        raise SystemExit(f"{results}: no such file. Name the --out of a finished `repro run {study} --scale {SCALE}`.")
+    results = next(iter(sorted(out.glob(f"{study}-{SCALE}*/results.json"))), None)  # its settings are in the name
+    if results is None:
+        raise SystemExit(
+            f"{out}: no results.json of {study} there. Name the --out of a finished `repro run {study} --scale {SCALE}`."
+        )
     names = [line["artifact"] for line in json.loads(results.read_text())["stages"]]
     return [json.loads((out / "cache" / name / "record.json").read_text()) for name in names]
 

@@ -16,6 +16,7 @@ import psutil
 
 from repro.system.fork_server import NO_THREADS, Forked, ForkServer
 
+NAME = ("--name", "table2-toy")
 HERE = Path(__file__).parent / "faults"
 SETTINGS = [
     *("calibration.steps=2", "calibration.prompts_per_step=2", "calibration.group_size=2"),
@@ -33,7 +34,21 @@ def count(name: str, default: int) -> int:
 def study_arguments(out: Path, *more: str, backend: str = "none") -> list[str]:
     """Return the command line of the tiny study: all kinds of stages, two optimiser steps each."""
     sets = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    return ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", "--cluster", backend, *sets, *more]
+    return [
+        "run",
+        "table2",
+        "--scale",
+        "toy",
+        "--out",
+        str(out),
+        "--workers",
+        "1",
+        "--cluster",
+        backend,
+        *NAME,
+        *sets,
+        *more,
+    ]
 
 
 def measured(out: Path) -> list[dict]:

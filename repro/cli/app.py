@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from repro.cli.compare import compare_app
 from repro.cli.conform import conform_app
 from repro.cli.console import err_console, out_console
 from repro.cli.doctor import doctor_app
@@ -33,6 +34,7 @@ app.add_typer(stages_app)
 app.add_typer(traps_app)
 app.add_typer(doctor_app)
 app.add_typer(conform_app)
+app.add_typer(compare_app)
 app.add_typer(tables_app, name="tables")
 app.add_typer(world_app, name="world")
 app.add_typer(maintain_app)

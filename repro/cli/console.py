@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console
 
@@ -16,6 +17,12 @@ def replace_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def print_notes(lines: Iterable[str]) -> None:
+    """Print what the user should know of a command to standard error, a line each."""
+    for line in lines:
+        print_error(f"note: {line}", "yellow")
 
 
 def print_error(text: str, style: str = "red") -> None:

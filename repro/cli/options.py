@@ -65,6 +65,14 @@ def stage_options(
         Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")
     ] = None,
     items: Annotated[int | None, typer.Option("--items", help="Prompts per task.")] = None,
+    split: Annotated[
+        Literal["train", "test", "all"] | None,
+        typer.Option(
+            "--split",
+            help="Rows to take: a file's are divided by content, nine train to one test; all: every row. Default: train"
+            " for calibrate, sample and distill, test for evaluate and traps.",
+        ),
+    ] = None,
     *,
     assignments: tuple[str, ...],
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
@@ -72,7 +80,9 @@ def stage_options(
     """Build the options of one stage on the user's own models."""
     from repro.workflow.own_models import StageOptions
 
-    return StageOptions(tasks=tuple(task or ()), data=data, items=items, assignments=assignments, seed=seed)
+    return StageOptions(
+        tasks=tuple(task or ()), data=data, items=items, split=split, assignments=assignments, seed=seed
+    )
 
 
 @with_options(options=stage_options)

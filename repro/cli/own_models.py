@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.console import out_console
+from repro.cli.console import out_console, print_notes
 from repro.cli.options import MicroBatch, Out, Quiet, scored_stage_options, stage_options, with_options
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ def calibrate(
 ) -> None:
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
     from repro.workflow.own_models import calibrate_stage, run_and_print
+    from repro.workflow.row_notices import row_notices
 
     stage = calibrate_stage(teacher, options, target=target, eta=eta)
+    print_notes(row_notices(stage, options.items))
     run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch)
 
 
@@ -40,7 +42,6 @@ def calibrate(
 @with_options(options=stage_options)
 def sample(
     model: Model,
-    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
     *,
     options: "StageOptions",
     out: Out = Path("results"),
@@ -48,8 +49,11 @@ def sample(
 ) -> None:
     """Sample completions of one model: token ids, log-probabilities and text, as Parquet."""
     from repro.workflow.own_models import run_and_print, sample_stage
+    from repro.workflow.row_notices import row_notices
 
-    run_and_print(sample_stage(model, split, options), out, console=out_console, quiet=quiet)
+    stage = sample_stage(model, options)
+    print_notes(row_notices(stage, options.items))
+    run_and_print(stage, out, console=out_console, quiet=quiet)
 
 
 @stages_app.command()
@@ -68,8 +72,10 @@ def distill(
 ) -> None:
     """Distil one student from one teacher; leaves a model folder."""
     from repro.workflow.own_models import distill_stage, run_and_print
+    from repro.workflow.row_notices import row_notices
 
     stage = distill_stage(student, teacher, method, options)
+    print_notes(row_notices(stage, options.items))
     run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch)
 
 
@@ -78,5 +84,8 @@ def distill(
 def evaluate(model: Model, *, options: "StageOptions", out: Out = Path("results"), quiet: Quiet = False) -> None:
     """Evaluate one model: accuracy, maj@k and pass@k of its k completions per item (or the reward score), and failure rates."""
     from repro.workflow.own_models import evaluate_stage, run_and_print
+    from repro.workflow.row_notices import row_notices
 
-    run_and_print(evaluate_stage(model, options), out, console=out_console, quiet=quiet)
+    stage = evaluate_stage(model, options)
+    print_notes(row_notices(stage, options.items))
+    run_and_print(stage, out, console=out_console, quiet=quiet)

@@ -45,6 +45,12 @@ def run(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start scale paper without a question.")] = False,
     out: Out = Path("results"),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="Folder of the result under --out. Default: STUDY-SCALE and the settings that differ."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
@@ -62,10 +68,14 @@ def run(
         machine = use_gpus_of(planned.scale, machine)
     execution = options.at_scale(planned.scale, machine)
     _check_server(planned, execution.resources)
+    from repro.workflow.result_folder import result_folder
+
+    folder = result_folder(planned, out, name)
     if dry_run:
         from repro.planner.dry_run import print_plan
 
         print_plan(planned, out, out_console, execution.resources, options.most_workers)
+        out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
     for line in _warnings(planned, execution.resources, machine, options):
         print_error(f"warning: {line}", "yellow")
@@ -73,7 +83,7 @@ def run(
         _confirm(planned, out, execution.resources, options.most_workers, yes=yes)
     from repro.workflow.study import run_study
 
-    outcome = run_study(planned, out, execution, console=out_console, quiet=quiet)
+    outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name)
     raise typer.Exit(1 if outcome.is_contradicted else 0)
 
 

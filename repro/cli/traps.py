@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.console import out_console
+from repro.cli.console import out_console, print_notes
 from repro.cli.options import Out, Quiet, stage_options, with_options
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ def traps(
     """
     from repro.report.panel import print_panel, write_panel
     from repro.workflow.own_models import run_with_inputs, traps_stage
+    from repro.workflow.row_notices import row_notices
 
     stage = traps_stage(teacher, student, options)
+    print_notes(row_notices(stage, options.items))
     artifact = run_with_inputs(stage, out, console=out_console, quiet=quiet or as_json)
     folder = out / f"traps-{stage.fingerprint[:12]}"
     content = write_panel(artifact, folder, teacher=teacher, student=student)

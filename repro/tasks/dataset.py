@@ -83,13 +83,16 @@ class DataSetTask(ABC):
         return [items[position] for position in seeded_order([item.id for item in items], seed)[:n]]
 
     def _split(self, split: Split) -> list[Item]:
+        if split == "all":
+            both = self._items_by_content("test")
+            return list((both if self._has_single_set else self._items_by_content("train") | both).values())
         if self.hub is not None and self.hub.train is None:
             if split == "train":
                 raise InputError(
                     f"task {self.name} has no training rows, it is for evaluation only: train on another task."
                 )
             return list(self._items_by_content("test").values())
-        if self._is_divided:
+        if self.is_divided:
             items = self._items_by_content("test")
             return [items[content] for content in select_split(list(items), split)]
         if split == "test":
@@ -98,8 +101,13 @@ class DataSetTask(ABC):
         return [item for content, item in self._items_by_content("train").items() if content not in held_out]
 
     @property
-    def _is_divided(self) -> bool:
-        """True if both splits come from one set of rows."""
+    def _has_single_set(self) -> bool:
+        """True if there is one set of rows, divided or for evaluation only."""
+        return self.is_divided or (self.hub is not None and self.hub.train is None)
+
+    @property
+    def is_divided(self) -> bool:
+        """True if both splits come from one set of rows, divided by content."""
         if self._data is None:
             return self.hub is not None and self.hub.train == self.hub.test
         return not self._data.is_dir() or not (self._files("train") and self._files("test"))

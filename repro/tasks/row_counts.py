@@ -50,9 +50,13 @@ def count_items(task: str, split: Split) -> int | None:
     published = ROW_COUNTS.get(task)
     if published is None:
         return None
+    if split == "all" and not published.divided:
+        return None if published.train is None or published.test is None else published.train + published.test
     if not published.divided:
         return published.train if split == "train" else published.test
     assert published.test is not None
+    if split == "all":
+        return published.test
     return round(published.test * (TEST_SHARE if split == "test" else 1 - TEST_SHARE))
 
 

@@ -29,7 +29,7 @@ def fraction(content: str) -> float:
 def select_split(contents: Sequence[str], split: Split) -> list[str]:
     """Return those of the distinct content hashes that belong to a split.
 
-    With two or more hashes neither split is empty: the hash closest to the border switches.
+    split: train or test. With two or more hashes neither split is empty: the hash closest to the border switches.
     """
     border = TEST_SHARE
     if len(contents) > 1:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Kind = Literal["numeric", "choice", "open"]
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "all"]
+"""all: both, for rows of the user that are evaluated or trained on as a complete set."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ RewardFunction = Callable[[list[Item], list[str]], list[float]]
 
 
 class Task(Protocol):
-    """A data set. `train` and `test` never share an item."""
+    """A data set. `train` and `test` never share an item; `all` has those of both."""
 
     @property
     def name(self) -> str:

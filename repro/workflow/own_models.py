@@ -51,12 +51,14 @@ class StageOptions:
         tasks: none for the scale's.
         data: a file with the rows of the one task.
         items: prompts of each task; None for the scale's number.
+        split: the rows to take, every one for all; None for the stage's own: train where it trains or samples, else test.
         assignments: `key=value`, as for `--set`.
     """
 
     tasks: tuple[str, ...] = ()
     data: Path | None = None
     items: int | None = None
+    split: Split | None = None
     reward_model: str | None = None
     assignments: tuple[str, ...] = ()
     seed: int = 0
@@ -77,7 +79,7 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
     return Calibrate(
         teacher=model,
         target=base_model(target),
-        data=_data(settings, options, "train"),
+        data=_data(settings, options, options.split or "train"),
         reward_model=reward_model_of(settings),
         config=_valid(settings.calibration, eta=eta),
         seed=options.seed,
@@ -85,15 +87,13 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
     )
 
 
-def sample_stage(model: str, split: str, options: StageOptions) -> Sample:
-    """Plan completions of one model on one split."""
-    if split not in get_args(Split):
-        raise InputError(f"--split {split}: use {' or '.join(get_args(Split))}")
+def sample_stage(model: str, options: StageOptions) -> Sample:
+    """Plan completions of one model."""
     checked = base_model(model)
     # The paper's 16 completions a prompt, at every scale, unless the user requests another number
     default = "teacher_sampling.completions_per_prompt=16"
     settings = _settings(model, replace(options, assignments=(default, *options.assignments)))
-    data = _data(settings, options, split)  # type: ignore[arg-type]
+    data = _data(settings, options, options.split or "train")
     return Sample(model=checked, data=data, config=settings.teacher_sampling, seed=options.seed)
 
 
@@ -105,7 +105,7 @@ def distill_stage(student: str, teacher: str, method: str, options: StageOptions
     settings = _settings(student, options)
     if options.reward_model:
         settings = settings.model_copy(update={"reward_while_distilling": True})
-    data = _data(settings, options, "train")
+    data = _data(settings, options, options.split or "train")
     config = {"sft": settings.sft, "gkd-fkl": settings.gkd_fkl, "gkd-rkl": settings.gkd_rkl}[method]
     samples = None
     if method != "gkd-rkl":
@@ -127,7 +127,7 @@ def evaluate_stage(model: str, options: StageOptions) -> Evaluate:
     settings = _settings(model, options)
     return Evaluate(
         model=checked,
-        data=_data(settings, options, "test"),
+        data=_data(settings, options, options.split or "test"),
         reward_model=reward_model_of(settings),
         config=settings.evaluation,
         seed=options.seed,
@@ -140,7 +140,7 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
 
     teacher_model, student_model = base_model(teacher), base_model(student)
     settings = _settings(student, options)
-    data = _data(settings, options, "test")
+    data = _data(settings, options, options.split or "test")
     completions = [
         Sample(model=model, data=data, config=settings.evaluation, seed=options.seed)
         for model in (student_model, teacher_model)
@@ -209,7 +209,8 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
     if options.items is not None and options.items < 1:
         raise InputError(f"--items {options.items}: request at least one")
-    n = options.items or (settings.train_items if split == "train" else settings.test_items)
+    by_split = {"train": settings.train_items, "test": settings.test_items, "all": None}
+    n = options.items or by_split[split]
     source: dict[str, Any] = {"split": split, "seed": ITEM_ORDER}
     if options.data:
         source |= {"file": options.data.resolve(), "sha256": hash_data_file(options.data)}

@@ -31,6 +31,7 @@ from repro.system.redaction import redact
 from repro.tables.measurements.measure import measure
 from repro.tables.verdicts.verdict import verdict
 from repro.workflow.contamination import check_contamination
+from repro.workflow.result_folder import result_folder
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,24 @@ class StudyOutcome:
     is_contradicted: bool
 
 
-def result_folder(study: Study, out: Path) -> Path:
-    """Return the folder of a study and scale; the families and seeds of a run are in its record."""
-    return out / f"{study.name}-{study.scale}"
-
-
-def run_study(study: Study, out: Path, execution: Execution, *, console: Console, quiet: bool) -> StudyOutcome:
+def run_study(
+    study: Study, out: Path, execution: Execution, *, console: Console, quiet: bool, name: str | None = None
+) -> StudyOutcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
+
+    Args:
+        name: of the result's folder; None for that of its settings (`result_folder`).
 
     Raises:
         InputError: a mistake of the user.
         StageError: a stage ended without a result.
     """
+    folder = result_folder(study, out, name)
     stages = study.stages()
     check_access([stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
     contamination = check_contamination(stages)
     run(stages, out, execution, console=console, quiet=quiet)
-    cache, folder = out / CACHE, result_folder(study, out)
+    cache = out / CACHE
     measured = measure(study, cache)
     stored = load(study.name)
     report = verdict(measured, stored, missing="inconclusive")

@@ -75,7 +75,7 @@ MISTAKES = {
         ("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--method", "x"),
         "--method x",
     ),
-    "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "--split dev"),
+    "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "'dev' is not one of 'train', 'test', 'all'"),
     "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
     "no result": (("show", "nowhere"), "nowhere"),
     "unknown command": (("frobnicate",), "frobnicate"),

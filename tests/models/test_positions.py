@@ -1,6 +1,7 @@
 """Prompt and completion together never pass a model's positions, in any stage and under any engine."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from transformers import GPT2Config, LlamaConfig, Qwen3Config
@@ -84,9 +85,9 @@ def test_a_long_prompt_is_refused_before_any_stage_starts(long_rows, kind):
     stages = {
         "evaluate": lambda: [
             evaluate_stage(STUDENT, options),
-            sample_stage(STUDENT, "train", options),
+            sample_stage(STUDENT, options),
         ],
-        "sample": lambda: [sample_stage(STUDENT, split, options) for split in ("train", "test")],
+        "sample": lambda: [sample_stage(STUDENT, replace(options, split=split)) for split in ("train", "test")],
         "calibrate": lambda: [calibrate_stage(TEACHER, options, target=None, eta="0.5")],
     }
     make = stages.get(kind, lambda: [distill_stage(STUDENT, TEACHER, kind, options)])

@@ -56,7 +56,7 @@ def test_a_prompt_is_the_same_on_two_days(folder, monkeypatch, kind):
         set_day(monkeypatch, day)
         tokenizer = load_tokenizer(folder)
         prompts.append(prompt_token_ids(tokenizer, "2 + 3 = ?"))
-        names.append(sample_stage(str(folder), "train", StageOptions(tasks=("toy-bm4",), items=2)).folder_name)
+        names.append(sample_stage(str(folder), StageOptions(tasks=("toy-bm4",), items=2)).folder_name)
         assert end_of_turn_id(tokenizer, 2) == 2
     assert prompts[0] == prompts[1]
     assert names[0] == names[1]
@@ -70,12 +70,10 @@ def test_the_date_is_an_assumed_value():
 
 def test_the_rendered_template_is_identity_of_stages_and_checkpoints(folder, monkeypatch):
     (folder / "chat_template.jinja").write_text(f"{{{{ strftime_now('%d %b') }}}}{TURNS}")
-    stage = sample_stage(str(folder), "train", StageOptions(tasks=("toy-bm4",), items=2))
+    stage = sample_stage(str(folder), StageOptions(tasks=("toy-bm4",), items=2))
     run = run_identity({}, 0, [], templates=[template_hash.template_hash(load_tokenizer(folder))])
     monkeypatch.setattr(template_hash, "render", lambda *args, **kwargs: "as of another day")
-    assert (
-        sample_stage(str(folder), "train", StageOptions(tasks=("toy-bm4",), items=2)).fingerprint != stage.fingerprint
-    )
+    assert sample_stage(str(folder), StageOptions(tasks=("toy-bm4",), items=2)).fingerprint != stage.fingerprint
     assert run_identity({}, 0, [], templates=[template_hash.template_hash(load_tokenizer(folder))]) != run
 
 
@@ -95,7 +93,6 @@ def test_no_toy_template_prints_a_date(name):
 def test_a_record_holds_what_the_templates_wrote(folder, tmp_path):
     stage = sample_stage(
         str(folder),
-        "train",
         StageOptions(tasks=("toy-bm4",), items=2, assignments=("teacher_sampling.max_completion_tokens=8",)),
     )
     assert run_stage(stage, tmp_path / "cache", Resources()) == {"built": True}

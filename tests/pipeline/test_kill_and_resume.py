@@ -20,7 +20,7 @@ SETTINGS = [
 
 def command(out):
     sets = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    arguments = ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", *sets]
+    arguments = ["run", "table2", "--scale", "toy", "--out", str(out), "--workers", "1", "--name", "table2-toy", *sets]
     return [sys.executable, "-m", "repro.cli", *arguments]
 
 

@@ -38,8 +38,8 @@ TINY = (
 
 def test_table_2_from_plan_to_verdict(tmp_path):
     study = plan("table2", scale="toy", seeds=1, assignments=TINY)
-    run_study(study, tmp_path, Execution(Resources(), workers=1), quiet=True, console=Console(quiet=True))
-    result = json.loads((tmp_path / "table2-toy" / "results.json").read_text())
+    outcome = run_study(study, tmp_path, Execution(Resources(), workers=1), quiet=True, console=Console(quiet=True))
+    result = json.loads((outcome.folder / "results.json").read_text())
     assert {row["method"] for row in result["rows"]} == {row.method for row in study.rows}
     assert result["settings"]["evaluation"]["engine"] == "vllm"
     by_kind = {}
@@ -53,4 +53,4 @@ def test_table_2_from_plan_to_verdict(tmp_path):
             assert summary[task]["completions_per_item"] == 4
         assert summary["sampler"]["gap"] < 0.05
         assert summary["sampler"]["alarm"] is None
-    assert (tmp_path / "table2-toy" / "report.md").is_file()
+    assert (outcome.folder / "report.md").is_file()

@@ -1,0 +1,105 @@
+"""The folder of a study's result: no run replaces a judged result of other settings, seeds or families."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.recipes.catalog import plan
+from repro.recipes.settings import flatten
+from repro.recipes.study import Study
+from repro.report.result import RESULTS_FILE
+from repro.system.redaction import redact
+
+_LONGEST_TEXT = 40
+"""Characters of the settings in a folder's name; the hash behind them tells longer ones apart."""
+
+
+def result_folder(study: Study, out: Path, name: str | None = None) -> Path:
+    """Return the folder of a study's result.
+
+    The default settings have STUDY-SCALE, others a folder named by what differs from them. A result there is replaced
+    only by one that holds all of its seeds and families; any other gets a folder with its seeds and families in the name.
+
+    Args:
+        name: the user's own name of the folder, instead.
+
+    Raises:
+        InputError: the name is no plain name, or the folder holds a result that this run must not replace.
+    """
+    if (name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name)) or name == "cache":
+        raise InputError(f"--name {name}: use letters, digits and - _ . + (a folder under --out, not cache)")
+    folder = out / (name or f"{study.name}-{study.scale}{_name_changes(study)}")
+    stored = _read_header(folder)
+    if stored is None or _holds(study, stored):
+        return folder
+    if name is None and _difference(study, stored) is None:
+        seeds = f"seed{study.seeds[0]}" + (f"to{study.seeds[-1]}" if len(study.seeds) > 1 else "")
+        folder = folder.with_name("-".join([folder.name, *study.families, seeds]))
+        stored = _read_header(folder)
+        if stored is None or _holds(study, stored):
+            return folder
+    reason = _difference(study, stored) or f"its seeds are {stored['seeds']} and its families {stored['families']}"
+    raise InputError(
+        f"{folder}: holds a judged result that this run would replace ({reason}). Name another folder with --name."
+    )
+
+
+def _name_changes(study: Study) -> str:
+    """Return the settings that differ from the scale's as a suffix, e.g. "-eta0.3-1a2b3c"; empty if none does."""
+    default = plan(study.name, scale=study.scale, families=study.families, seeds=1).settings
+    before, now = _comparable(default), _comparable(study.settings)
+    changes = {key: value for key, value in now.items() if before.get(key) != value}
+    if not changes:
+        return ""
+    if changes.get("eta_distillable") == -changes.get("eta_undistillable", 0):
+        named = {"eta": changes["eta_distillable"]} | {k: v for k, v in changes.items() if "eta_" not in k}
+    else:
+        named = changes
+    texts = dict.fromkeys(f"{key.rpartition('.')[2]}{_to_text(value)}" for key, value in named.items())
+    text = re.sub(r"[^\w.+-]+", "_", "-".join(texts))[:_LONGEST_TEXT].rstrip("-_.")
+    digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:6]
+    return f"-{text}-{digest}"
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Flatten settings as a result stores them: without secrets, and without the address of a served judge."""
+    judge = settings.get("judge")
+    name = {"judge": parse_endpoint(judge).model} if isinstance(judge, str) and is_endpoint(judge) else {}
+    flat: dict[str, Any] = flatten(redact(settings | name))
+    return flat
+
+
+def _to_text(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _read_header(folder: Path) -> dict[str, Any] | None:
+    """Return a stored result; None if there is none that could be read."""
+    try:
+        content = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+        return {key: content[key] for key in ("study", "scale", "seeds", "families", "settings")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _holds(study: Study, stored: dict[str, Any]) -> bool:
+    """True if a run of the study has everything that the stored result has."""
+    is_superset = set(stored["seeds"]) <= set(study.seeds) and set(stored["families"]) <= set(study.families)
+    return is_superset and _difference(study, stored) is None
+
+
+def _difference(study: Study, stored: dict[str, Any]) -> str | None:
+    """Describe the first difference of study, scale or settings; None if there is none.
+
+    Settings that only one of the two knows are of another version of the code, and are not compared.
+    """
+    for key, value in (("study", study.name), ("scale", study.scale)):
+        if stored[key] != value:
+            return f"its {key} is {stored[key]}"
+    old, new = _comparable(stored["settings"]), _comparable(study.settings)
+    changed = next((key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]), None)
+    return None if changed is None else f"its {changed} is {old[changed]}, here {new[changed]}"

@@ -1,0 +1,41 @@
+"""What a stage takes of the user's rows: how a file is divided, and where there are fewer items than requested."""
+
+from collections.abc import Iterator
+
+from repro.stages import Stage, TaskData, topological_order
+from repro.tasks import registry
+from repro.tasks.row_counts import count_items
+
+
+def row_notices(stage: Stage, requested: int | None) -> list[str]:
+    """Return a sentence for each file whose rows are divided, and for each task with fewer items than requested.
+
+    Args:
+        stage: the stage and its inputs are looked at.
+        requested: items of each task that the user asked for; None for no number.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    sources = dict.fromkeys(data for needed in topological_order([stage]) for data in needed.data)
+    return [line for source in sources for line in _notices(source, requested)]
+
+
+def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
+    name = source.task if source.file is None else source.file.name
+    available = count_items(source.task, source.split)
+    is_divided = False
+    if source.file:
+        task = registry.get(source.task, data=source.file)
+        available = len(task.items(source.split, n=None, seed=source.seed))
+        is_divided = source.split != "all" and registry.has_training_rows(source.task)
+    if is_divided:
+        total = len(task.items("all", n=None, seed=source.seed))
+        counts = {source.split: available, "test" if source.split == "train" else "train": total - (available or 0)}
+        used = available if source.n is None else min(source.n, available or 0)
+        yield (
+            f"{name}: {total} rows, divided by content: {counts['train']} train, {counts['test']} test. {used} of the"
+            f" {source.split} rows are used; --split all takes every row"
+        )
+    if requested is not None and available is not None and available < requested:
+        yield f"{name}: {requested} items requested, {available} in split {source.split}"

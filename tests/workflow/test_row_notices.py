@@ -1,0 +1,72 @@
+"""Rows of the user's file: both sides are counted, every row can be taken, and fewer items than requested are said."""
+
+import json
+
+import pytest
+
+from repro.tasks import registry
+from repro.workflow.own_models import StageOptions, evaluate_stage, sample_stage
+from repro.workflow.row_notices import row_notices
+
+STUDENT = "toy:qwen3-student"
+
+
+@pytest.fixture
+def rows(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"prompt": f"{n} + 1 = ?", "answer": n + 1}) for n in range(50)]
+    file.write_text("\n".join([*lines, lines[0]]))  # a repeated row is one row
+    return file
+
+
+def options(rows, **changes):
+    return StageOptions(tasks=("file-numeric",), data=rows, **changes)
+
+
+def test_all_are_the_rows_of_both_splits(rows):
+    task = registry.get("file-numeric", data=rows)
+    ids = {split: {item.id for item in task.items(split, n=None, seed=0)} for split in ("train", "test", "all")}
+    assert ids["train"] | ids["test"] == ids["all"]
+    assert len(ids["train"]) + len(ids["test"]) == len(ids["all"]) == 50
+    toy = registry.get("toy-bm4")
+    assert len(toy.items("all", n=None, seed=0)) == sum(
+        len(toy.items(split, n=None, seed=0)) for split in ("train", "test")
+    )
+
+
+def test_the_counts_of_both_sides_are_said(rows):
+    task = registry.get("file-numeric", data=rows)
+    test = len(task.items("test", n=None, seed=0))
+    stage = evaluate_stage(STUDENT, options(rows))
+    assert stage.data[0].n == test < 50
+    (line,) = row_notices(stage, None)
+    assert line == (
+        f"rows.jsonl: 50 rows, divided by content: {50 - test} train, {test} test. {test} of the test rows are used;"
+        " --split all takes every row"
+    )
+    (line,) = row_notices(sample_stage(STUDENT, options(rows, items=2)), 2)
+    assert "2 of the train rows are used" in line
+
+
+def test_every_row_can_be_taken(rows):
+    stage = evaluate_stage(STUDENT, options(rows, split="all"))
+    assert stage.data[0].n == 50
+    assert row_notices(stage, None) == []
+    assert stage.fingerprint != evaluate_stage(STUDENT, options(rows)).fingerprint
+
+
+def test_fewer_items_than_requested_are_said(rows):
+    stage = evaluate_stage(STUDENT, options(rows, items=60, split="all"))
+    assert row_notices(stage, 60) == ["rows.jsonl: 60 items requested, 50 in split all"]
+    toy = evaluate_stage(STUDENT, StageOptions(tasks=("toy-bm4",), items=300))
+    assert row_notices(toy, 300) == ["toy-bm4: 300 items requested, 235 in split test"]
+
+
+def test_a_task_for_evaluation_only_has_no_sides(tmp_path):
+    file = tmp_path / "questions.jsonl"
+    file.write_text(
+        "\n".join(json.dumps({"question_id": n, "category": "x", "turns": [f"Why {n}?"]}) for n in range(5))
+    )
+    stage = evaluate_stage(STUDENT, StageOptions(tasks=("vicuna",), data=file))
+    assert stage.data[0].n == 5
+    assert row_notices(stage, None) == []
