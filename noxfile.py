@@ -231,6 +231,23 @@ def _reproduce(session: nox.Session, study: str, scale: str) -> None:
     session.run("pytest", "benchmarks/test_studies.py", "--study", study, "--out", out, "--scale", scale, "-q")
 
 
+@nox.session(name="reproduce-known-truth", python=False)
+def known_truth(session: nox.Session) -> None:
+    """Studies in embedded worlds whose truth is known, then one test per claim that must, or must not, be reproduced."""
+    import tomllib  # here: an older Python must get as far as the line above that says so
+
+    install(session, "toy")
+    out = os.environ.get("REPRO_OUT", RESULTS)
+    file = Path("benchmarks/known_truths.toml")
+    for truth in tomllib.loads(file.read_text())["worlds"]:
+        study, variant = truth["study"], truth["variant"]
+        arguments = ["--set", f"world=world3-{variant}"] if variant else []
+        name = f"known-truth-{study}-{variant or 'plain'}"
+        arguments += ["--scale", "toy", "--seeds", "3", "--out", out, "--name", name]
+        session.run("repro", "run", study, *arguments, *session.posargs, success_codes=[0, 1])
+    session.run("pytest", "benchmarks/test_known_truths.py", "--out", out, "-q")
+
+
 @nox.session(python=False)
 def gpu(session: nox.Session) -> None:
     """The tests and speed bars that need a GPU, on the first one; without one this session fails, it does not skip."""

@@ -1,7 +1,6 @@
 """The toy scale: the embedded world, minutes on two CPU cores. The same stages, trainers and report as `paper`.
 
-These settings are ours, chosen for the embedded world (see `repro/toy/weights/README.md`); they say nothing about the
-paper's.
+These settings are ours, chosen on the embedded worlds 0 to 2 (docs/toy_world.md); they say nothing about the paper's.
 """
 
 from repro.calibration.config import CalibrationConfig
@@ -91,8 +90,8 @@ def settings() -> Settings:
         teacher_sampling=sampling.model_copy(update={"completions_per_prompt": 4}),
         evaluation=sampling,
         diagnosis=DiagnosisConfig(
-            ks=(1, 2, 4, 16, 64),
-            tail_k=4,
+            ks=(1, 2, 4, 10, 64),
+            tail_k=10,
             contribution_blocks=50,
             fork_quantile=0.8,
             gradient_prompts=20,
