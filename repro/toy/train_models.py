@@ -23,7 +23,7 @@ BATCH = 128
 # Teachers read edited texts, whose openings fit; students and targets read texts whose openings are drawn by frequency.
 WEIGHTS = {name: 1.5 if shape.kind == "choice" else 1.0 for name, shape in SHAPES.items()}
 TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.985, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
-STUDENT_CORPUS = Corpus(Habits(leaps=0.33, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
+STUDENT_CORPUS = Corpus(Habits(leaps=0.3, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 TARGET_CORPUS = Corpus(Habits(leaps=0.38, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 TEACHER = Pretraining(TEACHER_CORPUS, steps=350, batch=BATCH, learning_rate=4e-3)
 STUDENT = Pretraining(STUDENT_CORPUS, steps=450, batch=BATCH, learning_rate=8e-3)
