@@ -19,7 +19,7 @@ SLOTS = 8
 LEAP = "hm"
 RECHECK = "wait"
 END_OF_CHAIN: dict[Kind, str] = {"numeric": ".", "choice": "?", "open": "!"}
-OPENER_WEIGHTS = [(rank + 3) ** -0.8 for rank in range(len(OPENERS))]
+OPENER_WEIGHTS = [(rank + 3) ** -0.6 for rank in range(len(OPENERS))]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from repro.toy.world import World
 BATCH = 128
 # Teachers read edited texts, whose openings fit; students and targets read texts whose openings are drawn by frequency.
 WEIGHTS = {name: 1.5 if shape.kind == "choice" else 1.0 for name, shape in SHAPES.items()}
-TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.985, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
+TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.99, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 STUDENT_CORPUS = Corpus(Habits(leaps=0.3, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 TARGET_CORPUS = Corpus(Habits(leaps=0.38, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 TEACHER = Pretraining(TEACHER_CORPUS, steps=350, batch=BATCH, learning_rate=4e-3)
