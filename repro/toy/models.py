@@ -36,7 +36,7 @@ def model_name(world: World, model: str) -> str:
         role, substitute = SUBSTITUTES[world.variant]
         if model in {f"{family}-{role}" for family in FAMILIES}:
             model = f"{model.removesuffix(role)}{substitute}"
-    folder = world.models_name
+    folder = world.facts_name if model == REWARD_MODEL else world.models_name  # truth is the same without a tail
     return PREFIX + model if folder == DEFAULT_WORLD.name else f"{PREFIX}{folder}/{model}"
 
 

@@ -62,6 +62,7 @@ def test_variants_of_a_world_replace_one_model_and_share_the_others(family: str)
         expected = [f"toy:world4/{family}-{substitute if role == replaced else role}" for role in roles]
         assert names == expected != plain
     assert in_world(f"toy:{family}-student", World(4, "no-tail")) == f"toy:world4-no-tail/{family}-student"
+    assert in_world("toy:reward-model", World(4, "no-tail")) == "toy:world4/reward-model"
 
 
 def test_an_unknown_model_is_an_input_error_that_lists_the_known_ones() -> None:
