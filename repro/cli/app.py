@@ -12,6 +12,7 @@ from repro.cli.doctor import doctor_app
 from repro.cli.maintain import maintain_app
 from repro.cli.options import Out
 from repro.cli.own_models import stages_app
+from repro.cli.plugins import print_plugins
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
@@ -47,8 +48,18 @@ def _help_without_command(context: typer.Context) -> None:
 
 
 @app.command("list")
-def list_studies() -> None:
-    """List the studies, their scales, and what each costs."""
+def list_studies(
+    losses: Annotated[
+        bool,
+        typer.Option("--losses", help="Distillation losses: a `divergence` setting such as gkd_rkl.divergence=jsd."),
+    ] = False,
+) -> None:
+    """List the studies, their scales, and what each costs; or what a setting may name, installed packages' too."""
+    if losses:
+        from repro.distillation.loss import LOSSES
+
+        print_plugins(LOSSES)
+        return
     from repro.planner.hours import study_hours
     from repro.planner.scales import REQUIREMENTS
     from repro.recipes.catalog import STUDIES, plan

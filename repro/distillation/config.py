@@ -1,10 +1,15 @@
 """Settings of a distillation run (sections 3 and 6). No torch here: recipes import this."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
+from repro.distillation.loss import LOSSES, Divergence
+from repro.errors import InputError
+
 Method = Literal["sft", "gkd-fkl", "gkd-rkl"]
+OWN_DIVERGENCE = {"gkd-fkl": "fkl", "gkd-rkl": "rkl"}
+"""Method to the loss that it has if none is named."""
 
 
 class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -27,6 +32,28 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
     rollouts_per_prompt: int = pydantic.Field(default=1, gt=0)
     """On-policy: completions of each prompt in a step, so that a step has sequences_per_step / this many prompts."""
+    divergence: Divergence = None
+    """The loss of the GKD methods (`repro list --losses`), on the completions of the method; None, which naming it means too,
+    for the method's own: KL(p_T||p_S) of gkd-fkl, KL(p_S||p_T) of gkd-rkl."""
+
+    @property
+    def reads_reference(self) -> bool:
+        """True if the loss reads the student as it was before training."""
+        return self.divergence is not None and "reference" in self.divergence.reads
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _own_divergence_is_none(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        loss, method = LOSSES.parse(content.get("divergence")), str(content.get("method"))
+        if loss is not None and method == "sft":
+            raise InputError(f"divergence '{loss.name}': sft learns from text alone: set it for gkd-fkl or gkd-rkl")
+        if loss is not None and "rewards" in loss.reads and method == "gkd-fkl":
+            raise InputError(
+                f"divergence '{loss.name}': it reads the rewards of the student's own completions: set it for gkd-rkl"
+            )
+        return {**content, "divergence": None if loss is not None and OWN_DIVERGENCE.get(method) == loss.name else loss}
 
     @pydantic.model_validator(mode="after")
     def _rollouts_fill_the_step(self) -> "DistillationConfig":

@@ -10,13 +10,13 @@ from datasets import Dataset
 
 from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
-from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary
+from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary, load_frozen
 from repro.distillation.traces import Trace, TraceReader, lost_ends, lost_ends_warning, select_traces
 from repro.errors import InputError
 from repro.evaluation.thoughts import opens_in_thought
 from repro.models.chat_tokens import end_of_turn_id, eos_token_ids, is_same_tokenizer, prompt_token_ids
 from repro.models.generation_settings import neutral_generation_config
-from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
+from repro.models.loading import generation_eos_ids, load_tokenizer
 from repro.models.positions import check_length
 from repro.models.template_hash import template_hash
 from repro.progress import Progress
@@ -75,6 +75,8 @@ def distill(
     parameters = model.num_parameters()
     rows, counts = _training_rows(config, tokenizer, end_id, student, teacher, items, completions, seed)
     settings, templates = config.model_dump(mode="json"), [template_hash(tokenizer)]
+    if config.divergence is None:  # as before there was a choice
+        del settings["divergence"]
     run = run_identity(settings, seed, rows, templates=templates, sharded=resources.shard)
     shared = trainer_arguments(
         work=work,
@@ -89,13 +91,15 @@ def distill(
     if config.method == "sft" and shared["gradient_accumulation_steps"] > 1:
         # The other trainers sort the sequences of a step themselves
         rows = _sort_steps(rows, config.sequences_per_step)
-    frozen = _load_teacher(teacher, vocabularies, resources.shard) if config.method != "sft" else None
+    frozen = load_frozen(teacher, vocabularies, resources.shard) if config.method != "sft" else None
+    reference = load_frozen(student, vocabularies, resources.shard) if config.reads_reference else None
     with _engine(config, model, tokenizer, items, work, resources, frozen) as engine:
         arguments = _method_arguments(config, engine, shared)
         prepare_sharding(arguments, model)
         trainer = _make_trainer(
             config,
             teacher=frozen,
+            reference=reference,
             items=items,
             task_reward=task_reward,
             model=model,
@@ -216,30 +220,23 @@ def _make_trainer(
     config: DistillationConfig,
     *,
     teacher: Any,
+    reference: Any,
     items: list[Item],
     task_reward: RewardFunction,
     **arguments: Any,
 ) -> Any:
-    """Make TRL's trainer for the method.
-
-    Args:
-        teacher: the loaded model; None for sft.
-    """
+    """Make TRL's trainer for the method; teacher and reference (the student before training) are loaded, or None."""
     if config.method == "sft":
         return sft.SftTrainer(**arguments)
+    arguments |= {"loss": config.divergence, "reference_model": reference, "teacher_model": teacher}
     if config.method == "gkd-fkl":
-        trainer: Any = off_policy.OffPolicyTrainer(teacher_model=teacher, **arguments)
+        trainer: Any = off_policy.OffPolicyTrainer(**arguments)
     else:
-        trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, teacher_model=teacher, **arguments)
+        trainer = on_policy.OnPolicyTrainer(items=items, task_reward=task_reward, **arguments)
     trainer.teacher_model = shard_frozen(trainer.accelerator, trainer.teacher_model)
+    if reference is not None:
+        trainer.reference_model = shard_frozen(trainer.accelerator, trainer.reference_model)
     return trainer
-
-
-def _load_teacher(teacher: Path | str | None, vocabularies: Vocabularies | None, shard: bool) -> Any:
-    """Load the teacher, cut to the ids that both models have; on the CPU if it is to be sharded."""
-    assert teacher is not None  # _check_inputs
-    assert vocabularies is not None
-    return fit_vocabulary(load_model(teacher, to_gpu=not shard), vocabularies.compared)
 
 
 def _save_student(

@@ -91,6 +91,9 @@ class OnPolicyTrainer(DivergenceTrainer):
         )
         columns_nC = self.accelerator.gather(columns_nC)
         ended_share, empty_share, repeated_share = columns_nC[:, 2:].mean(0).tolist()
+        if self.loss is not None and "rewards" in self.loss.reads:
+            graded = [reward if known else math.nan for reward, known in zip(rewards, verifiable)]
+            output["rewards"] = torch.tensor(graded, dtype=torch.float32, device=self.accelerator.device)
         logs = self._metrics["train" if self.model.training else "eval"]
         for name, value in _mean_rewards(columns_nC[:, 0], columns_nC[:, 1] == 1).items():
             logs[f"distillation/{name}"].append(value)

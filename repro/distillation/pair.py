@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.chat_tokens import control_tokens, end_of_turn_id, has_same_text_tokens
-from repro.models.loading import generation_eos_ids, load_config, load_tokenizer
+from repro.models.loading import generation_eos_ids, load_config, load_model, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,13 @@ def fit_vocabulary(model: Any, compared: int) -> Any:
     if model.config.get_text_config().vocab_size > compared:
         model.resize_token_embeddings(compared)
     return model
+
+
+def load_frozen(model: Path | str | None, vocabularies: Vocabularies | None, shard: bool) -> Any:
+    """Load a model that only scores, cut to the ids that both of the pair have; on the CPU if it is to be sharded."""
+    assert model is not None  # both are checked before training: `check_pair` gives the vocabularies
+    assert vocabularies is not None
+    return fit_vocabulary(load_model(model, to_gpu=not shard), vocabularies.compared)
 
 
 def vocabulary_size(model: Path | str) -> int:

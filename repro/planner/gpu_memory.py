@@ -101,9 +101,10 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
     adapters = None if workload.lora_rank is None else lora_params(main, workload.lora_rank)
     trained_params = all_params if adapters is None else adapters
     in_step = frozen if workload.frozen_in_step else None
+    anchor = main if workload.kl_anchor and adapters is None else None
     gathered = sampling = 0.0
     if layout.shard:
-        gathered = fsdp_gathered_gib(main) + (fsdp_gathered_gib(in_step) if in_step else 0.0)
+        gathered = sum(fsdp_gathered_gib(model) for model in (main, in_step, anchor) if model)
         if adapters is None:  # gradients of the unsharded layers
             gathered += (_layer(main) + _output_layer(main)) * FLOAT32
     frozen_pass = held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
@@ -116,7 +117,8 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         weights=(all_params + (adapters or 0.0)) * FLOAT32 / shards,
         gradients=trained_params * _gradient_bytes(layout) / shards,
         optimizer=trained_params * MOMENTS / shards,
-        frozen=weights_gib(frozen, BFLOAT16) / (shards if in_step else 1) if frozen else 0.0,
+        frozen=(weights_gib(frozen, BFLOAT16) / (shards if in_step else 1) if frozen else 0.0)
+        + (weights_gib(anchor, BFLOAT16) / shards if anchor else 0.0),
         gathered=gathered,
         activations=_activations(workload, main, layout),
         logits=max(tiles + output_gradient, frozen_pass / GIB),

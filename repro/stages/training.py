@@ -121,10 +121,13 @@ class Distill(Stage):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """See `Frozen.identity`. One rollout per prompt is left out: it is what ran before there was a choice."""
+        """See `Frozen.identity`. One rollout per prompt, and no divergence but the method's own, are left out: they are
+        what ran before there was a choice."""
         content = super().identity()
         if self.config.rollouts_per_prompt == 1:
             del content["config"]["rollouts_per_prompt"]
+        if self.config.divergence is None:
+            del content["config"]["divergence"]
         if self.samples is None:  # a student may sample the pad token, whose embedding was frozen at first
             content["pad_token"] = "trained"
         return content
@@ -136,7 +139,7 @@ class Distill(Stage):
     @property
     def label(self) -> str:
         cut = ", answer-only traces" if self.config.traces == "answer-only" else ""
-        return f"distill {self.config.method} from {self.teacher.model_label}{cut}"
+        return f"distill {self._method} from {self.teacher.model_label}{cut}"
 
     @property
     def procedure(self) -> str:
@@ -151,7 +154,13 @@ class Distill(Stage):
     def model_label(self) -> str:
         """The name of the trained model in labels of stages."""
         cut = " answer-only" if self.config.traces == "answer-only" else ""
-        return f"{self.config.method}{cut} student of {self.teacher.model_label}"
+        return f"{self._method}{cut} student of {self.teacher.model_label}"
+
+    @property
+    def _method(self) -> str:
+        """The method, with its loss if that is another than the method's own."""
+        loss = self.config.divergence
+        return f"{self.config.method} with {loss.label}" if loss else self.config.method
 
     @property
     def workload(self) -> Workload:
@@ -161,6 +170,7 @@ class Distill(Stage):
             frozen=self.teacher if passes.frozen else None,
             passes=passes,
             frozen_in_step=True,
+            kl_anchor=self.config.reads_reference,
             reward_model=self.reward_model,
             engine=self.config.engine,
             steps=self.config.steps,

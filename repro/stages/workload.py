@@ -52,7 +52,8 @@ class Workload:
         frozen: a second model, which only scores: calibration target, GKD teacher, student of a diagnosis.
         frozen_in_step: the frozen model scores inside the optimiser step and is sharded with the trained one.
         lora_rank: of the trained adapters; None if all parameters are trained.
-        kl_anchor: one more forward pass of the main model, for the KL to its untrained self.
+        kl_anchor: one more forward pass of the main model, for the KL to its untrained self; with all parameters trained, that
+            is a second copy of it.
         steps, sequences_per_step: of training.
         completions_per_item: of sampling and scoring.
         max_completion_tokens: upper bound of every completion.

@@ -30,8 +30,10 @@ KIT = __name__.partition(".")[0]
 _TEXT = re.compile(r"\s*([\w.+-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
-class Plugin(pydantic.BaseModel, frozen=True, extra="forbid"):
+class Plugin(pydantic.BaseModel):
     """Base of everything that joins at such a point. Fields are settings, each with a default; they change the result."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
     """What `--set` and the entry point call it."""

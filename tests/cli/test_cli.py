@@ -94,6 +94,14 @@ MISTAKES = {
     ),
     "no number of a figure": (("tables", "export", "figure2"), "figure2"),
     "traps of no model": (("traps", "toy:qwen3-teacher", "./nowhere"), "./nowhere"),
+    "unknown loss": (
+        ("run", "table2", "--scale", "toy", "--set", "gkd_rkl.divergence=revers"),
+        "loss 'revers': no such loss. `repro list --losses` shows all 10",
+    ),
+    "unknown loss of the user's models": (
+        ("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--set", "gkd_rkl.divergence=jds"),
+        "loss 'jds': no such loss. Did you mean jsd?",
+    ),
     "zero items": (("evaluate", "toy:qwen3-student", "--items", "0"), "0"),
 }
 
@@ -218,6 +226,14 @@ def test_list_names_studies_scales_and_hours(repro):
     for name in (*STUDIES, "toy:qwen3-teacher"):
         assert name in out
     assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * len(STUDIES)
+
+
+def test_list_of_losses_has_their_settings_and_formulas(repro):
+    code, out, _ = repro("list", "--losses")
+    assert code == 0
+    assert "top-k-tail(k=16)" in out
+    assert "KL(p_S||p_T) = sum_v p_S (log p_S - log p_T)" in out
+    assert "table2" not in out
 
 
 def test_env_prints_versions_and_advice(repro):

@@ -1,0 +1,101 @@
+"""What a distillation loss is: a divergence per token of the student's distribution from the teacher's, and weights of tokens.
+
+A loss is a small class: `per_token` gives the divergence at each completion token, `weights` what each token counts. The
+trainers (`loss_layer`) compute sum_t w_t d_t / (completion tokens of the optimiser step), so that a step's micro-batches add
+up to it, and take the gradient through `per_token` only: weights are numbers. Imports no torch: recipes import this.
+
+Shapes: N completion tokens of one forward pass, B sequences, T completion positions, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import pydantic
+
+from repro.system.plugins import Plugin, Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Input = Literal["reference", "rewards", "teacher_entropy", "student_log_prob", "teacher_log_prob"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDistributions:
+    """Next-token distributions at N completion tokens, as log-probabilities, nats.
+
+    Attributes:
+        student: [N, V] log p_S, which the gradient goes through.
+        teacher: [N, V] log p_T.
+        reference: [N, V] log-probabilities of the student as it was before training; None unless the loss reads them.
+        ids: [N] the realised tokens.
+    """
+
+    student: "Tensor"
+    teacher: "Tensor"
+    reference: "Tensor | None"
+    ids: "Tensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completions:
+    """The completions of one forward pass, with numbers per token. Values outside the mask are 0.
+
+    Attributes:
+        mask: [B, T] true for completion tokens.
+        ids: [B, T] realised tokens.
+        student_entropy: [B, T] nats.
+        teacher_entropy, student_log_prob, teacher_log_prob: [B, T] nats, the latter two of the realised tokens; None unless
+            the loss reads them.
+        rewards: [B] 1 for a right answer, 0 for a wrong one, NaN where nothing grades it; None unless the loss reads them.
+    """
+
+    mask: "Tensor"
+    ids: "Tensor"
+    student_entropy: "Tensor"
+    teacher_entropy: "Tensor | None" = None
+    student_log_prob: "Tensor | None" = None
+    teacher_log_prob: "Tensor | None" = None
+    rewards: "Tensor | None" = None
+
+
+class Loss(Plugin):
+    """Base of all distillation losses. Settings are fields."""
+
+    reads: ClassVar[tuple[Input, ...]] = ()
+    """Inputs beyond the two distributions. `reference` costs a forward pass of the untrained student, the others little;
+    `rewards` exist for the student's own completions only."""
+
+    @property
+    def trl_beta(self) -> float | None:
+        """The `beta` of TRL's kernel that computes this loss; None if none does."""
+        return None
+
+    def per_token(self, tokens: TokenDistributions) -> "Tensor":
+        """Return the divergence at each token, [N], nats, differentiable in `tokens.student`."""
+        raise NotImplementedError
+
+    def weights(self, completions: Completions) -> "Tensor | None":
+        """Return what each token counts, [B, T]; None for 1 everywhere. Must not depend on other sequences of the batch."""
+        return None
+
+
+LOSSES = Registry(
+    noun="loss",
+    group="repro.losses",
+    base=Loss,
+    built_in={
+        "fkl": "repro.distillation.remedies.full_vocabulary:ForwardKl",
+        "rkl": "repro.distillation.remedies.full_vocabulary:ReverseKl",
+        "jsd": "repro.distillation.remedies.full_vocabulary:Jsd",
+        "entropy-gated": "repro.distillation.remedies.full_vocabulary:EntropyGated",
+        "reference-anchored": "repro.distillation.remedies.full_vocabulary:ReferenceAnchored",
+        "top-k-tail": "repro.distillation.remedies.top_k:TopKTail",
+        "top-k": "repro.distillation.remedies.top_k:TopKRenormalised",
+        "prefix-cut": "repro.distillation.remedies.chosen_tokens:PrefixCut",
+        "forks-only": "repro.distillation.remedies.chosen_tokens:ForksOnly",
+        "wrong-trace-gate": "repro.distillation.remedies.chosen_tokens:WrongTraceGate",
+    },
+)
+Divergence = Annotated[pydantic.SerializeAsAny[Loss] | None, pydantic.BeforeValidator(LOSSES.parse)]
+"""A field that holds a loss: "jsd(beta=0.3)", what `model_dump` returns, an instance, or None."""

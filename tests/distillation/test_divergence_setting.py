@@ -1,0 +1,183 @@
+"""The trainers' `divergence` setting: each loss on real completions, its refusals, and what it leaves as it was."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from repro.distillation import distill as module
+from repro.distillation.config import DistillationConfig
+from repro.distillation.distill import distill
+from repro.distillation.loss import LOSSES, Completions, TokenDistributions
+from repro.errors import InputError
+from repro.progress import silent
+from repro.recipes import toy
+from repro.recipes.settings import override
+from repro.tasks import Item
+from repro.training.resources import TrainingResources
+
+STEP = 12
+NAMED = [name for name in LOSSES.built_in if name != "rkl"]
+Row = dict[str, float]
+Run = Callable[..., list[Row]]
+
+
+def config(**changes: Any) -> DistillationConfig:
+    settings: dict[str, Any] = {
+        "method": "gkd-rkl",
+        "steps": 1,
+        "sequences_per_step": STEP,
+        "learning_rate": 1e-2,
+        "warmup_fraction": 0.0,
+        "max_completion_tokens": 14,
+        "traces": "full",
+        "engine": "transformers",
+    }
+    return DistillationConfig(**settings | changes)
+
+
+def odd_length(items: list[Item], texts: list[str]) -> list[float]:
+    return [float(len(text) % 2) for text in texts]
+
+
+@pytest.fixture
+def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Trains on-policy; returns the rows of the history. `run.seen` has what the last training step sampled."""
+    trainer, count = module.on_policy.OnPolicyTrainer, iter(range(100))
+
+    def record(self: Any, inputs: Any, inner: Any = trainer._generate_and_score_completions) -> Any:
+        go.seen = inner(self, inputs)  # type: ignore[attr-defined]
+        go.right = [
+            n % 2 for n in map(len, self._tokenizer.batch_decode(completions(go.seen), skip_special_tokens=True))
+        ]  # type: ignore[attr-defined]
+        return dict(go.seen)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(trainer, "_generate_and_score_completions", record)
+
+    def go(micro_batch: int | None = None, **changes: Any) -> list[Row]:
+        base = tmp_path / str(next(count))
+        distill(
+            config(**changes),
+            student=student,
+            teacher=teacher,
+            items=items,
+            completions=None,
+            task_reward=odd_length,
+            seed=5,
+            out=base / "out",
+            work=base / "work",
+            progress=silent,
+            resources=TrainingResources(micro_batch=micro_batch),
+        )
+        return [json.loads(line) for line in (base / "out" / "history.jsonl").read_text().splitlines()]
+
+    return go
+
+
+def completions(batch: dict[str, torch.Tensor]) -> list[list[int]]:
+    masks = batch["completion_mask"].bool()
+    return [ids[mask].tolist() for ids, mask in zip(batch["completion_ids"], masks)]
+
+
+def by_definition(name: str, run: Any, teacher: Path, student: Path) -> float:
+    """The loss of the recorded step: the models' full logits in float64, one sequence at a time."""
+    loss, total, tokens = LOSSES.parse(name), 0.0, 0
+    models = [AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval() for folder in (student, teacher)]
+    prompts = [ids[mask.bool()].tolist() for ids, mask in zip(run.seen["prompt_ids"], run.seen["prompt_mask"])]
+    for prompt, completion, is_right in zip(prompts, completions(run.seen), run.right, strict=True):
+        ids, n = torch.tensor([prompt + completion]), len(completion)
+        with torch.no_grad():
+            p, q = (model(ids).logits[0, -n - 1 : -1].log_softmax(-1) for model in models)
+        target = torch.tensor(completion)
+        divergence = loss.per_token(TokenDistributions(student=p, teacher=q, reference=p, ids=target))
+        realised = [logp.gather(-1, target[:, None]).T for logp in (p, q)]
+        weights = loss.weights(
+            Completions(
+                mask=torch.ones(1, n, dtype=torch.bool),
+                ids=target[None],
+                student_entropy=-(p.exp() * p).sum(-1)[None],
+                student_log_prob=realised[0],
+                teacher_log_prob=realised[1],
+                rewards=torch.tensor([float(is_right)]),
+            )
+        )
+        total += float((divergence if weights is None else divergence * weights[0]).sum())
+        tokens += n
+    return total / tokens
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_trainer_computes_the_loss_whatever_the_micro_batch(
+    run: Any, teacher: Path, student: Path, name: str
+) -> None:
+    row = run(divergence=name)[0]
+    assert row["loss"] == pytest.approx(by_definition(name, run, teacher, student), rel=1e-5)
+    assert row["loss"] > 0
+    cut = run(divergence=name, micro_batch=3)[0]
+    for figure in ("loss", "grad_norm", "entropy", "accuracy"):
+        assert cut[figure] == pytest.approx(row[figure], rel=1e-4), figure
+
+
+def test_every_loss_samples_what_the_default_samples_and_steps_elsewhere(run: Any) -> None:
+    """The first step's completions do not depend on the loss; its gradient does."""
+    default = run()[0]
+    sampled = completions(run.seen)
+    for name in NAMED:
+        row = run(divergence=name)[0]
+        assert completions(run.seen) == sampled, name
+        if name != "reference-anchored":  # which has no gradient of its own at the start
+            assert abs(row["grad_norm"] - default["grad_norm"]) > 1e-3 * default["grad_norm"], name
+
+
+def test_the_anchor_pulls_once_the_student_has_moved(run: Any) -> None:
+    free, anchored = run(steps=2), run(steps=2, divergence="reference-anchored(beta=4)")
+    assert anchored[0]["loss"] == pytest.approx(free[0]["loss"], rel=1e-5)
+    assert anchored[0]["grad_norm"] == pytest.approx(free[0]["grad_norm"], rel=1e-4)
+    assert anchored[1]["loss"] > 1.01 * free[1]["loss"]
+
+
+def test_naming_the_methods_own_loss_changes_nothing() -> None:
+    assert config(divergence="rkl") == config()
+    assert config(method="gkd-fkl", divergence="fkl").divergence is None
+    assert config(divergence="fkl").divergence.label == "fkl"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("gkd_rkl.divergence=jds", "loss 'jds': no such loss. Did you mean jsd? `repro list --losses` shows all 10"),
+        ("gkd_rkl.divergence=jsd(beta=2)", "loss 'jsd': beta = '2': Input should be less than 1. Its settings: beta"),
+        (
+            "sft.divergence=jsd",
+            "divergence 'jsd': sft learns from text alone: set it for gkd-fkl or gkd-rkl",
+        ),
+        (
+            "gkd_fkl.divergence=wrong-trace-gate",
+            "divergence 'wrong-trace-gate': it reads the rewards of the student's own completions: set it for gkd-rkl",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line_at_planning_time(assignment: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        override(toy.settings(), [assignment])
+    assert str(error.value) == message
+
+
+def test_a_setting_of_the_loss_is_part_of_the_identity() -> None:
+    from repro.recipes.catalog import plan
+
+    def students(*assignments: str) -> set[str]:
+        study = plan("figure1a", scale="toy", assignments=assignments)
+        return {stage.folder_name for stage in study.stages() if stage.kind == "distill"}
+
+    default = students()
+    assert students("gkd_rkl.divergence=rkl") == default
+    changed = [students(f"gkd_rkl.divergence={text}") for text in ("jsd", "jsd(beta=0.3)", "top-k-tail")]
+    assert not default & changed[0]
+    assert not changed[0] & changed[1]
+    assert not changed[0] & changed[2]
+    assert students("gkd_rkl.divergence=jsd(beta=0.5)") == changed[0]
