@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from repro.errors import InputError
 from repro.progress import silent
 from repro.recipes.catalog import settings_of
 from repro.tasks.registry import chance
@@ -66,14 +67,18 @@ def check_world(
         report: called with what is measured next.
     """
     folder = weights or WEIGHTS / world.models_name
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no models of {world.name}. `repro toy-models --world {world.name}` trains them.")
     findings: list[Finding] = []
     for family in FAMILIES:
+        if not (folder / f"{family}-teacher").is_dir():  # not every world is shipped in both families
+            continue
         models = {role: LanguageModel.load(folder / f"{family}-{role}") for role in ("teacher", "student", "target")}
         for measure in (_headroom, _movement, _graded_reward, _ways, _room, _tail):
             report(f"{family}: {measure.__doc__}")
             findings += measure(world, family, models)
     report("reward model")
-    findings += _reward_model(world, folder)
+    findings += _reward_model(world, weights or WEIGHTS / world.facts_name)
     findings += _other_failures(world)
     return findings
 
