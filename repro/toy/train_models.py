@@ -24,7 +24,7 @@ BATCH = 128
 WEIGHTS = {name: 1.5 if shape.kind == "choice" else 1.0 for name, shape in SHAPES.items()}
 TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.99, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 STUDENT_CORPUS = Corpus(Habits(leaps=0.3, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
-TARGET_CORPUS = Corpus(Habits(leaps=0.38, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
+TARGET_CORPUS = Corpus(Habits(leaps=0.42, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 TEACHER = Pretraining(TEACHER_CORPUS, steps=350, batch=BATCH, learning_rate=4e-3)
 STUDENT = Pretraining(STUDENT_CORPUS, steps=450, batch=BATCH, learning_rate=8e-3)
 TARGET = Pretraining(TARGET_CORPUS, steps=450, batch=BATCH, learning_rate=8e-3)
