@@ -65,7 +65,7 @@ def list_studies(
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.shared_stages import cache_revisions
     from repro.recipes.study import SCALES
-    from repro.toy.models import MODELS, shipped_worlds
+    from repro.toy.models import MODELS, known_worlds
 
     with cache_revisions():
         for name, entry in STUDIES.items():
@@ -76,7 +76,7 @@ def list_studies(
                     f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].description}", highlight=False
                 )
     out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
-    out_console.print(f"worlds: {', '.join(shipped_worlds())}", highlight=False)
+    out_console.print(f"worlds: {', '.join(known_worlds())}", highlight=False)
 
 
 app.command()(run)

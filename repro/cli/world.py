@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from repro.cli.console import err_console, out_console
+from repro.toy.models import WEIGHTS
 
 world_app = typer.Typer(help="The embedded worlds of the toy scale: check what their results rest on.")
 
@@ -20,8 +21,8 @@ def _has_subcommands() -> None:
 def check(
     world: Annotated[str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail.")] = "",
     models: Annotated[
-        Path | None, typer.Option("--models", help="Folder that `repro toy-models` wrote. Default: the shipped models.")
-    ] = None,
+        Path, typer.Option("--models", help="Folder that `repro toy-models` wrote. Default: the shipped models.")
+    ] = WEIGHTS,
 ) -> None:
     """Measure the properties of a world (docs/toy_world.md) and print them with their bars. Exit code 1: one is missed."""
     from repro.toy.world import DEFAULT_WORLD, parse_world

@@ -3,6 +3,7 @@
 A name is `toy:<family>-<role>` or `toy:reward-model`, of the default world, or `toy:<world>/<family>-<role>`.
 """
 
+import os
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +16,8 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 ROLES: tuple[Role, ...] = get_args(Role)
 
 WEIGHTS = Path(__file__).parent / "weights"
+ROOT_VARIABLE = "REPRO_TOY_MODELS"
+"""Environment variable: a folder that `repro toy-models` wrote, whose worlds are known beside the shipped ones."""
 PREFIX = "toy:"
 REWARD_MODEL = "reward-model"
 MODEL_NAMES = (*(f"{family}-{role}" for family in FAMILIES for role in ROLES), REWARD_MODEL)
@@ -45,13 +48,17 @@ def in_world(name: str, world: World) -> str:
     return model_name(world, name.removeprefix(PREFIX)) if name.startswith(PREFIX) and "/" not in name else name
 
 
-def shipped_worlds() -> tuple[str, ...]:
-    """Return the names of the worlds whose models are shipped."""
-    return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()))
+def known_worlds() -> tuple[str, ...]:
+    """Return the names of the worlds that have models: shipped ones, and those of REPRO_TOY_MODELS."""
+    return tuple(sorted({folder.name for root in _roots() for folder in root.glob("world*") if folder.is_dir()}))
+
+
+def _roots() -> list[Path]:
+    return [WEIGHTS, *(Path(root) for root in [os.environ.get(ROOT_VARIABLE, "")] if root)]
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a shipped model.
+    """Return the folder of a model, shipped or below the folder that REPRO_TOY_MODELS names.
 
     Raises:
         InputError: no such model.
@@ -60,10 +67,10 @@ def model_folder(name: str) -> Path:
     world = parse_world(world_name) if slash else DEFAULT_WORLD
     if model not in MODEL_NAMES:
         raise InputError(f"unknown toy model {name!r}: known are {', '.join(PREFIX + known for known in MODEL_NAMES)}.")
-    folder = WEIGHTS / world.models_name / model
-    if not folder.is_dir():
-        raise InputError(
-            f"toy model {name!r}: not shipped. Worlds with models are {', '.join(shipped_worlds())}; `repro toy-models"
-            f" --world {world.name}` trains it."
-        )
-    return folder
+    for root in _roots():
+        if (folder := root / world.models_name / model).is_dir():
+            return folder
+    raise InputError(
+        f"toy model {name!r}: not there. Worlds with models are {', '.join(known_worlds())}. `repro toy-models --world"
+        f" {world.name} --out DIR` trains those of another; then set {ROOT_VARIABLE}=DIR."
+    )

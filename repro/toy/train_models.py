@@ -89,11 +89,12 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Pat
 
 
 def train_models(world: World, out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:
-    """Train the named models of a world (all for an empty list) and write each as a folder below `out`.
+    """Train the named models of a world (all for an empty list) and write each as a folder below out/WORLD.
 
     Returns the processor seconds per model. A folder appears only when its model is complete.
     """
     names = [name.removeprefix(PREFIX) for name in only] or list(MODEL_NAMES)
     if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
         raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
-    return {name: train_model(world, name, out, progress) for name in names}
+    folder = out / world.models_name
+    return {name: train_model(world, name, folder, progress) for name in names}

@@ -58,17 +58,19 @@ class Finding:
 
 
 def check_world(
-    world: World, weights: Path | None = None, report: Callable[[str], None] = lambda text: None
+    world: World, weights: Path = WEIGHTS, report: Callable[[str], None] = lambda text: None
 ) -> list[Finding]:
     """Measure all properties of a world.
 
     Args:
-        weights: folder of the world's models; None for the shipped ones.
+        weights: folder that has the folders of worlds.
         report: called with what is measured next.
     """
-    folder = weights or WEIGHTS / world.models_name
+    folder = weights / world.models_name
     if not folder.is_dir():
-        raise InputError(f"{folder}: no models of {world.name}. `repro toy-models --world {world.name}` trains them.")
+        raise InputError(
+            f"{folder}: no models of {world.name}. `repro toy-models --world {world.name} --out DIR` trains them."
+        )
     findings: list[Finding] = []
     for family in FAMILIES:
         if not (folder / f"{family}-teacher").is_dir():  # not every world is shipped in both families
@@ -78,7 +80,7 @@ def check_world(
             report(f"{family}: {measure.__doc__}")
             findings += measure(world, family, models)
     report("reward model")
-    findings += _reward_model(world, weights or WEIGHTS / world.facts_name)
+    findings += _reward_model(world, weights / world.facts_name)
     findings += _other_failures(world)
     return findings
 

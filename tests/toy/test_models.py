@@ -75,6 +75,13 @@ def test_a_world_without_models_names_the_command_that_trains_them() -> None:
         model_folder("toy:world999/qwen3-teacher")
 
 
+def test_models_of_further_worlds_are_found_where_the_variable_says(tmp_path, monkeypatch) -> None:
+    (tmp_path / "world999" / "qwen3-teacher").mkdir(parents=True)
+    monkeypatch.setenv(models.ROOT_VARIABLE, str(tmp_path))
+    assert model_folder("toy:world999/qwen3-teacher") == tmp_path / "world999" / "qwen3-teacher"
+    assert {"world3", "world999"} <= set(models.known_worlds())
+
+
 def test_an_unknown_model_is_refused_before_any_training(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown toy model"):
         train_models(DEFAULT_WORLD, tmp_path, ["toy:qwen3-teacher", "toy:nothing"])

@@ -51,9 +51,10 @@ def test_training_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(train_models.PLANS, "target", Pretraining(CORPUS, steps=2, batch=4, learning_rate=1e-3))
     steps: list[tuple[int, int, str, str]] = []
     train_models.train_models(DEFAULT_WORLD, tmp_path, ["toy:qwen3-target"], lambda *step: steps.append(step))
-    assert [path.name for path in tmp_path.iterdir()] == ["qwen3-target"]
-    AutoModelForCausalLM.from_pretrained(tmp_path / "qwen3-target")
-    assert AutoTokenizer.from_pretrained(tmp_path / "qwen3-target").chat_template
+    (folder,) = tmp_path.glob("*/*")
+    assert folder == tmp_path / DEFAULT_WORLD.name / "qwen3-target"
+    AutoModelForCausalLM.from_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder).chat_template
     assert steps[-1][:3] == (2, 2, "steps")
 
 
