@@ -10,7 +10,6 @@ from repro.stages.identity import Frozen
 from repro.stages.references import BaseModelRef, ModelPair, ServedModelRef, TaskData
 from repro.stages.workload import Workload
 from repro.tasks.grading import RULES
-from repro.tasks.registry import is_toy_task
 
 _Field = TypeVar("_Field")
 
@@ -73,13 +72,8 @@ class Stage(Frozen):
         return False
 
     def identity(self) -> dict[str, Any]:
-        """Return what changes the result: the fields, and the version of the grading rules where answers are read.
-
-        It is left out for the embedded tasks, on whose stored completions the rules agree with their first version (but
-        for 0.01 % of them, see benchmarks/results/grading-agreement.md).
-        """
-        is_graded = self.reads_answers and not all(is_toy_task(part.task) for part in self.data)
-        return super().identity() | ({"grading": RULES} if is_graded else {})
+        """Return what changes the result: the fields, and the version of the grading rules where answers are read."""
+        return super().identity() | ({"grading": RULES} if self.reads_answers else {})
 
     @property
     def full_traces(self) -> "Stage | None":

@@ -25,7 +25,7 @@ from repro.tasks.units import is_same_unit
 
 __all__ = ["LETTERS", "RULES", "Grade", "grade", "last_boxed", "last_choice"]
 
-RULES = 2
+RULES = 3
 """Version of the rules: raised whenever some completion would be graded otherwise. Part of the identity of stages that grade
 (see `Stage.identity` in `repro.stages.stage`)."""
 

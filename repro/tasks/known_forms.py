@@ -1,7 +1,8 @@
 """Odd answers whose reading by math-verify is known, so that no grading process need start for them.
 
 A small model that has lost its way boxes `r2`, `is7` or a byte that is no character. math-verify reads a product of symbols in
-the first two and nothing in the last. tests/tasks/test_known_forms.py asks it.
+the first two and nothing in the last. tests/tasks/test_known_forms.py asks it. Only a symbol times zero is read otherwise:
+math-verify says that `A0` is 0, but it is no number.
 """
 
 import re
@@ -30,7 +31,5 @@ def known_form(answer: str, key: str) -> tuple[bool, str | None] | None:
     is_pair = len(letters) == 2
     if "e" in letters or letters in _NO_PRODUCTS or (is_pair and (letters[0] == "d" or len(set(letters.lower())) == 1)):
         return None
-    if number == "0":
-        return key == "0", "0"
     symbols = sorted(letter if letter == "I" else letter.lower() for letter in letters)  # I is the imaginary unit
     return False, "*".join([*([number] if number != "1" else []), *symbols])
