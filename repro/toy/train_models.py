@@ -37,7 +37,7 @@ PLANS: dict[Role, Pretraining | None] = {
     "blind-target": None,
 }
 """None leaves the weights as they are initialised."""
-REWARD_PLAN = RewardTraining(steps=500, batch=32, learning_rate=2e-3, words=2.0, centring=0.01)
+REWARD_PLAN = RewardTraining(steps=800, batch=32, learning_rate=2e-3, words=2.0, centring=0.01)
 REWARD_BASE = "qwen3-teacher"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers.utils import logging
 
 from repro.errors import InputError
 from repro.progress import silent
@@ -71,6 +72,7 @@ def check_world(
         raise InputError(
             f"{folder}: no models of {world.name}. `repro toy-models --world {world.name} --out DIR` trains them."
         )
+    logging.disable_progress_bar()
     findings: list[Finding] = []
     for family in FAMILIES:
         if not (folder / f"{family}-teacher").is_dir():  # not every world is shipped in both families

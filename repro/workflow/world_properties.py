@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from repro.calibration.advantages import flat_share, group_z
 from repro.calibration.reward import TargetScorer, calibration_reward
 from repro.evaluation.reward_model import RewardModel
+from repro.models.loading import load_for_training, load_tokenizer
 from repro.models.scoring import completion_log_prob
 from repro.tasks.grading import grade
 from repro.toy.pool import SHAPES, Split, questions
@@ -40,8 +41,8 @@ class LanguageModel:
 
     @classmethod
     def load(cls, folder: Path) -> "LanguageModel":
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        return cls(folder, model, AutoTokenizer.from_pretrained(folder))
+        model = load_for_training(folder).eval()
+        return cls(folder, model, load_tokenizer(folder))
 
     def sample(self, rows: Sequence[Question], group_size: int, seed: int, way: Way = "free") -> Completions:
         """Sample completions of questions at temperature 1."""
@@ -87,7 +88,7 @@ def score_r_cal(policy: LanguageModel, target: Path, completions: Completions) -
     """Return [n] r_cal (Eq 10, 11) of a policy's completions, nats."""
     from trl.trainer.utils import add_fused_lm_head
 
-    fused = AutoModelForCausalLM.from_pretrained(policy.folder, dtype=torch.float32).eval()
+    fused = load_for_training(policy.folder).eval()
     add_fused_lm_head(fused)
     scorer = TargetScorer(target, policy.tokenizer)
     prompts = [question.prompt for question in completions.questions]
