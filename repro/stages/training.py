@@ -41,6 +41,10 @@ class Calibrate(Stage):
         return f"calibrate teacher, eta {self.config.eta:+g}"
 
     @property
+    def rewards(self) -> tuple[str, ...]:
+        return ("task_reward", "r_cal") if self.config.eta else ("task_reward",)
+
+    @property
     def base_model(self) -> BaseModelRef:
         """The published or local model that the trained one descends from."""
         return self.teacher.base_model

@@ -57,6 +57,15 @@ def measured_rows(
     return rows
 
 
+def describe_idle(measured: MeasuredTable) -> list[str]:
+    """Say which rows are idle and why, one line per reason; no line if none is."""
+    rows_by_reason: dict[str, list[str]] = {}
+    for row in measured.idle:
+        if reason := measured.idleness(row):
+            rows_by_reason.setdefault(reason, []).append(row)
+    return [f"Idle, so nothing rests on it: {', '.join(rows)} ({reason})." for reason, rows in rows_by_reason.items()]
+
+
 def main_metric(measured: MeasuredTable, task: str) -> str:
     """Return the metric that a task is read by: accuracy, else reward, else the first that it has."""
     metrics = [metric for _, t, metric in measured.values if t == task]

@@ -25,7 +25,9 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
                 f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
-    merged = replace(first, seeds=seeds, items={}, values={})
+    idle_rows = dict.fromkeys(row for part in parts for row in part.idle)
+    idle = {row: tuple(r for part in parts for r in part.idle.get(row, (None,) * len(part.seeds))) for row in idle_rows}
+    merged = replace(first, seeds=seeds, items={}, values={}, idle=idle)
     for row, task, metric in first.values:
         cells = [part.values[row, task, metric] for part in parts]
         weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]

@@ -9,7 +9,7 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
 from repro.tables.verdicts.floor import split_at_chance
 from repro.tables.verdicts.sentences import claim_in_symbols
-from repro.tables.verdicts.verdict_types import ClaimVerdict
+from repro.tables.verdicts.verdict_types import IDLE, ClaimVerdict
 
 NOT_RUN = "inconclusive: not run, "
 
@@ -36,6 +36,10 @@ def prepare(
             return Prepared(notes=(f"{name}: {comparisons}",))
         text = f"{NOT_RUN}{comparisons}"
         return Prepared(untested=untested_verdict(claim, table.family, text, alpha, len(table.seeds)))
+    comparisons, idle = drop_idle(claim, comparisons, table)
+    if not comparisons:
+        conclusion = replace(untested_verdict(claim, table.family, idle, alpha, len(table.seeds)), value="not testable")
+        return Prepared(untested=conclusion)
     if claim.kind != "collapse":
         return Prepared(comparisons)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
@@ -47,6 +51,25 @@ def prepare(
     remaining = comparisons_of(claim, table, stored, above)
     assert not isinstance(remaining, str)
     return Prepared(remaining, notes=notes)
+
+
+def drop_idle(claim: Claim, comparisons: list[Comparison], table: MeasuredTable) -> tuple[list[Comparison], str]:
+    """Return the comparisons that rest on no idle row, and what the others lack, in words.
+
+    A claim about some cell looks at the others; any other claim has no comparison left if one of its rows is idle. A curve
+    is not tested here: that an eta moves nothing is a point of it.
+    """
+    if claim.kind in ("trend", "monotone"):
+        return comparisons, ""
+    idle = {row: reason for c in comparisons for row, _, _ in c.contrast if (reason := table.idleness(row))}
+    if not idle:
+        return comparisons, ""
+    left = (
+        [c for c in comparisons if not any(row in idle for row, _, _ in c.contrast)] if claim.kind == "exists" else []
+    )
+    rows = dict.fromkeys(idle.values())
+    reasons = "; ".join(f"{' and '.join(row for row in idle if idle[row] == reason)}: {reason}" for reason in rows)
+    return left, f"{IDLE}{reasons}"
 
 
 def untested_verdict(claim: Claim, family: str, text: str, level: float, seeds: int) -> ClaimVerdict:
