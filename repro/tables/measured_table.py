@@ -188,7 +188,7 @@ class MeasuredTable:
         first, *others = reasons
         seeds = f" under seed {first}" if len(self.seeds) > 1 else ""
         seeds += f" (idle under {', '.join(map(str, others))} too)" if others else ""
-        return f"teacher not moved, {reasons[first]}{seeds}"
+        return f"{reasons[first]}{seeds}"
 
     def samples_per_value(self, metric: str) -> int:
         """Return how many samples one item's value averages: k for a sample mean, 1 for a single value."""

@@ -133,8 +133,15 @@ def test_each_control_changes_one_thing_of_the_undistillable_calibration():
     assert changed == {
         "Undistillable (per token)": {"length_normalised"},
         "Undistillable (batch)": {"advantages"},
+        "Undistillable (KL-matched)": {"reward", "steps", "matches"},
+        "Undistillable (null reward)": {"reward"},
+        "Undistillable (style reward)": {"reward"},
+        "Undistillable (shorter)": {"reward"},
+        "Undistillable (longer)": {"reward", "eta"},
+        "Undistillable (blind target)": {"reward"},
         "Undistillable (other target)": {"target"},
     }
+    assert rows_of(study, "Undistillable (KL-matched)")[0].model.matches == paper
     assert not [
         row
         for row in plan("controls", scale="paper", families=("llama3",), seeds=1).rows

@@ -18,7 +18,7 @@ from repro.tables.verdicts.verdict_types import why_untested
 
 from .conftest import Make
 
-REASON = "KL to its start 3.0e-05 nats per token, under 0.001"
+REASON = "teacher not moved, KL to its start 3.0e-05 nats per token, under 0.001"
 
 
 def judge(table, *claims):
@@ -37,7 +37,7 @@ def test_no_claim_that_rests_on_an_idle_row_is_decided(make: Make) -> None:
         if claim in resting:
             assert moved[claim].value in ("reproduced", "inconclusive")
             assert (v.value, v.estimate, why_untested(v)) == ("not testable", None, "idle")
-            assert v.text == f"not testable: idle, Misled: teacher not moved, {REASON} under seed 0 (idle under 2 too)"
+            assert v.text == f"not testable: idle, Misled: {REASON} under seed 0 (idle under 2 too)"
         else:
             assert v.estimate == moved[claim].estimate
     assert "reproduced" in {moved[claim].value for claim in resting}
@@ -85,11 +85,11 @@ def test_idleness_goes_with_its_seed_and_through_json():
     made = MeasuredTable("table2", "toy", "qwen3", (0, 1, 2), idle={"Misled": (None, REASON, None)})
     for row in ("Misled", "Student"):
         made.add(row, "a", "acc", ["x", "y"], [[0.1, 0.2]] * 3)
-    assert made.idleness("Misled") == f"teacher not moved, {REASON} under seed 1"
+    assert made.idleness("Misled") == f"{REASON} under seed 1"
     assert made.idleness("Student") is None
-    assert describe_idle(made) == [f"Idle, so nothing rests on it: Misled (teacher not moved, {REASON} under seed 1)."]
+    assert describe_idle(made) == [f"Idle, so nothing rests on it: Misled ({REASON} under seed 1)."]
     parts = [made.only_seed(n) for n in range(3)]
-    assert [part.idleness("Misled") for part in parts] == [None, f"teacher not moved, {REASON}", None]
+    assert [part.idleness("Misled") for part in parts] == [None, f"{REASON}", None]
     assert merge_seeds(parts).idle == made.idle
     content = json.loads(json.dumps(made.to_dict()))
     assert MeasuredTable.from_dict(content).idle == made.idle

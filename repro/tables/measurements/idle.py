@@ -36,4 +36,7 @@ def idle_rows(rows_of: Mapping[str, Sequence[Row]], seeds: Sequence[int], cache:
 def _idleness(stage: Stage, artifact: Path) -> str | None:
     history = [json.loads(line) for line in (artifact / HISTORY).read_text().splitlines()]
     summary = json.loads((artifact / SUMMARY).read_text())
+    if not summary.get("matched", 1.0):
+        reached, wanted = summary["match_reached"], summary["match_kl"]
+        return f"teacher not moved as far as its match, {reached:.2g} nats per token instead of {wanted:.2g}"
     return find_idleness(history, stage.rewards, summary.get("calibration_kl"))
