@@ -4,10 +4,8 @@ from collections.abc import Iterator
 
 from repro.recipes.shared_stages import Pair, base_model
 from repro.recipes.study import Row
+from repro.recipes.table2 import kl_matched
 from repro.stages import Calibrate
-
-MORE_STEPS = 2
-"""Times the steps that a KL-matched calibration may take: it ends when it is beyond the other's KL, and must get there."""
 
 
 def rows(pair: Pair) -> Iterator[Row]:
@@ -41,15 +39,13 @@ def variants(pair: Pair) -> dict[str, Calibrate]:
     def changed(**update: object) -> Calibrate:
         return paper.model_copy(update={"config": paper.config.model_copy(update=update)})
 
-    taste = changed(reward="taste", steps=MORE_STEPS * paper.config.steps)
     teachers = {
         "per token": changed(length_normalised=True),
         "batch": changed(advantages="batch"),
-        "KL-matched": taste.model_copy(update={"matches": paper}),
+        "KL-matched": kl_matched(paper),
         "null reward": changed(reward="null"),
         "style reward": changed(reward="style"),
-        "shorter": changed(reward="length"),
-        "longer": changed(reward="length", eta=-paper.config.eta),
+        "length reward": changed(reward="length"),
         "blind target": changed(reward="blind"),
     }
     if pair.models.other_target:
