@@ -24,7 +24,7 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
             if report.cells:
                 _add_cell_verdicts(rows, table, report, metric)
             for row in rows:
-                row["row"] += " (idle)" if table.idleness(row["row"]) else ""
+                row["row"] += " (idle)" if row["row"] in table.idle else ""
             console.print(text_table(rows, f"{table.study}, {table.family}: {cells}"))
     for line in [*(line for table in measured for line in describe_idle(table)), *describe_power(report)]:
         console.print(line, highlight=False, markup=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from repro.errors import InputError
 from repro.recipes.labels import at_eta
 from repro.recipes.studies import SCALES, Scale
-from repro.tables.row_facts import Idle, read_chance, read_idle
+from repro.tables.row_facts import Idle, describe_idleness, idle_under, read_chance, read_idle
 
 CellKey = tuple[str, str, str]  # row, task, metric
 ByItem = Mapping[str, float]  # item id -> value
@@ -87,7 +87,7 @@ class MeasuredTable:
     values: dict[CellKey, CellValues] = field(default_factory=dict)
     etas: tuple[float, ...] = ()
     chance: dict[str, float] = field(default_factory=dict)
-    idle: dict[str, Idle] = field(default_factory=dict)
+    idle: Idle = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -180,15 +180,9 @@ class MeasuredTable:
         """Return the cell: the mean over seeds of the seed's value."""
         return float(self.values[row, task, metric].means_S().mean())
 
-    def idleness(self, row: str) -> str | None:
-        """Say why a row decides nothing: under some seed its teacher has not moved; None if all have."""
-        reasons = {seed: reason for seed, reason in zip(self.seeds, self.idle.get(row, ())) if reason}
-        if not reasons:
-            return None
-        first, *others = reasons
-        seeds = f" under seed {first}" if len(self.seeds) > 1 else ""
-        seeds += f" (idle under {', '.join(map(str, others))} too)" if others else ""
-        return f"{reasons[first]}{seeds}"
+    def idleness(self, row: str, task: str) -> str | None:
+        """Say why a row decides nothing on a task: under some seed its teacher has not moved. None if all have."""
+        return describe_idleness(self.idle.get(row, {}).get(task, ()), self.seeds)
 
     def samples_per_value(self, metric: str) -> int:
         """Return how many samples one item's value averages: k for a sample mean, 1 for a single value."""
@@ -201,8 +195,9 @@ class MeasuredTable:
             key: CellValues(v.values_SN[rows], None if v.weights_SN is None else v.weights_SN[rows])
             for key, v in self.values.items()
         }
-        idle = {row: reasons[rows] for row, reasons in self.idle.items() if reasons[index]}
-        return replace(self, seeds=(self.seeds[index],), items=dict(self.items), values=values, idle=idle)
+        return replace(
+            self, seeds=(self.seeds[index],), items=dict(self.items), values=values, idle=idle_under(self.idle, index)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` reads it back to the same numbers."""
@@ -214,7 +209,7 @@ class MeasuredTable:
             "samples": self.samples,
             "items": {task: list(ids) for task, ids in self.items.items()},
             "chance": dict(self.chance),
-            **({"idle": {row: list(reasons) for row, reasons in self.idle.items()}} if self.idle else {}),
+            **({"idle": self.idle} if self.idle else {}),
             "cells": [
                 {
                     "row": row,

@@ -38,4 +38,4 @@ def test_the_stage_matches_its_input_and_an_update_that_is_too_short_makes_its_r
         content = json.dumps(summary | {"matched": figure})
         (tmp_path / matched.folder_name / "summary.json").write_text(content)
         found = idle_rows(shown, study.seeds, tmp_path)
-        assert {row: tuple(text.partition(",")[0] for text in texts) for row, texts in found.items()} == reasons
+        assert {row: tuple(text.partition(",")[0] for text in found[row]["toy-bm4"]) for row in found} == reasons

@@ -89,7 +89,7 @@ def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
     rows = []
     for texts in measured_rows(table, metric=metric):
         row = texts["row"]
-        cells = {"row": Cell(row, note="idle", tone="warn") if table.idleness(row) else Cell(row)}
+        cells = {"row": Cell(row, note="idle", tone="warn") if row in table.idle else Cell(row)}
         for task in (task for task in table.tasks if task in texts):
             task_metric = metric or main_metric(table, task)
             printed = printed_cell(stored, table.family, row, task, task_metric)

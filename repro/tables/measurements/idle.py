@@ -12,24 +12,29 @@ from repro.tables.row_facts import Idle
 HISTORY, SUMMARY = "history.jsonl", "summary.json"
 
 
-def idle_rows(rows_of: Mapping[str, Sequence[Row]], seeds: Sequence[int], cache: Path) -> dict[str, Idle]:
-    """Return the rows that rest on a calibration that moved nothing: row -> for each seed the reason, None if it moved.
+def idle_rows(rows_of: Mapping[str, Sequence[Row]], seeds: Sequence[int], cache: Path) -> Idle:
+    """Return the rows that rest on a calibration that moved nothing: row -> task -> for each seed the reason, or None.
 
     Args:
-        rows_of: label -> its rows; of several stages for one seed (a model per task) any idle one makes it idle.
+        rows_of: label -> its rows, of several stages for one seed if there is a model per task.
         cache: the artifacts.
     """
     known: dict[str, str | None] = {}
-    idle: dict[str, Idle] = {}
+    reasons: dict[tuple[str, str], dict[int, str | None]] = {}
     for label, rows in rows_of.items():
-        reasons = dict.fromkeys(seeds)
         for row in rows:
-            for stage in topological_order([row.stage]):
-                if stage.rewards and stage.fingerprint not in known:
+            calibrations = [stage for stage in topological_order([row.stage]) if stage.rewards]
+            for stage in calibrations:
+                if stage.fingerprint not in known:
                     known[stage.fingerprint] = _idleness(stage, cache / stage.folder_name)
-                reasons[row.seed] = reasons[row.seed] or known.get(stage.fingerprint)
-        if any(reasons.values()):
-            idle[label] = tuple(reasons.values())
+            reason = next((known[stage.fingerprint] for stage in calibrations if known[stage.fingerprint]), None)
+            for data in row.stage.data:
+                by_seed = reasons.setdefault((label, data.task), dict.fromkeys(seeds))
+                by_seed[row.seed] = by_seed[row.seed] or reason
+    idle: Idle = {}
+    for (label, task), by_seed in reasons.items():
+        if any(by_seed.values()):
+            idle.setdefault(label, {})[task] = tuple(by_seed.values())
     return idle
 
 

@@ -69,7 +69,7 @@ def _judge(cell: PrintedCell, key: CellKey, draws: Resamples, trained: bool, alp
     if margin is not None and cell.definition.margin_kind == "relative":
         margin *= abs(cell.value)
     value, text = _decide(cell, difference, (low, high), margin, se, can_be_capped=trained and estimate.seeds == 1)
-    if value in VERDICT_VALUES and (idle := draws.measured.idleness(key[0])):
+    if value in VERDICT_VALUES and (idle := draws.measured.idleness(key[0], key[1])):
         value, text = "not testable", f"not testable: idle, {idle}"
     if value == "inconclusive":
         half_of_paper = t_quantile(alpha, estimate.items - estimate.tasks) * float(np.sqrt(var_items + var_training))
