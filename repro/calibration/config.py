@@ -1,8 +1,11 @@
 """Settings of a calibration run (section 5, appendix D). No torch here: recipes import this."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
+
+CalibrationReward = Literal["r_cal", "blind", "null", "style", "length", "taste"]
+"""r_cal, the paper's; r_cal of a target with untrained weights; and `repro.calibration.control_rewards`."""
 
 
 class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -30,6 +33,22 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     engine: Literal["transformers", "vllm"]
     reasoning: bool = True
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
+    reward: CalibrationReward = "r_cal"
+    """The reward that eta weighs. r_cal is the paper's; every other is a control."""
+    style_text: str = pydantic.Field(default="Wait", min_length=1)
+    """What a completion must contain for the style reward."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that change the result: those of control rewards where one is used."""
+        unused = (
+            {"reward", "style_text"} if self.reward == "r_cal" else {"style_text"} if self.reward != "style" else set()
+        )
+        return self.model_dump(mode="json", exclude=unused)
+
+    @property
+    def is_control_reward(self) -> bool:
+        """True for a reward that knows no target."""
+        return self.reward not in ("r_cal", "blind")
 
     @property
     def sequences_per_step(self) -> int:

@@ -13,13 +13,17 @@ HISTORY_NAMES = {
     "calibration/task_reward": "task_reward",
     "calibration/r_cal": "r_cal",
     "calibration/r_cal_std": "r_cal_std",
+    "calibration/control_reward": "control_reward",
+    "calibration/control_reward_std": "control_reward_std",
     "calibration/target_log_prob": "target_log_prob",
     "calibration/policy_log_prob": "policy_log_prob",
     "kl": "kl",
     "calibration/task_reward_flat_groups": "task_reward_flat_groups",
     "calibration/r_cal_flat_groups": "r_cal_flat_groups",
+    "calibration/control_reward_flat_groups": "control_reward_flat_groups",
     "calibration/task_reward_length_correlation": "task_reward_length_correlation",
     "calibration/r_cal_length_correlation": "r_cal_length_correlation",
+    "calibration/control_reward_length_correlation": "control_reward_length_correlation",
     "completions/mean_length": "length",
     "completions/max_length": "length_max",
     "calibration/stopped_by_eos": "stopped_by_eos",
@@ -58,13 +62,16 @@ def completion_columns(
     return torch.stack([target_n, policy_n, *counts], 1)
 
 
-def step_figures(reward_nK: torch.Tensor, columns_nC: torch.Tensor, group_size: int) -> dict[str, float]:
+def step_figures(
+    reward_nK: torch.Tensor, columns_nC: torch.Tensor, group_size: int, weighted: str = "r_cal"
+) -> dict[str, float]:
     """Compute the figures of a step, by their names in the trainer's log.
 
     Args:
-        reward_nK: [n, 2] r_task and r_cal of all ranks.
+        reward_nK: [n, 2] r_task and the reward that eta weighs, of all ranks.
         columns_nC: [n, 6] `completion_columns` of all ranks.
         group_size: G; groups are consecutive.
+        weighted: the name of the second reward: "r_cal", or "control_reward".
     """
     target_n, policy_n, length_n, ended_n, empty_n, repeated_n = columns_nC.unbind(1)
     figures = {
@@ -74,9 +81,9 @@ def step_figures(reward_nK: torch.Tensor, columns_nC: torch.Tensor, group_size: 
         "stopped_by_length": 1 - ended_n.mean(),
         "empty": empty_n.mean(),
         "repeated": repeated_n.mean(),
-        "r_cal_std": reward_nK[:, 1].std(),
+        f"{weighted}_std": reward_nK[:, 1].std(),
     }
-    for name, reward_n in zip(("task_reward", "r_cal"), reward_nK.unbind(1)):
+    for name, reward_n in zip(("task_reward", weighted), reward_nK.unbind(1)):
         figures[name] = reward_n.mean()
         figures[f"{name}_flat_groups"] = flat_share(reward_n, group_size)
         figures[f"{name}_length_correlation"] = torch.corrcoef(torch.stack([reward_n, length_n]))[0, 1]

@@ -12,6 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from repro.calibration.advantages import group_advantages
 from repro.calibration.config import CalibrationConfig
+from repro.calibration.control_rewards import ControlReward
 from repro.calibration.figures import completion_columns, step_figures
 from repro.calibration.policy_log_prob import PolicyLogProb
 from repro.calibration.reward import TargetScorer, calibration_reward
@@ -30,6 +31,7 @@ class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Toke
         task_reward: r_task of items and texts (decoded, without control tokens).
         target: scores completions under the calibration target p_C.
         config: Algorithm 1's settings.
+        control_reward: the reward in r_cal's place; None for r_cal.
         kwargs: arguments of GRPOTrainer, without reward functions.
     """
 
@@ -40,8 +42,10 @@ class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Toke
         task_reward: RewardFunction,
         target: TargetScorer,
         config: CalibrationConfig,
+        control_reward: ControlReward | None = None,
         **kwargs: Any,
     ) -> None:
+        self.control_reward = control_reward
         self.items, self.task_reward, self.target, self.calibration = items, task_reward, target, config
         super().__init__(reward_funcs=[self._task_reward, self._calibration_reward], **kwargs)
 
@@ -51,10 +55,14 @@ class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Toke
         return self.task_reward([self.items[i] for i in item], texts)
 
     def _calibration_reward(self, completion_ids: list[list[int]], item: list[int], **kwargs: Any) -> list[float]:
-        """r_cal of this rank's completions (Eq 10; Eq 11 across tokenizers)."""
+        """r_cal of this rank's completions (Eq 10; Eq 11 across tokenizers), or the control's reward."""
         target = self.target([self.items[i].prompt for i in item], completion_ids, self.eos_token_ids)
         target_n, policy_n = target.log_prob, self.policy_log_prob(completion_ids)
         self._columns = completion_columns(target_n, policy_n, completion_ids, self.eos_token_ids)
+        if self.control_reward is not None:
+            texts = self._tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+            rank = self.accelerator.process_index
+            return self.control_reward(completion_ids, texts, step=self.state.global_step, rank=rank).tolist()
         if self.calibration.length_normalised:
             length_n = torch.tensor([len(ids) for ids in completion_ids])
             target_n, policy_n = target_n / target.tokens.clamp(min=1), policy_n / length_n.clamp(min=1)
@@ -84,7 +92,8 @@ class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Toke
     def _log_rewards(self, reward_nK: torch.Tensor, group_size: int) -> None:
         columns_nC = self.accelerator.gather(self._columns.to(reward_nK.device, torch.float32))
         logs = self._metrics["train" if self.model.training else "eval"]
-        for name, value in step_figures(reward_nK, columns_nC, group_size).items():
+        weighted = "r_cal" if self.control_reward is None else "control_reward"
+        for name, value in step_figures(reward_nK, columns_nC, group_size, weighted).items():
             logs[name].append(value)
 
 

@@ -56,15 +56,24 @@ class TargetScorer:
         target: folder or hub id.
         policy_tokenizer: decodes what the policy sampled.
         most: padded tokens of one forward pass; changes the scores by rounding only.
+        blind_seed: replaces the target's weights by untrained ones of this seed (a control); None keeps them.
     """
 
     def __init__(
-        self, target: Path | str, policy_tokenizer: Any, *, reasoning: bool = True, most: int = FORWARD_TOKENS
+        self,
+        target: Path | str,
+        policy_tokenizer: Any,
+        *,
+        reasoning: bool = True,
+        most: int = FORWARD_TOKENS,
+        blind_seed: int | None = None,
     ) -> None:
         from trl.trainer.utils import add_fused_lm_head
 
         self.tokenizer = load_tokenizer(target)
         model = load_model(target)
+        if blind_seed is not None:
+            model = _untrained(model, blind_seed)
         self.end_id = end_of_turn_id(self.tokenizer, model.generation_config.eos_token_id)
         self.vocab_size = model.config.get_text_config().vocab_size
         add_fused_lm_head(model)
@@ -117,3 +126,12 @@ class TargetScorer:
                 self.model, [self._prompts[prompts[n]] for n in rows], [completions[n] for n in rows], len(rows)
             )
         return TargetScores(log_prob, torch.tensor(tokens))
+
+
+def _untrained(model: Any, seed: int) -> Any:
+    """Return a model of the same architecture with weights as its training began, without touching the random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        untrained = type(model)(model.config)
+    untrained.generation_config = model.generation_config
+    return untrained.to(device=model.device, dtype=model.dtype).eval()

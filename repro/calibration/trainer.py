@@ -1,32 +1,25 @@
 """Calibrate a teacher: Algorithm 1 from folders to a folder, with LoRA and resume."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
 
+from repro.calibration import kl_match
 from repro.calibration.config import CalibrationConfig
+from repro.calibration.control_rewards import ControlReward
 from repro.calibration.figures import HISTORY_NAMES
 from repro.calibration.grpo import CalibrationTrainer, grpo_config
+from repro.calibration.merge import save_adapter_and_merged
 from repro.calibration.reward import TargetScorer
-from repro.calibration.rounding import (
-    PROMPTS,
-    TOKENS,
-    completion_logits,
-    mean_token_kl,
-    round_weights,
-    rounding_warning,
-    sample_sequences,
-    update_survival,
-)
+from repro.calibration.rounding import PROMPTS, TOKENS, rounding_warning
 from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id, has_same_text_tokens, prompt_token_ids
 from repro.models.generation_settings import neutral_generation_config
-from repro.models.loading import load_for_training, load_tokenizer
+from repro.models.loading import load_tokenizer
 from repro.models.template_hash import template_hash
 from repro.progress import Progress
 from repro.tasks.task import Item, RewardFunction
@@ -35,7 +28,7 @@ from repro.training.optimisation import prompt_rows, trainer_arguments
 from repro.training.prompts import check_prompts
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding
-from repro.training.train import StateDict, load_model_and_tokenizer, save, summarise, train
+from repro.training.train import load_model_and_tokenizer, save, summarise, train
 from repro.training.vllm_policy import engine_arguments, importance_arguments, memory_to_come
 
 
@@ -45,6 +38,7 @@ def calibrate(
     teacher: Path | str,
     target: Path | str,
     prompts_of: Path | str | None = None,
+    matches: Path | None = None,
     items: list[Item],
     task_reward: RewardFunction,
     seed: int,
@@ -59,6 +53,7 @@ def calibrate(
         teacher, target: folders with model and tokenizer, or hub ids; the two tokenizers may differ (Eq 11).
         prompts_of: a student whose chat template and tokenizer make the prompts that the teacher reads, as they do in its
             distillation; None for the teacher's own.
+        matches: artifact of the calibration that this one is to move its teacher as far as (`kl_match`); None for no bound.
         items: training prompts, of one task or several.
         task_reward: items and completion texts to r_task.
         out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
@@ -84,8 +79,10 @@ def calibrate(
     shared = _trainer_arguments(config, parameters=parameters, seed=seed, work=work, resources=resources)
     rows = prompt_rows(items, config.steps * config.prompts_per_step, seed)
     templates = [template_hash(prompt_tokenizer), template_hash(load_tokenizer(target))]
-    run = run_identity(config.model_dump(mode="json"), seed, rows, templates=templates, sharded=resources.shard)
-    scorer = TargetScorer(target, tokenizer, reasoning=config.reasoning)
+    run = run_identity(config.identity(), seed, rows, templates=templates, sharded=resources.shard)
+    blind_seed = seed if config.reward == "blind" else None
+    scorer = TargetScorer(target, tokenizer, reasoning=config.reasoning, blind_seed=blind_seed)
+    vocabulary = policy.get_output_embeddings().weight.shape[0]
     to_come = memory_to_come(policy, adapter_parameters(policy, config.lora_rank), None, resources)
     with engine_arguments(
         config, policy, prompt_tokenizer, items, work, resources.server, still_to_come=to_come
@@ -97,6 +94,7 @@ def calibrate(
             task_reward=task_reward,
             target=scorer,
             config=config,
+            control_reward=ControlReward(config, vocabulary, seed) if config.is_control_reward else None,
             model=policy,
             args=arguments,
             processing_class=tokenizer,
@@ -104,7 +102,9 @@ def calibrate(
             train_dataset=Dataset.from_list(rows),
         )
         trainer.prompt_tokenizer = prompt_tokenizer
-        note = ("task_reward", "r_cal", "kl", "length")
+        if matches is not None and (stop := kl_match.stop_beyond(matches)):
+            trainer.add_callback(stop)
+        note = ("task_reward", "r_cal", "control_reward", "kl", "length")
         memory = train(
             trainer,
             run=run,
@@ -115,15 +115,22 @@ def calibrate(
             note=note,
             checkpoint_minutes=resources.checkpoint_minutes,
         )
-    prompts = [prompt_token_ids(prompt_tokenizer, item.prompt, config.reasoning) for item in items[:PROMPTS]]
-    rounding: dict[str, float | None] = {}
+    cap = config.max_completion_tokens
+
+    def prompts(of_items: list[Item]) -> list[list[int]]:
+        return [prompt_token_ids(prompt_tokenizer, item.prompt, config.reasoning) for item in of_items]
+
+    match = None
+    if matches is not None:
+        spread = items[:: max(1, len(items) // kl_match.PROMPTS)][: kl_match.PROMPTS]
+        match = kl_match.Match(matches / "model", prompts(spread), min(kl_match.TOKENS, cap))
+    measured: dict[str, float | None] = {}
     save_model = functools.partial(
-        _save_adapter_and_merged, teacher, out, prompts, min(TOKENS, config.max_completion_tokens), seed, rounding
+        save_adapter_and_merged, teacher, out, prompts(items[:PROMPTS]), min(TOKENS, cap), seed, measured, match
     )
     logged = save(trainer, out, HISTORY_NAMES, save_model)
-    counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters} | rounding
-    warnings = rounding_warning(rounding) if rounding else {}  # only the first rank measures it
-    cap = config.max_completion_tokens
+    counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters} | measured
+    warnings = rounding_warning(measured) | kl_match.warning(measured) if measured else {}  # measured by the first rank
     return memory | summarise(trainer.state.global_step, logged, counts, cap=cap, warnings=warnings)
 
 
@@ -176,63 +183,3 @@ def _lora_config(config: CalibrationConfig) -> LoraConfig:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-
-
-def _save_adapter_and_merged(
-    teacher: Path | str,
-    out: Path,
-    prompt_ids: list[list[int]],
-    tokens: int,
-    seed: int,
-    rounding: dict[str, float | None],
-    policy: Any,
-    state: StateDict | None,
-) -> None:
-    """Save the adapter and the merged model; put into `rounding` what bfloat16 makes of the calibration."""
-    adapter = out / "adapter"
-    policy.save_pretrained(adapter, state_dict=state)
-    (adapter / "README.md").unlink(missing_ok=True)  # an empty model card
-    _make_reproducible(adapter / "adapter_config.json")
-    rounding |= save_merged(teacher, adapter, out / "model", prompt_ids, tokens, seed)
-
-
-def _make_reproducible(config: Path) -> None:
-    """Make the file's bytes equal on every machine: no path of this one (record.json names the base), no order of a set."""
-    content = json.loads(config.read_text())
-    content["base_model_name_or_path"] = None
-    content["target_modules"] = sorted(content["target_modules"])
-    config.write_text(json.dumps(content, indent=2, sort_keys=True))
-
-
-def save_merged(
-    base: Path | str, adapter: Path, folder: Path, prompt_ids: list[list[int]], tokens: int, seed: int
-) -> dict[str, float | None]:
-    """Write base + adapter as an ordinary model folder, in float32, with the base's tokenizer and generation config.
-
-    The base is read afresh: the trained object carries the trainer's patches.
-
-    Args:
-        prompt_ids: prompts on whose completions, of at most `tokens` tokens, the token KL is measured.
-
-    Returns:
-        What bfloat16 makes of the calibration (`rounding`): bf16_kept, bf16_erased; bf16_kl and calibration_kl, the mean
-        KL(merged||rounded) and KL(merged||base) on the merged model's completions, nats per token.
-    """
-    model = load_for_training(base).eval()
-    policy = PeftModel.from_pretrained(model, str(adapter))
-    survival = update_survival(policy)
-    sequences = sample_sequences(model, prompt_ids, tokens, seed)
-    with policy.disable_adapter():
-        untouched = completion_logits(model, prompt_ids, sequences)
-    merged = policy.merge_and_unload()
-    merged.generation_config = model.generation_config
-    merged.save_pretrained(folder)
-    load_tokenizer(base).save_pretrained(folder)
-    calibrated = completion_logits(merged, prompt_ids, sequences)
-    round_weights(merged)
-    return {
-        "bf16_kept": survival["kept"],
-        "bf16_erased": survival["erased"],
-        "bf16_kl": mean_token_kl(calibrated, completion_logits(merged, prompt_ids, sequences)),
-        "calibration_kl": mean_token_kl(calibrated, untouched),
-    }

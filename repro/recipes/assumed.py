@@ -30,6 +30,9 @@ ASSUMED: dict[str, Assumed] = {
         0.04, "GRPO's published anchor; TRL's own default of 0 would drop Eq 6's second term"
     ),
     "calibration.loss_type": Assumed("dapo", "TRL's default when the paper was written"),
+    "calibration.style_text": Assumed(
+        "Wait", "of the style reward, a control: the word with which reasoning models open a re-check"
+    ),
     "calibration.max_completion_tokens": Assumed(8192, "Qwen's implied mean lengths reach 4,630 tokens (DERIVED)"),
     "distillation.learning_rate": Assumed(1e-5, "full fine-tuning of a 1.7B to 4B student"),
     "distillation.sequences_per_step": Assumed(128, "common for distillation at this size"),

@@ -94,6 +94,7 @@ def settings() -> Settings:
             advantages="group",
             length_normalised=False,
             engine="vllm",
+            style_text=assumed("calibration.style_text"),
         ),
         sft=distillation("sft"),
         gkd_fkl=distillation("gkd-fkl"),

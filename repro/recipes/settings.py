@@ -66,6 +66,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The embedded world of the toy scale's tasks and models: world3, or world3-no-tail; None at other scales."""
     controls: bool
     """Run eta = 0 and the no-reasoning control in addition to the paper's rows."""
+    more_controls: bool = False
+    """Run Table 2's further controls too: the KL-matched teacher, and students that have the calibrated teachers' text alone."""
 
     @pydantic.field_validator("etas")
     @classmethod

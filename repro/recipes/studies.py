@@ -172,7 +172,7 @@ STUDIES: dict[str, Entry] = {
         page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
         " time",
         rows="recipes.controls:rows",
-        budget=Budget(toy_minutes=6, toy_mib=30, paper_gpu_hours=21000),
+        budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=60000),
     ),
     "table5": Entry(
         title="What each stage costs, and what it would cost you (stages shared with table2)",

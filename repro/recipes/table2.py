@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 from repro.recipes.shared_stages import Pair
 from repro.recipes.study import Row
-from repro.stages import ModelInput
+from repro.stages import Calibrate, ModelInput
 
 CONTROLS = frozenset({"Eta0-Teacher", "Eta0-Student", "No-reasoning"})
 """Rows that the paper lacks: plain RFT (eta = 0), its student, and teacher traces cut to their final answer."""
+MORE_STEPS = 2
+"""Times the steps that a KL-matched calibration may take: it ends when it is beyond the other's KL, and must get there."""
+KL_MATCHED = ("Undistillable (KL-matched)", "Misled (KL-matched)")
 
 
 def rows(pair: Pair) -> Iterator[Row]:
@@ -27,7 +30,29 @@ def rows(pair: Pair) -> Iterator[Row]:
         "Misled": pair.gkd_rkl(undistillable),
         "Eta0-Student": pair.gkd_rkl(plain),
         "No-reasoning": pair.no_reasoning(pair.teacher),
+        **(more_controls(pair, distillable, undistillable) if pair.settings.more_controls else {}),
     }
     for method, model in models.items():
         if pair.settings.controls or method not in CONTROLS:
             yield pair.row(method, pair.evaluate(model))
+
+
+def more_controls(pair: Pair, distillable: Calibrate, undistillable: Calibrate) -> dict[str, ModelInput]:
+    """Return the rows that `more_controls` adds: a teacher moved as far by a reward that knows no target, with its student,
+    and the off-policy students of both calibrated teachers: who copies a model behind an interface has its text, not its
+    probabilities (GKD-FKL has them, but not on the student's own completions)."""
+    matched = kl_matched(undistillable)
+    teachers = {"Distillable": distillable, "Undistillable": undistillable}
+    return {
+        KL_MATCHED[0]: matched,
+        KL_MATCHED[1]: pair.gkd_rkl(matched),
+        **{f"SFT ({name})": pair.sft(teacher) for name, teacher in teachers.items()},
+        **{f"GKD-FKL ({name})": pair.gkd_fkl(teacher) for name, teacher in teachers.items()},
+    }
+
+
+def kl_matched(calibration: Calibrate) -> Calibrate:
+    """Return the calibration with a random taste in r_cal's place, as far from the start as that one (docs/controls.md)."""
+    config = calibration.config
+    changed = config.model_copy(update={"reward": "taste", "steps": MORE_STEPS * config.steps})
+    return calibration.model_copy(update={"config": changed, "matches": calibration})

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from repro.printed.load import load
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
-from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
+from repro.tables.formatting import describe_idle, layout_metrics, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.verdicts.verdict_types import VerdictReport
+from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
 
@@ -23,8 +23,10 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
             rows = measured_rows(table, metric=metric)
             if report.cells:
                 _add_cell_verdicts(rows, table, report, metric)
+            for row in rows:
+                row["row"] += " (idle)" if row["row"] in table.idle else ""
             console.print(text_table(rows, f"{table.study}, {table.family}: {cells}"))
-    for line in describe_power(report):
+    for line in [*(line for table in measured for line in describe_idle(table)), *describe_power(report)]:
         console.print(line, highlight=False, markup=False)
     console.print(text_table(_verdicts(report), "Verdicts"))
     counts = {value: sum(v.value == value for v in report.claims) for value in _COLOURS}
@@ -66,9 +68,9 @@ def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
         {
             "verdict": v.value,
             "claim": f"{v.claim} ({v.family})" if several else v.claim,
-            "difference [interval]": ("" if v.value == "not testable" else "not run")
-            if v.estimate is None or v.interval is None
-            else f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]",
+            "difference [interval]": f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]"
+            if v.estimate is not None and v.interval is not None
+            else why_untested(v),
             "paper": f"{v.paper_held}/{v.paper_of}" if v.paper_of else "-",
         }
         for v in report.claims

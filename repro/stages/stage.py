@@ -86,6 +86,11 @@ class Stage(Frozen):
         raise NotImplementedError
 
     @property
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards that are to move the stage's teacher, by their names in its history; none if it moves no teacher."""
+        return ()
+
+    @property
     def procedure(self) -> str:
         """The line of Table 5 that the stage belongs to: the method of a distillation, else the kind."""
         return self.kind

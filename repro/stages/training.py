@@ -27,10 +27,15 @@ class Calibrate(Stage):
     seed: int
     prompts_of: BaseModelRef | None = None
     """The student whose chat template makes the prompts; None, and no part of the identity, for the teacher's own."""
+    matches: "Calibrate | None" = None
+    """The calibration as far as which this one moves its teacher (`repro.calibration.kl_match`); None, and no part of the
+    identity, for no such bound."""
 
     def identity(self) -> dict[str, Any]:
-        identity = super().identity()
-        return identity if self.prompts_of else {name: v for name, v in identity.items() if name != "prompts_of"}
+        """See `Frozen.identity`. Settings that are off are left out: what ran before there was a choice stays valid."""
+        off = {name for name in ("prompts_of", "matches") if getattr(self, name) is None}
+        identity = {name: value for name, value in super().identity().items() if name not in off}
+        return identity | {"config": self.config.identity()}
 
     @property
     def reads_answers(self) -> bool:
@@ -38,7 +43,17 @@ class Calibrate(Stage):
 
     @property
     def label(self) -> str:
-        return f"calibrate teacher, eta {self.config.eta:+g}"
+        return f"calibrate teacher, eta {self.config.eta:+g}{self._control}"
+
+    @property
+    def _control(self) -> str:
+        reward = "" if self.config.reward == "r_cal" else f", {self.config.reward} reward"
+        return f"{reward}, KL-matched" if self.matches else reward
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        weighted = "control_reward" if self.config.is_control_reward else "r_cal"
+        return ("task_reward", weighted) if self.config.eta else ("task_reward",)
 
     @property
     def base_model(self) -> BaseModelRef:
@@ -48,7 +63,7 @@ class Calibrate(Stage):
     @property
     def model_label(self) -> str:
         """The name of the trained model in labels of stages."""
-        return f"teacher at eta {self.config.eta:+g}"
+        return f"teacher at eta {self.config.eta:+g}{self._control}"
 
     @property
     def workload(self) -> Workload:

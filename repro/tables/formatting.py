@@ -57,6 +57,19 @@ def measured_rows(
     return rows
 
 
+def describe_idle(measured: MeasuredTable) -> list[str]:
+    """Say which rows are idle, on which tasks, and why, one line per reason; no line if none is."""
+    rows_by_reason: dict[tuple[str, str], list[str]] = {}
+    for row, by_task in measured.idle.items():
+        for reason in dict.fromkeys(filter(None, (measured.idleness(row, task) for task in by_task))):
+            tasks = ", ".join(task for task in by_task if measured.idleness(row, task) == reason)
+            rows_by_reason.setdefault((tasks, reason), []).append(row)
+    return [
+        f"Idle on {tasks}, so nothing rests on it: {', '.join(rows)} ({reason})."
+        for (tasks, reason), rows in rows_by_reason.items()
+    ]
+
+
 def main_metric(measured: MeasuredTable, task: str) -> str:
     """Return the metric that a task is read by: accuracy, else reward, else the first that it has."""
     metrics = [metric for _, t, metric in measured.values if t == task]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from repro.errors import InputError
 from repro.recipes.labels import at_eta
 from repro.recipes.studies import SCALES, Scale
+from repro.tables.row_facts import Idle, describe_idleness, idle_under, read_chance, read_idle
 
 CellKey = tuple[str, str, str]  # row, task, metric
 ByItem = Mapping[str, float]  # item id -> value
@@ -74,6 +75,7 @@ class MeasuredTable:
         values: (row, task, metric) -> values. A row is named by its label in the stored table (Table 2: the method).
         etas: values of eta of a sweep's rows, ascending; empty for other studies.
         chance: task -> the score of guessing; 0 for a task that is not here.
+        idle: rows that rest on a calibrated teacher that has not moved (repro.calibration.idle): they decide nothing.
     """
 
     study: str
@@ -85,6 +87,7 @@ class MeasuredTable:
     values: dict[CellKey, CellValues] = field(default_factory=dict)
     etas: tuple[float, ...] = ()
     chance: dict[str, float] = field(default_factory=dict)
+    idle: Idle = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -177,6 +180,10 @@ class MeasuredTable:
         """Return the cell: the mean over seeds of the seed's value."""
         return float(self.values[row, task, metric].means_S().mean())
 
+    def idleness(self, row: str, task: str) -> str | None:
+        """Say why a row decides nothing on a task: under some seed its teacher has not moved. None if all have."""
+        return describe_idleness(self.idle.get(row, {}).get(task, ()), self.seeds)
+
     def samples_per_value(self, metric: str) -> int:
         """Return how many samples one item's value averages: k for a sample mean, 1 for a single value."""
         return self.samples if metric in SAMPLE_MEANS else 1
@@ -188,7 +195,9 @@ class MeasuredTable:
             key: CellValues(v.values_SN[rows], None if v.weights_SN is None else v.weights_SN[rows])
             for key, v in self.values.items()
         }
-        return replace(self, seeds=(self.seeds[index],), items=dict(self.items), values=values)
+        return replace(
+            self, seeds=(self.seeds[index],), items=dict(self.items), values=values, idle=idle_under(self.idle, index)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` reads it back to the same numbers."""
@@ -200,6 +209,7 @@ class MeasuredTable:
             "samples": self.samples,
             "items": {task: list(ids) for task, ids in self.items.items()},
             "chance": dict(self.chance),
+            **({"idle": self.idle} if self.idle else {}),
             "cells": [
                 {
                     "row": row,
@@ -223,7 +233,8 @@ class MeasuredTable:
                 seeds=tuple(content["seeds"]),
                 samples=content["samples"],
                 etas=etas,
-                chance=_read_chance(content.get("chance", {})),
+                chance=read_chance(content.get("chance", {})),
+                idle=read_idle(content.get("idle", {}), len(content["seeds"])),
             )
             for cell in content["cells"]:
                 ids = content["items"][cell["task"]]
@@ -231,14 +242,6 @@ class MeasuredTable:
         except (KeyError, TypeError) as cause:
             raise InputError(f"result: not a measured table, {type(cause).__name__} at {cause}.") from None
         return table
-
-
-def _read_chance(content: Any) -> dict[str, float]:
-    """Return the scores of guessing: shares of 1, by task."""
-    for task, score in content.items() if isinstance(content, dict) else [("chance", content)]:
-        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise InputError(f"result: the score of guessing of {task} is {score!r}, not a share from 0 to 1.")
-    return dict(content)
 
 
 def _first_difference(ids: tuple[str, ...], known: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from repro.errors import InputError
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.row_facts import join_idle
 
 
 def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
@@ -25,7 +26,8 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
                 f"results do not merge: row {row!r}, task {task!r}, metric {metric!r} is in one and not in another."
             )
     seeds = tuple(seed for part in parts for seed in part.seeds)
-    merged = replace(first, seeds=seeds, items={}, values={})
+    idle = join_idle([(part.idle, len(part.seeds)) for part in parts])
+    merged = replace(first, seeds=seeds, items={}, values={}, idle=idle)
     for row, task, metric in first.values:
         cells = [part.values[row, task, metric] for part in parts]
         weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]

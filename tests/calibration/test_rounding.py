@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_qwen
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from repro.calibration.merge import save_merged
 from repro.calibration.rounding import (
     completion_logits,
     mean_token_kl,
@@ -20,7 +21,6 @@ from repro.calibration.rounding import (
     sample_sequences,
     update_survival,
 )
-from repro.calibration.trainer import save_merged
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_for_training
 from repro.pipeline.run_stage import run_stage

@@ -60,7 +60,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def run(base: Path, teacher: Path, target: Path, items: list[Item], **changes: Any) -> dict[str, Any]:
     keywords: dict[str, Any] = {"task_reward": odd_length, "seed": 3, "progress": silent}
-    keywords |= {name: changes.pop(name) for name in keywords if name in changes}
+    keywords |= {name: changes.pop(name) for name in (*keywords, "matches") if name in changes}
     resources = {
         name: changes.pop(name)
         for name in ("micro_batch", "checkpoint_every", "checkpoint_minutes", "server")

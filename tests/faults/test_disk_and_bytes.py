@@ -37,7 +37,7 @@ MOMENTS = {
     "sampling": "repro.generation.sample:write_rollouts",
     "grading": "repro.evaluation.evaluate:write_graded",
     "a checkpoint": "transformers:Trainer._save_checkpoint",
-    "the adapter": "repro.calibration.trainer:save_merged",
+    "the adapter": "repro.calibration.merge:save_merged",
     "training's history": "repro.training.history:write_history",
     "a record": "repro.pipeline.record:file_hashes",
     "the result": "repro.workflow.study:write_json",

@@ -133,8 +133,14 @@ def test_each_control_changes_one_thing_of_the_undistillable_calibration():
     assert changed == {
         "Undistillable (per token)": {"length_normalised"},
         "Undistillable (batch)": {"advantages"},
+        "Undistillable (KL-matched)": {"reward", "steps", "matches"},
+        "Undistillable (null reward)": {"reward"},
+        "Undistillable (style reward)": {"reward"},
+        "Undistillable (length reward)": {"reward"},
+        "Undistillable (blind target)": {"reward"},
         "Undistillable (other target)": {"target"},
     }
+    assert rows_of(study, "Undistillable (KL-matched)")[0].model.matches == paper
     assert not [
         row
         for row in plan("controls", scale="paper", families=("llama3",), seeds=1).rows
@@ -143,6 +149,24 @@ def test_each_control_changes_one_thing_of_the_undistillable_calibration():
     table2 = plan("table2", scale="toy", seeds=1)
     for method in ("Misled", "Eta0-Student", "No-reasoning", "SFT"):
         assert rows_of(study, method) == rows_of(table2, method)
+
+
+def test_further_controls_of_table2_are_run_on_request_only():
+    plain, full = (plan("table2", scale="toy", seeds=1, assignments=more) for more in ([], ["more_controls=yes"]))
+    assert full.rows[: len(plain.rows)] == plain.rows
+    added = {row.method: row for row in full.rows[len(plain.rows) :]}
+    assert set(added) == {
+        "Undistillable (KL-matched)", "Misled (KL-matched)", "SFT (Distillable)", "SFT (Undistillable)",
+        "GKD-FKL (Distillable)", "GKD-FKL (Undistillable)",
+    }  # fmt: skip
+    controls = plan("controls", scale="toy", seeds=1)
+    assert [added["Misled (KL-matched)"].stage] == rows_of(controls, "Misled (KL-matched)")
+    for sign in ("Distillable", "Undistillable"):
+        (teacher,) = rows_of(full, sign)
+        for method in ("SFT", "GKD-FKL"):
+            student = added[f"{method} ({sign})"].stage.model
+            assert student.teacher == student.samples.model == teacher.model
+            assert student.config == rows_of(full, method)[0].model.config
 
 
 def test_toy_hours_follow_the_settings():

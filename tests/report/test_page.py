@@ -1,5 +1,6 @@
 """The page and its brief: every claim and cell, the numbers of results.json, and hostile text made harmless."""
 
+import io
 import math
 import re
 import subprocess
@@ -308,3 +309,18 @@ def test_warnings_of_stages_are_a_section_of_their_own():
         assert all(text.count(message) == 1 for message in wires.values())
     (calm,) = merge_sources([Source("one", make_result())])
     assert "Warnings of stages" not in [section.title for section in build_sections(calm, "part1")]
+
+
+def test_an_idle_control_is_called_that_on_the_page_in_the_brief_and_on_the_terminal():
+    table = build(items=40)
+    reasons = ("teacher not moved, KL to its start 3.0e-05 nats per token, under 0.001",) * len(table.seeds)
+    table.idle = {"Misled": dict.fromkeys(table.tasks, reasons)}
+    part = merge_sources([Source("one", make_result(table))])[0]
+    built = [(part, "part1", build_sections(part, "part1"))]
+    terminal = Console(record=True, width=200, file=io.StringIO())
+    print_result(part.measured, part.report, terminal)
+    for text in (html(built), markdown(built, "report.html"), terminal.export_text()):
+        assert "so nothing rests on it: Misled (teacher not moved, KL to its start 3.0e-05 nats" in text
+        is_terminal = re.search(r"not testable +misled-under-gkd-rkl +idle", text)
+        assert is_terminal or "not testable: idle, misled" in text.lower()
+    assert part.report.count("not testable") >= 2

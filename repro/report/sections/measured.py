@@ -7,6 +7,7 @@ from repro.report.merge import Part
 from repro.stages.artifact import count_undecided
 from repro.tables.formatting import (
     FAILURE_METRICS,
+    describe_idle,
     layout_metrics,
     main_metric,
     measured_rows,
@@ -26,6 +27,7 @@ def measured_section(part: Part, key: str) -> Section:
     folded: list[Block] = []
     for n, table in enumerate(part.measured):
         layout.append(Text(_describe_table(table, part)))
+        layout += [Text(line, strong=True) for line in describe_idle(table)]
         layout += [_layout(table, part, metric) for metric in layout_metrics(table)]
         rows = _cells(table, part)
         grid = Grid(f"Every measured number, {table.family}", rows)
@@ -87,7 +89,7 @@ def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
     rows = []
     for texts in measured_rows(table, metric=metric):
         row = texts["row"]
-        cells = {"row": Cell(row)}
+        cells = {"row": Cell(row, note="idle", tone="warn") if row in table.idle else Cell(row)}
         for task in (task for task in table.tasks if task in texts):
             task_metric = metric or main_metric(table, task)
             printed = printed_cell(stored, table.family, row, task, task_metric)

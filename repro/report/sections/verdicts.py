@@ -13,7 +13,7 @@ from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
 from repro.tables.statistics.decision import VERDICT_VALUES
-from repro.tables.verdicts.verdict_types import ClaimVerdict
+from repro.tables.verdicts.verdict_types import ClaimVerdict, why_untested
 
 ONE_SEED = (
     "One training seed. The standard errors here are those of items alone, and two trainings can differ by many of them:"
@@ -106,9 +106,7 @@ def _describe_method(part: Part) -> str:
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     name = f"{v.claim} ({v.family})" if several else v.claim
     return {
-        "verdict": Cell(
-            v.value, tone=v.value, note="not run" if v.estimate is None and v.value == "inconclusive" else ""
-        ),
+        "verdict": Cell(v.value, tone=v.value, note=why_untested(v) if v.estimate is None else ""),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
         "difference": number_cell(v.estimate, "+.3f"),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),

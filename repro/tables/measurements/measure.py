@@ -5,6 +5,7 @@ from pathlib import Path
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.idle import idle_rows
 from repro.tasks import registry
 
 
@@ -17,7 +18,9 @@ def measure(study: Study, cache: Path) -> list[MeasuredTable]:
     for family in study.families:
         chance = {task: registry.chance(task) for task in study.tasks}
         table = MeasuredTable(study.name, study.scale, family, study.seeds, samples, etas=etas, chance=chance)
-        add_cells(table, _rows_by_label(study, family), cache)
+        rows_of = _rows_by_label(study, family)
+        add_cells(table, rows_of, cache)
+        table.idle = idle_rows(rows_of, study.seeds, cache)
         tables.append(table)
     return tables
 

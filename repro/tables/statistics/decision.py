@@ -7,8 +7,8 @@ estimate:
     contradicted   the whole interval lies outside it
     inconclusive   neither; or a training claim has one training seed, and the gap to the region's edge is under
                    5 standard errors
-A fourth verdict, not testable, is not a matter of statistics: nothing was there that the claim could be true or false of (see
-`repro.tables.verdicts.floor`).
+A fourth verdict, not testable, is not a matter of statistics: nothing was there that the claim could be true or false of: a
+student at chance (`repro.tables.verdicts.floor`), or a calibrated teacher that has not moved (`repro.calibration.idle`).
 """
 
 from collections.abc import Sequence

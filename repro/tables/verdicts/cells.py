@@ -13,7 +13,15 @@ from scipy import special
 from repro.errors import InputError
 from repro.printed.load import PaperTable, PrintedCell
 from repro.tables.measured_table import CellKey, MeasuredTable
-from repro.tables.statistics.decision import ONE_SEED_CAP, POWER, Region, VerdictValue, half_width, t_quantile
+from repro.tables.statistics.decision import (
+    ONE_SEED_CAP,
+    POWER,
+    VERDICT_VALUES,
+    Region,
+    VerdictValue,
+    half_width,
+    t_quantile,
+)
 from repro.tables.statistics.resampling import Estimate, Resamples
 from repro.tables.verdicts.verdict_types import CellVerdict
 
@@ -61,6 +69,8 @@ def _judge(cell: PrintedCell, key: CellKey, draws: Resamples, trained: bool, alp
     if margin is not None and cell.definition.margin_kind == "relative":
         margin *= abs(cell.value)
     value, text = _decide(cell, difference, (low, high), margin, se, can_be_capped=trained and estimate.seeds == 1)
+    if value in VERDICT_VALUES and (idle := draws.measured.idleness(key[0], key[1])):
+        value, text = "not testable", f"not testable: idle, {idle}"
     if value == "inconclusive":
         half_of_paper = t_quantile(alpha, estimate.items - estimate.tasks) * float(np.sqrt(var_items + var_training))
         text += f"; the paper's own uncertainty alone is ±{half_of_paper:.3g}, whatever we run"

@@ -9,7 +9,7 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
 from repro.tables.verdicts.floor import split_at_chance
 from repro.tables.verdicts.sentences import claim_in_symbols
-from repro.tables.verdicts.verdict_types import ClaimVerdict
+from repro.tables.verdicts.verdict_types import IDLE, ClaimVerdict
 
 NOT_RUN = "inconclusive: not run, "
 
@@ -36,10 +36,16 @@ def prepare(
             return Prepared(notes=(f"{name}: {comparisons}",))
         text = f"{NOT_RUN}{comparisons}"
         return Prepared(untested=untested_verdict(claim, table.family, text, alpha, len(table.seeds)))
+    comparisons, idle = drop_idle(claim, comparisons, table, stored)
+    if not comparisons:
+        text = f"{IDLE}{idle}"
+        conclusion = replace(untested_verdict(claim, table.family, text, alpha, len(table.seeds)), value="not testable")
+        return Prepared(untested=conclusion)
+    notes: tuple[str, ...] = (f"{name}, where it is idle: {idle}",) if idle else ()
     if claim.kind != "collapse":
-        return Prepared(comparisons)
+        return Prepared(comparisons, notes=notes)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
-    notes = (f"{name}, on tasks at chance before: {at_chance}",) if at_chance else ()
+    notes += (f"{name}, on tasks at chance before: {at_chance}",) if at_chance else ()
     if not above:
         text = f"not testable: {claim.left.row} is at chance on every task, {at_chance}"
         conclusion = replace(untested_verdict(claim, table.family, text, alpha, len(table.seeds)), value="not testable")
@@ -47,6 +53,33 @@ def prepare(
     remaining = comparisons_of(claim, table, stored, above)
     assert not isinstance(remaining, str)
     return Prepared(remaining, notes=notes)
+
+
+def drop_idle(
+    claim: Claim, comparisons: list[Comparison], table: MeasuredTable, stored: PaperTable
+) -> tuple[list[Comparison], str]:
+    """Return the comparisons that rest on no idle row, and in words what was left out.
+
+    A claim about some cell looks at the others; any other claim at the tasks on which none of its rows is idle. A curve is
+    not cut: that an eta moves nothing is a point of it.
+    """
+    if claim.kind in ("trend", "monotone"):
+        return comparisons, ""
+    cells = dict.fromkeys((row, task) for comparison in comparisons for row, task, _ in comparison.contrast)
+    idle = {cell: reason for cell in cells if (reason := table.idleness(*cell))}
+    if not idle:
+        return comparisons, ""
+    if claim.kind == "exists":
+        remaining = [c for c in comparisons if not any((row, task) in idle for row, task, _ in c.contrast)]
+    else:
+        tasks = [task for task in table.tasks if task not in {task for _, task in idle}]
+        moved = comparisons_of(claim, table, stored, tasks)
+        remaining = [] if isinstance(moved, str) else moved
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for (row, task), reason in idle.items():
+        by_reason.setdefault((row, reason), []).append(task)
+    lacking = [f"{row} on {', '.join(tasks)}: {reason}" for (row, reason), tasks in by_reason.items()]
+    return remaining, "; ".join(lacking)
 
 
 def untested_verdict(claim: Claim, family: str, text: str, level: float, seeds: int) -> ClaimVerdict:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from repro.recipes.study import Scale
 from repro.tables.statistics.decision import VerdictValue
 
+IDLE = "not testable: idle, "
 SCALED_DOWN = "scaled down: no verdict on the paper's numbers"
 
 
@@ -137,3 +138,10 @@ class VerdictReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for results.json."""
         return {**asdict(self), "notice": self.notice}
+
+
+def why_untested(verdict: ClaimVerdict) -> str:
+    """Say in a word why a claim was not tested: "not run", "idle", or nothing where the sentence says more."""
+    if verdict.value == "inconclusive":
+        return "not run"
+    return "idle" if verdict.text.startswith(IDLE) else ""

@@ -1,0 +1,150 @@
+"""A control that moves its teacher as far as a calibration moved its own: equal KL to the start, whatever the reward.
+
+A training ends once its estimate of the KL is beyond the other's; then its update is shrunk, theta_0 + s (theta - theta_0), to
+the s at which the KL that is measured here is the other's. For both the KL is measured alike: completions that the calibrated
+teacher samples to the same prompts, with the same random numbers, and at each of their tokens KL(p_phi||p_T) over the
+vocabulary.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from repro.calibration.rounding import mean_token_kl
+from repro.models.generation_settings import neutral_generation_config
+from repro.models.loading import load_for_training
+
+PROMPTS, COMPLETIONS, TOKENS = 64, 4, 256
+"""Training prompts, completions of each, and the most tokens of one, on which the KL is measured."""
+TOLERANCE = 0.1
+"""ASSUMED: the relative difference of two KLs up to which they are matched. In the embedded world the seed of a training
+changes its KL by more: 0.2 to 0.4 nats per token at eta = -0.5."""
+BEYOND, IN_A_ROW = 1.5, 3
+"""How far beyond the other's KL, and in how many steps in a row, a training goes before it ends: an update can be shrunk, not
+grown, and the training's own estimate (k3) is noisy."""
+_HALVINGS = 12  # of the interval of s
+
+
+@dataclass(frozen=True)
+class Match:
+    """The distance to match: folder of the calibrated model that has it, prompts, and the most tokens of a completion."""
+
+    calibrated: Path
+    prompt_ids: Sequence[list[int]]
+    tokens: int
+
+
+class StopBeyond(TrainerCallback):
+    """Ends a training once the logged KL of the last `IN_A_ROW` steps is at least `kl`, nats per token."""
+
+    def __init__(self, kl: float) -> None:
+        self.kl = kl
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        last = [entry["kl"] for entry in state.log_history if "kl" in entry][-IN_A_ROW:]
+        if len(last) == IN_A_ROW and min(last) >= self.kl:
+            control.should_training_stop = True
+
+
+def stop_beyond(artifact: Path) -> StopBeyond | None:
+    """Return the callback for the calibration of that artifact; None if its history has no KL."""
+    rows = [json.loads(line) for line in (artifact / "history.jsonl").read_text().splitlines()]
+    steps = [row["kl"] for row in rows if row.get("kl") is not None]
+    return StopBeyond(BEYOND * median(steps[-max(1, len(steps) // 4) :])) if steps else None
+
+
+def match_kl(policy: Any, match: Match, seed: int) -> dict[str, float | None]:
+    """Shrink a LoRA update, in place, until its teacher is as far from its start as a calibrated teacher is.
+
+    Args:
+        policy: peft model, not merged, of the same start; weights float32.
+        seed: of the completions.
+
+    Returns:
+        match_kl: the other's KL to the start, nats per token; match_reached: this one's; match_scale: s, at most 1;
+        matched: 1 if the two differ by at most `TOLERANCE`, else 0. An update that is too short stays as it is.
+    """
+    other = load_for_training(match.calibrated).eval()
+    wanted = _distance(other, policy, match, seed)
+    del other
+    weights = [p for name, p in policy.named_parameters() if "lora_B" in name]
+    trained = [p.detach().clone() for p in weights]
+
+    def distance_at(scale: float) -> float:
+        with torch.no_grad():
+            for parameter, full in zip(weights, trained):
+                parameter.copy_(full * scale)
+        return _distance(policy, policy, match, seed)
+
+    low, high, scale = 0.0, 1.0, 1.0
+    reached = distance_at(scale)
+    for _ in range(_HALVINGS):
+        if abs(reached - wanted) <= TOLERANCE * wanted or (scale == 1.0 and reached < wanted):
+            break
+        low, high = (scale, high) if reached < wanted else (low, scale)
+        scale = (low + high) / 2
+        reached = distance_at(scale)
+    return {
+        "match_kl": wanted,
+        "match_reached": reached,
+        "match_scale": scale,
+        "matched": float(abs(reached - wanted) <= TOLERANCE * wanted),
+    }
+
+
+def warning(measured: Mapping[str, float | None]) -> dict[str, str]:
+    """Return {"KL match": message} if a distance was to be matched and was not, else {}."""
+    if measured.get("matched", 1.0):
+        return {}
+    return {
+        "KL match": f"moved by {measured['match_reached']:.3g} nats a token, to be matched were {measured['match_kl']:.3g}:"
+        " more steps or a larger learning rate move it further"
+    }
+
+
+@torch.no_grad()
+def _distance(model: Any, policy: Any, match: Match, seed: int) -> float:
+    """Return KL(model||start) on the model's completions, nats per token; the start is `policy` without its adapter."""
+    sequences = _sample(model, match.prompt_ids, match.tokens, seed)
+    calibrated = [_logits(model, *sequence) for sequence in sequences]
+    with policy.disable_adapter():
+        start = [_logits(policy, *sequence) for sequence in sequences]
+    return mean_token_kl(calibrated, start)
+
+
+def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int) -> list[tuple[list[int], list[int]]]:
+    """Sample completions of all prompts at temperature 1 in one padded batch; return (prompt, completion) ids."""
+    config = neutral_generation_config(model)
+    ends = set(config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id])
+    config.update(do_sample=True, top_k=0, num_return_sequences=COMPLETIONS, max_new_tokens=tokens)
+    config.pad_token_id = min(ends)
+    width = max(map(len, prompt_ids))
+    ids_BT = torch.full((len(prompt_ids), width), min(ends))
+    mask_BT = torch.zeros_like(ids_BT)
+    for row, ids in enumerate(prompt_ids):
+        ids_BT[row, width - len(ids) :] = torch.tensor(ids)
+        mask_BT[row, width - len(ids) :] = 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        out_NT = model.generate(
+            input_ids=ids_BT.to(model.device),
+            attention_mask=mask_BT.to(model.device),
+            generation_config=config,
+        )
+    pairs = []
+    for row, sampled in enumerate(out_NT[:, width:].tolist()):
+        end = next((n for n, token in enumerate(sampled) if token in ends), len(sampled))
+        pairs.append((prompt_ids[row // COMPLETIONS], sampled[: end + 1]))
+    return pairs
+
+
+def _logits(model: Any, prompt: list[int], completion: list[int]) -> torch.Tensor:
+    """Return the logits [T, V] that predict the T tokens of a completion, on the CPU."""
+    ids_1T = torch.tensor([prompt + completion], device=model.device)
+    return model(input_ids=ids_1T, logits_to_keep=len(completion) + 1).logits[0, :-1].float().cpu()

@@ -1,0 +1,94 @@
+"""Save a calibrated teacher: its adapter, and the model that it makes of the base."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from repro.calibration.kl_match import Match, match_kl
+from repro.calibration.rounding import (
+    completion_logits,
+    mean_token_kl,
+    round_weights,
+    sample_sequences,
+    update_survival,
+)
+from repro.models.loading import load_for_training, load_tokenizer
+from repro.training.train import StateDict
+
+
+def save_adapter_and_merged(
+    teacher: Path | str,
+    out: Path,
+    prompt_ids: list[list[int]],
+    tokens: int,
+    seed: int,
+    measured: dict[str, float | None],
+    match: Match | None,
+    policy: Any,
+    state: StateDict | None,
+) -> None:
+    """Save the adapter and the merged model, shrunk to a KL if one is to be matched; put what is measured into `measured`.
+
+    For the other arguments see `save_merged`.
+    """
+    adapter = out / "adapter"
+    policy.save_pretrained(adapter, state_dict=state)
+    (adapter / "README.md").unlink(missing_ok=True)  # an empty model card
+    _make_reproducible(adapter / "adapter_config.json")
+    if match is not None:
+        measured |= shrink_to_match(teacher, adapter, match, seed)
+    measured |= save_merged(teacher, adapter, out / "model", prompt_ids, tokens, seed)
+
+
+def shrink_to_match(base: Path | str, adapter: Path, match: Match, seed: int) -> dict[str, float | None]:
+    """Shrink a saved adapter to the KL that it has to match (`kl_match.match_kl`), in its folder."""
+    policy = PeftModel.from_pretrained(load_for_training(base).eval(), str(adapter))
+    figures = match_kl(policy, match, seed)
+    policy.save_pretrained(adapter)
+    (adapter / "README.md").unlink(missing_ok=True)
+    _make_reproducible(adapter / "adapter_config.json")
+    return figures
+
+
+def _make_reproducible(config: Path) -> None:
+    """Make the file's bytes equal on every machine: no path of this one (record.json names the base), no order of a set."""
+    content = json.loads(config.read_text())
+    content["base_model_name_or_path"] = None
+    content["target_modules"] = sorted(content["target_modules"])
+    config.write_text(json.dumps(content, indent=2, sort_keys=True))
+
+
+def save_merged(
+    base: Path | str, adapter: Path, folder: Path, prompt_ids: list[list[int]], tokens: int, seed: int
+) -> dict[str, float | None]:
+    """Write base + adapter as an ordinary model folder, in float32, with the base's tokenizer and generation config.
+
+    The base is read afresh: the trained object carries the trainer's patches.
+
+    Args:
+        prompt_ids: prompts on whose completions, of at most `tokens` tokens, the token KL is measured.
+
+    Returns:
+        What bfloat16 makes of the calibration (`rounding`): bf16_kept, bf16_erased; bf16_kl and calibration_kl, the mean
+        KL(merged||rounded) and KL(merged||base) on the merged model's completions, nats per token.
+    """
+    model = load_for_training(base).eval()
+    policy = PeftModel.from_pretrained(model, str(adapter))
+    survival = update_survival(policy)
+    sequences = sample_sequences(model, prompt_ids, tokens, seed)
+    with policy.disable_adapter():
+        untouched = completion_logits(model, prompt_ids, sequences)
+    merged = policy.merge_and_unload()
+    merged.generation_config = model.generation_config
+    merged.save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
+    calibrated = completion_logits(merged, prompt_ids, sequences)
+    round_weights(merged)
+    return {
+        "bf16_kept": survival["kept"],
+        "bf16_erased": survival["erased"],
+        "bf16_kl": mean_token_kl(calibrated, completion_logits(merged, prompt_ids, sequences)),
+        "calibration_kl": mean_token_kl(calibrated, untouched),
+    }

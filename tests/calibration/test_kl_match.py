@@ -1,0 +1,87 @@
+"""Two calibrations with equal KL to their start: the update is shrunk to it, and one that is too short says so."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from calibration.test_trainer import lines, run
+
+from repro.calibration import kl_match
+from repro.calibration.kl_match import BEYOND, IN_A_ROW, TOLERANCE, StopBeyond, stop_beyond
+
+
+def stops_at(kls, bound):
+    """Return the step at which the callback ends a training with these logged KLs; None if it does not."""
+    callback = StopBeyond(bound)
+    for step in range(1, len(kls) + 1):
+        control = SimpleNamespace(should_training_stop=False)
+        callback.on_log(None, SimpleNamespace(log_history=[{"kl": x} for x in kls[:step]]), control)
+        if control.should_training_stop:
+            return step
+    return None
+
+
+def test_a_training_ends_once_it_is_beyond_and_no_single_step_ends_it():
+    assert IN_A_ROW == 3
+    assert stops_at([0.1, 0.9, 0.1, 0.4, 0.4, 0.4, 0.4], 0.4) == 6
+    assert stops_at([0.1, 0.9, 0.1, 0.9, 0.9, 0.3], 0.4) is None
+
+
+def test_the_bound_is_where_the_other_training_ended(tmp_path):
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps({"kl": x}) + "\n" for x in (0, 0, 0, 0, 0, 0.1, 0.2, 9)))
+    assert stop_beyond(tmp_path).kl == pytest.approx(BEYOND * (0.2 + 9) / 2)
+    (tmp_path / "history.jsonl").write_text('{"loss": 1}\n')
+    assert stop_beyond(tmp_path) is None
+
+
+@pytest.fixture
+def knob(tmp_path, teacher, student, items):
+    """A calibration that has moved a little; its artifact."""
+    run(tmp_path / "knob", teacher, student, items, eta=-1.0, steps=2)
+    return tmp_path / "knob" / "out"
+
+
+def test_a_control_is_shrunk_to_the_distance_of_the_knob(tmp_path, teacher, student, items, knob):
+    summary = run(
+        tmp_path / "taste", teacher, student, items, eta=-1.0, steps=4, learning_rate=0.1, reward="taste", matches=knob
+    )
+    assert summary["matched"] == 1
+    assert 0 < summary["match_scale"] < 1
+    assert summary["match_reached"] == pytest.approx(summary["match_kl"], rel=TOLERANCE)
+    assert "KL match" not in summary.get("warnings", {})
+    again = run(
+        tmp_path / "again", teacher, student, items, eta=-1.0, steps=4, learning_rate=0.1, reward="taste", matches=knob
+    )
+    assert again == summary
+    for name in ("adapter/adapter_model.safetensors", "model/model.safetensors"):
+        assert (tmp_path / "again/out" / name).read_bytes() == (tmp_path / "taste/out" / name).read_bytes()
+
+
+def test_the_saved_model_has_the_distance(tmp_path, teacher, student, items, knob, monkeypatch):
+    """The merged folder's KL, measured from the files, is the one in the summary."""
+    settings = {"eta": -1.0, "steps": 4, "learning_rate": 0.1, "reward": "taste", "matches": knob}
+    summary = run(tmp_path / "taste", teacher, student, items, **settings)
+    distances = []
+
+    def measured(policy, match, seed):
+        with torch.no_grad():
+            for name, parameter in policy.named_parameters():
+                if "lora_B" in name:
+                    parameter.zero_()
+        distances.append(kl_match._distance(kl_match.load_for_training(match.calibrated).eval(), policy, match, seed))
+        return {}
+
+    monkeypatch.setattr("repro.calibration.merge.match_kl", measured)
+    run(tmp_path / "reader", teacher, student, items, **settings | {"matches": tmp_path / "taste" / "out", "steps": 1})
+    assert distances == [pytest.approx(summary["match_reached"], rel=1e-3)]
+
+
+def test_an_update_that_is_too_short_is_named(tmp_path, teacher, student, items, knob):
+    summary = run(
+        tmp_path / "short", teacher, student, items, eta=-1.0, steps=1, learning_rate=1e-5, reward="taste", matches=knob
+    )
+    assert (summary["matched"], summary["match_scale"]) == (0, 1)
+    assert summary["match_reached"] < summary["match_kl"]
+    assert "to be matched were" in summary["warnings"]["KL match"]
+    assert len(lines(tmp_path / "short" / "out")) == 1
