@@ -32,9 +32,9 @@ def verdict_section(part: Part, key: str) -> Section:
     report = part.report
     several = len(report.families) > 1
     summary = [
-        Grid(caption, [_row(v, key, several) for v in claims])
+        Grid(caption, [_row(v, key, several) for v in of_role])
         for role, caption in ROLES.items()
-        if (claims := report.of_role(role))
+        if (of_role := report.of_role(role))
     ]
     notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
