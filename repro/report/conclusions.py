@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from repro.report.style_line import StyleLine
-from repro.tables.formatting import FAILURE_METRICS, main_metric
+from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import VerdictValue
-from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
+from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested
 
 HIGH = 0.1
 """A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
@@ -30,7 +30,8 @@ def conclude(report: VerdictReport, measured: Sequence[MeasuredTable], styles: S
         prefix = f"{table.family}: " if len(measured) > 1 else ""
         of_family = {line["method"]: line for line in styles if line["family"] == table.family}
         lines += [f"{prefix}{text}" for text in (_scores(table), _explanation(of_family)) if text]
-    lines.append(" ".join(filter(None, (_controls(report), _failures(measured)))))
+    idle = [line for table in measured for line in describe_idle(table)]
+    lines.append(" ".join(filter(None, (_controls(report), *idle, _failures(measured)))))
     return [line for line in lines if line]
 
 
@@ -67,7 +68,7 @@ def _exceptions(report: VerdictReport) -> str:
 def _brief(v: ClaimVerdict) -> str:
     if v.value == "not testable":
         return v.statement
-    return f"{v.statement} ({'not run' if v.estimate is None else f'{v.estimate:+.3f}'})"
+    return f"{v.statement} ({why_untested(v) if v.estimate is None else f'{v.estimate:+.3f}'})"
 
 
 def _scores(table: MeasuredTable) -> str:
