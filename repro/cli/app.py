@@ -28,7 +28,7 @@ app = typer.Typer(
         " or undistillable, on your machine, with your models, and what does it cost?\n\n"
         "Start with `repro list`, then `repro run table2` (minutes on a laptop, nothing downloaded).\n\n"
         "A stopped run resumes when the same command is given again; nothing cached is computed twice.\n\n"
-        "Exit codes: 0 good, 1 a claim is contradicted, 2 usage or input error, 3 a stage failed, 130 interrupted."
+        "Exit codes: 0 good, 1 a claim is contradicted (at paper scale, or with --strict), 2 usage or input error, 3 a stage failed, 130 interrupted."
     ),
 )
 app.add_typer(stages_app)

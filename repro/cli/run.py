@@ -43,6 +43,13 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with 1 if a claim is contradicted below paper scale, too: there it says nothing of the paper.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start scale paper without a question.")] = False,
     out: Out = Path("results"),
     name: Annotated[
@@ -84,7 +91,8 @@ def run(
     from repro.workflow.study import run_study
 
     outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name)
-    raise typer.Exit(1 if outcome.is_contradicted else 0)
+    counts = planned.scale == "paper" or strict
+    raise typer.Exit(1 if outcome.is_contradicted and counts else 0)
 
 
 def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions, *, quiet: bool) -> "Scale":

@@ -15,13 +15,16 @@ def history_line(result: Result) -> dict[str, Any]:
 
     Returns:
         made (UTC, ISO), study, scale, seeds, families, commit, dirty, gpus, torch, seconds and gpu_hours of all stages,
-        counts of verdicts, and per claim and family its value, estimate and interval (the claim's own unit).
+        counts of the verdicts on the paper's claims (premises and controls apart), and per claim and family its role,
+        value, estimate and interval (the claim's own unit).
     """
     claims = [
-        {key: claim.get(key) for key in ("claim", "family", "value", "estimate", "interval")}
+        {key: claim.get(key) for key in ("claim", "family", "role", "value", "estimate", "interval")}
         for claim in result["verdicts"]["claims"]
     ]
-    values = [claim["value"] for claim in claims]
+    values = {
+        role: [claim["value"] for claim in claims if claim["role"] == role] for role in ("claim", "premise", "control")
+    }
     return {
         "made": result["made"],
         "study": result["study"],
@@ -34,7 +37,9 @@ def history_line(result: Result) -> dict[str, Any]:
         "torch": result["libraries"].get("torch"),
         "seconds": round(sum(stage["seconds"] for stage in result["stages"]), 1),
         "gpu_hours": round(sum(stage["gpu_hours"] for stage in result["stages"]), 4),
-        "counts": {value: values.count(value) for value in VERDICT_VALUES},
+        "counts": {value: values["claim"].count(value) for value in VERDICT_VALUES},
+        "premises": {value: values["premise"].count(value) for value in VERDICT_VALUES},
+        "controls": {value: values["control"].count(value) for value in VERDICT_VALUES},
         "claims": claims,
     }
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from repro.report.blocks import Section
 from repro.report.merge import Part
-from repro.report.sections.verdicts import tally
 from repro.report.text import sentence, visible
 
 PAGE_FILE = "report.html"
@@ -50,7 +49,7 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
                 "title": part.title,
                 "notice": sentence(part.report.notice) if part.report.notice else "",
                 "sections": sections,
-                "tally": tally(part),
+                "tally": part.report.counts("claim"),
             }
             for part, key, sections in parts
         ],

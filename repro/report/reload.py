@@ -28,7 +28,8 @@ def show_result(result: Path, console: Console) -> None:
     elif (result / PANEL_FILE).is_file():
         _show_panel(result / PANEL_FILE, console)
     elif result.is_file() or (result / RESULTS_FILE).is_file():
-        print_result(*judge_again(read_result(result)), console)
+        content = read_result(result)
+        print_result(*judge_again(content), console, content.get("styles", []))
     else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."

@@ -9,6 +9,7 @@ from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
 from repro.errors import InputError
+from repro.report.style_line import StyleLine
 from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
 from repro.tasks import registry
@@ -175,6 +176,7 @@ class Result(TypedDict):
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
+        styles: how the models of evaluated rows answer; absent from results of older code.
     """
 
     study: str
@@ -196,6 +198,7 @@ class Result(TypedDict):
     stages: list[StageLine]
     examples: list[Example]
     curves: list[Curve]
+    styles: NotRequired[list[StyleLine]]
     extras: NotRequired[Extras]
 
 

@@ -6,8 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from repro.printed.claims import Role
 from repro.printed.load import load
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
+from repro.report.conclusions import conclude
+from repro.report.sections.verdicts import ROLES
+from repro.report.style_line import StyleLine
 from repro.tables.formatting import describe_idle, layout_metrics, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
@@ -15,8 +19,14 @@ from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
 
 
-def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, console: Console) -> None:
-    """Print the measured table of each family, then one line per claim; report.md has the sentences."""
+def print_result(
+    measured: Sequence[MeasuredTable], report: VerdictReport, console: Console, styles: Sequence[StyleLine] = ()
+) -> None:
+    """Print the measured table of each family, one line per claim, and last what was found; report.md has the sentences.
+
+    Args:
+        styles: how the models answer (`repro.report.styles`).
+    """
     for table in measured:
         for metric in layout_metrics(table):
             cells = f"{metric} ± 95 %" if metric else f"acc or reward ± 95 % [maj{table.samples}, pass{table.samples}]"
@@ -28,12 +38,12 @@ def print_result(measured: Sequence[MeasuredTable], report: VerdictReport, conso
             console.print(text_table(rows, f"{table.study}, {table.family}: {cells}"))
     for line in [*(line for table in measured for line in describe_idle(table)), *describe_power(report)]:
         console.print(line, highlight=False, markup=False)
-    console.print(text_table(_verdicts(report), "Verdicts"))
-    counts = {value: sum(v.value == value for v in report.claims) for value in _COLOURS}
-    console.print(", ".join(f"{n} {value}" for value, n in counts.items()), highlight=False)
-    for verdict in report.claims:
-        if verdict.value == "contradicted":
-            console.print(f"{verdict.claim}: {verdict.text}", highlight=False, markup=False)
+    for role, title in ROLES.items():
+        if report.of_role(role):
+            console.print(text_table(_verdicts(report, role), title))
+    console.print("\n[bold]What was found[/bold]")
+    for line in conclude(report, measured, styles):
+        console.print(f"- {line}", highlight=False, markup=False)
     if report.notice:
         console.print(f"[bold]{report.notice}[/bold]")
 
@@ -61,17 +71,17 @@ def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
     return table
 
 
-def _verdicts(report: VerdictReport) -> list[dict[str, str]]:
-    """Lay out one row per claim. paper: how many of its printed comparisons bear the claim out."""
+def _verdicts(report: VerdictReport, role: Role) -> list[dict[str, str]]:
+    """Lay out one row per claim. in the paper: how many of its own printed comparisons support it."""
     several = len(report.families) > 1
     return [
         {
             "verdict": v.value,
-            "claim": f"{v.claim} ({v.family})" if several else v.claim,
+            "statement": f"{v.statement} ({v.family})" if several else v.statement,
             "difference [interval]": f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]"
             if v.estimate is not None and v.interval is not None
             else why_untested(v),
-            "paper": f"{v.paper_held}/{v.paper_of}" if v.paper_of else "-",
+            "in the paper": f"{v.paper_held} of {v.paper_of}" if v.paper_of else "-",
         }
-        for v in report.claims
+        for v in report.of_role(role)
     ]

@@ -19,6 +19,7 @@ from repro.recipes.study import Study
 from repro.report.html import PAGE_FILE
 from repro.report.merge import Part, Source
 from repro.report.result import RESULTS_FILE, Result, StageLine
+from repro.report.styles import answer_styles
 from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
 from repro.report.write import write_report
@@ -69,10 +70,9 @@ def run_study(
     write_json(folder / RESULTS_FILE, result)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
     page, brief = _write_pages(study, part, cache, folder)
-    print_result(measured, report, console)
+    print_result(measured, report, console, result["styles"])
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
-    is_contradicted = any(claim.value == "contradicted" and claim.role != "control" for claim in report.claims)
-    return StudyOutcome(folder, is_contradicted)
+    return StudyOutcome(folder, report.is_contradicted)
 
 
 def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +107,7 @@ def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
         "stages": [_stage_line(stage, cache) for stage in study.stages()],
         "examples": resolve(entry.examples)(study, cache) if entry.examples else [],
         "curves": collect_curves(study, cache),
+        "styles": answer_styles(study, cache),
         "extras": resolve(entry.extras)(study, cache) if entry.extras else {},
     }
 

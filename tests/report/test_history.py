@@ -26,9 +26,11 @@ def test_a_line_has_verdicts_cost_and_commit(night, result, tmp_path):
     into = tmp_path / "deep" / "history.jsonl"
     assert append_to_history(night(), into)
     (line,) = read_history(into)
-    values = [claim["value"] for claim in result["verdicts"]["claims"]]
-    assert line["counts"] == {value: values.count(value) for value in VERDICT_VALUES}
-    assert sum(line["counts"].values()) == len(values) > 0
+    for role, name in (("claim", "counts"), ("premise", "premises"), ("control", "controls")):
+        values = [claim["value"] for claim in result["verdicts"]["claims"] if claim["role"] == role]
+        assert line[name] == {value: values.count(value) for value in VERDICT_VALUES}
+        assert sum(line[name].values()) == len(values)
+    assert sum(line["counts"].values()) > 0
     assert line["seconds"] == sum(stage["seconds"] for stage in result["stages"])
     assert line["commit"] == "0" * 40
     by_name = {claim["claim"]: claim for claim in line["claims"]}

@@ -42,9 +42,9 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         for task, axis in zip(tasks, axes):
             for n, row in enumerate(rows):
                 if (row, task) in points:
-                    value, half = points[row, task]["value"], points[row, task]["half"]
-                    axis.barh(n, value, height=0.66, color=palette.series[0 if n < teachers else 1])
-                    axis.plot([value - half, value + half], (n, n), color=palette.ink, linewidth=1.4)
+                    point = points[row, task]
+                    axis.barh(n, point["value"], height=0.66, color=palette.series[0 if n < teachers else 1])
+                    axis.plot([point["low"], point["high"]], (n, n), color=palette.ink, linewidth=1.4)
                     printed = printed_at(part.stored, table.family, row, task, metrics[task])
                     if printed and table.scale == "paper":
                         axis.plot([printed.value], [n], **mark)

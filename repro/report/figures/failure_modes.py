@@ -4,7 +4,7 @@ from typing import Any
 
 from repro.evaluation.failure_modes import MODES
 from repro.report.figures.export import Plot
-from repro.report.figures.points import describe_points, measured_points
+from repro.report.figures.points import describe_points, interval_arms, measured_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
@@ -28,7 +28,7 @@ def _failure_modes(table: MeasuredTable, palette: Palette) -> Plot:
                     axis.barh(
                         [students.index(point["row"]) + 0.26 * (offset - 1) for point in points],
                         [point["value"] for point in points],
-                        xerr=[point["half"] for point in points],
+                        xerr=interval_arms(points),
                         height=0.24,
                         color=colour,
                         ecolor=palette.ink,

@@ -4,7 +4,7 @@ from typing import Any
 
 from repro.recipes.labels import student_of
 from repro.report.figures.export import Plot
-from repro.report.figures.points import measured_points
+from repro.report.figures.points import interval_arms, measured_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
 from repro.tables.formatting import main_metric
@@ -34,7 +34,7 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
                 size = sizes.get(teacher)
                 accuracy = table.mean(teacher, task, metric)
                 rows.append({**point, "teacher": teacher, "teacher_accuracy": accuracy, "teacher_parameters": size})
-                axis.errorbar([accuracy], [point["value"]], yerr=[point["half"]], color=colour, capsize=3)
+                axis.errorbar([accuracy], [point["value"]], yerr=interval_arms([point]), color=colour, capsize=3)
                 area = min(18 * (size / smallest) ** 0.5, 400) if size else 40
                 axis.scatter([accuracy], [point["value"]], s=area, color=colour, label=teacher)
             axis.set_title(f"{task}: dotted, the student's own")

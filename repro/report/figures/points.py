@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.statistics.bounds import bounded
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
 
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
 
 
 def measured_points(table: MeasuredTable, keys: Iterable[CellKey]) -> list[dict[str, Any]]:
-    """Return row, task, metric, value and half-width (items and seeds resampled together) of each cell."""
+    """Return row, task, metric, value, and the interval's half-width and ends (items and seeds resampled) of each cell."""
     keys = list(keys)
     resamples = Resamples(table, keys, 2_000, 0)
     points = []
     for row, task, metric in keys:
-        estimate = resamples.estimate({(row, task, metric): 1.0})
+        contrast = {(row, task, metric): 1.0}
+        estimate = resamples.estimate(contrast)
         half = half_width(estimate, 0.05)
-        points.append({"row": row, "task": task, "metric": metric, "value": estimate.value, "half": half})
+        low, high = bounded(contrast, (estimate.value - half, estimate.value + half))
+        point = {"row": row, "task": task, "metric": metric, "value": estimate.value, "half": half}
+        points.append({**point, "low": low, "high": high})
     return points
 
 
@@ -28,12 +32,17 @@ def plot_points(axes: "Axes", x: Iterable[float], points: list[dict[str, Any]], 
     axes.errorbar(
         list(x),
         [point["value"] for point in points],
-        yerr=[point["half"] for point in points],
+        yerr=interval_arms(points),
         color=colour,
         marker="o",
         capsize=3,
         label=label,
     )
+
+
+def interval_arms(points: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Return how far each interval reaches below and above its value."""
+    return [p["value"] - p["low"] for p in points], [p["high"] - p["value"] for p in points]
 
 
 def describe_points(points: list[dict[str, Any]]) -> str:

@@ -1,10 +1,12 @@
 """Every tested claim with the interval that decides it."""
 
+from collections import Counter
 from typing import Any
 
+from repro.report.conclusions import count_in_words
 from repro.report.figures.export import Plot
 from repro.report.figures.style import PAGE, TONES, WIDTH, drawing, panels
-from repro.tables.statistics.decision import VERDICT_VALUES, VerdictValue
+from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
@@ -35,6 +37,6 @@ def forest(report: VerdictReport) -> Plot | None:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("difference or mean, with the interval that decides")
         figure.legend(loc="outside upper left", ncols=4, fontsize=9, handletextpad=0.4, columnspacing=1.2)
-    counts = ", ".join(f"{report.count(value)} {value}" for value in VERDICT_VALUES)
-    alt = f"{counts}. The table beside has the numbers."
+    counts = count_in_words(Counter(v.value for v in tested))
+    alt = f"{counts}. The tables above have the numbers."
     return Plot("forest", "Claims with their intervals", alt, figure)

@@ -7,6 +7,7 @@ from repro.report.merge import Part
 from repro.report.sections.cost import cost_section
 from repro.report.sections.environment import environment_section
 from repro.report.sections.eta_sweep import eta_section
+from repro.report.sections.findings import findings_section
 from repro.report.sections.measured import failures_section, measured_section
 from repro.report.sections.settings import settings_section
 from repro.report.sections.stage_warnings import warning_section
@@ -14,13 +15,14 @@ from repro.report.sections.verdicts import verdict_section
 
 
 def build_sections(part: Part, key: str) -> list[Section]:
-    """Build the sections of a part, verdicts first; those with nothing to show are left out.
+    """Build the sections of a part, what was found first; those with nothing to show are left out.
 
     Args:
         key: prefix that makes ids unique on the page.
     """
     study_section = STUDIES[part.report.study].section
     sections = [
+        findings_section(part, key),
         verdict_section(part, key),
         measured_section(part, key),
         Section(f"{key}-figures", "Figures", study_figures(part, key)),

@@ -2,6 +2,7 @@
 
 from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Section, Text, number_cell
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
+from repro.report.conclusions import HIGH
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
 from repro.stages.artifact import count_undecided
@@ -16,9 +17,6 @@ from repro.tables.formatting import (
 )
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import CellVerdict
-
-HIGH = 0.1
-"""A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
 
 
 def measured_section(part: Part, key: str) -> Section:
@@ -106,7 +104,7 @@ def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:
     judged = {(c.row, c.column, c.metric): c for c in part.report.cells if c.family == table.family}
     rows = []
     for point in measured_points(table, table.values):
-        row, task, metric, half = point["row"], point["task"], point["metric"], point["half"]
+        row, task, metric = point["row"], point["task"], point["metric"]
         mean = table.mean(row, task, metric)
         verdict = judged.get((row, part.stored.column_of(task) or task, metric))
         rows.append(
@@ -115,7 +113,7 @@ def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:
                 "task": Cell(task),
                 "metric": Cell(metric),
                 "measured": number_cell(mean, ".4g"),
-                "95 % interval": Cell(f"{mean - half:.4g} to {mean + half:.4g}"),
+                "95 % interval": Cell(f"{point['low']:.4g} to {point['high']:.4g}"),
                 "by seed": Cell(", ".join(f"{x:.4g}" for x in table.values[row, task, metric].means_S())),
                 "paper prints": Cell(printed_number(part.stored, table.family, row, task, metric)),
                 **(_judged(verdict) if judged else {}),

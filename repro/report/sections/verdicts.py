@@ -1,18 +1,17 @@
 """The verdicts of a part: the summary, and each claim's sentence, quote and evidence beside the paper's numbers."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 
-from repro.printed.claims import Claim, Ref
+from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
 from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell
+from repro.report.conclusions import count_in_words, plural
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
-from repro.tables.statistics.decision import VERDICT_VALUES
 from repro.tables.verdicts.verdict_types import ClaimVerdict, why_untested
 
 ONE_SEED = (
@@ -20,15 +19,22 @@ ONE_SEED = (
     " a conclusive verdict on a training is one on this training. --seeds 3 shows the spread."
 )
 
+ROLES: dict[Role, str] = {
+    "claim": "Claims of the paper",
+    "premise": "Premises of the paper, counted apart",
+    "control": "Controls of ours",
+}
+_OWNERS: dict[Role, str] = {"claim": " of the paper", "premise": "", "control": " of ours"}
+
 
 def verdict_section(part: Part, key: str) -> Section:
     """Show the summary first; the evidence of a claim is folded away below its line."""
     report = part.report
     several = len(report.families) > 1
     summary = [
-        Grid(caption, [_row(v, key, several) for v in claims])
-        for caption, claims in (("Claims of the paper", _claims(part)), ("Controls of ours", _controls(part)))
-        if claims
+        Grid(caption, [_row(v, key, several) for v in of_role])
+        for role, caption in ROLES.items()
+        if (of_role := report.of_role(role))
     ]
     notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
@@ -61,36 +67,16 @@ def verdict_section(part: Part, key: str) -> Section:
     )
 
 
-def tally(part: Part) -> dict[str, int]:
-    """Count the paper's claims by verdict; controls of ours are not among them."""
-    return _tally(_claims(part))
-
-
-def _claims(part: Part) -> list[ClaimVerdict]:
-    return [v for v in part.report.claims if v.role != "control"]
-
-
-def _controls(part: Part) -> list[ClaimVerdict]:
-    return [v for v in part.report.claims if v.role == "control"]
-
-
-def _tally(claims: Sequence[ClaimVerdict]) -> dict[str, int]:
-    return {value: sum(v.value == value for v in claims) for value in VERDICT_VALUES}
-
-
 def _count(part: Part) -> str:
-    """Say how many claims and cells got each verdict, and what was run."""
-    report, claims, controls = part.report, _claims(part), _controls(part)
-    seeds = f"{len(report.seeds)} training seed{'s' if len(report.seeds) > 1 else ''}"
-    families = ", ".join(report.families)
-    text = f"{len(claims)} claims of the paper on {families}, scale {report.scale}, {seeds}: {_list(_tally(claims))}."
-    text += f" {len(controls)} controls of ours: {_list(_tally(controls))}." if controls else ""
+    """Say how many claims, premises, controls and cells got each verdict, and what was run."""
+    report = part.report
+    text = f"Scale {report.scale}, {', '.join(report.families)}, {plural(len(report.seeds), 'training seed')}."
+    for role in ROLES:
+        if n := len(report.of_role(role)):
+            text += f" {plural(n, role)}{_OWNERS[role]}: {count_in_words(report.counts(role))}."
     cells = Counter(cell.value for cell in report.cells)
-    return f"{text} {len(report.cells)} printed cells: {_list(dict(cells.most_common()))}." if cells else text
-
-
-def _list(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {value}" for value, n in counts.items())
+    listed = ", ".join(f"{n} {value}" for value, n in cells.most_common())
+    return f"{text} {plural(len(report.cells), 'printed cell')}: {listed}." if cells else text
 
 
 def _describe_method(part: Part) -> str:
@@ -98,15 +84,16 @@ def _describe_method(part: Part) -> str:
     return (
         "Intervals are at each claim's own step of Holm's correction"
         f" (level {report.alpha:g} over all claims; controls apart), from {report.resamples:,} resamples of items and"
-        " seeds. Margins are fixed in paper_tables/claims.toml before a run. “In the paper”: how many of the paper's own"
-        " printed comparisons bear the claim out."
+        " seeds. Margins are fixed in paper_tables/claims.toml before a run. Premises are what the paper takes for granted"
+        " (distillation helps at all): they are counted apart from its claims. “In the paper”: how many of the paper's own"
+        " printed comparisons support the statement."
     )
 
 
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     name = f"{v.claim} ({v.family})" if several else v.claim
     return {
-        "verdict": Cell(v.value, tone=v.value, note=why_untested(v) if v.estimate is None else ""),
+        "verdict": Cell(v.value, tone=v.value, note=_caveat(v)),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
         "difference": number_cell(v.estimate, "+.3f"),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
@@ -116,20 +103,33 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
         if v.estimate is None
         else Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
         "would decide": _would_decide(v),
-        "in the paper": Cell(f"{v.paper_held}/{v.paper_of}" if v.paper_of else "not printed", note=_borne_out(v)),
+        "in the paper": Cell(f"{v.paper_held} of {v.paper_of}" if v.paper_of else "not printed", note=_support(v)),
     }
+
+
+def _caveat(v: ClaimVerdict) -> str:
+    """Say beside a tick that the paper's own numbers do not support what it stands for."""
+    if v.estimate is None:
+        return why_untested(v)
+    if v.value == "reproduced" and v.paper_of and v.paper_held < v.paper_of:
+        side = "split" if v.paper_held else "against it"
+        return f"here; the paper's own numbers are {side} ({v.paper_held} of {v.paper_of})"
+    return ""
 
 
 def _would_decide(v: ClaimVerdict) -> Cell:
     if v.value != "inconclusive" or v.estimate is None:
         return Cell("")
+    if "no difference larger" in v.open_question:
+        largest, _, note = v.open_question.partition("; ")
+        return Cell(largest, note)
     needed = [f"{v.needed_items:,} items in all"] if v.needed_items is not None else []
     needed += [f"{v.needed_seeds} seeds"] if v.needed_seeds is not None else []
     return Cell(needed[0], note=" ".join(needed[1:])) if needed else Cell("no realistic number")
 
 
-def _borne_out(v: ClaimVerdict) -> str:
-    return {"true": "borne out", "false": "not borne out", "partly": "partly borne out"}.get(v.paper_bears_out, "")
+def _support(v: ClaimVerdict) -> str:
+    return {"true": "supported", "false": "not supported", "partly": "split"}.get(v.paper_bears_out, "")
 
 
 def _evidence_id(v: ClaimVerdict, key: str) -> str:
@@ -155,7 +155,7 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
             }
             if t.right is not None:
                 row[second] = number_cell(t.right, ".3f", note=right and f"paper {right}")
-                row["difference"] = number_cell(t.estimate, "+.3f")
+                row["difference"] = number_cell(t.estimate, "+.3f", note=_printed_difference(left, right))
             row["95 % interval"] = Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}")
             row["items"] = number_cell(t.items, ",")
             rows.append(row)
@@ -175,6 +175,14 @@ def _printed(v: ClaimVerdict, claim: Claim | None, part: Part, task: str, metric
         return "", ""
     right = next((ref for ref in claim.right if ref.row == v.rival), None)
     return _printed_side(claim.left, part, v, task, metric), _printed_side(right, part, v, task, metric)
+
+
+def _printed_difference(left: str, right: str) -> str:
+    """Return the difference of two printed numbers, for a sign that is not ours; empty if they are not plain numbers."""
+    try:
+        return f"paper {float(left) - float(right):+.3f}"
+    except ValueError:
+        return ""
 
 
 def _printed_side(ref: Ref | None, part: Part, v: ClaimVerdict, task: str, metric: str) -> str:

@@ -29,7 +29,7 @@ ONE_SEED_CAP = 5.0  # standard errors that the gap must exceed where one trainin
 POWER = 0.8  # of the test that "would decide"
 SMALLEST_P = 1e-15  # smaller p-values with seeds are reported as this
 MOST_SEEDS = 100  # that an inconclusive verdict may ask for
-NEVER = 10**7  # more items or seeds than this are reported as not testable
+NEVER = 10**5  # more items than this are never called for: the paper's tasks together have less than half as many
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class RequiredData:
     items: int | None
     seeds: int | None
 
-    def describe(self, now: Estimate) -> str:
-        """Return the requirement as part of a sentence."""
+    def describe(self, now: Estimate, decided: str = "a gap of this size") -> str:
+        """Return the requirement as part of a sentence. decided: what these totals would decide."""
         big = [n for n in (self.items, self.seeds) if n is not None and n > NEVER]
         if big or (self.items is None and self.seeds is None):
-            return "no realistic number of items or seeds would decide a gap of this size"
+            return f"no realistic number of items or seeds would decide {decided}"
         parts = []
         if self.items is not None:
             parts.append(f"about {self.items:,} items in all (now {now.items:,})")
         if self.seeds is not None:
             parts.append(f"{self.seeds} or more training seeds (now {now.seeds})")
-        return " and ".join(parts) + " would decide a gap of this size"
+        return f"{' and '.join(parts)} would decide {decided}"
 
 
 def t_quantile(level: float, df: float) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from repro.printed.load import load_claims
 from repro.recipes.labels import at_eta
 from repro.tables.measured_table import Array, CellKey, MeasuredTable
+from repro.tables.statistics.bounds import bounded
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Contrast, Resamples
 
@@ -116,7 +117,9 @@ def curve_points(table: MeasuredTable, curve: EtaCurve, against: str | None = No
         if contrast:
             estimate = draws.estimate(contrast)
             half = half_width(estimate, LEVEL)
-            points.append(Point(eta, estimate.value, estimate.value - half, estimate.value + half))
+            points.append(
+                Point(eta, estimate.value, *bounded(contrast, (estimate.value - half, estimate.value + half)))
+            )
     return points
 
 

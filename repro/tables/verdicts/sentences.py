@@ -1,7 +1,7 @@
 """Claims and verdicts in words: a claim in symbols, a verdict in a sentence."""
 
 from repro.printed.claims import Claim, Ref
-from repro.tables.statistics.decision import ONE_SEED_CAP, RequiredData, VerdictValue
+from repro.tables.statistics.decision import ONE_SEED_CAP, VerdictValue
 from repro.tables.statistics.resampling import Estimate
 
 _ESTIMATE = {
@@ -43,11 +43,15 @@ def claim_in_symbols(claim: Claim) -> str:
         return f"{right} < {1 - claim.margin:g} x {left}"
     if claim.kind == "comparable":
         return f"{left} and {right} within a factor of {claim.factor:g}"
+    if claim.kind == "between" and claim.low == -(claim.high or 0.0):
+        return f"{left} = {right}, within {claim.high:g}"
     if claim.kind == "between":
         return f"{claim.low:g} <= {left} - {right} <= {claim.high:g}"
     if claim.kind == "noninferiority":
         return f"{left} > {right} - {claim.margin:g}"
-    return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}"
+    scored = set(claim.metrics) <= {"acc", "reward"} or claim.left.metric
+    metric = "" if scored else f" in {claim.metrics[0]}"
+    return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}{metric}"
 
 
 def _side(ref: Ref) -> str:
@@ -63,9 +67,13 @@ def verdict_sentence(
     interval: tuple[float, float],
     rival: str,
     capped: bool,
-    required: RequiredData,
+    open_question: str,
 ) -> str:
-    """Return the verdict in a line: estimate, interval, data, and what would decide an inconclusive one."""
+    """Return the verdict in a line: estimate, interval and data.
+
+    Args:
+        open_question: what would decide an inconclusive one, or by how much its sides differ at most; empty for none.
+    """
     rival_text = ""
     if claim.kind == "monotone":
         rival_text = f" ({rival})"
@@ -81,6 +89,4 @@ def verdict_sentence(
         text += f", margin {claim.margin:g}"
     if capped:
         text += f"; clear of the edge, but one training seed needs more than {ONE_SEED_CAP:g} standard errors"
-    if value == "inconclusive":
-        text += f"; {required.describe(estimate)}"
-    return text
+    return f"{text}; {open_question}" if open_question else text

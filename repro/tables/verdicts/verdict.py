@@ -13,10 +13,12 @@ from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.printed.load import PaperTable, load_claims
 from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.statistics.bounds import bounded
 from repro.tables.statistics.decision import RequiredData, decide, holm, interval, is_capped, p_value, required_data
-from repro.tables.statistics.resampling import Estimate, Resamples
+from repro.tables.statistics.resampling import Contrast, Estimate, Resamples
 from repro.tables.verdicts.cells import judge_cells
 from repro.tables.verdicts.contrasts import Comparison, region_of
+from repro.tables.verdicts.equality import describe_equality, is_too_close
 from repro.tables.verdicts.prepare import NOT_RUN, prepare, untested_verdict
 from repro.tables.verdicts.sentences import verdict_sentence
 from repro.tables.verdicts.verdict_types import CellVerdict, ClaimVerdict, TaskEvidence, VerdictReport
@@ -27,6 +29,7 @@ class _Tested:
     claim: Claim
     family: str
     rival: str
+    contrast: Contrast
     estimate: Estimate
     p: float
     comparisons: int  # that the p was corrected for
@@ -138,6 +141,7 @@ def _test(claim: Claim, comparisons: list[Comparison], draws: Resamples) -> _Tes
         claim=claim,
         family=draws.measured.family,
         rival=comparisons[deciding].rival,
+        contrast=comparisons[deciding].contrast,
         estimate=estimates[deciding],
         p=min(1.0, corrected_for * p_values[deciding]),
         comparisons=corrected_for,
@@ -146,7 +150,8 @@ def _test(claim: Claim, comparisons: list[Comparison], draws: Resamples) -> _Tes
 
 
 def _evidence(left: CellKey, right: CellKey | None, draws: Resamples, training: bool) -> TaskEvidence:
-    estimate = draws.estimate({left: 1.0} if right is None else {left: 1.0, right: -1.0}, training)
+    contrast = {left: 1.0} if right is None else {left: 1.0, right: -1.0}
+    estimate = draws.estimate(contrast, training)
     return TaskEvidence(
         task=left[1],
         metric=left[2],
@@ -154,7 +159,7 @@ def _evidence(left: CellKey, right: CellKey | None, draws: Resamples, training: 
         right=None if right is None else draws.measured.mean(*right),
         estimate=estimate.value,
         se=estimate.se,
-        interval=interval(estimate, 0.05),
+        interval=bounded(contrast, interval(estimate, 0.05)),
         items=estimate.items,
     )
 
@@ -174,10 +179,17 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
     capped = test.p <= level and is_capped(estimate, region, claim.training)
     level /= test.comparisons
     required = RequiredData(None, None)
+    bounds = bounded(test.contrast, interval(estimate, level))
+    open_question = ""
     if value == "inconclusive":
-        required = required_data(estimate, region, level, claim.training)
-    bounds = interval(estimate, level)
-    text = verdict_sentence(claim, value, estimate, bounds, test.rival, capped, required)
+        is_equality = claim.kind == "between" and region.contains(estimate.value)
+        assumed = replace(estimate, value=(region.low + region.high) / 2) if is_equality else estimate
+        required = required_data(assumed, region, level, claim.training)
+        decided = "equality, if there is no difference" if is_equality else "a gap of this size"
+        open_question = required.describe(estimate, decided)
+        if is_too_close(claim, test.contrast, estimate, required):
+            required, open_question = RequiredData(None, None), describe_equality(bounds)
+    text = verdict_sentence(claim, value, estimate, bounds, test.rival, capped, open_question)
     return replace(
         untested_verdict(claim, test.family, text, level, estimate.seeds),
         value=value,
@@ -185,11 +197,12 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
         se=estimate.se,
         rival=test.rival,
         interval=bounds,
-        interval95=interval(estimate, 0.05),
+        interval95=bounded(test.contrast, interval(estimate, 0.05)),
         p=test.p,
         p_holm=p_holm,
         items=estimate.items,
         capped=capped,
+        open_question=open_question,
         needed_items=required.items,
         needed_seeds=required.seeds,
         tasks=test.tasks,

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from repro.printed.claims import Role
 from repro.recipes.study import Scale
-from repro.tables.statistics.decision import VerdictValue
+from repro.tables.statistics.decision import VERDICT_VALUES, VerdictValue
 
 IDLE = "not testable: idle, "
 SCALED_DOWN = "scaled down: no verdict on the paper's numbers"
@@ -39,13 +40,15 @@ class ClaimVerdict:
             runs.
         p, p_holm: two-sided p against the nearest edge of the region; the same after Holm's correction.
         capped: the gap was clear of the edge, but one training seed cannot settle a claim about training.
-        needed_items, needed_seeds: totals that would decide an inconclusive claim with 80 % power.
+        open_question: of an inconclusive claim, what would decide it, or by how much its sides differ at most.
+        needed_items, needed_seeds: totals that would decide an inconclusive claim with 80 % power; None where its sides are
+            too close for that question.
         paper_bears_out, paper_held, paper_of: what the paper's own printed numbers say about the claim.
     """
 
     claim: str
     family: str
-    role: str
+    role: Role
     kind: str
     training: bool
     statement: str
@@ -64,6 +67,7 @@ class ClaimVerdict:
     items: int = 0
     seeds: int
     capped: bool = False
+    open_question: str = ""
     needed_items: int | None = None
     needed_seeds: int | None = None
     quote: str
@@ -131,9 +135,18 @@ class VerdictReport:
         """The warning that every page about this report carries; None at paper scale."""
         return None if self.scale == "paper" else SCALED_DOWN
 
-    def count(self, value: VerdictValue) -> int:
-        """Return the number of claims with this verdict, controls included."""
-        return sum(verdict.value == value for verdict in self.claims)
+    def of_role(self, role: Role) -> list[ClaimVerdict]:
+        """Return the verdicts on the paper's claims, on its premises, or on our controls."""
+        return [verdict for verdict in self.claims if verdict.role == role]
+
+    def counts(self, role: Role) -> dict[VerdictValue, int]:
+        """Count the verdicts of a role: the rule for page, brief, terminal, history and exit code."""
+        return {value: sum(verdict.value == value for verdict in self.of_role(role)) for value in VERDICT_VALUES}
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether any claim of the paper is contradicted; premises and controls are not its claims."""
+        return self.counts("claim")["contradicted"] > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for results.json."""

@@ -1,0 +1,154 @@
+"""What a study found, in five plain lines: the same on the page, in the brief and on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from repro.report.style_line import StyleLine
+from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.statistics.decision import VerdictValue
+from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested
+
+HIGH = 0.1
+"""A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
+MOST_NAMED = 3
+"""Claims or rows that a line names, at most."""
+BARE = 0.1
+"""Share of reasoning below which a model is said to give bare answers."""
+TEACHERS = ("Teacher", "Distillable", "Eta0-Teacher", "Undistillable")
+STUDENTS = ("Student", "SFT", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
+
+
+def conclude(report: VerdictReport, measured: Sequence[MeasuredTable], styles: Sequence[StyleLine] = ()) -> list[str]:
+    """Return what was found, one sentence or two per line; lines without anything to say are left out.
+
+    Args:
+        styles: how the models answer (`repro.report.styles`).
+    """
+    lines = [_verdicts(report), _exceptions(report)]
+    for table in measured:
+        prefix = f"{table.family}: " if len(measured) > 1 else ""
+        of_family = {line["method"]: line for line in styles if line["family"] == table.family}
+        lines += [f"{prefix}{text}" for text in (_scores(table), _explanation(of_family)) if text]
+    idle = [line for table in measured for line in describe_idle(table)]
+    lines.append(" ".join(filter(None, (_controls(report), *idle, _failures(measured)))))
+    return [line for line in lines if line]
+
+
+def count_in_words(counts: Mapping[VerdictValue, int]) -> str:
+    """Return e.g. "4 reproduced, 1 contradicted"; verdicts that none got are left out."""
+    return ", ".join(f"{n} {value}" for value, n in counts.items() if n) or "none"
+
+
+def plural(n: int, noun: str) -> str:
+    """Return "1 claim", "2 claims"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _verdicts(report: VerdictReport) -> str:
+    claims, premises = report.of_role("claim"), report.of_role("premise")
+    text = f"{plural(len(claims), 'claim')} of the paper: {count_in_words(report.counts('claim'))}." if claims else ""
+    if premises:
+        text += f" {plural(len(premises), 'premise')}, counted apart: {count_in_words(report.counts('premise'))}."
+    return text.strip()
+
+
+def _exceptions(report: VerdictReport) -> str:
+    """Name what is contradicted and what is open, claims before premises."""
+    texts = []
+    for value in ("contradicted", "inconclusive", "not testable"):
+        named = [v for role in ("claim", "premise") for v in report.of_role(role) if v.value == value]
+        if named:
+            shown = "; ".join(map(_brief, named[:MOST_NAMED]))
+            more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+            texts.append(f"{value.capitalize()}: {shown}{more}.")
+    return " ".join(texts)
+
+
+def _brief(v: ClaimVerdict) -> str:
+    if v.value == "not testable":
+        return v.statement
+    return f"{v.statement} ({why_untested(v) if v.estimate is None else f'{v.estimate:+.3f}'})"
+
+
+def _scores(table: MeasuredTable) -> str:
+    """Name the score of each position of the knob, or the lowest and the highest row."""
+    scores = {row: score for row in table.rows if (score := _score(table, row)) is not None}
+    teachers, students = (
+        [row for name in names for row in scores if row == name or row.startswith(f"{name} (")]
+        for names in (TEACHERS, STUDENTS)
+    )
+    if {"Teacher", "Student"} <= {*teachers, *students} and table.tasks:
+        sides = (("Teachers", teachers), ("students", students))
+        texts = [f"{side}: {', '.join(f'{row} {scores[row]:.3f}' for row in rows)}" for side, rows in sides]
+        return f"Accuracy or reward, mean over tasks. {'; '.join(texts)}."
+    return ""
+
+
+def _score(table: MeasuredTable, row: str) -> float | None:
+    """Return the mean over tasks of a row's accuracy or reward."""
+    metrics = {task: main_metric(table, task) for task in table.tasks}
+    values = [
+        table.mean(row, task, metric)
+        for task, metric in metrics.items()
+        if metric in ("acc", "reward") and table.has(row, task, metric)
+    ]
+    return mean(values) if values else None
+
+
+def _explanation(styles: Mapping[str, StyleLine]) -> str:
+    """Say how the misled student, its teacher and the untouched teacher answer, and whether that could explain its fall."""
+    misled = next((line for name, line in styles.items() if name.startswith("Misled")), None)
+    undistillable = next((line for name, line in styles.items() if name.startswith("Undistillable")), None)
+    teacher = styles.get("Teacher")
+    if misled is None or undistillable is None or teacher is None or undistillable["reasoning"] is None:
+        return ""
+    text = "Reasoning before the answer: " + ", ".join(
+        f"{line['method']} {line['reasoning'] or 0:.0%} ({line['tokens']:.1f} tokens)"
+        for line in (teacher, undistillable, misled)
+    )
+    if (teacher["reasoning"] or 0) > 2 * BARE and undistillable["reasoning"] < BARE:
+        return (
+            f"{text}. The undistillable teacher gives bare answers, and so does its student: that alone may explain the"
+            " student's fall."
+        )
+    return f"{text}."
+
+
+def _controls(report: VerdictReport) -> str:
+    controls = report.of_role("control")
+    if not controls:
+        return ""
+    text = f"{plural(len(controls), 'control')} of ours: {count_in_words(report.counts('control'))}"
+    failed = [v for v in controls if v.value != "reproduced"]
+    names = "; ".join(_control(v) for v in failed[:MOST_NAMED])
+    more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
+    return f"{text}{f' (not reproduced: {names}{more})' if failed else ''}."
+
+
+def _control(v: ClaimVerdict) -> str:
+    """Name a control; one whose sides are too close says by how much they differ at most."""
+    is_close = "no difference larger" in v.open_question
+    return f"{v.statement}: {v.open_question.partition(';')[0]}" if is_close else _brief(v)
+
+
+def _failures(measured: Sequence[MeasuredTable]) -> str:
+    """Name the rows whose completions often fail, with their highest rate."""
+    rates = {
+        (table.family, row, task, metric): table.mean(row, task, metric)
+        for table in measured
+        for row, task, metric in table.values
+        if metric in FAILURE_METRICS
+    }
+    if not rates:
+        return ""
+    high: dict[str, tuple[float, str, str]] = {}
+    for (_, row, task, metric), rate in rates.items():
+        if rate >= HIGH and rate > high.get(row, (0.0, "", ""))[0]:
+            high[row] = (rate, metric, task)
+    if not high:
+        return f"No failure rate reaches {HIGH:.0%}."
+    worst = sorted(high.items(), key=lambda entry: -entry[1][0])
+    named = "; ".join(f"{row} {rate:.0%} {metric} on {task}" for row, (rate, metric, task) in worst[:MOST_NAMED])
+    more = f"; {plural(len(worst) - MOST_NAMED, 'more row')}" if len(worst) > MOST_NAMED else ""
+    return f"Failure rates of {HIGH:.0%} and more: {named}{more}."

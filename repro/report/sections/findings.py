@@ -1,0 +1,54 @@
+"""What was found, first on the page: five plain lines, and how the models answer beside their accuracy."""
+
+from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text, number_cell
+from repro.report.conclusions import conclude
+from repro.report.merge import Part
+from repro.report.style_line import StyleLine
+
+STYLES = (
+    "A model may lose its accuracy by no longer writing its reasoning. Reasoning: share of completions with words before"
+    " the answer (repro/evaluation/reasoning.py); length in tokens. Means over tasks, which weigh the same, and seeds."
+)
+
+
+def findings_section(part: Part, key: str) -> Section:
+    """Show the conclusions, and the answers' style by row."""
+    styles = styles_of(part)
+    lines = Bullets(conclude(part.report, part.measured, styles))
+    blocks: list[Block] = [lines]
+    if styles:
+        several = len(part.report.families) > 1
+        blocks += [Text(STYLES), Grid("How each model answers", [_row(line, several) for line in styles])]
+    return Section(f"{key}-found", "What was found", blocks, brief=blocks)
+
+
+def styles_of(part: Part) -> list[StyleLine]:
+    """Return the styles of all sources; several seeds of one row are averaged, each source weighing as its seeds."""
+    lines: dict[tuple[str, str], list[tuple[StyleLine, int]]] = {}
+    families = {table.family for table in part.measured}
+    for source in part.sources:
+        for line in source.content.get("styles", []):
+            if line["family"] in families:
+                lines.setdefault((line["family"], line["method"]), []).append((line, len(source.content["seeds"])))
+    return [_average(group) for group in lines.values()]
+
+
+def _average(group: list[tuple[StyleLine, int]]) -> StyleLine:
+    first, total = group[0][0], sum(seeds for _, seeds in group)
+    shares = [(line["reasoning"], seeds) for line, seeds in group if line["reasoning"] is not None]
+    return {
+        "family": first["family"],
+        "method": first["method"],
+        "score": sum(line["score"] * seeds for line, seeds in group) / total,
+        "reasoning": sum(share * seeds for share, seeds in shares) / total if len(shares) == len(group) else None,
+        "tokens": sum(line["tokens"] * seeds for line, seeds in group) / total,
+    }
+
+
+def _row(line: StyleLine, several: bool) -> dict[str, Cell]:
+    return {
+        "row": Cell(f"{line['method']} ({line['family']})" if several else line["method"]),
+        "accuracy or reward": number_cell(line["score"], ".3f"),
+        "reasoning": number_cell(line["reasoning"], ".0%", missing="no answers to find"),
+        "length": number_cell(line["tokens"], ".1f"),
+    }

@@ -1,0 +1,44 @@
+"""Equality: two scores that lie this close are asked whether they are equal, not which of them is larger.
+
+The number of items that would tell two nearly equal scores apart is no advice: it has no bound. What an interval does say is
+by how much the two differ at most.
+"""
+
+from repro.printed.claims import Claim
+from repro.tables.measured_table import is_fraction
+from repro.tables.statistics.decision import RequiredData
+from repro.tables.statistics.resampling import Contrast, Estimate
+
+EQUAL_WITHIN = 0.02
+"""ASSUMED: scores in 0..1 that differ by no more are called equal: two points, the margin of the claims on kept accuracy."""
+MOST_DATA = 10.0
+"""ASSUMED: a difference that takes more than this many times the data (items times seeds) to see is too small to ask for."""
+
+
+def is_too_close(claim: Claim, contrast: Contrast, estimate: Estimate, required: RequiredData) -> bool:
+    """Return True for scores in 0..1 whose difference is too small to matter, or for this data to see.
+
+    Only orderings and equalities ask: other claims have a margin of their own.
+    """
+    is_equality = claim.kind == "between" and claim.low == -(claim.high or 0.0)
+    if not (claim.kind == "ordering" or is_equality) or not all(is_fraction(metric) for _, _, metric in contrast):
+        return False
+    items, seeds = required.items or estimate.items, required.seeds or estimate.seeds
+    return (
+        (claim.kind == "ordering" and abs(estimate.value) <= EQUAL_WITHIN)
+        or required == RequiredData(None, None)
+        or items * seeds > MOST_DATA * estimate.items * estimate.seeds
+    )
+
+
+def largest_difference(interval: tuple[float, float]) -> float:
+    """Return the largest absolute difference that an interval allows."""
+    return max(abs(interval[0]), abs(interval[1]))
+
+
+def describe_equality(interval: tuple[float, float]) -> str:
+    """Say by how much two scores differ at most, and whether that makes them equal."""
+    largest = largest_difference(interval)
+    if largest <= EQUAL_WITHIN:
+        return f"equal: no difference larger than {EQUAL_WITHIN:g}"
+    return f"no difference larger than {largest:.3f}; whether it is one at all, or equality within {EQUAL_WITHIN:g}, is open"

@@ -1,0 +1,74 @@
+"""What was found, in plain lines: counts by role, what explains a fall, and the paper's own numbers beside a tick."""
+
+import pytest
+from measured_world import build
+from rich.console import Console
+
+from repro.report.conclusions import conclude
+from repro.report.markdown import markdown
+from repro.report.merge import Source, merge_sources
+from repro.report.sections.build import build_sections
+from repro.report.terminal import print_result
+
+from .conftest import make_result
+
+
+def style(method, reasoning, tokens, score=0.5):
+    return {"family": "qwen3", "method": method, "score": score, "reasoning": reasoning, "tokens": tokens}
+
+
+BARE = [style("Teacher", 0.73, 8.0), style("Undistillable", 0.02, 4.1), style("Misled", 0.0, 4.0)]
+KEPT = [style("Teacher", 0.73, 8.0), style("Undistillable", 0.70, 7.9), style("Misled", 0.6, 7.0)]
+
+
+@pytest.fixture(scope="module")
+def made():
+    table = build(items=40, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0})
+    return merge_sources([Source("one", make_result(table, styles=BARE))])[0]
+
+
+def test_claims_premises_and_controls_are_counted_apart(made):
+    first = conclude(made.report, made.measured)[0]
+    claims, premises = made.report.counts("claim"), made.report.counts("premise")
+    assert first.startswith(f"{sum(claims.values())} claims of the paper: {claims['reproduced']} reproduced")
+    assert f"{sum(premises.values())} premises, counted apart: {premises['reproduced']} reproduced" in first
+
+
+def test_a_teacher_that_stops_reasoning_is_named_as_an_explanation(made):
+    (line,) = [line for line in conclude(made.report, made.measured, BARE) if "Reasoning" in line]
+    assert "Teacher 73% (8.0 tokens), Undistillable 2% (4.1 tokens), Misled 0% (4.0 tokens)" in line
+    assert line.endswith("that alone may explain the student's fall.")
+    (line,) = [line for line in conclude(made.report, made.measured, KEPT) if "Reasoning" in line]
+    assert "explain" not in line
+
+
+def test_there_are_five_lines(made):
+    assert len(conclude(made.report, made.measured, BARE)) == 5
+
+
+def test_page_brief_and_terminal_say_the_same(made):
+    lines = conclude(made.report, made.measured, BARE)
+    built = [(made, "k", build_sections(made, "k"))]
+    brief = markdown(built)
+    console = Console(record=True, width=2000)
+    print_result(list(made.measured), made.report, console, BARE)
+    printed = console.export_text()
+    for line in lines:
+        assert f"- {line}" in brief
+        assert f"- {line}" in printed
+    assert "| Undistillable | 0.500 | 2% | 4.1 |" in brief
+
+
+def test_a_tick_says_that_the_papers_own_numbers_are_split(made):
+    (judged,) = [v for v in made.report.claims if v.claim == "student-under-teacher"]
+    assert judged.value == "reproduced"
+    brief = markdown([(made, "k", build_sections(made, "k"))])
+    (line,) = [line for line in brief.splitlines() if line.startswith("|") and "student-under-teacher" in line]
+    assert "reproduced; here; the paper's own numbers are split (13 of 14)" in line
+
+
+def test_styles_of_two_results_are_averaged_by_seed():
+    first = make_result(build(items=40, seeds=(0,)), styles=[style("Teacher", 0.6, 6.0)])
+    second = make_result(build(items=40, seeds=(1, 2), rng=1), styles=[style("Teacher", 0.9, 9.0)])
+    (part,) = merge_sources([Source("a", first), Source("b", second)])
+    assert "| Teacher | 0.500 | 80% | 8.0 |" in markdown([(part, "k", build_sections(part, "k"))])
