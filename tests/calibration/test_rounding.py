@@ -25,6 +25,7 @@ from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_for_training
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
+from repro.toy.models import model_folder
 from repro.workflow.own_models import StageOptions, calibrate_stage
 
 
@@ -130,7 +131,7 @@ def test_an_update_of_zeros_has_no_share(base: Path) -> None:
 
 
 def test_a_calibration_that_bfloat16_would_lose_warns_in_its_summary(tmp_path: Path) -> None:
-    teacher = shutil.copytree(Path("repro/toy/weights/qwen3-teacher").resolve(), tmp_path / "teacher")
+    teacher = shutil.copytree(model_folder("toy:qwen3-teacher"), tmp_path / "teacher")
     weights = {name: weight.bfloat16().float() for name, weight in load_file(teacher / "model.safetensors").items()}
     save_file(weights, teacher / "model.safetensors", {"format": "pt"})
     small = ("calibration.steps=1", "calibration.prompts_per_step=4", "calibration.group_size=4")

@@ -40,8 +40,8 @@ def config(**changes: Any) -> DistillationConfig:
     return DistillationConfig(**settings | changes)
 
 
-def odd_length(items: list[Item], texts: list[str]) -> list[float]:
-    return [float(len(text) % 2) for text in texts]
+def odd_digits(items: list[Item], texts: list[str]) -> list[float]:
+    return [float(sum(character in "1357" for character in text) % 2) for text in texts]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeyp
             teacher=teacher,
             items=items,
             completions=None,
-            task_reward=odd_length,
+            task_reward=odd_digits,
             seed=5,
             out=base / "out",
             work=base / "work",

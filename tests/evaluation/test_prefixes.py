@@ -33,14 +33,14 @@ def items():
     return registry.get(TASK).items("test", 3, 0)
 
 
-def graded(items, answers, text="think 1 2 \\boxed{{{}}}"):
+def graded(items, answers, text="well 1 2 \\boxed{{{}}}"):
     """Return completions of each item with these answers; None is a completion without an answer."""
     tokenizer = load_tokenizer(model_folder("toy:qwen3-student"))
     completions = []
     for item, item_answers in zip(items, answers):
         for sample, answer in enumerate(item_answers):
             answer = item.key if answer == "right" else answer
-            completion = "think" if answer is None else text.format(answer)
+            completion = "well" if answer is None else text.format(answer)
             ids = [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
             rollout = Rollout(item.id, TASK, item.prompt, sample, [1], ids, [0.0] * len(ids), completion, "eos")
             completions.append(Graded(rollout, item.key, answer, float(answer == item.key)))
@@ -146,7 +146,7 @@ def test_one_token_is_no_prefix(items):
 def test_a_teacher_goes_on_from_before_the_recheck(items, tmp_path):
     item, tokenizer = items[0], load_tokenizer(model_folder("toy:qwen3-student"))
     wrong = next(d for d in "01234567" if d != item.key)
-    thought = f"think 1 2 {item.key}"
+    thought = f"well 1 2 {item.key}"
     ids = [
         *tokenizer(thought, add_special_tokens=False)["input_ids"],
         *tokenizer(f"\\boxed{{{wrong}}}", add_special_tokens=False)["input_ids"],
@@ -179,10 +179,10 @@ def test_a_teacher_goes_on_from_before_the_recheck(items, tmp_path):
     ("prefix", "kind", "committed"),
     [
         ("", "numeric", False),
-        ("think 1 2", "numeric", False),
-        ("think 1 2 \\boxed{", "numeric", False),
-        ("think 1 2 \\boxed{5", "numeric", True),
-        ("think 1 2 \\boxed{5}", "numeric", True),
+        ("well 1 2", "numeric", False),
+        ("well 1 2 \\boxed{", "numeric", False),
+        ("well 1 2 \\boxed{5", "numeric", True),
+        ("well 1 2 \\boxed{5}", "numeric", True),
         ("so \\boxed{\\frac{1}{2}} or", "numeric", True),
         ("so \\boxed{\\frac{1", "numeric", True),
         ("so B, then. Answer:", "choice", False),

@@ -24,9 +24,13 @@ from repro.toy.models import MODELS
 from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage
 
 
+MODEL = "toy:qwen3-teacher"
+VOCABULARY = json.loads((locate(MODEL) / "config.json").read_text())["vocab_size"]
+
+
 @pytest.fixture
 def folder(tmp_path):
-    return shutil.copytree(locate("toy:qwen3-student"), tmp_path / "model")
+    return shutil.copytree(locate(MODEL), tmp_path / "model")
 
 
 def change(folder, file, **values):
@@ -111,7 +115,7 @@ FAULTS = {
     "unused layer": (unused_layer, "does not use all of its weights"),
     "unused tensor": (lambda f: change_weights(f, **{"score.weight": torch.zeros(1, 64)}), "does not use all"),
     "other output layer": (
-        lambda f: change_weights(f, **{"lm_head.weight": torch.zeros(389, 64)}),
+        lambda f: change_weights(f, **{"lm_head.weight": torch.zeros(VOCABULARY, 64)}),
         "lm_head.weight has other values",
     ),
     "generation config": (
@@ -127,7 +131,7 @@ FAULTS = {
         lambda f: change(f, "generation_config.json", eos_token_id=-2),
         "the end of a turn has the token id -2",
     ),
-    "token without row": (wide_tokenizer, "text has the token id 389"),
+    "token without row": (wide_tokenizer, f"text has the token id {VOCABULARY}"),
     "drops": (template("m['content'][0]['text']"), "drops or changes the user's message"),
     "cuts": (template("m['content'][:300]"), "drops or changes the user's message"),
     "lowers": (template("m['content'] | lower"), "drops or changes the user's message"),

@@ -49,8 +49,9 @@ def test_table3_calibrates_on_mathematics_alone_and_measures_what_it_never_saw()
         assert {tasks_of(stage.model.teacher) for stage in across} == {source}
 
 
-def test_table3_shares_table2s_calibrations_and_students_at_toy_scale():
-    table2, table3 = (plan(name, scale="toy", seeds=2) for name in ("table2", "table3"))
+def test_table3_shares_table2s_calibrations_where_those_are_on_its_source_tasks():
+    alike = ["tasks=toy-bm4,toy-bm5"]
+    table2, table3 = plan("table2", scale="toy", seeds=2, assignments=alike), plan("table3", scale="toy", seeds=2)
     assert fingerprints(table3, Calibrate) < fingerprints(table2, Calibrate)
     assert len(fingerprints(table3, Distill) & fingerprints(table2, Distill)) == 4
 
@@ -78,7 +79,7 @@ def test_without_controls_only_the_papers_rows_are_run():
     for name in ("table3", "table6", "table7"):
         study = plan(name, scale="toy", seeds=1, assignments=["controls=no"])
         assert not [row.method for row in study.rows if "Eta0" in row.method]
-        assert {stage.config.eta for stage in study.stages() if isinstance(stage, Calibrate)} == {-0.5}
+        assert {stage.config.eta for stage in study.stages() if isinstance(stage, Calibrate)} == {-1.0}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_other_settings_have_a_folder_of_their_own(tmp_path):
     assert changed == again
     engine = result_folder(table2("engine=vllm", "tasks=toy-bm4,toy-dolly"), tmp_path).name
     assert engine.startswith("table2-toy-taskstoy-bm4+toy-dolly-engine")
-    assert result_folder(table2("eta=0.5"), tmp_path).name == default  # the default value
+    assert result_folder(table2("eta=1"), tmp_path).name == default  # the default value
     assert len({default, changed, engine}) == 3
 
 
@@ -53,7 +53,7 @@ def test_a_name_of_the_user(tmp_path):
     assert result_folder(table2(), tmp_path, "mine") == tmp_path / "mine"
     store(table2(), tmp_path / "mine")
     assert result_folder(table2(), tmp_path, "mine") == tmp_path / "mine"
-    with pytest.raises(InputError, match=r"its eta_distillable is 0.5, here 0.3"):
+    with pytest.raises(InputError, match=r"its eta_distillable is 1.0, here 0.3"):
         result_folder(table2("eta=0.3"), tmp_path, "mine")
     store(table2(), tmp_path / "mine", study="table1")
     with pytest.raises(InputError, match="its study is table1"):
