@@ -18,6 +18,7 @@ from repro.progress import silent
 from repro.recipes import toy
 from repro.recipes.settings import override
 from repro.tasks import Item
+from repro.toy.models import model_folder
 from repro.training.resources import TrainingResources
 
 STEP = 12
@@ -42,6 +43,12 @@ def config(**changes: Any) -> DistillationConfig:
 
 def odd_digits(items: list[Item], texts: list[str]) -> list[float]:
     return [float(sum(character in "1357" for character in text) % 2) for text in texts]
+
+
+@pytest.fixture
+def teacher() -> Path:
+    """A model that reads what the student reads: of some wrong completions it thinks more than the student, of others less."""
+    return model_folder("toy:qwen3-target")
 
 
 @pytest.fixture
