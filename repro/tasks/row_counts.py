@@ -1,6 +1,7 @@
 """Numbers of rows of the data sets, for plans that must not promise more items than exist. Nothing is fetched."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 from repro.tasks.splits import TEST_SHARE
 from repro.tasks.task import Split
@@ -43,7 +44,7 @@ def count_items(task: str, split: Split) -> int | None:
     it is an upper bound.
     """
     if task in TOY_TASKS:
-        return len(get_task(task).questions(split))
+        return len(get_task(task).questions(split)) if split in get_args(Split) else None
     published = ROW_COUNTS.get(task)
     if published is None:
         return None

@@ -14,11 +14,11 @@ from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
 from repro.distillation.loss import LOSSES, Completions, TokenDistributions
 from repro.errors import InputError
+from repro.models.loading import load_tokenizer
 from repro.progress import silent
 from repro.recipes import toy
 from repro.recipes.settings import override
 from repro.tasks import Item
-from repro.toy.models import model_folder
 from repro.training.resources import TrainingResources
 
 STEP = 12
@@ -41,14 +41,22 @@ def config(**changes: Any) -> DistillationConfig:
     return DistillationConfig(**settings | changes)
 
 
-def odd_digits(items: list[Item], texts: list[str]) -> list[float]:
-    return [float(sum(character in "1357" for character in text) % 2) for text in texts]
+def odd_length(items: list[Item], texts: list[str]) -> list[float]:
+    return [float(len(text) % 2) for text in texts]
 
 
 @pytest.fixture
-def teacher() -> Path:
-    """A model that reads what the student reads: of some wrong completions it thinks more than the student, of others less."""
-    return model_folder("toy:qwen3-target")
+def teacher(student: Path, tmp_path: Path) -> Path:
+    """The student with noise in its weights: of some of its completions it thinks more than the student, of others less."""
+    model = AutoModelForCausalLM.from_pretrained(student)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    folder = tmp_path / "teacher"
+    model.save_pretrained(folder)
+    load_tokenizer(student).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -73,7 +81,7 @@ def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeyp
             teacher=teacher,
             items=items,
             completions=None,
-            task_reward=odd_digits,
+            task_reward=odd_length,
             seed=5,
             out=base / "out",
             work=base / "work",

@@ -23,7 +23,6 @@ from repro.planner.resources import Resources
 from repro.toy.models import MODELS
 from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage
 
-
 MODEL = "toy:qwen3-teacher"
 VOCABULARY = json.loads((locate(MODEL) / "config.json").read_text())["vocab_size"]
 

@@ -314,14 +314,14 @@ def test_the_backend_none_gives_the_same_numbers(stage, undisturbed, tmp_path):
 
 @pytest.mark.parametrize("backend", ["none", "local"])
 def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, backend):
-    wrong = stage.model_copy(update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "seed": "nosuch"}),)})
+    wrong = stage.model_copy(update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)})
     execution = Execution(Resources(), workers=1, backend=backend)
     with pytest.raises(StageError) as error:
         run([wrong], tmp_path, execution, quiet=True, console=Console(quiet=True))
     log = tmp_path / CACHE / ".logs" / f"{wrong.folder_name}.log"
     message = str(error.value)
     assert message.startswith(f"{wrong.label}: ")
-    assert "Input should be a valid integer" in message
+    assert "Input should be 'train', 'test' or 'all'" in message
     assert f"Log: {log}." in message
     assert "Traceback" in log.read_text()
     assert "nosuch" in log.read_text()
