@@ -104,8 +104,8 @@ def test_a_guards_strength_is_part_of_the_identity_and_of_the_label(pair):
         plan_rows = rows(with_matrix(pair, guards=("none", text), attacks=("sft",)))
         return {row.method: row.stage.fingerprint for row in plan_rows}
 
-    weak, strong = answers("poe(strength=0.1)"), answers("poe(strength=0.5)")
-    assert weak["sft under poe(strength=0.1)"] != strong["sft under poe(strength=0.5)"]
+    weak, strong = answers("poe(strength=0.1)"), answers("poe(strength=0.2)")
+    assert weak["sft under poe(strength=0.1)"] != strong["sft under poe(strength=0.2)"]
     assert weak["sft under none"] == strong["sft under none"]
 
 

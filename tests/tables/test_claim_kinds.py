@@ -53,7 +53,7 @@ COLLAPSES = [c.id for c in load_claims() if c.kind == "collapse"]
 
 
 def test_every_claim_of_a_collapse_has_the_margin_and_the_floor():
-    assert len(COLLAPSES) == 7
+    assert len(COLLAPSES) == 8
     assert {claim(name).margin for name in COLLAPSES} == {0.5}
 
 
