@@ -53,12 +53,22 @@ def list_studies(
         bool,
         typer.Option("--losses", help="Distillation losses: a `divergence` setting such as gkd_rkl.divergence=jsd."),
     ] = False,
+    guards: Annotated[
+        bool, typer.Option("--guards", help="Guards of a teacher: names for --set matrix.guards=...")
+    ] = False,
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="Attacks of a thief: names for --set matrix.attacks=...")
+    ] = False,
 ) -> None:
     """List the studies, their scales, and what each costs; or what a setting may name, installed packages' too."""
-    if losses:
+    if losses or guards or attacks:
+        from repro.attacks.base import ATTACKS
         from repro.distillation.loss import LOSSES
+        from repro.guards.base import GUARDS
 
-        print_plugins(LOSSES)
+        for registry, is_listed in ((LOSSES, losses), (GUARDS, guards), (ATTACKS, attacks)):
+            if is_listed:
+                print_plugins(registry)
         return
     from repro.planner.hours import study_hours
     from repro.planner.scales import REQUIREMENTS

@@ -71,3 +71,13 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         if self.traces == "answer-only" and self.method == "gkd-rkl":
             raise ValueError("traces = 'answer-only' needs stored teacher completions: use method sft or gkd-fkl")
         return self
+
+
+class SelectionConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """How completions are selected, prompt by prompt. No answer key is read."""
+
+    rule: Literal["majority", "shortest", "likeliest"]
+    """majority: completions whose answer is the majority answer of the completions that vote; a tie is broken at random.
+    shortest, likeliest: the `share` of a prompt's completions with the fewest tokens, or the largest log-probability per
+    token under the model that scored them; at least one."""
+    share: float = pydantic.Field(default=0.5, gt=0, le=1)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from repro.errors import InputError
@@ -27,6 +27,7 @@ def sample(
     share: tuple[int, int] = (0, 1),
     prefixes: Sequence[Sequence[int]] | None = None,
     tensor_parallel: int = 1,
+    open_other: Callable[[], Engine] | None = None,
 ) -> list[Path]:
     """Sample `completions_per_prompt` rollouts of every item; return the files that hold them, items in order.
 
@@ -38,6 +39,7 @@ def sample(
         prefixes: one per item, tokens of an answer that the model continues; they are then part of prompt_ids, and
             token_ids and text hold the continuation.
         tensor_parallel: GPUs (on the CPU: processes) that vLLM spreads the model over.
+        open_other: opens an engine of another law over the model's tokens; None for the configured engine.
 
     Raises:
         InputError: a prompt does not fit the model's positions, or no completion has a token.
@@ -67,7 +69,8 @@ def sample(
             if number % share[1] != share[0]:
                 continue
             if engine is None:
-                engine = open_engine(config.engine, model, longest + config.max_completion_tokens, tensor_parallel)
+                most = longest + config.max_completion_tokens
+                engine = open_other() if open_other else open_engine(config.engine, model, most, tensor_parallel)
                 opened.callback(engine.close)
             completions = engine.generate(
                 [prompts[i] for i in chunk],

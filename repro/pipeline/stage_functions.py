@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.pipeline.completion_functions import FUNCTIONS
 from repro.pipeline.context import StageContext
 from repro.pipeline.stage_inputs import (
     compare_templates,
@@ -45,6 +46,7 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
         Diagnose: _diagnose,
         Continue: _continue,
         Classify: _classify,
+        **FUNCTIONS,
     }
     function = functools.partial(functions[type(stage)], stage, context)
     return phase("training")(function) if stage.workload.trains else function

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.loading import locate, revision_of
-from repro.stages import Calibrate, Distill, Evaluate, Sample, TaskData
+from repro.stages import Calibrate, Distill, Evaluate, Grade, Sample, TaskData
 from repro.stages.artifact import MODEL
 from repro.stages.references import Model
 from repro.tasks import registry
@@ -24,7 +24,7 @@ def model_path(model: Model, cache: Path) -> Path | str:
     return locate(base.name)
 
 
-def reward_model_path(stage: Calibrate | Distill | Evaluate, cache: Path) -> Path | str | None:
+def reward_model_path(stage: Calibrate | Distill | Evaluate | Grade, cache: Path) -> Path | str | None:
     """Return the folder (or hub id) of the stage's reward model; None without one."""
     return model_path(stage.reward_model, cache) if stage.reward_model else None
 
@@ -77,7 +77,7 @@ def compare_templates(stage: Distill, cache: Path) -> dict[str, str]:
     if has_same_template(teacher, student, stage.config.reasoning):
         return {}
     message = (
-        f"{stage.teacher.base_model.name} and {stage.student.name} have different chat templates; the teacher scores the"
+        f"{stage.teacher.base_model.name} and {stage.base_model.name} have different chat templates; the teacher scores the"
         " student's prompts as the student reads them"
     )
     if isinstance(stage.teacher, Calibrate):

@@ -36,6 +36,13 @@ TOY_MIB = {
     "diagnose": 2.0,
     "continue": 0.1,
     "classify": 0.1,
+    "guarded": 0.2,
+    "select": 0.1,
+    "mix": 0.2,
+    "rewrite": 0.2,
+    "score": 0.1,
+    "grade": 0.1,
+    "score-answers": 0.1,
 }
 """MEASURED: mean size of an artifact at toy scale (same records)."""
 

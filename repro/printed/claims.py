@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from repro.printed.schema import Provenance, Strict
 
-TwoSided = Literal["ordering", "noninferiority", "collapse", "comparable", "between"]
+TwoSided = Literal["ordering", "noninferiority", "collapse", "recovers", "comparable", "between"]
 Kind = Literal[TwoSided, "range", "exists", "above", "below", "trend", "monotone"]
 Role = Literal["premise", "claim", "control"]
 _TWO_SIDED: tuple[TwoSided, ...] = get_args(TwoSided)
@@ -52,6 +52,8 @@ class Claim(Strict):
         noninferiority: L - R > -margin.
         collapse: R < (1 - margin) L: of its score L before, a model loses more than the share `margin`. A task whose L is
             at chance is left out; without any other task the claim is not testable.
+        recovers: L > (1 - margin) R: of a gain R, the other side has at least that share. Without a gain R above zero the
+            claim is not testable.
         comparable: neither side is more than `factor` times the other.
         between: low <= L - R <= high, up to `tolerance`.
         range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
@@ -98,11 +100,11 @@ class Claim(Strict):
     def _fields_fit_kind(self) -> "Claim":
         if self.kind != "exists" and (self.kind in _TWO_SIDED) != bool(self.right):
             raise ValueError(f"right is required for {', '.join(_TWO_SIDED)}, and foreign to a {self.kind}")
-        if self.kind in ("collapse", "comparable", "between") and len(self.right) > 1:
+        if self.kind in ("collapse", "recovers", "comparable", "between") and len(self.right) > 1:
             raise ValueError(f"a {self.kind} has one right side")
-        if (self.margin > 0) != (self.kind in ("noninferiority", "monotone", "collapse")):
+        if (self.margin > 0) != (self.kind in ("noninferiority", "monotone", "collapse", "recovers")):
             raise ValueError(
-                "margin above 0 is required for noninferiority, monotone and collapse, and foreign to others"
+                "margin above 0 is required for noninferiority, monotone, collapse and recovers, and foreign to others"
             )
         if (self.factor is not None) != (self.kind == "comparable"):
             raise ValueError("factor is required for comparable and foreign to other kinds")

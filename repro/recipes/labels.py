@@ -19,3 +19,23 @@ def from_arbitrary_beginning(model: str) -> str:
 def after_prefix(teacher: str, fraction: float) -> str:
     """Return the label of a row that continues that share of the student's completions: "Teacher, 25% prefix"."""
     return f"{teacher}, {fraction:.0%} prefix" if fraction else f"{teacher}, no prefix"
+
+
+def under(attack: str, guard: str) -> str:
+    """Return the label of the student that an attack makes under a guard: "sft under knob"."""
+    return f"{attack} under {guard}"
+
+
+def teacher_under(guard: str) -> str:
+    """Return the label of the answers of a guarded teacher."""
+    return under("Teacher", guard)
+
+
+def moved(label: str) -> str:
+    """Return the label of a row that says how far another row's model has moved from its start."""
+    return f"{label}: moved"
+
+
+def read_by_target(label: str) -> str:
+    """Return the label of a row that says how readable another row's completions are."""
+    return f"{label}: read by the target"

@@ -29,6 +29,34 @@ class Family(pydantic.BaseModel, frozen=True, extra="forbid"):
     """A calibration target of another family, for the control that changes the target."""
 
 
+class MatrixSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Settings of the studies of guards and attacks. A name may have settings in brackets: knob(strength=-1)."""
+
+    guards: tuple[str, ...] = pydantic.Field(
+        default=("none", "knob", "knob-per-token", "answer-only", "reorder", "poe", "ads"), min_length=1
+    )
+    attacks: tuple[str, ...] = pydantic.Field(
+        default=(
+            "sft",
+            "gkd-fkl",
+            "gkd-rkl",
+            "top-k",
+            "own-answers",
+            "sft-majority",
+            "sft-shortest",
+            "sft-likeliest",
+            "supplement",
+        ),
+        min_length=1,
+    )
+    interface: Literal["text", "top-k", "logits"] = "logits"
+    """The most that the teacher's owner serves; a guard may show less."""
+    own_completions: int = pydantic.Field(default=8, gt=0)
+    """Completions of each training prompt that a thief samples from the own student."""
+    scored_completions: int = pydantic.Field(default=2, gt=0)
+    """Completions of each held-out item that are scored for the KL to the start, and for readability."""
+
+
 class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Everything that `--set` may change in a study."""
 
@@ -68,6 +96,7 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Run eta = 0 and the no-reasoning control in addition to the paper's rows."""
     more_controls: bool = False
     """Run Table 2's further controls too: the KL-matched teacher, and students that have the calibrated teachers' text alone."""
+    matrix: MatrixSettings = MatrixSettings()
 
     @pydantic.field_validator("etas")
     @classmethod

@@ -12,12 +12,10 @@ from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.models.loading import revision_of
 from repro.models.template_hash import template_identity
 from repro.recipes.settings import Family, Settings
-from repro.recipes.study import Row
+from repro.recipes.study import Row, RowStage
 from repro.stages import (
     BaseModelRef,
     Calibrate,
-    Classify,
-    Continue,
     Diagnose,
     Distill,
     Evaluate,
@@ -152,13 +150,14 @@ class Pair:
     def row(
         self,
         method: str,
-        stage: Evaluate | Diagnose | Continue | Classify,
+        stage: RowStage,
         *,
         eta: float | None = None,
         of: str | None = None,
+        guard: str | None = None,
     ) -> Row:
         """Return a measured row of this pair."""
-        return Row(self.family, method, self.seed, stage, eta, of)
+        return Row(self.family, method, self.seed, stage, eta, of, guard)
 
     def calibrate(self, eta: float, tasks: Tasks | None = None) -> Calibrate:
         """Calibrate the teacher towards (eta > 0) or away from (eta < 0) what its target finds likely."""

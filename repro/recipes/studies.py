@@ -231,4 +231,17 @@ STUDIES: dict[str, Entry] = {
         export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14000),
     ),
+    "guards": Entry(
+        title="Guards against attacks: what each guard leaks to a thief who adapts (a study of this kit, not of the paper)",
+        session="Guards against attacks, a study of this kit (shares Table 2's calibrations)",
+        page_title="Guards against attacks: gains over a student without a teacher (a study of this kit, not of the paper)",
+        rows="attacks.matrix:rows",
+        measure="tables.measurements.matrix:add_matrix",
+        examples="report.examples:guarded_answers",
+        extras="report.study_extras:matrix",
+        section="report.sections.matrix:matrix_section",
+        figures="report.figures.matrix:matrix",
+        export="report.figures.by_study:export_figures",
+        budget=Budget(toy_minutes=15, toy_mib=80, paper_gpu_hours=35000),
+    ),
 }

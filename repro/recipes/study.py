@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from repro.recipes.studies import SCALES as SCALES
 from repro.recipes.studies import Scale as Scale
-from repro.stages import Classify, Continue, Diagnose, Evaluate, Stage, topological_order
+from repro.stages import Classify, Continue, Diagnose, Evaluate, Grade, ScoreAnswers, Stage, topological_order
+
+RowStage = Evaluate | Diagnose | Continue | Classify | Grade | ScoreAnswers
+"""A stage whose artifact is measured."""
 
 
 @dataclass(frozen=True)
@@ -15,14 +18,16 @@ class Row:
         method: the row's label in the stored table (see its row_label).
         eta: the eta that its models were calibrated with, if the study sweeps eta.
         of: the label of its teacher's row, for a student whose teacher has a row too.
+        guard: the label of the guard of its teacher, in a matrix of guards and attacks.
     """
 
     family: str
     method: str
     seed: int
-    stage: Evaluate | Diagnose | Continue | Classify
+    stage: RowStage
     eta: float | None = None
     of: str | None = None
+    guard: str | None = None
 
 
 @dataclass(frozen=True)

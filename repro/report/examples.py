@@ -1,6 +1,6 @@
 """Completions of the same prompt side by side: what the numbers look like as text. The first ones, not chosen."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from repro.evaluation.failure_modes import MODES
 from repro.evaluation.graded import Graded, PromptKey, by_prompt, read_graded
 from repro.evaluation.prefixes import CONTINUATIONS_FILE
 from repro.generation.rollouts import stream_rows
+from repro.recipes.labels import teacher_under
 from repro.recipes.study import Row, Study
 from repro.report.result import Completion, Example
 from repro.report.text import cut
@@ -27,11 +28,22 @@ PROMPTS = 2
 
 def answers(study: Study, cache: Path) -> list[Example]:
     """Show the first completion of each model on the first prompts of each family and task that all answered."""
+    return _side_by_side(study, cache, METHODS)
+
+
+def guarded_answers(study: Study, cache: Path) -> list[Example]:
+    """Show the same of each guarded teacher, and of the student before and after training on its own samples."""
+    labels = dict.fromkeys(row.method for row in study.rows if row.stage.kind in ("evaluate", "grade"))
+    teachers = [label for label in labels if label.startswith(teacher_under(""))]
+    return _side_by_side(study, cache, (*teachers, "Student", "no-teacher"))
+
+
+def _side_by_side(study: Study, cache: Path, methods: Sequence[str]) -> list[Example]:
     examples = []
     for family in study.families:
-        rows = [row for row in _first_seed(study) if row.family == family and row.method in METHODS]
+        rows = [row for row in _first_seed(study) if row.family == family and row.method in methods]
         files: dict[str, list[Path]] = {}  # a row may stand for a model per task: then each has its own stage
-        for row in sorted(rows, key=lambda row: METHODS.index(row.method)):
+        for row in sorted(rows, key=lambda row: methods.index(row.method)):
             file = cache / row.stage.folder_name / ROLLOUTS
             if file.is_file():
                 files.setdefault(row.method, []).append(file)

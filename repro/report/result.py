@@ -161,11 +161,29 @@ class Diagnosis(TypedDict):
     gradient_tokens: int
 
 
+class MatrixSide(TypedDict):
+    """A guard or an attack of a matrix. shows_or_needs: what a guard shows at most, or an attack needs at least."""
+
+    label: str
+    formula: str
+    source: str
+    shows_or_needs: str
+
+
+class Matrix(TypedDict):
+    """Rows and columns of a matrix of guards and attacks."""
+
+    guards: list[MatrixSide]
+    attacks: list[MatrixSide]
+
+
 class Extras(TypedDict):
-    """Facts for a single study: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a)."""
+    """Facts for a single study: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a); the
+    sides of the matrix (guards)."""
 
     costs: NotRequired[Costs]
     parameters: NotRequired[dict[str, dict[str, FiniteFloat | None]]]
+    matrix: NotRequired[Matrix]
 
 
 class Result(TypedDict):

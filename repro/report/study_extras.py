@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from repro.attacks.matrix import attacks_of, guards_of
+from repro.recipes.settings import MatrixSettings
 from repro.recipes.study import Study
-from repro.report.result import Extras
+from repro.report.result import Extras, MatrixSide
 from repro.tables.measurements.costs import parameters_of, study_costs
 
 
@@ -22,3 +24,18 @@ def teacher_sizes(study: Study, cache: Path) -> Extras:
             evaluation: Any = row.stage
             sizes.setdefault(row.family, {})[row.method] = parameters_of(evaluation.model, cache)
     return {"parameters": sizes}
+
+
+def matrix(study: Study, cache: Path) -> Extras:
+    """Collect the guards and attacks of a matrix, in the order of the settings."""
+    settings = MatrixSettings.model_validate(study.settings["matrix"])
+
+    def side(label: str, formula: str, source: str, level: str) -> MatrixSide:
+        return {"label": label, "formula": formula, "source": source, "shows_or_needs": level}
+
+    return {
+        "matrix": {
+            "guards": [side(g.label, g.formula, g.source, g.shows) for g in guards_of(settings)],
+            "attacks": [side(a.label, a.formula, a.source, a.needs) for a in attacks_of(settings)],
+        }
+    }

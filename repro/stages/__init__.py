@@ -4,22 +4,32 @@ Identity holds what changes the result (settings, seeds, content of models and d
 what does not (paths, machines). Two stages with equal identity share one artifact folder.
 """
 
+from repro.stages.answers import Grade, ScoreAnswers
+from repro.stages.completions import Completions, Guarded, Mix, Rewrite, Sample, Score, Select
 from repro.stages.kinds import stage_adapter
 from repro.stages.measuring import Classify, Continue, Diagnose, Evaluate
 from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
 from repro.stages.stage import Stage, topological_order
-from repro.stages.training import Calibrate, Distill, ModelInput, Sample
+from repro.stages.training import Calibrate, Distill, ModelInput
 
 __all__ = [
     "BaseModelRef",
     "Calibrate",
     "Classify",
+    "Completions",
     "Continue",
     "Diagnose",
     "Distill",
     "Evaluate",
+    "Grade",
+    "Guarded",
+    "Mix",
     "ModelInput",
+    "Rewrite",
     "Sample",
+    "Score",
+    "ScoreAnswers",
+    "Select",
     "ServedModelRef",
     "Stage",
     "TaskData",

@@ -4,10 +4,13 @@ from typing import Annotated
 
 import pydantic
 
+from repro.stages.answers import Grade, ScoreAnswers
+from repro.stages.completions import Guarded, Mix, Rewrite, Sample, Score, Select
 from repro.stages.measuring import Classify, Continue, Diagnose, Evaluate
-from repro.stages.training import Calibrate, Distill, Sample
+from repro.stages.training import Calibrate, Distill
 
-_Kind = Calibrate | Sample | Distill | Evaluate | Diagnose | Continue | Classify
+_Completions = Sample | Guarded | Select | Mix | Rewrite | Score
+_Kind = Calibrate | _Completions | Distill | Evaluate | Diagnose | Continue | Classify | Grade | ScoreAnswers
 stage_adapter: pydantic.TypeAdapter[_Kind] = pydantic.TypeAdapter(
     Annotated[_Kind, pydantic.Field(discriminator="kind")]
 )

@@ -8,9 +8,10 @@ from repro.diagnosis.config import DiagnosisConfig
 from repro.errors import InputError
 from repro.evaluation.config import ANSWER_TOKENS, PrefixConfig
 from repro.generation.config import EngineName, SamplingConfig
+from repro.stages.completions import Sample
 from repro.stages.references import BaseModelRef, ModelPair, ServedModelRef, TaskData
 from repro.stages.stage import Stage
-from repro.stages.training import ModelInput, Sample
+from repro.stages.training import ModelInput
 from repro.stages.workload import PASSES, Passes, Workload, sampling_workload
 
 

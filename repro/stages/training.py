@@ -1,4 +1,4 @@
-"""The stages that make models, and the sampling of what they are trained on."""
+"""The stages that make models."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -6,10 +6,10 @@ import pydantic
 
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
-from repro.generation.config import SamplingConfig
+from repro.stages.completions import Completions, Guarded, Mix, Rewrite, Sample, Score, Select
 from repro.stages.references import BaseModelRef, ModelPair, TaskData
 from repro.stages.stage import Stage
-from repro.stages.workload import PASSES, Workload, sampling_workload
+from repro.stages.workload import PASSES, Workload
 
 
 class Calibrate(Stage):
@@ -90,40 +90,20 @@ class Calibrate(Stage):
         return {model.name: self.config.reasoning for model in models}
 
 
-class Sample(Stage):
-    """Sample completions of training prompts: what off-policy students learn from."""
-
-    kind: Literal["sample"] = "sample"
-    version: ClassVar[int] = 1
-    feeds_training: ClassVar[bool] = True
-
-    model: "ModelInput"
-    data: tuple[TaskData, ...]
-    config: SamplingConfig
-    seed: int
-
-    @property
-    def label(self) -> str:
-        return f"sample {self.model.model_label}"
-
-    @property
-    def workload(self) -> Workload:
-        return sampling_workload(self.procedure, self.model, self.config)
-
-    def prompted_models(self) -> dict[str, bool]:
-        return {self.model.base_model.name: self.config.reasoning}
-
-
 class Distill(Stage):
-    """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy)."""
+    """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy).
+
+    The student may be a distilled one (warm start). teacher: whose distribution GKD compares with; for SFT the model whose
+    tokens the stored completions are in.
+    """
 
     kind: Literal["distill"] = "distill"
     version: ClassVar[int] = 1
     feeds_training: ClassVar[bool] = True
 
-    student: BaseModelRef
+    student: "ModelInput"
     teacher: "ModelInput"
-    samples: Sample | None
+    samples: Completions | None
     data: tuple[TaskData, ...]
     reward_model: BaseModelRef | None
     config: DistillationConfig
@@ -154,7 +134,7 @@ class Distill(Stage):
     @property
     def label(self) -> str:
         cut = ", answer-only traces" if self.config.traces == "answer-only" else ""
-        return f"distill {self._method} from {self.teacher.model_label}{cut}"
+        return f"distill {self._method} from {self._source}{cut}"
 
     @property
     def procedure(self) -> str:
@@ -163,19 +143,25 @@ class Distill(Stage):
     @property
     def base_model(self) -> BaseModelRef:
         """The published or local model that the trained one descends from."""
-        return self.student
+        return self.student.base_model
 
     @property
     def model_label(self) -> str:
         """The name of the trained model in labels of stages."""
         cut = " answer-only" if self.config.traces == "answer-only" else ""
-        return f"{self._method}{cut} student of {self.teacher.model_label}"
+        return f"{self._method}{cut} student of {self._source}"
 
     @property
     def _method(self) -> str:
         """The method, with its loss if that is another than the method's own."""
         loss = self.config.divergence
         return f"{self.config.method} with {loss.label}" if loss else self.config.method
+
+    @property
+    def _source(self) -> str:
+        """What the student learns from, and what it was before, if not a base model."""
+        source = self.teacher.model_label if self.samples is None else self.samples.traces_label
+        return source if isinstance(self.student, BaseModelRef) else f"{source}, after {self.student.model_label}"
 
     @property
     def workload(self) -> Workload:
@@ -194,20 +180,20 @@ class Distill(Stage):
         )
 
     @property
-    def full_traces(self) -> Sample | None:
+    def full_traces(self) -> Completions | None:
         return self.samples if self.config.traces == "full" else None
 
     @property
     def model_pair(self) -> ModelPair | None:
         """The teacher and student of GKD; None for SFT, which only reads text."""
         gkd = self.config.method != "sft"
-        return ModelPair("distillation", self.teacher.base_model, self.student) if gkd else None
+        return ModelPair("distillation", self.teacher.base_model, self.base_model) if gkd else None
 
     def prompted_models(self) -> dict[str, bool]:
-        return {self.student.name: self.config.reasoning}
+        return {self.base_model.name: self.config.reasoning}
 
 
 ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]
 """A model that a stage reads: as published, or trained by another stage."""
-for _stage in (Calibrate, Sample, Distill):
-    _stage.model_rebuild()
+for _stage in (Sample, Guarded, Score, Select, Mix, Rewrite, Calibrate, Distill):
+    _stage.model_rebuild(_types_namespace={"ModelInput": ModelInput, "Completions": Completions})

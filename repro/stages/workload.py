@@ -39,6 +39,9 @@ PASSES = {
     "diagnose": Passes(scored=1, frozen=1),
     "continue": Passes(sampled=1),
     "classify": Passes(scored=1),
+    "guarded": Passes(sampled=1, frozen=1),
+    "score": Passes(scored=1),
+    "score-answers": Passes(scored=1),
 }
 """By procedure. Of a calibration without the pass of the KL anchor (`Workload.kl_anchor`)."""
 
@@ -121,4 +124,14 @@ def sampling_workload(
         max_completion_tokens=config.max_completion_tokens,
         batch_sequences=config.batch_sequences,
         writes_rollouts=True,
+    )
+
+
+def scoring_workload(procedure: str, model: Model, config: SamplingConfig, completions_per_item: int) -> Workload:
+    """Return the workload of a stage that scores stored completions by one model."""
+    return Workload(
+        main=model,
+        passes=PASSES[procedure],
+        completions_per_item=completions_per_item,
+        max_completion_tokens=config.max_completion_tokens,
     )

@@ -1,4 +1,4 @@
-"""Every stage of every study at every scale with two seeds, one line each: the golden files of this folder.
+"""Every stage of every study at every scale with two seeds (matrices: one), one line each: the golden files of this folder.
 
 `python tests/golden/stages.py` rewrites the files. A changed line of identities.txt means that results made before can
 no longer be loaded: change it together with the version of the kind of stage, and say why in docs/log.md.
@@ -19,6 +19,8 @@ from repro.stages import Stage
 
 IDENTITIES = Path(__file__).with_name("identities.txt")
 PLANNED = Path(__file__).with_name("planned.txt")
+MATRICES = ("guards",)
+"""Studies of hundreds of stages a family: only the default families, under one seed."""
 CARDS = Cards(count=8, gib=78.0)
 
 
@@ -26,7 +28,8 @@ def stages_of(scale: Scale) -> dict[str, tuple[Stage, list[str]]]:
     """Every stage of the scale by its folder's name, with the studies that have it."""
     stages: dict[str, tuple[Stage, list[str]]] = {}
     for name in STUDIES:
-        for stage in plan(name, scale=scale, families=("all",), seeds=2).stages():
+        families, seeds = ((), 1) if name in MATRICES else (("all",), 2)
+        for stage in plan(name, scale=scale, families=families, seeds=seeds).stages():
             stages.setdefault(stage.folder_name, (stage, []))[1].append(name)
     return stages
 

@@ -53,7 +53,7 @@ COLLAPSES = [c.id for c in load_claims() if c.kind == "collapse"]
 
 
 def test_every_claim_of_a_collapse_has_the_margin_and_the_floor():
-    assert len(COLLAPSES) == 7
+    assert len(COLLAPSES) == 8
     assert {claim(name).margin for name in COLLAPSES} == {0.5}
 
 
@@ -163,3 +163,21 @@ def test_a_chance_that_is_no_share_is_refused_when_a_result_is_read(chance):
     content = world("table2", {"Student": {"choice": 0.2}}).to_dict() | {"chance": chance}
     with pytest.raises(InputError, match="the score of guessing"):
         MeasuredTable.from_dict(content)
+
+
+@pytest.mark.parametrize(
+    ("gained", "of", "value"),
+    [(0.28, 0.3, "reproduced"), (0.05, 0.3, "contradicted"), (0.24, 0.3, "inconclusive"), (0.2, 0.0, "not testable")],
+)
+def test_a_recovery_asks_for_a_share_of_a_gain(gained: float, of: float, value: str) -> None:
+    table = MeasuredTable("guards", "toy", "qwen3", (0, 1, 2))
+    rng = np.random.default_rng(0)
+    ids = [f"item{n}" for n in range(200)]
+    for row, gain in (("own-answers under knob", gained), ("sft under none", of)):
+        table.add(row, "toy-bm4", "gain", ids, rng.normal(gain, 0.1, (3, 200)))
+    conclusion = judge("guards-own-answers-break-knob", table)
+    assert conclusion.value == value
+    assert conclusion.statement == "own-answers under knob > 0.8 x sft under none"
+    if conclusion.estimate is not None:
+        left, right = (table.mean(row, "toy-bm4", "gain") for row in ("own-answers under knob", "sft under none"))
+        assert conclusion.estimate == pytest.approx(left - 0.8 * right)

@@ -38,7 +38,7 @@ def region_of(claim: Claim) -> Region:
     if claim.kind == "below":
         assert claim.high is not None
         return Region(high=claim.high)
-    if claim.kind in ("collapse", "comparable"):  # the margin or factor is in the contrast
+    if claim.kind in ("collapse", "recovers", "comparable"):  # the margin or factor is in the contrast
         return Region(low=0.0)
     if claim.kind in ("exists", "above"):
         assert claim.low is not None
@@ -116,6 +116,9 @@ def _two_sided(claim: Claim, ref: Ref, left: list[CellKey], right: list[CellKey]
     left, right = [a for a, _ in pairs], [b for _, b in pairs]
     if claim.kind == "collapse":
         return [Comparison(ref.row, _difference(left, right, 1.0 - claim.margin), pairs)]
+    if claim.kind == "recovers":
+        lacking = _difference(right, left, 1.0 - claim.margin)
+        return [Comparison(ref.row, {key: -weight for key, weight in lacking.items()}, pairs)]
     if claim.kind == "comparable":
         assert claim.factor is not None
         return [

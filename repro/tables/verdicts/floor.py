@@ -1,7 +1,7 @@
-"""The floor of a collapse: a student that only guesses before cannot collapse.
+"""The floors of a collapse and of a recovery: what is not there can be neither lost nor recovered.
 
 A collapse is judged on the tasks whose score before is above chance: its 95 % interval lies above. Without any such task the
-claim is not testable.
+claim is not testable. A recovery is judged where the gain to be recovered is above zero, by its 95 % interval.
 """
 
 from collections.abc import Sequence
@@ -29,3 +29,10 @@ def split_at_chance(
         else:
             at.append(f"{key[1]} ({measured.mean(*key):.3f}, chance {chance:.3f})")
     return tuple(above), ", ".join(at)
+
+
+def is_right_side_above_zero(comparison: Comparison, measured: MeasuredTable, resamples: int, seed: int) -> bool:
+    """Return True if the mean of a comparison's right side is above zero: its 95 % interval is."""
+    keys = [right for _, right in comparison.pairs if right is not None]
+    draws = Resamples(measured, keys, resamples, seed)
+    return interval(draws.estimate({key: 1.0 / len(keys) for key in keys}, training=False), LEVEL)[0] > 0

@@ -7,7 +7,7 @@ from repro.printed.claims import Claim
 from repro.printed.load import PaperTable
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
-from repro.tables.verdicts.floor import split_at_chance
+from repro.tables.verdicts.floor import is_right_side_above_zero, split_at_chance
 from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict_types import IDLE, ClaimVerdict
 
@@ -38,18 +38,19 @@ def prepare(
         return Prepared(untested=untested_verdict(claim, table.family, text, alpha, len(table.seeds)))
     comparisons, idle = drop_idle(claim, comparisons, table, stored)
     if not comparisons:
-        text = f"{IDLE}{idle}"
-        conclusion = replace(untested_verdict(claim, table.family, text, alpha, len(table.seeds)), value="not testable")
-        return Prepared(untested=conclusion)
+        return _not_testable(claim, table, f"{IDLE}{idle}", alpha)
     notes: tuple[str, ...] = (f"{name}, where it is idle: {idle}",) if idle else ()
+    if claim.kind == "recovers" and not is_right_side_above_zero(comparisons[0], table, resamples, seed):
+        text = f"not testable: {claim.right[0].row} has no {claim.right[0].metric or claim.metrics[0]} to recover"
+        return _not_testable(claim, table, text, alpha)
     if claim.kind != "collapse":
         return Prepared(comparisons, notes=notes)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
     notes += (f"{name}, on tasks at chance before: {at_chance}",) if at_chance else ()
     if not above:
-        text = f"not testable: {claim.left.row} is at chance on every task, {at_chance}"
-        conclusion = replace(untested_verdict(claim, table.family, text, alpha, len(table.seeds)), value="not testable")
-        return Prepared(untested=conclusion)
+        return _not_testable(
+            claim, table, f"not testable: {claim.left.row} is at chance on every task, {at_chance}", alpha
+        )
     remaining = comparisons_of(claim, table, stored, above)
     assert not isinstance(remaining, str)
     return Prepared(remaining, notes=notes)
@@ -80,6 +81,11 @@ def drop_idle(
         by_reason.setdefault((row, reason), []).append(task)
     lacking = [f"{row} on {', '.join(tasks)}: {reason}" for (row, reason), tasks in by_reason.items()]
     return remaining, "; ".join(lacking)
+
+
+def _not_testable(claim: Claim, table: MeasuredTable, text: str, alpha: float) -> Prepared:
+    conclusion = replace(untested_verdict(claim, table.family, text, alpha, len(table.seeds)), value="not testable")
+    return Prepared(untested=conclusion)
 
 
 def untested_verdict(claim: Claim, family: str, text: str, level: float, seeds: int) -> ClaimVerdict:

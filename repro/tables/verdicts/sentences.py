@@ -10,6 +10,7 @@ _ESTIMATE = {
     "above": "mean",
     "below": "mean",
     "collapse": "the score that may remain less the score that does:",
+    "recovers": "more than the share asked, by",
     "comparable": "distance to the bound",
     "trend": "slope in the direction asked, per unit of eta,",
     "monotone": "step in the direction asked",
@@ -41,6 +42,8 @@ def claim_in_symbols(claim: Claim) -> str:
         )
     if claim.kind == "collapse":
         return f"{right} < {1 - claim.margin:g} x {left}"
+    if claim.kind == "recovers":
+        return f"{left} > {1 - claim.margin:g} x {right}"
     if claim.kind == "comparable":
         return f"{left} and {right} within a factor of {claim.factor:g}"
     if claim.kind == "between" and claim.low == -(claim.high or 0.0):

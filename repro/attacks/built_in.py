@@ -1,0 +1,162 @@
+"""The kit's attacks. q is the student, p_T what the guard makes of the teacher, x training prompts; keys are never read."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import pydantic
+
+from repro.attacks.base import Attack
+from repro.guards.base import Interface
+from repro.stages import ModelInput
+
+if TYPE_CHECKING:
+    from repro.attacks.thief import Thief
+
+
+class NoTeacher(Attack):
+    """No theft at all, the zero line: SFT on the student's own completions that state its own majority answer."""
+
+    name: ClassVar[str] = "no-teacher"
+    formula: ClassVar[str] = "SFT on y ~ q(.|x) with answer(y) = majority of answers of q"
+    source: ClassVar[str] = "self-consistency training; the control `solo` of umidsvt/antidistill"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on its own completions."""
+        return thief.sft(thief.majority(thief.own, voters=thief.own))
+
+
+class Sft(Attack):
+    """The passive student: cross-entropy on what the teacher shows."""
+
+    name: ClassVar[str] = "sft"
+    formula: ClassVar[str] = "SFT on y ~ p_T(.|x)"
+    source: ClassVar[str] = "arXiv 2604.18963, section 6"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the traces."""
+        return thief.sft(thief.traces)
+
+
+class GkdFkl(Attack):
+    """Forward KL per token on the teacher's traces."""
+
+    name: ClassVar[str] = "gkd-fkl"
+    formula: ClassVar[str] = "min KL(p_T || q) per token on y ~ p_T"
+    source: ClassVar[str] = "GKD, arXiv 2306.13649"
+    needs: ClassVar[Interface] = "logits"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Distil off-policy."""
+        return thief.gkd_fkl()
+
+
+class GkdRkl(Attack):
+    """Reverse KL per token on the student's completions."""
+
+    name: ClassVar[str] = "gkd-rkl"
+    formula: ClassVar[str] = "min KL(q || p_T) per token on y ~ q"
+    source: ClassVar[str] = "GKD, arXiv 2306.13649"
+    needs: ClassVar[Interface] = "logits"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Distil on-policy."""
+        return thief.gkd_rkl()
+
+
+class TopK(Attack):
+    """An interface that shows the k largest log-probabilities of each token: KL to them and to the tail's mass, on traces.
+
+    The loss `top-k-tail` reads of the teacher its top k and, as what is missing to 1, its tail: what such an interface shows.
+    """
+
+    name: ClassVar[str] = "top-k"
+    formula: ClassVar[str] = "min KL(q || p_T) per token over the teacher's top k and its tail as one token, on y ~ p_T"
+    source: ClassVar[str] = "verl#7856"
+    needs: ClassVar[Interface] = "top-k"
+
+    k: int = pydantic.Field(default=5, gt=0)
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Distil off-policy from the top k."""
+        return thief.gkd_fkl(divergence=f"top-k-tail(k={self.k})")
+
+
+class OwnAnswers(Attack):
+    """Own traces, the teacher's answers: the student writes, the teacher's majority answer says what to keep."""
+
+    name: ClassVar[str] = "own-answers"
+    formula: ClassVar[str] = "SFT on y ~ q(.|x) with answer(y) = majority of answers of p_T"
+    source: ClassVar[str] = "STaR arXiv 2203.14465; trace inversion arXiv 2603.07267"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on its own completions that the teacher's answers confirm."""
+        return thief.sft(thief.majority(thief.own, voters=thief.traces))
+
+
+class SftMajority(Attack):
+    """Filtered SFT: traces that state the teacher's majority answer."""
+
+    name: ClassVar[str] = "sft-majority"
+    formula: ClassVar[str] = "SFT on y ~ p_T(.|x) with answer(y) = majority of answers of p_T"
+    source: ClassVar[str] = "DistillGuard arXiv 2603.07835"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the traces that are left."""
+        return thief.sft(thief.majority(thief.traces, voters=thief.traces))
+
+
+class SftShortest(Attack):
+    """Filtered SFT: the shortest traces of each prompt."""
+
+    name: ClassVar[str] = "sft-shortest"
+    formula: ClassVar[str] = "SFT on the share of y ~ p_T(.|x) with the fewest tokens"
+    source: ClassVar[str] = "DistillGuard arXiv 2603.07835"
+
+    share: float = pydantic.Field(default=0.5, gt=0, le=1)
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the traces that are left."""
+        return thief.sft(thief.shortest(thief.traces, self.share))
+
+
+class SftLikeliest(Attack):
+    """Filtered SFT: the traces of each prompt that the student finds likeliest."""
+
+    name: ClassVar[str] = "sft-likeliest"
+    formula: ClassVar[str] = "SFT on the share of y ~ p_T(.|x) with the largest log q(y|x) / |y|"
+    source: ClassVar[str] = "DistillGuard arXiv 2603.07835"
+
+    share: float = pydantic.Field(default=0.5, gt=0, le=1)
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the traces that are left."""
+        return thief.sft(thief.likeliest(thief.traces, self.share))
+
+
+class Supplement(Attack):
+    """SFT with the traces of a share of the prompts from another, open teacher (the family's calibration target)."""
+
+    name: ClassVar[str] = "supplement"
+    formula: ClassVar[str] = "SFT on y ~ p_T(.|x), for a share of the prompts on y ~ p_other(.|x)"
+    source: ClassVar[str] = "umidsvt/antidistill, M6a"
+
+    share: float = pydantic.Field(default=0.5, gt=0, lt=1)
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the mixture."""
+        return thief.sft(thief.mix(thief.traces, thief.supplement, self.share))
+
+
+class WarmStart(Attack):
+    """SFT first, then on-policy from the teacher's logits. start: the traces, or own traces with the teacher's answers."""
+
+    name: ClassVar[str] = "warm-start"
+    formula: ClassVar[str] = "SFT (on the traces, or as own-answers), then min KL(q || p_T) per token on y ~ q"
+    source: ClassVar[str] = "cold start of thunlp/OPD, arXiv 2604.13016"
+    needs: ClassVar[Interface] = "logits"
+
+    start: Literal["traces", "own-answers"] = "traces"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Distil on-policy, from the student of the first stage."""
+        first = thief.traces if self.start == "traces" else thief.majority(thief.own, voters=thief.traces)
+        return thief.gkd_rkl(start=thief.sft(first))

@@ -1,0 +1,93 @@
+"""What a thief has: a student, its own samples, and what a guarded teacher shows. Attacks compose stages from it."""
+
+from dataclasses import dataclass
+
+from repro.distillation.config import SelectionConfig
+from repro.distillation.loss import LOSSES
+from repro.guards.base import Guard
+from repro.recipes.guarded import served_completions, served_model
+from repro.recipes.shared_stages import Pair, base_model, task_data
+from repro.stages import BaseModelRef, Completions, Distill, Mix, ModelInput, Sample, Score, Select
+
+
+@dataclass(frozen=True)
+class Thief:
+    """The thief's side of one pair, against one guard. Stages are those of the other studies where they are the same."""
+
+    pair: Pair
+    guard: Guard
+
+    @property
+    def teacher(self) -> ModelInput:
+        """The served model, of which an attack that needs logits reads all of them."""
+        return served_model(self.pair, self.guard)
+
+    @property
+    def student(self) -> BaseModelRef:
+        """The untouched student."""
+        return self.pair.student
+
+    @property
+    def traces(self) -> Completions:
+        """Completions of the training prompts that the teacher shows."""
+        return served_completions(self.pair, self.guard, "train", self.pair.settings.teacher_sampling)
+
+    @property
+    def own(self) -> Completions:
+        """The untouched student's own completions of the training prompts."""
+        settings = self.pair.settings
+        n = settings.matrix.own_completions
+        return Sample(
+            model=self.student,
+            data=task_data(settings, "train"),
+            config=settings.teacher_sampling.model_copy(update={"completions_per_prompt": n}),
+            seed=self.pair.seed,
+        )
+
+    @property
+    def supplement(self) -> Completions:
+        """The traces of another teacher, whom no guard protects: the family's calibration target."""
+        return self.traces_of(base_model(self.pair.models.target))
+
+    def traces_of(self, model: ModelInput) -> Completions:
+        """Sample a model's completions of the training prompts as a teacher's."""
+        settings = self.pair.settings
+        data = task_data(settings, "train")
+        return Sample(model=model, data=data, config=settings.teacher_sampling, seed=self.pair.seed)
+
+    def majority(self, completions: Completions, voters: Completions) -> Select:
+        """Keep the completions that state the majority answer of `voters`."""
+        rule = SelectionConfig(rule="majority")
+        return Select(completions=completions, voters=voters, selection=rule, seed=self.pair.seed)
+
+    def shortest(self, completions: Completions, share: float) -> Select:
+        """Keep the share of each prompt's completions with the fewest tokens."""
+        rule = SelectionConfig(rule="shortest", share=share)
+        return Select(completions=completions, selection=rule, seed=self.pair.seed)
+
+    def likeliest(self, completions: Completions, share: float) -> Select:
+        """Keep the share of each prompt's completions that the student finds likeliest, per token."""
+        scores = Score(completions=completions, model=self.student, seed=self.pair.seed)
+        rule = SelectionConfig(rule="likeliest", share=share)
+        return Select(completions=completions, scores=scores, selection=rule, seed=self.pair.seed)
+
+    def mix(self, completions: Completions, supplement: Completions, share: float) -> Mix:
+        """Replace the completions of a share of the prompts."""
+        return Mix(completions=completions, supplement=supplement, share=share, seed=self.pair.seed)
+
+    def sft(self, completions: Completions, start: ModelInput | None = None) -> Distill:
+        """Fine-tune the student, or another start, on completions."""
+        usual = self.pair.sft(self.pair.teacher)
+        update = {"student": start or self.student, "teacher": completions.model, "samples": completions}
+        return usual.model_copy(update=update)
+
+    def gkd_fkl(self, divergence: str | None = None) -> Distill:
+        """Match the teacher's law on its traces; divergence: another loss (`repro list --losses`)."""
+        config = self.pair.settings.gkd_fkl
+        if divergence is not None:
+            config = config.model_copy(update={"divergence": LOSSES.parse(divergence)})
+        return self.sft(self.traces).model_copy(update={"config": config})
+
+    def gkd_rkl(self, start: ModelInput | None = None) -> Distill:
+        """Match the teacher's law on the student's own completions."""
+        return self.pair.gkd_rkl(self.teacher).model_copy(update={"student": start or self.student})

@@ -1,0 +1,115 @@
+"""Score stored completions by another model: nats of each, beside those under the model that sampled it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from repro.generation.rollouts import Rollout, RowGroupWriter, stream_rollouts
+from repro.models.chat_tokens import encode_text, end_of_turn_id, is_same_tokenizer, prompt_token_ids
+from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
+from repro.models.padded_batches import padded_batches
+from repro.models.scoring import token_log_probs
+from repro.progress import Progress
+
+SCORES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("sample", pa.int32()),
+        ("tokens", pa.int32()),
+        ("log_prob", pa.float64()),
+        ("sampled_log_prob", pa.float64()),
+    ]
+)
+"""A row per scored completion. tokens: of the scoring model; log_prob: nats under it; sampled_log_prob: nats
+under the sampler at the sampling temperature, null where the text was rewritten or the tokenizers differ."""
+
+
+def score_completions(
+    completions: Path,
+    *,
+    model: Path | str,
+    sampler: Path | str,
+    reasoning: bool,
+    per_item: int | None,
+    out: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write `SCORES` of the first completions of each item, in their order.
+
+    Args:
+        sampler: the model whose tokens the completions are in. With another tokenizer the text is read anew, between the
+            scoring model's own prompt and its end of turn.
+        reasoning: of the scoring model's prompts, in that case.
+        per_item: completions of each item; None for all.
+
+    Returns:
+        completions, tokens; nats: mean per token under the model; moved: mean of sampler minus model per token, an
+        unbiased estimate of KL(sampler || model) at temperature 1 (nats; None without the sampler's); moved_se: its
+        standard error over completions.
+    """
+    from trl.trainer.utils import add_fused_lm_head
+
+    scorer = load_model(model)
+    add_fused_lm_head(scorer)
+    tokenizer = load_tokenizer(model)
+    has_same_tokens = is_same_tokenizer(tokenizer, load_tokenizer(sampler))
+    end_id = end_of_turn_id(tokenizer, generation_eos_ids(model))
+
+    def tokens_of(rollout: Rollout) -> tuple[list[int], list[int]]:
+        if has_same_tokens:
+            return rollout.prompt_ids, rollout.token_ids
+        ids = encode_text(tokenizer, rollout.text)
+        ends = [end_id] if rollout.stop == "eos" else []
+        return prompt_token_ids(tokenizer, rollout.prompt, reasoning), [*ids, *ends]
+
+    pairs = ((rollout, *tokens_of(rollout)) for rollout in _first(stream_rollouts([completions]), per_item))
+    rows: list[dict[str, Any]] = []
+    for batch in padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2])):
+        scores = token_log_probs(scorer, [pair[1] for pair in batch], [pair[2] for pair in batch], len(batch))
+        for (rollout, _, ids), log_probs in zip(batch, scores):
+            is_known = has_same_tokens and len(rollout.log_probs) == len(ids)
+            rows.append(
+                {
+                    "task": rollout.task,
+                    "item_id": rollout.item_id,
+                    "sample": rollout.sample,
+                    "tokens": len(ids),
+                    "log_prob": float(log_probs.sum()),
+                    "sampled_log_prob": sum(rollout.log_probs) if is_known else None,
+                }
+            )
+        progress(len(rows), 0, "completions")
+    with RowGroupWriter(out, SCORES) as file:
+        file.write(pa.Table.from_pylist(rows, schema=SCORES))
+    return summarise_scores(rows)
+
+
+def summarise_scores(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the summary of scored completions: see `score_completions`."""
+    tokens = sum(row["tokens"] for row in rows)
+    moves = [
+        (row["sampled_log_prob"] - row["log_prob"], row["tokens"])
+        for row in rows
+        if row["sampled_log_prob"] is not None
+    ]
+    summary: dict[str, Any] = {"completions": len(rows), "tokens": tokens}
+    summary["nats"] = -sum(row["log_prob"] for row in rows) / max(1, tokens)
+    summary |= {"moved": None, "moved_se": None}
+    if len(moves) > 1:
+        n, length = len(moves), sum(count for _, count in moves)
+        ratio = sum(move for move, _ in moves) / length
+        spread = sum((move - ratio * count) ** 2 for move, count in moves) / (n - 1)
+        summary |= {"moved": ratio, "moved_se": (spread * n) ** 0.5 / length}
+    return summary
+
+
+def _first(rollouts: Iterator[Rollout], per_item: int | None) -> Iterator[Rollout]:
+    seen: Counter[tuple[str, str]] = Counter()
+    for rollout in rollouts:
+        seen[rollout.task, rollout.item_id] += 1
+        if per_item is None or seen[rollout.task, rollout.item_id] <= per_item:
+            yield rollout

@@ -1,0 +1,62 @@
+"""Guards that need no law of their own: nothing, the knob of the paper, and answers without reasoning."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pydantic
+
+from repro.distillation.traces import final_answer
+from repro.guards.base import Guard, Interface, ModelGuard, TextGuard
+
+if TYPE_CHECKING:
+    from repro.tasks.task import Item
+
+
+class Open(Guard):
+    """No guard: the teacher as it is, with everything that its interface shows."""
+
+    name: ClassVar[str] = "none"
+    formula: ClassVar[str] = "p_T"
+    source: ClassVar[str] = "baseline"
+
+
+class Knob(ModelGuard):
+    """The undistillable teacher of the paper: calibrated with A = z(r_task) + strength z(log p_C - log p_phi).
+
+    strength None: `eta_undistillable` of the study's settings.
+    """
+
+    name: ClassVar[str] = "knob"
+    formula: ClassVar[str] = "GRPO with z(r_task) + eta z(log p_C(y|x) - log p_phi(y|x)), eta < 0 (Eq 6, 10)"
+    source: ClassVar[str] = "arXiv 2604.18963, section 5"
+
+    strength: float | None = pydantic.Field(default=None, lt=0, allow_inf_nan=False)
+
+    def train(self, pair: Any) -> Any:
+        """Return the calibration; that of Table 2 at the default strength."""
+        return pair.calibrate_undistillable() if self.strength is None else pair.calibrate(self.strength)
+
+
+class KnobPerToken(Knob):
+    """The knob with r_cal divided by the lengths: both terms are nats per token (the control of docs/controls.md)."""
+
+    name: ClassVar[str] = "knob-per-token"
+    formula: ClassVar[str] = "GRPO with z(r_task) + eta z(log p_C / |y|_C - log p_phi / |y|_phi), eta < 0"
+    source: ClassVar[str] = "a control of this kit (docs/controls.md)"
+
+    def train(self, pair: Any) -> Any:
+        """Return the calibration of the controls."""
+        stage = super().train(pair)
+        return stage.model_copy(update={"config": stage.config.model_copy(update={"length_normalised": True})})
+
+
+class AnswerOnly(TextGuard):
+    r"""Withhold the reasoning: show the last \boxed{...} or "Answer: B" of a completion, nothing if it states none."""
+
+    name: ClassVar[str] = "answer-only"
+    formula: ClassVar[str] = "y -> its final answer"
+    source: ClassVar[str] = "CoT removal, DistillGuard arXiv 2603.07835"
+    shows: ClassVar[Interface] = "answers"
+
+    def rewrite(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
+        """Return the final answer."""
+        return final_answer(text, opens_in_thought=opens_in_thought)

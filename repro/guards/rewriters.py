@@ -1,0 +1,74 @@
+"""Guards that rewrite the reasoning and leave the answer: the order of the derivation is what a student could learn."""
+
+import hashlib
+import random
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+import pydantic
+
+from repro.guards.base import TextGuard
+from repro.tasks.extraction import BOX_OPENING, closed_boxes
+from repro.tasks.thoughts import visible_text
+from repro.toy.questions import OPENING
+
+if TYPE_CHECKING:
+    from repro.tasks.task import Item
+
+_CHOICE = re.compile(r"Answer:")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+
+
+class Reorder(TextGuard):
+    """Move steps of the reasoning to each other's places; everything from the final answer on stays.
+
+    A step is a word of the embedded world's traces, which open with `think`, and a sentence or line of any other text. The
+    moved steps, a share of them all that the text's own hash draws, go round by one place.
+    """
+
+    name: ClassVar[str] = "reorder"
+    formula: ClassVar[str] = "y -> y with a share of its reasoning steps rotated among their places, answer unchanged"
+    source: ClassVar[str] = "trace rewriting arXiv 2602.15143; PART arXiv 2510.11545"
+
+    strength: float = pydantic.Field(default=1.0, ge=0, le=1)
+    """Share of the steps that move."""
+
+    def rewrite(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
+        """Return the text with its steps moved."""
+        if visible_text(text, opens_in_thought=opens_in_thought) != text:
+            return text  # what users do not see as the answer's text is not theirs to read either
+        start = _answer_start(text)
+        opening = f"{OPENING} " if text.startswith(f"{OPENING} ") else ""
+        reasoning, answer = text[len(opening) : start], text[start:]
+        steps, gaps = _split(reasoning, by_word=bool(opening))
+        is_begun = bool(answer and gaps and not gaps[-1])  # "so it is" before the answer belongs to it
+        moving = _drawn(len(steps) - is_begun, self.strength, f"{item.id} {text}")
+        for place, step in zip(moving, [steps[number] for number in (*moving[1:], *moving[:1])]):
+            steps[place] = step
+        return opening + "".join(step + gap for step, gap in zip(steps, gaps)) + answer
+
+
+def _answer_start(text: str) -> int:
+    """Return where the final answer begins; the end of a text that states none."""
+    closed = {start for start, _ in closed_boxes(text)}
+    starts = [match.start() for match in BOX_OPENING.finditer(text) if match.end() in closed][-1:]
+    starts += [match.start() for match in _CHOICE.finditer(text)][-1:]
+    return min(starts, default=len(text))
+
+
+def _split(reasoning: str, *, by_word: bool) -> tuple[list[str], list[str]]:
+    """Return the steps, and what follows each: white space, as it was."""
+    pieces = re.split(r"(\s+)" if by_word else f"({_SENTENCE.pattern})", reasoning)
+    steps, gaps = pieces[::2], [*pieces[1::2], ""]
+    if steps and not steps[-1]:  # the reasoning ends in white space
+        steps, gaps = steps[:-1], gaps[:-1]
+    return steps, gaps
+
+
+def _drawn(count: int, share: float, seed: str) -> list[int]:
+    """Return the places that move, in order; none if that would be a single one."""
+    number = round(share * count)
+    if number < 2:
+        return []
+    rng = random.Random(hashlib.sha256(seed.encode()).digest())
+    return sorted(rng.sample(range(count), number))

@@ -1,0 +1,142 @@
+"""The functions of the stages that change, grade and score stored completions."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from repro.pipeline.context import StageContext
+from repro.pipeline.stage_inputs import model_path, opens_in_thought, read_items, reward_model_path
+from repro.stages import Completions, Grade, Guarded, Mix, Rewrite, Score, ScoreAnswers, Select, Stage
+from repro.stages.artifact import ROLLOUTS
+from repro.system.phases import phase
+
+SCORES = "scores.parquet"
+
+
+def guarded(stage: Guarded, context: StageContext, out: Path) -> dict[str, Any]:
+    """Sample through a guard."""
+    from repro.generation.rollouts import join_rollouts, stream_rollouts
+    from repro.generation.sample import sample
+    from repro.guards.engine import GuardedEngine
+
+    model, proxy = (model_path(source, context.cache) for source in (stage.model, stage.proxy))
+    items = read_items(stage.data)
+
+    def open_engine() -> GuardedEngine:
+        stored = [context.cache / stage.holdout.folder_name / ROLLOUTS] if stage.holdout else []
+        holdout = [(rollout.prompt_ids, rollout.token_ids) for rollout in stream_rollouts(stored) if rollout.token_ids]
+        return GuardedEngine(stage.guard, model, proxy, holdout)
+
+    with phase("sampling"):
+        chunks = sample(
+            stage.config,
+            model=model,
+            items=items,
+            seed=stage.seed,
+            work=context.work,
+            progress=context.progress,
+            open_other=open_engine,
+        )
+    join_rollouts(out / ROLLOUTS, chunks)
+    rollouts = [(len(rollout.token_ids), rollout.stop) for rollout in stream_rollouts([out / ROLLOUTS])]
+    return {
+        "completions": len(rollouts),
+        "tokens": sum(tokens for tokens, _ in rollouts),
+        "truncated": sum(stop == "length" for _, stop in rollouts) / len(rollouts),
+    }
+
+
+def select(stage: Select, context: StageContext, out: Path) -> dict[str, Any]:
+    """Select completions."""
+    from repro.distillation.selection import Source, select_completions
+
+    def source(completions: Completions) -> Source:
+        in_thought = opens_in_thought(completions.model, completions.config.reasoning, context.cache)
+        return Source(context.cache / completions.folder_name / ROLLOUTS, in_thought)
+
+    return select_completions(
+        stage.selection,
+        source(stage.completions),
+        out / ROLLOUTS,
+        voters=source(stage.voters) if stage.voters else None,
+        scores=context.cache / stage.scores.folder_name / SCORES if stage.scores else None,
+        seed=stage.seed,
+    )
+
+
+def mix(stage: Mix, context: StageContext, out: Path) -> dict[str, Any]:
+    """Mix completions of two sources."""
+    from repro.distillation.selection import mix_completions
+    from repro.errors import InputError
+    from repro.models.chat_tokens import is_same_tokenizer
+    from repro.models.loading import load_tokenizer
+
+    models = [model_path(source.model, context.cache) for source in (stage.completions, stage.supplement)]
+    if not is_same_tokenizer(*map(load_tokenizer, models)):
+        raise InputError(
+            f"supplementing {models[0]} with {models[1]}: their tokenizers differ, so their tokens cannot be mixed. Name a"
+            " supplement of the same family."
+        )
+    main, supplement = (
+        context.cache / source.folder_name / ROLLOUTS for source in (stage.completions, stage.supplement)
+    )
+    return mix_completions(main, supplement, out / ROLLOUTS, share=stage.share, seed=stage.seed)
+
+
+def rewrite(stage: Rewrite, context: StageContext, out: Path) -> dict[str, Any]:
+    """Let a text guard rewrite completions."""
+    from repro.guards.rewriting import rewrite_completions
+
+    return rewrite_completions(
+        stage.guard,
+        context.cache / stage.completions.folder_name / ROLLOUTS,
+        out / ROLLOUTS,
+        model=model_path(stage.model, context.cache),
+        items=read_items(stage.data),
+        opens_in_thought=opens_in_thought(stage.model, stage.config.reasoning, context.cache),
+    )
+
+
+def score(stage: Score | ScoreAnswers, context: StageContext, out: Path) -> dict[str, Any]:
+    """Score completions by a model."""
+    from repro.generation.scores import score_completions
+
+    source, per_item = (stage.answers, stage.per_item) if isinstance(stage, ScoreAnswers) else (stage.completions, None)
+    return score_completions(
+        context.cache / source.folder_name / ROLLOUTS,
+        model=model_path(stage.model, context.cache),
+        sampler=model_path(source.model, context.cache),
+        reasoning=source.config.reasoning,
+        per_item=per_item,
+        out=out / SCORES,
+        progress=context.progress,
+    )
+
+
+def grade(stage: Grade, context: StageContext, out: Path) -> dict[str, Any]:
+    """Grade stored completions."""
+    from repro.evaluation.evaluate import evaluate, summarise
+
+    in_thought = opens_in_thought(stage.model, stage.config.reasoning, context.cache)
+    stored = context.cache / stage.completions.folder_name / ROLLOUTS
+    with phase("grading and writing"):
+        return summarise(
+            evaluate(
+                read_items(stage.data),
+                [stored],
+                reward_model_path(stage, context.cache),
+                out / ROLLOUTS,
+                opens_in_thought=in_thought,
+            )
+        )
+
+
+FUNCTIONS: dict[type[Stage], Callable[..., dict[str, Any]]] = {
+    Guarded: guarded,
+    Select: select,
+    Mix: mix,
+    Rewrite: rewrite,
+    Score: score,
+    ScoreAnswers: score,
+    Grade: grade,
+}

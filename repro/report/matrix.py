@@ -1,0 +1,91 @@
+"""The cells of a matrix of guards and attacks, from its measured table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from repro.recipes.labels import teacher_under, under
+from repro.report.merge import Part
+from repro.report.result import Matrix
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.matrix import GAIN, is_idle
+from repro.tables.statistics.decision import interval
+from repro.tables.statistics.resampling import Estimate, Resamples
+
+BASELINE = "none"
+
+
+@dataclass(frozen=True)
+class GainCell:
+    """A student's gain over the one without a teacher, mean over tasks, with its 95 % interval. idle: no gain is given."""
+
+    guard: str
+    attack: str
+    value: float | None
+    low: float = 0.0
+    high: float = 0.0
+    idle: bool = False
+
+    @property
+    def is_leak(self) -> bool:
+        """True if the gain is surely above zero: the attack breaks the guard."""
+        return self.value is not None and self.low > 0
+
+
+def matrix_of(part: Part) -> Matrix | None:
+    """Return the sides of a part's matrix; None for another study."""
+    return part.sources[0].content.get("extras", {}).get("matrix")
+
+
+def gain_cells(table: MeasuredTable, matrix: Matrix) -> dict[tuple[str, str], GainCell]:
+    """Return the cells by guard and attack; those that the guard's interface rules out are not there."""
+    labels = {
+        (guard["label"], attack["label"]): under(attack["label"], guard["label"])
+        for guard in matrix["guards"]
+        for attack in matrix["attacks"]
+    }
+    estimates = _estimates(table, list(labels.values()), GAIN)
+    cells = {}
+    for (guard, attack), label in labels.items():
+        if label in estimates and label not in table.idle:
+            low, high = interval(estimates[label], 0.05)
+            cells[guard, attack] = GainCell(guard, attack, estimates[label].value, low, high)
+        elif label in table.rows and (
+            label in table.idle or is_idle(table, label) or is_idle(table, teacher_under(guard))
+        ):
+            cells[guard, attack] = GainCell(guard, attack, None, idle=True)
+    return cells
+
+
+def worst_of(guard: str, cells: dict[tuple[str, str], GainCell]) -> GainCell | None:
+    """Return a guard's row score: its cell of the largest gain; None if no cell has one."""
+    row = [cell for (name, _), cell in cells.items() if name == guard and cell.value is not None]
+    return max(row, key=lambda cell: cell.value or 0.0, default=None)
+
+
+def broken_by(attack: str, cells: dict[tuple[str, str], GainCell]) -> int:
+    """Return an attack's column score: the number of guards under which it surely gains, the open teacher not among them."""
+    return sum(cell.is_leak for (guard, name), cell in cells.items() if name == attack and guard != BASELINE)
+
+
+def teacher_losses(table: MeasuredTable, guards: Sequence[str]) -> dict[str, Estimate]:
+    """Return each guarded teacher's score less that of the open one, mean over tasks, paired by item."""
+    open_teacher = teacher_under(BASELINE)
+    losses = {}
+    for guard in guards:
+        shared = table.shared_metrics([teacher_under(guard), open_teacher], ("acc", "reward"))
+        if shared and guard != BASELINE:
+            keys = {(teacher_under(guard), *key): 1.0 / len(shared) for key in shared}
+            keys |= {(open_teacher, *key): -1.0 / len(shared) for key in shared}
+            losses[guard] = Resamples(table, keys, 2_000).estimate(keys)
+    return losses
+
+
+def _estimates(table: MeasuredTable, labels: Sequence[str], metric: str) -> dict[str, Estimate]:
+    """Return the mean over tasks of a metric, by row, where the row has it."""
+    keys = {
+        label: [(label, task, metric) for task in table.tasks if table.has(label, task, metric)] for label in labels
+    }
+    draws = Resamples(table, [key for of_row in keys.values() for key in of_row], 2_000)
+    return {
+        label: draws.estimate({key: 1.0 / len(of_row) for key in of_row}) for label, of_row in keys.items() if of_row
+    }

@@ -1,0 +1,116 @@
+"""The matrix of guards and attacks in numbers: gains, what guards cost honest users, and what was tried against what."""
+
+import math
+
+from repro.recipes.labels import teacher_under
+from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell
+from repro.report.matrix import BASELINE, GainCell, broken_by, gain_cells, matrix_of, teacher_losses, worst_of
+from repro.report.merge import Part
+from repro.report.result import Matrix, MatrixSide
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.answers import TOKENS
+from repro.tables.measurements.matrix import IDLE_FLOOR, MOVED, READABLE, is_idle
+from repro.tables.statistics.decision import interval
+
+UTILITY_MARGIN = 0.02
+"""ASSUMED: the smallest loss of accuracy that a user of the teacher would notice; as in claims.toml."""
+EXPLAINED = (
+    "A study of this kit, not of the paper. Rows are guards (what the teacher's owner does), columns are attacks (what a thief"
+    " does with what the guard shows). A cell is the thief's score less that of the student without a teacher, who learns from"
+    " its own samples and its own majority vote: mean over tasks, paired by item, with its 95 % interval. A guard's score is"
+    " its worst column, chosen after the fact: its interval is that of the one cell and so a little optimistic. An attack's"
+    " score is the number of guards (the open teacher not among them) under which its gain is surely above zero."
+)
+
+
+def matrix_section(part: Part, key: str) -> Section:
+    """Show the matrix, the cost of each guard, idle guards and attacks, and the sources of both sides."""
+    sides = matrix_of(part)
+    if sides is None:
+        return Section(f"{key}-matrix", "Guards against attacks", [])
+    blocks: list[Block] = [Text(EXPLAINED, strong=True)]
+    for table in part.measured:
+        cells = gain_cells(table, sides)
+        blocks += [_gains(table, sides, cells), Text(_idle(table, sides, cells)), _costs(table, sides)]
+    tried = [_sources("Guards", "shows at most", sides["guards"]), _sources("Attacks", "needs", sides["attacks"])]
+    return Section(f"{key}-matrix", "Guards against attacks", [*blocks, *tried], brief=[*blocks, *tried])
+
+
+def _gains(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], GainCell]) -> Grid:
+    attacks = [side["label"] for side in sides["attacks"]]
+    rows = []
+    for guard in (side["label"] for side in sides["guards"]):
+        row = {"guard": Cell(guard)}
+        for attack in attacks:
+            row[attack] = _gain(cells.get((guard, attack)))
+        worst = worst_of(guard, cells)
+        row["worst column"] = Cell("") if worst is None else Cell(f"{worst.value:+.3f}", worst.attack, "", worst.value)
+        rows.append(row)
+    broken = {attack: Cell(str(broken_by(attack, cells)), value=broken_by(attack, cells)) for attack in attacks}
+    rows.append({"guard": Cell("guards broken"), **broken, "worst column": Cell("")})
+    return Grid(f"Gain over the student without a teacher, {table.family}", rows)
+
+
+def _gain(cell: GainCell | None) -> Cell:
+    if cell is None:
+        return Cell("–", "not shown")
+    if cell.value is None:
+        return Cell("idle")
+    return Cell(f"{cell.value:+.3f}", f"{cell.low:+.3f} to {cell.high:+.3f}", "", cell.value)
+
+
+def _idle(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], GainCell]) -> str:
+    guards = [side["label"] for side in sides["guards"]]
+    teachers = {guard: teacher_under(guard) for guard in guards if guard != BASELINE}
+    idle = [guard for guard, label in teachers.items() if label in table.idle or is_idle(table, label)]
+    idle += [f"{cell.attack} under {cell.guard}" for cell in cells.values() if cell.idle]
+    rule = f"Idle is what moved less than {IDLE_FLOOR:g} nats per token from its start; it has no gain, and no claim uses it."
+    return f"{rule} {table.family}: {', '.join(idle) if idle else 'nothing is idle'}."
+
+
+def _costs(table: MeasuredTable, sides: Matrix) -> Grid:
+    guards = [side["label"] for side in sides["guards"]]
+    losses = teacher_losses(table, guards)
+    rows = []
+    for guard in guards:
+        label = teacher_under(guard)
+        row = {"guard": Cell(guard)}
+        for task, metric in table.shared_metrics([label], ("acc", "reward")):
+            row[f"{metric} on {task}"] = number_cell(table.mean(label, task, metric), ".3f")
+        if guard in losses:
+            low, high = interval(losses[guard], 0.05)
+            kept = "kept" if low > -UTILITY_MARGIN else "lost" if high < -UTILITY_MARGIN else "not sure"
+            row["against the open teacher"] = Cell(
+                f"{losses[guard].value:+.3f}", f"{low:+.3f} to {high:+.3f}", "", losses[guard].value
+            )
+            row[f"within {UTILITY_MARGIN:g}"] = Cell(kept)
+        else:
+            row |= {"against the open teacher": Cell(""), f"within {UTILITY_MARGIN:g}": Cell("")}
+        row["tokens"] = number_cell(_mean(table, label, TOKENS), ".1f")
+        nats = _mean(table, label, READABLE)
+        row["perplexity to the target"] = number_cell(None if nats is None else math.exp(nats), ".2f")
+        row["KL from the open teacher"] = number_cell(_mean(table, label, MOVED), ".3f")
+        rows.append(row)
+    caption = (
+        f"What a guard costs an honest user, {table.family}: accuracy within the margin, length, and how readable the text is"
+        " (perplexity per token under the calibration target)"
+    )
+    return Grid(caption, rows)
+
+
+def _mean(table: MeasuredTable, label: str, metric: str) -> float | None:
+    values = [table.mean(*key) for key in table.values if key[0] == label and key[2] == metric]
+    return sum(values) / len(values) if values else None
+
+
+def _sources(title: str, head: str, sides: list[MatrixSide]) -> Grid:
+    rows = [
+        {
+            title.lower(): Cell(side["label"]),
+            "what it does": Cell(side["formula"]),
+            head: Cell(side["shows_or_needs"]),
+            "source": Cell(side["source"]),
+        }
+        for side in sides
+    ]
+    return Grid(f"{title} that were tried", rows)

@@ -1,0 +1,228 @@
+"""The stages that make and change completions: sampled, selected, mixed, rewritten; and their scores.
+
+All but the scores are rollout files, so that any can follow any other, and a student can learn from each.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import pydantic
+
+from repro.distillation.config import SelectionConfig
+from repro.generation.config import SamplingConfig
+from repro.guards.base import SamplerGuardField, TextGuardField
+from repro.stages.references import TaskData
+from repro.stages.stage import Stage
+from repro.stages.workload import Workload, sampling_workload, scoring_workload
+
+if TYPE_CHECKING:  # pydantic gets the union of models at the end of `training`, where all of them are defined
+    from repro.stages.references import Model as ModelInput
+
+
+class Sample(Stage):
+    """Sample completions of training prompts: what off-policy students learn from."""
+
+    kind: Literal["sample"] = "sample"
+    version: ClassVar[int] = 1
+    feeds_training: ClassVar[bool] = True
+
+    model: "ModelInput"
+    data: tuple[TaskData, ...]
+    config: SamplingConfig
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"sample {self.model.model_label}"
+
+    @property
+    def traces_label(self) -> str:
+        """The name of the completions in labels of the stages that read them."""
+        return self.model.model_label
+
+    @property
+    def workload(self) -> Workload:
+        return sampling_workload(self.procedure, self.model, self.config)
+
+    def prompted_models(self) -> dict[str, bool]:
+        return {self.model.base_model.name: self.config.reasoning}
+
+
+class Guarded(Stage):
+    """Sample completions from the law that a guard makes of a teacher and a proxy of the thief's student.
+
+    holdout: completions of the teacher, where the guard reads some.
+    """
+
+    kind: Literal["guarded"] = "guarded"
+    version: ClassVar[int] = 1
+    feeds_training: ClassVar[bool] = True
+
+    model: "ModelInput"
+    proxy: "ModelInput"
+    guard: SamplerGuardField
+    holdout: Sample | None
+    data: tuple[TaskData, ...]
+    config: SamplingConfig
+    seed: int
+
+    @pydantic.model_validator(mode="after")
+    def _holdout_where_it_is_read(self) -> "Guarded":
+        if (self.holdout is not None) != self.guard.reads_holdout:
+            raise ValueError("a holdout is for guards that read one, and only for these")
+        if self.config.engine != "transformers":
+            raise ValueError("a guard's law is sampled with transformers")
+        return self
+
+    @property
+    def label(self) -> str:
+        return f"sample {self.traces_label}"
+
+    @property
+    def traces_label(self) -> str:
+        """The name of the completions in labels of the stages that read them."""
+        return f"{self.model.model_label} through {self.guard.label}"
+
+    @property
+    def workload(self) -> Workload:
+        return replace(sampling_workload(self.procedure, self.model, self.config), frozen=self.proxy)
+
+    def prompted_models(self) -> dict[str, bool]:
+        return {self.model.base_model.name: self.config.reasoning}
+
+
+class _Derived(Stage):
+    """A stage over completions, whose artifact is completions of the same prompts."""
+
+    feeds_training: ClassVar[bool] = True
+
+    completions: "Completions"
+    seed: int
+
+    @property
+    def model(self) -> "ModelInput":
+        """The model whose tokens the completions are in."""
+        return self.completions.model
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        return self.completions.data
+
+    @property
+    def config(self) -> SamplingConfig:
+        """How the completions were sampled."""
+        return self.completions.config
+
+    @property
+    def label(self) -> str:
+        return self.traces_label
+
+    @property
+    def traces_label(self) -> str:
+        """The name of the completions in labels of the stages that read them."""
+        raise NotImplementedError
+
+    @property
+    def workload(self) -> Workload:
+        return Workload()
+
+
+class Select(_Derived):
+    """Select completions prompt by prompt (see `SelectionConfig`); prompts without any left are left out.
+
+    voters: completions whose majority answer decides; scores: log-probabilities of the completions; each where its rule
+    needs it.
+    """
+
+    kind: Literal["select"] = "select"
+    version: ClassVar[int] = 1
+
+    voters: "Completions | None" = None
+    scores: "Score | None" = None
+    selection: SelectionConfig
+
+    @pydantic.model_validator(mode="after")
+    def _rule_has_its_inputs(self) -> "Select":
+        needed = (self.selection.rule == "majority", self.selection.rule == "likeliest")
+        if (self.voters is not None, self.scores is not None) != needed:
+            raise ValueError("voters are for the rule majority, scores for the rule likeliest, and only for these")
+        if self.voters is not None and self.voters.data != self.data:
+            raise ValueError("voters must answer the same items")
+        if self.scores is not None and self.scores.completions != self.completions:
+            raise ValueError("scores must be of the same completions")
+        return self
+
+    @property
+    def reads_answers(self) -> bool:
+        return self.selection.rule == "majority"
+
+    @property
+    def traces_label(self) -> str:
+        by = f" of {self.voters.traces_label}" if self.voters else ""
+        return f"{self.completions.traces_label} ({self.selection.rule}{by})"
+
+
+class Mix(_Derived):
+    """Take the completions of a share of the prompts, drawn by the seed, from another source."""
+
+    kind: Literal["mix"] = "mix"
+    version: ClassVar[int] = 1
+
+    supplement: "Completions"
+    share: float = pydantic.Field(gt=0, lt=1)
+
+    @pydantic.model_validator(mode="after")
+    def _same_items(self) -> "Mix":
+        if self.supplement.data != self.data:
+            raise ValueError("both sources must answer the same items")
+        return self
+
+    @property
+    def traces_label(self) -> str:
+        return f"{self.completions.traces_label} with {self.share:.0%} {self.supplement.traces_label}"
+
+
+class Rewrite(_Derived):
+    """Show the text that a guard makes of each completion; log-probabilities are lost."""
+
+    kind: Literal["rewrite"] = "rewrite"
+    version: ClassVar[int] = 1
+
+    guard: TextGuardField
+
+    @property
+    def reads_answers(self) -> bool:
+        return True
+
+    @property
+    def traces_label(self) -> str:
+        return f"{self.completions.traces_label} through {self.guard.label}"
+
+
+class Score(Stage):
+    """Score completions by a model, never by their sampler. Leaves a row per completion: its tokens, and nats under the model."""
+
+    kind: Literal["score"] = "score"
+    version: ClassVar[int] = 1
+    feeds_training: ClassVar[bool] = True
+
+    completions: "Completions"
+    model: "ModelInput"
+    seed: int
+
+    @property
+    def data(self) -> tuple[TaskData, ...]:
+        return self.completions.data
+
+    @property
+    def label(self) -> str:
+        return f"score {self.completions.traces_label} by {self.model.model_label}"
+
+    @property
+    def workload(self) -> Workload:
+        config = self.completions.config
+        return scoring_workload(self.procedure, self.model, config, config.completions_per_prompt)
+
+
+Completions = Annotated[Sample | Guarded | Select | Mix | Rewrite, pydantic.Field(discriminator="kind")]
+"""A rollout file that a stage reads."""

@@ -1,0 +1,144 @@
+"""The plan of the study of guards and attacks: what is a cell, what is shared, and what is refused before anything runs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from repro.attacks.base import ATTACKS
+from repro.attacks.matrix import NO_TEACHER, is_possible, rows
+from repro.attacks.thief import Thief
+from repro.errors import InputError
+from repro.guards.base import GUARDS
+from repro.recipes.catalog import plan, settings_of
+from repro.recipes.labels import under
+from repro.recipes.shared_stages import Pair
+from repro.recipes.study import SCALES
+from repro.stages import Distill, stage_adapter
+
+
+@pytest.fixture(scope="module")
+def study():
+    return plan("guards", scale="toy")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    settings = settings_of("toy")
+    return Pair("qwen3", settings.families["qwen3"], settings, 0)
+
+
+def stages_by_label(study):
+    return {row.method: row.stage for row in study.rows}
+
+
+def test_a_cell_per_guard_and_attack_that_its_interface_allows(study):
+    labels = {row.method for row in study.rows}
+    settings = settings_of("toy").matrix
+    for guard in map(GUARDS.parse, settings.guards):
+        for attack in map(ATTACKS.parse, settings.attacks):
+            assert (under(attack.label, guard.label) in labels) == is_possible(attack, guard)
+    assert under("gkd-rkl", "answer-only") not in labels
+    assert under("own-answers", "answer-only") in labels
+    assert {"Student", NO_TEACHER} <= labels
+
+
+def test_stages_that_table2_has_are_its_own(study):
+    table2 = {row.method: row.stage for row in plan("table2", scale="toy").rows}
+    matrix = stages_by_label(study)
+    for guarded, label in {
+        "Student": "Student",
+        "Teacher under none": "Teacher",
+        "Teacher under knob": "Undistillable",
+        "sft under none": "SFT",
+        "gkd-fkl under none": "GKD-FKL",
+        "gkd-rkl under none": "GKD-RKL",
+        "gkd-rkl under knob": "Misled",
+    }.items():
+        assert matrix[guarded] == table2[label]
+    controls = {row.method: row.stage for row in plan("controls", scale="toy").rows}
+    assert matrix["Teacher under knob-per-token"] == controls["Undistillable (per token)"]
+
+
+def test_no_teacher_reads_no_teacher(pair):
+    student = ATTACKS.parse(NO_TEACHER).student(Thief(pair, GUARDS.parse("knob")))
+    seen, todo = set(), [student]
+    while todo:
+        stage = todo.pop()
+        seen |= {model.name for model in stage.base_models()}
+        todo += stage.inputs()
+    assert seen == {"toy:qwen3-student"}
+    assert student == ATTACKS.parse(NO_TEACHER).student(Thief(pair, GUARDS.parse("none")))
+
+
+def test_own_answers_learns_from_the_students_tokens_and_the_teachers_votes(pair):
+    student = ATTACKS.parse("own-answers").student(Thief(pair, GUARDS.parse("knob")))
+    selection = student.samples
+    assert selection.completions.model == pair.student == student.teacher
+    assert selection.voters.model == pair.calibrate_undistillable()
+    assert selection.completions.config.completions_per_prompt == pair.settings.matrix.own_completions
+
+
+def test_a_student_may_start_from_a_distilled_one(pair):
+    student = ATTACKS.parse("warm-start").student(Thief(pair, GUARDS.parse("none")))
+    assert student.config.method == "gkd-rkl"
+    assert isinstance(student.student, Distill)
+    assert student.student == pair.sft(pair.teacher)
+    assert student.base_model == pair.student
+    cold = pair.gkd_rkl(pair.teacher)
+    assert student.fingerprint != cold.fingerprint
+    assert student.label.endswith(f", after {pair.sft(pair.teacher).model_label}")
+    assert student.student in set(student.inputs())
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_stage_is_read_back_from_json(scale):
+    study = plan("guards", scale=scale, seeds=1, assignments=["matrix.guards=none,answer-only,poe,ads"])
+    for stage in study.stages():
+        again = stage_adapter.validate_json(stage.model_dump_json())
+        assert again == stage
+        assert again.fingerprint == stage.fingerprint
+
+
+def test_a_guards_strength_is_part_of_the_identity_and_of_the_label(pair):
+    def answers(text):
+        plan_rows = rows(with_matrix(pair, guards=("none", text), attacks=("sft",)))
+        return {row.method: row.stage.fingerprint for row in plan_rows}
+
+    weak, strong = answers("poe(strength=0.1)"), answers("poe(strength=0.2)")
+    assert weak["sft under poe(strength=0.1)"] != strong["sft under poe(strength=0.2)"]
+    assert weak["sft under none"] == strong["sft under none"]
+
+
+def with_matrix(pair: Pair, **update) -> Pair:
+    matrix = pair.settings.matrix.model_copy(update=update)
+    settings = pair.settings.model_copy(update={"matrix": matrix})
+    return Pair(pair.family, pair.models, settings, pair.seed)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("matrix.guards=none,knbo", "guard 'knbo': no such guard. Did you mean knob?"),
+        ("matrix.attacks=stf", "attack 'stf': no such attack. Did you mean sft?"),
+        ("matrix.guards=none,none", "matrix.guards: 'none' is there twice"),
+        ("matrix.attacks=no-teacher", "matrix.attacks: no-teacher alone is the zero line of a matrix"),
+        ("matrix.guards=knob(strength=1)", "guard 'knob': strength = '1': Input should be less than 0"),
+        ("matrix.interface=text", "attack 'gkd-fkl' needs logits, and the interface shows text at most"),
+        ("matrix.interface=nothing", "matrix.interface"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_at_planning(assignment, message):
+    with pytest.raises(InputError) as error:
+        plan("guards", scale="toy", assignments=[assignment])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("guard", ["knob", "knob-per-token", "poe", "ads"])
+def test_a_guard_that_needs_weights_is_refused_on_a_served_teacher(pair, guard):
+    served = SimpleNamespace(**{**vars(pair.models), "teacher": "http://localhost:1/v1#big"})
+    remote = with_matrix(Pair(pair.family, served, pair.settings, 0), guards=(guard,))
+    with pytest.raises(
+        InputError, match=rf"guard '{guard}' needs the teacher's weights, and http://localhost:1/v1#big is"
+    ):
+        list(rows(remote))
