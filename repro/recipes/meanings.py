@@ -57,6 +57,16 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "min_tokens": ("shortest prefix", "tokens"),
     "per_prompt": ("wrong completions of each prompt that prefixes are cut from", "completions"),
     "continuations": ("continuations of each prefix", "completions"),
+    "guards": ("guards of the matrix of guards and attacks; settings in brackets", "names"),
+    "attacks": ("attacks of that matrix", "names"),
+    "interface": ("the most that the teacher's owner serves", "text, top-k or logits"),
+    "own_completions": (
+        "completions of each training prompt that an attack samples from the student itself",
+        "completions",
+    ),
+    "scored_completions": ("completions of each held-out item that are scored for KL and readability", "completions"),
+    "losses": ("losses that the study of losses compares with reverse KL", "names"),
+    "world": ("embedded world of the toy scale's tasks and models", "name"),
     "more_controls": ("run the further controls of docs/controls.md", "true or false"),
 }
 """Last part of a setting's name -> meaning and unit (or the values that it takes)."""

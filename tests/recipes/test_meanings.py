@@ -1,9 +1,9 @@
-"""Every setting has a meaning and a unit, and no meaning is of a setting that does not exist."""
+"""Every setting has a meaning, a unit, a provenance and a reason."""
 
 import pytest
 
 from repro.recipes.catalog import SETTINGS
-from repro.recipes.meanings import MEANINGS, meaning_of
+from repro.recipes.meanings import meaning_of
 from repro.recipes.settings import flatten
 from repro.report.sections.settings import describe_setting
 
@@ -15,8 +15,3 @@ def test_every_setting_is_explained(scale):
         line = describe_setting(key, value, scale)
         assert line["provenance"] in ("PAPER", "ASSUMED")
         assert line["why this one"]
-
-
-def test_every_meaning_is_of_a_setting():
-    keys = {key.rpartition(".")[2] for scale in SETTINGS for key in flatten(SETTINGS[scale]().model_dump(mode="json"))}
-    assert set(MEANINGS) == keys
