@@ -7,6 +7,7 @@ from pathlib import Path
 from repro.models.loading import is_toy_model
 from repro.stages.references import BaseModelRef, TaskData
 from repro.stages.training import Calibrate, Distill
+from repro.system.redaction import redact
 from repro.tasks import registry
 
 CARD_FILE = "README.md"
@@ -65,7 +66,7 @@ def model_card(stage: Calibrate | Distill, facts: CardFacts) -> str:
 def write_card(folder: Path, stage: Calibrate | Distill, facts: CardFacts) -> Path:
     """Write the card into a model folder. It is no part of the model's identity (`models.loading.revision_of`)."""
     path = folder / CARD_FILE
-    path.write_text(model_card(stage, facts), encoding="utf-8")
+    path.write_text(redact(model_card(stage, facts)), encoding="utf-8")
     return path
 
 
