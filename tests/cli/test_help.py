@@ -45,7 +45,7 @@ def test_every_option_is_explained(case):
     assert option.help.rstrip()[-1] in ".)", option.help
 
 
-@pytest.mark.parametrize("case", [c for c in OPTIONS if c[1].bare_type() in (int, float)], ids=name_of)
+@pytest.mark.parametrize("case", [c for c in OPTIONS if c[1].bare_type() in ("int", "float")], ids=name_of)
 def test_every_number_has_its_unit(case):
     assert UNITS.search(case[1].help), case[1].help
 

@@ -124,7 +124,7 @@ def test_no_line_is_wider_than_the_terminal_and_the_numbers_stay(stages, tmp_pat
             report(tmp_path, stages[0], second)
             display([], [run], stages[1:])
             clock.now += 1
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text.getvalue())
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
     lines = re.split(r"[\r\n]+", shown)
     assert max(map(len, lines)) <= width
     assert any("39/100" in line and "1.0 steps/s" in line for line in lines)
