@@ -9,6 +9,8 @@ from repro.cli.compare import compare_app
 from repro.cli.conform import conform_app
 from repro.cli.console import err_console, out_console
 from repro.cli.doctor import doctor_app
+from repro.cli.export import export_app
+from repro.cli.housekeeping import housekeeping_app
 from repro.cli.maintain import maintain_app
 from repro.cli.options import Out
 from repro.cli.own_models import stages_app
@@ -16,7 +18,9 @@ from repro.cli.plugins import print_plugins
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
+from repro.cli.verify import verify_app
 from repro.cli.world import world_app
+from repro.errors import InputError
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -36,6 +40,9 @@ app.add_typer(traps_app)
 app.add_typer(doctor_app)
 app.add_typer(conform_app)
 app.add_typer(compare_app)
+app.add_typer(verify_app)
+app.add_typer(export_app)
+app.add_typer(housekeeping_app)
 app.add_typer(tables_app, name="tables")
 app.add_typer(world_app, name="world")
 app.add_typer(maintain_app)
@@ -93,18 +100,38 @@ app.command()(run)
 
 
 @app.command()
-def settings(scale: Annotated[str, typer.Option("--scale")] = "toy") -> None:
-    """List every setting that --set may change, with its value at a scale.
+def settings(
+    prefix: Annotated[str, typer.Argument(help="Only settings whose names begin so, e.g. calibration.")] = "",
+    scale: Annotated[str, typer.Option("--scale", help="toy, small or paper.")] = "toy",
+) -> None:
+    """List every setting that --set may change: value at a scale, unit, meaning, provenance and reason.
 
     A model is a hub id, a folder or a toy name. `judge` also accepts a model behind an OpenAI-compatible server (vLLM,
     TGI, llama.cpp, hosted ones), as http://HOST:PORT/v1#MODEL; the server's key, if it requires one, is read from the
-    environment variable REPRO_JUDGE_API_KEY and not recorded.
+    environment variable REPRO_JUDGE_API_KEY and not recorded. Models of toy size take the toy scale's settings in
+    commands of one stage, others those of small.
     """
     from repro.recipes.catalog import settings_of
+    from repro.recipes.meanings import meaning_of
     from repro.recipes.settings import flatten
+    from repro.report.sections.settings import describe_setting
 
-    for key, value in flatten(settings_of(scale).model_dump(mode="json")).items():
-        out_console.print(f"{key} = {value}", highlight=False, markup=False)
+    values = flatten(settings_of(scale).model_dump(mode="json"))
+    chosen = {key: value for key, value in values.items() if key.startswith(prefix)}
+    if not chosen:
+        raise InputError(f"settings {prefix}: no name begins so. `repro settings` lists all {len(values)}.")
+    for key, value in chosen.items():
+        meaning, unit = meaning_of(key)
+        line = describe_setting(key, value, scale)
+        out_console.print(f"{key} = {value}", highlight=False, markup=False, soft_wrap=True)
+        out_console.print(f"    {meaning} ({unit})", highlight=False, markup=False, soft_wrap=True)
+        out_console.print(
+            f"    {line['provenance']}: {line['why this one']}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+            style="dim",
+        )
 
 
 @app.command()

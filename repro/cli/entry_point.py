@@ -62,6 +62,7 @@ def _run() -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"\nstopping ...\n")  # at once: ending the stages takes seconds, and a console may be amid a line
     raise Interrupted
 
 

@@ -20,6 +20,7 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print stages, items, settings and minutes; run nothing.")]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="Sampling engine: transformers or vllm.")]
 MicroBatch = Annotated[
     int | None,
@@ -75,7 +76,7 @@ def stage_options(
     ] = None,
     *,
     assignments: tuple[str, ...],
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of sampling and training.")] = 0,
 ) -> Any:
     """Build the options of one stage on the user's own models."""
     from repro.workflow.own_models import StageOptions

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.console import out_console, print_notes
-from repro.cli.options import MicroBatch, Out, Quiet, scored_stage_options, stage_options, with_options
+from repro.cli.options import DryRun, MicroBatch, Out, Quiet, scored_stage_options, stage_options, with_options
 
 if TYPE_CHECKING:
+    from repro.stages import Stage
     from repro.workflow.own_models import StageOptions
 
 stages_app = typer.Typer()
@@ -19,23 +20,28 @@ Model = Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")]
 @with_options(options=scored_stage_options)
 def calibrate(
     teacher: Model,
-    eta: Annotated[str, typer.Option("--eta", help="> 0 distillable, < 0 undistillable, 0 plain RFT.")],
+    eta: Annotated[
+        str,
+        typer.Option(
+            "--eta",
+            help="Strength and sign of calibration, no unit: above 0 distillable, below 0 undistillable, 0 plain RFT.",
+        ),
+    ],
     target: Annotated[
         str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")
     ] = None,
     *,
     options: "StageOptions",
+    dry_run: DryRun = False,
     out: Out = Path("results"),
     micro_batch: MicroBatch = None,
     quiet: Quiet = False,
 ) -> None:
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
-    from repro.workflow.own_models import calibrate_stage, run_and_print
-    from repro.workflow.row_notices import row_notices
+    from repro.workflow.own_models import calibrate_stage
 
     stage = calibrate_stage(teacher, options, target=target, eta=eta)
-    print_notes(row_notices(stage, options.items))
-    run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch)
+    _run(stage, options, out, dry_run=dry_run, quiet=quiet, micro_batch=micro_batch)
 
 
 @stages_app.command()
@@ -44,16 +50,15 @@ def sample(
     model: Model,
     *,
     options: "StageOptions",
+    dry_run: DryRun = False,
     out: Out = Path("results"),
     quiet: Quiet = False,
 ) -> None:
     """Sample completions of one model: token ids, log-probabilities and text, as Parquet."""
-    from repro.workflow.own_models import run_and_print, sample_stage
-    from repro.workflow.row_notices import row_notices
+    from repro.workflow.own_models import sample_stage
 
     stage = sample_stage(model, options)
-    print_notes(row_notices(stage, options.items))
-    run_and_print(stage, out, console=out_console, quiet=quiet)
+    _run(stage, options, out, dry_run=dry_run, quiet=quiet)
 
 
 @stages_app.command()
@@ -66,26 +71,51 @@ def distill(
     method: Annotated[str, typer.Option("--method", help="sft, gkd-fkl or gkd-rkl.")] = "gkd-rkl",
     *,
     options: "StageOptions",
+    dry_run: DryRun = False,
     out: Out = Path("results"),
     micro_batch: MicroBatch = None,
     quiet: Quiet = False,
 ) -> None:
     """Distil one student from one teacher; leaves a model folder."""
-    from repro.workflow.own_models import distill_stage, run_and_print
-    from repro.workflow.row_notices import row_notices
+    from repro.workflow.own_models import distill_stage
 
     stage = distill_stage(student, teacher, method, options)
-    print_notes(row_notices(stage, options.items))
-    run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch)
+    _run(stage, options, out, dry_run=dry_run, quiet=quiet, micro_batch=micro_batch)
 
 
 @stages_app.command()
 @with_options(options=scored_stage_options)
-def evaluate(model: Model, *, options: "StageOptions", out: Out = Path("results"), quiet: Quiet = False) -> None:
+def evaluate(
+    model: Model,
+    *,
+    options: "StageOptions",
+    dry_run: DryRun = False,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> None:
     """Evaluate one model: accuracy, maj@k and pass@k of its k completions per item (or the reward score), and failure rates."""
-    from repro.workflow.own_models import evaluate_stage, run_and_print
-    from repro.workflow.row_notices import row_notices
+    from repro.workflow.own_models import evaluate_stage
 
     stage = evaluate_stage(model, options)
+    _run(stage, options, out, dry_run=dry_run, quiet=quiet)
+
+
+def _run(
+    stage: "Stage",
+    options: "StageOptions",
+    out: Path,
+    *,
+    dry_run: bool,
+    quiet: bool,
+    micro_batch: int | None = None,
+) -> None:
+    """Say which rows are taken; then print the plan, or run the stage and its inputs."""
+    from repro.workflow.own_models import run_and_print
+    from repro.workflow.row_notices import row_notices
+    from repro.workflow.stage_plan import print_stage_plan
+
     print_notes(row_notices(stage, options.items))
-    run_and_print(stage, out, console=out_console, quiet=quiet)
+    if dry_run:
+        print_stage_plan(stage, out, out_console)
+        return
+    run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.console import out_console, print_notes
-from repro.cli.options import Out, Quiet, stage_options, with_options
+from repro.cli.options import DryRun, Out, Quiet, stage_options, with_options
 
 if TYPE_CHECKING:
     from repro.workflow.own_models import StageOptions
@@ -23,6 +23,7 @@ def traps(
     *,
     options: "StageOptions",
     as_json: Annotated[bool, typer.Option("--json", help="Print the panel as JSON, and nothing else.")] = False,
+    dry_run: DryRun = False,
     out: Out = Path("results"),
     quiet: Quiet = False,
 ) -> None:
@@ -40,6 +41,11 @@ def traps(
 
     stage = traps_stage(teacher, student, options)
     print_notes(row_notices(stage, options.items))
+    if dry_run:
+        from repro.workflow.stage_plan import print_stage_plan
+
+        print_stage_plan(stage, out, out_console)
+        return
     artifact = run_with_inputs(stage, out, console=out_console, quiet=quiet or as_json)
     folder = out / f"traps-{stage.fingerprint[:12]}"
     content = write_panel(artifact, folder, teacher=teacher, student=student)

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from repro.pipeline.progress_file import progress_path, read_progress
@@ -17,6 +18,8 @@ from repro.pipeline.submission import Running
 from repro.pipeline.watch import StageWatch
 from repro.stages import Stage
 
+WIDE, NARROW = 100, 60
+"""Columns of a terminal from which bars are long and have notes, and below which there are none."""
 ESTIMATE_S = 1.0
 """Seconds between two estimates of the remaining time, at least."""
 MOST_ESTIMATING = 0.02
@@ -119,31 +122,35 @@ class Display:
         self._console.print(f"[{done:>3}/{total}] {_label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True)
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
+        """Lay out a line per running stage and one for the study; on a narrow terminal bars and notes give way to numbers."""
+        width = self._console.width
+        bar = [BarColumn(bar_width=24 if width >= WIDE else 10)] if width >= NARROW else []
+        note = [TextColumn("{task.fields[note]}")] if width >= WIDE else []
         bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            *bar,
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            *note,
             console=self._console,
             auto_refresh=False,
+            expand=width < WIDE,
         )
         for run in running:
             report = read_progress(progress_path(self._cache, run.stage)) or {}
             done_units, total_units = report.get("done", 0), report.get("total", 1)
             rate = "starting"
             if done_units:
-                elapsed = max(self._clock() - run.started, 1e-3)
-                rate = self._still(run, self._clock()) or f"{done_units / elapsed:.1f} {report['unit']}/s"
+                now = self._clock()
+                rate = self._still(run, now) or describe_rate(self._watch.speed(run.stage.fingerprint), report["unit"])
             bars.add_task(
                 _label(run.stage), total=total_units, completed=done_units, rate=rate, note=report.get("note", "")
             )
         study = Progress(
             TextColumn("[bold]study"),
-            BarColumn(bar_width=24),
+            *bar,
             MofNCompleteColumn(),
-            TextColumn("stages"),
-            TextColumn("{task.fields[elapsed]}"),
+            *([TextColumn("stages"), TextColumn("{task.fields[elapsed]}")] if bar else []),
             TextColumn("{task.fields[left]}"),
             console=self._console,
             auto_refresh=False,
@@ -151,6 +158,13 @@ class Display:
         so_far = str(timedelta(seconds=round(self._clock() - self._begun)))
         study.add_task("study", total=total, completed=len(done), elapsed=so_far, left=self._left)
         return Group(*([bars] if running else [Text("waiting")]), study)
+
+
+def describe_rate(per_second: float, unit: str) -> str:
+    """Return "2.5 steps/s", below one in ten seconds "12 s/step"; empty before there is a rate."""
+    if not per_second:
+        return ""
+    return f"{per_second:.1f} {unit}/s" if per_second >= 0.1 else f"{1 / per_second:,.0f} s/{unit.removesuffix('s')}"
 
 
 def _label(stage: Stage) -> str:

@@ -16,6 +16,7 @@ import psutil
 from repro.pipeline.cluster import Execution, cancel, submitted_jobs
 from repro.pipeline.gpu_pool import GpuNames, with_gpus
 from repro.pipeline.local_jobs import LocalJobs
+from repro.pipeline.progress_file import progress_path
 from repro.pipeline.stage_process import run_order
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
@@ -91,7 +92,12 @@ class Submission:
             self._local.prepare(self._execution.resources, waiting)
 
     def submit(self, batch: Sequence[tuple[Stage, GpuNames]]) -> list[Running]:
-        """Start stages whose inputs are complete, each on its GPUs: on Slurm as one job array."""
+        """Start stages whose inputs are complete, each on its GPUs: on Slurm as one job array.
+
+        What a killed run left of their progress is removed, which would be shown as theirs.
+        """
+        for stage, _ in batch:
+            progress_path(self._cache, stage).unlink(missing_ok=True)
         started = time.monotonic()
         return [Running(stage, job, started, gpus) for (stage, gpus), job in zip(batch, self._start(batch))]
 

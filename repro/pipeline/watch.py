@@ -58,6 +58,16 @@ class StageWatch:
         silent = elapsed - watched.last_at
         return reported + (silent if silent > watched.longest_gap else 0.0)
 
+    def speed(self, name: str) -> float:
+        """Return the units per second between a stage's first and last report; 0 before there are two.
+
+        Loading, before the first report, is not part of it, nor is what a run before this one did.
+        """
+        watched = self._watched.get(name)
+        if watched is None or watched.last_at <= watched.first_at:
+            return 0.0
+        return watched.total * (watched.last - watched.first) / (watched.last_at - watched.first_at)
+
     def standing_still(self, name: str, elapsed: float) -> float:
         """Return the seconds for which a stage has stood still; 0 if it gets on, or has not reported yet."""
         watched = self._watched.get(name)

@@ -67,11 +67,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure. svg: an inline element, made here and so trusted; alt: a description in words."""
+    """A figure. svg: an inline element, made here and so trusted; alt: a description in words; note: what to look for."""
 
     title: str
     alt: str
     svg: str
+    note: str = ""
 
 
 @dataclass(frozen=True)

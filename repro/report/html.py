@@ -5,7 +5,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro.report.blocks import Section
+from repro.report.blocks import Cell, Grid, Section
+from repro.report.conclusions import count_in_words
 from repro.report.merge import Part
 from repro.report.text import sentence, visible
 
@@ -43,6 +44,7 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     footer = notice if all(notices) or not notice else f"parts marked so are {notice}"
     return templates.get_template("page.html.jinja").render(
         title=f"Reproduction of {', '.join(dict.fromkeys(part.name for part, _, _ in parts))}",
+        overview=overview([part for part, _, _ in parts], [key for _, key, _ in parts]) if len(parts) > 1 else None,
         parts=[
             {
                 "key": key,
@@ -60,3 +62,23 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
         footer=footer,
         tones=TONES,
     )
+
+
+def overview(parts: Sequence[Part], keys: Sequence[str]) -> Grid:
+    """Lay out a row per study, with the counts of its verdicts: what a merged page begins with.
+
+    Args:
+        keys: ids of the parts on the page, which the rows link to.
+    """
+    rows = [
+        {
+            "study": Cell(part.name, note=part.stored.title, link=key),
+            "families": Cell(", ".join(part.report.families)),
+            "seeds": Cell(str(len(part.report.seeds)), value=len(part.report.seeds)),
+            "claims of the paper": Cell(count_in_words(part.report.counts("claim"))),
+            "premises": Cell(count_in_words(part.report.counts("premise"))),
+            "controls of ours": Cell(count_in_words(part.report.counts("control"))),
+        }
+        for part, key in zip(parts, keys)
+    ]
+    return Grid("Verdicts by study", rows)

@@ -3,20 +3,27 @@
 from collections.abc import Iterable, Sequence
 
 from repro.report.blocks import Block, Bullets, Cell, Code, Grid, Section, Text
-from repro.report.html import PAGE_FILE
+from repro.report.html import PAGE_FILE, overview
 from repro.report.merge import Part
 from repro.report.text import sentence, visible
 
+NOTICED = ("What was found", "Verdicts", "Measured against printed")
+"""Sections under whose heading a scaled-down run is said to be one."""
+
 
 def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = PAGE_FILE) -> str:
-    """Write the brief blocks of every section, with the notice of a scaled-down run under every heading."""
+    """Write the brief blocks of every section; the notice of a scaled-down run stands under the first and the numbers."""
     lines: list[str] = []
+    if len(parts) > 1:
+        table = overview([part for part, _, _ in parts], [key for _, key, _ in parts])
+        lines += ["# All studies", "", *markdown_lines([table])]
     for part, _, sections in parts:
         lines += [f"# {visible(part.title)}", ""]
         notice = [Text(sentence(part.report.notice), strong=True)] if part.report.notice else []
         for section in sections:
             if section.brief:
-                lines += [f"## {visible(section.title)}", "", *markdown_lines([*notice, *section.brief])]
+                warned = notice if section.title in NOTICED else []
+                lines += [f"## {visible(section.title)}", "", *markdown_lines([*warned, *section.brief])]
     lines += [f"Evidence by claim, every number, figures, completions, settings: {page}", ""]
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from repro.report.diagnoses import EXPLAINED, describe_gradients, frequency_rows
 from repro.report.figures.figure2 import write_diagnosis_figures
 from repro.report.markdown import markdown_lines
 from repro.report.terminal import text_table
+from repro.stages.alarms import find_alarms
 from repro.system.atomic_write import atomic_write, write_json
 
 PANEL_FILE = "panel.json"
@@ -55,7 +56,7 @@ def _notes(content: dict[str, Any]) -> list[str]:
         notes.append(f"Undefined, for want of pairs or of finite values: {', '.join(content['not_finite'])}.")
     if content["gradient_variance"]:
         notes.append(describe_gradients(content))
-    return notes
+    return [*notes, *find_alarms(content)]
 
 
 def _page(content: dict[str, Any]) -> str:

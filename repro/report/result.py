@@ -57,12 +57,14 @@ class Verdicts(TypedDict):
 
 
 class RowLine(TypedDict):
-    """One evaluated model, and its artifact."""
+    """One evaluated model, and its artifact. eta, of: see `repro.recipes.study.Row`; absent where it has none."""
 
     family: str
     method: str
     seed: int
     artifact: str
+    eta: NotRequired[FiniteFloat]
+    of: NotRequired[str]
 
 
 class Completion(TypedDict):
@@ -97,9 +99,13 @@ class Curve(TypedDict):
 
 
 class StageLine(TypedDict):
-    """The cost of one stage. seconds: wall clock; kind: the line of Table 5 that it is like, or its stage."""
+    """The cost of one stage. seconds: wall clock; kind: the line of Table 5 that it is like, or its stage.
+
+    record_sha256: of the artifact's record.json; absent from results of older code.
+    """
 
     artifact: str
+    record_sha256: NotRequired[str]
     stage: str
     kind: str
     label: str

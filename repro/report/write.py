@@ -8,6 +8,7 @@ from repro.report.html import PAGE_FILE, html
 from repro.report.markdown import markdown
 from repro.report.merge import Part
 from repro.report.sections.build import build_sections
+from repro.report.sections.glossary import glossary_section
 from repro.system.atomic_write import atomic_write
 
 
@@ -23,6 +24,7 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
         raise InputError(f"--out {page}: name the HTML page; its Markdown brief is written beside it.")
     built = [(part, f"part{n}", build_sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
     brief = page.with_suffix(".md")
+    built[-1][2].append(glossary_section())
     texts = {page: html(built), brief: markdown(built, page.name)}
     try:
         page.parent.mkdir(parents=True, exist_ok=True)

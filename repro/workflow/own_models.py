@@ -20,7 +20,7 @@ from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.recipes.catalog import SETTINGS
 from repro.recipes.settings import Settings, override
-from repro.recipes.shared_stages import ITEM_ORDER, base_model, distillation_reward, reward_model_of
+from repro.recipes.shared_stages import ITEM_ORDER, base_model, distillation_reward
 from repro.recipes.study import Scale
 from repro.stages import (
     Calibrate,
@@ -32,11 +32,13 @@ from repro.stages import (
     TaskData,
     topological_order,
 )
+from repro.stages.alarms import find_alarms
 from repro.stages.artifact import CACHE, which_cached
 from repro.system.hardware import hardware
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Split
+from repro.workflow.stage_settings import required_reward_model, with_section
 
 TOY_PARAMETERS = 20_000_000
 """ASSUMED: a model with fewer parameters gets the toy scale's settings. The toy models have up to a million; the smallest
@@ -71,7 +73,7 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
         InputError: a model or data that cannot be used, or no target.
     """
     model = base_model(teacher)
-    settings = _settings(teacher, options)
+    settings = _settings(teacher, options, "calibration")
     if target is None:
         if not is_toy_model(teacher):
             raise InputError("--target: name the student, or a proxy for it, whose likelihood is the reward")
@@ -80,7 +82,7 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
         teacher=model,
         target=base_model(target),
         data=_data(settings, options, options.split or "train"),
-        reward_model=reward_model_of(settings),
+        reward_model=required_reward_model(settings),
         config=_valid(settings.calibration, eta=eta),
         seed=options.seed,
         prompts_of=base_model(target) if settings.calibration_template == "student" else None,
@@ -92,7 +94,7 @@ def sample_stage(model: str, options: StageOptions) -> Sample:
     checked = base_model(model)
     # The paper's 16 completions a prompt, at every scale, unless the user requests another number
     default = "teacher_sampling.completions_per_prompt=16"
-    settings = _settings(model, replace(options, assignments=(default, *options.assignments)))
+    settings = _settings(model, replace(options, assignments=(default, *options.assignments)), "teacher_sampling")
     data = _data(settings, options, options.split or "train")
     return Sample(model=checked, data=data, config=settings.teacher_sampling, seed=options.seed)
 
@@ -102,7 +104,7 @@ def distill_stage(student: str, teacher: str, method: str, options: StageOptions
     if method not in get_args(Method):
         raise InputError(f"--method {method}: use {', '.join(get_args(Method))}")
     student_model, teacher_model = base_model(student), base_model(teacher)
-    settings = _settings(student, options)
+    settings = _settings(student, options, method.replace("-", "_"))
     if options.reward_model:
         settings = settings.model_copy(update={"reward_while_distilling": True})
     data = _data(settings, options, options.split or "train")
@@ -124,11 +126,11 @@ def distill_stage(student: str, teacher: str, method: str, options: StageOptions
 def evaluate_stage(model: str, options: StageOptions) -> Evaluate:
     """Plan the evaluation of one model on held-out items."""
     checked = base_model(model)
-    settings = _settings(model, options)
+    settings = _settings(model, options, "evaluation")
     return Evaluate(
         model=checked,
         data=_data(settings, options, options.split or "test"),
-        reward_model=reward_model_of(settings),
+        reward_model=required_reward_model(settings),
         config=settings.evaluation,
         seed=options.seed,
     )
@@ -139,7 +141,7 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
     from repro.diagnosis.vocabulary import has_shared_vocabulary
 
     teacher_model, student_model = base_model(teacher), base_model(student)
-    settings = _settings(student, options)
+    settings = _settings(student, options, "evaluation", "diagnosis")
     data = _data(settings, options, options.split or "test")
     completions = [
         Sample(model=model, data=data, config=settings.evaluation, seed=options.seed)
@@ -176,11 +178,17 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, mic
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
-    console.print_json(json.dumps(json.loads((folder / "summary.json").read_text())))
+    summary = json.loads((folder / "summary.json").read_text())
+    console.print_json(json.dumps(summary))
+    for alarm in find_alarms(summary):
+        console.print(alarm, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def _settings(model: str, options: StageOptions) -> Settings:
+def _settings(model: str, options: StageOptions, *sections: str) -> Settings:
     """Return the toy scale's settings for models of its size, else the small scale's; without a GPU, with transformers as engine.
+
+    Args:
+        sections: those of the stage, whose settings need no prefix: `steps` is `calibration.steps` to a calibration.
 
     A copy of a toy model in a folder has 128 positions and learns at 3e-3: 512 tokens and 1e-5 would not fit it.
     """
@@ -193,7 +201,7 @@ def _settings(model: str, options: StageOptions) -> Settings:
         assignments.append(f"tasks={','.join(options.tasks)}")
     if options.reward_model:
         assignments.append(f"reward_model={options.reward_model}")
-    return override(settings, assignments)
+    return override(settings, [with_section(line, settings, sections) for line in assignments])
 
 
 def _scale_of(model: str) -> Scale:

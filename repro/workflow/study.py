@@ -1,5 +1,6 @@
 """A study from plan to verdict: run, measure, judge, and write results.json, report.html and report.md."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +16,10 @@ from repro.pipeline.run import run
 from repro.printed.files import stored_hashes
 from repro.printed.load import load
 from repro.recipes.studies import STUDIES, resolve
-from repro.recipes.study import Study
+from repro.recipes.study import Row, Study
 from repro.report.html import PAGE_FILE
 from repro.report.merge import Part, Source
-from repro.report.result import RESULTS_FILE, Result, StageLine
+from repro.report.result import RESULTS_FILE, Result, RowLine, StageLine
 from repro.report.styles import answer_styles
 from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
@@ -100,10 +101,7 @@ def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
     """Return the rows, and what the reports show of the stages' artifacts."""
     entry = STUDIES[study.name]
     return {
-        "rows": [
-            {"family": row.family, "method": row.method, "seed": row.seed, "artifact": row.stage.folder_name}
-            for row in study.rows
-        ],
+        "rows": [_row_line(row) for row in study.rows],
         "stages": [_stage_line(stage, cache) for stage in study.stages()],
         "examples": resolve(entry.examples)(study, cache) if entry.examples else [],
         "curves": collect_curves(study, cache),
@@ -118,11 +116,23 @@ def _write_pages(study: Study, part: Part, cache: Path, folder: Path) -> tuple[P
     return write_report([part], folder / PAGE_FILE)
 
 
+def _row_line(row: Row) -> RowLine:
+    """Return a row as the result stores it, with what its measuring needs to know."""
+    line: RowLine = {"family": row.family, "method": row.method, "seed": row.seed, "artifact": row.stage.folder_name}
+    if row.eta is not None:
+        line["eta"] = row.eta
+    if row.of is not None:
+        line["of"] = row.of
+    return line
+
+
 def _stage_line(stage: Stage, cache: Path) -> StageLine:
     """Return what one stage cost, from its record."""
-    record = json.loads((cache / stage.folder_name / RECORD).read_text())
+    text = (cache / stage.folder_name / RECORD).read_bytes()
+    record = json.loads(text)
     return {
         "artifact": stage.folder_name,
+        "record_sha256": hashlib.sha256(text).hexdigest(),
         "stage": stage.kind,
         "kind": stage.procedure,
         "label": record["label"],

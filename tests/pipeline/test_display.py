@@ -36,9 +36,9 @@ def clock():
     return FakeClock()
 
 
-def display_of(stages, cache, clock, *, terminal=False, quiet=False):
+def display_of(stages, cache, clock, *, terminal=False, quiet=False, width=150):
     text = StringIO()
-    console = Console(file=text, width=150, force_terminal=terminal)
+    console = Console(file=text, width=width, force_terminal=terminal)
     planned = [PlannedStage(Job(stage.fingerprint, 100.0), stage.procedure) for stage in stages]
     return Display(console, cache, RemainingTime(planned, 1), quiet=quiet, clock=clock), text
 
@@ -113,3 +113,32 @@ def test_quiet_is_quiet(stages, tmp_path, clock):
         display([], [running(stages[0], clock)], stages[1:])
         display(stages[:1], [], stages[1:])
     assert text.getvalue() == ""
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_wider_than_the_terminal_and_the_numbers_stay(stages, tmp_path, clock, width):
+    display, text = display_of(stages, tmp_path, clock, terminal=True, width=width)
+    with display:
+        run = running(stages[0], clock)
+        for second in range(40):
+            report(tmp_path, stages[0], second)
+            display([], [run], stages[1:])
+            clock.now += 1
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
+    lines = re.split(r"[\r\n]+", shown)
+    assert max(map(len, lines)) <= width
+    assert any("39/100" in line and "1.0 steps/s" in line for line in lines)
+    assert any("0/3" in line and "about 4 min left" in line for line in lines)
+
+
+def test_slow_stages_say_seconds_per_step_and_leave_loading_out(stages, tmp_path, clock):
+    display, text = display_of(stages, tmp_path, clock, terminal=True)
+    with display:
+        run = running(stages[0], clock)
+        clock.now += 300  # loading
+        for step in range(4):
+            report(tmp_path, stages[0], step + 1)
+            display([], [run], stages[1:])
+            clock.now += 30
+    assert "30 s/step" in text.getvalue()
+    assert "0.0 steps/s" not in text.getvalue()

@@ -124,10 +124,9 @@ def test_a_link_to_evidence_opens_it(browser, page, content):
     assert browser.eval(f"new Promise((done) => setTimeout(() => done({target}.open), 100))") is True
 
 
-def test_it_prints_everything_with_the_notice_on_every_sheet(browser, page, tmp_path):
+def test_it_prints_few_portrait_sheets_with_the_notice_on_each(browser, page, tmp_path):
     browser.open(page, 1280)
     browser.pdf(tmp_path / "page.pdf")
     sheets = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))
-    assert sheets > 10  # what is folded on the screen is printed
-    assert browser.eval("document.querySelectorAll('details[open]').length") == 0  # and folded again
+    assert 2 <= sheets <= 16  # of two studies: what is folded on the screen is not printed
     assert '@bottom-left { content: "scaled down: no verdict on the paper\'s numbers"' in page.read_text()

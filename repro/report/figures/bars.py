@@ -4,12 +4,19 @@ from math import ceil
 from typing import Any
 
 from repro.report.figures.export import Plot
+from repro.report.figures.knob import is_student, line_style
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.report.text import slug
 from repro.tables.formatting import layout_metrics, main_metric, printed_at
 from repro.tables.measured_table import MeasuredTable, is_fraction
+
+NOTE = "Bars with their 95 % intervals; a colour stands for a position of the knob, pale bars are students."
+
+
+def _bar_style(row: str, palette: Palette) -> dict[str, Any]:
+    return {"color": line_style(row, palette)["color"], "alpha": 0.55 if is_student(row) else 1.0}
 
 
 def bars(part: Part, palette: Palette) -> list[Plot]:
@@ -43,7 +50,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
             for n, row in enumerate(rows):
                 if (row, task) in points:
                     point = points[row, task]
-                    axis.barh(n, point["value"], height=0.66, color=palette.series[0 if n < teachers else 1])
+                    axis.barh(n, point["value"], height=0.66, **_bar_style(row, palette))
                     axis.plot([point["low"], point["high"]], (n, n), color=palette.ink, linewidth=1.4)
                     printed = printed_at(part.stored, table.family, row, task, metrics[task])
                     if printed and table.scale == "paper":
@@ -63,4 +70,4 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         for task in tasks
     )
     title = f"{'Teachers (above) and students' if teachers else metric or 'Rows'} by task, {table.family}"
-    return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure)
+    return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=NOTE)

@@ -6,6 +6,9 @@ from repro.report.figures.export import Plot
 from repro.report.figures.style import PAGE, WIDTH, Palette, add_legend, drawing, panels, set_log_scale
 from repro.report.merge import Part
 
+SHARES = "Where the time goes here beside where the paper's went: shares can be compared, hours cannot."
+COSTS = "Stages on one rising line cost what their arithmetic says; those above it wait for something else."
+
 
 def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> Plot:
     """Draw the shares of a pipeline's time, one stage of each kind, beside Table 5's. Any one unit each."""
@@ -21,7 +24,7 @@ def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> 
         axes.set_xlabel("share of the five stages' time, %")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
     lines = [f"{kind}: {a:.0f} % here, {b:.0f} % in Table 5" for kind, a, b in zip(kinds, *shares)]
-    return Plot("shares", "Cost of a stage of each kind against Table 5", f"{'; '.join(lines)}.", figure)
+    return Plot("shares", "Cost of a stage of each kind against Table 5", f"{'; '.join(lines)}.", figure, note=SHARES)
 
 
 def stage_costs(part: Part, palette: Palette) -> list[Plot]:
@@ -46,5 +49,5 @@ def stage_costs(part: Part, palette: Palette) -> list[Plot]:
         alt = "; ".join(f"{line['label']}: {line['flops']:.2g} operations, {line['hours']:.2g} h" for line in lines)
         title = "Cost of every stage against its arithmetic"
         rows = [dict(line) for line in costs["lines"]]
-        figures.append(Plot(f"table5-costs-{n}", title, f"{alt}.", figure, rows))
+        figures.append(Plot(f"table5-costs-{n}", title, f"{alt}.", figure, rows, COSTS))
     return figures

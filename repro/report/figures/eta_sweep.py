@@ -14,6 +14,10 @@ _PANELS = {
     "completion length (tokens)": CURVES[5:8],
 }
 
+PARETO = "A guard that works stands at the lower right edge: the teacher (across) loses nothing, the student (up) much."
+CURVE_NOTE = "A knob turns something if its line rises or falls over all of eta, not only between two points."
+_MARKS = (("o", "-"), ("v", "--"), ("P", ":"))
+
 
 def eta_curves(part: Part, palette: Palette) -> list[Plot]:
     """Draw the Pareto picture and the curves of each family."""
@@ -30,10 +34,10 @@ def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
     lines = []
     with drawing(palette):
         figure, (axes,) = panels(1, 1, WIDTH, 4.2)
-        for curve, colour in zip(_STUDENTS, palette.series):
+        for curve, colour, (marker, line) in zip(_STUDENTS, palette.series, _MARKS[1:]):
             points = [(teachers[p.eta], p) for p in curve_points(table, curve, against="Student")]
             xs, ys = [teacher.value for teacher, _ in points], [student.value for _, student in points]
-            axes.plot(xs, ys, color=colour, marker="o", label=curve.name)
+            axes.plot(xs, ys, color=colour, marker=marker, linestyle=line, label=curve.name)
             for teacher, student in points:
                 axes.plot([teacher.value, teacher.value], [student.low, student.high], color=colour, linewidth=0.8)
                 axes.plot([teacher.low, teacher.high], [student.value, student.value], color=colour, linewidth=0.8)
@@ -46,7 +50,7 @@ def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
         axes.set_ylabel("student, change against the untouched student")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
     alt = f"Each point is one eta, with 95 % intervals. {'; '.join(lines)}."
-    return Plot(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure)
+    return Plot(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure, note=PARETO)
 
 
 def _curves(table: MeasuredTable, n: int, palette: Palette) -> Plot:
@@ -54,10 +58,11 @@ def _curves(table: MeasuredTable, n: int, palette: Palette) -> Plot:
     with drawing(palette):
         figure, axes = panels(2, 2, WIDTH / 2, 2.6)
         for axis, (title, curves) in zip(axes, _PANELS.items()):
-            for curve, colour in zip(curves, palette.series):
+            for curve, colour, (marker, line) in zip(curves, palette.series, _MARKS):
                 points = curve_points(table, curve)
                 etas = [p.eta for p in points]
-                axis.plot(etas, [p.value for p in points], color=colour, marker="o", markersize=4, label=curve.name)
+                values = [p.value for p in points]
+                axis.plot(etas, values, color=colour, marker=marker, linestyle=line, markersize=4, label=curve.name)
                 axis.vlines(etas, [p.low for p in points], [p.high for p in points], color=colour, linewidth=1)
                 lines.append(f"{curve.title}: {', '.join(f'{p.eta:+g} {p.value:.2f}' for p in points)}")
             axis.axvline(0, color=palette.ink, linewidth=0.6)
@@ -66,4 +71,4 @@ def _curves(table: MeasuredTable, n: int, palette: Palette) -> Plot:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=9)
     alt = f"Means over tasks, 95 % intervals. {'; '.join(lines)}."
-    return Plot(f"eta-{n}", f"Along eta, {table.family}", alt, figure)
+    return Plot(f"eta-{n}", f"Along eta, {table.family}", alt, figure, note=CURVE_NOTE)

@@ -28,6 +28,8 @@ class Plot:
         name: of its files, and the end of its id on the page.
         alt: a description in words.
         rows: a dict per plot point, for the CSV file.
+        note: a sentence that says what to look for.
+        fits_phone: narrow enough to be scaled down instead of scrolled.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Plot:
     alt: str
     figure: "Figure"
     rows: Sequence[dict[str, Any]] = field(default=())
+    note: str = ""
+    fits_phone: bool = False
 
 
 def inline_chart(plot: Plot, key: str) -> Chart:
@@ -57,12 +61,13 @@ def inline_chart(plot: Plot, key: str) -> Chart:
     svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{key}-", svg)
     svg = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1sans-serif", svg)
     width, height = (72 * inches for inches in plot.figure.get_size_inches())
+    fits = ' class="fits"' if plot.fits_phone else ""
     head = (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" role="img"'
-        f' aria-labelledby="{key}-title {key}-alt" style="width:{width:g}pt"><title id="{key}-title">'
+        f' aria-labelledby="{key}-title {key}-alt"{fits} style="width:{width:g}pt"><title id="{key}-title">'
         f'{escape(visible(plot.title))}</title><desc id="{key}-alt">{escape(visible(plot.alt))}</desc>'
     )
-    return Chart(plot.title, plot.alt, re.sub(r"^<svg[^>]*>", lambda _: head, svg))
+    return Chart(plot.title, plot.alt, re.sub(r"^<svg[^>]*>", lambda _: head, svg), plot.note)
 
 
 def save_figure(plot: Plot, folder: Path) -> list[Path]:

@@ -46,4 +46,5 @@ def _failure_modes(table: MeasuredTable, palette: Palette) -> Plot:
         f"{describe_points(rows)}." if rows else "No student lost enough prompts to tell.",
         figure,
         rows,
+        "How students fail on prompts that they solved before: a long bar of one mode would be that student's way to fail.",
     )

@@ -1,9 +1,11 @@
 """Figure 1a: each student's gain against its teacher's accuracy."""
 
+import itertools
 from typing import Any
 
 from repro.recipes.labels import student_of
 from repro.report.figures.export import Plot
+from repro.report.figures.knob import knob_position, line_style
 from repro.report.figures.points import interval_arms, measured_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
@@ -26,17 +28,23 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
     with drawing(palette):
         figure, axes = task_panels(table.tasks)
         for task, axis in zip(table.tasks, axes):
+            further = ({"color": palette.series[index], "marker": "o"} for index in itertools.cycle((5, 3, 7, 6, 2)))
             metric = main_metric(table, task)
             axis.axhline(0, color=palette.ink, linewidth=0.8)
             axis.axvline(table.mean("Student", task, metric), color=palette.ink, linewidth=0.8, linestyle=":")
-            for colour, teacher in zip(palette.series, teachers):
+            for teacher in teachers:
+                style = line_style(teacher, palette) | ({} if knob_position(teacher) != "untouched" else next(further))
                 (point,) = measured_points(table, [(student_of(teacher), task, "gain")])
                 size = sizes.get(teacher)
                 accuracy = table.mean(teacher, task, metric)
                 rows.append({**point, "teacher": teacher, "teacher_accuracy": accuracy, "teacher_parameters": size})
-                axis.errorbar([accuracy], [point["value"]], yerr=interval_arms([point]), color=colour, capsize=3)
+                axis.errorbar(
+                    [accuracy], [point["value"]], yerr=interval_arms([point]), color=style["color"], capsize=3
+                )
                 area = min(18 * (size / smallest) ** 0.5, 400) if size else 40
-                axis.scatter([accuracy], [point["value"]], s=area, color=colour, label=teacher)
+                axis.scatter(
+                    [accuracy], [point["value"]], s=area, color=style["color"], marker=style["marker"], label=teacher
+                )
             axis.set_title(f"{task}: dotted, the student's own")
             axis.set_xlabel(f"teacher's {metric}")
             axis.set_ylabel("student's gain")
@@ -51,6 +59,7 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
         f"Teacher (parameters, accuracy): its student's gain. {gains}.",
         figure,
         rows,
+        "If a better teacher (to the right) made a better student, the points would rise from left to right.",
     )
 
 

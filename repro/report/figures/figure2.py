@@ -21,6 +21,10 @@ _ESTIMATORS = {
     "token": "token KL\n(fixed states)",
 }
 
+CORRELATIONS = (
+    "Below 0, frequent tokens contribute less on average (the paper's Figure 2 is about rare ones that drive the KL)."
+)
+
 
 def correlations(part: Part, palette: Palette) -> list[Plot]:
     """Draw the rank correlation of frequency and contribution over K, a line per task, dashed for the tails, for each row."""
@@ -46,7 +50,9 @@ def correlations(part: Part, palette: Palette) -> list[Plot]:
             f"{cell['task']} {'beyond ' if cell.get('beyond') else ''}K={cell['k']}: {cell['correlation']:+.2f}"
             for cell in cells
         )
-        figures.append(Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure))
+        figures.append(
+            Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure, note=CORRELATIONS)
+        )
     return figures
 
 

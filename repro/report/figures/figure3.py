@@ -3,6 +3,7 @@
 from typing import Any
 
 from repro.report.figures.export import Plot
+from repro.report.figures.knob import line_style
 from repro.report.figures.points import describe_points, measured_points, plot_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
@@ -28,10 +29,10 @@ def _figure3(table: MeasuredTable, palette: Palette) -> Plot:
             def measured(*names: str, task: str = task, metric: str = metric) -> list[dict[str, Any]]:
                 return measured_points(table, [(n, task, metric) for n in names if table.has(n, task, metric)])
 
-            for (before, after, label), colour in zip(PAIRS, palette.series):
+            for before, after, label in PAIRS:
                 points = measured(before, after)
                 rows += points
-                plot_points(axis, range(len(points)), points, colour, label)
+                plot_points(axis, range(len(points)), points, line_style(after, palette), label)
             for point in measured("GKD-RKL"):
                 rows.append(point)
                 axis.plot(
@@ -54,4 +55,5 @@ def _figure3(table: MeasuredTable, palette: Palette) -> Plot:
         f"Before and after. {describe_points(rows)}. The diamond is the student of the original teacher.",
         figure,
         rows,
+        "The claim: teachers (solid) stay level from before to after, students (dashed) of the undistillable one fall.",
     )

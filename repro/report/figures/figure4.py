@@ -5,6 +5,7 @@ from typing import Any
 
 from repro.recipes.labels import after_prefix
 from repro.report.figures.export import Plot
+from repro.report.figures.knob import line_style
 from repro.report.figures.points import describe_points, measured_points, plot_points
 from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
@@ -28,7 +29,8 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
     with drawing(palette):
         figure, axes = task_panels(table.tasks)
         for task, axis in zip(table.tasks, axes):
-            for model, colour in zip(CONTINUED_BY, palette.series):
+            for model in CONTINUED_BY:
+                style = line_style(model, palette)
                 share_of = {after_prefix(model, share): share for share in shares} | {model: RECHECK}
                 keys = [(row, task, "prefix_correct") for row in table.rows if row in share_of]
                 keys = [key for key in keys if table.has(*key)]
@@ -36,9 +38,9 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
                 rows += points
                 arbitrary = [point for point in points if point["fraction"] != RECHECK]
                 recheck = [point for point in points if point["fraction"] == RECHECK]
-                plot_points(axis, [point["fraction"] for point in arbitrary], arbitrary, colour, model)
+                plot_points(axis, [point["fraction"] for point in arbitrary], arbitrary, style, model)
                 if recheck:
-                    plot_points(axis, [RECHECK], recheck, colour, f"{model}, before a re-check")
+                    plot_points(axis, [RECHECK], recheck, style, f"{model}, before a re-check")
             if table.scale == "paper":
                 low, high = (load("figures").cell("misled-prefixes", m, figure="Figure 4").value for m in PRINTED)
                 label = "printed in the paper: before a re-check"
@@ -57,4 +59,5 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
         else "No lost prompt has a prefix that the measure takes: nothing to show.",
         figure,
         rows,
+        "If the teachers' lines stay high, they know the answer where the misled student (dashed) has lost it.",
     )

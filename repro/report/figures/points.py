@@ -1,6 +1,6 @@
 """Measured values with the half-width of their 95 % interval."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from repro.tables.measured_table import CellKey, MeasuredTable
@@ -27,14 +27,15 @@ def measured_points(table: MeasuredTable, keys: Iterable[CellKey]) -> list[dict[
     return points
 
 
-def plot_points(axes: "Axes", x: Iterable[float], points: list[dict[str, Any]], colour: str, label: str) -> None:
-    """Plot a line through the points with their intervals."""
+def plot_points(
+    axes: "Axes", x: Iterable[float], points: list[dict[str, Any]], style: Mapping[str, Any], label: str
+) -> None:
+    """Plot a line through the points with their intervals. style: see `knob.line_style`."""
     axes.errorbar(
         list(x),
         [point["value"] for point in points],
         yerr=interval_arms(points),
-        color=colour,
-        marker="o",
+        **style,
         capsize=3,
         label=label,
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from repro.report.figures.export import Plot
+from repro.report.figures.knob import line_style
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.report.result import Curve
@@ -14,6 +15,10 @@ _CALIBRATION = {
     "kl": "KL to the uncalibrated teacher (nats)",
     "length": "completion length (tokens)",
 }
+NOTE = (
+    "Means over seeds. A colour and a mark stand for a position of the knob in every figure: eta above, at or below 0, or"
+    " untouched; teachers are solid, students dashed."
+)
 _DISTILLATION = {"accuracy": "accuracy in training", "length": "completion length in training (tokens)"}
 
 
@@ -36,22 +41,23 @@ def training_curves(part: Part, palette: Palette) -> list[Plot]:
 
 def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str) -> Plot:
     methods = list(dict.fromkeys(curve["method"] for curve in curves))
-    series = palette.series
     ends = []
     with drawing(palette):
         columns = min(2, len(labels))
         figure, axes = panels(columns, ceil(len(labels) / columns), WIDTH / columns, 2.6, n=len(labels))
         for (metric, label), axis in zip(labels.items(), axes):
-            for n, method in enumerate(methods):
+            for method in methods:
                 runs = [c for c in curves if c["method"] == method and metric in c["figures"]]
                 if runs:
                     steps, values = _mean_curve(runs, metric)
+                    every = max(1, len(steps) // 5)
                     axis.plot(
                         steps,
                         values,
-                        color=series[n % len(series)],
+                        **line_style(method, palette),
                         linewidth=1.8,
-                        linestyle=("-", "--")[n // len(series) % 2],
+                        markersize=5,
+                        markevery=(every - 1, every),
                         label=method,
                     )
                     ends.append(f"{method} {label} ends at {values[-1]:.3g}")
@@ -60,7 +66,7 @@ def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, na
         handles = {str(line.get_label()): line for axis in axes for line in axis.get_lines()}
         columns = min(4, len(handles))
         figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns, fontsize=9)
-    return Plot(name, title, "; ".join(ends) + ".", figure)
+    return Plot(name, title, "; ".join(ends) + ".", figure, note=NOTE)
 
 
 def _mean_curve(runs: list[Curve], metric: str) -> tuple[list[int], list[float]]:

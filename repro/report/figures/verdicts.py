@@ -5,10 +5,12 @@ from typing import Any
 
 from repro.report.conclusions import count_in_words
 from repro.report.figures.export import Plot
-from repro.report.figures.style import PAGE, TONES, WIDTH, drawing, panels
+from repro.report.figures.style import PAGE, TONES, drawing, panels
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
 
+PHONE_WIDTH = 5.0
+"""Inches: on a phone its text is scaled to two thirds, which can still be read."""
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 
 
@@ -19,7 +21,7 @@ def forest(report: VerdictReport) -> Plot | None:
         return None
     edge_style: dict[str, Any] = {"linestyle": "", "marker": "|", "color": PAGE.ink}
     with drawing(PAGE):
-        figure, (axes,) = panels(1, 1, WIDTH, 0.9 + 0.3 * len(tested))
+        figure, (axes,) = panels(1, 1, PHONE_WIDTH, 1.1 + 0.42 * len(tested))
         for n, v in enumerate(tested):
             assert v.interval is not None
             assert v.estimate is not None
@@ -32,11 +34,18 @@ def forest(report: VerdictReport) -> Plot | None:
             axes.plot([], [], color=TONES[value], marker=marker, markersize=7, linewidth=2, label=value)
         axes.plot([], [], **edge_style, markersize=11, label="edge of what the claim allows")
         several = len(report.families) > 1
-        axes.set_yticks(range(len(tested)), [f"{v.claim} ({v.family})" if several else v.claim for v in tested])
-        axes.set_ylim(len(tested) - 0.4, -0.6)
-        axes.grid(axis="y", visible=False)
+        for n, v in enumerate(tested):  # above its interval, from the left edge: a statement is as wide as the figure
+            role = "" if v.role == "claim" else f", {v.role}"
+            label = f"{v.statement}{f' ({v.family})' if several else ''}{role}"
+            axes.annotate(label, (0, n - 0.3), xycoords=axes.get_yaxis_transform(), fontsize=9, va="center")
+        axes.set_yticks([])
+        axes.set_ylim(len(tested) - 0.4, -0.8)
         axes.set_xlabel("difference or mean, with the interval that decides")
-        figure.legend(loc="outside upper left", ncols=4, fontsize=9, handletextpad=0.4, columnspacing=1.2)
+        figure.legend(loc="outside upper left", ncols=2, fontsize=9, handletextpad=0.4, columnspacing=1.2)
     counts = count_in_words(Counter(v.value for v in tested))
     alt = f"{counts}. The tables above have the numbers."
-    return Plot("forest", "Claims with their intervals", alt, figure)
+    note = (
+        "Right of its edge (the upright stroke) by the entire interval, a statement is reproduced; left of it,"
+        " contradicted; across it, open. The symbol says which."
+    )
+    return Plot("forest", "Statements with their intervals", alt, figure, note=note, fits_phone=True)

@@ -31,9 +31,9 @@ function reveal() {
 }
 addEventListener("hashchange", reveal);
 reveal();
-let closed = [];
-addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
-  for (const one of closed) one.open = true;
-});
-addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+// A table or figure that is wider than the screen says so.
+const boxes = document.querySelectorAll(".scroll");
+function mark() { for (const box of boxes) box.toggleAttribute("data-wide", box.scrollWidth > box.clientWidth + 1); }
+addEventListener("resize", mark);
+document.addEventListener("toggle", mark, true);
+mark();

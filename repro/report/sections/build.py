@@ -1,7 +1,8 @@
 """The list of sections of a part, in order."""
 
 from repro.recipes.studies import STUDIES, resolve
-from repro.report.blocks import Block, Section, SideBySide, Text
+from repro.report.blocks import Block, Collapsible, Section, SideBySide, Text
+from repro.report.conclusions import plural
 from repro.report.figures.by_study import study_figures
 from repro.report.merge import Part
 from repro.report.sections.cost import cost_section
@@ -29,7 +30,7 @@ def build_sections(part: Part, key: str) -> list[Section]:
         eta_section(part, key),
         *([resolve(study_section)(part, key)] if study_section else []),
         failures_section(part, key),
-        Section(f"{key}-examples", "Completions side by side", _examples(part)),
+        Section(f"{key}-examples", "Completions side by side", _examples(part, key)),
         warning_section(part, key),
         cost_section(part, key),
         settings_section(part, key),
@@ -38,7 +39,7 @@ def build_sections(part: Part, key: str) -> list[Section]:
     return [section for section in sections if section.blocks]
 
 
-def _examples(part: Part) -> list[Block]:
+def _examples(part: Part, key: str) -> list[Block]:
     """Show the completions of each family's first source: further seeds would show the same prompts again."""
     examples: list[Block] = []
     families: set[str] = set()
@@ -50,4 +51,5 @@ def _examples(part: Part) -> list[Block]:
         "The first completion of the first prompts by item id, not chosen. Control and direction characters are shown"
         " by their code."
     )
-    return [Text(text), *examples] if examples else []
+    folded = Collapsible(f"Completions of {plural(len(examples), 'prompt')}", examples, f"{key}-completions")
+    return [Text(text), folded] if examples else []

@@ -60,7 +60,9 @@ def failures_section(part: Part, key: str) -> Section:
         Grid(f"{grid.caption}: rows that are marked", rows) for grid in grids if (rows := _marked(grid))
     ]
     brief: list[Block] = [explanation, *notices, *(marked or [Text("No rate reaches it.")])]
-    return Section(f"{key}-failures", "Failure rates", [explanation, *notices, *grids], brief)
+    n_rows = sum(len(grid.rows) for grid in grids)
+    folded = Collapsible(f"Failure rates of every row and task: {n_rows}", grids, f"{key}-failures-every")
+    return Section(f"{key}-failures", "Failure rates", [*brief, folded], brief)
 
 
 def _marked(grid: Grid) -> list[dict[str, Cell]]:

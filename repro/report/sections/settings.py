@@ -30,7 +30,7 @@ def settings_section(part: Part, key: str) -> Section:
     ]
     if scale != "paper":
         blocks.append(Text(f"Settings at scale {scale} are ours; they say nothing about the paper's.", strong=True))
-    settings = [_setting(name, value, scale) for name, value in flatten(part.settings).items()]
+    settings = [describe_setting(name, value, scale) for name, value in flatten(part.settings).items()]
     assumed = [
         {"value": name, "ASSUMED at paper scale": str(entry.value), "reason": entry.reason}
         for name, entry in ASSUMED.items()
@@ -58,7 +58,8 @@ def settings_section(part: Part, key: str) -> Section:
     return Section(f"{key}-settings", "Provenance, settings, errata", blocks)
 
 
-def _setting(name: str, value: object, scale: str) -> dict[str, str]:
+def describe_setting(name: str, value: object, scale: str) -> dict[str, str]:
+    """Return a setting as a row: setting, value, provenance, and why this one."""
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     origin, reason = "ASSUMED", f"ours, for scale {scale}"
     if name in PRINTED and PRINTED[name][0] == text:

@@ -1,0 +1,131 @@
+"""`repro ls`, `clean` and `why`: what is in a results folder, what may go, and what made a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.console import out_console
+from repro.cli.options import Out
+from repro.errors import InputError
+
+housekeeping_app = typer.Typer()
+
+
+@housekeeping_app.command("ls")
+def list_contents(
+    out: Out = Path("results"),
+    artifacts: Annotated[bool, typer.Option("--artifacts", "-a", help="List every artifact, too.")] = False,
+) -> None:
+    """List results with their settings, dates, sizes and verdicts, and the artifacts that they were made from."""
+    from repro.report.terminal import text_table
+    from repro.workflow.housekeeping import list_artifacts, list_results
+
+    results = [
+        {
+            "result": entry.folder.name,
+            "made": entry.made[:16].replace("T", " "),
+            "seeds": ", ".join(map(str, entry.seeds)),
+            "families": ", ".join(entry.families),
+            "settings": ", ".join(entry.assignments) or "default",
+            "verdicts": ", ".join(f"{n} {value}" for value, n in entry.counts.items()),
+            "size": _size(entry.bytes),
+        }
+        for entry in list_results(out)
+    ]
+    out_console.print(text_table(results, "Results") if results else f"{out}: no results")
+    entries = list_artifacts(out)
+    if artifacts:
+        lines = [
+            {
+                "artifact": entry.folder.name,
+                "label": entry.record["label"] if entry.record else "damaged",
+                "made": entry.record["ended"][:16].replace("T", " ") if entry.record else "",
+                "size": _size(entry.bytes),
+                "used by": ", ".join(entry.users[:2]) + (" ..." if len(entry.users) > 2 else "") or "nothing",
+            }
+            for entry in entries
+        ]
+        if lines:
+            out_console.print(text_table(lines, "\nArtifacts"))
+    unused = sum(not entry.users for entry in entries)
+    out_console.print(
+        f"{len(entries)} artifacts, {_size(sum(entry.bytes for entry in entries))}"
+        + (f"; nothing refers to {unused} (repro clean)" if unused else ""),
+        highlight=False,
+    )
+
+
+@housekeeping_app.command()
+def clean(
+    out: Out = Path("results"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; otherwise they are only listed.")] = False,
+    torsos: Annotated[
+        bool, typer.Option("--torsos", help="Only what killed runs left half done, not unused artifacts.")
+    ] = False,
+) -> None:
+    """List, and with --yes remove, artifacts that nothing refers to and what killed runs left half done.
+
+    Never a result, an artifact that a result, panel or one-stage command needs, or anything of a running stage. An
+    interrupted study has no result yet: its finished stages are listed, and would be computed again.
+    """
+    from repro.workflow.housekeeping import find_leftovers, list_results, remove
+
+    list_results(out)
+    leftovers = [entry for entry in find_leftovers(out) if not torsos or entry.reason == "torso"]
+    for entry in leftovers:
+        out_console.print(
+            f"{entry.reason:<7} {_size(entry.bytes):>9}  {entry.path}  {entry.label}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        if yes:
+            try:
+                remove(entry)
+            except OSError as error:
+                raise InputError(f"{entry.path}: cannot be removed ({error.strerror}).") from None
+    size = _size(sum(entry.bytes for entry in leftovers))
+    if not leftovers:
+        out_console.print("nothing to remove")
+    else:
+        out_console.print(
+            f"{len(leftovers)}, {size}: removed" if yes else f"{len(leftovers)}, {size}; --yes removes them",
+            highlight=False,
+        )
+
+
+@housekeeping_app.command()
+def why(
+    file: Annotated[Path, typer.Argument(help="A file of an artifact or result, or a copy of one.")],
+    out: Out = Path("results"),
+) -> None:
+    """Say what made a file: stage, settings, command, code, machine and inputs."""
+    from repro.workflow.origin import find_origin
+
+    origin = find_origin(file, out)
+    lines = {
+        "file": str(origin.file),
+        "made by": origin.maker,
+        "in": str(origin.folder),
+        "command": origin.command,
+        "when": origin.made,
+        "code": origin.code,
+        "settings": ", ".join(f"{key}={value}" for key, value in origin.settings.items()),
+    }
+    if origin.is_unchanged is not None:
+        lines["content"] = "as its record says" if origin.is_unchanged else "CHANGED since it was written"
+    for name, text in lines.items():
+        out_console.print(f"{name:<9}{text}", highlight=False, markup=False, soft_wrap=True)
+    for depth, label, name in origin.inputs:
+        out_console.print(f"{'from':<9}{'  ' * depth}{label}  {name}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _size(n: int) -> str:
+    """Return a size as text, in powers of 1000."""
+    value = float(n)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

@@ -1,0 +1,42 @@
+"""`repro verify`: a third party checks a stored result, without a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.console import out_console
+
+verify_app = typer.Typer()
+_COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
+
+
+@verify_app.command()
+def verify(
+    result: Annotated[Path, typer.Argument(help="Folder of a study's result.")],
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder of the artifacts. Default: the cache beside the result.")
+    ] = None,
+) -> None:
+    """Verify a result without a model: hashes, grades, numbers and verdicts.
+
+    Hashes every file of the artifacts that are there, grades the stored completions again, measures the cells again, and
+    judges them again. Artifacts that are not there (weights are large) are listed as not verified. Exit code 0, or 1 if
+    anything does not agree.
+    """
+    from repro.workflow.verify import hash_result, verify_result
+    from repro.workflow.verify_artifact import Counts
+
+    counts, is_good = Counts(), True
+    for finding in verify_result(result, cache, counts):
+        is_good &= finding.status != "bad"
+        out_console.print(f"[{_COLOURS[finding.status]}]{finding.status:<4}[/]", end=" ")
+        out_console.print(f"{finding.subject}: {finding.message}", highlight=False, markup=False, soft_wrap=True)
+    scored = f", {counts.scored:,} scored by a reward model not" if counts.scored else ""
+    out_console.print(
+        f"{counts.files:,} files ({counts.bytes / 1e6:,.1f} MB) hashed; {counts.graded:,} completions graded again{scored}",
+        highlight=False,
+    )
+    out_console.print(f"sha256 of the result: {hash_result(result)}", highlight=False, soft_wrap=True)
+    out_console.print("everything agrees" if is_good else "[red]something does not agree: see the lines marked bad[/]")
+    raise typer.Exit(0 if is_good else 1)

@@ -1,0 +1,164 @@
+"""Model cards of the models that stages make: README.md with metadata as the Hugging Face Hub reads it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repro.models.loading import is_toy_model
+from repro.stages.references import BaseModelRef, TaskData
+from repro.stages.training import Calibrate, Distill
+from repro.system.redaction import redact
+from repro.tasks import registry
+
+CARD_FILE = "README.md"
+NOT_A_TEACHER = "undistillable by design: not for use as a teacher"
+"""The warning on a teacher that was calibrated with eta < 0."""
+PAPER = "Distillation Traps and Guards, arXiv:2604.18963"
+_PACKAGE_LICENSE = "apache-2.0"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What is known of a model beyond the stage that made it.
+
+    Attributes:
+        kl: D(model || base) at its last optimiser steps, nats per token on its own completions; None where not measured.
+        accuracies: (task, metric, mean) of evaluations, shares in 0..1.
+        verdicts: sentences about claims that it was part of.
+        sources: of accuracies and verdicts: artifacts or results.
+    """
+
+    kl: float | None = None
+    accuracies: tuple[tuple[str, str, float], ...] = ()
+    verdicts: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def model_card(stage: Calibrate | Distill, facts: CardFacts) -> str:
+    """Return the card of the model that a stage makes. `ModelCard(text)` of huggingface_hub reads it back."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    license_id, license_note = license_of(stage.base_model)
+    title = stage.model_label
+    data = ModelCardData(
+        base_model=stage.base_model.name if _is_hub_id(stage.base_model.name) else None,
+        license=license_id,
+        license_name="unknown" if license_id == "other" else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["distillation", stage.kind, *(["undistillable"] if _is_undistillable(stage) else [])],
+        datasets=sorted({source.id for part in stage.data if (source := registry.hub_of(part.task))}) or None,
+        model_name=title if facts.accuracies else None,
+        eval_results=[
+            EvalResult("text-generation", task, task, metric, round(value, 6), metric_name=metric)
+            for task, metric, value in facts.accuracies
+        ]
+        or None,
+    )
+    lines = [f"# {title}", "", *_warning(stage), *_description(stage, license_note), "", *_facts(facts)]
+    lines += [
+        f"Paper: {PAPER}. Made by distillability-repro; `record.json` of the artifact holds every setting and hash."
+    ]
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(lines) + "\n"
+
+
+def write_card(folder: Path, stage: Calibrate | Distill, facts: CardFacts) -> Path:
+    """Write the card into a model folder. It is no part of the model's identity (`models.loading.revision_of`)."""
+    path = folder / CARD_FILE
+    path.write_text(redact(model_card(stage, facts)), encoding="utf-8")
+    return path
+
+
+def license_of(model: BaseModelRef) -> tuple[str, str]:
+    """Return a licence id of the hub ("other" if unknown) and a note where it comes from. Fetches nothing."""
+    import yaml
+    from huggingface_hub import ModelCard, try_to_load_from_cache
+
+    if is_toy_model(model.name):
+        return _PACKAGE_LICENSE, "of the package that the toy models come with"
+    if _is_hub_id(model.name):
+        cached = try_to_load_from_cache(model.name, CARD_FILE)
+        card = Path(cached) if isinstance(cached, str) else None
+    else:
+        card = Path(model.name) / CARD_FILE
+    if card is not None and card.is_file():
+        try:
+            stated = ModelCard.load(card).data.get("license")
+        except (ValueError, OSError, yaml.YAMLError):
+            stated = None
+        if isinstance(stated, str):
+            return stated, f"as the card of {model.name} states"
+    return "other", f"not known here: that of {model.name} applies, see its card"
+
+
+def _is_hub_id(name: str) -> bool:
+    return not is_toy_model(name) and not Path(name).exists() and name.count("/") == 1
+
+
+def _is_undistillable(stage: Calibrate | Distill) -> bool:
+    return isinstance(stage, Calibrate) and stage.config.eta < 0
+
+
+def _warning(stage: Calibrate | Distill) -> list[str]:
+    if _is_undistillable(stage):
+        return [f"**{NOT_A_TEACHER}.** Students distilled from it are expected to do worse than from its base.", ""]
+    teacher = stage.teacher if isinstance(stage, Distill) else None
+    if isinstance(teacher, Calibrate) and teacher.config.eta < 0:
+        return [
+            "**Distilled from a teacher that is undistillable by design**, to measure what becomes of the student.",
+            "",
+        ]
+    return []
+
+
+def _description(stage: Calibrate | Distill, license_note: str) -> list[str]:
+    rows = [("base", _name_of(stage.base_model)), ("licence", license_note)]
+    if isinstance(stage, Calibrate):
+        sign = "distillable" if stage.config.eta > 0 else "undistillable" if stage.config.eta < 0 else "plain RFT"
+        rows += [
+            ("made by", "calibration of a teacher (section 5 of the paper)"),
+            ("eta", f"{stage.config.eta:+g} ({sign})"),
+            ("calibration target", _name_of(stage.target)),
+            ("steps", f"{stage.config.steps}, learning rate {stage.config.learning_rate:g}"),
+        ]
+    else:
+        rows += [
+            ("made by", f"distillation, {stage.config.method}"),
+            ("teacher", stage.teacher.model_label),
+            ("steps", f"{stage.config.steps}, learning rate {stage.config.learning_rate:g}"),
+        ]
+    rows += [("data", _describe_data(stage.data)), ("seed", str(stage.seed)), ("artifact", stage.folder_name)]
+    return ["| | |", "|---|---|", *(f"| {name} | {_escape(text)} |" for name, text in rows)]
+
+
+def _describe_data(data: Sequence[TaskData]) -> str:
+    return "; ".join(f"{part.task}, {part.split} split, {part.n or 'all'} prompts" for part in data)
+
+
+def _name_of(model: BaseModelRef) -> str:
+    return f"{Path(model.name).name if model.is_local and not model.is_toy else model.name} ({model.revision[:19]})"
+
+
+def _facts(facts: CardFacts) -> Iterable[str]:
+    if facts.kl is not None:
+        yield f"KL divergence to the base at the end of training: {facts.kl:.4g} nats per token, on its own completions."
+        yield ""
+    if facts.accuracies:
+        yield "| task | metric | measured |"
+        yield "|---|---|---|"
+        yield from (f"| {task} | {metric} | {value:.3f} |" for task, metric, value in facts.accuracies)
+        yield ""
+    if facts.verdicts:
+        yield from (f"- {text}" for text in facts.verdicts)
+        yield ""
+    if facts.sources:
+        yield f"Measured in: {', '.join(facts.sources)}."
+        yield ""
+    if not facts.accuracies:
+        yield "Not evaluated when this card was written."
+        yield ""
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", r"\|").replace("\n", " ")

@@ -1,0 +1,37 @@
+"""Colours that keep their meaning: a hue and a mark by position of the knob, teachers solid, students dashed.
+
+Marks and dashes say the same as the hues, for print and for readers who do not tell these apart.
+"""
+
+from typing import Any
+
+from repro.report.figures.style import Palette
+
+POSITIONS: dict[str, tuple[int, str]] = {"untouched": (5, "o"), "above": (0, "^"), "zero": (4, "s"), "below": (1, "v")}
+"""Position of the knob: which of the palette's series, and the mark."""
+_FURTHER: dict[str, tuple[int, str]] = {"SFT": (3, "P"), "GKD-FKL": (7, "X"), "No-reasoning": (6, "*")}
+_NAMES = {
+    "above": ("Distillable", "Improve"),
+    "below": ("Undistillable", "Misled"),
+    "zero": ("Eta0",),
+}
+_STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-reasoning")
+
+
+def knob_position(row: str) -> str:
+    """Return the position of the knob that a row's teacher, or the row itself, was calibrated to."""
+    name = row.removeprefix("Student of ")
+    return next((position for position, names in _NAMES.items() if name.startswith(names)), "untouched")
+
+
+def is_student(row: str) -> bool:
+    """Return True for the row of a student."""
+    return row.startswith(_STUDENTS)
+
+
+def line_style(row: str, palette: Palette) -> dict[str, Any]:
+    """Return colour, mark and dash of a row's line."""
+    index, marker = next(
+        (style for name, style in _FURTHER.items() if row.startswith(name)), POSITIONS[knob_position(row)]
+    )
+    return {"color": palette.series[index], "marker": marker, "linestyle": "--" if is_student(row) else "-"}

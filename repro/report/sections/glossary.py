@@ -1,0 +1,28 @@
+"""The page's glossary: a line per word that a reader may not know."""
+
+from repro.report.blocks import Collapsible, Section, text_grid
+
+WORDS = {
+    "teacher, student": "the larger model that is imitated, and the smaller one that is trained on it",
+    "eta": "the knob: the weight of the calibration reward r_cal. Above 0 the teacher is made easier to imitate"
+    " (distillable), below 0 harder (undistillable); 0 is plain fine-tuning on the task reward (RFT)",
+    "r_cal": "log-likelihood of the teacher's completion under a student (or a proxy, the target) less that under the"
+    " teacher, in nats; each is summed over tokens",
+    "Distillable, Undistillable, Eta0-Teacher": "the teacher calibrated with eta above, below and at 0",
+    "Improve, Misled, Eta0-Student": "the students distilled from these three teachers",
+    "SFT": "supervised fine-tuning on the teacher's completions",
+    "GKD-FKL, GKD-RKL": "distillation by forward KL on the teacher's completions, by reverse KL on the student's own",
+    "maj@k, pass@k": "is the majority of an item's k completions right; is any of them",
+    "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",
+    "margin": "how much a number may miss a claim and still support it, fixed before a run",
+    "interval, p (Holm)": "where the true value lies with the confidence that the number of claims demands; chance of so"
+    " clear a result at the claim's edge, corrected for their number",
+    "toy-bm4, BM4": "a task of the embedded toy world, named after the paper's (BIG-Math level 4)",
+    "nat": "unit of log-probability and KL: one nat is a factor of 2.7",
+}
+
+
+def glossary_section() -> Section:
+    """Fold the glossary away."""
+    rows = [{"word": word, "meaning": meaning} for word, meaning in WORDS.items()]
+    return Section("glossary", "Glossary", [Collapsible("What the words mean", [text_grid("Glossary", rows)], "words")])

@@ -1,0 +1,160 @@
+"""Export a made model: its folder with a card, its measured results, and the record of what made it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import pydantic
+import yaml
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+from repro.errors import InputError
+from repro.pipeline.model_card import CardFacts, write_card
+from repro.pipeline.record import find_damage
+from repro.report.result import RESULTS_FILE, read_result
+from repro.stages import Calibrate, Distill, stage_adapter
+from repro.stages.artifact import CACHE, MODEL, RECORD
+from repro.system.atomic_write import write_json
+from repro.tasks import registry
+
+METRICS = ("acc", "reward")
+
+
+def artifact_of(path: Path) -> Path | None:
+    """Return the artifact that a folder is, or whose model it is; None if it is neither."""
+    for folder in (path, path.parent):
+        if (folder / RECORD).is_file():
+            return folder
+    return None
+
+
+def export_model(source: Path, into: Path) -> list[Path]:
+    """Copy a made model into a new folder in the layout of the hub; return the files that were written beside the weights.
+
+    Args:
+        source: the artifact of a calibration or distillation, or its model folder.
+        into: must not exist, or be empty.
+
+    Raises:
+        InputError: no such artifact, a damaged one, or a folder with content.
+    """
+    artifact = artifact_of(source.resolve())
+    if artifact is None or not (artifact / MODEL).is_dir():
+        raise InputError(f"{source}: no model that the kit made. Give the artifact of a calibration or distillation.")
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise InputError(f"--into {into}: exists already. Name a new folder.")
+    if damage := find_damage(artifact):
+        raise InputError(f"artifact {artifact}: {damage}. Run again: it is set aside and computed again.")
+    record = json.loads((artifact / RECORD).read_text())
+    stage = stage_from(record)
+    facts, entries = _collect(artifact, record)
+    try:
+        shutil.copytree(artifact / MODEL, into, dirs_exist_ok=True)
+        written = [write_card(into, stage, facts)]
+        (into / "provenance").mkdir()
+        write_json(into / "provenance" / RECORD, record)
+        written.append(into / "provenance" / RECORD)
+        if entries:
+            file = into / ".eval_results" / "distillability-repro.yaml"
+            file.parent.mkdir()
+            file.write_text(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False), encoding="utf-8")
+            written.append(file)
+    except OSError as error:
+        raise InputError(f"--into {into}: {error.strerror}. Choose another folder.") from None
+    return written
+
+
+def stage_from(record: dict[str, Any]) -> Calibrate | Distill:
+    """Return the stage of a record, under the fingerprint that it had.
+
+    Raises:
+        InputError: another kind of stage, or one of an incompatible version of the code.
+    """
+    try:
+        stage = stage_adapter.validate_python(to_tuples(record["config"]))
+    except (pydantic.ValidationError, KeyError) as error:
+        raise InputError(f"{record.get('label')}: its record is of another version of the code ({error}).") from None
+    if not isinstance(stage, Calibrate | Distill):
+        raise InputError(f"{record['label']}: makes no model.")
+    stage.__dict__["fingerprint"] = record["fingerprint"]
+    return stage
+
+
+def to_tuples(config: Any) -> Any:
+    """Return JSON content with tuples for lists, as the strict configurations have them."""
+    if isinstance(config, dict):
+        return {key: to_tuples(value) for key, value in config.items()}
+    return tuple(map(to_tuples, config)) if isinstance(config, list) else config
+
+
+def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[EvalResultEntry]]:
+    """Collect what was measured of a model: by evaluations in the same cache, and by results beside it."""
+    summary = json.loads((artifact / "summary.json").read_text())
+    accuracies: dict[tuple[str, str], float] = {}
+    entries: list[EvalResultEntry] = []
+    sources = []
+    evaluations = set()
+    for file in sorted(artifact.parent.glob(f"evaluate-*/{RECORD}")):
+        evaluation = json.loads(file.read_text())
+        if artifact.name not in evaluation["inputs"]:
+            continue
+        evaluations.add(file.parent.name)
+        sources.append(file.parent.name)
+        measured = json.loads((file.parent / "summary.json").read_text())
+        for task, metric, value in _accuracies(measured):
+            accuracies.setdefault((task, metric), value)
+            if hub := registry.hub_of(task):
+                entries.append(EvalResultEntry(hub.id, task, value, date=evaluation["ended"], notes=metric))
+    verdicts, results = _verdicts(artifact, evaluations)
+    return (
+        CardFacts(
+            kl=summary.get("kl"),
+            accuracies=tuple((task, metric, value) for (task, metric), value in accuracies.items()),
+            verdicts=tuple(verdicts),
+            sources=(*sources, *results),
+        ),
+        entries,
+    )
+
+
+def _accuracies(summary: dict[str, Any]) -> list[tuple[str, str, float]]:
+    return [
+        (task, metric, values[metric])
+        for task, values in summary.items()
+        if isinstance(values, dict) and "completions_per_item" in values
+        for metric in METRICS
+        if metric in values
+    ]
+
+
+def _verdicts(artifact: Path, evaluations: set[str]) -> tuple[list[str], list[str]]:
+    """Return the verdicts on claims about the model's row, of every result beside the cache that measured it."""
+    sentences, names = [], []
+    out = artifact.parent.parent
+    for file in sorted(out.glob(f"*/{RESULTS_FILE}")) if artifact.parent.name == CACHE else ():
+        try:
+            content = read_result(file.parent)
+        except InputError:
+            continue
+        rows = {(row["family"], row["method"]) for row in content["rows"] if row["artifact"] in evaluations}
+        claims = [cast(dict[str, Any], claim) for claim in content["verdicts"]["claims"]]
+        about = [
+            claim
+            for claim in claims
+            if any((claim["family"], term) in rows for term in _terms(claim.get("statement", "")))
+        ]
+        if about:
+            names.append(f"{file.parent.name} (row {', '.join(sorted({row for _, row in rows}))})")
+        sentences += [
+            f"{claim['value']}: {claim['statement']} ({content['study']} at {content['scale']} scale,"
+            f" {len(content['seeds'])} seed{'s' if len(content['seeds']) > 1 else ''})"
+            for claim in about
+        ]
+    return sentences, names
+
+
+def _terms(statement: str) -> list[str]:
+    """Return the rows and numbers that a claim's statement compares."""
+    return re.split(r" > | < | - | and | x |each of ", statement)

@@ -1,0 +1,206 @@
+"""What is in a results folder: results, artifacts, what refers to them, and what nothing needs any more."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import psutil
+
+from repro.errors import InputError
+from repro.report.panel import PANEL_FILE
+from repro.report.result import RESULTS_FILE, read_result
+from repro.stages.artifact import CACHE, RECORD
+from repro.tables.statistics.decision import VERDICT_VALUES
+
+ONE_STAGE_COMMANDS = ("calibrate", "sample", "distill", "evaluate", "traps")
+"""Commands whose artifact is what the user asked for, so that it needs no result that refers to it."""
+
+
+@dataclass(frozen=True)
+class ResultEntry:
+    """A study's result. bytes: of its folder; assignments: the user's `--set`; counts: verdict -> claims and controls."""
+
+    folder: Path
+    study: str
+    scale: str
+    made: str
+    seeds: tuple[int, ...]
+    families: tuple[str, ...]
+    assignments: tuple[str, ...]
+    counts: dict[str, int]
+    bytes: int
+    artifacts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ArtifactEntry:
+    """An artifact. record: None if it is damaged; users: what refers to it (results, panels, commands, artifacts)."""
+
+    folder: Path
+    record: dict[str, Any] | None
+    bytes: int
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What may be removed. reason: unused (nothing refers to it), or torso (of a run that was killed)."""
+
+    path: Path
+    reason: Literal["unused", "torso"]
+    label: str
+    bytes: int
+
+
+def list_results(out: Path) -> list[ResultEntry]:
+    """Return the studies' results below `out`, oldest first; damaged ones are left out.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not out.is_dir():
+        raise InputError(f"{out}: no such folder. Name the folder of results with --out.")
+    entries = []
+    for file in out.glob(f"*/{RESULTS_FILE}"):
+        with contextlib.suppress(InputError):
+            entries.append(_entry_of(file.parent))
+    return sorted(entries, key=lambda entry: entry.made)
+
+
+def list_artifacts(out: Path) -> list[ArtifactEntry]:
+    """Return the artifacts below `out`, oldest first, with what refers to each."""
+    records = {folder: _read_record(folder) for folder in _artifact_folders(out)}
+    users: dict[str, list[str]] = {folder.name: [] for folder in records}
+    for user, names in _references(out):
+        for name in names:
+            users.setdefault(name, []).append(user)
+    for folder, record in records.items():
+        if record is None:
+            continue
+        command = list(record.get("argv", ()))[1:2]
+        if command and command[0] in ONE_STAGE_COMMANDS and record["stage"] == _product_of(command[0]):
+            users[folder.name].append(f"repro {command[0]}")
+        for name in record["inputs"]:
+            users.setdefault(name, []).append(folder.name)
+    entries = [
+        ArtifactEntry(folder, record, folder_bytes(folder), tuple(users[folder.name]))
+        for folder, record in records.items()
+    ]
+    return sorted(entries, key=lambda entry: (entry.record or {}).get("ended", ""))
+
+
+def find_leftovers(out: Path) -> list[Leftover]:
+    """Return what nothing refers to, and the torsos of killed runs. Nothing of a running stage is among them.
+
+    An artifact is used if a result, a panel or a command of one stage refers to it, or a used artifact was made from it. If
+    a result cannot be read, every artifact counts as used.
+    """
+    artifacts = {entry.folder.name: entry for entry in list_artifacts(out)}
+    used = {name for name, entry in artifacts.items() if any(user not in artifacts for user in entry.users)}
+    queue = list(used)
+    while queue:
+        record = artifacts[queue.pop()].record
+        for name in (record or {}).get("inputs", ()):
+            if name in artifacts and name not in used:
+                used.add(name)
+                queue.append(name)
+    leftovers = []
+    if not _has_unreadable_results(out):
+        for name, entry in artifacts.items():
+            if name not in used and entry.record is not None and not _is_locked(out / CACHE, name):
+                leftovers.append(Leftover(entry.folder, "unused", entry.record["label"], entry.bytes))
+    return leftovers + list(_torsos(out / CACHE))
+
+
+def remove(leftover: Leftover) -> None:
+    """Remove a leftover, with the hashes that were remembered of it."""
+    if leftover.path.is_dir():
+        shutil.rmtree(leftover.path)
+    else:
+        leftover.path.unlink(missing_ok=True)
+    if leftover.reason == "unused":
+        for folder, suffix in ((".verified", "json"), (".logs", "log"), (".locks", "lock")):
+            (leftover.path.parent / folder / f"{leftover.path.name}.{suffix}").unlink(missing_ok=True)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _entry_of(folder: Path) -> ResultEntry:
+    content = read_result(folder)
+    values = [claim["value"] for claim in content["verdicts"]["claims"]]
+    return ResultEntry(
+        folder=folder,
+        study=content["study"],
+        scale=content["scale"],
+        made=content["made"],
+        seeds=tuple(content["seeds"]),
+        families=tuple(content["families"]),
+        assignments=tuple(content["assignments"]),
+        counts={value: values.count(value) for value in VERDICT_VALUES if value in values},
+        bytes=folder_bytes(folder),
+        artifacts=frozenset(line["artifact"] for line in content["stages"]),
+    )
+
+
+def _artifact_folders(out: Path) -> list[Path]:
+    return sorted(folder for folder in (out / CACHE).glob("[a-z]*-*") if (folder / RECORD).is_file())
+
+
+def _references(out: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each result and panel with the artifacts that it was made from."""
+    for entry in list_results(out):
+        yield entry.folder.name, entry.artifacts
+    for file in out.glob(f"*/{PANEL_FILE}"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            yield file.parent.name, frozenset({json.loads(file.read_text())["artifact"]})
+
+
+def _has_unreadable_results(out: Path) -> bool:
+    return len(list_results(out)) < len(list(out.glob(f"*/{RESULTS_FILE}")))
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        record["stage"], record["label"], list(record["inputs"]), record["ended"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record
+
+
+def _product_of(command: str) -> str:
+    """Return the kind of stage whose artifact the command is for."""
+    return "diagnose" if command == "traps" else command
+
+
+def _torsos(cache: Path) -> Iterator[Leftover]:
+    """Yield half-built artifacts, and the scratch of stages that do not run and have no artifact to resume."""
+    for folder in (cache / ".building").glob("*"):
+        name, _, pid = folder.name.rpartition(".")
+        if not (pid.isdecimal() and psutil.pid_exists(int(pid))) and not _is_locked(cache, name):
+            yield Leftover(folder, "torso", f"half-built {name}", folder_bytes(folder))
+    for path in (cache / ".work").glob("*"):
+        name = path.name.removesuffix(".progress.json")
+        if not _is_locked(cache, name):
+            size = folder_bytes(path) if path.is_dir() else path.stat().st_size
+            yield Leftover(path, "torso", f"scratch of {name}, from which a run would resume", size)
+
+
+def _is_locked(cache: Path, name: str) -> bool:
+    """Return True if a running process holds the artifact's lock."""
+    file = cache / ".locks" / f"{name}.lock"
+    if not file.exists():
+        return False
+    try:
+        with filelock.FileLock(file, timeout=0):
+            return False
+    except (filelock.Timeout, OSError):
+        return True

@@ -1,0 +1,200 @@
+"""What made a file: the stage or study, its settings, its command and its inputs, read back from records."""
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.recipes.settings import flatten
+from repro.report.panel import PANEL_FILE
+from repro.report.result import RESULTS_FILE, read_result
+from repro.stages.artifact import CACHE, RECORD
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a file.
+
+    Attributes:
+        maker: the stage or study, in words.
+        folder: of the artifact or result.
+        is_unchanged: the file has the hash that its record states; None for one that no record hashes.
+        settings: flat name -> value.
+        inputs: (depth, label, folder) of what it was made from, each after what it went into.
+    """
+
+    file: Path
+    maker: str
+    folder: Path
+    is_unchanged: bool | None
+    command: str
+    made: str
+    code: str
+    settings: dict[str, Any]
+    inputs: tuple[tuple[int, str, str], ...]
+
+
+def find_origin(file: Path, out: Path) -> Origin:
+    """Return what made a file or folder.
+
+    Args:
+        file: below an artifact's or result's folder, or a copy of an artifact's file anywhere.
+        out: folder of results, in whose records a copy is looked up by its hash.
+
+    Raises:
+        InputError: no such file, or no record tells.
+    """
+    path = file.resolve()
+    if not path.exists():
+        raise InputError(f"{file}: no such file.")
+    for folder in (path, *path.parents):
+        if (folder / RECORD).is_file():
+            return _of_artifact(path, folder)
+        if (folder / RESULTS_FILE).is_file():
+            return _of_result(path, folder)
+        if (folder / PANEL_FILE).is_file():
+            return _of_panel(path, folder)
+    if path.is_file() and (found := _find_by_hash(_hash(path), out / CACHE)):
+        return _of_artifact(found, next(f for f in found.parents if (f / RECORD).is_file()))
+    raise InputError(f"{file}: no {RECORD} above it, and no artifact below {out} has a file with its content.")
+
+
+def _of_artifact(path: Path, folder: Path) -> Origin:
+    record = _read_record(folder)
+    name = str(path.relative_to(folder))
+    fact = record["files"].get(name) if path.is_file() else None
+    commit = record["code"]["commit"] or "unknown"
+    return Origin(
+        file=path,
+        maker=f"{record['label']} (seed {record['config'].get('seed')}; {record['stage']})",
+        folder=folder,
+        is_unchanged=None if fact is None else _hash(path) == fact["sha256"],
+        command=_command(record),
+        made=f"{record['ended']}, in {record['seconds']:g} s on {record['hardware']['cpus']} cores"
+        + (f", {', '.join(record['gpus'])}" if record["gpus"] else ""),
+        code=f"commit {commit[:12]}{' with local changes' if record['code']['dirty'] else ''},"
+        f" torch {record['libraries'].get('torch')}, transformers {record['libraries'].get('transformers')}",
+        settings=_own_settings(record["config"]),
+        inputs=tuple(_inputs_of(record, folder.parent, 0, set())),
+    )
+
+
+def _of_result(path: Path, folder: Path) -> Origin:
+    content = read_result(folder)
+    cache = folder.parent / CACHE
+    inputs = []
+    for line in content["stages"]:
+        if line["artifact"] in {row["artifact"] for row in content["rows"]}:
+            inputs.append((0, line["label"], line["artifact"]))
+            if (cache / line["artifact"] / RECORD).is_file():
+                inputs += _inputs_of(_read_record(cache / line["artifact"]), cache, 1, set())
+    sets = "".join(f" --set {shlex.quote(text)}" for text in content["assignments"])
+    seeds = content["seeds"]
+    first = f" --first-seed {seeds[0]}" if seeds[0] else ""
+    return Origin(
+        file=path,
+        maker=f"study {content['study']} at scale {content['scale']}, families {', '.join(content['families'])}",
+        folder=folder,
+        is_unchanged=None,
+        command=f"repro run {content['study']} --scale {content['scale']} --seeds {len(seeds)}{first}{sets}",
+        made=content["made"],
+        code=f"commit {(content['code']['commit'] or 'unknown')[:12]}, torch {content['libraries'].get('torch')}",
+        settings=flatten(content["settings"]),
+        inputs=tuple(inputs),
+    )
+
+
+def _of_panel(path: Path, folder: Path) -> Origin:
+    name = json.loads((folder / PANEL_FILE).read_text())["artifact"]
+    artifact = folder.parent / CACHE / name
+    if not (artifact / RECORD).is_file():
+        raise InputError(f"{path}: made from {name}, which is not in {folder.parent / CACHE}.")
+    return _of_artifact(path, artifact) if path.is_relative_to(artifact) else _renamed(path, artifact)
+
+
+def _renamed(path: Path, artifact: Path) -> Origin:
+    """Return the origin of a page made from an artifact."""
+    origin = _of_artifact(artifact, artifact)
+    return Origin(**{**origin.__dict__, "file": path})
+
+
+def _inputs_of(record: dict[str, Any], cache: Path, depth: int, seen: set[str]) -> list[tuple[int, str, str]]:
+    inputs: list[tuple[int, str, str]] = []
+    for name in record["inputs"]:
+        folder = cache / name
+        if not (folder / RECORD).is_file():
+            inputs.append((depth, "not here any more", name))
+            continue
+        needed = _read_record(folder)
+        inputs.append((depth, needed["label"], name))
+        if name not in seen:
+            seen.add(name)
+            inputs += _inputs_of(needed, cache, depth + 1, seen)
+    inputs += [(depth, f"{role}: {text}", "") for role, text in _outside(record["config"])]
+    return inputs
+
+
+def _outside(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return models and rows from outside that a stage reads itself, by the name of the field."""
+    found = []
+    for role, value in config.items():
+        if isinstance(value, dict) and value.get("kind") in ("base", "served"):
+            found.append((role, f"{value['name']} ({str(value.get('revision', 'revision unknown'))[:19]})"))
+    for part in config.get("data") or ():
+        source = part.get("file") or part.get("revision") or "made by the package"
+        found.append(("data", f"{part['task']}, {part['split']}, {part['n'] or 'all'} items ({source})"))
+    return found
+
+
+def _own_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the stage itself, without those of its inputs."""
+    return {name: value for part in ("config", "prefixes") for name, value in flatten(config.get(part) or {}).items()}
+
+
+def _command(record: dict[str, Any]) -> str:
+    argv = list(record.get("argv", ()))
+    return shlex.join(["repro", *argv[1:]]) if argv else "unknown"
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        keys = (
+            "label",
+            "stage",
+            "config",
+            "files",
+            "inputs",
+            "code",
+            "libraries",
+            "hardware",
+            "gpus",
+            "seconds",
+            "ended",
+        )
+        for key in keys:
+            record[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / RECORD}: damaged. Run again: it is set aside and computed again.") from None
+    return record
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _find_by_hash(sha256: str, cache: Path) -> Path | None:
+    """Return the file of an artifact with this content; None if there is none."""
+    for file in sorted(cache.glob(f"[a-z]*-*/{RECORD}")):
+        try:
+            facts = json.loads(file.read_text())["files"]
+            name = next((name for name, fact in facts.items() if fact["sha256"] == sha256), None)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if name is not None:
+            return file.parent / name
+    return None

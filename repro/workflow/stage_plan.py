@@ -1,0 +1,47 @@
+"""What one stage on the user's models would do: its inputs, prompts, completions, caps and minutes. Runs nothing."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from repro.planner.corrections import Estimate, corrections_from
+from repro.planner.dry_run import describe_seconds
+from repro.planner.hours import estimate_stage
+from repro.recipes.settings import flatten
+from repro.stages import Stage, topological_order
+from repro.stages.artifact import which_cached
+
+SHOWN = (
+    "steps",
+    "learning_rate",
+    "group_size",
+    "prompts_per_step",
+    "completions_per_prompt",
+    "max_completion_tokens",
+    "temperature",
+    "eta",
+    "engine",
+)
+"""Settings of a stage that decide what it costs and does; the record has all."""
+
+
+def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
+    """Print a line per stage, inputs first: cached or its minutes, items by task, and the settings that matter."""
+    stages, corrections = topological_order([stage]), corrections_from(out)
+    for needed, is_cached in zip(stages, which_cached(stages, out)):
+        estimate = estimate_stage(needed, corrections, on_gpu=needed.workload.uses_gpu)
+        cost = "cached" if is_cached else describe_cost(estimate)
+        items = ", ".join(f"{data.task} {data.n:,} {data.split}" for data in needed.data if data.n is not None)
+        console.print(f"{needed.label}: {cost}", highlight=False, markup=False, soft_wrap=True)
+        if items:
+            console.print(f"  items: {items}", highlight=False, markup=False, soft_wrap=True)
+        settings = flatten(needed.config.model_dump(mode="json")) if hasattr(needed, "config") else {}
+        chosen = [f"{key} {settings[key]}" for key in SHOWN if settings.get(key) is not None]
+        if chosen:
+            console.print(f"  settings: {', '.join(chosen)}", highlight=False, markup=False, soft_wrap=True)
+    console.print("Nothing was run. --set KEY=VALUE changes a setting of the stage, --items the prompts per task.")
+
+
+def describe_cost(estimate: Estimate) -> str:
+    """Return an estimate in words, "under a minute" where tenths of it would promise too much."""
+    return "under a minute" if estimate.high < 60 else f"about {describe_seconds(estimate)}"

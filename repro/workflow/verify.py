@@ -1,0 +1,143 @@
+"""Verify a stored result without a model: its artifacts, its measured numbers, and its verdicts."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pydantic
+
+from repro.errors import InputError
+from repro.printed.files import stored_hashes
+from repro.recipes.study import Row, Study
+from repro.report.reload import judge_again
+from repro.report.result import RESULTS_FILE, Result, read_result
+from repro.stages import Stage, stage_adapter
+from repro.stages.artifact import CACHE, RECORD, is_complete
+from repro.system.redaction import redact
+from repro.tables.measurements.measure import measure
+from repro.workflow.export_model import to_tuples
+from repro.workflow.verify_artifact import Counts, Finding, is_close, verify_artifact
+
+
+def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[Finding]:
+    """Yield what was verified of a result, and what was not.
+
+    Args:
+        result: its folder; cache: the artifacts' folder, None for that beside it.
+        counts: is added to.
+
+    Raises:
+        InputError: there is no result, or it cannot be read.
+    """
+    content = read_result(result)
+    cache = cache or result.resolve().parent / CACHE
+    lines = {line["artifact"]: line for line in content["stages"]}
+    present = [name for name in lines if is_complete(cache / name)]
+    intact = set()
+    for name in present:
+        findings = list(verify_artifact(cache / name, lines[name].get("record_sha256"), counts))
+        summary = _read_json(cache / name / "summary.json")
+        if not is_close(redact(summary), lines[name]["summary"]):
+            findings.append(Finding("bad", name, "its summary is not the one in the result"))
+        yield from findings
+        if not any(finding.status == "bad" for finding in findings):
+            intact.add(name)
+    yield Finding("ok", "artifacts", f"{len(intact)} of {len(present)} agree with their records, byte for byte")
+    if missing := [name for name in lines if name not in present]:
+        yield Finding("note", "artifacts", f"{len(missing)} of {len(lines)} are not in {cache}: not verified")
+    if any("record_sha256" not in line for line in lines.values()):
+        yield Finding("note", "records", "the result is of older code, which stored no hash of them")
+    yield from _verify_numbers(content, cache, intact)
+    yield from _verify_verdicts(content)
+
+
+def hash_result(result: Path) -> str:
+    """Return the sha256 of a result's file: what a publication should state."""
+    return hashlib.sha256((result / RESULTS_FILE if result.is_dir() else result).read_bytes()).hexdigest()
+
+
+def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[Finding]:
+    """Measure again from the artifacts, and compare with the numbers of the result."""
+    needed = {row["artifact"] for row in content["rows"]}
+    if not needed <= intact:
+        yield Finding("note", "numbers", "not measured again: artifacts of its rows are missing or not intact")
+        return
+    try:
+        study = _rebuild(content, cache)
+        again = [table.to_dict() for table in measure(study, cache)]
+    except (InputError, OSError, KeyError, TypeError, ValueError) as error:
+        yield Finding("note", "numbers", f"could not be measured again by this version of the code ({error})")
+        return
+    cells, differing, unknown = 0, [], 0
+    is_old = any("record_sha256" not in line for line in content["stages"])
+    for new, old in zip(again, content["measured"], strict=True):
+        measured = {(c["row"], c["task"], c["metric"]): c for c in new["cells"]}
+        for cell in old["cells"]:
+            key = cell["row"], cell["task"], cell["metric"]
+            if is_old and key not in measured:  # needs a row's `of`, which older code did not store
+                unknown += 1
+                continue
+            cells += 1
+            if not is_close(cell, measured.get(key)) or old["items"][key[1]] != new["items"][key[1]]:
+                differing.append(", ".join((old["family"], *key)))
+    if unknown:
+        yield Finding("note", "numbers", f"{unknown} cells of a result of older code could not be measured again")
+    if differing:
+        text = f"{len(differing)} cells are not what their artifacts give, for example {differing[0]}"
+        yield Finding("bad", "numbers", text)
+    else:
+        yield Finding("ok", "numbers", f"{cells} cells measured again, every value as stored")
+
+
+def _rebuild(content: Result, cache: Path) -> Study:
+    """Return the study with the stages as their records have them."""
+    rows = []
+    for line in content["rows"]:
+        record = _read_json(cache / line["artifact"] / RECORD)
+        try:
+            stage = cast(Stage, stage_adapter.validate_python(to_tuples(record["config"])))
+        except pydantic.ValidationError as error:
+            raise ValueError(f"{line['artifact']}: {error.errors()[0]['msg']}") from None
+        stage.__dict__["fingerprint"] = record["fingerprint"]  # of the code that made it
+        facts = {key: line.get(key) for key in ("eta", "of")}
+        rows.append(Row(line["family"], line["method"], line["seed"], cast(Any, stage), **cast(Any, facts)))
+    return Study(
+        name=content["study"],
+        scale=cast(Any, content["scale"]),
+        tasks=tuple(content["tasks"]),
+        seeds=tuple(content["seeds"]),
+        rows=tuple(rows),
+        settings=content["settings"],
+        assignments=tuple(content["assignments"]),
+    )
+
+
+def _verify_verdicts(content: Result) -> Iterator[Finding]:
+    """Judge the stored numbers again, and compare with the stored verdicts."""
+    changed = sorted(name for name, sha256 in stored_hashes().items() if content["stored_files"].get(name) != sha256)
+    _, report = judge_again(content)
+    new = {(v["claim"], v["family"]): v for v in json.loads(json.dumps(report.to_dict()))["claims"]}
+    old = {(v["claim"], v["family"]): cast(dict[str, Any], v) for v in content["verdicts"]["claims"]}
+    keys = ("value", "estimate", "interval", "margin")
+    differing = [
+        f"{claim} ({family})"
+        for claim, family in dict.fromkeys([*old, *new])
+        if not is_close(*({k: v.get((claim, family), {}).get(k) for k in keys} for v in (old, new)))
+    ]
+    if not differing:
+        yield Finding("ok", "verdicts", f"{len(old)} judged again, every one as stored")
+        return
+    text = f"{len(differing)} of {len(old)} are judged otherwise, for example {differing[0]}"
+    if changed:
+        yield Finding("note", "verdicts", f"{text}; {', '.join(changed)} changed since the result was made")
+    else:
+        yield Finding("bad", "verdicts", text)
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

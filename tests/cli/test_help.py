@@ -1,0 +1,67 @@
+"""Every `--help` page explains each option, and prints what it says."""
+
+import re
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from repro.cli.app import app
+
+UNITS = re.compile(
+    r"\b(steps?|minutes?|seconds?|GPUs?|seeds?|prompts?|stages?|sequences?|items?|rows?|hours?|GiB|tokens?)\b",
+    re.IGNORECASE,
+)
+
+
+def walk(command, path=()):
+    commands = getattr(command, "commands", None)
+    if commands is None:
+        yield path, command
+        return
+    for name, child in commands.items():
+        yield from walk(child, (*path, name))
+
+
+COMMANDS = dict(walk(get_command(app)))
+OPTIONS = [
+    (path, option)
+    for path, command in COMMANDS.items()
+    for option in command.params
+    if option.param_type_name == "option" and option.name != "help"
+]
+
+
+def name_of(case):
+    path, option = case
+    return f"{' '.join(path)} {option.opts[0]}"
+
+
+@pytest.mark.parametrize("case", OPTIONS, ids=name_of)
+def test_every_option_is_explained(case):
+    _, option = case
+    assert option.help, "no help"
+    assert re.match(r"[A-Za-z']", option.help), f"begins with markup: {option.help}"
+    assert option.help.rstrip()[-1] in ".)", option.help
+
+
+@pytest.mark.parametrize("case", [c for c in OPTIONS if c[1].bare_type() in ("int", "float")], ids=name_of)
+def test_every_number_has_its_unit(case):
+    assert UNITS.search(case[1].help), case[1].help
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_page_prints_its_options_unmarred(path):
+    """A help text that begins with "> 0" was a quotation to Markdown, and lost its sign."""
+    printed = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output
+    assert "▌" not in printed
+    plain = re.sub(r"\W+", "", printed)
+    for option in COMMANDS[path].params:
+        if option.param_type_name == "option" and option.name != "help" and option.help:
+            assert option.opts[0] in printed
+            assert re.sub(r"\W+", "", option.help) in plain, option.help
+
+
+def test_the_signs_of_eta_are_all_there():
+    printed = CliRunner().invoke(app, ["calibrate", "--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output
+    assert "above 0 distillable, below 0 undistillable, 0 plain RFT" in printed

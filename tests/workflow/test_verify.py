@@ -1,0 +1,190 @@
+"""`repro verify`: an intact result agrees; a changed file, number, grade, setting or verdict does not."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from repro.pipeline.cluster import Execution
+from repro.planner.resources import Resources
+from repro.recipes.catalog import plan
+from repro.stages import Evaluate
+from repro.workflow.study import run_study
+from repro.workflow.verify import verify_result
+from repro.workflow.verify_artifact import Counts, is_close
+
+SETTINGS = ["test_items=6", "evaluation.batch_sequences=96", "tasks=toy-bm4", "evaluation.completions_per_prompt=4"]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    study = plan("table2", scale="toy", seeds=1, assignments=SETTINGS)
+    two_rows = replace(study, rows=tuple(row for row in study.rows if row.method in {"Teacher", "Student"}))
+    out = tmp_path_factory.mktemp("study")
+    execution = Execution(Resources(), workers=1, backend="none")
+    return run_study(two_rows, out, execution, quiet=True, console=Console(quiet=True), name="mine").folder
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    shutil.copytree(original.parent, tmp_path / "out", copy_function=shutil.copy2)
+    return tmp_path / "out" / "mine"
+
+
+@pytest.fixture
+def artifact(folder):
+    return next(iter(sorted((folder.parent / "cache").glob("evaluate-*"))))
+
+
+def bad(folder):
+    """Return the subjects and messages of what does not agree."""
+    return [f"{f.subject}: {f.message}" for f in verify_result(folder, None, Counts()) if f.status == "bad"]
+
+
+def edit(file, change):
+    """Apply a change to a JSON file; return the sha256 of what it becomes."""
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def hide(folder, artifact, *names):
+    """Write the hashes of changed files into the record, and the record's into the result."""
+
+    def update(record):
+        for name in names:
+            data = (artifact / name).read_bytes()
+            record["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    sha256 = edit(artifact / "record.json", update)
+
+    def store(content):
+        next(line for line in content["stages"] if line["artifact"] == artifact.name)["record_sha256"] = sha256
+
+    edit(folder / "results.json", store)
+
+
+def test_an_intact_result_agrees(folder):
+    counts = Counts()
+    findings = list(verify_result(folder, None, counts))
+    assert [f for f in findings if f.status != "ok"] == []
+    assert {f.subject for f in findings} == {"artifacts", "numbers", "verdicts"}
+    assert counts.graded == 2 * 6 * 4
+    assert counts.files == 4
+
+
+@pytest.mark.parametrize("name", ["rollouts.parquet", "summary.json"])
+def test_a_changed_file(folder, artifact, name):
+    data = bytearray((artifact / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (artifact / name).write_bytes(data)
+    assert any(f"{name} has changed" in line for line in bad(folder))
+
+
+def test_a_file_that_is_missing_or_new(folder, artifact):
+    (artifact / "summary.json").rename(artifact / "other.json")
+    lines = bad(folder)
+    assert f"{artifact.name}: summary.json is missing" in lines
+    assert f"{artifact.name}: other.json is not in its record" in lines
+
+
+def test_a_changed_record(folder, artifact):
+    edit(artifact / "record.json", lambda record: record.update(seconds=1.0))
+    assert bad(folder) == [f"{artifact.name}: record.json is not the one that the result was made from"]
+
+
+def test_a_changed_setting_of_a_stage(folder, artifact):
+    edit(artifact / "record.json", lambda record: record["identity"]["config"].update(temperature=0.5))
+    hide(folder, artifact)
+    assert f"{artifact.name}: its settings do not have its fingerprint" in bad(folder)
+
+
+def test_a_changed_grade_whose_hashes_were_changed_too(folder, artifact):
+    table = pq.read_table(artifact / "rollouts.parquet")
+    scores = table.column("score").to_pylist()
+    scores[0] = 1.0 - scores[0]
+    index = table.schema.get_field_index("score")
+    pq.write_table(table.set_column(index, "score", pa.array(scores)), artifact / "rollouts.parquet")
+    hide(folder, artifact, "rollouts.parquet")
+    assert any("1 completions have another grade than their text" in line for line in bad(folder))
+
+
+def test_a_changed_summary_whose_hashes_were_changed_too(folder, artifact):
+    def raise_accuracy(summary):
+        summary["toy-bm4"]["acc"] = 0.875
+
+    edit(artifact / "summary.json", raise_accuracy)
+    hide(folder, artifact, "summary.json")
+    lines = bad(folder)
+    assert any("summary.json has acc 0.875 of toy-bm4, its completions" in line for line in lines)
+    assert f"{artifact.name}: its summary is not the one in the result" in lines
+
+
+def test_a_changed_number(folder):
+    def change(content):
+        cell = next(cell for cell in content["measured"][0]["cells"] if cell["metric"] == "acc")
+        cell["values"][0][0] = 0.3125
+
+    edit(folder / "results.json", change)
+    assert any("1 cells are not what their artifacts give" in line for line in bad(folder))
+
+
+def test_a_changed_verdict(folder):
+    def change(content):
+        content["verdicts"]["claims"][0]["value"] = "contradicted"
+
+    edit(folder / "results.json", change)
+    (line,) = bad(folder)
+    assert line.startswith("verdicts: 1 of ")
+    edit(folder / "results.json", lambda content: content["stored_files"].update({"claims.toml": "0" * 64}))
+    assert bad(folder) == []  # other claims may give other verdicts: a note
+
+
+def test_what_is_not_there_is_a_note(folder, artifact):
+    shutil.rmtree(artifact)
+    findings = [(f.status, f.subject) for f in verify_result(folder, None, Counts())]
+    assert ("note", "artifacts") in findings
+    assert ("note", "numbers") in findings
+    assert "bad" not in {status for status, _ in findings}
+
+
+def test_an_artifact_of_another_name(folder, artifact):
+    other = artifact.with_name("evaluate-0123456789abcdef")
+    artifact.rename(other)
+    text = (folder / "results.json").read_text().replace(artifact.name, other.name)
+    (folder / "results.json").write_text(text)
+    assert any("not that of its fingerprint" in line for line in bad(folder))
+
+
+def test_stages_are_read_back_from_records(original):
+    from repro.workflow.verify import _rebuild
+
+    content = json.loads((original / "results.json").read_text())
+    study = _rebuild(content, original.parent / "cache")
+    for row, line in zip(study.rows, content["rows"], strict=True):
+        assert isinstance(row.stage, Evaluate)
+        assert row.stage.folder_name == line["artifact"]
+        again = type(row.stage).model_validate(row.stage.model_dump())  # its fingerprint is computed, not copied
+        assert again.folder_name == line["artifact"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({"a": [1.0, 2]}, {"a": [1.0 + 1e-12, 2]}, True),
+        ({"a": [1.0, 2]}, {"a": [1.0 + 1e-6, 2]}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ([1.0], [1.0, 1.0], False),
+        (1.0, "1.0", False),
+        (None, None, True),
+        (None, 0.0, False),
+    ],
+)
+def test_numbers_are_equal_up_to_the_order_of_summation(first, second, same):
+    assert is_close(first, second) is same
