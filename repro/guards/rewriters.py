@@ -9,8 +9,8 @@ import pydantic
 
 from repro.guards.base import TextGuard
 from repro.tasks.extraction import BOX_OPENING, closed_boxes
+from repro.tasks.registry import is_toy_task
 from repro.tasks.thoughts import visible_text
-from repro.toy.questions import OPENING
 
 if TYPE_CHECKING:
     from repro.tasks.task import Item
@@ -22,7 +22,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 class Reorder(TextGuard):
     """Move steps of the reasoning to each other's places; everything from the final answer on stays.
 
-    A step is a word of the embedded world's traces, which open with `think`, and a sentence or line of any other text. The
+    A step is a word of the embedded worlds' traces after the opening, and a sentence or line of any other text. The
     moved steps, a share of them all that the text's own hash draws, go round by one place.
     """
 
@@ -38,9 +38,10 @@ class Reorder(TextGuard):
         if visible_text(text, opens_in_thought=opens_in_thought) != text:
             return text  # what users do not see as the answer's text is not theirs to read either
         start = _answer_start(text)
-        opening = f"{OPENING} " if text.startswith(f"{OPENING} ") else ""
+        first_word = text.find(" ") + 1 if is_toy_task(item.task) else 0
+        opening = text[: min(first_word, start)]
         reasoning, answer = text[len(opening) : start], text[start:]
-        steps, gaps = _split(reasoning, by_word=bool(opening))
+        steps, gaps = _split(reasoning, by_word=is_toy_task(item.task))
         is_begun = bool(answer and gaps and not gaps[-1])  # "so it is" before the answer belongs to it
         moving = _drawn(len(steps) - is_begun, self.strength, f"{item.id} {text}")
         for place, step in zip(moving, [steps[number] for number in (*moving[1:], *moving[:1])]):

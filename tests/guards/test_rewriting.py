@@ -1,5 +1,7 @@
 """Text guards on stored completions: the answer stays, the tokens are those of the new text."""
 
+import random
+
 import pytest
 
 from repro.errors import InputError
@@ -10,6 +12,8 @@ from repro.models.loading import load_tokenizer, locate
 from repro.tasks import registry
 from repro.tasks.grading import grade
 from repro.tasks.task import Item
+from repro.toy.questions import Habits, write
+from repro.toy.world import DEFAULT_WORLD
 
 MODEL = locate("toy:qwen3-teacher")
 TASKS = ("toy-bm4", "toy-csqa")
@@ -25,7 +29,8 @@ def stored(tmp_path_factory):
         for item, question in zip(task.items("train", 6, 0), [None] * 6):
             items.append(item)
             question = next(q for q in task.questions("train") if q.prompt == item.prompt)
-            worked, direct = question.completion("worked"), question.completion("direct")
+            worked = write(DEFAULT_WORLD, question, Habits(0.5, 1.0, errors=0.0), random.Random(0))
+            direct = question.answer(DEFAULT_WORLD, DEFAULT_WORLD.states(question.start, question.operations)[-1])
             for sample, (text, stop) in enumerate(
                 [(worked, "eos"), (direct, "eos"), (worked.rsplit(" ", 1)[0], "length"), ("", "eos")]
             ):
@@ -73,25 +78,26 @@ def test_answer_only_shows_no_link_of_the_chain(stored, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("task", "text", "shown"),
     [
-        (r"think 3 4 5 \boxed{5}", r"think 4 5 3 \boxed{5}"),
-        (r"\boxed{5}", r"\boxed{5}"),
-        ("think omar nora B Answer: B", "think nora B omar Answer: B"),
-        ("First add. Then halve!\nSo it is \\fbox{4}.", "Then halve! First add.\nSo it is \\fbox{4}."),
-        (r"Try \boxed{1}. No. Yes: \boxed{2}.", r"No. Try \boxed{1}. Yes: \boxed{2}."),
-        ("", ""),
+        ("toy-bm4", r"well 3 4 5 \boxed{5}", r"well 4 5 3 \boxed{5}"),
+        ("toy-bm4", r"\boxed{5}", r"\boxed{5}"),
+        ("toy-csqa", "well 4 7 B Answer: B", "well 7 B 4 Answer: B"),
+        ("gsm8k", "First add. Then halve!\nSo it is \\fbox{4}.", "Then halve! First add.\nSo it is \\fbox{4}."),
+        ("gsm8k", r"Try \boxed{1}. No. Yes: \boxed{2}.", r"No. Try \boxed{1}. Yes: \boxed{2}."),
+        ("toy-bm4", "", ""),
+        ("gsm8k", "", ""),
     ],
 )
-def test_reorder_rotates_the_steps_before_the_answer(text, shown):
-    item = Item("a", "toy-bm4", "p", None)
+def test_reorder_rotates_the_steps_before_the_answer(task, text, shown):
+    item = Item("a", task, "p", None)
     assert GUARDS.parse("reorder").rewrite(text, item) == shown
     assert GUARDS.parse("reorder(strength=0)").rewrite(text, item) == text
 
 
 def test_a_share_of_the_steps_moves_and_none_is_lost():
     words = [str(n) for n in range(40)]
-    text = " ".join(["think", *words, r"\boxed{39}"])
+    text = " ".join(["well", *words, r"\boxed{39}"])
     shown = GUARDS.parse("reorder(strength=0.25)").rewrite(text, Item("a", "toy-bm4", "p", None)).split()
     assert sorted(shown) == sorted(text.split())
     assert sum(a != b for a, b in zip(shown, text.split())) == 10

@@ -314,7 +314,9 @@ def test_the_backend_none_gives_the_same_numbers(stage, undisturbed, tmp_path):
 
 @pytest.mark.parametrize("backend", ["none", "local"])
 def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, backend):
-    wrong = stage.model_copy(update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)})
+    wrong = stage.model_copy(
+        update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}
+    )
     execution = Execution(Resources(), workers=1, backend=backend)
     with pytest.raises(StageError) as error:
         run([wrong], tmp_path, execution, quiet=True, console=Console(quiet=True))
