@@ -24,6 +24,8 @@ MODULES = (
     "repro.diagnosis.diagnose",
     "repro.diagnosis.measure",
     "repro.distillation.distill",
+    "repro.distillation.remedies.chosen_tokens",
+    "repro.distillation.remedies.top_k",
     "repro.evaluation.classify",
     "repro.evaluation.evaluate",
     "repro.evaluation.judge",

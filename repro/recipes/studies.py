@@ -174,6 +174,17 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.controls:rows",
         budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=60000),
     ),
+    "losses": Entry(
+        title="Which loss closes which trap, rescues the misled student, stops runaway length: a study of the kit's own"
+        " (shares table2's calibration)",
+        session="Which loss closes which trap: a study of our own (shares Table 2's calibration)",
+        page_title="Which distillation loss closes which trap: a study of the kit's own, not the paper's",
+        rows="recipes.losses:rows",
+        measure="tables.measurements.answers:add_eta_sweep",
+        section="report.sections.panel:panel_section",
+        budget=Budget(toy_minutes=12, toy_mib=50, paper_gpu_hours=18500),
+        overrides={"toy": ("diagnosis.gradient_prompts=0", "diagnosis.resamples=200")},
+    ),
     "table5": Entry(
         title="What each stage costs, and what it would cost you (stages shared with table2)",
         session="What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
