@@ -59,9 +59,10 @@ def test_an_installed_loss_is_listed_and_trains_a_step_in_its_process(
     done = train(environment, tmp_path / "out", "skewed-rkl(alpha=0.2)")
     assert done.returncode == 0, done.stderr
     (record,) = (tmp_path / "out" / "cache").glob("distill-*/record.json")
-    stage = json.loads(record.read_text())["stage"]
-    assert stage["config"]["divergence"].items() >= {"name": "skewed-rkl", "alpha": 0.2}.items()
-    assert re.fullmatch("[0-9a-f]{64}", stage["config"]["divergence"]["content"])
+    divergence = json.loads(record.read_text())["identity"]["config"]["divergence"]
+    assert divergence.keys() == {"name", "alpha", "content"}
+    assert (divergence["name"], divergence["alpha"]) == ("skewed-rkl", 0.2)
+    assert re.fullmatch("[0-9a-f]{64}", divergence["content"])
     (row,) = (record.parent / "history.jsonl").read_text().splitlines()
     assert json.loads(row)["loss"] > 0
 
