@@ -9,6 +9,8 @@ package offers it in its pyproject.toml, under the name that the class has:
 A field of a stage's configuration that holds one is declared as `Annotated[pydantic.SerializeAsAny[Base],
 pydantic.BeforeValidator(REGISTRY.parse)]`: it takes "my-loss", "my-loss(scale=2)", what `model_dump` returns, or an instance.
 Its name and settings, and the content of an outside package, are then part of the stage's identity. See docs/extend.md.
+
+A file (or a folder with __init__.py) may offer them, too, without being installed: `--plugin FILE`. `plugin_files` has these.
 """
 
 import difflib
@@ -25,6 +27,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import pydantic
 
 from repro.errors import InputError
+from repro.system import plugin_files
 
 KIT = __name__.partition(".")[0]
 _TEXT = re.compile(r"\s*([\w.+-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -163,6 +166,11 @@ class Registry(Generic[P]):
             if point.name not in self.built_in and (point.name, point.value, _package(point)) not in seen:
                 seen.add((point.name, point.value, _package(point)))
                 entries.setdefault(point.name, []).append(point)
+        for kind in plugin_files.classes(self.base):
+            name = getattr(kind, "name", kind.__name__)
+            if name not in self.built_in:
+                point = EntryPoint(name, f"{kind.__module__}:{kind.__qualname__}", self.group)
+                entries.setdefault(name, []).append(point)
         return entries
 
     def _read(self, text: str) -> tuple[str, dict[str, Any]]:
@@ -211,4 +219,4 @@ def _files(top: str) -> Iterator[tuple[str, Path]]:
 
 def _package(point: EntryPoint) -> str:
     """Return the name of the package that an entry point belongs to."""
-    return point.dist.name if point.dist else KIT
+    return point.dist.name if point.dist else plugin_files.file_of(point.module) or KIT
