@@ -1,9 +1,6 @@
 """Every study has a recipe, claims and known verdicts, keeps its budget, and has its nox session and its row of README.md."""
 
 import re
-import runpy
-import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -26,34 +23,6 @@ DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
 
 UNRECORDED = {"guards", "losses"}
 """Studies of ours whose verdicts no run of three seeds has recorded yet."""
-
-
-@pytest.fixture(scope="module")
-def sessions():
-    """Names and docstrings of the sessions that noxfile.py makes, by a stand-in for nox (which the tests do without)."""
-    made = {}
-
-    def session(function=None, *, name=None, **_):
-        def register(f):
-            made[name or f.__name__] = f.__doc__
-            return f
-
-        return register(function) if function else register
-
-    nox = types.ModuleType("nox")
-    nox.session = session
-    nox.Session = object
-    nox.options = types.SimpleNamespace()
-    installed = sys.modules.get("nox")
-    sys.modules["nox"] = nox
-    try:
-        runpy.run_path(str(ROOT / "noxfile.py"))
-    finally:
-        if installed is None:
-            del sys.modules["nox"]
-        else:
-            sys.modules["nox"] = installed
-    return made
 
 
 @pytest.mark.parametrize("study", STUDIES)
