@@ -54,6 +54,12 @@ def _name(path: str) -> str:
     return Path(path).stem
 
 
+def _is_free(name: str, file: Path) -> bool:
+    """Return True if no other file is imported under this name; the file itself may be in a folder of sys.path."""
+    found = importlib.util.find_spec(name)
+    return found is None or (found.origin is not None and Path(found.origin).resolve() == file)
+
+
 @functools.cache
 def _module(path: str) -> ModuleType:
     name, file = _name(path), Path(path)
@@ -61,7 +67,7 @@ def _module(path: str) -> ModuleType:
     file = file / "__init__.py" if is_package else file
     if not file.is_file() or file.suffix != ".py" or not name.isidentifier():
         raise InputError(f"--plugin {path}: no Python file there, nor a folder with __init__.py. Name one.")
-    if name in sys.modules or importlib.util.find_spec(name) is not None:
+    if name in sys.modules or not _is_free(name, file):
         raise InputError(f"--plugin {path}: a module {name} is installed already. Rename the file.")
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[path] if is_package else None)
     assert spec is not None

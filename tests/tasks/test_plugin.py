@@ -120,6 +120,15 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, name, cont
     assert plugin_files.paths() == []
 
 
+def test_a_file_in_a_folder_of_the_path_is_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv(plugin_files.VARIABLE, "")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / f"beside_{tmp_path.name}.py"
+    file.write_text("")
+    plugin_files.use([file])
+    assert plugin_files.paths() == [str(file)]
+
+
 def test_a_grader_that_fails_names_the_task(plugin, monkeypatch):
     monkeypatch.setattr(registry.plugin_of("palindromes"), "grade", lambda self, *_: 1 / 0)
     with pytest.raises(InputError, match=r"'palindromes': grade\(\) failed on 'level': ZeroDivisionError"):
