@@ -20,7 +20,7 @@ from repro import api
 from repro.report.figures.export import Plot
 from repro.report.figures.overview import overview
 from repro.report.figures.style import FILE, WIDTH, drawing, panels
-from repro.report.merge import read_parts
+from repro.report.merge import Source, merge_sources
 from repro.report.result import RESULTS_FILE, read_result
 from repro.report.write import write_report
 from repro.system.atomic_write import atomic_write
@@ -135,7 +135,7 @@ def write_documents(root: Path) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(root / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    parts = read_parts([ROOT / EXAMPLE])
+    parts = merge_sources([Source(EXAMPLE.name, read_result(ROOT / EXAMPLE))])  # pages name it, on every machine alike
     write_report(parts, root / EXAMPLE / "report.html")
     save_svg(overview(parts[0], FILE), root / EXAMPLE / "overview.svg")
     save_svg(rule_of_verdicts(), root / "docs" / "pictures" / "verdicts.svg")
