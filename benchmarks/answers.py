@@ -13,16 +13,18 @@ from repro.tables.verdicts.sentences import claim_in_symbols
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = {"claim": "claims of the paper", "premise": "premises", "control": "controls"}
-CLAIMS = {(study, claim.id): claim for study in STUDIES for claim in load_claims(study)}
+CLAIMS = {(claim.study, claim.id): claim for claim in load_claims()}
+UNRECORDED = "no verdicts recorded yet"
 CAUTION = (
     "Toy results say how the method behaves in models with well under a million parameters; they are no verdict on the"
     " paper's numbers."
 )
 
 
-def record_of(study: str) -> KnownVerdicts:
-    """Return the committed verdicts of a study at toy scale."""
-    return load_known_verdicts(ROOT / "benchmarks" / "known_verdicts" / f"{study}-toy.toml")
+def record_of(study: str) -> KnownVerdicts | None:
+    """Return the committed verdicts of a study at toy scale; None if none are recorded."""
+    path = ROOT / "benchmarks" / "known_verdicts" / f"{study}-toy.toml"
+    return load_known_verdicts(path) if path.is_file() else None
 
 
 def question_of(entry: Entry) -> str:
@@ -52,7 +54,10 @@ def by_role(record: KnownVerdicts) -> dict[str, list[KnownVerdict]]:
 
 def short_answer(study: str) -> str:
     """Return the verdicts on a study's claims at toy scale in a line; those on its controls if it has nothing else."""
-    parts = by_role(record_of(study))
+    record = record_of(study)
+    if record is None:
+        return UNRECORDED
+    parts = by_role(record)
     role = next(iter(parts))
     counted = count_of(parts[role])
     return counted if role == "claim" else f"{counted} ({ROLES[role]})"
@@ -60,7 +65,10 @@ def short_answer(study: str) -> str:
 
 def answer(study: str) -> str:
     """Return all of a study's verdicts at toy scale in a line."""
-    return "; ".join(f"{ROLES[role]}: {count_of(part)}" for role, part in by_role(record_of(study)).items())
+    record = record_of(study)
+    if record is None:
+        return UNRECORDED
+    return "; ".join(f"{ROLES[role]}: {count_of(part)}" for role, part in by_role(record).items())
 
 
 def statement_of(claim: Claim) -> str:
@@ -81,6 +89,7 @@ def answers_table() -> str:
 def headline() -> str:
     """Return what the main experiment gave, claim by claim, in sentences."""
     record = record_of("table2")
+    assert record is not None
     families = {verdict.family for verdict in record.claims}
     paper = by_role(record)["claim"]
     parts = []
@@ -122,6 +131,8 @@ def results_page() -> str:
 
 def _study_lines(study: str, entry: Entry) -> list[str]:
     record = record_of(study)
+    if record is None:
+        return [f"## {study}", "", f"{question_of(entry)} {UNRECORDED.capitalize()}."]
     families = {verdict.family for verdict in record.claims}
     seeds = ", ".join(map(str, record.seeds))
     lines = [

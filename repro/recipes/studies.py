@@ -260,6 +260,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "guards": Entry(
         title="Guards against attacks: what each guard leaks to a thief who adapts (a study of this kit, not of the paper)",
+        question="What do guards of a teacher leak to a student who attacks them?",
         session="Guards against attacks, a study of this kit (shares Table 2's calibrations)",
         page_title="Guards against attacks: gains over a student without a teacher (a study of this kit, not of the paper)",
         rows="attacks.matrix:rows",
