@@ -188,6 +188,7 @@ STUDIES: dict[str, Entry] = {
     "losses": Entry(
         title="Which loss closes which trap, rescues the misled student, stops runaway length: a study of the kit's own"
         " (shares table2's calibration)",
+        question="Which distillation loss closes which trap?",
         session="Which loss closes which trap: a study of our own (shares Table 2's calibration)",
         page_title="Which distillation loss closes which trap: a study of the kit's own, not the paper's",
         rows="recipes.losses:rows",
