@@ -56,8 +56,8 @@ def _name(path: str) -> str:
 
 def _is_free(name: str, file: Path) -> bool:
     """Return True if no other file is imported under this name; the file itself may be in a folder of sys.path."""
-    found = importlib.util.find_spec(name)
-    return found is None or (found.origin is not None and Path(found.origin).resolve() == file)
+    spec = importlib.util.find_spec(name)
+    return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == file)
 
 
 @functools.cache
