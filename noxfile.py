@@ -313,7 +313,7 @@ def audit(session: nox.Session) -> None:
     """Known vulnerabilities of every locked package, asked of PyPI's database; what cannot be asked fails, too."""
     session.install("pip-audit==2.10.1")
     # torch's CPU build is the gpu lock's version of torch
-    for name in ("tools", "cpu", "tests", "cpu-vllm", "gpu", "kernels"):
+    for name in ("tools", "cpu", "tests", "cpu-vllm", "gpu", "kernels", "docs"):
         session.run("pip-audit", "--strict", "--disable-pip", "--require-hashes", "-r", str(LOCKS / f"{name}.txt"))
 
 
@@ -323,7 +323,7 @@ def lock(session: nox.Session) -> None:
     session.install("uv==0.13.9")
     # uv asks PyPI itself, whatever index pip is configured for: hashes must be right on every machine
     hashes = ["uv", "pip", "compile", "--no-config", "--quiet", "--no-annotate", "--no-header", "--generate-hashes"]
-    for name in ("cpu", "tests", "cpu-vllm", "gpu", "kernels"):
+    for name in ("cpu", "tests", "cpu-vllm", "gpu", "kernels", "docs"):
         file = LOCKS / f"{name}.txt"
         head = [line for line in file.read_text().splitlines(keepends=True) if line.startswith("#")]
         session.run(*hashes, "--no-deps", "--python-version", "3.11", str(file), "-o", str(file))
@@ -361,6 +361,20 @@ def verdict_statistics(session: nox.Session) -> None:
     """Simulate worlds whose truth is known: false-alarm and power table of the verdicts, into docs/."""
     install(session, "toy")
     session.run("python", "benchmarks/verdict_statistics.py", "docs/verdict_statistics.md")
+
+
+@nox.session(python=False)
+def documents(session: nox.Session) -> None:
+    """Write what documents say of results (answers, pictures, example report, API tables) (-- RESULT: a new example)."""
+    install(session, "unit")
+    session.run("python", "benchmarks/documents.py", *session.posargs, env=_quiet_env())
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site in site/; a broken link or reference fails."""
+    add(session, "--no-compile", "--no-deps", "--require-hashes", "-r", str(LOCKS / "docs.txt"))
+    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(name="toy-models", python=False)

@@ -175,7 +175,7 @@ def distil(
     folder: str,
     **kw: Any,
 ) -> None:
-    """Train by the kit's trainer. kw: completions, a rollout file; server, GPUs of a vLLM server."""
+    """Train by the kit's trainer. kw: completions, a rollout file; server, GPUs of a vLLM server; divergence, a loss."""
     from repro.distillation.config import DistillationConfig
     from repro.distillation.distill import distill
     from repro.generation.server import ServerPlacement
@@ -190,6 +190,7 @@ def distil(
         max_completion_tokens=shape["tokens"],
         traces="full",
         engine=engine,
+        divergence=kw.get("divergence"),
     )
     server = ServerPlacement(1) if kw.get("server") else None
     distill(

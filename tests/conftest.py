@@ -26,6 +26,7 @@ if not IS_XDIST_CONTROLLER:
     ):  # vLLM asks Triton what the machine has
         os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run on the CPU, as Python
 
+    from nox_sessions import sessions
     from tiny_models import items, stranger, student, teacher
 
     hypothesis.settings.register_profile(
@@ -33,7 +34,7 @@ if not IS_XDIST_CONTROLLER:
     )  # an example may take as long as a busy machine makes it
     hypothesis.settings.load_profile("any machine")
 
-    __all__ = ["items", "stranger", "student", "teacher"]
+    __all__ = ["items", "sessions", "stranger", "student", "teacher"]
 
 
 def pytest_collection_finish() -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from repro.system import plugins
+
 
 def install(site: Path, package: str, source: str, entries: dict[str, dict[str, str]], distribution: str = "") -> None:
     """Write a module and its distribution as an installer leaves them.
@@ -22,3 +24,4 @@ def install(site: Path, package: str, source: str, entries: dict[str, dict[str, 
         for group, points in entries.items()
     ]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
+    plugins._installed.cache_clear()

@@ -21,7 +21,7 @@ LAYERS = (
     ("report",),
     ("workflow",),
     ("doctor",),
-    ("cli",),
+    ("api", "cli"),
 )
 """Lowest layer first. Packages of one layer do not import each other."""
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}

@@ -31,7 +31,7 @@ def pins(name):
     return pinned, hashes
 
 
-@pytest.mark.parametrize("name", ["cpu", "tests", "cpu-vllm", "gpu", "kernels", "tools"])
+@pytest.mark.parametrize("name", ["cpu", "tests", "cpu-vllm", "gpu", "kernels", "docs", "tools"])
 def test_every_line_is_pinned_and_hashed(name):
     pinned, hashes = pins(name)
     assert pinned
@@ -48,6 +48,7 @@ def test_every_line_is_pinned_and_hashed(name):
         ("gpu", "gpu"),
         ("gpu", "dev"),
         ("kernels", "kernels"),
+        ("docs", "docs"),
     ],
 )
 def test_the_lock_meets_the_project(name, extra):
@@ -59,7 +60,7 @@ def test_the_lock_meets_the_project(name, extra):
     if name == "tests":
         pinned |= pins("cpu")[0]
     wanted = PROJECT["optional-dependencies"][extra] if extra else []
-    if name not in ("kernels", "tests"):
+    if name not in ("kernels", "tests", "docs"):
         wanted = [*PROJECT["dependencies"], *wanted]
     unmet = []
     for requirement in map(Requirement, wanted):

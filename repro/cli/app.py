@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from repro import __version__
 from repro.cli.compare import compare_app
 from repro.cli.conform import conform_app
 from repro.cli.console import err_console, out_console
@@ -12,7 +13,7 @@ from repro.cli.doctor import doctor_app
 from repro.cli.export import export_app
 from repro.cli.housekeeping import housekeeping_app
 from repro.cli.maintain import maintain_app
-from repro.cli.options import Out
+from repro.cli.options import Claims, Out
 from repro.cli.own_models import stages_app
 from repro.cli.plugins import print_plugins
 from repro.cli.run import run
@@ -25,6 +26,7 @@ from repro.errors import InputError
 app = typer.Typer(
     invoke_without_command=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=(
@@ -49,7 +51,13 @@ app.add_typer(maintain_app)
 
 
 @app.callback()
-def _help_without_command(context: typer.Context) -> None:
+def _help_without_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        out_console.print(f"repro {__version__}", highlight=False)
+        raise typer.Exit
     if context.invoked_subcommand is None:
         out_console.print(context.get_help(), highlight=False, markup=False)
 
@@ -135,11 +143,13 @@ def settings(
 
 
 @app.command()
-def show(result: Annotated[Path, typer.Argument(help="Folder of a study's result or of one stage.")]) -> None:
+def show(
+    result: Annotated[Path, typer.Argument(help="Folder of a study's result or of one stage.")], claims: Claims = None
+) -> None:
     """Print a stored result again: verdicts and table, or one stage's record."""
     from repro.report.reload import show_result
 
-    show_result(result, out_console)
+    show_result(result, out_console, claims or ())
 
 
 @app.command()

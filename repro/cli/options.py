@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from repro.errors import InputError
+
 if TYPE_CHECKING:
     from repro.pipeline.cluster import Backend, Cluster, Execution
     from repro.recipes.study import Scale
@@ -21,6 +23,13 @@ Sets = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print stages, items, settings and minutes; run nothing.")]
+Claims = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--claims",
+        help="TOML file of claims of your own, judged beside the paper's; repeatable. docs/plugins.md shows one.",
+    ),
+]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="Sampling engine: transformers or vllm.")]
 MicroBatch = Annotated[
     int | None,
@@ -52,8 +61,21 @@ def with_options(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def assignments_from(sets: Sets = None, engine: EngineOption = None) -> tuple[str, ...]:
-    """Return the `key=value` assignments, the engine among them."""
+def assignments_from(
+    sets: Sets = None,
+    engine: EngineOption = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plugin", help="Python file with tasks or losses of your own; repeatable. docs/plugins.md shows one."
+        ),
+    ] = None,
+) -> tuple[str, ...]:
+    """Return the `key=value` assignments, the engine among them; import the files of plug-ins, which these may name."""
+    if plugin:
+        from repro.system import plugin_files
+
+        plugin_files.use(plugin)
     return (*(sets or ()), *([f"engine={engine}"] if engine else ()))
 
 
@@ -74,6 +96,14 @@ def stage_options(
             " for calibrate, sample and distill, test for evaluate and traps.",
         ),
     ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            metavar="TASK=FILE",
+            help="A field under another name in the file, e.g. prompt=problem; repeatable.",
+        ),
+    ] = None,
     *,
     assignments: tuple[str, ...],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of sampling and training.")] = 0,
@@ -82,8 +112,21 @@ def stage_options(
     from repro.workflow.own_models import StageOptions
 
     return StageOptions(
-        tasks=tuple(task or ()), data=data, items=items, split=split, assignments=assignments, seed=seed
+        tasks=tuple(task or ()),
+        data=data,
+        items=items,
+        split=split,
+        assignments=assignments,
+        seed=seed,
+        fields=tuple(_field(text) for text in field or ()),
     )
+
+
+def _field(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise InputError(f"--field {text}: write the task's name and the file's, e.g. prompt=problem")
+    return ours, theirs
 
 
 @with_options(options=stage_options)

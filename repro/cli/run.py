@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.console import out_console, print_error
-from repro.cli.options import ExecutionOptions, Out, Quiet, assignments_from, execution_options, with_options
+from repro.cli.options import Claims, ExecutionOptions, Out, Quiet, assignments_from, execution_options, with_options
 from repro.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,14 +58,17 @@ def run(
             "--name", help="Folder of the result under --out. Default: STUDY-SCALE and the settings that differ."
         ),
     ] = None,
+    claims: Claims = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
     from repro.planner.scales import use_gpus_of
+    from repro.printed.own_claims import read_own_claims
     from repro.recipes.catalog import find_study, plan
     from repro.system.hardware import hardware
 
     find_study(study)
+    own_claims = read_own_claims(claims or (), study)
     machine = hardware()
     chosen = _choose_scale(scale, machine, options, quiet=quiet)
     planned = plan(
@@ -90,7 +93,7 @@ def run(
         _confirm(planned, out, execution.resources, options.most_workers, yes=yes)
     from repro.workflow.study import run_study
 
-    outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name)
+    outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name, claims=own_claims)
     counts = planned.scale == "paper" or strict
     raise typer.Exit(1 if outcome.is_contradicted and counts else 0)
 

@@ -27,7 +27,7 @@ from repro.models.loading import load_tokenizer
 from repro.models.positions import check_length
 from repro.progress import Progress
 from repro.tasks import registry
-from repro.tasks.grading import grade
+from repro.tasks.completion_grading import grade_completion
 
 
 def diagnose(
@@ -143,7 +143,7 @@ def _common(
 ) -> dict[str, Any]:
     kind = registry.kind_of(rollout.task)
     key, opens_in_thought = keys[rollout.task, rollout.item_id], policy in source.in_thought
-    result = grade(kind, rollout.text, key, rollout.prompt, opens_in_thought=opens_in_thought)
+    result = grade_completion(rollout.task, kind, rollout.text, key, rollout.prompt, opens_in_thought=opens_in_thought)
     return {
         "policy": policy,
         "task": rollout.task,

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from repro.distillation.loss import LOSSES, Divergence
+from repro.distillation.loss import LOSSES, Divergence, Loss
 from repro.errors import InputError
 
 Method = Literal["sft", "gkd-fkl", "gkd-rkl"]
@@ -35,6 +35,10 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     divergence: Divergence = None
     """The loss of the GKD methods (`repro list --losses`), on the completions of the method; None, which naming it means too,
     for the method's own: KL(p_T||p_S) of gkd-fkl, KL(p_S||p_T) of gkd-rkl."""
+
+    def with_divergence(self, loss: Loss) -> "DistillationConfig":
+        """Return these settings with another loss."""
+        return DistillationConfig.model_validate(self.model_dump() | {"divergence": loss})
 
     @property
     def reads_reference(self) -> bool:

@@ -12,7 +12,7 @@ from repro.evaluation.metrics import accuracy, maj_at_k, pass_at_k
 from repro.evaluation.task_reward import TaskReward
 from repro.generation.rollouts import rollout_batches, stream_rows
 from repro.tasks import registry
-from repro.tasks.grading import grade
+from repro.tasks.completion_grading import grade_completion
 from repro.tasks.task import Item
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ def grade_in_batches(
         graded = []
         for rollout in batch:
             item = items_by_key[rollout.task, rollout.item_id]
-            result = grade(kinds[item.task], rollout.text, item.key, item.prompt, opens_in_thought=opens_in_thought)
+            result = grade_completion(
+                item.task, kinds[item.task], rollout.text, item.key, item.prompt, opens_in_thought=opens_in_thought
+            )
             score = next(rewards) if kinds[item.task] == "open" else float(result.correct)
             graded.append(Graded(rollout, item.key, result.answer, score, result.is_undecided))
         yield graded

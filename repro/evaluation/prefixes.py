@@ -21,7 +21,7 @@ from repro.models.chat_tokens import is_same_tokenizer
 from repro.models.loading import load_tokenizer
 from repro.progress import Progress
 from repro.tasks import registry
-from repro.tasks.grading import grade
+from repro.tasks.completion_grading import grade_completion
 from repro.tasks.task import Item
 
 CONTINUATIONS_FILE = "continuations.parquet"
@@ -140,7 +140,8 @@ def _row(prefix: Prefix, continuation: Sequence[int], decode: Decode, in_thought
     kind = registry.kind_of(prefix.item.task)
     prefix_text = decode(prefix.token_ids)
     text = decode([*prefix.token_ids, *continuation])
-    result = grade(kind, text, prefix.item.key, prefix.item.prompt, opens_in_thought=in_thought)
+    item = prefix.item
+    result = grade_completion(item.task, kind, text, item.key, item.prompt, opens_in_thought=in_thought)
     return {
         "task": prefix.item.task,
         "item_id": prefix.item.id,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from repro.errors import InputError
 from repro.tasks import registry
-from repro.tasks.grading import Grade, grade
+from repro.tasks.completion_grading import grade_completion
+from repro.tasks.grading import Grade
 from repro.tasks.task import Item, Kind
 from repro.tasks.thoughts import has_unfinished_thought, visible_text
 
@@ -59,7 +60,7 @@ class TaskReward:
         return rewards
 
     def _grade(self, kind: Kind, item: Item, text: str) -> Grade:
-        return grade(kind, text, item.key, item.prompt, opens_in_thought=self._opens_in_thought)
+        return grade_completion(item.task, kind, text, item.key, item.prompt, opens_in_thought=self._opens_in_thought)
 
     def _score(self, items: list[Item], completions: list[str]) -> list[float]:
         """Return the reward model's scores of what the completions show."""

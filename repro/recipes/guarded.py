@@ -53,9 +53,16 @@ def _guarded(pair: Pair, guard: SamplerGuard, data: tuple[TaskData, ...], config
         guard=guard,
         holdout=holdout if guard.reads_holdout else None,
         data=data,
-        config=config.model_copy(update={"engine": "transformers"}),
+        config=_sampled_by_transformers(config),
         seed=pair.seed,
     )
+
+
+def _sampled_by_transformers(config: SamplingConfig) -> SamplingConfig:
+    """Return the configuration with a prompt at a time where vLLM, whose cache is paged, was meant to sample."""
+    if config.engine == "transformers":
+        return config
+    return config.model_copy(update={"engine": "transformers", "batch_sequences": config.completions_per_prompt})
 
 
 def served_answers(pair: Pair, guard: Guard) -> Evaluate | Grade:

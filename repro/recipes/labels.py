@@ -11,6 +11,16 @@ def student_of(teacher: str) -> str:
     return f"Student of {teacher}"
 
 
+def with_loss(name: str, loss: str | None) -> str:
+    """Return the label of the row of a student that was trained with that loss: "Misled, jsd"; None for the method's own."""
+    return f"{name}, {loss}" if loss else name
+
+
+def traps_of(student: str) -> str:
+    """Return the label of the row that has the traps between a student's model and the original teacher."""
+    return f"Traps of {student}"
+
+
 def from_arbitrary_beginning(model: str) -> str:
     """Return the label of a row that continues any beginning of the student's wrong completions."""
     return f"{model}, arbitrary beginning"

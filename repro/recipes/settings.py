@@ -9,6 +9,7 @@ import pydantic
 from repro.calibration.config import CalibrationConfig
 from repro.diagnosis.config import DiagnosisConfig
 from repro.distillation.config import DistillationConfig
+from repro.distillation.loss import LOSSES
 from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
@@ -92,11 +93,23 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     server; None for the rules."""
     world: str | None = None
     """The embedded world of the toy scale's tasks and models: world3, or world3-no-tail; None at other scales."""
+    losses: tuple[str, ...] = pydantic.Field(
+        default=tuple(name for name in LOSSES.built_in if name != "rkl"), min_length=1
+    )
+    """Losses that the study `losses` compares with reverse KL; a name may have one setting in brackets: jsd(beta=0.3)."""
     controls: bool
     """Run eta = 0 and the no-reasoning control in addition to the paper's rows."""
     more_controls: bool = False
     """Run Table 2's further controls too: the KL-matched teacher, and students that have the calibrated teachers' text alone."""
     matrix: MatrixSettings = MatrixSettings()
+
+    @pydantic.field_validator("losses")
+    @classmethod
+    def _check_losses(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
+        labels = tuple(LOSSES.parse(text).label for text in losses)
+        if len(set(labels)) < len(labels) or "rkl" in labels:
+            raise InputError(f"losses {', '.join(labels)}: name each once, and not rkl, which they are compared with")
+        return labels
 
     @pydantic.field_validator("etas")
     @classmethod

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from repro.distillation.config import Method
+from repro.distillation.loss import Loss
 from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.models.loading import revision_of
@@ -179,15 +180,16 @@ class Pair:
         """Calibrate the teacher of Misled."""
         return self.calibrate(self.settings.eta_undistillable, tasks)
 
-    def gkd_rkl(self, teacher: ModelInput, tasks: Tasks | None = None) -> Distill:
-        """Distil the student on-policy: Improve, Misled, and the baseline."""
+    def gkd_rkl(self, teacher: ModelInput, tasks: Tasks | None = None, *, loss: Loss | None = None) -> Distill:
+        """Distil the student on-policy: Improve, Misled, and the baseline; None for the loss of the settings."""
+        config = self.settings.gkd_rkl
         return Distill(
             student=self.student,
             teacher=teacher,
             samples=None,
             data=task_data(self.settings, "train", tasks),
             reward_model=distillation_reward(self.settings, "gkd-rkl", tasks),
-            config=self.settings.gkd_rkl,
+            config=config.with_divergence(loss) if loss else config,
             seed=self.seed,
         )
 
@@ -223,12 +225,12 @@ class Pair:
             seed=self.seed,
         )
 
-    def diagnose(self, teacher: ModelInput, *, off_policy: bool) -> Diagnose:
-        """Measure the traps between the untouched student and a teacher on the held-out prompts.
+    def diagnose(self, teacher: ModelInput, *, off_policy: bool, student: ModelInput | None = None) -> Diagnose:
+        """Measure the traps between a student (by default the untouched one) and a teacher on the held-out prompts.
 
         Completions are sampled as in the evaluation: 16 a prompt at temperature 1 (PAPER, section 4.1).
         """
-        student = self.student
+        student = student or self.student
         on_policy, teachers = (
             Sample(model=model, data=task_data(self.settings, "test"), config=self.settings.evaluation, seed=self.seed)
             for model in (student, teacher)

@@ -38,6 +38,7 @@ class Entry:
         session: description of its nox session.
         rows: Pair -> its measured rows.
         budget: see `Budget`.
+        question: what its claims answer, for readers who have not read the paper.
         measure: adds the cells of a family to its measured table.
         tasks: Settings -> the tasks to measure; by default those of the settings.
         derivation: study -> lines that its dry run adds above toy scale.
@@ -56,6 +57,7 @@ class Entry:
     session: str
     rows: str
     budget: Budget
+    question: str = ""
     measure: str = "tables.measurements.answers:add_answers"
     tasks: str = ""
     derivation: str = ""
@@ -92,12 +94,14 @@ FURTHER_FAMILIES: dict[Scale, tuple[str, ...]] = {"toy": ("gemma3", "qwen3"), "p
 STUDIES: dict[str, Entry] = {
     "table2": Entry(
         title="The knob: teachers calibrated both ways, their students, and the baselines",
+        question="Does the knob make a student better or worse while the teacher keeps its accuracy?",
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
         budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
     ),
     "table1": Entry(
         title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
+        question="Are the traps there: unstable importance weights, a preference for wrong traces?",
         session="The traps of every pair (Table 1)",
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
@@ -108,6 +112,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table4": Entry(
         title="The traps of original and calibrated teachers, and their students' outcomes (stages shared with table2)",
+        question="Does calibration move the traps the way the paper says?",
         session="The traps of calibrated teachers (Table 4; shares Table 2's calibrations and students)",
         rows="recipes.table1_and_4:calibrated_rows",
         measure="tables.measurements.trap_outcomes:add_traps_and_outcomes",
@@ -116,6 +121,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "figure2": Entry(
         title="Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
+        question="Do frequent tokens dominate the KL, and only from the tail of the distribution?",
         session="Which tokens drive the KL (Figure 2; shares Table 1's diagnoses)",
         page_title="Tail noise: mean contribution of each token to the KL against its frequency, for several K",
         rows="recipes.table1_and_4:pair_rows",
@@ -129,6 +135,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table3": Entry(
         title="Out of distribution and across distributions: calibrated on mathematics alone, judged on unseen tasks",
+        question="Does the effect reach unseen tasks, and students distilled on another task?",
         session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
@@ -137,6 +144,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table6": Entry(
         title="Further pairs: a teacher and a student per task, in distribution",
+        question="Do further pairs of models behave the same?",
         session="The further pairs (Table 6)",
         rows="recipes.table6:rows",
         budget=Budget(toy_minutes=7, toy_mib=40, paper_gpu_hours=16000),
@@ -145,6 +153,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table7": Entry(
         title="Further pairs on unseen tasks (calibrations and first students shared with table6)",
+        question="Do the further pairs behave the same on unseen tasks?",
         session="The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
@@ -155,6 +164,7 @@ STUDIES: dict[str, Entry] = {
     "eta-sweep": Entry(
         title="The knob's whole curve: teacher, students, traps and lengths at nine values of eta"
         " (calibrations shared with table2)",
+        question="Does the whole curve follow eta, or only its two ends?",
         session="The knob's whole curve, three seeds (shares Table 2's calibrations)",
         page_title="The knob's whole curve: teacher, students, traps and completion length against eta",
         rows="recipes.eta_sweep:rows",
@@ -168,14 +178,28 @@ STUDIES: dict[str, Entry] = {
     ),
     "controls": Entry(
         title="What else could explain a misled student: table2's calibration with one thing changed at a time",
+        question="What else could explain a misled student?",
         session="What else could explain a misled student (shares Table 2's stages)",
         page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
         " time",
         rows="recipes.controls:rows",
         budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=60000),
     ),
+    "losses": Entry(
+        title="Which loss closes which trap, rescues the misled student, stops runaway length: a study of the kit's own"
+        " (shares table2's calibration)",
+        question="Which distillation loss closes which trap?",
+        session="Which loss closes which trap: a study of our own (shares Table 2's calibration)",
+        page_title="Which distillation loss closes which trap: a study of the kit's own, not the paper's",
+        rows="recipes.losses:rows",
+        measure="tables.measurements.answers:add_eta_sweep",
+        section="report.sections.panel:panel_section",
+        budget=Budget(toy_minutes=12, toy_mib=50, paper_gpu_hours=18500),
+        overrides={"toy": ("diagnosis.gradient_prompts=0", "diagnosis.resamples=200")},
+    ),
     "table5": Entry(
         title="What each stage costs, and what it would cost you (stages shared with table2)",
+        question="Does calibration cost about as much as on-policy distillation?",
         session="What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
         rows="recipes.table2:rows",
         measure="tables.measurements.costs:add_costs",
@@ -189,6 +213,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "figure1a": Entry(
         title="Teachers that should have been better: a student's gain under each teacher at hand",
+        question="Can a better teacher make a worse student?",
         session="A student's gain under every teacher at hand (Figure 1a; shares Table 2's stages)",
         page_title="Teachers that should have been better: a student's gain under each teacher",
         rows="recipes.figures:gain_rows",
@@ -200,6 +225,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "figure3": Entry(
         title="Teachers keep, students fall (stages shared with table2)",
+        question="Do teachers keep their accuracy while their students lose theirs?",
         session="Teachers keep, students fall (Figure 3; reads Table 2's stages)",
         page_title="Teachers keep their accuracy, their students fall",
         rows="recipes.figures:before_and_after_rows",
@@ -209,6 +235,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "figure4": Entry(
         title="Teachers that go on from the misled student's prefixes: how often they end right",
+        question="Does the teacher recover where its misled student fails?",
         session="Teachers on the misled student's prefixes (Figure 4; shares Table 2's stages)",
         page_title="Teachers that go on from the misled student's prefixes",
         rows="recipes.figures:prefix_rows",
@@ -221,6 +248,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "failure-modes": Entry(
         title="How students fail on prompts that they solved before (section 6.5)",
+        question="How do misled students fail?",
         session="How students fail on prompts that they solved before (section 6.5; shares Table 2's stages)",
         page_title="How misled students fail on prompts that they solved before",
         rows="recipes.figures:failure_rows",
@@ -233,6 +261,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "guards": Entry(
         title="Guards against attacks: what each guard leaks to a thief who adapts (a study of this kit, not of the paper)",
+        question="What do guards of a teacher leak to a student who attacks them?",
         session="Guards against attacks, a study of this kit (shares Table 2's calibrations)",
         page_title="Guards against attacks: gains over a student without a teacher (a study of this kit, not of the paper)",
         rows="attacks.matrix:rows",
@@ -243,5 +272,7 @@ STUDIES: dict[str, Entry] = {
         figures="report.figures.matrix:matrix",
         export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=15, toy_mib=80, paper_gpu_hours=35000),
+        # Sampler guards are sampled by transformers, which cannot hold the caches of a 12-billion model's long completions.
+        overrides={"paper": ("matrix.guards=none,knob,knob-per-token,answer-only,reorder",)},
     ),
 }

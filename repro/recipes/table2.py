@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from repro.recipes.shared_stages import Pair
+from repro.distillation.config import SelectionConfig
+from repro.recipes.shared_stages import Pair, task_data
 from repro.recipes.study import Row
-from repro.stages import Calibrate, ModelInput
+from repro.stages import Calibrate, Distill, ModelInput, Sample, Select
 
 CONTROLS = frozenset({"Eta0-Teacher", "Eta0-Student", "No-reasoning"})
 """Rows that the paper lacks: plain RFT (eta = 0), its student, and teacher traces cut to their final answer."""
@@ -38,12 +39,14 @@ def rows(pair: Pair) -> Iterator[Row]:
 
 
 def more_controls(pair: Pair, distillable: Calibrate, undistillable: Calibrate) -> dict[str, ModelInput]:
-    """Return the rows that `more_controls` adds: a teacher moved as far by a reward that knows no target, with its student,
+    """Return the rows that `more_controls` adds: the student that learned from itself, the zero line of every gain; a teacher
+    moved as far by a reward that knows no target, with its student,
     and the off-policy students of both calibrated teachers: who copies a model behind an interface has its text, not its
     probabilities (GKD-FKL has them, but not on the student's own completions)."""
     matched = kl_matched(undistillable)
     teachers = {"Distillable": distillable, "Undistillable": undistillable}
     return {
+        "No-teacher": no_teacher(pair),
         KL_MATCHED[0]: matched,
         KL_MATCHED[1]: pair.gkd_rkl(matched),
         **{f"SFT ({name})": pair.sft(teacher) for name, teacher in teachers.items()},
@@ -56,3 +59,16 @@ def kl_matched(calibration: Calibrate) -> Calibrate:
     config = calibration.config
     changed = config.model_copy(update={"reward": "taste", "steps": MORE_STEPS * config.steps})
     return calibration.model_copy(update={"config": changed, "matches": calibration})
+
+
+def no_teacher(pair: Pair) -> Distill:
+    """Fine-tune the student on its own completions of the training prompts that state its own majority answer.
+
+    The stage is the zero line of the study `guards`.
+    """
+    n = pair.settings.matrix.own_completions
+    config = pair.settings.teacher_sampling.model_copy(update={"completions_per_prompt": n})
+    own_samples = Sample(model=pair.student, data=task_data(pair.settings, "train"), config=config, seed=pair.seed)
+    majority = SelectionConfig(rule="majority")
+    chosen = Select(completions=own_samples, voters=own_samples, selection=majority, seed=pair.seed)
+    return pair.sft(pair.teacher).model_copy(update={"teacher": pair.student, "samples": chosen})

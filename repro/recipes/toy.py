@@ -83,7 +83,7 @@ def settings() -> Settings:
             advantages="group",
             length_normalised=False,
             engine="transformers",
-            style_text="think",
+            style_text="hm",
         ),
         sft=distillation("sft", 200, 3e-3),
         gkd_fkl=distillation("gkd-fkl", 200, 3e-3),

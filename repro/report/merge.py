@@ -9,10 +9,12 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import PaperTable, load
+from repro.printed.own_claims import judged_claims
 from repro.recipes.settings import flatten
-from repro.report.result import RUN_AGAIN, Result, measured_tables, read_result
+from repro.report.result import RUN_AGAIN, Result, measured_tables, own_claims, read_result
 from repro.tables import MeasuredTable, merge_seeds
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport
@@ -90,10 +92,16 @@ def merge_sources(sources: Sequence[Source]) -> list[Part]:
                     sources=tuple(s for s in group if families & set(s.content["families"])),
                     measured=measured,
                     stored=stored,
-                    report=verdict(measured, stored, missing="inconclusive"),
+                    report=verdict(measured, stored, judged_claims(study, _own_claims(group)), missing="inconclusive"),
                 )
             )
     return parts
+
+
+def _own_claims(group: Sequence[Source]) -> list[Claim]:
+    """Return the claims of the user's own that the sources have, each once."""
+    claims = {claim.id: claim for source in group for claim in own_claims(source.content)}
+    return list(claims.values())
 
 
 def changed_rules(part: Part) -> list[str]:

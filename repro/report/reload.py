@@ -1,20 +1,23 @@
 """Print a stored result again, and judge it again."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.printed.claims import Claim
 from repro.printed.load import load
-from repro.report.result import RESULTS_FILE, Result, measured_tables, read_result
+from repro.printed.own_claims import judged_claims, read_own_claims
+from repro.report.result import RESULTS_FILE, Result, measured_tables, own_claims, read_result
 from repro.stages.artifact import RECORD
 from repro.tables import MeasuredTable
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 
-def show_result(result: Path, console: Console) -> None:
+def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> None:
     """Print verdicts and table of a study's result, the panel of one pair, or the record of one stage.
 
     Raises:
@@ -29,7 +32,8 @@ def show_result(result: Path, console: Console) -> None:
         _show_panel(result / PANEL_FILE, console)
     elif result.is_file() or (result / RESULTS_FILE).is_file():
         content = read_result(result)
-        print_result(*judge_again(content), console, content.get("styles", []))
+        judged = judge_again(content, read_own_claims(claims, content["study"]))
+        print_result(*judged, console, content.get("styles", []))
     else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."
@@ -56,7 +60,12 @@ def _show_panel(file: Path, console: Console) -> None:
         raise InputError(f"{file}: damaged. Run `repro traps` again; cached stages are kept.") from None
 
 
-def judge_again(result: Result) -> tuple[list[MeasuredTable], VerdictReport]:
-    """Return the measured tables of a stored result, and the verdicts on them by today's claims."""
+def judge_again(result: Result, claims: Sequence[Claim] = ()) -> tuple[list[MeasuredTable], VerdictReport]:
+    """Return the measured tables of a stored result, and the verdicts on them by today's claims.
+
+    Args:
+        claims: further claims of one's own, beside those that the result has.
+    """
     measured = measured_tables(result)
-    return measured, verdict(measured, load(result["study"]), missing="inconclusive")
+    judged = judged_claims(result["study"], [*own_claims(result), *claims])
+    return measured, verdict(measured, load(result["study"]), judged, missing="inconclusive")

@@ -9,6 +9,7 @@ from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
 from repro.errors import InputError
+from repro.printed.claims import Claim
 from repro.report.style_line import StyleLine
 from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
@@ -199,6 +200,7 @@ class Result(TypedDict):
         assignments: the `--set key=value` options.
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
+        own_claims: claims of the user's own; absent without any.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
         styles: how the models of evaluated rows answer; absent from results of older code.
     """
@@ -224,6 +226,7 @@ class Result(TypedDict):
     curves: list[Curve]
     styles: NotRequired[list[StyleLine]]
     extras: NotRequired[Extras]
+    own_claims: NotRequired[list[dict[str, Any]]]
 
 
 _SHAPE = pydantic.TypeAdapter(Result)
@@ -253,6 +256,18 @@ def read_result(result: Path) -> Result:
         key = ".".join(str(part) for part in first["loc"]) or "(file)"
         raise InputError(f"{file}: damaged {RESULTS_FILE}: key {key}: {first['msg']}. {RUN_AGAIN}") from None
     return cast(Result, content)
+
+
+def own_claims(content: Result) -> list[Claim]:
+    """Return the user's own claims that a result was judged by.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    try:
+        return [Claim.model_validate(claim, strict=False) for claim in content.get("own_claims", ())]
+    except pydantic.ValidationError as cause:
+        raise InputError(f"result: damaged: own_claims: {cause.errors()[0]['msg']}. {RUN_AGAIN}") from None
 
 
 def measured_tables(content: Result) -> list[MeasuredTable]:

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
+from repro.errors import InputError
 from repro.models.loading import is_toy_model
 from repro.stages.identity import Frozen
-from repro.tasks.registry import is_toy_task
+from repro.tasks.registry import is_toy_task, plugin_content
 from repro.tasks.task import Split
 
 
@@ -99,6 +100,27 @@ class TaskData(Frozen):
     sha256: str | None = None
     revision: str | None = None
     """Commit of the data set on the hub, "unpinned" if none is locked; None for a file. Of a toy task: its world."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+    """(field of the task, field of the file that holds it), where they differ."""
+    plugin: str | None = None
+    """Hash of the package or file that an outside task comes from; None for the kit's."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_plugin(cls, content: Any) -> Any:
+        """Add the hash of an outside task, and refuse a stage that was planned with another."""
+        if not isinstance(content, dict) or not isinstance(content.get("task"), str):
+            return content
+        now = plugin_content(content["task"])
+        if content.get("plugin") not in (None, now):
+            raise InputError(
+                f"task '{content['task']}': the files of its plug-in have changed since this stage was planned. Run again"
+            )
+        return content | ({"plugin": now} if now else {})
+
+    def identity(self) -> dict[str, Any]:
+        return {name: value for name, value in super().identity().items() if name not in ("fields", "plugin") or value}
 
     @property
     def is_local(self) -> bool:

@@ -38,8 +38,8 @@ def describe_idleness(reasons: Reasons, seeds: Sequence[int]) -> str | None:
     if not idle:
         return None
     first, *others = idle
-    text = f" under seed {first}" if len(seeds) > 1 else ""
-    text += f" (idle under {', '.join(map(str, others))} too)" if others else ""
+    text = f" at seed {first}" if len(seeds) > 1 else ""
+    text += f" (idle at {', '.join(map(str, others))} too)" if others else ""
     return f"{idle[first]}{text}"
 
 

@@ -13,8 +13,10 @@ hub's large data sets have a few, are skipped there and counted (`odd_rows`); in
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from repro.errors import InputError
@@ -44,6 +46,7 @@ class DataSetTask(ABC):
         schema: description of a row, for error messages.
         hub: source on the hub; None for a task that only reads the user's files.
         id_field: the field that holds a row's id.
+        fields: field of the task -> field of the file that holds it, where they differ.
         options: the most options that a question has; None: not a choice, or as many as there are letters.
     """
 
@@ -52,6 +55,7 @@ class DataSetTask(ABC):
     schema: ClassVar[str]
     hub: HubSource | None = None
     id_field: ClassVar[str] = "id"
+    fields: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, data: Path | None = None, revision: str | None = None) -> None:
         self.name = name
@@ -65,6 +69,10 @@ class DataSetTask(ABC):
     @abstractmethod
     def read(self, row: Row) -> Question:
         """Return the question of a row, or raise the row's error."""
+
+    def prompt(self, question: str) -> str:
+        """Return the user message of a question."""
+        return add_instruction(self.kind, question)
 
     def items(self, split: Split, n: int | None, seed: int) -> list[Item]:
         """Return the first n items of the split in the order of the seed, or all if there are fewer.
@@ -123,7 +131,7 @@ class DataSetTask(ABC):
         odd = self._odd_rows[split] = OddRows(self._source, len(rows), may_skip=self._data is None)
         for row in rows:
             try:
-                question = self.read(row)
+                question = self.read(row.renamed(self.fields))
                 content = content_hash(question.text)
                 if content in items:
                     if not is_same_key(self.kind, items[content].key, question.key):
@@ -138,7 +146,7 @@ class DataSetTask(ABC):
                     contradicted.add(content)
                 continue
             identities.add(identity)
-            items[content] = Item(identity, self.name, add_instruction(self.kind, question.text), question.key)
+            items[content] = Item(identity, self.name, self.prompt(question.text), question.key)
         odd.check()
         self._items[split] = {content: item for content, item in items.items() if content not in contradicted}
         return self._items[split]

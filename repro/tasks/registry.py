@@ -1,5 +1,6 @@
 """Registry of tasks by name. Imports neither torch nor datasets nor sympy, so that listing is instant."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from repro.errors import InputError
@@ -13,6 +14,7 @@ from repro.tasks.gsm8k import Gsm8k
 from repro.tasks.hub import HubSource
 from repro.tasks.mmlu_pro import MmluPro
 from repro.tasks.own_file import KINDS, OwnFile
+from repro.tasks.plugin import TASKS, TaskPlugin, content_of, data_set_of, find_task
 from repro.tasks.supergpqa import SuperGpqa
 from repro.tasks.task import Kind, Task
 from repro.tasks.vicuna import Vicuna
@@ -32,10 +34,10 @@ _TASKS: dict[str, type[DataSetTask]] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return all known tasks: the paper's seven, gsm8k, variants, the user's file, and the toy tasks."""
+    """Return all known tasks: the paper's seven, gsm8k, variants, the user's file, the toy tasks, and outside ones."""
     from repro.toy.pool import TASK_NAMES
 
-    return (*_TASKS, *TASK_NAMES)
+    return (*_TASKS, *TASK_NAMES, *TASKS.names())
 
 
 def is_toy_task(name: str) -> bool:
@@ -43,13 +45,16 @@ def is_toy_task(name: str) -> bool:
     return name.startswith("toy-")
 
 
-def get(name: str, *, data: Path | None = None, revision: str | None = None) -> Task:
+def get(
+    name: str, *, data: Path | None = None, revision: str | None = None, fields: Iterable[tuple[str, str]] = ()
+) -> Task:
     """Return the task of that name.
 
     Args:
         data: file or folder of the user, instead of the hub (see `repro.tasks.dataset`).
         revision: commit on the hub. Default: that of the lock, and "unpinned" if the lock has none. Of a toy task: the name
             of its world. Default: the default world.
+        fields: (field of the task, field of the file that holds it).
 
     Raises:
         InputError: unknown name, unknown world, a file for a toy task, or no such file.
@@ -66,7 +71,9 @@ def get(name: str, *, data: Path | None = None, revision: str | None = None) -> 
     data_set = _class_of(name)
     if data is None and revision is None and data_set.hub is not None:
         revision = hub_lock.pinned_revision(data_set.hub.id)
-    return data_set(name, data, revision)
+    task = data_set(name, data, revision)
+    task.fields = dict(fields)
+    return task
 
 
 def kind_of(name: str) -> Kind:
@@ -109,7 +116,19 @@ def has_training_rows(name: str) -> bool:
     return source is None or source.train is not None
 
 
+def plugin_of(name: str) -> type[TaskPlugin] | None:
+    """Return the class of an outside task; None for every other name."""
+    return None if name in _TASKS or is_toy_task(name) else find_task(name)
+
+
+def plugin_content(name: str) -> str | None:
+    """Return the hash of what an outside task is made of; None for every other name."""
+    return None if name in _TASKS or is_toy_task(name) else content_of(name)
+
+
 def _class_of(name: str) -> type[DataSetTask]:
+    if plugin := plugin_of(name):
+        return data_set_of(plugin)
     if name not in _TASKS:
         raise InputError(f"unknown task {name!r}: known are {', '.join(names())}.")
     return _TASKS[name]

@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,21 @@ class Row:
     fields: Mapping[str, Any] = field(repr=False)
     schema: str
     within: str = ""
+
+    def renamed(self, fields: Mapping[str, str]) -> "Row":
+        """Return the row with its fields under the task's names.
+
+        Args:
+            fields: the task's name -> the name in the file.
+        """
+        missing = [theirs for theirs in fields.values() if theirs not in self.fields]
+        if missing:
+            raise self.fault(missing[0], f"is missing (--field names it). The row has {', '.join(self.fields)}")
+        return (
+            replace(self, fields={**self.fields, **{ours: self.fields[theirs] for ours, theirs in fields.items()}})
+            if fields
+            else self
+        )
 
     def fault(self, name: str, problem: str) -> InputError:
         """Return the error for a field of this row."""

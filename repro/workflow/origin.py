@@ -139,14 +139,14 @@ def _inputs_of(record: dict[str, Any], cache: Path, depth: int, seen: set[str]) 
 
 def _outside(config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return models and rows from outside that a stage reads itself, by the name of the field."""
-    found = []
+    inputs = []
     for role, value in config.items():
         if isinstance(value, dict) and value.get("kind") in ("base", "served"):
-            found.append((role, f"{value['name']} ({str(value.get('revision', 'revision unknown'))[:19]})"))
+            inputs.append((role, f"{value['name']} ({str(value.get('revision', 'revision unknown'))[:19]})"))
     for part in config.get("data") or ():
         source = part.get("file") or part.get("revision") or "made by the package"
-        found.append(("data", f"{part['task']}, {part['split']}, {part['n'] or 'all'} items ({source})"))
-    return found
+        inputs.append(("data", f"{part['task']}, {part['split']}, {part['n'] or 'all'} items ({source})"))
+    return inputs
 
 
 def _own_settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class StageOptions:
         items: prompts of each task; None for the scale's number.
         split: the rows to take, every one for all; None for the stage's own: train where it trains or samples, else test.
         assignments: `key=value`, as for `--set`.
+        fields: (field of the task, field of the file that holds it).
     """
 
     tasks: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class StageOptions:
     reward_model: str | None = None
     assignments: tuple[str, ...] = ()
     seed: int = 0
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, eta: str) -> Calibrate:
@@ -215,18 +217,22 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
     """Return the task data, read once here so that a mistake in it is reported before any work."""
     if options.data is not None and len(settings.tasks) != 1:
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
+    if options.fields and options.data is None:
+        raise InputError("--field: it names fields of the file: give one with --data FILE")
     if options.items is not None and options.items < 1:
         raise InputError(f"--items {options.items}: request at least one")
     by_split = {"train": settings.train_items, "test": settings.test_items, "all": None}
     n = options.items or by_split[split]
     source: dict[str, Any] = {"split": split, "seed": ITEM_ORDER}
     if options.data:
-        source |= {"file": options.data.resolve(), "sha256": hash_data_file(options.data)}
+        source |= {"file": options.data.resolve(), "sha256": hash_data_file(options.data), "fields": options.fields}
     data = []
     for task in settings.tasks:
         count = n
         if options.data or registry.is_toy_task(task):
-            available = len(registry.get(task, data=source.get("file")).items(split, n=None, seed=ITEM_ORDER))
+            available = len(
+                registry.get(task, data=source.get("file"), fields=options.fields).items(split, n=None, seed=ITEM_ORDER)
+            )
             count = available if n is None else min(n, available)
         revision = None if options.data else registry.revision_of(task)
         data.append(TaskData(task=task, n=count, revision=revision, **source))

@@ -26,7 +26,7 @@ def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
     available = count_items(source.task, source.split)
     is_divided = False
     if source.file:
-        task = registry.get(source.task, data=source.file)
+        task = registry.get(source.task, data=source.file, fields=source.fields)
         available = len(task.items(source.split, n=None, seed=source.seed))
         is_divided = source.split != "all" and registry.has_training_rows(source.task)
     if is_divided:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,10 @@ from repro.pipeline.cluster import Execution
 from repro.pipeline.preflight import check_access
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run
+from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import load
+from repro.printed.own_claims import judged_claims
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.report.html import PAGE_FILE
@@ -45,12 +48,20 @@ class StudyOutcome:
 
 
 def run_study(
-    study: Study, out: Path, execution: Execution, *, console: Console, quiet: bool, name: str | None = None
+    study: Study,
+    out: Path,
+    execution: Execution,
+    *,
+    console: Console,
+    quiet: bool,
+    name: str | None = None,
+    claims: Sequence[Claim] = (),
 ) -> StudyOutcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
     Args:
         name: of the result's folder; None for that of its settings (`result_folder`).
+        claims: of the user's own, judged beside the stored ones and kept in the result.
 
     Raises:
         InputError: a mistake of the user.
@@ -64,9 +75,11 @@ def run_study(
     cache = out / CACHE
     measured = measure(study, cache)
     stored = load(study.name)
-    report = verdict(measured, stored, missing="inconclusive")
+    report = verdict(measured, stored, judged_claims(study.name, claims), missing="inconclusive")
     outcome = {"verdicts": report.to_dict(), "measured": [table.to_dict() for table in measured]}
-    result = redact({**_describe_run(study, contamination), **outcome, **_collect_results(study, cache)})
+    result = redact(
+        {**_describe_run(study, contamination), **outcome, **_collect_results(study, cache), **_own_claims(claims)}
+    )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS_FILE, result)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
@@ -74,6 +87,10 @@ def run_study(
     print_result(measured, report, console, result["styles"])
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
     return StudyOutcome(folder, report.is_contradicted)
+
+
+def _own_claims(claims: Sequence[Claim]) -> dict[str, Any]:
+    return {"own_claims": [claim.model_dump(mode="json") for claim in claims]} if claims else {}
 
 
 def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The Dockerfile as text: what can be held without building it (test_image.py builds it)."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
+
+import repro
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()
@@ -56,8 +57,7 @@ def test_labels_tell_the_versions_that_the_locks_install(name, lock):
     (label,) = (line for line in stage(name) if line.startswith("LABEL"))
     labels = dict(re.findall(r'([\w.]+)="?([^"\s]+)"?', label))
     assert labels["org.opencontainers.image.revision"] == "${COMMIT}"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert labels["org.opencontainers.image.version"] == project["version"]
+    assert labels["org.opencontainers.image.version"] == repro.__version__
     pinned = (ROOT / "requirements" / f"{lock}.txt").read_text() + (ROOT / "requirements/torch-cpu.txt").read_text()
     versions = {key.removeprefix("repro."): value for key, value in labels.items() if key.startswith("repro.")}
     assert set(versions) >= {"torch", "transformers", "trl"}

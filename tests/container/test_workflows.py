@@ -69,7 +69,7 @@ def test_the_token_of_the_hub_reaches_the_container_and_no_command_line():
     assert step["env"]["HF_TOKEN"] == "${{ secrets.HF_TOKEN }}"
     assert " -e HF_TOKEN " in step["run"]
     assert "$HF_TOKEN" not in step["run"]
-    assert "-e HF_TOKEN" in (ROOT / "README.md").read_text()
+    assert "-e HF_TOKEN" in (ROOT / "docs" / "operating.md").read_text()
     assert "-e HF_TOKEN" in (ROOT / "Dockerfile").read_text()
 
 

@@ -1,6 +1,7 @@
 """The trainers' `divergence` setting: each loss on real completions, its refusals, and what it leaves as it was."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeyp
 
     monkeypatch.setattr(trainer, "_generate_and_score_completions", record)
 
-    def go(micro_batch: int | None = None, **changes: Any) -> list[Row]:
+    def go(micro_batch: int | None = None, teacher: Path = teacher, **changes: Any) -> list[Row]:
         base = tmp_path / str(next(count))
         distill(
             config(**changes),
@@ -144,8 +145,24 @@ def test_every_loss_samples_what_the_default_samples_and_steps_elsewhere(run: An
     for name in NAMED:
         row = run(divergence=name)[0]
         assert completions(run.seen) == sampled, name
-        if name != "reference-anchored":  # which has no gradient of its own at the start
+        if name not in ("reference-anchored", "wrong-trace-gate"):  # no gradient at the start; nothing to gate
             assert abs(row["grad_norm"] - default["grad_norm"]) > 1e-3 * default["grad_norm"], name
+
+
+def test_the_gate_leaves_out_wrong_traces_that_the_teacher_prefers(run: Any, student: Path, tmp_path: Path) -> None:
+    """A teacher near the student prefers some of its samples, and half of those count as wrong."""
+    near, noise = tmp_path / "near", torch.Generator().manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(student)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * parameter.std() * torch.randn(parameter.shape, generator=noise)
+    shutil.copytree(student, near)
+    model.save_pretrained(near)
+    full, gated = (run(teacher=near, divergence=name)[0] for name in ("rkl", "wrong-trace-gate"))
+    assert 0 < gated["loss"] < 0.95 * full["loss"]
+    assert gated["loss"] == pytest.approx(by_definition("wrong-trace-gate", run, near, student), rel=1e-4)
+    assert run(teacher=near, divergence="wrong-trace-gate", micro_batch=3)[0]["loss"] == pytest.approx(
+        gated["loss"], rel=1e-4
+    )
 
 
 def test_the_anchor_pulls_once_the_student_has_moved(run: Any) -> None:

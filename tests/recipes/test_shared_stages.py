@@ -156,6 +156,8 @@ def test_further_controls_of_table2_are_run_on_request_only():
     plain, full = (plan("table2", scale="toy", seeds=1, assignments=more) for more in ([], ["more_controls=yes"]))
     assert full.rows[: len(plain.rows)] == plain.rows
     added = {row.method: row for row in full.rows[len(plain.rows) :]}
+    (zero,) = rows_of(plan("guards", scale="toy", seeds=1), "no-teacher")[:1]
+    assert added.pop("No-teacher").stage == zero
     assert set(added) == {
         "Undistillable (KL-matched)", "Misled (KL-matched)", "SFT (Distillable)", "SFT (Undistillable)",
         "GKD-FKL (Distillable)", "GKD-FKL (Undistillable)",

@@ -152,7 +152,7 @@ def test_a_truncated_and_a_missing_file_are_refused(tmp_path, result):
 def test_a_changed_margin_is_reported(monkeypatch, result):
     moved = [c.model_copy(update={"margin": 0.3}) if c.kind == "noninferiority" else c for c in load_claims("table2")]
     monkeypatch.setattr(
-        merge, "verdict", lambda tables, stored, missing: verdict(tables, stored, moved, missing=missing)
+        merge, "verdict", lambda tables, stored, claims, missing: verdict(tables, stored, moved, missing=missing)
     )
     part = merge_sources([Source("mine", result)])[0]
     changes = "; ".join(changed_rules(part))

@@ -343,7 +343,7 @@ def test_warnings_of_stages_are_a_section_of_their_own():
 
 def test_an_idle_control_is_called_that_on_the_page_in_the_brief_and_on_the_terminal():
     table = build(items=40)
-    reasons = ("teacher not moved, KL to its start 3.0e-05 nats per token, under 0.001",) * len(table.seeds)
+    reasons = ("teacher not moved, KL to its start 3.0e-05 nats per token, floor 0.001",) * len(table.seeds)
     table.idle = {"Misled": dict.fromkeys(table.tasks, reasons)}
     part = merge_sources([Source("one", make_result(table))])[0]
     built = [(part, "part1", build_sections(part, "part1"))]

@@ -80,10 +80,12 @@ def test_every_setting_of_a_calibration_is_identity(study, field):
     if isinstance(value, bool | None):
         other = not value
     elif isinstance(value, str):
-        choices = get_args(CalibrationConfig.model_fields[field].annotation)
+        choices = get_args(CalibrationConfig.model_fields[field].annotation) or (f"{value}, too",)
         other = next(choice for choice in choices if choice != value)
     else:
         other = value + 1
+    if field == "style_text":  # of a calibration that reads it
+        stage = stage.model_copy(update={"config": stage.config.model_copy(update={"reward": "style"})})
     config = stage.config.model_copy(update={field: other})
     assert stage.model_copy(update={"config": config}).fingerprint != stage.fingerprint
 

@@ -13,15 +13,19 @@ def test_flops_per_token_follow_the_passes_of_both_models():
     assert PASSES["calibrate"].flops(10, 1) == 10 * 10 + 2 * 1
 
 
+SAMPLING = ("calibrate", "gkd-rkl", "sample", "guarded", "evaluate", "continue")
+
+
 def test_every_kind_of_stage_gives_a_workload():
     stages = [
         stage
-        for study in ("table2", "table1", "figure4", "failure-modes")
+        for study in ("table2", "table1", "figure4", "failure-modes", "guards")
         for stage in plan(study, scale="toy").stages()
     ]
-    assert {stage.procedure for stage in stages} == set(PASSES)
+    without_model = {"select", "mix", "rewrite", "grade"}
+    assert {stage.procedure for stage in stages} - without_model == set(PASSES)
     for stage in stages:
         workload = stage.workload
         assert workload.trains == (stage.procedure in ("calibrate", "sft", "gkd-fkl", "gkd-rkl"))
-        assert workload.samples == (stage.procedure in ("calibrate", "gkd-rkl", "sample", "evaluate", "continue"))
+        assert workload.samples == (stage.procedure in SAMPLING)
         assert (workload.frozen is not None) == (workload.passes.frozen > 0)

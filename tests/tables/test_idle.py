@@ -18,7 +18,7 @@ from repro.tables.verdicts.verdict_types import why_untested
 
 from .conftest import Make
 
-REASON = "teacher not moved, KL to its start 3.0e-05 nats per token, under 0.001"
+REASON = "teacher not moved, KL to its start 3.0e-05 nats per token, floor 0.001"
 
 
 def judge(table, *claims):
@@ -38,7 +38,7 @@ def test_no_claim_that_rests_on_an_idle_row_is_decided(make: Make) -> None:
             assert moved[claim].value in ("reproduced", "inconclusive")
             assert (v.value, v.estimate, why_untested(v)) == ("not testable", None, "idle")
             on = "Misled on chain3, quiz, stories"
-            assert v.text == f"not testable: idle, {on}: {REASON} under seed 0 (idle under 2 too)"
+            assert v.text == f"not testable: idle, {on}: {REASON} at seed 0 (idle at 2 too)"
         else:
             assert v.estimate == moved[claim].estimate
     assert "reproduced" in {moved[claim].value for claim in resting}
@@ -86,9 +86,9 @@ def test_idleness_goes_with_its_seed_and_through_json():
     made = MeasuredTable("table2", "toy", "qwen3", (0, 1, 2), idle={"Misled": {"a": (None, REASON, None)}})
     for row in ("Misled", "Student"):
         made.add(row, "a", "acc", ["x", "y"], [[0.1, 0.2]] * 3)
-    assert made.idleness("Misled", "a") == f"{REASON} under seed 1"
+    assert made.idleness("Misled", "a") == f"{REASON} at seed 1"
     assert made.idleness("Student", "a") is None
-    assert describe_idle(made) == [f"Idle on a, so nothing rests on it: Misled ({REASON} under seed 1)."]
+    assert describe_idle(made) == [f"Idle on a, so nothing rests on it: Misled ({REASON} at seed 1)."]
     parts = [made.only_seed(n) for n in range(3)]
     assert [part.idleness("Misled", "a") for part in parts] == [None, f"{REASON}", None]
     assert merge_seeds(parts).idle == made.idle
@@ -151,5 +151,5 @@ def test_a_model_per_task_is_idle_on_its_task_and_the_others_are_judged(tmp_path
     assert (moved.value, moved.estimate) == ("reproduced", pytest.approx(0.5, abs=0.02))
     assert [evidence.task for evidence in moved.tasks] == ["toy-csqa"]
     assert report.skipped == (
-        f"{name} (qwen3), where it is idle: Eta0-Student on toy-bm4: {REASON} under seed 0 (idle under 1, 2 too)",
+        f"{name} (qwen3), where it is idle: Eta0-Student on toy-bm4: {REASON} at seed 0 (idle at 1, 2 too)",
     )

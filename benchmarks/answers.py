@@ -1,0 +1,153 @@
+"""What the committed verdicts answer: lines, tables and the page of all studies, as Markdown."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from repro.printed.claims import Claim
+from repro.printed.load import load_claims
+from repro.recipes.studies import STUDIES, Entry
+from repro.tables.statistics.decision import VERDICT_VALUES
+from repro.tables.verdicts.known_verdicts import KnownVerdict, KnownVerdicts, load_known_verdicts
+from repro.tables.verdicts.sentences import claim_in_symbols
+
+ROOT = Path(__file__).resolve().parents[1]
+ROLES = {"claim": "claims of the paper", "premise": "premises", "control": "controls"}
+CLAIMS = {(claim.study, claim.id): claim for claim in load_claims()}
+UNRECORDED = "no verdicts recorded yet"
+CAUTION = (
+    "Toy results say how the method behaves in models with well under a million parameters; they are no verdict on the"
+    " paper's numbers."
+)
+
+
+def record_of(study: str) -> KnownVerdicts | None:
+    """Return the committed verdicts of a study at toy scale; None if none are recorded."""
+    path = ROOT / "benchmarks" / "known_verdicts" / f"{study}-toy.toml"
+    return load_known_verdicts(path) if path.is_file() else None
+
+
+def question_of(entry: Entry) -> str:
+    return entry.question or entry.title
+
+
+def claim_of(study: str, verdict: KnownVerdict) -> Claim:
+    return CLAIMS[study, verdict.claim]
+
+
+def count_of(verdicts: Iterable[KnownVerdict]) -> str:
+    """Return counts in words, e.g. "4 of 8 reproduced, 1 contradicted, 3 inconclusive"."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    first, *rest = VERDICT_VALUES
+    return ", ".join(
+        [f"{counts[first]} of {counts.total()} {first}", *(f"{counts[name]} {name}" for name in rest if counts[name])]
+    )
+
+
+def by_role(record: KnownVerdicts) -> dict[str, list[KnownVerdict]]:
+    """Return the record's verdicts by the role of their claim, roles without any left out."""
+    verdicts: dict[str, list[KnownVerdict]] = {role: [] for role in ROLES}
+    for verdict in record.claims:
+        verdicts[claim_of(record.study, verdict).role].append(verdict)
+    return {role: part for role, part in verdicts.items() if part}
+
+
+def short_answer(study: str) -> str:
+    """Return the verdicts on a study's claims at toy scale in a line; those on its controls if it has nothing else."""
+    record = record_of(study)
+    if record is None:
+        return UNRECORDED
+    parts = by_role(record)
+    role = next(iter(parts))
+    counted = count_of(parts[role])
+    return counted if role == "claim" else f"{counted} ({ROLES[role]})"
+
+
+def answer(study: str) -> str:
+    """Return all of a study's verdicts at toy scale in a line."""
+    record = record_of(study)
+    if record is None:
+        return UNRECORDED
+    return "; ".join(f"{ROLES[role]}: {count_of(part)}" for role, part in by_role(record).items())
+
+
+def statement_of(claim: Claim) -> str:
+    """Return a claim in symbols, with its metric where that is not accuracy."""
+    symbols = claim_in_symbols(claim)
+    metric = claim.metrics[0]
+    return symbols if metric == "acc" or metric in symbols else f"{symbols}, in {metric}"
+
+
+def answers_table() -> str:
+    """Return the table of README.md: a row for each study."""
+    lines = ["| question | command | claims at toy scale |", "|---|---|---|"]
+    for study, entry in STUDIES.items():
+        lines.append(f"| {question_of(entry)} | `nox -s reproduce-{study}` | {short_answer(study)} |")
+    return "\n".join(lines)
+
+
+def headline() -> str:
+    """Return what the main experiment gave, claim by claim, in sentences."""
+    record = record_of("table2")
+    assert record is not None
+    families = {verdict.family for verdict in record.claims}
+    paper = by_role(record)["claim"]
+    parts = []
+    for value in VERDICT_VALUES:
+        statements = [
+            f"{statement_of(claim_of('table2', verdict))}{f' ({verdict.family})' if len(families) > 1 else ''}"
+            for verdict in paper
+            if verdict.verdict == value
+        ]
+        if statements:
+            parts.append(f"- **{value}** ({len(statements)}): {'; '.join(statements)}")
+    seeds = len(record.seeds)
+    first = f"Table 2 at toy scale, {seeds} training seeds, {len(paper)} claims of the paper"
+    return "\n".join([f"{first} ([numbers](docs/results.md#table2)):", "", *parts])
+
+
+def results_page() -> str:
+    """Return docs/results.md: every verdict of every study, with its number."""
+    lines = [
+        "# Measured answers",
+        "",
+        "Written by `nox -s documents` from `benchmarks/known_verdicts/`, the committed verdicts of every study at toy scale;",
+        "`nox -s reproduce-STUDY` makes each again. " + CAUTION,
+        "",
+        "A *claim* is a sentence of the paper, a *premise* one that it takes for granted, a *control* a question of ours"
+        " ([controls](controls.md)). What a verdict is: [verdicts](verdicts.md). Words: [glossary](glossary.md).",
+        "",
+        "No study has been run at small or paper scale yet.",
+        "",
+        "| study | question | answer |",
+        "|---|---|---|",
+    ]
+    for study, entry in STUDIES.items():
+        lines.append(f"| [{study}](#{study}) | {question_of(entry)} | {answer(study)} |")
+    for study, entry in STUDIES.items():
+        lines += ["", *_study_lines(study, entry)]
+    return "\n".join(lines) + "\n"
+
+
+def _study_lines(study: str, entry: Entry) -> list[str]:
+    record = record_of(study)
+    if record is None:
+        return [f"## {study}", "", f"{question_of(entry)} {UNRECORDED.capitalize()}."]
+    families = {verdict.family for verdict in record.claims}
+    seeds = ", ".join(map(str, record.seeds))
+    lines = [
+        f"## {study}",
+        "",
+        f"{question_of(entry)} Seeds {seeds}; recorded {record.date} at commit `{record.commit[:7]}`.",
+        "",
+        "| statement | role | verdict | measured |",
+        "|---|---|---|---|",
+    ]
+    for part in by_role(record).values():
+        for verdict in part:
+            claim = claim_of(study, verdict)
+            statement = statement_of(claim) + (f" ({verdict.family})" if len(families) > 1 else "")
+            measured = verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; ")
+            cells = (statement, claim.role, verdict.verdict, measured)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return lines

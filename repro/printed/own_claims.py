@@ -1,0 +1,50 @@
+"""Claims of one's own, from a file (`--claims FILE`), judged beside the stored ones and kept in the result.
+
+The file has the form of paper_tables/claims.toml. Its claims are controls: they are nobody's but the user's, so their role is
+"control", their provenance "ASSUMED", `quote` is the question that they answer, and they never fail a run.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.printed.claims import Claim, ClaimsFile
+from repro.printed.files import file_error, read_toml
+from repro.printed.load import load_claims
+
+
+def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
+    """Return the claims of the files about a study, in order.
+
+    Raises:
+        InputError: a file that cannot be read, a claim of another study or role, or an id that is taken; names line and key.
+    """
+    taken = {claim.id for claim in load_claims()}
+    claims: list[Claim] = []
+    for path in files:
+        file, text = read_toml(path, ClaimsFile)
+        for number, claim in enumerate(file.claims):
+            key = ("claims", number)
+            if claim.role != "control":
+                problem = f'{claim.role!r}: claims of your own have the role "control" and the provenance "ASSUMED"'
+                raise file_error(path, text, (*key, "role"), problem)
+            if claim.study != study:
+                raise file_error(path, text, (*key, "study"), f"{claim.study!r}: this is a result of {study}")
+            if claim.id in taken:
+                raise file_error(path, text, (*key, "id"), f"{claim.id!r} is taken")
+            taken.add(claim.id)
+            claims.append(claim)
+    return claims
+
+
+def judged_claims(study: str, own: Sequence[Claim]) -> list[Claim]:
+    """Return the stored claims of a study, then one's own.
+
+    Raises:
+        InputError: an id of one's own that is stored by now.
+    """
+    stored = load_claims(study)
+    for claim in own:
+        if claim.id in {known.id for known in stored}:
+            raise InputError(f"claim {claim.id!r} of your own: paper_tables/claims.toml has this id. Rename yours.")
+    return [*stored, *own]

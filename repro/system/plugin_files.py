@@ -1,0 +1,84 @@
+"""Files of plug-ins that a command names (`--plugin FILE`), without their being installed.
+
+Their paths are kept in the environment variable REPRO_PLUGINS, which stage processes and Slurm jobs inherit. Each file is one
+module, a folder with __init__.py one package; its content is part of the identity of what uses it (`plugins.content_hash`).
+"""
+
+import functools
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from repro.errors import InputError
+
+VARIABLE = "REPRO_PLUGINS"
+
+
+def use(files: Iterable[Path]) -> None:
+    """Import these files, too, here and in all processes that this one starts.
+
+    Raises:
+        InputError: a file that is not there, is no Python, has the name of an installed module, or cannot be imported.
+    """
+    for file in files:
+        path = str(file.resolve())
+        _module(path)
+        if path not in paths():
+            os.environ[VARIABLE] = os.pathsep.join([*paths(), path])
+
+
+def paths() -> list[str]:
+    """Return the paths of the files in use."""
+    return [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
+
+
+def classes(base: type) -> Iterator[type]:
+    """Yield the subclasses of a class that the files in use define."""
+    for path in paths():
+        module = _module(path)
+        for value in vars(module).values():
+            is_own = isinstance(value, type) and value.__module__.partition(".")[0] == module.__name__
+            if is_own and issubclass(value, base):
+                yield value
+
+
+def file_of(module: str) -> str | None:
+    """Return the file that a module was imported from; None if it is of no file in use."""
+    return next((path for path in paths() if _name(path) == module.partition(".")[0]), None)
+
+
+def _name(path: str) -> str:
+    return Path(path).stem
+
+
+def _is_free(name: str, file: Path) -> bool:
+    """Return True if no other file is imported under this name; the file itself may be in a folder of sys.path."""
+    spec = importlib.util.find_spec(name)
+    return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == file)
+
+
+@functools.cache
+def _module(path: str) -> ModuleType:
+    name, file = _name(path), Path(path)
+    is_package = file.is_dir()
+    file = file / "__init__.py" if is_package else file
+    if not file.is_file() or file.suffix != ".py" or not name.isidentifier():
+        raise InputError(f"--plugin {path}: no Python file there, nor a folder with __init__.py. Name one.")
+    if name in sys.modules or not _is_free(name, file):
+        raise InputError(f"--plugin {path}: a module {name} is installed already. Rename the file.")
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[path] if is_package else None)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(
+            f"--plugin {path}: cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+    return module

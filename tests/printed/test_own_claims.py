@@ -1,0 +1,67 @@
+"""Claims of one's own: read from a file, judged beside the stored ones, kept in the result."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from repro.errors import InputError
+from repro.printed.load import load_claims
+from repro.printed.own_claims import judged_claims, read_own_claims
+from repro.report.merge import read_parts
+from repro.report.reload import judge_again
+from repro.report.result import RESULTS_FILE, read_result
+
+ROOT = Path(__file__).parents[2]
+SOURCE = re.findall(r"```toml\n(\[\[claims\]\].*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)[0]
+"""The claim of docs/plugins.md."""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "my_claims.toml"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_a_stored_result_is_judged_by_them_too(file, tmp_path):
+    claims = read_own_claims([file], "table2")
+    content = read_result(ROOT / "examples" / "table2-toy")
+    _, report = judge_again(content, claims)
+    (own,) = [verdict for verdict in report.claims if verdict.claim == claims[0].id]
+    assert own.estimate is not None
+    assert own.role == "control"
+    _, stored = judge_again(content)
+    assert [v.value for v in report.claims if v.role != "control"] == [
+        v.value for v in stored.claims if v.role != "control"
+    ]
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    kept = {**content, "own_claims": [claim.model_dump(mode="json") for claim in claims]}
+    (folder / RESULTS_FILE).write_text(json.dumps(kept))
+    assert own in judge_again(read_result(folder))[1].claims
+    assert own in read_parts([folder])[0].report.claims
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('role = "control"', 'role = "claim"', "controls are ours"),
+        ('study = "table2"', 'study = "table1"', "this is a result of table2"),
+        ("my-misled-not-far-below-no-reasoning", "sft-helps", "is taken"),
+        ("margin = 0.05\n", "", "margin above 0"),
+        ('kind = "noninferiority"', 'kind = "better"', "kind"),
+    ],
+)
+def test_a_claim_that_cannot_be_used_is_refused_with_its_line(file, old, new, message):
+    file.write_text(SOURCE.replace(old, new))
+    with pytest.raises(InputError, match=rf"my_claims.toml, line \d+.*{message}"):
+        read_own_claims([file], "table2")
+
+
+def test_an_id_that_is_stored_by_now_is_refused(file):
+    (claim,) = read_own_claims([file], "table2")
+    with pytest.raises(InputError, match="has this id"):
+        judged_claims("table2", [claim.model_copy(update={"id": "sft-helps"})])
+    assert judged_claims("table2", []) == load_claims("table2")
