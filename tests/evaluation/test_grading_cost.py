@@ -43,13 +43,16 @@ def test_grading_costs_a_hundredth_of_drawing(task: str, tmp_path: Path) -> None
     items_by_id = {item.id: item for item in items}
     kind = registry.kind_of(task)
     equality._child.stop()  # of earlier tests
-    for cache in (grading._extract_short, grading._grade_number, equality.compare):
-        cache.cache_clear()
-    before = _processor_seconds()
-    for rollout in rollouts:
-        item = items_by_id[rollout.item_id]
-        grading.grade(kind, rollout.text, item.key, item.prompt)
-    equality._child.stop()
-    cost = _processor_seconds() - before
+    costs = []
+    for _ in range(3):  # the least of them: another process may hold the caches of the processor
+        for cache in (grading._extract_short, grading._grade_number, equality.compare):
+            cache.cache_clear()
+        before = _processor_seconds()
+        for rollout in rollouts:
+            item = items_by_id[rollout.item_id]
+            grading.grade(kind, rollout.text, item.key, item.prompt)
+        equality._child.stop()
+        costs.append(_processor_seconds() - before)
+    cost = min(costs)
     print(f"{task}: {len(rollouts)} completions, drawing {drawing:.3f} s, grading {cost:.4f} s, {cost / drawing:.2%}")
     assert cost < BAR * drawing

@@ -50,8 +50,8 @@ def test_log_probs_are_those_of_a_plain_forward_pass(folder, items, temperature)
 def test_the_end_token_is_kept_once_and_agrees_with_the_stop_reason(folder, items):
     tokenizer = load_tokenizer(folder)
     prompts = [prompt_token_ids(tokenizer, item.prompt) for item in items]
-    ends, most = 0, 9 if "qwen3" in str(folder) else 14  # what an answer without a re-check takes
-    for group in TransformersEngine(folder).generate(prompts, 8, most, 1.0, seed=0):
+    ends, most = 0, 9 if "qwen3" in str(folder) else 13  # what an answer without a re-check takes
+    for group in TransformersEngine(folder).generate(prompts, 24, most, 1.0, seed=0):
         for completion in group:
             end_positions = [i for i, token in enumerate(completion.token_ids) if token == tokenizer.eos_token_id]
             ends += bool(end_positions)
@@ -59,7 +59,7 @@ def test_the_end_token_is_kept_once_and_agrees_with_the_stop_reason(folder, item
             assert len(completion.log_probs) == len(completion.token_ids)
             if completion.stop == "length":
                 assert len(completion.token_ids) == most
-    assert 0 < ends < 40
+    assert 0 < ends < 120
 
 
 def test_sampling_is_from_the_model_and_nothing_is_truncated(items):

@@ -157,7 +157,7 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     assert all(figure.svg.count("<path") > 40 for figure in figures)
     section = eta_section(part, "key")
     edge, values, trends = section.brief
-    assert "GKD-RKL is surely worse at eta -1 and below" in edge.text
+    assert "GKD-RKL is surely worse at eta -0.5 and below" in edge.text
     assert [row["eta"].text for row in values.rows] == ["-2", "-1.5", "-1", "-0.5", "+0", "+0.5", "+1", "+1.5", "+2"]
     by_name = {row["curve"].text: row for row in trends.rows}
     assert by_name["token RKL (nats/token)"]["steps that way"].text == "8 of 8"

@@ -113,7 +113,7 @@ def test_rows_that_rest_on_a_calibration_that_moved_nothing_are_idle(tmp_path):
     rows_of = {row.method: [r for r in study.rows if r.method == row.method] for row in study.rows}
     found = idle_rows(rows_of, study.seeds, tmp_path)
     assert found == {
-        row: dict.fromkeys(("toy-bm4", "toy-bm5"), reasons)
+        row: dict.fromkeys(study.tasks, reasons)
         for row, reasons in {
             "Undistillable": (None, REASON),
             "Misled": (None, REASON),
