@@ -27,6 +27,13 @@ def record_of(study: str) -> KnownVerdicts | None:
     return load_known_verdicts(path) if path.is_file() else None
 
 
+def further_records(study: str) -> dict[str, KnownVerdicts]:
+    """Return the committed verdicts of a study in other worlds and on other tasks, by their label."""
+    start = f"{study}-toy-"
+    files = sorted((ROOT / "benchmarks" / "known_verdicts").glob(f"{start}*.toml"))
+    return {file.stem.removeprefix(start): load_known_verdicts(file) for file in files}
+
+
 def question_of(entry: Entry) -> str:
     return entry.question or entry.title
 
@@ -66,8 +73,11 @@ def short_answer(study: str) -> str:
 def answer(study: str) -> str:
     """Return all of a study's verdicts at toy scale in a line."""
     record = record_of(study)
-    if record is None:
-        return UNRECORDED
+    return UNRECORDED if record is None else answer_of(record)
+
+
+def answer_of(record: KnownVerdicts) -> str:
+    """Return the verdicts of a record in a line."""
     return "; ".join(f"{ROLES[role]}: {count_of(part)}" for role, part in by_role(record).items())
 
 
@@ -117,7 +127,8 @@ def results_page() -> str:
         "A *claim* is a sentence of the paper, a *premise* one that it takes for granted, a *control* a question of ours"
         " ([controls](controls.md)). What a verdict is: [verdicts](verdicts.md). Words: [glossary](glossary.md).",
         "",
-        "No study has been run at small or paper scale yet.",
+        "Settings were chosen in worlds 0 to 2 ([the embedded worlds](toy_world.md)). No study has been run at small or paper"
+        " scale yet.",
         "",
         "| study | question | answer |",
         "|---|---|---|",
@@ -138,7 +149,7 @@ def _study_lines(study: str, entry: Entry) -> list[str]:
     lines = [
         f"## {study}",
         "",
-        f"{question_of(entry)} Seeds {seeds}; recorded {record.date} at commit `{record.commit[:7]}`.",
+        f"{question_of(entry)} World {record.world}, seeds {seeds}, {', '.join(record.tasks)}; recorded {record.date} at commit `{record.commit[:7]}`.",
         "",
         "| statement | role | verdict | measured |",
         "|---|---|---|---|",
@@ -147,7 +158,36 @@ def _study_lines(study: str, entry: Entry) -> list[str]:
         for verdict in part:
             claim = claim_of(study, verdict)
             statement = statement_of(claim) + (f" ({verdict.family})" if len(families) > 1 else "")
-            measured = verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; ")
-            cells = (statement, claim.role, verdict.verdict, measured)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            cells = (statement, claim.role, verdict.verdict, _measured(verdict))
+            lines.append(_row(cells))
+    for label, further in further_records(study).items():
+        lines += ["", *_further_lines(label, further, record)]
     return lines
+
+
+def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) -> list[str]:
+    """Return a table of a further record, with the verdict of the study's own record beside each."""
+    usual = {(verdict.claim, verdict.family): verdict.verdict for verdict in record.claims}
+    lines = [
+        f"### {further.study}, {label}",
+        "",
+        f"World {further.world}, seeds {', '.join(map(str, further.seeds))}, {', '.join(further.tasks)}; recorded"
+        f" {further.date} at commit `{further.commit[:7]}`: {answer_of(further)}.",
+        "",
+        "| statement | family | verdict | above | measured |",
+        "|---|---|---|---|---|",
+    ]
+    for part in by_role(further).values():
+        for verdict in part:
+            statement = statement_of(claim_of(further.study, verdict))
+            above = usual.get((verdict.claim, verdict.family), "")
+            lines.append(_row((statement, verdict.family, verdict.verdict, above, _measured(verdict))))
+    return lines
+
+
+def _measured(verdict: KnownVerdict) -> str:
+    return verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; ")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

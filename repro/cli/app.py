@@ -227,8 +227,9 @@ def record_verdicts(
     into: Annotated[Path, typer.Option("--into", help="Folder of the committed records.")] = Path(
         "benchmarks/known_verdicts"
     ),
+    label: Annotated[str, typer.Option(help="Ends the record's name: for another world, or other tasks.")] = "",
 ) -> None:
     """Record the verdicts of a toy study as its known ones. Refuses other scales."""
     from repro.report.expected_verdicts import record_expected_verdicts
 
-    out_console.print(f"wrote {record_expected_verdicts(result, into)}", highlight=False)
+    out_console.print(f"wrote {record_expected_verdicts(result, into, label)}", highlight=False)

@@ -68,6 +68,7 @@ class Claim(Strict):
         study: the table or figure whose run tests it.
         metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
         margin_reason: the reason for the margin (or for `low`, `high` or `factor`, if that is our choice).
+        toy_reason: why the embedded world contradicts it, where we know: a sentence that is shown with such a verdict.
         printed_scale: it compares with a magnitude that the paper printed, so only paper scale tests it.
         training: it is about the outcome of a training, so one training seed cannot settle it.
         role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
@@ -84,6 +85,7 @@ class Claim(Strict):
     right: tuple[Ref, ...] = ()
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     margin_reason: str = ""
+    toy_reason: str = ""
     factor: Annotated[float, Field(gt=1)] | None = None
     direction: Literal["rises", "falls"] | None = None
     low: float | None = None

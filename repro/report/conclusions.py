@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
+from repro.printed.claims import Claim
+from repro.printed.load import load_claims
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
 from repro.tables.measured_table import MeasuredTable
@@ -54,7 +56,7 @@ def _verdicts(report: VerdictReport) -> str:
 
 
 def _exceptions(report: VerdictReport) -> str:
-    """Name what is contradicted and what is open, claims before premises."""
+    """Name what is contradicted, with the reason if it is known, and what is open, claims before premises."""
     texts = []
     for value in ("contradicted", "inconclusive", "not testable"):
         named = [v for role in ("claim", "premise") for v in report.of_role(role) if v.value == value]
@@ -62,7 +64,17 @@ def _exceptions(report: VerdictReport) -> str:
             shown = "; ".join(map(_brief, named[:MOST_NAMED]))
             more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
             texts.append(f"{value.capitalize()}: {shown}{more}.")
+        if named and value == "contradicted":
+            claims = {claim.id: claim for claim in load_claims(report.study)}
+            reasons = [toy_reason(report, v, claims[v.claim]) for v in named if v.claim in claims]
+            texts += dict.fromkeys(filter(None, reasons))
     return " ".join(texts)
+
+
+def toy_reason(report: VerdictReport, v: ClaimVerdict, claim: Claim) -> str:
+    """Return why the embedded world contradicts a claim, if it does and we know why."""
+    is_shown = report.scale == "toy" and v.value == "contradicted" and claim.toy_reason
+    return f"In the embedded world {claim.toy_reason}." if is_shown else ""
 
 
 def _brief(v: ClaimVerdict) -> str:

@@ -9,18 +9,20 @@ from repro.report.reload import judge_again
 from repro.report.result import read_result
 from repro.tables.verdicts.known_verdicts import write_known_verdicts
 from repro.tables.verdicts.verdict import verdict
+from repro.toy.world import DEFAULT_WORLD, DEVELOPMENT_WORLDS
 
 
-def record_path(folder: Path, study: str, scale: str) -> Path:
-    """Return the file of a study's record."""
-    return folder / f"{study}-{scale}.toml"
+def record_path(folder: Path, study: str, scale: str, label: str = "") -> Path:
+    """Return the file of a study's record; further ones, of other worlds or tasks, have a label."""
+    return folder / f"{study}-{scale}{label and '-'}{label}.toml"
 
 
-def record_expected_verdicts(result: Path, folder: Path) -> Path:
+def record_expected_verdicts(result: Path, folder: Path, label: str = "") -> Path:
     """Write the record from a result of several seeds.
 
     Raises:
-        InputError: not a toy result, too few seeds, or made by code that is not committed.
+        InputError: not a toy result, too few seeds, made by code that is not committed, or of another world than the
+            default one and without a label.
     """
     content = read_result(result)
     if content["scale"] != "toy":
@@ -29,13 +31,27 @@ def record_expected_verdicts(result: Path, folder: Path) -> Path:
         raise InputError(
             f"{result}: made by code that is not committed. Commit, run again (stages are cached), record."
         )
+    world = content["settings"]["world"]
+    if world != DEFAULT_WORLD.name and not label:
+        raise InputError(
+            f"{result}: made in {world}, a study's own record is of {DEFAULT_WORLD.name}. Add --label {world}."
+        )
     measured, pooled = judge_again(content)
     stored = load(content["study"])
     by_seed = [
         verdict([table.only_seed(i) for table in measured], stored, missing="inconclusive")
         for i in range(len(content["seeds"]))
     ]
-    path = record_path(folder, content["study"], content["scale"])
+    path = record_path(folder, content["study"], content["scale"], label)
     date = datetime.now(UTC).date().isoformat()
-    write_known_verdicts(path, pooled, by_seed, date=date, commit=content["code"]["commit"])
+    write_known_verdicts(
+        path,
+        pooled,
+        by_seed,
+        world=world,
+        development_worlds=[development.name for development in DEVELOPMENT_WORLDS],
+        tasks=content["tasks"],
+        date=date,
+        commit=content["code"]["commit"],
+    )
     return path

@@ -118,6 +118,9 @@ class _Facts:
         self.openers = dict(zip(OPERATIONS, rng.sample(OPENERS[6:42], len(OPERATIONS))))
 
 
+DEVELOPMENT_WORLDS = (World(0), World(1), World(2))
+"""Those on which the settings were chosen; results are reported on others."""
+
 DEFAULT_WORLD = World(3)
 
 

@@ -1,5 +1,7 @@
 """What was found, in plain lines: counts by role, what explains a fall, and the paper's own numbers beside a tick."""
 
+from dataclasses import replace
+
 import pytest
 from measured_world import build
 from rich.console import Console
@@ -72,3 +74,17 @@ def test_styles_of_two_results_are_averaged_by_seed():
     second = make_result(build(items=40, seeds=(1, 2), rng=1), styles=[style("Teacher", 0.9, 9.0)])
     (part,) = merge_sources([Source("a", first), Source("b", second)])
     assert "| Teacher | 0.500 | 80% | 8.0 |" in markdown([(part, "k", build_sections(part, "k"))])
+
+
+def test_a_contradiction_in_the_embedded_world_has_its_known_reason():
+    table = build(items=60, effects={"SFT": -3.0, "GKD-FKL": -3.0, "GKD-RKL": -3.0})
+    parts = {
+        scale: merge_sources([Source("one", make_result(replace(table, scale=scale)))])[0] for scale in ("toy", "small")
+    }
+    reason = "In the embedded world half of the plain teacher's steps are leaps"
+    for scale, part in parts.items():
+        contradicted = {v.claim for v in part.report.claims if v.value == "contradicted"}
+        assert contradicted >= {"sft-helps", "gkd-fkl-helps"}
+        assert " ".join(conclude(part.report, part.measured)).count(reason) == (scale == "toy")
+        page = markdown([(part, "k", build_sections(part, "k"))])
+        assert (reason in page) == (scale == "toy")

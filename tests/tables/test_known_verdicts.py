@@ -24,7 +24,15 @@ def reports(make: Make) -> Reports:
 
 
 def write(path: Path, reports: Reports) -> None:
-    write_known_verdicts(path, *reports, date="2026-01-31", commit="0123abc")
+    write_known_verdicts(
+        path,
+        *reports,
+        world="world3",
+        development_worlds=["world0"],
+        tasks=["toy-bm4"],
+        date="2026-01-31",
+        commit="0123abc",
+    )
 
 
 def turned(report: VerdictReport, claim: str, value: str) -> VerdictReport:
@@ -139,7 +147,7 @@ def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> No
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('verdict = "reproduced"', 'verdict = "fine"', 1), encoding="utf-8")
     with pytest.raises(
-        InputError, match=r"k.toml, line 16, key claims\[0\].verdict: Input should be 'reproduced', .* \(got 'fine'\)"
+        InputError, match=r"k.toml, line 23, key claims\[0\].verdict: Input should be 'reproduced', .* \(got 'fine'\)"
     ):
         load_known_verdicts(path)
     path.write_text(text.replace('commit = "0123abc"\n', "", 1), encoding="utf-8")

@@ -145,6 +145,20 @@ def test_the_record_refuses(three_seeds, tmp_path, change, message):
     assert not list(Path(tmp_path).glob("*.toml"))
 
 
+def test_a_record_of_another_world_has_a_label(three_seeds, tmp_path):
+    file = three_seeds / "results.json"
+    content = json.loads(file.read_text())
+    content["settings"]["world"] = "world4"
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="made in world4"):
+        record_expected_verdicts(three_seeds, tmp_path)
+    path = record_expected_verdicts(three_seeds, tmp_path, "world4")
+    known = load_known_verdicts(path)
+    assert (path.name, known.world, known.study) == ("table2-toy-world4.toml", "world4", "table2")
+    assert known.development_worlds == ("world0", "world1", "world2")
+    assert known.tasks == tuple(content["tasks"])
+
+
 def test_the_record_refuses_one_seed(outcome, tmp_path, monkeypatch, result):
     folder = tmp_path / "one"
     folder.mkdir()

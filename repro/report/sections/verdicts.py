@@ -5,7 +5,7 @@ from collections import Counter
 from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
 from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell
-from repro.report.conclusions import count_in_words, plural
+from repro.report.conclusions import count_in_words, plural, toy_reason
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest
 from repro.report.merge import Part, changed_rules, changed_verdicts
@@ -141,6 +141,8 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
         Text(sentence(v.text)),
         Quote(v.quote, f"{_section(v.section)}, {v.provenance}"),
     ]
+    if claim is not None and (reason := toy_reason(part.report, v, claim)):
+        blocks.append(Text(reason))
     if claim is not None and claim.margin_reason:
         blocks.append(Text(f"Margin: {claim.margin_reason}."))
     if v.tasks:

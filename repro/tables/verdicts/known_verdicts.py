@@ -41,10 +41,18 @@ class KnownVerdict(Strict):
 
 
 class KnownVerdicts(Strict):
-    """A record and its origin."""
+    """A record and its origin.
+
+    Attributes:
+        world: the embedded world that it was measured in.
+        development_worlds: those in which the settings were chosen.
+    """
 
     study: str
     scale: str
+    world: str
+    development_worlds: tuple[str, ...]
+    tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     date: str
     commit: str
@@ -109,7 +117,15 @@ def _differences(verdict: ClaimVerdict, record: KnownVerdict | None, seeds: int)
 
 
 def write_known_verdicts(
-    path: Path, pooled: VerdictReport, single: Sequence[VerdictReport], *, date: str, commit: str
+    path: Path,
+    pooled: VerdictReport,
+    single: Sequence[VerdictReport],
+    *,
+    world: str,
+    development_worlds: Sequence[str],
+    tasks: Sequence[str],
+    date: str,
+    commit: str,
 ) -> None:
     """Write the record from one report over all seeds and one per seed (`measured.only_seed(i)`).
 
@@ -140,6 +156,9 @@ def write_known_verdicts(
     known = KnownVerdicts(
         study=pooled.study,
         scale=pooled.scale,
+        world=world,
+        development_worlds=tuple(development_worlds),
+        tasks=tuple(tasks),
         seeds=pooled.seeds,
         date=date,
         commit=commit,
