@@ -3,10 +3,10 @@
 They read the results that `nox -s reproduce-known-truth` leaves: `pytest benchmarks/test_known_truths.py --out results`.
 """
 
-import tomllib
 from pathlib import Path
 
 import pytest
+from known_truths import TRUTHS
 
 from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, read_result
@@ -14,7 +14,6 @@ from repro.tables import load_claims
 from repro.toy.world import DEFAULT_WORLD, VARIANTS, World
 
 pytestmark = pytest.mark.table
-TRUTHS = tomllib.loads(Path(__file__).with_name("known_truths.toml").read_text())["worlds"]
 CASES = [
     pytest.param(truth, claim, is_expected, id=f"{truth['variant'] or 'plain'}-{claim}")
     for truth in TRUTHS
