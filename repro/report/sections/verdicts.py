@@ -19,6 +19,11 @@ ONE_SEED = (
     " a conclusive verdict on a training is one on this training. --seeds 3 shows the spread."
 )
 
+TOY_SCOPE = (
+    "The embedded world can show whether the method finds and uses a difference in capacity that it was never told of, and"
+    " whether controls that lack one part of it fail to. It cannot show that real students fail for that reason, or how much."
+)
+
 ROLES: dict[Role, str] = {
     "claim": "Claims of the paper",
     "premise": "Premises of the paper, counted apart",
@@ -36,7 +41,7 @@ def verdict_section(part: Part, key: str) -> Section:
         for role, caption in ROLES.items()
         if (of_role := report.of_role(role))
     ]
-    notes: list[Block] = [Text(f"Not run: {name}.") for name in report.skipped]
+    notes: list[Block] = [Text(TOY_SCOPE)] if report.scale == "toy" else []
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
         notes.append(Text(ONE_SEED))
     if rules := changed_rules(part):
@@ -45,6 +50,11 @@ def verdict_section(part: Part, key: str) -> Section:
     if verdicts := changed_verdicts(part):
         title = f"Other verdicts of a single result: {len(verdicts)}"
         changed = [Collapsible(title, [Bullets(verdicts)], f"{key}-alone")]
+    folded: list[Block] = []
+    listed: list[Block] = []
+    if skipped := list(report.skipped):
+        folded = [Collapsible(f"Not run: {len(skipped)}", [Bullets(skipped)], f"{key}-not-run")]
+        listed = [Text("Not run:"), Bullets(skipped)]
     undecided: list[Block] = []
     if texts := [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]:
         undecided = [Text("Not reproduced, and what would decide:"), Bullets(texts)]
@@ -59,11 +69,12 @@ def verdict_section(part: Part, key: str) -> Section:
             *notes,
             *summary,
             *changed,
+            *folded,
             method,
             *([inline_chart(plot, key)] if plot else []),
             *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),
         ],
-        brief=[counts, *notes, *summary, *undecided, method],
+        brief=[counts, *notes, *summary, *undecided, *listed, method],
     )
 
 
