@@ -30,12 +30,13 @@ def traps(
     """Diagnose what would go wrong in distilling STUDENT from TEACHER.
 
     Token and sequence KL, on- and off-policy, the health of importance weights, wrong-trace preference, and the tokens
-    that drive the KL. Both models answer held-out prompts (16 completions each). Models with different tokenizers are
-    compared by complete texts; what needs a shared vocabulary is left out, and listed.
+    that drive the KL; at the end a conclusion per trap, on the terminal and as a page. Both models answer held-out prompts
+    (16 completions each). Models with different tokenizers are compared by complete texts; what needs a shared vocabulary
+    is left out, and listed.
 
     Example: `repro traps TEACHER STUDENT --task gsm8k --data rows.jsonl --items 50`
     """
-    from repro.report.panel import print_panel, write_panel
+    from repro.report.panel import PAGE_FILE, print_panel, write_panel
     from repro.workflow.own_models import run_with_inputs, traps_stage
     from repro.workflow.row_notices import row_notices
 
@@ -53,4 +54,4 @@ def traps(
         typer.echo(json.dumps(content, indent=1))
         return
     print_panel(content, out_console)
-    out_console.print(f"\nwritten: {folder}, from {artifact}", highlight=False, soft_wrap=True)
+    out_console.print(f"\nwritten: {folder / PAGE_FILE}, from {artifact}", highlight=False, soft_wrap=True)

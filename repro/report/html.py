@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from repro.report.blocks import Cell, Grid, Section
 from repro.report.conclusions import count_in_words
@@ -28,6 +29,34 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     Args:
         parts: each part with the key of its ids and its sections (see `repro.report.sections.build`).
     """
+    notices = [part.report.notice for part, _, _ in parts]
+    notice = next(filter(None, notices), "")
+    footer = notice if all(notices) or not notice else f"parts marked so are {notice}"
+    return _render(
+        f"Reproduction of {', '.join(dict.fromkeys(part.name for part, _, _ in parts))}",
+        [
+            {
+                "key": key,
+                "title": part.title,
+                "notice": sentence(part.report.notice) if part.report.notice else "",
+                "sections": sections,
+                "tally": part.report.counts("claim"),
+            }
+            for part, key, sections in parts
+        ],
+        overview=overview([part for part, _, _ in parts], [key for _, key, _ in parts]) if len(parts) > 1 else None,
+        footer=footer,
+    )
+
+
+def page_of_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Render a page that is of no study: a title, a line below it, and sections."""
+    return _render(title, [{"key": "page", "title": title, "notice": "", "sections": sections, "tally": {}}], lead=lead)
+
+
+def _render(
+    title: str, parts: Sequence[dict[str, Any]], *, lead: str = "", overview: Grid | None = None, footer: str = ""
+) -> str:
     import jinja2
 
     templates = jinja2.Environment(
@@ -39,22 +68,11 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     templates.filters |= {"visible": visible, "kind": lambda block: type(block).__name__, "number": repr}
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    notices = [part.report.notice for part, _, _ in parts]
-    notice = next(filter(None, notices), "")
-    footer = notice if all(notices) or not notice else f"parts marked so are {notice}"
     return templates.get_template("page.html.jinja").render(
-        title=f"Reproduction of {', '.join(dict.fromkeys(part.name for part, _, _ in parts))}",
-        overview=overview([part for part, _, _ in parts], [key for _, key, _ in parts]) if len(parts) > 1 else None,
-        parts=[
-            {
-                "key": key,
-                "title": part.title,
-                "notice": sentence(part.report.notice) if part.report.notice else "",
-                "sections": sections,
-                "tally": part.report.counts("claim"),
-            }
-            for part, key, sections in parts
-        ],
+        title=title,
+        lead=lead,
+        overview=overview,
+        parts=parts,
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=f"sha256-{digest}",

@@ -1,25 +1,36 @@
-"""The panel of one pair of models: a terminal table, JSON, a Markdown page and figures."""
+"""The panel of one pair of models: what it says of each trap, on the terminal, as JSON and as a page with its brief."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from repro.report.blocks import Text, text_grid
-from repro.report.diagnoses import EXPLAINED, describe_gradients, frequency_rows, panel_rows
-from repro.report.figures.figure2 import write_diagnosis_figures
+from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text, text_grid
+from repro.report.diagnoses import CORRELATION, EXPLAINED, describe_gradients, frequency_rows, panel_rows
+from repro.report.figures.export import inline_chart
+from repro.report.figures.figure2 import correlation_plot, write_diagnosis_figures
+from repro.report.figures.style import PAGE
+from repro.report.html import page_of_sections
 from repro.report.markdown import markdown_lines
+from repro.report.sections.glossary import glossary_section
 from repro.report.terminal import text_table
-from repro.stages.alarms import find_alarms
+from repro.report.trap_conclusions import conclude_traps, conclusion_lines
+from repro.report.trap_thresholds import THRESHOLDS
 from repro.system.atomic_write import atomic_write, write_json
 
 PANEL_FILE = "panel.json"
-PAGE_FILE = "panel.md"
+PAGE_FILE = "panel.html"
+BRIEF_FILE = "panel.md"
+LEAD = (
+    "What would go wrong in distilling this student from this teacher? A trap is seen or not seen where a 95 % interval lies"
+    " wholly on one side of its threshold, and not decided where it includes it."
+)
 
 
 def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> dict[str, Any]:
-    """Write JSON, page and figures of a diagnosis into the folder; return the JSON's content."""
+    """Write JSON, page, brief and figures of a diagnosis into the folder; return the JSON's content."""
     summary = json.loads((artifact / "summary.json").read_text())
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{Path(student).name} under {Path(teacher).name}"
@@ -29,42 +40,90 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
         "student": student,
         "artifact": artifact.name,
         "figures": [str(path.relative_to(folder)) for path in figures],
+        "conclusions": [asdict(conclusion) for conclusion in conclude_traps(summary)],
         **summary,
     }
     write_json(folder / PANEL_FILE, content)
-    with atomic_write(folder / PAGE_FILE) as temporary:
-        temporary.write_text(_page(content), encoding="utf-8")
+    sections = _sections(content)
+    title = f"The traps of {student} under {teacher}"
+    for name, text in (
+        (PAGE_FILE, page_of_sections(title, LEAD, [*sections, glossary_section()])),
+        (BRIEF_FILE, _brief(title, sections, content["figures"])),
+    ):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return content
 
 
 def print_panel(content: dict[str, Any], console: Console) -> None:
-    """Print the panel, what was left out, and the correlations."""
+    """Print the panel, the correlations, what was left out, and last what was found of each trap."""
     title = f"{content['student']} (student) under {content['teacher']} (teacher)"
     console.print(text_table(panel_rows(content["panel"]), title))
     if content["frequency"]:
         title = "Rank correlation of token frequency and mean contribution"
         console.print(text_table(frequency_rows(content), title))
-    for text in _notes(content):
+    for text in [EXPLAINED, *_notes(content)]:
         console.print(text, highlight=False, markup=False)
+    console.print("\n[bold]What was found[/bold]")
+    for line in conclusion_lines(content):
+        console.print(f"- {line}", highlight=False, markup=False)
+
+
+def _sections(content: dict[str, Any]) -> list[Section]:
+    """Build the sections: conclusions, their thresholds, the panel, the correlations."""
+    found = Bullets(conclusion_lines(content))
+    panel: list[Block] = [
+        text_grid("The panel", panel_rows(content["panel"])),
+        Text(EXPLAINED),
+        *map(Text, _notes(content)),
+    ]
+    sections = [
+        Section("found", "What was found", [found], brief=[found]),
+        _section("thresholds", "Thresholds", [_thresholds()]),
+        _section("panel", "The panel", panel),
+    ]
+    if content["frequency"]:
+        title = "Contribution against frequency"
+        grid = text_grid("Rank correlations", frequency_rows(content))
+        pair = f"{Path(content['student']).name} under {Path(content['teacher']).name}"
+        chart = inline_chart(correlation_plot(content, pair, 0, PAGE), "traps")
+        sections.append(Section("frequency", title, [chart, grid, Text(CORRELATION)], brief=[grid, Text(CORRELATION)]))
+    return sections
+
+
+def _section(key: str, title: str, blocks: list[Block]) -> Section:
+    return Section(key, title, blocks, brief=blocks)
+
+
+def _thresholds() -> Grid:
+    return Grid(
+        "What a trap is measured by",
+        [
+            {
+                "measure": Cell(threshold.bounds),
+                "threshold": Cell(f"{threshold.value:.3g}", value=threshold.value),
+                "provenance": Cell(threshold.provenance),
+                "reason": Cell(threshold.reason),
+            }
+            for threshold in THRESHOLDS
+        ],
+    )
 
 
 def _notes(content: dict[str, Any]) -> list[str]:
-    notes = [EXPLAINED]
+    notes = []
     if content["left_out"]:
         notes.append(f"Left out, since the models share no vocabulary: {', '.join(content['left_out'])}.")
     if content["not_finite"]:
         notes.append(f"Undefined, for want of pairs or of finite values: {', '.join(content['not_finite'])}.")
     if content["gradient_variance"]:
         notes.append(describe_gradients(content))
-    return [*notes, *find_alarms(content)]
+    return notes
 
 
-def _page(content: dict[str, Any]) -> str:
-    lines = [f"# The traps of {content['student']} under {content['teacher']}", ""]
-    lines += markdown_lines([text_grid("", panel_rows(content["panel"]))])
-    if content["frequency"]:
-        lines += ["## Contribution against frequency", ""]
-        lines += markdown_lines([text_grid("", frequency_rows(content))])
-    lines += markdown_lines(map(Text, _notes(content)))
-    lines += [f"![{name}]({name})" for name in content["figures"] if name.endswith(".png")]
+def _brief(title: str, sections: list[Section], figures: list[str]) -> str:
+    lines = [f"# {title}", ""]
+    for section in sections:
+        lines += [f"## {section.title}", "", *markdown_lines(section.brief)]
+    lines += [f"![{name}]({name})" for name in figures if name.endswith(".png")]
     return "\n".join(lines) + "\n"

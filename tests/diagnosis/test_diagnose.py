@@ -141,11 +141,22 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     assert kinds == ["csv", "csv", "png", "png", "svg", "svg"]
     assert all((tmp_path / "page" / name).stat().st_size > 100 for name in content["figures"])
     page = (tmp_path / "page" / "panel.md").read_text()
-    for text in ("pareto_k", "never matched", "K=V", "Gradient variance", ".png"):
+    html = (tmp_path / "page" / "panel.html").read_text()
+    for text in ("pareto_k", "never matched", "K=V", "Gradient variance", "Tail noise: ", "Off-policy instability: "):
         assert text in page
+        assert text in html
+    assert ".png" in page
+    assert "Correlation against K: S under T" in html
+    assert [line["trap"] for line in content["conclusions"]] == [
+        "Tail noise",
+        "Off-policy instability",
+        "Teacher-student gap",
+    ]
     console = Console(record=True, width=140)
     show_result(tmp_path / "page", console)
-    assert "effective_sample_size" in console.export_text()
+    text = console.export_text()
+    assert "effective_sample_size" in text
+    assert "Teacher-student gap: " in text.partition("What was found")[2]
 
 
 def test_the_figure_shows_the_accumulated_contributions(artifact, diagnosed):

@@ -1,7 +1,7 @@
 """Figure 2: each token's contribution to the KL against its frequency; and the variance of gradients."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,32 +28,32 @@ CORRELATIONS = (
 
 def correlations(part: Part, palette: Palette) -> list[Plot]:
     """Draw the rank correlation of frequency and contribution over K, a line per task, dashed for the tails, for each row."""
-    figures = []
-    for n, (title, summary) in enumerate(diagnoses(part)):
-        cells = [cell for cell in summary["frequency"] if isinstance(cell["correlation"], float)]
-        ks = sorted({cell["k"] for cell in summary["frequency"]})
-        with drawing(palette):
-            figure, (axes,) = panels(1, 1, WIDTH, 3.2)
-            for colour, task in zip(palette.series, dict.fromkeys(cell["task"] for cell in cells)):
-                for beyond, line, suffix in ((False, "-", ""), (True, "--", ", beyond the Top-K")):
-                    of_task = [c for c in cells if c["task"] == task and c.get("beyond", False) == beyond]
-                    xs = [ks.index(cell["k"]) for cell in of_task]
-                    ys = [cell["correlation"] for cell in of_task]
-                    axes.plot(xs, ys, color=colour, marker="o", linestyle=line, label=f"{task}{suffix}")
-                    axes.vlines(xs, [c["low"] for c in of_task], [c["high"] for c in of_task], color=colour)
-            axes.axhline(0, color=palette.ink, linewidth=0.8)
-            axes.set_xticks(range(len(ks)), [*map(str, ks[:-1]), f"V = {ks[-1]}"])
-            axes.set_xlabel("K")
-            axes.set_ylabel("rank correlation")
-            figure.legend(loc="outside upper left", ncols=3, fontsize=9)
-        alt = "; ".join(
-            f"{cell['task']} {'beyond ' if cell.get('beyond') else ''}K={cell['k']}: {cell['correlation']:+.2f}"
-            for cell in cells
-        )
-        figures.append(
-            Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure, note=CORRELATIONS)
-        )
-    return figures
+    return [correlation_plot(summary, title, n, palette) for n, (title, summary) in enumerate(diagnoses(part))]
+
+
+def correlation_plot(summary: Mapping[str, Any], title: str, n: int, palette: Palette) -> Plot:
+    """Draw the rank correlation of one diagnosis over K. n: its number on the page."""
+    cells = [cell for cell in summary["frequency"] if isinstance(cell["correlation"], float)]
+    ks = sorted({cell["k"] for cell in summary["frequency"]})
+    with drawing(palette):
+        figure, (axes,) = panels(1, 1, WIDTH, 3.2)
+        for colour, task in zip(palette.series, dict.fromkeys(cell["task"] for cell in cells)):
+            for beyond, line, suffix in ((False, "-", ""), (True, "--", ", beyond the Top-K")):
+                of_task = [c for c in cells if c["task"] == task and c.get("beyond", False) == beyond]
+                xs = [ks.index(cell["k"]) for cell in of_task]
+                ys = [cell["correlation"] for cell in of_task]
+                axes.plot(xs, ys, color=colour, marker="o", linestyle=line, label=f"{task}{suffix}")
+                axes.vlines(xs, [c["low"] for c in of_task], [c["high"] for c in of_task], color=colour)
+        axes.axhline(0, color=palette.ink, linewidth=0.8)
+        axes.set_xticks(range(len(ks)), [*map(str, ks[:-1]), f"V = {ks[-1]}"])
+        axes.set_xlabel("K")
+        axes.set_ylabel("rank correlation")
+        figure.legend(loc="outside upper left", ncols=3, fontsize=9)
+    alt = "; ".join(
+        f"{cell['task']} {'beyond ' if cell.get('beyond') else ''}K={cell['k']}: {cell['correlation']:+.2f}"
+        for cell in cells
+    )
+    return Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure, note=CORRELATIONS)
 
 
 def export_figures(study: Study, part: Part, cache: Path, folder: Path) -> list[Path]:

@@ -1,0 +1,179 @@
+"""What the panel of one pair of models says of each trap: seen, not seen, or not decided, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, isfinite, log
+from typing import Any, Literal
+
+from repro.printed.load import load
+from repro.report.trap_thresholds import MEAN_WEIGHT, PARETO_K, TAIL_SHARE, WRONG_TRACE, Threshold
+
+TrapVerdict = Literal["seen", "not seen", "not decided", "not measured"]
+Cells = Mapping[str, Mapping[str, Any]]
+"""Measure to its record in the panel (`repro.diagnosis.panel`)."""
+
+SMALLEST_SAMPLE = 21
+"""Completions below which no tail of weights is fitted (`repro.traps.pareto`)."""
+
+
+@dataclass(frozen=True)
+class TrapConclusion:
+    """What was found of one trap on one task.
+
+    Attributes:
+        verdict: "seen" if an interval lies beyond its threshold, "not seen" if all lie within, "not decided" otherwise.
+        text: the numbers behind it, and what follows.
+    """
+
+    trap: str
+    task: str
+    verdict: TrapVerdict
+    text: str
+
+
+def conclude_traps(content: Mapping[str, Any]) -> list[TrapConclusion]:
+    """Return a conclusion per trap and task.
+
+    Args:
+        content: summary of a diagnosis (`repro.diagnosis.diagnose`).
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in content["panel"]))
+    cells = {
+        (policy, task): {
+            row["measure"]: row for row in content["panel"] if (row["policy"], row["task"]) == (policy, task)
+        }
+        for policy in ("student", "teacher")
+        for task in tasks
+    }
+    return [
+        *(_tail_noise(content, task) for task in tasks),
+        *(_off_policy(cells["teacher", task], task) for task in tasks),
+        *(_gap(cells["student", task], task) for task in tasks),
+    ]
+
+
+def conclusion_lines(content: Mapping[str, Any]) -> list[str]:
+    """Return a line per conclusion; the task is named where there are several."""
+    conclusions = conclude_traps(content)
+    several = len({conclusion.task for conclusion in conclusions}) > 1
+    return [f"{c.trap}{f', {c.task}' if several else ''}: {c.verdict}. {c.text}" for c in conclusions]
+
+
+def decide(low: float, high: float, threshold: float) -> TrapVerdict:
+    """Compare an interval with the threshold above which a trap is seen."""
+    if low > threshold:
+        return "seen"
+    return "not seen" if high < threshold else "not decided"
+
+
+def _tail_noise(content: Mapping[str, Any], task: str) -> TrapConclusion:
+    trap, k = "Tail noise", content.get("tail_k")
+    tail = next(
+        (
+            row
+            for row in content["frequency"]
+            if row["task"] == task and row.get("beyond") and row["k"] == k and "share" in row
+        ),
+        None,
+    )
+    if tail is None:
+        why = "the models share no vocabulary" if content["left_out"] else f"no Top-{k} below the vocabulary's size"
+        return TrapConclusion(trap, task, "not measured", f"{_capital(why)}.")
+    share, low, high = (_number(tail[key]) for key in ("share", "share_low", "share_high"))
+    verdict = decide(low, high, TAIL_SHARE.value)
+    found = f"{share:.0%} [{low:.0%}, {high:.0%}] of the reverse KL lies outside the student's Top-{k}"
+    text = {
+        "seen": f"{found}, more than half. Truncate the loss: --set 'gkd_rkl.divergence=top-k-tail(k={k})' and others in"
+        " docs/losses.md.",
+        "not seen": f"{found}, less than half: likely candidates make up most of the signal.",
+    }
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(found, TAIL_SHARE))
+
+
+def _off_policy(cells: Cells, task: str) -> TrapConclusion:
+    trap = "Off-policy instability"
+    if "pareto_k" not in cells:
+        return TrapConclusion(trap, task, "not measured", "No completions of the teacher were scored.")
+    k, weight, size = (cells[name] for name in ("pareto_k", "mean_weight", "effective_sample_size"))
+    n = k["rollouts"]
+    verdicts = {_error_verdict(weight)}
+    if n >= SMALLEST_SAMPLE:
+        verdicts.add(decide(_number(k["low"]), _number(k["high"]), PARETO_K.value))
+    else:
+        verdicts.add("not decided")
+    verdict: TrapVerdict = "seen" if "seen" in verdicts else max(verdicts, key=("not seen", "not decided").index)
+    tail = f"pareto-k {_interval(k)}" if n >= SMALLEST_SAMPLE else f"too few completions for pareto-k ({n})"
+    found = (
+        f"The mean importance weight is {_interval(weight)} where 1 is due; {tail} (trusted up to {PARETO_K.value:g});"
+        f" effective sample size {_number(size['value']):.3g} of {n}"
+    )
+    text = {
+        "seen": f"{found}. Do not believe importance-weighted estimates. Train on the student's completions (GKD-RKL), or by"
+        " a loss that needs no weights (SFT, GKD-FKL).",
+        "not seen": f"{found}. Importance-weighted estimates can be believed here.",
+    }
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(found, PARETO_K, MEAN_WEIGHT))
+
+
+def _error_verdict(weight: Mapping[str, Any]) -> TrapVerdict:
+    """Say whether the mean weight, where 1 is due, is off by the threshold's factor in either direction."""
+    low, high = (log(bound) if bound > 0 else -float("inf") for bound in map(_number, (weight["low"], weight["high"])))
+    if low > MEAN_WEIGHT.value or high < -MEAN_WEIGHT.value:
+        return "seen"
+    return "not seen" if -MEAN_WEIGHT.value < low and high < MEAN_WEIGHT.value else "not decided"
+
+
+def _gap(cells: Cells, task: str) -> TrapConclusion:
+    trap = "Teacher-student gap"
+    rate, kl = cells.get("wrong_trace"), _kl(cells)
+    if rate is None or not isfinite(_number(rate["value"])):
+        why = "the task has no answer key" if rate is None else "no prompt has a right and a wrong completion"
+        return TrapConclusion(trap, task, "not measured", f"Wrong-trace preference: {why}.{kl}")
+    value, low, high = (_number(rate[key]) for key in ("value", "low", "high"))
+    verdict = decide(low, high, WRONG_TRACE.value)
+    matched = cells["wrong_trace_length_matched"]
+    of_equal_length = (
+        "" if isinstance(matched["value"], str) else f" ({matched['value']:.0%} among those of equal length)"
+    )
+    found = (
+        f"The teacher prefers the wrong completion in {value:.0%} [{low:.0%}, {high:.0%}] of the pairs of a right and a"
+        f" wrong one{of_equal_length}"
+    )
+    text = {
+        "seen": f"{found}, worse than a coin. Calibrate the teacher towards the student (repro calibrate --eta 1), or keep"
+        f" the loss off such completions (wrong-trace-gate in docs/losses.md).{kl}",
+        "not seen": f"{found}: on average it points to the right answer.{kl}",
+    }
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or f"{_undecided(found, WRONG_TRACE)}{kl}")
+
+
+def _kl(cells: Cells) -> str:
+    """Set the token KL beside those of the paper's pairs: how far apart the models are."""
+    if "token_rkl" not in cells:
+        return ""
+    printed = [cell.value for cell in load("table1").cells if cell.metric == "token_rkl"]
+    return (
+        f" Reverse KL: {_interval(cells['token_rkl'])} nats a token; the paper's pairs have {min(printed):g} to"
+        f" {max(printed):g} (Table 1)."
+    )
+
+
+def _undecided(found: str, *thresholds: Threshold) -> str:
+    bounds = " or ".join(
+        f"{1 / exp(t.value):g} to {exp(t.value):g}" if t is MEAN_WEIGHT else f"{t.value:g}" for t in thresholds
+    )
+    return f"{found}. The interval includes the threshold, {bounds}: more prompts (--items) would decide."
+
+
+def _interval(cell: Mapping[str, Any]) -> str:
+    value, low, high = (f"{_number(cell[key]):.3g}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: float | str) -> float:
+    """Return a number that JSON may have had to hold as a text: "inf", "-inf", "nan"."""
+    return float(value)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
