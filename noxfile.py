@@ -245,7 +245,7 @@ def known_truth(session: nox.Session) -> None:
         name = f"known-truth-{study}-{variant or 'plain'}"
         arguments += ["--scale", "toy", "--seeds", "3", "--out", out, "--name", name]
         session.run("repro", "run", study, *arguments, *session.posargs, success_codes=[0, 1])
-    session.run("python", "benchmarks/known_truths.py", out, f"{out}/known-truths.md")
+    session.run("python", "benchmarks/known_truths.py", out)
     session.run("pytest", "benchmarks/test_known_truths.py", "--out", out, "-q")
 
 

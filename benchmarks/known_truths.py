@@ -1,7 +1,8 @@
 """Write how often whole studies called something true that is false by construction, from results of worlds of known truth.
 
-    python benchmarks/known_truths.py RESULTS OUT.md
+    python benchmarks/known_truths.py RESULTS [docs/verdict_statistics.md]
 
+It prints the section, and with a file replaces the section there, which begins with its heading and ends the file.
 RESULTS: the folder that `nox -s reproduce-known-truth` wrote into; further worlds count if their folders begin with
 known-truth-. Each result is judged as it is, and each of its seeds as a study of one seed.
 """
@@ -20,6 +21,7 @@ from repro.tables.verdicts.verdict import verdict
 from repro.toy.world import parse_world
 
 TRUTHS = tomllib.loads(Path(__file__).with_name("known_truths.toml").read_text(encoding="utf-8"))["worlds"]
+HEADING = "## Whole studies in worlds whose truth is known"
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,22 @@ def count(values: list[str]) -> str:
     return f"{sum(value == 'reproduced' for value in values)} of {len(values)}"
 
 
-def page(outcomes: list[Outcome]) -> str:
-    """Return the page: rates first, then every claim."""
+def section(outcomes: list[Outcome]) -> str:
+    """Return the section: rates first, then every claim."""
     false, true = ([o for o in outcomes if o.is_true == is_true] for is_true in (False, True))
     lines = [
-        "# Whole studies in worlds whose truth is known",
+        HEADING,
         "",
-        "Written by `nox -s reproduce-known-truth` (two CPU cores; benchmarks/known_truths.py). Facts, texts, models and trainings are",
-        "made anew in every world; what is true in it follows from its construction ([the embedded worlds](../../docs/toy_world.md)).",
+        "Measured by `nox -s reproduce-known-truth`, written by `python benchmarks/known_truths.py RESULTS docs/verdict_statistics.md`."
+        " Models are trained, calibrated and distilled in [embedded worlds](toy_world.md) in which a claim is true or false by"
+        " construction; a false one that is called reproduced is a false alarm of the whole study.",
         "",
         "| claims | called reproduced, all seeds together | called reproduced, one seed at a time |",
         "|---|---|---|",
         f"| false by construction (false alarms) | {count([o.value for o in false])} | {count([v for o in false for v in o.one_seed])} |",
         f"| true by construction (power) | {count([o.value for o in true])} | {count([v for o in true for v in o.one_seed])} |",
         "",
-        "These are few studies: no alarm in n of them bounds the rate by about 3 / n (95 %). The rates of the statistics alone, from",
-        "thousands of simulated studies, are in [verdict_statistics.md](../../docs/verdict_statistics.md).",
+        "These are few studies: none of n bounds a rate by about 3 / n (95 %). The rates of the statistics alone are above.",
         "",
         "| world | study | claim | by construction | verdict | seeds one by one | measured |",
         "|---|---|---|---|---|---|---|",
@@ -109,12 +111,16 @@ def page(outcomes: list[Outcome]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("document", type=Path, nargs="?")
     arguments = parser.parse_args()
     folders = sorted(file.parent for file in arguments.results.glob(f"known-truth-*/{RESULTS_FILE}"))
     outcomes = [outcome for folder in folders for outcome in outcomes_of(folder)]
-    with atomic_write(arguments.out) as temporary:
-        temporary.write_text(page(outcomes), encoding="utf-8")
+    text = section(outcomes)
+    print(text)
+    if arguments.document is not None:
+        before = arguments.document.read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
+        with atomic_write(arguments.document) as temporary:
+            temporary.write_text(f"{before}\n\n{text}", encoding="utf-8")
 
 
 if __name__ == "__main__":

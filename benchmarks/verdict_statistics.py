@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from known_truths import HEADING
 from scipy import special
 from simulated_worlds import (
     COLLAPSE,
@@ -290,4 +291,8 @@ if __name__ == "__main__":
         print(line, flush=True)
         lines.append(line)
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        document = Path(sys.argv[1])  # ends with what known_truths.py writes, from studies that take an hour
+        _, heading, rest = (
+            document.read_text(encoding="utf-8").partition(HEADING) if document.is_file() else ("", "", "")
+        )
+        document.write_text("\n".join([*lines, "", heading + rest]).rstrip() + "\n", encoding="utf-8")

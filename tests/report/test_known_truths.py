@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from known_truths import Outcome, outcomes_of, page, truths_of
+from known_truths import Outcome, outcomes_of, section, truths_of
 from measured_world import build
 
 from repro.report.result import RESULTS_FILE
@@ -39,6 +39,6 @@ def test_the_page_counts_alarms_and_power_apart():
     )
     silence = replace(alarm, value="contradicted", one_seed=("contradicted", "inconclusive"))
     power = replace(alarm, is_true=True, one_seed=("reproduced", "reproduced"))
-    text = page([alarm, silence, power])
+    text = section([alarm, silence, power])
     assert "| false by construction (false alarms) | 1 of 2 | 1 of 4 |" in text
     assert "| true by construction (power) | 1 of 1 | 2 of 2 |" in text
