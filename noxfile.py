@@ -380,9 +380,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(name="toy-models", python=False)
 def toy_models(session: nox.Session) -> None:
-    """Train the embedded world's models again from nothing, into results/toy-models."""
+    """Train the shipped models of all embedded worlds again from nothing, into results/toy-models."""
     install(session, "toy")
-    session.run("repro", "toy-models", "--out", f"{RESULTS}/toy-models", *session.posargs)
+    shipped = Path("repro/toy/weights")
+    for world in sorted(folder.name for folder in shipped.glob("world*")):
+        only = [f"--only=toy:{folder.name}" for folder in sorted((shipped / world).iterdir())]
+        session.run("repro", "toy-models", "--out", f"{RESULTS}/toy-models", "--world", world, *only, *session.posargs)
 
 
 @nox.session(python=False)

@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from repro.planner.cards import CPU_CORE
+from repro.planner.hours import hours_on_card
 from repro.printed.claims import Claim
 from repro.printed.load import load_claims
+from repro.recipes.catalog import plan
 from repro.recipes.studies import STUDIES, Entry
 from repro.tables.statistics.decision import VERDICT_VALUES
 from repro.tables.verdicts.known_verdicts import KnownVerdict, KnownVerdicts, load_known_verdicts
@@ -172,7 +175,8 @@ def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) ->
         f"### {further.study}, {label}",
         "",
         f"World {further.world}, seeds {', '.join(map(str, further.seeds))}, {', '.join(further.tasks)}; recorded"
-        f" {further.date} at commit `{further.commit[:7]}`: {answer_of(further)}.",
+        f" {further.date} at commit `{further.commit[:7]}`; planned for {planned_minutes(further):.0f} minutes of two CPU cores,"
+        f" models of the study above counted again. {answer_of(further)}.",
         "",
         "| statement | family | verdict | above | measured |",
         "|---|---|---|---|---|",
@@ -183,6 +187,14 @@ def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) ->
             above = usual.get((verdict.claim, verdict.family), "")
             lines.append(_row((statement, verdict.family, verdict.verdict, above, _measured(verdict))))
     return lines
+
+
+def planned_minutes(record: KnownVerdicts) -> float:
+    """Return the minutes that the study of a record takes on two CPU cores, by the model of hours."""
+    families = tuple(dict.fromkeys(verdict.family for verdict in record.claims))
+    assignments = [f"tasks={','.join(record.tasks)}"]
+    study = plan(record.study, scale="toy", seeds=len(record.seeds), families=families, assignments=assignments)
+    return 60 * hours_on_card(study, CPU_CORE) / 2
 
 
 def _measured(verdict: KnownVerdict) -> str:

@@ -1,6 +1,9 @@
 """Training of the models of a world: the plan of each, written as an ordinary model folder."""
 
+import multiprocessing
+import queue
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from repro.errors import InputError
 from repro.progress import Progress, silent
+from repro.system.hardware import hardware
 from repro.toy.corpus import Corpus
 from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Role, model_folder, model_name
 from repro.toy.pool import SHAPES
@@ -91,10 +95,52 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Pat
 def train_models(world: World, out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:
     """Train the named models of a world (all for an empty list) and write each as a folder below out/WORLD.
 
+    Several models are trained at once, each in a process with one thread: the bytes do not depend on the number of cores.
+
     Returns the processor seconds per model. A folder appears only when its model is complete.
     """
     names = [name.removeprefix(PREFIX) for name in only] or list(MODEL_NAMES)
     if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
         raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
     folder = out / world.models_name
-    return {name: train_model(world, name, folder, progress) for name in names}
+    if len(names) == 1:
+        return {names[0]: train_model(world, names[0], folder, progress)}
+    return _train_side_by_side(world, names, folder, progress)
+
+
+def _train_side_by_side(world: World, names: list[str], folder: Path, progress: Progress) -> dict[str, float]:
+    """Train in as many processes as there are cores; the reward model begins as soon as its base is there."""
+    waiting = sorted(names, key=lambda name: name != REWARD_BASE)
+    if REWARD_BASE in names and REWARD_MODEL in names:
+        waiting.remove(REWARD_MODEL)
+    seconds: dict[str, float] = {}
+    ended: queue.SimpleQueue[tuple[str, float | BaseException]] = queue.SimpleQueue()
+    workers = min(len(names), hardware()["cpus"])
+    with multiprocessing.get_context("spawn").Pool(workers, _begin_worker) as pool:  # leaving it ends the processes
+
+        def submit(name: str) -> None:
+            pool.apply_async(
+                train_model,
+                (world, name, folder, silent),
+                callback=lambda spent: ended.put((name, spent)),
+                error_callback=lambda error: ended.put((name, error)),
+            )
+
+        for _ in range(workers):
+            submit(waiting.pop(0))
+        while len(seconds) < len(names):
+            progress(len(seconds), len(names), "models", "")
+            name, spent = ended.get()
+            if isinstance(spent, BaseException):
+                raise spent
+            seconds[name] = spent
+            if name == REWARD_BASE and REWARD_MODEL in names:
+                waiting.insert(0, REWARD_MODEL)
+            if waiting:
+                submit(waiting.pop(0))
+    return seconds
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    torch.set_num_threads(1)

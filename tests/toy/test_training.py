@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from repro.errors import InputError
 from repro.tasks.toy import get_task
 from repro.toy import models, train_models
 from repro.toy.corpus import EVERY_TASK, Corpus
@@ -56,6 +57,24 @@ def test_training_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest
     AutoModelForCausalLM.from_pretrained(folder)
     assert AutoTokenizer.from_pretrained(folder).chat_template
     assert steps[-1][:3] == (2, 2, "steps")
+
+
+def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
+    names = ["qwen3-blind-target", "gemma3-blind-target"]
+    seconds = train_models.train_models(DEFAULT_WORLD, tmp_path / "both", names)
+    assert set(seconds) == set(names)
+    for name in names:
+        train_models.train_models(DEFAULT_WORLD, tmp_path / "alone", [name])
+        both, alone = (tmp_path / part / DEFAULT_WORLD.name / name for part in ("both", "alone"))
+        files = sorted(file.name for file in both.iterdir())
+        assert "model.safetensors" in files
+        assert all((both / file).read_bytes() == (alone / file).read_bytes() for file in files)
+
+
+def test_an_error_of_a_worker_reaches_the_caller(tmp_path: Path) -> None:
+    (tmp_path / DEFAULT_WORLD.name).write_text("a file where the folder goes")
+    with pytest.raises(InputError, match="cannot write the model"):
+        train_models.train_models(DEFAULT_WORLD, tmp_path, ["qwen3-blind-target", "gemma3-blind-target"])
 
 
 def test_a_text_is_scored_by_its_requested_true_attributes() -> None:
