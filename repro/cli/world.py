@@ -21,7 +21,10 @@ def _has_subcommands() -> None:
 def check(
     world: Annotated[str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail.")] = "",
     models: Annotated[
-        Path, typer.Option("--models", help="Folder that `repro toy-models` wrote. Default: the shipped models.")
+        Path,
+        typer.Option(
+            "--models", help="Folder that `repro toy-models` wrote. Default: the shipped models.", show_default=False
+        ),
     ] = WEIGHTS,
 ) -> None:
     """Measure the properties of a world (docs/toy_world.md) and print them with their bars. Exit code 1: one is missed."""
