@@ -209,6 +209,7 @@ def toy_models(
     world: Annotated[str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail.")] = "",
 ) -> None:
     """Train the models of an embedded world from scratch (the shipped weights came from this command)."""
+    from repro.system.hardware import hardware
     from repro.toy.train_models import train_models
     from repro.toy.world import DEFAULT_WORLD, parse_world
 
@@ -218,6 +219,7 @@ def toy_models(
             out,
             only or [],
             lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"),
+            workers=hardware()["cpus"],
         )
 
 

@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from repro.errors import InputError
 from repro.progress import Progress, silent
-from repro.system.hardware import hardware
 from repro.toy.corpus import Corpus
 from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Role, model_folder, model_name
 from repro.toy.pool import SHAPES
@@ -92,10 +91,13 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Pat
         raise InputError(f"{path}: cannot write the model ({cause}). Choose a writable folder.") from None
 
 
-def train_models(world: World, out: Path, only: list[str], progress: Progress = silent) -> dict[str, float]:
+def train_models(
+    world: World, out: Path, only: list[str], progress: Progress = silent, *, workers: int = 1
+) -> dict[str, float]:
     """Train the named models of a world (all for an empty list) and write each as a folder below out/WORLD.
 
-    Several models are trained at once, each in a process with one thread: the bytes do not depend on the number of cores.
+    Args:
+        workers: models that are trained at once, each in a process with one thread, so that the bytes are the same.
 
     Returns the processor seconds per model. A folder appears only when its model is complete.
     """
@@ -103,19 +105,20 @@ def train_models(world: World, out: Path, only: list[str], progress: Progress = 
     if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
         raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
     folder = out / world.models_name
-    if len(names) == 1:
-        return {names[0]: train_model(world, names[0], folder, progress)}
-    return _train_side_by_side(world, names, folder, progress)
+    if min(workers, len(names)) == 1:
+        return {name: train_model(world, name, folder, progress) for name in names}
+    return _train_side_by_side(world, names, folder, progress, min(workers, len(names)))
 
 
-def _train_side_by_side(world: World, names: list[str], folder: Path, progress: Progress) -> dict[str, float]:
-    """Train in as many processes as there are cores; the reward model begins as soon as its base is there."""
+def _train_side_by_side(
+    world: World, names: list[str], folder: Path, progress: Progress, workers: int
+) -> dict[str, float]:
+    """Train in several processes; the reward model begins as soon as its base is there."""
     waiting = sorted(names, key=lambda name: name != REWARD_BASE)
     if REWARD_BASE in names and REWARD_MODEL in names:
         waiting.remove(REWARD_MODEL)
     seconds: dict[str, float] = {}
     ended: queue.SimpleQueue[tuple[str, float | BaseException]] = queue.SimpleQueue()
-    workers = min(len(names), hardware()["cpus"])
     with multiprocessing.get_context("spawn").Pool(workers, _begin_worker) as pool:  # leaving it ends the processes
 
         def submit(name: str) -> None:

@@ -61,7 +61,7 @@ def test_training_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest
 
 def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
     names = ["qwen3-blind-target", "gemma3-blind-target"]
-    seconds = train_models.train_models(DEFAULT_WORLD, tmp_path / "both", names)
+    seconds = train_models.train_models(DEFAULT_WORLD, tmp_path / "both", names, workers=2)
     assert set(seconds) == set(names)
     for name in names:
         train_models.train_models(DEFAULT_WORLD, tmp_path / "alone", [name])
@@ -74,7 +74,7 @@ def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
 def test_an_error_of_a_worker_reaches_the_caller(tmp_path: Path) -> None:
     (tmp_path / DEFAULT_WORLD.name).write_text("a file where the folder goes")
     with pytest.raises(InputError, match="cannot write the model"):
-        train_models.train_models(DEFAULT_WORLD, tmp_path, ["qwen3-blind-target", "gemma3-blind-target"])
+        train_models.train_models(DEFAULT_WORLD, tmp_path, ["qwen3-blind-target", "gemma3-blind-target"], workers=2)
 
 
 def test_a_text_is_scored_by_its_requested_true_attributes() -> None:
