@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -13,6 +12,7 @@ from repro.doctor.finding import Finding, fail, good
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution
 from repro.pipeline.run import run
+from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
 from repro.recipes.study import Study
@@ -40,13 +40,15 @@ def trial_study(study: Study) -> Study:
     )
 
 
-def one_of_each(stages: list[Stage]) -> list[Stage]:
-    """Return the first stage of every kind on every set of models, with their inputs."""
-    chosen: dict[tuple[Any, ...], Stage] = {}
-    for stage in stages:
-        models = tuple(sorted(model.name for model in stage.base_models()))
-        chosen.setdefault((stage.procedure, models), stage)
-    return topological_order(chosen.values())
+def one_of_each(study: Study) -> list[Stage]:
+    """Return the stage of every kind that needs the most memory, for each family, with the inputs of these."""
+    chosen: dict[tuple[str, str], tuple[float, Stage]] = {}
+    for family in study.families:
+        for stage in topological_order([row.stage for row in study.rows if row.family == family]):
+            size = gpu_memory(stage).total
+            if size > chosen.get((family, stage.procedure), (-1.0, stage))[0]:
+                chosen[family, stage.procedure] = (size, stage)
+    return topological_order([stage for _, stage in chosen.values()])
 
 
 def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
@@ -55,7 +57,7 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
     Args:
         out: folder of the results: the trial is on the same disk.
     """
-    stages = one_of_each(trial_study(study).stages())
+    stages = one_of_each(trial_study(study))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".doctor-", dir=out) as folder:
         trial_out = Path(folder)

@@ -33,15 +33,21 @@ def is_offline() -> bool:
 
 
 def ask_access(hub_ids: Mapping[str, Kind]) -> dict[str, Access]:
-    """Ask the hub once for each id whether its files may be read; takes seconds, with and without a network.
+    """Ask the hub once for each id whether its files may be read; if it does not answer the first, ask no more.
 
     Args:
         hub_ids: id -> kind.
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    first, *others = hub_ids.items() or [()]
+    if not first:
+        return {}
+    probe = _ask(*first)
+    if probe.is_down:
+        return dict.fromkeys(hub_ids, probe)
     with ThreadPoolExecutor(QUESTIONS) as pool:
-        return dict(zip(hub_ids, pool.map(lambda named: _ask(*named), hub_ids.items())))
+        return {first[0]: probe} | dict(zip(dict(others), pool.map(lambda named: _ask(*named), others)))
 
 
 def _ask(hub_id: str, kind: Kind) -> Access:

@@ -123,11 +123,27 @@ def test_a_cached_hub_file_must_match_the_hash_in_its_name(tmp_path, monkeypatch
 
 def test_the_trial_runs_each_kind_of_stage_once_for_one_step(tmp_path):
     tried = trial.trial_study(plan_with())
-    stages = trial.one_of_each(tried.stages())
+    stages = trial.one_of_each(tried)
     assert {type(stage) for stage in stages} == {Calibrate, Sample, Distill, Evaluate}
     assert {stage.config.method for stage in stages if isinstance(stage, Distill)} == {"sft", "gkd-fkl", "gkd-rkl"}
     assert all(stage.config.steps == 1 for stage in stages if isinstance(stage, Distill | Calibrate))
-    assert len(stages) < len(tried.stages()) / 2
+
+
+@pytest.mark.parametrize("study", ["table2", "table6", "failure-modes", "guards"])
+def test_a_trial_has_as_many_stages_as_kinds_and_the_inputs_of_these(study):
+    tried = trial.trial_study(plan(study, scale="toy", seeds=1))
+    stages = trial.one_of_each(tried)
+    kinds = {stage.procedure for stage in tried.stages()}
+    assert {stage.procedure for stage in stages} == kinds
+    inputs = {needed.fingerprint for stage in stages for needed in stage.inputs()}
+    last = [stage for stage in stages if stage.fingerprint not in inputs]
+    assert len(last) <= len(kinds) * len(tried.families)
+
+
+def test_a_trial_takes_the_largest_models():
+    stages = trial.one_of_each(trial.trial_study(plan_with()))
+    (evaluated,) = {stage.model.name for stage in stages if isinstance(stage, Evaluate)}
+    assert evaluated == "toy:qwen3-teacher"
 
 
 def test_a_machine_that_is_too_small_fails_and_nothing_is_tried(tmp_path):
@@ -158,5 +174,5 @@ def test_a_failing_trial_names_its_stage_and_cause(tmp_path, copy):
 def test_all_checks_pass_at_toy_scale(tmp_path):
     findings = list(doctor.run_checks(plan_with(), tmp_path, 1))
     assert [finding for finding in findings if finding.status != "ok"] == []
-    assert sum(finding.subject.startswith("one step:") for finding in findings) >= 8
+    assert sum(finding.subject.startswith("one step:") for finding in findings) >= 6
     assert isinstance(findings[0], Finding)

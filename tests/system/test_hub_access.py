@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
-import time
 from functools import partial
 
+import httpx2
 import pytest
 from hub_stand_in import ABSENT, GATED, TOKEN, hub
 from huggingface_hub import constants
@@ -66,14 +66,18 @@ def test_the_doctor_asks_once_for_each_id_reward_model_included(online):
     assert {finding.subject for finding in findings if finding.status == "fail"} == {f"access to {GATED}"}
 
 
-@pytest.mark.load_sensitive
-def test_without_a_network_the_doctor_says_so_at_once(monkeypatch):
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
+    asked = []
+
+    def refuse(url, **_):
+        asked.append(url)
+        raise httpx2.ConnectError("refused")
+
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(httpx2, "get", refuse)
     stages = plan("table2", scale="paper", seeds=1).stages()
-    start = time.monotonic()
     (finding,) = check_access(stages)
-    assert time.monotonic() - start < 60  # on a busy machine; retries of the client library take minutes
+    assert len(asked) == 1
     assert (finding.status, finding.subject) == ("warn", "hub")
     assert "does not answer" in finding.message
 
