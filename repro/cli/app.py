@@ -15,7 +15,7 @@ from repro.cli.housekeeping import housekeeping_app
 from repro.cli.maintain import maintain_app
 from repro.cli.options import Claims, Out
 from repro.cli.own_models import stages_app
-from repro.cli.plugins import print_plugins
+from repro.cli.plugins import print_plugins, print_tasks
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
@@ -74,8 +74,13 @@ def list_studies(
     attacks: Annotated[
         bool, typer.Option("--attacks", help="Attacks of a thief: names for --set matrix.attacks=...")
     ] = False,
+    tasks: Annotated[
+        bool, typer.Option("--tasks", help="Tasks: names for --task and --set tasks=..., with their rows' source.")
+    ] = False,
 ) -> None:
     """List the studies, their scales, and what each costs; or what a setting may name, installed packages' too."""
+    if tasks:
+        print_tasks()
     if losses or guards or attacks:
         from repro.attacks.base import ATTACKS
         from repro.distillation.loss import LOSSES
@@ -84,6 +89,7 @@ def list_studies(
         for registry, is_listed in ((LOSSES, losses), (GUARDS, guards), (ATTACKS, attacks)):
             if is_listed:
                 print_plugins(registry)
+    if tasks or losses or guards or attacks:
         return
     from repro.planner.hours import study_hours
     from repro.planner.scales import REQUIREMENTS
@@ -162,6 +168,7 @@ def report(
             help="The page; its Markdown brief is written next to it. Default: the page of a single result, else ./report.html.",
         ),
     ] = None,
+    claims: Claims = None,
 ) -> None:
     """Write a self-contained HTML page (and its Markdown brief) of one or more stored results.
 
@@ -173,7 +180,7 @@ def report(
     from repro.report.write import write_report
 
     folder = results[0] if len(results) == 1 and results[0].is_dir() else Path()
-    page, brief = write_report(read_parts(results), out or folder / PAGE_FILE)
+    page, brief = write_report(read_parts(results, claims or ()), out or folder / PAGE_FILE)
     out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
 
 

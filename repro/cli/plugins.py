@@ -1,4 +1,4 @@
-"""Lists of what joins by name: `repro list --losses` and its like."""
+"""Lists of what settings name: `repro list --losses` and its like."""
 
 from typing import Any
 
@@ -12,3 +12,21 @@ def print_plugins(registry: Registry[Any]) -> None:
         out_console.print(name, style="bold", highlight=False, markup=False)
         for line in text.splitlines():
             out_console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_tasks() -> None:
+    """Print each task with its kind and the source of its rows."""
+    from repro.tasks import registry
+    from repro.tasks.own_file import KINDS
+
+    for name in registry.names():
+        hub = registry.hub_of(name)
+        if registry.is_toy_task(name):
+            source = "rows of the embedded world"
+        elif hub is None:
+            source = "rows of your file (--data FILE)" if name in KINDS else "rows of an installed package or plug-in"
+        else:
+            source = hub.id if registry.has_training_rows(name) else f"{hub.id}, for evaluation only"
+        out_console.print(
+            f"{name:<22}{registry.kind_of(name):<9}{source}", highlight=False, markup=False, soft_wrap=True
+        )

@@ -18,6 +18,7 @@ MOST_NAMED = 3
 BARE = 0.1
 """Share of reasoning below which a model is said to give bare answers."""
 TEACHERS = ("Teacher", "Distillable", "Eta0-Teacher", "Undistillable")
+SCORES = {"acc", "reward"}
 STUDENTS = ("Student", "SFT", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
 
 
@@ -94,7 +95,25 @@ def _scores(table: MeasuredTable) -> str:
         sides = (("Teachers", teachers), ("students", students))
         texts = [f"{side}: {', '.join(f'{row} {scores[row]:.3f}' for row in rows)}" for side, rows in sides]
         return f"Accuracy or reward, mean over tasks. {'; '.join(texts)}."
-    return ""
+    return _extremes(table)
+
+
+def _extremes(table: MeasuredTable) -> str:
+    """Name the lowest and the highest row by what the tasks are read by, among the rows that have it on every task."""
+    metrics = {task: main_metric(table, task) for task in table.tasks}
+    names = {*metrics.values()}
+    if not names or (len(names) > 1 and not names <= SCORES):
+        return ""
+    means = {
+        row: mean(table.mean(row, task, metric) for task, metric in metrics.items())
+        for row in table.rows
+        if all(table.has(row, task, metric) for task, metric in metrics.items())
+    }
+    if len(means) < 2:
+        return ""
+    low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    what = "Accuracy or reward" if names <= SCORES else names.pop()
+    return f"{what}, mean over tasks: lowest {low} {means[low]:.3f}, highest {high} {means[high]:.3f}."
 
 
 def _score(table: MeasuredTable, row: str) -> float | None:
@@ -103,7 +122,7 @@ def _score(table: MeasuredTable, row: str) -> float | None:
     values = [
         table.mean(row, task, metric)
         for task, metric in metrics.items()
-        if metric in ("acc", "reward") and table.has(row, task, metric)
+        if metric in SCORES and table.has(row, task, metric)
     ]
     return mean(values) if values else None
 

@@ -12,7 +12,7 @@ from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import PaperTable, load
-from repro.printed.own_claims import judged_claims
+from repro.printed.own_claims import judged_claims, read_own_claims
 from repro.recipes.settings import flatten
 from repro.report.result import RUN_AGAIN, Result, measured_tables, own_claims, read_result
 from repro.tables import MeasuredTable, merge_seeds
@@ -56,19 +56,30 @@ class Part:
         return {**self.sources[0].content["settings"], "families": families}
 
 
-def read_parts(paths: Sequence[Path]) -> list[Part]:
+def read_parts(paths: Sequence[Path], claims: Sequence[Path] = ()) -> list[Part]:
     """Read results and join what belongs together.
 
+    Args:
+        claims: files of further claims of the user's own, about the one study of the results.
+
     Raises:
-        InputError: a result is damaged, or two do not belong together; names the files and what differs.
+        InputError: a result is damaged, two do not belong together, or claims are not of their study; names the files and
+            what differs.
     """
-    return merge_sources([Source(str(path), read_result(path)) for path in paths])
+    sources = [Source(str(path), read_result(path)) for path in paths]
+    studies = list(dict.fromkeys(source.content["study"] for source in sources))
+    if claims and len(studies) > 1:
+        raise InputError(f"--claims: give results of one study; these are of {', '.join(studies)}.")
+    return merge_sources(sources, read_own_claims(claims, studies[0]) if claims else ())
 
 
-def merge_sources(sources: Sequence[Source]) -> list[Part]:
+def merge_sources(sources: Sequence[Source], claims: Sequence[Claim] = ()) -> list[Part]:
     """Make the parts of a page, in the order in which their studies and scales first come.
 
     Families with the same seeds are judged together (one Holm correction); others of the same study apart.
+
+    Args:
+        claims: further claims of the user's own, beside those that the sources have.
     """
     groups: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
@@ -92,16 +103,18 @@ def merge_sources(sources: Sequence[Source]) -> list[Part]:
                     sources=tuple(s for s in group if families & set(s.content["families"])),
                     measured=measured,
                     stored=stored,
-                    report=verdict(measured, stored, judged_claims(study, _own_claims(group)), missing="inconclusive"),
+                    report=verdict(
+                        measured, stored, judged_claims(study, _own_claims(group, claims)), missing="inconclusive"
+                    ),
                 )
             )
     return parts
 
 
-def _own_claims(group: Sequence[Source]) -> list[Claim]:
-    """Return the claims of the user's own that the sources have, each once."""
+def _own_claims(group: Sequence[Source], further: Sequence[Claim]) -> list[Claim]:
+    """Return the claims of the user's own that the sources have, and further ones, each id once."""
     claims = {claim.id: claim for source in group for claim in own_claims(source.content)}
-    return list(claims.values())
+    return list((claims | {claim.id: claim for claim in further}).values())
 
 
 def changed_rules(part: Part) -> list[str]:

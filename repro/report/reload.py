@@ -67,5 +67,6 @@ def judge_again(result: Result, claims: Sequence[Claim] = ()) -> tuple[list[Meas
         claims: further claims of one's own, beside those that the result has.
     """
     measured = measured_tables(result)
-    judged = judged_claims(result["study"], [*own_claims(result), *claims])
+    by_id = {claim.id: claim for claim in [*own_claims(result), *claims]}
+    judged = judged_claims(result["study"], list(by_id.values()))
     return measured, verdict(measured, load(result["study"]), judged, missing="inconclusive")

@@ -12,7 +12,7 @@ from repro.report.cell_verdicts import cell_verdicts, describe_power, format_ver
 from repro.report.conclusions import conclude
 from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
-from repro.tables.formatting import describe_idle, layout_metrics, main_metric, measured_rows, printed_cell
+from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 
@@ -36,7 +36,7 @@ def print_result(
             for row in rows:
                 row["row"] += " (idle)" if row["row"] in table.idle else ""
             console.print(text_table(rows, f"{table.study}, {table.family}: {cells}"))
-    for line in [*(line for table in measured for line in describe_idle(table)), *describe_power(report)]:
+    for line in describe_power(report):
         console.print(line, highlight=False, markup=False)
     for role, title in ROLES.items():
         if report.of_role(role):

@@ -18,6 +18,7 @@ from repro.cli import entry_point as cli
 from repro.errors import Interrupted
 from repro.models.loading import locate
 from repro.recipes.catalog import STUDIES
+from repro.tasks import registry
 
 
 @pytest.fixture
@@ -226,6 +227,19 @@ def test_list_names_studies_scales_and_hours(repro):
     for name in (*STUDIES, "toy:qwen3-teacher"):
         assert name in out
     assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * len(STUDIES)
+
+
+def test_list_of_tasks_has_their_kinds_and_sources(repro):
+    code, out, _ = repro("list", "--tasks")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0
+    assert list(lines) == list(registry.names())
+    assert "choice" in lines["csqa"]
+    assert registry.hub_of("csqa").id in lines["csqa"]
+    assert lines["vicuna"].endswith("for evaluation only")
+    assert "--data" in lines["file-numeric"]
+    assert "embedded world" in lines["toy-csqa"]
+    assert "studies" not in out
 
 
 def test_list_of_losses_has_their_settings_and_formulas(repro):

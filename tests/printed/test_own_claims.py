@@ -12,6 +12,7 @@ from repro.printed.own_claims import judged_claims, read_own_claims
 from repro.report.merge import read_parts
 from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, read_result
+from repro.report.write import write_report
 
 ROOT = Path(__file__).parents[2]
 SOURCE = re.findall(r"```toml\n(\[\[claims\]\].*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)[0]
@@ -42,6 +43,8 @@ def test_a_stored_result_is_judged_by_them_too(file, tmp_path):
     (folder / RESULTS_FILE).write_text(json.dumps(kept))
     assert own in judge_again(read_result(folder))[1].claims
     assert own in read_parts([folder])[0].report.claims
+    ours = [v for v in judge_again(read_result(folder), claims)[1].claims if v.claim == own.claim]
+    assert ours == [own]  # named again, it is judged once
 
 
 @pytest.mark.parametrize(
@@ -65,3 +68,18 @@ def test_an_id_that_is_stored_by_now_is_refused(file):
     with pytest.raises(InputError, match="has this id"):
         judged_claims("table2", [claim.model_copy(update={"id": "sft-helps"})])
     assert judged_claims("table2", []) == load_claims("table2")
+
+
+def test_a_report_takes_claims_about_its_one_study(file, tmp_path):
+    stored = ROOT / "examples" / "table2-toy"
+    (claim,) = read_own_claims([file], "table2")
+    (part,) = read_parts([stored], [file])
+    assert claim.id in {verdict.claim for verdict in part.report.claims}
+    page, _ = write_report([part], tmp_path / "report.html")
+    assert claim.id in page.read_text()
+    other = tmp_path / RESULTS_FILE
+    content = read_result(stored)
+    tables = [{**table, "study": "table6"} for table in content["measured"]]
+    other.write_text(json.dumps({**content, "study": "table6", "measured": tables}))
+    with pytest.raises(InputError, match="--claims: give results of one study; these are of table2, table6"):
+        read_parts([stored, other], [file])

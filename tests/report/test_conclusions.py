@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from measured_world import build
 from rich.console import Console
@@ -11,6 +12,7 @@ from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
 from repro.report.terminal import print_result
+from repro.tables import MeasuredTable
 
 from .conftest import make_result
 
@@ -88,3 +90,17 @@ def test_a_contradiction_in_the_embedded_world_has_its_known_reason():
         assert " ".join(conclude(part.report, part.measured)).count(reason) == (scale == "toy")
         page = markdown([(part, "k", build_sections(part, "k"))])
         assert (reason in page) == (scale == "toy")
+
+
+def test_without_an_untouched_pair_the_lowest_and_the_highest_row_are_named():
+    table = MeasuredTable("failure-modes", "toy", "qwen3", (0,))
+    for row, score in (("a", 0.25), ("b", 0.75), ("c", 0.5)):
+        for task in ("toy-bm4", "toy-csqa"):
+            table.add(row, task, "acc", ["x", "y"], np.full((1, 2), score))
+    table.add("partial", "toy-bm4", "acc", ["x", "y"], np.full((1, 2), 0.9))
+    report = replace(merge_sources([Source("one", make_result())])[0].report, claims=())
+    assert conclude(report, [table]) == ["Accuracy or reward, mean over tasks: lowest a 0.250, highest b 0.750."]
+    traps = MeasuredTable("table1", "toy", "qwen3", (0,))
+    for row, value in (("small", 0.5), ("large", 2.0)):
+        traps.add(row, "toy-bm4", "token_rkl", ["x", "y"], np.full((1, 2), value))
+    assert conclude(report, [traps]) == ["token_rkl, mean over tasks: lowest small 0.500, highest large 2.000."]

@@ -349,8 +349,9 @@ def test_an_idle_control_is_called_that_on_the_page_in_the_brief_and_on_the_term
     built = [(part, "part1", build_sections(part, "part1"))]
     terminal = Console(record=True, width=200, file=io.StringIO())
     print_result(part.measured, part.report, terminal)
-    for text in (html(built), markdown(built, "report.html"), terminal.export_text()):
+    for text in (html(built), markdown(built, "report.html"), terminal.export_text(clear=False)):
         assert "so nothing rests on it: Misled (teacher not moved, KL to its start 3.0e-05 nats" in text
         is_terminal = re.search(r"not testable +GKD-RKL > Misled +idle", text)
         assert is_terminal or "not testable: idle, misled" in text.lower()
+    assert terminal.export_text(clear=False).count("Idle on ") == 1
     assert sum(v.value == "not testable" for v in part.report.claims) >= 2
