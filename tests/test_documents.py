@@ -13,6 +13,7 @@ import yaml
 import repro
 from repro.api import reverse_kl
 from repro.cli.app import app
+from repro.tasks import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -90,6 +91,16 @@ def test_documented_python_runs(page, monkeypatch, tmp_path):
     names = {"__name__": "documented", "my_loss": reverse_kl}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_rows_of_the_tutorial_are_enough_for_its_commands(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "tutorial.md"
+    (source,) = [block for block in blocks(page, "python") if "rows.jsonl" in block]
+    exec(source, {})
+    wanted = max(int(n) for n in re.findall(r"file-numeric .*--items (\d+)", page.read_text(encoding="utf-8")))
+    test = registry.get("file-numeric", data=tmp_path / "rows.jsonl").items("test", n=None, seed=0)
+    assert len(test) >= wanted == 20
 
 
 def test_written_documents_are_current(tmp_path):

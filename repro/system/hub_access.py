@@ -40,9 +40,9 @@ def ask_access(hub_ids: Mapping[str, Kind]) -> dict[str, Access]:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    first, *others = hub_ids.items() or [()]
-    if not first:
+    if not hub_ids:
         return {}
+    first, *others = hub_ids.items()
     probe = _ask(*first)
     if probe.is_down:
         return dict.fromkeys(hub_ids, probe)
