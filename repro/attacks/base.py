@@ -3,7 +3,7 @@
 An attack is a recipe: it composes stages from what the thief has (`repro.attacks.thief.Thief`).
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from repro.guards.base import Interface
 from repro.stages import ModelInput
@@ -13,15 +13,28 @@ if TYPE_CHECKING:
     from repro.attacks.thief import Thief
 
 
+Rung = Literal["answers", "text", "top-k", "logits", "logits of own text"]
+RUNGS: tuple[Rung, ...] = get_args(Rung)
+"""What an attack reads of a teacher, from least to most: of the teacher's completions the final answer, the text, the k largest
+log-probabilities of each token, all of them; and all of them for text that the thief wrote."""
+
+
 class Attack(Plugin):
     """What a thief does with what a teacher shows."""
 
     needs: ClassVar[Interface] = "answers"
     """The least that the teacher must show."""
+    reads: ClassVar[Rung | None] = None
+    """What it reads of a teacher that shows everything; None for what it needs."""
 
     def student(self, thief: "Thief") -> ModelInput:
         """Return the stage that makes the thief's student."""
         raise NotImplementedError
+
+    @property
+    def rung(self) -> Rung:
+        """The rung of the study `leak` that the attack stands on."""
+        return self.reads or self.needs
 
 
 ATTACKS: Registry[Attack] = Registry(
@@ -31,6 +44,7 @@ ATTACKS: Registry[Attack] = Registry(
     built_in={
         "no-teacher": "repro.attacks.built_in:NoTeacher",
         "sft": "repro.attacks.built_in:Sft",
+        "sft-answers": "repro.attacks.built_in:SftAnswers",
         "gkd-fkl": "repro.attacks.built_in:GkdFkl",
         "gkd-rkl": "repro.attacks.built_in:GkdRkl",
         "top-k": "repro.attacks.built_in:TopK",

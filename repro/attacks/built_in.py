@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pydantic
 
-from repro.attacks.base import Attack
+from repro.attacks.base import Attack, Rung
 from repro.guards.base import Interface
 from repro.stages import ModelInput
 
@@ -30,10 +30,23 @@ class Sft(Attack):
     name: ClassVar[str] = "sft"
     formula: ClassVar[str] = "SFT on y ~ p_T(.|x)"
     source: ClassVar[str] = "arXiv 2604.18963, section 6"
+    reads: ClassVar[Rung | None] = "text"
 
     def student(self, thief: "Thief") -> ModelInput:
         """Fine-tune the student on the traces."""
         return thief.sft(thief.traces)
+
+
+class SftAnswers(Attack):
+    """The passive student of an interface that shows answers alone: cross-entropy on the final answers."""
+
+    name: ClassVar[str] = "sft-answers"
+    formula: ClassVar[str] = "SFT on answer(y), y ~ p_T(.|x)"
+    source: ClassVar[str] = "CoT removal, DistillGuard arXiv 2603.07835"
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the traces cut to their final answers."""
+        return thief.sft_on_answers()
 
 
 class GkdFkl(Attack):
@@ -56,6 +69,7 @@ class GkdRkl(Attack):
     formula: ClassVar[str] = "min KL(q || p_T) per token on y ~ q"
     source: ClassVar[str] = "GKD, arXiv 2306.13649"
     needs: ClassVar[Interface] = "logits"
+    reads: ClassVar[Rung | None] = "logits of own text"
 
     def student(self, thief: "Thief") -> ModelInput:
         """Distil on-policy."""
@@ -98,6 +112,7 @@ class SftMajority(Attack):
     name: ClassVar[str] = "sft-majority"
     formula: ClassVar[str] = "SFT on y ~ p_T(.|x) with answer(y) = majority of answers of p_T"
     source: ClassVar[str] = "DistillGuard arXiv 2603.07835"
+    reads: ClassVar[Rung | None] = "text"
 
     def student(self, thief: "Thief") -> ModelInput:
         """Fine-tune the student on the traces that are left."""
@@ -110,6 +125,7 @@ class SftShortest(Attack):
     name: ClassVar[str] = "sft-shortest"
     formula: ClassVar[str] = "SFT on the share of y ~ p_T(.|x) with the fewest tokens"
     source: ClassVar[str] = "DistillGuard arXiv 2603.07835"
+    reads: ClassVar[Rung | None] = "text"
 
     share: float = pydantic.Field(default=0.5, gt=0, le=1)
 
@@ -124,6 +140,7 @@ class SftLikeliest(Attack):
     name: ClassVar[str] = "sft-likeliest"
     formula: ClassVar[str] = "SFT on the share of y ~ p_T(.|x) with the largest log q(y|x) / |y|"
     source: ClassVar[str] = "DistillGuard arXiv 2603.07835"
+    reads: ClassVar[Rung | None] = "text"
 
     share: float = pydantic.Field(default=0.5, gt=0, le=1)
 
@@ -138,6 +155,7 @@ class Supplement(Attack):
     name: ClassVar[str] = "supplement"
     formula: ClassVar[str] = "SFT on y ~ p_T(.|x), for a share of the prompts on y ~ p_other(.|x)"
     source: ClassVar[str] = "umidsvt/antidistill, M6a"
+    reads: ClassVar[Rung | None] = "text"
 
     share: float = pydantic.Field(default=0.5, gt=0, lt=1)
 
@@ -153,6 +171,7 @@ class WarmStart(Attack):
     formula: ClassVar[str] = "SFT (on the traces, or as own-answers), then min KL(q || p_T) per token on y ~ q"
     source: ClassVar[str] = "cold start of thunlp/OPD, arXiv 2604.13016"
     needs: ClassVar[Interface] = "logits"
+    reads: ClassVar[Rung | None] = "logits of own text"
 
     start: Literal["traces", "own-answers"] = "traces"
 

@@ -1,6 +1,6 @@
 """The study `guards`: every guard against every attack, and the student without a teacher as the zero line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from repro.attacks.base import ATTACKS, Attack
 from repro.attacks.thief import Thief
@@ -61,7 +61,13 @@ def is_possible(attack: Attack, guard: Guard) -> bool:
 def rows(pair: Pair) -> Iterator[Row]:
     """Yield the zero line, each guarded teacher with its costs, and each possible cell with its distance from the start."""
     settings = pair.settings.matrix
-    guards, attacks = guards_of(settings), attacks_of(settings)
+    yield from matrix_rows(pair, guards_of(settings), attacks_of(settings), is_possible)
+
+
+def matrix_rows(
+    pair: Pair, guards: list[Guard], attacks: list[Attack], has_cell: Callable[[Attack, Guard], bool]
+) -> Iterator[Row]:
+    """Yield the rows of these guards and attacks. has_cell: an attack meets a guard."""
     for guard in guards:
         check_guard(pair, guard)
     yield pair.row("Student", pair.evaluate(pair.student))
@@ -72,7 +78,7 @@ def rows(pair: Pair) -> Iterator[Row]:
     for guard in guards:
         thief = Thief(pair, guard)
         for attack in attacks:
-            if is_possible(attack, guard):
+            if has_cell(attack, guard):
                 label = under(attack.label, guard.label)
                 yield from _student_rows(pair, label, attack.student(thief), guard.label)
 

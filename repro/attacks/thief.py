@@ -81,6 +81,11 @@ class Thief:
         update = {"student": start or self.student, "teacher": completions.model, "samples": completions}
         return usual.model_copy(update=update)
 
+    def sft_on_answers(self) -> Distill:
+        """Fine-tune the student on the traces cut to their final answers."""
+        config = self.pair.settings.sft.model_copy(update={"traces": "answer-only"})
+        return self.sft(self.traces).model_copy(update={"config": config})
+
     def gkd_fkl(self, divergence: str | None = None) -> Distill:
         """Match the teacher's law on its traces; divergence: another loss (`repro list --losses`)."""
         config = self.pair.settings.gkd_fkl

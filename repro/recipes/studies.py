@@ -89,6 +89,11 @@ FURTHER_PAIRS: dict[Scale, tuple[str, ...]] = {
     "paper": ("tasks=gsm8k,csqa,mmlu-pro,supergpqa", "source_tasks=gsm8k"),
 }
 """Tasks of Tables 6 and 7. At toy scale one numeric and one choice task: each needs its own calibration."""
+LADDER = (
+    "matrix.guards=none,knob,knob-per-token,answer-only,reorder",
+    "matrix.attacks=own-answers,sft-answers,sft,top-k(k=1),top-k,top-k(k=20),gkd-fkl,gkd-rkl",
+)
+"""Guards and attacks of the study `leak`: an attack or more for each rung, none of them chosen by its outcome."""
 FURTHER_FAMILIES: dict[Scale, tuple[str, ...]] = {"toy": ("gemma3", "qwen3"), "paper": ("deepseek-r1", "llama3")}
 
 STUDIES: dict[str, Entry] = {
@@ -274,5 +279,21 @@ STUDIES: dict[str, Entry] = {
         budget=Budget(toy_minutes=15, toy_mib=80, paper_gpu_hours=35000),
         # Sampler guards are sampled by transformers, which cannot hold the caches of a 12-billion model's long completions.
         overrides={"paper": ("matrix.guards=none,knob,knob-per-token,answer-only,reorder",)},
+    ),
+    "leak": Entry(
+        title="What a teacher gives away by what it shows: answers, text, top-k, logits, and what guards do to each (a study of"
+        " this kit, not of the paper; shares stages with guards)",
+        question="What does a teacher give away by what it shows: answers, text, top-k, logits?",
+        session="What a teacher gives away by what it shows, a study of this kit (shares stages with guards)",
+        page_title="What a teacher gives away on each rung of what it shows (a study of this kit, not of the paper)",
+        rows="attacks.leak:rows",
+        measure="tables.measurements.leak:add_leak",
+        examples="report.examples:guarded_answers",
+        extras="report.study_extras:leak",
+        section="report.sections.leak:leak_section",
+        figures="report.figures.leak:leak",
+        export="report.figures.by_study:export_figures",
+        budget=Budget(toy_minutes=6, toy_mib=40, paper_gpu_hours=20000),
+        overrides=dict.fromkeys(SCALES, LADDER),
     ),
 }

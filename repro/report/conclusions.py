@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from repro.printed.claims import Claim
+from repro.printed.claims import Claim, Role
 from repro.printed.load import load_claims
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
@@ -57,19 +57,29 @@ def _verdicts(report: VerdictReport) -> str:
 
 
 def _exceptions(report: VerdictReport) -> str:
-    """Name what is contradicted, with the reason if it is known, and what is open, claims before premises."""
+    """Name what is contradicted, with the reason if it is known, and what is open, claims before premises.
+
+    A study of our own has controls alone: all of them that are contradicted come first.
+    """
     texts = []
+    is_own = _has_controls_alone(report)
+    roles: tuple[Role, ...] = ("control",) if is_own else ("claim", "premise")
     for value in ("contradicted", "inconclusive", "not testable"):
-        named = [v for role in ("claim", "premise") for v in report.of_role(role) if v.value == value]
+        named = [v for role in roles for v in report.of_role(role) if v.value == value]
         if named:
-            shown = "; ".join(map(_brief, named[:MOST_NAMED]))
-            more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+            most = len(named) if is_own and value == "contradicted" else MOST_NAMED
+            shown = "; ".join(map(_control if is_own else _brief, named[:most]))
+            more = f"; and {len(named) - most} more" if len(named) > most else ""
             texts.append(f"{value.capitalize()}: {shown}{more}.")
         if named and value == "contradicted":
             claims = {claim.id: claim for claim in load_claims(report.study)}
             reasons = [toy_reason(report, v, claims[v.claim]) for v in named if v.claim in claims]
             texts += dict.fromkeys(filter(None, reasons))
     return " ".join(texts)
+
+
+def _has_controls_alone(report: VerdictReport) -> bool:
+    return bool(report.claims) and all(v.role == "control" for v in report.claims)
 
 
 def toy_reason(report: VerdictReport, v: ClaimVerdict, claim: Claim) -> str:
@@ -151,7 +161,7 @@ def _controls(report: VerdictReport) -> str:
     if not controls:
         return ""
     text = f"{plural(len(controls), 'control')} of ours: {count_in_words(report.counts('control'))}"
-    failed = [v for v in controls if v.value != "reproduced"]
+    failed = [v for v in controls if v.value != "reproduced" and not _has_controls_alone(report)]  # else named before
     names = "; ".join(_control(v) for v in failed[:MOST_NAMED])
     more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
     return f"{text}{f' (not reproduced: {names}{more})' if failed else ''}."

@@ -184,13 +184,28 @@ class Matrix(TypedDict):
     attacks: list[MatrixSide]
 
 
+class LeakRung(TypedDict):
+    """An attack, and the rung of what a teacher shows that it stands on."""
+
+    rung: str
+    attack: str
+
+
+class Leak(TypedDict):
+    """Attacks from the lowest rung to the highest, and each student's queries to the teacher by family and row."""
+
+    rungs: list[LeakRung]
+    queries: dict[str, dict[str, int]]
+
+
 class Extras(TypedDict):
     """Facts for a single study: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a); the
-    sides of the matrix (guards)."""
+    sides of the matrix (guards, leak); rungs and queries (leak)."""
 
     costs: NotRequired[Costs]
     parameters: NotRequired[dict[str, dict[str, FiniteFloat | None]]]
     matrix: NotRequired[Matrix]
+    leak: NotRequired[Leak]
 
 
 class Result(TypedDict):

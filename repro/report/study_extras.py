@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from repro.attacks.leak import ladder_of
 from repro.attacks.matrix import attacks_of, guards_of
 from repro.recipes.settings import MatrixSettings
 from repro.recipes.study import Study
-from repro.report.result import Extras, MatrixSide
+from repro.report.result import Extras, LeakRung, MatrixSide
 from repro.tables.measurements.costs import parameters_of, study_costs
+from repro.tables.measurements.leak import study_queries
 
 
 def stage_costs(study: Study, cache: Path) -> Extras:
@@ -39,3 +41,10 @@ def matrix(study: Study, cache: Path) -> Extras:
             "attacks": [side(a.label, a.formula, a.source, a.needs) for a in attacks_of(settings)],
         }
     }
+
+
+def leak(study: Study, cache: Path) -> Extras:
+    """Collect what a matrix has, the rung of each attack, and each student's queries to the teacher."""
+    attacks = ladder_of(attacks_of(MatrixSettings.model_validate(study.settings["matrix"])))
+    rungs: list[LeakRung] = [{"rung": attack.rung, "attack": attack.label} for attack in attacks]
+    return {**matrix(study, cache), "leak": {"rungs": rungs, "queries": study_queries(study, cache)}}

@@ -19,7 +19,7 @@ from repro.stages import Stage
 
 IDENTITIES = Path(__file__).with_name("identities.txt")
 PLANNED = Path(__file__).with_name("planned.txt")
-MATRICES = ("guards",)
+MATRICES = ("guards", "leak")
 """Studies of hundreds of stages a family: only the default families, under one seed."""
 CARDS = Cards(count=8, gib=78.0)
 

@@ -29,6 +29,7 @@ UNRECORDED = {
     "figure2",
     "figure4",
     "guards",
+    "leak",
     "losses",
     "table1",
     "table3",

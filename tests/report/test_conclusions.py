@@ -104,3 +104,18 @@ def test_without_an_untouched_pair_the_lowest_and_the_highest_row_are_named():
     for row, value in (("small", 0.5), ("large", 2.0)):
         traps.add(row, "toy-bm4", "token_rkl", ["x", "y"], np.full((1, 2), value))
     assert conclude(report, [traps]) == ["token_rkl, mean over tasks: lowest small 0.500, highest large 2.000."]
+
+
+def test_a_study_of_our_own_begins_with_all_that_is_contradicted(made):
+    """Its claims are all controls, and would else be named last, three of them."""
+    controls = [
+        replace(v, role="control", value=value)
+        for v, value in zip(made.report.claims, ["reproduced", *["contradicted"] * 4, "inconclusive"])
+    ]
+    lines = conclude(replace(made.report, claims=tuple(controls)), made.measured)
+    contradicted, _, rest = lines[0].partition(" Inconclusive: ")
+    assert contradicted.startswith("Contradicted: ")
+    assert all(v.statement in contradicted for v in controls[1:5])
+    assert controls[5].statement in rest
+    assert "6 controls of ours: 1 reproduced, 4 contradicted, 1 inconclusive." in lines[-1]
+    assert "not reproduced:" not in lines[-1]

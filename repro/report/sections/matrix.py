@@ -31,8 +31,8 @@ def matrix_section(part: Part, key: str) -> Section:
     blocks: list[Block] = [Text(EXPLAINED, strong=True)]
     for table in part.measured:
         cells = gain_cells(table, sides)
-        blocks += [_gains(table, sides, cells), Text(_idle(table, sides, cells)), _costs(table, sides)]
-    tried = [_sources("Guards", "shows at most", sides["guards"]), _sources("Attacks", "needs", sides["attacks"])]
+        blocks += [_gains(table, sides, cells), Text(idle_text(table, sides, cells)), cost_grid(table, sides)]
+    tried = [source_grid("Guards", "shows at most", sides["guards"]), source_grid("Attacks", "needs", sides["attacks"])]
     return Section(f"{key}-matrix", "Guards against attacks", [*blocks, *tried], brief=[*blocks, *tried])
 
 
@@ -42,7 +42,7 @@ def _gains(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], Gai
     for guard in (side["label"] for side in sides["guards"]):
         row = {"guard": Cell(guard)}
         for attack in attacks:
-            row[attack] = _gain(cells.get((guard, attack)))
+            row[attack] = gain_cell(cells.get((guard, attack)))
         worst = worst_of(guard, cells)
         row["worst column"] = Cell("") if worst is None else Cell(f"{worst.value:+.3f}", worst.attack, "", worst.value)
         rows.append(row)
@@ -51,7 +51,8 @@ def _gains(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], Gai
     return Grid(f"Gain over the student without a teacher, {table.family}", rows)
 
 
-def _gain(cell: GainCell | None) -> Cell:
+def gain_cell(cell: GainCell | None) -> Cell:
+    """Show a gain with its interval."""
     if cell is None:
         return Cell("–", "not shown")
     if cell.value is None:
@@ -59,7 +60,8 @@ def _gain(cell: GainCell | None) -> Cell:
     return Cell(f"{cell.value:+.3f}", f"{cell.low:+.3f} to {cell.high:+.3f}", "", cell.value)
 
 
-def _idle(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], GainCell]) -> str:
+def idle_text(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], GainCell]) -> str:
+    """Name the idle guards and attacks."""
     guards = [side["label"] for side in sides["guards"]]
     teachers = {guard: teacher_under(guard) for guard in guards if guard != BASELINE}
     idle = [guard for guard, label in teachers.items() if label in table.idle or is_idle(table, label)]
@@ -68,7 +70,8 @@ def _idle(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], Gain
     return f"{rule} {table.family}: {', '.join(idle) if idle else 'nothing is idle'}."
 
 
-def _costs(table: MeasuredTable, sides: Matrix) -> Grid:
+def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
+    """Show what each guard costs an honest user."""
     guards = [side["label"] for side in sides["guards"]]
     losses = teacher_losses(table, guards)
     rows = []
@@ -103,7 +106,8 @@ def _mean(table: MeasuredTable, label: str, metric: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _sources(title: str, head: str, sides: list[MatrixSide]) -> Grid:
+def source_grid(title: str, head: str, sides: list[MatrixSide]) -> Grid:
+    """Show what each side does, and where it is published."""
     rows = [
         {
             title.lower(): Cell(side["label"]),

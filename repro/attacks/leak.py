@@ -1,0 +1,28 @@
+"""The study `leak`: what a teacher gives away on each rung of what it shows, and what guards do to each rung.
+
+The cells are those of the study `guards`, with one difference: an attack that reads text meets only guards that show text.
+"""
+
+from collections.abc import Iterator
+
+from repro.attacks.base import RUNGS, Attack
+from repro.attacks.matrix import attacks_of, guards_of, matrix_rows
+from repro.guards.base import INTERFACES, Guard
+from repro.recipes.shared_stages import Pair
+from repro.recipes.study import Row
+
+
+def is_open(attack: Attack, guard: Guard) -> bool:
+    """Return True if the guard shows what the attack reads."""
+    return INTERFACES.index(guard.shows) >= min(RUNGS.index(attack.rung), len(INTERFACES) - 1)
+
+
+def ladder_of(attacks: list[Attack]) -> list[Attack]:
+    """Return the attacks from the lowest rung to the highest; those of one rung in their order."""
+    return sorted(attacks, key=lambda attack: RUNGS.index(attack.rung))
+
+
+def rows(pair: Pair) -> Iterator[Row]:
+    """Yield the zero line, the guarded teachers, and a student per guard and attack on each rung that the guard shows."""
+    settings = pair.settings.matrix
+    yield from matrix_rows(pair, guards_of(settings), ladder_of(attacks_of(settings)), is_open)

@@ -1,0 +1,87 @@
+"""The rungs of the study `leak` in numbers: what each gives away, what guards take, and what they cost honest users."""
+
+from collections.abc import Callable
+
+from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text
+from repro.report.leak import Step, leak_of, steps_of
+from repro.report.matrix import BASELINE, gain_cells, matrix_of
+from repro.report.merge import Part
+from repro.report.sections.matrix import cost_grid, gain_cell, idle_text, source_grid
+
+EXPLAINED = (
+    "A study of this kit, not of the paper. A rung is what a thief reads of the teacher: final answers, text, the k largest"
+    " log-probabilities of each token, all of them, and all of them for text that the thief wrote. A gain is the thief's score"
+    " less that of the student without a teacher, mean over tasks, paired by item, with its 95 % interval. Whoever has a rung"
+    " has those before it too: what a guard leaves on a rung is the highest gain of this one and those before. There is no"
+    " rung of summaries: a derivation of the embedded worlds is a handful of words, and what is shorter is a part of it and not"
+    " a summary."
+)
+QUERIES = (
+    "A query is a completion that the teacher samples, or one of the thief's that it scores; log-probabilities come with the"
+    " completion. The gain per thousand queries is an average over the budget of the run, not the gain of the first thousand."
+)
+
+
+def leak_section(part: Part, key: str) -> Section:
+    """Show gains by rung and guard, per thousand queries, what guards take from each rung, and what they cost."""
+    sides, leak = matrix_of(part), leak_of(part)
+    if sides is None or leak is None:
+        return Section(f"{key}-leak", "What each rung gives away", [])
+    blocks: list[Block] = [Text(EXPLAINED, strong=True)]
+    for table in part.measured:
+        steps = steps_of(table, sides, leak)
+        blocks += [
+            _grid(f"Gain over the student without a teacher, {table.family}", steps, _gain),
+            _grid(f"Gain per 1,000 queries, {table.family}", steps, _per_1000),
+            Text(QUERIES),
+            _grid(
+                f"What a guard changes on each rung: its gain less that of the open teacher, {table.family}",
+                steps,
+                _taken,
+            ),
+            Bullets([_worst_line(guard, of_guard) for guard, of_guard in steps.items()]),
+            Text(idle_text(table, sides, gain_cells(table, sides))),
+            cost_grid(table, sides),
+        ]
+    tried = [source_grid("Guards", "shows at most", sides["guards"]), source_grid("Attacks", "needs", sides["attacks"])]
+    return Section(f"{key}-leak", "What each rung gives away", [*blocks, *tried], brief=[*blocks, *tried])
+
+
+def _grid(caption: str, steps: dict[str, list[Step]], cell_of: Callable[[Step], Cell]) -> Grid:
+    guards = [guard for guard in steps if guard != BASELINE or cell_of is not _taken]
+    rows = []
+    for number, first in enumerate(next(iter(steps.values()))):
+        row = {"rung": Cell(first.rung), "attack": Cell(first.attack)}
+        rows.append(row | {guard: cell_of(steps[guard][number]) for guard in guards})
+    return Grid(caption, rows)
+
+
+def _gain(step: Step) -> Cell:
+    return gain_cell(step.gain)
+
+
+def _per_1000(step: Step) -> Cell:
+    if step.per_1000 is None:
+        return gain_cell(step.gain)
+    value, low, high = step.per_1000
+    note = "" if step.queries is None else f"; {step.queries:,} queries"
+    return Cell(f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}{note}", "", value)
+
+
+def _taken(step: Step) -> Cell:
+    if step.taken is None:
+        return Cell("closed") if step.gain is None else Cell("idle") if step.gain.idle else Cell("")
+    value, low, high = step.taken
+    return Cell(f"{value:+.3f}", f"{low:+.3f} to {high:+.3f}", "", value)
+
+
+def _worst_line(guard: str, steps: list[Step]) -> str:
+    """Say on which rung a guard leaks most, and which rungs it closes."""
+    gains = [(step.gain.value, step) for step in steps if step.gain is not None and step.gain.value is not None]
+    closed = list(dict.fromkeys(step.rung for step in steps if step.gain is None))
+    text = "no rung has a gain"
+    if gains:
+        value, step = max(gains, key=lambda pair: pair[0])
+        text = f"most on the rung {step.rung} ({step.attack}, {value:+.3f})"
+    shut = f"; closed: {', '.join(closed)}" if closed else ""
+    return f"{guard}: {text}{shut}."

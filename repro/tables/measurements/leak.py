@@ -1,0 +1,97 @@
+"""What a query to a teacher gives away: the gains of the study of guards and attacks, per thousand queries."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from repro.recipes.labels import moved, teacher_under
+from repro.recipes.study import Row, Study
+from repro.stages import Completions, Distill, Evaluate, Grade, Guarded, Mix, Rewrite, Sample, Select
+from repro.stages.references import Model
+from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.matrix import GAIN, add_matrix
+
+GAIN_PER_1000 = "gain_per_1000_queries"
+"""Metric: the gain over the student without a teacher, divided by the thousands of queries to the teacher of all tasks."""
+SUMMARY = "summary.json"
+
+
+def add_leak(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
+    """Add the cells of the matrix of guards and attacks, and each gain per thousand queries."""
+    add_matrix(table, rows_of, cache)
+    for label, counts in queries_by_row(rows_of, cache).items():
+        for task in table.tasks:
+            if table.has(label, task, GAIN):
+                values_SN = table.values[label, task, GAIN].values_SN
+                by_seed = [values_N * 1000 / count for values_N, count in zip(values_SN, counts, strict=True)]
+                table.add(label, task, GAIN_PER_1000, table.items[task], by_seed)
+
+
+def queries_by_row(rows_of: dict[str, list[Row]], cache: Path) -> dict[str, list[int]]:
+    """Return the queries to the teacher, by seed, of each student that has one: one or more for each."""
+    counts = {}
+    for label, rows in rows_of.items():
+        guard = rows[0].guard
+        if guard is None or label == teacher_under(guard) or moved(label) not in rows_of:
+            continue
+        teachers = rows_of[teacher_under(guard)]
+        counts[label] = [
+            count_queries(_model(row), _model(teacher), cache) for row, teacher in zip(rows, teachers, strict=True)
+        ]
+    return counts
+
+
+def study_queries(study: Study, cache: Path) -> dict[str, dict[str, int]]:
+    """Return the queries of each student under the study's first seed, by family and label."""
+    queries: dict[str, dict[str, int]] = {}
+    for family in study.families:
+        rows = [row for row in study.rows if row.family == family and row.seed == study.seeds[0]]
+        by_label = {row.method: [row] for row in rows}
+        queries[family] = {label: counts[0] for label, counts in queries_by_row(by_label, cache).items()}
+    return queries
+
+
+def count_queries(student: Model, teacher: Model, cache: Path) -> int:
+    """Count what the thief asks the teacher for: completions, and own completions that it has the teacher score.
+
+    The log-probabilities of a completion come with it, and are no query of their own. Completions that two uses share are
+    sampled once. What the owner asks the teacher to make a guard is no query.
+    """
+    sampled: set[str] = set()
+    scored = 0
+    for training in _trainings(student):
+        if training.samples is not None:
+            sampled |= {leaf.folder_name for leaf in _sampled(training.samples) if leaf.model == teacher}
+        elif training.teacher == teacher:
+            scored += int(_summary(training.folder_name, cache)["steps"]) * training.config.sequences_per_step
+    return scored + sum(int(_summary(folder, cache)["completions"]) for folder in sorted(sampled))
+
+
+def _trainings(student: Model) -> Iterator[Distill]:
+    """Yield a distilled student, and what it was distilled from."""
+    while isinstance(student, Distill):
+        yield student
+        student = student.student
+
+
+def _sampled(completions: Completions) -> Iterator[Sample | Guarded]:
+    """Yield where completions and the votes on them were sampled."""
+    if isinstance(completions, Sample | Guarded):
+        yield completions
+        return
+    yield from _sampled(completions.completions)
+    if isinstance(completions, Select) and completions.voters is not None:
+        yield from _sampled(completions.voters)
+    if isinstance(completions, Mix):
+        yield from _sampled(completions.supplement)
+    assert isinstance(completions, Select | Mix | Rewrite)
+
+
+def _model(row: Row) -> Model:
+    """Return the model whose answers a row has."""
+    assert isinstance(row.stage, Evaluate | Grade)
+    return row.stage.model
+
+
+def _summary(folder: str, cache: Path) -> dict[str, float]:
+    return dict(json.loads((cache / folder / SUMMARY).read_text()))

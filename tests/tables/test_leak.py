@@ -1,0 +1,153 @@
+"""The rungs of the study `leak`: gains per query, and what guards change, from cells of known content to section and figure."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from repro.printed.load import load
+from repro.recipes.labels import moved, teacher_under, under
+from repro.recipes.study import Row
+from repro.report.blocks import Grid
+from repro.report.figures.leak import leak as draw
+from repro.report.figures.style import PAGE
+from repro.report.leak import steps_of
+from repro.report.merge import Part, Source
+from repro.report.sections.leak import leak_section
+from repro.stages import Evaluate
+from repro.tables import MeasuredTable
+from repro.tables.measurements import leak as measurement
+from repro.tables.measurements.leak import GAIN_PER_1000, add_leak
+from repro.tables.measurements.matrix import GAIN
+from repro.tables.verdicts.verdict import verdict
+
+TASKS, ITEMS = ("toy-bm4", "toy-csqa"), tuple(f"item{n:02}" for n in range(40))
+RUNGS = [
+    {"rung": "answers", "attack": "own-answers"},
+    {"rung": "text", "attack": "sft"},
+    {"rung": "logits of own text", "attack": "gkd-rkl"},
+]
+GAINS = {
+    under("own-answers", "none"): 0.3,
+    under("sft", "none"): 0.2,
+    under("gkd-rkl", "none"): 0.25,
+    under("gkd-fkl", "none"): 0.26,
+    under("own-answers", "wall"): 0.28,
+    under("sft", "wall"): -0.4,
+    under("own-answers", "veil"): 0.29,
+}
+QUERIES = {label: 20_000 if "gkd-rkl" in label else 5_000 for label in GAINS}
+
+
+def side(label):
+    return {"label": label, "formula": "f", "source": "s", "shows_or_needs": "text"}
+
+
+SIDES = {"guards": [side(g) for g in ("none", "wall", "veil")], "attacks": [side(r["attack"]) for r in RUNGS]}
+FACTS = {"rungs": RUNGS, "queries": {"qwen3": QUERIES}}
+
+
+@dataclass(frozen=True)
+class Student:
+    folder_name: str
+
+
+def make_table(monkeypatch, tmp_path):
+    """A table whose gains are known, measured by `add_leak` from stand-ins: the matrix's part is not what is tested."""
+    table = MeasuredTable("leak", "toy", "qwen3", (0, 1, 2))
+    rng = np.random.default_rng(0)
+
+    def add_cells(table, rows_of, cache):
+        for label, gain in GAINS.items():
+            for task in TASKS:
+                table.add(label, task, GAIN, ITEMS, gain + 0.1 * rng.standard_normal((3, len(ITEMS))))
+
+    monkeypatch.setattr(measurement, "add_matrix", add_cells)
+    monkeypatch.setattr(measurement, "_model", lambda row: row.stage.model)
+    monkeypatch.setattr(measurement, "count_queries", lambda student, teacher, cache: QUERIES[student.folder_name])
+    rows_of = {}
+    for label in (*GAINS, *(teacher_under(g) for g in ("none", "wall", "veil"))):
+        stage = Evaluate.model_construct(model=Student(label))
+        guard = label.rpartition(" under ")[2]
+        rows_of[label] = [Row("qwen3", label, seed, stage, guard=guard) for seed in (0, 1, 2)]
+        rows_of[moved(label)] = rows_of[label]
+    add_leak(table, rows_of, tmp_path)
+    return table
+
+
+@pytest.fixture
+def table(monkeypatch, tmp_path):
+    return make_table(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def part(table):
+    content = {"extras": {"matrix": SIDES, "leak": FACTS}, "settings": {}, "examples": []}
+    stored = load("leak")
+    return Part((Source("result", content),), (table,), stored, verdict(table, stored, missing="inconclusive"))
+
+
+def test_a_gain_per_thousand_queries_is_the_gain_over_them(table):
+    for label, gain_of in GAINS.items():
+        for task in TASKS:
+            cells = [table.values[label, task, metric].values_SN for metric in (GAIN, GAIN_PER_1000)]
+            assert np.allclose(cells[1], cells[0] / (QUERIES[label] / 1000), rtol=1e-12)
+        assert table.mean(label, TASKS[0], GAIN) == pytest.approx(gain_of, abs=0.05)
+    assert not any(label.startswith("Teacher") for label, _, metric in table.values if metric == GAIN_PER_1000)
+
+
+def test_steps_pair_a_guard_with_the_open_teacher(table):
+    steps = steps_of(table, SIDES, FACTS)
+    assert [step.attack for step in steps["wall"]] == [rung["attack"] for rung in RUNGS]
+    answers, text, own = steps["wall"]
+    expected = np.mean(
+        [table.mean(under("sft", "wall"), t, GAIN) - table.mean(under("sft", "none"), t, GAIN) for t in TASKS]
+    )
+    assert text.taken[0] == pytest.approx(expected)
+    assert text.taken[1] < text.taken[0] < text.taken[2] < 0
+    assert answers.per_1000[0] == pytest.approx(answers.gain.value / 5)
+    assert (own.gain, own.per_1000, own.taken, own.queries) == (None, None, None, None)
+    assert all(step.taken is None for step in steps["none"])
+
+
+def test_an_idle_row_has_no_step(table):
+    table.idle[under("sft", "wall")] = dict.fromkeys(TASKS, ("idle",) * 3)
+    _, text, _ = steps_of(table, SIDES, FACTS)["wall"]
+    assert text.gain.idle
+    assert (text.per_1000, text.taken) == (None, None)
+
+
+def test_the_section_has_gains_queries_and_closed_rungs(part):
+    section = leak_section(part, "key")
+    gains, per_1000, taken = [block for block in section.blocks if isinstance(block, Grid)][:3]
+    assert [row["rung"].text for row in gains.rows] == [rung["rung"] for rung in RUNGS]
+    assert gains.rows[1]["wall"].value == pytest.approx(-0.4, abs=0.03)
+    assert "5,000 queries" in per_1000.rows[0]["none"].note
+    assert "20,000 queries" in per_1000.rows[2]["none"].note
+    assert "none" not in taken.rows[0]
+    assert [row["veil"].text for row in taken.rows][1:] == ["closed", "closed"]
+    assert "answers (own-answers, +0.2" in str(section.blocks)
+    assert "veil: most on the rung answers" in str(section.blocks)
+    assert "closed: text, logits of own text" in str(section.blocks)
+
+
+def test_the_picture_has_every_number_in_words_and_data(part):
+    (plot,) = draw(part, PAGE)
+    assert len(plot.rows) == 9
+    closed = [row for row in plot.rows if row["gain"] is None]
+    assert {(row["guard"], row["rung"]) for row in closed} == {
+        ("wall", "logits of own text"),
+        ("veil", "text"),
+        ("veil", "logits of own text"),
+    }
+    assert json.dumps(plot.rows)
+    assert f"text (sft) under wall: {plot.rows[4]['gain']:+.3f}" in plot.alt
+
+
+def test_claims_are_judged_on_gains_and_queries(part):
+    verdicts = {v.claim: v for v in part.report.claims}
+    most, per_query = verdicts["leak-answers-are-most-of-the-text"], verdicts["leak-a-trace-is-worth-more-than-a-score"]
+    assert (most.value, per_query.value) == ("reproduced", "reproduced")
+    assert most.estimate == pytest.approx(0.3 - 0.8 * 0.2, abs=0.03)
+    assert per_query.estimate == pytest.approx(0.26 / 5 - 0.25 / 20, abs=0.01)
