@@ -50,13 +50,20 @@ def seed_of(world: World, role: Role) -> int:
 
 
 def train_model(world: World, name: str, out: Path, progress: Progress) -> float:
-    """Train `<family>-<role>` or `reward-model`, write it as out/name, and return the processor seconds that it took."""
-    start = time.process_time()
+    """Train `<family>-<role>` or `reward-model`, write it as out/name, and return the processor seconds that it took.
+
+    One thread, whatever the machine has: sums in another order have other last bits.
+    """
+    start, threads = time.process_time(), torch.get_num_threads()
+    torch.set_num_threads(1)
 
     def report(done: int, total: int, unit: str, note: str = "") -> None:
         progress(done, total, unit, f"{name} {note}")
 
-    model, tokenizer = _train(world, name, out, report)
+    try:
+        model, tokenizer = _train(world, name, out, report)
+    finally:
+        torch.set_num_threads(threads)
     _write(model, tokenizer, out / name)
     return time.process_time() - start
 
@@ -97,7 +104,7 @@ def train_models(
     """Train the named models of a world (all for an empty list) and write each as a folder below out/WORLD.
 
     Args:
-        workers: models that are trained at once, each in a process with one thread, so that the bytes are the same.
+        workers: models that are trained at once, each in a process of its own.
 
     Returns the processor seconds per model. A folder appears only when its model is complete.
     """
@@ -146,4 +153,3 @@ def _train_side_by_side(
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    torch.set_num_threads(1)
