@@ -114,6 +114,7 @@ def calibrate(
             names=HISTORY_NAMES,
             note=note,
             checkpoint_minutes=resources.checkpoint_minutes,
+            event_files=resources.event_files,
         )
     cap = config.max_completion_tokens
 

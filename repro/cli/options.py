@@ -38,6 +38,10 @@ MicroBatch = Annotated[
     ),
 ]
 
+Track = Annotated[
+    str | None, typer.Option("--track", help="Tracker that trainings log to: trackio, wandb, mlflow or tensorboard.")
+]
+
 
 def with_options(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Replace parameters of a command by groups of options; each group builds the parameter's value from its options."""
@@ -230,12 +234,15 @@ def execution_options(
         ),
     ] = None,
     micro_batch: MicroBatch = None,
+    track: Track = None,
 ) -> ExecutionOptions:
     """Build the options of execution."""
     from repro.pipeline.cluster import parse_cluster
+    from repro.training.tracking import check_tracker
 
     backend, job = parse_cluster(cluster, cluster_file, cluster_option or ())
     settings: dict[str, Any] = {"checkpoint_every": checkpoint_every, "checkpoint_minutes": checkpoint_minutes}
     settings |= {"micro_batch": micro_batch, "ranks": ranks, "shard": shard}
     settings |= {"tensor_parallel": tensor_parallel, "vllm_server": vllm_server}
+    settings |= {"tracker": check_tracker(track)}
     return ExecutionOptions(backend, job, workers, settings)

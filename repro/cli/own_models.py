@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.console import out_console, print_notes
-from repro.cli.options import DryRun, MicroBatch, Out, Quiet, scored_stage_options, stage_options, with_options
+from repro.cli.options import DryRun, MicroBatch, Out, Quiet, Track, scored_stage_options, stage_options, with_options
 
 if TYPE_CHECKING:
     from repro.stages import Stage
@@ -35,13 +35,14 @@ def calibrate(
     dry_run: DryRun = False,
     out: Out = Path("results"),
     micro_batch: MicroBatch = None,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Calibrate one teacher towards or away from a target; leaves a model folder."""
     from repro.workflow.own_models import calibrate_stage
 
     stage = calibrate_stage(teacher, options, target=target, eta=eta)
-    _run(stage, options, out, dry_run=dry_run, quiet=quiet, micro_batch=micro_batch)
+    _run(stage, options, out, dry_run=dry_run, quiet=quiet, micro_batch=micro_batch, track=track)
 
 
 @stages_app.command()
@@ -74,13 +75,14 @@ def distill(
     dry_run: DryRun = False,
     out: Out = Path("results"),
     micro_batch: MicroBatch = None,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Distil one student from one teacher; leaves a model folder."""
     from repro.workflow.own_models import distill_stage
 
     stage = distill_stage(student, teacher, method, options)
-    _run(stage, options, out, dry_run=dry_run, quiet=quiet, micro_batch=micro_batch)
+    _run(stage, options, out, dry_run=dry_run, quiet=quiet, micro_batch=micro_batch, track=track)
 
 
 @stages_app.command()
@@ -108,14 +110,17 @@ def _run(
     dry_run: bool,
     quiet: bool,
     micro_batch: int | None = None,
+    track: str | None = None,
 ) -> None:
     """Say which rows are taken; then print the plan, or run the stage and its inputs."""
+    from repro.training.tracking import check_tracker
     from repro.workflow.own_models import run_and_print
     from repro.workflow.row_notices import row_notices
     from repro.workflow.stage_plan import print_stage_plan
 
+    tracker = check_tracker(track)
     print_notes(row_notices(stage, options.items))
     if dry_run:
         print_stage_plan(stage, out, out_console)
         return
-    run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch)
+    run_and_print(stage, out, console=out_console, quiet=quiet, micro_batch=micro_batch, tracker=tracker)

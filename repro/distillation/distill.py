@@ -117,6 +117,7 @@ def distill(
             names=names,
             note=note,
             checkpoint_minutes=resources.checkpoint_minutes,
+            event_files=resources.event_files,
         )
     logged = save(trainer, out, names, functools.partial(_save_student, student, configs, out / "model"))
     counts |= {**(vocabularies.record() if vocabularies else {}), "parameters": parameters}

@@ -41,6 +41,8 @@ def make_context(cache: Path, work: Path, progress: Progress, resources: Resourc
         checkpoint_every=resources.checkpoint_every,
         checkpoint_minutes=resources.checkpoint_minutes,
         shard=resources.shard == "always",
+        tracker=resources.tracker,
+        event_files=cache.parent / "tensorboard" / work.name if resources.tracker == "tensorboard" else None,
         server=_server_placement(resources) if resources.vllm_server else None,
     )
     return StageContext(cache, work, progress, resources, training)

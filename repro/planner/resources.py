@@ -56,6 +56,7 @@ class Resources:
             taken in another order, so single tokens may differ (same distribution); the record stores it.
         vllm_server: GPUs (on a CPU: processes), besides the ranks, of a vLLM server that samples the completions of training;
             0 for an engine in the ranks' own processes. The completions differ (same distribution); the record stores it.
+        tracker: where trainings log their figures while they run (`repro.training.tracking`); "" for nowhere.
     """
 
     micro_batch: int | None = None
@@ -67,6 +68,7 @@ class Resources:
     shard: Shard = "auto"
     tensor_parallel: int = 0
     vllm_server: int = 0
+    tracker: str = ""
 
     @property
     def gpu_count(self) -> int:

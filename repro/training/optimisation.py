@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from repro.errors import InputError
 from repro.tasks.task import Item
 from repro.training.resources import TrainingResources
+from repro.training.tracking import tracking_arguments
 
 LARGE = 1_000_000_000  # parameters from which activations are recomputed in the backward pass instead of kept
 
@@ -132,6 +133,6 @@ def trainer_arguments(
         "save_total_limit": 2,  # when the older one is removed, the newest may not be complete yet
         "ddp_timeout": 24
         * 3600,  # seconds that a rank waits for another's sampling or saving; a dead one ends all at once
-        "report_to": "none",
         "disable_tqdm": True,
+        **tracking_arguments(resources.tracker, work),
     }

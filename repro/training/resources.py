@@ -1,6 +1,7 @@
 """Resources of a training run; they are not part of the stage's identity."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from repro.generation.server import ServerPlacement
 
@@ -14,6 +15,9 @@ class TrainingResources:
         checkpoint_every: optimiser steps between checkpoints; 0 for none by steps.
         checkpoint_minutes: minutes between checkpoints; 0 for none by time.
         shard: shard trained and frozen models over the processes of this run. Does not change the result.
+        tracker: where figures are logged while training runs (`repro.training.tracking`); "" for nowhere. Does not change the
+            result.
+        event_files: folder of TensorBoard's files.
         server: where a vLLM server samples the completions; None for the processes of this run. It samples different
             completions from the same distribution.
     """
@@ -22,4 +26,6 @@ class TrainingResources:
     checkpoint_every: int = 0
     checkpoint_minutes: float = 0.0
     shard: bool = False
+    tracker: str = ""
+    event_files: Path | None = None
     server: ServerPlacement | None = None

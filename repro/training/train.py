@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
-from repro.training import checkpoints, history, non_finite, output_layer, sharding, sleeping_engine
+from repro.training import checkpoints, history, non_finite, output_layer, sharding, sleeping_engine, tracking
 from repro.training.tripwires import tripwires
 
 StateDict = dict[str, torch.Tensor]
@@ -41,6 +41,7 @@ def train(
     names: Mapping[str, str],
     note: Sequence[str],
     checkpoint_minutes: float = 0.0,
+    event_files: Path | None = None,
 ) -> dict[str, Any]:
     """Train from the newest complete checkpoint of this run, or from the start; end with vLLM shut down.
 
@@ -51,6 +52,7 @@ def train(
         names: names in the trainer's log to names in history.jsonl.
         note: history's names of the figures that progress reports.
         checkpoint_minutes: minutes between checkpoints, besides those by steps that the trainer's arguments name; 0 for none.
+        event_files: folder of TensorBoard's files, if the trainer reports to it.
 
     Returns:
         What the memory of a sleeping vLLM adds to the summary.
@@ -61,6 +63,7 @@ def train(
         trainer.add_callback(checkpoints.SaveByTime(60 * checkpoint_minutes))
     trainer.add_callback(checkpoints.MarkComplete(run))
     trainer.remove_callback(PrinterCallback)
+    tracking.keep_event_files(trainer, event_files)
     set_seed(seed, device_specific=True)  # starting vLLM in this process reseeds it with only the rank
     resume = checkpoints.newest_complete(work, run)
     with output_layer.keep_logits(), sleeping_engine.watched_engine(trainer) as watch:

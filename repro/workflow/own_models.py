@@ -160,8 +160,8 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
     )
 
 
-def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> Path:
-    """Run the stage and its inputs; return the folder of its artifact."""
+def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> Path:
+    """Run the stage and its inputs; return the folder of its artifact. resources: fields of `Resources`, None for the scale's."""
     stages = topological_order([stage])
     if any(needed.workload.uses_gpu for needed in stages):
         use_largest_gpus(hardware())
@@ -169,14 +169,14 @@ def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, m
         use_gpus_of("toy", hardware())
     check_access([needed for needed, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
     is_toy = all(_scale_of(model.name) == "toy" for model in stage.base_models())
-    execution = Execution(resources_for("toy" if is_toy else "small", micro_batch=micro_batch))
+    execution = Execution(resources_for("toy" if is_toy else "small", **resources))
     run(stages, out, execution, console=console, quiet=quiet)
     return out / CACHE / stage.folder_name
 
 
-def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, micro_batch: int | None = None) -> None:
-    """Run the stage and its inputs; print the folder of its artifact, and its summary."""
-    folder = run_with_inputs(stage, out, console=console, quiet=quiet, micro_batch=micro_batch)
+def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> None:
+    """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, and its summary."""
+    folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)

@@ -10,7 +10,8 @@ import torch
 from calibration.renormalised import batch_renormalised
 from safetensors.torch import load_file
 from tiny_models import naive, qwen_tokenizer, save_multimodal_gemma, save_qwen
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, TrainerCallback
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from repro.calibration import group_advantages, grpo
 from repro.calibration import trainer as module
@@ -63,7 +64,7 @@ def run(base: Path, teacher: Path, target: Path, items: list[Item], **changes: A
     keywords |= {name: changes.pop(name) for name in (*keywords, "matches") if name in changes}
     resources = {
         name: changes.pop(name)
-        for name in ("micro_batch", "checkpoint_every", "checkpoint_minutes", "server")
+        for name in ("micro_batch", "checkpoint_every", "checkpoint_minutes", "server", "tracker")
         if name in changes
     }
     return calibrate(
@@ -374,3 +375,24 @@ def test_a_multimodal_teacher_is_calibrated_as_its_language_model(
     assert saved.model_type == "gemma3_text"
     assert saved.vocab_size > AutoConfig.from_pretrained(stranger).vocab_size
     assert all(math.isfinite(row["r_cal"]) for row in lines(tmp_path / "out"))
+
+
+def test_a_tracker_gets_each_steps_figures_and_changes_nothing(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[str, dict[str, Any]]] = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            logged.append((args.run_name, dict(logs)))
+
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "trackio", Tracker)
+    run(tmp_path / "plain", teacher, student, items)
+    assert logged == []
+    run(tmp_path / "tracked", teacher, student, items, tracker="trackio")
+    assert {name for name, _ in logged} == {"work"}  # the stage's folder
+    assert [logs["loss"] for _, logs in logged if "loss" in logs] == [
+        line["loss"] for line in lines(tmp_path / "tracked/out")
+    ]
+    plain, tracked = (tmp_path / name / "out/model/model.safetensors" for name in ("plain", "tracked"))
+    assert plain.read_bytes() == tracked.read_bytes()
