@@ -15,6 +15,7 @@ from repro.generation.completion import Completion
 from repro.guards.base import SamplerGuard
 from repro.models.chat_tokens import eos_token_ids
 from repro.models.loading import load_model, load_tokenizer
+from repro.system.phases import phase
 
 
 class GuardedEngine:
@@ -39,9 +40,9 @@ class GuardedEngine:
         self._guard = guard
         self._teacher = fit_vocabulary(load_model(model), compared).eval()
         # in float32: a step of a hundredth of a gradient would be rounded away in bfloat16
-        self._proxies = [
-            moved.eval() for moved in guard.proxies(fit_vocabulary(load_model(proxy).float(), compared).eval(), holdout)
-        ]
+        loaded = fit_vocabulary(load_model(proxy).float(), compared).eval()
+        with phase("preparing the guard"):
+            self._proxies = [moved.eval() for moved in guard.proxies(loaded, holdout)]
         tokenizer = load_tokenizer(model)
         self._ends = sorted(eos_token_ids(tokenizer, self._teacher.generation_config.eos_token_id))
 

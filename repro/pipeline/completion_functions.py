@@ -87,14 +87,17 @@ def rewrite(stage: Rewrite, context: StageContext, out: Path) -> dict[str, Any]:
     """Let a text guard rewrite completions."""
     from repro.guards.rewriting import rewrite_completions
 
-    return rewrite_completions(
-        stage.guard,
-        context.cache / stage.completions.folder_name / ROLLOUTS,
-        out / ROLLOUTS,
-        model=model_path(stage.model, context.cache),
-        items=read_items(stage.data),
-        opens_in_thought=opens_in_thought(stage.model, stage.config.reasoning, context.cache),
-    )
+    items = read_items(stage.data)
+    in_thought = opens_in_thought(stage.model, stage.config.reasoning, context.cache)
+    with phase("rewriting"):
+        return rewrite_completions(
+            stage.guard,
+            context.cache / stage.completions.folder_name / ROLLOUTS,
+            out / ROLLOUTS,
+            model=model_path(stage.model, context.cache),
+            items=items,
+            opens_in_thought=in_thought,
+        )
 
 
 def score(stage: Score | ScoreAnswers, context: StageContext, out: Path) -> dict[str, Any]:

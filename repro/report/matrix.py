@@ -32,8 +32,13 @@ class GainCell:
 
 
 def matrix_of(part: Part) -> Matrix | None:
-    """Return the sides of a part's matrix; None for another study."""
-    return part.sources[0].content.get("extras", {}).get("matrix")
+    """Return the sides of a part's matrix, with the speeds of all sources; None for another study."""
+    extras = [source.content.get("extras", {}) for source in part.sources]
+    sides = [extra["matrix"] for extra in extras if "matrix" in extra]
+    if not sides:
+        return None
+    speed = {family: by_guard for side in reversed(sides) for family, by_guard in side.get("speed", {}).items()}
+    return {"guards": sides[0]["guards"], "attacks": sides[0]["attacks"], "speed": speed}
 
 
 def gain_cells(table: MeasuredTable, matrix: Matrix) -> dict[tuple[str, str], GainCell]:

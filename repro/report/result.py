@@ -178,10 +178,14 @@ class MatrixSide(TypedDict):
 
 
 class Matrix(TypedDict):
-    """Rows and columns of a matrix of guards and attacks."""
+    """Rows and columns of a matrix of guards and attacks.
+
+    speed: of each guarded teacher relative to the open one, by family and guard; absent from results of older code.
+    """
 
     guards: list[MatrixSide]
     attacks: list[MatrixSide]
+    speed: NotRequired[dict[str, dict[str, FiniteFloat]]]
 
 
 class LeakRung(TypedDict):

@@ -9,6 +9,7 @@ from repro.recipes.settings import MatrixSettings
 from repro.recipes.study import Study
 from repro.report.result import Extras, LeakRung, MatrixSide
 from repro.tables.measurements.costs import parameters_of, study_costs
+from repro.tables.measurements.guard_speed import guard_speeds
 from repro.tables.measurements.leak import study_queries
 
 
@@ -29,7 +30,7 @@ def teacher_sizes(study: Study, cache: Path) -> Extras:
 
 
 def matrix(study: Study, cache: Path) -> Extras:
-    """Collect the guards and attacks of a matrix, in the order of the settings."""
+    """Collect the guards and attacks of a matrix, in the order of the settings, and how fast guarded teachers answer."""
     settings = MatrixSettings.model_validate(study.settings["matrix"])
 
     def side(label: str, formula: str, source: str, level: str) -> MatrixSide:
@@ -39,6 +40,7 @@ def matrix(study: Study, cache: Path) -> Extras:
         "matrix": {
             "guards": [side(g.label, g.formula, g.source, g.shows) for g in guards_of(settings)],
             "attacks": [side(a.label, a.formula, a.source, a.needs) for a in attacks_of(settings)],
+            "speed": guard_speeds(study, cache),
         }
     }
 

@@ -1,15 +1,12 @@
 """What each rung gives away at a glance: a line per guard over the rungs."""
 
 from repro.report.figures.export import Plot
-from repro.report.figures.style import WIDTH, Palette, add_legend, drawing, panels
+from repro.report.figures.style import MARKS, WIDTH, Palette, add_legend, drawing, panels
 from repro.report.leak import Step, leak_of, steps_of
 from repro.report.matrix import matrix_of
 from repro.report.merge import Part
 from repro.report.result import Leak, Matrix
 from repro.tables.measured_table import MeasuredTable
-
-MARKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "--"), ("P", "-."), ("X", ":"))
-"""A mark and a line per guard, so that they are told apart without their colours."""
 
 
 def leak(part: Part, palette: Palette) -> list[Plot]:

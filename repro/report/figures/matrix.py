@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from repro.report.figures.export import Plot
+from repro.report.figures.guard_strengths import guard_strengths
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.matrix import GainCell, broken_by, gain_cells, matrix_of, worst_of
 from repro.report.merge import Part
@@ -19,9 +20,10 @@ STRONGEST = 0.65
 
 
 def matrix(part: Part, palette: Palette) -> list[Plot]:
-    """Draw the matrix of each family."""
+    """Draw the matrix of each family, and the guards over their strengths where these vary."""
     sides = matrix_of(part)
-    return [_matrix(table, sides, n, palette) for n, table in enumerate(part.measured)] if sides else []
+    plots = [_matrix(table, sides, n, palette) for n, table in enumerate(part.measured)] if sides else []
+    return [*plots, *guard_strengths(part, palette)]
 
 
 def _matrix(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Plot:

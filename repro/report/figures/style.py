@@ -14,6 +14,10 @@ WIDTH = 7.6
 """Width of the page's text, inches."""
 
 
+MARKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "--"), ("P", "-."), ("X", ":"))
+"""A mark and a line for each series, so that they are told apart without their colours."""
+
+
 @dataclass(frozen=True)
 class Palette:
     """The colours of a figure. ink: text and reference lines; rule: axes and grid; series: one per line or bar."""

@@ -12,6 +12,10 @@ from repro.tables.measurements.answers import TOKENS
 from repro.tables.measurements.matrix import IDLE_FLOOR, MOVED, READABLE, is_idle
 from repro.tables.statistics.decision import interval
 
+SPEED = (
+    "; speed: tokens per second of sampling over those of the open teacher (first seed, this kit's samplers; processor seconds"
+    " where there is no GPU)"
+)
 UTILITY_MARGIN = 0.02
 """ASSUMED: the smallest loss of accuracy that a user of the teacher would notice; as in claims.toml."""
 EXPLAINED = (
@@ -74,6 +78,7 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
     """Show what each guard costs an honest user."""
     guards = [side["label"] for side in sides["guards"]]
     losses = teacher_losses(table, guards)
+    speed = sides.get("speed", {}).get(table.family, {})
     rows = []
     for guard in guards:
         label = teacher_under(guard)
@@ -93,10 +98,13 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
         nats = _mean(table, label, READABLE)
         row["perplexity to the target"] = number_cell(None if nats is None else math.exp(nats), ".2f")
         row["KL from the open teacher"] = number_cell(_mean(table, label, MOVED), ".3f")
+        if speed:
+            row["speed"] = number_cell(speed.get(guard), ".2f", missing="not recorded")
         rows.append(row)
     caption = (
         f"What a guard costs an honest user, {table.family}: accuracy within the margin, length, and how readable the text is"
         " (perplexity per token under the calibration target)"
+        f"{SPEED if speed else ''}"
     )
     return Grid(caption, rows)
 

@@ -1,0 +1,61 @@
+"""How fast guarded teachers answer, relative to the open one: tokens per second of sampling, from the stages' records."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from repro.recipes.labels import teacher_under
+from repro.recipes.study import Row, Study
+from repro.stages import Evaluate, Grade, Guarded, Rewrite, Sample, Stage
+from repro.stages.artifact import RECORD
+
+OPEN = "none"
+SAMPLING, REWRITING = "sampling", "rewriting"
+"""Phases of a record: loading models, and what a guard prepares once, are phases of their own."""
+
+
+def guard_speeds(study: Study, cache: Path) -> dict[str, dict[str, float]]:
+    """Return tokens per second of each guarded teacher over those of the open one, by family and guard, first seed.
+
+    Tokens are those sampled, before any rewriting. Seconds are the processor's where there is no GPU: other work on the
+    machine does not count. Guards whose records do not say are left out, and families without an open teacher.
+    """
+    speeds: dict[str, dict[str, float]] = {}
+    for family in study.families:
+        rows = {row.method: row for row in study.rows if row.family == family and row.seed == study.seeds[0]}
+        guards = dict.fromkeys(row.guard for row in rows.values() if row.guard is not None)
+        rates = {guard: _tokens_per_second(rows[teacher_under(guard)], cache) for guard in guards}
+        open_rate = rates.get(OPEN)
+        if open_rate is not None:
+            speeds[family] = {guard: rate / open_rate for guard, rate in rates.items() if rate is not None}
+    return speeds
+
+
+def _tokens_per_second(row: Row, cache: Path) -> float | None:
+    stage = row.stage
+    assert isinstance(stage, Evaluate | Grade)
+    rewriting = 0.0
+    sampled: Stage = stage
+    if isinstance(stage, Grade):
+        completions = stage.completions
+        while isinstance(completions, Rewrite):
+            spent = _seconds(completions, REWRITING, cache)
+            if spent is None:
+                return None
+            rewriting += spent
+            completions = completions.completions
+        assert isinstance(completions, Sample | Guarded)
+        sampled = completions
+    seconds = _seconds(sampled, SAMPLING, cache)
+    if seconds is None or seconds + rewriting <= 0:
+        return None
+    summary = json.loads((cache / sampled.folder_name / "summary.json").read_text())
+    by_task = summary.values() if isinstance(sampled, Evaluate) else [summary]
+    return sum(part["tokens"] for part in by_task) / (seconds + rewriting)
+
+
+def _seconds(stage: Stage, phase: str, cache: Path) -> float | None:
+    """Return a phase's seconds, of the wall on GPUs and else of the processor; None if the record has no such phase."""
+    record: dict[str, Any] = json.loads((cache / stage.folder_name / RECORD).read_text())
+    spent = record.get("phases", {}).get(phase)
+    return None if spent is None else float(spent["wall" if record["gpus"] else "processor"])
