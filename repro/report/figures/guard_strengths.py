@@ -69,7 +69,7 @@ def _curves(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
                 capsize=3,
                 label=name,
             )
-            for label, loss, leak in drawn:
+            for label, loss, leak in drawn if len(labels) > 1 else ():  # the legend names the others
                 axes.annotate(label, (loss["value"], leak["value"]), (5, 5), textcoords="offset points", fontsize=8)
         axes.set_xlabel("teacher's score less that of the open teacher")
         axes.set_ylabel("worst gain over no teacher")
