@@ -1,6 +1,7 @@
 """A diagnosis from rollout files to its result files, and the inputs that it refuses."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -145,6 +146,9 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     for text in ("pareto_k", "never matched", "K=V", "Gradient variance", "Tail noise: ", "Off-policy instability: "):
         assert text in page
         assert text in html
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert {"found", "thresholds", "panel", "frequency"} <= set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
     assert ".png" in page
     assert "Correlation against K: S under T" in html
     assert [line["trap"] for line in content["conclusions"]] == [
