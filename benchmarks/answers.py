@@ -1,7 +1,7 @@
 """What the committed verdicts answer: lines, tables and the page of all studies, as Markdown."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from repro.planner.cards import CPU_CORE
@@ -103,20 +103,28 @@ def headline() -> str:
     """Return what the main experiment gave, claim by claim, in sentences."""
     record = record_of("table2")
     assert record is not None
-    families = {verdict.family for verdict in record.claims}
-    paper = by_role(record)["claim"]
-    parts = []
-    for value in VERDICT_VALUES:
-        statements = [
-            f"{statement_of(claim_of('table2', verdict))}{f' ({verdict.family})' if len(families) > 1 else ''}"
-            for verdict in paper
-            if verdict.verdict == value
-        ]
-        if statements:
-            parts.append(f"- **{value}** ({len(statements)}): {'; '.join(statements)}")
+    paper, premises = by_role(record)["claim"], by_role(record)["premise"]
+    parts = [f"- **{line}**: {statements}" for line, statements in _by_value(paper)]
+    parts += [f"- premises that are {line}: {statements}" for line, statements in _by_value(premises)]
+    refuted = [claim_of("table2", v) for v in (*paper, *premises) if v.verdict == "contradicted"]
+    reasons = dict.fromkeys(claim.toy_reason for claim in refuted if claim.toy_reason)
+    parts += [f"- why: in the embedded world {reason}" for reason in reasons]
     seeds = len(record.seeds)
     first = f"Table 2 at toy scale, {seeds} training seeds, {len(paper)} claims of the paper"
     return "\n".join([f"{first} ([numbers](docs/results.md#table2)):", "", *parts])
+
+
+def _by_value(verdicts: list[KnownVerdict]) -> Iterator[tuple[str, str]]:
+    """Yield e.g. ("contradicted (2)", "A > B; C > B") for each verdict that was given."""
+    families = {verdict.family for verdict in verdicts}
+    for value in VERDICT_VALUES:
+        statements = [
+            f"{statement_of(claim_of('table2', verdict))}{f' ({verdict.family})' if len(families) > 1 else ''}"
+            for verdict in verdicts
+            if verdict.verdict == value
+        ]
+        if statements:
+            yield f"{value} ({len(statements)})", "; ".join(statements)
 
 
 def results_page() -> str:
