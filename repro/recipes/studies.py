@@ -90,7 +90,7 @@ FURTHER_PAIRS: dict[Scale, tuple[str, ...]] = {
 }
 """Tasks of Tables 6 and 7. At toy scale one numeric and one choice task: each needs its own calibration."""
 LADDER = (
-    "matrix.guards=none,knob,knob-per-token,answer-only,reorder",
+    "matrix.guards=none,knob,answer-only,reorder",
     "matrix.attacks=own-answers,sft-answers,sft,top-k(k=1),top-k,top-k(k=20),gkd-fkl,gkd-rkl",
 )
 """Guards and attacks of the study `leak`: an attack or more for each rung, none of them chosen by its outcome."""
@@ -293,7 +293,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.leak:leak_section",
         figures="report.figures.leak:leak",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=6, toy_mib=40, paper_gpu_hours=20000),
+        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=13000),
         overrides=dict.fromkeys(SCALES, LADDER),
     ),
 }

@@ -1,5 +1,6 @@
 """Numbers of rows of the data sets, for plans that must not promise more items than exist. Nothing is fetched."""
 
+import functools
 from dataclasses import dataclass
 from typing import get_args
 
@@ -37,6 +38,7 @@ ROW_COUNTS: dict[str, RowCounts] = {
 """Big-Math's levels and quintiles are missing: their counts were not available, and none is invented."""
 
 
+@functools.cache
 def count_items(task: str, split: Split) -> int | None:
     """Return the items that a task has in a split; None if unknown before the rows are read.
 

@@ -292,7 +292,7 @@ def test_one_stage_end_to_end(repro, tmp_path):
 def test_listing_imports_no_torch_and_takes_a_few_times_what_its_libraries_take_to_import(tmp_path):
     """0.9 s where the libraries alone take 0.14 s (6 to 7 times); a bar in seconds would judge the machine, not the command.
 
-    It plans all 16 studies at three scales, 5,000 estimates of stages (before the matrix of guards, 14 studies: 0.6 s).
+    It plans all 17 studies at three scales, 5,000 estimates of stages (before the matrix of guards, 14 studies: 0.6 s).
     Both have their bytecode, also where the machine's Python writes none: the first round makes it.
     """
     environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
