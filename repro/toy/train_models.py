@@ -148,6 +148,8 @@ def _train_side_by_side(
                 waiting.insert(0, REWARD_MODEL)
             if waiting:
                 submit(waiting.pop(0))
+        pool.close()
+        pool.join()
     return seconds
 
 
