@@ -33,7 +33,7 @@ def test_the_verdict_follows_the_truth(truth, claim, is_expected, request):
     if not (folder / RESULTS_FILE).is_file():
         pytest.skip(f"{folder}: not run; `nox -s reproduce-known-truth` does")
     result = read_result(folder)
-    assert result.settings["world"] == World(DEFAULT_WORLD.seed, truth["variant"] or None).name
+    assert result["settings"]["world"] == World(DEFAULT_WORLD.seed, truth["variant"] or None).name
     verdicts = [verdict for verdict in judge_again(result)[1].claims if verdict.claim == claim]
     assert verdicts
     for verdict in verdicts:
