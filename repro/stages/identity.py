@@ -1,7 +1,8 @@
 """Identity of a stage: the settings, seeds and content that change its result, and nothing else."""
 
 import functools
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import pydantic
 
@@ -18,6 +19,18 @@ class Frozen(pydantic.BaseModel):
         """Return the fields that change the result."""
         return {name: _identity_of(getattr(self, name)) for name in _identity_names(type(self))}
 
+    @functools.cached_property
+    def shared_identity(self) -> Any:
+        """`nested_identity`, computed once: configurations and references are parts of hundreds of stages. Not to be changed."""
+        return self.nested_identity()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the fields alone: what was computed from them does not hold after an update."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
     def nested_identity(self) -> Any:
         """Return what stands for this value in the identity of the value that contains it."""
         return self.identity()
@@ -32,7 +45,7 @@ def _identity_of(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Frozen):
-        return value.nested_identity()
+        return value.shared_identity
     if isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, tuple):

@@ -3,8 +3,8 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from repro.stages.identity import Frozen
 from repro.stages.references import BaseModelRef, ModelPair, ServedModelRef, TaskData
@@ -39,12 +39,6 @@ class Stage(Frozen):
 
     def nested_identity(self) -> str:
         return self.fingerprint
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a changed copy, which is another stage: without the cached fingerprint of this one."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("fingerprint", None)
-        return copied
 
     @property
     def folder_name(self) -> str:

@@ -168,3 +168,10 @@ def test_the_grading_rules_are_part_of_what_reads_answers(scale) -> None:
 def test_an_answer_only_distillation_reads_answers() -> None:
     distilled = [s for s in plan("controls", scale="paper").stages() if s.kind == "distill"]
     assert {("answer-only" in s.label, s.reads_answers) for s in distilled} == {(True, True), (False, False)}
+
+
+def test_a_changed_copy_has_no_identity_of_the_original():
+    config = next(s for s in plan("table2", scale="toy").stages() if isinstance(s, Calibrate)).config
+    assert config.shared_identity == config.nested_identity()
+    changed = config.model_copy(update={"steps": config.steps + 1})
+    assert changed.shared_identity == changed.nested_identity() != config.shared_identity
