@@ -8,6 +8,7 @@ from typing import Any
 
 import pydantic
 
+from repro.errors import InputError
 from repro.planner.cards import CPU_CORE, H100
 from repro.planner.roofline import stage_seconds
 from repro.stages import Stage, stage_adapter
@@ -43,7 +44,7 @@ class MeasuredStage:
 def read_measured(out: Path) -> list[MeasuredStage]:
     """Return the stages below `out` that ran on this machine, newest first.
 
-    Records that are damaged, or of stages that this version does not know, are left out.
+    Records that are damaged, of stages that this version does not know, or of models that are no longer there, are left out.
     """
     files = sorted((out / CACHE).glob(f"*/{RECORD}"), key=_modified, reverse=True)[:NEWEST]
     machine = hardware()
@@ -63,7 +64,7 @@ def _readable(files: list[Path], machine: Mapping[str, Any]) -> Iterator[Measure
             record = json.loads(file.read_text())
             if is_same_machine(record["hardware"], machine):
                 yield measured_stage(record)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, pydantic.ValidationError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pydantic.ValidationError, InputError):
             continue
 
 

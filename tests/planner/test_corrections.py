@@ -108,6 +108,18 @@ def test_damaged_records_are_left_out(tmp_path, content):
     assert corrections_from(tmp_path) == expected
 
 
+def test_records_of_models_that_are_gone_are_left_out(tmp_path):
+    write_records(table2(), tmp_path)
+    expected = corrections_from(tmp_path)
+    file = next(
+        path for path in tmp_path.glob("cache/evaluate-*/record.json") if '"toy:qwen3-student"' in path.read_text()
+    )
+    gone = file.read_text().replace('"toy:qwen3-student"', '"toy:world999/qwen3-student"')
+    (tmp_path / "cache" / "evaluate-gone").mkdir()
+    (tmp_path / "cache" / "evaluate-gone" / "record.json").write_text(gone)
+    assert corrections_from(tmp_path) == expected
+
+
 def test_a_forecast_from_records_is_the_schedule_of_their_seconds(tmp_path):
     write_records(table2(), tmp_path)
     study = table2(first_seed=1)
