@@ -265,7 +265,7 @@ def _tail_section(runs: int) -> Iterator[str]:
     yield (
         f"Pairs of models whose tails are known (benchmarks/tail_worlds.py), {runs} runs per line, measured as a diagnosis does."
         " Nothing: the tail (all ids but the four candidates of a step) is the same in both models. Even: it differs, without"
-        " regard to frequency, and holds a tenth of the KL. Frequent: the student's tail follows the frequency of tokens, the"
+        " regard to frequency, and holds 0.105 of the KL. Frequent: the student's tail follows the frequency of tokens, the"
         " teacher's does not, and they agree on the candidates. Over all steps (K = V) the correlation is +0.6 in the first world,"
         " too: it says nothing of the tail."
     )
@@ -273,8 +273,8 @@ def _tail_section(runs: int) -> Iterator[str]:
     yield "| world | claim | truth | reproduced | contradicted |"
     yield "| --- | --- | --- | --- | --- |"
     for n, tail in enumerate(get_args(Tail)):
-        truth = "true" if tail == "frequent" else "false"
         for claim, (reproduced, contradicted) in tail_rates(tail, runs, n * runs).items():
+            truth = "true" if tail == "frequent" or (tail, claim) == ("even", "tail-carries-kl") else "false"
             yield f"| {tail} | {claim} | {truth} | {reproduced:.1%} | {contradicted:.1%} |"
 
 

@@ -8,7 +8,7 @@ from verdict_statistics import floor_rates, tail_rates
 from repro.printed.load import load, load_claims
 from repro.tables.verdicts.verdict import verdict
 
-TAIL_CLAIMS = {"frequency-effect-in-tail", "tail-dominates"}
+TAIL_CLAIMS = {"frequency-effect-in-tail", "tail-dominates", "tail-carries-kl"}
 
 
 def verdicts(tail, seed):

@@ -31,6 +31,7 @@ WORDS = [
     "C",
     "option",
     "Best",
+    "Answer: B",
     " ",
     "\n",
     "ANS",
