@@ -170,7 +170,7 @@ def test_a_stage_on_a_machine_with_several_gpus_sees_and_records_one(monkeypatch
     run([stage], tmp_path, Execution(Resources(), workers=2, backend=backend), quiet=True, console=Console(quiet=True))
     record = json.loads((tmp_path / CACHE / stage.folder_name / "record.json").read_text())
     assert record["gpus"] == ["4"]
-    assert record["gpu_hours"] == round(record["seconds"] / 3600, 4)
+    assert record["gpu_hours"] == pytest.approx(record["seconds"] / 3600, abs=1e-4)  # both are rounded
 
 
 def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path, student):
