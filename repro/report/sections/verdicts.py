@@ -20,7 +20,7 @@ ONE_SEED = (
 )
 
 TOY_SCOPE = (
-    "The embedded world can show whether the method finds and uses a difference in capacity that it was never told of, and"
+    "The embedded world can show whether the method finds and uses a difference in capacity that none of its settings names, and"
     " whether controls that lack one part of it fail to. It cannot show that real students fail for that reason, or how much."
 )
 
