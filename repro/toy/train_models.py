@@ -136,7 +136,7 @@ def _train_side_by_side(
                 error_callback=lambda error: ended.put((name, error)),
             )
 
-        for _ in range(workers):
+        for _ in range(min(workers, len(waiting))):
             submit(waiting.pop(0))
         while len(seconds) < len(names):
             progress(len(seconds), len(names), "models", "")

@@ -3,7 +3,9 @@
 import itertools
 import math
 import random
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from repro.errors import InputError
 from repro.tasks.toy import get_task
 from repro.toy import models, train_models
 from repro.toy.corpus import EVERY_TASK, Corpus
+from repro.toy.models import MODEL_NAMES
 from repro.toy.pool import split_of
 from repro.toy.preferences import check_words, preference_pairs, score_text
 from repro.toy.pretrain import Pretraining, pretrain
@@ -69,6 +72,21 @@ def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
         files = sorted(file.name for file in both.iterdir())
         assert "model.safetensors" in files
         assert all((both / file).read_bytes() == (alone / file).read_bytes() for file in files)
+
+
+@pytest.mark.parametrize("names", [["reward-model", "qwen3-teacher"], list(MODEL_NAMES), list(MODEL_NAMES[:3])])
+def test_the_reward_model_waits_for_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    ended: list[str] = []
+
+    def train(world: World, name: str, out: Path, progress: object) -> float:
+        assert name != "reward-model" or "qwen3-teacher" not in names or "qwen3-teacher" in ended
+        ended.append(name)
+        return 1.0
+
+    context = SimpleNamespace(Pool=lambda workers, _: ThreadPool(workers))
+    monkeypatch.setattr(train_models, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
+    monkeypatch.setattr(train_models, "train_model", train)
+    assert set(train_models.train_models(DEFAULT_WORLD, tmp_path, names, workers=4)) == set(names) == set(ended)
 
 
 def test_an_error_of_a_worker_reaches_the_caller(tmp_path: Path) -> None:
