@@ -170,7 +170,7 @@ def _study_lines(study: str, entry: Entry) -> list[str]:
             claim = claim_of(study, verdict)
             statement = statement_of(claim) + (f" ({verdict.family})" if len(families) > 1 else "")
             cells = (statement, claim.role, verdict.verdict, _measured(verdict))
-            lines.append(_row(cells))
+            lines.append(table_row(cells))
     for label, further in further_records(study).items():
         lines += ["", *_further_lines(label, further, record)]
     return lines
@@ -193,7 +193,7 @@ def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) ->
         for verdict in part:
             statement = statement_of(claim_of(further.study, verdict))
             above = usual.get((verdict.claim, verdict.family), "")
-            lines.append(_row((statement, verdict.family, verdict.verdict, above, _measured(verdict))))
+            lines.append(table_row((statement, verdict.family, verdict.verdict, above, _measured(verdict))))
     return lines
 
 
@@ -209,5 +209,6 @@ def _measured(verdict: KnownVerdict) -> str:
     return verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; ")
 
 
-def _row(cells: Iterable[str]) -> str:
+def table_row(cells: Iterable[str]) -> str:
+    """Return a line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

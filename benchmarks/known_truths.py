@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from answers import table_row
+
 from repro.printed.load import load
 from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, read_result
@@ -41,10 +43,6 @@ class Outcome:
     value: str
     text: str
     one_seed: tuple[str, ...]
-
-    @property
-    def is_false_alarm(self) -> bool:
-        return not self.is_true and self.value == "reproduced"
 
 
 def truths_of(study: str, world: str) -> Iterator[tuple[str, bool, str]]:
@@ -104,7 +102,7 @@ def section(outcomes: list[Outcome]) -> str:
     for o in outcomes:
         truth = f"{'true' if o.is_true else 'false'}: {o.reason}"
         cells = (o.world, o.study, o.claim, truth, o.value, ", ".join(o.one_seed), o.text)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(table_row(cells))
     return "\n".join(lines) + "\n"
 
 

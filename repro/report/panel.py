@@ -71,14 +71,14 @@ def print_panel(content: dict[str, Any], console: Console) -> None:
 
 def _sections(content: dict[str, Any]) -> list[Section]:
     """Build the sections: conclusions, their thresholds, the panel, the correlations."""
-    found = Bullets(conclusion_lines(content))
+    conclusions = Bullets(conclusion_lines(content))
     panel: list[Block] = [
         text_grid("The panel", panel_rows(content["panel"])),
         Text(EXPLAINED),
         *map(Text, _notes(content)),
     ]
     sections = [
-        Section("found", "What was found", [found], brief=[found]),
+        Section("found", "What was found", [conclusions], brief=[conclusions]),
         _section("thresholds", "Thresholds", [_thresholds()]),
         _section("panel", "The panel", panel),
     ]

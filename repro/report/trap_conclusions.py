@@ -81,13 +81,13 @@ def _tail_noise(content: Mapping[str, Any], task: str) -> TrapConclusion:
         return TrapConclusion(trap, task, "not measured", f"{_capital(why)}.")
     share, low, high = (_number(tail[key]) for key in ("share", "share_low", "share_high"))
     verdict = decide(low, high, TAIL_SHARE.value)
-    found = f"{share:.0%} [{low:.0%}, {high:.0%}] of the reverse KL lies outside the student's Top-{k}"
+    evidence = f"{share:.0%} [{low:.0%}, {high:.0%}] of the reverse KL lies outside the student's Top-{k}"
     text = {
-        "seen": f"{found}, more than half. Truncate the loss: --set 'gkd_rkl.divergence=top-k-tail(k={k})' and others in"
+        "seen": f"{evidence}, more than half. Truncate the loss: --set 'gkd_rkl.divergence=top-k-tail(k={k})' and others in"
         " docs/losses.md.",
-        "not seen": f"{found}, less than half: likely candidates make up most of the signal.",
+        "not seen": f"{evidence}, less than half: likely candidates make up most of the signal.",
     }
-    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(found, TAIL_SHARE))
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(evidence, TAIL_SHARE))
 
 
 def _off_policy(cells: Cells, task: str) -> TrapConclusion:
@@ -103,16 +103,16 @@ def _off_policy(cells: Cells, task: str) -> TrapConclusion:
         verdicts.add("not decided")
     verdict: TrapVerdict = "seen" if "seen" in verdicts else max(verdicts, key=("not seen", "not decided").index)
     tail = f"pareto-k {_interval(k)}" if n >= SMALLEST_SAMPLE else f"too few completions for pareto-k ({n})"
-    found = (
+    evidence = (
         f"The mean importance weight is {_interval(weight)} where 1 is due; {tail} (trusted up to {PARETO_K.value:g});"
         f" effective sample size {_number(size['value']):.3g} of {n}"
     )
     text = {
-        "seen": f"{found}. Do not believe importance-weighted estimates. Train on the student's completions (GKD-RKL), or by"
+        "seen": f"{evidence}. Do not believe importance-weighted estimates. Train on the student's completions (GKD-RKL), or by"
         " a loss that needs no weights (SFT, GKD-FKL).",
-        "not seen": f"{found}. Importance-weighted estimates can be believed here.",
+        "not seen": f"{evidence}. Importance-weighted estimates can be believed here.",
     }
-    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(found, PARETO_K, MEAN_WEIGHT))
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(evidence, PARETO_K, MEAN_WEIGHT))
 
 
 def _error_verdict(weight: Mapping[str, Any]) -> TrapVerdict:
@@ -135,16 +135,16 @@ def _gap(cells: Cells, task: str) -> TrapConclusion:
     of_equal_length = (
         "" if isinstance(matched["value"], str) else f" ({matched['value']:.0%} among those of equal length)"
     )
-    found = (
+    evidence = (
         f"The teacher prefers the wrong completion in {value:.0%} [{low:.0%}, {high:.0%}] of the pairs of a right and a"
         f" wrong one{of_equal_length}"
     )
     text = {
-        "seen": f"{found}, worse than a coin. Calibrate the teacher towards the student (repro calibrate --eta 1), or keep"
+        "seen": f"{evidence}, worse than a coin. Calibrate the teacher towards the student (repro calibrate --eta 1), or keep"
         f" the loss off such completions (wrong-trace-gate in docs/losses.md).{kl}",
-        "not seen": f"{found}: on average it points to the right answer.{kl}",
+        "not seen": f"{evidence}: on average it points to the right answer.{kl}",
     }
-    return TrapConclusion(trap, task, verdict, text.get(verdict) or f"{_undecided(found, WRONG_TRACE)}{kl}")
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or f"{_undecided(evidence, WRONG_TRACE)}{kl}")
 
 
 def _kl(cells: Cells) -> str:
@@ -158,11 +158,11 @@ def _kl(cells: Cells) -> str:
     )
 
 
-def _undecided(found: str, *thresholds: Threshold) -> str:
+def _undecided(evidence: str, *thresholds: Threshold) -> str:
     bounds = " or ".join(
         f"{1 / exp(t.value):g} to {exp(t.value):g}" if t is MEAN_WEIGHT else f"{t.value:g}" for t in thresholds
     )
-    return f"{found}. The interval includes the threshold, {bounds}: more prompts (--items) would decide."
+    return f"{evidence}. The interval includes the threshold, {bounds}: more prompts (--items) would decide."
 
 
 def _interval(cell: Mapping[str, Any]) -> str:

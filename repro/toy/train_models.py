@@ -45,7 +45,7 @@ REWARD_BASE = "qwen3-teacher"
 
 
 def seed_of(world: World, role: Role) -> int:
-    """Return the seed of a model's weights and corpus: its own in each world and role."""
+    """Return the seed of a model's weights and corpus: another in each world and role."""
     return 100 * world.seed + ROLES.index(role)
 
 

@@ -133,5 +133,7 @@ def parse_world(name: str) -> World:
     match = re.fullmatch(r"world(\d{1,6})(?:-([a-z-]+))?", name)
     if match is None or match[2] not in (None, *VARIANTS):
         variants = ", ".join(f"world3-{variant}" for variant in VARIANTS)
-        raise InputError(f"unknown world {name!r}: write world3, or one of its variants {variants}.")
+        raise InputError(
+            f"unknown world {name!r}: write world and a number, as in world3 or world4, or one of the variants {variants}."
+        )
     return World(int(match[1]), cast(Variant | None, match[2]))

@@ -25,7 +25,7 @@ DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
 UNRECORDED = {"eta-sweep", "guards", "leak", "losses", "table3", "table6", "table7"}
 """Studies of ours whose verdicts no run of three seeds has recorded yet."""
 FURTHER_RECORDS = {"table2": ("world4", "world5")}
-"""Records of a study in other worlds, and on all tasks in both families."""
+"""Records of a study in other worlds."""
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -41,6 +41,15 @@ def test_every_study_has_a_recipe_claims_and_known_verdicts(study):
     known = load_known_verdicts(ROOT / "benchmarks" / "known_verdicts" / f"{study}-toy.toml")
     assert (known.study, known.world) == (study, DEFAULT_WORLD.name)
     assert {verdict.claim for verdict in known.claims} <= claims
+
+
+def test_table2_is_recorded_in_worlds_that_no_choice_has_seen():
+    folder = ROOT / "benchmarks" / "known_verdicts"
+    records = [load_known_verdicts(folder / f"table2-toy-{label}.toml") for label in FURTHER_RECORDS["table2"]]
+    records.append(load_known_verdicts(folder / "table2-toy.toml"))
+    reported = {known.world for known in records}
+    assert reported == {"world3", "world4", "world5"}
+    assert all(known.seeds == (0, 1, 2) and not reported & set(known.development_worlds) for known in records)
 
 
 def test_nothing_else_is_declared_a_study(sessions):

@@ -29,7 +29,7 @@ def test_a_study_that_calls_the_false_thing_true_is_an_alarm(tmp_path, world, cl
     assert [o.claim for o in outcomes] == ([claim] if claim else [])
     for outcome in outcomes:
         assert outcome.value == "reproduced"
-        assert outcome.is_false_alarm
+        assert not outcome.is_true
         assert len(outcome.one_seed) == 3
 
 

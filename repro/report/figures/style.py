@@ -15,7 +15,7 @@ WIDTH = 7.6
 
 
 MARKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "--"), ("P", "-."), ("X", ":"))
-"""A mark and a line for each series, so that they are told apart without their colours."""
+"""A mark and a line for each series, so that they can be distinguished without their colours."""
 
 
 @dataclass(frozen=True)
