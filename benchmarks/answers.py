@@ -17,7 +17,7 @@ from repro.tables.verdicts.sentences import claim_in_symbols
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = {"claim": "claims of the paper", "premise": "premises", "control": "controls"}
 CLAIMS = {(claim.study, claim.id): claim for claim in load_claims()}
-UNRECORDED = "no verdicts recorded yet"
+UNRECORDED = "not recorded yet"
 CAUTION = (
     "Toy results say how the method behaves in models with well under a million parameters; they are no verdict on the"
     " paper's numbers."
@@ -69,7 +69,7 @@ def short_answer(study: str) -> str:
         return UNRECORDED
     parts = by_role(record)
     role = next(iter(parts))
-    counted = count_of(parts[role])
+    counted = count_of(parts[role]).replace(" of ", "/", 1)
     return counted if role == "claim" else f"{counted} ({ROLES[role]})"
 
 
@@ -93,9 +93,9 @@ def statement_of(claim: Claim) -> str:
 
 def answers_table() -> str:
     """Return the table of README.md: a row for each study."""
-    lines = ["| question | command | claims at toy scale |", "|---|---|---|"]
+    lines = ["| question | study | answer |", "|---|---|---|"]
     for study, entry in STUDIES.items():
-        lines.append(f"| {question_of(entry)} | `nox -s reproduce-{study}` | {short_answer(study)} |")
+        lines.append(f"|{question_of(entry)}|[{study}](docs/results.md#{study})|{short_answer(study)}|")
     return "\n".join(lines)
 
 
@@ -104,14 +104,14 @@ def headline() -> str:
     record = record_of("table2")
     assert record is not None
     paper, premises = by_role(record)["claim"], by_role(record)["premise"]
-    parts = [f"- **{line}**: {statements}" for line, statements in _by_value(paper)]
-    parts += [f"- premises that are {line}: {statements}" for line, statements in _by_value(premises)]
+    parts = [f"- **claims {line}**: {statements}" for line, statements in _by_value(paper)]
+    parts += [f"- premises {line}: {text}" for line, text in _by_value(premises) if not line.startswith("reproduced")]
     refuted = [claim_of("table2", v) for v in (*paper, *premises) if v.verdict == "contradicted"]
     reasons = dict.fromkeys(claim.toy_reason for claim in refuted if claim.toy_reason)
     parts += [f"- why: in the embedded world {reason}" for reason in reasons]
     seeds = len(record.seeds)
-    first = f"Table 2 at toy scale, {seeds} training seeds, {len(paper)} claims of the paper"
-    return "\n".join([f"{first} ([numbers](docs/results.md#table2)):", "", *parts])
+    first = f"[Table 2](docs/results.md#table2) at toy scale, {seeds} training seeds"
+    return "\n".join([f"{first}:", "", *parts])
 
 
 def _by_value(verdicts: list[KnownVerdict]) -> Iterator[tuple[str, str]]:

@@ -49,6 +49,11 @@ def test_links_resolve(page):
             assert anchor in anchors(file), f"{page.name}: {target}"
 
 
+def test_the_readme_is_short():
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert len(words) <= 1100, f"{len(words)} words: move what a stranger does not need first to docs/"
+
+
 COMMANDS = sorted(
     {
         (str(page.relative_to(ROOT)), line.strip())

@@ -99,14 +99,14 @@ FURTHER_FAMILIES: dict[Scale, tuple[str, ...]] = {"toy": ("gemma3", "qwen3"), "p
 STUDIES: dict[str, Entry] = {
     "table2": Entry(
         title="The knob: teachers calibrated both ways, their students, and the baselines",
-        question="Does the knob make a student better or worse while the teacher keeps its accuracy?",
+        question="Does the knob steer the student while the teacher keeps its accuracy?",
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
         budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
     ),
     "table1": Entry(
         title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
-        question="Are the traps there: unstable importance weights, a preference for wrong traces?",
+        question="Are the traps there: unstable weights, wrong traces preferred?",
         session="The traps of every pair (Table 1)",
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
@@ -117,7 +117,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table4": Entry(
         title="The traps of original and calibrated teachers, and their students' outcomes (stages shared with table2)",
-        question="Does calibration move the traps the way the paper says?",
+        question="Does calibration move the traps as the paper says?",
         session="The traps of calibrated teachers (Table 4; shares Table 2's calibrations and students)",
         rows="recipes.table1_and_4:calibrated_rows",
         measure="tables.measurements.trap_outcomes:add_traps_and_outcomes",
@@ -126,7 +126,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "figure2": Entry(
         title="Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
-        question="Do frequent tokens dominate the KL, and only from the tail of the distribution?",
+        question="Do frequent tokens dominate the KL, and only in its tail?",
         session="Which tokens drive the KL (Figure 2; shares Table 1's diagnoses)",
         page_title="Tail noise: mean contribution of each token to the KL against its frequency, for several K",
         rows="recipes.table1_and_4:pair_rows",
@@ -140,7 +140,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table3": Entry(
         title="Out of distribution and across distributions: calibrated on mathematics alone, judged on unseen tasks",
-        question="Does the effect reach unseen tasks, and students distilled on another task?",
+        question="Does the effect reach unseen tasks?",
         session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
@@ -158,7 +158,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table7": Entry(
         title="Further pairs on unseen tasks (calibrations and first students shared with table6)",
-        question="Do the further pairs behave the same on unseen tasks?",
+        question="And further pairs on unseen tasks?",
         session="The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
@@ -169,7 +169,7 @@ STUDIES: dict[str, Entry] = {
     "eta-sweep": Entry(
         title="The knob's whole curve: teacher, students, traps and lengths at nine values of eta"
         " (calibrations shared with table2)",
-        question="Does the whole curve follow eta, or only its two ends?",
+        question="Does the whole curve follow eta?",
         session="The knob's whole curve, three seeds (shares Table 2's calibrations)",
         page_title="The knob's whole curve: teacher, students, traps and completion length against eta",
         rows="recipes.eta_sweep:rows",
@@ -204,7 +204,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table5": Entry(
         title="What each stage costs, and what it would cost you (stages shared with table2)",
-        question="Does calibration cost about as much as on-policy distillation?",
+        question="Does calibration cost about as much as distillation?",
         session="What each stage costs, and what yours would (Table 5; reads Table 2's stages)",
         rows="recipes.table2:rows",
         measure="tables.measurements.costs:add_costs",
@@ -230,7 +230,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "figure3": Entry(
         title="Teachers keep, students fall (stages shared with table2)",
-        question="Do teachers keep their accuracy while their students lose theirs?",
+        question="Do teachers keep their accuracy while students lose theirs?",
         session="Teachers keep, students fall (Figure 3; reads Table 2's stages)",
         page_title="Teachers keep their accuracy, their students fall",
         rows="recipes.figures:before_and_after_rows",
@@ -266,7 +266,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "guards": Entry(
         title="Guards against attacks: what each guard leaks to a thief who adapts (a study of this kit, not of the paper)",
-        question="What do guards of a teacher leak to a student who attacks them?",
+        question="What does each guard leak to an adaptive student?",
         session="Guards against attacks, a study of this kit (shares Table 2's calibrations)",
         page_title="Guards against attacks: gains over a student without a teacher (a study of this kit, not of the paper)",
         rows="attacks.matrix:rows",
@@ -283,7 +283,7 @@ STUDIES: dict[str, Entry] = {
     "leak": Entry(
         title="What a teacher gives away by what it shows: answers, text, top-k, logits, and what guards do to each (a study of"
         " this kit, not of the paper; shares stages with guards)",
-        question="What does a teacher give away by what it shows: answers, text, top-k, logits?",
+        question="What does each interface give away: answers, text, top-k, logits?",
         session="What a teacher gives away by what it shows, a study of this kit (shares stages with guards)",
         page_title="What a teacher gives away on each rung of what it shows (a study of this kit, not of the paper)",
         rows="attacks.leak:rows",
