@@ -74,6 +74,9 @@ def list_studies(
     attacks: Annotated[
         bool, typer.Option("--attacks", help="Attacks of a thief: names for --set matrix.attacks=...")
     ] = False,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Rows that packages add to a study: names for --set rows=...")
+    ] = False,
     tasks: Annotated[
         bool, typer.Option("--tasks", help="Tasks: names for --task and --set tasks=..., with their rows' source.")
     ] = False,
@@ -81,15 +84,16 @@ def list_studies(
     """List the studies, their scales, and what each costs; or what a setting may name, installed packages' too."""
     if tasks:
         print_tasks()
-    if losses or guards or attacks:
+    if losses or guards or attacks or rows:
         from repro.attacks.base import ATTACKS
         from repro.distillation.loss import LOSSES
         from repro.guards.base import GUARDS
+        from repro.recipes.study_rows import ROWS
 
-        for registry, is_listed in ((LOSSES, losses), (GUARDS, guards), (ATTACKS, attacks)):
+        for registry, is_listed in ((LOSSES, losses), (GUARDS, guards), (ATTACKS, attacks), (ROWS, rows)):
             if is_listed:
                 print_plugins(registry)
-    if tasks or losses or guards or attacks:
+    if tasks or losses or guards or attacks or rows:
         return
     from repro.planner.hours import study_hours
     from repro.planner.scales import REQUIREMENTS

@@ -71,7 +71,8 @@ def assignments_from(
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
-            "--plugin", help="Python file with tasks or losses of your own; repeatable. docs/plugins.md shows one."
+            "--plugin",
+            help="Python file with tasks, losses or rows of your own; repeatable. docs/plugins.md shows one.",
         ),
     ] = None,
 ) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from repro.errors import InputError
 from repro.models.loading import locate
 from repro.recipes import paper, small, toy
+from repro.recipes.added_rows import added_rows, check_studies
 from repro.recipes.settings import Family, Settings, override
 from repro.recipes.shared_stages import Pair, cache_revisions, judge_of
 from repro.recipes.studies import SCALES, STUDIES, Entry, Scale, resolve
@@ -81,6 +82,7 @@ def plan(
     assignments = tuple(assignments)
     settings = select_world(override(defaults, (*entry.overrides.get(scale, ()), *assignments)))
     _check_names(settings)
+    check_studies(settings.rows, name)
     chosen = tuple(families) or entry.families.get(scale, DEFAULT_FAMILIES[scale])
     chosen = tuple(settings.families) if "all" in chosen else chosen
     unknown = [family for family in chosen if family not in settings.families]
@@ -96,8 +98,8 @@ def plan(
             scale=scale,
             tasks=resolve(entry.tasks)(settings) if entry.tasks else settings.tasks,
             seeds=planned_seeds,
-            rows=tuple(row for pair in pairs for row in rows(pair)),
-            settings=settings.model_dump(mode="json"),
+            rows=tuple(row for pair in pairs for row in (*rows(pair), *added_rows(pair, name, rows))),
+            settings=settings.model_dump(mode="json", exclude=None if settings.rows else {"rows"}),
             assignments=assignments,
         )
     _check_items(study)

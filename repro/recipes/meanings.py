@@ -67,6 +67,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "scored_completions": ("completions of each held-out item that are scored for KL and readability", "completions"),
     "losses": ("losses that the study of losses compares with reverse KL", "names"),
     "world": ("embedded world of the toy scale's tasks and models", "name"),
+    "rows": ("plug-ins that add rows to the study (docs/plugins.md)", "names"),
     "more_controls": ("run the further controls of docs/controls.md", "true or false"),
 }
 """Last part of a setting's name -> meaning and unit (or the values that it takes)."""

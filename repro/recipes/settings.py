@@ -13,6 +13,7 @@ from repro.distillation.loss import LOSSES
 from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
+from repro.recipes.study_rows import RowsField
 
 PER_STAGE_SETTINGS = ("engine", "reasoning")
 """Settings that every stage has; without a stage's name they are set for all of them."""
@@ -102,6 +103,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     more_controls: bool = False
     """Run Table 2's further controls too: the KL-matched teacher, and students that have the calibrated teachers' text alone."""
     matrix: MatrixSettings = MatrixSettings()
+    rows: tuple[RowsField, ...] = ()
+    """Plug-ins that add rows to the study, with the content of their files (docs/plugins.md)."""
 
     @pydantic.field_validator("losses")
     @classmethod

@@ -50,6 +50,8 @@ class Entry:
         page_title: title of its report, if `paper_tables/` has no file of the study's name.
         overrides: settings of the study at a scale; the user's are applied after them.
         families: default families, if they differ from the scale's.
+        added_kinds: kinds of stage that rows of a plug-in may have (docs/plugins.md); none where the measurement reads the
+            study's own rows alone.
         seeds: default number of seeds, if it differs from the scale's (`recipes.catalog.DEFAULT_SEEDS`).
     """
 
@@ -69,6 +71,7 @@ class Entry:
     page_title: str = ""
     overrides: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
     families: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
+    added_kinds: tuple[str, ...] = ()
     seeds: dict[Scale, int] = field(default_factory=dict)
 
 
@@ -102,6 +105,7 @@ STUDIES: dict[str, Entry] = {
         question="Does the knob steer the student while the teacher keeps its accuracy?",
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
+        added_kinds=("evaluate",),
         budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
     ),
     "table1": Entry(
@@ -122,6 +126,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table1_and_4:calibrated_rows",
         measure="tables.measurements.trap_outcomes:add_traps_and_outcomes",
         section="report.sections.panel:panel_section",
+        added_kinds=("diagnose",),
         budget=Budget(toy_minutes=4, toy_mib=30, paper_gpu_hours=10500),
     ),
     "figure2": Entry(
@@ -144,6 +149,7 @@ STUDIES: dict[str, Entry] = {
         session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
+        added_kinds=("evaluate",),
         budget=Budget(toy_minutes=6, toy_mib=20, paper_gpu_hours=11000),
         overrides={"toy": ("tasks=toy-bm4,toy-bm5,toy-csqa,toy-mmlu-pro,toy-supergpqa",)},
     ),
@@ -152,6 +158,7 @@ STUDIES: dict[str, Entry] = {
         question="Do further pairs of models behave the same?",
         session="The further pairs (Table 6)",
         rows="recipes.table6:rows",
+        added_kinds=("evaluate",),
         budget=Budget(toy_minutes=7, toy_mib=40, paper_gpu_hours=16000),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
@@ -162,6 +169,7 @@ STUDIES: dict[str, Entry] = {
         session="The further pairs on unseen tasks (Table 7; shares Table 6's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
+        added_kinds=("evaluate",),
         budget=Budget(toy_minutes=6, toy_mib=30, paper_gpu_hours=8500),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
@@ -188,6 +196,7 @@ STUDIES: dict[str, Entry] = {
         page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
         " time",
         rows="recipes.controls:rows",
+        added_kinds=("evaluate",),
         budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=60000),
     ),
     "losses": Entry(
@@ -199,6 +208,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.losses:rows",
         measure="tables.measurements.answers:add_eta_sweep",
         section="report.sections.panel:panel_section",
+        added_kinds=("evaluate", "diagnose"),
         budget=Budget(toy_minutes=12, toy_mib=50, paper_gpu_hours=18500),
         overrides={"toy": ("diagnosis.gradient_prompts=0", "diagnosis.resamples=200")},
     ),

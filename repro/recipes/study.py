@@ -19,6 +19,7 @@ class Row:
         eta: the eta that its models were calibrated with, if the study sweeps eta.
         of: the label of its teacher's row, for a student whose teacher has a row too.
         guard: the label of the guard of its teacher, in a matrix of guards and attacks.
+        plugin: the plug-in that added the row; None for the study's own.
     """
 
     family: str
@@ -28,6 +29,7 @@ class Row:
     eta: float | None = None
     of: str | None = None
     guard: str | None = None
+    plugin: str | None = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Verdicts(TypedDict):
 
 
 class RowLine(TypedDict):
-    """One evaluated model, and its artifact. eta, of: see `repro.recipes.study.Row`; absent where it has none."""
+    """One evaluated model, and its artifact. eta, of, plugin: see `repro.recipes.study.Row`; absent where it has none."""
 
     family: str
     method: str
@@ -66,6 +66,7 @@ class RowLine(TypedDict):
     artifact: str
     eta: NotRequired[FiniteFloat]
     of: NotRequired[str]
+    plugin: NotRequired[str]
 
 
 class Completion(TypedDict):

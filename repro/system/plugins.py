@@ -184,12 +184,14 @@ class Registry(Generic[P]):
         return match[1], {key.strip(): value.strip() for key, _, value in pairs}
 
     def _example(self) -> str:
-        return f"{next(iter(self.built_in))}, or NAME(setting=value)"
+        return f"{next(iter(self.built_in), 'NAME')}, or NAME(setting=value)"
 
     def _unknown(self, name: str, names: list[str]) -> str:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}? " if near else ""
         option = self.group.rpartition(".")[2]
+        if not names:
+            return f"{self.noun} '{name}': no package offers any. Name the file that has them: --plugin FILE"
         return f"{self.noun} '{name}': no such {self.noun}. {hint}`repro list --{option}` shows all {len(names)}"
 
 

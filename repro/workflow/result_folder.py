@@ -69,12 +69,14 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Flatten settings as a result stores them: without secrets, and without the address of a served judge."""
     judge = settings.get("judge")
     name = {"judge": parse_endpoint(judge).model} if isinstance(judge, str) and is_endpoint(judge) else {}
-    flat: dict[str, Any] = flatten(redact(settings | name))
+    flat: dict[str, Any] = {"rows": [], **flatten(redact(settings | name))}
     return flat
 
 
 def _to_text(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return "+".join(str(v["name"] if isinstance(v, dict) else v) for v in value)
+    return str(value)
 
 
 def _read_header(folder: Path) -> dict[str, Any] | None:

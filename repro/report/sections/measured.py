@@ -26,6 +26,7 @@ def measured_section(part: Part, key: str) -> Section:
     for n, table in enumerate(part.measured):
         layout.append(Text(_describe_table(table, part)))
         layout += [Text(line, strong=True) for line in describe_idle(table)]
+        layout += [Text(line) for line in _describe_added(table, part)]
         layout += [_layout(table, part, metric) for metric in layout_metrics(table)]
         rows = _cells(table, part)
         grid = Grid(f"Every measured number, {table.family}", rows)
@@ -81,6 +82,21 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
     if part.report.notice:
         text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."
     return text
+
+
+def _describe_added(table: MeasuredTable, part: Part) -> list[str]:
+    """Name the rows that each plug-in of the user's added, and its content."""
+    labels: dict[str, dict[str, None]] = {}
+    for source in part.sources:
+        for line in source.content["rows"]:
+            if "plugin" in line and line["family"] == table.family:
+                labels.setdefault(line["plugin"], {})[line["method"]] = None
+    contents = {plugin["name"]: plugin.get("content") for plugin in part.settings.get("rows", ())}
+    return [
+        f"Rows that the plug-in {plugin} added (sha256 {str(contents.get(plugin.partition('(')[0]))[:12]}), neither the paper's"
+        f" nor the kit's: {', '.join(rows)}."
+        for plugin, rows in labels.items()
+    ]
 
 
 def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
