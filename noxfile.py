@@ -380,7 +380,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(name="toy-models", python=False)
 def toy_models(session: nox.Session) -> None:
-    """Train the shipped models of all embedded worlds again from nothing, into results/toy-models."""
+    """Train the shipped models of all embedded worlds, into results/toy-models; those that are there are kept."""
     install(session, "toy")
     shipped = Path("repro/toy/weights")
     for world in sorted(folder.name for folder in shipped.glob("world*")):

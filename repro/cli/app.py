@@ -217,7 +217,9 @@ def env(out: Out = Path("results")) -> None:
 def toy_models(
     out: Annotated[Path, typer.Option("--out", help="Folder to write the models into.")],
     only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
-    world: Annotated[str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail.")] = "",
+    world: Annotated[
+        str, typer.Option("--world", help="world0, world1, ...; world3-no-tail is world 3's twin without a tail.")
+    ] = "",
 ) -> None:
     """Train the models of an embedded world from scratch (the shipped weights came from this command)."""
     from repro.system.hardware import hardware
@@ -225,13 +227,19 @@ def toy_models(
     from repro.toy.world import DEFAULT_WORLD, parse_world
 
     with err_console.status("training") as status:
-        train_models(
+        trained = train_models(
             parse_world(world) if world else DEFAULT_WORLD,
             out,
             only or [],
             lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"),
             workers=hardware()["cpus"],
         )
+    seconds = f", {sum(trained.values()):,.0f} processor seconds" if trained else ""
+    out_console.print(
+        f"{len(trained)} models trained{seconds}; models that {out} already held are kept",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("record-verdicts")

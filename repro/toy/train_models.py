@@ -1,16 +1,17 @@
 """Training of the models of a world: the plan of each, written as an ordinary model folder."""
 
 import multiprocessing
-import queue
 import shutil
 import signal
 import time
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from repro.errors import InputError
+from repro.errors import InputError, StageError
 from repro.progress import Progress, silent
 from repro.toy.corpus import Corpus
 from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Role, model_folder, model_name
@@ -103,55 +104,88 @@ def train_models(
 ) -> dict[str, float]:
     """Train the named models of a world (all for an empty list) and write each as a folder below out/WORLD.
 
+    A folder appears only when its model is complete, and a model whose folder is there is kept: what an interrupted call
+    finished is not trained again.
+
     Args:
         workers: models that are trained at once, each in a process of its own.
 
-    Returns the processor seconds per model. A folder appears only when its model is complete.
+    Returns:
+        The processor seconds of each model that was trained.
+
+    Raises:
+        InputError: a name is unknown, or the folder cannot be written.
+        StageError: a process ended without its model.
     """
     names = [name.removeprefix(PREFIX) for name in only] or list(MODEL_NAMES)
     if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
         raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
     folder = out / world.models_name
-    if min(workers, len(names)) == 1:
-        return {name: train_model(world, name, folder, progress) for name in names}
-    return _train_side_by_side(world, names, folder, progress, min(workers, len(names)))
+    missing = [name for name in names if not (folder / name).is_dir()]
+    if min(workers, len(missing)) <= 1:
+        return {name: train_model(world, name, folder, progress) for name in _in_order(missing)}
+    return _train_side_by_side(world, _in_order(missing), folder, progress, workers)
+
+
+def _in_order(names: list[str]) -> list[str]:
+    """Return the names with the base of the reward model first: no other training waits for one."""
+    return sorted(names, key=lambda name: name != REWARD_BASE)
+
+
+def startable(waiting: list[str], unfinished: set[str]) -> list[str]:
+    """Return the waiting models that can start: all but a reward model whose base is still to be finished."""
+    return [name for name in waiting if name != REWARD_MODEL or REWARD_BASE not in unfinished]
 
 
 def _train_side_by_side(
     world: World, names: list[str], folder: Path, progress: Progress, workers: int
 ) -> dict[str, float]:
-    """Train in several processes; the reward model begins as soon as its base is there."""
-    waiting = sorted(names, key=lambda name: name != REWARD_BASE)
-    if REWARD_BASE in names and REWARD_MODEL in names:
-        waiting.remove(REWARD_MODEL)
-    seconds: dict[str, float] = {}
-    ended: queue.SimpleQueue[tuple[str, float | BaseException]] = queue.SimpleQueue()
-    with multiprocessing.get_context("spawn").Pool(workers, _begin_worker) as pool:  # leaving it ends the processes
-
-        def submit(name: str) -> None:
-            pool.apply_async(
-                train_model,
-                (world, name, folder, silent),
-                callback=lambda spent: ended.put((name, spent)),
-                error_callback=lambda error: ended.put((name, error)),
-            )
-
-        for _ in range(min(workers, len(waiting))):
-            submit(waiting.pop(0))
+    """Train each model in a process of its own, at most `workers` at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not in each process
+    waiting, seconds = list(names), dict[str, float]()
+    running: dict[Connection, tuple[str, BaseProcess]] = {}
+    try:
         while len(seconds) < len(names):
-            progress(len(seconds), len(names), "models", "")
-            name, spent = ended.get()
-            if isinstance(spent, BaseException):
-                raise spent
-            seconds[name] = spent
-            if name == REWARD_BASE and REWARD_MODEL in names:
-                waiting.insert(0, REWARD_MODEL)
-            if waiting:
-                submit(waiting.pop(0))
-        pool.close()
-        pool.join()
+            for name in startable(waiting, set(names) - set(seconds))[: workers - len(running)]:
+                waiting.remove(name)
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_train_and_send, args=(sender, world, name, folder))
+                process.start()
+                sender.close()
+                running[receiver] = name, process
+            progress(len(seconds), len(names), "models", ", ".join(name for name, _ in running.values()))
+            for receiver in wait(list(running)):
+                assert isinstance(receiver, Connection)
+                name, process = running[receiver]
+                seconds[name] = _receive(name, receiver, process)
+                del running[receiver]
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.join()
     return seconds
 
 
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+def _train_and_send(sender: Connection, world: World, name: str, folder: Path) -> None:
+    """Send the processor seconds of the training, or what it raised. Ctrl-C is for the parent, which ends its processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sender.send(train_model(world, name, folder, silent))
+    except Exception as error:
+        sender.send(error)
+
+
+def _receive(name: str, receiver: Connection, process: BaseProcess) -> float:
+    try:
+        outcome: float | Exception = receiver.recv()
+    except EOFError:
+        process.join()
+        raise StageError(
+            f"training of {name} ended without a model (exit code {process.exitcode}). Finished models are kept; the same"
+            " command trains the others."
+        ) from None
+    process.join()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

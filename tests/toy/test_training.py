@@ -3,19 +3,17 @@
 import itertools
 import math
 import random
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from repro.errors import InputError
+from repro.errors import InputError, StageError
 from repro.tasks.toy import get_task
 from repro.toy import models, train_models
 from repro.toy.corpus import EVERY_TASK, Corpus
-from repro.toy.models import MODEL_NAMES
 from repro.toy.pool import split_of
 from repro.toy.preferences import check_words, preference_pairs, score_text
 from repro.toy.pretrain import Pretraining, pretrain
@@ -74,19 +72,43 @@ def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
         assert all((both / file).read_bytes() == (alone / file).read_bytes() for file in files)
 
 
-@pytest.mark.parametrize("names", [["reward-model", "qwen3-teacher"], list(MODEL_NAMES), list(MODEL_NAMES[:3])])
-def test_the_reward_model_waits_for_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
-    ended: list[str] = []
+def test_the_reward_model_waits_for_its_base() -> None:
+    names = ["qwen3-teacher", "reward-model", "qwen3-student"]
+    assert train_models.startable(names, set(names)) == ["qwen3-teacher", "qwen3-student"]
+    assert train_models.startable(["reward-model"], {"reward-model", "qwen3-student"}) == ["reward-model"]
 
-    def train(world: World, name: str, out: Path, progress: object) -> float:
-        assert name != "reward-model" or "qwen3-teacher" not in names or "qwen3-teacher" in ended
-        ended.append(name)
-        return 1.0
 
-    context = SimpleNamespace(Pool=lambda workers, _: ThreadPool(workers))
-    monkeypatch.setattr(train_models, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
-    monkeypatch.setattr(train_models, "train_model", train)
-    assert set(train_models.train_models(DEFAULT_WORLD, tmp_path, names, workers=4)) == set(names) == set(ended)
+def test_a_model_that_is_there_is_kept(tmp_path: Path) -> None:
+    names = ["qwen3-blind-target", "gemma3-blind-target"]
+    assert set(train_models.train_models(DEFAULT_WORLD, tmp_path, names[:1], workers=2)) == {names[0]}
+    weights = tmp_path / DEFAULT_WORLD.name / names[0] / "model.safetensors"
+    weights.write_bytes(b"mine")
+    assert set(train_models.train_models(DEFAULT_WORLD, tmp_path, names, workers=2)) == {names[1]}
+    assert train_models.train_models(DEFAULT_WORLD, tmp_path, names, workers=2) == {}
+    assert weights.read_bytes() == b"mine"
+
+
+def test_a_killed_process_is_an_error_and_leaves_no_other(tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill(done: int, total: int, unit: str, note: str = "") -> None:
+        if not killed:
+            for process in psutil.Process().children(recursive=True):
+                if "forkserver" in " ".join(process.parent().cmdline()):
+                    killed.append(process.pid)
+                    process.kill()
+                    return
+
+    with pytest.raises(StageError, match=r"training of (qwen3|gemma3)-teacher ended without a model \(exit code -9\)"):
+        train_models.train_models(DEFAULT_WORLD, tmp_path, ["qwen3-teacher", "gemma3-teacher"], kill, workers=2)
+    assert killed
+    assert not list(tmp_path.glob("*/*-teacher"))
+    left = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "forkserver" in " ".join(child.parent().cmdline())
+    ]
+    assert not left
 
 
 def test_an_error_of_a_worker_reaches_the_caller(tmp_path: Path) -> None:
