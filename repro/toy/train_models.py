@@ -150,16 +150,15 @@ def _train_side_by_side(
             for name in startable(waiting, set(names) - set(seconds))[: workers - len(running)]:
                 waiting.remove(name)
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_train_and_send, args=(sender, world, name, folder))
-                process.start()
+                training = context.Process(target=_train_and_send, args=(sender, world, name, folder))
+                training.start()
                 sender.close()
-                running[receiver] = name, process
+                running[receiver] = name, training
             progress(len(seconds), len(names), "models", ", ".join(name for name, _ in running.values()))
-            for receiver in wait(list(running)):
-                assert isinstance(receiver, Connection)
-                name, process = running[receiver]
-                seconds[name] = _receive(name, receiver, process)
-                del running[receiver]
+            for ended in set(running) & set(wait(list(running))):
+                name, process = running[ended]
+                seconds[name] = _receive(name, ended, process)
+                del running[ended]
     finally:
         for _, process in running.values():
             process.terminate()
