@@ -1,6 +1,7 @@
 """The page in a real browser: it renders, loads nothing, logs nothing, fits, sorts, and prints."""
 
 import re
+from pathlib import Path
 
 import pytest
 from measured_world import build
@@ -13,6 +14,7 @@ from .conftest import make_result
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
 WIDTHS = (400, 768, 1280)
+EXAMPLE = Path(__file__).parents[2] / "examples" / "table2-toy" / "report.html"
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,24 @@ def test_a_link_to_evidence_opens_it(browser, page, content):
     assert browser.eval(f"{target}.open") is False
     browser.eval(f"document.querySelector('a[href=\"#part1-claim-{claim}-qwen3\"]').click()")
     assert browser.eval(f"new Promise((done) => setTimeout(() => done({target}.open), 100))") is True
+
+
+def test_the_example_prints_six_sheets_at_most(browser, tmp_path):
+    browser.open(EXAMPLE, 400)
+    empty = (
+        "[...document.querySelectorAll('section')].filter((s) => ![...s.children].slice(1).some((e) => e.offsetHeight))"
+    )
+    wide = "[...document.querySelectorAll('.scroll')].some((e) => getComputedStyle(e, '::before').content.includes('scroll'))"
+    assert browser.eval(wide)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    hidden = browser.eval(f"{empty}.every((s) => getComputedStyle(s).display === 'none')")
+    hint = "getComputedStyle(document.querySelector('.scroll[data-wide]'), '::before').display"
+    assert (hidden, browser.eval(hint)) == (True, "none")
+    browser.call("Emulation.setEmulatedMedia", media="")
+    browser.open(EXAMPLE, 1280)
+    browser.pdf(tmp_path / "example.pdf")
+    sheets = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "example.pdf").read_bytes()))
+    assert 2 <= sheets <= 6  # folds closed
 
 
 def test_it_prints_few_portrait_sheets_with_the_notice_on_each(browser, page, tmp_path):

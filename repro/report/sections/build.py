@@ -47,9 +47,6 @@ def _examples(part: Part, key: str) -> list[Block]:
         new = [example for example in source.content["examples"] if example["family"] not in families]
         families |= {example["family"] for example in new}
         examples += map(SideBySide, new)
-    text = (
-        "The first completion of the first prompts by item id, not chosen. Control and direction characters are shown"
-        " by their code."
-    )
-    folded = Collapsible(f"Completions of {plural(len(examples), 'prompt')}", examples, f"{key}-completions")
-    return [Text(text), folded] if examples else []
+    text = "The first completion of the first prompts by item id. Control and direction characters are shown by their code."
+    summary = f"Completions of {plural(len(examples), 'prompt')}: the first ones, not chosen"
+    return [Collapsible(summary, [Text(text), *examples], f"{key}-completions")] if examples else []
