@@ -100,6 +100,7 @@ GUARDS: Registry[Guard] = Registry(
         "none": "repro.guards.built_in:Open",
         "knob": "repro.guards.built_in:Knob",
         "knob-per-token": "repro.guards.built_in:KnobPerToken",
+        "doge": "repro.guards.built_in:Doge",
         "answer-only": "repro.guards.built_in:AnswerOnly",
         "reorder": "repro.guards.rewriters:Reorder",
         "poe": "repro.guards.samplers:ProductOfExperts",

@@ -1,10 +1,11 @@
-"""Guards that need no law of their own: nothing, the knob of the paper, and answers without reasoning."""
+"""Guards that need no law of their own: nothing, the knob of the paper, the output layer of DOGe, and answers without reasoning."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic
 
 from repro.guards.base import Guard, Interface, ModelGuard, TextGuard
+from repro.guards.config import OutputLayerConfig
 
 if TYPE_CHECKING:
     from repro.tasks.task import Item
@@ -46,6 +47,30 @@ class KnobPerToken(Knob):
         """Return the calibration of the controls."""
         stage = super().train(pair)
         return stage.model_copy(update={"config": stage.config.model_copy(update={"length_normalised": True})})
+
+
+class Doge(ModelGuard):
+    """Defensive output generation: train the output layer alone, so that the reasoning misleads a proxy of the student.
+
+    The teacher learns its own completions; before their final answers it moves away from the calibration target's
+    distribution. strength 0 is the teacher as it is.
+    """
+
+    name: ClassVar[str] = "doge"
+    formula: ClassVar[str] = (
+        "output layer trained with -log p(y) - strength KL(p^(1/T) || p_proxy^(1/T)) on reasoning, y ~ p_T"
+    )
+    source: ClassVar[str] = "DOGe, arXiv 2505.19504"
+
+    strength: float = pydantic.Field(default=0.02, ge=0, allow_inf_nan=False)
+    temperature: float = pydantic.Field(default=2.0, gt=0, allow_inf_nan=False)
+
+    def train(self, pair: Any) -> Any:
+        """Return the training, with the steps and learning rate of the study's SFT."""
+        if not self.strength:
+            return pair.teacher
+        sft = pair.settings.sft.model_dump(include=set(OutputLayerConfig.model_fields))
+        return pair.train_output_layer(OutputLayerConfig(strength=self.strength, temperature=self.temperature, **sft))
 
 
 class AnswerOnly(TextGuard):

@@ -37,7 +37,7 @@ class Reorder(TextGuard):
         """Return the text with its steps moved."""
         if visible_text(text, opens_in_thought=opens_in_thought) != text:
             return text  # what users do not see as the answer's text is not theirs to read either
-        start = _answer_start(text)
+        start = answer_start(text)
         first_word = text.find(" ") + 1 if is_toy_task(item.task) else 0
         opening = text[: min(first_word, start)]
         reasoning, answer = text[len(opening) : start], text[start:]
@@ -49,7 +49,7 @@ class Reorder(TextGuard):
         return opening + "".join(step + gap for step, gap in zip(steps, gaps)) + answer
 
 
-def _answer_start(text: str) -> int:
+def answer_start(text: str) -> int:
     """Return where the final answer begins; the end of a text that states none."""
     closed = {start for start, _ in closed_boxes(text)}
     starts = [match.start() for match in BOX_OPENING.finditer(text) if match.end() in closed][-1:]

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro.models.loading import is_toy_model
+from repro.stages.output_layer import TrainOutputLayer
 from repro.stages.references import BaseModelRef, TaskData
-from repro.stages.training import Calibrate, Distill
+from repro.stages.training import Calibrate, Distill, MakesModel
 from repro.system.redaction import redact
 from repro.tasks import registry
 
 CARD_FILE = "README.md"
 NOT_A_TEACHER = "undistillable by design: not for use as a teacher"
-"""The warning on a teacher that was calibrated with eta < 0."""
+"""The warning on a teacher that was calibrated with eta < 0, or whose output layer was trained against a proxy."""
 PAPER = "Distillation Traps and Guards, arXiv:2604.18963"
 _PACKAGE_LICENSE = "apache-2.0"
 
@@ -35,7 +36,7 @@ class CardFacts:
     notes: tuple[str, ...] = field(default=())
 
 
-def model_card(stage: Calibrate | Distill, facts: CardFacts) -> str:
+def model_card(stage: MakesModel, facts: CardFacts) -> str:
     """Return the card of the model that a stage makes. `ModelCard(text)` of huggingface_hub reads it back."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -63,7 +64,7 @@ def model_card(stage: Calibrate | Distill, facts: CardFacts) -> str:
     return f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(lines) + "\n"
 
 
-def write_card(folder: Path, stage: Calibrate | Distill, facts: CardFacts) -> Path:
+def write_card(folder: Path, stage: MakesModel, facts: CardFacts) -> Path:
     """Write the card into a model folder. It is no part of the model's identity (`models.loading.revision_of`)."""
     path = folder / CARD_FILE
     path.write_text(redact(model_card(stage, facts)), encoding="utf-8")
@@ -96,15 +97,14 @@ def _is_hub_id(name: str) -> bool:
     return not is_toy_model(name) and not Path(name).exists() and name.count("/") == 1
 
 
-def _is_undistillable(stage: Calibrate | Distill) -> bool:
-    return isinstance(stage, Calibrate) and stage.config.eta < 0
+def _is_undistillable(model: object) -> bool:
+    return isinstance(model, TrainOutputLayer) or (isinstance(model, Calibrate) and model.config.eta < 0)
 
 
-def _warning(stage: Calibrate | Distill) -> list[str]:
+def _warning(stage: MakesModel) -> list[str]:
     if _is_undistillable(stage):
         return [f"**{NOT_A_TEACHER}.** Students distilled from it are expected to do worse than from its base.", ""]
-    teacher = stage.teacher if isinstance(stage, Distill) else None
-    if isinstance(teacher, Calibrate) and teacher.config.eta < 0:
+    if isinstance(stage, Distill) and _is_undistillable(stage.teacher):
         return [
             "**Distilled from a teacher that is undistillable by design**, to measure what becomes of the student.",
             "",
@@ -112,7 +112,7 @@ def _warning(stage: Calibrate | Distill) -> list[str]:
     return []
 
 
-def _description(stage: Calibrate | Distill, license_note: str) -> list[str]:
+def _description(stage: MakesModel, license_note: str) -> list[str]:
     rows = [("base", _name_of(stage.base_model)), ("licence", license_note)]
     if isinstance(stage, Calibrate):
         sign = "distillable" if stage.config.eta > 0 else "undistillable" if stage.config.eta < 0 else "plain RFT"
@@ -120,14 +120,19 @@ def _description(stage: Calibrate | Distill, license_note: str) -> list[str]:
             ("made by", "calibration of a teacher (section 5 of the paper)"),
             ("eta", f"{stage.config.eta:+g} ({sign})"),
             ("calibration target", _name_of(stage.target)),
-            ("steps", f"{stage.config.steps}, learning rate {stage.config.learning_rate:g}"),
+        ]
+    elif isinstance(stage, TrainOutputLayer):
+        rows += [
+            ("made by", "training of the output layer alone, against a proxy of a student (DOGe, arXiv:2505.19504)"),
+            ("strength", f"{stage.config.strength:g} at temperature {stage.config.temperature:g}"),
+            ("proxy", _name_of(stage.proxy)),
         ]
     else:
         rows += [
             ("made by", f"distillation, {stage.config.method}"),
             ("teacher", stage.teacher.model_label),
-            ("steps", f"{stage.config.steps}, learning rate {stage.config.learning_rate:g}"),
         ]
+    rows.append(("steps", f"{stage.config.steps}, learning rate {stage.config.learning_rate:g}"))
     rows += [("data", _describe_data(stage.data)), ("seed", str(stage.seed)), ("artifact", stage.folder_name)]
     return ["| | |", "|---|---|", *(f"| {name} | {_escape(text)} |" for name, text in rows)]
 

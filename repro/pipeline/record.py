@@ -21,7 +21,7 @@ from repro.models.template_date import DATE
 from repro.models.template_hash import template_hash
 from repro.pipeline.file_hashes import file_hashes
 from repro.pipeline.model_card import CardFacts, write_card
-from repro.stages import Calibrate, Distill, Stage
+from repro.stages import MakesModel, Stage
 from repro.stages.artifact import MODEL, RECORD
 from repro.stages.pins import served_model_names, unpinned_inputs
 from repro.system.atomic_write import write_json
@@ -110,7 +110,7 @@ def build_artifact(
         with phase("other"):
             summary = function(building)
             write_json(building / "summary.json", summary)
-            if isinstance(stage, Calibrate | Distill) and (building / MODEL).is_dir():
+            if isinstance(stage, MakesModel) and (building / MODEL).is_dir():
                 write_card(building / MODEL, stage, CardFacts(kl=summary.get("kl")))
         seconds = time.monotonic() - clock
         used = list(visible_gpus() if gpus is None else gpus)

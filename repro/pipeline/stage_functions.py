@@ -26,6 +26,7 @@ from repro.stages import (
     Evaluate,
     Sample,
     Stage,
+    TrainOutputLayer,
 )
 from repro.stages.artifact import ROLLOUTS
 from repro.stages.references import BaseModelRef
@@ -42,6 +43,7 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
         Calibrate: _calibrate,
         Sample: _sample,
         Distill: _distill,
+        TrainOutputLayer: _train_output_layer,
         Evaluate: _evaluate,
         Diagnose: _diagnose,
         Continue: _continue,
@@ -138,6 +140,24 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
     )
     if differs := compare_templates(stage, context.cache):
         summary["warnings"] = summary.get("warnings", {}) | differs
+    return summary | count_items(stage)
+
+
+def _train_output_layer(stage: TrainOutputLayer, context: StageContext, out: Path) -> dict[str, Any]:
+    from repro.guards.output_layer import train_output_layer
+
+    summary = train_output_layer(
+        stage.config,
+        teacher=model_path(stage.teacher, context.cache),
+        proxy=model_path(stage.proxy, context.cache),
+        items=read_items(stage.data),
+        completions=context.cache / stage.samples.folder_name / ROLLOUTS,
+        seed=stage.seed,
+        out=out,
+        work=context.work,
+        progress=context.progress,
+        resources=context.training,
+    )
     return summary | count_items(stage)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.models.loading import locate, revision_of
-from repro.stages import Calibrate, Distill, Evaluate, Grade, Sample, TaskData
+from repro.stages import Calibrate, Distill, Evaluate, Grade, Sample, TaskData, TrainOutputLayer
 from repro.stages.artifact import MODEL
 from repro.stages.references import Model
 from repro.tasks import registry
@@ -55,7 +55,7 @@ def read_tasks(data: tuple[TaskData, ...]) -> tuple[list[Task], list[Item]]:
     return tasks, items
 
 
-def count_items(stage: Calibrate | Sample | Distill) -> dict[str, Any]:
+def count_items(stage: Calibrate | Sample | Distill | TrainOutputLayer) -> dict[str, Any]:
     """Return the items of each task: a task may have fewer than requested, and rows of the hub may be skipped."""
     tasks, items = read_tasks(stage.data)
     return {"items": dict(Counter(item.task for item in items))} | skipped_rows(tasks)

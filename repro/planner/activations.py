@@ -53,3 +53,12 @@ def held_by_forward(model: Architecture, tokens: int, length: int) -> int:
     """Return the bytes that a layer in bfloat16 holds at its peak in a pass without gradients or cache."""
     width = 8 * model.hidden + 6 * model.queries + 6 * model.intermediate + 3 * length
     return tokens * width
+
+
+def complete_logits(model: Architecture, tokens: int) -> int:
+    """Return the bytes of the logits that a training of the output layer alone holds, float32 [tokens, vocabulary].
+
+    DERIVED, seven: the teacher's as its model returns them, and those at completion tokens; the gradient of each; the proxy's;
+    and two of the part of the loss that is computed.
+    """
+    return 7 * tokens * model.vocabulary * FLOAT32

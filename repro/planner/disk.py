@@ -33,6 +33,9 @@ def disk_space(stage: Stage) -> DiskSpace:
     if workload.trains and workload.main is not None:
         model = architecture(workload.main.base_model.name)
         saved = weights_gib(model, FLOAT32)
+        if workload.output_layer_only:
+            head = model.vocabulary * model.hidden / GIB
+            return DiskSpace(saved + head * FLOAT32, CHECKPOINTS * (saved + head * (FLOAT32 + MOMENTS)))
         if workload.lora_rank is None:
             return DiskSpace(saved, CHECKPOINTS * weights_gib(model, FLOAT32 + MOMENTS))
         return DiskSpace(saved, CHECKPOINTS * lora_params(model, workload.lora_rank) * (FLOAT32 + MOMENTS))

@@ -7,7 +7,7 @@ MEASURED on the CPU (`activations`), one training's total on a GPU; docs/gpu.md 
 from dataclasses import dataclass
 
 from repro.models.padded_batches import FORWARD_TOKENS
-from repro.planner.activations import BFLOAT16, FLOAT32, held_by_forward, saved_for_backward, weight_copies
+from repro.planner import activations
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.resources import ONE_GPU, Layout
 from repro.recipes.assumed import assumed
@@ -15,7 +15,7 @@ from repro.stages import Diagnose, Stage
 from repro.stages.references import Model
 from repro.stages.workload import Workload
 from repro.training.optimisation import LARGE
-from repro.training.vllm_memory import LEAST_CACHE, MOMENTS, engine_weights
+from repro.training.vllm_memory import BFLOAT16, FLOAT32, LEAST_CACHE, MOMENTS, engine_weights
 
 GIB = 2**30
 KV_CACHE_GIB = LEAST_CACHE / GIB
@@ -99,6 +99,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
     shards = layout.ranks if layout.shard else 1
     all_params = main.parameters * 1e9 / GIB
     adapters = None if workload.lora_rank is None else lora_params(main, workload.lora_rank)
+    adapters = _output_layer(main) if workload.output_layer_only else adapters  # which may have been tied to embeddings
     trained_params = all_params if adapters is None else adapters
     in_step = frozen if workload.frozen_in_step else None
     anchor = main if workload.kl_anchor and adapters is None else None
@@ -107,12 +108,13 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         gathered = sum(fsdp_gathered_gib(model) for model in (main, in_step, anchor) if model)
         if adapters is None:  # gradients of the unsharded layers
             gathered += (_layer(main) + _output_layer(main)) * FLOAT32
-    frozen_pass = held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
+    frozen_pass = activations.held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
     tiles = _tiles(main, _tokens(workload, layout)) * (2 if in_step else 1)
+    if workload.output_layer_only:
+        tiles = activations.complete_logits(main, layout.micro_batch * workload.max_completion_tokens) / GIB
     output_gradient = 0.0 if adapters is not None or layout.shard else _output_layer(main) * FLOAT32
     if workload.samples:
         sampling = max(_sampling_between_steps(workload, main, layout), reward_model_gib(workload))
-    colocated = workload.samples_while_training and not layout.vllm_server
     return GpuMemory(
         weights=(all_params + (adapters or 0.0)) * FLOAT32 / shards,
         gradients=trained_params * _gradient_bytes(layout) / shards,
@@ -124,7 +126,7 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         logits=max(tiles + output_gradient, frozen_pass / GIB),
         embedding=2 * output_gradient,
         fragments=FRAGMENTS_GIB,
-        asleep=ASLEEP_GIB if colocated else 0.0,
+        asleep=ASLEEP_GIB if workload.samples_while_training and not layout.vllm_server else 0.0,
         sampling=sampling,
         server=vllm_gib(main, layout.vllm_server) if layout.vllm_server and workload.samples_while_training else 0.0,
     )
@@ -132,9 +134,11 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
 
 def _activations(workload: Workload, main: Architecture, layout: Layout) -> float:
     tokens, length = _tokens(workload, layout), _length(workload)
+    if workload.output_layer_only:
+        return activations.held_by_forward(main, tokens, length) / GIB
     checkpointed, adapters = main.parameters * 1e9 >= LARGE, workload.lora_rank is not None
-    copies = 0 if layout.shard else weight_copies(main, checkpointed=checkpointed, adapters=adapters)
-    saved = saved_for_backward(main, tokens, length, checkpointed=checkpointed, adapters=adapters)
+    copies = 0 if layout.shard else activations.weight_copies(main, checkpointed=checkpointed, adapters=adapters)
+    saved = activations.saved_for_backward(main, tokens, length, checkpointed=checkpointed, adapters=adapters)
     return (saved + copies) / GIB
 
 
@@ -149,7 +153,7 @@ def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> G
     length = min(_length(stage.workload), FORWARD_TOKENS)
     return GpuMemory(
         frozen=sum(weights_gib(model, BFLOAT16) for model in models),
-        activations=max(held_by_forward(model, FORWARD_TOKENS, length) for model in models) / GIB,
+        activations=max(activations.held_by_forward(model, FORWARD_TOKENS, length) for model in models) / GIB,
         logits=logits,
         fragments=FRAGMENTS_GIB,
     )
@@ -215,7 +219,7 @@ def reward_model_gib(workload: Workload) -> float:
         return 0.0
     model = _architecture(workload.reward_model)
     length = min(_length(workload), FORWARD_TOKENS)
-    forward = held_by_forward(model, FORWARD_TOKENS, length) / GIB
+    forward = activations.held_by_forward(model, FORWARD_TOKENS, length) / GIB
     return weights_gib(model, BFLOAT16) + forward + (ASLEEP_GIB if workload.samples_while_training else 0.0)
 
 

@@ -33,6 +33,7 @@ TOY_MIB = {
     "distill": 0.6,
     "sample": 0.2,
     "evaluate": 0.1,
+    "train-output-layer": 1.6,
     "diagnose": 2.0,
     "continue": 0.1,
     "classify": 0.1,

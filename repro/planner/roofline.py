@@ -81,10 +81,12 @@ def _stage_seconds(stage: Stage, card: Card, micro_batch: int) -> float:
             seconds += times * sequences * _scoring(model, completion, length, card)
             seconds += times * sequences / at_once * model.layers * card.layer_seconds
     if workload.trains:
-        forwards = 3 - (workload.lora_rank is not None) + (main.parameters * 1e9 >= LARGE)
-        products = sequences * (_layer_flops(main, length) * length + _head_flops(main) * completion)
-        seconds += forwards * products / (TRAINING * card.flops)
-        seconds += forwards * sequences / at_once * main.layers * card.layer_seconds
+        is_recomputed = main.parameters * 1e9 >= LARGE and not workload.output_layer_only
+        forwards = 3 - (workload.lora_rank is not None) + is_recomputed
+        layer_forwards = 1 if workload.output_layer_only else forwards
+        layers = _layer_flops(main, length) * length * (layer_forwards / forwards)
+        seconds += forwards * sequences * (layers + _head_flops(main) * completion) / (TRAINING * card.flops)
+        seconds += layer_forwards * sequences / at_once * main.layers * card.layer_seconds
     return seconds
 
 

@@ -6,8 +6,9 @@ from repro.errors import InputError
 from repro.models.loading import locate
 from repro.recipes import paper, small, toy
 from repro.recipes.added_rows import added_rows, check_studies
+from repro.recipes.judges import judge_of
 from repro.recipes.settings import Family, Settings, override
-from repro.recipes.shared_stages import Pair, cache_revisions, judge_of
+from repro.recipes.shared_stages import Pair, cache_revisions
 from repro.recipes.studies import SCALES, STUDIES, Entry, Scale, resolve
 from repro.recipes.study import Study
 from repro.tasks import registry

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from repro.recipes import table2
+from repro.recipes.judges import judge_of
 from repro.recipes.labels import student_of
-from repro.recipes.shared_stages import Pair, base_model, judge_of
+from repro.recipes.shared_stages import Pair, base_model
 from repro.recipes.study import Row
 from repro.recipes.table1_and_4 import PRINTED_NAMES
 from repro.stages import Classify, Continue, Evaluate, ModelInput

@@ -35,7 +35,7 @@ class MatrixSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Settings of the studies of guards and attacks. A name may have settings in brackets: knob(strength=-1)."""
 
     guards: tuple[str, ...] = pydantic.Field(
-        default=("none", "knob", "knob-per-token", "answer-only", "reorder", "poe", "ads"), min_length=1
+        default=("none", "knob", "knob-per-token", "doge", "answer-only", "reorder", "poe", "ads"), min_length=1
     )
     attacks: tuple[str, ...] = pydantic.Field(
         default=(

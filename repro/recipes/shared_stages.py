@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from repro.distillation.config import Method
 from repro.distillation.loss import Loss
 from repro.errors import InputError
-from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.guards.config import OutputLayerConfig
 from repro.models.loading import revision_of
 from repro.models.template_hash import template_identity
 from repro.recipes.settings import Family, Settings
@@ -22,8 +22,8 @@ from repro.stages import (
     Evaluate,
     ModelInput,
     Sample,
-    ServedModelRef,
     TaskData,
+    TrainOutputLayer,
 )
 from repro.tasks import registry
 from repro.tasks.task import Split
@@ -114,20 +114,6 @@ def distillation_reward(settings: Settings, method: Method, tasks: Tasks | None 
     return reward_model_of(settings, tasks) if requested else None
 
 
-def judge_of(settings: Settings) -> BaseModelRef | ServedModelRef | None:
-    """Return the model that names failure modes; None for the rules.
-
-    Raises:
-        InputError: no such model, or an endpoint without one.
-    """
-    if not settings.judge:
-        return None
-    if not is_endpoint(settings.judge):
-        return base_model(settings.judge)
-    endpoint = parse_endpoint(settings.judge)
-    return ServedModelRef(name=endpoint.model, url=endpoint.url)
-
-
 @dataclass(frozen=True)
 class Pair:
     """One family's teacher and student under one seed, and the stages that studies make of them.
@@ -179,6 +165,13 @@ class Pair:
     def calibrate_undistillable(self, tasks: Tasks | None = None) -> Calibrate:
         """Calibrate the teacher of Misled."""
         return self.calibrate(self.settings.eta_undistillable, tasks)
+
+    def train_output_layer(self, config: OutputLayerConfig) -> TrainOutputLayer:
+        """Train the teacher's output layer on its own completions, away from the calibration target."""
+        train = task_data(self.settings, "train")
+        samples = Sample(model=self.teacher, data=train, config=self.settings.teacher_sampling, seed=self.seed)
+        target = base_model(self.models.target)
+        return TrainOutputLayer(teacher=self.teacher, proxy=target, samples=samples, config=config, seed=self.seed)
 
     def gkd_rkl(self, teacher: ModelInput, tasks: Tasks | None = None, *, loss: Loss | None = None) -> Distill:
         """Distil the student on-policy: Improve, Misled, and the baseline; None for the loss of the settings."""

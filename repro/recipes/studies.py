@@ -287,6 +287,7 @@ STUDIES: dict[str, Entry] = {
         figures="report.figures.matrix:matrix",
         export="report.figures.by_study:export_figures",
         budget=Budget(toy_minutes=15, toy_mib=80, paper_gpu_hours=35000),
+        # vLLM's Gemma 3 takes no output layer beside its embeddings, which doge makes: `--family qwen3` can have it.
         # Sampler guards are sampled by transformers, which cannot hold the caches of a 12-billion model's long completions.
         overrides={"paper": ("matrix.guards=none,knob,knob-per-token,answer-only,reorder",)},
     ),

@@ -8,9 +8,10 @@ from repro.stages.answers import Grade, ScoreAnswers
 from repro.stages.completions import Completions, Guarded, Mix, Rewrite, Sample, Score, Select
 from repro.stages.kinds import stage_adapter
 from repro.stages.measuring import Classify, Continue, Diagnose, Evaluate
+from repro.stages.output_layer import TrainOutputLayer
 from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
 from repro.stages.stage import Stage, topological_order
-from repro.stages.training import Calibrate, Distill, ModelInput
+from repro.stages.training import Calibrate, Distill, MakesModel, ModelInput
 
 __all__ = [
     "BaseModelRef",
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluate",
     "Grade",
     "Guarded",
+    "MakesModel",
     "Mix",
     "ModelInput",
     "Rewrite",
@@ -33,6 +35,7 @@ __all__ = [
     "ServedModelRef",
     "Stage",
     "TaskData",
+    "TrainOutputLayer",
     "stage_adapter",
     "topological_order",
 ]

@@ -7,10 +7,10 @@ import pydantic
 from repro.stages.answers import Grade, ScoreAnswers
 from repro.stages.completions import Guarded, Mix, Rewrite, Sample, Score, Select
 from repro.stages.measuring import Classify, Continue, Diagnose, Evaluate
-from repro.stages.training import Calibrate, Distill
+from repro.stages.training import MakesModel
 
 _Completions = Sample | Guarded | Select | Mix | Rewrite | Score
-_Kind = Calibrate | _Completions | Distill | Evaluate | Diagnose | Continue | Classify | Grade | ScoreAnswers
+_Kind = MakesModel | _Completions | Evaluate | Diagnose | Continue | Classify | Grade | ScoreAnswers
 stage_adapter: pydantic.TypeAdapter[_Kind] = pydantic.TypeAdapter(
     Annotated[_Kind, pydantic.Field(discriminator="kind")]
 )

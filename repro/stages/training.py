@@ -7,6 +7,7 @@ import pydantic
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
 from repro.stages.completions import Completions, Guarded, Mix, Rewrite, Sample, Score, Select
+from repro.stages.output_layer import TrainOutputLayer
 from repro.stages.references import BaseModelRef, ModelPair, TaskData
 from repro.stages.stage import Stage
 from repro.stages.workload import PASSES, Workload
@@ -193,7 +194,9 @@ class Distill(Stage):
         return {self.base_model.name: self.config.reasoning}
 
 
-ModelInput = Annotated[BaseModelRef | Calibrate | Distill, pydantic.Field(discriminator="kind")]
+MakesModel = Calibrate | Distill | TrainOutputLayer
+"""The stages that make models."""
+ModelInput = Annotated[BaseModelRef | MakesModel, pydantic.Field(discriminator="kind")]
 """A model that a stage reads: as published, or trained by another stage."""
-for _stage in (Sample, Guarded, Score, Select, Mix, Rewrite, Calibrate, Distill):
+for _stage in (Sample, Guarded, Score, Select, Mix, Rewrite, TrainOutputLayer, Calibrate, Distill):
     _stage.model_rebuild(_types_namespace={"ModelInput": ModelInput, "Completions": Completions})

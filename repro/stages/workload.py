@@ -33,6 +33,7 @@ PASSES = {
     "calibrate": Passes(sampled=1, scored=1, trained=1, frozen=1),
     "sample": Passes(sampled=1),
     "sft": Passes(trained=1),
+    "train-output-layer": Passes(trained=1, frozen=1),
     "gkd-fkl": Passes(trained=1, frozen=1),
     "gkd-rkl": Passes(sampled=1, trained=1, frozen=1),
     "evaluate": Passes(sampled=1),
@@ -43,7 +44,8 @@ PASSES = {
     "score": Passes(scored=1),
     "score-answers": Passes(scored=1),
 }
-"""By procedure. Of a calibration without the pass of the KL anchor (`Workload.kl_anchor`)."""
+"""By procedure. Of a calibration without the pass of the KL anchor (`Workload.kl_anchor`); of an output layer's training as if
+all layers had a backward pass (`Workload.output_layer_only`)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Workload:
         frozen: a second model, which only scores: calibration target, GKD teacher, student of a diagnosis.
         frozen_in_step: the frozen model scores inside the optimiser step and is sharded with the trained one.
         lora_rank: of the trained adapters; None if all parameters are trained.
+        output_layer_only: of all parameters only those of the output layer are trained: the rest has a forward pass alone.
         kl_anchor: one more forward pass of the main model, for the KL to its untrained self; with all parameters trained, that
             is a second copy of it.
         steps, sequences_per_step: of training.
@@ -70,6 +73,7 @@ class Workload:
     passes: Passes = field(default=Passes())
     frozen_in_step: bool = False
     lora_rank: int | None = None
+    output_layer_only: bool = False
     kl_anchor: bool = False
     reward_model: BaseModelRef | None = None
     engine: EngineName = "transformers"

@@ -14,7 +14,7 @@ from repro.errors import InputError
 from repro.pipeline.model_card import CardFacts, write_card
 from repro.pipeline.record import find_damage
 from repro.report.result import RESULTS_FILE, read_result
-from repro.stages import Calibrate, Distill, stage_adapter
+from repro.stages import MakesModel, stage_adapter
 from repro.stages.artifact import CACHE, MODEL, RECORD
 from repro.system.atomic_write import write_json
 from repro.tasks import registry
@@ -66,7 +66,7 @@ def export_model(source: Path, into: Path) -> list[Path]:
     return written
 
 
-def stage_from(record: dict[str, Any]) -> Calibrate | Distill:
+def stage_from(record: dict[str, Any]) -> MakesModel:
     """Return the stage of a record, under the fingerprint that it had.
 
     Raises:
@@ -76,7 +76,7 @@ def stage_from(record: dict[str, Any]) -> Calibrate | Distill:
         stage = stage_adapter.validate_python(to_tuples(record["config"]))
     except (pydantic.ValidationError, KeyError) as error:
         raise InputError(f"{record.get('label')}: its record is of another version of the code ({error}).") from None
-    if not isinstance(stage, Calibrate | Distill):
+    if not isinstance(stage, MakesModel):
         raise InputError(f"{record['label']}: makes no model.")
     stage.__dict__["fingerprint"] = record["fingerprint"]
     return stage

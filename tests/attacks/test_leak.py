@@ -92,7 +92,7 @@ def queries(pair, cache, attack, guard):
     return count_queries(student, thief.teacher, cache)
 
 
-@pytest.mark.parametrize("guard", ["none", "knob", "answer-only", "reorder", "poe", "ads"])
+@pytest.mark.parametrize("guard", ["none", "knob", "doge", "answer-only", "reorder", "poe", "ads"])
 @pytest.mark.parametrize("attack", ["own-answers", "sft-answers", "sft", "sft-majority", "sft-likeliest", "supplement"])
 def test_queries_are_the_completions_that_the_teacher_sampled_for_the_thief(pair, tmp_path, attack, guard):
     assert queries(pair, tmp_path, attack, guard) == TRACES

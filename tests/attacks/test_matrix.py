@@ -92,7 +92,7 @@ def test_a_student_may_start_from_a_distilled_one(pair):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_stage_is_read_back_from_json(scale):
-    study = plan("guards", scale=scale, seeds=1, assignments=["matrix.guards=none,answer-only,poe,ads"])
+    study = plan("guards", scale=scale, seeds=1, assignments=["matrix.guards=none,doge,answer-only,poe,ads"])
     for stage in study.stages():
         again = stage_adapter.validate_json(stage.model_dump_json())
         assert again == stage
@@ -107,6 +107,34 @@ def test_a_guards_strength_is_part_of_the_identity_and_of_the_label(pair):
     weak, strong = answers("poe(strength=0.1)"), answers("poe(strength=0.2)")
     assert weak["sft under poe(strength=0.1)"] != strong["sft under poe(strength=0.2)"]
     assert weak["sft under none"] == strong["sft under none"]
+
+
+def test_doge_without_strength_is_the_open_teacher(pair):
+    assert GUARDS.parse("doge(strength=0)").train(pair) == pair.teacher
+    cells = {
+        row.method: row.stage for row in rows(with_matrix(pair, guards=("none", "doge(strength=0)"), attacks=("sft",)))
+    }
+    for cell in ("sft under", "Teacher under"):
+        assert cells[f"{cell} none"] == cells[f"{cell} doge(strength=0.0)"]
+    assert "Teacher under doge(strength=0.0): moved" not in cells
+
+
+def test_doge_trains_on_the_open_teachers_completions_against_the_target(pair):
+    guard = GUARDS.parse("doge(strength=0.3,temperature=1)")
+    stage = guard.train(pair)
+    assert stage.samples == pair.sft(pair.teacher).samples
+    assert stage.proxy.name == pair.models.target
+    assert (stage.config.strength, stage.config.temperature) == (0.3, 1.0)
+    assert (stage.config.steps, stage.config.learning_rate) == (
+        pair.settings.sft.steps,
+        pair.settings.sft.learning_rate,
+    )
+    assert stage.fingerprint != GUARDS.parse("doge(strength=0.4,temperature=1)").train(pair).fingerprint
+    assert Thief(pair, guard).traces.model == stage
+    moved_row = {
+        row.method: row.stage for row in rows(with_matrix(pair, guards=(guard.label, "none"), attacks=("sft",)))
+    }
+    assert moved_row[f"Teacher under {guard.label}: moved"].model == pair.teacher  # by which an idle guard is found
 
 
 def with_matrix(pair: Pair, **update) -> Pair:
@@ -134,7 +162,7 @@ def test_what_cannot_be_run_is_refused_at_planning(assignment, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("guard", ["knob", "knob-per-token", "poe", "ads"])
+@pytest.mark.parametrize("guard", ["knob", "knob-per-token", "doge", "poe", "ads"])
 def test_a_guard_that_needs_weights_is_refused_on_a_served_teacher(pair, guard):
     served = SimpleNamespace(**{**vars(pair.models), "teacher": "http://localhost:1/v1#big"})
     remote = with_matrix(Pair(pair.family, served, pair.settings, 0), guards=(guard,))

@@ -93,7 +93,7 @@ def test_the_small_scale_fits_a_card_of_24_gb(card, gib, share):
             if stage.workload.trains:
                 batch = placement.layout.micro_batch
                 least[stage.procedure] = min(batch, least.get(stage.procedure, batch))
-    assert least == {"sft": 4, "gkd-fkl": 2, "gkd-rkl": 2, "calibrate": 4}
+    assert least == {"sft": 4, "gkd-fkl": 2, "gkd-rkl": 2, "calibrate": 4, "train-output-layer": 2}
 
 
 def _is_tight(stage):
@@ -114,6 +114,22 @@ def test_four_sequences_of_the_small_scale_do_not_fit_24_gb():
     stages = plan("table2", scale="small", seeds=1).stages()
     memory = gpu_memory(distilled(stages, "gkd-rkl", "Qwen/Qwen3-0.6B"), Layout(micro_batch=4))
     assert 23.0 < memory.total < 25.0
+
+
+def test_a_training_of_the_output_layer_has_gradients_of_it_alone():
+    assignments = ["matrix.guards=none,doge", "matrix.attacks=sft"]
+    stages = plan("guards", scale="paper", families=("qwen3",), seeds=1, assignments=assignments).stages()
+    stage = next(stage for stage in stages if stage.kind == "train-output-layer")
+    model = architecture(stage.teacher.name)
+    head = model.vocabulary * model.hidden
+    memory = gpu_memory(stage)
+    assert memory.gradients * GIB == pytest.approx(4 * head)
+    assert memory.optimizer * GIB == pytest.approx(8 * head)
+    assert memory.weights * GIB == pytest.approx(4 * (model.parameters * 1e9 + head))
+    one, two = (gpu_memory(stage, Layout(micro_batch=n)).logits for n in (1, 2))
+    assert two == pytest.approx(2 * one)
+    assert one * GIB > 4 * 4 * stage.config.max_completion_tokens * model.vocabulary  # logits and gradients, float32
+    assert place(stage, Cards(1, 78.0)).memory < 78.0
 
 
 def test_a_reward_model_takes_its_weights_and_a_bounded_forward_pass(stages):

@@ -26,6 +26,6 @@ def test_every_kind_of_stage_gives_a_workload():
     assert {stage.procedure for stage in stages} - without_model == set(PASSES)
     for stage in stages:
         workload = stage.workload
-        assert workload.trains == (stage.procedure in ("calibrate", "sft", "gkd-fkl", "gkd-rkl"))
+        assert workload.trains == (stage.procedure in ("calibrate", "train-output-layer", "sft", "gkd-fkl", "gkd-rkl"))
         assert workload.samples == (stage.procedure in SAMPLING)
         assert (workload.frozen is not None) == (workload.passes.frozen > 0)

@@ -19,8 +19,9 @@ from repro.pipeline.file_hashes import file_hashes
 from repro.pipeline.model_card import NOT_A_TEACHER, CardFacts, license_of, model_card
 from repro.pipeline.record import build_artifact, find_damage
 from repro.printed.load import load
+from repro.recipes.catalog import plan
 from repro.report.export_result import export_result
-from repro.stages import BaseModelRef, Calibrate, Evaluate
+from repro.stages import BaseModelRef, Calibrate, Evaluate, TrainOutputLayer
 from repro.tables.verdicts.verdict import verdict
 from repro.workflow.export_model import export_model
 from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage
@@ -134,6 +135,16 @@ def test_cards_of_students():
     plain = ModelCard(model_card(calibrate_stage(TEACHER, OPTIONS, target=None, eta="0.5"), CardFacts()))
     assert "+0.5 (distillable)" in plain.text
     assert "by design" not in plain.text
+
+
+def test_the_card_of_a_trained_output_layer():
+    guarded = plan("guards", scale="toy", assignments=["matrix.guards=none,doge(strength=0.3)", "matrix.attacks=sft"])
+    teacher = next(stage for stage in guarded.stages() if isinstance(stage, TrainOutputLayer))
+    card = ModelCard(model_card(teacher, CardFacts()))
+    assert NOT_A_TEACHER in card.text
+    assert "| strength | 0.3 at temperature 2 |" in card.text
+    student = next(row.stage.model for row in guarded.rows if row.method == "sft under doge(strength=0.3)")
+    assert "Distilled from a teacher that is undistillable by design" in model_card(student, CardFacts())
 
 
 def test_licences_are_stated_or_unknown(tmp_path):
