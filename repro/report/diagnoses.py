@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from repro.report.blocks import Cell, Grid
 from repro.report.merge import Part
+from repro.report.trap_measures import interval_cell
 
 EXPLAINED = (
     "Intervals: 95 %, two-level bootstrap (prompts, then their rollouts). Student's completions are on-policy, the"
@@ -22,6 +24,11 @@ CORRELATION = (
 
 def diagnoses(part: Part) -> list[tuple[str, dict[str, Any]]]:
     """Return title and summary of each row's diagnosis under its first seed."""
+    return list(_by_row(part).values())
+
+
+def _by_row(part: Part) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """Return family and label of a row to title and summary of its diagnosis under its first seed."""
     by_row: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
     for source in part.sources:
         summaries = {
@@ -31,7 +38,13 @@ def diagnoses(part: Part) -> list[tuple[str, dict[str, Any]]]:
             if row["artifact"] in summaries:
                 title = f"{row['family']}, {row['method']}, seed {row['seed']}"
                 by_row.setdefault((row["family"], row["method"]), (title, summaries[row["artifact"]]))
-    return list(by_row.values())
+    return by_row
+
+
+def diagnosed_rows(part: Part) -> list[tuple[str, dict[str, Any]]]:
+    """Return label and summary of each row's diagnosis under its first seed; the family is named where there are several."""
+    several = len(part.report.families) > 1
+    return [(f"{row} ({family})" if several else row, summary) for (family, row), (_, summary) in _by_row(part).items()]
 
 
 def panel_rows(panel: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
@@ -49,13 +62,29 @@ def frequency_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
     """Lay out rank correlations, and each tail's share of the KL: a row per K and per tail, a column per task."""
     rows: dict[str, dict[str, str]] = {}
     for cell in summary["frequency"]:
-        k = "K=V" if cell["whole_vocabulary"] else f"K={cell['k']}"
-        k = f"beyond {k}" if cell.get("beyond") else k
+        k = _name_of_k(cell)
         text = f"{_with_interval(cell, 'correlation')}, {cell['tokens']} tokens"
         if "share" in cell:
             text += f"; {_with_interval(cell, 'share', 'share_')} of the KL"
         rows.setdefault(k, {"K": k})[cell["task"]] = text
     return list(rows.values())
+
+
+def frequency_grid(summary: dict[str, Any], caption: str) -> Grid:
+    """Lay out the same as cells of a page: the intervals, the number of tokens and the tail's share are notes."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for cell in summary["frequency"]:
+        k = _name_of_k(cell)
+        note = f"; {cell['tokens']} tokens"
+        if "share" in cell:
+            note += f"; {_with_interval(cell, 'share', 'share_')} of the KL"
+        rows.setdefault(k, {"K": Cell(k)})[cell["task"]] = interval_cell(cell, "correlation", note=note)
+    return Grid(caption, list(rows.values()))
+
+
+def _name_of_k(cell: dict[str, Any]) -> str:
+    k = "K=V" if cell["whole_vocabulary"] else f"K={cell['k']}"
+    return f"beyond {k}" if cell.get("beyond") else k
 
 
 def describe_gradients(summary: dict[str, Any]) -> str:

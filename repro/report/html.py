@@ -49,9 +49,15 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     )
 
 
-def page_of_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """Render a page that is of no study: a title, a line below it, and sections."""
-    return _render(title, [{"key": "page", "title": title, "notice": "", "sections": sections, "tally": {}}], lead=lead)
+def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample: str) -> str:
+    """Render a page that is of no study: a title, a line below it, and sections.
+
+    Args:
+        sample: the heading of the sections: what was measured.
+    """
+    return _render(
+        title, [{"key": "page", "title": sample, "notice": "", "sections": sections, "tally": {}}], lead=lead
+    )
 
 
 def _render(

@@ -8,7 +8,15 @@ from typing import Any
 from rich.console import Console
 
 from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text, text_grid
-from repro.report.diagnoses import CORRELATION, EXPLAINED, describe_gradients, frequency_rows, panel_rows
+from repro.report.conclusions import plural
+from repro.report.diagnoses import (
+    CORRELATION,
+    EXPLAINED,
+    describe_gradients,
+    frequency_grid,
+    frequency_rows,
+    panel_rows,
+)
 from repro.report.figures.export import inline_chart
 from repro.report.figures.figure2 import correlation_plot, write_diagnosis_figures
 from repro.report.figures.style import PAGE
@@ -17,6 +25,7 @@ from repro.report.markdown import markdown_lines
 from repro.report.sections.glossary import glossary_section
 from repro.report.terminal import text_table
 from repro.report.trap_conclusions import conclude_traps, conclusion_lines
+from repro.report.trap_measures import panel_grids
 from repro.report.trap_thresholds import THRESHOLDS
 from repro.system.atomic_write import atomic_write, write_json
 
@@ -47,7 +56,7 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
     sections = _sections(content)
     title = f"The traps of {student} under {teacher}"
     for name, text in (
-        (PAGE_FILE, page_of_sections(title, LEAD, [*sections, glossary_section()])),
+        (PAGE_FILE, page_of_sections(title, LEAD, [*sections, glossary_section()], _describe_sample(content))),
         (BRIEF_FILE, _brief(title, sections, content["figures"])),
     ):
         with atomic_write(folder / name) as temporary:
@@ -72,23 +81,50 @@ def print_panel(content: dict[str, Any], console: Console) -> None:
 def _sections(content: dict[str, Any]) -> list[Section]:
     """Build the sections: conclusions, their thresholds, the panel, the correlations."""
     conclusions = Bullets(conclusion_lines(content))
-    panel: list[Block] = [
-        text_grid("The panel", panel_rows(content["panel"])),
-        Text(EXPLAINED),
-        *map(Text, _notes(content)),
-    ]
+    explained: list[Block] = [Text(EXPLAINED), *map(Text, _notes(content))]
+    panel = [*panel_grids(content["panel"]), *explained]
+    panel_brief = [text_grid("The panel", panel_rows(content["panel"])), *explained]
     sections = [
-        Section("found", "What was found", [conclusions], brief=[conclusions]),
+        Section("found", "What was found", [_verdicts(content), conclusions, *_files(content)], brief=[conclusions]),
         _section("thresholds", "Thresholds", [_thresholds()]),
-        _section("panel", "The panel", panel),
+        Section("panel", "The panel", panel, brief=panel_brief),
     ]
     if content["frequency"]:
         title = "Contribution against frequency"
-        grid = text_grid("Rank correlations", frequency_rows(content))
+        grid, brief = (
+            frequency_grid(content, "Rank correlations"),
+            text_grid("Rank correlations", frequency_rows(content)),
+        )
         pair = f"{Path(content['student']).name} under {Path(content['teacher']).name}"
         chart = inline_chart(correlation_plot(content, pair, 0, PAGE), "traps")
-        sections.append(Section("frequency", title, [chart, grid, Text(CORRELATION)], brief=[grid, Text(CORRELATION)]))
+        sections.append(Section("frequency", title, [chart, grid, Text(CORRELATION)], brief=[brief, Text(CORRELATION)]))
     return sections
+
+
+def _verdicts(content: dict[str, Any]) -> Grid:
+    """Lay out the verdict on each trap, a column per task."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for c in conclude_traps(content):
+        tone = "warn" if c.verdict == "seen" else ""
+        rows.setdefault(c.trap, {"trap": Cell(c.trap)})[c.task] = Cell(c.verdict, tone=tone)
+    return Grid("Traps by task", list(rows.values()))
+
+
+def _files(content: dict[str, Any]) -> list[Block]:
+    pictures = [name for name in content["figures"] if name.endswith(".svg")]
+    return [Text(f"Beside this page: {', '.join(pictures)}; the numbers in {PANEL_FILE}.")] if pictures else []
+
+
+def _describe_sample(content: dict[str, Any]) -> str:
+    """Say what was measured: tasks, prompts and completions."""
+    prompts = {cell["task"]: cell["prompts"] for cell in content["panel"]}
+    completions = sorted({cell["rollouts"] for cell in content["panel"]})
+    by = "each model" if len({cell["policy"] for cell in content["panel"]}) > 1 else "the student"
+    count = " to ".join(f"{n:,}" for n in dict.fromkeys((completions[0], completions[-1])))
+    if len(set(prompts.values())) == 1:
+        return f"{', '.join(prompts)}: {plural(next(iter(prompts.values())), 'prompt')} and {count} completions by {by} a task"
+    tasks = ", ".join(f"{task} ({plural(n, 'prompt')})" for task, n in prompts.items())
+    return f"{tasks}: {count} completions by {by} a task"
 
 
 def _section(key: str, title: str, blocks: list[Block]) -> Section:

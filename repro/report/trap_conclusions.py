@@ -1,6 +1,6 @@
 """What the panel of one pair of models says of each trap: seen, not seen, or not decided, and what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log
 from typing import Any, Literal
@@ -59,6 +59,28 @@ def conclusion_lines(content: Mapping[str, Any]) -> list[str]:
     return [f"{c.trap}{f', {c.task}' if several else ''}: {c.verdict}. {c.text}" for c in conclusions]
 
 
+def row_lines(diagnosed: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return a sentence per trap and group of rows with the same verdicts on the same tasks; what was not measured is left out.
+
+    Args:
+        diagnosed: label and summary of each row's diagnosis.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row, summary in diagnosed:
+        tasks_by_verdict: dict[str, dict[TrapVerdict, list[str]]] = {}
+        for c in conclude_traps(summary):
+            tasks_by_verdict.setdefault(c.trap, {}).setdefault(c.verdict, []).append(c.task)
+        for trap, tasks in tasks_by_verdict.items():
+            texts = [f"{v} on {', '.join(tasks[v])}" for v in ("seen", "not decided", "not seen") if v in tasks]
+            if texts:
+                groups.setdefault((trap, "; ".join(texts)), []).append(row)
+    order = {trap: n for n, trap in enumerate(dict.fromkeys(trap for trap, _ in groups))}
+    return [
+        f"{trap}, {', '.join(rows)}: {text}."
+        for (trap, text), rows in sorted(groups.items(), key=lambda group: order[group[0][0]])
+    ]
+
+
 def decide(low: float, high: float, threshold: float) -> TrapVerdict:
     """Compare an interval with the threshold above which a trap is seen."""
     if low > threshold:
@@ -92,9 +114,10 @@ def _tail_noise(content: Mapping[str, Any], task: str) -> TrapConclusion:
 
 def _off_policy(cells: Cells, task: str) -> TrapConclusion:
     trap = "Off-policy instability"
-    if "pareto_k" not in cells:
+    names = ("pareto_k", "mean_weight", "effective_sample_size")
+    if not cells.keys() >= set(names):
         return TrapConclusion(trap, task, "not measured", "No completions of the teacher were scored.")
-    k, weight, size = (cells[name] for name in ("pareto_k", "mean_weight", "effective_sample_size"))
+    k, weight, size = (cells[name] for name in names)
     n = k["rollouts"]
     verdicts = {_error_verdict(weight)}
     if n >= SMALLEST_SAMPLE:
@@ -131,10 +154,8 @@ def _gap(cells: Cells, task: str) -> TrapConclusion:
         return TrapConclusion(trap, task, "not measured", f"Wrong-trace preference: {why}.{kl}")
     value, low, high = (_number(rate[key]) for key in ("value", "low", "high"))
     verdict = decide(low, high, WRONG_TRACE.value)
-    matched = cells["wrong_trace_length_matched"]
-    of_equal_length = (
-        "" if isinstance(matched["value"], str) else f" ({matched['value']:.0%} among those of equal length)"
-    )
+    matched = cells.get("wrong_trace_length_matched", {"value": "nan"})["value"]
+    of_equal_length = "" if isinstance(matched, str) else f" ({matched:.0%} among those of equal length)"
     evidence = (
         f"The teacher prefers the wrong completion in {value:.0%} [{low:.0%}, {high:.0%}] of the pairs of a right and a"
         f" wrong one{of_equal_length}"

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from measured_world import build
 
+from repro.report.html import page_of_sections
 from repro.report.merge import Source, merge_sources
+from repro.report.panel import LEAD, _describe_sample, _sections
 from repro.report.write import write_report
 
 from .browser import CHROMIUM, Browser
 from .conftest import make_result
+from .test_trap_conclusions import content as content_of_a_pair
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
 WIDTHS = (400, 768, 1280)
@@ -150,3 +153,19 @@ def test_it_prints_few_portrait_sheets_with_the_notice_on_each(browser, page, tm
     sheets = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))
     assert 2 <= sheets <= 16  # of two studies: what is folded on the screen is not printed
     assert '@bottom-left { content: "scaled down: no verdict on the paper\'s numbers"' in page.read_text()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_one_pair_fits_and_its_columns_can_be_read(browser, tmp_path, width):
+    pair = content_of_a_pair(frequency=[], not_finite=[], gradient_variance=[], figures=[], teacher="T", student="S")
+    path = tmp_path / "panel.html"
+    path.write_text(page_of_sections("The traps of S under T", LEAD, _sections(pair), _describe_sample(pair)))
+    browser.open(path, width)
+    assert browser.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
+    assert browser.eval("document.documentElement.scrollWidth") == width
+    assert browser.eval("document.querySelector('h2').textContent") == (
+        "csqa: 20 prompts and 320 completions by each model a task"
+    )
+    long = "[...document.querySelectorAll('td, tbody th')].filter((e) => e.textContent.length > 80)"
+    assert browser.eval(f"{long}.length") >= 4  # the reasons of the thresholds
+    assert browser.eval(f"{long}.every((e) => e.offsetWidth > 140)")  # more than a word a line, on a phone too

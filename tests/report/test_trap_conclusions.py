@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from repro.printed.load import load, load_claims
-from repro.report.trap_conclusions import SMALLEST_SAMPLE, conclude_traps, conclusion_lines
+from repro.report.trap_conclusions import SMALLEST_SAMPLE, conclude_traps, conclusion_lines, row_lines
 from repro.report.trap_thresholds import MEAN_WEIGHT, PARETO_K, TAIL_SHARE, THRESHOLDS, WRONG_TRACE
 from repro.traps import pareto_k
 from repro.traps.pareto import TRUSTED
@@ -38,6 +38,27 @@ def content(*, share=(0.38, 0.33, 0.43), k=(0.3, 0.1, 0.5), weight=(1.0, 0.8, 1.
 
 def verdicts(**changes):
     return [conclusion.verdict for conclusion in conclude_traps(content(**changes))]
+
+
+def test_rows_with_the_same_verdicts_share_a_sentence():
+    on_policy = content()
+    on_policy["panel"] = [row for row in on_policy["panel"] if row["policy"] == "student"]
+    diagnosed = [("A", content()), ("B", content(share=(0.7, 0.6, 0.8))), ("C", on_policy)]
+    assert row_lines(diagnosed) == [
+        "Tail noise, A, C: not seen on csqa.",
+        "Tail noise, B: seen on csqa.",
+        "Off-policy instability, A, B: not seen on csqa.",  # C has no completions of the teacher
+        "Teacher-student gap, A, B, C: not seen on csqa.",
+    ]
+    several = content()
+    several["panel"] += [
+        cell("wrong_trace", 0.7, 0.6, 0.8, task="gsm8k"),
+        cell("wrong_trace", 0.5, 0.4, 0.6, task="bm4"),
+    ]
+    assert row_lines([("A", several)])[-1] == (
+        "Teacher-student gap, A: seen on gsm8k; not decided on bm4; not seen on csqa."
+    )
+    assert row_lines([]) == []
 
 
 def test_a_healthy_pair_has_no_trap():

@@ -18,6 +18,7 @@ from .conftest import make_result
 INTERVAL = {"low": 2.9, "high": 3.5, "se": 0.1, "defined": 1.0, "prompts": 20, "rollouts": 80}
 SUMMARY = {
     "ks": [1, 389],
+    "tail_k": 1,
     "left_out": [],
     "not_finite": [],
     "panel": [
@@ -95,13 +96,17 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
             "pareto_k",
             "never matched",
             "toy:qwen3-teacher",
-            "3.2 [2.9, 3.5]",
-            "inf [2.9, 3.5]",
             "median ratio 4",
+            "Tail noise, toy:qwen3-teacher: not seen on toy-bm4.",
         ):
             assert phrase in text
-    assert "sequence_rkl by task" in page  # a picture of what the paper prints,
-    assert "entropy_student by task" not in page  # and none of the rest
+    assert "3.2 [2.9, 3.5]" in brief
+    assert "inf [2.9, 3.5]" in brief
+    assert 'data-value="3.2" class="short">3.2<small>2.9 to 3.5</small>' in page  # in words, with its id
+    assert '<th scope="row">reverse KL over the vocabulary, per token<small>token_rkl, nats/token</small>' in page
+    assert ">inf<small>2.9 to 3.5</small>" in page
+    assert "Reverse KL of complete completions (sequence_rkl) by task" in page  # a picture of what the paper prints,
+    assert "(entropy_student) by task" not in page  # and none of the rest
 
 
 def test_figure2_shows_correlations_as_rows_and_as_a_figure():

@@ -131,6 +131,8 @@ def test_a_claim_of_one_side_names_what_it_measures():
         == "token_rkl_outcome_correlation of Calibrated < -0.3"
     )
     assert claim_in_symbols(claim("misled-collapses-under-student")) == "Misled < 0.5 x Student"
+    shared = "Original > Distillable in token_rkl on BM4/BM5/CSQA/MMLU-Pro"
+    assert claim_in_symbols(claim("distillable-reduces-token-rkl")) == shared
 
 
 def test_below():

@@ -9,6 +9,7 @@ from repro.report.figures.points import measured_points
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.report.text import slug
+from repro.report.trap_measures import metric_in_words
 from repro.tables.formatting import layout_metrics, main_metric, printed_at
 from repro.tables.measured_table import MeasuredTable, is_fraction
 
@@ -55,7 +56,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
                     printed = printed_at(part.stored, table.family, row, task, metrics[task])
                     if printed and table.scale == "paper":
                         axis.plot([printed.value], [n], **mark)
-            axis.set_title(f"{task} ({metrics[task]})")
+            axis.set_title(f"{task} ({metrics[task]})" if metric is None else task)
             axis.set_yticks(range(len(rows)), rows)
             axis.set_ylim(len(rows) - 0.4, -0.6)
             if is_fraction(metrics[task]):
@@ -69,5 +70,10 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         + ", ".join(f"{row} {table.mean(row, task, metrics[task]):.2f}" for row in rows if (row, task) in points)
         for task in tasks
     )
-    title = f"{'Teachers (above) and students' if teachers else metric or 'Rows'} by task, {table.family}"
+    shown = _capital(metric_in_words(metric)) if metric else "Rows"
+    title = f"{'Teachers (above) and students' if teachers else shown} by task, {table.family}"
     return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=NOTE)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -12,7 +12,7 @@ from repro.diagnosis.files import CONTRIBUTIONS, TOKENS
 from repro.recipes.study import Study
 from repro.report.diagnoses import diagnoses
 from repro.report.figures.export import Plot, save_figure
-from repro.report.figures.style import FILE, WIDTH, Palette, drawing, panels, set_log_scale
+from repro.report.figures.style import FILE, MARKS, PHONE_WIDTH, Palette, drawing, panels, set_log_scale
 from repro.report.merge import Part
 
 _ESTIMATORS = {
@@ -23,6 +23,7 @@ _ESTIMATORS = {
 
 CORRELATIONS = (
     "Below 0, frequent tokens contribute less on average (the paper's Figure 2 is about rare ones that drive the KL)."
+    " Dashed: over the steps at which the token is outside the student's Top-K."
 )
 
 
@@ -36,24 +37,29 @@ def correlation_plot(summary: Mapping[str, Any], title: str, n: int, palette: Pa
     cells = [cell for cell in summary["frequency"] if isinstance(cell["correlation"], float)]
     ks = sorted({cell["k"] for cell in summary["frequency"]})
     with drawing(palette):
-        figure, (axes,) = panels(1, 1, WIDTH, 3.2)
-        for colour, task in zip(palette.series, dict.fromkeys(cell["task"] for cell in cells)):
-            for beyond, line, suffix in ((False, "-", ""), (True, "--", ", beyond the Top-K")):
+        figure, (axes,) = panels(1, 1, PHONE_WIDTH, 3.2)
+        tasks = list(dict.fromkeys(cell["task"] for cell in cells))
+        for number, (colour, (mark, _), task) in enumerate(zip(palette.series, MARKS, tasks)):
+            shift = 0.07 * (number - (len(tasks) - 1) / 2)  # beside each other, so that no interval covers another
+            for beyond, line in ((False, "-"), (True, "--")):
                 of_task = [c for c in cells if c["task"] == task and c.get("beyond", False) == beyond]
-                xs = [ks.index(cell["k"]) for cell in of_task]
+                xs = [ks.index(cell["k"]) + shift for cell in of_task]
                 ys = [cell["correlation"] for cell in of_task]
-                axes.plot(xs, ys, color=colour, marker="o", linestyle=line, label=f"{task}{suffix}")
+                label = None if beyond else task
+                axes.plot(xs, ys, color=colour, marker=mark, markersize=5, linestyle=line, label=label)
                 axes.vlines(xs, [c["low"] for c in of_task], [c["high"] for c in of_task], color=colour)
         axes.axhline(0, color=palette.ink, linewidth=0.8)
         axes.set_xticks(range(len(ks)), [*map(str, ks[:-1]), f"V = {ks[-1]}"])
-        axes.set_xlabel("K")
-        axes.set_ylabel("rank correlation")
+        axes.set_xlabel("K of the Top-K (tokens); V: the vocabulary")
+        axes.set_ylabel("Spearman's rank correlation")
         figure.legend(loc="outside upper left", ncols=3, fontsize=9)
     alt = "; ".join(
         f"{cell['task']} {'beyond ' if cell.get('beyond') else ''}K={cell['k']}: {cell['correlation']:+.2f}"
         for cell in cells
     )
-    return Plot(f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure, note=CORRELATIONS)
+    return Plot(
+        f"correlation-{n}", f"Correlation against K: {title}", f"{alt}.", figure, note=CORRELATIONS, fits_phone=True
+    )
 
 
 def export_figures(study: Study, part: Part, cache: Path, folder: Path) -> list[Path]:

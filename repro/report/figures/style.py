@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 WIDTH = 7.6
 """Width of the page's text, inches."""
+PHONE_WIDTH = 5.0
+"""Inches: on a phone the text of such a figure is scaled to two thirds, which can still be read."""
 
 
 MARKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "--"), ("P", "-."), ("X", ":"))

@@ -5,12 +5,12 @@ from typing import Any
 
 from repro.report.conclusions import count_in_words
 from repro.report.figures.export import Plot
-from repro.report.figures.style import PAGE, TONES, drawing, panels
+from repro.report.figures.style import PAGE, PHONE_WIDTH, TONES, drawing, panels
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
 
-PHONE_WIDTH = 5.0
-"""Inches: on a phone its text is scaled to two thirds, which can still be read."""
+LABEL_LENGTH = 72
+"""Characters of a statement that fit the figure at its font; longer ones are smaller."""
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 
 
@@ -37,7 +37,14 @@ def forest(report: VerdictReport) -> Plot | None:
         for n, v in enumerate(tested):  # above its interval, from the left edge: a statement is as wide as the figure
             role = "" if v.role == "claim" else f", {v.role}"
             label = f"{v.statement}{f' ({v.family})' if several else ''}{role}"
-            axes.annotate(label, (0, n - 0.3), xycoords=axes.get_yaxis_transform(), fontsize=9, va="center")
+            text = axes.annotate(
+                label,
+                (0, n - 0.3),
+                xycoords=axes.get_yaxis_transform(),
+                fontsize=9 * min(1, LABEL_LENGTH / len(label)),
+                va="center",
+            )
+            text.set_in_layout(False)  # a long statement does not narrow the axes
         axes.set_yticks([])
         axes.set_ylim(len(tested) - 0.4, -0.8)
         axes.set_xlabel("difference or mean, with the interval that decides")

@@ -12,6 +12,12 @@ WORDS = {
     "Improve, Misled, Eta0-Student": "the students distilled from these three teachers",
     "SFT": "supervised fine-tuning on the teacher's completions",
     "GKD-FKL, GKD-RKL": "distillation by forward KL on the teacher's completions, by reverse KL on the student's own",
+    "reverse KL, forward KL": "divergence of the student's law from the teacher's on the student's text; of the teacher's from"
+    " the student's on the teacher's text. Per token over the vocabulary, or of complete completions",
+    "importance weight": "probability of a teacher's completion under the student over that under the teacher; their mean"
+    " should be 1. Effective sample size: how many equal weights would be as good; Pareto-k: how heavy their tail is",
+    "Top-K, tail": "the student's K likeliest tokens at a step, and all others",
+    "forking token": "a token at which the student is among its least certain fifth",
     "maj@k, pass@k": "is the majority of an item's k completions right; is any of them",
     "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",
     "margin": "how much a number may miss a claim and still support it, fixed before a run",

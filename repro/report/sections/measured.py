@@ -5,6 +5,7 @@ from repro.report.cell_verdicts import cell_verdicts, describe_power, format_ver
 from repro.report.conclusions import HIGH
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
+from repro.report.trap_measures import metric_in_words
 from repro.stages.artifact import count_undecided
 from repro.tables.formatting import (
     FAILURE_METRICS,
@@ -115,7 +116,7 @@ def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
                 note, tone = f"{note}: {format_verdicts(values)}", values[0]
             cells[task] = Cell(texts[task], note=note, tone=tone, value=value)
         rows.append(cells)
-    return Grid(f"{stored.title}{f': {metric}' if metric else ''}, {table.family}", rows)
+    return Grid(f"{stored.title}{f': {metric_in_words(metric)}' if metric else ''}, {table.family}", rows)
 
 
 def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:

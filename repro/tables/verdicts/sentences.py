@@ -18,7 +18,12 @@ _ESTIMATE = {
 
 
 def claim_in_symbols(claim: Claim) -> str:
-    """Return the claim in symbols, e.g. "Improve > SFT"."""
+    """Return the claim in symbols, e.g. "Improve > SFT"; columns that all sides share are named once, at the end."""
+    columns = claim.left.columns
+    if columns and claim.right and all(ref.columns == columns for ref in claim.right):
+        left_alone, *right_alone = (ref.model_copy(update={"columns": None}) for ref in (claim.left, *claim.right))
+        alone = claim.model_copy(update={"left": left_alone, "right": tuple(right_alone)})
+        return f"{claim_in_symbols(alone)} on {'/'.join(columns)}"
     left = _side(claim.left)
     if claim.kind == "trend":
         return f"{claim.metrics[0]} of {left} {claim.direction} with eta"
