@@ -52,6 +52,7 @@ ATTACKS: Registry[Attack] = Registry(
         "sft-majority": "repro.attacks.built_in:SftMajority",
         "sft-shortest": "repro.attacks.built_in:SftShortest",
         "sft-likeliest": "repro.attacks.built_in:SftLikeliest",
+        "reweight": "repro.attacks.built_in:Reweight",
         "supplement": "repro.attacks.built_in:Supplement",
         "warm-start": "repro.attacks.built_in:WarmStart",
     },

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import pydantic
 
 from repro.attacks.base import Attack, Rung
+from repro.distillation.config import WeighingConfig
 from repro.guards.base import Interface
 from repro.stages import ModelInput
 
@@ -147,6 +148,35 @@ class SftLikeliest(Attack):
     def student(self, thief: "Thief") -> ModelInput:
         """Fine-tune the student on the traces that are left."""
         return thief.sft(thief.likeliest(thief.traces, self.share))
+
+
+class Reweight(Attack):
+    """Adaptive reweighting: SFT on the traces, each weighted by what learning from it would do to a clean holdout's loss.
+
+    The thief has no clean holdout: its own completions that state the teacher's majority answer stand for one. A value is a
+    derivative, (nll[theta + epsilon g] - nll[theta - epsilon g]) / (2 epsilon), g the holdout's gradient; the published weights
+    are exponential in it, and here in its standard deviations, so that a strength means the same for every student.
+    """
+
+    name: ClassVar[str] = "reweight"
+    formula: ClassVar[str] = (
+        "SFT on y ~ p_T(.|x), weights exp(strength z(<grad nll(y), g>)), g = grad of q's loss on the samples of own-answers"
+    )
+    source: ClassVar[str] = "Distillation Game, arXiv 2605.22737"
+    reads: ClassVar[Rung | None] = "text"
+
+    strength: float = pydantic.Field(default=1.0, ge=0, allow_inf_nan=False)
+    epsilon: float = pydantic.Field(default=0.01, gt=0, allow_inf_nan=False)
+    traces: int = pydantic.Field(default=512, gt=0)
+    """Completions of the holdout that the gradient is taken of, spread over all of them."""
+
+    def student(self, thief: "Thief") -> ModelInput:
+        """Fine-tune the student on the weighted traces."""
+        if not self.strength:
+            return thief.sft(thief.traces)
+        config = WeighingConfig(strength=self.strength, epsilon=self.epsilon, traces=self.traces)
+        holdout = thief.majority(thief.own, voters=thief.traces)
+        return thief.sft(thief.traces, weights=thief.weigh(thief.traces, holdout, config))
 
 
 class Supplement(Attack):

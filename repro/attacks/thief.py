@@ -1,13 +1,14 @@
 """What a thief has: a student, its own samples, and what a guarded teacher shows. Attacks compose stages from it."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from repro.distillation.config import SelectionConfig
+from repro.distillation.config import SelectionConfig, WeighingConfig
 from repro.distillation.loss import LOSSES
 from repro.guards.base import Guard
 from repro.recipes.guarded import served_completions, served_model
 from repro.recipes.shared_stages import Pair, base_model, task_data
-from repro.stages import BaseModelRef, Completions, Distill, Mix, ModelInput, Sample, Score, Select
+from repro.stages import BaseModelRef, Completions, Distill, Mix, ModelInput, Sample, Score, Select, Weigh
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,15 @@ class Thief:
         """Replace the completions of a share of the prompts."""
         return Mix(completions=completions, supplement=supplement, share=share, seed=self.pair.seed)
 
-    def sft(self, completions: Completions, start: ModelInput | None = None) -> Distill:
-        """Fine-tune the student, or another start, on completions."""
+    def weigh(self, completions: Completions, holdout: Completions, config: WeighingConfig) -> Weigh:
+        """Weigh completions by what learning from them would do to the student's loss on a holdout."""
+        return Weigh(completions=completions, holdout=holdout, model=self.student, config=config, seed=self.pair.seed)
+
+    def sft(self, completions: Completions, start: ModelInput | None = None, weights: Weigh | None = None) -> Distill:
+        """Fine-tune the student, or another start, on completions; each with its weight if there are weights."""
         usual = self.pair.sft(self.pair.teacher)
-        update = {"student": start or self.student, "teacher": completions.model, "samples": completions}
+        update: dict[str, Any] = {"student": start or self.student, "teacher": completions.model}
+        update |= {"samples": completions, "weights": weights}
         return usual.model_copy(update=update)
 
     def sft_on_answers(self) -> Distill:

@@ -85,3 +85,14 @@ class SelectionConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     shortest, likeliest: the `share` of a prompt's completions with the fewest tokens, or the largest log-probability per
     token under the model that scored them; at least one."""
     share: float = pydantic.Field(default=0.5, gt=0, le=1)
+
+
+class WeighingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """How traces are weighed by their value on a holdout (`repro.distillation.weighing`)."""
+
+    strength: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """Log-weight of a trace whose value is a standard deviation above the mean."""
+    epsilon: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """Step of the difference along the holdout's gradient, in units of the gradient."""
+    traces: int = pydantic.Field(gt=0)
+    """Completions of the holdout that the gradient is taken of, spread over all of them."""

@@ -12,6 +12,7 @@ from repro.distillation import off_policy, on_policy, sft
 from repro.distillation.config import DistillationConfig
 from repro.distillation.pair import Vocabularies, check_pair, fit_vocabulary, load_frozen
 from repro.distillation.traces import Trace, TraceReader, lost_ends, lost_ends_warning, select_traces
+from repro.distillation.weighing import read_weights
 from repro.errors import InputError
 from repro.evaluation.thoughts import opens_in_thought
 from repro.models.chat_tokens import end_of_turn_id, eos_token_ids, is_same_tokenizer, prompt_token_ids
@@ -21,7 +22,6 @@ from repro.models.positions import check_length
 from repro.models.template_hash import template_hash
 from repro.progress import Progress
 from repro.tasks.task import Item, RewardFunction
-from repro.training.buckets import order_by_length
 from repro.training.checkpoints import run_identity
 from repro.training.optimisation import prompt_rows, trainer_arguments
 from repro.training.prompts import check_prompts
@@ -40,6 +40,7 @@ def distill(
     teacher: Path | str | None,
     items: list[Item],
     completions: Path | None,
+    weights: Path | None = None,
     task_reward: RewardFunction,
     seed: int,
     out: Path,
@@ -54,6 +55,7 @@ def distill(
         teacher: the same; sft runs without one, then takes the traces as text.
         items: training prompts, of one task or several.
         completions: the teacher's rollouts (Parquet) for sft and gkd-fkl; those of other items are left out.
+        weights: of these completions, for sft (`weighing.WEIGHTS`, Parquet): the loss of each is multiplied by its weight.
         task_reward: items and completion texts to rewards, NaN for those not scored: the accuracy logged during gkd-rkl.
         out: gets model/ (float32, with tokenizer) and history.jsonl.
         work: checkpoints; an interrupted run resumes from the newest complete one.
@@ -73,7 +75,7 @@ def distill(
     configs = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
     model.generation_config = neutral_generation_config(model)
     parameters = model.num_parameters()
-    rows, counts = _training_rows(config, tokenizer, end_id, student, teacher, items, completions, seed)
+    rows, counts = _training_rows(config, tokenizer, end_id, student, teacher, items, completions, weights, seed)
     settings, templates = config.model_dump(mode="json"), [template_hash(tokenizer)]
     if config.divergence is None:  # as before there was a choice
         del settings["divergence"]
@@ -90,7 +92,7 @@ def distill(
     )
     if config.method == "sft" and shared["gradient_accumulation_steps"] > 1:
         # The other trainers sort the sequences of a step themselves
-        rows = _sort_steps(rows, config.sequences_per_step)
+        rows = sft.sort_steps(rows, config.sequences_per_step)
     frozen = load_frozen(teacher, vocabularies, resources.shard) if config.method != "sft" else None
     reference = load_frozen(student, vocabularies, resources.shard) if config.reads_reference else None
     with _engine(config, model, tokenizer, items, work, resources, frozen) as engine:
@@ -153,6 +155,7 @@ def _training_rows(
     teacher: Path | str | None,
     items: list[Item],
     completions: Path | None,
+    weights: Path | None,
     seed: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the training rows in order, and the summary's counts of prompts and, off-policy, of traces and lost ends."""
@@ -172,7 +175,9 @@ def _training_rows(
         cap=config.max_completion_tokens,
         in_thought=teacher is not None and opens_in_thought(teacher, reasoning=config.reasoning),
     )
-    traces, available = select_traces(completions, items, visits, seed, reader)
+    traces, available = select_traces(
+        completions, items, visits, seed, reader, read_weights(weights) if weights else None
+    )
     prompts = {item: prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in {t.item for t in traces}}
     _check_traces(readers, prompts, traces)
     is_sft = config.method == "sft"
@@ -188,11 +193,6 @@ def _check_traces(readers: list[Path | str], prompts: dict[Item, list[int]], tra
     prompt, completion, item = max(lengths, key=lambda length: length[0] + length[1])
     for model in readers:
         check_length(model, prompt, completion, f"the prompt of item {item}")
-
-
-def _sort_steps(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
-    """Sort the rows of each step by length."""
-    return [rows[n] for n in order_by_length([len(row["input_ids"]) for row in rows], step)]
 
 
 def _engine(
@@ -228,7 +228,7 @@ def _make_trainer(
 ) -> Any:
     """Make TRL's trainer for the method; teacher and reference (the student before training) are loaded, or None."""
     if config.method == "sft":
-        return sft.SftTrainer(**arguments)
+        return sft.trainer_for(arguments["train_dataset"])(**arguments)
     arguments |= {"loss": config.divergence, "reference_model": reference, "teacher_model": teacher}
     if config.method == "gkd-fkl":
         trainer: Any = off_policy.OffPolicyTrainer(**arguments)

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import torch
+from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from repro.distillation.traces import Trace
-from repro.training.buckets import TokenMeans
+from repro.training.buckets import TokenMeans, order_by_length
 
 HISTORY_NAMES = {
     "step": "step",
@@ -23,12 +25,51 @@ class SftTrainer(TokenMeans, SFTTrainer):
     """TRL's SFTTrainer; its figures are means over the tokens of a step."""
 
 
-def sft_row(prompt_ids: list[int], trace: Trace) -> dict[str, list[int]]:
-    """Return input_ids and labels; -100 keeps the prompt out of the loss."""
-    return {
+class WeightedSftTrainer(SftTrainer):
+    """The same with a weight for each row: sum_i w_i sum_t -log p_S(y_it) / N, N the completion tokens of the step."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        collate: Any = self.data_collator
+        self.data_collator: Any = lambda rows: {
+            **collate(rows),
+            "weight": torch.tensor([row["weight"] for row in rows]),
+        }
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        columns: list[str] = self._signature_columns
+        self._signature_columns: list[str] = [*(name for name in columns if name != "weight"), "weight"]
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        weight_B = inputs["weight"]
+
+        def weighted_model(**read: Any) -> Any:
+            output = model(**read)
+            output.log_probs = output.log_probs * weight_B[:, None]
+            return output
+
+        unweighted = {name: value for name, value in inputs.items() if name != "weight"}
+        return super().compute_loss(weighted_model, unweighted, *args, **kwargs)
+
+
+def trainer_for(rows: Dataset) -> type[SftTrainer]:
+    """Return the trainer for rows with weights, or without."""
+    return WeightedSftTrainer if "weight" in rows.column_names else SftTrainer
+
+
+def sort_steps(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Sort the rows of each step by length."""
+    return [rows[n] for n in order_by_length([len(row["input_ids"]) for row in rows], step)]
+
+
+def sft_row(prompt_ids: list[int], trace: Trace) -> dict[str, Any]:
+    """Return input_ids and labels; -100 keeps the prompt out of the loss; and the trace's weight if it has one."""
+    row = {
         "input_ids": prompt_ids + trace.completion_ids,
         "labels": [-100] * len(prompt_ids) + trace.completion_ids,
     }
+    return row if trace.weight is None else {**row, "weight": trace.weight}
 
 
 def sft_config(shared: dict[str, Any]) -> SFTConfig:

@@ -24,6 +24,8 @@ class Trace:
 
     item: Item
     completion_ids: list[int]
+    weight: float | None = None
+    """Of the trace in the loss; None if the traces have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,12 @@ def final_answer(text: str, *, opens_in_thought: bool = False) -> str | None:
 
 
 def select_traces(
-    stored: Path, items: Sequence[Item], visits: int, seed: int, reader: TraceReader
+    stored: Path,
+    items: Sequence[Item],
+    visits: int,
+    seed: int,
+    reader: TraceReader,
+    weights: Sequence[float] | None = None,
 ) -> tuple[list[Trace], int]:
     """Return the training rows in order, and the number of completions available for these items.
 
@@ -87,6 +94,7 @@ def select_traces(
     Args:
         stored: the teacher's rollouts; those of other items are left out.
         visits: rows to select.
+        weights: of the stored completions, in their order.
 
     Raises:
         InputError: no rollout file, or nothing to learn from.
@@ -105,7 +113,8 @@ def select_traces(
     visited = sorted({number for _, number in order})
     rows_ids = stream_rows(stored, ["text", "token_ids", "stop"], visited)
     ids = {number: reader.student_ids(**row) for number, row in zip(visited, rows_ids)}
-    return [Trace(item, ids[number]) for item, number in order], sum(map(len, rows_of_item.values()))
+    traces = [Trace(item, ids[number], weights[number] if weights else None) for item, number in order]
+    return traces, sum(map(len, rows_of_item.values()))
 
 
 def lost_ends(traces: Sequence[Trace], ends: Collection[int]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Score stored completions by another model: nats of each, beside those under the model that sampled it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +55,8 @@ def score_completions(
 
     scorer = load_model(model)
     add_fused_lm_head(scorer)
-    tokenizer = load_tokenizer(model)
-    has_same_tokens = is_same_tokenizer(tokenizer, load_tokenizer(sampler))
-    end_id = end_of_turn_id(tokenizer, generation_eos_ids(model))
-
-    def tokens_of(rollout: Rollout) -> tuple[list[int], list[int]]:
-        if has_same_tokens:
-            return rollout.prompt_ids, rollout.token_ids
-        ids = encode_text(tokenizer, rollout.text)
-        ends = [end_id] if rollout.stop == "eos" else []
-        return prompt_token_ids(tokenizer, rollout.prompt, reasoning), [*ids, *ends]
-
+    has_same_tokens = is_same_tokenizer(load_tokenizer(model), load_tokenizer(sampler))
+    tokens_of = token_reader(model, sampler, reasoning)
     pairs = ((rollout, *tokens_of(rollout)) for rollout in _first(stream_rollouts([completions]), per_item))
     rows: list[dict[str, Any]] = []
     for batch in padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2])):
@@ -86,6 +77,26 @@ def score_completions(
     with RowGroupWriter(out, SCORES) as file:
         file.write(pa.Table.from_pylist(rows, schema=SCORES))
     return summarise_scores(rows)
+
+
+def token_reader(
+    model: Path | str, sampler: Path | str, reasoning: bool
+) -> Callable[[Rollout], tuple[list[int], list[int]]]:
+    """Return the function from a rollout of `sampler` to prompt and completion in a model's tokens.
+
+    With another tokenizer than the sampler's the text is read anew, as `score_completions` says.
+    """
+    tokenizer = load_tokenizer(model)
+    if is_same_tokenizer(tokenizer, load_tokenizer(sampler)):
+        return lambda rollout: (rollout.prompt_ids, rollout.token_ids)
+    end_id = end_of_turn_id(tokenizer, generation_eos_ids(model))
+
+    def read(rollout: Rollout) -> tuple[list[int], list[int]]:
+        ids = encode_text(tokenizer, rollout.text)
+        ends = [end_id] if rollout.stop == "eos" else []
+        return prompt_token_ids(tokenizer, rollout.prompt, reasoning), [*ids, *ends]
+
+    return read
 
 
 def summarise_scores(rows: list[dict[str, Any]]) -> dict[str, Any]:

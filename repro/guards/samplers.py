@@ -1,6 +1,5 @@
 """Guards that sample from another law than the teacher's: product of experts with a proxy, and Antidistillation Sampling."""
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +48,8 @@ class Antidistillation(SamplerGuard):
 
     def proxies(self, proxy: Any, holdout: Sequence[tuple[list[int], list[int]]]) -> list[Any]:
         """Return the proxy moved along the gradient and against it."""
+        from repro.distillation.loss_gradient import mean_loss_gradient, shifted
+
         step = max(1, len(holdout) // self.traces)
         gradients = mean_loss_gradient(proxy, holdout[::step][: self.traces])
         return [shifted(proxy, gradients, sign * self.epsilon) for sign in (1, -1)]
@@ -57,52 +58,3 @@ class Antidistillation(SamplerGuard):
         """Return [B, V] the teacher's logits plus the directional derivative of the proxy's."""
         along_BV, against_BV = proxies_BV
         return teacher_BV + self.strength * (along_BV - against_BV) / (2 * self.epsilon)
-
-
-GRADIENT_BATCH = 32
-"""Sequences of one backward pass; the sum does not depend on it but for rounding."""
-
-
-def mean_loss_gradient(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, "torch.Tensor"]:
-    """Return the gradient of the mean negative log-likelihood of all completion tokens, by parameter.
-
-    Args:
-        pairs: prompt and completion tokens.
-    """
-    import torch
-    from torch.nn import functional
-
-    tokens = sum(len(completion) for _, completion in pairs)
-    model.zero_grad(set_to_none=True)
-    for start in range(0, len(pairs), GRADIENT_BATCH):
-        batch = pairs[start : start + GRADIENT_BATCH]
-        width = max(len(prompt) + len(completion) for prompt, completion in batch)
-        ids_BT = torch.zeros(len(batch), width, dtype=torch.long)
-        mask_BT = torch.zeros_like(ids_BT)
-        labels_BT = torch.full_like(ids_BT, -100)
-        for row, (prompt, completion) in enumerate(batch):
-            end = len(prompt) + len(completion)
-            ids_BT[row, :end] = torch.tensor(prompt + completion)
-            mask_BT[row, :end] = 1
-            labels_BT[row, len(prompt) : end] = torch.tensor(completion)
-        device = model.device
-        logits_BTV = model(input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device)).logits.float()
-        loss = functional.cross_entropy(
-            logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten().to(device), reduction="sum", ignore_index=-100
-        )
-        (loss / tokens).backward()
-    gradients = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad(set_to_none=True)
-    return gradients
-
-
-def shifted(model: Any, gradients: dict[str, "torch.Tensor"], step: float) -> Any:
-    """Return a copy of the model with `step` times the gradient added to its weights."""
-    import torch
-
-    moved = copy.deepcopy(model)
-    with torch.no_grad():
-        for name, parameter in moved.named_parameters():
-            if name in gradients:
-                parameter += step * gradients[name]
-    return moved

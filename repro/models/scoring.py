@@ -25,9 +25,17 @@ def completion_log_prob(
 
 @torch.no_grad()
 def token_log_probs(
-    model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
+    model: Any,
+    prompt_ids: Sequence[list[int]],
+    completion_ids: Sequence[list[int]],
+    batch_size: int,
+    *,
+    is_precise: bool = False,
 ) -> list[torch.Tensor]:
     """Compute log p(token | prompt and preceding tokens) of every completion token; arguments as above.
+
+    Args:
+        is_precise: compute in the precision of the model's weights on a GPU too, without bfloat16 products.
 
     Returns:
         n tensors [length of the completion], float64 on the CPU, nats.
@@ -45,7 +53,7 @@ def token_log_probs(
             ids_BT[row, :end] = torch.tensor(prompt + completion)
             mask_BT[row, :end] = 1
             labels_BT[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.long)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" and not is_precise):
             output = model(
                 input_ids=ids_BT.to(device),
                 attention_mask=mask_BT.to(device),

@@ -6,11 +6,11 @@ from typing import Any
 
 from repro.pipeline.context import StageContext
 from repro.pipeline.stage_inputs import model_path, opens_in_thought, read_items, reward_model_path
-from repro.stages import Completions, Grade, Guarded, Mix, Rewrite, Score, ScoreAnswers, Select, Stage
+from repro.stages import Completions, Grade, Guarded, Mix, Rewrite, Score, ScoreAnswers, Select, Stage, Weigh
 from repro.stages.artifact import ROLLOUTS
 from repro.system.phases import phase
 
-SCORES = "scores.parquet"
+SCORES, WEIGHTS = "scores.parquet", "weights.parquet"
 
 
 def guarded(stage: Guarded, context: StageContext, out: Path) -> dict[str, Any]:
@@ -116,6 +116,23 @@ def score(stage: Score | ScoreAnswers, context: StageContext, out: Path) -> dict
     )
 
 
+def weigh(stage: Weigh, context: StageContext, out: Path) -> dict[str, Any]:
+    """Weigh completions for a student."""
+    from repro.distillation.weighing import weigh_completions
+
+    source = stage.completions
+    return weigh_completions(
+        stage.config,
+        context.cache / source.folder_name / ROLLOUTS,
+        holdout=context.cache / stage.holdout.folder_name / ROLLOUTS,
+        model=model_path(stage.model, context.cache),
+        sampler=model_path(source.model, context.cache),
+        reasoning=source.config.reasoning,
+        out=out / WEIGHTS,
+        progress=context.progress,
+    )
+
+
 def grade(stage: Grade, context: StageContext, out: Path) -> dict[str, Any]:
     """Grade stored completions."""
     from repro.evaluation.evaluate import evaluate, summarise
@@ -142,4 +159,5 @@ FUNCTIONS: dict[type[Stage], Callable[..., dict[str, Any]]] = {
     Score: score,
     ScoreAnswers: score,
     Grade: grade,
+    Weigh: weigh,
 }

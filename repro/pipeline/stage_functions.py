@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.pipeline.completion_functions import FUNCTIONS
+from repro.pipeline.completion_functions import FUNCTIONS, WEIGHTS
 from repro.pipeline.context import StageContext
 from repro.pipeline.stage_inputs import (
     compare_templates,
@@ -129,6 +129,7 @@ def _distill(stage: Distill, context: StageContext, out: Path) -> dict[str, Any]
         teacher=model_path(stage.teacher, context.cache),
         items=read_items(stage.data),
         completions=context.cache / stage.samples.folder_name / ROLLOUTS if stage.samples else None,
+        weights=context.cache / stage.weights.folder_name / WEIGHTS if stage.weights else None,
         task_reward=TaskReward(
             reward_model_path(stage, context.cache), skips_open=stage.reward_model is None, opens_in_thought=in_thought
         ),

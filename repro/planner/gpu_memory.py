@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner import activations
 from repro.planner.architectures import Architecture, architecture
+from repro.planner.model_memory import (
+    GIB,
+    fsdp_gathered_gib,
+    layer_params,
+    lora_params,
+    output_layer_params,
+    perturbed_gib,
+    weights_gib,
+)
 from repro.planner.resources import ONE_GPU, Layout
 from repro.recipes.assumed import assumed
 from repro.stages import Diagnose, Stage
@@ -17,7 +26,6 @@ from repro.stages.workload import Workload
 from repro.training.optimisation import LARGE
 from repro.training.vllm_memory import BFLOAT16, FLOAT32, LEAST_CACHE, MOMENTS, engine_weights
 
-GIB = 2**30
 KV_CACHE_GIB = LEAST_CACHE / GIB
 """Least key-value cache next to vLLM's weights; it gets all that is free (`planner.concurrency`)."""
 ASLEEP_GIB = 1.2
@@ -99,7 +107,8 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
     shards = layout.ranks if layout.shard else 1
     all_params = main.parameters * 1e9 / GIB
     adapters = None if workload.lora_rank is None else lora_params(main, workload.lora_rank)
-    adapters = _output_layer(main) if workload.output_layer_only else adapters  # which may have been tied to embeddings
+    if workload.output_layer_only:
+        adapters = output_layer_params(main)  # beside the embeddings, which it may have been tied to
     trained_params = all_params if adapters is None else adapters
     in_step = frozen if workload.frozen_in_step else None
     anchor = main if workload.kl_anchor and adapters is None else None
@@ -107,12 +116,12 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
     if layout.shard:
         gathered = sum(fsdp_gathered_gib(model) for model in (main, in_step, anchor) if model)
         if adapters is None:  # gradients of the unsharded layers
-            gathered += (_layer(main) + _output_layer(main)) * FLOAT32
+            gathered += (layer_params(main) + output_layer_params(main)) * FLOAT32
     frozen_pass = activations.held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
     tiles = _tiles(main, _tokens(workload, layout)) * (2 if in_step else 1)
     if workload.output_layer_only:
         tiles = activations.complete_logits(main, layout.micro_batch * workload.max_completion_tokens) / GIB
-    output_gradient = 0.0 if adapters is not None or layout.shard else _output_layer(main) * FLOAT32
+    output_gradient = 0.0 if adapters is not None or layout.shard else output_layer_params(main) * FLOAT32
     if workload.samples:
         sampling = max(_sampling_between_steps(workload, main, layout), reward_model_gib(workload))
     return GpuMemory(
@@ -151,6 +160,8 @@ def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> G
         cells = completions * stage.config.gradient_tokens * main.vocabulary
         logits = GRADIENT_COPIES * cells * 8 / GIB if stage.config.gradient_prompts else 0.0
     length = min(_length(stage.workload), FORWARD_TOKENS)
+    if stage.workload.takes_gradient:
+        return GpuMemory(frozen=perturbed_gib(main, length), fragments=FRAGMENTS_GIB)
     return GpuMemory(
         frozen=sum(weights_gib(model, BFLOAT16) for model in models),
         activations=max(activations.held_by_forward(model, FORWARD_TOKENS, length) for model in models) / GIB,
@@ -186,26 +197,13 @@ def _sampling_between_steps(workload: Workload, model: Architecture, layout: Lay
     """
     if workload.engine == "vllm":
         engine = 0.0 if layout.vllm_server else vllm_gib(model)
-        return engine + (_output_layer(model) * FLOAT32 if layout.shard else 0.0)
+        return engine + (output_layer_params(model) * FLOAT32 if layout.shard else 0.0)
     cells = 2 * _tokens(workload, layout) * model.layers * model.keys * BFLOAT16 / GIB
     return cells + (fsdp_gathered_gib(model) if layout.shard else 0.0)
 
 
 def _architecture(model: Model) -> Architecture:
     return architecture(model.base_model.name)
-
-
-def weights_gib(model: Architecture, bytes_each: int) -> float:
-    """Return GiB of an unsharded model."""
-    return model.parameters * 1e9 * bytes_each / GIB
-
-
-def lora_params(model: Architecture, rank: int) -> float:
-    """Return the parameters of adapters on all linear layers, in units of 2**30.
-
-    About 7 per layer, with inputs and outputs of 1 to 4 hidden sizes.
-    """
-    return model.layers * rank * 20 * model.hidden / GIB
 
 
 def vllm_gib(model: Architecture, tensor_parallel: int = 1) -> float:
@@ -221,24 +219,6 @@ def reward_model_gib(workload: Workload) -> float:
     length = min(_length(workload), FORWARD_TOKENS)
     forward = activations.held_by_forward(model, FORWARD_TOKENS, length) / GIB
     return weights_gib(model, BFLOAT16) + forward + (ASLEEP_GIB if workload.samples_while_training else 0.0)
-
-
-def fsdp_gathered_gib(model: Architecture) -> float:
-    """Return GiB that full sharding gathers in a step.
-
-    In bfloat16: the current layer, the next one, and the output layer, which stays until the step is over. In float32:
-    the output layer once more, as TRL gathers it from its shards.
-    """
-    return 2 * _layer(model) * BFLOAT16 + _output_layer(model) * (BFLOAT16 + FLOAT32)
-
-
-def _layer(model: Architecture) -> float:
-    """Return an upper bound on the parameters of one layer (embeddings included), in units of 2**30."""
-    return model.parameters * 1e9 / GIB / model.layers
-
-
-def _output_layer(model: Architecture) -> float:
-    return model.vocabulary * model.hidden / GIB
 
 
 def _gradient_bytes(layout: Layout) -> int:

@@ -42,6 +42,7 @@ TOY_MIB = {
     "mix": 0.2,
     "rewrite": 0.2,
     "score": 0.1,
+    "weigh": 0.1,
     "grade": 0.1,
     "score-answers": 0.1,
 }

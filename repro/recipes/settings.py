@@ -47,6 +47,7 @@ class MatrixSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
             "sft-majority",
             "sft-shortest",
             "sft-likeliest",
+            "reweight",
             "supplement",
         ),
         min_length=1,

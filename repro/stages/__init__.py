@@ -12,6 +12,7 @@ from repro.stages.output_layer import TrainOutputLayer
 from repro.stages.references import BaseModelRef, ServedModelRef, TaskData
 from repro.stages.stage import Stage, topological_order
 from repro.stages.training import Calibrate, Distill, MakesModel, ModelInput
+from repro.stages.weighing import Weigh
 
 __all__ = [
     "BaseModelRef",
@@ -36,6 +37,7 @@ __all__ = [
     "Stage",
     "TaskData",
     "TrainOutputLayer",
+    "Weigh",
     "stage_adapter",
     "topological_order",
 ]

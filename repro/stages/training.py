@@ -10,6 +10,7 @@ from repro.stages.completions import Completions, Guarded, Mix, Rewrite, Sample,
 from repro.stages.output_layer import TrainOutputLayer
 from repro.stages.references import BaseModelRef, ModelPair, TaskData
 from repro.stages.stage import Stage
+from repro.stages.weighing import Weigh
 from repro.stages.workload import PASSES, Workload
 
 
@@ -105,6 +106,8 @@ class Distill(Stage):
     student: "ModelInput"
     teacher: "ModelInput"
     samples: Completions | None
+    weights: Weigh | None = None
+    """Weights of the stored completions; None, and no part of the identity, for equal ones."""
     data: tuple[TaskData, ...]
     reward_model: BaseModelRef | None
     config: DistillationConfig
@@ -116,6 +119,12 @@ class Distill(Stage):
             raise ValueError("stored teacher completions are for sft and gkd-fkl, and only for these")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _weights_are_of_the_samples(self) -> "Distill":
+        if self.weights is not None and (self.config.method != "sft" or self.weights.completions != self.samples):
+            raise ValueError("weights are for sft, and of the completions that it learns from")
+        return self
+
     def identity(self) -> dict[str, Any]:
         """See `Frozen.identity`. One rollout per prompt, and no divergence but the method's own, are left out: they are
         what ran before there was a choice."""
@@ -124,6 +133,8 @@ class Distill(Stage):
             del content["config"]["rollouts_per_prompt"]
         if self.config.divergence is None:
             del content["config"]["divergence"]
+        if self.weights is None:
+            del content["weights"]
         if self.samples is None:  # a student may sample the pad token, whose embedding was frozen at first
             content["pad_token"] = "trained"
         return content
@@ -156,7 +167,8 @@ class Distill(Stage):
     def _method(self) -> str:
         """The method, with its loss if that is another than the method's own."""
         loss = self.config.divergence
-        return f"{self.config.method} with {loss.label}" if loss else self.config.method
+        weighted = "reweighted " if self.weights else ""
+        return f"{weighted}{self.config.method} with {loss.label}" if loss else f"{weighted}{self.config.method}"
 
     @property
     def _source(self) -> str:
@@ -198,5 +210,5 @@ MakesModel = Calibrate | Distill | TrainOutputLayer
 """The stages that make models."""
 ModelInput = Annotated[BaseModelRef | MakesModel, pydantic.Field(discriminator="kind")]
 """A model that a stage reads: as published, or trained by another stage."""
-for _stage in (Sample, Guarded, Score, Select, Mix, Rewrite, TrainOutputLayer, Calibrate, Distill):
+for _stage in (Sample, Guarded, Score, Select, Mix, Rewrite, Weigh, TrainOutputLayer, Calibrate, Distill):
     _stage.model_rebuild(_types_namespace={"ModelInput": ModelInput, "Completions": Completions})

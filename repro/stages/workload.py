@@ -42,6 +42,7 @@ PASSES = {
     "classify": Passes(scored=1),
     "guarded": Passes(sampled=1, frozen=1),
     "score": Passes(scored=1),
+    "weigh": Passes(scored=2),
     "score-answers": Passes(scored=1),
 }
 """By procedure. Of a calibration without the pass of the KL anchor (`Workload.kl_anchor`); of an output layer's training as if
@@ -65,6 +66,7 @@ class Workload:
         max_completion_tokens: upper bound of every completion.
         batch_sequences: sequences that transformers samples together; 0 where the estimate leaves their cache out.
         writes_rollouts: the completions and their log-probabilities are the artifact; vLLM's are checked by scoring some.
+        takes_gradient: the main model scores in float32, twice, moved both ways along a gradient of its own.
         scores_in_parts: stored completions are scored in parts that several processes share.
     """
 
@@ -83,6 +85,7 @@ class Workload:
     max_completion_tokens: int = 0
     batch_sequences: int = 0
     writes_rollouts: bool = False
+    takes_gradient: bool = False
     scores_in_parts: bool = False
 
     @property

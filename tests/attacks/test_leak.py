@@ -47,7 +47,7 @@ def test_a_guard_closes_the_rungs_above_what_it_shows(study):
         return {name for name in ATTACKS.names() if is_open(ATTACKS.parse(name), parsed)}
 
     answers = {"no-teacher", "own-answers", "sft-answers"}
-    text = {"sft", "sft-majority", "sft-shortest", "sft-likeliest", "supplement"}
+    text = {"sft", "sft-majority", "sft-shortest", "sft-likeliest", "reweight", "supplement"}
     assert open_to("answer-only") == answers
     assert open_to("reorder") == open_to("poe") == answers | text
     assert open_to("none") == open_to("knob") == set(ATTACKS.names())
@@ -93,7 +93,9 @@ def queries(pair, cache, attack, guard):
 
 
 @pytest.mark.parametrize("guard", ["none", "knob", "doge", "answer-only", "reorder", "poe", "ads"])
-@pytest.mark.parametrize("attack", ["own-answers", "sft-answers", "sft", "sft-majority", "sft-likeliest", "supplement"])
+@pytest.mark.parametrize(
+    "attack", ["own-answers", "sft-answers", "sft", "sft-majority", "sft-likeliest", "reweight", "supplement"]
+)
 def test_queries_are_the_completions_that_the_teacher_sampled_for_the_thief(pair, tmp_path, attack, guard):
     assert queries(pair, tmp_path, attack, guard) == TRACES
 

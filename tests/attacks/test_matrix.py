@@ -137,6 +137,28 @@ def test_doge_trains_on_the_open_teachers_completions_against_the_target(pair):
     assert moved_row[f"Teacher under {guard.label}: moved"].model == pair.teacher  # by which an idle guard is found
 
 
+def test_reweight_learns_from_all_traces_with_weights_of_its_own_samples(pair):
+    thief = Thief(pair, GUARDS.parse("knob"))
+    student = ATTACKS.parse("reweight").student(thief)
+    plain = ATTACKS.parse("sft").student(thief)
+    assert student.samples == plain.samples == student.weights.completions
+    assert student.weights.model == pair.student
+    assert student.weights.holdout == ATTACKS.parse("own-answers").student(thief).samples
+    assert student.fingerprint != plain.fingerprint
+    assert "weights" not in plain.identity()
+    assert student.label == f"distill reweighted sft from {plain.samples.traces_label}"
+    assert student.weights in set(student.inputs())
+    assert ATTACKS.parse("reweight(strength=0)").student(thief) == plain
+
+
+def test_weights_are_for_sft_on_the_same_completions(pair):
+    student = ATTACKS.parse("reweight").student(Thief(pair, GUARDS.parse("none")))
+    others = Thief(pair, GUARDS.parse("knob")).traces
+    for change in ({"config": pair.settings.gkd_fkl}, {"samples": others}):
+        with pytest.raises(ValueError, match="weights are for sft, and of the completions that it learns from"):
+            Distill.model_validate(student.model_copy(update=change).model_dump())
+
+
 def with_matrix(pair: Pair, **update) -> Pair:
     matrix = pair.settings.matrix.model_copy(update=update)
     settings = pair.settings.model_copy(update={"matrix": matrix})

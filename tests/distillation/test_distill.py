@@ -83,6 +83,7 @@ def run(teacher: Path, student: Path, items: list[Item], stored: Path) -> Run:
             "task_reward": odd_length,
             "seed": 5,
             "progress": silent,
+            "weights": None,
         }
         keywords |= {name: changes.pop(name) for name in keywords if name in changes}
         resources = {

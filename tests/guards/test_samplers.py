@@ -4,10 +4,11 @@ import pytest
 import torch
 from tiny_models import save_qwen
 
+from repro.distillation.loss_gradient import mean_loss_gradient, shifted
 from repro.errors import InputError
 from repro.guards.base import GUARDS
 from repro.guards.engine import GuardedEngine
-from repro.guards.samplers import Antidistillation, ProductOfExperts, mean_loss_gradient, shifted
+from repro.guards.samplers import Antidistillation, ProductOfExperts
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_model, load_tokenizer
 

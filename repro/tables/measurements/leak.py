@@ -61,7 +61,8 @@ def count_queries(student: Model, teacher: Model, cache: Path) -> int:
     scored = 0
     for training in _trainings(student):
         if training.samples is not None:
-            sampled |= {leaf.folder_name for leaf in _sampled(training.samples) if leaf.model == teacher}
+            read = [training.samples, *([training.weights.holdout] if training.weights else [])]
+            sampled |= {leaf.folder_name for part in read for leaf in _sampled(part) if leaf.model == teacher}
         elif training.teacher == teacher:
             scored += int(_summary(training.folder_name, cache)["steps"]) * training.config.sequences_per_step
     return scored + sum(int(_summary(folder, cache)["completions"]) for folder in sorted(sampled))

@@ -1,0 +1,61 @@
+"""The gradient of a model's mean loss on completions, and the model moved along it. B sequences, T tokens, V vocabulary."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from repro.models.padded_batches import padded_batches
+
+GRADIENT_BATCH = 32
+GRADIENT_TOKENS = 4096
+"""Sequences, and padded tokens, of one backward pass at most; the sum does not depend on them but for rounding."""
+
+
+def mean_loss_gradient(
+    model: Any, pairs: Sequence[tuple[list[int], list[int]]], most_tokens: int = GRADIENT_TOKENS
+) -> dict[str, torch.Tensor]:
+    """Return the gradient of the mean negative log-likelihood of all completion tokens, by parameter.
+
+    Args:
+        pairs: prompt and completion tokens.
+        most_tokens: padded tokens of one backward pass; a longer sequence has one of its own.
+    """
+    tokens = sum(len(completion) for _, completion in pairs)
+    model.zero_grad(set_to_none=True)
+    for start in range(0, len(pairs), GRADIENT_BATCH):
+        part = pairs[start : start + GRADIENT_BATCH]
+        for batch in padded_batches(part, lambda pair: len(pair[0]) + len(pair[1]), most_tokens):
+            (_summed_loss(model, batch) / tokens).backward()
+    gradients = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return gradients
+
+
+def _summed_loss(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
+    width = max(len(prompt) + len(completion) for prompt, completion in pairs)
+    ids_BT = torch.zeros(len(pairs), width, dtype=torch.long)
+    mask_BT = torch.zeros_like(ids_BT)
+    labels_BT = torch.full_like(ids_BT, -100)
+    for row, (prompt, completion) in enumerate(pairs):
+        end = len(prompt) + len(completion)
+        ids_BT[row, :end] = torch.tensor(prompt + completion)
+        mask_BT[row, :end] = 1
+        labels_BT[row, len(prompt) : end] = torch.tensor(completion)
+    device = model.device
+    logits_BTV = model(input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device)).logits.float()
+    return functional.cross_entropy(
+        logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten().to(device), reduction="sum", ignore_index=-100
+    )
+
+
+def shifted(model: Any, gradients: dict[str, torch.Tensor], step: float) -> Any:
+    """Return a copy of the model with `step` times the gradient added to its weights."""
+    moved = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in moved.named_parameters():
+            if name in gradients:
+                parameter += step * gradients[name]
+    return moved

@@ -1,0 +1,147 @@
+"""Weigh traces by how much learning from each would help on a holdout: the adaptive student of the Distillation Game."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from repro.distillation.config import WeighingConfig
+from repro.distillation.loss_gradient import mean_loss_gradient, shifted
+from repro.errors import InputError
+from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
+from repro.generation.scores import token_reader
+from repro.models.loading import load_model
+from repro.models.padded_batches import padded_batches
+from repro.models.scoring import token_log_probs
+from repro.progress import Progress
+from repro.training.optimisation import LARGE
+
+WEIGHTS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("sample", pa.int32()),
+        ("value", pa.float64()),
+        ("weight", pa.float64()),
+    ]
+)
+"""A row per completion, in their file's order. value: see `trace_values`, null for an empty completion, whose weight is 0."""
+BACKWARD_TOKENS = 1024
+"""Padded tokens of one backward pass at most; a longer sequence has one of its own."""
+
+
+def trace_values(
+    model: Any,
+    traces: Sequence[tuple[list[int], list[int]]],
+    gradients: dict[str, torch.Tensor],
+    epsilon: float,
+    progress: Progress | None = None,
+) -> list[float | None]:
+    """Return the value of each trace: the derivative of its mean negative log-likelihood along the holdout's gradient.
+
+    To first order, a gradient step on the trace lowers the holdout's loss by the step's size times this. Central difference:
+    (NLL[theta + epsilon g] - NLL[theta - epsilon g]) / (2 epsilon), NLL in nats per token.
+
+    Args:
+        model: the student, in float32; freed by the caller.
+        traces: prompt and completion tokens.
+        gradients: g, of the holdout's mean loss (`mean_loss_gradient`).
+        epsilon: size of the step along g, in units of g.
+
+    Returns:
+        Nats per token and unit of g; None for an empty trace.
+    """
+    from trl.trainer.utils import add_fused_lm_head
+
+    moved = [shifted(model, gradients, sign * epsilon) for sign in (1, -1)]
+    for scorer in moved:
+        add_fused_lm_head(scorer)
+    values: list[float | None] = []
+    for batch in padded_batches(traces, lambda trace: len(trace[0]) + len(trace[1])):
+        pairs = [trace for trace in batch if trace[1]]
+        prompts, completions = [prompt for prompt, _ in pairs], [completion for _, completion in pairs]
+        along, against = (
+            token_log_probs(scorer, prompts, completions, len(pairs), is_precise=True) for scorer in moved
+        )
+        differences = iter([float((b - a).mean()) / (2 * epsilon) for a, b in zip(along, against)])
+        values += [next(differences) if completion else None for _, completion in batch]
+        if progress is not None:
+            progress(len(values), len(traces), "completions")
+    return values
+
+
+def weights_of(values: Sequence[float | None], strength: float) -> list[float]:
+    """Return exp(strength z) of each value, z in standard deviations from the mean, scaled to a mean of 1; 0 for None.
+
+    All are 1 where no value differs from the others.
+    """
+    known = torch.tensor([value for value in values if value is not None], dtype=torch.float64)
+    spread = known.std(correction=0) if len(known) else known.sum()
+    z = (known - known.mean()) / spread if spread > 0 else torch.zeros_like(known)
+    weights = iter((len(known) * (strength * z).softmax(0)).tolist())
+    return [0.0 if value is None else next(weights) for value in values]
+
+
+def weigh_completions(
+    config: WeighingConfig,
+    completions: Path,
+    *,
+    holdout: Path,
+    model: Path | str,
+    sampler: Path | str,
+    reasoning: bool,
+    out: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write `WEIGHTS` of stored completions.
+
+    Args:
+        holdout: rollouts of the student itself, in its own tokens.
+        model: the student.
+        sampler: the model whose tokens the completions are in; text is read anew if its tokenizer is another.
+        reasoning: of the student's prompts, in that case.
+
+    Returns:
+        completions; holdout: its traces that the gradient is taken of; gradient_norm; value_mean, value_spread (standard
+        deviation), nats per token and unit of g; largest_weight; effective: the share of equally weighted completions with
+        the same spread of a mean, (sum w)^2 / (n sum w^2).
+
+    Raises:
+        InputError: an empty holdout, or nothing to weigh.
+    """
+    student = load_model(model).float()
+    if student.num_parameters() >= LARGE:
+        student.gradient_checkpointing_enable()
+    stored = [(row.prompt_ids, row.token_ids) for row in stream_rollouts([holdout]) if row.token_ids]
+    if not stored:
+        raise InputError(f"{holdout.parent.name}: no completion to take the holdout's gradient of")
+    pairs = stored[:: max(1, len(stored) // config.traces)][: config.traces]
+    gradients = mean_loss_gradient(student, pairs, BACKWARD_TOKENS)
+    read = token_reader(model, sampler, reasoning)
+    traces = [read(rollout) for rollout in stream_rollouts([completions])]
+    if not any(ids for _, ids in traces):
+        raise InputError(f"{completions.parent.name}: every completion is empty, so none can be weighed")
+    values = trace_values(student, traces, gradients, config.epsilon, progress)
+    weights = weights_of(values, config.strength)
+    keys = stream_rows(completions, ["task", "item_id", "sample"])
+    rows = [{**key, "value": value, "weight": weight} for key, value, weight in zip(keys, values, weights)]
+    with RowGroupWriter(out, WEIGHTS) as file:
+        file.write(pa.Table.from_pylist(rows, schema=WEIGHTS))
+    known = torch.tensor([value for value in values if value is not None], dtype=torch.float64)
+    squares = sum(weight * weight for weight in weights)
+    return {
+        "completions": len(rows),
+        "holdout": len(pairs),
+        "gradient_norm": float(torch.stack([g.double().square().sum() for g in gradients.values()]).sum().sqrt()),
+        "value_mean": float(known.mean()),
+        "value_spread": float(known.std(correction=0)),
+        "largest_weight": max(weights),
+        "effective": sum(weights) ** 2 / (len(known) * squares),
+    }
+
+
+def read_weights(file: Path) -> list[float]:
+    """Return the weight of each completion, in their order."""
+    return [row["weight"] for row in stream_rows(file, ["weight"])]
