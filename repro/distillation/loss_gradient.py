@@ -15,26 +15,31 @@ GRADIENT_TOKENS = 4096
 
 
 def mean_loss_gradient(
-    model: Any, pairs: Sequence[tuple[list[int], list[int]]], most_tokens: int = GRADIENT_TOKENS
+    model: Any,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    most_tokens: int = GRADIENT_TOKENS,
+    *,
+    is_fused: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Return the gradient of the mean negative log-likelihood of all completion tokens, by parameter.
 
     Args:
         pairs: prompt and completion tokens.
         most_tokens: padded tokens of one backward pass; a longer sequence has one of its own.
+        is_fused: the model has TRL's fused head (`add_fused_lm_head`), which never holds all logits.
     """
     tokens = sum(len(completion) for _, completion in pairs)
     model.zero_grad(set_to_none=True)
     for start in range(0, len(pairs), GRADIENT_BATCH):
         part = pairs[start : start + GRADIENT_BATCH]
         for batch in padded_batches(part, lambda pair: len(pair[0]) + len(pair[1]), most_tokens):
-            (_summed_loss(model, batch) / tokens).backward()
+            (_summed_loss(model, batch, is_fused) / tokens).backward()
     gradients = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return gradients
 
 
-def _summed_loss(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
+def _summed_loss(model: Any, pairs: Sequence[tuple[list[int], list[int]]], is_fused: bool) -> torch.Tensor:
     width = max(len(prompt) + len(completion) for prompt, completion in pairs)
     ids_BT = torch.zeros(len(pairs), width, dtype=torch.long)
     mask_BT = torch.zeros_like(ids_BT)
@@ -45,7 +50,13 @@ def _summed_loss(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> to
         mask_BT[row, :end] = 1
         labels_BT[row, len(prompt) : end] = torch.tensor(completion)
     device = model.device
-    logits_BTV = model(input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device)).logits.float()
+    read = {"input_ids": ids_BT.to(device), "attention_mask": mask_BT.to(device)}
+    if is_fused:
+        log_probs: torch.Tensor = model(
+            **read, labels=labels_BT.to(device), fused_lm_head=True, use_cache=False
+        ).log_probs
+        return -log_probs.sum()
+    logits_BTV = model(**read).logits.float()
     return functional.cross_entropy(
         logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten().to(device), reduction="sum", ignore_index=-100
     )
@@ -53,9 +64,13 @@ def _summed_loss(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> to
 
 def shifted(model: Any, gradients: dict[str, torch.Tensor], step: float) -> Any:
     """Return a copy of the model with `step` times the gradient added to its weights."""
-    moved = copy.deepcopy(model)
-    with torch.no_grad():
-        for name, parameter in moved.named_parameters():
-            if name in gradients:
-                parameter += step * gradients[name]
-    return moved
+    return shift(copy.deepcopy(model), gradients, step)
+
+
+@torch.no_grad()
+def shift(model: Any, gradients: dict[str, torch.Tensor], step: float) -> Any:
+    """Add `step` times the gradient to the model's own weights; return the model."""
+    for name, parameter in model.named_parameters():
+        if name in gradients:
+            parameter += step * gradients[name]
+    return model

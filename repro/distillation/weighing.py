@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from repro.distillation.config import WeighingConfig
-from repro.distillation.loss_gradient import mean_loss_gradient, shifted
+from repro.distillation.loss_gradient import mean_loss_gradient, shift, shifted
 from repro.errors import InputError
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
@@ -33,9 +33,9 @@ BACKWARD_TOKENS = 1024
 
 
 def trace_values(
-    model: Any,
+    along: Any,
+    against: Any,
     traces: Sequence[tuple[list[int], list[int]]],
-    gradients: dict[str, torch.Tensor],
     epsilon: float,
     progress: Progress | None = None,
 ) -> list[float | None]:
@@ -45,31 +45,49 @@ def trace_values(
     (NLL[theta + epsilon g] - NLL[theta - epsilon g]) / (2 epsilon), NLL in nats per token.
 
     Args:
-        model: the student, in float32; freed by the caller.
+        along, against: the student at theta + epsilon g and theta - epsilon g, in float32, with TRL's fused head
+            (`add_fused_lm_head`); g is the gradient of the holdout's mean loss (`mean_loss_gradient`).
         traces: prompt and completion tokens.
-        gradients: g, of the holdout's mean loss (`mean_loss_gradient`).
-        epsilon: size of the step along g, in units of g.
+        epsilon: in units of g.
 
     Returns:
         Nats per token and unit of g; None for an empty trace.
     """
-    from trl.trainer.utils import add_fused_lm_head
-
-    moved = [shifted(model, gradients, sign * epsilon) for sign in (1, -1)]
-    for scorer in moved:
-        add_fused_lm_head(scorer)
     values: list[float | None] = []
     for batch in padded_batches(traces, lambda trace: len(trace[0]) + len(trace[1])):
         pairs = [trace for trace in batch if trace[1]]
         prompts, completions = [prompt for prompt, _ in pairs], [completion for _, completion in pairs]
-        along, against = (
-            token_log_probs(scorer, prompts, completions, len(pairs), is_precise=True) for scorer in moved
+        plus, minus = (
+            token_log_probs(scorer, prompts, completions, len(pairs), is_precise=True) for scorer in (along, against)
         )
-        differences = iter([float((b - a).mean()) / (2 * epsilon) for a, b in zip(along, against)])
+        differences = iter([float((b - a).mean()) / (2 * epsilon) for a, b in zip(plus, minus)])
         values += [next(differences) if completion else None for _, completion in batch]
         if progress is not None:
             progress(len(values), len(traces), "completions")
     return values
+
+
+def moved_both_ways(
+    model: Any, holdout: Sequence[tuple[list[int], list[int]]], epsilon: float
+) -> tuple[Any, Any, float]:
+    """Return the student moved along the gradient of a holdout's mean loss and against it, and the gradient's norm.
+
+    Args:
+        model: the student, in float32; the model moved against the gradient is this one, changed in place.
+        holdout: prompt and completion tokens.
+    """
+    from trl.trainer.utils import add_fused_lm_head
+
+    is_large = model.num_parameters() >= LARGE
+    if is_large:
+        model.gradient_checkpointing_enable()
+    add_fused_lm_head(model)
+    model.train(is_large)  # in evaluation mode layers keep their activations
+    gradients = mean_loss_gradient(model, holdout, BACKWARD_TOKENS, is_fused=True)
+    model.eval()
+    squares = [gradient.double().square().sum() for gradient in gradients.values()]
+    along = shifted(model, gradients, epsilon)
+    return along, shift(model, gradients, -epsilon), float(torch.stack(squares).sum().sqrt())
 
 
 def weights_of(values: Sequence[float | None], strength: float) -> list[float]:
@@ -111,19 +129,16 @@ def weigh_completions(
     Raises:
         InputError: an empty holdout, or nothing to weigh.
     """
-    student = load_model(model).float()
-    if student.num_parameters() >= LARGE:
-        student.gradient_checkpointing_enable()
     stored = [(row.prompt_ids, row.token_ids) for row in stream_rollouts([holdout]) if row.token_ids]
     if not stored:
         raise InputError(f"{holdout.parent.name}: no completion to take the holdout's gradient of")
     pairs = stored[:: max(1, len(stored) // config.traces)][: config.traces]
-    gradients = mean_loss_gradient(student, pairs, BACKWARD_TOKENS)
+    along, against, gradient_norm = moved_both_ways(load_model(model).float(), pairs, config.epsilon)
     read = token_reader(model, sampler, reasoning)
     traces = [read(rollout) for rollout in stream_rollouts([completions])]
     if not any(ids for _, ids in traces):
         raise InputError(f"{completions.parent.name}: every completion is empty, so none can be weighed")
-    values = trace_values(student, traces, gradients, config.epsilon, progress)
+    values = trace_values(along, against, traces, config.epsilon, progress)
     weights = weights_of(values, config.strength)
     keys = stream_rows(completions, ["task", "item_id", "sample"])
     rows = [{**key, "value": value, "weight": weight} for key, value, weight in zip(keys, values, weights)]
@@ -134,7 +149,7 @@ def weigh_completions(
     return {
         "completions": len(rows),
         "holdout": len(pairs),
-        "gradient_norm": float(torch.stack([g.double().square().sum() for g in gradients.values()]).sum().sqrt()),
+        "gradient_norm": gradient_norm,
         "value_mean": float(known.mean()),
         "value_spread": float(known.std(correction=0)),
         "largest_weight": max(weights),

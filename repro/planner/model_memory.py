@@ -1,7 +1,7 @@
 """GiB of a model and of its parts, whatever stage they are in."""
 
 from repro.models.padded_batches import FORWARD_TOKENS
-from repro.planner.activations import FLOAT32, complete_logits, held_by_forward, saved_for_backward
+from repro.planner.activations import FLOAT32, held_by_forward, saved_for_backward
 from repro.planner.architectures import Architecture
 from repro.training.optimisation import LARGE
 from repro.training.vllm_memory import BFLOAT16
@@ -42,14 +42,16 @@ def output_layer_params(model: Architecture) -> float:
 
 
 def perturbed_gib(model: Architecture, length: int) -> float:
-    """Return GiB of a model that is scored along its own gradient: it, its gradient and two copies, in float32.
+    """Return GiB of a model that is scored at two points along its own gradient, in float32.
 
-    The backward pass of a sequence, in float32 too, is over before there are copies.
+    The largest of the backward pass of a sequence, beside model and gradient; of model, gradient and copy; and of the forward
+    pass of the two. The output layer never holds all logits.
 
     Args:
         length: tokens of the longest sequence.
     """
     is_large = model.parameters * 1e9 >= LARGE
-    backward = 2 * saved_for_backward(model, length, length, checkpointed=is_large) + complete_logits(model, length)
+    backward = 2 * saved_for_backward(model, length, length, checkpointed=is_large)
     forward = 2 * held_by_forward(model, FORWARD_TOKENS, length)
-    return weights_gib(model, FLOAT32) * 2 + max(2 * weights_gib(model, FLOAT32) + forward / GIB, backward / GIB)
+    weights = weights_gib(model, FLOAT32)
+    return 2 * weights + max(weights, backward / GIB, forward / GIB)

@@ -9,9 +9,17 @@ import torch
 from distillation.test_distill import Run, lines, run, stored  # noqa: F401
 from tiny_models import qwen_tokenizer
 
+from repro.distillation import weighing
 from repro.distillation.config import WeighingConfig
 from repro.distillation.loss_gradient import mean_loss_gradient
-from repro.distillation.weighing import WEIGHTS, read_weights, trace_values, weigh_completions, weights_of
+from repro.distillation.weighing import (
+    WEIGHTS,
+    moved_both_ways,
+    read_weights,
+    trace_values,
+    weigh_completions,
+    weights_of,
+)
 from repro.errors import InputError
 from repro.generation.rollouts import Rollout, stream_rows, write_rollouts
 from repro.models.loading import load_model
@@ -47,9 +55,15 @@ def exact_values(folder: Path) -> list[float | None]:
 
 
 def test_a_value_is_the_product_of_two_gradients(student):
-    model = load_model(student)
-    values = trace_values(model, TRACES, mean_loss_gradient(load_model(student), HOLDOUT), 1e-4)
+    along, against, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-4)
+    values = trace_values(along, against, TRACES, 1e-4)
     exact = exact_values(student)
+    gradient = mean_loss_gradient(load_model(student), HOLDOUT)
+    assert norm == pytest.approx(math.sqrt(sum(g.square().sum().item() for g in gradient.values())), rel=1e-5)
+    before = dict(load_model(student).named_parameters())
+    for model, sign in ((along, 1), (against, -1)):
+        for name, weight in model.named_parameters():
+            assert torch.allclose(weight, before[name] + sign * 1e-4 * gradient[name], atol=1e-6)
     assert [value is None for value in values] == [value is None for value in exact]
     for value, expected in zip(values, exact):
         assert value == (None if expected is None else pytest.approx(expected, rel=2e-3, abs=2e-2))
@@ -188,3 +202,14 @@ def test_weights_of_one_change_nothing(run: Run, stored: Path, tmp_path: Path) -
     run(tmp_path / "ones", method="sft", steps=2, weights=file)
     models = [(tmp_path / name / "out" / "model" / "model.safetensors").read_bytes() for name in ("plain", "ones")]
     assert models[0] == models[1]
+
+
+def test_a_large_student_recomputes_its_activations_to_the_same_gradient(student, monkeypatch):
+    kept, _, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
+    monkeypatch.setattr(weighing, "LARGE", 1)
+    recomputed, against, again = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
+    assert against.is_gradient_checkpointing
+    assert again == pytest.approx(norm, rel=1e-6)
+    weights = dict(kept.named_parameters())
+    for name, weight in recomputed.named_parameters():
+        assert torch.allclose(weight, weights[name], rtol=1e-5, atol=1e-7)

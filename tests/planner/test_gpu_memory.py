@@ -132,6 +132,15 @@ def test_a_training_of_the_output_layer_has_gradients_of_it_alone():
     assert place(stage, Cards(1, 78.0)).memory < 78.0
 
 
+def test_weighing_holds_two_students_and_a_gradient_in_float32():
+    stage = next(stage for stage in plan("guards", scale="paper", seeds=1).stages() if stage.kind == "weigh")
+    model = architecture(stage.model.name)
+    memory = gpu_memory(stage)
+    assert memory.frozen * GIB >= 3 * 4 * model.parameters * 1e9
+    assert not memory.gradients
+    assert place(stage, Cards(1, 78.0)).fits
+
+
 def test_a_reward_model_takes_its_weights_and_a_bounded_forward_pass(stages):
     students = (s for s in stages if isinstance(s, Evaluate) and s.model.base_model.name == "Qwen/Qwen3-4B")
     scored = next(stage for stage in students if stage.reward_model)
