@@ -24,7 +24,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before anything that an ol
 
 IN_IMAGE = "REPRO_IMAGE" in os.environ
 
-nox.options.sessions = ["lint", "types", "unit"]
+nox.options.sessions = ["lint", "types", "unit", "processes"]
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "none" if IN_IMAGE else "virtualenv"
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # nox passes Ctrl-C on to its command, but not SIGTERM
@@ -136,23 +136,32 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
-UNIT_TESTS = "not slow and not vllm and not gpu and not faults and not cluster"
+FAST_TESTS = "not slow and not vllm and not gpu and not faults and not cluster"
+UNIT_TESTS = f"{FAST_TESTS} and not processes"
 
 
 @nox.session(python=False)
 def unit(session: nox.Session) -> None:
-    """Unit tests on the CPU, no network: three and a half minutes on two quiet cores."""
+    """Unit tests on the CPU, no network: three minutes on two quiet cores."""
     install(session, "unit")
     arguments = session.posargs or ["-n", "2", "--dist", "worksteal"]
     session.run("pytest", "-m", UNIT_TESTS, *arguments, env=_quiet_env())
 
 
 @nox.session(python=False)
+def processes(session: nox.Session) -> None:
+    """The tests whose processes load torch, which is most of their time: kills, interrupts, engines, whole stages."""
+    install(session, "unit")
+    arguments = session.posargs or ["-n", "2", "--dist", "worksteal"]
+    session.run("pytest", "-m", f"processes and {FAST_TESTS}", *arguments, env=_quiet_env())
+
+
+@nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """The unit tests once more with the coverage of repro/ and its bar: half as long again as without."""
+    """The tests of `unit` and `processes` with the coverage of repro/ and its bar: half as long again as without."""
     install(session, "unit")
     arguments = ["-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85"]
-    session.run("pytest", "-m", UNIT_TESTS, *arguments, *session.posargs, env=_quiet_env())
+    session.run("pytest", "-m", FAST_TESTS, *arguments, *session.posargs, env=_quiet_env())
 
 
 @nox.session(python=False)
@@ -163,7 +172,7 @@ def load(session: nox.Session) -> None:
     busy = f"import os\nwhile os.getppid() == {os.getpid()}: pass"  # they end with nox, however it ends
     processes = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(8)]
     try:
-        marks = f"load_sensitive and {UNIT_TESTS}"
+        marks = f"load_sensitive and {FAST_TESTS}"
         arguments = ["-n", "4", "--dist", "worksteal", *session.posargs]  # four shares of twelve, not two of ten
         session.run("pytest", *files, "-m", marks, *arguments, env=_quiet_env())
     finally:

@@ -68,7 +68,7 @@ def test_a_scale_that_follows_the_machine_cannot_choose_what_is_installed(sessio
     assert "--scale auto: name one of toy, small, paper" in session("reproduce-table2", "--scale", "auto")["error"]
 
 
-@pytest.mark.parametrize("name", ["unit", "coverage", "slow", "faults", "cluster"])
+@pytest.mark.parametrize("name", ["unit", "processes", "coverage", "slow", "faults", "cluster"])
 def test_sessions_of_the_cpu_see_no_gpu(session, name):
     seen = session(name)
     assert seen["environment"] == "unit"

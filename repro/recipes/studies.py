@@ -197,7 +197,7 @@ STUDIES: dict[str, Entry] = {
         " time",
         rows="recipes.controls:rows",
         added_kinds=("evaluate",),
-        budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=60000),
+        budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=62000),
     ),
     "losses": Entry(
         title="Which loss closes which trap, rescues the misled student, stops runaway length: a study of the kit's own"

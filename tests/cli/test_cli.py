@@ -167,6 +167,7 @@ def test_a_study_of_two_vocabularies_is_refused_before_any_work(repro):
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("items", ["4", "1"], ids=["NaN weights", "one prompt"])
 def test_traps_that_cannot_be_measured_are_one_line(repro, copy, items):
     folder = copy()
@@ -278,6 +279,7 @@ def test_a_dry_run_at_paper_scale_prints_gpu_hours(repro):
         assert word in out.replace("\n", " ")
 
 
+@pytest.mark.processes
 def test_one_stage_end_to_end(repro, tmp_path):
     code, out, _ = repro("evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", 4, "--quiet")
     assert code == 0

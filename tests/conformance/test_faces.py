@@ -104,6 +104,7 @@ def test_the_example_of_the_help_is_what_it_says(repro: Run, tmp_path: Path) -> 
     assert failed == {"padding-nan", "impossible-tokens", "impossible-to-teacher", "wider-teacher", "wider-student"}
 
 
+@pytest.mark.processes
 def test_pytest_runs_each_case_as_a_test_and_skips_what_does_not_apply(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text("def test_other():\n    pass\n")
     result = pytest_run(
@@ -115,6 +116,7 @@ def test_pytest_runs_each_case_as_a_test_and_skips_what_does_not_apply(tmp_path:
     assert "not applicable: the loss does not have a temperature" in result.stdout
 
 
+@pytest.mark.processes
 def test_pytest_names_the_case_that_fails(tmp_path: Path) -> None:
     (tmp_path / "losses_of_mine.py").write_text(WRONG)
     result = pytest_run("--conform", "losses_of_mine:swapped", "-k", "conform and forward-kl", cwd=tmp_path)

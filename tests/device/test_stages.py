@@ -22,6 +22,7 @@ def run_python(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.processes
 def test_a_stage_runs_on_the_gpu_that_it_was_given(device: Device, tmp_path: Path, student: Path) -> None:
     """The record names the GPU and the memory it took; without a GPU there is none."""
     argv = ["sample", str(student), "--task", "toy-bm4", "--items", "2", "--engine", "transformers", "--quiet"]

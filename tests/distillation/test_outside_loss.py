@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from outside_package import install
 
-pytestmark = pytest.mark.load_sensitive
+pytestmark = [pytest.mark.load_sensitive, pytest.mark.processes]
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extend.md").read_text()
 ENTRY = re.search(r'\[project\.entry-points\."(repro\.losses)"\]\n([\w-]+) = "([\w:]+)"', PAGE)

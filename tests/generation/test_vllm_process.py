@@ -22,6 +22,7 @@ from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
+pytestmark = pytest.mark.processes
 PROMPTS = [[5, 6, 7, 8], [900, 4], [1, 2, 3]]
 
 

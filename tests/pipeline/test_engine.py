@@ -55,6 +55,7 @@ def summary(out: Path, stage):
     return json.loads((out / CACHE / stage.folder_name / "summary.json").read_text())
 
 
+@pytest.mark.processes
 def test_a_subprocess_gives_the_same_numbers_and_the_second_run_starts_none(stage, undisturbed, tmp_path, monkeypatch):
     run_quietly([stage], tmp_path)
     assert summary(tmp_path, stage) == undisturbed
@@ -81,6 +82,7 @@ def test_answers_whose_grading_reached_a_limit_are_on_the_terminal(stage, tmp_pa
     )
 
 
+@pytest.mark.processes
 def test_two_drivers_at_once_build_once_and_both_succeed(stage, undisturbed, tmp_path):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", "6"),
@@ -106,6 +108,7 @@ def test_a_damaged_artifact_is_moved_aside_and_rebuilt(stage, undisturbed, tmp_p
 
 
 @pytest.mark.load_sensitive
+@pytest.mark.processes
 def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, undisturbed, tmp_path):
     cache = prepare_cache(tmp_path)
 
@@ -157,6 +160,7 @@ def stage_processes(out):
 
 @pytest.mark.parametrize("at_work", [False, True], ids=["just submitted", "at work"])
 @pytest.mark.load_sensitive
+@pytest.mark.processes
 def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path, at_work):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-teacher", "--task", "toy-bm4"),
@@ -180,6 +184,7 @@ def test_an_interrupt_from_a_terminal_is_one_line_and_leaves_no_process(tmp_path
     assert not [p for p in (tmp_path / CACHE).iterdir() if p.name.startswith("evaluate")]
 
 
+@pytest.mark.processes
 def test_an_interrupt_during_submission_ends_the_submitted_stage(stage, tmp_path, monkeypatch):
     from repro.pipeline.submission import Submission
 
@@ -196,6 +201,7 @@ def test_an_interrupt_during_submission_ends_the_submitted_stage(stage, tmp_path
     assert not stage_processes(tmp_path)
 
 
+@pytest.mark.processes
 def test_the_working_directory_does_not_shadow_a_library(stage, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     (folder / "transformers").mkdir(parents=True)
@@ -312,7 +318,7 @@ def test_the_backend_none_gives_the_same_numbers(stage, undisturbed, tmp_path):
     assert summary(tmp_path, stage) == undisturbed
 
 
-@pytest.mark.parametrize("backend", ["none", "local"])
+@pytest.mark.parametrize("backend", ["none", pytest.param("local", marks=pytest.mark.processes)])
 def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeypatch, backend):
     wrong = stage.model_copy(
         update={"data": (stage.data[0].model_copy(update={"task": "toy-bm4", "split": "nosuch"}),)}

@@ -160,7 +160,7 @@ def test_as_many_stages_in_parallel_as_the_gpus_suffice_for():
     assert workers_for("toy", {"cpus": 2, "gpus": []}) == 2
 
 
-@pytest.mark.parametrize("backend", ["none", "local"])
+@pytest.mark.parametrize("backend", ["none", pytest.param("local", marks=pytest.mark.processes)])
 def test_a_stage_on_a_machine_with_several_gpus_sees_and_records_one(monkeypatch, tmp_path, student, backend):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     stage = evaluate_stage(

@@ -38,6 +38,7 @@ def test_only_a_training_with_a_sleeping_engine_needs_it(student, teacher):
     assert not sleeps_beside_training(sampling, ON_GPU)
 
 
+@pytest.mark.processes
 def test_trainings_of_one_run_in_separate_processes_give_the_same_models(student, teacher, tmp_path, monkeypatch):
     stages = [distillation(student, teacher, "transformers", seed) for seed in (0, 1)]
     for stage in stages:
@@ -81,6 +82,7 @@ def test_a_stage_with_a_process_of_its_own_gets_no_second_one(student, teacher, 
     assert json.loads((tmp_path / stage.folder_name / "summary.json").read_text()) == {"trained_in": os.getpid()}
 
 
+@pytest.mark.processes
 def test_its_error_is_the_stages(student, teacher, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(job, "sleeps_beside_training", lambda stage, resources: True)
     stage = distillation(student, teacher, "transformers")

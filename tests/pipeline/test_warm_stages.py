@@ -63,6 +63,7 @@ def stages_of_all_kinds() -> list[Stage]:
     return topological_order([*chosen.values(), other])
 
 
+@pytest.mark.processes
 def test_no_stage_of_any_kind_imports_anything(tmp_path, monkeypatch):
     """The server has imported it all, so a stage's own start is short however busy the machine is."""
     imports = tmp_path / "imports"
@@ -182,6 +183,7 @@ def test_the_server_sees_no_gpu_and_starts_no_threads(stage, fresh, tmp_path, mo
     assert jobs._server.env["PYTHONSAFEPATH"] == "1"
 
 
+@pytest.mark.processes
 def test_without_a_server_the_numbers_are_the_same(stage, tmp_path, monkeypatch, caplog):
     """With two threads a stage, too, of which the server starts none."""
     for is_warm in (True, False):
@@ -204,6 +206,7 @@ def server_of(folder: Path) -> psutil.Process:
 
 
 @pytest.mark.load_sensitive
+@pytest.mark.processes
 def test_a_killed_server_ends_the_run_with_one_line_and_the_next_resumes(stage, tmp_path):
     cache = prepare_cache(tmp_path)
     killed: list[psutil.Process] = []

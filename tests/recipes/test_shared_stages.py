@@ -134,7 +134,7 @@ def test_each_control_changes_one_thing_of_the_undistillable_calibration():
     assert changed == {
         "Undistillable (per token)": {"length_normalised"},
         "Undistillable (batch)": {"advantages"},
-        "Undistillable (KL-matched)": {"reward", "steps", "matches"},
+        "Undistillable (KL-matched)": {"reward", "steps", "kl_beta", "matches"},
         "Undistillable (null reward)": {"reward"},
         "Undistillable (style reward)": {"reward"},
         "Undistillable (length reward)": {"reward"},

@@ -185,7 +185,7 @@ def test_toy_scale_uses_cores_and_no_gpu(machine):
 TINY = StageOptions(tasks=("toy-bm4",), items=2, assignments=("evaluation.completions_per_prompt=2",))
 
 
-@pytest.mark.parametrize("backend", ["none", "local"])
+@pytest.mark.parametrize("backend", ["none", pytest.param("local", marks=pytest.mark.processes)])
 def test_a_stage_of_toy_models_sees_no_gpu(machine, backend, tmp_path):
     """Whatever the machine has: with a GPU it would compute in bfloat16, under the name of float32's numbers."""
     machine(LARGE, files=1)

@@ -127,6 +127,7 @@ for read in (lambda: load_tokenizer(sys.argv[1]), lambda: fetch(HubSource(sys.ar
 """
 
 
+@pytest.mark.processes
 def test_what_a_client_library_is_refused_is_said_in_the_same_words(tmp_path):
     """A process of its own: transformers and datasets read the address of the hub when they are imported."""
     with hub() as (address, _):
