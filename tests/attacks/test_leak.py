@@ -3,14 +3,14 @@
 import json
 
 import pytest
+from attacks.cells import check_shared, stages_by_label
 
 from repro.attacks.base import ATTACKS, RUNGS
 from repro.attacks.leak import is_open, ladder_of
 from repro.attacks.thief import Thief
 from repro.guards.base import GUARDS
-from repro.recipes.catalog import plan, settings_of
+from repro.recipes.catalog import plan
 from repro.recipes.labels import under
-from repro.recipes.shared_stages import Pair
 from repro.stages import Distill
 from repro.tables.measurements.leak import count_queries
 
@@ -20,12 +20,6 @@ TRACES, OWN, HOLDOUT, OF_OTHER, STEPS = 900, 7000, 300, 500, 150
 @pytest.fixture(scope="module")
 def study():
     return plan("leak", scale="toy")
-
-
-@pytest.fixture(scope="module")
-def pair():
-    settings = settings_of("toy")
-    return Pair("qwen3", settings.families["qwen3"], settings, 0)
 
 
 def test_rungs_are_in_order_and_each_has_an_attack(study):
@@ -57,20 +51,17 @@ def test_a_guard_closes_the_rungs_above_what_it_shows(study):
 
 
 def test_cells_share_their_stages_with_other_studies(study):
-    leak = {row.method: row.stage for row in study.rows}
-    table2 = {row.method: row.stage for row in plan("table2", scale="toy").rows}
-    for label, printed in {
+    labels = {
         "sft-answers under none": "No-reasoning",
         "sft under none": "SFT",
         "gkd-fkl under none": "GKD-FKL",
         "gkd-rkl under none": "GKD-RKL",
         "gkd-rkl under knob": "Misled",
-    }.items():
-        assert leak[label] == table2[printed]
-    guards = {row.method: row.stage for row in plan("guards", scale="toy").rows}
-    shared = set(leak) & set(guards)
+    }
+    check_shared(study, "table2", labels)
+    shared = set(stages_by_label(study)) & set(stages_by_label(plan("guards", scale="toy")))
     assert {"no-teacher", "own-answers under knob", "top-k under none", "sft under reorder"} <= shared
-    assert all(leak[label] == guards[label] for label in shared)
+    check_shared(study, "guards", {label: label for label in shared})
 
 
 def queries(pair, cache, attack, guard):

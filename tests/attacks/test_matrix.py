@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from attacks.cells import check_shared
 
 from repro.attacks.base import ATTACKS
 from repro.attacks.matrix import NO_TEACHER, is_possible, rows
@@ -21,16 +22,6 @@ def study():
     return plan("guards", scale="toy")
 
 
-@pytest.fixture(scope="module")
-def pair():
-    settings = settings_of("toy")
-    return Pair("qwen3", settings.families["qwen3"], settings, 0)
-
-
-def stages_by_label(study):
-    return {row.method: row.stage for row in study.rows}
-
-
 def test_a_cell_per_guard_and_attack_that_its_interface_allows(study):
     labels = {row.method for row in study.rows}
     settings = settings_of("toy").matrix
@@ -42,10 +33,8 @@ def test_a_cell_per_guard_and_attack_that_its_interface_allows(study):
     assert {"Student", NO_TEACHER} <= labels
 
 
-def test_stages_that_table2_has_are_its_own(study):
-    table2 = {row.method: row.stage for row in plan("table2", scale="toy").rows}
-    matrix = stages_by_label(study)
-    for guarded, label in {
+def test_stages_that_other_studies_have_are_theirs(study):
+    labels = {
         "Student": "Student",
         "Teacher under none": "Teacher",
         "Teacher under knob": "Undistillable",
@@ -53,10 +42,9 @@ def test_stages_that_table2_has_are_its_own(study):
         "gkd-fkl under none": "GKD-FKL",
         "gkd-rkl under none": "GKD-RKL",
         "gkd-rkl under knob": "Misled",
-    }.items():
-        assert matrix[guarded] == table2[label]
-    controls = {row.method: row.stage for row in plan("controls", scale="toy").rows}
-    assert matrix["Teacher under knob-per-token"] == controls["Undistillable (per token)"]
+    }
+    check_shared(study, "table2", labels)
+    check_shared(study, "controls", {"Teacher under knob-per-token": "Undistillable (per token)"})
 
 
 def test_no_teacher_reads_no_teacher(pair):
