@@ -10,6 +10,7 @@ from repro.report.blocks import Cell, Grid, Section
 from repro.report.conclusions import count_in_words
 from repro.report.merge import Part
 from repro.report.text import sentence, visible
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 PAGE_FILE = "report.html"
 TONES = {
@@ -40,13 +41,20 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
                 "title": part.title,
                 "notice": sentence(part.report.notice) if part.report.notice else "",
                 "sections": sections,
-                "tally": part.report.counts("claim"),
+                **_tally(part.report),
             }
             for part, key, sections in parts
         ],
         overview=overview([part for part, _, _ in parts], [key for _, key, _ in parts]) if len(parts) > 1 else None,
         footer=footer,
     )
+
+
+def _tally(report: VerdictReport) -> dict[str, Any]:
+    """Return the counts that a part begins with: of the paper's claims; of the controls in a study that has no other."""
+    if any(report.counts("claim").values()) or not report.of_role("control"):
+        return {"tally": report.counts("claim"), "tally_of": ""}
+    return {"tally": report.counts("control"), "tally_of": "Controls of ours; no claim of the paper is tested here."}
 
 
 def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample: str) -> str:
@@ -56,7 +64,9 @@ def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample:
         sample: the heading of the sections: what was measured.
     """
     return _render(
-        title, [{"key": "page", "title": sample, "notice": "", "sections": sections, "tally": {}}], lead=lead
+        title,
+        [{"key": "page", "title": sample, "notice": "", "sections": sections, "tally": {}, "tally_of": ""}],
+        lead=lead,
     )
 
 

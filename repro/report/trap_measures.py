@@ -1,4 +1,4 @@
-"""The measures of a panel in words, and a panel as grids of the page: on the student's completions, on the teacher's."""
+"""Measures and metrics in words, and a panel as grids of the page: on the student's completions, on the teacher's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,9 +33,23 @@ MEASURES = {
     "max_weight_share": "share of the largest weight",
     "token_rkl_outcome_correlation": "correlation of the changes of token-level reverse KL and of students' accuracy",
     "wrong_trace_outcome_correlation": "correlation of the changes of wrong-trace preference and of students' accuracy",
+    "frequency_correlation": "rank correlation of a token's frequency and its contribution to the KL",
+    "tail_share": "share of the reverse KL outside the student's Top-K",
+    "pass_maj_gap": "pass@k less maj@k",
+    "overconfidence": "share of the most frequent answer less maj@k",
+    "solved": "prompts that the student solves by majority",
+    "lost": "prompts solved before that the student lost",
+    "rechecking": "completions with a re-check phrase",
+    "uncommitted": "completions cut before any answer",
+    "repetition_recovery": "completions with a repeated span that still end with an answer",
+    "hallucination": "overconfident hallucination, share of the completions of lost prompts",
+    "self_correction": "self-correction collapse, share of the completions of lost prompts",
+    "degradation": "local decoding degradation, share of the completions of lost prompts",
+    "core_hours": "hours times processor cores",
+    "gpu_hours": "hours times GPUs",
     "pareto_k": "Pareto-k of the weights: above 0.7 do not believe them",
 }
-"""Measure -> what it is; {k} of "top_k_rkl@K" is filled in. A measure that is not here keeps its id."""
+"""Measure of a panel, or metric of a table -> what it is; {k} of "top_k_rkl@K" is filled in. A measure that is not here keeps its id."""
 _UNITLESS = frozenset({"mean_weight", "pareto_k"})
 _POLICIES = {"student": "student's completions (on-policy)", "teacher": "teacher's completions (off-policy)"}
 

@@ -1,11 +1,14 @@
 """Pages of Tables 1 and 4 and Figure 2: the panel of every row, its health columns, and the correlations."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from repro.errors import InputError
+from repro.report.figures.style import PAGE
+from repro.report.figures.training_curves import _styles
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
@@ -107,6 +110,36 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
     assert ">inf<small>2.9 to 3.5</small>" in page
     assert "Reverse KL of complete completions (sequence_rkl) by task" in page  # a picture of what the paper prints,
     assert "(entropy_student) by task" not in page  # and none of the rest
+
+
+def test_metrics_are_words_where_rows_are_teachers_and_students():
+    table = MeasuredTable("failure-modes", "toy", "qwen3", (0,))
+    for row in ("Teacher", "Student", "Misled"):
+        table.add(row, "toy-bm4", "rechecking", ["a", "b"], np.array([[0.0, 0.5]]))
+    part = merge_sources([Source("modes", make_result(table, stages=[], rows=[], examples=[], curves=[]))])[0]
+    page = html([(part, "k", build_sections(part, "k"))])
+    words = "ompletions with a re-check phrase (rechecking)"
+    assert f"C{words} by task, qwen3, teachers (above) and students." in page
+    assert f": c{words}, qwen3</caption>" in page
+
+
+def test_further_rows_of_a_position_of_the_knob_have_marks_of_their_own():
+    styles = _styles(["Misled", "Misled (batch)", "Improve", "Misled (null reward)", "Undistillable"], PAGE)
+    of_misled = [style for row, style in styles.items() if row.startswith("Misled")]
+    assert len({style["color"] for style in of_misled}) == 1
+    assert len({style["marker"] for style in of_misled}) == 3
+    assert styles["Misled"]["marker"] == styles["Undistillable"]["marker"] == "v"  # dashes distinguish them
+
+
+def test_a_study_of_controls_alone_begins_with_their_counts():
+    part = merge_sources([Source("traps", content_of("table1"))])[0]
+    controls = replace(part.report, claims=tuple(replace(v, role="control") for v in part.report.claims))
+    page = html([(replace(part, report=controls), "k", [])])
+    count = sum(v.value == "inconclusive" for v in controls.claims)
+    assert count
+    assert "Controls of ours; no claim of the paper is tested here." in page
+    assert f"<b>{count}</b> inconclusive" in page
+    assert "Controls of ours; no claim" not in html([(part, "k", [])])
 
 
 def test_figure2_shows_correlations_as_rows_and_as_a_figure():

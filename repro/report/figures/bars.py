@@ -70,8 +70,10 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         + ", ".join(f"{row} {table.mean(row, task, metrics[task]):.2f}" for row in rows if (row, task) in points)
         for task in tasks
     )
-    shown = _capital(metric_in_words(metric)) if metric else "Rows"
-    title = f"{'Teachers (above) and students' if teachers else shown} by task, {table.family}"
+    rows_in_words = "teachers (above) and students" if teachers else "rows"
+    title = f"{_capital(metric_in_words(metric) if metric else rows_in_words)} by task, {table.family}"
+    if metric and teachers:
+        title += f", {rows_in_words}"
     return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=NOTE)
 
 

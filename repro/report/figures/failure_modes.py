@@ -38,7 +38,8 @@ def _failure_modes(table: MeasuredTable, palette: Palette) -> Plot:
             axis.set_ylim(len(students) - 0.4, -0.6)
             axis.set_xlim(0, 1.02)
             axis.grid(axis="y", visible=False)
-            axis.set_title(f"{task}: share of completions of lost prompts")
+            axis.set_title(task)
+        figure.supxlabel("share of the completions of lost prompts", fontsize=10)
         add_legend(figure, axes[0])
     return Plot(
         f"failure-modes-{table.family}",

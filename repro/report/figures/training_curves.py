@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
 from repro.report.figures.export import Plot
 from repro.report.figures.knob import line_style
@@ -19,6 +20,9 @@ NOTE = (
     "Means over seeds. A colour and a mark stand for a position of the knob in every figure: eta above, at or below 0, or"
     " untouched; teachers are solid, students dashed."
 )
+FURTHER_MARKS = ("o", "D", "P", "X", "*", "<", ">", "h")
+_ENTRY = 50
+"""Points of a legend's entry beside its text, whose characters are about 5 wide."""
 _DISTILLATION = {"accuracy": "accuracy in training", "length": "completion length in training (tokens)"}
 
 
@@ -41,6 +45,7 @@ def training_curves(part: Part, palette: Palette) -> list[Plot]:
 
 def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str) -> Plot:
     methods = list(dict.fromkeys(curve["method"] for curve in curves))
+    styles = _styles(methods, palette)
     ends = []
     with drawing(palette):
         columns = min(2, len(labels))
@@ -54,7 +59,7 @@ def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, na
                     axis.plot(
                         steps,
                         values,
-                        **line_style(method, palette),
+                        **styles[method],
                         linewidth=1.8,
                         markersize=5,
                         markevery=(every - 1, every),
@@ -64,9 +69,22 @@ def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, na
             axis.set_title(label)
             axis.set_xlabel("optimiser step")
         handles = {str(line.get_label()): line for axis in axes for line in axis.get_lines()}
-        columns = min(4, len(handles))
+        columns = max(1, min(4, len(handles), int(WIDTH * 72 / (_ENTRY + 5 * max(map(len, handles))))))
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.2 * (ceil(len(handles) / columns) - 1))  # the panels keep their height
         figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns, fontsize=9)
     return Plot(name, title, "; ".join(ends) + ".", figure, note=NOTE)
+
+
+def _styles(methods: list[str], palette: Palette) -> dict[str, dict[str, Any]]:
+    """Return each method's line; further ones at the same position of the knob get a mark of their own."""
+    styles: dict[str, dict[str, Any]] = {}
+    for method in methods:
+        style = line_style(method, palette)
+        marks = [style["marker"], *(mark for mark in FURTHER_MARKS if mark != style["marker"])]
+        taken = [known["marker"] for known in styles.values() if known == {**style, "marker": known["marker"]}]
+        styles[method] = {**style, "marker": marks[min(len(taken), len(marks) - 1)]}
+    return styles
 
 
 def _mean_curve(runs: list[Curve], metric: str) -> tuple[list[int], list[float]]:

@@ -9,7 +9,7 @@ from repro.report.figures.style import PAGE, PHONE_WIDTH, TONES, drawing, panels
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
 
-LABEL_LENGTH = 72
+LABEL_LENGTH = 66
 """Characters of a statement that fit the figure at its font; longer ones are smaller."""
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 

@@ -57,10 +57,10 @@ def _or_none(value: float | None, spec: str) -> str:
 def mode_section(part: Part, key: str) -> Section:
     """Show how many completions of lost prompts are of each mode, and who named it."""
     summaries = list(_summaries(part, "classify"))
+    several = len(part.report.families) > 1
     rows = [
         {
-            "family": family,
-            "student": method,
+            "student": f"{method} ({family})" if several else method,
             "task": task,
             "solved": str(counts["solved"]),
             "lost": str(counts["lost"]),
