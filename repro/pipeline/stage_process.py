@@ -39,6 +39,7 @@ MODULES = (
     "repro.generation.scores",
     "repro.generation.transformers_engine",
     "repro.guards.engine",
+    "repro.guards.output_layer",
     "repro.guards.rewriters",
     "repro.guards.rewriting",
     "repro.guards.samplers",
