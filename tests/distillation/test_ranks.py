@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_models import qwen_tokenizer, save_qwen
 from transformers import AutoModelForCausalLM
 
-from repro.generation.rollouts import Rollout, write_rollouts
+from repro.distillation.weighing import WEIGHTS
+from repro.generation.rollouts import Rollout, RowGroupWriter, write_rollouts
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +37,9 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
             rollouts.append(Rollout(f"sum/{a}-{b}", "sum", "", 0, [], ids, [0.0] * len(ids), text, "eos"))
     stored = tmp_path / "rollouts.parquet"
     write_rollouts(stored, rollouts)
+    with RowGroupWriter(tmp_path / "weights.parquet", WEIGHTS) as file:
+        table = [{"weight": 0.25 * (1 + n % 7)} for n in range(len(rollouts))]
+        file.write(pa.Table.from_pylist(table, schema=WEIGHTS))
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     script = str(Path(__file__).with_name("two_ranks.py"))
@@ -46,7 +51,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
             env=environment,
         )
     single, two, sharded = (json.loads((tmp_path / f"rows-{n}.json").read_text()) for n in ("1", "2", "2-sharded"))
-    for method in ("sft", "gkd-fkl"):
+    for method in ("sft", "reweighted", "output-layer", "gkd-fkl"):
         for row, two_row in zip(single[method], two[method], strict=True):
             assert two_row["loss"] == pytest.approx(row["loss"], rel=1e-4)
             assert two_row["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)

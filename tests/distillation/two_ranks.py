@@ -15,6 +15,8 @@ from repro.calibration.advantages import group_advantages
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
+from repro.guards.config import OutputLayerConfig
+from repro.guards.output_layer import train_output_layer
 from repro.progress import silent
 from repro.tasks import Item
 from repro.training.resources import TrainingResources
@@ -44,7 +46,7 @@ def main(base: Path, models: Path, stored: Path, shard: bool) -> None:
 
     def learn(method: str, out: Path) -> None:
         config = DistillationConfig(
-            method=method,
+            method="sft" if method == "reweighted" else method,
             steps=2,
             sequences_per_step=8,
             learning_rate=1e-2,
@@ -59,6 +61,7 @@ def main(base: Path, models: Path, stored: Path, shard: bool) -> None:
             teacher=models / "teacher",
             items=items,
             completions=stored,
+            weights=base / "weights.parquet" if method == "reweighted" else None,
             task_reward=lambda items, texts: [1.0] * len(texts),
             seed=0,
             out=out,
@@ -96,9 +99,33 @@ def main(base: Path, models: Path, stored: Path, shard: bool) -> None:
             resources=TrainingResources(micro_batch=3, checkpoint_every=1, shard=shard),
         )
 
+    def guard(method: str, out: Path) -> None:
+        config = OutputLayerConfig(
+            strength=0.5,
+            temperature=2.0,
+            steps=2,
+            sequences_per_step=8,
+            learning_rate=1e-2,
+            warmup_fraction=0.0,
+            max_completion_tokens=14,
+            reasoning=True,
+        )
+        train_output_layer(
+            config,
+            teacher=models / "teacher",
+            proxy=models / "student",
+            items=items,
+            completions=stored,
+            seed=0,
+            out=out,
+            work=base / f"work-{method}-{name}",
+            progress=silent,
+            resources=TrainingResources(micro_batch=2, checkpoint_every=1, shard=shard),
+        )
+
     trainer.CalibrationTrainer = Checked  # type: ignore[misc]
-    for method in ("sft", "gkd-fkl", "gkd-rkl", "calibrate"):
-        train = turn if method == "calibrate" else learn
+    for method in ("sft", "reweighted", "output-layer", "gkd-fkl", "gkd-rkl", "calibrate"):
+        train = {"calibrate": turn, "output-layer": guard}.get(method, learn)
         train(method, base / f"{method}-{name}")
         rows_of_method[method] = [json.loads(line) for line in history(base / f"{method}-{name}")]
         if shard:  # stopped after its first step, it goes on to the same end
