@@ -8,6 +8,8 @@ from repro.system.plugins import Registry
 
 def print_plugins(registry: Registry[Any]) -> None:
     """Print each name with its settings, formula and source."""
+    if not registry.names():
+        out_console.print(f"no package offers {registry.noun}; --plugin FILE reads those of a file", highlight=False)
     for name, text in registry.describe():
         out_console.print(name, style="bold", highlight=False, markup=False)
         for line in text.splitlines():

@@ -203,6 +203,7 @@ def test_they_are_run_judged_shown_and_exported(use_file, tmp_path):
     assert "plugin" not in lines["Student"]
     (judged,) = [v for v in content["verdicts"]["claims"] if v["claim"] == "my-misled-not-far-below-no-reasoning"]
     assert judged["estimate"] is not None, judged["text"]
+    assert "add --plugin with its file" in (outcome.folder / "report.md").read_text()
     added = f"Rows that the plug-in half-way added (sha256 {content['settings']['rows'][0]['content'][:12]})"
     for name in ("report.html", "report.md"):
         page = (outcome.folder / name).read_text()

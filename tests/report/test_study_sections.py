@@ -97,7 +97,7 @@ WORLDS = {
             "figure4",
             [
                 (row, "prefix_correct", HALF, LOST)
-                for row in ("Teacher", "Teacher, no prefix", "Teacher, 25% prefix", "Misled")
+                for row in ("Teacher", "Teacher, 25% prefix", "Teacher, no prefix", "Misled")  # as they are measured
             ],
         ),
         {
@@ -170,6 +170,13 @@ def test_exported_figures_have_print_colours_and_data(study, part_for, tmp_path)
         if path.suffix == ".csv":
             with path.open(encoding="utf-8") as stream:
                 assert list(csv.DictReader(stream))
+
+
+def test_a_line_over_prefixes_goes_from_left_to_right(part_for):
+    (plot,) = resolve(STUDIES["figure4"].figures)(part_for("figure4"), FILE)
+    lines = [list(line.get_xdata()) for axes in plot.figure.axes for line in axes.get_lines()]
+    assert [0.0, 0.25] in lines
+    assert all(xs == sorted(xs) for xs in lines)
 
 
 def test_a_judge_is_named(part_for):

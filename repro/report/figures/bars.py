@@ -61,6 +61,9 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
             axis.set_ylim(len(rows) - 0.4, -0.6)
             if is_fraction(metrics[task]):
                 axis.set_xlim(0, 1.02)
+                axis.set_xticks(
+                    (0, 0.25, 0.5, 0.75, 1), ("0", "0.25", "0.5", "0.75", "1")
+                )  # none runs into the next panel's
             axis.grid(axis="y", visible=False)
         if table.scale == "paper":
             handles = axes[0].plot([], [], label="printed in the paper", **mark)

@@ -34,6 +34,7 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
                 share_of = {after_prefix(model, share): share for share in shares} | {model: RECHECK}
                 keys = [(row, task, "prefix_correct") for row in table.rows if row in share_of]
                 keys = [key for key in keys if table.has(*key)]
+                keys.sort(key=lambda key: share_of[key[0]])  # a line goes from left to right
                 points = [{**point, "fraction": share_of[point["row"]]} for point in measured_points(table, keys)]
                 rows += points
                 arbitrary = [point for point in points if point["fraction"] != RECHECK]
@@ -48,8 +49,8 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
             axis.set_ylim(0, 1.02)
             axis.set_title(task)
             axis.set_xticks([*shares, RECHECK], [*(f"{share:.0%}" for share in shares), "before\na re-check"])
-            axis.set_xlabel("share of the student's wrong completion given")
-            axis.set_ylabel("ends right")
+        axes[0].set_ylabel("ends right")
+        figure.supxlabel("share of the student's wrong completion given", fontsize=10)
         add_legend(figure, axes[0])
     return Plot(
         f"figure4-{table.family}",

@@ -27,6 +27,8 @@ def environment_section(part: Part, key: str) -> Section:
     if len({result["code"]["commit"] for result in results.values()}) > 1:
         blocks.append(Text("The results were made by different commits of the code.", strong=True))
     rerun: list[Block] = [Text("Rerun:"), *map(Code, dict.fromkeys(map(rerun_command, results.values())))]
+    if any(result["settings"].get("rows") for result in results.values()):
+        rerun.append(Text("Rows of a plug-in: add --plugin with its file, unless an installed package has it."))
     libraries = sorted({library for result in results.values() for library in result["libraries"]})
     versions = [
         {"library": library, **{name: result["libraries"].get(library, "") for name, result in results.items()}}

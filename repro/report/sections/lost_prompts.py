@@ -5,12 +5,13 @@ from typing import Any
 
 from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
 from repro.models.endpoint import is_endpoint, parse_endpoint
-from repro.report.blocks import Block, Section, Text, text_grid
+from repro.report.blocks import Block, Collapsible, Section, Text, text_grid
 from repro.report.merge import Part
 
 
 def prefix_section(part: Part, key: str) -> Section:
     """Show how often each teacher ends right, by how much of the student's completion was given."""
+    several = len(part.report.families) > 1
     rows: list[dict[str, str]] = []
     empty: list[str] = []
     for family, method, task, counts in _summaries(part, "continue"):
@@ -18,8 +19,7 @@ def prefix_section(part: Part, key: str) -> Section:
             empty.append(f"{family}, {task}: of {counts['solved']} prompts that the student solved none was lost.")
         rows += [
             {
-                "family": family,
-                "teacher": method,
+                "teacher": f"{method} ({family})" if several else method,
                 "task": task,
                 "solved, then lost": f"{counts['solved']}, {counts['lost']}",
                 "cut": name,
@@ -38,8 +38,11 @@ def prefix_section(part: Part, key: str) -> Section:
         " back; the measured table leaves such prefixes out. Toy completions are a few tokens long, so a long prefix is committed."
     )
     blocks: list[Block] = [Text(explanation), *(Text(text, strong=True) for text in dict.fromkeys(empty))]
-    blocks += [text_grid("Prefixes", rows)] if rows else []
-    return Section(f"{key}-further", "Prefixes", blocks, brief=blocks)
+    grid = text_grid("Prefixes", rows)
+    folded: list[Block] = [Collapsible(f"Prefixes of every teacher and task: {len(rows)}", [grid], f"{key}-prefixes")]
+    return Section(
+        f"{key}-further", "Prefixes", [*blocks, *(folded if rows else [])], brief=[*blocks, *([grid] if rows else [])]
+    )
 
 
 def _prefix_lines(counts: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
