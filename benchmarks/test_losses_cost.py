@@ -19,8 +19,8 @@ from repro.distillation.loss import LOSSES
 
 pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(3000)]
 KIT = {"kind": "distil", "method": "gkd-rkl", "engine": "transformers"}
-TIME = Bar("a step over that of reverse KL", 1.15)
-MEMORY = Bar("memory over that of reverse KL", 1.15)
+TIME = Bar("a step over that of reverse KL", 1.15, proved=("cpu",))
+MEMORY = Bar("memory over that of reverse KL", 1.15, proved=("cpu",))
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES.built_in if name != "rkl"])
