@@ -2,16 +2,24 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn import functional
 
 from repro.models.padded_batches import padded_batches
 
+ElementT = TypeVar("ElementT")
+
 GRADIENT_BATCH = 32
 GRADIENT_TOKENS = 4096
 """Sequences, and padded tokens, of one backward pass at most; the sum does not depend on them but for rounding."""
+
+
+def spread(sequence: Sequence[ElementT], most: int) -> list[ElementT]:
+    """Return at most `most` items at equal distances over all of the sequence, in order."""
+    count = min(len(sequence), most)
+    return [sequence[n * len(sequence) // count] for n in range(count)]
 
 
 def mean_loss_gradient(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from repro.distillation.config import WeighingConfig
-from repro.distillation.loss_gradient import mean_loss_gradient, shift, shifted
+from repro.distillation.loss_gradient import mean_loss_gradient, shift, shifted, spread
 from repro.errors import InputError
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
@@ -58,7 +58,7 @@ def trace_values(
         pairs = [trace for trace in batch if trace[1]]
         prompts, completions = [prompt for prompt, _ in pairs], [completion for _, completion in pairs]
         plus, minus = (
-            token_log_probs(scorer, prompts, completions, len(pairs), is_precise=True) for scorer in (along, against)
+            token_log_probs(scorer, prompts, completions, len(batch), is_precise=True) for scorer in (along, against)
         )
         differences = iter([float((b - a).mean()) / (2 * epsilon) for a, b in zip(plus, minus)])
         values += [next(differences) if completion else None for _, completion in batch]
@@ -132,7 +132,7 @@ def weigh_completions(
     stored = [(row.prompt_ids, row.token_ids) for row in stream_rollouts([holdout]) if row.token_ids]
     if not stored:
         raise InputError(f"{holdout.parent.name}: no completion to take the holdout's gradient of")
-    pairs = stored[:: max(1, len(stored) // config.traces)][: config.traces]
+    pairs = spread(stored, config.traces)
     along, against, gradient_norm = moved_both_ways(load_model(model).float(), pairs, config.epsilon)
     read = token_reader(model, sampler, reasoning)
     traces = [read(rollout) for rollout in stream_rollouts([completions])]

@@ -48,10 +48,9 @@ class Antidistillation(SamplerGuard):
 
     def proxies(self, proxy: Any, holdout: Sequence[tuple[list[int], list[int]]]) -> list[Any]:
         """Return the proxy moved along the gradient and against it."""
-        from repro.distillation.loss_gradient import mean_loss_gradient, shifted
+        from repro.distillation.loss_gradient import mean_loss_gradient, shifted, spread
 
-        step = max(1, len(holdout) // self.traces)
-        gradients = mean_loss_gradient(proxy, holdout[::step][: self.traces])
+        gradients = mean_loss_gradient(proxy, spread(holdout, self.traces))
         return [shifted(proxy, gradients, sign * self.epsilon) for sign in (1, -1)]
 
     def combine(self, teacher_BV: "torch.Tensor", proxies_BV: "Sequence[torch.Tensor]") -> "torch.Tensor":

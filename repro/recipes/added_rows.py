@@ -10,7 +10,7 @@ from repro.recipes.shared_stages import Pair
 from repro.recipes.studies import STUDIES
 from repro.recipes.study import Row
 from repro.recipes.study_rows import StudyRows
-from repro.stages import stage_adapter
+from repro.stages import Stage, stage_adapter
 
 
 def check_studies(plugins: Iterable[StudyRows], study: str) -> None:
@@ -89,6 +89,8 @@ def _check_row(row: object, plugin: StudyRows, pair: Pair, study: str, labels: s
     facts = (row.eta, row.of, row.guard)
     if (row.family, row.seed) != (pair.family, pair.seed) or any(fact is not None for fact in facts):
         raise InputError(f"{name}: make it by pair.row(label, stage), without eta, of or guard")
+    if not isinstance(row.stage, Stage):
+        raise InputError(f"{name}: {type(row.stage).__name__} is no stage: pass one such as pair.evaluate(model)")
     try:  # as its process will: a copy with other fields was not checked by pydantic
         stage_adapter.validate_json(row.stage.model_dump_json(warnings=False))
     except pydantic.ValidationError as error:

@@ -55,7 +55,7 @@ class Guarded(Stage):
     """
 
     kind: Literal["guarded"] = "guarded"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     feeds_training: ClassVar[bool] = True
 
     model: "ModelInput"

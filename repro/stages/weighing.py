@@ -20,7 +20,7 @@ class Weigh(Stage):
     """
 
     kind: Literal["weigh"] = "weigh"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     feeds_training: ClassVar[bool] = True
 
     completions: Completions

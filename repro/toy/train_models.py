@@ -117,7 +117,7 @@ def train_models(
         InputError: a name is unknown, or the folder cannot be written.
         StageError: a process ended without its model.
     """
-    names = [name.removeprefix(PREFIX) for name in only] or list(MODEL_NAMES)
+    names = list(dict.fromkeys(name.removeprefix(PREFIX) for name in only)) or list(MODEL_NAMES)
     if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
         raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
     folder = out / world.models_name

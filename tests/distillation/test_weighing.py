@@ -11,7 +11,7 @@ from tiny_models import qwen_tokenizer
 
 from repro.distillation import weighing
 from repro.distillation.config import WeighingConfig
-from repro.distillation.loss_gradient import mean_loss_gradient
+from repro.distillation.loss_gradient import mean_loss_gradient, spread
 from repro.distillation.weighing import (
     WEIGHTS,
     moved_both_ways,
@@ -68,6 +68,11 @@ def test_a_value_is_the_product_of_two_gradients(student):
     for value, expected in zip(values, exact):
         assert value == (None if expected is None else pytest.approx(expected, rel=2e-3, abs=2e-2))
     assert exact[4] == max(value for value in exact if value is not None)  # a trace of the holdout itself helps it most
+
+
+def test_a_batch_of_empty_traces_has_no_values(student):
+    model = load_model(student)
+    assert trace_values(model, model, [([5, 6], []), ([7], [])], 1e-4) == [None, None]
 
 
 def test_a_step_on_a_valuable_trace_lowers_the_holdouts_loss_most(student):
@@ -145,6 +150,14 @@ def test_stored_weights_are_those_of_the_formula(student, tmp_path):
     assert summary["holdout"] == 3
     assert summary["effective"] == pytest.approx(sum(weights) ** 2 / (4 * sum(w * w for w in weights)))
     assert summary["largest_weight"] == max(weights)
+
+
+@pytest.mark.parametrize(("have", "most"), [(3, 8), (8, 8), (15, 8), (1800, 512)])
+def test_a_holdouts_traces_are_spread_over_all_of_it(have, most):
+    taken = spread(range(have), most)
+    assert len(taken) == min(have, most)
+    gaps = [after - before for before, after in zip([-1, *taken], [*taken, have])]
+    assert all(0 < gap <= have / len(taken) + 1 for gap in gaps)
 
 
 def test_without_a_holdout_there_is_one_line(student, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from repro.printed.load import load, load_claims
 from repro.report.trap_conclusions import SMALLEST_SAMPLE, conclude_traps, conclusion_lines, row_lines
+from repro.report.trap_measures import MEASURES
 from repro.report.trap_thresholds import MEAN_WEIGHT, PARETO_K, TAIL_SHARE, THRESHOLDS, WRONG_TRACE
 from repro.traps import pareto_k
 from repro.traps.pareto import TRUSTED
@@ -150,3 +151,8 @@ def test_a_page_of_a_panel_needs_no_torch():
     code = "import sys, repro.report.panel; print({'torch', 'transformers', 'pyarrow'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_words_of_a_measure_stand_alone():
+    for words in MEASURES.values():
+        assert not {"same", "it"} & set(words.split()), words

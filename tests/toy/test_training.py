@@ -88,6 +88,11 @@ def test_a_model_that_is_there_is_kept(tmp_path: Path) -> None:
     assert weights.read_bytes() == b"mine"
 
 
+def test_a_model_that_is_named_twice_is_trained_once(tmp_path: Path) -> None:
+    name = "qwen3-blind-target"
+    assert set(train_models.train_models(DEFAULT_WORLD, tmp_path, [name, f"toy:{name}"], workers=2)) == {name}
+
+
 def test_a_killed_process_is_an_error_and_leaves_no_other(tmp_path: Path) -> None:
     killed: list[int] = []
 
