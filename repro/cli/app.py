@@ -126,8 +126,9 @@ def settings(
 
     A model is a hub id, a folder or a toy name. `judge` also accepts a model behind an OpenAI-compatible server (vLLM,
     TGI, llama.cpp, hosted ones), as http://HOST:PORT/v1#MODEL; the server's key, if it requires one, is read from the
-    environment variable REPRO_JUDGE_API_KEY and not recorded. Models of toy size take the toy scale's settings in
-    commands of one stage, others those of small.
+    environment variable REPRO_JUDGE_API_KEY and not recorded. So does the guard `rewrite` of `matrix.guards`, as
+    rewrite(model=http://HOST:PORT/v1#MODEL), with its key in REPRO_REWRITER_API_KEY. Models of toy size take the toy
+    scale's settings in commands of one stage, others those of small.
     """
     from repro.recipes.catalog import settings_of
     from repro.recipes.meanings import meaning_of

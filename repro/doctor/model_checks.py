@@ -8,7 +8,6 @@ from pathlib import Path
 from repro.doctor.finding import Finding, fail, good, warn
 from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id, has_same_template, prompt_token_ids
-from repro.models.endpoint import Endpoint
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
 from repro.models.strict_check import check_model
 from repro.pipeline.preflight import chat_models, check_prompts
@@ -37,7 +36,7 @@ def check_weights(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Check that every server answers, and serves its model."""
-    endpoints = {Endpoint(model.url, model.name) for stage in stages for model in stage.served_models()}
+    endpoints = {model.endpoint for stage in stages for model in stage.served_models()}
     if endpoints:
         from repro.evaluation.chat_client import ChatClient  # the client library takes half a second to import
     for endpoint in sorted(endpoints, key=str):

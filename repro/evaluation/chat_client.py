@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import httpx2
 import openai
 
 from repro.errors import InputError
-from repro.models.endpoint import API_KEY_VARIABLE, Endpoint
+from repro.models.endpoint import Endpoint
 
 TIMEOUT = 600.0
 """Seconds to wait for one reply."""
@@ -30,6 +31,14 @@ _SENT_HEADERS = {
 }
 """The library would also send this machine's operating system, and what OPENAI_* variables hold."""
 _TRIED = f"also after {RETRIES} retries. Start the server, or fix its address; the same command then continues"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A model's reply. text: empty if it has none; is_cut: the token limit ended it."""
+
+    text: str
+    is_cut: bool
 
 
 class ChatClient:
@@ -59,7 +68,14 @@ class ChatClient:
         )
 
     def reply(self, question: str) -> str:
-        """Return the model's reply to one question; empty if it has none.
+        """Return the text of the model's reply to one question. Raises as `complete` does."""
+        return self.complete(question).text
+
+    def complete(self, question: str, seed: int | None = None) -> Reply:
+        """Return the model's reply to one question.
+
+        Args:
+            seed: another than the client's.
 
         Raises:
             InputError: the server cannot be reached, does not serve the model, refuses the key or the question, or is
@@ -68,6 +84,8 @@ class ChatClient:
         create: Any = self._client.chat.completions.with_raw_response.create
         while True:
             options = self._options
+            if seed is not None and "seed" in options:
+                options = options | {"seed": seed}
             try:
                 response = create(messages=[{"role": "user", "content": question}], extra_body=options, **self._request)
                 break
@@ -77,14 +95,15 @@ class ChatClient:
                     raise InputError(f"{self}: {self._explain(error)}") from None
                 self._options = {name: value for name, value in self._options.items() if name not in refused}
         try:
-            text = self._decode(response.text)["choices"][0]["message"]["content"] or ""
+            choice = self._decode(response.text)["choices"][0]
+            text, is_cut = choice["message"]["content"] or "", choice.get("finish_reason") == "length"
             if not isinstance(text, str):
                 raise TypeError(text)
         except (KeyError, IndexError, TypeError):
             raise InputError(
                 f"{self}: its reply holds no choices[0].message.content. Is that a chat model on an OpenAI-compatible server?"
             ) from None
-        return self._redact(text)
+        return Reply(self._redact(text), is_cut)
 
     def list_models(self) -> list[str]:
         """Return the names of the served models, without retries.
@@ -108,7 +127,7 @@ class ChatClient:
         self._client.close()
 
     def __str__(self) -> str:
-        return f"judge {self._endpoint.model} at {self._endpoint.url}"
+        return f"{self._endpoint.purpose.noun} {self._endpoint.model} at {self._endpoint.url}"
 
     def _decode(self, text: str) -> Any:
         try:
@@ -124,7 +143,7 @@ class ChatClient:
         description, status = self._describe(error), getattr(error, "status_code", 500)
         if status in (401, 403):
             action = "It refuses the key in {}: fix it" if self._key else "Give its key in {}"
-            return f"{description}. {action.format(API_KEY_VARIABLE)}."
+            return f"{description}. {action.format(self._endpoint.purpose.key_variable)}."
         if status in (408, 409, 429) or status >= 500:
             return f"{description}, {_TRIED}."
         if status in (400, 404):
@@ -136,7 +155,7 @@ class ChatClient:
                 return f"{status}, it does not serve that model. It serves: {', '.join(served[:20])}."
         if status == 404:
             return f"{description}. Give the address up to where /chat/completions follows, mostly /v1."
-        return f"{description}. Fix what it names, or omit --set judge to judge by rules."
+        return f"{description}. Fix what it names, or {self._endpoint.purpose.without}."
 
     def _describe(self, error: openai.APIError) -> str:
         if isinstance(error, openai.APIStatusError):
@@ -181,9 +200,8 @@ def _limit_size(response: httpx2.Response) -> None:
 
 
 def _read_key(endpoint: Endpoint) -> str:
-    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    variable = endpoint.purpose.key_variable
+    key = os.environ.get(variable, "").strip()
     if any(not 32 < ord(letter) < 127 for letter in key):
-        raise InputError(
-            f"{API_KEY_VARIABLE}: holds a blank or a character that no key has; set it again for {endpoint.url}."
-        )
+        raise InputError(f"{variable}: holds a blank or a character that no key has; set it again for {endpoint.url}.")
     return key

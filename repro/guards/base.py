@@ -14,6 +14,7 @@ from repro.system.plugins import Plugin, Registry
 if TYPE_CHECKING:
     import torch
 
+    from repro.models.endpoint import Endpoint
     from repro.tasks.task import Item
 
 Interface = Literal["answers", "text", "top-k", "logits"]
@@ -82,6 +83,11 @@ class TextGuard(Guard):
 
     shows: ClassVar[Interface] = "text"
 
+    @property
+    def endpoint(self) -> "Endpoint | None":
+        """The served model that the guard asks; None if it asks none."""
+        return None
+
     def rewrite(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
         """Return what is shown of a completion; None to show nothing.
 
@@ -103,6 +109,7 @@ GUARDS: Registry[Guard] = Registry(
         "doge": "repro.guards.built_in:Doge",
         "answer-only": "repro.guards.built_in:AnswerOnly",
         "reorder": "repro.guards.rewriters:Reorder",
+        "rewrite": "repro.guards.served:ServedRewriter",
         "poe": "repro.guards.samplers:ProductOfExperts",
         "ads": "repro.guards.samplers:Antidistillation",
     },

@@ -1,5 +1,6 @@
 """Apply a text guard to stored completions."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def rewrite_completions(
     model: Path | str,
     items: list[Item],
     opens_in_thought: bool = False,
+    rewrite_batch: Callable[[Sequence[tuple[str, Item]]], list[str | None]] | None = None,
 ) -> dict[str, Any]:
     """Write what the guard shows of each completion, in order; what it does not show is an empty completion.
 
@@ -27,6 +29,7 @@ def rewrite_completions(
 
     Args:
         model: whose tokens the completions are in.
+        rewrite_batch: returns what is shown of consecutive completions; by default the guard's `rewrite` of each.
 
     Returns:
         completions, tokens, and the shares of them that are changed and withheld.
@@ -34,13 +37,16 @@ def rewrite_completions(
     tokenizer = load_tokenizer(model)
     end_id = end_of_turn_id(tokenizer, generation_eos_ids(model))
     by_key = {(item.task, item.id): item for item in items}
+
+    def rewrite_each(sources: Sequence[tuple[str, Item]]) -> list[str | None]:
+        return [guard.rewrite(text, item, opens_in_thought=opens_in_thought) for text, item in sources]
+
     counts = {"completions": 0, "tokens": 0, "changed": 0, "withheld": 0}
     with RowGroupWriter(out, SCHEMA) as file:
         for batch in rollout_batches([completions]):
             shown = []
-            for rollout in batch:
-                item = by_key[rollout.task, rollout.item_id]
-                text = guard.rewrite(rollout.text, item, opens_in_thought=opens_in_thought)
+            sources = [(rollout.text, by_key[rollout.task, rollout.item_id]) for rollout in batch]
+            for rollout, text in zip(batch, (rewrite_batch or rewrite_each)(sources), strict=True):
                 if text is not None and not isinstance(text, str):
                     raise InputError(f"guard '{guard.name}': rewrite returned {type(text).__name__}, not text or None")
                 counts["changed"] += text is not None and text != rollout.text

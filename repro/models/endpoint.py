@@ -1,13 +1,36 @@
 """Models that a server runs, as the user names them: `http://HOST:PORT/v1#MODEL`."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from repro.errors import InputError
 
 EXAMPLE = "http://127.0.0.1:8000/v1#ORG/NAME"
-API_KEY_VARIABLE = "REPRO_JUDGE_API_KEY"
-"""Environment variable of the server's key, if it requires one. Its value is sent to the server only."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a served model is asked for.
+
+    Attributes:
+        noun: what messages call the model.
+        key_variable: environment variable of the server's key, if it requires one. Its value is sent to that server only:
+            two purposes may have two servers.
+        example: the setting that names such a model.
+        without: how to do without it.
+    """
+
+    noun: str
+    key_variable: str
+    example: str
+    without: str
+
+
+JUDGE = Purpose("judge", "REPRO_JUDGE_API_KEY", f"--set judge={EXAMPLE}", "omit --set judge to judge by rules")
+REWRITER = Purpose("rewriter", "REPRO_REWRITER_API_KEY", f"rewrite(model={EXAMPLE})", "leave out the guard")
+PURPOSES = {purpose.noun: purpose for purpose in (JUDGE, REWRITER)}
+API_KEY_VARIABLE = JUDGE.key_variable
 
 
 @dataclass(frozen=True)
@@ -16,6 +39,7 @@ class Endpoint:
 
     url: str
     model: str
+    purpose: Purpose = JUDGE
 
 
 def is_endpoint(name: str) -> bool:
@@ -23,17 +47,22 @@ def is_endpoint(name: str) -> bool:
     return name.lower().startswith(("http://", "https://"))
 
 
-def parse_endpoint(name: str) -> Endpoint:
+def without_addresses(text: str) -> str:
+    """Return a text that names served models without where they are served."""
+    return re.sub(r"(?i)https?://[^\s#,()]*#", "", text)
+
+
+def parse_endpoint(name: str, purpose: Purpose = JUDGE) -> Endpoint:
     """Split a name into address and model.
 
     Raises:
         InputError: no host, no model, or a possible secret: a login or a query.
     """
-    address = name.partition("#")[0]
+    address, noun, example = name.partition("#")[0], purpose.noun, f"Example: {purpose.example}"
     if "@" in address or "?" in address:
         raise InputError(
-            "judge: an address with a login or a query would be recorded. Leave it out, and give the server's key by the"
-            f" environment variable {API_KEY_VARIABLE}."
+            f"{noun}: an address with a login or a query would be recorded. Leave it out, and give the server's key by the"
+            f" environment variable {purpose.key_variable}."
         )
     try:
         parts = urlsplit(name)
@@ -41,11 +70,11 @@ def parse_endpoint(name: str) -> Endpoint:
         address.encode("ascii")
         (host or "").encode("idna")
     except ValueError:  # includes UnicodeError
-        raise InputError(f"judge: {address} is not an address. Example: --set judge={EXAMPLE}") from None
+        raise InputError(f"{noun}: {address} is not an address. {example}") from None
     if not host or any(ord(letter) <= 32 for letter in name):
-        raise InputError(f"judge {name!r}: an address without a host, or with a space. Example: --set judge={EXAMPLE}")
+        raise InputError(f"{noun} {name!r}: an address without a host, or with a space. {example}")
     if not parts.fragment:
-        raise InputError(f"judge {name}: no model name. Append # and the name, as in {EXAMPLE}")
+        raise InputError(f"{noun} {name}: no model name. Append # and the name, as in {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     netloc = f"[{host}]" if ":" in host else host
-    return Endpoint(f"{parts.scheme}://{netloc}{'' if port is None else f':{port}'}{path}", parts.fragment)
+    return Endpoint(f"{parts.scheme}://{netloc}{'' if port is None else f':{port}'}{path}", parts.fragment, purpose)

@@ -86,17 +86,28 @@ def mix(stage: Mix, context: StageContext, out: Path) -> dict[str, Any]:
 def rewrite(stage: Rewrite, context: StageContext, out: Path) -> dict[str, Any]:
     """Let a text guard rewrite completions."""
     from repro.guards.rewriting import rewrite_completions
+    from repro.guards.served import ServedRewriter
 
-    items = read_items(stage.data)
+    source, items = context.cache / stage.completions.folder_name / ROLLOUTS, read_items(stage.data)
     in_thought = opens_in_thought(stage.model, stage.config.reasoning, context.cache)
+    model = model_path(stage.model, context.cache)
     with phase("rewriting"):
-        return rewrite_completions(
+        if not isinstance(stage.guard, ServedRewriter):
+            return rewrite_completions(
+                stage.guard, source, out / ROLLOUTS, model=model, items=items, opens_in_thought=in_thought
+            )
+        from repro.guards.served_rewriting import rewrite_by_model  # loads openai: half a second of processor time
+
+        return rewrite_by_model(
             stage.guard,
-            context.cache / stage.completions.folder_name / ROLLOUTS,
+            source,
             out / ROLLOUTS,
-            model=model_path(stage.model, context.cache),
+            model=model,
             items=items,
             opens_in_thought=in_thought,
+            seed=stage.seed,
+            work=context.work,
+            progress=context.progress,
         )
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from repro.evaluation.judge import Judge, ModelJudge, RuleJudge, ask_local_model
-from repro.models.endpoint import Endpoint
 from repro.pipeline.context import StageContext
 from repro.stages import Classify
 
@@ -19,7 +18,7 @@ def open_judge(stage: Classify, model: Path | str | None, context: StageContext)
     if stage.judge.kind == "served":
         from repro.evaluation.served_judge import ask_endpoint  # loads openai: half a second of processor time
 
-        endpoint = Endpoint(stage.judge.url, stage.judge.name)
+        endpoint = stage.judge.endpoint
         ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)
         return ModelJudge(f"{endpoint.model} at {endpoint.url}", ask)
     assert model is not None

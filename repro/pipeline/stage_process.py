@@ -43,6 +43,7 @@ MODULES = (
     "repro.guards.rewriters",
     "repro.guards.rewriting",
     "repro.guards.samplers",
+    "repro.guards.served",
     "repro.pipeline.judging",
     "repro.tasks.toy",
     "transformers.models.gemma3.modeling_gemma3",

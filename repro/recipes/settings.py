@@ -1,6 +1,7 @@
 """Settings of the studies, and `--set key=value` over them."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -176,7 +177,8 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"--set {text}: no setting '{path}'. {hint}`repro settings` lists all {len(known)}.")
     if isinstance(inside[leaf], tuple | list):
-        inside[leaf] = [part.strip() for part in value.split(",") if part.strip()]
+        parts = re.split(r",(?![^()]*\))", value)  # not at the commas of a name's settings
+        inside[leaf] = [part.strip() for part in parts if part.strip()]
     else:
         inside[leaf] = None if value.lower() in {"none", "all"} else value
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.models.endpoint import is_endpoint, parse_endpoint, without_addresses
 from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import PaperTable, load
@@ -190,14 +190,17 @@ def _check_no_copy(first: Source, second: Source) -> None:
 
 
 def _comparable(content: Result, counterpart: Result) -> dict[str, Any]:
-    """Flatten the settings, without the families that its counterpart lacks and the address of a served judge."""
+    """Flatten the settings, without the families that its counterpart lacks and the addresses of served models."""
     settings = dict(content["settings"])
     shared = counterpart["settings"].get("families", {})
     settings["families"] = {name: pair for name, pair in settings.get("families", {}).items() if name in shared}
     judge = settings.get("judge")
     if judge and is_endpoint(judge):
         settings["judge"] = f"{parse_endpoint(judge).model} (served)"
-    return flatten(settings)
+    flat = flatten(settings)
+    if "matrix.guards" in flat:
+        flat["matrix.guards"] = [without_addresses(guard) for guard in flat["matrix.guards"]]
+    return flat
 
 
 def _joined(group: Sequence[Source]) -> list[MeasuredTable]:

@@ -3,6 +3,7 @@
 All but the scores are rollout files, so that any can follow any other, and a student can learn from each.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -11,7 +12,7 @@ import pydantic
 from repro.distillation.config import SelectionConfig
 from repro.generation.config import SamplingConfig
 from repro.guards.base import SamplerGuardField, TextGuardField
-from repro.stages.references import TaskData
+from repro.stages.references import ServedModelRef, TaskData
 from repro.stages.stage import Stage
 from repro.stages.workload import Workload, sampling_workload, scoring_workload
 
@@ -189,6 +190,11 @@ class Rewrite(_Derived):
     version: ClassVar[int] = 1
 
     guard: TextGuardField
+
+    def served_models(self) -> Iterator[ServedModelRef]:
+        if self.guard.endpoint is not None:
+            url, name = self.guard.endpoint.url, self.guard.endpoint.model
+            yield ServedModelRef(name=name, url=url, purpose="rewriter")
 
     @property
     def reads_answers(self) -> bool:

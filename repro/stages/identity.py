@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 
 import pydantic
 
+from repro.system.plugins import Plugin
+
 
 class Frozen(pydantic.BaseModel):
     """Base of everything that is part of an identity."""
@@ -46,6 +48,8 @@ def _identity_of(value: Any) -> Any:
         return value
     if isinstance(value, Frozen):
         return value.shared_identity
+    if isinstance(value, Plugin):
+        return value.identity()
     if isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, tuple):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import pydantic
 
 from repro.errors import InputError
+from repro.models.endpoint import PURPOSES, Endpoint
 from repro.models.loading import is_toy_model
 from repro.stages.identity import Frozen
 from repro.tasks.registry import is_toy_task, plugin_content
@@ -80,11 +81,17 @@ class ModelPair:
 class ServedModelRef(Frozen):
     """A model behind a server. Its identity is the name, not the URL; the revision behind it is unknown (unpinned)."""
 
-    not_identity: ClassVar[frozenset[str]] = frozenset({"url"})
+    not_identity: ClassVar[frozenset[str]] = frozenset({"url", "purpose"})
 
     kind: Literal["served"] = "served"
     name: str
     url: str
+    purpose: Literal["judge", "rewriter"] = "judge"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where to ask it, and for what."""
+        return Endpoint(self.url, self.name, PURPOSES[self.purpose])
 
 
 class TaskData(Frozen):

@@ -51,6 +51,10 @@ class Plugin(pydantic.BaseModel):
         content = content_hash(type(self))
         return {"name": self.name, **handler(self)} | ({"content": content} if content else {})
 
+    def identity(self) -> dict[str, Any]:
+        """Return what changes the result, in the identity of a stage: name, settings, and the content of a package."""
+        return self.model_dump(mode="json")
+
     @property
     def label(self) -> str:
         """The name, with the settings that differ from their defaults: "jsd(beta=0.3)"."""

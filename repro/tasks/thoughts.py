@@ -45,6 +45,12 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
     return "".join([*parts, text[last.end() :]])
 
 
+def split_tags(text: str) -> tuple[str, str]:
+    """Return a completion without the tags of its thoughts, whose text stays, and its last closing tag; empty without one."""
+    closing = [tag[0] for tag in _TAG.finditer(text) if _closes(tag)]
+    return _TAG.sub("", text), closing[-1] if closing else ""
+
+
 def _closes(tag: re.Match[str]) -> bool:
     return bool(tag["closes"] or tag["closes_bracket"] or tag["closes_triangle"])
 

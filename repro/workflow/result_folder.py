@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.models.endpoint import is_endpoint, parse_endpoint
+from repro.models.endpoint import is_endpoint, parse_endpoint, without_addresses
 from repro.recipes.catalog import plan
 from repro.recipes.settings import flatten
 from repro.recipes.study import Study
@@ -66,10 +66,12 @@ def _name_changes(study: Study) -> str:
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Flatten settings as a result stores them: without secrets, and without the address of a served judge."""
+    """Flatten settings as a result stores them: without secrets, and without the addresses of served models."""
     judge = settings.get("judge")
     name = {"judge": parse_endpoint(judge).model} if isinstance(judge, str) and is_endpoint(judge) else {}
     flat: dict[str, Any] = {"rows": [], **flatten(redact(settings | name))}
+    if "matrix.guards" in flat:
+        flat["matrix.guards"] = [without_addresses(guard) for guard in flat["matrix.guards"]]
     return flat
 
 

@@ -11,7 +11,8 @@ from repro.errors import InputError
 from repro.evaluation.chat_client import LARGEST_REPLY, RETRIES, ChatClient
 from repro.evaluation.config import ANSWER_TOKENS
 from repro.evaluation.judge import TEMPERATURE, Case, ModelJudge
-from repro.evaluation.served_judge import CONCURRENT_REQUESTS, REPLIES, ask_endpoint
+from repro.evaluation.served_judge import REPLIES, ask_endpoint
+from repro.evaluation.stored_replies import CONCURRENT_REQUESTS
 from repro.models.endpoint import API_KEY_VARIABLE, Endpoint, is_endpoint, parse_endpoint
 from repro.progress import silent
 

@@ -15,6 +15,18 @@ def test_dotted_keys_and_types():
     assert settings.train_items is None
 
 
+def test_commas_within_brackets_belong_to_a_name():
+    guards = (
+        "matrix.guards=none, doge(strength=0.3,temperature=1),knob(strength=-1),rewrite(model=http://h/v1#m,style=a)"
+    )
+    assert override(toy.settings(), [guards]).matrix.guards == (
+        "none",
+        "doge(strength=0.3,temperature=1)",
+        "knob(strength=-1)",
+        "rewrite(model=http://h/v1#m,style=a)",
+    )
+
+
 def test_eta_is_a_size_that_sets_both_directions():
     settings = override(toy.settings(), ["eta=0.7"])
     assert (settings.eta_distillable, settings.eta_undistillable) == (0.7, -0.7)

@@ -90,6 +90,24 @@ def test_a_served_judge_is_the_same_at_any_address():
         merge_sources([local, judged_by(second, "org/judge")])
 
 
+def test_a_served_rewriter_is_the_same_at_any_address():
+    _, sources = two_seeds()
+
+    def guarded_by(source, model):
+        settings = {
+            **source.content["settings"],
+            "matrix": {"guards": ["none", f"rewrite(model={model},style=summarise)"]},
+        }
+        return replace(source, content={**source.content, "settings": settings})
+
+    first, second, other = map(
+        guarded_by, (*sources, sources[1]), ("http://127.0.0.1:8000/v1#m", "https://there/v1#m", "https://there/v1#n")
+    )
+    assert len(merge_sources([first, second])) == 1
+    with pytest.raises(InputError, match=r"setting matrix.guards is"):
+        merge_sources([first, other])
+
+
 def test_other_items_are_refused():
     _, (first, _) = two_seeds()
     other = Source("fewer", make_result(build(items=30, seeds=(1,))))

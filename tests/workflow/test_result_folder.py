@@ -39,6 +39,21 @@ def test_other_settings_have_a_folder_of_their_own(tmp_path):
     assert len({default, changed, engine}) == 3
 
 
+def test_the_address_of_a_served_model_is_no_other_setting(tmp_path):
+    def guards(url, model="org/m"):
+        chosen = [f"matrix.guards=none,rewrite(model={url}#{model},style=summarise)", "matrix.attacks=sft"]
+        return plan("guards", scale="toy", seeds=1, assignments=chosen)
+
+    local, remote = guards("http://127.0.0.1:8000/v1"), guards("https://there/v1")
+    folder = result_folder(local, tmp_path)
+    assert result_folder(remote, tmp_path) == folder
+    assert "org_m" in folder.name
+    assert "127" not in folder.name
+    assert result_folder(guards("https://there/v1", "org/n"), tmp_path) != folder
+    store(local, folder)
+    assert result_folder(remote, tmp_path) == folder
+
+
 def test_more_seeds_replace_and_fewer_do_not(tmp_path):
     store(table2(seeds=3), tmp_path / "table2-toy")
     assert result_folder(table2(seeds=3), tmp_path).name == "table2-toy"

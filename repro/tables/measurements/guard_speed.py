@@ -39,6 +39,8 @@ def _tokens_per_second(row: Row, cache: Path) -> float | None:
     if isinstance(stage, Grade):
         completions = stage.completions
         while isinstance(completions, Rewrite):
+            if completions.guard.endpoint is not None:  # the server's time is not in the record
+                return None
             spent = _seconds(completions, REWRITING, cache)
             if spent is None:
                 return None

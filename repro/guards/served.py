@@ -1,0 +1,123 @@
+"""The guard that has a served model rewrite each completion. An oracle decides whether the rewritten text is shown."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import pydantic
+
+from repro.errors import InputError
+from repro.guards.base import TextGuard
+from repro.guards.rewriting_prompt import PROMPT_HASH, Style, read_rewritten, rewriting_prompt
+from repro.models.endpoint import REWRITER, Endpoint, is_endpoint, parse_endpoint, without_addresses
+from repro.tasks.thoughts import split_tags, visible_text
+
+if TYPE_CHECKING:
+    from repro.tasks.task import Item
+
+Outcome = Literal["shown", "other answer", "cut", "unreadable"]
+"""What became of a reply: shown; or the original text is, since the reply's final answer is another, the token limit cut it,
+or it has no text between the tags."""
+
+
+class ServedRewriter(TextGuard):
+    """Have a served model rewrite each completion; where its final answer would not stay, the completion is shown as it was.
+
+    The final answer is read as everywhere in this kit, by the rules of grading. Completions that state none, on tasks that
+    have one, are shown as they are. Rewritten reasoning is text: its thought tags are gone.
+    """
+
+    name: ClassVar[str] = "rewrite"
+    formula: ClassVar[str] = (
+        "y -> a served model's rewriting of y (restructure, paraphrase, summarise), answer unchanged"
+    )
+    source: ClassVar[str] = "trace rewriting arXiv 2602.15143; PART arXiv 2510.11545; summaries arXiv 2603.07267"
+
+    model: str
+    """http://HOST:PORT/v1#MODEL: an OpenAI-compatible server's address up to /v1, and its name for the model."""
+    style: Style = "restructure"
+    reply_tokens: int = pydantic.Field(default=4096, gt=0)
+    """Most tokens of a reply, in the model's own. A longer one is cut, and the completion shown as it was."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _names_a_served_model(cls, settings: Any) -> Any:
+        name = settings.get("model") if isinstance(settings, dict) else None
+        if not name:
+            raise InputError(f"guard 'rewrite': names no model to rewrite by. Example: {REWRITER.example}")
+        if isinstance(name, str):
+            if not is_endpoint(name):
+                shown = name if "@" not in name and "?" not in name else "model"  # these may hold a secret
+                raise InputError(
+                    f"guard 'rewrite': {shown} is not the address of a server. Example: {REWRITER.example}"
+                )
+            parse_endpoint(name, REWRITER)
+        return settings
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The served model."""
+        return parse_endpoint(self.model, REWRITER)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the model's name without its address, the style, and the hash of what is asked."""
+        return super().identity() | {"model": self.endpoint.model, "prompt": PROMPT_HASH}
+
+    @property
+    def label(self) -> str:
+        """The name and the settings, without the model's address."""
+        return without_addresses(super().label)
+
+    def question(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
+        """Return what the served model is asked; None if the text is shown as it is: nothing in it is visible, or no answer."""
+        from repro.distillation.traces import final_answer  # reads Parquet: a plan of guards does without
+        from repro.tasks.registry import kind_of
+
+        if not visible_text(text, opens_in_thought=opens_in_thought).strip():
+            return None
+        answer = None
+        if kind_of(item.task) != "open":
+            answer = final_answer(text, opens_in_thought=opens_in_thought)
+            if answer is None:
+                return None
+        return rewriting_prompt(self.style, item.prompt, split_tags(text)[0].strip(), answer)
+
+    def read(
+        self, reply: str | None, text: str, item: "Item", *, opens_in_thought: bool = False
+    ) -> tuple[str, Outcome]:
+        """Return what is shown of a completion, and why.
+
+        Args:
+            reply: the model's; None if the token limit cut it.
+            text: the completion, which is shown in place of what cannot be.
+        """
+        if reply is None:
+            return text, "cut"
+        rewritten = read_rewritten(reply)
+        if not rewritten or split_tags(rewritten)[0] != rewritten:
+            return text, "unreadable"
+        if opens_in_thought:  # the prompt begins a thought, which would make all of the text one
+            rewritten = f"{split_tags(text)[1]}\n\n{rewritten}"
+        before, after = (_answer(shown, item, opens_in_thought) for shown in (text, rewritten))
+        return (rewritten, "shown") if before == after else (text, "other answer")
+
+    def rewrite(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str:
+        """Ask for one completion; `served_rewriting.rewrite_by_model` asks for many at the same time.
+
+        Raises:
+            InputError: the server does not answer, or refuses.
+        """
+        from repro.guards.served_rewriting import open_client, seeded_reply
+
+        question = self.question(text, item, opens_in_thought=opens_in_thought)
+        if question is None:
+            return text
+        with closing(open_client(self)) as client:
+            reply = seeded_reply(client, 0, question)
+        return self.read(reply, text, item, opens_in_thought=opens_in_thought)[0]
+
+
+def _answer(text: str, item: "Item", opens_in_thought: bool) -> str | None:
+    from repro.tasks.grading import grade
+    from repro.tasks.registry import kind_of
+
+    return grade(kind_of(item.task), text, None, item.prompt, opens_in_thought=opens_in_thought).answer

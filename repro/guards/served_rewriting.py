@@ -1,0 +1,113 @@
+"""Rewrite stored completions by a served model: concurrent requests, resumable, counted."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from repro.evaluation.chat_client import ChatClient
+from repro.evaluation.stored_replies import ask_once
+from repro.guards.rewriting import rewrite_completions
+from repro.guards.served import ServedRewriter
+from repro.progress import Progress
+from repro.tasks.task import Item
+
+MOST_KEPT_BACK = 0.1
+"""ASSUMED: share of the replies that cannot be shown above which a stage warns."""
+
+
+def open_client(guard: ServedRewriter) -> ChatClient:
+    """Return a client of the guard's model, greedy."""
+    return ChatClient(guard.endpoint, max_tokens=guard.reply_tokens, temperature=0.0, seed=0)
+
+
+def seeded_reply(client: ChatClient, seed: int, question: str) -> str | None:
+    """Return the reply to a question, under a seed of its own; None if the token limit cut it."""
+    digest = hashlib.sha256(f"{seed} {question}".encode()).digest()
+    reply = client.complete(question, seed=int.from_bytes(digest[:4]) >> 1)
+    return None if reply.is_cut else reply.text
+
+
+def rewrite_by_model(
+    guard: ServedRewriter,
+    completions: Path,
+    out: Path,
+    *,
+    model: Path | str,
+    items: list[Item],
+    opens_in_thought: bool,
+    seed: int,
+    work: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write what the guard shows of each completion, as `rewrite_completions` does.
+
+    Args:
+        model: whose tokens the completions are in.
+        seed: of the requests; each question has its own.
+        work: folder of the replies, a file for each chunk of completions; what is there is not asked for again.
+
+    Returns:
+        The summary of `rewrite_completions`, and of the completions: shown_unasked; asked; shown_rewritten; those shown as
+        they were by the reason, and their share of those asked. A warning if that is large.
+
+    Raises:
+        InputError: the server does not answer, or refuses.
+    """
+    counts: Counter[str] = Counter()
+    total, chunk = pq.read_metadata(completions).num_rows, 0
+
+    def rewrite_batch(batch: Sequence[tuple[str, Item]]) -> list[str | None]:
+        nonlocal chunk
+        start = counts.total()
+        questions = [guard.question(text, item, opens_in_thought=opens_in_thought) for text, item in batch]
+        replies = ask_once(
+            partial(seeded_reply, client, seed),
+            [question for question in questions if question is not None],
+            work / f"replies-{chunk:06}.jsonl",
+            lambda done, _: progress(min(start + done, total), total, "completions"),
+        )
+        chunk += 1
+        shown: list[str | None] = []
+        for (text, item), question in zip(batch, questions, strict=True):
+            outcome: str = "unasked"
+            if question is not None:
+                text, outcome = guard.read(replies[question], text, item, opens_in_thought=opens_in_thought)
+            counts[outcome] += 1
+            shown.append(text)
+        progress(counts.total(), total, "completions")
+        return shown
+
+    with closing(open_client(guard)) as client:
+        summary = rewrite_completions(guard, completions, out, model=model, items=items, rewrite_batch=rewrite_batch)
+    return summary | _outcomes(guard, counts)
+
+
+def _outcomes(guard: ServedRewriter, counts: Counter[str]) -> dict[str, Any]:
+    """Return the counts of a summary, and its warning."""
+    asked = counts.total() - counts["unasked"]
+    reasons = {reason: counts[reason] for reason in ("other answer", "cut", "unreadable")}
+    kept_back = sum(reasons.values())
+    share = kept_back / asked if asked else 0.0
+    outcomes: dict[str, Any] = {
+        "shown_unasked": counts["unasked"],
+        "asked": asked,
+        "shown_rewritten": counts["shown"],
+        "shown_as_they_were": reasons,
+        "share_shown_as_they_were": share,
+    }
+    if share > MOST_KEPT_BACK:
+        by_reason = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        outcomes["warnings"] = {
+            "rewriting": (
+                f"{kept_back} of {asked} completions are shown as they were, for what {guard.endpoint.model} made of them cannot"
+                f" be ({by_reason}): the guard changes less than its name says. Name a larger instruction-tuned model, or raise"
+                f" reply_tokens ({guard.reply_tokens}) if replies are cut"
+            )
+        }
+    return outcomes
