@@ -1,5 +1,6 @@
 """The guard that has a served model rewrite each completion. An oracle decides whether the rewritten text is shown."""
 
+import hashlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from repro.models.endpoint import REWRITER, Endpoint, is_endpoint, parse_endpoin
 from repro.tasks.thoughts import split_tags, visible_text
 
 if TYPE_CHECKING:
+    from repro.evaluation.chat_client import ChatClient
     from repro.tasks.task import Item
 
 Outcome = Literal["shown", "other answer", "cut", "unreadable"]
@@ -67,6 +69,12 @@ class ServedRewriter(TextGuard):
         """The name and the settings, without the model's address."""
         return without_addresses(super().label)
 
+    def open_client(self) -> "ChatClient":
+        """Return a client of the served model, greedy."""
+        from repro.evaluation.chat_client import ChatClient  # loads openai: half a second of processor time
+
+        return ChatClient(self.endpoint, max_tokens=self.reply_tokens, temperature=0.0, seed=0)
+
     def question(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
         """Return what the served model is asked; None if the text is shown as it is: nothing in it is visible, or no answer."""
         from repro.distillation.traces import final_answer  # reads Parquet: a plan of guards does without
@@ -106,14 +114,19 @@ class ServedRewriter(TextGuard):
         Raises:
             InputError: the server does not answer, or refuses.
         """
-        from repro.guards.served_rewriting import open_client, seeded_reply
-
         question = self.question(text, item, opens_in_thought=opens_in_thought)
         if question is None:
             return text
-        with closing(open_client(self)) as client:
+        with closing(self.open_client()) as client:
             reply = seeded_reply(client, 0, question)
         return self.read(reply, text, item, opens_in_thought=opens_in_thought)[0]
+
+
+def seeded_reply(client: "ChatClient", seed: int, question: str) -> str | None:
+    """Return the reply to a question, under a seed of its own; None if the token limit cut it."""
+    digest = hashlib.sha256(f"{seed} {question}".encode()).digest()
+    reply = client.complete(question, seed=int.from_bytes(digest[:4]) >> 1)
+    return None if reply.is_cut else reply.text
 
 
 def _answer(text: str, item: "Item", opens_in_thought: bool) -> str | None:

@@ -1,6 +1,5 @@
 """Rewrite stored completions by a served model: concurrent requests, resumable, counted."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,27 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from repro.evaluation.chat_client import ChatClient
 from repro.evaluation.stored_replies import ask_once
 from repro.guards.rewriting import rewrite_completions
-from repro.guards.served import ServedRewriter
+from repro.guards.served import ServedRewriter, seeded_reply
 from repro.progress import Progress
 from repro.tasks.task import Item
 
 MOST_KEPT_BACK = 0.1
 """ASSUMED: share of the replies that cannot be shown above which a stage warns."""
-
-
-def open_client(guard: ServedRewriter) -> ChatClient:
-    """Return a client of the guard's model, greedy."""
-    return ChatClient(guard.endpoint, max_tokens=guard.reply_tokens, temperature=0.0, seed=0)
-
-
-def seeded_reply(client: ChatClient, seed: int, question: str) -> str | None:
-    """Return the reply to a question, under a seed of its own; None if the token limit cut it."""
-    digest = hashlib.sha256(f"{seed} {question}".encode()).digest()
-    reply = client.complete(question, seed=int.from_bytes(digest[:4]) >> 1)
-    return None if reply.is_cut else reply.text
 
 
 def rewrite_by_model(
@@ -83,7 +69,7 @@ def rewrite_by_model(
         progress(counts.total(), total, "completions")
         return shown
 
-    with closing(open_client(guard)) as client:
+    with closing(guard.open_client()) as client:
         summary = rewrite_completions(guard, completions, out, model=model, items=items, rewrite_batch=rewrite_batch)
     return summary | _outcomes(guard, counts)
 

@@ -96,7 +96,7 @@ def rewrite(stage: Rewrite, context: StageContext, out: Path) -> dict[str, Any]:
             return rewrite_completions(
                 stage.guard, source, out / ROLLOUTS, model=model, items=items, opens_in_thought=in_thought
             )
-        from repro.guards.served_rewriting import rewrite_by_model  # loads openai: half a second of processor time
+        from repro.guards.served_rewriting import rewrite_by_model
 
         return rewrite_by_model(
             stage.guard,
