@@ -151,11 +151,12 @@ class SftLikeliest(Attack):
 
 
 class Reweight(Attack):
-    """Adaptive reweighting: SFT on the traces, each weighted by what learning from it would do to a clean holdout's loss.
+    """Adaptive reweighting: SFT on the traces, each weighted by what learning from it would do to the loss on a holdout.
 
-    The thief has no clean holdout: its own completions that state the teacher's majority answer stand for one. A value is a
-    derivative, (nll[theta + epsilon g] - nll[theta - epsilon g]) / (2 epsilon), g the holdout's gradient; the published weights
-    are exponential in it, and here in its standard deviations, so that a strength means the same for every student.
+    The published student has a clean holdout. A thief has none: its own completions that state the teacher's majority answer
+    stand for one. A value is a derivative, (nll[theta + epsilon g] - nll[theta - epsilon g]) / (2 epsilon), g the holdout's
+    gradient; the published weights are exponential in it, and here in its standard deviations, so that a strength means the
+    same for every student.
     """
 
     name: ClassVar[str] = "reweight"
