@@ -23,7 +23,7 @@ FUNCTION = re.compile(r"[a-z0-9_.]+:[a-z0-9_]+")
 DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
 """Studies whose measured rows are read off their stages, and are not the plan's."""
 
-UNRECORDED = {"eta-sweep", "guards", "leak", "losses"}
+UNRECORDED = {"guards", "leak", "losses"}
 """Studies of ours whose verdicts no run of three seeds has recorded yet."""
 FURTHER_RECORDS = {"table2": ("world4", "world5")}
 """Records of a study in other worlds."""
