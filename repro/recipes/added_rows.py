@@ -64,6 +64,23 @@ def added_rows(pair: Pair, study: str, recipe: Callable[[Pair], Iterable[Row]]) 
         yield from (replace(row, plugin=plugin.label) for row in rows)
 
 
+def check_seeds(rows: Iterable[Row], seeds: Sequence[int]) -> None:
+    """Refuse an added row that some seeds lack: the measured table would take one evaluation for that of all seeds.
+
+    Raises:
+        InputError: names the plug-in, the row and the seeds.
+    """
+    seeds_of: dict[tuple[str, str, str, str], set[int]] = {}
+    for row in rows:
+        if row.plugin is not None:
+            seeds_of.setdefault((row.plugin, row.family, row.method, row.stage.kind), set()).add(row.seed)
+    for (plugin, family, label, _), present in seeds_of.items():
+        if lacking := sorted(set(seeds) - present):
+            raise InputError(
+                f"rows '{plugin}', row {label!r}: not yielded for {family} under seeds {_list(lacking)}: yield it for every pair"
+            )
+
+
 def _rows_of(plugin: StudyRows, pair: Pair) -> list[Row]:
     try:
         rows = list(plugin.rows(pair))

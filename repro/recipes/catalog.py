@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from repro.errors import InputError
 from repro.models.loading import locate
 from repro.recipes import paper, small, toy
-from repro.recipes.added_rows import added_rows, check_studies
+from repro.recipes.added_rows import added_rows, check_seeds, check_studies
 from repro.recipes.judges import judge_of
 from repro.recipes.settings import Family, Settings, override
 from repro.recipes.shared_stages import Pair, cache_revisions
@@ -103,6 +103,7 @@ def plan(
             settings=settings.model_dump(mode="json", exclude=None if settings.rows else {"rows"}),
             assignments=assignments,
         )
+    check_seeds(study.rows, planned_seeds)
     _check_items(study)
     return study
 

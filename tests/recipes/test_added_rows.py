@@ -133,6 +133,22 @@ def test_what_a_run_could_not_measure_is_refused_in_a_line(use_file, old, new, s
 
 
 @pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            f"if pair.seed == 1:\n            {ROW}",
+            "row 'Undistillable, half way': not yielded for qwen3 under seeds 0, 2",
+        ),
+        (f"if pair.seed < 2:\n            {ROW}", "not yielded for qwen3 under seeds 2"),
+    ],
+)
+def test_a_row_of_some_seeds_alone_would_stand_for_all_and_is_refused(use_file, row, message):
+    use_file(SOURCE.replace(ROW, row))
+    with pytest.raises(InputError, match=message):
+        plan("table2", scale="toy", assignments=CHOSEN, seeds=3)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("half-wey", "rows 'half-wey': no such rows. Did you mean half-way"),
