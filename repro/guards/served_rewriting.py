@@ -91,8 +91,9 @@ def _outcomes(guard: ServedRewriter, counts: Counter[str]) -> dict[str, Any]:
         by_reason = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
         outcomes["warnings"] = {
             "rewriting": (
-                f"{kept_back} of {asked} completions are shown as they were, for what {guard.endpoint.model} made of them cannot"
-                f" be ({by_reason}): the guard changes less than its name says. Name a larger instruction-tuned model, or raise"
+                f"{kept_back} of {asked} completions are shown as they were, since what rewriter {guard.endpoint.model} wrote"
+                f" cannot be shown ({by_reason}): the guard changes less than its name says. Name a larger"
+                " instruction-tuned model, or raise"
                 f" reply_tokens ({guard.reply_tokens}) if replies are cut"
             )
         }

@@ -6,6 +6,7 @@ import re
 import pytest
 from chat_stand_in import ChatStandIn
 
+from repro.doctor.model_checks import check_servers
 from repro.errors import InputError
 from repro.generation import rollouts
 from repro.generation.rollouts import Rollout, read_rollouts, write_rollouts
@@ -216,11 +217,22 @@ def test_a_reply_may_reason_first():
     assert read_rewritten("<think>a <rewritten>no</rewritten></think>\n<rewritten>\nyes\n</rewritten>") == "yes"
 
 
-def test_a_sampled_key_is_for_its_own_server(serve, monkeypatch):
+def test_the_key_of_a_judge_is_not_sent_to_a_rewriter(serve, monkeypatch):
     monkeypatch.setenv(API_KEY_VARIABLE, "key-of-the-judge")
     server = serve(reverse_steps)
     guard_at(server.url).rewrite(r"a \boxed{2}", Item("a", "gsm8k", "p", None))
     assert "Authorization" not in server.headers[0]
+
+
+def test_the_doctor_asks_the_server_and_names_the_rewriters_key(serve):
+    server = serve(lambda number, content: (401, b"no key"))
+    assert [finding.status for finding in check_servers(study_of(f"{server.url}#other").stages())] == ["ok"]
+    (typo,) = check_servers(study_of(f"{server.url}#typo").stages())
+    assert (typo.status, "It serves: org/judge, other" in typo.message) == ("fail", True)
+    (unreachable,) = check_servers(study_of("http://127.0.0.1:9/v1#m").stages())
+    assert "rewriter m at http://127.0.0.1:9/v1: Connection refused" in unreachable.message
+    with pytest.raises(InputError, match=r"401 \(no key\)\. Give its key in REPRO_REWRITER_API_KEY\.$"):
+        guard_at(server.url).rewrite(r"a \boxed{2}", Item("a", "gsm8k", "p", None))
 
 
 def study_of(model, *others):
