@@ -51,15 +51,15 @@ def added_rows(pair: Pair, study: str, recipe: Callable[[Pair], Iterable[Row]]) 
     """
     if not pair.settings.rows:
         return
-    own = list(recipe(pair))
+    study_rows = list(recipe(pair))
     all_controls = pair.settings.model_copy(update={"controls": True, "more_controls": True})
-    labels = {row.method for row in (*own, *recipe(replace(pair, settings=all_controls)))}
+    labels = {row.method for row in (*study_rows, *recipe(replace(pair, settings=all_controls)))}
     for plugin in pair.settings.rows:
         rows = _rows_of(plugin, pair)
         for row in rows:
-            _check_row(row, plugin, pair, study, labels, own)
+            _check_row(row, plugin, pair, study, labels, study_rows)
         for label in dict.fromkeys(row.method for row in rows):
-            _check_tasks([row for row in rows if row.method == label], plugin, study, own)
+            _check_tasks([row for row in rows if row.method == label], plugin, study, study_rows)
         labels |= {row.method for row in rows}
         yield from (replace(row, plugin=plugin.label) for row in rows)
 
@@ -94,7 +94,9 @@ def _rows_of(plugin: StudyRows, pair: Pair) -> list[Row]:
     return rows
 
 
-def _check_row(row: object, plugin: StudyRows, pair: Pair, study: str, labels: set[str], own: Sequence[Row]) -> None:
+def _check_row(
+    row: object, plugin: StudyRows, pair: Pair, study: str, labels: set[str], study_rows: Sequence[Row]
+) -> None:
     name = f"rows '{plugin.name}'"
     if not isinstance(row, Row):
         raise InputError(f"{name}: rows() yields {str(row)[:60]!r}: yield pair.row(label, stage)")
@@ -118,12 +120,12 @@ def _check_row(row: object, plugin: StudyRows, pair: Pair, study: str, labels: s
     kinds = STUDIES[study].added_kinds
     if row.stage.kind not in kinds:
         raise InputError(f"{name}: its stage is of kind {row.stage.kind}; {study} measures {_list(kinds)}")
-    same_kind = [known.stage for known in own if known.stage.kind == row.stage.kind]
+    same_kind = [known.stage for known in study_rows if known.stage.kind == row.stage.kind]
     known_data = {data for stage in same_kind for data in stage.data}
-    other = next((data for data in row.stage.data if data not in known_data), None)
-    if other is not None:
+    foreign = next((data for data in row.stage.data if data not in known_data), None)
+    if foreign is not None:
         raise InputError(
-            f"{name}: on {other.task} it has other items than {study}: use those of pair.{row.stage.kind}(...)"
+            f"{name}: on {foreign.task} it has other items than {study}: use those of pair.{row.stage.kind}(...)"
         )
     counts = {stage.samples_per_prompt for stage in same_kind}
     if row.stage.samples_per_prompt not in counts:
@@ -132,10 +134,10 @@ def _check_row(row: object, plugin: StudyRows, pair: Pair, study: str, labels: s
         )
 
 
-def _check_tasks(rows: Sequence[Row], plugin: StudyRows, study: str, own: Sequence[Row]) -> None:
+def _check_tasks(rows: Sequence[Row], plugin: StudyRows, study: str, study_rows: Sequence[Row]) -> None:
     """Refuse a row without a task that all rows of its kind have (for all would lose it), or with a task twice."""
     tasks_of: dict[str, set[str]] = {}
-    for known in own:
+    for known in study_rows:
         if known.stage.kind == rows[0].stage.kind:
             tasks_of.setdefault(known.method, set()).update(data.task for data in known.stage.data)
     tasks = [data.task for row in rows for data in row.stage.data]

@@ -65,8 +65,8 @@ def measure_in_words(measure: str) -> str:
 
 def metric_in_words(metric: str) -> str:
     """Return a metric of a table with its id: "reverse KL over the vocabulary, per token (token_rkl)"."""
-    words = measure_in_words(metric)
-    return metric if words == metric else f"{words} ({metric})"
+    description = measure_in_words(metric)
+    return metric if description == metric else f"{description} ({metric})"
 
 
 def panel_grids(panel: Sequence[Mapping[str, Any]], of: str = "") -> list[Grid]:

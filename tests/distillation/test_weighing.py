@@ -218,11 +218,11 @@ def test_weights_of_one_change_nothing(run: Run, stored: Path, tmp_path: Path) -
 
 
 def test_a_large_student_recomputes_its_activations_to_the_same_gradient(student, monkeypatch):
-    kept, _, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
+    along, _, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
     monkeypatch.setattr(weighing, "LARGE", 1)
     recomputed, against, again = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
     assert against.is_gradient_checkpointing
     assert again == pytest.approx(norm, rel=1e-6)
-    weights = dict(kept.named_parameters())
+    weights = dict(along.named_parameters())
     for name, weight in recomputed.named_parameters():
         assert torch.allclose(weight, weights[name], rtol=1e-5, atol=1e-7)

@@ -154,5 +154,5 @@ def test_a_page_of_a_panel_needs_no_torch():
 
 
 def test_words_of_a_measure_stand_alone():
-    for words in MEASURES.values():
-        assert not {"same", "it"} & set(words.split()), words
+    for text in MEASURES.values():
+        assert not {"same", "it"} & set(text.split()), text

@@ -36,8 +36,8 @@ def panel_section(part: Part, key: str) -> Section:
         return [text_grid(row, panel_rows(summary["panel"]))]
 
     lines = [] if any(map(has_curves, part.measured)) else row_lines(diagnosed_rows(part))
-    found: list[Block] = [Text(TRAPS), Bullets(lines)] if lines else []
-    return _section(part, key, "The traps and their panel", [*found, Text(EXPLAINED)], blocks_of, brief_of)
+    conclusions: list[Block] = [Text(TRAPS), Bullets(lines)] if lines else []
+    return _section(part, key, "The traps and their panel", [*conclusions, Text(EXPLAINED)], blocks_of, brief_of)
 
 
 def correlation_section(part: Part, key: str) -> Section:
