@@ -7,10 +7,12 @@ import pytest
 from measured_world import build
 from rich.console import Console
 
+from repro.report.blocks import Bullets, Collapsible, Grid, Text
 from repro.report.conclusions import conclude
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
+from repro.report.sections.findings import MOST_ROWS, findings_section
 from repro.report.terminal import print_result
 from repro.tables import MeasuredTable
 
@@ -76,6 +78,17 @@ def test_styles_of_two_results_are_averaged_by_seed():
     second = make_result(build(items=40, seeds=(1, 2), rng=1), styles=[style("Teacher", 0.9, 9.0)])
     (part,) = merge_sources([Source("a", first), Source("b", second)])
     assert "| Teacher | 0.500 | 80% | 8.0 |" in markdown([(part, "k", build_sections(part, "k"))])
+
+
+@pytest.mark.parametrize(("rows", "is_folded"), [(MOST_ROWS, False), (MOST_ROWS + 1, True)])
+def test_a_long_table_of_answers_is_folded(rows, is_folded):
+    styles = [style(f"Teacher, eta {n}", 0.8, 6.0) for n in range(rows)]
+    (part,) = merge_sources([Source("a", make_result(build(items=40), styles=styles))])
+    section = findings_section(part, "k")
+    assert [type(block) for block in section.blocks if not isinstance(block, Bullets)] == (
+        [Collapsible] if is_folded else [Text, Grid]
+    )
+    assert markdown([(part, "k", build_sections(part, "k"))]).count("| 80% | 6.0 |") == rows
 
 
 def test_a_contradiction_in_the_embedded_world_has_its_known_reason():

@@ -1,6 +1,6 @@
 """What was found, first on the page: five plain lines, and how the models answer beside their accuracy."""
 
-from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text, number_cell
+from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Section, Text, number_cell
 from repro.report.conclusions import conclude
 from repro.report.merge import Part
 from repro.report.style_line import StyleLine
@@ -9,17 +9,22 @@ STYLES = (
     "A model may lose its accuracy by no longer writing its reasoning. Reasoning: share of completions with words before"
     " the answer (repro/evaluation/reasoning.py); length in tokens. Means over tasks, which weigh the same, and seeds."
 )
+MOST_ROWS = 16
+"""Rows of the table of answers up to which it is open: a longer one (the sweep, both families) hides the verdicts below it."""
 
 
 def findings_section(part: Part, key: str) -> Section:
     """Show the conclusions, and the answers' style by row."""
     styles = styles_of(part)
     lines = Bullets(conclude(part.report, part.measured, styles))
-    blocks: list[Block] = [lines]
+    several = len(part.report.families) > 1
+    table: list[Block] = []
     if styles:
-        several = len(part.report.families) > 1
-        blocks += [Text(STYLES), Grid("How each model answers", [_row(line, several) for line in styles])]
-    return Section(f"{key}-found", "What was found", blocks, brief=blocks)
+        table = [Text(STYLES), Grid("How each model answers", [_row(line, several) for line in styles])]
+    on_page = table
+    if len(styles) > MOST_ROWS:
+        on_page = [Collapsible(f"How each model answers: {len(styles)} rows", table, f"{key}-styles")]
+    return Section(f"{key}-found", "What was found", [lines, *on_page], brief=[lines, *table])
 
 
 def styles_of(part: Part) -> list[StyleLine]:
