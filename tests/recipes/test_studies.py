@@ -13,6 +13,7 @@ from repro.recipes.catalog import plan
 from repro.recipes.labels import at_eta
 from repro.recipes.settings import MatrixSettings
 from repro.recipes.studies import FURTHER_FAMILIES, STUDIES, resolve
+from repro.recipes.toy import SEVEN_TASKS
 from repro.tables import load_claims
 from repro.tables.measurements.trap_outcomes import CALIBRATED
 from repro.tables.verdicts.known_verdicts import load_known_verdicts
@@ -25,8 +26,8 @@ DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
 
 UNRECORDED = {"guards", "leak", "losses"}
 """Studies of ours whose verdicts no run of three seeds has recorded yet."""
-FURTHER_RECORDS = {"table2": ("world4", "world5")}
-"""Records of a study in other worlds."""
+FURTHER_RECORDS = {"table2": ("world4", "world5", "all-tasks")}
+"""Records of a study in other worlds, or of all tasks and both families."""
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -51,6 +52,12 @@ def test_table2_is_recorded_in_worlds_that_no_choice_has_seen():
     reported = {known.world for known in records}
     assert reported == {"world3", "world4", "world5"}
     assert all(known.seeds == (0, 1, 2) and not reported & set(known.development_worlds) for known in records)
+
+
+def test_table2_is_recorded_with_all_tasks_and_both_families():
+    known = load_known_verdicts(ROOT / "benchmarks" / "known_verdicts" / "table2-toy-all-tasks.toml")
+    assert known.tasks == SEVEN_TASKS
+    assert {verdict.family for verdict in known.claims} == {"qwen3", "gemma3"}
 
 
 def test_nothing_else_is_declared_a_study(sessions):
