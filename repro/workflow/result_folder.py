@@ -85,7 +85,7 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     """Return a stored result; None if there is none that could be read."""
     try:
         content = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
-        return {key: content[key] for key in ("study", "scale", "seeds", "families", "settings")}
+        return {key: content[key] for key in ("study", "scale", "seeds", "families", "settings", "rows")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -99,11 +99,16 @@ def _holds(study: Study, stored: dict[str, Any]) -> bool:
 def _difference(study: Study, stored: dict[str, Any]) -> str | None:
     """Describe the first difference of study, scale or settings; None if there is none.
 
-    Settings that only one of the two knows are of another version of the code, and are not compared.
+    Settings that only one of the two knows are of another version of the code, and are not compared. Those of the matrix of
+    guards and attacks name rows, and most studies have none of them: they differ only if a stored row of these seeds and
+    families would be lost.
     """
     for key, value in (("study", study.name), ("scale", study.scale)):
         if stored[key] != value:
             return f"its {key} is {stored[key]}"
     old, new = _comparable(stored["settings"]), _comparable(study.settings)
-    changed = next((key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]), None)
+    in_both = [row for row in stored["rows"] if row["seed"] in study.seeds and row["family"] in study.families]
+    has_all_rows = {row["artifact"] for row in in_both} <= {row.stage.folder_name for row in study.rows}
+    compared = {key for key in old.keys() & new.keys() if not (has_all_rows and key.startswith("matrix."))}
+    changed = next((key for key in sorted(compared) if old[key] != new[key]), None)
     return None if changed is None else f"its {changed} is {old[changed]}, here {new[changed]}"

@@ -20,6 +20,7 @@ def store(planned, folder, **changes):
         "seeds": list(planned.seeds),
         "families": list(planned.families),
         "settings": planned.settings,
+        "rows": [{"artifact": row.stage.folder_name, "seed": row.seed, "family": row.family} for row in planned.rows],
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(content | changes))
@@ -86,6 +87,23 @@ def test_a_result_made_with_other_defaults_is_not_replaced(tmp_path):
     settings = {key: value for key, value in study.settings.items() if key != "controls"}
     store(study, tmp_path / "table2-toy", settings=settings | {"dropped": 1})  # only one version knows them
     assert result_folder(study, tmp_path).name == "table2-toy"
+
+
+def test_settings_of_guards_and_attacks_count_where_a_row_would_be_lost(tmp_path):
+    fewer, more = "matrix.attacks=sft", "matrix.attacks=sft,gkd-rkl"
+    store(table2(fewer), tmp_path / "table2-toy")
+    assert result_folder(table2(), tmp_path).name == "table2-toy"  # its rows are the same
+    store(table2(fewer, seeds=2), tmp_path / "table2-toy")
+    assert result_folder(table2(), tmp_path).name == "table2-toy-qwen3-seed0"
+    small, large = (
+        plan("guards", scale="toy", seeds=1, assignments=("matrix.guards=none,knob", attacks))
+        for attacks in (fewer, more)
+    )
+    store(small, tmp_path / "named")
+    assert result_folder(large, tmp_path, "named").name == "named"
+    store(large, tmp_path / "named")
+    with pytest.raises(InputError, match=r"matrix\.attacks is \['sft', 'gkd-rkl'\], here \['sft'\]"):
+        result_folder(small, tmp_path, "named")
 
 
 def test_no_secret_reaches_the_name(tmp_path):
