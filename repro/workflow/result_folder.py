@@ -85,7 +85,8 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     """Return a stored result; None if there is none that could be read."""
     try:
         content = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
-        return {key: content[key] for key in ("study", "scale", "seeds", "families", "settings", "rows")}
+        header = {key: content[key] for key in ("study", "scale", "seeds", "families", "settings")}
+        return header | {"rows": content.get("rows")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -107,8 +108,15 @@ def _difference(study: Study, stored: dict[str, Any]) -> str | None:
         if stored[key] != value:
             return f"its {key} is {stored[key]}"
     old, new = _comparable(stored["settings"]), _comparable(study.settings)
-    in_both = [row for row in stored["rows"] if row["seed"] in study.seeds and row["family"] in study.families]
-    has_all_rows = {row["artifact"] for row in in_both} <= {row.stage.folder_name for row in study.rows}
-    compared = {key for key in old.keys() & new.keys() if not (has_all_rows and key.startswith("matrix."))}
+    has_its_rows = _has_rows(study, stored["rows"])
+    compared = {key for key in old.keys() & new.keys() if not (has_its_rows and key.startswith("matrix."))}
     changed = next((key for key in sorted(compared) if old[key] != new[key]), None)
     return None if changed is None else f"its {changed} is {old[changed]}, here {new[changed]}"
+
+
+def _has_rows(study: Study, stored: list[dict[str, Any]] | None) -> bool:
+    """True if the study has all stored rows of its seeds and families; False if no rows are stored."""
+    if stored is None:
+        return False
+    in_both = [row for row in stored if row["seed"] in study.seeds and row["family"] in study.families]
+    return {row["artifact"] for row in in_both} <= {row.stage.folder_name for row in study.rows}
