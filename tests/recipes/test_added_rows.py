@@ -58,19 +58,19 @@ def rows_of(study):
 
 def test_a_file_adds_rows_after_the_studys_own(use_file):
     use_file()
-    own = plan("table2", scale="toy")
+    plain = plan("table2", scale="toy")
     study = plan("table2", scale="toy", assignments=["rows=half-way(share=0.4)"], seeds=2)
-    assert [row.method for row in study.rows if row.seed == 0] == [*rows_of(own), TEACHER, STUDENT]
-    assert study.rows[: len(own.rows)] == own.rows
+    assert [row.method for row in study.rows if row.seed == 0] == [*rows_of(plain), TEACHER, STUDENT]
+    assert study.rows[: len(plain.rows)] == plain.rows
     teacher, student = (rows_of(study)[label] for label in (TEACHER, STUDENT))
     assert teacher.plugin == student.plugin == "half-way(share=0.4)"
     assert isinstance(teacher.stage.model, Calibrate)
-    assert teacher.stage.model.config.eta == pytest.approx(0.4 * own.settings["eta_undistillable"])
+    assert teacher.stage.model.config.eta == pytest.approx(0.4 * plain.settings["eta_undistillable"])
     assert isinstance(student.stage.model, Distill)
     assert student.stage.model.teacher == teacher.stage.model
     assert student.stage.identity()["model"] == student.stage.model.fingerprint
     assert student.stage.model.identity()["config"]["divergence"]["content"]  # the loss of the file
-    assert "rows" not in own.settings  # of no result before there were any
+    assert "rows" not in plain.settings  # of no result before there were any
     ((kept),) = study.settings["rows"]
     assert (kept["name"], kept["share"], len(kept["content"])) == ("half-way", 0.4, 64)
 
