@@ -4,6 +4,8 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 
 class ChatStandIn:
     """Answer each request by `respond(its number, its content)`: a reply's text, or (status, body)."""
@@ -51,3 +53,17 @@ class ChatStandIn:
     def close(self):
         self.http.shutdown()
         self.http.server_close()
+
+
+@pytest.fixture
+def serve():
+    """Start a stand-in with a `respond`; all are closed after the test."""
+    servers = []
+
+    def start(respond):
+        servers.append(ChatStandIn(respond))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

@@ -26,6 +26,7 @@ if not IS_XDIST_CONTROLLER:
     ):  # vLLM asks Triton what the machine has
         os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run on the CPU, as Python
 
+    from chat_stand_in import serve
     from nox_sessions import sessions
     from tiny_models import items, stranger, student, teacher
 
@@ -34,7 +35,7 @@ if not IS_XDIST_CONTROLLER:
     )  # an example may take as long as a busy machine makes it
     hypothesis.settings.load_profile("any machine")
 
-    __all__ = ["items", "sessions", "stranger", "student", "teacher"]
+    __all__ = ["items", "serve", "sessions", "stranger", "student", "teacher"]
 
 
 def pytest_collection_finish() -> None:

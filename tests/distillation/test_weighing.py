@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from distillation.test_distill import Run, lines, run, stored  # noqa: F401
+from distillation.test_distill import Run, lines, run, stored
 from tiny_models import qwen_tokenizer
 
 from repro.distillation import weighing
@@ -26,6 +26,7 @@ from repro.models.loading import load_model
 from repro.progress import silent
 from repro.tasks import Item
 
+__all__ = ["run", "stored"]
 HOLDOUT = [([5, 6, 7], [8, 9, 10, 2]), ([5, 6], [11, 2]), ([9], [12, 13, 14])]
 TRACES = [([5, 6], [20, 21, 2]), ([9, 9, 9], [8, 9, 10, 2]), ([5, 6], []), ([4], [40]), ([5, 6, 7], [8, 9, 10, 2])]
 
@@ -177,8 +178,8 @@ def weight_file(path: Path, weights: list[float]) -> Path:
 
 @pytest.mark.parametrize("micro_batch", [None, 4])
 def test_a_weighted_step_is_the_weighted_sum_over_the_tokens_of_the_step(
-    run: Run,  # noqa: F811
-    stored: Path,  # noqa: F811
+    run: Run,
+    stored: Path,
     student: Path,
     items: list[Item],
     tmp_path: Path,
@@ -208,7 +209,7 @@ def test_a_weighted_step_is_the_weighted_sum_over_the_tokens_of_the_step(
     assert step["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
 
 
-def test_weights_of_one_change_nothing(run: Run, stored: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_weights_of_one_change_nothing(run: Run, stored: Path, tmp_path: Path) -> None:
     count = len(list(stream_rows(stored, ["sample"])))
     file = weight_file(tmp_path / "weights.parquet", [1.0] * count)
     run(tmp_path / "plain", method="sft", steps=2)

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-from chat_stand_in import ChatStandIn
 
 from repro.errors import InputError
 from repro.evaluation.chat_client import LARGEST_REPLY, RETRIES, ChatClient
@@ -17,19 +16,6 @@ from repro.models.endpoint import API_KEY_VARIABLE, Endpoint, is_endpoint, parse
 from repro.progress import silent
 
 SECRET = "correct-horse-battery"
-
-
-@pytest.fixture
-def serve():
-    servers = []
-
-    def start(respond):
-        servers.append(ChatStandIn(respond))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from chat_stand_in import ChatStandIn
 
 from repro.doctor.model_checks import check_servers
 from repro.errors import InputError
@@ -32,19 +31,6 @@ from repro.tasks.task import Item
 MODEL = locate("toy:qwen3-teacher")
 SECRET = "correct-horse-battery"
 LOCAL, REMOTE = "http://127.0.0.1:8000/v1#org/writer-7B", "https://there.example/v1#org/writer-7B"
-
-
-@pytest.fixture
-def serve():
-    servers = []
-
-    def start(respond):
-        servers.append(ChatStandIn(respond))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture(autouse=True)
