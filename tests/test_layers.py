@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1] / "repro"
 LAYERS = (
     ("errors", "progress"),
-    ("system", "traps", "toy"),
+    ("system",),
+    ("traps", "toy"),
     ("tasks", "models"),
     ("generation",),
     ("training", "evaluation"),

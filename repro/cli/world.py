@@ -32,7 +32,11 @@ def check(
     from repro.workflow.world_check import check_world
 
     with err_console.status("loading") as status:
-        findings = check_world(parse_world(world) if world else DEFAULT_WORLD, models, status.update)
+        findings = check_world(
+            parse_world(world) if world else DEFAULT_WORLD,
+            models,
+            lambda done, total, unit, note="": status.update(f"{done}/{total} {unit} {note}"),
+        )
     grid = Table(box=None)
     for header in ("property", "of", "measured", "bar", ""):
         grid.add_column(header, overflow="fold")

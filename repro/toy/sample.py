@@ -55,25 +55,30 @@ def sample_completions(
         padding_side="left",
         return_tensors="pt",
     )
-    input_BT = encoded["input_ids"].repeat_interleave(group_size, 0)
-    mask_BT = encoded["attention_mask"].repeat_interleave(group_size, 0)
-    prompts = [ids[mask == 1].tolist() for ids, mask in zip(input_BT, mask_BT)]
+    prompts = [ids[mask == 1].tolist() for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"])]
+    prompts = [prompt for prompt in prompts for _ in range(group_size)]
     asked = [question for question in questions for _ in range(group_size)]
     constrain = _Constraint(tokenizer, asked, way)
     generator = torch.Generator().manual_seed(seed)
     ended_B = torch.zeros(len(asked), dtype=torch.bool)
-    columns, cache = [], None
+    columns = []
+    output = model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], use_cache=True)
+    cache = output.past_key_values  # a prompt is read once for all its completions
+    cache.batch_repeat_interleave(group_size)
+    logits_BV = output.logits[:, -1].repeat_interleave(group_size, 0)
+    mask_BT = encoded["attention_mask"].repeat_interleave(group_size, 0)
     for step in range(most):
-        output = model(input_ids=input_BT, attention_mask=mask_BT, past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        prob_BV = constrain(output.logits[:, -1].float(), step).softmax(-1)
+        prob_BV = constrain(logits_BV.float(), step).softmax(-1)
         next_B = torch.multinomial(prob_BV, 1, generator=generator)[:, 0].masked_fill(ended_B, -1)
         columns.append(next_B)
         mask_BT = torch.cat([mask_BT, (~ended_B).long()[:, None]], 1)
         ended_B |= next_B == tokenizer.eos_token_id
         if ended_B.all():
             break
-        input_BT = next_B.clamp(min=0)[:, None]
+        output = model(
+            input_ids=next_B.clamp(min=0)[:, None], attention_mask=mask_BT, past_key_values=cache, use_cache=True
+        )
+        logits_BV = output.logits[:, -1]
     token_ids = [[token for token in row if token >= 0] for row in torch.stack(columns, 1).tolist()]
     texts = tokenizer.batch_decode(token_ids, skip_special_tokens=True)
     return Completions(asked, prompts, token_ids, texts)

@@ -1,18 +1,16 @@
 """Training of the models of a world: the plan of each, written as an ordinary model folder."""
 
-import multiprocessing
 import shutil
-import signal
 import time
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from repro.errors import InputError, StageError
+from repro.errors import InputError
 from repro.progress import Progress, silent
+from repro.system.worker_processes import call_in_processes
 from repro.toy.corpus import Corpus
 from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Role, model_folder, model_name
 from repro.toy.pool import SHAPES
@@ -132,59 +130,16 @@ def _in_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: name != REWARD_BASE)
 
 
-def startable(waiting: list[str], unfinished: set[str]) -> list[str]:
-    """Return the waiting models that can start: all but a reward model whose base is still to be finished."""
-    return [name for name in waiting if name != REWARD_MODEL or REWARD_BASE not in unfinished]
-
-
 def _train_side_by_side(
     world: World, names: list[str], folder: Path, progress: Progress, workers: int
 ) -> dict[str, float]:
     """Train each model in a process of its own, at most `workers` at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is imported once, not in each process
-    waiting, seconds = list(names), dict[str, float]()
-    running: dict[Connection, tuple[str, BaseProcess]] = {}
-    try:
-        while len(seconds) < len(names):
-            for name in startable(waiting, set(names) - set(seconds))[: workers - len(running)]:
-                waiting.remove(name)
-                receiver, sender = context.Pipe(duplex=False)
-                training = context.Process(target=_train_and_send, args=(sender, world, name, folder))
-                training.start()
-                sender.close()
-                running[receiver] = name, training
-            progress(len(seconds), len(names), "models", ", ".join(name for name, _ in running.values()))
-            for ended in set(running) & set(wait(list(running))):
-                name, process = running[ended]
-                seconds[name] = _receive(name, ended, process)
-                del running[ended]
-    finally:
-        for _, process in running.values():
-            process.terminate()
-            process.join()
-    return seconds
-
-
-def _train_and_send(sender: Connection, world: World, name: str, folder: Path) -> None:
-    """Send the processor seconds of the training, or what it raised. Ctrl-C is for the parent, which ends its processes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        sender.send(train_model(world, name, folder, silent))
-    except Exception as error:
-        sender.send(error)
-
-
-def _receive(name: str, receiver: Connection, process: BaseProcess) -> float:
-    try:
-        outcome: float | Exception = receiver.recv()
-    except EOFError:
-        process.join()
-        raise StageError(
-            f"training of {name} ended without a model (exit code {process.exitcode}). Finished models are kept; the same"
-            " command trains the others."
-        ) from None
-    process.join()
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    return call_in_processes(
+        {name: partial(train_model, world, name, folder, silent) for name in names},
+        workers=workers,
+        preload=__name__,
+        after={REWARD_MODEL: REWARD_BASE},
+        progress=progress,
+        unit="models",
+        advice=" Finished models are kept; the same command trains the others.",
+    )

@@ -3,14 +3,19 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers.utils import logging
 
 from repro.errors import InputError
-from repro.progress import silent
+from repro.progress import Progress, silent
 from repro.recipes.catalog import settings_of
+from repro.system.hardware import hardware
+from repro.system.worker_processes import call_in_processes
 from repro.tasks.registry import chance
 from repro.tasks.toy import get_task
 from repro.toy.corpus import stream_pairs
@@ -58,36 +63,46 @@ class Finding:
     holds: bool
 
 
-def check_world(
-    world: World, weights: Path = WEIGHTS, report: Callable[[str], None] = lambda text: None
-) -> list[Finding]:
-    """Measure all properties of a world.
+Models = dict[str, LanguageModel]
+
+
+def check_world(world: World, weights: Path = WEIGHTS, progress: Progress = silent) -> list[Finding]:
+    """Measure all properties of a world, each in a process of its own, as many at once as the machine has cores.
 
     Args:
         weights: folder that has the folders of worlds.
-        report: called with what is measured next.
+
+    Raises:
+        InputError: the models are not there.
+        StageError: a process ended without its measurement.
     """
     folder = weights / world.models_name
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no models of {world.name}. `repro toy-models --world {world.name} --out DIR` trains them."
         )
+    measurements: dict[str, Callable[[], list[Finding]]] = {
+        f"{family}: {measure.__doc__}": partial(_measure, measure, world, family, folder)
+        for measure in (_movement, _headroom, _graded_reward, _ways, _room, _tail)  # the longest first
+        for family in FAMILIES
+        if (folder / f"{family}-teacher").is_dir()  # not every world is shipped in both families
+    }
+    measurements["reward model"] = partial(_reward_model, world, weights / world.facts_name)
+    measurements["corpus"] = partial(_other_failures, world)
+    findings = call_in_processes(
+        measurements, workers=hardware()["cpus"], preload=__name__, progress=progress, unit="properties"
+    )
+    return sorted(chain.from_iterable(findings.values()), key=lambda finding: (finding.name, finding.subject))
+
+
+def _measure(
+    measure: Callable[[World, Family, Models], Iterator[Finding]], world: World, family: Family, folder: Path
+) -> list[Finding]:
+    """Return a property's findings. One thread, whatever the machine has: sums in another order have other last bits."""
+    torch.set_num_threads(1)
     logging.disable_progress_bar()
-    findings: list[Finding] = []
-    for family in FAMILIES:
-        if not (folder / f"{family}-teacher").is_dir():  # not every world is shipped in both families
-            continue
-        models = {role: LanguageModel.load(folder / f"{family}-{role}") for role in ("teacher", "student", "target")}
-        for measure in (_headroom, _movement, _graded_reward, _ways, _room, _tail):
-            report(f"{family}: {measure.__doc__}")
-            findings += measure(world, family, models)
-    report("reward model")
-    findings += _reward_model(world, weights / world.facts_name)
-    findings += _other_failures(world)
-    return findings
-
-
-Models = dict[str, LanguageModel]
+    models = {role: LanguageModel.load(folder / f"{family}-{role}") for role in ("teacher", "student", "target")}
+    return list(measure(world, family, models))
 
 
 def _headroom(world: World, family: Family, models: Models) -> Iterator[Finding]:
@@ -182,16 +197,18 @@ def _tail(world: World, family: Family, models: Models) -> Iterator[Finding]:
     )
 
 
-def _reward_model(world: World, folder: Path) -> Iterator[Finding]:
+def _reward_model(world: World, folder: Path) -> list[Finding]:
+    """P7 the reward model knows truth"""
+    torch.set_num_threads(1)
     value = preference_accuracy(world, folder / REWARD_MODEL, 400)
-    yield Finding("P7", "reward model", f"pairwise {value:.3f}", "at least 0.85", value >= 0.85)
+    return [Finding("P7", "reward model", f"pairwise {value:.3f}", "at least 0.85", value >= 0.85)]
 
 
-def _other_failures(world: World) -> Iterator[Finding]:
+def _other_failures(world: World) -> list[Finding]:
+    """P8 ways to fail other than a short guess"""
     pairs = stream_pairs(world, TEACHER.corpus, seed=0)
     texts = [text for (_, text), _ in zip(pairs, range(CORPUS_TEXTS))]
     rechecks = share_of_texts(texts, lambda text: f" {RECHECK} " in text)
     loops = share_of_texts(texts, lambda text: text.count(f" {RECHECK} ") > 1)
-    yield Finding(
-        "P8", "corpus", f"re-checks {rechecks:.3f}, repeated {loops:.3f}", "both occur", rechecks > 0 and loops > 0
-    )
+    value, holds = f"re-checks {rechecks:.3f}, repeated {loops:.3f}", rechecks > 0 and loops > 0
+    return [Finding("P8", "corpus", value, "both occur", holds)]

@@ -1,0 +1,93 @@
+"""Calls in processes of their own, several at once: each has its own memory, and one that is killed is an error."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar, cast
+
+from repro.errors import StageError
+from repro.progress import Progress, silent
+from repro.system.child_processes import exit_with_parent
+
+Result = TypeVar("Result")
+
+
+def startable(waiting: list[str], unfinished: set[str], after: Mapping[str, str]) -> list[str]:
+    """Return the waiting calls that can start: all but those whose predecessor is still to be finished."""
+    return [name for name in waiting if after.get(name) not in unfinished]
+
+
+def call_in_processes(
+    calls: Mapping[str, Callable[[], Result]],
+    *,
+    workers: int,
+    preload: str,
+    after: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+    unit: str = "calls",
+    advice: str = "",
+) -> dict[str, Result]:
+    """Make each call in a process of its own, and return the results by name, in the order of `calls`.
+
+    Args:
+        calls: functions that pickle has by name, or partials of them, and so must be what they return or raise.
+        workers: processes at once.
+        preload: module that the processes have imported when they start.
+        after: the call that has to end before this one starts, if it is among `calls`.
+        progress: called when a process starts or ends, with the names of the running calls as its note.
+        advice: ends the message about a killed process.
+
+    Raises:
+        Exception: what a call raised; the others are terminated.
+        StageError: a process ended without a result.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preload])
+    waiting, results = list(calls), dict[str, Result]()
+    running: dict[Connection, tuple[str, BaseProcess]] = {}
+    try:
+        while len(results) < len(calls):
+            for name in startable(waiting, set(calls) - set(results), after or {})[: workers - len(running)]:
+                waiting.remove(name)
+                receiver, sender = context.Pipe(duplex=False)
+                worker = context.Process(target=_call_and_send, args=(sender, os.getpid(), calls[name]))
+                worker.start()
+                sender.close()
+                running[receiver] = name, worker
+            progress(len(results), len(calls), unit, ", ".join(name for name, _ in running.values()))
+            for ended in cast(list[Connection], wait(list(running))):
+                name, process = running[ended]
+                results[name] = _receive(name, ended, process, advice)
+                del running[ended]
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.join()
+    return {name: results[name] for name in calls}
+
+
+def _call_and_send(sender: Connection, caller: int, call: Callable[[], Any]) -> None:
+    """Send what the call returned or raised. Ctrl-C is for the caller, which ends its processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exit_with_parent(caller)
+    try:
+        sender.send(call())
+    except Exception as error:
+        sender.send(error)
+
+
+def _receive(name: str, receiver: Connection, process: BaseProcess, advice: str) -> Any:
+    try:
+        outcome = receiver.recv()
+    except EOFError:
+        process.join()
+        raise StageError(
+            f"{name}: its process ended without a result (exit code {process.exitcode}).{advice}"
+        ) from None
+    process.join()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

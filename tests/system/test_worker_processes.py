@@ -1,0 +1,73 @@
+"""Calls in processes of their own: their results, what they raise, and what is left of them."""
+
+import os
+import signal
+import time
+from functools import partial
+
+import psutil
+import pytest
+
+from repro.errors import InputError, StageError
+from repro.system.worker_processes import call_in_processes, startable
+
+THIS = __name__
+
+
+def double(value: int, seconds: float = 0.0) -> int:
+    time.sleep(seconds)
+    return 2 * value
+
+
+def refuse(value: int) -> int:
+    raise InputError(f"{value}: too large")
+
+
+def die() -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def test_results_come_in_the_order_of_the_calls() -> None:
+    calls = {"slow": partial(double, 1, 0.3), "fast": partial(double, 2)}
+    assert list(call_in_processes(calls, workers=2, preload=THIS).items()) == [("slow", 2), ("fast", 4)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_more_run_than_there_are_workers(workers: int) -> None:
+    running: list[int] = []
+    call_in_processes(
+        {str(n): partial(double, n) for n in range(4)},
+        workers=workers,
+        preload=THIS,
+        progress=lambda done, total, unit, note="": running.append(len(note.split(", "))),
+    )
+    assert max(running) == workers
+
+
+def test_a_call_waits_for_the_one_that_it_comes_after() -> None:
+    names = ["base", "reward", "other"]
+    assert startable(names, set(names), {"reward": "base"}) == ["base", "other"]
+    assert startable(["reward"], {"reward", "other"}, {"reward": "base"}) == ["reward"]
+    states: list[str] = []
+    call_in_processes(
+        {"reward": partial(double, 1), "base": partial(double, 2, 0.2)},
+        workers=2,
+        preload=THIS,
+        after={"reward": "base"},
+        progress=lambda done, total, unit, note="": states.append(note),
+    )
+    assert states == ["base", "reward"]
+
+
+def test_what_a_call_raises_is_raised_and_ends_the_others() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(InputError, match="3: too large"):
+        call_in_processes({"long": partial(double, 1, 600.0), "bad": partial(refuse, 3)}, workers=2, preload=THIS)
+    left = [p for p in set(psutil.Process().children(recursive=True)) - before if p.status() != psutil.STATUS_ZOMBIE]
+    assert not [p for p in left if "forkserver" in " ".join(p.parent().cmdline())]
+
+
+def test_a_killed_process_is_an_error_that_names_the_call() -> None:
+    with pytest.raises(StageError, match=r"crash: its process ended without a result \(exit code -9\)\. Try again\."):
+        call_in_processes({"crash": die}, workers=1, preload=THIS, advice=" Try again.")
