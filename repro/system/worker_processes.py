@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
 from repro.errors import StageError
 from repro.progress import Progress, silent
-from repro.system.child_processes import exit_with_parent
+from repro.system.child_processes import block_signals, exit_with_parent
 
 Result = TypeVar("Result")
 
@@ -46,6 +47,9 @@ def call_in_processes(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([preload])
+    resource_tracker.ensure_running()  # before the signal is blocked: it unblocks it
+    with block_signals(signal.SIGINT):  # Ctrl-C is for the caller, which ends its processes
+        forkserver.ensure_running()
     waiting, results = list(calls), dict[str, Result]()
     running: dict[Connection, tuple[str, BaseProcess]] = {}
     try:
@@ -70,8 +74,7 @@ def call_in_processes(
 
 
 def _call_and_send(sender: Connection, caller: int, call: Callable[[], Any]) -> None:
-    """Send what the call returned or raised. Ctrl-C is for the caller, which ends its processes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Send what the call returned or raised."""
     exit_with_parent(caller)
     try:
         sender.send(call())

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -71,3 +74,34 @@ def test_what_a_call_raises_is_raised_and_ends_the_others() -> None:
 def test_a_killed_process_is_an_error_that_names_the_call() -> None:
     with pytest.raises(StageError, match=r"crash: its process ended without a result \(exit code -9\)\. Try again\."):
         call_in_processes({"crash": die}, workers=1, preload=THIS, advice=" Try again.")
+
+
+INTERRUPTED = """
+import signal, sys
+from functools import partial
+from repro.system.worker_processes import call_in_processes
+try:
+    call_in_processes({"call": partial(int)}, workers=1, preload="slow_import")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_during_the_imports_is_quiet(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "slow_import.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(2)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+    _, printed = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
