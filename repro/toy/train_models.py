@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from repro.errors import InputError
 from repro.progress import Progress, silent
@@ -53,6 +54,7 @@ def train_model(world: World, name: str, out: Path, progress: Progress) -> float
 
     One thread, whatever the machine has: sums in another order have other last bits.
     """
+    logging.disable_progress_bar()  # theirs, of loading and writing, would tear the caller's
     start, threads = time.process_time(), torch.get_num_threads()
     torch.set_num_threads(1)
 

@@ -9,8 +9,10 @@ import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from repro.errors import InputError, StageError
+from repro.progress import silent
 from repro.tasks.toy import get_task
 from repro.toy import models, train_models
 from repro.toy.corpus import EVERY_TASK, Corpus
@@ -58,6 +60,18 @@ def test_training_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest
     AutoModelForCausalLM.from_pretrained(folder)
     assert AutoTokenizer.from_pretrained(folder).chat_template
     assert steps[-1][:3] == (2, 2, "steps")
+
+
+def test_no_bar_of_transformers_tears_that_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(train_models.PLANS, "target", Pretraining(CORPUS, steps=1, batch=2, learning_rate=1e-3))
+    transformers_logging.enable_progress_bar()
+    try:
+        train_models.train_model(DEFAULT_WORLD, "qwen3-target", tmp_path, silent)
+    finally:
+        transformers_logging.disable_progress_bar()
+    assert "shards" not in "".join(capfd.readouterr())
 
 
 def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
