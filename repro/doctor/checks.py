@@ -136,7 +136,7 @@ def _disk(stages: list[Stage], out: Path) -> Finding:
 def _data(stages: list[Stage]) -> Iterator[Finding]:
     parts = {(data.task, data.split): data for stage in stages for data in stage.data}
     for (task, split), data in parts.items():
-        available = None if data.file else count_items(task, data.split)
+        available = None if data.file else count_items(task, data.split, data.revision)
         if data.n is not None and available is not None and available < data.n:
             yield warn(
                 f"items of {task} {split}", f"{data.n:,} requested, {available:,} available: all of them are used"

@@ -24,7 +24,7 @@ from repro.stages import BaseModelRef, Stage, TaskData
 from repro.stages.artifact import which_cached
 from repro.stages.pins import unpinned_inputs
 from repro.system.hardware import hardware
-from repro.tasks.row_counts import ROW_COUNTS, count_items
+from repro.tasks.row_counts import count_items, count_rows
 
 
 def print_plan(study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None) -> None:
@@ -169,12 +169,12 @@ def describe_data(stages: list[Stage]) -> list[str]:
 
 
 def _describe_count(data: TaskData) -> str:
-    available = None if data.file else count_items(data.task, data.split)
+    available = None if data.file else count_items(data.task, data.split, data.revision)
     requested = "all" if data.n is None else f"{data.n:,}"
     if available is None:
         return f"{requested} requested; the available number is known when the rows are read"
     used = available if data.n is None else min(data.n, available)
-    rows = ROW_COUNTS.get(data.task)
+    rows = count_rows(data.task, data.revision)
     about = "about " if rows and (rows.divided or not rows.counted) else ""
     fewer = "" if data.n is None or data.n <= available else ": fewer than requested, all are used"
     return f"{requested} requested, {about}{available:,} available, {used:,} used{fewer}"

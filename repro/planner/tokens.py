@@ -7,7 +7,9 @@ from repro.tasks.row_counts import expected_items
 
 def planned_items(stage: Stage) -> int:
     """Count the items that the stage will get: the number requested, or all if there are fewer or none is given."""
-    return sum(expected_items(data.task, data.split, data.n) or assumed("train_items") for data in stage.data)
+    return sum(
+        expected_items(data.task, data.split, data.n, data.revision) or assumed("train_items") for data in stage.data
+    )
 
 
 def planned_sequences(stage: Stage) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from repro.tasks.splits import TEST_SHARE
 from repro.tasks.task import Split
+from repro.toy.pool import SHAPES, questions
+from repro.toy.world import DEFAULT_WORLD, parse_world
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,35 @@ ROW_COUNTS: dict[str, RowCounts] = {
 }
 """Big-Math's levels and quintiles are missing: their counts were not available, and none is invented.
 
-Toy tasks: of the default world. Another world's differ by a few rows. Drawing them takes a tenth of a second, which
-`repro list` and every plan would wait for."""
+Toy tasks: of the default world. Drawing the rows takes a tenth of a second, which `repro list` and every plan would wait
+for; a plan in another world does (`count_rows`)."""
 
 
 @functools.cache
-def count_items(task: str, split: Split) -> int | None:
+def count_rows(task: str, revision: str | None = None) -> RowCounts | None:
+    """Return the numbers of rows of a data set; None if unknown.
+
+    Args:
+        revision: of a toy task the name of its world, None for the default one; of others it changes nothing.
+    """
+    if task not in SHAPES or revision is None or revision == DEFAULT_WORLD.facts_name:
+        return ROW_COUNTS.get(task)
+    world = parse_world(revision)
+    return RowCounts(
+        len(questions(world, task, "train")), len(questions(world, task, "test")), divided=False, counted=True
+    )
+
+
+def count_items(task: str, split: Split, revision: str | None = None) -> int | None:
     """Return the items that a task has in a split; None if unknown before the rows are read.
 
     For rows divided by content this is the expected number, accurate to a percent or so. Repeated texts are one item, so
     it is an upper bound.
+
+    Args:
+        revision: see `count_rows`.
     """
-    published = ROW_COUNTS.get(task)
+    published = count_rows(task, revision)
     if published is None:
         return None
     if split == "all" and not published.divided:
@@ -65,9 +84,13 @@ def count_items(task: str, split: Split) -> int | None:
     return round(published.test * (TEST_SHARE if split == "test" else 1 - TEST_SHARE))
 
 
-def expected_items(task: str, split: Split, requested: int | None) -> int | None:
-    """Return the items that a stage gets if it requests that many (None: all); None if unknown."""
-    available = count_items(task, split)
+def expected_items(task: str, split: Split, requested: int | None, revision: str | None = None) -> int | None:
+    """Return the items that a stage gets if it requests that many (None: all); None if unknown.
+
+    Args:
+        revision: see `count_rows`.
+    """
+    available = count_items(task, split, revision)
     if available is None:
         return None if requested is None else requested
     return available if requested is None else min(requested, available)

@@ -23,7 +23,7 @@ def row_notices(stage: Stage, requested: int | None) -> list[str]:
 
 def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
     name = source.task if source.file is None else source.file.name
-    available = count_items(source.task, source.split)
+    available = count_items(source.task, source.split, source.revision)
     is_divided = False
     if source.file:
         task = registry.get(source.task, data=source.file, fields=source.fields)

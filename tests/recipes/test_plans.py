@@ -18,6 +18,7 @@ from repro.tables import load
 from repro.tasks import registry
 from repro.tasks.row_counts import count_items, expected_items
 from repro.toy.pool import TASK_NAMES
+from repro.toy.world import DEFAULT_WORLD
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +74,24 @@ def test_counts_of_toy_tasks_are_exact():
     for task in TASK_NAMES:
         for split in ("train", "test"):
             assert count_items(task, split) == len(registry.get(task).items(split, None, 0))
+            assert count_items(task, split, DEFAULT_WORLD.name) == count_items(task, split)
+            for world in ("world4", "world5"):
+                assert count_items(task, split, world) == len(registry.get(task, revision=world).items(split, None, 0))
     assert expected_items("csqa", "train", 10) == 10
+    assert expected_items("toy-bm4", "test", None, "world4") == count_items("toy-bm4", "test", "world4")
     assert expected_items("bigmath-4", "train", 10) == 10
     assert count_items("bigmath-4", "train") is None
+
+
+def test_a_plan_in_another_world_has_the_counts_of_that_world():
+    tasks = "toy-bm4,toy-csqa"
+    study = plan("table2", scale="toy", seeds=1, assignments=("world=world4", "test_items=none", f"tasks={tasks}"))
+    counts = {task: len(registry.get(task, revision="world4").items("test", None, 0)) for task in tasks.split(",")}
+    assert counts != {task: count_items(task, "test") for task in counts}
+    for task, n in counts.items():
+        assert f"{task} test: all requested, {n:,} available, {n:,} used" in describe_data(study.stages())
+    evaluation = next(stage for stage in study.stages() if isinstance(stage, Evaluate))
+    assert planned_items(evaluation) == sum(counts.values())
 
 
 def test_stages_of_the_qwen_pipeline_have_the_hours_of_table5_toml_beside_them(paper):
