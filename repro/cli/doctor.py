@@ -30,12 +30,14 @@ def doctor(
     from repro.doctor.checks import run_checks
     from repro.planner.scales import automatic_scale, use_gpus_of, workers_for
     from repro.recipes.catalog import find_study, plan
+    from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
 
     find_study(study)
     machine = hardware()
     chosen = automatic_scale(machine)[0] if scale == "auto" else scale
     planned = plan(study, scale=chosen, families=family or (), seeds=1, assignments=assignments)  # type: ignore[arg-type]
+    check_used(planned)
     machine = use_gpus_of(planned.scale, machine)
     out_console.print(f"{study} at scale {chosen}", highlight=False)
     counts = {"ok": 0, "warn": 0, "fail": 0}

@@ -65,6 +65,7 @@ def run(
     from repro.planner.scales import use_gpus_of
     from repro.printed.own_claims import read_own_claims
     from repro.recipes.catalog import find_study, plan
+    from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
 
     find_study(study)
@@ -74,6 +75,7 @@ def run(
     planned = plan(
         study, scale=chosen, families=family or (), seeds=seeds, assignments=assignments, first_seed=first_seed
     )
+    check_used(planned)
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
         machine = use_gpus_of(planned.scale, machine)
     execution = options.at_scale(planned.scale, machine)

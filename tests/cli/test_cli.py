@@ -57,6 +57,15 @@ MISTAKES = {
         ("run", "table2", "--scale", "toy", "--set", "source_tasks=toy-bm4,nosuch"),
         "unknown task 'nosuch'",
     ),
+    "a setting of other studies": (
+        ("run", "table2", "--scale", "toy", "--dry-run", "--set", "matrix.attacks=sft"),
+        "--set matrix.attacks=sft: table2 does not use this setting, it would only rename the result's folder; used by guards"
+        " and leak. Leave it out.",
+    ),
+    "a setting of other studies for the doctor": (
+        ("doctor", "table2", "--scale", "toy", "--set", "prefixes.min_tokens=3"),
+        "used by figure4",
+    ),
     "a judge that is not a model": (("run", "table2", "--scale", "toy", "--set", "judge=_!"), "model '_!'"),
     "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
     "eta has a sign": (("run", "table2", "--scale", "toy", "--set", "eta=-0.5"), "eta_undistillable=-0.5"),

@@ -1,0 +1,46 @@
+"""Settings that some studies alone read: refused for the others, whose result would differ in nothing but its folder's name."""
+
+from collections.abc import Iterable
+
+from repro.errors import InputError
+from repro.recipes.study import Study
+
+USERS: dict[str, tuple[str, ...]] = {
+    "matrix": ("guards", "leak"),
+    "matrix.own_completions": ("guards", "leak", "table2", "table5"),  # of the students that more_controls adds
+    "etas": ("eta-sweep",),
+    "losses": ("losses",),
+    "prefixes": ("figure4",),
+    "judge": ("failure-modes",),
+    "diagnosis": ("table1", "table4", "figure2", "eta-sweep", "losses"),
+    "source_tasks": ("table3", "table7"),
+    "more_controls": ("table2", "table5"),
+}
+"""Setting, or group of settings, to the studies that read it; a setting that is not here is read by all, or by most."""
+
+
+def check_used(study: Study) -> None:
+    """Refuse an assignment that the study does not read. A study with rows of a plug-in may read any.
+
+    Raises:
+        InputError: names the setting, the study, and the studies that read it.
+    """
+    if study.settings.get("rows"):
+        return
+    for text in study.assignments:
+        users = users_of(text.partition("=")[0].strip())
+        if users and study.name not in users:
+            raise InputError(
+                f"--set {text}: {study.name} does not use this setting, it would only rename the result's folder; used by"
+                f" {_listed(users)}. Leave it out."
+            )
+
+
+def users_of(key: str) -> tuple[str, ...]:
+    """Return the studies that read a setting, by its dotted name; none if it is not one of few studies."""
+    return USERS.get(key) or USERS.get(key.partition(".")[0], ())
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
