@@ -1,5 +1,6 @@
 """What the committed verdicts answer: lines, tables and the page of all studies, as Markdown."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from repro.printed.claims import Claim
 from repro.printed.load import load_claims
 from repro.recipes.catalog import plan
 from repro.recipes.studies import STUDIES, Entry
+from repro.tables.metric_names import without_ids
 from repro.tables.statistics.decision import VERDICT_VALUES
 from repro.tables.verdicts.known_verdicts import KnownVerdict, KnownVerdicts, load_known_verdicts
 from repro.tables.verdicts.sentences import claim_in_symbols
@@ -84,13 +86,6 @@ def answer_of(record: KnownVerdicts) -> str:
     return "; ".join(f"{ROLES[role]}: {count_of(part)}" for role, part in by_role(record).items())
 
 
-def statement_of(claim: Claim) -> str:
-    """Return a claim in symbols, with its metric where that is not accuracy."""
-    symbols = claim_in_symbols(claim)
-    metric = claim.metrics[0]
-    return symbols if metric == "acc" or metric in symbols else f"{symbols}, in {metric}"
-
-
 def answers_table() -> str:
     """Return the table of README.md: a row for each study."""
     lines = ["| question | study | answer |", "|---|---|---|"]
@@ -119,7 +114,7 @@ def _by_value(verdicts: list[KnownVerdict]) -> Iterator[tuple[str, str]]:
     families = {verdict.family for verdict in verdicts}
     for value in VERDICT_VALUES:
         statements = [
-            f"{statement_of(claim_of('table2', verdict))}{f' ({verdict.family})' if len(families) > 1 else ''}"
+            f"{claim_in_symbols(claim_of('table2', verdict))}{f' ({verdict.family})' if len(families) > 1 else ''}"
             for verdict in verdicts
             if verdict.verdict == value
         ]
@@ -168,7 +163,7 @@ def _study_lines(study: str, entry: Entry) -> list[str]:
     for part in by_role(record).values():
         for verdict in part:
             claim = claim_of(study, verdict)
-            statement = statement_of(claim) + (f" ({verdict.family})" if len(families) > 1 else "")
+            statement = claim_in_symbols(claim) + (f" ({verdict.family})" if len(families) > 1 else "")
             cells = (statement, claim.role, verdict.verdict, _measured(verdict))
             lines.append(table_row(cells))
     for label, further in further_records(study).items():
@@ -191,7 +186,7 @@ def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) ->
     ]
     for part in by_role(further).values():
         for verdict in part:
-            statement = statement_of(claim_of(further.study, verdict))
+            statement = claim_in_symbols(claim_of(further.study, verdict))
             above = usual.get((verdict.claim, verdict.family), "")
             lines.append(table_row((statement, verdict.family, verdict.verdict, above, _measured(verdict))))
     return lines
@@ -200,13 +195,15 @@ def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) ->
 def planned_minutes(record: KnownVerdicts) -> float:
     """Return the minutes that the study of a record takes on two CPU cores, by the model of hours."""
     families = tuple(dict.fromkeys(verdict.family for verdict in record.claims))
-    assignments = [f"tasks={','.join(record.tasks)}"]
+    assignments = [f"tasks={','.join(record.tasks)}", f"world={record.world}"]
     study = plan(record.study, scale="toy", seeds=len(record.seeds), families=families, assignments=assignments)
     return 60 * hours_on_card(study, CPU_CORE) / 2
 
 
 def _measured(verdict: KnownVerdict) -> str:
-    return verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; ")
+    """Return what was measured, in words: older records have ids of metrics."""
+    text = without_ids(verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; "))
+    return re.sub(r"^(not run, row .* has no )(?!measurement of )", r"\1measurement of ", text)
 
 
 def table_row(cells: Iterable[str]) -> str:

@@ -116,6 +116,13 @@ def test_written_documents_are_current(tmp_path):
         assert file.read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8"), name
 
 
+def test_measured_answers_are_in_words():
+    """No id of a metric stands in docs/results.md or in README.md, outside code and links."""
+    for page in (ROOT / "docs" / "results.md", ROOT / "README.md"):
+        text = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert re.findall(r"\b[a-z]+_\w+|\b(?:maj|pass)\d+", text) == []
+
+
 def test_marked_parts_and_their_texts_are_as_many():
     start, end = documents.MARKS
     text = f"a\n{start}\nold\n{end}\nb\n"

@@ -4,6 +4,7 @@ What follows from an entry: `repro list`, the plan, the measurement, the nox ses
 title where the paper prints no table, and the rows of README.md.
 """
 
+import re
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -47,6 +48,7 @@ class Entry:
         section: (part of a page, key) -> a section that only its page has.
         figures: (part of a page, palette) -> figures that only its page has.
         export: (study, part of a page, cache, folder) writes figures as files.
+        name: what pages call it; a table or figure of the paper has its number for a name (`name_of`).
         page_title: title of its report, if `paper_tables/` has no file of the study's name.
         overrides: settings of the study at a scale; the user's are applied after them.
         families: default families, if they differ from the scale's.
@@ -68,6 +70,7 @@ class Entry:
     section: str = ""
     figures: str = ""
     export: str = ""
+    name: str = ""
     page_title: str = ""
     overrides: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
     families: dict[Scale, tuple[str, ...]] = field(default_factory=dict)
@@ -179,6 +182,7 @@ STUDIES: dict[str, Entry] = {
         " (calibrations shared with table2)",
         question="Does the whole curve follow eta?",
         session="The knob's whole curve, three seeds (shares Table 2's calibrations)",
+        name="Eta sweep",
         page_title="The knob's whole curve: teacher, students, traps and completion length against eta",
         rows="recipes.eta_sweep:rows",
         measure="tables.measurements.answers:add_eta_sweep",
@@ -193,6 +197,7 @@ STUDIES: dict[str, Entry] = {
         title="What else could explain a misled student: table2's calibration with one thing changed at a time",
         question="What else could explain a misled student?",
         session="What else could explain a misled student (shares Table 2's stages)",
+        name="Controls",
         page_title="What else could explain a misled student: the calibration of Table 2 with one thing changed at a"
         " time",
         rows="recipes.controls:rows",
@@ -204,6 +209,7 @@ STUDIES: dict[str, Entry] = {
         " (shares table2's calibration)",
         question="Which distillation loss closes which trap?",
         session="Which loss closes which trap: a study of our own (shares Table 2's calibration)",
+        name="Distillation losses",
         page_title="Which distillation loss closes which trap: a study of the kit's own, not the paper's",
         rows="recipes.losses:rows",
         measure="tables.measurements.answers:add_eta_sweep",
@@ -265,6 +271,7 @@ STUDIES: dict[str, Entry] = {
         title="How students fail on prompts that they solved before (section 6.5)",
         question="How do misled students fail?",
         session="How students fail on prompts that they solved before (section 6.5; shares Table 2's stages)",
+        name="Failure modes",
         page_title="How misled students fail on prompts that they solved before",
         rows="recipes.figures:failure_rows",
         measure="tables.measurements.failure_modes:add_failures",
@@ -278,6 +285,7 @@ STUDIES: dict[str, Entry] = {
         title="Guards against attacks: what each guard leaks to a thief who adapts (a study of this kit, not of the paper)",
         question="What does each guard leak to an adaptive student?",
         session="Guards against attacks, a study of this kit (shares Table 2's calibrations)",
+        name="Guards and attacks",
         page_title="Guards against attacks: gains over a student without a teacher (a study of this kit, not of the paper)",
         rows="attacks.matrix:rows",
         measure="tables.measurements.matrix:add_matrix",
@@ -296,6 +304,7 @@ STUDIES: dict[str, Entry] = {
         " this kit, not of the paper; shares stages with guards)",
         question="What does each interface give away: answers, text, top-k, logits?",
         session="What a teacher gives away by what it shows, a study of this kit (shares stages with guards)",
+        name="Leaks by interface",
         page_title="What a teacher gives away on each rung of what it shows (a study of this kit, not of the paper)",
         rows="attacks.leak:rows",
         measure="tables.measurements.leak:add_leak",
@@ -308,3 +317,9 @@ STUDIES: dict[str, Entry] = {
         overrides=dict.fromkeys(SCALES, LADDER),
     ),
 }
+
+
+def name_of(study: str) -> str:
+    """Return what pages call a study: "Table 2", "Figure 1a", "Failure modes"."""
+    entry = STUDIES.get(study)
+    return (entry and entry.name) or re.sub(r"^(table|figure)(?=\d)", lambda match: f"{match[0].title()} ", study)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from repro.printed.load import PaperTable
 from repro.tables.formatting import cell_metrics
+from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.verdict_types import CellVerdict, VerdictReport
 
 Judged = Mapping[tuple[str, str, str, str], CellVerdict]
@@ -39,7 +40,7 @@ def describe_power(report: VerdictReport) -> list[str]:
         confirmable = sum(cell.can_be_reproduced for cell in cells)
         middle = sizes[len(sizes) // 2]
         lines.append(
-            f"{metric}, {len(cells)} cells: {confirmable} could be confirmed at all (our interval fits between the margins)."
+            f"{metric_name(metric)}, {len(cells)} cells: {confirmable} could be confirmed at all (our interval fits between the margins)."
             f" If the truth differed from the print by {middle:.3g}, the cell in the middle would be called contradicted in"
             f" four of five such runs; the sharpest would from {sizes[0]:.3g}, the bluntest from {sizes[-1]:.3g}. Smaller"
             " differences mostly end inconclusive."

@@ -14,6 +14,7 @@ from repro.report.reload import judge_again
 from repro.report.result import Result, read_result
 from repro.report.terminal import text_table
 from repro.tables.formatting import FAILURE_METRICS
+from repro.tables.metric_names import metric_name
 from repro.tables.paired_difference import PairedDifference, paired_differences
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
 
@@ -159,4 +160,10 @@ def _describe_cell(cell: PairedDifference) -> dict[str, str]:
         low, high = cell.interval
         mark = "" if low <= 0 <= high else " *"
         difference = f"{cell.difference:+.3f} [{low:+.3f}, {high:+.3f}]{mark}"
-    return {"row": cell.row, "task": cell.task, "measure": cell.metric, **means, "B - A (*: not 0)": difference}
+    return {
+        "row": cell.row,
+        "task": cell.task,
+        "measure": metric_name(cell.metric),
+        **means,
+        "B - A (*: not 0)": difference,
+    }

@@ -6,8 +6,10 @@ from statistics import mean
 from repro.printed.claims import Claim, Role
 from repro.printed.load import load_claims
 from repro.report.style_line import StyleLine
+from repro.report.text import capitalise
 from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested
 
@@ -122,7 +124,7 @@ def _extremes(table: MeasuredTable) -> str:
     if len(means) < 2:
         return ""
     low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-    what = "Accuracy or reward" if names <= SCORES else names.pop()
+    what = "Accuracy or reward" if names <= SCORES else capitalise(metric_name(names.pop()))
     return f"{what}, mean over tasks: lowest {low} {means[low]:.3f}, highest {high} {means[high]:.3f}."
 
 

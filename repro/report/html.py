@@ -30,11 +30,13 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     Args:
         parts: each part with the key of its ids and its sections (see `repro.report.sections.build`).
     """
+    names = ", ".join(dict.fromkeys(part.name for part, _, _ in parts))
+    is_of_the_paper = any(v.role != "control" for part, _, _ in parts for v in part.report.claims)
     notices = [part.report.notice for part, _, _ in parts]
     notice = next(filter(None, notices), "")
     footer = notice if all(notices) or not notice else f"parts marked so are {notice}"
     return _render(
-        f"Reproduction of {', '.join(dict.fromkeys(part.name for part, _, _ in parts))}",
+        f"Reproduction of {names}" if is_of_the_paper else names,
         [
             {
                 "key": key,

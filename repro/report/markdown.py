@@ -7,8 +7,8 @@ from repro.report.html import PAGE_FILE, overview
 from repro.report.merge import Part
 from repro.report.text import sentence, visible
 
-NOTICED = ("What was found", "Verdicts", "Measured against printed")
-"""Sections under whose heading a scaled-down run is said to be one."""
+NOTICED = ("What was found", "Verdicts", "Measured")
+"""Beginnings of the headings under which a scaled-down run is said to be one."""
 
 
 def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = PAGE_FILE) -> str:
@@ -22,7 +22,7 @@ def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = P
         notice = [Text(sentence(part.report.notice), strong=True)] if part.report.notice else []
         for section in sections:
             if section.brief:
-                warned = notice if section.title in NOTICED else []
+                warned = notice if section.title.startswith(NOTICED) else []
                 lines += [f"## {visible(section.title)}", "", *markdown_lines([*warned, *section.brief])]
     lines += [f"Evidence by claim, every number, figures, completions, settings: {page}", ""]
     return "\n".join(lines)

@@ -1,6 +1,5 @@
 """Several results on one page: seeds and families of one study and scale are joined and judged together."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +13,7 @@ from repro.printed.files import stored_hashes
 from repro.printed.load import PaperTable, load
 from repro.printed.own_claims import judged_claims, read_own_claims
 from repro.recipes.settings import flatten
+from repro.recipes.studies import name_of
 from repro.report.result import RUN_AGAIN, Result, measured_tables, own_claims, read_result
 from repro.tables import MeasuredTable, merge_seeds
 from repro.tables.verdicts.verdict import verdict
@@ -39,9 +39,8 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Name of study and scale, e.g. "Table 2 at toy scale"."""
-        study = re.sub(r"^(table|figure)(\d)", lambda match: f"{match[1].title()} {match[2]}", self.report.study)
-        return f"{study} at {self.report.scale} scale"
+        """Name of study and scale, e.g. "Table 2 at toy scale", "Failure modes at toy scale"."""
+        return f"{name_of(self.report.study)} at {self.report.scale} scale"
 
     @property
     def title(self) -> str:

@@ -14,6 +14,7 @@ from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
@@ -29,7 +30,8 @@ def print_result(
     """
     for table in measured:
         for metric in layout_metrics(table):
-            cells = f"{metric} ± 95 %" if metric else f"acc or reward ± 95 % [maj{table.samples}, pass{table.samples}]"
+            k = table.samples
+            cells = f"{metric_name(metric)} ± 95 %" if metric else f"accuracy or reward ± 95 % [maj@{k}, pass@{k}]"
             rows = measured_rows(table, metric=metric)
             if report.cells:
                 _add_cell_verdicts(rows, table, report, metric)
@@ -72,8 +74,10 @@ def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
 
 
 def _verdicts(report: VerdictReport, role: Role) -> list[dict[str, str]]:
-    """Lay out one row per claim. in the paper: how many of its own printed comparisons support it."""
+    """Lay out one row per claim. in the paper: how many of its own printed comparisons support it, if it prints any."""
     several = len(report.families) > 1
+    verdicts = report.of_role(role)
+    is_printed = any(v.paper_of for v in verdicts)
     return [
         {
             "verdict": v.value,
@@ -81,7 +85,7 @@ def _verdicts(report: VerdictReport, role: Role) -> list[dict[str, str]]:
             "difference [interval]": f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]"
             if v.estimate is not None and v.interval is not None
             else why_untested(v),
-            "in the paper": f"{v.paper_held} of {v.paper_of}" if v.paper_of else "-",
+            **({"in the paper": f"{v.paper_held} of {v.paper_of}" if v.paper_of else "-"} if is_printed else {}),
         }
-        for v in report.of_role(role)
+        for v in verdicts
     ]

@@ -39,4 +39,9 @@ def cut(text: str) -> str:
 
 def sentence(text: str) -> str:
     """Make a sentence of a text: a capital first, a full stop at the end."""
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{capitalise(text)}."
+
+
+def capitalise(text: str) -> str:
+    """Begin a text with a capital, and leave all other letters as they are."""
+    return f"{text[:1].upper()}{text[1:]}"

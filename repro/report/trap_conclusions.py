@@ -6,6 +6,7 @@ from math import exp, isfinite, log
 from typing import Any, Literal
 
 from repro.printed.load import load
+from repro.report.text import capitalise
 from repro.report.trap_thresholds import MEAN_WEIGHT, PARETO_K, TAIL_SHARE, WRONG_TRACE, Threshold
 
 TrapVerdict = Literal["seen", "not seen", "not decided", "not measured"]
@@ -100,7 +101,7 @@ def _tail_noise(content: Mapping[str, Any], task: str) -> TrapConclusion:
     )
     if tail is None:
         why = "the models share no vocabulary" if content["left_out"] else f"no Top-{k} below the vocabulary's size"
-        return TrapConclusion(trap, task, "not measured", f"{_capital(why)}.")
+        return TrapConclusion(trap, task, "not measured", f"{capitalise(why)}.")
     share, low, high = (_number(tail[key]) for key in ("share", "share_low", "share_high"))
     verdict = decide(low, high, TAIL_SHARE.value)
     evidence = f"{share:.0%} [{low:.0%}, {high:.0%}] of the reverse KL lies outside the student's Top-{k}"
@@ -194,7 +195,3 @@ def _interval(cell: Mapping[str, Any]) -> str:
 def _number(value: float | str) -> float:
     """Return a number that JSON may have had to hold as a text: "inf", "-inf", "nan"."""
     return float(value)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

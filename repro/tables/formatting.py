@@ -2,9 +2,10 @@
 
 from repro.printed.load import PaperTable
 from repro.printed.numbers import PrintedNumber
-from repro.tables.measured_table import MeasuredTable
+from repro.recipes.labels import moved, read_by_target
+from repro.tables.measured_table import NON_NEGATIVE_METRICS, MeasuredTable
 from repro.tables.statistics.decision import half_width
-from repro.tables.statistics.resampling import Resamples
+from repro.tables.statistics.resampling import Estimate, Resamples
 
 # Metrics that one cell of the measured table shows, in print order; only the first carries an interval.
 _PRINTED = ("acc", "maj16", "pass16")
@@ -30,6 +31,8 @@ def measured_rows(
 ) -> list[dict[str, str]]:
     """Return one dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
 
+    Hours whose interval ends at 0 have its ends instead: `hours (0 to the upper end)`.
+
     metric: default: each task's main one.
     """
     tasks = [
@@ -45,8 +48,7 @@ def measured_rows(
             if not measured.has(row, task, name):
                 texts[task] = ""
                 continue
-            half = half_width(draws.estimate({(row, task, name): 1.0}), 0.05)
-            text = f"{measured.mean(row, task, name):.3f} ± {half:.3f}"
+            text = _with_interval(measured.mean(row, task, name), draws.estimate({(row, task, name): 1.0}), name)
             of_samples = (f"maj{measured.samples}", f"pass{measured.samples}")
             bracketed = [m for m in of_samples if name == "acc" and measured.has(row, task, m)]
             if bracketed:
@@ -57,10 +59,24 @@ def measured_rows(
     return rows
 
 
+def _with_interval(mean: float, estimate: Estimate, metric: str) -> str:
+    """Return "mean ± half-width"; where that would pass 0, which no number of hours can, the ends of the interval."""
+    half = half_width(estimate, 0.05)
+    if metric in NON_NEGATIVE_METRICS and mean < half:
+        return f"{mean:.3f} (0 to {mean + half:.3f})"
+    return f"{mean:.3f} ± {half:.3f}"
+
+
 def describe_idle(measured: MeasuredTable) -> list[str]:
-    """Say which rows are idle, on which tasks, and why, one line per reason; no line if none is."""
+    """Say which rows are idle, on which tasks, and why, one line per reason; no line if none is.
+
+    Rows that say how far another has moved, or how readable it is, are not named beside it.
+    """
     rows_by_reason: dict[tuple[str, str], list[str]] = {}
+    about_others = {label(row) for row in measured.idle for label in (moved, read_by_target)}
     for row, by_task in measured.idle.items():
+        if row in about_others:
+            continue
         for reason in dict.fromkeys(filter(None, (measured.idleness(row, task) for task in by_task))):
             tasks = ", ".join(task for task in by_task if measured.idleness(row, task) == reason)
             rows_by_reason.setdefault((tasks, reason), []).append(row)

@@ -35,10 +35,21 @@ FRACTION_METRICS = frozenset(
     | {"rechecking", "uncommitted", "repetition_recovery"}
 )
 
+NON_NEGATIVE_METRICS = frozenset({"core_hours", "gpu_hours", "tokens", "entropy_student", "entropy_teacher"})
+
 
 def is_fraction(metric: str) -> bool:
     """Return True for a metric whose per-item values are shares or scores in 0..1, majK and passK of K samples included."""
     return metric in FRACTION_METRICS or metric.rstrip("0123456789") in ("maj", "pass")
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """Return the ends that a metric's mean cannot pass: 0 and 1 of a share, -1 and 1 of a correlation, 0 of what is counted."""
+    if is_fraction(metric):
+        return 0.0, 1.0
+    if metric.endswith("_correlation"):
+        return -1.0, 1.0
+    return (0.0 if metric in NON_NEGATIVE_METRICS else -np.inf), np.inf
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from repro.recipes import paper
 from repro.recipes.catalog import plan
 from repro.recipes.labels import at_eta
 from repro.recipes.settings import MatrixSettings
-from repro.recipes.studies import FURTHER_FAMILIES, STUDIES, resolve
+from repro.recipes.studies import FURTHER_FAMILIES, STUDIES, name_of, resolve
 from repro.recipes.toy import SEVEN_TASKS
 from repro.tables import load_claims
 from repro.tables.measurements.trap_outcomes import CALIBRATED
@@ -118,6 +118,13 @@ def test_every_claim_finds_its_rows_in_the_plan(study):
 @pytest.mark.parametrize(("scale", "seeds"), [("toy", 1), ("small", 1), ("paper", 3)])
 def test_paper_scale_has_three_seeds_by_default(scale, seeds):
     assert len(plan("table2", scale=scale).seeds) == seeds
+
+
+def test_pages_name_every_study_in_words():
+    names = {study: name_of(study) for study in STUDIES}
+    assert (names["table2"], names["figure1a"], names["failure-modes"]) == ("Table 2", "Figure 1a", "Failure modes")
+    assert all(re.fullmatch(r"(Table|Figure) \d+[a-z]?|[A-Z][a-z]+( [a-z]+)*", name) for name in names.values()), names
+    assert len(set(names.values())) == len(names)
 
 
 def test_a_study_that_is_not_there_is_one_line():

@@ -90,7 +90,7 @@ def test_the_page_says_in_words_what_a_cell_could_detect(part):
     sections = build_sections(part, "k")
     page, brief = html([(part, "k", sections)]), markdown([(part, "k", sections)])
     lines = describe_power(part.report)
-    assert [line.split(",")[0] for line in lines] == ["acc", "maj16", "pass16"]
+    assert [line.split(",")[0] for line in lines] == ["accuracy", "maj@16", "pass@16"]
     for line in lines:
         assert line in _outside_folds(page).replace("&#39;", "'")
         assert f"- {line}" in brief

@@ -116,7 +116,9 @@ def test_without_an_untouched_pair_the_lowest_and_the_highest_row_are_named():
     traps = MeasuredTable("table1", "toy", "qwen3", (0,))
     for row, value in (("small", 0.5), ("large", 2.0)):
         traps.add(row, "toy-bm4", "token_rkl", ["x", "y"], np.full((1, 2), value))
-    assert conclude(report, [traps]) == ["token_rkl, mean over tasks: lowest small 0.500, highest large 2.000."]
+    assert conclude(report, [traps]) == [
+        "Token-level reverse KL, mean over tasks: lowest small 0.500, highest large 2.000."
+    ]
 
 
 def test_a_study_of_our_own_begins_with_all_that_is_contradicted(made):

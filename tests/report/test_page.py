@@ -24,9 +24,9 @@ from repro.report.sections.build import build_sections
 from repro.report.terminal import print_result
 from repro.report.text import visible
 from repro.report.training_history import BINS, binned
-from repro.report.trap_measures import metric_in_words
 from repro.report.write import write_report
 from repro.tables import MeasuredTable, load_claims
+from repro.tables.metric_names import metric_name, metric_with_id
 
 from .conftest import make_result
 
@@ -134,7 +134,8 @@ def test_every_claim_and_cell_is_on_the_page_with_its_number(part, result, page,
     ]
     rows = re.findall(r"<tr><th.*?</tr>", text)
     for row, task, metric, mean in cells:
-        matches = [r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{metric}</td>' in r]
+        words = metric if metric_name(metric) == metric else f"{metric_name(metric)}<small>{metric}</small>"
+        matches = [r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{words}</td>' in r]
         assert len(matches) == 1, (row, task, metric)
         assert float(re.search(r'data-value="([^"]+)"', matches[0])[1]) == pytest.approx(mean, abs=1e-12)
 
@@ -174,7 +175,7 @@ def test_a_study_without_answers_is_laid_out_metric_by_metric():
     visible_text = "".join(Page(text).data)
     for metric in ("token_rkl", "is_rkl", "wrong_trace"):
         assert f'id="t-bars-0-{metric}-title"' in text
-        assert f"{part.stored.title}: {metric_in_words(metric)}, qwen3" in visible_text
+        assert f"{part.stored.title}: {metric_with_id(metric)}, qwen3" in visible_text
     assert "paper 0.208" in visible_text
     assert "qwen3-32b-open-sequence-rkl" in visible_text  # the erratum of this table
     assert "Failure rates" not in visible_text

@@ -1,19 +1,25 @@
 """Figures and sections of Table 5, Figures 1a, 3 and 4 and the failure modes; exported figure files."""
 
 import csv
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from repro.errors import InputError
 from repro.recipes.studies import STUDIES, resolve
+from repro.report.figures.bars import bars
 from repro.report.figures.export import save_figure
+from repro.report.figures.points import measured_points
 from repro.report.figures.style import CSS_COLOURS, FILE
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, merge_sources
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
+from repro.report.terminal import print_result
 from repro.tables import MeasuredTable
+from repro.tables.formatting import measured_rows
 
 from .conftest import make_result, write_result
 
@@ -198,6 +204,38 @@ def test_a_result_without_its_costs_says_so(part_for):
     part = part_for("table5", extras={})
     assert "no record of costs" in html([(part, "part1", build_sections(part, "part1"))])
     assert resolve(STUDIES["table5"].figures)(part, FILE) == []
+
+
+def test_no_cost_is_below_zero(part_for):
+    table = MeasuredTable("table5", "toy", "qwen3", (0,))
+    for row, hours in (("Student GKD w/ on-policy RKL", (0.1, 4.0)), ("Teacher calibration (RFT, LoRA)", (2.0, 2.1))):
+        table.add(row, "pipeline", "core_hours", ["eta -1", "eta +1"], [hours])
+    part = replace(part_for("table5"), measured=(table,))
+    (wide, narrow) = measured_points(table, table.values)
+    assert wide["low"] == 0 < narrow["low"]
+    assert measured_rows(table, metric="core_hours")[0]["pipeline"] == f"2.050 (0 to {wide['high']:.3f})"
+    (plot,) = bars(part, FILE)
+    assert plot.figure.axes[0].get_xlim()[0] == 0
+    assert all(line.get_xdata()[0] >= 0 for line in plot.figure.axes[0].lines)
+
+
+def test_a_study_of_our_own_is_not_held_against_print():
+    measured = MeasuredTable("leak", "toy", "qwen3", (0,))
+    for row in ("Student", "no-teacher", "sft under none"):
+        measured.add(row, "toy-bm4", "acc", IDS, HALF)
+    (part,) = merge_sources([Source("one", make_result(measured))])
+    built = [(part, "k", build_sections(part, "k"))]
+    page, brief = html(built), markdown(built)
+    assert "<title>Leaks by interface at toy scale</title>" in page
+    assert '<h3 id="k-measured-title">Measured <small' in page
+    assert "In the paper" not in page
+    assert "in the paper" not in brief
+    assert "for orientation" not in page
+    console = Console(record=True, width=200)
+    print_result(list(part.measured), part.report, console)
+    assert "in the paper" not in console.export_text()
+    assert "own-answers under none &gt; no-teacher (qwen3): row" in page  # not run: by its statement, not its id
+    assert "- own-answers under none > no-teacher (qwen3): row" in brief
 
 
 def test_a_damaged_cost_is_a_one_line_error(tmp_path):

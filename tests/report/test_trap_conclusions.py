@@ -8,8 +8,8 @@ import pytest
 
 from repro.printed.load import load, load_claims
 from repro.report.trap_conclusions import SMALLEST_SAMPLE, conclude_traps, conclusion_lines, row_lines
-from repro.report.trap_measures import MEASURES
 from repro.report.trap_thresholds import MEAN_WEIGHT, PARETO_K, TAIL_SHARE, THRESHOLDS, WRONG_TRACE
+from repro.tables.metric_names import DESCRIPTIONS
 from repro.traps import pareto_k
 from repro.traps.pareto import TRUSTED
 
@@ -154,5 +154,5 @@ def test_a_page_of_a_panel_needs_no_torch():
 
 
 def test_words_of_a_measure_stand_alone():
-    for text in MEASURES.values():
+    for text in DESCRIPTIONS.values():
         assert not {"same", "it"} & set(text.split()), text

@@ -1,5 +1,7 @@
 """Claims with a margin that the paper's words ask for, judged in worlds where they hold and where they do not."""
 
+import re
+
 import numpy as np
 import pydantic
 import pytest
@@ -8,6 +10,7 @@ from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.printed.load import load, load_claims
 from repro.tables import MeasuredTable, merge_seeds
+from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import ClaimVerdict
@@ -124,15 +127,41 @@ def test_a_larger_teacher_that_is_worse_somewhere():
     assert judge("larger-teacher-misleads-more-somewhere-qwen3-14b", teachers(0.4, 0.3)).value == "contradicted"
 
 
-def test_a_claim_of_one_side_names_what_it_measures():
-    assert claim_in_symbols(claim("tail-dominates")) == "tail_share of tail > 0.5"
-    assert (
-        claim_in_symbols(claim("token-rkl-changes-correlate-with-outcomes"))
-        == "token_rkl_outcome_correlation of Calibrated < -0.3"
-    )
-    assert claim_in_symbols(claim("misled-collapses-under-student")) == "Misled < 0.5 x Student"
-    shared = "Original > Distillable in token_rkl on BM4/BM5/CSQA/MMLU-Pro"
-    assert claim_in_symbols(claim("distillable-reduces-token-rkl")) == shared
+@pytest.mark.parametrize(
+    ("claim_id", "symbols"),
+    [
+        ("tail-dominates", "share of the KL of tail > 0.5"),
+        ("no-frequency-effect-without-tail", "-1 <= frequency-KL correlation of K=1 <= 0.3"),
+        ("token-rkl-changes-correlate-with-outcomes", "KL-outcome correlation of Calibrated < -0.3"),
+        ("misled-collapses-under-student", "Misled < 0.5 x Student"),
+        ("distillable-reduces-token-rkl", "Original > Distillable in token-level reverse KL on BM4/BM5/CSQA/MMLU-Pro"),
+        ("token-kl-knowledge-above-math", "token-level reverse KL on CSQA/MMLU-Pro/superGPQA > on BM4/BM5"),
+        ("token-kl-lower-variance", "log SD of sequence-level reverse KL > log SD of token-level reverse KL"),
+        ("wrong-trace-over-half", "somewhere wrong-trace preference > 0.5"),
+        (
+            "larger-teacher-misleads-more-somewhere-qwen3-14b",
+            "somewhere Qwen3-14B > Qwen3-8B in wrong-trace preference",
+        ),
+        ("larger-teacher-misleads-less-qwen3-14b", "0 <= Qwen3-8B - Qwen3-14B <= 0.05 in wrong-trace preference"),
+        ("improve-beats-baselines-pass16", "Improve > each of SFT and GKD-FKL and GKD-RKL in pass@16"),
+        ("sweep-wrong-trace-falls", "wrong-trace preference of Traps falls with eta"),
+        (
+            "calibration-cost-comparable-to-gkd-rkl",
+            "Student GKD w/ on-policy RKL and Teacher calibration (RFT, LoRA) within a factor of 2 in GPU-hours or core-hours",
+        ),
+    ],
+)
+def test_a_statement_names_what_it_compares(claim_id, symbols):
+    assert claim_in_symbols(claim(claim_id)) == symbols
+
+
+@pytest.mark.parametrize("stored_claim", load_claims(), ids=lambda claim: f"{claim.study}-{claim.id}")
+def test_no_statement_has_an_id_of_a_metric(stored_claim):
+    statement = claim_in_symbols(stored_claim)
+    assert not re.search(r"[a-z]_[a-z]|\b(acc|maj|pass)\d*\b(?!@)", statement)
+    metrics = {*stored_claim.metrics} - {"acc", "reward"}
+    if metrics:
+        assert any(metric_name(metric) in statement for metric in metrics)
 
 
 def test_below():
@@ -179,7 +208,7 @@ def test_a_recovery_asks_for_a_share_of_a_gain(gained: float, of: float, value: 
         table.add(row, "toy-bm4", "gain", ids, rng.normal(gain, 0.1, (3, 200)))
     conclusion = judge("guards-own-answers-break-knob", table)
     assert conclusion.value == value
-    assert conclusion.statement == "own-answers under knob > 0.8 x sft under none"
+    assert conclusion.statement == "own-answers under knob > 0.8 x sft under none in gain"
     if conclusion.estimate is not None:
         left, right = (table.mean(row, "toy-bm4", "gain") for row in ("own-answers under knob", "sft under none"))
         assert conclusion.estimate == pytest.approx(left - 0.8 * right)

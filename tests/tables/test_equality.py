@@ -83,3 +83,10 @@ def test_an_interval_of_a_share_ends_at_0_and_1():
     difference = {("row", "task", "acc"): 1.0, ("rival", "task", "acc"): -1.0}
     assert bounded(difference, (-0.01, 0.02)) == (-0.01, 0.02)
     assert bounded({("row", "task", "token_rkl"): 1.0}, (-0.01, 1.02)) == (-0.01, 1.02)
+
+
+def test_an_interval_of_hours_ends_at_0_and_one_of_a_correlation_at_1():
+    for metric in ("core_hours", "gpu_hours", "tokens"):
+        assert bounded({("row", "task", metric): 1.0}, (-0.4, 3.0)) == (0.0, 3.0)
+        assert bounded({("row", "task", metric): 1.0, ("rival", "task", metric): -1.0}, (-0.4, 3.0)) == (-0.4, 3.0)
+    assert bounded({("row", "task", "wrong_trace_outcome_correlation"): 1.0}, (-1.07, -0.8)) == (-1.0, -0.8)

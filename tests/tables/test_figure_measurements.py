@@ -102,7 +102,7 @@ def test_a_mode_that_was_not_looked_for_is_inconclusive_with_a_reason(failures):
     verdicts = verdicts_of("failure-modes", tables)
     assert verdicts["mode-hallucination"].value == "reproduced"
     assert verdicts["mode-self-correction"].value == "inconclusive"
-    assert "has no self_correction" in verdicts["mode-self-correction"].text
+    assert "has no measurement of self-correction collapse" in verdicts["mode-self-correction"].text
 
 
 def test_a_student_that_loses_nothing_is_no_error(failures):
@@ -174,7 +174,7 @@ def test_a_teacher_that_checks_itself_less(tmp_path):
 def test_where_no_model_knows_a_recheck_phrase_the_claim_has_nothing_to_go_by(tmp_path):
     _, verdicts = behaviour(tmp_path, {"else": PLAIN})
     assert verdicts["undistillable-checks-itself-more"].value == "inconclusive"
-    assert "has no rechecking" in verdicts["undistillable-checks-itself-more"].text
+    assert "has no measurement of re-checking" in verdicts["undistillable-checks-itself-more"].text
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_the_printed_share_is_of_prefixes_before_a_recheck(tmp_path):
     table.scale = "paper"
     judged = verdict(table, load("figure4"), [claim], resamples=500, missing="inconclusive").claims[0]
     assert judged.value == "inconclusive"
-    assert "'Teacher' has no prefix_correct" in judged.text
+    assert "'Teacher' has no measurement of right continuations" in judged.text
 
 
 def test_a_teacher_that_recovers_from_arbitrary_beginnings(tmp_path):

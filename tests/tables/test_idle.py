@@ -8,6 +8,7 @@ import pytest
 from repro.errors import InputError
 from repro.printed.load import load, load_claims
 from repro.recipes.catalog import plan
+from repro.recipes.labels import moved, read_by_target
 from repro.stages import Calibrate
 from repro.tables import MeasuredTable, merge_seeds
 from repro.tables.formatting import describe_idle
@@ -98,6 +99,14 @@ def test_idleness_goes_with_its_seed_and_through_json():
     for wrong in (["Misled"], {"Misled": [REASON] * 3}, {"Misled": {"a": [REASON]}}, {"Misled": {"a": [1, 2, 3]}}):
         with pytest.raises(InputError, match="not a reason or null for each of 3 seeds"):
             MeasuredTable.from_dict({**content, "idle": wrong})
+
+
+def test_rows_about_an_idle_row_are_not_named_beside_it():
+    reasons = {"a": (REASON,)}
+    labels = ("sft under knob", moved("sft under knob"), read_by_target("sft under knob"), moved("gkd-rkl under knob"))
+    made = MeasuredTable("guards", "toy", "qwen3", (0,), idle=dict.fromkeys(labels, reasons))
+    (line,) = describe_idle(made)
+    assert "nothing rests on it: sft under knob, gkd-rkl under knob: moved (" in line
 
 
 def test_rows_that_rest_on_a_calibration_that_moved_nothing_are_idle(tmp_path):

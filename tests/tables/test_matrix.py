@@ -155,4 +155,4 @@ def test_a_claim_over_an_idle_cell_is_not_tested(table):
     reports = [verdict(table, load("guards"), [claim], resamples=500, missing="inconclusive") for claim in changed]
     assert reports[0].claims[0].estimate is not None
     assert reports[1].claims == ()
-    assert "has no gain" in reports[1].skipped[0]
+    assert "has no measurement of gain" in reports[1].skipped[0]

@@ -160,7 +160,8 @@ def test_missing_row_is_an_error_or_inconclusive(make: Make) -> None:
     for key in [k for k in measured.values if k[0] == "Distillable"]:
         del measured.values[key]
     with pytest.raises(
-        InputError, match=r"result of table2, qwen3: row 'Distillable' has no acc or reward, which claim"
+        InputError,
+        match=r"result of table2, qwen3: row 'Distillable' has no measurement of accuracy or reward, which claim",
     ):
         judge(measured)
     judged = by_claim(judge(measured, missing="inconclusive"))["distillable-retains-teacher"]
@@ -238,7 +239,7 @@ def test_ordering_between_kinds_of_task() -> None:
     judged = verdict(measured, load("table1"), [claim], resamples=500).claims[0]
     assert judged.value == "reproduced"
     assert judged.estimate == pytest.approx(0.2, abs=0.01)
-    assert judged.statement == "row on Dolly/Vicuna > row on CSQA/MMLU-Pro/superGPQA in token_rkl"
+    assert judged.statement == "token-level reverse KL on Dolly/Vicuna > on CSQA/MMLU-Pro/superGPQA"
 
 
 @pytest.mark.load_sensitive

@@ -8,10 +8,10 @@ from repro.report.figures.knob import is_student, line_style
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
-from repro.report.text import slug
-from repro.report.trap_measures import metric_in_words
+from repro.report.text import capitalise, slug
 from repro.tables.formatting import layout_metrics, main_metric, printed_at
-from repro.tables.measured_table import MeasuredTable, is_fraction
+from repro.tables.measured_table import NON_NEGATIVE_METRICS, MeasuredTable, is_fraction
+from repro.tables.metric_names import metric_name, metric_with_id
 
 NOTE = "Bars with their 95 % intervals; a colour stands for a position of the knob, pale bars are students."
 
@@ -56,7 +56,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
                     printed = printed_at(part.stored, table.family, row, task, metrics[task])
                     if printed and table.scale == "paper":
                         axis.plot([printed.value], [n], **mark)
-            axis.set_title(f"{task} ({metrics[task]})" if metric is None else task)
+            axis.set_title(f"{task} ({metric_name(metrics[task])})" if metric is None else task)
             axis.set_yticks(range(len(rows)), rows)
             axis.set_ylim(len(rows) - 0.4, -0.6)
             if is_fraction(metrics[task]):
@@ -64,6 +64,8 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
                 axis.set_xticks(
                     (0, 0.25, 0.5, 0.75, 1), ("0", "0.25", "0.5", "0.75", "1")
                 )  # none runs into the next panel's
+            elif metrics[task] in NON_NEGATIVE_METRICS:
+                axis.set_xlim(left=0)
             axis.grid(axis="y", visible=False)
         if table.scale == "paper":
             handles = axes[0].plot([], [], label="printed in the paper", **mark)
@@ -74,11 +76,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         for task in tasks
     )
     rows_in_words = "teachers (above) and students" if teachers else "rows"
-    title = f"{_capital(metric_in_words(metric) if metric else rows_in_words)} by task, {table.family}"
+    title = f"{capitalise(metric_with_id(metric) if metric else rows_in_words)} by task, {table.family}"
     if metric and teachers:
         title += f", {rows_in_words}"
     return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=NOTE)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -11,6 +11,7 @@ from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
 from repro.tables.formatting import main_metric
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.metric_names import metric_name
 
 
 def figure1a(part: Part, palette: Palette) -> list[Plot]:
@@ -46,7 +47,7 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
                     [accuracy], [point["value"]], s=area, color=style["color"], marker=style["marker"], label=teacher
                 )
             axis.set_title(f"{task}: dotted, the student's own")
-            axis.set_xlabel(f"teacher's {metric}")
+            axis.set_xlabel(f"teacher's {metric_name(metric)}")
             axis.set_ylabel("student's gain")
         add_legend(figure, axes[0])
     gains = "; ".join(

@@ -9,6 +9,7 @@ from repro.report.figures.style import Palette, add_legend, drawing, task_panels
 from repro.report.merge import Part
 from repro.tables.formatting import main_metric
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.metric_names import metric_name
 
 PAIRS = (("Teacher", "Undistillable", "teacher"), ("Student", "Misled", "student"))
 """Rows that a line joins: before and after calibration, before and after distillation."""
@@ -47,7 +48,7 @@ def _figure3(table: MeasuredTable, palette: Palette) -> Plot:
             axis.set_xticks((0, 1), ("before", "after"))
             axis.set_xlim(-0.25, 1.25)
             axis.set_ylim(0, 1.02)
-            axis.set_title(f"{task} ({metric})")
+            axis.set_title(f"{task} ({metric_name(metric)})")
         add_legend(figure, axes[0])
     return Plot(
         f"figure3-{table.family}",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.metric_names import metric_name
 from repro.tables.statistics.bounds import bounded
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
@@ -48,4 +49,7 @@ def interval_arms(points: list[dict[str, Any]]) -> tuple[list[float], list[float
 
 def describe_points(points: list[dict[str, Any]]) -> str:
     """Return the points in words, for a figure's description."""
-    return "; ".join(f"{p['task']}, {p['row']} {p['metric']}: {p['value']:.3f} ± {p['half']:.3f}" for p in points)
+    return "; ".join(
+        f"{p['task']}, {p['row']} {metric_name(p['metric'])}: {p['value']:.3f} ({p['low']:.3f} to {p['high']:.3f})"
+        for p in points
+    )

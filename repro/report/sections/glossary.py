@@ -17,6 +17,8 @@ WORDS = {
     "importance weight": "probability of a teacher's completion under the student over that under the teacher; their mean"
     " should be 1. Effective sample size: how many equal weights would be as good; Pareto-k: how heavy their tail is",
     "Top-K, tail": "the student's K likeliest tokens at a step, and all others",
+    "wrong-trace preference": "share of the pairs of a wrong and a right completion of one prompt in which the teacher finds the"
+    " wrong one likelier",
     "forking token": "a token at which the student is among its least certain fifth",
     "maj@k, pass@k": "is the majority of an item's k completions right; is any of them",
     "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",

@@ -10,6 +10,7 @@ from repro.report.result import Matrix, MatrixSide
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.answers import TOKENS
 from repro.tables.measurements.matrix import IDLE_FLOOR, MOVED, READABLE, is_idle
+from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import interval
 
 SPEED = (
@@ -84,7 +85,7 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
         label = teacher_under(guard)
         row = {"guard": Cell(guard)}
         for task, metric in table.shared_metrics([label], ("acc", "reward")):
-            row[f"{metric} on {task}"] = number_cell(table.mean(label, task, metric), ".3f")
+            row[f"{metric_name(metric)} on {task}"] = number_cell(table.mean(label, task, metric), ".3f")
         if guard in losses:
             low, high = interval(losses[guard], 0.05)
             kept = "kept" if low > -UTILITY_MARGIN else "lost" if high < -UTILITY_MARGIN else "not sure"

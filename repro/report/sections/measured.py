@@ -5,7 +5,6 @@ from repro.report.cell_verdicts import cell_verdicts, describe_power, format_ver
 from repro.report.conclusions import HIGH
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
-from repro.report.trap_measures import metric_in_words
 from repro.stages.artifact import count_undecided
 from repro.tables.formatting import (
     FAILURE_METRICS,
@@ -17,6 +16,7 @@ from repro.tables.formatting import (
     printed_number,
 )
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.metric_names import metric_name, metric_with_id
 from repro.tables.verdicts.verdict_types import CellVerdict
 
 
@@ -38,7 +38,8 @@ def measured_section(part: Part, key: str) -> Section:
             Bullets(power),
             *layout,
         ]
-    return Section(f"{key}-measured", "Measured against printed", [*layout, *folded], brief=layout)
+    title = "Measured against printed" if part.stored.cells else "Measured"
+    return Section(f"{key}-measured", title, [*layout, *folded], brief=layout)
 
 
 def failures_section(part: Part, key: str) -> Section:
@@ -80,7 +81,7 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
         f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
         f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
-    if part.report.notice:
+    if part.report.notice and part.stored.cells:
         text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."
     return text
 
@@ -116,7 +117,7 @@ def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
                 note, tone = f"{note}: {format_verdicts(values)}", values[0]
             cells[task] = Cell(texts[task], note=note, tone=tone, value=value)
         rows.append(cells)
-    return Grid(f"{stored.title}{f': {metric_in_words(metric)}' if metric else ''}, {table.family}", rows)
+    return Grid(f"{stored.title}{f': {metric_with_id(metric)}' if metric else ''}, {table.family}", rows)
 
 
 def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:
@@ -130,7 +131,7 @@ def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:
             {
                 "row": Cell(row),
                 "task": Cell(task),
-                "metric": Cell(metric),
+                "metric": Cell(metric_name(metric), metric if metric_name(metric) != metric else ""),
                 "measured": number_cell(mean, ".4g"),
                 "95 % interval": Cell(f"{point['low']:.4g} to {point['high']:.4g}"),
                 "by seed": Cell(", ".join(f"{x:.4g}" for x in table.values[row, task, metric].means_S())),

@@ -1,6 +1,7 @@
 """The verdicts of a part: the summary, and each claim's sentence, quote and evidence beside the paper's numbers."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
@@ -12,6 +13,8 @@ from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
+from repro.tables.metric_names import metric_name
+from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict_types import ClaimVerdict, why_untested
 
 ONE_SEED = (
@@ -24,6 +27,7 @@ TOY_SCOPE = (
     " whether controls that lack one part of it fail to. It cannot show that real students fail for that reason, or how much."
 )
 
+IN_THE_PAPER = "in the paper"
 ROLES: dict[Role, str] = {
     "claim": "Claims of the paper",
     "premise": "Premises of the paper, counted apart",
@@ -37,10 +41,11 @@ def verdict_section(part: Part, key: str) -> Section:
     report = part.report
     several = len(report.families) > 1
     summary = [
-        Grid(caption, [_row(v, key, several) for v in of_role])
+        Grid(caption, _rows(of_role, key, several))
         for role, caption in ROLES.items()
         if (of_role := report.of_role(role))
     ]
+    claims = {claim.id: claim for claim in load_claims(report.study)}
     notes: list[Block] = [Text(TOY_SCOPE)] if report.scale == "toy" else []
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
         notes.append(Text(ONE_SEED))
@@ -52,14 +57,13 @@ def verdict_section(part: Part, key: str) -> Section:
         changed = [Collapsible(title, [Bullets(verdicts)], f"{key}-alone")]
     folded: list[Block] = []
     listed: list[Block] = []
-    if skipped := list(report.skipped):
+    if skipped := [_with_statement(text, claims) for text in report.skipped]:
         folded = [Collapsible(f"Not run: {len(skipped)}", [Bullets(skipped)], f"{key}-not-run")]
         listed = [Text("Not run:"), Bullets(skipped)]
     undecided: list[Block] = []
-    if texts := [f"{v.claim} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]:
+    if texts := [f"{v.statement} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]:
         undecided = [Text("Not reproduced, and what would decide:"), Bullets(texts)]
     plot = forest(report)
-    claims = {claim.id: claim for claim in load_claims(report.study)}
     counts, method = Text(_count(part)), Text(_describe_method(part))
     return Section(
         id=f"{key}-verdicts",
@@ -92,13 +96,30 @@ def _count(part: Part) -> str:
 
 def _describe_method(part: Part) -> str:
     report = part.report
-    return (
+    text = (
         "Intervals are at each claim's own step of Holm's correction"
         f" (level {report.alpha:g} over all claims; controls apart), from {report.resamples:,} resamples of items and"
-        " seeds. Margins are fixed in paper_tables/claims.toml before a run. Premises are what the paper takes for granted"
-        " (distillation helps at all): they are counted apart from its claims. “In the paper”: how many of the paper's own"
-        " printed comparisons support the statement."
+        " seeds. Margins are fixed in paper_tables/claims.toml before a run."
     )
+    if report.of_role("premise"):
+        text += " Premises are what the paper takes for granted (distillation helps at all): they are counted apart from its claims."
+    if any(v.paper_of for v in report.claims):
+        text += " “In the paper”: how many of the paper's own printed comparisons support the statement."
+    return text
+
+
+def _with_statement(text: str, claims: Mapping[str, Claim]) -> str:
+    """Put a claim's statement in the place of its id at the beginning of a text; the user's own claims keep their ids."""
+    claim_id, bracket, rest = text.partition(" (")
+    return f"{claim_in_symbols(claims[claim_id])}{bracket}{rest}" if claim_id in claims else text
+
+
+def _rows(verdicts: Sequence[ClaimVerdict], key: str, several: bool) -> list[dict[str, Cell]]:
+    """Lay out a row per claim; where the paper prints nothing of any, no column says so."""
+    rows = [_row(v, key, several) for v in verdicts]
+    if any(v.paper_of for v in verdicts):
+        return rows
+    return [{head: cell for head, cell in row.items() if head != IN_THE_PAPER} for row in rows]
 
 
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
@@ -114,7 +135,7 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
         if v.estimate is None
         else Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
         "would decide": _would_decide(v),
-        "in the paper": Cell(f"{v.paper_held} of {v.paper_of}" if v.paper_of else "not printed", note=_support(v)),
+        IN_THE_PAPER: Cell(f"{v.paper_held} of {v.paper_of}" if v.paper_of else "not printed", note=_support(v)),
     }
 
 
@@ -163,7 +184,7 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
             left, right = _printed(v, claim, part, t.task, t.metric)
             row = {
                 "task": Cell(t.task),
-                "metric": Cell(t.metric),
+                "metric": Cell(metric_name(t.metric)),
                 first: number_cell(t.left, ".3f", note=left and f"paper {left}"),
             }
             if t.right is not None:

@@ -1,12 +1,13 @@
-"""Intervals end where their quantity does: a share is never below 0 or above 1."""
+"""Intervals end where their quantity does: a share is never below 0 or above 1, and no number of hours below 0."""
 
-from repro.tables.measured_table import is_fraction
+from repro.tables.measured_table import range_of
 from repro.tables.statistics.resampling import Contrast
 
 
 def bounded(contrast: Contrast, interval: tuple[float, float]) -> tuple[float, float]:
-    """Return the interval of a mean of shares cut to 0..1; that of a difference, or of another metric, as it is."""
-    is_share = all(is_fraction(metric) and weight > 0 for (_, _, metric), weight in contrast.items())
-    if not contrast or not is_share:
+    """Return the interval of a mean cut to the range of its metric (`range_of`); that of a difference as it is."""
+    if not contrast or min(contrast.values()) <= 0:
         return interval
-    return min(max(interval[0], 0.0), 1.0), max(min(interval[1], 1.0), 0.0)
+    ranges = [range_of(metric) for _, _, metric in contrast]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return min(max(interval[0], low), high), max(min(interval[1], high), low)

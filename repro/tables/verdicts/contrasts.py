@@ -7,6 +7,7 @@ from itertools import pairwise
 from repro.printed.claims import Claim, Ref
 from repro.printed.load import PaperTable
 from repro.tables.measured_table import CellKey, MeasuredTable
+from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import Region
 from repro.tables.statistics.resampling import Contrast
 
@@ -84,7 +85,9 @@ def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Comparison] | str:
         return f"row {claim.left.row!r} was run at {len(points)} values of eta, a curve needs {_FEWEST_POINTS}"
     keys = measured.shared_metrics([row for _, row in points], claim.metrics)
     if not keys:
-        return f"row {claim.left.row!r} has no {' or '.join(claim.metrics)} at every eta"
+        return (
+            f"row {claim.left.row!r} has no measurement of {' or '.join(map(metric_name, claim.metrics))} at every eta"
+        )
     sign = 1.0 if claim.direction == "rises" else -1.0
 
     def contrast(weights: dict[str, float]) -> Contrast:
@@ -140,7 +143,7 @@ def _side(
     if keys:
         return keys
     tasks = f" on {', '.join(ref.columns)}" if ref.columns else ""
-    return f"row {ref.row!r} has no {' or '.join(metrics)}{tasks}"
+    return f"row {ref.row!r} has no measurement of {' or '.join(map(metric_name, metrics))}{tasks}"
 
 
 def _mean(keys: list[CellKey]) -> dict[CellKey, float]:

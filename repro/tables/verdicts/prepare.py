@@ -6,6 +6,7 @@ from math import isinf
 from repro.printed.claims import Claim
 from repro.printed.load import PaperTable
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
 from repro.tables.verdicts.floor import is_right_side_above_zero, split_at_chance
 from repro.tables.verdicts.sentences import claim_in_symbols
@@ -41,7 +42,8 @@ def prepare(
         return _not_testable(claim, table, f"{IDLE}{idle}", alpha)
     notes: tuple[str, ...] = (f"{name}, where it is idle: {idle}",) if idle else ()
     if claim.kind == "recovers" and not is_right_side_above_zero(comparisons[0], table, resamples, seed):
-        text = f"not testable: {claim.right[0].row} has no {claim.right[0].metric or claim.metrics[0]} to recover"
+        metric = metric_name(claim.right[0].metric or claim.metrics[0])
+        text = f"not testable: {claim.right[0].row} has no {metric} to recover"
         return _not_testable(claim, table, text, alpha)
     if claim.kind != "collapse":
         return Prepared(comparisons, notes=notes)

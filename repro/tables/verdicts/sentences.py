@@ -1,6 +1,7 @@
 """Claims and verdicts in words: a claim in symbols, a verdict in a sentence."""
 
 from repro.printed.claims import Claim, Ref
+from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import ONE_SEED_CAP, VerdictValue
 from repro.tables.statistics.resampling import Estimate
 
@@ -18,54 +19,70 @@ _ESTIMATE = {
 
 
 def claim_in_symbols(claim: Claim) -> str:
-    """Return the claim in symbols, e.g. "Improve > SFT"; columns that all sides share are named once, at the end."""
+    """Return the claim in symbols, e.g. "Improve > SFT", with what is compared in words where it is not accuracy or reward.
+
+    Columns that all sides share are named once, at the end. "*", every row, has no name: a claim about all rows names what
+    is measured, and where.
+    """
     columns = claim.left.columns
     if columns and claim.right and all(ref.columns == columns for ref in claim.right):
         left_alone, *right_alone = (ref.model_copy(update={"columns": None}) for ref in (claim.left, *claim.right))
         alone = claim.model_copy(update={"left": left_alone, "right": tuple(right_alone)})
         return f"{claim_in_symbols(alone)} on {'/'.join(columns)}"
-    left = _side(claim.left)
-    if claim.kind == "trend":
-        return f"{claim.metrics[0]} of {left} {claim.direction} with eta"
-    if claim.kind == "monotone":
-        opposite = "falls" if claim.direction == "rises" else "rises"
-        return f"{claim.metrics[0]} of {left} never {opposite} by {claim.margin:g} from one eta to the next"
-    if claim.kind in ("above", "below", "range", "exists") and not claim.right and not claim.left.metric:
-        left = f"{claim.metrics[0]} of {left}"
-    if claim.kind == "above":
-        return f"{left} > {claim.low:g}"
-    if claim.kind == "below":
-        return f"{left} < {claim.high:g}"
-    if claim.kind == "range":
-        return f"{claim.low:g} <= {left} <= {claim.high:g}"
-    right = " and ".join(_side(ref) for ref in claim.right)
-    if claim.kind == "exists":
-        return (
-            f"some {left} > {right}{f' + {claim.low:g}' if claim.low else ''}"
-            if right
-            else f"some {left} > {claim.low:g}"
-        )
-    if claim.kind == "collapse":
-        return f"{right} < {1 - claim.margin:g} x {left}"
-    if claim.kind == "recovers":
-        return f"{left} > {1 - claim.margin:g} x {right}"
-    if claim.kind == "comparable":
-        return f"{left} and {right} within a factor of {claim.factor:g}"
-    if claim.kind == "between" and claim.low == -(claim.high or 0.0):
-        return f"{left} = {right}, within {claim.high:g}"
-    if claim.kind == "between":
-        return f"{claim.low:g} <= {left} - {right} <= {claim.high:g}"
-    if claim.kind == "noninferiority":
-        return f"{left} > {right} - {claim.margin:g}"
-    scored = set(claim.metrics) <= {"acc", "reward"} or claim.left.metric
-    metric = "" if scored else f" in {claim.metrics[0]}"
-    return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}{metric}"
+    names_metric = claim.left.metric is not None or not claim.right or claim.left.row == "*"
+    left = _side(claim, claim.left, names_metric)
+    right = " and ".join(
+        _side(claim, ref, ref.metric is not None or (names_metric and ref.row != "*")) for ref in claim.right
+    )
+    symbols = _relation(claim, left, right)
+    is_scored = set(claim.metrics) <= {"acc", "reward"}
+    return symbols if names_metric or is_scored else f"{symbols} in {_metrics(claim)}"
 
 
-def _side(ref: Ref) -> str:
-    name = "row" if ref.row == "*" else ref.row
-    name = f"{ref.metric} of {name}" if ref.metric else name
-    return f"{name} on {'/'.join(ref.columns)}" if ref.columns else name
+def _relation(claim: Claim, left: str, right: str) -> str:
+    """Return the claim in symbols from its sides."""
+    match claim.kind:
+        case "trend":
+            return f"{left} {claim.direction} with eta"
+        case "monotone":
+            opposite = "falls" if claim.direction == "rises" else "rises"
+            return f"{left} never {opposite} by {claim.margin:g} from one eta to the next"
+        case "above":
+            return f"{left} > {claim.low:g}"
+        case "below":
+            return f"{left} < {claim.high:g}"
+        case "range":
+            return f"{claim.low:g} <= {left} <= {claim.high:g}"
+        case "exists" if right:
+            return f"somewhere {left} > {right}{f' + {claim.low:g}' if claim.low else ''}"
+        case "exists":
+            return f"somewhere {left} > {claim.low:g}"
+        case "collapse":
+            return f"{right} < {1 - claim.margin:g} x {left}"
+        case "recovers":
+            return f"{left} > {1 - claim.margin:g} x {right}"
+        case "comparable":
+            return f"{left} and {right} within a factor of {claim.factor:g}"
+        case "between" if claim.low == -(claim.high or 0.0):
+            return f"{left} = {right}, within {claim.high:g}"
+        case "between":
+            return f"{claim.low:g} <= {left} - {right} <= {claim.high:g}"
+        case "noninferiority":
+            return f"{left} > {right} - {claim.margin:g}"
+        case _:
+            return f"{left} > {'each of ' if len(claim.right) > 1 else ''}{right}"
+
+
+def _side(claim: Claim, ref: Ref, names_metric: bool) -> str:
+    metric = (metric_name(ref.metric) if ref.metric else _metrics(claim)) if names_metric else ""
+    row = "" if ref.row == "*" else f" of {ref.row}" if metric else ref.row
+    columns = f" on {'/'.join(ref.columns)}" if ref.columns else ""
+    return f"{metric}{row}{columns}".strip() or "that of all rows"
+
+
+def _metrics(claim: Claim) -> str:
+    """Name what a claim compares. Of accuracy and reward, and of the two kinds of hours, a task or a machine has one."""
+    return " or ".join(map(metric_name, claim.metrics))
 
 
 def verdict_sentence(

@@ -1,0 +1,129 @@
+"""Metrics in words: a name for statements, table heads and figures, and a description for the place that explains a metric.
+
+Results, claims and exports have ids; no id is shown without its words.
+"""
+
+import re
+
+NAMES = {
+    "acc": "accuracy",
+    "reward": "reward",
+    "token_rkl": "token-level reverse KL",
+    "sequence_rkl": "sequence-level reverse KL",
+    "wrong_trace": "wrong-trace preference",
+    "unanswered_trace": "preference for unanswered completions",
+    "unanswered_share": "share of unanswered completions",
+    "fork_share": "share of the KL at forks",
+    "entropy_student": "student's entropy",
+    "is_rkl": "importance-weighted reverse KL",
+    "is_k3": "importance-weighted K3",
+    "log_weight_error": "log error of the mean importance weight",
+    "log_sd_sequence_rkl": "log SD of sequence-level reverse KL",
+    "log_sd_token_rkl": "log SD of token-level reverse KL",
+    "log_sd_is_rkl": "log SD of importance-weighted reverse KL",
+    "log_sd_is_k3": "log SD of importance-weighted K3",
+    "token_rkl_outcome_correlation": "KL-outcome correlation",
+    "wrong_trace_outcome_correlation": "preference-outcome correlation",
+    "frequency_correlation": "frequency-KL correlation",
+    "tail_share": "share of the KL",
+    "tokens": "completion length",
+    "truncated": "truncated completions",
+    "pass_maj_gap": "gap between pass@k and maj@k",
+    "overconfidence": "overconfidence",
+    "prefix_correct": "right continuations",
+    "loss_under_better_teacher": "loss under a better teacher",
+    "shortfall": "shortfall under a better teacher",
+    "rechecking": "re-checking",
+    "uncommitted": "completions cut before an answer",
+    "repetition_recovery": "recovery from repetition",
+    "hallucination": "overconfident hallucination",
+    "self_correction": "self-correction collapse",
+    "degradation": "local decoding degradation",
+    "core_hours": "core-hours",
+    "gpu_hours": "GPU-hours",
+    "gain": "gain",
+    "gain_per_1000_queries": "gain per 1,000 queries",
+    "moved": "KL from the start",
+    "reader_nats": "cross-entropy under the calibration target",
+}
+"""Metric to its name, which fits into "Misled > Student in NAME" and "NAME of Misled > 0.1"."""
+DESCRIPTIONS = {
+    "sequence_rkl": "reverse KL of complete completions",
+    "token_rkl": "reverse KL over the vocabulary, per token",
+    "token_fkl_on_policy": "forward KL over the vocabulary, per token",
+    "entropy_student": "entropy of the student, per token",
+    "entropy_teacher": "entropy of the teacher, per token",
+    "fork_share": "share of the reverse KL at forking tokens",
+    "fork_tokens": "share of the tokens that are forks",
+    "top_k_rkl": "reverse KL over the student's Top-{k} alone",
+    "mean_tokens": "length of a completion",
+    "wrong_trace": "pairs in which the teacher prefers the wrong completion",
+    "wrong_trace_per_prompt": "pairs in which the teacher prefers the wrong completion, all prompts with equal weight",
+    "wrong_trace_length_only": "pairs in which the wrong completion is the shorter one",
+    "wrong_trace_length_matched": "pairs of equal length in which the teacher prefers the wrong one",
+    "unanswered_trace": "pairs in which the teacher prefers a completion without an answer",
+    "unanswered_share": "completions without an answer, of those that are not correct",
+    "sequence_fkl": "forward KL of complete completions",
+    "token_fkl": "forward KL over the vocabulary, per token",
+    "token_rkl_off_policy": "reverse KL over the vocabulary, per token, unweighted",
+    "is_rkl": "reverse KL by importance weights",
+    "is_k3": "reverse KL by importance weights, K3 estimator",
+    "is_token_rkl": "token-level reverse KL by importance weights",
+    "self_normalised_rkl": "reverse KL by weights that sum to 1",
+    "mean_weight": "mean importance weight, 1 is due",
+    "effective_sample_size": "effective sample size",
+    "max_weight_share": "share of the largest weight",
+    "token_rkl_outcome_correlation": "correlation of the changes of token-level reverse KL and of students' accuracy",
+    "wrong_trace_outcome_correlation": "correlation of the changes of wrong-trace preference and of students' accuracy",
+    "frequency_correlation": "rank correlation of a token's frequency and its contribution to the KL",
+    "tail_share": "share of the reverse KL outside the student's Top-K",
+    "pass_maj_gap": "pass@k less maj@k",
+    "overconfidence": "share of the most frequent answer less maj@k",
+    "solved": "prompts that the student solves by majority",
+    "lost": "prompts solved before that the student lost",
+    "prefix_correct": "continuations that end right",
+    "loss_under_better_teacher": "accuracy that the student loses under a better teacher",
+    "shortfall": "accuracy by which the better teacher's student falls behind the other's",
+    "rechecking": "completions with a re-check phrase",
+    "uncommitted": "completions cut before any answer",
+    "repetition_recovery": "completions with a repeated span that still end with an answer",
+    "hallucination": "overconfident hallucination, share of the completions of lost prompts",
+    "self_correction": "self-correction collapse, share of the completions of lost prompts",
+    "degradation": "local decoding degradation, share of the completions of lost prompts",
+    "log_weight_error": "size of the logarithm of the mean importance weight, 0 is due",
+    "log_sd_sequence_rkl": "logarithm of the standard deviation between completions of sequence-level reverse KL",
+    "log_sd_token_rkl": "logarithm of the standard deviation between completions of token-level reverse KL",
+    "log_sd_is_rkl": "logarithm of the standard deviation between completions of reverse KL by importance weights",
+    "log_sd_is_k3": "logarithm of the standard deviation between completions of the K3 estimator by importance weights",
+    "core_hours": "hours times processor cores",
+    "gpu_hours": "hours times GPUs",
+    "pareto_k": "Pareto-k of the weights: above 0.7 do not believe them",
+}
+"""Measure of a panel, or metric of a table, to what it is; {k} of "top_k_rkl@K" is filled in. A measure that is not here has
+its name, or its id."""
+_OF_SAMPLES = re.compile(r"(maj|pass)(\d+)")
+_ID = re.compile(r"\b[a-z]\w*_\w+\b")
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of a metric: "wrong-trace preference", "pass@16". An unknown one keeps its id, which may be a plug-in's."""
+    if of_samples := _OF_SAMPLES.fullmatch(metric):
+        return f"{of_samples[1]}@{of_samples[2]}"
+    return NAMES.get(metric, metric)
+
+
+def describe_measure(measure: str) -> str:
+    """Return what a measure of a panel is; its name, or its id, if there is no description."""
+    name, _, k = measure.partition("@")
+    return DESCRIPTIONS[name].format(k=k) if name in DESCRIPTIONS else metric_name(measure)
+
+
+def metric_with_id(metric: str) -> str:
+    """Return a metric's description with its id: "reverse KL over the vocabulary, per token (token_rkl)"."""
+    description = describe_measure(metric)
+    return metric if description == metric else f"{description} ({metric})"
+
+
+def without_ids(text: str) -> str:
+    """Return a text with the names of metrics in place of their ids, for texts that were recorded with ids."""
+    return _ID.sub(lambda match: metric_name(match[0]), text)
