@@ -10,7 +10,7 @@ can be split, more where these do not hold it (`repro.planner.placement`), else 
 
 import heapq
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from repro.recipes.catalog import STUDIES, plan
 from repro.stages import Stage, topological_order
 
 FLEETS = (8, 10, 100, 1000)
+RANKS = (1, 2, 4, NODE)
+"""Ranks of a stage that are tried, at least."""
 CARDS = Cards(NODE, REQUIREMENTS["paper"].gpu_memory_gib)
 """Of one node at paper scale."""
 MARKS = ("<!-- computed -->\n", "<!-- end -->\n")
@@ -108,12 +110,15 @@ def schedule(work: dict[str, Job], gpus: int) -> tuple[float, float]:
     return now, max(remaining.values(), default=0.0)
 
 
-def best(stages: Sequence[Stage], gpus: int) -> Schedule:
-    """Return the schedule that ends first, of 1, 2, 4 or a node's 8 ranks."""
+def best(work_by_ranks: Mapping[int, dict[str, Job]], gpus: int) -> Schedule:
+    """Return the schedule that ends first.
+
+    Args:
+        work_by_ranks: of each number of ranks to try, the jobs (`jobs`).
+    """
     tried = []
-    for ranks in (1, 2, 4, NODE):
+    for ranks, work in work_by_ranks.items():
         if ranks <= gpus:
-            work = jobs(stages, ranks)
             hours, longest = schedule(work, gpus)
             tried.append(Schedule(gpus, ranks, hours, sum(j.gpus * j.hours for j in work.values()), longest))
     return min(tried, key=lambda candidate: (candidate.hours, candidate.gpu_hours))
@@ -125,6 +130,7 @@ def capacity_tables() -> str:
     lines = []
     for seeds in (1, 3):
         stages = all_stages(seeds)
+        work_by_ranks = {ranks: jobs(stages, ranks) for ranks in RANKS}
         alone = sum(expected_hours(stage, "paper") for stage in stages)
         lines += [
             f"**{seeds} training seed{'s' if seeds > 1 else ''}**: {len(stages)} stages of {', '.join(STUDIES)};"
@@ -134,13 +140,13 @@ def capacity_tables() -> str:
             "|---|---|---|---|---|---|---|---|",
         ]
         for gpus in FLEETS:
-            s = best(stages, gpus)
+            s = best(work_by_ranks, gpus)
             lines.append(
                 f"| {gpus} | {s.ranks} | {s.hours / 24:,.1f} | {s.gpu_hours:,.0f} | {s.gpu_hours / (gpus * s.hours):.0%}"
                 f" | {s.gpu_hours * price:,.0f} | {gpus * s.hours * price:,.0f} | {s.longest / 24:,.1f} |"
             )
-        most = best(stages, FLEETS[-1])
-        work, by_name = jobs(stages, most.ranks), {stage.fingerprint: stage for stage in stages}
+        most = best(work_by_ranks, FLEETS[-1])
+        work, by_name = work_by_ranks[most.ranks], {stage.fingerprint: stage for stage in stages}
         chain = [f"{by_name[name].label} ({work[name].hours:,.0f} h)" for name in longest_chain(work)]
         lines += [
             "",

@@ -18,6 +18,7 @@ IS_XDIST_CONTROLLER = "PYTEST_XDIST_WORKER" not in os.environ and any(
 )
 """It runs no test: its workers need not wait until it has imported torch and transformers."""
 if not IS_XDIST_CONTROLLER:
+    gc.disable()  # until all tests are collected: imports leave little garbage, and make many objects to search for it
     import hypothesis
     import torch
 
@@ -42,6 +43,7 @@ def pytest_collection_finish() -> None:
     """Leave what the imports made out of every later garbage collection: a fifth of the tests' processor time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

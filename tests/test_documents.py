@@ -86,8 +86,18 @@ def test_documented_sessions_exist(sessions):
     assert named - sessions.keys() == set()
 
 
+def starts_a_stage(page):
+    return any("run_stage(" in block for block in blocks(page, "python"))
+
+
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.processes if starts_a_stage(page) else ())
+        for page in PAGES
+        if blocks(page, "python")
+    ],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_documented_python_runs(page, monkeypatch, tmp_path):
     """All blocks of a page, one after the other, in a folder that has the examples."""

@@ -1,6 +1,7 @@
 """Imports run one way: a package imports only packages of lower layers, and no files form an import cycle."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def imports_of(file: Path) -> Iterator[str]:
             yield from (name if name in MODULES else node.module for name in submodules)
 
 
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """Return module -> the modules of this project that it imports."""
+    return {module: set(imports_of(file)) for module, file in MODULES.items()}
+
+
 def package_of(module: str) -> str | None:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else None
@@ -58,8 +65,8 @@ def test_every_package_has_a_layer() -> None:
 def test_packages_import_only_lower_layers() -> None:
     upward = {
         f"{module} -> {imported}"
-        for module, file in MODULES.items()
-        for imported in imports_of(file)
+        for module, imported_modules in imports().items()
+        for imported in imported_modules
         if (package := package_of(module)) and (imported_package := package_of(imported))
         if package != imported_package and LEVEL[imported_package] >= LEVEL[package]
     }
@@ -67,7 +74,7 @@ def test_packages_import_only_lower_layers() -> None:
 
 
 def test_no_import_cycle() -> None:
-    left = {module: set(imports_of(file)) - {module} for module, file in MODULES.items()}
+    left = {module: imported - {module} for module, imported in imports().items()}
     while leaves := {module for module, imported in left.items() if not imported & left.keys()}:
         left = {module: imported for module, imported in left.items() if module not in leaves}
     assert left == {}

@@ -1,5 +1,6 @@
 """Random models of two architectures with two different tokenizers, made in a second."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ TURNS = (
 
 def qwen_tokenizer(vocabulary: int = 300) -> PreTrainedTokenizerFast:
     """Byte-level BPE, ChatML, no BOS; turns and documents end alike."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_trained_qwen(vocabulary)),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=CHATML,
+    )
+
+
+@functools.cache
+def _trained_qwen(vocabulary: int) -> str:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -51,13 +62,23 @@ def qwen_tokenizer(vocabulary: int = 300) -> PreTrainedTokenizerFast:
             show_progress=False,
         ),
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHATML
-    )
+    return str(core.to_str())
 
 
 def gemma_tokenizer() -> PreTrainedTokenizerFast:
     """Small pieces; BOS from the template and again from the tokenizer; turns end with no EOS."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_trained_gemma()),
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        chat_template=TURNS,
+    )
+
+
+@functools.cache
+def _trained_gemma() -> str:
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
     core = Tokenizer(models.BPE(unk_token="<unk>"))
     core.normalizer = normalizers.Replace(" ", "▁")
@@ -73,14 +94,7 @@ def gemma_tokenizer() -> PreTrainedTokenizerFast:
         ),
     )
     core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        chat_template=TURNS,
-    )
+    return str(core.to_str())
 
 
 def save_qwen(
@@ -212,9 +226,15 @@ def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Pa
     return folder
 
 
+@functools.cache
+def in_float64(folder: Path) -> torch.nn.Module:
+    """The model in float64, read once: whoever takes gradients forgets earlier ones."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+
+
 def naive(folder: Path, prompt: list[int], completion: list[int]) -> float:
     """log p(completion | prompt): one sequence, no padding, float64, one token at a time."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    model = in_float64(folder)
     total, ids = 0.0, list(prompt)
     for token in completion:
         with torch.no_grad():

@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from repro.calibration.rounding import mean_token_kl
 from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import load_for_training
+from repro.traps.token_kl import token_kl
 
+Ids = tuple[int, ...]
+"""Token ids of a text."""
 PROMPTS, COMPLETIONS, TOKENS = 64, 4, 256
 """Training prompts, completions of each, and the most tokens of one, on which the KL is measured."""
 TOLERANCE = 0.1
@@ -110,15 +112,20 @@ def warning(measured: Mapping[str, float | None]) -> dict[str, str]:
 
 @torch.no_grad()
 def _distance(model: Any, policy: Any, match: Match, seed: int) -> float:
-    """Return KL(model||start) on the model's completions, nats per token; the start is `policy` without its adapter."""
+    """Return KL(model||start) on the model's completions, nats per token; the start is `policy` without its adapter.
+
+    Equal completions of a prompt are read once, and the logits of one completion at a time are in memory.
+    """
     sequences = _sample(model, match.prompt_ids, match.tokens, seed)
-    calibrated = [_logits(model, *sequence) for sequence in sequences]
-    with policy.disable_adapter():
-        start = [_logits(policy, *sequence) for sequence in sequences]
-    return mean_token_kl(calibrated, start)
+    kl_by_sequence = {}
+    for sequence in dict.fromkeys(sequences):
+        calibrated_TV = _logits(model, *sequence)
+        with policy.disable_adapter():
+            kl_by_sequence[sequence] = token_kl(calibrated_TV, _logits(policy, *sequence))
+    return float(torch.cat([kl_by_sequence[sequence] for sequence in sequences]).mean())
 
 
-def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int) -> list[tuple[list[int], list[int]]]:
+def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int) -> list[tuple[Ids, Ids]]:
     """Sample completions of all prompts at temperature 1 in one padded batch; return (prompt, completion) ids."""
     config = neutral_generation_config(model)
     ends = set(config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id])
@@ -140,11 +147,11 @@ def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int)
     pairs = []
     for row, sampled in enumerate(out_NT[:, width:].tolist()):
         end = next((n for n, token in enumerate(sampled) if token in ends), len(sampled))
-        pairs.append((prompt_ids[row // COMPLETIONS], sampled[: end + 1]))
+        pairs.append((tuple(prompt_ids[row // COMPLETIONS]), tuple(sampled[: end + 1])))
     return pairs
 
 
-def _logits(model: Any, prompt: list[int], completion: list[int]) -> torch.Tensor:
+def _logits(model: Any, prompt: Ids, completion: Ids) -> torch.Tensor:
     """Return the logits [T, V] that predict the T tokens of a completion, on the CPU."""
-    ids_1T = torch.tensor([prompt + completion], device=model.device)
+    ids_1T = torch.tensor([[*prompt, *completion]], device=model.device)
     return model(input_ids=ids_1T, logits_to_keep=len(completion) + 1).logits[0, :-1].float().cpu()

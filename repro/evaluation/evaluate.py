@@ -99,7 +99,7 @@ def failures_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[s
     for (task, item_id), group in by_prompt(outcomes).items():
         for name, failed in _FAILURES.items():
             if name != "unparsed" or registry.kind_of(task) != "open":
-                rates.setdefault(task, {}).setdefault(name, {})[item_id] = float(np.mean([failed(g) for g in group]))
+                rates.setdefault(task, {}).setdefault(name, {})[item_id] = sum(map(failed, group)) / len(group)
     return rates
 
 
@@ -108,7 +108,9 @@ def tokens_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     lengths: dict[str, dict[str, list[int]]] = {}
     for outcome in outcomes:
         lengths.setdefault(outcome.task, {}).setdefault(outcome.item_id, []).append(outcome.tokens)
-    return {task: {item: float(np.mean(tokens)) for item, tokens in items.items()} for task, items in lengths.items()}
+    return {
+        task: {item: sum(tokens) / len(tokens) for item, tokens in items.items()} for task, items in lengths.items()
+    }
 
 
 def metric_names(task: str, completions: int) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Names to pin: base images in the Dockerfile, actions in the workflows, models and data sets of the studies."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +35,15 @@ def actions(root: Path) -> list[str]:
 
 def hub_names() -> dict[str, str]:
     """Return the hub ids of all studies, each with its kind: "models", "datasets", or "github" (a data set that is a file in a repository)."""
-    return dict(sorted(set(_hub_names())))
+    return dict(_hub_names())
 
 
-def _hub_names() -> Iterator[tuple[str, str]]:
+@functools.cache
+def _hub_names() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(set(_read_by_studies())))
+
+
+def _read_by_studies() -> Iterator[tuple[str, str]]:
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.study import SCALES
     from repro.stages.pins import hub_inputs

@@ -1,5 +1,6 @@
 """Read the stored TOML files, with errors that name file, line and key."""
 
+import functools
 import hashlib
 import tomllib
 from bisect import bisect_left
@@ -35,7 +36,7 @@ def stored_hashes(folder: Path | None = None) -> dict[str, str]:
 
 
 def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
-    """Read the file as `shape`; return it with its text, for `file_error`.
+    """Read the file as `shape`; return it with its text, for `file_error`. Equal texts are parsed once, so change no value.
 
     Raises:
         InputError: not readable, not TOML, or not of that shape (names line and key).
@@ -44,13 +45,18 @@ def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({cause}).") from None
+    return _parse(path, text, shape), text
+
+
+@functools.lru_cache(maxsize=64)
+def _parse(path: Path, text: str, shape: type[_Shape]) -> _Shape:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as cause:
         raise InputError(f"{path.name}: not TOML: {cause}.") from None  # the message carries line and column
     try:
         # Not strict: TOML has arrays where the shapes have tuples.
-        return shape.model_validate(content, strict=False), text
+        return shape.model_validate(content, strict=False)
     except ValidationError as cause:
         # A misspelt key is both missing and unknown: the unknown one is the line to fix.
         first = min(cause.errors(), key=lambda error: error["type"] != "extra_forbidden")

@@ -1,6 +1,7 @@
 """Write a page and its brief, atomically."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from repro.errors import InputError
@@ -22,15 +23,23 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
         page = page / PAGE_FILE
     if page.suffix == ".md":
         raise InputError(f"--out {page}: name the HTML page; its Markdown brief is written beside it.")
-    built = [(part, f"part{n}", build_sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
     brief = page.with_suffix(".md")
+    with _naming(page):  # before any figure is drawn
+        page.parent.mkdir(parents=True, exist_ok=True)
+    built = [(part, f"part{n}", build_sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
     built[-1][2].append(glossary_section())
     texts = {page: html(built), brief: markdown(built, page.name)}
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
+    with _naming(page):
         for path, text in texts.items():
             with atomic_write(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+    return page, brief
+
+
+@contextmanager
+def _naming(page: Path) -> Iterator[None]:
+    """Turn an error of the file system into one that names the page."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{page}: {error.strerror}. Choose another with --out FILE.") from None
-    return page, brief

@@ -14,7 +14,7 @@ from repro.toy.heads import initialise_heads
 from repro.toy.world import World
 
 DECAY = 0.5  # share of the steps, at the end, over which the learning rate falls to zero
-ENCODED = 8192  # texts that are encoded at once
+ENCODED = 8192  # texts that are encoded at once, at most
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def pretrain(
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     initialise_heads(model, tokenizer, prompt_frame(tokenizer))
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    rows = _encode(world, tokenizer, plan.corpus, seed)
+    rows = _encode(world, tokenizer, plan.corpus, seed, min(ENCODED, plan.steps * plan.batch))
     model.train()
     losses = []
     for step in range(plan.steps):
@@ -96,13 +96,17 @@ def conversation_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str, st
 
 
 def _encode(
-    world: World, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, seed: int
+    world: World, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, seed: int, texts: int
 ) -> Iterator[tuple[list[int], int]]:
-    """Yield (token ids, index of the first completion token); a completion ends with one end-of-turn token."""
+    """Yield (token ids, index of the first completion token); a completion ends with one end-of-turn token.
+
+    Args:
+        texts: how many are encoded at once; the tokens do not depend on it.
+    """
     before, after = prompt_frame(tokenizer)
     pairs = stream_pairs(world, corpus, seed)
     while True:
-        prompts, completions = zip(*itertools.islice(pairs, ENCODED))
+        prompts, completions = zip(*itertools.islice(pairs, texts))
         heads = tokenizer([before + prompt + after for prompt in prompts], add_special_tokens=False)["input_ids"]
         tails = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
         for head, tail in zip(heads, tails):

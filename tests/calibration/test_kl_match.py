@@ -35,33 +35,39 @@ def test_the_bound_is_where_the_other_training_ended(tmp_path):
     assert stop_beyond(tmp_path) is None
 
 
-@pytest.fixture
-def knob(tmp_path, teacher, student, items):
+TASTE = {"eta": -1.0, "steps": 4, "learning_rate": 0.1, "reward": "taste"}
+
+
+@pytest.fixture(scope="module")
+def knob(tmp_path_factory, teacher, student, items):
     """A calibration that has moved a little; its artifact."""
-    run(tmp_path / "knob", teacher, student, items, eta=-1.0, steps=2)
-    return tmp_path / "knob" / "out"
+    folder = tmp_path_factory.mktemp("knob")
+    run(folder, teacher, student, items, eta=-1.0, steps=2)
+    return folder / "out"
 
 
-def test_a_control_is_shrunk_to_the_distance_of_the_knob(tmp_path, teacher, student, items, knob):
-    summary = run(
-        tmp_path / "taste", teacher, student, items, eta=-1.0, steps=4, learning_rate=0.1, reward="taste", matches=knob
-    )
+@pytest.fixture(scope="module")
+def taste(tmp_path_factory, teacher, student, items, knob):
+    """A control that was shrunk to the distance of the knob; its artifact and summary."""
+    folder = tmp_path_factory.mktemp("taste")
+    summary = run(folder, teacher, student, items, **TASTE, matches=knob)
+    return folder / "out", summary
+
+
+def test_a_control_is_shrunk_to_the_distance_of_the_knob(tmp_path, teacher, student, items, knob, taste):
+    artifact, summary = taste
     assert summary["matched"] == 1
     assert 0 < summary["match_scale"] < 1
     assert summary["match_reached"] == pytest.approx(summary["match_kl"], rel=TOLERANCE)
     assert "KL match" not in summary.get("warnings", {})
-    again = run(
-        tmp_path / "again", teacher, student, items, eta=-1.0, steps=4, learning_rate=0.1, reward="taste", matches=knob
-    )
-    assert again == summary
+    assert run(tmp_path, teacher, student, items, **TASTE, matches=knob) == summary
     for name in ("adapter/adapter_model.safetensors", "model/model.safetensors"):
-        assert (tmp_path / "again/out" / name).read_bytes() == (tmp_path / "taste/out" / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (artifact / name).read_bytes()
 
 
-def test_the_saved_model_has_the_distance(tmp_path, teacher, student, items, knob, monkeypatch):
+def test_the_saved_model_has_the_distance(tmp_path, teacher, student, items, taste, monkeypatch):
     """The merged folder's KL, measured from the files, is the one in the summary."""
-    settings = {"eta": -1.0, "steps": 4, "learning_rate": 0.1, "reward": "taste", "matches": knob}
-    summary = run(tmp_path / "taste", teacher, student, items, **settings)
+    artifact, summary = taste
     distances = []
 
     def measured(policy, match, seed):
@@ -73,7 +79,7 @@ def test_the_saved_model_has_the_distance(tmp_path, teacher, student, items, kno
         return {}
 
     monkeypatch.setattr("repro.calibration.merge.match_kl", measured)
-    run(tmp_path / "reader", teacher, student, items, **settings | {"matches": tmp_path / "taste" / "out", "steps": 1})
+    run(tmp_path, teacher, student, items, **TASTE | {"steps": 1}, matches=artifact)
     assert distances == [pytest.approx(summary["match_reached"], rel=1e-3)]
 
 

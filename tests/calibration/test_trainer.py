@@ -240,10 +240,17 @@ class KilledError(Exception):
     pass
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, teacher: Path, student: Path, items: list[Item]) -> Path:
+    """A run of five steps; its artifact."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    run(folder, teacher, student, items, steps=5)
+    return folder / "out"
+
+
 def test_resume_gives_the_numbers_of_an_uninterrupted_run(
-    tmp_path: Path, teacher: Path, student: Path, items: list[Item]
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item], uninterrupted: Path
 ) -> None:
-    run(tmp_path / "uninterrupted", teacher, student, items, steps=5)
 
     def killer(done: int, *_: Any) -> None:
         if done == 4:
@@ -268,15 +275,14 @@ def test_resume_gives_the_numbers_of_an_uninterrupted_run(
         progress=lambda done, *_: steps.append(done),
     )
     assert steps == [3, 4, 5]
-    assert lines(cut / "out") == lines(tmp_path / "uninterrupted" / "out")
-    cut_weights, weights = (
-        load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "uninterrupted")
-    )
+    assert lines(cut / "out") == lines(uninterrupted)
+    cut_weights, weights = (load_file(out / "model" / "model.safetensors") for out in (cut / "out", uninterrupted))
     assert all(torch.equal(cut_weights[name], weights[name]) for name in weights)
 
 
-def test_resume_from_a_checkpoint_by_time(tmp_path: Path, teacher: Path, student: Path, items: list[Item]) -> None:
-    run(tmp_path / "uninterrupted", teacher, student, items, steps=5)
+def test_resume_from_a_checkpoint_by_time(
+    tmp_path: Path, teacher: Path, student: Path, items: list[Item], uninterrupted: Path
+) -> None:
 
     def killer(done: int, *_: Any) -> None:
         if done == 4:
@@ -289,10 +295,8 @@ def test_resume_from_a_checkpoint_by_time(tmp_path: Path, teacher: Path, student
     run(cut, teacher, student, items, steps=5, checkpoint_minutes=60, progress=lambda done, *_: steps.append(done))
     assert steps == [4, 5]
     assert not (cut / "work" / "checkpoint-5").exists()  # the artifact follows at once
-    assert lines(cut / "out") == lines(tmp_path / "uninterrupted" / "out")
-    cut_weights, weights = (
-        load_file(p / "out" / "model" / "model.safetensors") for p in (cut, tmp_path / "uninterrupted")
-    )
+    assert lines(cut / "out") == lines(uninterrupted)
+    cut_weights, weights = (load_file(out / "model" / "model.safetensors") for out in (cut / "out", uninterrupted))
     assert all(torch.equal(cut_weights[name], weights[name]) for name in weights)
 
 

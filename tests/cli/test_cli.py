@@ -318,7 +318,9 @@ def test_listing_imports_no_torch_and_takes_a_few_times_what_its_libraries_take_
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, out
 
     floors, times = [], []
-    for _ in range(4):  # side by side: other work on the machine slows both
+    for turn in range(4):  # side by side: other work on the machine slows both
+        if turn > 1 and min(times) < 8 * min(floors):
+            break
         floors.append(processor_seconds(libraries)[0])
         seconds, out = processor_seconds(listing)
         times.append(seconds)

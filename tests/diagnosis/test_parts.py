@@ -39,6 +39,17 @@ def finish(source, folder):
     return summary, {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in (folder / "out").iterdir()}
 
 
+@pytest.fixture
+def alone(source, tmp_path):
+    """Summary and hashes of a diagnosis by a single process; they do not depend on the folder, so it runs once."""
+    if source.across_tokenizers not in ALONE:
+        ALONE[source.across_tokenizers] = finish(source, tmp_path / "alone")
+    return ALONE[source.across_tokenizers]
+
+
+ALONE = {}
+
+
 def take(source, folder, share, progress=silent):
     return measure_share(CONFIG, source, work=folder / "work", progress=progress, share=share)
 
@@ -53,8 +64,7 @@ def no_models(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_shares_give_the_files_of_one_process(source, count, tmp_path, monkeypatch):
-    alone = finish(source, tmp_path / "alone")
+def test_shares_give_the_files_of_one_process(source, alone, count, tmp_path, monkeypatch):
     for index in reversed(range(count)):
         taken = take(source, tmp_path / "shared", (index, count))
     assert len(taken) >= 2 * count
@@ -62,8 +72,7 @@ def test_shares_give_the_files_of_one_process(source, count, tmp_path, monkeypat
     assert finish(source, tmp_path / "shared") == alone
 
 
-def test_a_killed_share_resumes_with_the_parts_that_it_finished(source, tmp_path, monkeypatch):
-    alone = finish(source, tmp_path / "alone")
+def test_a_killed_share_resumes_with_the_parts_that_it_finished(source, alone, tmp_path, monkeypatch):
 
     def die(done, total, unit, note=""):
         if done > total // 2:
@@ -82,8 +91,7 @@ def written(source, tmp_path):
     return split_diagnosis(CONFIG, source, tmp_path / "shared" / "work")
 
 
-def test_a_damaged_part_is_measured_again(source, tmp_path):
-    alone = finish(source, tmp_path / "alone")
+def test_a_damaged_part_is_measured_again(source, alone, tmp_path):
     damaged, truncated, *_ = (part.path for part in take(source, tmp_path / "shared", (0, 1)))
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1

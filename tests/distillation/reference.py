@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
+from tiny_models import in_float64
 
 Sequences = list[tuple[list[int], list[int]]]
 """(prompt ids, completion ids)"""
@@ -11,8 +11,8 @@ Sequences = list[tuple[list[int], list[int]]]
 
 def reference(method: str, teacher: Path, student: Path, sequences: Sequences) -> tuple[float, dict[str, torch.Tensor]]:
     """Return the loss, nats per completion token of the step, and its gradient by parameter name."""
-    p_T = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float64).eval()
-    p_S = AutoModelForCausalLM.from_pretrained(student, dtype=torch.float64).eval()
+    p_T, p_S = in_float64(teacher), in_float64(student)
+    p_S.zero_grad()
     total, tokens = torch.zeros((), dtype=torch.float64), 0
     for prompt, completion in sequences:
         ids = torch.tensor([prompt + completion])

@@ -10,8 +10,8 @@ import pytest
 import torch
 from distillation.reference import Sequences, reference
 from safetensors.torch import load_file
-from tiny_models import gemma_tokenizer, qwen_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TrainerCallback
+from tiny_models import gemma_tokenizer, in_float64, qwen_tokenizer
+from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
 from repro.distillation import distill as module
@@ -151,7 +151,7 @@ def padded_loss(method: str, teacher: Path, student: Path, sequences: Sequences)
         is_completion_BT[row, len(prompt) : end] = True
     logits = []
     for folder in (student, teacher):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+        model = in_float64(folder)
         with torch.no_grad():
             logits.append(model(ids_BT, attention_mask=mask_BT).logits[:, :-1])
     return LOSSES[method](*logits, is_completion_BT[:, 1:]).item()

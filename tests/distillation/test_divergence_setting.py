@@ -1,13 +1,16 @@
 """The trainers' `divergence` setting: each loss on real completions, its refusals, and what it leaves as it was."""
 
+import functools
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tiny_models import in_float64
 from transformers import AutoModelForCausalLM
 
 from repro.distillation import distill as module
@@ -46,24 +49,24 @@ def odd_length(items: list[Item], texts: list[str]) -> list[float]:
     return [float(len(text) % 2) for text in texts]
 
 
-@pytest.fixture
-def teacher(student: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def teacher(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The student with noise in its weights: of some of its completions it thinks more than the student, of others less."""
     model = AutoModelForCausalLM.from_pretrained(student)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
-    folder = tmp_path / "teacher"
+    folder = tmp_path_factory.mktemp("models") / "teacher"
     model.save_pretrained(folder)
     load_tokenizer(student).save_pretrained(folder)
     return folder
 
 
-@pytest.fixture
-def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch) -> Run:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, teacher: Path, student: Path, items: list[Item]) -> Iterator[Run]:
     """Trains on-policy; returns the rows of the history. `run.seen` has what the last training step sampled."""
-    trainer, count = module.on_policy.OnPolicyTrainer, iter(range(100))
+    trainer = module.on_policy.OnPolicyTrainer
 
     def record(self: Any, inputs: Any, inner: Any = trainer._generate_and_score_completions) -> Any:
         go.seen = inner(self, inputs)  # type: ignore[attr-defined]
@@ -72,10 +75,8 @@ def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeyp
         ]  # type: ignore[attr-defined]
         return dict(go.seen)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(trainer, "_generate_and_score_completions", record)
-
     def go(micro_batch: int | None = None, teacher: Path = teacher, **changes: Any) -> list[Row]:
-        base = tmp_path / str(next(count))
+        base = tmp_path_factory.mktemp("run")
         distill(
             config(**changes),
             student=student,
@@ -91,7 +92,21 @@ def run(tmp_path: Path, teacher: Path, student: Path, items: list[Item], monkeyp
         )
         return [json.loads(line) for line in (base / "out" / "history.jsonl").read_text().splitlines()]
 
-    return go
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "_generate_and_score_completions", record)
+        yield go
+
+
+@pytest.fixture(scope="module")
+def first_step(run: Any) -> Callable[[str], SimpleNamespace]:
+    """Returns the row of a step with a loss, and what it sampled; each loss is trained once."""
+
+    @functools.cache
+    def step(name: str) -> SimpleNamespace:
+        row = run(divergence=name)[0]
+        return SimpleNamespace(row=row, seen=run.seen, right=run.right)
+
+    return step
 
 
 def completions(batch: dict[str, torch.Tensor]) -> list[list[int]]:
@@ -99,12 +114,12 @@ def completions(batch: dict[str, torch.Tensor]) -> list[list[int]]:
     return [ids[mask].tolist() for ids, mask in zip(batch["completion_ids"], masks)]
 
 
-def by_definition(name: str, run: Any, teacher: Path, student: Path) -> float:
+def by_definition(name: str, step: Any, teacher: Path, student: Path) -> float:
     """The loss of the recorded step: the models' full logits in float64, one sequence at a time."""
     loss, total, tokens = LOSSES.parse(name), 0.0, 0
-    models = [AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval() for folder in (student, teacher)]
-    prompts = [ids[mask.bool()].tolist() for ids, mask in zip(run.seen["prompt_ids"], run.seen["prompt_mask"])]
-    for prompt, completion, is_right in zip(prompts, completions(run.seen), run.right, strict=True):
+    models = [in_float64(folder) for folder in (student, teacher)]
+    prompts = [ids[mask.bool()].tolist() for ids, mask in zip(step.seen["prompt_ids"], step.seen["prompt_mask"])]
+    for prompt, completion, is_right in zip(prompts, completions(step.seen), step.right, strict=True):
         ids, n = torch.tensor([prompt + completion]), len(completion)
         with torch.no_grad():
             p, q = (model(ids).logits[0, -n - 1 : -1].log_softmax(-1) for model in models)
@@ -128,23 +143,23 @@ def by_definition(name: str, run: Any, teacher: Path, student: Path) -> float:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_trainer_computes_the_loss_whatever_the_micro_batch(
-    run: Any, teacher: Path, student: Path, name: str
+    run: Any, first_step: Any, teacher: Path, student: Path, name: str
 ) -> None:
-    row = run(divergence=name)[0]
-    assert row["loss"] == pytest.approx(by_definition(name, run, teacher, student), rel=1e-5)
+    row = first_step(name).row
+    assert row["loss"] == pytest.approx(by_definition(name, first_step(name), teacher, student), rel=1e-5)
     assert row["loss"] > 0
     cut = run(divergence=name, micro_batch=3)[0]
     for figure in ("loss", "grad_norm", "entropy", "accuracy"):
         assert cut[figure] == pytest.approx(row[figure], rel=1e-4), figure
 
 
-def test_every_loss_samples_what_the_default_samples_and_steps_elsewhere(run: Any) -> None:
+def test_every_loss_samples_what_the_default_samples_and_steps_elsewhere(run: Any, first_step: Any) -> None:
     """The first step's completions do not depend on the loss; its gradient does."""
     default = run()[0]
     sampled = completions(run.seen)
     for name in NAMED:
-        row = run(divergence=name)[0]
-        assert completions(run.seen) == sampled, name
+        row = first_step(name).row
+        assert completions(first_step(name).seen) == sampled, name
         if name not in ("reference-anchored", "wrong-trace-gate"):  # no gradient at the start; nothing to gate
             assert abs(row["grad_norm"] - default["grad_norm"]) > 1e-3 * default["grad_norm"], name
 

@@ -5,6 +5,7 @@ no longer be loaded: change it together with the version of the kind of stage, a
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from repro.planner.cards import CPU_CORE, H100
@@ -24,6 +25,7 @@ MATRICES = ("guards", "leak")
 CARDS = Cards(count=8, gib=78.0)
 
 
+@functools.cache
 def stages_of(scale: Scale) -> dict[str, tuple[Stage, list[str]]]:
     """Every stage of the scale by its folder's name, with the studies that have it."""
     stages: dict[str, tuple[Stage, list[str]]] = {}

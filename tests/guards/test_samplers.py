@@ -1,5 +1,7 @@
 """The laws that sampler guards sample from, against enumeration over the vocabulary."""
 
+import functools
+
 import pytest
 import torch
 from tiny_models import save_qwen
@@ -31,6 +33,9 @@ def prompts(teacher):
     return [prompt_token_ids(tokenizer, text) for text in ("1 + 2 = ?", "a much longer question: 3 + 4 = ?")]
 
 
+read_model = functools.cache(load_model)
+
+
 def logits(model, ids: list[int]) -> torch.Tensor:
     """[V] float64 logits after these tokens, by a plain forward of one sequence."""
     with torch.no_grad():
@@ -39,16 +44,17 @@ def logits(model, ids: list[int]) -> torch.Tensor:
 
 def exact_law(guard, teacher, proxy, ids: list[int], temperature: float = 1.0) -> torch.Tensor:
     """[V] log-probabilities of the guard's law, from its formula and autograd's own derivative."""
-    z_teacher = logits(load_model(teacher), ids) / temperature
+    z_teacher = logits(read_model(teacher), ids) / temperature
     if isinstance(guard, ProductOfExperts):
-        p_teacher, p_proxy = z_teacher.softmax(-1), logits(load_model(proxy), ids).softmax(-1)
+        p_teacher, p_proxy = z_teacher.softmax(-1), logits(read_model(proxy), ids).softmax(-1)
         mixed = p_teacher ** (1 - guard.strength) * p_proxy**guard.strength
         return (mixed / mixed.sum()).log()
     return torch.log_softmax(z_teacher + guard.strength * derivative(proxy, ids), -1)
 
 
-def derivative(proxy, ids: list[int]) -> torch.Tensor:
-    """[V] derivative of the proxy's logits along the gradient of the mean loss of `HOLDOUT`, float64."""
+@functools.cache
+def gradient_of_holdout(proxy):
+    """The proxy in float64, and the gradient of its mean loss of `HOLDOUT`."""
     model = load_model(proxy).double()
     parameters = dict(model.named_parameters())
     losses, tokens = 0.0, 0
@@ -56,12 +62,17 @@ def derivative(proxy, ids: list[int]) -> torch.Tensor:
         log_p = model(torch.tensor([prompt + completion])).logits[0].log_softmax(-1)
         for position, token in enumerate(completion, len(prompt)):
             losses, tokens = losses - log_p[position - 1, token], tokens + 1
-    gradient = dict(zip(parameters, torch.autograd.grad(losses / tokens, list(parameters.values()))))
+    return model, dict(zip(parameters, torch.autograd.grad(losses / tokens, list(parameters.values()))))
+
+
+def derivative(proxy, ids: list[int]) -> torch.Tensor:
+    """[V] derivative of the proxy's logits along the gradient of the mean loss of `HOLDOUT`, float64."""
+    model, gradient = gradient_of_holdout(proxy)
 
     def of_weights(weights):
         return torch.func.functional_call(model, weights, (torch.tensor([ids]),)).logits[0, -1]
 
-    detached = {name: value.detach() for name, value in parameters.items()}
+    detached = {name: value.detach() for name, value in model.named_parameters()}
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         return torch.func.jvp(of_weights, (detached,), (gradient,))[1]
 
@@ -89,7 +100,7 @@ def test_tokens_come_as_often_as_the_law_says(guard, teacher, proxy, prompts):
     p = exact_law(guard, teacher, proxy, prompts[0]).exp()
     counts = torch.bincount(torch.tensor([c.token_ids[0] for c in group]), minlength=len(p)).double()
     assert ((counts / n - p).abs() <= 5 * (p * (1 - p) / n).sqrt() + 1 / n).all()
-    plain = logits(load_model(teacher), prompts[0]).softmax(-1)
+    plain = logits(read_model(teacher), prompts[0]).softmax(-1)
     assert (
         (counts / n - plain).abs() > 5 * (plain * (1 - plain) / n).sqrt() + 1 / n
     ).any()  # the teacher's own law fails
@@ -98,7 +109,7 @@ def test_tokens_come_as_often_as_the_law_says(guard, teacher, proxy, prompts):
 @pytest.mark.parametrize("guard", [ProductOfExperts(strength=0), Antidistillation(strength=0)], ids=lambda g: g.name)
 def test_no_strength_is_the_teacher(guard, teacher, proxy, prompts):
     (group,) = GuardedEngine(guard, teacher, proxy, HOLDOUT).generate(prompts[1:], 3, 4, 1.0, seed=1)
-    model = load_model(teacher)
+    model = read_model(teacher)
     for completion in group:
         for position, (token, nats) in enumerate(zip(completion.token_ids, completion.log_probs)):
             law = torch.log_softmax(logits(model, prompts[1] + completion.token_ids[:position]), -1)

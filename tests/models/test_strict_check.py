@@ -197,6 +197,15 @@ def test_an_end_in_the_generation_config_alone_counts_everywhere(folder):
     assert load_tokenizer(folder).eos_token_id == 2
 
 
+PROMPTS = ("start 2 twice", "start 3 twice")
+
+
+@pytest.fixture(scope="module")
+def plain_completions():
+    prompts = [prompt_token_ids(load_tokenizer(locate(MODEL)), prompt) for prompt in PROMPTS]
+    return TransformersEngine(locate(MODEL)).generate(prompts, 4, 24, 1.0, 0)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -216,11 +225,10 @@ def test_an_end_in_the_generation_config_alone_counts_everywhere(folder):
         {"watermarking_config": {"bias": 2.0}},
     ],
 )
-def test_completions_come_from_the_model_whatever_its_generation_config_says(folder, settings):
-    prompts = [prompt_token_ids(load_tokenizer(folder), f"start {n} twice") for n in (2, 3)]
-    plain = TransformersEngine(folder).generate(prompts, 4, 24, 1.0, 0)
+def test_completions_come_from_the_model_whatever_its_generation_config_says(folder, settings, plain_completions):
+    prompts = [prompt_token_ids(load_tokenizer(folder), prompt) for prompt in PROMPTS]
     change(folder, "generation_config.json", **settings)
-    assert TransformersEngine(folder).generate(prompts, 4, 24, 1.0, 0) == plain
+    assert TransformersEngine(folder).generate(prompts, 4, 24, 1.0, 0) == plain_completions
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,22 @@ LAYERS = {
 }
 
 
+def zeros(kind, config, dtype=torch.float32):
+    """A model of zeros: what it saves and holds does not depend on its weights, and random numbers would take longer."""
+    with torch.device("meta"):
+        model = kind(config).to(dtype)
+    model.to_empty(device="cpu")
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.data.zero_()
+    model.tie_weights()
+    return model
+
+
 def saved_bytes(kind, config, layers, checkpointed=False):
     """Bytes of activations and of copied weights that a forward pass saves: float32 weights, bfloat16 autocast, padding."""
     config.num_hidden_layers, config.layer_types = layers, ["full_attention"] * layers
     config._attn_implementation = "sdpa"
-    model = kind(config).train()
+    model = zeros(kind, config).train()
     if checkpointed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
@@ -91,7 +102,7 @@ def test_a_forward_pass_without_gradients_holds_no_more_than_is_planned():
     """The largest sum of live tensors of one layer, of weights in bfloat16."""
     kind, config, shape = LAYERS["Qwen3-1.7B"]
     config.num_hidden_layers, config.layer_types, config._attn_implementation = 2, ["full_attention"] * 2, "sdpa"
-    model = kind(config).to(torch.bfloat16).eval()
+    model = zeros(kind, config, torch.bfloat16).eval()
     ids = torch.randint(0, 64, (BATCH, LENGTH))
     mask = torch.ones_like(ids)
     mask[0, -5:] = 0

@@ -36,7 +36,12 @@ def table_of(scale="paper", seeds=(0, 1, 2), items=1_200):
 
 @pytest.fixture(scope="module")
 def part():
-    return merge_sources([Source("paper", make_result(table_of()))])[0]
+    return merge_sources([Source("paper", make_result(table_of(), curves=[]))])[0]
+
+
+@pytest.fixture(scope="module")
+def sections(part):
+    return build_sections(part, "k")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +59,7 @@ def test_the_world_has_cells_of_different_verdicts(verdict_of):
     assert verdict_of["GKD-RKL", "acc"] == "contradicted"
 
 
-def test_the_verdict_stands_beside_the_cell_on_the_page_and_in_the_brief(part, verdict_of):
-    sections = build_sections(part, "k")
+def test_the_verdict_stands_beside_the_cell_on_the_page_and_in_the_brief(part, sections, verdict_of):
     (section,) = [section for section in sections if section.title == "Measured against printed"]
     page, brief = html([(part, "k", sections)]), markdown([(part, "k", sections)])
     for row, printed in (("Teacher", "0.837 [0.839, 0.907]"), ("GKD-RKL", "0.740 [0.752, 0.947]")):
@@ -86,8 +90,7 @@ def test_the_verdict_stands_beside_the_cell_on_the_terminal(part, verdict_of):
         assert line in printed
 
 
-def test_the_page_says_in_words_what_a_cell_could_detect(part):
-    sections = build_sections(part, "k")
+def test_the_page_says_in_words_what_a_cell_could_detect(part, sections):
     page, brief = html([(part, "k", sections)]), markdown([(part, "k", sections)])
     lines = describe_power(part.report)
     assert [line.split(",")[0] for line in lines] == ["accuracy", "maj@16", "pass@16"]
@@ -99,7 +102,7 @@ def test_the_page_says_in_words_what_a_cell_could_detect(part):
 
 
 def test_nothing_of_it_is_shown_where_no_cell_is_judged():
-    (toy,) = merge_sources([Source("toy", make_result(table_of("toy")))])
+    (toy,) = merge_sources([Source("toy", make_result(table_of("toy"), curves=[]))])
     brief = markdown([(toy, "k", build_sections(toy, "k"))])
     assert "What these cells could tell" not in brief
     assert ": reproduced [" not in brief

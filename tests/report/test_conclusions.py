@@ -30,7 +30,12 @@ KEPT = [style("Teacher", 0.73, 8.0), style("Undistillable", 0.70, 7.9), style("M
 @pytest.fixture(scope="module")
 def made():
     table = build(items=40, effects={"Eta0-Student": 1.0, "No-reasoning": -1.0})
-    return merge_sources([Source("one", make_result(table, styles=BARE))])[0]
+    return merge_sources([Source("one", make_result(table, styles=BARE, curves=[]))])[0]
+
+
+@pytest.fixture(scope="module")
+def brief(made):
+    return markdown([(made, "k", build_sections(made, "k"))])
 
 
 def test_claims_premises_and_controls_are_counted_apart(made):
@@ -52,10 +57,8 @@ def test_there_are_five_lines(made):
     assert len(conclude(made.report, made.measured, BARE)) == 5
 
 
-def test_page_brief_and_terminal_say_the_same(made):
+def test_page_brief_and_terminal_say_the_same(made, brief):
     lines = conclude(made.report, made.measured, BARE)
-    built = [(made, "k", build_sections(made, "k"))]
-    brief = markdown(built)
     console = Console(record=True, width=2000)
     print_result(list(made.measured), made.report, console, BARE)
     printed = console.export_text()
@@ -65,17 +68,16 @@ def test_page_brief_and_terminal_say_the_same(made):
     assert "| Undistillable | 0.500 | 2% | 4.1 |" in brief
 
 
-def test_a_tick_says_that_the_papers_own_numbers_are_split(made):
+def test_a_tick_says_that_the_papers_own_numbers_are_split(made, brief):
     (judged,) = [v for v in made.report.claims if v.claim == "student-under-teacher"]
     assert judged.value == "reproduced"
-    brief = markdown([(made, "k", build_sections(made, "k"))])
     (line,) = [line for line in brief.splitlines() if line.startswith("|") and "student-under-teacher" in line]
     assert "reproduced; here; the paper's own numbers are split (13 of 14)" in line
 
 
 def test_styles_of_two_results_are_averaged_by_seed():
-    first = make_result(build(items=40, seeds=(0,)), styles=[style("Teacher", 0.6, 6.0)])
-    second = make_result(build(items=40, seeds=(1, 2), rng=1), styles=[style("Teacher", 0.9, 9.0)])
+    first = make_result(build(items=40, seeds=(0,)), styles=[style("Teacher", 0.6, 6.0)], curves=[])
+    second = make_result(build(items=40, seeds=(1, 2), rng=1), styles=[style("Teacher", 0.9, 9.0)], curves=[])
     (part,) = merge_sources([Source("a", first), Source("b", second)])
     assert "| Teacher | 0.500 | 80% | 8.0 |" in markdown([(part, "k", build_sections(part, "k"))])
 
@@ -83,7 +85,7 @@ def test_styles_of_two_results_are_averaged_by_seed():
 @pytest.mark.parametrize(("rows", "is_folded"), [(MOST_ROWS, False), (MOST_ROWS + 1, True)])
 def test_a_long_table_of_answers_is_folded(rows, is_folded):
     styles = [style(f"Teacher, eta {n}", 0.8, 6.0) for n in range(rows)]
-    (part,) = merge_sources([Source("a", make_result(build(items=40), styles=styles))])
+    (part,) = merge_sources([Source("a", make_result(build(items=40), styles=styles, curves=[]))])
     section = findings_section(part, "k")
     assert [type(block) for block in section.blocks if not isinstance(block, Bullets)] == (
         [Collapsible] if is_folded else [Text, Grid]
@@ -94,7 +96,8 @@ def test_a_long_table_of_answers_is_folded(rows, is_folded):
 def test_a_contradiction_in_the_embedded_world_has_its_known_reason():
     table = build(items=60, effects={"SFT": -3.0, "GKD-FKL": -3.0, "GKD-RKL": -3.0})
     parts = {
-        scale: merge_sources([Source("one", make_result(replace(table, scale=scale)))])[0] for scale in ("toy", "small")
+        scale: merge_sources([Source("one", make_result(replace(table, scale=scale), curves=[]))])[0]
+        for scale in ("toy", "small")
     }
     reason = "In the embedded world half of the plain teacher's steps are leaps"
     for scale, part in parts.items():

@@ -172,7 +172,7 @@ def test_a_changed_margin_is_reported(monkeypatch, result):
     monkeypatch.setattr(
         merge, "verdict", lambda tables, stored, claims, missing: verdict(tables, stored, moved, missing=missing)
     )
-    part = merge_sources([Source("mine", result)])[0]
+    part = merge_sources([Source("mine", {**result, "curves": []})])[0]
     changes = "; ".join(changed_rules(part))
     assert "distillable-retains-teacher (qwen3): the margin was 0.02 when mine was made and is 0.3 now" in changes
     assert changes in "; ".join(markdown([(part, "p", build_sections(part, "p"))]).replace("\n- ", "; ").splitlines())

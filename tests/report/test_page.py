@@ -188,7 +188,7 @@ def test_a_metric_that_some_tasks_lack_is_laid_out_on_the_others():
     for task, metrics in (("toy-bm4", ("token_rkl", "wrong_trace")), ("toy-dolly", ("token_rkl",))):
         for metric in metrics:
             table.add("toy:qwen3-teacher", task, metric, ["a", "b", "c"], [[0.1, 0.2, 0.4]])
-    (part,) = merge_sources([Source("traps", make_result(table))])
+    (part,) = merge_sources([Source("traps", make_result(table, curves=[]))])
     (section,) = [s for s in build_sections(part, "k") if s.title == "Measured against printed"]
     heads = {
         grid.caption.rpartition("(")[2].partition(")")[0]: list(grid.rows[0])
@@ -210,9 +210,10 @@ def test_an_inconclusive_claim_says_what_would_decide_it(part, built):
 def test_a_claim_that_is_not_testable_is_shown_as_such_and_never_counted_as_reproduced(tmp_path):
     table = build(items=40)
     table.chance = dict.fromkeys(table.tasks, 1.0)
-    (made,) = merge_sources([Source("one", make_result(table))])
+    content = make_result(table, curves=[])
+    (made,) = merge_sources([Source("one", content)])
     (judged,) = [v for v in made.report.claims if v.claim == "misled-collapses-under-student"]
-    (stored,) = [v for v in make_result(table)["verdicts"]["claims"] if v["claim"] == "misled-collapses-under-student"]
+    (stored,) = [v for v in content["verdicts"]["claims"] if v["claim"] == "misled-collapses-under-student"]
     assert judged.value == stored["value"] == "not testable"
     counts = made.report.counts("claim")
     assert counts["not testable"] == 1
@@ -253,7 +254,13 @@ def test_the_brief_is_short_and_has_the_same_sections(built, text):
     assert brief.count("**Scaled down: no verdict on the paper's numbers.**") == len(NOTICED) == 3
 
 
-def test_a_merged_page_begins_with_one_table_and_ends_with_one_glossary(tmp_path, part):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, part):
+    """Page and brief of a single study, in a folder that was not there."""
+    return write_report([part], tmp_path_factory.mktemp("report") / "new" / "page.html")
+
+
+def test_a_merged_page_begins_with_one_table_and_ends_with_one_glossary(tmp_path, part, written):
     page, brief = write_report([part, part], tmp_path / "page.html")
     text = page.read_text()
     start, first = text.index('id="overview"'), text.index("<article")
@@ -263,7 +270,7 @@ def test_a_merged_page_begins_with_one_table_and_ends_with_one_glossary(tmp_path
     assert text[start:first].count("<tr>") == 3  # a head, and a row per study
     assert brief.read_text().startswith("# All studies")
     assert text.count("What the words mean") == 1
-    assert "overview" not in write_report([part], tmp_path / "single.html")[1].read_text()
+    assert "overview" not in written[1].read_text()
 
 
 def test_a_colour_and_a_mark_stand_for_one_position_of_the_knob():
@@ -277,25 +284,27 @@ def test_a_colour_and_a_mark_stand_for_one_position_of_the_knob():
     assert line_style("Student of Undistillable", PAGE)["color"] == line_style("Misled", PAGE)["color"]
 
 
-def test_a_report_is_a_page_and_a_brief(tmp_path, part):
-    write_report([part], tmp_path / "new" / "page.html")
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["page.html", "page.md"]
+def test_a_report_is_a_page_and_a_brief(written):
+    page, brief = written
+    assert sorted(page.parent.iterdir()) == [page, brief]
+    assert (page.name, brief.name) == ("page.html", "page.md")
 
 
 @pytest.mark.load_sensitive
 def test_four_studies_on_a_page_take_little_more_than_four_times_as_long_as_one(tmp_path, part):
-    best = [math.inf, math.inf]
-    for _ in range(2):  # turn by turn: other work on the machine slows both
-        for i, parts in enumerate(([part], [part] * 4)):
-            start = time.process_time()
-            write_report(parts, tmp_path / "page.html")
-            best[i] = min(best[i], time.process_time() - start)
-    assert best[1] / best[0] < 2.5**2
+    best = {1: math.inf, 4: math.inf}
+    for studies in (1, 1, 4, 4, 4):  # again where other work on the machine slowed four studies
+        if best[4] < 2.5**2 * best[1]:
+            break
+        start = time.process_time()
+        write_report([part] * studies, tmp_path / "page.html")
+        best[studies] = min(best[studies], time.process_time() - start)
+    assert best[4] < 2.5**2 * best[1]
 
 
 def test_answers_whose_grading_reached_a_limit_are_on_the_page(built, result):
     stages = [result["stages"][0] | {"summary": {"toy-bm4": {"undecided": 2}, "toy-bm5": {"undecided": 1}}}]
-    (undecided,) = merge_sources([Source("one", make_result(stages=stages))])
+    (undecided,) = merge_sources([Source("one", make_result(stages=stages, curves=[]))])
     notice = "3 answers could not be graded within the limits (undecided)"
     page_parts = [(undecided, "part1", build_sections(undecided, "part1"))]
     for writer in (html, markdown):
@@ -330,24 +339,24 @@ def test_a_long_history_is_averaged_in_bins():
     assert binned([]) == ([], {})
 
 
-def test_warnings_of_stages_are_a_section_of_their_own():
+def test_warnings_of_stages_are_a_section_of_their_own(built):
     wires = {"lost ends": "40% of the completions were cut", "entropy collapse": "entropy fell"}
     stages = [make_result()["stages"][0] | {"label": "distil", "summary": {"warnings": wires}}] * 2
-    (warned,) = merge_sources([Source("one", make_result(stages=stages))])
-    built = build_sections(warned, "part1")
-    assert [section.title for section in built].count("Warnings of stages") == 1
+    (warned,) = merge_sources([Source("one", make_result(stages=stages, curves=[]))])
+    sections = build_sections(warned, "part1")
+    assert [section.title for section in sections].count("Warnings of stages") == 1
     for writer in (html, markdown):
-        text = writer([(warned, "part1", built)])
+        text = writer([(warned, "part1", sections)])
         assert all(text.count(message) == 1 for message in wires.values())
-    (calm,) = merge_sources([Source("one", make_result())])
-    assert "Warnings of stages" not in [section.title for section in build_sections(calm, "part1")]
+    ((_, _, calm),) = built
+    assert "Warnings of stages" not in [section.title for section in calm]
 
 
 def test_an_idle_control_is_called_that_on_the_page_in_the_brief_and_on_the_terminal():
     table = build(items=40)
     reasons = ("teacher not moved, KL to its start 3.0e-05 nats per token, floor 0.001",) * len(table.seeds)
     table.idle = {"Misled": dict.fromkeys(table.tasks, reasons)}
-    part = merge_sources([Source("one", make_result(table))])[0]
+    part = merge_sources([Source("one", make_result(table, curves=[]))])[0]
     built = [(part, "part1", build_sections(part, "part1"))]
     terminal = Console(record=True, width=200, file=io.StringIO())
     print_result(part.measured, part.report, terminal)

@@ -1,5 +1,6 @@
 """Tables 3, 6 and 7, the sweep and the controls from stage files of known content to verdicts and pages."""
 
+import functools
 import json
 
 import numpy as np
@@ -90,7 +91,7 @@ def answers(task, row, rng):
     for item in ITEMS:
         for sample in range(4):
             right = rng.random() < accuracy_of(row.method, row.eta)
-            ids = [5] * (10 - int(2 * (row.eta or 0)))
+            ids = list(range(3, 13 - int(2 * (row.eta or 0))))
             rollout = Rollout(item, task, "What?", sample, [1], ids, [0.0] * len(ids), f"{row.method} says", "eos")
             yield Graded(rollout, "1", "1" if right else "0", float(right))
 
@@ -99,10 +100,13 @@ def answers(task, row, rng):
 def measured_study(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
 
-    def make(name, *wishes):
-        study = plan(name, scale="toy", seeds=3, assignments=[*FEW, *wishes])
+    @functools.cache
+    def make(name):
+        """Return the study, its measured tables and their verdicts, and the cache."""
+        study = plan(name, scale="toy", seeds=3, assignments=FEW)
         write_stages(study, cache)
-        return study, measure(study, cache), cache
+        tables = measure(study, cache)
+        return study, tables, judge(study, tables), cache
 
     return make
 
@@ -112,14 +116,13 @@ def judge(study, tables):
 
 
 def page_of(study, tables):
-    parts = merge_sources([Source("one", make_result(tables[0], settings=study.settings))])
+    parts = merge_sources([Source("one", make_result(tables[0], settings=study.settings, curves=[]))])
     return parts, build_sections(parts[0], "part")
 
 
 @pytest.mark.parametrize("name", ["table3", "table6", "table7", "controls", "eta-sweep"])
 def test_every_claim_is_reproduced_in_a_world_where_it_holds(name, measured_study):
-    study, tables, _ = measured_study(name)
-    report = judge(study, tables)
+    study, _, report, _ = measured_study(name)
     assert {v.family for v in report.claims} == set(study.families)
     assert not report.skipped
     assert not [v.text for v in report.claims if v.value == "contradicted"]
@@ -129,7 +132,7 @@ def test_every_claim_is_reproduced_in_a_world_where_it_holds(name, measured_stud
 
 @pytest.mark.parametrize("name", ["table3", "table7"])
 def test_only_unseen_tasks_are_measured(name, measured_study):
-    study, tables, cache = measured_study(name)
+    study, tables, _, cache = measured_study(name)
     for table in tables:
         assert set(table.tasks) == set(study.tasks)
         for row in ("Teacher", "Student", "Undistillable (OOD)", "Misled (OOD)", "Misled (CD)", "Eta0-Student (CD)"):
@@ -139,8 +142,8 @@ def test_only_unseen_tasks_are_measured(name, measured_study):
     assert {c["model"] for c in examples[0]["completions"]} >= {"Misled (CD)", "Misled (OOD)", "Undistillable (OOD)"}
 
 
-def test_a_student_that_does_not_collapse_contradicts(measured_study, monkeypatch, tmp_path):
-    study = plan("table3", scale="toy", seeds=3, assignments=FEW)
+def test_a_student_that_does_not_collapse_contradicts(monkeypatch, tmp_path):
+    study = plan("table3", scale="toy", seeds=1, assignments=FEW)
     monkeypatch.setattr(f"{__name__}.accuracy_of", lambda label, eta: 0.9 if "Misled" in label else 0.3)
     write_stages(study, tmp_path)
     values = {v.claim: v.value for v in judge(study, measure(study, tmp_path)).claims}
@@ -148,10 +151,10 @@ def test_a_student_that_does_not_collapse_contradicts(measured_study, monkeypatc
 
 
 def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
-    study, tables, _ = measured_study("eta-sweep")
+    _, tables, report, _ = measured_study("eta-sweep")
     (table,) = tables
     assert table.mean("Teacher, eta -2", "toy-bm4", "tokens") == pytest.approx(14)
-    part = Part((), tuple(tables), load("eta-sweep"), judge(study, tables))
+    part = Part((), tuple(tables), load("eta-sweep"), report)
     figures = [inline_chart(plot, "key") for plot in eta_curves(part, PAGE)]
     assert [figure.title for figure in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
     assert all(figure.svg.count("<path") > 40 for figure in figures)

@@ -1,5 +1,6 @@
 """Pretraining and the reward model: deterministic, able to learn, and written as ordinary folders."""
 
+import functools
 import itertools
 import math
 import random
@@ -30,8 +31,11 @@ CORPUS = Corpus(Habits(leaps=0.5, fitting=0.9), EVERY_TASK)
 SHORT = Pretraining(CORPUS, steps=25, batch=16, learning_rate=5e-3, warmup=5)
 
 
+_tokenizer = functools.cache(train_tokenizer)
+
+
 def _pretrain(family: models.Family, plan: Pretraining, seed: int, world: World = DEFAULT_WORLD):
-    tokenizer = train_tokenizer(family)
+    tokenizer = _tokenizer(family)
     return pretrain(world, model_config(family, SIZES["target"], tokenizer), tokenizer, plan, seed)
 
 
@@ -175,7 +179,7 @@ def test_words_are_checked_against_those_before_them() -> None:
 
 
 def test_each_checked_word_of_a_batch_is_the_token_that_ends_it() -> None:
-    tokenizer = train_tokenizer("qwen3")
+    tokenizer = _tokenizer("qwen3")
     pairs = list(itertools.islice(preference_pairs(DEFAULT_WORLD, "train", 0), 8))
     batch = _Batch(DEFAULT_WORLD, tokenizer, pairs)
     rows = [(pair.question, text) for name in ("better", "worse") for pair in pairs for text in [getattr(pair, name)]]

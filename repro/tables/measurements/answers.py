@@ -1,5 +1,6 @@
 """Turn graded completions into cells: accuracy and related metrics, failure rates, and lengths in the eta sweep."""
 
+from itertools import chain
 from pathlib import Path
 
 from repro.evaluation.evaluate import failures_per_item, metric_names, metric_per_item, tokens_per_item
@@ -39,13 +40,15 @@ def _add_evaluations(table: MeasuredTable, rows: list[Row], tasks: set[str], cac
     """Add one row's metrics on these tasks; `rows` has one entry per seed."""
     outcomes = [read_outcomes(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
     failures = [failures_per_item(seed) for seed in outcomes]
-    for task in failures[0]:
-        if task in tasks:
-            values = {
-                metric: [metric_per_item(seed, metric)[task] for seed in outcomes]
-                for metric in metric_names(task, rows[0].stage.samples_per_prompt)
-            }
-            values |= {TOKENS: [tokens_per_item(seed)[task] for seed in outcomes]} if lengths else {}
-            values |= {name: [seed[task][name] for seed in failures] for name in failures[0][task]}
-            for metric, by_seed in values.items():
-                table.add_by_item(rows[0].method, task, metric, by_seed)
+    names = {task: metric_names(task, rows[0].stage.samples_per_prompt) for task in failures[0] if task in tasks}
+    measured = {
+        metric: [metric_per_item(seed, metric) for seed in outcomes]
+        for metric in dict.fromkeys(chain.from_iterable(names.values()))
+    }
+    tokens = [tokens_per_item(seed) for seed in outcomes] if lengths else []
+    for task, metrics in names.items():
+        values = {metric: [seed[task] for seed in measured[metric]] for metric in metrics}
+        values |= {TOKENS: [seed[task] for seed in tokens]} if lengths else {}
+        values |= {name: [seed[task][name] for seed in failures] for name in failures[0][task]}
+        for metric, by_seed in values.items():
+            table.add_by_item(rows[0].method, task, metric, by_seed)

@@ -32,8 +32,11 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
     values: dict[str, dict[str, list[dict[str, float]]]] = {task: {} for task in metric_of}
     for label, rows in rows_of.items():
         outcomes = [read_outcomes(cache / row.stage.folder_name / ROLLOUTS) for row in rows]
+        measured = {
+            metric: [metric_per_item(seed, metric) for seed in outcomes] for metric in dict.fromkeys(metric_of.values())
+        }
         for task, metric in metric_of.items():
-            values[task][label] = [metric_per_item(seed, metric)[task] for seed in outcomes]
+            values[task][label] = [seed[task] for seed in measured[metric]]
             table.add_by_item(label, task, metric, values[task][label])
     for task, metric in metric_of.items():
         _add_gains_on(table, task, metric, values[task], student_of, untouched)
