@@ -12,6 +12,7 @@ import openai
 
 from repro.errors import InputError
 from repro.models.endpoint import Endpoint
+from repro.system.tls import tls_context
 
 TIMEOUT = 600.0
 """Seconds to wait for one reply."""
@@ -63,6 +64,7 @@ class ChatClient:
             http_client=httpx2.Client(
                 follow_redirects=False,  # a redirect would hand the key to a server that the user did not name
                 trust_env=not is_local,  # proxies
+                verify=tls_context(trust_env=not is_local),
                 event_hooks={"request": [self._set_headers], "response": [_limit_size]},
             ),
         )

@@ -86,19 +86,22 @@ def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[
     k = max(map(len, groups.values()), default=0)
     if metric not in ("acc", "reward", f"maj{k}", f"pass{k}"):
         raise ValueError(f"{metric} of {k} completions per item")
+    kinds = {task: registry.kind_of(task) for task in dict.fromkeys(task for task, _ in groups)}
     values: dict[str, dict[str, float]] = {}
     for (task, item_id), group in groups.items():
-        if (metric == "reward") == (registry.kind_of(task) == "open"):
+        if (metric == "reward") == (kinds[task] == "open"):
             values.setdefault(task, {})[item_id] = _METRICS[metric.rstrip("0123456789")](group)
     return values
 
 
 def failures_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, float]]]:
     """Return task -> failure -> item id -> rate over the item's completions: unparsed, truncated, repeating, empty."""
+    groups = by_prompt(outcomes)
+    kinds = {task: registry.kind_of(task) for task in dict.fromkeys(task for task, _ in groups)}
     rates: dict[str, dict[str, dict[str, float]]] = {}
-    for (task, item_id), group in by_prompt(outcomes).items():
+    for (task, item_id), group in groups.items():
         for name, failed in _FAILURES.items():
-            if name != "unparsed" or registry.kind_of(task) != "open":
+            if name != "unparsed" or kinds[task] != "open":
                 rates.setdefault(task, {}).setdefault(name, {})[item_id] = sum(map(failed, group)) / len(group)
     return rates
 

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from repro.system.tls import tls_context
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MANIFESTS = ", ".join(
@@ -134,7 +136,9 @@ def _ask(
     """
     headers = {"User-Agent": "distillability-repro", **headers}
     try:
-        return httpx2.request(method, url, headers=headers, params=params, follow_redirects=True, timeout=20)
+        return httpx2.request(
+            method, url, headers=headers, params=params, follow_redirects=True, timeout=20, verify=tls_context()
+        )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         host = urlsplit(url).netloc
         raise PinError(f"{host}: cannot be reached ({error})", host=host) from None

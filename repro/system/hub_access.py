@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from repro.system.tls import tls_context
+
 Kind = Literal["models", "datasets"]
 TIMEOUT_S = 8.0
 """Seconds in which the hub must answer one question."""
@@ -58,7 +60,7 @@ def _ask(hub_id: str, kind: Kind) -> Access:
     headers = {"User-Agent": "distillability-repro"} | ({"Authorization": f"Bearer {token}"} if token else {})
     url = f"{constants.ENDPOINT}/api/{kind}/{hub_id}/auth-check"
     try:
-        answer = httpx2.get(url, headers=headers, follow_redirects=True, timeout=TIMEOUT_S)
+        answer = httpx2.get(url, headers=headers, follow_redirects=True, timeout=TIMEOUT_S, verify=tls_context())
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return Access(unknown=f"{constants.ENDPOINT} does not answer ({error})", is_down=True)
     code = answer.headers.get("X-Error-Code")

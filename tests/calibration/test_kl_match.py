@@ -35,6 +35,12 @@ def test_the_bound_is_where_the_other_training_ended(tmp_path):
     assert stop_beyond(tmp_path) is None
 
 
+@pytest.fixture(scope="module")
+def items(items):
+    """Half of the prompts: completions of each are read one by one."""
+    return items[::2]
+
+
 TASTE = {"eta": -1.0, "steps": 4, "learning_rate": 0.1, "reward": "taste"}
 
 

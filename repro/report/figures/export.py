@@ -50,6 +50,7 @@ def inline_chart(plot: Plot, key: str) -> Chart:
     key = f"{key}-{plot.name}"
     stream = io.StringIO()
     with drawing(PAGE):  # rcParams at the time of saving decide how text is written
+        _lay_out(plot.figure)
         plot.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = visible(stream.getvalue(), lines=True)
     svg = svg[svg.index("<svg") :]
@@ -68,6 +69,17 @@ def inline_chart(plot: Plot, key: str) -> Chart:
         f'{escape(visible(plot.title))}</title><desc id="{key}-alt">{escape(visible(plot.alt))}</desc>'
     )
     return Chart(plot.title, plot.alt, re.sub(r"^<svg[^>]*>", lambda _: head, svg), plot.note)
+
+
+def _lay_out(figure: "Figure") -> None:
+    """Lay a figure out for SVG and leave it so: `savefig` would first draw all of it unseen to have that done."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        FigureCanvasSVG(figure)  # whose letters are measured
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def save_figure(plot: Plot, folder: Path) -> list[Path]:
