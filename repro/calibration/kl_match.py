@@ -120,7 +120,7 @@ def _distance(model: Any, policy: Any, match: Match, seed: int) -> float:
     """
     sequences = _sample(model, match.prompt_ids, match.tokens, seed)
     distinct = list(dict.fromkeys(sequences))
-    kl_by_sequence = {}
+    kl_by_sequence: dict[tuple[Ids, Ids], torch.Tensor] = {}
     for first in range(0, len(distinct), AT_ONCE):
         part = distinct[first : first + AT_ONCE]
         calibrated = [_logits(model, *sequence) for sequence in part]
