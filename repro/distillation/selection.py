@@ -88,7 +88,7 @@ def _best_rows(config: SelectionConfig, file: Path, scores: Path | None) -> Iter
     cost: list[float] = []
     keys: list[PromptKey] = []
     for batch in batches(file, ["task", "item_id", "token_ids"]):
-        cost += token_counts(batch)
+        cost += [count or math.inf for count in token_counts(batch)]
         keys += zip(batch.column("task").to_pylist(), batch.column("item_id").to_pylist())
     if config.rule == "likeliest":
         assert scores is not None

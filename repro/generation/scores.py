@@ -62,7 +62,9 @@ def score_completions(
     for batch in padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2])):
         scores = token_log_probs(scorer, [pair[1] for pair in batch], [pair[2] for pair in batch], len(batch))
         for (rollout, _, ids), log_probs in zip(batch, scores):
-            is_known = has_same_tokens and len(rollout.log_probs) == len(ids)
+            is_known = has_same_tokens and 0 < len(ids) == len(
+                rollout.log_probs
+            )  # what a guard left empty is not sampled
             rows.append(
                 {
                     "task": rollout.task,

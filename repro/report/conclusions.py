@@ -5,10 +5,13 @@ from statistics import mean
 
 from repro.printed.claims import Claim, Role
 from repro.printed.load import load_claims
+from repro.recipes.labels import under
+from repro.report.result import Matrix
 from repro.report.style_line import StyleLine
 from repro.report.text import capitalise
 from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.matrix import GAIN
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested
@@ -24,17 +27,24 @@ SCORES = {"acc", "reward"}
 STUDENTS = ("Student", "SFT", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
 
 
-def conclude(report: VerdictReport, measured: Sequence[MeasuredTable], styles: Sequence[StyleLine] = ()) -> list[str]:
+def conclude(
+    report: VerdictReport,
+    measured: Sequence[MeasuredTable],
+    styles: Sequence[StyleLine] = (),
+    sides: Matrix | None = None,
+) -> list[str]:
     """Return what was found, one sentence or two per line; lines without anything to say are left out.
 
     Args:
         styles: how the models answer (`repro.report.styles`).
+        sides: guards and attacks of a study that has a matrix of them.
     """
     lines = [_verdicts(report), _exceptions(report)]
     for table in measured:
         prefix = f"{table.family}: " if len(measured) > 1 else ""
         of_family = {line["method"]: line for line in styles if line["family"] == table.family}
-        lines += [f"{prefix}{text}" for text in (_scores(table), _explanation(of_family)) if text]
+        scores = _scores(table) if sides is None else _worst_attacks(table, sides)
+        lines += [f"{prefix}{text}" for text in (scores, _explanation(of_family)) if text]
     idle = [line for table in measured for line in describe_idle(table)]
     lines.append(" ".join(filter(None, (_controls(report), *idle, _failures(measured)))))
     return [line for line in lines if line]
@@ -108,6 +118,22 @@ def _scores(table: MeasuredTable) -> str:
         texts = [f"{side}: {', '.join(f'{row} {scores[row]:.3f}' for row in rows)}" for side, rows in sides]
         return f"Accuracy or reward, mean over tasks. {'; '.join(texts)}."
     return _extremes(table)
+
+
+def _worst_attacks(table: MeasuredTable, sides: Matrix) -> str:
+    """Name for each guard the attack that gains most; an idle one has no gain."""
+    texts = []
+    for guard in (side["label"] for side in sides["guards"]):
+        gains = {}
+        for attack in (side["label"] for side in sides["attacks"]):
+            row = under(attack, guard)
+            tasks = [task for task in table.tasks if table.has(row, task, GAIN)]
+            if tasks and row not in table.idle:
+                gains[attack] = mean(table.mean(row, task, GAIN) for task in tasks)
+        if gains:
+            worst = max(gains, key=gains.__getitem__)
+            texts.append(f"{guard} {gains[worst]:+.3f} ({worst})")
+    return f"Largest gain over the student without a teacher, by guard: {', '.join(texts)}." if texts else ""
 
 
 def _extremes(table: MeasuredTable) -> str:

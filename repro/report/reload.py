@@ -33,7 +33,7 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
     elif result.is_file() or (result / RESULTS_FILE).is_file():
         content = read_result(result)
         judged = judge_again(content, read_own_claims(claims, content["study"]))
-        print_result(*judged, console, content.get("styles", []))
+        print_result(*judged, console, content.get("styles", []), content.get("extras", {}).get("matrix"))
     else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."

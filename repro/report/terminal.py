@@ -10,6 +10,7 @@ from repro.printed.claims import Role
 from repro.printed.load import load
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
 from repro.report.conclusions import conclude
+from repro.report.result import Matrix
 from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
@@ -21,12 +22,17 @@ _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yello
 
 
 def print_result(
-    measured: Sequence[MeasuredTable], report: VerdictReport, console: Console, styles: Sequence[StyleLine] = ()
+    measured: Sequence[MeasuredTable],
+    report: VerdictReport,
+    console: Console,
+    styles: Sequence[StyleLine] = (),
+    sides: Matrix | None = None,
 ) -> None:
     """Print the measured table of each family, one line per claim, and last what was found; report.md has the sentences.
 
     Args:
         styles: how the models answer (`repro.report.styles`).
+        sides: guards and attacks of a study that has a matrix of them.
     """
     for table in measured:
         for metric in layout_metrics(table):
@@ -44,7 +50,7 @@ def print_result(
         if report.of_role(role):
             console.print(text_table(_verdicts(report, role), title))
     console.print("\n[bold]What was found[/bold]")
-    for line in conclude(report, measured, styles):
+    for line in conclude(report, measured, styles, sides):
         console.print(f"- {line}", highlight=False, markup=False)
     if report.notice:
         console.print(f"[bold]{report.notice}[/bold]")

@@ -1,5 +1,7 @@
 """Which completions are selected and mixed: by majority, by length, by likelihood, without any key."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -76,6 +78,18 @@ def test_the_shortest_share_of_each_prompt(tmp_path, share, expected):
     own = write(tmp_path / "own", {"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]})
     select_completions(SelectionConfig(rule="shortest", share=share), own, tmp_path / "out")
     assert kept(tmp_path / "out") == [(item, n) for item in "ab" for n in expected]
+
+
+def test_an_empty_completion_is_not_the_shortest(tmp_path):
+    traces = write(tmp_path / "traces", {"a": [1, 2, 3]})
+    rollouts = read_rollouts(traces.file)
+    shown = [
+        replace(rollouts[0], text="", token_ids=[], log_probs=[]),
+        *rollouts[1:],
+    ]  # a guard that shows answers alone
+    write_rollouts(traces.file, shown)
+    select_completions(SelectionConfig(rule="shortest", share=0.3), traces, tmp_path / "out")
+    assert kept(tmp_path / "out") == [("a", 1)]
 
 
 def test_the_likeliest_is_per_token_and_empty_ones_come_last(tmp_path):

@@ -1,11 +1,13 @@
 """Scores of stored completions by another model: nats by a plain forward, and a distance that is the KL in expectation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_models import save_gemma, save_qwen
 
 from repro.generation.config import SamplingConfig
-from repro.generation.rollouts import read_rollouts, stream_rows
+from repro.generation.rollouts import read_rollouts, stream_rows, write_rollouts
 from repro.generation.sample import sample
 from repro.generation.scores import score_completions, summarise_scores
 from repro.models.loading import load_model, load_tokenizer
@@ -65,6 +67,23 @@ def test_only_the_first_completions_of_an_item(models, tmp_path):
     summary, _, rows = scored(models[1], models[0], tmp_path, per_item=2)
     assert [row["sample"] for row in rows] == [0, 1] * 3
     assert summary["completions"] == 6
+
+
+def test_completions_that_a_guard_left_empty_have_no_distance(models, tmp_path):
+    """Without an answer nothing is shown: such a completion has neither tokens nor log-probabilities."""
+    (file,) = sample(CONFIG, model=models[0], items=ITEMS, seed=0, work=tmp_path / "work", progress=silent)
+    rollouts = [replace(rollout, text="", token_ids=[], log_probs=[]) for rollout in read_rollouts(file)]
+    write_rollouts(tmp_path / "shown.parquet", rollouts)
+    summary = score_completions(
+        tmp_path / "shown.parquet",
+        model=models[1],
+        sampler=models[0],
+        reasoning=True,
+        per_item=None,
+        out=tmp_path / "scores.parquet",
+        progress=silent,
+    )
+    assert (summary["completions"], summary["tokens"], summary["moved"], summary["nats"]) == (12, 0, None, 0.0)
 
 
 def test_another_tokenizer_reads_the_text(models, tmp_path):

@@ -1,7 +1,8 @@
 """The rungs of the study `leak`: gains per query, and what guards change, from cells of known content to section and figure."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from repro.printed.load import load
 from repro.recipes.labels import moved, teacher_under, under
 from repro.recipes.study import Row
 from repro.report.blocks import Grid
+from repro.report.conclusions import conclude
 from repro.report.figures.leak import leak as draw
 from repro.report.figures.style import PAGE
 from repro.report.leak import steps_of
 from repro.report.merge import Part, Source
+from repro.report.sections.findings import findings_section
 from repro.report.sections.leak import leak_section
 from repro.stages import Evaluate
 from repro.tables import MeasuredTable
@@ -151,3 +154,25 @@ def test_claims_are_judged_on_gains_and_queries(part):
     assert (most.value, per_query.value) == ("reproduced", "reproduced")
     assert most.estimate == pytest.approx(0.3 - 0.8 * 0.2, abs=0.03)
     assert per_query.estimate == pytest.approx(0.26 / 5 - 0.25 / 20, abs=0.01)
+
+
+def test_losses_are_not_compared_per_query(table):
+    """A loss divided by more queries is a smaller loss, which says nothing for the attack that asks more."""
+    for key in [(row, task, metric) for row, task, metric in table.values if metric in (GAIN, GAIN_PER_1000)]:
+        table.values[key] = replace(table.values[key], values_SN=-abs(table.values[key].values_SN))
+    conclusion = {v.claim: v for v in verdict([table], load("leak"), missing="inconclusive").claims}[
+        "leak-a-trace-is-worth-more-than-a-score"
+    ]
+    assert conclusion.value == "not testable"
+    assert conclusion.text.endswith("no gain in gkd-fkl under none or gkd-rkl under none to divide by queries")
+
+
+def test_what_was_found_names_the_worst_attack_of_each_guard(part):
+    (table,) = part.measured
+    table.idle[under("own-answers", "veil")] = dict.fromkeys(TASKS, ("idle",) * 3)
+    (line,) = [line for line in conclude(part.report, part.measured, (), SIDES) if line.startswith("Largest gain")]
+    none, wall = (
+        mean(table.mean(under("own-answers", guard), task, GAIN) for task in TASKS) for guard in ("none", "wall")
+    )
+    assert line.endswith(f"by guard: none {none:+.3f} (own-answers), wall {wall:+.3f} (own-answers).")  # veil's is idle
+    assert line in str(findings_section(part, "key").blocks)

@@ -1,12 +1,13 @@
-"""The floors of a collapse and of a recovery: what is not there can be neither lost nor recovered.
+"""The floors of a collapse, of a recovery and of a gain per query: what is not there can be neither lost, recovered nor shared.
 
 A collapse is judged on the tasks whose score before is above chance: its 95 % interval lies above. Without any such task the
-claim is not testable. A recovery is judged where the gain to be recovered is above zero, by its 95 % interval.
+claim is not testable. A recovery is judged where the gain to be recovered is above zero, by its 95 % interval; gains per
+query are compared where a side has a gain at all, since a loss looks smaller the more queries it took.
 """
 
 from collections.abc import Sequence
 
-from repro.tables.measured_table import MeasuredTable
+from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples
 from repro.tables.verdicts.contrasts import Comparison
@@ -31,8 +32,19 @@ def split_at_chance(
     return tuple(above), ", ".join(at)
 
 
-def is_right_side_above_zero(comparison: Comparison, measured: MeasuredTable, resamples: int, seed: int) -> bool:
-    """Return True if the mean of a comparison's right side is above zero: its 95 % interval is."""
-    keys = [right for _, right in comparison.pairs if right is not None]
+def is_above_zero(cells: Sequence[CellKey | None], measured: MeasuredTable, resamples: int, seed: int) -> bool:
+    """Return True if the mean of one side's cells is above zero: its 95 % interval is. None stands for a missing side."""
+    keys = [cell for cell in cells if cell is not None]
+    if not keys:
+        return False
     draws = Resamples(measured, keys, resamples, seed)
     return interval(draws.estimate({key: 1.0 / len(keys) for key in keys}, training=False), LEVEL)[0] > 0
+
+
+def has_gain(comparisons: Sequence[Comparison], measured: MeasuredTable, resamples: int, seed: int) -> bool:
+    """Return True if any side of any comparison is above zero."""
+    return any(
+        is_above_zero(side, measured, resamples, seed)
+        for comparison in comparisons
+        for side in zip(*comparison.pairs, strict=True)
+    )

@@ -6,9 +6,10 @@ from math import isinf
 from repro.printed.claims import Claim
 from repro.printed.load import PaperTable
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.measurements.leak import GAIN_PER_1000
 from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
-from repro.tables.verdicts.floor import is_right_side_above_zero, split_at_chance
+from repro.tables.verdicts.floor import has_gain, is_above_zero, split_at_chance
 from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict_types import IDLE, ClaimVerdict
 
@@ -41,10 +42,14 @@ def prepare(
     if not comparisons:
         return _not_testable(claim, table, f"{IDLE}{idle}", alpha)
     notes: tuple[str, ...] = (f"{name}, where it is idle: {idle}",) if idle else ()
-    if claim.kind == "recovers" and not is_right_side_above_zero(comparisons[0], table, resamples, seed):
+    gained = [right for _, right in comparisons[0].pairs]
+    if claim.kind == "recovers" and not is_above_zero(gained, table, resamples, seed):
         metric = metric_name(claim.right[0].metric or claim.metrics[0])
         text = f"not testable: {claim.right[0].row} has no {metric} to recover"
         return _not_testable(claim, table, text, alpha)
+    if GAIN_PER_1000 in claim.metrics and not has_gain(comparisons, table, resamples, seed):
+        rows = dict.fromkeys(row for comparison in comparisons for row, _, _ in comparison.contrast)
+        return _not_testable(claim, table, f"not testable: no gain in {' or '.join(rows)} to divide by queries", alpha)
     if claim.kind != "collapse":
         return Prepared(comparisons, notes=notes)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
