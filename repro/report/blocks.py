@@ -115,6 +115,16 @@ def number_cell(value: float | None, spec: str, note: str = "", missing: str = "
     return Cell(missing if value is None else format(value, spec), note, value=value)
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """Format a number with its sign; a zero that rounding has made has no minus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def signed_cell(value: float, low: float, high: float, digits: int = 3, note: str = "") -> Cell:
+    """Show a difference, and below it its interval and a note."""
+    return Cell(signed(value, digits), f"{signed(low, digits)} to {signed(high, digits)}{note}", "", value)
+
+
 def text_grid(caption: str, rows: Sequence[dict[str, str]]) -> Grid:
     """Make a grid of plain texts."""
     return Grid(caption, [text_cells(row) for row in rows])

@@ -21,6 +21,10 @@ TONES = {
     "diagnosed": "·",
     "erratum": "!",
 }
+OWN_LEAD = (
+    "Questions of this kit about Distillation Traps and Guards (arXiv 2604.18963), not claims of the paper. Each statement is"
+    " reproduced, contradicted, inconclusive or, where nothing was there to test it on, not testable."
+)
 _FOLDER = Path(__file__).parent / "page"
 
 
@@ -47,6 +51,7 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
             }
             for part, key, sections in parts
         ],
+        lead="" if is_of_the_paper else OWN_LEAD,
         overview=overview([part for part, _, _ in parts], [key for _, key, _ in parts]) if len(parts) > 1 else None,
         footer=footer,
     )

@@ -8,10 +8,13 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.recipes.studies import STUDIES, resolve
+from repro.report.blocks import Cell, signed, signed_cell
 from repro.report.figures.bars import bars
 from repro.report.figures.export import save_figure
+from repro.report.figures.knob import is_student, knob_position
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import CSS_COLOURS, FILE
+from repro.report.figures.verdicts import forest
 from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, merge_sources
@@ -227,6 +230,7 @@ def test_a_study_of_our_own_is_not_held_against_print():
     built = [(part, "k", build_sections(part, "k"))]
     page, brief = html(built), markdown(built)
     assert "<title>Leaks by interface at toy scale</title>" in page
+    assert "Questions of this kit about Distillation Traps and Guards" in page
     assert '<h3 id="k-measured-title">Measured <small' in page
     assert "In the paper" not in page
     assert "in the paper" not in brief
@@ -236,6 +240,35 @@ def test_a_study_of_our_own_is_not_held_against_print():
     assert "in the paper" not in console.export_text()
     assert "own-answers under none &gt; no-teacher (qwen3): row" in page  # not run: by its statement, not its id
     assert "- own-answers under none > no-teacher (qwen3): row" in brief
+
+
+def test_rows_of_guards_have_the_colours_of_the_knob():
+    assert [
+        knob_position(row) for row in ("Teacher under knob(strength=-0.3)", "sft under knob", "sft under none")
+    ] == [
+        "below",
+        "below",
+        "untouched",
+    ]
+    assert is_student("sft under reorder")
+    assert is_student("no-teacher")
+    assert not is_student("Teacher under reorder")
+
+
+def test_a_zero_that_rounding_made_has_no_minus():
+    assert (signed(-0.0004), signed(-0.0006), signed(0.25, 4)) == ("+0.000", "-0.001", "+0.2500")
+    assert signed_cell(-0.0, -0.0001, 0.002) == Cell("+0.000", "+0.000 to +0.002", "", -0.0)
+
+
+def test_a_long_statement_has_two_lines_that_can_be_read(part_for):
+    report = part_for("table5").report
+    (judged,) = [v for v in report.claims if v.estimate is not None]
+    both = replace(report, claims=(judged, replace(judged, statement="Misled > Student, " * 7)))
+    plot = forest(both)
+    short, long = plot.figure.axes[0].texts
+    assert long.get_text().count("\n") == 1
+    assert min(short.get_fontsize(), long.get_fontsize()) >= 7
+    assert ", claim" not in short.get_text()
 
 
 def test_a_damaged_cost_is_a_one_line_error(tmp_path):

@@ -105,9 +105,9 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
             assert phrase in text
     assert "3.2 [2.9, 3.5]" in brief
     assert "inf [2.9, 3.5]" in brief
-    assert 'data-value="3.2" class="short">3.2<small>2.9 to 3.5</small>' in page  # in words, with its id
+    assert 'data-value="3.2" class="short">3.2<small class="line">2.9 to 3.5</small>' in page  # in words, with its id
     assert '<th scope="row">reverse KL over the vocabulary, per token<small>token_rkl, nats/token</small>' in page
-    assert ">inf<small>2.9 to 3.5</small>" in page
+    assert '>inf<small class="line">2.9 to 3.5</small>' in page
     assert "Reverse KL of complete completions (sequence_rkl) by task" in page  # a picture of what the paper prints,
     assert "(entropy_student) by task" not in page  # and none of the rest
 

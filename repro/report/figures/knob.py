@@ -15,18 +15,21 @@ _NAMES = {
     "below": ("Undistillable", "Misled"),
     "zero": ("Eta0",),
 }
-_STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-reasoning")
+_STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-reasoning", "no-teacher")
 
 
 def knob_position(row: str) -> str:
     """Return the position of the knob that a row's teacher, or the row itself, was calibrated to."""
+    if " under knob" in row:  # the guard: a teacher with eta below 0, or a student of it
+        return "below"
     name = row.removeprefix("Student of ")
     return next((position for position, names in _NAMES.items() if name.startswith(names)), "untouched")
 
 
 def is_student(row: str) -> bool:
     """Return True for the row of a student."""
-    return row.startswith(_STUDENTS)
+    is_of_an_attack = " under " in row and not row.startswith("Teacher")
+    return is_of_an_attack or row.startswith(_STUDENTS)
 
 
 def line_style(row: str, palette: Palette) -> dict[str, Any]:

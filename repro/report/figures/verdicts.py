@@ -1,5 +1,6 @@
 """Every tested claim with the interval that decides it."""
 
+import textwrap
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,7 @@ from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 LABEL_LENGTH = 66
-"""Characters of a statement that fit the figure at its font; longer ones are smaller."""
+"""Characters of a statement that fit the figure at its font; longer ones have two lines, and the longest are smaller."""
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 
 
@@ -29,20 +30,23 @@ def forest(report: VerdictReport) -> Plot | None:
             axes.plot(v.interval, (n, n), color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([v.estimate], [n], marker=_MARKERS[v.value], color=colour, markersize=7)
             edges = [edge for edge in v.region if edge is not None]
-            axes.plot(edges, [n] * len(edges), **edge_style, markersize=15, markeredgewidth=1.2, zorder=1)
+            axes.plot(edges, [n] * len(edges), **edge_style, markersize=11, markeredgewidth=1.2, zorder=1)
         for value, marker in _MARKERS.items():
             axes.plot([], [], color=TONES[value], marker=marker, markersize=7, linewidth=2, label=value)
         axes.plot([], [], **edge_style, markersize=11, label="edge of what the claim allows")
         several = len(report.families) > 1
+        has_roles = len({v.role for v in tested}) > 1
         for n, v in enumerate(tested):  # above its interval, from the left edge: a statement is as wide as the figure
-            role = "" if v.role == "claim" else f", {v.role}"
+            role = f", {v.role}" if has_roles and v.role != "claim" else ""
             label = f"{v.statement}{f' ({v.family})' if several else ''}{role}"
+            lines = textwrap.wrap(label, max(LABEL_LENGTH, len(label) // 2 + 8), break_on_hyphens=False)
             text = axes.annotate(
-                label,
-                (0, n - 0.3),
+                "\n".join(lines),
+                (0, n - 0.17),
                 xycoords=axes.get_yaxis_transform(),
-                fontsize=9 * min(1, LABEL_LENGTH / len(label)),
-                va="center",
+                fontsize=(9 if len(lines) == 1 else 8) * min(1, LABEL_LENGTH / max(map(len, lines))),
+                linespacing=1,
+                va="bottom",
             )
             text.set_in_layout(False)  # a long statement does not narrow the axes
         axes.set_yticks([])

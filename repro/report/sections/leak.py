@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text
+from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text, signed, signed_cell
 from repro.report.leak import Step, leak_of, steps_of
 from repro.report.matrix import BASELINE, gain_cells, matrix_of
 from repro.report.merge import Part
-from repro.report.sections.matrix import cost_grid, gain_cell, idle_text, source_grid
+from repro.report.sections.matrix import OWN_STUDY, cost_grid, gain_cell, idle_text, source_grid
 
 EXPLAINED = (
-    "A study of this kit, not of the paper. A rung is what a thief reads of the teacher: final answers, text, the k largest"
+    "A rung is what a thief reads of the teacher: final answers, text, the k largest"
     " log-probabilities of each token, all of them, and all of them for text that the thief wrote. A gain is the thief's score"
     " less that of the student without a teacher, mean over tasks, paired by item, with its 95 % interval. Whoever has a rung"
     " has those before it too: what a guard leaves on a rung is the highest gain of this one and those before. There is no"
@@ -27,7 +27,7 @@ def leak_section(part: Part, key: str) -> Section:
     sides, leak = matrix_of(part), leak_of(part)
     if sides is None or leak is None:
         return Section(f"{key}-leak", "What each rung gives away", [])
-    blocks: list[Block] = [Text(EXPLAINED, strong=True)]
+    blocks: list[Block] = [Text(OWN_STUDY, strong=True), Text(EXPLAINED)]
     for table in part.measured:
         steps = steps_of(table, sides, leak)
         blocks += [
@@ -65,14 +65,13 @@ def _per_1000(step: Step) -> Cell:
         return gain_cell(step.gain)
     value, low, high = step.per_1000
     note = "" if step.queries is None else f"; {step.queries:,} queries"
-    return Cell(f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}{note}", "", value)
+    return signed_cell(value, low, high, digits=4, note=note)
 
 
 def _taken(step: Step) -> Cell:
     if step.taken is None:
         return Cell("closed") if step.gain is None else Cell("idle") if step.gain.idle else Cell("")
-    value, low, high = step.taken
-    return Cell(f"{value:+.3f}", f"{low:+.3f} to {high:+.3f}", "", value)
+    return signed_cell(*step.taken)
 
 
 def _worst_line(guard: str, steps: list[Step]) -> str:
@@ -82,6 +81,6 @@ def _worst_line(guard: str, steps: list[Step]) -> str:
     text = "no rung has a gain"
     if gains:
         value, step = max(gains, key=lambda pair: pair[0])
-        text = f"most on the rung {step.rung} ({step.attack}, {value:+.3f})"
+        text = f"most on the rung {step.rung} ({step.attack}, {signed(value)})"
     shut = f"; closed: {', '.join(closed)}" if closed else ""
     return f"{guard}: {text}{shut}."

@@ -3,7 +3,7 @@
 import math
 
 from repro.recipes.labels import teacher_under
-from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell
+from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell, signed, signed_cell
 from repro.report.matrix import BASELINE, GainCell, broken_by, gain_cells, matrix_of, teacher_losses, worst_of
 from repro.report.merge import Part
 from repro.report.result import Matrix, MatrixSide
@@ -17,10 +17,11 @@ SPEED = (
     "; speed: tokens per second of sampling over those of the open teacher (first seed, this kit's samplers; processor seconds"
     " where there is no GPU)"
 )
+OWN_STUDY = "A study of this kit, not of the paper."
 UTILITY_MARGIN = 0.02
 """ASSUMED: the smallest loss of accuracy that a user of the teacher would notice; as in claims.toml."""
 EXPLAINED = (
-    "A study of this kit, not of the paper. Rows are guards (what the teacher's owner does), columns are attacks (what a thief"
+    "Rows are guards (what the teacher's owner does), columns are attacks (what a thief"
     " does with what the guard shows). A cell is the thief's score less that of the student without a teacher, who learns from"
     " its own samples and its own majority vote: mean over tasks, paired by item, with its 95 % interval. A guard's score is"
     " its worst column, chosen after the fact: its interval is that of the one cell and so a little optimistic. An attack's"
@@ -33,7 +34,7 @@ def matrix_section(part: Part, key: str) -> Section:
     sides = matrix_of(part)
     if sides is None:
         return Section(f"{key}-matrix", "Guards against attacks", [])
-    blocks: list[Block] = [Text(EXPLAINED, strong=True)]
+    blocks: list[Block] = [Text(OWN_STUDY, strong=True), Text(EXPLAINED)]
     for table in part.measured:
         cells = gain_cells(table, sides)
         blocks += [_gains(table, sides, cells), Text(idle_text(table, sides, cells)), cost_grid(table, sides)]
@@ -49,7 +50,9 @@ def _gains(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], Gai
         for attack in attacks:
             row[attack] = gain_cell(cells.get((guard, attack)))
         worst = worst_of(guard, cells)
-        row["worst column"] = Cell("") if worst is None else Cell(f"{worst.value:+.3f}", worst.attack, "", worst.value)
+        row["worst column"] = (
+            Cell("") if worst is None else Cell(signed(worst.value or 0.0), worst.attack, "", worst.value)
+        )
         rows.append(row)
     broken = {attack: Cell(str(broken_by(attack, cells)), value=broken_by(attack, cells)) for attack in attacks}
     rows.append({"guard": Cell("guards broken"), **broken, "worst column": Cell("")})
@@ -62,7 +65,7 @@ def gain_cell(cell: GainCell | None) -> Cell:
         return Cell("–", "not shown")
     if cell.value is None:
         return Cell("idle")
-    return Cell(f"{cell.value:+.3f}", f"{cell.low:+.3f} to {cell.high:+.3f}", "", cell.value)
+    return signed_cell(cell.value, cell.low, cell.high)
 
 
 def idle_text(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], GainCell]) -> str:
@@ -89,15 +92,14 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
         if guard in losses:
             low, high = interval(losses[guard], 0.05)
             kept = "kept" if low > -UTILITY_MARGIN else "lost" if high < -UTILITY_MARGIN else "not sure"
-            row["against the open teacher"] = Cell(
-                f"{losses[guard].value:+.3f}", f"{low:+.3f} to {high:+.3f}", "", losses[guard].value
-            )
+            row["against the open teacher"] = signed_cell(losses[guard].value, low, high)
             row[f"within {UTILITY_MARGIN:g}"] = Cell(kept)
         else:
             row |= {"against the open teacher": Cell(""), f"within {UTILITY_MARGIN:g}": Cell("")}
         row["tokens"] = number_cell(_mean(table, label, TOKENS), ".1f")
         nats = _mean(table, label, READABLE)
-        row["perplexity to the target"] = number_cell(None if nats is None else math.exp(nats), ".2f")
+        perplexity = None if nats is None else math.exp(nats)
+        row["perplexity to the target"] = number_cell(perplexity, ".2f" if (perplexity or 0) < 100 else ",.0f")
         row["KL from the open teacher"] = number_cell(_mean(table, label, MOVED), ".3f")
         if speed:
             row["speed"] = number_cell(speed.get(guard), ".2f", missing="not recorded")
@@ -119,7 +121,7 @@ def source_grid(title: str, head: str, sides: list[MatrixSide]) -> Grid:
     """Show what each side does, and where it is published."""
     rows = [
         {
-            title.lower(): Cell(side["label"]),
+            title.lower().removesuffix("s"): Cell(side["label"]),
             "what it does": Cell(side["formula"]),
             head: Cell(side["shows_or_needs"]),
             "source": Cell(side["source"]),
