@@ -78,6 +78,7 @@ def test_no_bar_of_transformers_tears_that_of_the_command(
     assert "shards" not in "".join(capfd.readouterr())
 
 
+@pytest.mark.processes
 def test_models_are_the_same_side_by_side_and_alone(tmp_path: Path) -> None:
     names = ["qwen3-blind-target", "gemma3-blind-target"]
     seconds = train_models.train_models(DEFAULT_WORLD, tmp_path / "both", names, workers=2)
@@ -105,6 +106,7 @@ def test_a_model_that_is_named_twice_is_trained_once(tmp_path: Path) -> None:
     assert set(train_models.train_models(DEFAULT_WORLD, tmp_path, [name, f"toy:{name}"], workers=2)) == {name}
 
 
+@pytest.mark.processes
 def test_a_killed_process_is_an_error_and_leaves_no_other(tmp_path: Path) -> None:
     killed: list[int] = []
 
@@ -130,6 +132,7 @@ def test_a_killed_process_is_an_error_and_leaves_no_other(tmp_path: Path) -> Non
     assert not left
 
 
+@pytest.mark.processes
 def test_an_error_of_a_worker_reaches_the_caller(tmp_path: Path) -> None:
     (tmp_path / DEFAULT_WORLD.name).write_text("a file where the folder goes")
     with pytest.raises(InputError, match="cannot write the model"):
