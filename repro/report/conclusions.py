@@ -113,7 +113,8 @@ def _scores(table: MeasuredTable) -> str:
         [row for name in names for row in scores if row == name or row.startswith(f"{name} (")]
         for names in (TEACHERS, STUDENTS)
     )
-    if {"Teacher", "Student"} <= {*teachers, *students} and table.tasks:
+    is_of_the_knob = len(teachers) + len(students) > 2  # else the untouched pair alone: a sweep
+    if {"Teacher", "Student"} <= {*teachers, *students} and is_of_the_knob and table.tasks:
         sides = (("Teachers", teachers), ("students", students))
         texts = [f"{side}: {', '.join(f'{row} {scores[row]:.3f}' for row in rows)}" for side, rows in sides]
         return f"Accuracy or reward, mean over tasks. {'; '.join(texts)}."
@@ -151,7 +152,7 @@ def _extremes(table: MeasuredTable) -> str:
         return ""
     low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
     what = "Accuracy or reward" if names <= SCORES else capitalise(metric_name(names.pop()))
-    return f"{what}, mean over tasks: lowest {low} {means[low]:.3f}, highest {high} {means[high]:.3f}."
+    return f"{what}, mean over tasks: lowest {low} ({means[low]:.3f}), highest {high} ({means[high]:.3f})."
 
 
 def _score(table: MeasuredTable, row: str) -> float | None:
@@ -218,6 +219,6 @@ def _failures(measured: Sequence[MeasuredTable]) -> str:
     if not high:
         return f"No failure rate reaches {HIGH:.0%}."
     worst = sorted(high.items(), key=lambda entry: -entry[1][0])
-    named = "; ".join(f"{row} {rate:.0%} {metric} on {task}" for row, (rate, metric, task) in worst[:MOST_NAMED])
+    named = "; ".join(f"{row} ({rate:.0%} {metric} on {task})" for row, (rate, metric, task) in worst[:MOST_NAMED])
     more = f"; {plural(len(worst) - MOST_NAMED, 'more row')}" if len(worst) > MOST_NAMED else ""
     return f"Failure rates of {HIGH:.0%} and more: {named}{more}."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from repro.recipes.studies import name_of
 from repro.report.blocks import Cell, Grid, Section
 from repro.report.conclusions import count_in_words
 from repro.report.merge import Part
@@ -34,7 +35,7 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
     Args:
         parts: each part with the key of its ids and its sections (see `repro.report.sections.build`).
     """
-    names = ", ".join(dict.fromkeys(part.name for part, _, _ in parts))
+    names = names_of([part for part, _, _ in parts])
     is_of_the_paper = any(v.role != "control" for part, _, _ in parts for v in part.report.claims)
     notices = [part.report.notice for part, _, _ in parts]
     notice = next(filter(None, notices), "")
@@ -55,6 +56,14 @@ def html(parts: Sequence[tuple[Part, str, Sequence[Section]]]) -> str:
         overview=overview([part for part, _, _ in parts], [key for _, key, _ in parts]) if len(parts) > 1 else None,
         footer=footer,
     )
+
+
+def names_of(parts: Sequence[Part]) -> str:
+    """Name studies and scale: "Table 2 at toy scale, Table 1 at small scale", "Table 2, Controls at toy scale"."""
+    by_scale: dict[str, dict[str, None]] = {}
+    for part in parts:
+        by_scale.setdefault(part.report.scale, {})[name_of(part.report.study)] = None
+    return ", ".join(f"{', '.join(studies)} at {scale} scale" for scale, studies in by_scale.items())
 
 
 def _tally(report: VerdictReport) -> dict[str, Any]:

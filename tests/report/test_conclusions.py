@@ -115,12 +115,16 @@ def test_without_an_untouched_pair_the_lowest_and_the_highest_row_are_named():
             table.add(row, task, "acc", ["x", "y"], np.full((1, 2), score))
     table.add("partial", "toy-bm4", "acc", ["x", "y"], np.full((1, 2), 0.9))
     report = replace(merge_sources([Source("one", make_result())])[0].report, claims=())
-    assert conclude(report, [table]) == ["Accuracy or reward, mean over tasks: lowest a 0.250, highest b 0.750."]
+    assert conclude(report, [table]) == ["Accuracy or reward, mean over tasks: lowest a (0.250), highest b (0.750)."]
+    for row, score in (("Teacher", 0.6), ("Student", 0.4)):  # of a sweep, whose other rows have their eta in their name
+        for task in ("toy-bm4", "toy-csqa"):
+            table.add(row, task, "acc", ["x", "y"], np.full((1, 2), score))
+    assert conclude(report, [table]) == ["Accuracy or reward, mean over tasks: lowest a (0.250), highest b (0.750)."]
     traps = MeasuredTable("table1", "toy", "qwen3", (0,))
     for row, value in (("small", 0.5), ("large", 2.0)):
         traps.add(row, "toy-bm4", "token_rkl", ["x", "y"], np.full((1, 2), value))
     assert conclude(report, [traps]) == [
-        "Token-level reverse KL, mean over tasks: lowest small 0.500, highest large 2.000."
+        "Token-level reverse KL, mean over tasks: lowest small (0.500), highest large (2.000)."
     ]
 
 

@@ -11,11 +11,11 @@ from repro.recipes.studies import STUDIES, resolve
 from repro.report.blocks import Cell, signed, signed_cell
 from repro.report.figures.bars import bars
 from repro.report.figures.export import save_figure
-from repro.report.figures.knob import is_student, knob_position
+from repro.report.figures.knob import is_student, knob_position, line_style
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import CSS_COLOURS, FILE
 from repro.report.figures.verdicts import forest
-from repro.report.html import html
+from repro.report.html import html, names_of
 from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, merge_sources
 from repro.report.result import read_result
@@ -242,7 +242,14 @@ def test_a_study_of_our_own_is_not_held_against_print():
     assert "- own-answers under none > no-teacher (qwen3): row" in brief
 
 
-def test_rows_of_guards_have_the_colours_of_the_knob():
+def test_a_page_of_several_studies_names_each_scale_once(part_for):
+    figures = [part_for(study) for study in ("figure1a", "failure-modes")]
+    small = replace(figures[1], report=replace(figures[1].report, scale="small"))
+    assert names_of(figures) == "Figure 1a, Failure modes at toy scale"
+    assert names_of([*figures, small]) == "Figure 1a, Failure modes at toy scale, Failure modes at small scale"
+
+
+def test_rows_of_guards_and_of_a_sweep_have_the_colours_of_the_knob():
     assert [
         knob_position(row) for row in ("Teacher under knob(strength=-0.3)", "sft under knob", "sft under none")
     ] == [
@@ -250,6 +257,10 @@ def test_rows_of_guards_have_the_colours_of_the_knob():
         "below",
         "untouched",
     ]
+    swept = [knob_position(row) for row in ("Teacher, eta -0.5", "GKD-RKL, eta +0", "SFT, eta +2")]
+    assert swept == ["below", "zero", "above"]
+    assert line_style("SFT, eta +2", FILE)["color"] == line_style("Improve", FILE)["color"]
+    assert line_style("SFT", FILE)["color"] != line_style("SFT, eta +2", FILE)["color"]
     assert is_student("sft under reorder")
     assert is_student("no-teacher")
     assert not is_student("Teacher under reorder")

@@ -3,6 +3,7 @@
 Marks and dashes say the same as the hues, for print and for readers who do not tell these apart.
 """
 
+import re
 from typing import Any
 
 from repro.report.figures.style import Palette
@@ -15,11 +16,15 @@ _NAMES = {
     "below": ("Undistillable", "Misled"),
     "zero": ("Eta0",),
 }
+_OF_SWEEP = re.compile(r", eta ([+-][\d.]+)$")
 _STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-reasoning", "no-teacher")
 
 
 def knob_position(row: str) -> str:
     """Return the position of the knob that a row's teacher, or the row itself, was calibrated to."""
+    if of_sweep := _OF_SWEEP.search(row):
+        eta = float(of_sweep[1])
+        return "below" if eta < 0 else "above" if eta > 0 else "zero"
     if " under knob" in row:  # the guard: a teacher with eta below 0, or a student of it
         return "below"
     name = row.removeprefix("Student of ")
@@ -34,7 +39,7 @@ def is_student(row: str) -> bool:
 
 def line_style(row: str, palette: Palette) -> dict[str, Any]:
     """Return colour, mark and dash of a row's line."""
-    index, marker = next(
-        (style for name, style in _FURTHER.items() if row.startswith(name)), POSITIONS[knob_position(row)]
-    )
+    position = POSITIONS[knob_position(row)]
+    further = (style for name, style in _FURTHER.items() if row.startswith(name))
+    index, marker = position if _OF_SWEEP.search(row) else next(further, position)
     return {"color": palette.series[index], "marker": marker, "linestyle": "--" if is_student(row) else "-"}

@@ -42,8 +42,10 @@ def forest(report: VerdictReport) -> Plot | None:
             lines = textwrap.wrap(label, max(LABEL_LENGTH, len(label) // 2 + 8), break_on_hyphens=False)
             text = axes.annotate(
                 "\n".join(lines),
-                (0, n - 0.17),
+                (0, n),
+                (0, 7),
                 xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
                 fontsize=(9 if len(lines) == 1 else 8) * min(1, LABEL_LENGTH / max(map(len, lines))),
                 linespacing=1,
                 va="bottom",
