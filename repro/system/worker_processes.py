@@ -6,12 +6,14 @@ import signal
 from collections.abc import Callable, Mapping
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
 from repro.errors import StageError
 from repro.progress import Progress, silent
 from repro.system.child_processes import block_signals, exit_with_parent
+from repro.system.fork_server import CAN_FORK
 
 Result = TypeVar("Result")
 
@@ -33,10 +35,12 @@ def call_in_processes(
 ) -> dict[str, Result]:
     """Make each call in a process of its own, and return the results by name, in the order of `calls`.
 
+    The processes are forked from one that has imported `preload`; where a fork is not safe, each imports it again.
+
     Args:
         calls: functions that pickle has by name, or partials of them, and so must be what they return or raise.
         workers: processes at once.
-        preload: module that the processes have imported when they start.
+        preload: module that the forked processes have imported when they start.
         after: the call that has to end before this one starts, if it is among `calls`.
         progress: called when a process starts or ends, with the names of the running calls as its note.
         advice: ends the message about a killed process.
@@ -45,11 +49,13 @@ def call_in_processes(
         Exception: what a call raised; the others are terminated.
         StageError: a process ended without a result.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context: ForkServerContext | SpawnContext
+    context = multiprocessing.get_context("forkserver") if CAN_FORK else multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # before the signal is blocked: it unblocks it
-    with block_signals(signal.SIGINT):  # Ctrl-C is for the caller, which ends its processes
-        forkserver.ensure_running()
+    if CAN_FORK:
+        context.set_forkserver_preload([preload])
+        with block_signals(signal.SIGINT):  # Ctrl-C is for the caller, which ends its processes
+            forkserver.ensure_running()
     waiting, results = list(calls), dict[str, Result]()
     running: dict[Connection, tuple[str, BaseProcess]] = {}
     try:
@@ -58,9 +64,12 @@ def call_in_processes(
                 waiting.remove(name)
                 receiver, sender = context.Pipe(duplex=False)
                 worker = context.Process(target=_call_and_send, args=(sender, os.getpid(), calls[name]))
-                worker.start()
+                with block_signals(
+                    signal.SIGINT
+                ):  # Ctrl-C waits, else it would leave a process that is not in `running`
+                    worker.start()
+                    running[receiver] = name, worker
                 sender.close()
-                running[receiver] = name, worker
             progress(len(results), len(calls), unit, ", ".join(name for name, _ in running.values()))
             for ended in cast(list[Connection], wait(list(running))):
                 name, process = running[ended]

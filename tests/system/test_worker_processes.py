@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from repro.errors import InputError, StageError
+from repro.system import worker_processes
 from repro.system.worker_processes import call_in_processes, startable
 
 THIS = __name__
@@ -77,21 +78,28 @@ def test_a_killed_process_is_an_error_that_names_the_call() -> None:
 
 
 INTERRUPTED = """
-import signal, sys
+import sys, time
 from functools import partial
 from repro.system.worker_processes import call_in_processes
 try:
-    call_in_processes({"call": partial(int)}, workers=1, preload="slow_import")
+    call_in_processes({"call": partial(exec, "import slow_import; slow_import.work()")}, workers=1, preload="slow_import")
 except KeyboardInterrupt:
+    time.sleep(2)  # as a notebook, which goes on
     sys.exit(130)
+"""
+SLOW_IMPORT = """
+import pathlib, time
+pathlib.Path({started!r}).touch()
+time.sleep(1)
+def work():
+    time.sleep(0.5)
+    pathlib.Path({finished!r}).touch()
 """
 
 
-def test_ctrl_c_during_the_imports_is_quiet(tmp_path: Path) -> None:
-    started = tmp_path / "started"
-    (tmp_path / "slow_import.py").write_text(
-        f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(2)\n"
-    )
+def test_ctrl_c_during_the_imports_is_quiet_and_leaves_no_call(tmp_path: Path) -> None:
+    started, finished = tmp_path / "started", tmp_path / "finished"
+    (tmp_path / "slow_import.py").write_text(SLOW_IMPORT.format(started=str(started), finished=str(finished)))
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
@@ -105,3 +113,11 @@ def test_ctrl_c_during_the_imports_is_quiet(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
     _, printed = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
+    assert not finished.exists()
+
+
+def test_where_a_fork_is_not_safe_each_process_is_a_fresh_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = call_in_processes({"forked": os.getppid}, workers=1, preload=THIS)
+    monkeypatch.setattr(worker_processes, "CAN_FORK", False)
+    parents |= call_in_processes({"fresh": os.getppid}, workers=1, preload=THIS)
+    assert (parents["forked"] == os.getpid(), parents["fresh"] == os.getpid()) == (False, True)
