@@ -6,6 +6,7 @@ from statistics import mean
 from repro.printed.claims import Claim, Role
 from repro.printed.load import load_claims
 from repro.recipes.labels import under
+from repro.report.blocks import signed
 from repro.report.result import Matrix
 from repro.report.style_line import StyleLine
 from repro.report.text import capitalise
@@ -133,12 +134,15 @@ def _worst_attacks(table: MeasuredTable, sides: Matrix) -> str:
                 gains[attack] = mean(table.mean(row, task, GAIN) for task in tasks)
         if gains:
             worst = max(gains, key=gains.__getitem__)
-            texts.append(f"{guard} {gains[worst]:+.3f} ({worst})")
+            texts.append(f"{guard} {signed(gains[worst])} ({worst})")
     return f"Largest gain over the student without a teacher, by guard: {', '.join(texts)}." if texts else ""
 
 
 def _extremes(table: MeasuredTable) -> str:
-    """Name the lowest and the highest row by what the tasks are read by, among the rows that have it on every task."""
+    """Name the lowest and the highest row by what the tasks are read by, among the rows that have it on every task.
+
+    Where all of them look equal there is neither.
+    """
     metrics = {task: main_metric(table, task) for task in table.tasks}
     names = {*metrics.values()}
     if not names or (len(names) > 1 and not names <= SCORES):
@@ -151,6 +155,8 @@ def _extremes(table: MeasuredTable) -> str:
     if len(means) < 2:
         return ""
     low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    if f"{means[low]:.3f}" == f"{means[high]:.3f}":
+        return ""
     what = "Accuracy or reward" if names <= SCORES else capitalise(metric_name(names.pop()))
     return f"{what}, mean over tasks: lowest {low} ({means[low]:.3f}), highest {high} ({means[high]:.3f})."
 

@@ -128,6 +128,14 @@ def test_without_an_untouched_pair_the_lowest_and_the_highest_row_are_named():
     ]
 
 
+def test_of_rows_that_are_all_equal_none_is_the_lowest():
+    table = MeasuredTable("failure-modes", "toy", "qwen3", (0,))
+    for row in ("Teacher", "Misled"):
+        table.add(row, "toy-bm4", "uncommitted", ["x", "y"], np.zeros((1, 2)))
+    report = replace(merge_sources([Source("one", make_result(curves=[]))])[0].report, claims=())
+    assert not [line for line in conclude(report, [table]) if "lowest" in line]
+
+
 def test_a_study_of_our_own_begins_with_all_that_is_contradicted(made):
     """Its claims are all controls, and would else be named last, three of them."""
     controls = [

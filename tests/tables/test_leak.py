@@ -7,7 +7,8 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from repro.printed.load import load
+from repro.printed.claims import Claim
+from repro.printed.load import load, load_claims
 from repro.recipes.labels import moved, teacher_under, under
 from repro.recipes.study import Row
 from repro.report.blocks import Grid
@@ -167,6 +168,16 @@ def test_losses_are_not_compared_per_query(table):
     assert conclusion.text.endswith("no gain in gkd-fkl under none or gkd-rkl under none to divide by queries")
 
 
+def test_a_bound_on_the_gain_per_query_holds_without_any_gain(table):
+    """A claim of the user's that a guard gives away little: a guard that gives away nothing is below the bound."""
+    (stored,) = [c for c in load_claims("leak") if c.id == "leak-a-trace-is-worth-more-than-a-score"]
+    fields = {"id": "little-per-query", "kind": "below", "high": 0.001, "right": ()}
+    bound = Claim.model_validate(stored.model_dump() | fields | {"left": {"row": under("sft", "wall")}})
+    assert table.mean(under("sft", "wall"), TASKS[0], GAIN) < 0
+    (conclusion,) = verdict([table], load("leak"), [bound], missing="inconclusive").claims
+    assert conclusion.value == "reproduced"
+
+
 def test_what_was_found_names_the_worst_attack_of_each_guard(part):
     (table,) = part.measured
     table.idle[under("own-answers", "veil")] = dict.fromkeys(TASKS, ("idle",) * 3)
@@ -176,3 +187,9 @@ def test_what_was_found_names_the_worst_attack_of_each_guard(part):
     )
     assert line.endswith(f"by guard: none {none:+.3f} (own-answers), wall {wall:+.3f} (own-answers).")  # veil's is idle
     assert line in str(findings_section(part, "key").blocks)
+    for task in TASKS:
+        for attack in ("sft", "sft-answers", "own-answers"):
+            key = (under(attack, "wall"), task, GAIN)
+            if key in table.values:
+                table.values[key] = replace(table.values[key], values_SN=0 * table.values[key].values_SN - 2e-4)
+    assert "wall +0.000 (" in conclude(part.report, part.measured, (), SIDES)[-2]

@@ -47,7 +47,8 @@ def prepare(
         metric = metric_name(claim.right[0].metric or claim.metrics[0])
         text = f"not testable: {claim.right[0].row} has no {metric} to recover"
         return _not_testable(claim, table, text, alpha)
-    if GAIN_PER_1000 in claim.metrics and not has_gain(comparisons, table, resamples, seed):
+    is_compared = bool(claim.right)  # a bound on a single side holds without a gain too
+    if is_compared and GAIN_PER_1000 in claim.metrics and not has_gain(comparisons, table, resamples, seed):
         rows = dict.fromkeys(row for comparison in comparisons for row, _, _ in comparison.contrast)
         return _not_testable(claim, table, f"not testable: no gain in {' or '.join(rows)} to divide by queries", alpha)
     if claim.kind != "collapse":
