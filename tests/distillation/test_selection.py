@@ -83,11 +83,11 @@ def test_the_shortest_share_of_each_prompt(tmp_path, share, expected):
 def test_an_empty_completion_is_not_the_shortest(tmp_path):
     traces = write(tmp_path / "traces", {"a": [1, 2, 3]})
     rollouts = read_rollouts(traces.file)
-    shown = [
+    guarded = [
         replace(rollouts[0], text="", token_ids=[], log_probs=[]),
         *rollouts[1:],
     ]  # a guard that shows answers alone
-    write_rollouts(traces.file, shown)
+    write_rollouts(traces.file, guarded)
     select_completions(SelectionConfig(rule="shortest", share=0.3), traces, tmp_path / "out")
     assert kept(tmp_path / "out") == [("a", 1)]
 

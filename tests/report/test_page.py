@@ -134,10 +134,12 @@ def test_every_claim_and_cell_is_on_the_page_with_its_number(part, result, page,
     ]
     rows = re.findall(r"<tr><th.*?</tr>", text)
     for row, task, metric, mean in cells:
-        words = (
+        cell_text = (
             metric if metric_name(metric) == metric else f'{metric_name(metric)}<small class="line">{metric}</small>'
         )
-        matches = [r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{words}</td>' in r]
+        matches = [
+            r for r in rows if f'>{row}</th><td class="short">{task}</td><td class="short">{cell_text}</td>' in r
+        ]
         assert len(matches) == 1, (row, task, metric)
         assert float(re.search(r'data-value="([^"]+)"', matches[0])[1]) == pytest.approx(mean, abs=1e-12)
 
