@@ -142,7 +142,7 @@ UNIT_TESTS = f"{FAST_TESTS} and not processes"
 
 @nox.session(python=False)
 def unit(session: nox.Session) -> None:
-    """Unit tests on the CPU, no network: four minutes on two quiet cores."""
+    """Unit tests on the CPU, no network: three minutes on two quiet cores."""
     install(session, "unit")
     arguments = session.posargs or ["-n", "2", "--dist", "worksteal"]
     session.run("pytest", "-m", UNIT_TESTS, *arguments, env=_quiet_env())

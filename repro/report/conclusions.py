@@ -11,8 +11,8 @@ from repro.report.result import Matrix
 from repro.report.style_line import StyleLine
 from repro.report.text import capitalise
 from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
+from repro.tables.guard_metrics import GAIN
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.measurements.matrix import GAIN
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested

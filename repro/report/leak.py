@@ -6,9 +6,8 @@ from repro.recipes.labels import under
 from repro.report.matrix import BASELINE, GainCell, gain_cells
 from repro.report.merge import Part
 from repro.report.result import Leak, Matrix
+from repro.tables.guard_metrics import GAIN, GAIN_PER_1000
 from repro.tables.measured_table import CellKey, MeasuredTable
-from repro.tables.measurements.leak import GAIN_PER_1000
-from repro.tables.measurements.matrix import GAIN
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples
 

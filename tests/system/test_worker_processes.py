@@ -15,6 +15,7 @@ from repro.errors import InputError, StageError
 from repro.system import worker_processes
 from repro.system.worker_processes import call_in_processes, startable
 
+pytestmark = pytest.mark.load_sensitive
 THIS = __name__
 
 

@@ -15,8 +15,8 @@ from repro.report.merge import Part, Source
 from repro.report.sections.matrix import cost_grid
 from repro.stages import Evaluate, Guarded, Rewrite, Sample
 from repro.tables import MeasuredTable
+from repro.tables.guard_metrics import GAIN
 from repro.tables.measurements.guard_speed import guard_speeds
-from repro.tables.measurements.matrix import GAIN
 from repro.tables.verdicts.verdict import verdict
 
 GUARDS = ["none", "knob", "answer-only", "poe"]

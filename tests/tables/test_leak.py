@@ -21,9 +21,9 @@ from repro.report.sections.findings import findings_section
 from repro.report.sections.leak import leak_section
 from repro.stages import Evaluate
 from repro.tables import MeasuredTable
+from repro.tables.guard_metrics import GAIN, GAIN_PER_1000
 from repro.tables.measurements import leak as measurement
-from repro.tables.measurements.leak import GAIN_PER_1000, add_leak
-from repro.tables.measurements.matrix import GAIN
+from repro.tables.measurements.leak import add_leak
 from repro.tables.verdicts.verdict import verdict
 
 TASKS, ITEMS = ("toy-bm4", "toy-csqa"), tuple(f"item{n:02}" for n in range(40))

@@ -15,7 +15,8 @@ from repro.report.matrix import broken_by, gain_cells, teacher_losses, worst_of
 from repro.stages import TaskData
 from repro.stages.artifact import ROLLOUTS
 from repro.tables import MeasuredTable
-from repro.tables.measurements.matrix import GAIN, IDLE_FLOOR, MOVED, READABLE, add_matrix, is_idle
+from repro.tables.guard_metrics import GAIN, IDLE_FLOOR, MOVED, READABLE, is_idle
+from repro.tables.measurements.matrix import add_matrix
 from repro.tables.verdicts.verdict import verdict
 
 ITEMS = [f"item{n:02}" for n in range(40)]

@@ -8,11 +8,10 @@ from repro.recipes.labels import moved, teacher_under
 from repro.recipes.study import Row, Study
 from repro.stages import Completions, Distill, Evaluate, Grade, Guarded, Mix, Rewrite, Sample, Select
 from repro.stages.references import Model
+from repro.tables.guard_metrics import GAIN, GAIN_PER_1000
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.measurements.matrix import GAIN, add_matrix
+from repro.tables.measurements.matrix import add_matrix
 
-GAIN_PER_1000 = "gain_per_1000_queries"
-"""Metric: the gain over the student without a teacher, divided by the thousands of queries to the teacher of all tasks."""
 SUMMARY = "summary.json"
 
 

@@ -5,14 +5,10 @@ from pathlib import Path
 from repro.generation.rollouts import stream_rows
 from repro.recipes.labels import moved, read_by_target
 from repro.recipes.study import Row
+from repro.tables.guard_metrics import GAIN, MOVED, READABLE, is_idle
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.answers import add_answers
 
-GAIN, MOVED, READABLE = "gain", "moved", "reader_nats"
-"""Metrics. gain: score less that of the student without a teacher, item by item; moved: nats per token from the start, an
-estimate of KL(model || start); reader_nats: nats per token under the calibration target, which stands for a reader."""
-IDLE_FLOOR = 0.001
-"""ASSUMED: nats per token. A model that moved less from its start did nothing that a gain could be due to."""
 ZERO, STUDENT = "no-teacher", "Student"
 SCORES = "scores.parquet"
 
@@ -31,12 +27,6 @@ def add_matrix(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path)
         is_trained = moved(label) in rows_of and label not in teachers
         if is_trained and rows_of[label][0].guard not in idle_guards and not is_idle(table, label):
             _add_gain(table, label)
-
-
-def is_idle(table: MeasuredTable, label: str) -> bool:
-    """Return True if the row's model moved less than the floor from its start, on average over its tasks."""
-    distances = [table.mean(*key) for key in table.values if key[0] == label and key[2] == MOVED]
-    return bool(distances) and sum(distances) / len(distances) < IDLE_FLOOR
 
 
 def _add_gain(table: MeasuredTable, label: str) -> None:

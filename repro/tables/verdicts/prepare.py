@@ -5,8 +5,8 @@ from math import isinf
 
 from repro.printed.claims import Claim
 from repro.printed.load import PaperTable
+from repro.tables.guard_metrics import GAIN_PER_1000
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.measurements.leak import GAIN_PER_1000
 from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
 from repro.tables.verdicts.floor import has_gain, is_above_zero, split_at_chance
