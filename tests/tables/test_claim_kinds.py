@@ -212,3 +212,19 @@ def test_a_recovery_asks_for_a_share_of_a_gain(gained: float, of: float, value: 
     if conclusion.estimate is not None:
         left, right = (table.mean(row, "toy-bm4", "gain") for row in ("own-answers under knob", "sft under none"))
         assert conclusion.estimate == pytest.approx(left - 0.8 * right)
+
+
+def test_an_unrealistic_number_of_items_is_not_asked_for() -> None:
+    table = MeasuredTable("guards", "toy", "qwen3", (0, 1, 2))
+    rng = np.random.default_rng(0)
+    ids = [f"item{n}" for n in range(200)]
+    noise = np.tile(rng.normal(0, 0.1, 200), (3, 1))  # trainings do not differ: items alone could decide
+    for row, mean in (
+        ("Teacher under doge", 0.48 + 5e-4),
+        ("Teacher under none", 0.5),
+    ):  # at the edge of the margin of 0.02
+        table.add(row, "toy-bm4", "acc", ids, mean + (noise - noise.mean() if row.endswith("doge") else 0 * noise))
+    conclusion = judge("guards-teacher-kept-under-doge", table)
+    assert conclusion.value == "inconclusive"
+    assert conclusion.open_question.startswith("no realistic number of items or seeds")
+    assert (conclusion.needed_items, conclusion.needed_seeds) == (None, None)

@@ -54,10 +54,15 @@ class RequiredData:
     items: int | None
     seeds: int | None
 
+    @property
+    def is_realistic(self) -> bool:
+        """True if more data would decide, and not more of it than a study ever has."""
+        needed = [n for n in (self.items, self.seeds) if n is not None]
+        return bool(needed) and max(needed) <= NEVER
+
     def describe(self, now: Estimate, decided: str = "a gap of this size") -> str:
         """Return the requirement as part of a sentence. decided: what these totals would decide."""
-        big = [n for n in (self.items, self.seeds) if n is not None and n > NEVER]
-        if big or (self.items is None and self.seeds is None):
+        if not self.is_realistic:
             return f"no realistic number of items or seeds would decide {decided}"
         parts = []
         if self.items is not None:

@@ -189,6 +189,8 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
         open_question = required.describe(estimate, decided)
         if is_too_close(claim, test.contrast, estimate, required):
             required, open_question = RequiredData(None, None), describe_equality(bounds)
+        if not required.is_realistic:
+            required = RequiredData(None, None)
     text = verdict_sentence(claim, value, estimate, bounds, test.rival, capped, open_question)
     return replace(
         untested_verdict(claim, test.family, text, level, estimate.seeds),
