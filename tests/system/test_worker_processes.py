@@ -79,7 +79,8 @@ def test_a_killed_process_is_an_error_that_names_the_call() -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job starts with it ignored
 from functools import partial
 from repro.system.worker_processes import call_in_processes
 try:
