@@ -62,9 +62,8 @@ def score_completions(
     for batch in padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2])):
         scores = token_log_probs(scorer, [pair[1] for pair in batch], [pair[2] for pair in batch], len(batch))
         for (rollout, _, ids), log_probs in zip(batch, scores):
-            is_known = has_same_tokens and 0 < len(ids) == len(
-                rollout.log_probs
-            )  # what a guard left empty is not sampled
+            is_sampled = 0 < len(ids) == len(rollout.log_probs)  # not so: rewritten by a guard, or left empty
+            is_known = has_same_tokens and is_sampled
             rows.append(
                 {
                     "task": rollout.task,
