@@ -3,8 +3,8 @@
     python benchmarks/known_truths.py RESULTS [docs/verdict_statistics.md]
 
 It prints the section, and with a file replaces the section there, which begins with its heading and ends the file.
-RESULTS: the folder that `nox -s reproduce-known-truth` wrote into; further worlds count if their folders begin with
-known-truth-. Each result is judged as it is, and each of its seeds as a study of one seed.
+RESULTS: the folder that `nox -s reproduce-known-truth` wrote into. Each result is judged as it is, and each of its seeds
+as a study of one seed.
 """
 
 import argparse
@@ -43,6 +43,11 @@ class Outcome:
     value: str
     text: str
     one_seed: tuple[str, ...]
+
+
+def result_folders(results: Path) -> list[Path]:
+    """Return the folders of the studies of known truth."""
+    return sorted(file.parent for file in results.glob(f"known-truth-*/{RESULTS_FILE}"))
 
 
 def truths_of(study: str, world: str) -> Iterator[tuple[str, bool, str]]:
@@ -96,12 +101,12 @@ def section(outcomes: list[Outcome]) -> str:
         "",
         "These are few studies: none of n bounds a rate by about 3 / n (95 %). The rates of the statistics alone are above.",
         "",
-        "| world | study | claim | by construction | verdict | seeds one by one | measured |",
-        "|---|---|---|---|---|---|---|",
+        "| world | study | family | claim | by construction | verdict | seeds one by one | measured |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for o in outcomes:
         truth = f"{'true' if o.is_true else 'false'}: {o.reason}"
-        cells = (o.world, o.study, o.claim, truth, o.value, ", ".join(o.one_seed), o.text)
+        cells = (o.world, o.study, o.family, o.claim, truth, o.value, ", ".join(o.one_seed), o.text)
         lines.append(table_row(cells))
     return "\n".join(lines) + "\n"
 
@@ -111,8 +116,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("document", type=Path, nargs="?")
     arguments = parser.parse_args()
-    folders = sorted(file.parent for file in arguments.results.glob(f"known-truth-*/{RESULTS_FILE}"))
-    outcomes = [outcome for folder in folders for outcome in outcomes_of(folder)]
+    outcomes = [outcome for folder in result_folders(arguments.results) for outcome in outcomes_of(folder)]
     text = section(outcomes)
     print(text)
     if arguments.document is not None:
