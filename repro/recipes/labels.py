@@ -1,4 +1,7 @@
-"""Labels of rows that differ in more than their method. They are never parsed: `Row` has the same facts as fields."""
+"""Labels of rows that differ in more than their method.
+
+Only the colours of figures are read out of them (`repro.report.figures.knob`): `Row` has the same facts as fields.
+"""
 
 
 def at_eta(name: str, eta: float) -> str:

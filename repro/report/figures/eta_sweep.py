@@ -1,6 +1,7 @@
 """The eta sweep: teacher kept against student lost, and every curve along eta."""
 
 from repro.report.figures.export import Plot
+from repro.report.figures.points import label_points
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
@@ -15,6 +16,7 @@ _PANELS = {
 }
 
 PARETO = "A guard that works stands at the lower right edge: the teacher (across) loses nothing, the student (up) much."
+ETA_NOTE = f"A number is the eta of that point of {_STUDENTS[0].name}; the other student of its teacher stands straight above or below."
 CURVE_NOTE = "A knob turns something if its line rises or falls over all of eta, not only between two points."
 _MARKS = (("o", "-"), ("v", "--"), ("P", ":"))
 
@@ -42,15 +44,18 @@ def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
                 axes.plot([teacher.value, teacher.value], [student.low, student.high], color=colour, linewidth=0.8)
                 axes.plot([teacher.low, teacher.high], [student.value, student.value], color=colour, linewidth=0.8)
                 at = (teacher.value, student.value)
-                axes.annotate(f"{student.eta:+g}", at, xytext=(4, 4), textcoords="offset points", fontsize=8)
                 lines.append(f"{curve.name} at eta {student.eta:+g}: teacher {at[0]:+.2f}, student {at[1]:+.2f}")
         axes.axhline(0, color=palette.ink, linewidth=0.8)
         axes.axvline(0, color=palette.ink, linewidth=0.8)
         axes.set_xlabel("teacher, change against the untouched teacher")
         axes.set_ylabel("student, change against the untouched student")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
+        first = curve_points(table, _STUDENTS[0], against="Student")
+        label_points(axes, [(f"{point.eta:+g}", teachers[point.eta].value, point.value) for point in first])
     alt = f"Each point is one eta, with 95 % intervals. {'; '.join(lines)}."
-    return Plot(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure, note=PARETO)
+    return Plot(
+        f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure, note=f"{PARETO} {ETA_NOTE}"
+    )
 
 
 def _curves(table: MeasuredTable, n: int, palette: Palette) -> Plot:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from repro.report.figures.export import Plot
-from repro.report.figures.points import interval_arms
+from repro.report.figures.points import interval_arms, label_points
 from repro.report.figures.style import MARKS, WIDTH, Palette, add_legend, drawing, panels
 from repro.report.matrix import BASELINE, gain_cells, matrix_of, teacher_losses, worst_of
 from repro.report.merge import Part
@@ -53,6 +53,7 @@ def _curves(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
     with drawing(palette):
         figure, (axes,) = panels(1, 1, WIDTH, 4.0)
         axes.axhline(0, color=palette.ink, linewidth=1.2)
+        names: list[tuple[str, float, float]] = []
         for number, (name, labels) in enumerate(strengths_of(sides).items()):
             drawn = [(label, *points[label]) for label in labels if label in points]
             utility, leaks = [loss for _, loss, _ in drawn], [leak for *_, leak in drawn]
@@ -69,11 +70,12 @@ def _curves(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
                 capsize=3,
                 label=name,
             )
-            for label, loss, leak in drawn if len(labels) > 1 else ():  # the legend names the others
-                axes.annotate(label, (loss["value"], leak["value"]), (5, 5), textcoords="offset points", fontsize=8)
+            if len(labels) > 1:  # the legend names the others
+                names += [(label, loss["value"], leak["value"]) for label, loss, leak in drawn]
         axes.set_xlabel("teacher's score less that of the open teacher")
         axes.set_ylabel("worst gain over no teacher")
         add_legend(figure, axes)
+        label_points(axes, names)
     rows = [
         {"guard": guard, "utility": loss["value"], "worst_attack": leak["attack"], "worst_gain": leak["value"]}
         for guard, (loss, leak) in points.items()

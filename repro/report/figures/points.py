@@ -1,7 +1,7 @@
 """Measured values with the half-width of their 95 % interval."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.metric_names import metric_name
@@ -11,6 +11,10 @@ from repro.tables.statistics.resampling import Resamples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+"""Where a label may stand, (right, up) of its point: between the arms of its intervals."""
 
 
 def measured_points(table: MeasuredTable, keys: Iterable[CellKey]) -> list[dict[str, Any]]:
@@ -45,6 +49,27 @@ def plot_points(
 def interval_arms(points: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
     """Return how far each interval reaches below and above its value."""
     return [p["value"] - p["low"] for p in points], [p["high"] - p["value"] for p in points]
+
+
+def label_points(axes: "Axes", labels: Iterable[tuple[str, float, float]]) -> None:
+    """Write each text beside its point (text, x, y), at the first corner where it covers no earlier text and no point.
+
+    Call it once everything else is drawn: where points stand on the page depends on the axes' limits.
+    """
+    from matplotlib.transforms import Bbox
+
+    labels = list(labels)
+    cast("Figure", axes.figure).draw_without_rendering()
+    covered = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in axes.transData.transform([at for _, *at in labels])]
+    for text, x, y in labels:
+        for right, up in _CORNERS:
+            style = {"ha": "left" if right > 0 else "right", "va": "bottom" if up > 0 else "top", "fontsize": 8}
+            label = axes.annotate(text, (x, y), (4 * right, 4 * up), textcoords="offset points", **style)
+            box = label.get_window_extent()
+            if (right, up) == _CORNERS[-1] or not any(box.overlaps(other) for other in covered):
+                break
+            label.remove()
+        covered.append(box)
 
 
 def describe_points(points: list[dict[str, Any]]) -> str:
