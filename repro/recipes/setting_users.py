@@ -7,7 +7,7 @@ from repro.recipes.study import Study
 
 USERS: dict[str, tuple[str, ...]] = {
     "matrix": ("guards", "leak"),
-    "matrix.own_completions": ("guards", "leak", "table2", "table5"),  # of the students that more_controls adds
+    "matrix.own_completions": ("guards", "leak", "table2", "table5"),
     "etas": ("eta-sweep",),
     "losses": ("losses",),
     "prefixes": ("figure4",),
@@ -17,6 +17,9 @@ USERS: dict[str, tuple[str, ...]] = {
     "more_controls": ("table2", "table5"),
 }
 """Setting, or group of settings, to the studies that read it; a setting that is not here is read by all, or by most."""
+
+_WITH_MORE_CONTROLS = {"matrix.own_completions": ("table2", "table5")}
+"""Setting to the studies that read it for the rows that more_controls adds, and for nothing else."""
 
 
 def check_used(study: Study) -> None:
@@ -28,11 +31,16 @@ def check_used(study: Study) -> None:
     if study.settings.get("rows"):
         return
     for text in study.assignments:
-        users = users_of(text.partition("=")[0].strip())
+        key = text.partition("=")[0].strip()
+        users = users_of(key)
         if users and study.name not in users:
             raise InputError(
                 f"--set {text}: {study.name} does not use this setting, it would only rename the result's folder; used by"
                 f" {_listed(users)}. Leave it out."
+            )
+        if study.name in _WITH_MORE_CONTROLS.get(key, ()) and not study.settings["more_controls"]:
+            raise InputError(
+                f"--set {text}: {study.name} reads it for its further controls only: add --set more_controls=yes."
             )
 
 

@@ -48,6 +48,7 @@ def call_in_processes(
     Raises:
         Exception: what a call raised; the others are terminated.
         StageError: a process ended without a result.
+        ValueError: no worker, or calls that wait for each other.
     """
     context: ForkServerContext | SpawnContext
     context = multiprocessing.get_context("forkserver") if CAN_FORK else multiprocessing.get_context("spawn")
@@ -64,12 +65,12 @@ def call_in_processes(
                 waiting.remove(name)
                 receiver, sender = context.Pipe(duplex=False)
                 worker = context.Process(target=_call_and_send, args=(sender, os.getpid(), calls[name]))
-                with block_signals(
-                    signal.SIGINT
-                ):  # Ctrl-C waits, else it would leave a process that is not in `running`
+                with block_signals(signal.SIGINT):  # Ctrl-C waits, else it leaves a process that is not in `running`
                     worker.start()
                     running[receiver] = name, worker
                 sender.close()
+            if not running:
+                raise ValueError(f"{', '.join(waiting)}: none can start: workers={workers}, after={after}.")
             progress(len(results), len(calls), unit, ", ".join(name for name, _ in running.values()))
             for ended in cast(list[Connection], wait(list(running))):
                 name, process = running[ended]

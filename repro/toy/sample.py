@@ -73,7 +73,7 @@ def sample_completions(
         columns.append(next_B)
         mask_BT = torch.cat([mask_BT, (~ended_B).long()[:, None]], 1)
         ended_B |= next_B == tokenizer.eos_token_id
-        if ended_B.all():
+        if ended_B.all() or step + 1 == most:
             break
         output = model(
             input_ids=next_B.clamp(min=0)[:, None], attention_mask=mask_BT, past_key_values=cache, use_cache=True

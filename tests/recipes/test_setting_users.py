@@ -18,6 +18,7 @@ OTHER_VALUES = {
     "source_tasks": "source_tasks=toy-csqa",
     "more_controls": "more_controls=yes",
 }
+NEEDED = {(study, "matrix.own_completions"): ["more_controls=yes"] for study in ("table2", "table5")}
 
 
 def stages_of(study, assignments):
@@ -45,7 +46,7 @@ def test_the_list_is_that_of_the_recipes(study):
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_setting_of_other_studies_is_refused(study):
     for key, text in OTHER_VALUES.items():
-        planned = plan(study, scale="toy", seeds=1, assignments=[text])
+        planned = plan(study, scale="toy", seeds=1, assignments=[text, *NEEDED.get((study, key), ())])
         if study in users_of(key):
             check_used(planned)
         else:
@@ -54,6 +55,12 @@ def test_a_setting_of_other_studies_is_refused(study):
             assert text in str(refused.value)
             assert all(user in str(refused.value) for user in users_of(key))
             assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("study", "key"), NEEDED)
+def test_a_setting_of_rows_that_are_not_planned_is_refused(study, key):
+    with pytest.raises(InputError, match="add --set more_controls=yes"):
+        check_used(plan(study, scale="toy", seeds=1, assignments=[OTHER_VALUES[key]]))
 
 
 def test_what_all_studies_read_is_accepted():

@@ -50,6 +50,13 @@ def test_no_more_run_than_there_are_workers(workers: int) -> None:
     assert max(running) == workers
 
 
+@pytest.mark.parametrize(("workers", "after"), [(0, {}), (2, {"a": "b", "b": "a"})])
+def test_calls_that_can_never_start_are_an_error(workers: int, after: dict[str, str]) -> None:
+    calls = {name: partial(double, 1) for name in "ab"}
+    with pytest.raises(ValueError, match="a, b: none can start"):
+        call_in_processes(calls, workers=workers, preload=THIS, after=after)
+
+
 def test_a_call_waits_for_the_one_that_it_comes_after() -> None:
     names = ["base", "reward", "other"]
     assert startable(names, set(names), {"reward": "base"}) == ["base", "other"]
