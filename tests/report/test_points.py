@@ -10,7 +10,7 @@ CROWDED = [("+2", 0.04, 0.24), ("+1.5", 0.08, 0.27), ("+1", 0.12, 0.27), ("+0.5"
 
 def test_labels_of_points_that_are_close_cover_neither_each_other_nor_a_point():
     with drawing(PAGE):
-        figure, (axes,) = panels(1, 1, WIDTH, 4.2)
+        _, (axes,) = panels(1, 1, WIDTH, 4.2)
         axes.plot([x for _, x, _ in CROWDED], [y for *_, y in CROWDED], marker="o")
         label_points(axes, CROWDED)
         assert [text.get_text() for text in axes.texts] == [text for text, *_ in CROWDED]
