@@ -63,7 +63,11 @@ def label_points(axes: "Axes", labels: Iterable[tuple[str, float, float]]) -> No
     covered = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in axes.transData.transform([at for _, *at in labels])]
     for text, x, y in labels:
         for right, up in _CORNERS:
-            style = {"ha": "left" if right > 0 else "right", "va": "bottom" if up > 0 else "top", "fontsize": 8}
+            style: dict[str, Any] = {
+                "ha": "left" if right > 0 else "right",
+                "va": "bottom" if up > 0 else "top",
+                "fontsize": 8,
+            }
             label = axes.annotate(text, (x, y), (4 * right, 4 * up), textcoords="offset points", **style)
             box = label.get_window_extent()
             if (right, up) == _CORNERS[-1] or not any(box.overlaps(other) for other in covered):
