@@ -117,22 +117,27 @@ def calibrate(
             event_files=resources.event_files,
         )
     cap = config.max_completion_tokens
-
-    def prompts(of_items: list[Item]) -> list[list[int]]:
-        return [prompt_token_ids(prompt_tokenizer, item.prompt, config.reasoning) for item in of_items]
-
-    match = None
-    if matches is not None:
-        spread = items[:: max(1, len(items) // kl_match.PROMPTS)][: kl_match.PROMPTS]
-        match = kl_match.Match(matches / "model", prompts(spread), min(kl_match.TOKENS, cap))
+    rounded_prompts = _prompt_ids(prompt_tokenizer, items[:PROMPTS], config)
+    match = None if matches is None else _match(matches, prompt_tokenizer, items, config)
     measured: dict[str, float | None] = {}
     save_model = functools.partial(
-        save_adapter_and_merged, teacher, out, prompts(items[:PROMPTS]), min(TOKENS, cap), seed, measured, match
+        save_adapter_and_merged, teacher, out, rounded_prompts, min(TOKENS, cap), seed, measured, match
     )
     logged = save(trainer, out, HISTORY_NAMES, save_model)
     counts = {"prompts": len({row["item"] for row in rows}), "parameters": parameters} | measured
     warnings = rounding_warning(measured) | kl_match.warning(measured) if measured else {}  # measured by the first rank
     return memory | summarise(trainer.state.global_step, logged, counts, cap=cap, warnings=warnings)
+
+
+def _match(matches: Path, tokenizer: Any, items: list[Item], config: CalibrationConfig) -> kl_match.Match:
+    """Return the distance of the calibration in that artifact, measured on prompts from all over the items."""
+    spread = items[:: max(1, len(items) // kl_match.PROMPTS)][: kl_match.PROMPTS]
+    tokens = min(kl_match.TOKENS, config.max_completion_tokens)
+    return kl_match.Match(matches / "model", _prompt_ids(tokenizer, spread, config), tokens)
+
+
+def _prompt_ids(tokenizer: Any, items: list[Item], config: CalibrationConfig) -> list[list[int]]:
+    return [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
 
 
 def _shared_tokenizer(tokenizer: Any, prompts_of: Path | str) -> Any:

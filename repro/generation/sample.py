@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from repro.errors import InputError
+from repro.generation.completion import Completion
 from repro.generation.config import SamplingConfig
 from repro.generation.engine import Engine, open_engine
 from repro.generation.rollouts import SCHEMA, Rollout, batches, token_counts, write_rollouts
@@ -79,35 +81,44 @@ def sample(
                 config.temperature,
                 _chunk_seed(seed, number),
             )
-            texts = tokenizer.batch_decode(
-                [completion.token_ids for group in completions for completion in group], skip_special_tokens=True
-            )
-            rollouts = [
-                Rollout(
-                    item_id=items[i].id,
-                    task=items[i].task,
-                    prompt=items[i].prompt,
-                    sample=k,
-                    prompt_ids=prompts[i],
-                    token_ids=completion.token_ids,
-                    log_probs=completion.log_probs,
-                    text=texts[position * config.completions_per_prompt + k],
-                    stop=completion.stop,
-                )
-                for position, i in enumerate(chunk)
-                for k, completion in enumerate(completions[position])
-            ]
+            rollouts = _rollouts([items[i] for i in chunk], [prompts[i] for i in chunk], completions, tokenizer)
             draft = path.with_suffix(".part")
             write_rollouts(draft, rollouts)
             draft.replace(path)
             files.append(path)
             tokens += sum(len(rollout.token_ids) for rollout in rollouts)
-            del completions, texts, rollouts  # before the next chunk is sampled
+            del completions, rollouts  # before the next chunk is sampled
     if share == (0, 1) and not tokens:
         expected = len(items) * config.completions_per_prompt
         raise InputError(f"{model}: all {expected} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
     return files
+
+
+def _rollouts(
+    items: list[Item], prompts: list[list[int]], completions: list[list[Completion]], tokenizer: Any
+) -> list[Rollout]:
+    """Return the rollouts of a chunk: all completions of the first item, then those of the next."""
+    texts = iter(
+        tokenizer.batch_decode(
+            [completion.token_ids for group in completions for completion in group], skip_special_tokens=True
+        )
+    )
+    return [
+        Rollout(
+            item_id=item.id,
+            task=item.task,
+            prompt=item.prompt,
+            sample=k,
+            prompt_ids=prompt_ids,
+            token_ids=completion.token_ids,
+            log_probs=completion.log_probs,
+            text=next(texts),
+            stop=completion.stop,
+        )
+        for item, prompt_ids, group in zip(items, prompts, completions, strict=True)
+        for k, completion in enumerate(group)
+    ]
 
 
 def _count_tokens(chunk: Path) -> int | None:
