@@ -18,10 +18,10 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     prompts_per_step: int = pydantic.Field(gt=0)
     group_size: int = pydantic.Field(ge=2)
     """Completions per prompt, G: the group inside which each reward is normalised."""
-    learning_rate: float = pydantic.Field(gt=0)
+    learning_rate: float = pydantic.Field(gt=0, allow_inf_nan=False)
     lora_rank: int = pydantic.Field(gt=0)
     lora_alpha: int = pydantic.Field(gt=0)
-    kl_beta: float = pydantic.Field(ge=0)
+    kl_beta: float = pydantic.Field(ge=0, allow_inf_nan=False)
     """Weight of the KL anchor to the uncalibrated teacher (Eq 6), nats per token."""
     max_completion_tokens: int = pydantic.Field(gt=0)
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"]

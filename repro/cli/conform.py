@@ -71,6 +71,8 @@ def conform(
     """
     if libraries == (loss is not None):
         raise InputError("name one loss, MODULE:FUNCTION, or ask for --libraries; see repro conform --help")
+    if divergence not in (None, "forward", "reverse"):
+        raise InputError(f"--divergence {divergence}: choose from forward, reverse")
     if document is not None and not libraries:
         raise InputError("--document holds the outcomes of --libraries: give both")
     if libraries:

@@ -21,7 +21,10 @@ def doctor(
     *,
     assignments: tuple[str, ...],
     out: Out = Path("results"),
-    workers: Annotated[int | None, typer.Option("--workers", help="Stages to try in parallel.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Stages to try in parallel. Default: as many as fit this machine."),
+    ] = None,
 ) -> None:
     """Check everything that a study needs: weights, templates, scores, one step of each stage, memory, disk, hours.
 

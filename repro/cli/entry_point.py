@@ -6,7 +6,9 @@ import sys
 import threading
 import traceback
 from types import FrameType
+from typing import Any
 
+import pydantic
 import typer
 
 from repro.cli.app import app
@@ -40,7 +42,7 @@ def _run() -> int:
         # only click's, for a reader that went away (`repro list | head`): its 1 would say "contradicted"
         return 128 + signal.SIGPIPE if error.code == 1 else 2
     except _USAGE_ERROR as error:
-        print_error(f"error: {error.format_message().rstrip('.')}. See repro --help.")  # type: ignore[attr-defined]
+        print_error(f"error: {_usage_line(error)}")
         return 2
     except InputError as error:
         print_error(f"error: {error}")
@@ -59,6 +61,17 @@ def _run() -> int:
         print_error(traceback.format_exc().rstrip(), style="")
         print_error("failed: internal error, see the traceback above")
         return 3
+
+
+def _usage_line(error: Any) -> str:
+    """Return what is wrong with the words of a command, the value that does not fit among it, and the page that helps."""
+    text = error.format_message().rstrip(".").replace("Value error, ", "")
+    if isinstance(error.__cause__, pydantic.ValidationError):
+        value = error.__cause__.errors()[0]["input"]
+        if repr(value) not in text:
+            text = text.replace("Invalid value for", f"Invalid value {value!r} for", 1)
+    page = error.ctx.command_path if error.ctx else "repro"
+    return f"{text}{'' if text.endswith('?') else '.'} See {page} --help."
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -50,4 +50,6 @@ def export(
     else:
         from repro.report.export_result import export_result
 
+        if into is not None:
+            raise InputError(f"--into {into}: a table goes to standard output; write ... > {into}")
         typer.echo(export_result(source, format).rstrip("\n"))

@@ -63,10 +63,10 @@ def run(
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
     from repro.planner.scales import use_gpus_of
-    from repro.printed.own_claims import read_own_claims
     from repro.recipes.catalog import find_study, plan
     from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
+    from repro.tables.own_claims import read_own_claims
 
     find_study(study)
     own_claims = read_own_claims(claims or (), study)

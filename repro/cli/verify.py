@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.console import out_console
+from repro.errors import InputError
 
 verify_app = typer.Typer()
 _COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
@@ -24,12 +25,15 @@ def verify(
     judges them again. Artifacts that are not there (weights are large) are listed as not verified. Exit code 0, or 1 if
     anything does not agree.
     """
+    if cache is not None and not cache.is_dir():
+        raise InputError(f"--cache {cache}: no such folder. Leave it out for the cache beside the result.")
     from repro.workflow.verify import hash_result, verify_result
     from repro.workflow.verify_artifact import Counts
 
-    counts, is_good = Counts(), True
+    counts, is_good, is_complete = Counts(), True, True
     for finding in verify_result(result, cache, counts):
         is_good &= finding.status != "bad"
+        is_complete &= finding.status == "ok"
         out_console.print(f"[{_COLOURS[finding.status]}]{finding.status:<4}[/]", end=" ")
         out_console.print(f"{finding.subject}: {finding.message}", highlight=False, markup=False, soft_wrap=True)
     scored = f", {counts.scored:,} scored by a reward model not" if counts.scored else ""
@@ -38,5 +42,10 @@ def verify(
         highlight=False,
     )
     out_console.print(f"sha256 of the result: {hash_result(result)}", highlight=False, soft_wrap=True)
-    out_console.print("everything agrees" if is_good else "[red]something does not agree: see the lines marked bad[/]")
+    verdict = (
+        "everything agrees"
+        if is_complete
+        else "what could be verified agrees: the lines marked note say what could not"
+    )
+    out_console.print(verdict if is_good else "[red]something does not agree: see the lines marked bad[/]")
     raise typer.Exit(0 if is_good else 1)

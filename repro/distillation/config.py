@@ -22,7 +22,7 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Optimiser steps."""
     sequences_per_step: int = pydantic.Field(gt=0)
     """Completions in one optimiser step, whatever the micro-batch."""
-    learning_rate: float = pydantic.Field(gt=0)
+    learning_rate: float = pydantic.Field(gt=0, allow_inf_nan=False)
     warmup_fraction: float = pydantic.Field(ge=0, le=1)
     max_completion_tokens: int = pydantic.Field(gt=0)
     traces: Literal["full", "answer-only"]

@@ -11,7 +11,7 @@ class SamplingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Sampling settings. The paper samples 16 completions at temperature 1 without top-p or top-k (section 4.1)."""
 
     completions_per_prompt: int = pydantic.Field(gt=0)
-    temperature: float = pydantic.Field(gt=0)
+    temperature: float = pydantic.Field(gt=0, allow_inf_nan=False)
     max_completion_tokens: int = pydantic.Field(gt=0)
     engine: EngineName
     batch_sequences: int = pydantic.Field(gt=0)

@@ -43,8 +43,10 @@ def read_toml(path: Path, shape: type[_Shape]) -> tuple[_Shape, str]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({cause}).") from None
+    except OSError as cause:
+        raise InputError(f"{path}: {cause.strerror}. Name a TOML file.") from None
+    except UnicodeDecodeError as cause:
+        raise InputError(f"{path}: not UTF-8 text ({cause.reason} at byte {cause.start}).") from None
     return _parse(path, text, shape), text
 
 

@@ -1,6 +1,7 @@
 """Settings of the studies, and `--set key=value` over them."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -108,6 +109,13 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     rows: tuple[RowsField, ...] = ()
     """Plug-ins that add rows to the study, with the content of their files (docs/plugins.md)."""
 
+    @pydantic.field_validator("tasks", "source_tasks")
+    @classmethod
+    def _check_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(tasks)) < len(tasks):
+            raise InputError(f"tasks {', '.join(tasks)}: name each once; one that is there twice would weigh double")
+        return tasks
+
     @pydantic.field_validator("losses")
     @classmethod
     def _check_losses(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,7 +152,10 @@ def override(settings: Settings, assignments: Iterable[str]) -> Settings:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"--set {key}={first['input']!r}: {first['msg']}") from None
+        problem = first["msg"]
+        if first["type"] == "too_short":
+            problem = "give {min_length} or more, separated by commas; there are {actual_length}".format(**first["ctx"])
+        raise InputError(f"--set {key}={first['input']!r}: {problem}") from None
 
 
 def _expand(key: str, value: str) -> list[tuple[str, str]]:
@@ -154,6 +165,10 @@ def _expand(key: str, value: str) -> list[tuple[str, str]]:
             size = float(value)
         except ValueError:
             raise InputError(f"--set eta={value}: not a number. Example: --set eta=0.5") from None
+        if size == 0 or not math.isfinite(size):
+            raise InputError(
+                f"--set eta={value}: the size of eta, used with both signs: a finite number above 0, as in eta=0.5"
+            )
         if size < 0:
             raise InputError(
                 f"--set eta={value}: the size of eta, used with both signs; write eta={value[1:]},"
@@ -175,7 +190,9 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
         known = [*flatten(content), "eta", *PER_STAGE_SETTINGS]
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"--set {text}: no setting '{path}'. {hint}`repro settings` lists all {len(known)}.")
+        raise InputError(
+            f"--set {text}: no setting '{path}'. {hint}`repro settings` lists all {len(flatten(content))}."
+        )
     if isinstance(inside[leaf], tuple | list):
         parts = re.split(r",(?![^()]*\))", value)  # not at the commas of a name's settings
         inside[leaf] = [part.strip() for part in parts if part.strip()]

@@ -11,11 +11,11 @@ from repro.models.endpoint import is_endpoint, parse_endpoint, without_addresses
 from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import PaperTable, load
-from repro.printed.own_claims import judged_claims, read_own_claims
 from repro.recipes.settings import flatten
 from repro.recipes.studies import name_of
 from repro.report.result import RUN_AGAIN, Result, measured_tables, own_claims, read_result
 from repro.tables import MeasuredTable, merge_seeds
+from repro.tables.own_claims import judged_claims, read_own_claims
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport
 

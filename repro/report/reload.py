@@ -9,10 +9,10 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.printed.load import load
-from repro.printed.own_claims import judged_claims, read_own_claims
 from repro.report.result import RESULTS_FILE, Result, measured_tables, own_claims, read_result
 from repro.stages.artifact import RECORD
 from repro.tables import MeasuredTable
+from repro.tables.own_claims import judged_claims, read_own_claims
 from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import VerdictReport
 

@@ -21,11 +21,13 @@ def use(files: Iterable[Path]) -> None:
     """Import these files, too, here and in all processes that this one starts.
 
     Raises:
-        InputError: a file that is not there, is no Python, has the name of an installed module, or cannot be imported.
+        InputError: a file that is not there, is no Python, has the name of an installed module, cannot be imported, or has no
+            plug-in.
     """
     for file in files:
         path = str(file.resolve())
-        _module(path)
+        if not any(_extends_the_kit(value) for value in _own_classes(_module(path))):
+            raise InputError(f"--plugin {path}: no class in it extends one of the kit's. docs/plugins.md shows some.")
         if path not in paths():
             os.environ[VARIABLE] = os.pathsep.join([*paths(), path])
 
@@ -38,11 +40,18 @@ def paths() -> list[str]:
 def classes(base: type) -> Iterator[type]:
     """Yield the subclasses of a class that the files in use define."""
     for path in paths():
-        module = _module(path)
-        for value in vars(module).values():
-            is_own = isinstance(value, type) and value.__module__.partition(".")[0] == module.__name__
-            if is_own and issubclass(value, base):
-                yield value
+        yield from (value for value in _own_classes(_module(path)) if issubclass(value, base))
+
+
+def _own_classes(module: ModuleType) -> Iterator[type]:
+    """Yield the classes that a file defines, without those that it imports."""
+    for value in vars(module).values():
+        if isinstance(value, type) and value.__module__.partition(".")[0] == module.__name__:
+            yield value
+
+
+def _extends_the_kit(value: type) -> bool:
+    return any(base.__module__.partition(".")[0] == "repro" for base in value.__mro__)
 
 
 def file_of(module: str) -> str | None:

@@ -102,6 +102,8 @@ DESCRIPTIONS = {
 """Measure of a panel, or metric of a table, to what it is; {k} of "top_k_rkl@K" is filled in. A measure that is not here has
 its name, or its id."""
 _OF_SAMPLES = re.compile(r"(maj|pass)(\d+)")
+_RATES = frozenset({"unparsed", "repeating", "empty", "weight_waste"})
+"""Metrics whose ids are words."""
 _ID = re.compile(r"\b[a-z]\w*_\w+\b")
 
 
@@ -110,6 +112,13 @@ def metric_name(metric: str) -> str:
     if of_samples := _OF_SAMPLES.fullmatch(metric):
         return f"{of_samples[1]}@{of_samples[2]}"
     return NAMES.get(metric, metric)
+
+
+def is_metric(metric: str) -> bool:
+    """Return True if results have this metric: an id with a name or a description, maj@k or pass@k as maj16, a Top-K sum as top_k_rkl@10."""
+    return (
+        metric in _RATES or metric.partition("@")[0] in {*NAMES, *DESCRIPTIONS} or bool(_OF_SAMPLES.fullmatch(metric))
+    )
 
 
 def describe_measure(measure: str) -> str:

@@ -1,5 +1,6 @@
 """Registry of tasks by name. Imports neither torch nor datasets nor sympy, so that listing is instant."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def get(
         fields: (field of the task, field of the file that holds it).
 
     Raises:
-        InputError: unknown name, unknown world, a file for a toy task, or no such file.
+        InputError: unknown name, unknown world, a file for a toy task, no such file, or a field that the task does not read.
     """
     if is_toy_task(name):
         from repro.tasks import toy
@@ -72,6 +73,9 @@ def get(
     if data is None and revision is None and data_set.hub is not None:
         revision = hub_lock.pinned_revision(data_set.hub.id)
     task = data_set(name, data, revision)
+    for ours, theirs in dict(fields).items():
+        if ours not in re.findall(r"\w+", task.schema):
+            raise InputError(f"--field {ours}={theirs}: task {name} reads no field {ours!r}. Expected: {task.schema}.")
     task.fields = dict(fields)
     return task
 

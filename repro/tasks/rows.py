@@ -185,6 +185,6 @@ def _read_parquet(path: Path, schema: str) -> list[Row]:
                 shortest = pc.cast(pc.cast(table.column(number), pa.string()), pa.float64())
                 table = table.set_column(number, field.name, shortest)
     except pa.ArrowException as cause:
-        reason = " ".join(str(cause).split())[:120]
+        reason = " ".join(str(cause).split()).partition(". ")[0]
         raise InputError(f"{path}: not a Parquet file ({reason}). Give JSON lines (.jsonl) or Parquet.") from None
     return [Row(str(path), number, row, schema) for number, row in enumerate(table.to_pylist(), start=1)]

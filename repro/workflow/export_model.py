@@ -18,6 +18,7 @@ from repro.stages import MakesModel, stage_adapter
 from repro.stages.artifact import CACHE, MODEL, RECORD
 from repro.system.atomic_write import write_json
 from repro.tasks import registry
+from repro.workflow.new_folder import new_folder
 
 METRICS = ("acc", "reward")
 
@@ -43,14 +44,12 @@ def export_model(source: Path, into: Path) -> list[Path]:
     artifact = artifact_of(source.resolve())
     if artifact is None or not (artifact / MODEL).is_dir():
         raise InputError(f"{source}: no model that the kit made. Give the artifact of a calibration or distillation.")
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise InputError(f"--into {into}: exists already. Name a new folder.")
     if damage := find_damage(artifact):
         raise InputError(f"artifact {artifact}: {damage}. Run again: it is set aside and computed again.")
     record = json.loads((artifact / RECORD).read_text())
     stage = stage_from(record)
     facts, entries = _collect(artifact, record)
-    try:
+    with new_folder(into):
         shutil.copytree(artifact / MODEL, into, dirs_exist_ok=True)
         written = [write_card(into, stage, facts)]
         (into / "provenance").mkdir()
@@ -61,8 +60,6 @@ def export_model(source: Path, into: Path) -> list[Path]:
             file.parent.mkdir()
             file.write_text(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False), encoding="utf-8")
             written.append(file)
-    except OSError as error:
-        raise InputError(f"--into {into}: {error.strerror}. Choose another folder.") from None
     return written
 
 

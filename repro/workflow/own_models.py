@@ -229,7 +229,7 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
     data = []
     for task in settings.tasks:
         count = n
-        if options.data or registry.is_toy_task(task):
+        if options.data or registry.hub_of(task) is None:
             available = len(
                 registry.get(task, data=source.get("file"), fields=options.fields).items(split, n=None, seed=ITEM_ORDER)
             )

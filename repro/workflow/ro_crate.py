@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from repro.errors import InputError
 from repro.report.result import RESULTS_FILE, Result, read_result
 from repro.system.atomic_write import write_json
+from repro.workflow.new_folder import new_folder
 
 METADATA_FILE = "ro-crate-metadata.json"
 WORKFLOW_FILE = "run.sh"
@@ -34,15 +34,11 @@ def export_crate(result: Path, into: Path, license_text: str) -> Path:
         InputError: no such result, or the folder has content.
     """
     content = read_result(result)
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise InputError(f"--into {into}: exists already. Name a new folder.")
-    try:
+    with new_folder(into):
         shutil.copytree(result, into, dirs_exist_ok=True)
         (into / WORKFLOW_FILE).write_text(f"#!/bin/sh\n{command_of(content)}\n", encoding="utf-8")
         files = [file for file in sorted(into.rglob("*")) if file.is_file()]
         write_json(into / METADATA_FILE, _metadata(content, into, files, license_text))
-    except OSError as error:
-        raise InputError(f"--into {into}: {error.strerror}. Choose another folder.") from None
     return into / METADATA_FILE
 
 

@@ -17,7 +17,6 @@ from repro.pipeline.run import run
 from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import load
-from repro.printed.own_claims import judged_claims
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.report.html import PAGE_FILE
@@ -34,6 +33,7 @@ from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
 from repro.system.redaction import redact
 from repro.tables.measurements.measure import measure
+from repro.tables.own_claims import judged_claims
 from repro.tables.verdicts.verdict import verdict
 from repro.workflow.contamination import check_contamination
 from repro.workflow.result_folder import result_folder

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -113,6 +114,27 @@ MISTAKES = {
         "loss 'jds': no such loss. Did you mean jsd?",
     ),
     "zero items": (("evaluate", "toy:qwen3-student", "--items", "0"), "0"),
+    "a value that is no number": (
+        ("run", "table2", "--seeds", "three"),
+        "Invalid value 'three' for '--seeds'",
+    ),
+    "a value out of range": (("run", "table2", "--first-seed", "-1"), "Invalid value '-1' for '--first-seed'"),
+    "a command's page of help": (("run", "table2", "--seeds", "three"), ". See repro run --help."),
+    "a misspelt command": (("runn", "table2"), "Did you mean 'run'? See repro --help."),
+    "negative workers of the doctor": (("doctor", "table2", "--scale", "toy", "--workers", "-1"), "'-1'"),
+    "no rows of a file's task": (
+        ("evaluate", "toy:qwen3-student", "--task", "file-numeric", "--dry-run"),
+        "--data FILE",
+    ),
+    "a task twice": (
+        ("evaluate", "toy:qwen3-student", "--task", "toy-csqa", "--task", "toy-csqa", "--dry-run"),
+        "tasks toy-csqa, toy-csqa: name each once",
+    ),
+    "an unknown divergence": (
+        ("conform", "repro.conformance.reference:loss", "--divergence", "sideways"),
+        "--divergence sideways: choose from forward, reverse",
+    ),
+    "settings are counted as they are listed": (("run", "table2", "--set", "x=1"), "`repro settings` lists all 103."),
 }
 
 
@@ -157,6 +179,40 @@ def test_a_malformed_data_file(repro, tmp_path, content, message):
     code, _, err = repro("evaluate", "toy:qwen3-student", "--task", "gsm8k", "--data", "rows.jsonl")
     assert code == 2
     assert message in err
+
+
+def test_a_field_that_the_task_does_not_read(repro, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "1+1?", "answer": 2}\n')
+    code, _, err = repro(
+        *("evaluate", "toy:qwen3-student", "--task", "file-numeric", "--data", "rows.jsonl", "--split", "all"),
+        *("--field", "promt=prompt", "--dry-run"),
+    )
+    assert code == 2
+    assert "--field promt=prompt: task file-numeric reads no field 'promt'. Expected: prompt, answer" in err
+
+
+def test_a_plugin_without_a_plugin(repro, tmp_path):
+    (tmp_path / "nothing_here.py").write_text("from repro.distillation.loss import Loss\nx = 1\n")
+    code, _, err = repro("run", "table2", "--scale", "toy", "--plugin", "nothing_here.py", "--dry-run")
+    assert code == 2
+    assert "nothing_here.py: no class in it extends one of the kit's" in err
+
+
+def test_a_result_that_was_not_verified_does_not_agree_in_everything(repro, tmp_path):
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "table2-toy", tmp_path / "table2-toy")
+    code, out, _ = repro("verify", "table2-toy")
+    assert code == 0
+    assert "what could be verified agrees: the lines marked note say what could not" in out
+    code, _, err = repro("verify", "table2-toy", "--cache", "nowhere")
+    assert code == 2
+    assert "--cache nowhere: no such folder" in err
+
+
+def test_a_table_goes_to_standard_output_alone(repro):
+    code, out, err = repro("export", Path(__file__).parents[2] / "examples" / "table2-toy", "--into", "x")
+    assert code == 2
+    assert "--into x: a table goes to standard output; write ... > x" in err
+    assert not out
 
 
 def test_vocabularies_that_differ_are_refused_before_any_work(repro):

@@ -15,13 +15,13 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.pipeline.cluster import Execution
 from repro.planner.resources import Resources
-from repro.printed.own_claims import read_own_claims
 from repro.recipes.catalog import plan
 from repro.recipes.study_rows import ROWS
 from repro.report.export_result import export_result
 from repro.report.result import read_result
 from repro.stages import Calibrate, Distill, stage_adapter
 from repro.system import plugin_files
+from repro.tables.own_claims import read_own_claims
 from repro.workflow.result_folder import result_folder
 from repro.workflow.study import run_study
 

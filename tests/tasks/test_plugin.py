@@ -124,7 +124,7 @@ def test_a_file_in_a_folder_of_the_path_is_itself(tmp_path, monkeypatch):
     monkeypatch.setenv(plugin_files.VARIABLE, "")
     monkeypatch.syspath_prepend(tmp_path)
     file = tmp_path / f"beside_{tmp_path.name}.py"
-    file.write_text("")
+    file.write_text("from repro.tasks.plugin import TaskPlugin\n\n\nclass Empty(TaskPlugin):\n    pass\n")
     plugin_files.use([file])
     assert plugin_files.paths() == [str(file)]
 

@@ -1,6 +1,7 @@
 """`repro export`: a model folder that the hub can read, with its card; a result as tables and as a crate."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from repro.report.export_result import export_result
 from repro.stages import BaseModelRef, Calibrate, Evaluate, TrainOutputLayer
 from repro.tables.verdicts.verdict import verdict
 from repro.workflow.export_model import export_model
+from repro.workflow.new_folder import new_folder
 from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage
 from repro.workflow.ro_crate import PROFILES, export_crate
 
@@ -172,6 +174,22 @@ def test_what_is_no_made_model_is_refused(undistillable, tmp_path):
     with pytest.raises(InputError, match="has changed since"):
         export_model(artifact, tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, is_listed):
+    into = tmp_path / "crate"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    error = shutil.Error([("a", "b", str(full))]) if is_listed else full  # as copytree and open have it
+
+    def fill():
+        with new_folder(into):
+            into.mkdir()
+            raise error
+
+    with pytest.raises(InputError, match=r"crate: No space left on device. Choose another folder.$"):
+        fill()
+    assert not into.exists()
 
 
 def test_a_result_as_csv(tmp_path):

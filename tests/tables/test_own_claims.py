@@ -8,11 +8,12 @@ import pytest
 
 from repro.errors import InputError
 from repro.printed.load import load_claims
-from repro.printed.own_claims import judged_claims, read_own_claims
 from repro.report.merge import read_parts
 from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, read_result
 from repro.report.write import write_report
+from repro.tables.metric_names import is_metric
+from repro.tables.own_claims import judged_claims, read_own_claims
 
 ROOT = Path(__file__).parents[2]
 SOURCE = re.findall(r"```toml\n(\[\[claims\]\].*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)[0]
@@ -55,12 +56,28 @@ def test_a_stored_result_is_judged_by_them_too(file, tmp_path):
         ("my-misled-not-far-below-no-reasoning", "sft-helps", "is taken"),
         ("margin = 0.05\n", "", "margin above 0"),
         ('kind = "noninferiority"', 'kind = "better"', "kind"),
+        ('metrics = ["acc"]', 'metrics = ["accc"]', r"claims\[0\].metrics: 'accc': no such metric; perhaps acc"),
     ],
 )
 def test_a_claim_that_cannot_be_used_is_refused_with_its_line(file, old, new, message):
     file.write_text(SOURCE.replace(old, new))
     with pytest.raises(InputError, match=rf"my_claims.toml, line \d+.*{message}"):
         read_own_claims([file], "table2")
+
+
+def test_every_metric_of_the_stored_claims_and_of_a_stored_result_is_one():
+    (table,) = read_result(ROOT / "examples" / "table2-toy")["measured"]
+    metrics = {metric for claim in load_claims() for metric in claim.metrics}
+    metrics |= {cell["metric"] for cell in table["cells"]} | {"maj4", "top_k_rkl@10"}
+    assert [metric for metric in metrics if not is_metric(metric)] == []
+
+
+def test_a_file_that_cannot_be_read_is_a_line(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.toml: No such file or directory. Name a TOML file.$"):
+        read_own_claims([tmp_path / "nowhere.toml"], "table2")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"binary.toml: not UTF-8 text \(invalid start byte at byte 0\).$"):
+        read_own_claims([tmp_path / "binary.toml"], "table2")
 
 
 def test_an_id_that_is_stored_by_now_is_refused(file):

@@ -1,9 +1,10 @@
-"""Claims of one's own, from a file (`--claims FILE`), judged beside the stored ones and kept in the result.
+"""The user's claims, from a file (`--claims FILE`), judged beside the stored ones and kept in the result.
 
-The file has the form of paper_tables/claims.toml. Its claims are controls: they are nobody's but the user's, so their role is
+The file has the form of paper_tables/claims.toml. Its claims are controls: the paper does not make them, so their role is
 "control", their provenance "ASSUMED", `quote` is the question that they answer, and they never fail a run.
 """
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from repro.errors import InputError
 from repro.printed.claims import Claim, ClaimsFile
 from repro.printed.files import file_error, read_toml
 from repro.printed.load import load_claims
+from repro.tables.metric_names import DESCRIPTIONS, NAMES, is_metric
 
 
 def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
     """Return the claims of the files about a study, in order.
 
     Raises:
-        InputError: a file that cannot be read, a claim of another study or role, or an id that is taken; names line and key.
+        InputError: a file that cannot be read, a claim of another study or role, a metric that does not exist, or an id that
+            is taken; names line and key.
     """
     taken = {claim.id for claim in load_claims()}
     claims: list[Claim] = []
@@ -32,6 +35,10 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
                 raise file_error(path, text, (*key, "study"), f"{claim.study!r}: this is a result of {study}")
             if claim.id in taken:
                 raise file_error(path, text, (*key, "id"), f"{claim.id!r} is taken")
+            if unknown := [metric for metric in claim.metrics if not is_metric(metric)]:
+                near = difflib.get_close_matches(unknown[0], {*NAMES, *DESCRIPTIONS}, n=3, cutoff=0.5)
+                hint = f"perhaps {' or '.join(near)}" if near else f"there are {', '.join(NAMES)}, maj16, pass16"
+                raise file_error(path, text, (*key, "metrics"), f"{unknown[0]!r}: no such metric; {hint}")
             taken.add(claim.id)
             claims.append(claim)
     return claims

@@ -1,0 +1,28 @@
+"""A folder that a command fills: new or empty before, complete or gone after."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from repro.errors import InputError
+from repro.pipeline.error_advice import disk_error
+
+
+@contextlib.contextmanager
+def new_folder(into: Path) -> Iterator[None]:
+    """Let the caller fill the folder; remove it if that fails.
+
+    Raises:
+        InputError: the folder has content, or cannot be written to.
+    """
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise InputError(f"--into {into}: exists already. Name a new folder.")
+    try:
+        yield
+    except OSError as error:
+        shutil.rmtree(into, ignore_errors=True)
+        # shutil.copytree collects its files' errors into a list without a number
+        raise InputError(
+            f"--into {into}: {disk_error(error) or error.strerror or error}. Choose another folder."
+        ) from None
