@@ -48,12 +48,15 @@ def claim_of(study: str, verdict: KnownVerdict) -> Claim:
 
 
 def count_of(verdicts: Iterable[KnownVerdict]) -> str:
-    """Return counts in words, e.g. "4 of 8 reproduced, 1 contradicted, 3 inconclusive"."""
+    """Return counts in words, e.g. "4 of 8 reproduced, 1 contradicted, 3 inconclusive (2 not run)"."""
+    verdicts = list(verdicts)
     counts = Counter(verdict.verdict for verdict in verdicts)
     first, *rest = VERDICT_VALUES
-    return ", ".join(
+    text = ", ".join(
         [f"{counts[first]} of {counts.total()} {first}", *(f"{counts[name]} {name}" for name in rest if counts[name])]
     )
+    absent = sum(_measured(verdict).startswith("not run") for verdict in verdicts)
+    return text.replace(" inconclusive", f" inconclusive ({absent} not run)") if absent else text
 
 
 def by_role(record: KnownVerdicts) -> dict[str, list[KnownVerdict]]:
@@ -155,7 +158,7 @@ def _study_lines(study: str, entry: Entry) -> list[str]:
     lines = [
         f"## {study}",
         "",
-        f"{question_of(entry)} World {record.world}, seeds {seeds}, {', '.join(record.tasks)}; recorded {record.date} at commit `{record.commit[:7]}`.",
+        f"{question_of(entry)} In {record.world}, seeds {seeds}, tasks {', '.join(record.tasks)}; recorded {record.date} at commit `{record.commit[:7]}`.",
         "",
         "| statement | role | verdict | measured |",
         "|---|---|---|---|",
@@ -177,9 +180,9 @@ def _further_lines(label: str, further: KnownVerdicts, record: KnownVerdicts) ->
     lines = [
         f"### {further.study}, {label}",
         "",
-        f"World {further.world}, seeds {', '.join(map(str, further.seeds))}, {', '.join(further.tasks)}; recorded"
-        f" {further.date} at commit `{further.commit[:7]}`; planned for {planned_minutes(further):.0f} minutes of two CPU cores,"
-        f" models of the study above counted again. {answer_of(further)}.",
+        f"In {further.world}, seeds {', '.join(map(str, further.seeds))}, tasks {', '.join(further.tasks)}; recorded"
+        f" {further.date} at commit `{further.commit[:7]}`. The plan is {planned_minutes(further):.0f} minutes on two CPU cores,"
+        f" with the stages that the study above shares. Result: {answer_of(further)}.",
         "",
         "| statement | family | verdict | above | measured |",
         "|---|---|---|---|---|",
@@ -203,6 +206,7 @@ def planned_minutes(record: KnownVerdicts) -> float:
 def _measured(verdict: KnownVerdict) -> str:
     """Return what was measured, in words: older records have ids of metrics."""
     text = without_ids(verdict.reason.removeprefix(f"{verdict.verdict}: ").removeprefix(f"{verdict.verdict}; "))
+    text = text.replace("whether it is one at all", "whether there is a difference at all")  # as older records say it
     return re.sub(r"^(not run, row .* has no )(?!measurement of )", r"\1measurement of ", text)
 
 

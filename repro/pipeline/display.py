@@ -75,7 +75,8 @@ class Display:
             self._cached = len(done)
             self._reported |= {stage.fingerprint for stage in done}
             if not self._quiet:
-                self._console.print(f"{total} stages, {len(done)} cached, {total - len(done)} to run")
+                noun = "stage" if total == 1 else "stages"
+                self._console.print(f"{total} {noun}, {len(done)} cached, {total - len(done)} to run")
         if self._quiet:
             return
         for run in running:

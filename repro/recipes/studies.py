@@ -147,9 +147,9 @@ STUDIES: dict[str, Entry] = {
         families=PILOT_FAMILIES,
     ),
     "table3": Entry(
-        title="Out of distribution and across distributions: calibrated on mathematics alone, judged on unseen tasks",
+        title="Out of distribution and cross-distribution: calibrated on mathematics alone, judged on unseen tasks",
         question="Does the effect reach unseen tasks?",
-        session="Out of distribution and across distributions (Table 3; shares Table 2's calibrations)",
+        session="Out of distribution and cross-distribution (Table 3; shares Table 2's calibrations)",
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
         added_kinds=("evaluate",),

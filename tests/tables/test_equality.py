@@ -45,7 +45,7 @@ def test_an_ordering_that_is_too_wide_for_equality_says_so():
     assert judged.value == "inconclusive"
     largest = max(map(abs, judged.interval))
     assert largest > 0.02
-    assert f"no difference larger than {largest:.3f}; whether it is one at all" in judged.text
+    assert f"no difference larger than {largest:.3f}; whether there is a difference at all" in judged.text
 
 
 def test_a_difference_within_reach_still_says_what_would_decide_it():

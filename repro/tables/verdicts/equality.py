@@ -41,4 +41,4 @@ def describe_equality(interval: tuple[float, float]) -> str:
     largest = largest_difference(interval)
     if largest <= EQUAL_WITHIN:
         return f"equal: no difference larger than {EQUAL_WITHIN:g}"
-    return f"no difference larger than {largest:.3f}; whether it is one at all, or equality within {EQUAL_WITHIN:g}, is open"
+    return f"no difference larger than {largest:.3f}; whether there is a difference at all, or equality within {EQUAL_WITHIN:g}, is open"
