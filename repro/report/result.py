@@ -58,7 +58,10 @@ class Verdicts(TypedDict):
 
 
 class RowLine(TypedDict):
-    """One evaluated model, and its artifact. eta, of, plugin: see `repro.recipes.study.Row`; absent where it has none."""
+    """One measured row, and its artifact. eta, of, guard, plugin: see `repro.recipes.study.Row`; absent where it has none.
+
+    Results of older code have no guards in their rows.
+    """
 
     family: str
     method: str
@@ -66,6 +69,7 @@ class RowLine(TypedDict):
     artifact: str
     eta: NotRequired[FiniteFloat]
     of: NotRequired[str]
+    guard: NotRequired[str]
     plugin: NotRequired[str]
 
 

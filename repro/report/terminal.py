@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -70,10 +71,10 @@ def _add_cell_verdicts(
 
 
 def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
-    """Make a terminal table; verdicts are coloured."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    """Make a terminal table; verdicts are coloured. Brackets are text: rich would take "[maj@16]" for a style and print nothing."""
+    table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
     for head in rows[0] if rows else ():
-        table.add_column(head, overflow="fold", no_wrap=head == "measure")
+        table.add_column(escape(head), overflow="fold", no_wrap=head == "measure")
     for row in rows:
         table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row.values()))
     return table

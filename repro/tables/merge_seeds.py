@@ -30,7 +30,11 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
     merged = replace(first, seeds=seeds, items={}, values={}, idle=idle)
     for row, task, metric in first.values:
         cells = [part.values[row, task, metric] for part in parts]
-        weights = [cell.weights_SN for cell in cells if cell.weights_SN is not None]
         values_SN = np.concatenate([cell.values_SN for cell in cells])
-        merged.add(row, task, metric, first.items[task], values_SN, np.concatenate(weights) if weights else None)
+        weights_SN = None
+        if any(cell.weights_SN is not None for cell in cells):  # a run whose items weigh the same stores no weights
+            weights_SN = np.concatenate(
+                [np.ones_like(cell.values_SN) if cell.weights_SN is None else cell.weights_SN for cell in cells]
+            )
+        merged.add(row, task, metric, first.items[task], values_SN, weights_SN)
     return merged

@@ -40,6 +40,7 @@ def paired_differences(
     Where the seeds differ, each table is averaged over its own first, so that the interval has no spread between trainings.
     """
     keys = list(dict.fromkeys([*first.values, *second.values]))
+    means = [{key: table.mean(*key) for key in table.values} for table in (first, second)]
     if first.seeds != second.seeds:
         first, second = _average_seeds(first), _average_seeds(second)
     joined = MeasuredTable(first.study, first.scale, first.family, first.seeds, min(first.samples, second.samples))
@@ -60,7 +61,7 @@ def paired_differences(
             estimate = draws.estimate({_of(key, _SIDES[1]): 1.0, _of(key, _SIDES[0]): -1.0})
             half = half_width(estimate, _LEVEL)
             difference, interval = estimate.value, (estimate.value - half, estimate.value + half)
-        a, b = (table.mean(*key) if table.has(*key) else None for table in (first, second))
+        a, b = (of_table.get(key) for of_table in means)
         items = len(shared.get(key[1], ()))
         differences.append(PairedDifference(*key, a, b, difference, interval, items))
     return differences
@@ -88,14 +89,18 @@ def _select(table: MeasuredTable, key: CellKey, ids: tuple[str, ...]) -> CellVal
 
 
 def _average_seeds(table: MeasuredTable) -> MeasuredTable:
-    """Return a table of one seed with the mean of each item over all."""
+    """Return a table of one seed with the mean of each item over all.
+
+    Weights of a seed are divided by their sum, so that seeds weigh the same and every cell keeps its mean.
+    """
     averaged = MeasuredTable(table.study, table.scale, table.family, (0,), table.samples, dict(table.items))
     for key, cell in table.values.items():
         if cell.weights_SN is None:
             averaged.values[key] = CellValues(cell.values_SN.mean(axis=0, keepdims=True))
             continue
-        weights_1N = cell.weights_SN.sum(axis=0, keepdims=True)
-        sums_1N = (cell.values_SN * cell.weights_SN).sum(axis=0, keepdims=True)
+        shares_SN = cell.weights_SN / cell.weights_SN.sum(axis=1, keepdims=True)
+        weights_1N = shares_SN.sum(axis=0, keepdims=True)
+        sums_1N = (cell.values_SN * shares_SN).sum(axis=0, keepdims=True)
         values_1N = np.divide(sums_1N, weights_1N, out=np.zeros_like(sums_1N), where=weights_1N > 0)
         averaged.values[key] = CellValues(values_1N, weights_1N)
     return averaged

@@ -140,6 +140,8 @@ def _row_line(row: Row) -> RowLine:
         line["eta"] = row.eta
     if row.of is not None:
         line["of"] = row.of
+    if row.guard is not None:
+        line["guard"] = row.guard
     if row.plugin is not None:
         line["plugin"] = row.plugin
     return line

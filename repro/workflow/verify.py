@@ -10,6 +10,7 @@ import pydantic
 
 from repro.errors import InputError
 from repro.printed.files import stored_hashes
+from repro.recipes.labels import teacher_under, under
 from repro.recipes.study import Row, Study
 from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, Result, read_result
@@ -71,6 +72,7 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
         yield Finding("note", "numbers", f"could not be measured again by this version of the code ({error})")
         return
     cells, differing, unknown = 0, [], 0
+    lacking: list[str] = []
     is_old = any("record_sha256" not in line for line in content["stages"])
     for new, old in zip(again, content["measured"], strict=True):
         measured = {(c["row"], c["task"], c["metric"]): c for c in new["cells"]}
@@ -82,6 +84,11 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
             cells += 1
             if not is_close(cell, measured.get(key)) or old["items"][key[1]] != new["items"][key[1]]:
                 differing.append(", ".join((old["family"], *key)))
+        stored = {(c["row"], c["task"], c["metric"]) for c in old["cells"]}
+        lacking += [", ".join((old["family"], *key)) for key in measured if key not in stored]
+    if lacking:
+        text = f"{len(lacking)} cells that the artifacts give are not in the result, for example {lacking[0]}"
+        yield Finding("note", "numbers", text)
     if unknown:
         yield Finding("note", "numbers", f"{unknown} cells of a result of older code could not be measured again")
     if differing:
@@ -94,6 +101,7 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
 def _rebuild(content: Result, cache: Path) -> Study:
     """Return the study with the stages as their records have them."""
     rows = []
+    guards = _guards_of(content)
     for line in content["rows"]:
         record = _read_json(cache / line["artifact"] / RECORD)
         try:
@@ -101,7 +109,7 @@ def _rebuild(content: Result, cache: Path) -> Study:
         except pydantic.ValidationError as error:
             raise ValueError(f"{line['artifact']}: {error.errors()[0]['msg']}") from None
         stage.__dict__["fingerprint"] = record["fingerprint"]  # of the code that made it
-        facts = {key: line.get(key) for key in ("eta", "of")}
+        facts = {key: line.get(key) for key in ("eta", "of")} | {"guard": line.get("guard", guards.get(line["method"]))}
         rows.append(Row(line["family"], line["method"], line["seed"], cast(Any, stage), **cast(Any, facts)))
     return Study(
         name=content["study"],
@@ -112,6 +120,16 @@ def _rebuild(content: Result, cache: Path) -> Study:
         settings=content["settings"],
         assignments=tuple(content["assignments"]),
     )
+
+
+def _guards_of(content: Result) -> dict[str, str]:
+    """Return the guard of each row of a matrix by the row's label, for results of older code, whose rows do not name it."""
+    sides = content.get("extras", {}).get("matrix")
+    if sides is None:
+        return {}
+    guards = [side["label"] for side in sides["guards"]]
+    students = {under(side["label"], guard): guard for side in sides["attacks"] for guard in guards}
+    return students | {teacher_under(guard): guard for guard in guards}
 
 
 def _verify_verdicts(content: Result) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ def verify_artifact(folder: Path, record_sha256: str | None, counts: Counts) -> 
         yield Finding("bad", name, f"the folder's name is not that of its fingerprint {fingerprint[:16]}")
     damage = list(_damaged_files(folder, facts, counts))
     yield from (Finding("bad", name, text) for text in damage)
-    if record["stage"] == "evaluate" and not any(ROLLOUTS in text for text in damage):
+    if record["stage"] in ("evaluate", "grade") and not any(ROLLOUTS in text for text in damage):
         yield from _verify_grades(folder, record, counts)
 
 

@@ -13,7 +13,7 @@ from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
 from repro.report.sections.findings import MOST_ROWS, findings_section
-from repro.report.terminal import print_result
+from repro.report.terminal import print_result, text_table
 from repro.tables import MeasuredTable
 
 from .conftest import make_result
@@ -149,3 +149,10 @@ def test_a_study_of_our_own_begins_with_all_that_is_contradicted(made):
     assert controls[5].statement in rest
     assert "6 controls of ours: 1 reproduced, 4 contradicted, 1 inconclusive." in lines[-1]
     assert "not reproduced:" not in lines[-1]
+
+
+def test_a_terminal_table_prints_brackets():
+    """rich reads "[maj@16]" as a style, and prints nothing for it."""
+    console = Console(record=True, width=200)
+    console.print(text_table([{"difference [interval]": "[0, 1]"}], "accuracy [maj@16, pass@16]"))
+    assert console.export_text().split() == "accuracy [maj@16, pass@16] difference [interval] [0, 1]".split()

@@ -9,6 +9,7 @@ import pytest
 
 from repro.printed.claims import Claim
 from repro.printed.load import load, load_claims
+from repro.recipes.catalog import plan
 from repro.recipes.labels import moved, teacher_under, under
 from repro.recipes.study import Row
 from repro.report.blocks import Grid
@@ -23,7 +24,7 @@ from repro.stages import Evaluate
 from repro.tables import MeasuredTable
 from repro.tables.guard_metrics import GAIN, GAIN_PER_1000
 from repro.tables.measurements import leak as measurement
-from repro.tables.measurements.leak import add_leak
+from repro.tables.measurements.leak import add_leak, count_queries
 from repro.tables.verdicts.verdict import verdict
 
 TASKS, ITEMS = ("toy-bm4", "toy-csqa"), tuple(f"item{n:02}" for n in range(40))
@@ -193,3 +194,16 @@ def test_what_was_found_names_the_worst_attack_of_each_guard(part):
             if key in table.values:
                 table.values[key] = replace(table.values[key], values_SN=0 * table.values[key].values_SN - 2e-4)
     assert "wall +0.000 (" in conclude(part.report, part.measured, (), SIDES)[-2]
+
+
+def test_queries_to_a_model_whose_idle_settings_differ_are_counted(tmp_path):
+    """An artifact may have been recorded under another default of a setting that is no part of its identity."""
+    study = plan("leak", scale="toy", assignments=["matrix.guards=none,knob", "matrix.attacks=sft"])
+    rows = {row.method: row.stage.model for row in study.rows if row.stage.kind == "evaluate"}
+    student, teacher = rows[under("sft", "knob")], rows[teacher_under("knob")]
+    other = teacher.model_copy(update={"config": teacher.config.model_copy(update={"style_text": "of old"})})
+    assert (other == teacher, other.folder_name == teacher.folder_name) == (False, True)
+    folder = tmp_path / student.samples.folder_name
+    folder.mkdir()
+    (folder / "summary.json").write_text(json.dumps({"completions": 40}))
+    assert count_queries(student, other, tmp_path) == 40

@@ -126,3 +126,12 @@ def test_merge_refuses_what_differs(make: Make) -> None:
         merge_seeds([a, c])
     with pytest.raises(InputError, match="no results"):
         merge_seeds([])
+
+
+def test_a_run_without_weights_merges_with_one_that_has_them() -> None:
+    """A run whose items all weigh the same stores no weights: its items weigh the same in the merged table, too."""
+    plain, weighted = (MeasuredTable("table1", "toy", "qwen3", (seed,)) for seed in (0, 1))
+    plain.add("a", "quiz", "token_rkl", ["x", "y"], [[1.0, 3.0]])
+    weighted.add("a", "quiz", "token_rkl", ["x", "y"], [[1.0, 3.0]], [[3.0, 1.0]])
+    for parts, means in (((plain, weighted), [2.0, 1.5]), ((weighted, plain), [1.5, 2.0])):
+        assert merge_seeds(parts).values["a", "quiz", "token_rkl"].means_S().tolist() == means

@@ -93,3 +93,14 @@ def test_weighted_cells_keep_their_weights():
     other = replace(tables[1], seeds=(7, 8))
     averaged = find(paired_differences(tables[0], other), "on-policy", "toy-bm4", "token_rkl")
     assert averaged.difference == pytest.approx(1)
+
+
+def test_results_of_other_seeds_keep_the_means_of_weighted_cells():
+    """Seeds weigh the same in a cell, whatever their weights sum to: averaging over seeds must not let long ones count more."""
+    first = MeasuredTable("table1", "toy", "qwen3", (0, 1))
+    first.add("a", "quiz", "token_rkl", ["x", "y"], [[1.0, 3.0], [5.0, 7.0]], [[3.0, 1.0], [10.0, 30.0]])
+    second = MeasuredTable("table1", "toy", "qwen3", (2,))
+    second.add("a", "quiz", "token_rkl", ["x", "y"], [[0.0, 0.0]])
+    (cell,) = paired_differences(first, second)
+    assert cell.first == first.mean("a", "quiz", "token_rkl") == 4.0
+    assert cell.difference == pytest.approx(-4.0)

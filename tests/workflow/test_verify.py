@@ -16,7 +16,7 @@ from repro.recipes.catalog import plan
 from repro.stages import Evaluate
 from repro.workflow.study import run_study
 from repro.workflow.verify import verify_result
-from repro.workflow.verify_artifact import Counts, is_close
+from repro.workflow.verify_artifact import Counts, is_close, verify_artifact
 
 SETTINGS = ["test_items=6", "evaluation.batch_sequences=96", "tasks=toy-bm4", "evaluation.completions_per_prompt=4"]
 
@@ -188,3 +188,31 @@ def test_stages_are_read_back_from_records(original):
 )
 def test_numbers_are_equal_up_to_the_order_of_summation(first, second, same):
     assert is_close(first, second) is same
+
+
+@pytest.mark.parametrize("has_guards", [True, False], ids=["of today", "of older code"])
+def test_rows_of_a_matrix_are_read_back_with_their_guards(original, has_guards):
+    """Without them no gain per query could be measured again. Results of older code have them in the sides of the matrix."""
+    from repro.workflow.verify import _rebuild
+
+    content = json.loads((original / "results.json").read_text())
+    labels = {"Teacher under knob": "knob", "sft under knob": "knob"}
+    for line, (label, guard) in zip(content["rows"], labels.items(), strict=True):
+        line |= {"method": label, **({"guard": guard} if has_guards else {})}
+    side = {"formula": "", "source": "", "shows_or_needs": "text"}
+    content["extras"] = {"matrix": {"guards": [{"label": "knob", **side}], "attacks": [{"label": "sft", **side}]}}
+    study = _rebuild(content, original.parent / "cache")
+    assert {row.method: row.guard for row in study.rows} == labels
+
+
+def test_a_cell_that_was_removed_is_noted(folder):
+    edit(folder / "results.json", lambda content: content["measured"][0]["cells"].pop())
+    findings = [f.message for f in verify_result(folder, None, Counts()) if f.status == "note"]
+    assert any(text.startswith("1 cells that the artifacts give are not in the result") for text in findings)
+
+
+def test_graded_completions_of_a_guarded_teacher_are_graded_again(artifact):
+    edit(artifact / "record.json", lambda record: record.update(stage="grade"))
+    counts = Counts()
+    list(verify_artifact(artifact, None, counts))
+    assert counts.graded == 6 * 4

@@ -52,7 +52,7 @@ def _tokens_per_second(row: Row, cache: Path) -> float | None:
     if seconds is None or seconds + rewriting <= 0:
         return None
     summary = json.loads((cache / sampled.folder_name / "summary.json").read_text())
-    by_task = summary.values() if isinstance(sampled, Evaluate) else [summary]
+    by_task = [summary[data.task] for data in sampled.data] if isinstance(sampled, Evaluate) else [summary]
     return sum(part["tokens"] for part in by_task) / (seconds + rewriting)
 
 

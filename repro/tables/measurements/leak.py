@@ -61,10 +61,17 @@ def count_queries(student: Model, teacher: Model, cache: Path) -> int:
     for training in _trainings(student):
         if training.samples is not None:
             read = [training.samples, *([training.weights.holdout] if training.weights else [])]
-            sampled |= {leaf.folder_name for part in read for leaf in _sampled(part) if leaf.model == teacher}
-        elif training.teacher == teacher:
+            sampled |= {leaf.folder_name for part in read for leaf in _sampled(part) if _is_same(leaf.model, teacher)}
+        elif _is_same(training.teacher, teacher):
             scored += int(_summary(training.folder_name, cache)["steps"]) * training.config.sequences_per_step
     return scored + sum(int(_summary(folder, cache)["completions"]) for folder in sorted(sampled))
+
+
+def _is_same(first: Model, second: Model) -> bool:
+    """Return True for one model: two made ones by identity, since settings that make no difference may differ."""
+    if first.folder_name is None or second.folder_name is None:
+        return first == second
+    return first.folder_name == second.folder_name
 
 
 def _trainings(student: Model) -> Iterator[Distill]:
