@@ -105,7 +105,7 @@ def completion_tokens(stage: Stage, cache: Path) -> int | None:
     folder, workload = cache / stage.folder_name, stage.workload
     summary = json.loads((folder / "summary.json").read_text())
     if stage.procedure == "evaluate":
-        return sum(summary[data.task]["tokens"] for data in stage.data)  # it has more: the check of the sampler, odd rows
+        return sum(summary[data.task]["tokens"] for data in stage.data)  # beside tasks: sampler, odd rows
     if stage.procedure == "sample":
         return int(summary["tokens"])
     if workload.trains and workload.samples:
