@@ -11,6 +11,7 @@ from repro.cli.conform import conform_app
 from repro.cli.console import err_console, out_console
 from repro.cli.doctor import doctor_app
 from repro.cli.export import export_app
+from repro.cli.help_pages import improve_help
 from repro.cli.housekeeping import housekeeping_app
 from repro.cli.maintain import maintain_app
 from repro.cli.options import Claims, Out
@@ -75,13 +76,13 @@ def list_studies(
         bool, typer.Option("--attacks", help="Attacks of a thief: names for --set matrix.attacks=...")
     ] = False,
     rows: Annotated[
-        bool, typer.Option("--rows", help="Rows that packages add to a study: names for --set rows=...")
+        bool, typer.Option("--rows", help="Rows that plug-ins add to a study: names for --set rows=...")
     ] = False,
     tasks: Annotated[
         bool, typer.Option("--tasks", help="Tasks: names for --task and --set tasks=..., with their rows' source.")
     ] = False,
 ) -> None:
-    """List the studies, their scales, and what each costs; or what a setting may name, installed packages' too."""
+    """List the studies and the time that each takes at each scale; or the names that settings take, those of plug-ins too."""
     if tasks:
         print_tasks()
     if losses or guards or attacks or rows:
@@ -90,13 +91,14 @@ def list_studies(
         from repro.guards.base import GUARDS
         from repro.recipes.study_rows import ROWS
 
-        for registry, is_listed in ((LOSSES, losses), (GUARDS, guards), (ATTACKS, attacks), (ROWS, rows)):
-            if is_listed:
-                print_plugins(registry)
+        chosen = ((LOSSES, losses), (GUARDS, guards), (ATTACKS, attacks), (ROWS, rows))
+        for registry in (registry for registry, is_listed in chosen if is_listed):
+            print_plugins(registry, heading=tasks + losses + guards + attacks + rows > 1)
     if tasks or losses or guards or attacks or rows:
         return
     from repro.planner.hours import study_hours
     from repro.planner.scales import REQUIREMENTS
+    from repro.planner.words import describe_duration
     from repro.recipes.catalog import STUDIES, plan
     from repro.recipes.shared_stages import cache_revisions
     from repro.recipes.study import SCALES
@@ -107,8 +109,11 @@ def list_studies(
             out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
             for scale in SCALES:
                 hours = study_hours(plan(name, scale=scale), REQUIREMENTS[scale].workers)
+                machine, needed = REQUIREMENTS[scale].planned_on, REQUIREMENTS[scale].description
+                needs = "" if scale == "toy" else f"; needs {needed}"
                 out_console.print(
-                    f"    --scale {scale:<6} {hours:,.1f} h on {REQUIREMENTS[scale].description}", highlight=False
+                    f"    --scale {scale:<6} {describe_duration(3600 * hours)} on {machine or needed}{needs}",
+                    highlight=False,
                 )
     out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
     out_console.print(f"worlds: {', '.join(known_worlds())}", highlight=False)
@@ -132,7 +137,7 @@ def settings(
     """
     from repro.recipes.catalog import settings_of
     from repro.recipes.meanings import meaning_of
-    from repro.recipes.settings import flatten
+    from repro.recipes.settings import as_assigned, flatten
     from repro.report.sections.settings import describe_setting
 
     values = flatten(settings_of(scale).model_dump(mode="json"))
@@ -142,7 +147,7 @@ def settings(
     for key, value in chosen.items():
         meaning, unit = meaning_of(key)
         line = describe_setting(key, value, scale)
-        out_console.print(f"{key} = {value}", highlight=False, markup=False, soft_wrap=True)
+        out_console.print(f"{key}={as_assigned(value)}", highlight=False, markup=False, soft_wrap=True)
         out_console.print(f"    {meaning} ({unit})", highlight=False, markup=False, soft_wrap=True)
         out_console.print(
             f"    {line['provenance']}: {line['why this one']}",
@@ -219,7 +224,10 @@ def toy_models(
     out: Annotated[Path, typer.Option("--out", help="Folder to write the models into.")],
     only: Annotated[list[str] | None, typer.Option("--only", help="One model; repeatable. Default: all.")] = None,
     world: Annotated[
-        str, typer.Option("--world", help="world0, world1, ...; world3-no-tail is world 3's twin without a tail.")
+        str,
+        typer.Option(
+            "--world", help="world0, world1, ...; world3-no-tail is world 3's twin without a tail. Default: world3."
+        ),
     ] = "",
 ) -> None:
     """Train the models of an embedded world from scratch (the shipped weights came from this command)."""
@@ -255,3 +263,6 @@ def record_verdicts(
     from repro.report.expected_verdicts import record_expected_verdicts
 
     out_console.print(f"wrote {record_expected_verdicts(result, into, label)}", highlight=False)
+
+
+improve_help(app)

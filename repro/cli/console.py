@@ -1,8 +1,9 @@
 """Consoles: results on standard output, everything else on standard error."""
 
+import contextlib
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 
@@ -17,6 +18,18 @@ def replace_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+@contextlib.contextmanager
+def full_width(console: Console, columns: int) -> Iterator[None]:
+    """Print without folding where no terminal sets a width: a file or pipe has none, and rich assumes 80 columns."""
+    width = console.width
+    if not console.is_terminal:
+        console.width = max(width, columns)
+    try:
+        yield
+    finally:
+        console.width = width
 
 
 def print_notes(lines: Iterable[str]) -> None:

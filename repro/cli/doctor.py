@@ -17,7 +17,9 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(
     study: Annotated[str, typer.Argument(help="A study of `repro list`.")],
     scale: Annotated[str, typer.Option("--scale", help="auto, toy, small or paper.")] = "auto",
-    family: Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="Model family; repeatable, or all. Default: the study's own.")
+    ] = None,
     *,
     assignments: tuple[str, ...],
     out: Out = Path("results"),

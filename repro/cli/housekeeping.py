@@ -21,19 +21,20 @@ def list_contents(
     from repro.report.terminal import text_table
     from repro.workflow.housekeeping import list_artifacts, list_results
 
-    results = [
-        {
-            "result": entry.folder.name,
-            "made": entry.made[:16].replace("T", " "),
-            "seeds": ", ".join(map(str, entry.seeds)),
-            "families": ", ".join(entry.families),
-            "settings": ", ".join(entry.assignments) or "default",
-            "verdicts": ", ".join(f"{n} {value}" for value, n in entry.counts.items()),
-            "size": _size(entry.bytes),
+    results = list_results(out)
+    for result in results:
+        facts = {
+            "seeds": ", ".join(map(str, result.seeds)),
+            "families": ", ".join(result.families),
+            "settings": ", ".join(result.assignments) or "the scale's",
+            "verdicts": ", ".join(f"{n} {value}" for value, n in result.counts.items()),
         }
-        for entry in list_results(out)
-    ]
-    out_console.print(text_table(results, "Results") if results else f"{out}: no results")
+        out_console.print(result.folder.name, style="bold", highlight=False, markup=False, end="")
+        out_console.print(f"  {result.made[:16].replace('T', ' ')}  {_size(result.bytes)}", highlight=False)
+        for name, text in facts.items():
+            out_console.print(f"    {name:<9}{text}", highlight=False, markup=False, soft_wrap=True)
+    if not results:
+        out_console.print(f"{out}: no results", highlight=False, soft_wrap=True)
     entries = list_artifacts(out)
     if artifacts:
         lines = [
@@ -61,7 +62,7 @@ def clean(
     out: Out = Path("results"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; otherwise they are only listed.")] = False,
     torsos: Annotated[
-        bool, typer.Option("--torsos", help="Only what killed runs left half done, not unused artifacts.")
+        bool, typer.Option("--torsos", help="Only what killed runs left half done, no unused artifacts.")
     ] = False,
 ) -> None:
     """List, and with --yes remove, artifacts that nothing refers to and what killed runs left half done.
@@ -111,7 +112,8 @@ def why(
         "command": origin.command,
         "when": origin.made,
         "code": origin.code,
-        "settings": ", ".join(f"{key}={value}" for key, value in origin.settings.items()),
+        "settings": ", ".join(f"{key}={value}" for key, value in origin.settings.items())
+        or "those of the scale: none was set",
     }
     if origin.is_unchanged is not None:
         lines["content"] = "as its record says" if origin.is_unchanged else "CHANGED since it was written"

@@ -22,7 +22,9 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable. See `repro settings`."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results only.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print stages, items, settings and minutes; run nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print stages, items, settings and the time they take; run nothing.")
+]
 Claims = Annotated[
     list[Path] | None,
     typer.Option(
@@ -30,16 +32,24 @@ Claims = Annotated[
         help="TOML file of claims of your own, judged beside the paper's; repeatable. docs/plugins.md shows one.",
     ),
 ]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="Sampling engine: transformers or vllm.")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="Sampling engine: transformers or vllm. Default: vllm above toy scale with a GPU."),
+]
 MicroBatch = Annotated[
     int | None,
     typer.Option(
-        "--micro-batch", min=1, help="Sequences per forward pass in training, at most; does not change the result."
+        "--micro-batch",
+        min=1,
+        help="Sequences per forward pass in training, at most; does not change the result. Default: 4 above toy scale.",
     ),
 ]
 
 Track = Annotated[
-    str | None, typer.Option("--track", help="Tracker that trainings log to: trackio, wandb, mlflow or tensorboard.")
+    str | None,
+    typer.Option(
+        "--track", help="Tracker that trainings log to: trackio, wandb, mlflow or tensorboard. Default: none."
+    ),
 ]
 
 
@@ -90,9 +100,14 @@ def stage_options(
         list[str] | None, typer.Option("--task", help="Task; repeatable. Default: the scale's tasks.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Rows of the task from a JSON-lines or Parquet file.")
+        Path | None,
+        typer.Option(
+            "--data", help="Rows of the task: a JSON-lines or Parquet file, or a folder of a train and a test file."
+        ),
     ] = None,
-    items: Annotated[int | None, typer.Option("--items", help="Prompts per task.")] = None,
+    items: Annotated[
+        int | None, typer.Option("--items", help="Prompts per task. Default: the scale's (`repro settings`).")
+    ] = None,
     split: Annotated[
         Literal["train", "test", "all"] | None,
         typer.Option(
@@ -106,7 +121,7 @@ def stage_options(
         typer.Option(
             "--field",
             metavar="TASK=FILE",
-            help="A field under another name in the file, e.g. prompt=problem; repeatable.",
+            help="A field that has another name in the file, e.g. prompt=problem; repeatable.",
         ),
     ] = None,
     *,
@@ -138,7 +153,7 @@ def _field(text: str) -> tuple[str, str]:
 def scored_stage_options(
     options: "StageOptions",
     reward_model: Annotated[
-        str | None, typer.Option("--reward-model", help="Scores open-ended tasks: a sequence classifier.")
+        str | None, typer.Option("--reward-model", help="Model that scores open-ended tasks: a sequence classifier.")
     ] = None,
 ) -> Any:
     """Build the options of a stage that scores completions, too."""
@@ -182,12 +197,18 @@ def execution_options(
     ] = None,
     checkpoint_every: Annotated[
         int | None,
-        typer.Option("--checkpoint-every", min=0, help="Optimiser steps between checkpoints; 0 for none by steps."),
+        typer.Option(
+            "--checkpoint-every",
+            min=0,
+            help="Optimiser steps between checkpoints; 0: none by steps. Default: 25 at toy scale, else 0.",
+        ),
     ] = None,
     checkpoint_minutes: Annotated[
         float | None,
         typer.Option(
-            "--checkpoint-minutes", min=0, help="Minutes of training between checkpoints; 0 for none by time."
+            "--checkpoint-minutes",
+            min=0,
+            help="Minutes of training between checkpoints; 0: none by time. Default: 10 above toy scale, else 0.",
         ),
     ] = None,
     ranks: Annotated[
@@ -231,7 +252,9 @@ def execution_options(
     cluster_option: Annotated[
         list[str] | None,
         typer.Option(
-            "--cluster-option", metavar="KEY=VALUE", help="The same, e.g. partition=gpu, gpus=8, hours=24, account=lab."
+            "--cluster-option",
+            metavar="KEY=VALUE",
+            help="A key of that request, e.g. partition=gpu, gpus=8, hours=24, account=lab; repeatable. Wins over the file.",
         ),
     ] = None,
     micro_batch: MicroBatch = None,

@@ -28,7 +28,11 @@ def calibrate(
         ),
     ],
     target: Annotated[
-        str | None, typer.Option("--target", help="Calibration target: the student or a proxy for it.")
+        str | None,
+        typer.Option(
+            "--target",
+            help="Calibration target: the student or a proxy for it. Required unless the teacher is a toy model, which has its own.",
+        ),
     ] = None,
     *,
     options: "StageOptions",

@@ -6,8 +6,11 @@ from repro.cli.console import out_console
 from repro.system.plugins import Registry
 
 
-def print_plugins(registry: Registry[Any]) -> None:
-    """Print each name with its settings, formula and source."""
+def print_plugins(registry: Registry[Any], *, heading: bool = False) -> None:
+    """Print each name with its settings, formula and source; under a heading, if other lists stand beside it."""
+    if heading:
+        plural = {"loss": "losses", "rows": "rows"}.get(registry.noun, f"{registry.noun}s")
+        out_console.print(f"{plural.capitalize()}:", highlight=False, markup=False)
     if not registry.names():
         out_console.print(f"no package offers {registry.noun}; --plugin FILE reads those of a file", highlight=False)
     for name, text in registry.describe():

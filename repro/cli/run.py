@@ -24,33 +24,38 @@ def run(
             "--scale", help="auto, toy, small or paper. auto: small if this machine's GPU suffices, else toy."
         ),
     ] = "auto",
-    family: Annotated[list[str] | None, typer.Option("--family", help="Model family; repeatable; 'all'.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="Model family; repeatable, or all. Default: the study's own.")
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", help="Training seeds; default: 3 at paper scale, else the study's own number (usually 1)."
+            "--seeds",
+            help="Number of training seeds. Default: 3 at paper scale, else the study's own number (usually 1).",
         ),
     ] = None,
     first_seed: Annotated[
         int,
         typer.Option(
-            "--first-seed", min=0, help="First seed: several machines can share the seeds, `repro report` joins them."
+            "--first-seed",
+            min=0,
+            help="First of the seeds: several machines can share them, and `repro report` joins their results.",
         ),
     ] = 0,
     *,
     assignments: tuple[str, ...],
     options: ExecutionOptions,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print stages, cache hits and expected hours; run nothing.")
+        bool, typer.Option("--dry-run", help="Print stages, cache hits and expected time; run nothing.")
     ] = False,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Exit with 1 if a claim is contradicted below paper scale, too: there it says nothing of the paper.",
+            help="Exit with 1 if a claim is contradicted below paper scale, too, where that says nothing about the paper.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start scale paper without a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start a paper-scale run without asking.")] = False,
     out: Out = Path("results"),
     name: Annotated[
         str | None,

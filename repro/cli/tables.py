@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from repro.cli.console import out_console
+from repro.cli.console import full_width, out_console
 
 tables_app = typer.Typer(help="The paper's printed numbers and claims: show, export, check.")
 
@@ -19,13 +20,15 @@ def show(table: TableName) -> None:
     from repro.printed.load import load
 
     stored = load(table)
-    for title, rows in rows_by_block(stored).items():
-        grid = Table(title=title or stored.title, title_justify="left", box=None)
-        for header in rows[0]:
-            grid.add_column(header, overflow="fold")
-        for row in rows:
-            grid.add_row(*(value.replace("[", r"\[") for value in row.values()))
-        out_console.print(grid)
+    with full_width(out_console, 200):
+        for title, rows in rows_by_block(stored).items():
+            heads = [head for head in rows[0] if head != "family" or "base" not in rows[0]]  # a base says its family
+            grid = Table(title=title or stored.title, title_justify="left", box=None)
+            for head in heads:
+                grid.add_column(head, overflow="fold", no_wrap=head in stored.row_keys)
+            for row in rows:
+                grid.add_row(*(Text(row[head]) for head in heads))
+            out_console.print(grid)
     for erratum in stored.errata:
         out_console.print(f"erratum {erratum.id}: {erratum.reason}", highlight=False, markup=False)
 
@@ -45,13 +48,16 @@ def export(
 @tables_app.command()
 def check() -> None:
     """Check the stored tables and claims against the paper's own arithmetic and numbers."""
-    from repro.tables.consistency.check import check_tables
+    from repro.tables.consistency.check import ORACLES, check_tables
 
     findings = check_tables()
     for finding in findings:
         out_console.print(
-            f"{'ok ' if finding.ok else 'BAD'} oracle {finding.oracle}: {finding.text}", highlight=False, markup=False
+            f"{'ok ' if finding.ok else 'BAD'} {ORACLES[finding.oracle]}: {finding.text}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     bad = sum(not finding.ok for finding in findings)
-    out_console.print(f"{len(findings)} findings, {bad} that the stored files do not account for")
+    out_console.print(f"{len(findings)} findings, {bad} that the stored files do not account for", highlight=False)
     raise typer.Exit(1 if bad else 0)

@@ -19,7 +19,9 @@ def _has_subcommands() -> None:
 
 @world_app.command()
 def check(
-    world: Annotated[str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail.")] = "",
+    world: Annotated[
+        str, typer.Option("--world", help="world3, or world3-no-tail for its twin without a tail. Default: world3.")
+    ] = "",
     models: Annotated[
         Path,
         typer.Option(

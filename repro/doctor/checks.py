@@ -13,7 +13,7 @@ from repro.doctor.trial import try_stages
 from repro.errors import InputError
 from repro.planner.corrections import corrections_from
 from repro.planner.disk import disk_gib
-from repro.planner.dry_run import describe_seconds, describe_source
+from repro.planner.dry_run import describe_source
 from repro.planner.fit import placements, unplaceable
 from repro.planner.forecast import forecast
 from repro.planner.gpu_memory import gpu_memory
@@ -21,6 +21,7 @@ from repro.planner.host_memory import host_memory
 from repro.planner.placement import describe_layout
 from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus
+from repro.planner.words import describe_gib, describe_seconds
 from repro.recipes.study import Study
 from repro.stages import Stage
 from repro.system.hardware import hardware
@@ -112,7 +113,10 @@ def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Findin
     corrections = corrections_from(out)
     planned = forecast(study, stages, [False] * len(stages), corrections, resources_for(study.scale), workers)
     source = describe_source(study, stages, corrections)
-    return good("expected hours", f"{describe_seconds(planned.wall)} with {workers} workers ({source})")
+    return good(
+        "expected hours",
+        f"{describe_seconds(planned.wall)} with {workers} worker{'s' if workers > 1 else ''} ({source})",
+    )
 
 
 def _gpus(study: Study, stages: list[Stage], resources: Resources) -> Iterator[Finding]:
@@ -129,7 +133,7 @@ def _disk(stages: list[Stage], out: Path) -> Finding:
     need = disk_gib(stages)
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    message = f"about {need:,.1f} GiB needed, {free:,.1f} free at {existing}"
+    message = f"about {describe_gib(need)} needed, {describe_gib(free)} free at {existing}"
     return good("disk", message) if free > need else fail("disk", f"{message}: free some space, or use --out FOLDER")
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from repro.errors import InputError
 from repro.planner.cards import CARDS
-from repro.planner.corrections import Corrections, Estimate, corrections_from
+from repro.planner.corrections import Corrections, corrections_from
 from repro.planner.disk import disk_gib, disk_space, download_gib
 from repro.planner.fit import placements, unplaceable
 from repro.planner.forecast import Forecast, forecast
@@ -18,6 +18,7 @@ from repro.planner.placement import Placement, describe_layout
 from repro.planner.resources import Resources
 from repro.planner.scales import REQUIREMENTS, check_fits
 from repro.planner.tokens import planned_items, planned_tokens
+from repro.planner.words import describe_duration, describe_gib, describe_gpu_hours, describe_seconds
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Study
 from repro.stages import BaseModelRef, Stage, TaskData
@@ -49,7 +50,8 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     try:
         check_fits(study.scale, hardware())
     except InputError as error:
-        console.print(f"`repro run` would refuse: {error}", highlight=False, soft_wrap=True)
+        refusal = str(error).replace(", or --dry-run to see the plan", "")
+        console.print(f"`repro run` would refuse: {refusal}", highlight=False, soft_wrap=True)
     console.print("Nothing was run.")
 
 
@@ -72,20 +74,14 @@ def describe_source(study: Study, stages: Sequence[Stage], corrections: Correcti
     return f"from {records} record{'s' if records > 1 else ''} of this machine{unmeasured}"
 
 
-def describe_seconds(estimate: Estimate) -> str:
-    """Return an estimate in minutes or hours, as a range where it was not measured."""
-    size, unit = (3600.0, "h") if estimate.seconds >= 2 * 3600 else (60.0, "min")
-    if estimate.high <= estimate.low * 1.01:
-        return f"{estimate.seconds / size:,.1f} {unit}"
-    return f"{estimate.low / size:,.1f} to {estimate.high / size:,.1f} {unit}"
-
-
 def _print_hours(study: Study, planned: Forecast, source: str, console: Console) -> None:
     """Print the sum of all stages, when the last one ends, and where the figures come from."""
     needs = REQUIREMENTS[study.scale].description
-    resource = "core" if study.scale == "toy" else "GPU (H100 unless measured here)"
+    total = f"{describe_seconds(planned.total)} on one core"
+    if study.scale != "toy":
+        total = f"{describe_gpu_hours(planned.total)} (of an H100 unless measured here)"
     console.print(
-        f"to run: {describe_seconds(planned.total)} on one {resource}; {describe_seconds(planned.wall)} with"
+        f"to run: {total}; {describe_seconds(planned.wall)} with"
         f" {planned.workers} worker{'s' if planned.workers > 1 else ''}; needs {needs}",
         highlight=False,
         soft_wrap=True,
@@ -103,7 +99,7 @@ def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement |
     table = Table(title=f"{study.name} at scale {study.scale}: {len(rows)} stages", title_justify="left")
     table.add_column("stage", overflow="fold", min_width=24)
     columns = ["seed", "items", "tokens", "cached", _unit(study)]
-    for column in columns if toy else [*columns, "Table 5", "GPUs", "GiB on each", "host GiB", "disk GiB"]:
+    for column in columns if toy else [*columns, "Table 5 (h)", "GPUs", "GiB on each", "host GiB", "disk GiB"]:
         table.add_column(column, justify="right")
     for stage, cached, seconds, placement in rows:
         cells = [
@@ -139,7 +135,7 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
         console.print(
             "Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
             " which stages side by side add up. Sharded: trained and frozen models are split over"
-            " the stage's GPUs.",
+            " the stage's GPUs. Table 5 (h): the H100 hours that the paper prints for such a stage of its Qwen pair.",
             highlight=False,
         )
     derivation = STUDIES[study.name].derivation
@@ -147,10 +143,14 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
         for line in resolve(derivation)(study):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
     if study.scale == "small":
-        nights = ", ".join(f"{hours_on_card(study, card):.1f} h on {name}" for name, card in CARDS.items())
+        nights = ", ".join(
+            f"{describe_duration(3600 * hours_on_card(study, card))} on {name}" for name, card in CARDS.items()
+        )
         console.print(f"on one card, DERIVED from data sheets: {nights}", highlight=False)
+    downloads = download_gib(stages)
     console.print(
-        f"disk: {disk_gib(stages):,.1f} GiB at the end and while it runs, {download_gib(stages):,.1f} of them downloads",
+        f"disk: {describe_gib(disk_gib(stages))} at the end and while it runs,"
+        f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} downloads",
         highlight=False,
     )
 

@@ -19,6 +19,7 @@ class Requirements:
 
     Attributes:
         workers: cores or GPUs that its hours are counted for.
+        planned_on: the cards that its hours are of, where `description` does not say.
         gpu_memory_gib: of each GPU, with a little slack for what the driver keeps.
     """
 
@@ -27,12 +28,13 @@ class Requirements:
     gpus: int
     gpu_memory_gib: float
     disk_gib: float
+    planned_on: str = ""
 
 
 REQUIREMENTS: dict[Scale, Requirements] = {
     "toy": Requirements("2 CPU cores and 4 GiB of memory", 2, 0, 0, 1),
-    "small": Requirements("1 GPU with 24 GB or more", 1, 1, 22, 60),
-    "paper": Requirements("8 GPUs with 80 GB each", 8, 8, 78, 1500),
+    "small": Requirements("1 GPU with 24 GB or more", 1, 1, 22, 60, "an H100"),
+    "paper": Requirements("8 GPUs with 80 GB each", 8, 8, 78, 1500, "8 H100s"),
 }
 
 

@@ -200,6 +200,13 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
         inside[leaf] = None if value.lower() in {"none", "all"} else value
 
 
+def as_assigned(value: Any) -> str:
+    """Return a value as `--set` takes it."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(as_assigned, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings as dotted keys and their values."""
     flat: dict[str, Any] = {}

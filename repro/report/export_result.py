@@ -10,9 +10,8 @@ from repro.errors import InputError
 from repro.printed.load import PaperTable, load
 from repro.report.reload import judge_again
 from repro.report.result import read_result
-from repro.tables.formatting import layout_metrics, measured_rows, printed_number
+from repro.tables.formatting import layout_metrics, layout_title, measured_rows, printed_number
 from repro.tables.measured_table import MeasuredTable, is_fraction
-from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Resamples
 from repro.tables.verdicts.verdict_types import VerdictReport
@@ -92,10 +91,7 @@ def _layouts(table: MeasuredTable) -> Iterator[tuple[str, list[dict[str, str]]]]
     for metric in layout_metrics(table):
         rows = measured_rows(table, metric=metric)
         if rows:
-            yield (
-                f"{table.study}, {table.family}: {metric_name(metric) if metric else 'accuracy or reward'} ± 95 %",
-                rows,
-            )
+            yield layout_title(table, metric), rows
 
 
 def _verdict_rows(report: VerdictReport) -> list[dict[str, str]]:

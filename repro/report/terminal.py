@@ -14,12 +14,15 @@ from repro.report.conclusions import conclude
 from repro.report.result import Matrix
 from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
-from repro.tables.formatting import layout_metrics, main_metric, measured_rows, printed_cell
+from repro.tables.formatting import layout_metrics, layout_title, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
+
+
+NEVER_FOLDED = ("measure", "artifact", "made")
+"""Columns whose cells are names and dates, which the others make room for."""
 
 
 def print_result(
@@ -37,14 +40,12 @@ def print_result(
     """
     for table in measured:
         for metric in layout_metrics(table):
-            k = table.samples
-            cells = f"{metric_name(metric)} ± 95 %" if metric else f"accuracy or reward ± 95 % [maj@{k}, pass@{k}]"
             rows = measured_rows(table, metric=metric)
             if report.cells:
                 _add_cell_verdicts(rows, table, report, metric)
             for row in rows:
                 row["row"] += " (idle)" if row["row"] in table.idle else ""
-            console.print(text_table(rows, f"{table.study}, {table.family}: {cells}"))
+            console.print(text_table(rows, layout_title(table, metric)))
     for line in describe_power(report):
         console.print(line, highlight=False, markup=False)
     for role, title in ROLES.items():
@@ -74,7 +75,7 @@ def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
     """Make a terminal table; verdicts are coloured. Brackets are text: rich would take "[maj@16]" for a style and print nothing."""
     table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
     for head in rows[0] if rows else ():
-        table.add_column(escape(head), overflow="fold", no_wrap=head == "measure")
+        table.add_column(escape(head), overflow="fold", no_wrap=head in NEVER_FOLDED)
     for row in rows:
         table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row.values()))
     return table

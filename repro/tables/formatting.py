@@ -4,6 +4,7 @@ from repro.printed.load import PaperTable
 from repro.printed.numbers import PrintedNumber
 from repro.recipes.labels import moved, read_by_target
 from repro.tables.measured_table import NON_NEGATIVE_METRICS, MeasuredTable
+from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import half_width
 from repro.tables.statistics.resampling import Estimate, Resamples
 
@@ -24,6 +25,13 @@ SHOWN_TRAP_METRICS = (
 a diagnosis are in the panel."""
 FAILURE_METRICS = ("unparsed", "truncated", "repeating", "empty")
 """Metrics that say how completions failed; they are shown separately from the others."""
+
+
+def layout_title(measured: MeasuredTable, metric: str | None) -> str:
+    """Return what the cells of `measured_rows` are; metric as there."""
+    k = measured.samples
+    cells = f"{metric_name(metric)} ± 95 %" if metric else f"accuracy or reward ± 95 % [maj@{k}, pass@{k}]"
+    return f"{measured.study}, {measured.family}: {cells}"
 
 
 def measured_rows(

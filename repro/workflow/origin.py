@@ -22,7 +22,7 @@ class Origin:
         maker: the stage or study, in words.
         folder: of the artifact or result.
         is_unchanged: the file has the hash that its record states; None for one that no record hashes.
-        settings: flat name -> value.
+        settings: flat name -> value; of a study those that were set.
         inputs: (depth, label, folder) of what it was made from, each after what it went into.
     """
 
@@ -102,7 +102,7 @@ def _of_result(path: Path, folder: Path) -> Origin:
         command=f"repro run {content['study']} --scale {content['scale']} --seeds {len(seeds)}{first}{sets}",
         made=content["made"],
         code=f"commit {(content['code']['commit'] or 'unknown')[:12]}, torch {content['libraries'].get('torch')}",
-        settings=flatten(content["settings"]),
+        settings=dict(text.split("=", 1) for text in content["assignments"]),
         inputs=tuple(inputs),
     )
 

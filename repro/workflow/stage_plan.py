@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.planner.corrections import Estimate, corrections_from
-from repro.planner.dry_run import describe_seconds
 from repro.planner.hours import estimate_stage
+from repro.planner.words import describe_seconds
 from repro.recipes.settings import flatten
 from repro.stages import Stage, topological_order
 from repro.stages.artifact import which_cached

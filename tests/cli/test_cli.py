@@ -208,6 +208,48 @@ def test_a_result_that_was_not_verified_does_not_agree_in_everything(repro, tmp_
     assert "--cache nowhere: no such folder" in err
 
 
+def test_a_result_says_what_stands_in_brackets(repro):
+    """Rich took the brackets of titles and heads for markup, and printed nothing in their place."""
+    example = Path(__file__).parents[2] / "examples" / "table2-toy"
+    code, out, _ = repro("show", example)
+    assert code == 0
+    assert "accuracy or reward ± 95 % [maj@16, pass@16]" in " ".join(out.split())
+    assert "[interval]" in out
+    assert "accuracy or reward ± 95 % [maj@16, pass@16]" in repro("export", example, "--format", "markdown")[1]
+
+
+def test_a_table_of_the_paper_keeps_its_labels_whole(repro):
+    code, out, _ = repro("tables", "show", "table2")
+    assert code == 0
+    for label in ("Gemma-3-12B", "Undistillable", "[0.652, 0.793]"):
+        assert label in out
+
+
+def test_a_list_of_results_keeps_names_and_verdicts_whole(repro, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "table2-toy-with-a-long-name-of-settings"
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "table2-toy", tmp_path / "results" / name)
+    code, out, _ = repro("ls")
+    assert code == 0
+    assert f"{name}  20" in out
+    assert "\n    seeds    0, 1, 2\n    families qwen3\n    settings the scale's\n" in out
+    assert "12 reproduced, 3 contradicted, 2 inconclusive" in out
+
+
+def test_what_made_a_result_names_the_settings_that_were_set(repro, tmp_path):
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "table2-toy", tmp_path / "results" / "table2-toy")
+    code, out, _ = repro("why", "results/table2-toy/results.json")
+    assert code == 0
+    assert "settings those of the scale: none was set" in out
+
+
+def test_checks_of_the_stored_tables_have_names(repro):
+    code, out, _ = repro("tables", "check")
+    assert code == 0
+    assert "ok  claims: sft-helps: the paper's own numbers bear it out in 8 of 14" in out
+    assert "oracle" not in out
+
+
 def test_a_table_goes_to_standard_output_alone(repro):
     code, out, err = repro("export", Path(__file__).parents[2] / "examples" / "table2-toy", "--into", "x")
     assert code == 2
@@ -292,7 +334,9 @@ def test_list_names_studies_scales_and_hours(repro):
     assert code == 0
     for name in (*STUDIES, "toy:qwen3-teacher"):
         assert name in out
-    assert len(re.findall(r"--scale \w+ +[\d.,]+ h on \d", out)) == 3 * len(STUDIES)
+    assert len(re.findall(r"--scale \w+ +[\d.,]+ (?:min|h|days) on (?:2 CPU cores|an H100|8 H100s)", out)) == 3 * len(
+        STUDIES
+    )
 
 
 def test_list_of_tasks_has_their_kinds_and_sources(repro):
@@ -306,6 +350,12 @@ def test_list_of_tasks_has_their_kinds_and_sources(repro):
     assert "--data" in lines["file-numeric"]
     assert "embedded world" in lines["toy-csqa"]
     assert "studies" not in out
+
+
+def test_lists_side_by_side_have_headings(repro):
+    _, out, _ = repro("list", "--guards", "--attacks")
+    assert [line for line in out.splitlines() if line.endswith(":")] == ["Guards:", "Attacks:"]
+    assert "Guards:" not in repro("list", "--guards")[1]
 
 
 def test_list_of_losses_has_their_settings_and_formulas(repro):
@@ -326,7 +376,8 @@ def test_env_prints_versions_and_advice(repro):
 def test_settings_lists_every_key(repro):
     code, out, _ = repro("settings")
     assert code == 0
-    assert "calibration.steps = " in out
+    assert "\ncalibration.steps=20\n" in out
+    assert "\ntasks=toy-bm4,toy-bm5,toy-csqa\n" in out
 
 
 def test_a_dry_run_touches_nothing(repro, tmp_path):

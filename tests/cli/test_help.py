@@ -50,11 +50,18 @@ def test_every_number_has_its_unit(case):
     assert UNITS.search(case[1].help), case[1].help
 
 
+@pytest.mark.parametrize("columns", [60, 80, 300])
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_a_page_prints_its_options_unmarred(path):
-    """A help text that begins with "> 0" was a quotation to Markdown, and lost its sign."""
-    printed = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output
+def test_a_page_prints_its_options_unmarred(path, columns):
+    """A help text that begins with "> 0" was a quotation to Markdown, and lost its sign; 60 columns cut the options' names."""
+    printed = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": str(columns), "TERM": "dumb"}).output
     assert "▌" not in printed
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= columns
+    assert not re.search(r"--(?!help)[\w-]+ +(-\w +)?<(list|int|float|str|path|bool)\b", printed), "a type of Python"
+    if columns == 80:  # a table, whose texts are in a column
+        assert all(option.opts[0] in printed for option in COMMANDS[path].params if option.param_type_name == "option")
+        return
     plain = re.sub(r"\W+", "", printed)
     for option in COMMANDS[path].params:
         if option.param_type_name == "option" and option.name != "help" and option.help:

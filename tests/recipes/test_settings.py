@@ -5,7 +5,8 @@ import pytest
 from repro.errors import InputError
 from repro.recipes import paper, small, toy
 from repro.recipes.assumed import ASSUMED
-from repro.recipes.settings import flatten, override
+from repro.recipes.catalog import settings_of
+from repro.recipes.settings import as_assigned, flatten, override
 
 
 def test_dotted_keys_and_types():
@@ -77,6 +78,13 @@ def test_a_target_of_the_other_family():
 def test_mistakes(text, message):
     with pytest.raises(InputError, match=message):
         override(toy.settings(), [text])
+
+
+@pytest.mark.parametrize("scale", ["toy", "small", "paper"])
+def test_a_setting_as_it_is_listed_can_be_set(scale):
+    settings = settings_of(scale)
+    lines = [f"{key}={as_assigned(value)}" for key, value in flatten(settings.model_dump(mode="json")).items()]
+    assert override(settings, lines) == settings
 
 
 def test_override_leaves_the_original_alone():

@@ -27,7 +27,7 @@ class PrefixCut(_ChosenTokens):
 
     name: ClassVar[str] = "prefix-cut"
     formula: ClassVar[str] = "w_t KL(p_S||p_T), w_t = 1 for the first ceil(share * length) tokens, else 0"
-    source: ClassVar[str] = "Prefix OPD 2602.15260; trap: teacher's errors on the student's prefixes"
+    source: ClassVar[str] = "Prefix OPD arXiv 2602.15260; trap: teacher's errors on the student's prefixes"
 
     share: float = pydantic.Field(default=0.5, gt=0, le=1)
 
@@ -44,7 +44,7 @@ class ForksOnly(_ChosenTokens):
 
     name: ClassVar[str] = "forks-only"
     formula: ClassVar[str] = "w_t KL(p_S||p_T), w_t = 1 for the share of tokens with the highest H(p_S), else 0"
-    source: ClassVar[str] = "TIP 2604.14084; forking tokens 2506.01939; trap: KL spent on certain tokens"
+    source: ClassVar[str] = "TIP arXiv 2604.14084; forking tokens arXiv 2506.01939; trap: KL spent on certain tokens"
 
     share: float = pydantic.Field(default=0.2, gt=0, le=1)
 
@@ -64,7 +64,7 @@ class WrongTraceGate(_ChosenTokens):
 
     name: ClassVar[str] = "wrong-trace-gate"
     formula: ClassVar[str] = "w KL(p_S||p_T), w = 0 if the completion y is wrong and log p_T(y) > log p_S(y), else 1"
-    source: ClassVar[str] = "Distillation Traps and Guards 2604.18963, section 4; trap: wrong-trace preference"
+    source: ClassVar[str] = "Distillation Traps and Guards arXiv 2604.18963, section 4; trap: wrong-trace preference"
     reads: ClassVar[tuple[Input, ...]] = ("rewards", "student_log_prob", "teacher_log_prob")
 
     def weights(self, completions: Completions) -> "Tensor":

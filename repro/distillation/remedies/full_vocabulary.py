@@ -27,7 +27,7 @@ class ForwardKl(Loss):
 
     name: ClassVar[str] = "fkl"
     formula: ClassVar[str] = "KL(p_T||p_S) = sum_v p_T (log p_T - log p_S)"
-    source: ClassVar[str] = "Hinton et al. 2015 (1503.02531); GKD 2306.13649"
+    source: ClassVar[str] = "Hinton et al. 2015 (arXiv 1503.02531); GKD arXiv 2306.13649"
 
     @property
     def trl_beta(self) -> float:
@@ -42,7 +42,7 @@ class ReverseKl(Loss):
 
     name: ClassVar[str] = "rkl"
     formula: ClassVar[str] = "KL(p_S||p_T) = sum_v p_S (log p_S - log p_T)"
-    source: ClassVar[str] = "MiniLLM 2306.08543; GKD 2306.13649"
+    source: ClassVar[str] = "MiniLLM arXiv 2306.08543; GKD arXiv 2306.13649"
 
     @property
     def trl_beta(self) -> float:
@@ -61,7 +61,7 @@ class Jsd(Loss):
 
     name: ClassVar[str] = "jsd"
     formula: ClassVar[str] = "beta KL(p_T||m) + (1-beta) KL(p_S||m), m = beta p_T + (1-beta) p_S"
-    source: ClassVar[str] = "GKD 2306.13649"
+    source: ClassVar[str] = "GKD arXiv 2306.13649"
 
     beta: float = pydantic.Field(default=0.5, gt=0, lt=1)
 
@@ -85,7 +85,7 @@ class EntropyGated(Loss):
 
     name: ClassVar[str] = "entropy-gated"
     formula: ClassVar[str] = "KL(p_S||p_T) + 1[H(p_T) > threshold] KL(p_T||p_S)"
-    source: ClassVar[str] = "Entropy-aware on-policy distillation 2603.07079; trap: diversity collapse"
+    source: ClassVar[str] = "Entropy-aware on-policy distillation arXiv 2603.07079; trap: diversity collapse"
 
     threshold: float = pydantic.Field(default=0.7, ge=0, allow_inf_nan=False)
 
@@ -109,7 +109,7 @@ class ReferenceAnchored(Loss):
 
     name: ClassVar[str] = "reference-anchored"
     formula: ClassVar[str] = "KL(p_S||p_T) + beta KL(p_S||p_0), p_0 the student before training"
-    source: ClassVar[str] = "Stable-OPD 2604.08527; trap: length inflation"
+    source: ClassVar[str] = "Stable-OPD arXiv 2604.08527; trap: length inflation"
     reads: ClassVar[tuple[Input, ...]] = ("reference",)
 
     beta: float = pydantic.Field(default=0.5, gt=0, allow_inf_nan=False)

@@ -51,7 +51,7 @@ class TopKRenormalised(Loss):
 
     name: ClassVar[str] = "top-k"
     formula: ClassVar[str] = "sum_K s log(s/t), s = p_S / sum_K p_S, t = p_T / sum_K p_T, K the teacher's top k"
-    source: ClassVar[str] = "Revisiting OPD 2603.25562; trap: tail noise"
+    source: ClassVar[str] = "Revisiting OPD arXiv 2603.25562; trap: tail noise"
 
     k: int = pydantic.Field(default=16, gt=1)
 

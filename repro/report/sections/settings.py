@@ -38,7 +38,7 @@ def settings_section(part: Part, key: str) -> Section:
     blocks += [
         Collapsible(f"Every setting: {len(settings)}", [text_grid("Settings", settings)], f"{key}-every-setting"),
         Collapsible(
-            f"What the paper does not tell, and what stands in for it: {len(assumed)}",
+            f"What the paper does not say, and what stands in for it: {len(assumed)}",
             [text_grid("Assumed values", assumed)],
             f"{key}-assumed",
         ),
@@ -71,7 +71,8 @@ def describe_setting(name: str, value: object, scale: str) -> dict[str, str]:
         if assumed is not None and assumed.value == value:
             reason = assumed.reason
         elif assumed is not None:
-            reason += f" (at paper scale {assumed.value}: {assumed.reason})"
+            shown = f'"{assumed.value}"' if isinstance(assumed.value, str) else assumed.value
+            reason += f" (at paper scale {shown}: {assumed.reason})"
         elif name.endswith(".other_target"):
             reason = "of a control of ours (docs/controls.md)"
         elif name.startswith("families.") and scale == "paper":

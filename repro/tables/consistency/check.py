@@ -23,6 +23,17 @@ from repro.tables.consistency.oracles import (
     repeated_runs,
 )
 
+ORACLES = {
+    1: "implied lengths",
+    2: "errata",
+    3: "drift between tables",
+    4: "claims",
+    5: "cost",
+    6: "majority and pass rates",
+    7: "mean importance weights",
+}
+"""What each oracle compares, in words."""
+
 
 @dataclass(frozen=True)
 class OracleFinding:
