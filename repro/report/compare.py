@@ -78,12 +78,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(text_table(facts, "What differs") if facts else "Same settings, seeds, code and libraries.")
     for family, cells in comparison.cells.items():
         same = comparison.same_artifacts[family]
-        rows = [_describe_cell(cell) for cell in cells if cell.row not in same and not _is_idle_failure(cell)]
+        rows = [_describe_cell(cell) for cell in cells if cell.row not in same and not _is_equal_failure_rate(cell)]
         if rows:
             console.print(text_table(rows, f"\n{comparison.study}, {family}: B - A on the shared items, 95 % interval"))
         if same:
             console.print(f"Same artifacts in both: {', '.join(same)}.", highlight=False)
-    if any(map(_is_idle_failure, itertools.chain(*comparison.cells.values()))):
+    if any(map(_is_equal_failure_rate, itertools.chain(*comparison.cells.values()))):
         console.print(f"Rates of {', '.join(FAILURE_METRICS)} are shown where they differ; --json has all.")
     if not comparison.has_same_seeds:
         console.print("Seeds differ: each result is averaged over its own; no interval has a spread between trainings.")
@@ -96,7 +96,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(f"{changed} of {len(verdicts)} verdicts differ", highlight=False)
 
 
-def _is_idle_failure(cell: PairedDifference) -> bool:
+def _is_equal_failure_rate(cell: PairedDifference) -> bool:
     """True for a failure rate that does not differ."""
     low, high = cell.interval or (-1.0, 1.0)
     return cell.metric in FAILURE_METRICS and low <= 0 <= high

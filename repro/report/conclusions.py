@@ -46,7 +46,9 @@ def conclude(
         of_family = {line["method"]: line for line in styles if line["family"] == table.family}
         scores = _scores(table) if sides is None else _worst_attacks(table, sides)
         lines += [f"{prefix}{text}" for text in (scores, _explanation(of_family)) if text]
-    idle = [line for table in measured for line in describe_idle(table)]
+    idle = [
+        f"{table.family}: {line}" if len(measured) > 1 else line for table in measured for line in describe_idle(table)
+    ]
     lines.append(" ".join(filter(None, (_controls(report), *idle, _failures(measured)))))
     return [line for line in lines if line]
 
@@ -81,7 +83,7 @@ def _exceptions(report: VerdictReport) -> str:
         named = [v for role in roles for v in report.of_role(role) if v.value == value]
         if named:
             most = len(named) if is_own and value == "contradicted" else MOST_NAMED
-            shown = "; ".join(map(_control if is_own else _brief, named[:most]))
+            shown = "; ".join((_control if is_own else _brief)(report, v) for v in named[:most])
             more = f"; and {len(named) - most} more" if len(named) > most else ""
             texts.append(f"{value.capitalize()}: {shown}{more}.")
         if named and value == "contradicted":
@@ -101,10 +103,15 @@ def toy_reason(report: VerdictReport, v: ClaimVerdict, claim: Claim) -> str:
     return f"In the embedded world {claim.toy_reason}." if is_shown else ""
 
 
-def _brief(v: ClaimVerdict) -> str:
+def _brief(report: VerdictReport, v: ClaimVerdict) -> str:
     if v.value == "not testable":
-        return v.statement
-    return f"{v.statement} ({why_untested(v) if v.estimate is None else f'{v.estimate:+.3f}'})"
+        return _statement(report, v)
+    return f"{_statement(report, v)} ({why_untested(v) if v.estimate is None else f'{v.estimate:+.3f}'})"
+
+
+def _statement(report: VerdictReport, v: ClaimVerdict) -> str:
+    """Return a statement, with its family where there are several."""
+    return f"{v.statement} in {v.family}" if len(report.families) > 1 else v.statement
 
 
 def _scores(table: MeasuredTable) -> str:
@@ -183,7 +190,8 @@ def _explanation(styles: Mapping[str, StyleLine]) -> str:
         f"{line['method']} {line['reasoning'] or 0:.0%} ({line['tokens']:.1f} tokens)"
         for line in (teacher, undistillable, misled)
     )
-    if (teacher["reasoning"] or 0) > 2 * BARE and undistillable["reasoning"] < BARE:
+    is_bare = undistillable["reasoning"] < BARE and misled["reasoning"] is not None and misled["reasoning"] < BARE
+    if (teacher["reasoning"] or 0) > 2 * BARE and is_bare:
         return (
             f"{text}. The undistillable teacher gives bare answers, and so does its student: that alone may explain the"
             " student's fall."
@@ -197,15 +205,15 @@ def _controls(report: VerdictReport) -> str:
         return ""
     text = f"{plural(len(controls), 'control')} of ours: {count_in_words(report.counts('control'))}"
     failed = [v for v in controls if v.value != "reproduced" and not _has_controls_alone(report)]  # else named before
-    names = "; ".join(_control(v) for v in failed[:MOST_NAMED])
+    names = "; ".join(_control(report, v) for v in failed[:MOST_NAMED])
     more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
     return f"{text}{f' (not reproduced: {names}{more})' if failed else ''}."
 
 
-def _control(v: ClaimVerdict) -> str:
+def _control(report: VerdictReport, v: ClaimVerdict) -> str:
     """Name a control; one whose sides are too close says by how much they differ at most."""
     is_close = "no difference larger" in v.open_question
-    return f"{v.statement}: {v.open_question.partition(';')[0]}" if is_close else _brief(v)
+    return f"{_statement(report, v)}: {v.open_question.partition(';')[0]}" if is_close else _brief(report, v)
 
 
 def _failures(measured: Sequence[MeasuredTable]) -> str:
@@ -219,9 +227,10 @@ def _failures(measured: Sequence[MeasuredTable]) -> str:
     if not rates:
         return ""
     high: dict[str, tuple[float, str, str]] = {}
-    for (_, row, task, metric), rate in rates.items():
-        if rate >= HIGH and rate > high.get(row, (0.0, "", ""))[0]:
-            high[row] = (rate, metric, task)
+    for (family, row, task, metric), rate in rates.items():
+        name = f"{row} in {family}" if len(measured) > 1 else row
+        if rate >= HIGH and rate > high.get(name, (0.0, "", ""))[0]:
+            high[name] = (rate, metric, task)
     if not high:
         return f"No failure rate reaches {HIGH:.0%}."
     worst = sorted(high.items(), key=lambda entry: -entry[1][0])

@@ -1,6 +1,7 @@
 """Diagnoses of teacher-student pairs as rows of text."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from repro.report.blocks import Cell, Grid
@@ -35,7 +36,7 @@ def _by_row(part: Part) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
             line["artifact"]: line["summary"] for line in source.content["stages"] if line["stage"] == "diagnose"
         }
         for row in source.content["rows"]:
-            if row["artifact"] in summaries:
+            if row["artifact"] in summaries and row["family"] in part.report.families:
                 title = f"{row['family']}, {row['method']}, seed {row['seed']}"
                 by_row.setdefault((row["family"], row["method"]), (title, summaries[row["artifact"]]))
     return by_row
@@ -89,12 +90,12 @@ def _name_of_k(cell: dict[str, Any]) -> str:
 
 def describe_gradients(summary: dict[str, Any]) -> str:
     """Compare the variances of the two estimators' gradients in a sentence."""
-    ratios = sorted(line["ratio"] for line in summary["gradient_variance"] if isinstance(line["ratio"], float))
+    ratios = [line["ratio"] for line in summary["gradient_variance"] if isinstance(line["ratio"], float)]
     if not ratios:
         return "Gradient variance: no prompt with two different rollouts."
     return (
         f"Gradient variance between rollouts, sequence KL over token KL with the later states' part (they aim at the same"
-        f" gradient): median ratio {ratios[len(ratios) // 2]:.3g} over {len(ratios)} prompts, first"
+        f" gradient): median ratio {median(ratios):.3g} over {len(ratios)} prompts, first"
         f" {summary['gradient_tokens']} tokens."
     )
 

@@ -119,7 +119,7 @@ def _prefixes(row: Row, stage: Any, cache: Path) -> list[Example]:
             for fraction, first in sorted(firsts.items()):
                 model = f"{row.method}, given {repr(first['prefix']) if fraction else 'nothing'}"
                 score = float(first["correct"])
-                completions.append({"model": model, "text": cut(first["text"]), "score": score, "stop": "eos"})
+                completions.append({"model": model, "text": cut(first["text"]), "score": score, "stop": ""})
             examples.append(_example(row.family, failed, completions))
     return examples
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.printed.load import load
-from repro.report.reload import judge_again
-from repro.report.result import read_result
+from repro.report.result import measured_tables, read_result
 from repro.tables.verdicts.known_verdicts import write_known_verdicts
 from repro.tables.verdicts.verdict import verdict
 from repro.toy.world import DEFAULT_WORLD, DEVELOPMENT_WORLDS
@@ -18,7 +17,7 @@ def record_path(folder: Path, study: str, scale: str, label: str = "") -> Path:
 
 
 def record_expected_verdicts(result: Path, folder: Path, label: str = "") -> Path:
-    """Write the record from a result of several seeds.
+    """Write the record from a result of several seeds; claims of the user's own are left out.
 
     Raises:
         InputError: not a toy result, too few seeds, made by code that is not committed, or of another world than the
@@ -36,8 +35,8 @@ def record_expected_verdicts(result: Path, folder: Path, label: str = "") -> Pat
         raise InputError(
             f"{result}: made in {world}, a study's own record is of {DEFAULT_WORLD.name}. Add --label {world}."
         )
-    measured, pooled = judge_again(content)
-    stored = load(content["study"])
+    measured, stored = measured_tables(content), load(content["study"])
+    pooled = verdict(measured, stored, missing="inconclusive")
     by_seed = [
         verdict([table.only_seed(i) for table in measured], stored, missing="inconclusive")
         for i in range(len(content["seeds"]))

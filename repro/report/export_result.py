@@ -8,17 +8,14 @@ from typing import Any, Literal, get_args
 
 from repro.errors import InputError
 from repro.printed.load import PaperTable, load
+from repro.report.figures.points import measured_points
 from repro.report.reload import judge_again
 from repro.report.result import read_result
 from repro.tables.formatting import layout_metrics, layout_title, measured_rows, printed_number
-from repro.tables.measured_table import MeasuredTable, is_fraction
-from repro.tables.statistics.decision import half_width
-from repro.tables.statistics.resampling import Resamples
+from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 Format = Literal["csv", "markdown", "latex"]
-_LEVEL = 0.05
-_RESAMPLES = 2_000
 _ESCAPED = {
     "%": r"\%",
     "&": r"\&",
@@ -36,7 +33,7 @@ def export_result(result: Path, format: str) -> str:
     """Return a result as text.
 
     Returns:
-        csv: a line per cell with its mean, 95 % interval (two-level bootstrap; of a share clipped to 0..1) and the paper's
+        csv: a line per cell with its mean, 95 % interval (two-level bootstrap, cut to the metric's range) and the paper's
         number. markdown, latex: a table per family and the verdicts, judged again.
 
     Raises:
@@ -49,7 +46,8 @@ def export_result(result: Path, format: str) -> str:
     if format == "csv":
         return _csv(measured, load(content["study"]))
     tables = [(title, rows) for table in measured for title, rows in _layouts(table)]
-    tables.append((f"Verdicts of {report.study} at {report.scale} scale", _verdict_rows(report)))
+    if report.claims:
+        tables.append((f"Verdicts of {report.study} at {report.scale} scale", _verdict_rows(report)))
     return (_markdown if format == "markdown" else _latex)(tables, report.notice)
 
 
@@ -63,13 +61,8 @@ def _csv(measured: list[MeasuredTable], stored: PaperTable) -> str:
 
 
 def _records(table: MeasuredTable, stored: PaperTable) -> Iterator[dict[str, Any]]:
-    draws = Resamples(table, table.values, _RESAMPLES, 0)
-    for row, task, metric in table.values:
-        estimate = draws.estimate({(row, task, metric): 1.0})
-        half = half_width(estimate, _LEVEL)
-        low, high = estimate.value - half, estimate.value + half
-        if is_fraction(metric):
-            low, high = max(low, 0.0), min(high, 1.0)
+    for point in measured_points(table, table.values):
+        row, task, metric = point["row"], point["task"], point["metric"]
         yield {
             "study": table.study,
             "scale": table.scale,
@@ -77,9 +70,9 @@ def _records(table: MeasuredTable, stored: PaperTable) -> Iterator[dict[str, Any
             "row": row,
             "task": task,
             "metric": metric,
-            "value": f"{estimate.value:.6g}",
-            "low95": f"{low:.6g}",
-            "high95": f"{high:.6g}",
+            "value": f"{point['value']:.6g}",
+            "low95": f"{point['low']:.6g}",
+            "high95": f"{point['high']:.6g}",
             "items": len(table.items[task]),
             "seeds": len(table.seeds),
             "completions_per_item": table.samples,

@@ -48,7 +48,7 @@ def steps_of(table: MeasuredTable, sides: Matrix, leak: Leak) -> dict[str, list[
     cells = gain_cells(table, sides)
     queries = leak["queries"].get(table.family, {})
     guards = [side["label"] for side in sides["guards"]]
-    labels = [under(rung["attack"], guard) for guard in {BASELINE, *guards} for rung in leak["rungs"]]
+    labels = [under(rung["attack"], guard) for guard in dict.fromkeys((BASELINE, *guards)) for rung in leak["rungs"]]
     draws = Resamples(
         table, [key for label in labels for m in (GAIN, GAIN_PER_1000) for key in _keys(table, label, m)], 2_000
     )

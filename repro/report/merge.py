@@ -30,7 +30,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """One study at one scale on a page: the sources, joined, and judged together."""
+    """One study at one scale on a page: the sources, by seed, joined and judged together."""
 
     sources: tuple[Source, ...]
     measured: tuple[MeasuredTable, ...]
@@ -99,7 +99,12 @@ def merge_sources(sources: Sequence[Source], claims: Sequence[Claim] = ()) -> li
             families = {table.family for table in measured}
             parts.append(
                 Part(
-                    sources=tuple(s for s in group if families & set(s.content["families"])),
+                    sources=tuple(
+                        sorted(
+                            (s for s in group if families & set(s.content["families"])),
+                            key=lambda source: source.content["seeds"],
+                        )
+                    ),
                     measured=measured,
                     stored=stored,
                     report=verdict(
@@ -127,6 +132,8 @@ def changed_rules(part: Part) -> list[str]:
         if files:
             changes.append(f"paper_tables/ has changed since {source.name} was made: {', '.join(files)}")
         for old in source.content["verdicts"]["claims"]:
+            if old["family"] not in part.report.families:  # on another part of the page
+                continue
             name = f"{old['claim']} ({old['family']})"
             new = verdicts.get((old["claim"], old["family"]))
             if new is None:

@@ -74,7 +74,7 @@ class RowLine(TypedDict):
 
 
 class Completion(TypedDict):
-    """One model's completion of an example's prompt. score in 0..1; stop: "eos" or "length"."""
+    """One model's completion of an example's prompt. score in 0..1; stop: "eos", "length", or "" where it is not stored."""
 
     model: str
     text: str

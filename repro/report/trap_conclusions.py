@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, isfinite, isnan, log
 from typing import Any, Literal
 
 from repro.printed.load import load
@@ -103,6 +103,9 @@ def _tail_noise(content: Mapping[str, Any], task: str) -> TrapConclusion:
         why = "the models share no vocabulary" if content["left_out"] else f"no Top-{k} below the vocabulary's size"
         return TrapConclusion(trap, task, "not measured", f"{capitalise(why)}.")
     share, low, high = (_number(tail[key]) for key in ("share", "share_low", "share_high"))
+    if not isfinite(share):
+        why = f"The share of the reverse KL outside the student's Top-{k} is undefined: the KL is 0, or not finite."
+        return TrapConclusion(trap, task, "not decided", why)
     verdict = decide(low, high, TAIL_SHARE.value)
     evidence = f"{share:.0%} [{low:.0%}, {high:.0%}] of the reverse KL lies outside the student's Top-{k}"
     text = {
@@ -136,12 +139,18 @@ def _off_policy(cells: Cells, task: str) -> TrapConclusion:
         " a loss that needs no weights (SFT, GKD-FKL).",
         "not seen": f"{evidence}. Importance-weighted estimates can be believed here.",
     }
-    return TrapConclusion(trap, task, verdict, text.get(verdict) or _undecided(evidence, PARETO_K, MEAN_WEIGHT))
+    undecided = _undecided(evidence, PARETO_K, MEAN_WEIGHT)
+    if n < SMALLEST_SAMPLE:
+        undecided = f"{evidence}. Pareto-k takes {SMALLEST_SAMPLE} completions: more prompts (--items) would decide."
+    return TrapConclusion(trap, task, verdict, text.get(verdict) or undecided)
 
 
 def _error_verdict(weight: Mapping[str, Any]) -> TrapVerdict:
     """Say whether the mean weight, where 1 is due, is off by the threshold's factor in either direction."""
-    low, high = (log(bound) if bound > 0 else -float("inf") for bound in map(_number, (weight["low"], weight["high"])))
+    bounds = [_number(weight[end]) for end in ("low", "high")]
+    if any(map(isnan, bounds)):
+        return "not decided"
+    low, high = (log(bound) if bound > 0 else -float("inf") for bound in bounds)
     if low > MEAN_WEIGHT.value or high < -MEAN_WEIGHT.value:
         return "seen"
     return "not seen" if -MEAN_WEIGHT.value < low and high < MEAN_WEIGHT.value else "not decided"

@@ -158,7 +158,8 @@ class MeasuredTable:
         bad = ~np.isfinite(array) | (array < low) | (array > high)
         if bad.any():
             s, n = np.argwhere(bad)[0]
-            limits = "a finite number" if np.isinf(high) else "a number from 0 to 1"
+            above = " of 0 or more" if low == 0 else ""
+            limits = f"a finite number{above}" if np.isinf(high) else "a number from 0 to 1"
             raise InputError(f"{name}: item {ids[n]!r} of seed {self.seeds[s]} is {array[s, n]}, expected {limits}.")
         return np.ascontiguousarray(np.broadcast_to(array, (len(self.seeds), len(ids))))
 

@@ -20,8 +20,10 @@ def new_folder(into: Path) -> Iterator[None]:
         raise InputError(f"--into {into}: exists already. Name a new folder.")
     try:
         yield
-    except OSError as error:
+    except BaseException as error:  # an interrupt too: the next try would meet a folder with content
         shutil.rmtree(into, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         # shutil.copytree collects its files' errors into a list without a number
         raise InputError(
             f"--into {into}: {disk_error(error) or error.strerror or error}. Choose another folder."

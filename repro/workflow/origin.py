@@ -3,13 +3,15 @@
 import hashlib
 import json
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
 from repro.recipes.settings import flatten
 from repro.report.panel import PANEL_FILE
+from repro.report.rerun import rerun_command
 from repro.report.result import RESULTS_FILE, read_result
 from repro.stages.artifact import CACHE, RECORD
 
@@ -66,7 +68,6 @@ def _of_artifact(path: Path, folder: Path) -> Origin:
     record = _read_record(folder)
     name = str(path.relative_to(folder))
     fact = record["files"].get(name) if path.is_file() else None
-    commit = record["code"]["commit"] or "unknown"
     return Origin(
         file=path,
         maker=f"{record['label']} (seed {record['config'].get('seed')}; {record['stage']})",
@@ -75,8 +76,7 @@ def _of_artifact(path: Path, folder: Path) -> Origin:
         command=_command(record),
         made=f"{record['ended']}, in {record['seconds']:g} s on {record['hardware']['cpus']} cores"
         + (f", {', '.join(record['gpus'])}" if record["gpus"] else ""),
-        code=f"commit {commit[:12]}{' with local changes' if record['code']['dirty'] else ''},"
-        f" torch {record['libraries'].get('torch')}, transformers {record['libraries'].get('transformers')}",
+        code=_describe_code(record["code"], record["libraries"]),
         settings=_own_settings(record["config"]),
         inputs=tuple(_inputs_of(record, folder.parent, 0, set())),
     )
@@ -91,34 +91,35 @@ def _of_result(path: Path, folder: Path) -> Origin:
             inputs.append((0, line["label"], line["artifact"]))
             if (cache / line["artifact"] / RECORD).is_file():
                 inputs += _inputs_of(_read_record(cache / line["artifact"]), cache, 1, set())
-    sets = "".join(f" --set {shlex.quote(text)}" for text in content["assignments"])
-    seeds = content["seeds"]
-    first = f" --first-seed {seeds[0]}" if seeds[0] else ""
     return Origin(
         file=path,
         maker=f"study {content['study']} at scale {content['scale']}, families {', '.join(content['families'])}",
         folder=folder,
         is_unchanged=None,
-        command=f"repro run {content['study']} --scale {content['scale']} --seeds {len(seeds)}{first}{sets}",
+        command=rerun_command(content),
         made=content["made"],
-        code=f"commit {(content['code']['commit'] or 'unknown')[:12]}, torch {content['libraries'].get('torch')}",
+        code=_describe_code(content["code"], content["libraries"]),
         settings=dict(text.split("=", 1) for text in content["assignments"]),
         inputs=tuple(inputs),
     )
 
 
 def _of_panel(path: Path, folder: Path) -> Origin:
-    name = json.loads((folder / PANEL_FILE).read_text())["artifact"]
+    """Return the origin of the artifact that a panel was made from."""
+    try:
+        name = str(json.loads((folder / PANEL_FILE).read_text())["artifact"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / PANEL_FILE}: damaged. Run `repro traps` again; cached stages are kept.") from None
     artifact = folder.parent / CACHE / name
     if not (artifact / RECORD).is_file():
         raise InputError(f"{path}: made from {name}, which is not in {folder.parent / CACHE}.")
-    return _of_artifact(path, artifact) if path.is_relative_to(artifact) else _renamed(path, artifact)
+    return replace(_of_artifact(artifact, artifact), file=path)
 
 
-def _renamed(path: Path, artifact: Path) -> Origin:
-    """Return the origin of a page made from an artifact."""
-    origin = _of_artifact(artifact, artifact)
-    return Origin(**{**origin.__dict__, "file": path})
+def _describe_code(code: Mapping[str, Any], libraries: Mapping[str, str]) -> str:
+    commit = (code["commit"] or "unknown")[:12]
+    changed = " with local changes" if code["dirty"] else ""
+    return f"commit {commit}{changed}, torch {libraries.get('torch')}, transformers {libraries.get('transformers')}"
 
 
 def _inputs_of(record: dict[str, Any], cache: Path, depth: int, seen: set[str]) -> list[tuple[int, str, str]]:

@@ -6,11 +6,11 @@ stage): a crate is one JSON file, for which the `rocrate` package would bring fi
 
 import hashlib
 import mimetypes
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+from repro.report.rerun import rerun_command
 from repro.report.result import RESULTS_FILE, Result, read_result
 from repro.system.atomic_write import write_json
 from repro.workflow.new_folder import new_folder
@@ -28,6 +28,7 @@ def export_crate(result: Path, into: Path, license_text: str) -> Path:
     """Copy a result's files into a new folder, with the command that made them and the crate's metadata; return its file.
 
     Args:
+        result: its folder, or its results.json.
         license_text: of the result: an SPDX id, a URL, or a sentence.
 
     Raises:
@@ -35,23 +36,11 @@ def export_crate(result: Path, into: Path, license_text: str) -> Path:
     """
     content = read_result(result)
     with new_folder(into):
-        shutil.copytree(result, into, dirs_exist_ok=True)
-        (into / WORKFLOW_FILE).write_text(f"#!/bin/sh\n{command_of(content)}\n", encoding="utf-8")
+        shutil.copytree(result.parent if result.is_file() else result, into, dirs_exist_ok=True)
+        (into / WORKFLOW_FILE).write_text(f"#!/bin/sh\n{rerun_command(content)}\n", encoding="utf-8")
         files = [file for file in sorted(into.rglob("*")) if file.is_file()]
         write_json(into / METADATA_FILE, _metadata(content, into, files, license_text))
     return into / METADATA_FILE
-
-
-def command_of(content: Result) -> str:
-    """Return the command that makes a result again."""
-    seeds = content["seeds"]
-    argv = ["repro", "run", content["study"], "--scale", content["scale"], "--seeds", str(len(seeds))]
-    argv += ["--first-seed", str(seeds[0])] if seeds[0] else []
-    for family in content["families"]:
-        argv += ["--family", family]
-    for assignment in content["assignments"]:
-        argv += ["--set", assignment]
-    return shlex.join(argv)
 
 
 def _metadata(content: Result, root: Path, files: list[Path], license_text: str) -> dict[str, Any]:
@@ -100,7 +89,7 @@ def _metadata(content: Result, root: Path, files: list[Path], license_text: str)
         {
             "@id": "#run",
             "@type": "CreateAction",
-            "name": command_of(content),
+            "name": rerun_command(content),
             "instrument": {"@id": WORKFLOW_FILE},
             "startTime": min((line["started"] for line in content["stages"]), default=content["made"]),
             "endTime": content["made"],

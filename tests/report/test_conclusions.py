@@ -156,3 +156,23 @@ def test_a_terminal_table_prints_brackets():
     console = Console(record=True, width=200)
     console.print(text_table([{"difference [interval]": "[0, 1]"}], "accuracy [maj@16, pass@16]"))
     assert " ".join(console.export_text().split()) == "accuracy [maj@16, pass@16] difference [interval] [0, 1]"
+
+
+def test_a_student_that_reasons_is_not_said_to_give_bare_answers(made):
+    styles = [*BARE[:2], style("Misled", 0.6, 7.0)]
+    (line,) = [line for line in conclude(made.report, made.measured, styles) if "Reasoning" in line]
+    assert line.endswith("Misled 60% (7.0 tokens).")
+
+
+def test_of_two_families_each_statement_and_each_rate_names_its_own():
+    tables = [
+        build(items=40, family=family, rng=n, effects={"Misled": 3.0}) for n, family in enumerate(("qwen3", "gemma3"))
+    ]
+    for table, rate in zip(tables, (0.2, 0.4)):
+        table.add("Misled", "quiz", "truncated", table.items["quiz"], np.full((3, 40), rate))
+    parts = merge_sources([Source(table.family, make_result(table, curves=[])) for table in tables])
+    lines = conclude(parts[0].report, parts[0].measured)
+    contradicted = [v for v in parts[0].report.of_role("claim") if v.value == "contradicted"]
+    assert {v.family for v in contradicted} == {"qwen3", "gemma3"}
+    assert f"Contradicted: {contradicted[0].statement} in {contradicted[0].family} (" in lines[1]
+    assert "Misled in gemma3 (40% truncated on quiz); Misled in qwen3 (20% truncated on quiz)" in lines[-1]

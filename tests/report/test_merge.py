@@ -13,9 +13,9 @@ from repro.printed.load import load
 from repro.report import merge
 from repro.report.markdown import markdown
 from repro.report.merge import Source, changed_rules, changed_verdicts, merge_sources, read_parts
+from repro.report.rerun import rerun_command
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
-from repro.report.sections.environment import rerun_command
 from repro.tables import MeasuredTable, load_claims
 from repro.tables.verdicts.verdict import verdict
 
@@ -206,3 +206,23 @@ def test_a_copy_under_another_seed_is_refused():
 def test_the_rerun_command_names_a_first_seed_above_zero():
     command = rerun_command(make_result(build(items=40, seeds=(3, 4))))
     assert "--seeds 2 --first-seed 3 --family qwen3 --set train_items=300" in command
+
+
+def test_a_family_that_is_judged_on_another_part_is_not_called_removed():
+    """One result has two families under seed 0, another the first of them under seed 1: two parts, each with its claims."""
+    tables = [build(items=40, seeds=(0,), family=family) for family in ("qwen3", "gemma3")]
+    report = verdict(tables, load("table2"), missing="inconclusive", resamples=500)
+    both = make_result(tables[0], families=["qwen3", "gemma3"])
+    both["measured"] = [table.to_dict() for table in tables]
+    both["verdicts"] = json.loads(json.dumps(report.to_dict()))
+    both["settings"]["families"] = {family: {"teacher": "toy:teacher"} for family in ("qwen3", "gemma3")}
+    second = make_result(build(items=40, seeds=(1,), rng=1))
+    parts = merge_sources([Source("both", both), Source("second", second)])
+    assert [part.report.families for part in parts] == [("qwen3",), ("gemma3",)]
+    assert [text for part in parts for text in changed_rules(part)] == []
+
+
+def test_sources_are_in_the_order_of_their_seeds():
+    """What is shown of one seed is shown of the first, whatever the order of the files."""
+    sources = [Source(str(seed), make_result(build(items=40, seeds=(seed,), rng=seed))) for seed in (2, 0, 1)]
+    assert [source.name for source in merge_sources(sources)[0].sources] == ["0", "1", "2"]

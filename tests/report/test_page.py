@@ -310,6 +310,9 @@ def test_answers_whose_grading_reached_a_limit_are_on_the_page(built, result):
     stages = [result["stages"][0] | {"summary": {"toy-bm4": {"undecided": 2}, "toy-bm5": {"undecided": 1}}}]
     (undecided,) = merge_sources([Source("one", make_result(stages=stages, curves=[]))])
     notice = "3 answers could not be graded within the limits (undecided)"
+    shared = [make_result(build(items=40, seeds=(seed,), rng=seed), stages=stages, curves=[]) for seed in (0, 1)]
+    (merged,) = merge_sources([Source(str(n), content) for n, content in enumerate(shared)])
+    assert notice in markdown([(merged, "part1", build_sections(merged, "part1"))])  # one stage of two results
     page_parts = [(undecided, "part1", build_sections(undecided, "part1"))]
     for writer in (html, markdown):
         assert notice in writer(page_parts)

@@ -180,6 +180,18 @@ def test_one_seed_has_no_trend_test_over_seeds_and_says_so(tmp_path):
     assert any("sweep-teacher-kept-below" in name for name in parts[0].report.skipped)
 
 
+def test_a_sweep_without_zero_says_what_was_not_run(tmp_path):
+    study = plan("eta-sweep", scale="toy", seeds=1, assignments=[*FEW, "etas=-1,-0.5,1"])
+    write_stages(study, tmp_path)
+    (table,) = measure(study, tmp_path)
+    part = Part(
+        (), (table,), load("eta-sweep"), verdict(table, load("eta-sweep"), missing="inconclusive", resamples=500)
+    )
+    text = eta_section(part, "key").brief[0].text
+    assert "Students have none of their kind at eta = 0 to be compared with." in text
+    assert "Even at eta = 0" not in text
+
+
 def test_provenance_of_the_settings_of_table7():
     study = plan("table7", scale="paper", seeds=1)
     table = MeasuredTable("table7", "paper", "llama3", (0,))

@@ -288,3 +288,11 @@ def test_a_damaged_cost_is_a_one_line_error(tmp_path):
     write_result(tmp_path, make_result(measured, **{**changes, "extras": {"costs": costs}}))
     with pytest.raises(InputError, match=r"extras\.costs\.lines\.0\.hours"):
         read_result(tmp_path)
+
+
+def test_a_mode_that_the_first_task_lacks_is_in_the_legend(part_for):
+    part = part_for("failure-modes")
+    made = part.measured[0]
+    made = replace(made, items={"toy-csqa": tuple(IDS), **made.items})  # whose students lost too little to tell
+    (plot,) = resolve(STUDIES["failure-modes"].figures)(replace(part, measured=(made,)), FILE)
+    assert [entry.get_text() for entry in plot.figure.legends[0].get_texts()] == ["hallucination", "degradation"]

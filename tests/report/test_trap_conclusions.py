@@ -156,3 +156,14 @@ def test_a_page_of_a_panel_needs_no_torch():
 def test_words_of_a_measure_stand_alone():
     for text in DESCRIPTIONS.values():
         assert not {"same", "it"} & set(text.split()), text
+
+
+def test_too_few_completions_are_said_to_be_what_is_lacking():
+    (line,) = [c for c in conclude_traps(content(k=("inf",) * 3, rollouts=20)) if c.trap == "Off-policy instability"]
+    assert line.text.endswith(f"Pareto-k takes {SMALLEST_SAMPLE} completions: more prompts (--items) would decide.")
+
+
+def test_an_undefined_mean_weight_or_share_decides_nothing():
+    tail, off_policy, _ = conclude_traps(content(weight=("nan",) * 3, share=("nan",) * 3))
+    assert (tail.verdict, off_policy.verdict) == ("not decided", "not decided")
+    assert "nan" not in tail.text

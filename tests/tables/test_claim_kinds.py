@@ -228,3 +228,24 @@ def test_an_unrealistic_number_of_items_is_not_asked_for() -> None:
     assert conclusion.value == "inconclusive"
     assert conclusion.open_question.startswith("no realistic number of items or seeds")
     assert (conclusion.needed_items, conclusion.needed_seeds) == (None, None)
+
+
+def test_bounds_that_are_not_about_equality_are_not_called_that():
+    """0 <= smaller - larger <= 0.05: what more items would decide is whether the difference lies there."""
+    table = MeasuredTable("table1", "toy", "qwen3", (0,))
+    for row, rates in (("Qwen3-8B", [0.8, 0.25]), ("Qwen3-14B", [0.4, 0.6])):
+        table.add(row, "CSQA", "wrong_trace", [str(n) for n in range(20)], [rates * 10])
+    judged = judge("larger-teacher-misleads-less-qwen3-14b", table)
+    assert judged.value == "inconclusive"
+    assert judged.text.endswith("would decide it, for a difference amid the bounds")
+
+
+def test_what_is_idle_is_named_beside_tasks_at_chance():
+    rates = {"Student": {"choice": 0.2, "free": 0.5}, "Misled": {"choice": 0.01, "free": 0.01}}
+    table = world("table2", rates, chance={"choice": 0.2})
+    table.idle = {"Misled": {"free": ("not moved",) * len(table.seeds)}}
+    report = verdict(table, load("table2"), [claim("misled-collapses-under-student")], resamples=500)
+    assert report.claims[0].text.startswith(
+        "not testable: Student is at chance on every task that is not idle, choice ("
+    )
+    assert any("where it is idle: Misled on free: not moved" in note for note in report.skipped)

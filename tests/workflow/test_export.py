@@ -192,6 +192,19 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, is_listed):
     assert not into.exists()
 
 
+def test_an_interrupt_leaves_nothing(tmp_path):
+    into = tmp_path / "crate"
+
+    def fill():
+        with new_folder(into):
+            into.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    assert not into.exists()
+
+
 def test_a_result_as_csv(tmp_path):
     folder = result_of(tmp_path / "table2-toy", "evaluate-0")
     rows = list(csv.DictReader(io.StringIO(export_result(folder, "csv"))))

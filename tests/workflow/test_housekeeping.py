@@ -181,7 +181,7 @@ def test_what_made_a_page(out):
     page.write_text("")
     origin = find_origin(page, out)
     assert origin.maker.startswith("study table2 at scale toy")
-    assert origin.command == "repro run table2 --scale toy --seeds 2 --set eta=0.3"
+    assert origin.command == "repro run table2 --scale toy --seeds 2 --family qwen3 --set eta=0.3"
     assert [(depth, name) for depth, _, name in origin.inputs if name] == [
         (0, "evaluate-bbbb000000000000"),
         (1, "distill-aaaa000000000000"),

@@ -13,8 +13,8 @@ from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.report.expected_verdicts import record_expected_verdicts
 from repro.report.reload import judge_again, show_result
+from repro.report.rerun import rerun_command
 from repro.report.result import read_result
-from repro.report.sections.environment import rerun_command
 from repro.tables.verdicts.known_verdicts import compare_with_known, load_known_verdicts
 from repro.workflow.study import run_study
 

@@ -46,7 +46,10 @@ def stage_costs(part: Part, palette: Palette) -> list[Plot]:
             axes.set_xlabel("floating-point operations (DERIVED: 2 N D forwards, 6 N D in training)")
             axes.set_ylabel(costs["unit"])
             add_legend(figure, axes)
-        alt = "; ".join(f"{line['label']}: {line['flops']:.2g} operations, {line['hours']:.2g} h" for line in lines)
+        unit = costs["unit"]
+        alt = "; ".join(
+            f"{line['label']}: {line['flops']:.2g} operations, {line['hours']:.2g} {unit}" for line in lines
+        )
         title = "Cost of every stage against its arithmetic"
         rows = [dict(line) for line in costs["lines"]]
         figures.append(Plot(f"table5-costs-{n}", title, f"{alt}.", figure, rows, COSTS))

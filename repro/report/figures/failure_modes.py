@@ -40,7 +40,7 @@ def _failure_modes(table: MeasuredTable, palette: Palette) -> Plot:
             axis.grid(axis="y", visible=False)
             axis.set_title(task)
         figure.supxlabel("share of the completions of lost prompts", fontsize=10)
-        add_legend(figure, axes[0])
+        add_legend(figure, *axes)
     return Plot(
         f"failure-modes-{table.family}",
         f"Failure modes by student, {table.family}",

@@ -49,7 +49,7 @@ def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Pal
             axis.set_title(f"{task}: dotted, the student's own")
             axis.set_xlabel(f"teacher's {metric_name(metric)}")
             axis.set_ylabel("student's gain")
-        add_legend(figure, axes[0])
+        add_legend(figure, *axes)
     gains = "; ".join(
         f"{r['task']}, {r['teacher']} ({_size(r['teacher_parameters'])}, {r['teacher_accuracy']:.2f}): {r['value']:+.3f}"
         for r in rows

@@ -49,7 +49,7 @@ def _figure3(table: MeasuredTable, palette: Palette) -> Plot:
             axis.set_xlim(-0.25, 1.25)
             axis.set_ylim(0, 1.02)
             axis.set_title(f"{task} ({metric_name(metric)})")
-        add_legend(figure, axes[0])
+        add_legend(figure, *axes)
     return Plot(
         f"figure3-{table.family}",
         f"Teachers keep, students fall, {table.family}",

@@ -51,7 +51,7 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
             axis.set_xticks([*shares, RECHECK], [*(f"{share:.0%}" for share in shares), "before\na re-check"])
         axes[0].set_ylabel("ends right")
         figure.supxlabel("share of the student's wrong completion given", fontsize=10)
-        add_legend(figure, axes[0])
+        add_legend(figure, *axes)
     return Plot(
         f"figure4-{table.family}",
         f"Teachers on the misled student's prefixes, {table.family}",

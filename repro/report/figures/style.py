@@ -119,7 +119,10 @@ def set_log_scale(axes: "Axes", name: Literal["x", "y"], ticks: tuple[int, ...])
     axis.set_minor_locator(NullLocator())
 
 
-def add_legend(figure: "Figure", axes: "Axes", columns: int = 4) -> None:
-    """Add the legend of one panel above the figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=9)
+def add_legend(figure: "Figure", *axes: "Axes") -> None:
+    """Add the legend of these panels above the figure, each label once: the first panel may lack what others show."""
+    entries: dict[str, Any] = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels()):
+            entries.setdefault(label, handle)
+    figure.legend(list(entries.values()), list(entries), loc="outside upper left", ncols=4, fontsize=9)

@@ -42,10 +42,10 @@ def build_sections(part: Part, key: str) -> list[Section]:
 def _examples(part: Part, key: str) -> list[Block]:
     """Show the completions of each family's first source: further seeds would show the same prompts again."""
     examples: list[Block] = []
-    families: set[str] = set()
+    remaining = set(part.report.families)
     for source in part.sources:
-        new = [example for example in source.content["examples"] if example["family"] not in families]
-        families |= {example["family"] for example in new}
+        new = [example for example in source.content["examples"] if example["family"] in remaining]
+        remaining -= {example["family"] for example in new}
         examples += map(SideBySide, new)
     text = "The first completion of the first prompts by item id. Control and direction characters are shown by their code."
     summary = f"Completions of {plural(len(examples), 'prompt')}: the first ones, not chosen"

@@ -1,9 +1,8 @@
 """Origin of each result, and the command that makes it again."""
 
-import shlex
-
 from repro.report.blocks import Block, Code, Collapsible, Section, Text, text_grid
 from repro.report.merge import Part
+from repro.report.rerun import rerun_command
 from repro.report.result import Result
 
 
@@ -29,6 +28,8 @@ def environment_section(part: Part, key: str) -> Section:
     rerun: list[Block] = [Text("Rerun:"), *map(Code, dict.fromkeys(map(rerun_command, results.values())))]
     if any(result["settings"].get("rows") for result in results.values()):
         rerun.append(Text("Rows of a plug-in: add --plugin with its file, unless an installed package has it."))
+    if any(result.get("own_claims") for result in results.values()):
+        rerun.append(Text("Claims of your own: add --claims with their file."))
     libraries = sorted({library for result in results.values() for library in result["libraries"]})
     versions = [
         {"library": library, **{name: result["libraries"].get(library, "") for name, result in results.items()}}
@@ -36,18 +37,6 @@ def environment_section(part: Part, key: str) -> Section:
     ]
     folded = Collapsible("Library versions", [text_grid("Library versions", versions)], f"{key}-libraries")
     return Section(f"{key}-environment", "Environment and rerun", [*blocks, made, *rerun, folded], brief=[made, *rerun])
-
-
-def rerun_command(result: Result) -> str:
-    """Return the command that makes this result again."""
-    arguments = ["repro", "run", result["study"], "--scale", result["scale"], "--seeds", str(len(result["seeds"]))]
-    if result["seeds"][0]:
-        arguments += ["--first-seed", str(result["seeds"][0])]
-    for family in result["families"]:
-        arguments += ["--family", family]
-    for assignment in result["assignments"]:
-        arguments += ["--set", assignment]
-    return shlex.join(arguments)
 
 
 def _describe_code(result: Result) -> str:

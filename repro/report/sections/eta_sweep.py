@@ -36,11 +36,12 @@ def _trends(table: MeasuredTable) -> Grid:
     for curve in CURVES:
         trend = trend_tests(table, curve)
         if trend:
+            no_test = "one seed" if len(table.seeds) == 1 else "no change"
             rows.append(
                 {
                     "curve": Cell(curve.title),
                     "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.expected_sign]),
-                    "Page's L": number_cell(trend.page_l, ".0f", missing="one seed"),
+                    "Page's L": number_cell(trend.page_l, ".0f", missing=no_test),
                     "p (Page)": number_cell(trend.page_p, ".2g"),
                     "Kendall's tau": number_cell(trend.tau, "+.2f"),
                     "p (Kendall)": number_cell(trend.tau_p, ".2g"),
@@ -57,22 +58,26 @@ def _trends(table: MeasuredTable) -> Grid:
 def _describe_edge(table: MeasuredTable) -> str:
     limits = {curve.name: find_eta_limits(table, curve.name) for curve in CURVES[1:3]}
     limit = limits["GKD-RKL"]
-    if limit.kept_from is None:
-        teacher = f"Even at eta = 0 it is not sure that the teacher loses less than {limit.margin:g}."
+    has_zero = any(eta == 0 for eta, _ in table.rows_along_eta(CURVES[0].name))
+    if limit.kept_from is None or limit.kept_to is None:
+        where = "Even at eta = 0" if has_zero else "On both sides of eta = 0, which was not run,"
+        teacher = f"{where} it is not sure that the teacher loses less than {limit.margin:g}."
     else:
         teacher = (
             f"The teacher surely loses less than {limit.margin:g} from eta {limit.kept_from:+g} to {limit.kept_to:+g}."
         )
-    students = "; ".join(
+    students = "Against its own kind at eta = 0: " + "; ".join(
         f"{name} is surely worse at "
         + ("no unbroken run of negative eta" if student.lost_from is None else f"eta {student.lost_from:+g} and below")
         for name, student in limits.items()
     )
+    if not has_zero:
+        students = "Students have none of their kind at eta = 0 to be compared with"
     teacher_mean, student_mean = (
         sum(weight * table.mean(*key) for key, weight in contrast.items())
         for contrast in mean_contrasts(table, ("Teacher", "Student"), ("acc", "reward"))
     )
     return (
-        f"Where the edge is, {table.family}: {teacher} Against its own kind at eta = 0: {students}. Untouched teacher"
+        f"Where the edge is, {table.family}: {teacher} {students}. Untouched teacher"
         f" {teacher_mean:.3f}, untouched student {student_mean:.3f}. Surely: by the 95 % interval, point by point."
     )

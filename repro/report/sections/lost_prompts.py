@@ -96,7 +96,7 @@ def _summaries(part: Part, stage: str) -> Iterator[tuple[str, str, str, dict[str
         lines = {line["artifact"]: line for line in source.content["stages"] if line["stage"] == stage}
         for row in source.content["rows"]:
             name = row["family"], row["method"]
-            if row["artifact"] in lines and name not in seen:
+            if row["artifact"] in lines and row["family"] in part.report.families and name not in seen:
                 seen.add(name)
                 for task, counts in lines[row["artifact"]]["summary"].items():
                     yield *name, task, counts

@@ -52,8 +52,8 @@ def failures_section(part: Part, key: str) -> Section:
         _failures(table) for table in part.measured if any(metric in FAILURE_METRICS for _, _, metric in table.values)
     ]
     notices: list[Block] = []
-    stages = [stage for source in part.sources for stage in source.content["stages"]]
-    if undecided := sum(count_undecided(stage["summary"]) for stage in stages):
+    stages = {stage["artifact"]: stage for source in part.sources for stage in source.content["stages"]}
+    if undecided := sum(count_undecided(stage["summary"]) for stage in stages.values()):
         notices += [
             Text(f"{undecided} answers could not be graded within the limits (undecided); they score 0.", strong=True)
         ]

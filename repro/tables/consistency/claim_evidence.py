@@ -90,6 +90,8 @@ def _holds(claim: Claim, left: float, right: float) -> bool:
     noise = 1e-9
     if claim.kind == "collapse":
         return right < (1 - claim.margin) * left - noise
+    if claim.kind == "recovers":
+        return left > (1 - claim.margin) * right + noise
     if claim.kind == "comparable":
         assert claim.factor is not None
         return max(left, right) < claim.factor * min(left, right) + noise

@@ -11,7 +11,7 @@ from repro.models.loading import locate
 from repro.planner.architectures import named_parameters
 from repro.planner.hours import TABLE5_ROWS
 from repro.planner.resources import resources_for
-from repro.recipes.study import Row, Study
+from repro.recipes.study import Row, Scale, Study
 from repro.stages import Calibrate, Stage
 from repro.stages.artifact import MODEL, RECORD
 from repro.stages.references import Model
@@ -56,7 +56,6 @@ def study_costs(study: Study, cache: Path) -> Costs:
     stages = study.stages()
     records = [_record_of(stage, cache) for stage in stages]
     on_gpus = any(record["gpu_hours"] > 0 for record in records)
-    threads = resources_for(study.scale).threads
     lines: list[CostLine] = []
     for stage, record in zip(stages, records):
         tokens = completion_tokens(stage, cache)
@@ -66,7 +65,7 @@ def study_costs(study: Study, cache: Path) -> Costs:
                 "artifact": stage.folder_name,
                 "kind": stage.procedure,
                 "label": record["label"],
-                "hours": record["gpu_hours"] if on_gpus else record["seconds"] * threads / 3600,
+                "hours": _hours(record, study.scale, on_gpus),
                 "tokens": tokens,
                 "flops": None if tokens is None or per_token is None else tokens * per_token,
                 "peak_memory_gib": record["peak_memory_gib"],
@@ -80,24 +79,27 @@ def add_costs(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
 
     The other lines of Table 5 are one stage per seed, which has no spread: they are in the page's cost table only.
     """
-    hours: dict[str, dict[float, list[float]]] = {"calibrate": {}, "gkd-rkl": {}}
-    metrics = set()
-    threads = resources_for(table.scale).threads
+    records: dict[str, dict[float, list[dict[str, Any]]]] = {"calibrate": {}, "gkd-rkl": {}}
     students = [model for rows in rows_of.values() for row in rows for model in row.stage.inputs()]
     for student in students:
         for teacher in student.inputs():
             if teacher.procedure == "calibrate":
                 eta = cast(Calibrate, teacher).config.eta
                 for stage in (teacher, student):
-                    record = _record_of(stage, cache)
-                    metrics.add("gpu_hours" if record["gpu_hours"] else "core_hours")
-                    spent = record["gpu_hours"] or record["seconds"] * threads / 3600
-                    hours[stage.procedure].setdefault(eta, []).append(spent)
-    for procedure, by_eta in hours.items():
+                    records[stage.procedure].setdefault(eta, []).append(_record_of(stage, cache))
+    on_gpus = any(
+        record["gpu_hours"] > 0 for by_eta in records.values() for of_eta in by_eta.values() for record in of_eta
+    )
+    for procedure, by_eta in records.items():
         etas = sorted(by_eta)
-        values = [[by_eta[eta][n] for eta in etas] for n in range(len(table.seeds))]
-        for metric in metrics if len(metrics) == 1 else ():
-            table.add(PROCESSES[procedure], "pipeline", metric, [f"eta {eta:+g}" for eta in etas], values)
+        values = [[_hours(by_eta[eta][n], table.scale, on_gpus) for eta in etas] for n in range(len(table.seeds))]
+        metric = "gpu_hours" if on_gpus else "core_hours"
+        table.add(PROCESSES[procedure], "pipeline", metric, [f"eta {eta:+g}" for eta in etas], values)
+
+
+def _hours(record: dict[str, Any], scale: Scale, on_gpus: bool) -> float:
+    """Return the GPU-hours of a stage, or its core-hours where no stage of the study had a GPU."""
+    return float(record["gpu_hours"] if on_gpus else record["seconds"] * resources_for(scale).threads / 3600)
 
 
 def completion_tokens(stage: Stage, cache: Path) -> int | None:

@@ -15,13 +15,19 @@ MOST_DATA = 10.0
 """ASSUMED: a difference that takes more than this many times the data (items times seeds) to see is too small to ask for."""
 
 
+def is_equality(claim: Claim) -> bool:
+    """Return True for a claim that two sides are equal within a margin; other bounds of a difference may leave 0 out."""
+    return claim.kind == "between" and claim.low == -(claim.high or 0.0)
+
+
 def is_too_close(claim: Claim, contrast: Contrast, estimate: Estimate, required: RequiredData) -> bool:
     """Return True for scores in 0..1 whose difference is too small to matter, or for this data to see.
 
     Only orderings and equalities ask: other claims have a margin of their own.
     """
-    is_equality = claim.kind == "between" and claim.low == -(claim.high or 0.0)
-    if not (claim.kind == "ordering" or is_equality) or not all(is_fraction(metric) for _, _, metric in contrast):
+    if not (claim.kind == "ordering" or is_equality(claim)) or not all(
+        is_fraction(metric) for _, _, metric in contrast
+    ):
         return False
     items, seeds = required.items or estimate.items, required.seeds or estimate.seeds
     return (

@@ -46,19 +46,19 @@ def prepare(
     if claim.kind == "recovers" and not is_above_zero(gained, table, resamples, seed):
         metric = metric_name(claim.right[0].metric or claim.metrics[0])
         text = f"not testable: {claim.right[0].row} has no {metric} to recover"
-        return _not_testable(claim, table, text, alpha)
+        return _not_testable(claim, table, text, alpha, notes)
     is_compared = bool(claim.right)  # a bound on a single side holds without a gain too
     if is_compared and GAIN_PER_1000 in claim.metrics and not has_gain(comparisons, table, resamples, seed):
         rows = dict.fromkeys(row for comparison in comparisons for row, _, _ in comparison.contrast)
-        return _not_testable(claim, table, f"not testable: no gain in {' or '.join(rows)} to divide by queries", alpha)
+        text = f"not testable: no gain in {' or '.join(rows)} to divide by queries"
+        return _not_testable(claim, table, text, alpha, notes)
     if claim.kind != "collapse":
         return Prepared(comparisons, notes=notes)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
     notes += (f"{name}, on tasks at chance before: {at_chance}",) if at_chance else ()
     if not above:
-        return _not_testable(
-            claim, table, f"not testable: {claim.left.row} is at chance on every task, {at_chance}", alpha
-        )
+        text = f"not testable: {claim.left.row} is at chance on every task{' that is not idle' if idle else ''}, {at_chance}"
+        return _not_testable(claim, table, text, alpha, notes)
     remaining = comparisons_of(claim, table, stored, above)
     assert not isinstance(remaining, str)
     return Prepared(remaining, notes=notes)
@@ -91,9 +91,9 @@ def drop_idle(
     return remaining, "; ".join(lacking)
 
 
-def _not_testable(claim: Claim, table: MeasuredTable, text: str, alpha: float) -> Prepared:
+def _not_testable(claim: Claim, table: MeasuredTable, text: str, alpha: float, notes: tuple[str, ...] = ()) -> Prepared:
     conclusion = replace(untested_verdict(claim, table.family, text, alpha, len(table.seeds)), value="not testable")
-    return Prepared(untested=conclusion)
+    return Prepared(untested=conclusion, notes=notes)
 
 
 def untested_verdict(claim: Claim, family: str, text: str, level: float, seeds: int) -> ClaimVerdict:

@@ -4,6 +4,7 @@ from repro.printed.claims import Claim, Ref
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import ONE_SEED_CAP, VerdictValue
 from repro.tables.statistics.resampling import Estimate
+from repro.tables.verdicts.equality import is_equality
 
 _ESTIMATE = {
     "range": "mean",
@@ -63,7 +64,7 @@ def _relation(claim: Claim, left: str, right: str) -> str:
             return f"{left} > {1 - claim.margin:g} x {right}"
         case "comparable":
             return f"{left} and {right} within a factor of {claim.factor:g}"
-        case "between" if claim.low == -(claim.high or 0.0):
+        case "between" if is_equality(claim):
             return f"{left} = {right}, within {claim.high:g}"
         case "between":
             return f"{claim.low:g} <= {left} - {right} <= {claim.high:g}"

@@ -18,7 +18,7 @@ from repro.tables.statistics.decision import RequiredData, decide, holm, interva
 from repro.tables.statistics.resampling import Contrast, Estimate, Resamples
 from repro.tables.verdicts.cells import judge_cells
 from repro.tables.verdicts.contrasts import Comparison, region_of
-from repro.tables.verdicts.equality import describe_equality, is_too_close
+from repro.tables.verdicts.equality import describe_equality, is_equality, is_too_close
 from repro.tables.verdicts.prepare import NOT_RUN, prepare, untested_verdict
 from repro.tables.verdicts.sentences import verdict_sentence
 from repro.tables.verdicts.verdict_types import CellVerdict, ClaimVerdict, TaskEvidence, VerdictReport
@@ -182,10 +182,14 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
     bounds = bounded(test.contrast, interval(estimate, level))
     open_question = ""
     if value == "inconclusive":
-        is_equality = claim.kind == "between" and region.contains(estimate.value)
-        assumed = replace(estimate, value=(region.low + region.high) / 2) if is_equality else estimate
+        is_inside = claim.kind == "between" and region.contains(estimate.value)
+        assumed = replace(estimate, value=(region.low + region.high) / 2) if is_inside else estimate
         required = required_data(assumed, region, level, claim.training)
-        decided = "equality, if there is no difference" if is_equality else "a gap of this size"
+        decided = "a gap of this size"
+        if is_inside:
+            decided = (
+                "equality, if there is no difference" if is_equality(claim) else "it, for a difference amid the bounds"
+            )
         open_question = required.describe(estimate, decided)
         if is_too_close(claim, test.contrast, estimate, required):
             required, open_question = RequiredData(None, None), describe_equality(bounds)
