@@ -7,8 +7,8 @@ from repro.distillation.config import SelectionConfig, WeighingConfig
 from repro.distillation.loss import LOSSES
 from repro.guards.base import Guard
 from repro.recipes.guarded import served_completions, served_model
-from repro.recipes.shared_stages import Pair, base_model, task_data
-from repro.stages import BaseModelRef, Completions, Distill, Mix, ModelInput, Sample, Score, Select, Weigh
+from repro.recipes.shared_stages import Pair, base_model
+from repro.stages import BaseModelRef, Completions, Distill, Mix, ModelInput, Score, Select, Weigh
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,7 @@ class Thief:
     @property
     def own(self) -> Completions:
         """The untouched student's own completions of the training prompts."""
-        settings = self.pair.settings
-        n = settings.matrix.own_completions
-        return Sample(
-            model=self.student,
-            data=task_data(settings, "train"),
-            config=settings.teacher_sampling.model_copy(update={"completions_per_prompt": n}),
-            seed=self.pair.seed,
-        )
+        return self.pair.own_completions
 
     @property
     def supplement(self) -> Completions:
@@ -52,9 +45,7 @@ class Thief:
 
     def traces_of(self, model: ModelInput) -> Completions:
         """Sample a model's completions of the training prompts as a teacher's."""
-        settings = self.pair.settings
-        data = task_data(settings, "train")
-        return Sample(model=model, data=data, config=settings.teacher_sampling, seed=self.pair.seed)
+        return self.pair.traces(model)
 
     def majority(self, completions: Completions, voters: Completions) -> Select:
         """Keep the completions that state the majority answer of `voters`."""

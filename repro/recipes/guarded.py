@@ -43,15 +43,11 @@ def served_completions(pair: Pair, guard: Guard, split: Split, config: SamplingC
 
 def _guarded(pair: Pair, guard: SamplerGuard, data: tuple[TaskData, ...], config: SamplingConfig) -> Guarded:
     """Sample from the guard's law; the calibration target stands for the thief's student, as in the knob."""
-    settings = pair.settings
-    holdout = Sample(
-        model=pair.teacher, data=task_data(settings, "train"), config=settings.teacher_sampling, seed=pair.seed
-    )
     return Guarded(
         model=pair.teacher,
         proxy=base_model(pair.models.target),
         guard=guard,
-        holdout=holdout if guard.reads_holdout else None,
+        holdout=pair.traces(pair.teacher) if guard.reads_holdout else None,
         data=data,
         config=_sampled_by_transformers(config),
         seed=pair.seed,

@@ -1,6 +1,7 @@
 """Labels of rows that differ in more than their method.
 
-Only the colours of figures are read out of them (`repro.report.figures.knob`): `Row` has the same facts as fields.
+Colours of figures (`repro.report.figures.knob`) and sentences about rows by name (`repro.report.conclusions`) are read out of
+them; `Row` has the same facts as fields.
 """
 
 

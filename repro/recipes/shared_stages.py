@@ -166,11 +166,21 @@ class Pair:
         """Calibrate the teacher of Misled."""
         return self.calibrate(self.settings.eta_undistillable, tasks)
 
+    def traces(self, model: ModelInput) -> Sample:
+        """Sample a model's completions of the training prompts, as a student learns from them."""
+        train = task_data(self.settings, "train")
+        return Sample(model=model, data=train, config=self.settings.teacher_sampling, seed=self.seed)
+
+    @property
+    def own_completions(self) -> Sample:
+        """The untouched student's completions of the training prompts, `matrix.own_completions` of each."""
+        changes = {"completions_per_prompt": self.settings.matrix.own_completions}
+        sampled = self.traces(self.student)
+        return sampled.model_copy(update={"config": sampled.config.model_copy(update=changes)})
+
     def train_output_layer(self, config: OutputLayerConfig) -> TrainOutputLayer:
         """Train the teacher's output layer on its own completions, away from the calibration target."""
-        train = task_data(self.settings, "train")
-        samples = Sample(model=self.teacher, data=train, config=self.settings.teacher_sampling, seed=self.seed)
-        target = base_model(self.models.target)
+        samples, target = self.traces(self.teacher), base_model(self.models.target)
         return TrainOutputLayer(teacher=self.teacher, proxy=target, samples=samples, config=config, seed=self.seed)
 
     def gkd_rkl(self, teacher: ModelInput, tasks: Tasks | None = None, *, loss: Loss | None = None) -> Distill:
@@ -188,12 +198,12 @@ class Pair:
 
     def sft(self, teacher: ModelInput) -> Distill:
         """Fine-tune the student on the teacher's completions of the training prompts."""
-        train = task_data(self.settings, "train")
+        samples = self.traces(teacher)
         return Distill(
             student=self.student,
             teacher=teacher,
-            samples=Sample(model=teacher, data=train, config=self.settings.teacher_sampling, seed=self.seed),
-            data=train,
+            samples=samples,
+            data=samples.data,
             reward_model=None,
             config=self.settings.sft,
             seed=self.seed,

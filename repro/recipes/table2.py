@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from repro.distillation.config import SelectionConfig
-from repro.recipes.shared_stages import Pair, task_data
+from repro.recipes.shared_stages import Pair
 from repro.recipes.study import Row
-from repro.stages import Calibrate, Distill, ModelInput, Sample, Select
+from repro.stages import Calibrate, Distill, ModelInput, Select
 
 CONTROLS = frozenset({"Eta0-Teacher", "Eta0-Student", "No-reasoning"})
 """Rows that the paper lacks: plain RFT (eta = 0), its student, and teacher traces cut to their final answer."""
@@ -69,9 +69,7 @@ def no_teacher(pair: Pair) -> Distill:
 
     The stage is the zero line of the study `guards`.
     """
-    n = pair.settings.matrix.own_completions
-    config = pair.settings.teacher_sampling.model_copy(update={"completions_per_prompt": n})
-    own_samples = Sample(model=pair.student, data=task_data(pair.settings, "train"), config=config, seed=pair.seed)
+    own_samples = pair.own_completions
     majority = SelectionConfig(rule="majority")
     chosen = Select(completions=own_samples, voters=own_samples, selection=majority, seed=pair.seed)
     return pair.sft(pair.teacher).model_copy(update={"teacher": pair.student, "samples": chosen})

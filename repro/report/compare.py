@@ -26,7 +26,8 @@ class Comparison:
     Attributes:
         facts: (name, A, B) of everything that was set and differs; "-" where one lacks it.
         cells: by family.
-        same_artifacts: rows of a family whose artifacts are the same in both: they differ in nothing.
+        same_artifacts: rows of a family whose artifacts are the same in both and whose cells are, too: a gain over another
+            row may differ.
         verdicts: (claim, family, A, B), by today's claims; None where one lacks it.
         has_same_seeds: the differences are paired by training seed, too.
     """
@@ -62,11 +63,12 @@ def compare_results(first: Path, second: Path) -> Comparison:
     pairs = [(table, by_family[table.family]) for table in tables_a if table.family in by_family]
     if not pairs:
         raise InputError(f"{first} has families {a['families']}, {second} has {b['families']}: none is in both.")
+    cells = {table.family: paired_differences(table, other) for table, other in pairs}
     return Comparison(
         study=a["study"],
         facts=tuple(_different_facts(a, b)),
-        cells={table.family: paired_differences(table, other) for table, other in pairs},
-        same_artifacts={table.family: _same_rows(a, b, table.family) for table, _ in pairs},
+        cells=cells,
+        same_artifacts={family: _same_rows(a, b, family, of_family) for family, of_family in cells.items()},
         verdicts=tuple(_pair_verdicts(report_a, report_b)),
         has_same_seeds=a["seeds"] == b["seeds"],
     )
@@ -129,8 +131,9 @@ def _to_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _same_rows(a: Result, b: Result, family: str) -> list[str]:
-    """Return the rows whose artifacts of all seeds are the same in both results."""
+def _same_rows(a: Result, b: Result, family: str, cells: Iterable[PairedDifference]) -> list[str]:
+    """Return the rows whose artifacts of all seeds are the same in both results, and none of whose cells differs."""
+    differing = {cell.row for cell in cells if cell.first != cell.second}
     artifacts: list[dict[str, set[tuple[int, str]]]] = []
     for result in (a, b):
         by_row: dict[str, set[tuple[int, str]]] = {}
@@ -138,7 +141,7 @@ def _same_rows(a: Result, b: Result, family: str) -> list[str]:
             if row["family"] == family:
                 by_row.setdefault(row["method"], set()).add((row["seed"], row["artifact"]))
         artifacts.append(by_row)
-    return [row for row, names in artifacts[0].items() if artifacts[1].get(row) == names]
+    return [row for row, names in artifacts[0].items() if artifacts[1].get(row) == names and row not in differing]
 
 
 def _pair_verdicts(

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from repro.recipes.labels import under
-from repro.report.matrix import BASELINE, GainCell, gain_cells
+from repro.report.matrix import GainCell, gain_cells
 from repro.report.merge import Part
 from repro.report.result import Leak, Matrix
-from repro.tables.guard_metrics import GAIN, GAIN_PER_1000
+from repro.tables.guard_metrics import BASELINE, GAIN, GAIN_PER_1000
 from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from repro.recipes.labels import teacher_under, under
 from repro.report.merge import Part
 from repro.report.result import Matrix
-from repro.tables.guard_metrics import GAIN, is_idle
+from repro.tables.guard_metrics import BASELINE, GAIN, is_idle
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Estimate, Resamples
-
-BASELINE = "none"
 
 
 @dataclass(frozen=True)

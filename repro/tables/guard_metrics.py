@@ -9,6 +9,8 @@ IDLE_FLOOR = 0.001
 """ASSUMED: nats per token. A model that moved less from its start did nothing that a gain could be due to."""
 GAIN_PER_1000 = "gain_per_1000_queries"
 """Metric: the gain over the student without a teacher, divided by the thousands of queries to the teacher of all tasks."""
+BASELINE = "none"
+"""Label of no guard: the open teacher, with which guarded ones are compared."""
 
 
 def is_idle(table: MeasuredTable, label: str) -> bool:

@@ -1,7 +1,6 @@
 """Export a made model: its folder with a card, its measured results, and the record of what made it."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,8 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from repro.errors import InputError
 from repro.pipeline.model_card import CardFacts, write_card
 from repro.pipeline.record import find_damage
-from repro.report.result import RESULTS_FILE, read_result
+from repro.printed.load import load_claims
+from repro.report.result import RESULTS_FILE, own_claims, read_result
 from repro.stages import MakesModel, stage_adapter
 from repro.stages.artifact import CACHE, MODEL, RECORD
 from repro.system.atomic_write import write_json
@@ -136,11 +136,13 @@ def _verdicts(artifact: Path, evaluations: set[str]) -> tuple[list[str], list[st
         except InputError:
             continue
         rows = {(row["family"], row["method"]) for row in content["rows"] if row["artifact"] in evaluations}
+        rows_of = {
+            claim.id: {ref.row for ref in (claim.left, *claim.right)}
+            for claim in (*load_claims(content["study"]), *own_claims(content))
+        }
         claims = [cast(dict[str, Any], claim) for claim in content["verdicts"]["claims"]]
         about = [
-            claim
-            for claim in claims
-            if any((claim["family"], term) in rows for term in _terms(claim.get("statement", "")))
+            claim for claim in claims if any((claim["family"], row) in rows for row in rows_of.get(claim["claim"], ()))
         ]
         if about:
             names.append(f"{file.parent.name} (row {', '.join(sorted({row for _, row in rows}))})")
@@ -150,8 +152,3 @@ def _verdicts(artifact: Path, evaluations: set[str]) -> tuple[list[str], list[st
             for claim in about
         ]
     return sentences, names
-
-
-def _terms(statement: str) -> list[str]:
-    """Return the rows and numbers that a claim's statement compares."""
-    return re.split(r" > | < | - | and | x |each of ", statement)

@@ -71,6 +71,11 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
     except (InputError, OSError, KeyError, TypeError, ValueError) as error:
         yield Finding("note", "numbers", f"could not be measured again by this version of the code ({error})")
         return
+    families = [[table["family"] for table in tables] for tables in (again, content["measured"])]
+    if families[0] != families[1]:
+        text = f"measured are families {', '.join(families[1])}, its rows are of {', '.join(families[0])}"
+        yield Finding("bad", "numbers", text)
+        return
     cells, differing, unknown = 0, [], 0
     lacking: list[str] = []
     is_old = any("record_sha256" not in line for line in content["stages"])

@@ -80,3 +80,16 @@ def test_what_cannot_be_compared_is_refused(first, tmp_path, table, message):
     content["study"] = table.get("study", "table2")
     with pytest.raises(InputError, match=message):
         compare_results(first, store(tmp_path / "c", content))
+
+
+def test_a_row_of_the_same_artifact_whose_cells_differ_is_shown(tmp_path):
+    """A gain is over another row, which may differ."""
+    rows = [
+        {"family": "qwen3", "method": row, "seed": seed, "artifact": f"evaluate-{row}-{seed}"}
+        for row in ("Teacher", "Improve")
+        for seed in (0, 1, 2)
+    ]
+    tables = build(items=40), build(items=40, effects={"Improve": -3.0})
+    folders = [store(tmp_path / name, make_result(table, rows=rows)) for name, table in zip("ab", tables)]
+    comparison = compare_results(*folders)
+    assert comparison.same_artifacts == {"qwen3": ["Teacher"]}

@@ -19,7 +19,8 @@ from repro.models.loading import locate, revision_of
 from repro.pipeline.file_hashes import file_hashes
 from repro.pipeline.model_card import NOT_A_TEACHER, CardFacts, license_of, model_card
 from repro.pipeline.record import build_artifact, find_damage
-from repro.printed.load import load
+from repro.printed.claims import Ref
+from repro.printed.load import load, load_claims
 from repro.recipes.catalog import plan
 from repro.report.export_result import export_result
 from repro.stages import BaseModelRef, Calibrate, Evaluate, TrainOutputLayer
@@ -54,7 +55,10 @@ def undistillable(tmp_path):
 def result_of(folder, artifact):
     """Write a result of a small measured world whose row Undistillable is this artifact."""
     table = build(items=20, seeds=(0,))
-    report = verdict(table, load("table2"), missing="inconclusive", resamples=200)
+    kept = next(claim for claim in load_claims("table2") if claim.id == "misled-equals-no-reasoning")
+    sides = {"left": Ref(row="Undistillable"), "right": (Ref(row="Distillable"),), "low": -0.03, "high": 0.03}
+    own = kept.model_copy(update={"id": "mine", **sides})
+    report = verdict(table, load("table2"), [*load_claims("table2"), own], missing="inconclusive", resamples=200)
     content = {
         **{"study": "table2", "scale": "toy", "families": ["qwen3"], "tasks": list(table.tasks), "seeds": [0]},
         **{"made": "2026-01-01T00:00:00+00:00", "settings": {}, "assignments": ["eta=0.3"], "stored_files": {}},
@@ -62,6 +66,7 @@ def result_of(folder, artifact):
         "libraries": {"torch": "2.13.0", "distillability-repro": "0.1.0"},
         "hardware": {"machine": "x", "system": "x", "cpus": 2, "memory_gib": 1.0, "gpus": []},
         "verdicts": report.to_dict(),
+        "own_claims": [own.model_dump(mode="json")],
         "measured": [table.to_dict()],
         "rows": [{"family": "qwen3", "method": "Undistillable", "seed": 0, "artifact": artifact}],
         "stages": [
@@ -110,6 +115,9 @@ def test_an_exported_model_has_what_was_measured(undistillable, tmp_path):
     assert (measured.dataset_name, measured.metric_type, measured.metric_value) == ("toy-bm4", "acc", 0.75)
     assert "| toy-bm4 | acc | 0.750 |" in card.text
     assert re.search(r"- \w+: Undistillable > Teacher - 0.02 \(table2 at toy scale, 1 seed\)", card.text)
+    assert (
+        "Undistillable = Distillable, within 0.03 (table2" in card.text
+    )  # a claim of the user's own: no row is in its middle
     assert "Distillable > Teacher - 0.02 (table2" not in card.text.replace("Undistillable", "")
     assert json.loads((into / "provenance" / "record.json").read_text())["fingerprint"] == stage.fingerprint
     assert revision_of(str(into)) == revision_of(TEACHER)

@@ -135,6 +135,11 @@ def test_a_changed_number(folder):
     assert any("1 cells are not what their artifacts give" in line for line in bad(folder))
 
 
+def test_a_family_that_was_removed(folder):
+    edit(folder / "results.json", lambda content: content["measured"].append(content["measured"][0] | {"family": "x"}))
+    assert bad(folder)[0] == "numbers: measured are families qwen3, x, its rows are of qwen3"
+
+
 def test_a_changed_verdict(folder):
     def change(content):
         content["verdicts"]["claims"][0]["value"] = "contradicted"

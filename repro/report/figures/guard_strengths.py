@@ -5,9 +5,10 @@ from typing import Any
 from repro.report.figures.export import Plot
 from repro.report.figures.points import interval_arms, label_points
 from repro.report.figures.style import MARKS, WIDTH, Palette, add_legend, drawing, panels
-from repro.report.matrix import BASELINE, gain_cells, matrix_of, teacher_losses, worst_of
+from repro.report.matrix import gain_cells, matrix_of, teacher_losses, worst_of
 from repro.report.merge import Part
 from repro.report.result import Matrix
+from repro.tables.guard_metrics import BASELINE
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import interval
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from repro.report.blocks import Block, Bullets, Cell, Grid, Section, Text, signed, signed_cell
 from repro.report.leak import Step, leak_of, steps_of
-from repro.report.matrix import BASELINE, gain_cells, matrix_of
+from repro.report.matrix import gain_cells, matrix_of
 from repro.report.merge import Part
 from repro.report.sections.matrix import OWN_STUDY, cost_grid, gain_cell, idle_text, source_grid
+from repro.tables.guard_metrics import BASELINE
 
 EXPLAINED = (
     "A rung is what a thief reads of the teacher: final answers, text, the k largest"

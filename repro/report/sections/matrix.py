@@ -4,10 +4,10 @@ import math
 
 from repro.recipes.labels import teacher_under
 from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell, signed, signed_cell
-from repro.report.matrix import BASELINE, GainCell, broken_by, gain_cells, matrix_of, teacher_losses, worst_of
+from repro.report.matrix import GainCell, broken_by, gain_cells, matrix_of, teacher_losses, worst_of
 from repro.report.merge import Part
 from repro.report.result import Matrix, MatrixSide
-from repro.tables.guard_metrics import IDLE_FLOOR, MOVED, READABLE, is_idle
+from repro.tables.guard_metrics import BASELINE, IDLE_FLOOR, MOVED, READABLE, is_idle
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.answers import TOKENS
 from repro.tables.metric_names import metric_name

@@ -8,8 +8,8 @@ from repro.recipes.labels import teacher_under
 from repro.recipes.study import Row, Study
 from repro.stages import Evaluate, Grade, Guarded, Rewrite, Sample, Stage
 from repro.stages.artifact import RECORD
+from repro.tables.guard_metrics import BASELINE
 
-OPEN = "none"
 SAMPLING, REWRITING = "sampling", "rewriting"
 """Phases of a record: loading models, and what a guard prepares once, are phases of their own."""
 
@@ -25,7 +25,7 @@ def guard_speeds(study: Study, cache: Path) -> dict[str, dict[str, float]]:
         rows = {row.method: row for row in study.rows if row.family == family and row.seed == study.seeds[0]}
         guards = dict.fromkeys(row.guard for row in rows.values() if row.guard is not None)
         rates = {guard: _tokens_per_second(rows[teacher_under(guard)], cache) for guard in guards}
-        open_rate = rates.get(OPEN)
+        open_rate = rates.get(BASELINE)
         if open_rate is not None:
             speeds[family] = {guard: rate / open_rate for guard, rate in rates.items() if rate is not None}
     return speeds

@@ -9,7 +9,8 @@ from repro.tables.guard_metrics import GAIN, MOVED, READABLE, is_idle
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.answers import add_answers
 
-ZERO, STUDENT = "no-teacher", "Student"
+ZERO = "no-teacher"
+"""Row whose score is subtracted from a student's to give its gain."""
 SCORES = "scores.parquet"
 
 
