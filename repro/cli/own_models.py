@@ -121,7 +121,9 @@ def _run(
     from repro.workflow.own_models import run_and_print
     from repro.workflow.row_notices import row_notices
     from repro.workflow.stage_plan import print_stage_plan
+    from repro.workflow.stage_settings import check_read
 
+    check_read(stage.procedure, options.assignments)
     tracker = check_tracker(track)
     print_notes(row_notices(stage, options.items))
     if dry_run:

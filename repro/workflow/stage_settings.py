@@ -1,12 +1,47 @@
 """Settings of one stage on the user's own models: short names, and what must be given before any work."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from repro.errors import InputError
-from repro.recipes.settings import Settings
+from repro.recipes.settings import PER_STAGE_SETTINGS, Settings
 from repro.recipes.shared_stages import reward_model_of
 from repro.stages import BaseModelRef
 from repro.tasks import registry
+
+READ_BY_ALL = ("tasks", "train_items", "test_items", "reward_model", *PER_STAGE_SETTINGS)
+READ_BY = {
+    "calibrate": ("calibration", "calibration_template"),
+    "sample": ("teacher_sampling",),
+    "sft": ("sft", "teacher_sampling"),
+    "gkd-fkl": ("gkd_fkl", "teacher_sampling"),
+    "gkd-rkl": ("gkd_rkl", "reward_while_distilling"),
+    "evaluate": ("evaluation",),
+    "diagnose": ("evaluation", "diagnosis"),
+}
+"""Procedure of a stage to the settings that it and its inputs are planned by; a section stands for all of its settings."""
+
+
+def check_read(procedure: str, assignments: Iterable[str]) -> None:
+    """Refuse an assignment that a command of one stage would pass over. Its settings exist.
+
+    Raises:
+        InputError: names the setting, and those that are read.
+    """
+    parts = READ_BY[procedure]
+    short = {key for part in parts for key in getattr(_type_of(part), "model_fields", ())}
+    for text in assignments:
+        key = text.partition("=")[0].strip()
+        if procedure == "calibrate" and key in ("eta", "calibration.eta"):
+            raise InputError(f"--set {text}: a calibration's eta is given as --eta")
+        if key.partition(".")[0] not in (*parts, *READ_BY_ALL) and key not in short:
+            known = ", ".join(f"{part}.*" if hasattr(_type_of(part), "model_fields") else part for part in parts)
+            raise InputError(
+                f"--set {text}: {procedure} does not read this setting. It reads {known}, {', '.join(READ_BY_ALL)}."
+            )
+
+
+def _type_of(part: str) -> object:
+    return Settings.model_fields[part].annotation
 
 
 def with_section(assignment: str, settings: Settings, sections: Sequence[str]) -> str:

@@ -126,6 +126,25 @@ MISTAKES = {
         ("evaluate", "toy:qwen3-student", "--task", "file-numeric", "--dry-run"),
         "--data FILE",
     ),
+    "a setting that a stage does not read": (
+        ("evaluate", "toy:qwen3-student", "--set", "sft.steps=3", "--dry-run"),
+        "--set sft.steps=3: evaluate does not read this setting. It reads evaluation.*, tasks, train_items",
+    ),
+    "a loss of another method": (
+        (
+            *("distill", "toy:qwen3-student", "--teacher", "toy:qwen3-teacher", "--method", "sft"),
+            *("--set", "gkd_rkl.divergence=jsd", "--dry-run"),
+        ),
+        "sft does not read this setting. It reads sft.*, teacher_sampling.*",
+    ),
+    "settings of a diagnosis": (
+        ("traps", "toy:qwen3-teacher", "toy:qwen3-student", "--set", "world=world4", "--dry-run"),
+        "--set world=world4: diagnose does not read this setting",
+    ),
+    "eta of a calibration as a setting": (
+        ("calibrate", "toy:qwen3-teacher", "--eta", "1", "--set", "eta=0.5", "--dry-run"),
+        "a calibration's eta is given as --eta",
+    ),
     "a task twice": (
         ("evaluate", "toy:qwen3-student", "--task", "toy-csqa", "--task", "toy-csqa", "--dry-run"),
         "tasks toy-csqa, toy-csqa: name each once",

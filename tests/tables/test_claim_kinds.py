@@ -98,6 +98,13 @@ def costs(calibration: float, distillation: float) -> MeasuredTable:
     return table
 
 
+def test_undecided_costs_ask_for_no_more_values_of_eta():
+    (judged,) = [judge("calibration-cost-comparable-to-gkd-rkl", costs(10.0, 20.1))]
+    assert judged.value == "inconclusive"
+    assert judged.text.endswith("its items are the study's values of eta, and there are no more")
+    assert (judged.needed_items, judged.needed_seeds) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("hours", "value"),
     [((141.5, 196.8), "reproduced"), ((50, 196.8), "contradicted"), ((196.8, 50), "contradicted")],

@@ -8,6 +8,7 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.workflow.own_models import StageOptions, calibrate_stage, distill_stage, evaluate_stage, sample_stage
 from repro.workflow.stage_plan import print_stage_plan
+from repro.workflow.stage_settings import check_read
 
 
 def options(*assignments, tasks=("toy-bm4",)):
@@ -45,3 +46,18 @@ def test_a_plan_says_what_would_run_and_runs_nothing(tmp_path):
     assert "steps 3" in printed
     assert printed.rstrip().splitlines()[-1].startswith("Nothing was run.")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("procedure", "assignments"),
+    [
+        ("calibrate", ("steps=3", "calibration.group_size=4", "calibration_template=student", "tasks=toy-bm4")),
+        ("sft", ("steps=3", "sft.steps=3", "teacher_sampling.temperature=0.5", "engine=transformers")),
+        ("gkd-rkl", ("divergence=jsd", "reward_while_distilling=yes", "reasoning=no")),
+        ("diagnose", ("tail_k=4", "completions_per_prompt=2", "evaluation.temperature=0.5", "test_items=3")),
+    ],
+)
+def test_settings_that_a_stage_reads_are_accepted(procedure, assignments):
+    check_read(procedure, assignments)
+    with pytest.raises(InputError, match=f"{procedure} does not read this setting"):
+        check_read(procedure, ["judge=none"])

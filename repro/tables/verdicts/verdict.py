@@ -23,6 +23,9 @@ from repro.tables.verdicts.prepare import NOT_RUN, prepare, untested_verdict
 from repro.tables.verdicts.sentences import verdict_sentence
 from repro.tables.verdicts.verdict_types import CellVerdict, ClaimVerdict, TaskEvidence, VerdictReport
 
+HOURS = frozenset({"core_hours", "gpu_hours"})
+"""Metrics whose items are a study's values of eta, not prompts: more of them cannot be sampled."""
+
 
 @dataclass(frozen=True)
 class _Tested:
@@ -191,7 +194,12 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
                 "equality, if there is no difference" if is_equality(claim) else "it, for a difference amid the bounds"
             )
         open_question = required.describe(estimate, decided)
-        if is_too_close(claim, test.contrast, estimate, required):
+        if HOURS & set(claim.metrics):
+            required, open_question = (
+                RequiredData(None, None),
+                "its items are the study's values of eta, and there are no more",
+            )
+        elif is_too_close(claim, test.contrast, estimate, required):
             required, open_question = RequiredData(None, None), describe_equality(bounds)
         if not required.is_realistic:
             required = RequiredData(None, None)
