@@ -11,7 +11,11 @@ from repro.tables.row_facts import join_idle
 
 
 def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
-    """Join runs of different seeds of one study, scale and family into one table."""
+    """Join runs of different seeds of one study, scale and family into one table.
+
+    Raises:
+        InputError: nothing to merge, or tables of other studies, scales, families, items, samples or rows.
+    """
     parts = list(tables)
     if not parts:
         raise InputError("no results to merge.")
@@ -19,7 +23,10 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
     for part in rest:
         for name in ("study", "scale", "family", "samples", "items"):
             if getattr(first, name) != getattr(part, name):
-                raise InputError(f"results do not merge: {name} differs ({first.study} and {part.study}).")
+                values = "" if name == "items" else f" ({getattr(first, name)} and {getattr(part, name)})"
+                raise InputError(
+                    f"results do not merge: {name} differs{values}. Report them apart, or run one again with the other's settings."
+                )
         if set(first.values) != set(part.values):
             row, task, metric = sorted(set(first.values) ^ set(part.values))[0]
             raise InputError(

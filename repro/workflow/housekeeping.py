@@ -98,7 +98,7 @@ def find_leftovers(out: Path) -> list[Leftover]:
     """Return what nothing refers to, and the torsos of killed runs. Nothing of a running stage is among them.
 
     An artifact is used if a result, a panel or a command of one stage refers to it, or a used artifact was made from it. If
-    a result cannot be read, every artifact counts as used.
+    a result or panel cannot be read, every artifact counts as used.
     """
     artifacts = {entry.folder.name: entry for entry in list_artifacts(out)}
     used = {name for name, entry in artifacts.items() if any(user not in artifacts for user in entry.users)}
@@ -110,7 +110,7 @@ def find_leftovers(out: Path) -> list[Leftover]:
                 used.add(name)
                 queue.append(name)
     leftovers = []
-    if not _has_unreadable_results(out):
+    if not _has_unreadable(out):
         for name, entry in artifacts.items():
             if name not in used and entry.record is not None and not _is_locked(out / CACHE, name):
                 leftovers.append(Leftover(entry.folder, "unused", entry.record["label"], entry.bytes))
@@ -163,8 +163,10 @@ def _references(out: Path) -> Iterator[tuple[str, frozenset[str]]]:
             yield file.parent.name, frozenset({json.loads(file.read_text())["artifact"]})
 
 
-def _has_unreadable_results(out: Path) -> bool:
-    return len(list_results(out)) < len(list(out.glob(f"*/{RESULTS_FILE}")))
+def _has_unreadable(out: Path) -> bool:
+    """Return True if there is a result or panel whose artifacts are not known."""
+    files = [file for name in (RESULTS_FILE, PANEL_FILE) for file in out.glob(f"*/{name}")]
+    return len(list(_references(out))) < len(files)
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:

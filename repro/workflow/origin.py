@@ -86,8 +86,9 @@ def _of_result(path: Path, folder: Path) -> Origin:
     content = read_result(folder)
     cache = folder.parent / CACHE
     inputs = []
+    measured = {row["artifact"] for row in content["rows"]}
     for line in content["stages"]:
-        if line["artifact"] in {row["artifact"] for row in content["rows"]}:
+        if line["artifact"] in measured:
             inputs.append((0, line["label"], line["artifact"]))
             if (cache / line["artifact"] / RECORD).is_file():
                 inputs += _inputs_of(_read_record(cache / line["artifact"]), cache, 1, set())

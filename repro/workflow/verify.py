@@ -26,14 +26,16 @@ def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[
     """Yield what was verified of a result, and what was not.
 
     Args:
-        result: its folder; cache: the artifacts' folder, None for that beside it.
+        result: its folder, or its results.json.
+        cache: the artifacts' folder, None for that beside the result's.
         counts: is added to.
 
     Raises:
         InputError: there is no result, or it cannot be read.
     """
     content = read_result(result)
-    cache = cache or result.resolve().parent / CACHE
+    folder = result.resolve().parent if result.is_file() else result.resolve()
+    cache = cache or folder.parent / CACHE
     lines = {line["artifact"]: line for line in content["stages"]}
     present = [name for name in lines if is_complete(cache / name)]
     intact = set()

@@ -137,6 +137,13 @@ def test_a_damaged_result_keeps_everything(out):
     assert find_leftovers(out) == []
 
 
+def test_a_damaged_panel_keeps_everything(out):
+    """Its artifact may be a study's, which nothing else names any more."""
+    (out / "traps-1").mkdir()
+    (out / "traps-1" / "panel.json").write_text("{")
+    assert find_leftovers(out) == []
+
+
 def test_a_running_stage_keeps_its_files(out):
     cache = out / "cache"
     (cache / ".locks").mkdir()

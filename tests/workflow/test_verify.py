@@ -135,6 +135,13 @@ def test_a_changed_number(folder):
     assert any("1 cells are not what their artifacts give" in line for line in bad(folder))
 
 
+def test_a_result_is_named_by_its_file_too(folder):
+    counts = Counts()
+    findings = list(verify_result(folder / "results.json", None, counts))
+    assert {finding.status for finding in findings} == {"ok"}
+    assert counts.graded > 0
+
+
 def test_a_family_that_was_removed(folder):
     edit(folder / "results.json", lambda content: content["measured"].append(content["measured"][0] | {"family": "x"}))
     assert bad(folder)[0] == "numbers: measured are families qwen3, x, its rows are of qwen3"
