@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro.tables.measured_table import CellKey, CellValues, MeasuredTable
-from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples
 
 _LEVEL = 0.05
@@ -56,14 +56,13 @@ def paired_differences(
     draws = Resamples(joined, joined.values, resamples, seed)
     differences = []
     for key in keys:
-        difference = interval = None
+        difference = ends = None
         if key in comparable:
             estimate = draws.estimate({_of(key, _SIDES[1]): 1.0, _of(key, _SIDES[0]): -1.0})
-            half = half_width(estimate, _LEVEL)
-            difference, interval = estimate.value, (estimate.value - half, estimate.value + half)
+            difference, ends = estimate.value, interval(estimate, _LEVEL)
         a, b = (of_table.get(key) for of_table in means)
         items = len(shared.get(key[1], ()))
-        differences.append(PairedDifference(*key, a, b, difference, interval, items))
+        differences.append(PairedDifference(*key, a, b, difference, ends, items))
     return differences
 
 

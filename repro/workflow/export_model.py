@@ -87,21 +87,26 @@ def to_tuples(config: Any) -> Any:
 
 
 def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[EvalResultEntry]]:
-    """Collect what was measured of a model: by evaluations in the same cache, and by results beside it."""
+    """Collect what was measured of a model: by evaluations in the same cache, the last of each task, and by results beside it."""
     summary = json.loads((artifact / "summary.json").read_text())
     accuracies: dict[tuple[str, str], float] = {}
     entries: list[EvalResultEntry] = []
     sources = []
     evaluations = set()
-    for file in sorted(artifact.parent.glob(f"evaluate-*/{RECORD}")):
-        evaluation = json.loads(file.read_text())
+    records = [
+        (json.loads(file.read_text()), file.parent) for file in sorted(artifact.parent.glob(f"evaluate-*/{RECORD}"))
+    ]
+    for evaluation, folder in sorted(
+        records, key=lambda pair: str(pair[0]["ended"]), reverse=True
+    ):  # the last one counts
         if artifact.name not in evaluation["inputs"]:
             continue
-        evaluations.add(file.parent.name)
-        sources.append(file.parent.name)
-        measured = json.loads((file.parent / "summary.json").read_text())
-        for task, metric, value in _accuracies(measured):
-            accuracies.setdefault((task, metric), value)
+        evaluations.add(folder.name)
+        measured = _accuracies(json.loads((folder / "summary.json").read_text()))
+        new = [(task, metric, value) for task, metric, value in measured if (task, metric) not in accuracies]
+        sources += [folder.name] if new else []
+        for task, metric, value in new:
+            accuracies[task, metric] = value
             if hub := registry.hub_of(task):
                 entries.append(EvalResultEntry(hub.id, task, value, date=evaluation["ended"], notes=metric))
     verdicts, results = _verdicts(artifact, evaluations)

@@ -106,6 +106,10 @@ def test_an_exported_model_has_what_was_measured(undistillable, tmp_path):
     evaluation = evaluate_stage(STUDENT, OPTIONS).model_copy(update={"model": stage})
     summary = {"toy-bm4": {"acc": 0.75, "maj16": 0.8, "items": 4, "completions_per_item": 16}}
     evaluated = make_artifact(evaluation, artifact.parent, summary)
+    earlier = evaluation.model_copy(update={"seed": 1})
+    earlier = make_artifact(earlier, artifact.parent, {"toy-bm4": summary["toy-bm4"] | {"acc": 0.25}})
+    record = json.loads((earlier / "record.json").read_text())
+    (earlier / "record.json").write_text(json.dumps(record | {"ended": "2025-01-01T00:00:00+00:00"}))
     result_of(tmp_path / "out" / "table2-toy", evaluated.name)
     into = tmp_path / "exported"
     export_model(artifact / "model", into)
@@ -114,6 +118,9 @@ def test_an_exported_model_has_what_was_measured(undistillable, tmp_path):
     (measured,) = card.data.eval_results
     assert (measured.dataset_name, measured.metric_type, measured.metric_value) == ("toy-bm4", "acc", 0.75)
     assert "| toy-bm4 | acc | 0.750 |" in card.text
+    assert (
+        f"Measured in: {evaluated.name}, table2-toy" in card.text
+    )  # not in the earlier one, whose number is not there
     assert re.search(r"- \w+: Undistillable > Teacher - 0.02 \(table2 at toy scale, 1 seed\)", card.text)
     assert (
         "Undistillable = Distillable, within 0.03 (table2" in card.text

@@ -1,4 +1,4 @@
-"""Measured values with the half-width of their 95 % interval."""
+"""Measured values with their 95 % intervals, and their labels."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.bounds import bounded
-from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.decision import half_width, interval
 from repro.tables.statistics.resampling import Resamples
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ def measured_points(table: MeasuredTable, keys: Iterable[CellKey]) -> list[dict[
     for row, task, metric in keys:
         contrast = {(row, task, metric): 1.0}
         estimate = resamples.estimate(contrast)
-        half = half_width(estimate, 0.05)
-        low, high = bounded(contrast, (estimate.value - half, estimate.value + half))
-        point = {"row": row, "task": task, "metric": metric, "value": estimate.value, "half": half}
+        low, high = bounded(contrast, interval(estimate, 0.05))
+        point = {"row": row, "task": task, "metric": metric, "value": estimate.value}
+        point["half"] = half_width(estimate, 0.05)
         points.append({**point, "low": low, "high": high})
     return points
 

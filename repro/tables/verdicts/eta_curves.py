@@ -12,7 +12,7 @@ from repro.printed.load import load_claims
 from repro.recipes.labels import at_eta
 from repro.tables.measured_table import Array, CellKey, MeasuredTable
 from repro.tables.statistics.bounds import bounded
-from repro.tables.statistics.decision import half_width
+from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Contrast, Resamples
 
 LEVEL = 0.05
@@ -116,10 +116,7 @@ def curve_points(table: MeasuredTable, curve: EtaCurve, against: str | None = No
         contrast = {key: row_contrast.get(key, 0.0) - reference.get(key, 0.0) for key in keys}
         if contrast:
             estimate = draws.estimate(contrast)
-            half = half_width(estimate, LEVEL)
-            points.append(
-                Point(eta, estimate.value, *bounded(contrast, (estimate.value - half, estimate.value + half)))
-            )
+            points.append(Point(eta, estimate.value, *bounded(contrast, interval(estimate, LEVEL))))
     return points
 
 
