@@ -106,7 +106,10 @@ def headline() -> str:
     parts += [f"- premises {line}: {text}" for line, text in _by_value(premises) if not line.startswith("reproduced")]
     refuted = [claim_of("table2", v) for v in (*paper, *premises) if v.verdict == "contradicted"]
     reasons = dict.fromkeys(claim.toy_reason for claim in refuted if claim.toy_reason)
-    parts += [f"- why: in the embedded world {reason}" for reason in reasons]
+    explained = "([leaps and walks](docs/toy_world.md#facts-and-texts))"
+    parts += [
+        f"- why: in the embedded world {reason.replace('(property P4 of the world)', explained)}" for reason in reasons
+    ]
     seeds = len(record.seeds)
     first = f"[Table 2](docs/results.md#table2) at toy scale, {seeds} training seeds"
     return "\n".join([f"{first}:", "", *parts])

@@ -198,7 +198,10 @@ def _per_dollar(price: float) -> list[str]:
     lines = ["| stage | GPU-hours each, mean | dollars each | a dollar buys of it |", "|---|---|---|---|"]
     for kind, (hours, number) in kinds.items():
         mean = hours / number
-        lines.append(f"| {kind} ({number}) | {mean:,.1f} | {mean * price:,.0f} | {1 / (mean * price):.2%} |")
+        bought = 1 / (mean * price)
+        share = f"{bought:.2%}" if bought < 1 else f"{bought:,.0f} of them"
+        hours, dollars = (f"{mean:,.1f}", f"{mean * price:,.0f}") if bought < 20 else ("under 0.1", "under 0.1")
+        lines.append(f"| {kind} ({number}) | {hours} | {dollars} | {share} |")
     return lines
 
 
