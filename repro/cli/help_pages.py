@@ -6,8 +6,6 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.padding import Padding
 from typer.core import TyperCommand
 from typer.models import ArgumentInfo, OptionInfo
 
@@ -25,6 +23,9 @@ class HelpfulCommand(TyperCommand):
         if console.width >= WIDE_ENOUGH:
             super().format_help(ctx, formatter)
             return
+        from rich.markdown import Markdown
+        from rich.padding import Padding
+
         console.print(self.get_usage(ctx), markup=False)
         console.print()
         console.print(Markdown(inspect.cleandoc(self.help or "")))
