@@ -20,3 +20,10 @@ class PrefixConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Wrong completions of each prompt that prefixes are cut from, in either population: its first ones."""
     continuations: int = pydantic.Field(gt=0)
     """Continuations of each prefix."""
+
+    @pydantic.field_validator("fractions")
+    @classmethod
+    def _check_fractions(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(fractions)) < len(fractions):
+            raise ValueError("name each share once; one that is there twice would weigh double")
+        return fractions

@@ -85,7 +85,7 @@ def plan(
     _check_names(settings)
     check_studies(settings.rows, name)
     chosen = tuple(families) or entry.families.get(scale, DEFAULT_FAMILIES[scale])
-    chosen = tuple(settings.families) if "all" in chosen else chosen
+    chosen = tuple(settings.families) if "all" in chosen else tuple(dict.fromkeys(chosen))
     unknown = [family for family in chosen if family not in settings.families]
     if unknown:
         raise InputError(f"family '{unknown[0]}': not at scale {scale}. Families: {', '.join(settings.families)}, all")

@@ -155,7 +155,10 @@ def override(settings: Settings, assignments: Iterable[str]) -> Settings:
         problem = first["msg"]
         if first["type"] == "too_short":
             problem = "give {min_length} or more, separated by commas; there are {actual_length}".format(**first["ctx"])
-        raise InputError(f"--set {key}={first['input']!r}: {problem}") from None
+        value = (
+            "" if isinstance(first["input"], dict) else f"={first['input']!r}"
+        )  # of a group: a line of all its settings
+        raise InputError(f"--set {key}{value}: {problem}") from None
 
 
 def _expand(key: str, value: str) -> list[tuple[str, str]]:

@@ -21,8 +21,8 @@ STUDENT_OF = {"Original": "GKD-RKL", "Distillable": "Improve", "Undistillable": 
 
 
 def pair_rows(pair: Pair) -> Iterator[Row]:
-    """Yield a row per teacher of the family, on- and off-policy."""
-    for name in (pair.models.teacher, *pair.models.larger_teachers):
+    """Yield a row per teacher of the family, each once, on- and off-policy."""
+    for name in dict.fromkeys((pair.models.teacher, *pair.models.larger_teachers)):
         yield pair.row(PRINTED_NAMES.get(name, name), pair.diagnose(base_model(name), off_policy=True))
 
 

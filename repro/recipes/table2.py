@@ -42,10 +42,12 @@ def rows(pair: Pair) -> Iterator[Row]:
 
 
 def more_controls(pair: Pair, distillable: Calibrate, undistillable: Calibrate) -> dict[str, ModelInput]:
-    """Return the rows that `more_controls` adds: the student that learned from itself, the zero line of every gain; a teacher
-    moved as far by a reward that knows no target, with its student,
-    and the off-policy students of both calibrated teachers: who copies a model behind an interface has its text, not its
-    probabilities (GKD-FKL has them, but not on the student's own completions)."""
+    """Return the models that `more_controls` adds, by row.
+
+    The student that learned from itself, the zero line of every gain; a teacher moved as far by a reward that knows no target,
+    with its student; and the off-policy students of both calibrated teachers: who copies a model behind an interface has its
+    text, not its probabilities (GKD-FKL has them, but not on the student's own completions).
+    """
     matched = kl_matched(undistillable)
     teachers = {"Distillable": distillable, "Undistillable": undistillable}
     return {

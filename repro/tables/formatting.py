@@ -39,9 +39,10 @@ def measured_rows(
 ) -> list[dict[str, str]]:
     """Return one dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
 
-    Hours whose interval ends at 0 have its ends instead: `hours (0 to the upper end)`.
+    What cannot be negative and whose interval would pass 0 has the interval's ends instead: `hours (0 to the upper end)`.
 
-    metric: default: each task's main one.
+    Args:
+        metric: default: each task's main one.
     """
     tasks = [
         task for task in measured.tasks if metric is None or any(key[1:] == (task, metric) for key in measured.values)
@@ -68,7 +69,7 @@ def measured_rows(
 
 
 def _with_interval(mean: float, estimate: Estimate, metric: str) -> str:
-    """Return "mean ± half-width"; where that would pass 0, which no number of hours can, the ends of the interval."""
+    """Return "mean ± half-width"; where that would pass 0 for a metric that cannot be negative, the ends of the interval."""
     half = half_width(estimate, 0.05)
     if metric in NON_NEGATIVE_METRICS and mean < half:
         return f"{mean:.3f} (0 to {mean + half:.3f})"

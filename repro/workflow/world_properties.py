@@ -41,6 +41,7 @@ class LanguageModel:
 
     @classmethod
     def load(cls, folder: Path) -> "LanguageModel":
+        """Load a folder's model, for evaluation."""
         model = load_for_training(folder).eval()
         return cls(folder, model, load_tokenizer(folder))
 

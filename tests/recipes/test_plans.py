@@ -134,3 +134,11 @@ def test_a_study_of_one_item_is_refused_when_planned(study: str) -> None:
     with pytest.raises(InputError, match="one evaluation item has no spread, so no claim could be judged"):
         plan(study, scale="toy", assignments=["test_items=1"])
     assert plan(study, scale="toy", assignments=["test_items=2"]).rows
+
+
+def test_what_is_named_twice_has_its_rows_once():
+    """A row twice under a seed would be measured as two seeds, after everything has run."""
+    assert plan("table2", scale="toy", families=["qwen3", "qwen3"]).rows == plan("table2", scale="toy").rows
+    larger = "families.qwen3.larger_teachers=toy:qwen3-teacher,toy:qwen3-student,toy:qwen3-student"
+    rows = plan("table1", scale="toy", families=["qwen3"], assignments=[larger]).rows
+    assert len({row.method for row in rows}) == len(rows) == 2

@@ -67,6 +67,8 @@ def test_a_target_of_the_other_family():
         ("tasks=", "give 1 or more, separated by commas; there are 0"),
         ("tasks=toy-bm4,toy-bm4", "tasks toy-bm4, toy-bm4: name each once"),
         ("source_tasks=toy-bm4,toy-bm4", "name each once"),
+        ("prefixes.fractions=0.25,0.25", "name each share once"),
+        ("diagnosis.ks=1,1,64", "^--set diagnosis: "),
         ("etas=1", "give 3 or more, separated by commas; there are 1"),
         ("calibration.learning_rate=inf", "finite number"),
         ("sft.learning_rate=inf", "finite number"),

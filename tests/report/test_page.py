@@ -14,10 +14,10 @@ from measured_world import build
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.report.blocks import Grid
+from repro.report.blocks import Grid, Section, SideBySide
 from repro.report.figures.knob import line_style
 from repro.report.figures.style import PAGE
-from repro.report.html import html
+from repro.report.html import html, page_of_sections
 from repro.report.markdown import NOTICED, markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
@@ -373,3 +373,12 @@ def test_an_idle_control_is_called_that_on_the_page_in_the_brief_and_on_the_term
         assert is_terminal or "not testable: idle, misled" in text.lower()
     assert terminal.export_text(clear=False).count("Idle on ") == 1
     assert sum(v.value == "not testable" for v in part.report.claims) >= 2
+
+
+def test_a_completion_whose_end_is_not_stored_is_not_said_to_have_ended(result):
+    """Continuations have no stop: the page says nothing of it."""
+    example = result["examples"][0]
+    cut, unknown = ({**example["completions"][0], "stop": stop} for stop in ("length", ""))
+    section = Section("s", "Samples", [SideBySide({**example, "completions": [cut, unknown]})])
+    page = page_of_sections("title", "lead", [section], "sample")
+    assert re.findall(r"score 1.00([^<]*)<", page) == [", cut by the cap", ""]

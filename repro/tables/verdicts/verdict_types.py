@@ -32,8 +32,10 @@ class ClaimVerdict:
     Attributes:
         statement: the claim in symbols, e.g. "Improve > SFT".
         text: the verdict in a sentence.
-        estimate: left - right (ordering, non-inferiority), left (range, exists, above), or a slope or step in the
-            expected direction (trend, monotone). With several right sides it is the one that decided: `rival`.
+        estimate: left - right (ordering, non-inferiority, between, exists), left where there is no right side (range, exists,
+            above, below), the score that may remain less the one that does (collapse), left less the share of right that is
+            asked (recovers), the distance to the nearer bound (comparable), or a slope or step in the expected direction
+            (trend, monotone). With several comparisons it is that of the one that decided: `rival`.
         region: allowed values of the estimate, [low, high]; None is an open end.
         interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's
             correction, so that the verdict can be read off this interval. interval95: at 95 %, for comparing
