@@ -262,9 +262,8 @@ def test_its_speed_is_not_that_of_this_machine(tmp_path):
         seconds = {"wall": 2.0, "processor": 2.0}
         record = {"gpus": [], "phases": {"sampling": seconds, "rewriting": seconds}}
         (folder / "record.json").write_text(json.dumps(record))
-        (folder / "summary.json").write_text(
-            json.dumps({"tokens": 10} if isinstance(stage, Sample) else {"toy": {"tokens": 10}})
-        )
+        summary = {"tokens": 10} if isinstance(stage, Sample) else {data.task: {"tokens": 10} for data in stage.data}
+        (folder / "summary.json").write_text(json.dumps(summary))
     assert guard_speeds(study, tmp_path) == {"qwen3": {"none": 1.0}}
 
 
