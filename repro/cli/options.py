@@ -120,8 +120,9 @@ def stage_options(
         list[str] | None,
         typer.Option(
             "--field",
-            metavar="TASK=FILE",
-            help="A field that has another name in the file, e.g. prompt=problem; repeatable.",
+            metavar="FIELD=NAME",
+            help="A field of the task that has another name in your file: prompt=problem if the questions are in"
+            " 'problem'; repeatable.",
         ),
     ] = None,
     *,
@@ -145,7 +146,7 @@ def stage_options(
 def _field(text: str) -> tuple[str, str]:
     ours, equals, theirs = text.partition("=")
     if not (ours and equals and theirs):
-        raise InputError(f"--field {text}: write the task's name and the file's, e.g. prompt=problem")
+        raise InputError(f"--field {text}: write the task's field and its name in the file, e.g. prompt=problem")
     return ours, theirs
 
 

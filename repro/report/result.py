@@ -306,5 +306,6 @@ def measured_tables(content: Result) -> list[MeasuredTable]:
 
 def _with_chance(table: dict[str, Any]) -> dict[str, Any]:
     """Add the scores of guessing, which results of older code lack: without them a student at chance could collapse."""
-    known = set(table.get("items", ())) & set(registry.names())
+    items = table.get("items")
+    known = set(items) & set(registry.names()) if isinstance(items, dict) else set()  # `from_dict` refuses another
     return {"chance": {task: registry.chance(task) for task in known}, **table}

@@ -37,7 +37,7 @@ class Row:
         """
         missing = [theirs for theirs in fields.values() if theirs not in self.fields]
         if missing:
-            raise self.fault(missing[0], f"is missing (--field names it). The row has {', '.join(self.fields)}")
+            raise self.fault(missing[0], f"is missing (--field names it). {self._fields()}")
         return (
             replace(self, fields={**self.fields, **{ours: self.fields[theirs] for ours, theirs in fields.items()}})
             if fields
@@ -49,10 +49,16 @@ class Row:
         field_name = f"{self.source}, row {self.number}: field '{self.within}{name}'"
         return InputError(f"{field_name} {problem}. Expected: {self.schema}.")
 
+    def _fields(self) -> str:
+        return f"The row has {', '.join(self.fields)}"
+
     def value(self, name: str) -> Any:
         """Return the field as it is; raise if it is missing or null."""
-        if self.fields.get(name) is None:
-            raise self.fault(name, "is missing")
+        if name not in self.fields:
+            advice = "" if self.within else f". {self._fields()} (--field {name}=NAME names one of them)"
+            raise self.fault(name, f"is missing{advice}")
+        if self.fields[name] is None:
+            raise self.fault(name, "is missing: it is null")
         return self.fields[name]
 
     def text(self, name: str) -> str:

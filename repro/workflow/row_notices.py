@@ -33,9 +33,10 @@ def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
         total = len(task.items("all", n=None, seed=source.seed))
         counts = {source.split: available, "test" if source.split == "train" else "train": total - (available or 0)}
         used = available if source.n is None else min(source.n, available or 0)
+        more = "--items N takes another number" if used < (available or 0) else "--split all takes every row"
         yield (
             f"{name}: {total} rows, divided by content: {counts['train']} train, {counts['test']} test. {used} of the"
-            f" {source.split} rows are used; --split all takes every row"
+            f" {source.split} rows are used; {more}"
         )
     if requested is not None and available is not None and available < requested:
         yield f"{name}: {requested} items requested, {available} in split {source.split}"

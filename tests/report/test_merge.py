@@ -138,6 +138,10 @@ DAMAGE = {
         "row 'Teacher', task 'chain3', metric 'acc'.* item 'chain3-3' of seed 0 is nan",
     ),
     "a cell without values": (lambda c: c["measured"][0]["cells"][0].pop("values"), "KeyError at 'values'"),
+    "items that are a list": (
+        lambda c: c["measured"][0].update(items=[["chain3-0"]]),
+        "not a measured table, TypeError",
+    ),
     "head and table differ": (lambda c: c.update(scale="paper"), r"damaged: measured.0.scale is 'toy'"),
     "a family too few": (lambda c: c.update(families=[]), r"damaged: measured has families \['qwen3'\]"),
     "another study": (

@@ -37,8 +37,8 @@ def without(field: str) -> Damage:
 
 
 DAMAGES: list[tuple[str, Damage, str, str]] = [
-    ("gsm8k", without("question"), "question", "is missing"),
-    ("gsm8k", with_field("question", None), "question", "is missing"),
+    ("gsm8k", without("question"), "question", "is missing. The row has answer (--field question=NAME"),
+    ("gsm8k", with_field("question", None), "question", "is missing: it is null"),
     ("gsm8k", with_field("question", "  "), "question", "is empty"),
     ("gsm8k", with_field("question", 3), "question", "is int, not text"),
     ("gsm8k", with_field("answer", "It is 12."), "answer", "has no '#### number' line"),

@@ -45,7 +45,7 @@ def test_the_counts_of_both_sides_are_said(rows):
         " --split all takes every row"
     )
     (line,) = row_notices(sample_stage(STUDENT, options(rows, items=2)), 2)
-    assert "2 of the train rows are used" in line
+    assert "2 of the train rows are used; --items N takes another number" in line
 
 
 def test_every_row_can_be_taken(rows):
