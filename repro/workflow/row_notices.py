@@ -27,13 +27,14 @@ def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
     is_divided = False
     if source.file:
         task = registry.get(source.task, data=source.file, fields=source.fields)
-        available = len(task.items(source.split, n=None, seed=source.seed))
+        rows = task.items(source.split, n=None, seed=source.seed)
+        available = len(rows)
         is_divided = source.split != "all" and registry.has_training_rows(source.task)
     if is_divided:
         total = len(task.items("all", n=None, seed=source.seed))
-        counts = {source.split: available, "test" if source.split == "train" else "train": total - (available or 0)}
-        used = available if source.n is None else min(source.n, available or 0)
-        more = "--items N takes another number" if used < (available or 0) else "--split all takes every row"
+        counts = {source.split: len(rows), "test" if source.split == "train" else "train": total - len(rows)}
+        used = counts[source.split] if source.n is None else min(source.n, counts[source.split])
+        more = "--items N takes another number" if used < counts[source.split] else "--split all takes every row"
         yield (
             f"{name}: {total} rows, divided by content: {counts['train']} train, {counts['test']} test. {used} of the"
             f" {source.split} rows are used; {more}"
