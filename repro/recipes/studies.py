@@ -105,7 +105,7 @@ FURTHER_FAMILIES: dict[Scale, tuple[str, ...]] = {"toy": ("gemma3", "qwen3"), "p
 STUDIES: dict[str, Entry] = {
     "table2": Entry(
         title="The knob: teachers calibrated both ways, their students, and the baselines",
-        question="Does the knob steer the student while the teacher keeps its accuracy?",
+        question="Does the knob steer the student and spare the teacher?",
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
         added_kinds=("evaluate",),
@@ -113,7 +113,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "table1": Entry(
         title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
-        question="Are the traps there: unstable weights, wrong traces preferred?",
+        question="Are the traps there?",
         session="The traps of every pair (Table 1)",
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
@@ -302,7 +302,7 @@ STUDIES: dict[str, Entry] = {
     "leak": Entry(
         title="What a teacher gives away by what it shows: answers, text, top-k, logits, and what guards do to each (a study of"
         " this kit, not of the paper; shares stages with guards)",
-        question="What does each interface give away: answers, text, top-k, logits?",
+        question="What does each interface give away?",
         session="What a teacher gives away by what it shows, a study of this kit (shares stages with guards)",
         name="Leaks by interface",
         page_title="What a teacher gives away on each rung of what it shows (a study of this kit, not of the paper)",
