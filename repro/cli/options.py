@@ -125,6 +125,15 @@ def stage_options(
             " 'problem'; repeatable.",
         ),
     ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            "--instruction",
+            metavar="TEXT",
+            help="What follows each question of a file-* task; '' for the question alone. Default: the form that is graded"
+            " (docs/grading.md).",
+        ),
+    ] = None,
     *,
     assignments: tuple[str, ...],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of sampling and training.")] = 0,
@@ -140,6 +149,7 @@ def stage_options(
         assignments=assignments,
         seed=seed,
         fields=tuple(_field(text) for text in field or ()),
+        instruction=instruction,
     )
 
 

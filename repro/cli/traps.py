@@ -37,13 +37,14 @@ def traps(
     Example: `repro traps TEACHER STUDENT --task gsm8k --data rows.jsonl --items 50`
     """
     from repro.report.panel import PAGE_FILE, print_panel, write_panel
-    from repro.workflow.own_models import run_with_inputs, traps_stage
-    from repro.workflow.row_notices import row_notices
+    from repro.workflow.own_models import traps_stage
+    from repro.workflow.row_notices import instruction_notices, row_notices
+    from repro.workflow.stage_run import run_with_inputs
     from repro.workflow.stage_settings import check_read
 
     stage = traps_stage(teacher, student, options)
     check_read(stage.procedure, options.assignments)
-    print_notes(row_notices(stage, options.items))
+    print_notes([*row_notices(stage, options.items), *instruction_notices(stage)])
     if dry_run:
         from repro.workflow.stage_plan import print_stage_plan
 

@@ -47,7 +47,14 @@ def read_tasks(data: tuple[TaskData, ...]) -> tuple[list[Task], list[Item]]:
         if source.file is not None and hash_data_file(source.file) != source.sha256:
             raise InputError(f"data {source.file} has changed since this run was planned. Run again.")
     tasks = [
-        registry.get(source.task, data=source.file, revision=source.revision, fields=source.fields) for source in data
+        registry.get(
+            source.task,
+            data=source.file,
+            revision=source.revision,
+            fields=source.fields,
+            instruction=source.instruction,
+        )
+        for source in data
     ]
     items = [item for task, source in zip(tasks, data) for item in task.items(source.split, source.n, source.seed)]
     if not items:

@@ -5,12 +5,14 @@ from typing import Any
 
 ALL = 0.99
 """Share from which "all" is said."""
+MOST = 0.5
+"""Share of answers that could not be read from which an accuracy is about the form of the answers."""
 LARGEST_PARETO_K = 0.7
 """Shape of the tail of importance weights above which their means cannot be trusted (Vehtari et al., 2024)."""
 
 
 def find_alarms(summary: Mapping[str, Any]) -> list[str]:
-    """Return one sentence for each: all completions cut, nothing parsed, no group with two rewards, heavy-tailed weights."""
+    """Return one sentence for each: all completions cut, most answers not read, no group with two rewards, heavy-tailed weights."""
     alarms = []
     for task, rates in summary.items():
         if isinstance(rates, Mapping):
@@ -40,7 +42,15 @@ def _of_completions(rates: Mapping[str, Any], whose: str) -> list[str]:
     if _share(rates, "unparsed") >= ALL:
         alarms.append(
             f"No answer{whose} could be found in any completion: its accuracy says nothing. See the texts in"
-            " rollouts.parquet, and whether the prompt asks for the format that is graded (docs/grading.md)."
+            " rollouts.parquet, and whether the prompt asks for the format that is graded (docs/grading.md); for rows of your"
+            " file --instruction TEXT changes what it asks."
+        )
+    elif _share(rates, "unparsed") > MOST:
+        alarms.append(
+            f"{_share(rates, 'unparsed'):.0%} of the answers{whose} could not be read and count as wrong: its accuracy says"
+            f" little of what the model knows. {_share(rates, 'truncated'):.0%} of the completions were cut at the token cap"
+            " (--set max_completion_tokens=N raises it); for the others see the texts in rollouts.parquet, and whether the"
+            " prompt's instruction suits the model (--instruction TEXT for rows of your file, '' for the question alone)."
         )
     return alarms
 

@@ -110,6 +110,8 @@ class TaskData(Frozen):
 
     fields: tuple[tuple[str, str], ...] = ()
     """(field of the task, field of the file that holds it), where they differ."""
+    instruction: str | None = None
+    """What follows each question of the user's file; None, and no part of the identity, for the kind's own."""
     plugin: str | None = None
     """Hash of the package or file that an outside task comes from; None for the kit's."""
 
@@ -127,7 +129,10 @@ class TaskData(Frozen):
         return content | ({"plugin": now} if now else {})
 
     def identity(self) -> dict[str, Any]:
-        return {name: value for name, value in super().identity().items() if name not in ("fields", "plugin") or value}
+        content = super().identity()
+        if self.instruction is None:
+            del content["instruction"]
+        return {name: value for name, value in content.items() if name not in ("fields", "plugin") or value}
 
     @property
     def is_local(self) -> bool:

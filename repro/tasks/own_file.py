@@ -1,7 +1,7 @@
 """Rows of the user's file: JSON lines or Parquet with prompt, answer and an optional id.
 
 The task's name gives the kind: `file-numeric`, `file-choice`, `file-open`. The instruction of the kind is added to the
-prompt, as for every task, because grading reads the form that it asks for.
+prompt, as for every task, because grading reads the form that it asks for; the user's own takes its place (`--instruction`).
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from repro.errors import InputError
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.extraction import LETTERS
 from repro.tasks.numerals import DOUBLE_DIGITS, MAX_LENGTH
+from repro.tasks.prompts import add_instruction
 from repro.tasks.rows import Row
 from repro.tasks.task import Kind
 
@@ -23,10 +24,15 @@ class OwnFile(DataSetTask):
     """Rows: prompt, answer (a number, an expression or a letter; not read for file-open), id (optional)."""
 
     schema = "prompt, answer (not for file-open), id (optional)"
+    instruction: str | None = None
+    """What follows each question; None for the instruction of the kind."""
 
     def __init__(self, name: str, data: Path | None = None, revision: str | None = None) -> None:
         self.kind = KINDS[name]
         super().__init__(name, data, revision)
+
+    def prompt(self, question: str) -> str:
+        return add_instruction(self.kind, question, self.instruction)
 
     def read(self, row: Row) -> Question:
         """Return prompt and key. A verifiable row without an answer is refused: it would count as never solved."""

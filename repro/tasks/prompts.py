@@ -19,9 +19,13 @@ INSTRUCTIONS: dict[Kind, str] = {
 }
 
 
-def add_instruction(kind: Kind, text: str) -> str:
-    """Return the user message: the question, then the instruction of its kind."""
-    instruction = INSTRUCTIONS[kind]
+def add_instruction(kind: Kind, text: str, instruction: str | None = None) -> str:
+    """Return the user message: the question, then an instruction.
+
+    Args:
+        instruction: None for that of the kind; "" for the question alone.
+    """
+    instruction = INSTRUCTIONS[kind] if instruction is None else instruction
     return f"{text}\n\n{instruction}" if instruction else text
 
 

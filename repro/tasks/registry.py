@@ -16,6 +16,7 @@ from repro.tasks.hub import HubSource
 from repro.tasks.mmlu_pro import MmluPro
 from repro.tasks.own_file import KINDS, OwnFile
 from repro.tasks.plugin import TASKS, TaskPlugin, content_of, data_set_of, find_task
+from repro.tasks.prompts import INSTRUCTIONS
 from repro.tasks.supergpqa import SuperGpqa
 from repro.tasks.task import Kind, Task
 from repro.tasks.vicuna import Vicuna
@@ -47,7 +48,12 @@ def is_toy_task(name: str) -> bool:
 
 
 def get(
-    name: str, *, data: Path | None = None, revision: str | None = None, fields: Iterable[tuple[str, str]] = ()
+    name: str,
+    *,
+    data: Path | None = None,
+    revision: str | None = None,
+    fields: Iterable[tuple[str, str]] = (),
+    instruction: str | None = None,
 ) -> Task:
     """Return the task of that name.
 
@@ -56,10 +62,14 @@ def get(
         revision: commit on the hub. Default: that of the lock, and "unpinned" if the lock has none. Of a toy task: the name
             of its world. Default: the default world.
         fields: (field of the task, field of the file that holds it).
+        instruction: what follows each question of the user's file; None for the instruction of the task's kind.
 
     Raises:
-        InputError: unknown name, unknown world, a file for a toy task, no such file, or a field that the task does not read.
+        InputError: unknown name, unknown world, a file for a toy task, no such file, a field that the task does not read, or an
+            instruction for a task that has its own.
     """
+    if instruction is not None:
+        _check_instruction(name, instruction)
     if is_toy_task(name):
         from repro.tasks import toy
         from repro.toy.world import DEFAULT_WORLD, parse_world
@@ -77,7 +87,33 @@ def get(
         if ours not in re.findall(r"\w+", task.schema):
             raise InputError(f"--field {ours}={theirs}: task {name} reads no field {ours!r}. Expected: {task.schema}.")
     task.fields = dict(fields)
+    if isinstance(task, OwnFile):
+        task.instruction = instruction
     return task
+
+
+def changed_instruction(name: str, instruction: str | None) -> str | None:
+    """Return an instruction that differs from that of the task's kind, else None: the same prompts are the same stage.
+
+    Raises:
+        InputError: the task is not of the user's file.
+    """
+    if instruction is None:
+        return None
+    _check_instruction(name, instruction)
+    return None if instruction == INSTRUCTIONS[KINDS[name]] else instruction
+
+
+def _check_instruction(name: str, instruction: str) -> None:
+    if name not in KINDS:
+        raise InputError(
+            f"--instruction: task {name} has its own prompt. Give it with {', '.join(KINDS)} (--task), or write a task"
+            " (docs/plugins.md)."
+        )
+    try:
+        instruction.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"--instruction {instruction!r}: is no Unicode text. Write it in UTF-8.") from None
 
 
 def kind_of(name: str) -> Kind:

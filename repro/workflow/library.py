@@ -10,7 +10,7 @@ from repro.planner.scales import check_fits, use_gpus_of, workers_for
 from repro.recipes.study import Study
 from repro.stages import Stage
 from repro.system.hardware import hardware
-from repro.workflow.own_models import run_with_inputs
+from repro.workflow.stage_run import run_with_inputs
 from repro.workflow.study import run_study as run_planned
 
 

@@ -1,23 +1,16 @@
 """One stage on the user's own models: the stages of a study, with the settings of the nearest scale."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pydantic
-from rich.console import Console
 
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import Method
 from repro.errors import InputError
 from repro.models.folder import count_parameters
 from repro.models.loading import is_toy_model, locate
-from repro.pipeline.cluster import Execution
-from repro.pipeline.preflight import check_access
-from repro.pipeline.run import run
-from repro.planner.resources import resources_for
-from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.recipes.catalog import SETTINGS
 from repro.recipes.settings import Settings, override
 from repro.recipes.shared_stages import ITEM_ORDER, base_model, distillation_reward
@@ -28,12 +21,8 @@ from repro.stages import (
     Distill,
     Evaluate,
     Sample,
-    Stage,
     TaskData,
-    topological_order,
 )
-from repro.stages.alarms import find_alarms
-from repro.stages.artifact import CACHE, which_cached
 from repro.system.hardware import hardware
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
@@ -56,6 +45,8 @@ class StageOptions:
         split: the rows to take, every one for all; None for the stage's own: train where it trains or samples, else test.
         assignments: `key=value`, as for `--set`.
         fields: (field of the task, field of the file that holds it).
+        instruction: what follows each question of a file-* task; "" for the question alone, None for the instruction of the
+            task's kind.
     """
 
     tasks: tuple[str, ...] = ()
@@ -66,6 +57,7 @@ class StageOptions:
     assignments: tuple[str, ...] = ()
     seed: int = 0
     fields: tuple[tuple[str, str], ...] = ()
+    instruction: str | None = None
 
 
 def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, eta: str) -> Calibrate:
@@ -160,32 +152,6 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
     )
 
 
-def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> Path:
-    """Run the stage and its inputs; return the folder of its artifact. resources: fields of `Resources`, None for the scale's."""
-    stages = topological_order([stage])
-    if any(needed.workload.uses_gpu for needed in stages):
-        use_largest_gpus(hardware())
-    else:
-        use_gpus_of("toy", hardware())
-    check_access([needed for needed, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
-    is_toy = all(_scale_of(model.name) == "toy" for model in stage.base_models())
-    execution = Execution(resources_for("toy" if is_toy else "small", **resources))
-    run(stages, out, execution, console=console, quiet=quiet)
-    return out / CACHE / stage.folder_name
-
-
-def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> None:
-    """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, and its summary."""
-    folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
-    console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
-    if (folder / "model").is_dir():
-        console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
-    summary = json.loads((folder / "summary.json").read_text())
-    console.print_json(json.dumps(summary))
-    for alarm in find_alarms(summary):
-        console.print(alarm, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
-
-
 def _settings(model: str, options: StageOptions, *sections: str) -> Settings:
     """Return the toy scale's settings for models of its size, else the small scale's; without a GPU, with transformers as engine.
 
@@ -194,7 +160,7 @@ def _settings(model: str, options: StageOptions, *sections: str) -> Settings:
 
     A copy of a toy model in a folder has 128 positions and learns at 3e-3: 512 tokens and 1e-5 would not fit it.
     """
-    scale = _scale_of(model)
+    scale = scale_of(model)
     settings = SETTINGS[scale]()
     assignments = list(options.assignments)
     if scale != "toy" and not hardware()["gpus"] and not any(line.startswith("engine=") for line in assignments):
@@ -206,7 +172,7 @@ def _settings(model: str, options: StageOptions, *sections: str) -> Settings:
     return override(settings, [with_section(line, settings, sections) for line in assignments])
 
 
-def _scale_of(model: str) -> Scale:
+def scale_of(model: str) -> Scale:
     """Return the scale whose models have about the size of this one; small for any on the hub."""
     location = locate(model)
     is_tiny = isinstance(location, Path) and count_parameters(location) < TOY_PARAMETERS
@@ -235,7 +201,8 @@ def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[Task
             )
             count = available if n is None else min(n, available)
         revision = None if options.data else registry.revision_of(task)
-        data.append(TaskData(task=task, n=count, revision=revision, **source))
+        instruction = registry.changed_instruction(task, options.instruction)
+        data.append(TaskData(task=task, n=count, revision=revision, instruction=instruction, **source))
     return tuple(data)
 
 

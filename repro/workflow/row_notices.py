@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from repro.stages import Stage, TaskData, topological_order
 from repro.tasks import registry
+from repro.tasks.own_file import KINDS
+from repro.tasks.prompts import INSTRUCTIONS
 from repro.tasks.row_counts import count_items
 
 
@@ -19,6 +21,21 @@ def row_notices(stage: Stage, requested: int | None) -> list[str]:
     """
     sources = dict.fromkeys(data for needed in topological_order([stage]) for data in needed.data)
     return [line for source in sources for line in _notices(source, requested)]
+
+
+def instruction_notices(stage: Stage) -> list[str]:
+    """Return a sentence for each file of the user whose questions are followed by the instruction of the task's kind."""
+    files = dict.fromkeys(
+        (data.file.name, INSTRUCTIONS[KINDS[data.task]])
+        for needed in topological_order([stage])
+        for data in needed.data
+        if data.file and data.task in KINDS and data.instruction is None
+    )
+    return [
+        f"{name}: each question is followed by '{text}' Another instruction: --instruction TEXT; none: --instruction ''"
+        for name, text in files
+        if text
+    ]
 
 
 def _notices(source: TaskData, requested: int | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from repro.planner.words import describe_seconds
 from repro.recipes.settings import flatten
 from repro.stages import Stage, topological_order
 from repro.stages.artifact import which_cached
+from repro.workflow.prompt_preview import prompt_lines
 
 SHOWN = (
     "steps",
@@ -26,7 +27,7 @@ SHOWN = (
 
 
 def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
-    """Print a line per stage, inputs first: cached or its minutes, items by task, and the settings that matter."""
+    """Print a line per stage, inputs first: cached or its minutes, items by task, settings that matter; and a prompt."""
     stages, corrections = topological_order([stage]), corrections_from(out)
     for needed, is_cached in zip(stages, which_cached(stages, out)):
         estimate = estimate_stage(needed, corrections, on_gpu=needed.workload.uses_gpu)
@@ -39,6 +40,8 @@ def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
         chosen = [f"{key} {settings[key]}" for key in SHOWN if settings.get(key) is not None]
         if chosen:
             console.print(f"  settings: {', '.join(chosen)}", highlight=False, markup=False, soft_wrap=True)
+    for line in prompt_lines(stage):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print("Nothing was run. --set KEY=VALUE changes a setting of the stage, --items the prompts per task.")
 
 

@@ -16,6 +16,13 @@ def test_all_cut_and_nothing_parsed_are_named_with_their_task():
     assert unparsed.startswith("No answer of gsm8k could be found")
 
 
+def test_more_than_half_of_the_answers_not_read_are_named_with_what_to_try():
+    (alarm,) = find_alarms({"file-numeric": {**GOOD, "acc": 0.03, "unparsed": 0.72}, "csqa": {**GOOD, "unparsed": 0.5}})
+    assert alarm.startswith("72% of the answers of file-numeric could not be read and count as wrong")
+    assert "10% of the completions were cut at the token cap" in alarm
+    assert "--instruction TEXT" in alarm
+
+
 def test_a_sample_and_a_training_that_are_cut_are_named():
     assert find_alarms({"completions": 64, "truncated": 1.0})[0].startswith("Every completion was cut")
     assert find_alarms({"steps": 20, "stopped_by_length": 1.0})[0].startswith("Every completion was cut")

@@ -1,0 +1,44 @@
+"""Run one stage on the user's own models with its inputs, and print what it found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from repro.pipeline.cluster import Execution
+from repro.pipeline.preflight import check_access
+from repro.pipeline.run import run
+from repro.planner.resources import resources_for
+from repro.planner.scales import use_gpus_of, use_largest_gpus
+from repro.stages import Stage, topological_order
+from repro.stages.alarms import find_alarms
+from repro.stages.artifact import CACHE, which_cached
+from repro.system.hardware import hardware
+from repro.workflow.own_models import scale_of
+
+
+def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> Path:
+    """Run the stage and its inputs; return the folder of its artifact. resources: fields of `Resources`, None for the scale's."""
+    stages = topological_order([stage])
+    if any(needed.workload.uses_gpu for needed in stages):
+        use_largest_gpus(hardware())
+    else:
+        use_gpus_of("toy", hardware())
+    check_access([needed for needed, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
+    is_toy = all(scale_of(model.name) == "toy" for model in stage.base_models())
+    execution = Execution(resources_for("toy" if is_toy else "small", **resources))
+    run(stages, out, execution, console=console, quiet=quiet)
+    return out / CACHE / stage.folder_name
+
+
+def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> None:
+    """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, and its summary."""
+    folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
+    console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
+    if (folder / "model").is_dir():
+        console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
+    summary = json.loads((folder / "summary.json").read_text())
+    console.print_json(json.dumps(summary))
+    for alarm in find_alarms(summary):
+        console.print(alarm, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
