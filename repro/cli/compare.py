@@ -1,33 +1,61 @@
-"""`repro compare`: two results of one study side by side."""
+"""`repro compare`: evaluations, or two results of one study, side by side."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from repro.cli.console import out_console
+from repro.errors import InputError
+
+if TYPE_CHECKING:
+    from repro.report.compare import Comparison
+    from repro.report.evaluations import EvaluationComparison
 
 compare_app = typer.Typer()
 
 
 @compare_app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a study's result.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another result of the same study.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER FOLDER...",
+            help="Artifacts that `repro evaluate` printed, two or more; or two results of one study.",
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Compare two results of one study: what was set differently, every cell, and the verdicts.
+    """Compare evaluations of models, or two results of one study.
 
-    A cell's difference is B - A on the items that both results have, paired by item (and by training seed, where both have
-    the same ones), with its 95 % interval.
+    Evaluations: per task the accuracy of each with its 95 % interval, the chance level, how much was truncated and
+    unparsed, and each one's difference to the first, paired by item. Put what the others are measured against first: the
+    untouched student.
+
+    Two results: what was set differently, every cell, and the verdicts. A cell's difference is second - first on the items
+    that both have, paired by item (and by training seed, where both have the same ones), with its 95 % interval.
+
+    Example: `repro compare my/cache/evaluate-1a2b... my/cache/evaluate-3c4d...`
 
     Example: `repro compare results/table2-toy results/table2-toy-eta0.3-1a2b3c`
     """
-    from repro.report.compare import compare_results, print_comparison
+    if len(folders) < 2:
+        raise InputError(f"{folders[0]}: name what it is compared with, too: a second evaluation or result.")
+    from repro.report.evaluations import are_evaluations, compare_evaluations, print_evaluations
 
-    comparison = compare_results(first, second)
+    comparison: EvaluationComparison | Comparison
+    if are_evaluations(folders):
+        comparison = compare_evaluations(folders)
+        if not as_json:
+            print_evaluations(comparison, out_console)
+    else:
+        from repro.report.compare import compare_results, print_comparison
+
+        if len(folders) > 2:
+            raise InputError(f"{len(folders)} results: compare two at a time, or evaluations (.../cache/evaluate-...).")
+        comparison = compare_results(*folders)
+        if not as_json:
+            print_comparison(comparison, out_console)
     if as_json:
         typer.echo(json.dumps(comparison.to_dict(), indent=1))
-    else:
-        print_comparison(comparison, out_console)

@@ -44,6 +44,18 @@ def pass_at_k(answers: Sequence[Answer], key: str, k: int | None = None) -> floa
     return 1.0 - comb(n - right, k) / comb(n, k)
 
 
+def guess_rate(keys: Sequence[str]) -> float:
+    """Return the expected score of answering a question with the key of another one, drawn at random.
+
+    What a model can score that has learnt which answers occur, but not to read the question: 1/8 where eight answers are
+    equally frequent, 0 where no two questions have the same answer. keys: one per question, at least two.
+    """
+    if len(keys) < 2:
+        raise ValueError("fewer than two keys: there is no other question")
+    equal_pairs = sum(count * (count - 1) for count in Counter(keys).values())
+    return equal_pairs / (len(keys) * (len(keys) - 1))
+
+
 def _check(answers: Sequence[Answer]) -> None:
     if not answers:
         raise ValueError("no answers: a metric of zero completions is undefined")

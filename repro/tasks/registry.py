@@ -128,13 +128,22 @@ def chance(name: str) -> float:
 
     0 where guessing scores nothing that a run could see: free numbers, and open-ended tasks.
     """
+    options = _options_of(name) or (len(LETTERS) if kind_of(name) == "choice" else None)
+    return 1 / options if options else 0.0
+
+
+def declared_chance(name: str) -> float | None:
+    """Return the score of guessing of a task whose number of options is fixed; None for all others, unknown tasks too."""
+    options = _options_of(name) if name in names() else None
+    return 1 / options if options else None
+
+
+def _options_of(name: str) -> int | None:
     if is_toy_task(name):
         from repro.tasks import toy
 
-        options = toy.get_task(name).options
-    else:
-        options = _class_of(name).options or (len(LETTERS) if kind_of(name) == "choice" else None)
-    return 1 / options if options else 0.0
+        return toy.get_task(name).options
+    return _class_of(name).options
 
 
 def hub_of(name: str) -> HubSource | None:

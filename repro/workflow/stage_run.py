@@ -11,7 +11,8 @@ from repro.pipeline.preflight import check_access
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
-from repro.stages import Stage, topological_order
+from repro.report.evaluations import describe_evaluation
+from repro.stages import Evaluate, Stage, topological_order
 from repro.stages.alarms import find_alarms
 from repro.stages.artifact import CACHE, which_cached
 from repro.system.hardware import hardware
@@ -42,3 +43,6 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **r
     console.print_json(json.dumps(summary))
     for alarm in find_alarms(summary):
         console.print(alarm, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
+    if isinstance(stage, Evaluate):
+        for line in describe_evaluation(folder):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)

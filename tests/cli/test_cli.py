@@ -420,6 +420,16 @@ def test_one_stage_end_to_end(repro, tmp_path):
     assert code == 0
     folder = next((tmp_path / "results" / "cache").glob("evaluate-*"))
     assert json.loads((folder / "summary.json").read_text())["toy-bm4"]["items"] == 4
+    assert re.fullmatch(
+        r"acc 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\] on toy-bm4 \(4 items x 16\); chance 0\.\d{3}", out.splitlines()[-1]
+    )
+    code, out, _ = repro("compare", folder, folder)
+    assert code == 0
+    assert "B - A: +0.000 [" in out
+    code, _, err = repro("compare", folder)
+    assert (code, "name what it is compared with" in err) == (2, True)
+    code, _, err = repro("compare", folder, Path(__file__).parents[2] / "examples" / "table2-toy")
+    assert (code, "is an artifact and" in err, err.count("\n")) == (2, True, 1)
     code, out, _ = repro("show", folder)
     assert code == 0
     assert "evaluate toy:qwen3-student" in out

@@ -1,0 +1,104 @@
+"""Labels of artifacts for people who trained their own models: which model it was, at which eta, by which method and seed.
+
+A stage that reads a model of another one-stage command knows it by its folder alone, "my/cache/distill-.../model". The record
+in that folder says what the model is. Read from records as plain data: no plug-in that they name has to be loaded.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repro.models.loading import is_toy_model
+from repro.stages.artifact import MODEL, RECORD
+
+_ARTIFACT = re.compile(r"[a-z][a-z-]*-[0-9a-f]{16}")
+_LONGEST_CHAIN = 8
+"""Artifacts that a label follows from one to the next; damaged records could name each other."""
+
+
+def describe_model(model: Mapping[str, Any], cache: Path) -> str:
+    """Return the label of a model: "acme-tiny by gkd-rkl from acme-large at eta -0.5 (seed 1)".
+
+    Args:
+        model: as in a record's settings: a published or local model, or the settings of the stage that trains it.
+        cache: the folder of artifacts, where models of other stages are looked up.
+    """
+    name, seeds = _name(model, cache, _LONGEST_CHAIN)
+    if not seeds:
+        return name
+    first, *others = dict.fromkeys(seeds)
+    return f"{name} (seed {first}{''.join(f', its teacher {seed}' for seed in others)})"
+
+
+def describe_record(record: Mapping[str, Any], cache: Path) -> str:
+    """Return the label of an artifact, without its own seed; the label in the record for kinds without a better one."""
+    config = record["config"]
+    if record["stage"] in ("calibrate", "distill"):
+        return f"{record['stage']} {_name(config, cache, _LONGEST_CHAIN)[0]}"
+    if record["stage"] in ("evaluate", "sample"):
+        return f"{record['stage']} {describe_model(config['model'], cache)}"
+    if record["stage"] == "diagnose":
+        student, teacher = (describe_model(config[role], cache) for role in ("student", "teacher"))
+        return f"diagnose {student} under {teacher}"
+    return str(record["label"])
+
+
+def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple[int, ...]]:
+    """Return the name of a model without seeds, and the seeds: that of its training first, then its teacher's."""
+    if model["kind"] == "base":
+        made_by = _stage_behind(str(model["name"]), cache) if depth else None
+        return _name(made_by, cache, depth - 1) if made_by else (_short(model), ())
+    if model["kind"] == "calibrate":
+        teacher, _ = _name(model["teacher"], cache, depth)
+        settings = model["config"]
+        reward = settings.get("reward", "r_cal")
+        control = "" if reward == "r_cal" else f", {reward} reward"
+        matched = ", KL-matched" if model.get("matches") else ""
+        return f"{teacher} at eta {settings['eta']:+g}{control}{matched}", (model["seed"],)
+    if model["kind"] == "distill":
+        student, _ = _name(model["student"], cache, depth)
+        teacher, seeds = _name(model["teacher"], cache, depth)
+        return f"{student} by {_method(model)} from {teacher}", (model["seed"], *seeds)
+    teacher, _ = _name(model["teacher"], cache, depth)
+    return f"{teacher} after {model['kind']}", (model["seed"],)
+
+
+def _method(model: Mapping[str, Any]) -> str:
+    """Return the method of a distillation with what is not the method's default."""
+    settings, samples = model["config"], model.get("samples") or {}
+    loss = (settings.get("divergence") or {}).get("name")
+    parts = [
+        f"{settings['method']}{f' with {loss}' if loss else ''}",
+        "answer-only traces" if settings.get("traces") == "answer-only" else "",
+        "weighted" if model.get("weights") else "",
+        f"{samples['kind']} completions" if samples.get("kind", "sample") != "sample" else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _short(model: Mapping[str, Any]) -> str:
+    """Return a hub id or the name of a toy model as it is, and of a folder its last part."""
+    name = str(model["name"])
+    is_local = str(model.get("revision", "")).startswith("sha256:") and not is_toy_model(name)
+    return Path(name).name or name if is_local else name
+
+
+def _stage_behind(name: str, cache: Path) -> dict[str, Any] | None:
+    """Return the settings of the stage that made the model in a folder; None if no record tells.
+
+    The artifact is looked up in `cache` first: the path in a record is relative to the folder in which the command ran.
+    """
+    path = Path(name)
+    artifact = path.parent if path.name == MODEL else path
+    for folder in (cache / artifact.name, artifact):
+        if not _ARTIFACT.fullmatch(artifact.name) or not (folder / RECORD).is_file():
+            continue
+        try:
+            config = json.loads((folder / RECORD).read_text())["config"]
+            if config["kind"] in ("calibrate", "distill", "train-output-layer"):
+                return dict(config)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+    return None
