@@ -13,6 +13,7 @@ from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.report.evaluations import describe_evaluation
 from repro.stages import Evaluate, Stage, topological_order
+from repro.stages.accuracy_course import accuracy_course, describe_course, describe_fall
 from repro.stages.alarms import find_alarms
 from repro.stages.artifact import CACHE, which_cached
 from repro.system.hardware import hardware
@@ -34,15 +35,24 @@ def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, *
 
 
 def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> None:
-    """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, and its summary."""
+    """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, its summary and what is to be known of it."""
     folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
     console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
     summary = json.loads((folder / "summary.json").read_text())
     console.print_json(json.dumps(summary))
-    for alarm in find_alarms(summary):
+    course = accuracy_course(_history_of(folder))
+    if course:
+        console.print(describe_course(course), highlight=False, markup=False, soft_wrap=True)
+    for alarm in [*find_alarms(summary), *([describe_fall(course)] if course and course.has_fallen else [])]:
         console.print(alarm, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
     if isinstance(stage, Evaluate):
         for line in describe_evaluation(folder):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _history_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the logged steps of a training; nothing of other stages."""
+    file = folder / "history.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
