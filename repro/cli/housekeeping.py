@@ -1,7 +1,7 @@
 """`repro ls`, `clean` and `why`: what is in a results folder, what may go, and what made a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,18 +9,28 @@ from repro.cli.console import out_console
 from repro.cli.options import Out
 from repro.errors import InputError
 
+if TYPE_CHECKING:
+    from repro.workflow.housekeeping import ArtifactEntry
+
 housekeeping_app = typer.Typer()
 
 
 @housekeeping_app.command("ls")
 def list_contents(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of results. Default: that of --out.")] = None,
     out: Out = Path("results"),
     artifacts: Annotated[bool, typer.Option("--artifacts", "-a", help="List every artifact, too.")] = False,
 ) -> None:
-    """List results with their settings, dates, sizes and verdicts, and the artifacts that they were made from."""
-    from repro.report.terminal import text_table
+    """List results with their settings, dates, sizes and verdicts, and the artifacts that they were made from.
+
+    Of an artifact (-a): its name, which `clean`, `why`, `compare` and `export` take with the folder, the model with eta,
+    method and training seeds, its own seed, and the accuracy of an evaluation.
+
+    Example: `repro ls my -a`
+    """
     from repro.workflow.housekeeping import list_artifacts, list_results
 
+    out = folder or out
     results = list_results(out)
     for result in results:
         facts = {
@@ -37,24 +47,30 @@ def list_contents(
         out_console.print(f"{out}: no results", highlight=False, soft_wrap=True)
     entries = list_artifacts(out)
     if artifacts:
-        lines = [
-            {
-                "artifact": entry.folder.name,
-                "label": entry.record["label"] if entry.record else "damaged",
-                "made": entry.record["ended"][:16].replace("T", " ") if entry.record else "",
-                "size": _size(entry.bytes),
-                "used by": ", ".join(entry.users[:2]) + (" ..." if len(entry.users) > 2 else "") or "nothing",
-            }
-            for entry in entries
-        ]
-        if lines:
-            out_console.print(text_table(lines, "\nArtifacts"))
+        _print_artifacts(entries)
     unused = sum(not entry.users for entry in entries)
     out_console.print(
         f"{len(entries)} artifacts, {_size(sum(entry.bytes for entry in entries))}"
         + (f"; nothing refers to {unused} (repro clean)" if unused else ""),
         highlight=False,
     )
+
+
+def _print_artifacts(entries: "list[ArtifactEntry]") -> None:
+    """Print a line per artifact, however long: a name that is folded cannot be copied."""
+    width = max((len(entry.folder.name) for entry in entries), default=0)
+    for entry in entries:
+        made = entry.record["ended"][:16].replace("T", " ") if entry.record else ""
+        scores = ", ".join(f"{metric} {value:.3f} on {task}" for task, (metric, value) in entry.scores.items())
+        users = ", ".join(entry.users[:2]) + (" ..." if len(entry.users) > 2 else "") or "nothing"
+        facts = [
+            f"{entry.folder.name:<{width}}",
+            f"{made:<16}",
+            f"{_size(entry.bytes):>8}",
+            f"seed {'-' if entry.seed is None else entry.seed}",
+            f"{entry.label}{f': {scores}' if scores else ''} (used by {users})",
+        ]
+        out_console.print("  ".join(facts), highlight=False, markup=False, soft_wrap=True)
 
 
 @housekeeping_app.command()

@@ -21,8 +21,8 @@ from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
 
 
-NEVER_FOLDED = ("measure", "artifact", "made")
-"""Columns whose cells are names and dates, which the others make room for."""
+NEVER_FOLDED = ("measure",)
+"""Columns whose cells are names, which the others make room for."""
 
 
 def print_result(

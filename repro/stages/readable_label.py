@@ -4,6 +4,7 @@ A stage that reads a model of another one-stage command knows it by its folder a
 in that folder says what the model is. Read from records as plain data: no plug-in that they name has to be loaded.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -33,15 +34,18 @@ def describe_model(model: Mapping[str, Any], cache: Path) -> str:
 
 
 def describe_record(record: Mapping[str, Any], cache: Path) -> str:
-    """Return the label of an artifact, without its own seed; the label in the record for kinds without a better one."""
-    config = record["config"]
-    if record["stage"] in ("calibrate", "distill"):
-        return f"{record['stage']} {_name(config, cache, _LONGEST_CHAIN)[0]}"
-    if record["stage"] in ("evaluate", "sample"):
-        return f"{record['stage']} {describe_model(config['model'], cache)}"
-    if record["stage"] == "diagnose":
-        student, teacher = (describe_model(config[role], cache) for role in ("student", "teacher"))
-        return f"diagnose {student} under {teacher}"
+    """Return the label of an artifact, without its own seed; that in the record for kinds and versions without a better one."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        config = record["config"]
+        if config["kind"] != record["stage"] or not _learns_from_samples(config.get("model", config)):
+            return str(record["label"])
+        if record["stage"] in ("calibrate", "distill"):
+            return f"{record['stage']} {_name(config, cache, _LONGEST_CHAIN)[0]}"
+        if record["stage"] in ("evaluate", "sample"):
+            return f"{record['stage']} {describe_model(config['model'], cache)}"
+        if record["stage"] == "diagnose":
+            student, teacher = (describe_model(config[role], cache) for role in ("student", "teacher"))
+            return f"diagnose {student} under {teacher}"
     return str(record["label"])
 
 
@@ -63,6 +67,11 @@ def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple
         return f"{student} by {_method(model)} from {teacher}", (model["seed"], *seeds)
     teacher, _ = _name(model["teacher"], cache, depth)
     return f"{teacher} after {model['kind']}", (model["seed"],)
+
+
+def _learns_from_samples(model: Mapping[str, Any]) -> bool:
+    """Return False for a student of guarded, selected or otherwise changed completions: its stage's own label names these."""
+    return (model.get("samples") or {}).get("kind", "sample") == "sample"
 
 
 def _method(model: Mapping[str, Any]) -> str:

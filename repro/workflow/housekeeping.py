@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from repro.errors import InputError
 from repro.report.panel import PANEL_FILE
 from repro.report.result import RESULTS_FILE, read_result
 from repro.stages.artifact import CACHE, RECORD
+from repro.stages.readable_label import describe_record
 from repro.tables.statistics.decision import VERDICT_VALUES
 
 ONE_STAGE_COMMANDS = ("calibrate", "sample", "distill", "evaluate", "traps")
@@ -39,12 +40,23 @@ class ResultEntry:
 
 @dataclass(frozen=True)
 class ArtifactEntry:
-    """An artifact. record: None if it is damaged; users: what refers to it (results, panels, commands, artifacts)."""
+    """An artifact.
+
+    Attributes:
+        record: None if it is damaged.
+        users: what refers to it (results, panels, commands, artifacts).
+        label: which model it is or is of, with eta, method and the seeds of trainings (`repro.stages.readable_label`).
+        seed: its own; None if it is damaged.
+        scores: of an evaluation: task -> (metric, mean).
+    """
 
     folder: Path
     record: dict[str, Any] | None
     bytes: int
     users: tuple[str, ...]
+    label: str = "damaged"
+    seed: int | None = None
+    scores: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,10 +99,13 @@ def list_artifacts(out: Path) -> list[ArtifactEntry]:
             users[folder.name].append(f"repro {command[0]}")
         for name in record["inputs"]:
             users.setdefault(name, []).append(folder.name)
-    entries = [
-        ArtifactEntry(folder, record, folder_bytes(folder), tuple(users[folder.name]))
-        for folder, record in records.items()
-    ]
+    entries = []
+    for folder, record in records.items():
+        entry = ArtifactEntry(folder, record, folder_bytes(folder), tuple(users[folder.name]))
+        if record is not None:
+            label, seed = describe_record(record, out / CACHE), (record.get("config") or {}).get("seed")
+            entry = replace(entry, label=label, seed=seed, scores=_scores_of(folder, record))
+        entries.append(entry)
     return sorted(entries, key=lambda entry: (entry.record or {}).get("ended", ""))
 
 
@@ -113,7 +128,7 @@ def find_leftovers(out: Path) -> list[Leftover]:
     if not _has_unreadable(out):
         for name, entry in artifacts.items():
             if name not in used and entry.record is not None and not _is_locked(out / CACHE, name):
-                leftovers.append(Leftover(entry.folder, "unused", entry.record["label"], entry.bytes))
+                leftovers.append(Leftover(entry.folder, "unused", entry.label, entry.bytes))
     return leftovers + list(_torsos(out / CACHE))
 
 
@@ -176,6 +191,19 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return record
+
+
+def _scores_of(folder: Path, record: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """Return task -> metric and mean of an evaluation; nothing of other artifacts, and of one whose summary is damaged."""
+    if record["stage"] != "evaluate":
+        return {}
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+        facts = {task: of_task for task, of_task in summary.items() if "completions_per_item" in of_task}
+        metrics = {task: "acc" if "acc" in of_task else "reward" for task, of_task in facts.items()}
+        return {task: (metric, float(facts[task][metric])) for task, metric in metrics.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _product_of(command: str) -> str:

@@ -14,6 +14,7 @@ from repro.report.panel import PANEL_FILE
 from repro.report.rerun import rerun_command
 from repro.report.result import RESULTS_FILE, read_result
 from repro.stages.artifact import CACHE, RECORD
+from repro.stages.readable_label import describe_record
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _of_artifact(path: Path, folder: Path) -> Origin:
     fact = record["files"].get(name) if path.is_file() else None
     return Origin(
         file=path,
-        maker=f"{record['label']} (seed {record['config'].get('seed')}; {record['stage']})",
+        maker=f"{describe_record(record, folder.parent)} (seed {record['config'].get('seed')}; {record['stage']})",
         folder=folder,
         is_unchanged=None if fact is None else _hash(path) == fact["sha256"],
         command=_command(record),
@@ -131,7 +132,7 @@ def _inputs_of(record: dict[str, Any], cache: Path, depth: int, seen: set[str]) 
             inputs.append((depth, "not here any more", name))
             continue
         needed = _read_record(folder)
-        inputs.append((depth, needed["label"], name))
+        inputs.append((depth, describe_record(needed, cache), name))
         if name not in seen:
             seen.add(name)
             inputs += _inputs_of(needed, cache, depth + 1, seen)

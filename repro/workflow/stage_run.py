@@ -15,7 +15,8 @@ from repro.report.evaluations import describe_evaluation
 from repro.stages import Evaluate, Stage, topological_order
 from repro.stages.accuracy_course import accuracy_course, describe_course, describe_fall
 from repro.stages.alarms import find_alarms
-from repro.stages.artifact import CACHE, which_cached
+from repro.stages.artifact import CACHE, RECORD, which_cached
+from repro.stages.readable_label import describe_record
 from repro.system.hardware import hardware
 from repro.workflow.own_models import scale_of
 
@@ -37,7 +38,8 @@ def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, *
 def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> None:
     """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, its summary and what is to be known of it."""
     folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
-    console.print(f"{stage.label}: {folder}", highlight=False, soft_wrap=True)
+    label = describe_record(json.loads((folder / RECORD).read_text()), folder.parent)
+    console.print(f"{label}: {folder}", highlight=False, soft_wrap=True)
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
     summary = json.loads((folder / "summary.json").read_text())

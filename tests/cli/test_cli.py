@@ -255,6 +255,28 @@ def test_a_list_of_results_keeps_names_and_verdicts_whole(repro, tmp_path, monke
     assert "12 reproduced, 3 contradicted, 2 inconclusive" in out
 
 
+def test_a_list_of_artifacts_keeps_names_whole_and_has_models_seeds_and_scores(repro, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "evaluate-0123456789abcdef"
+    folder = tmp_path / "my" / "cache" / name
+    folder.mkdir(parents=True)
+    config = {
+        "kind": "evaluate",
+        "seed": 7,
+        "model": {"kind": "base", "name": "/models/acme-tiny", "revision": "sha256:1"},
+    }
+    record = {"stage": "evaluate", "label": "evaluate", "inputs": [], "ended": "2026-01-01T00:00:00", "config": config}
+    (folder / "record.json").write_text(json.dumps(record))
+    (folder / "summary.json").write_text(json.dumps({"acme": {"acc": 0.25, "completions_per_item": 2}}))
+    code, out, _ = repro("ls", "my", "-a")
+    assert code == 0
+    line = next(line for line in out.splitlines() if name in line)
+    assert line.startswith(f"{name}  2026-01-01 00:00")
+    assert "seed 7  evaluate acme-tiny: acc 0.250 on acme (used by nothing)" in line
+    code, _, err = repro("ls", "nowhere")
+    assert (code, "nowhere: no such folder" in err) == (2, True)
+
+
 def test_what_made_a_result_names_the_settings_that_were_set(repro, tmp_path):
     shutil.copytree(Path(__file__).parents[2] / "examples" / "table2-toy", tmp_path / "results" / "table2-toy")
     code, out, _ = repro("why", "results/table2-toy/results.json")

@@ -193,3 +193,48 @@ def test_what_made_a_page(out):
         (0, "evaluate-bbbb000000000000"),
         (1, "distill-aaaa000000000000"),
     ]
+
+
+def test_an_artifact_is_labelled_by_its_model_eta_method_and_score(tmp_path):
+    """A model of another command is known by its folder alone: its record says what it is."""
+    calibrated = artifact(tmp_path, "calibrate-aaaa000000000000", label="calibrate teacher, eta -0.5")
+    student = artifact(tmp_path, "distill-bbbb000000000000")
+    config = {
+        "kind": "distill",
+        "seed": 1,
+        "student": {"kind": "base", "name": "/models/tiny", "revision": "sha256:1"},
+        "teacher": {"kind": "base", "name": "elsewhere/calibrate-aaaa000000000000/model", "revision": "sha256:2"},
+        "config": {"method": "sft", "divergence": None},
+    }
+    change(student, config=config)
+    evaluated = artifact(tmp_path, "evaluate-cccc000000000000")
+    model = {"kind": "base", "name": "elsewhere/distill-bbbb000000000000/model", "revision": "sha256:3"}
+    change(evaluated, config={"kind": "evaluate", "seed": 4, "model": model})
+    (evaluated / "summary.json").write_text(json.dumps({"gsm8k": {"acc": 0.25, "completions_per_item": 2}}))
+    guarded = artifact(tmp_path, "evaluate-dddd000000000000", label="evaluate a student of guarded completions")
+    model = config | {"samples": {"kind": "guarded"}}
+    change(guarded, config={"kind": "evaluate", "seed": 0, "model": model})
+    entries = {entry.folder.name: entry for entry in list_artifacts(tmp_path)}
+    assert entries[calibrated.name].label == "calibrate toy:teacher at eta -0.5"
+    assert entries[student.name].label == "distill tiny by sft from toy:teacher at eta -0.5"
+    label = "evaluate tiny by sft from toy:teacher at eta -0.5 (seed 1, its teacher 3)"
+    assert (entries[evaluated.name].label, entries[evaluated.name].seed) == (label, 4)
+    assert entries[evaluated.name].scores == {"gsm8k": ("acc", 0.25)}
+    assert entries[guarded.name].label == "evaluate a student of guarded completions"
+    assert find_origin(student, tmp_path).maker.startswith("distill tiny by sft from toy:teacher at eta -0.5 (seed 1")
+
+
+def change(folder, **fields):
+    """Replace fields of an artifact's record."""
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | fields))
+
+
+def test_records_that_name_each_other_have_a_label(tmp_path):
+    folders = [artifact(tmp_path, f"distill-{letter * 4}000000000000") for letter in "ab"]
+    for folder, other in zip(folders, reversed(folders)):
+        base = {"kind": "base", "name": f"{other}/model", "revision": "sha256:1"}
+        change(
+            folder, config={"kind": "distill", "seed": 0, "student": base, "teacher": base, "config": {"method": "sft"}}
+        )
+    assert [entry.label.startswith("distill ") for entry in list_artifacts(tmp_path)] == [True, True]
