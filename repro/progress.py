@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+RESUMED = "resumed at step"
+"""Begins the part of a training's note that names the step which it was resumed at."""
+
 
 class Progress(Protocol):
     """A cheap callback, called often: done and total count `unit`s (steps, prompts); note is a short live figure."""

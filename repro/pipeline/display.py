@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from repro.pipeline.progress_file import progress_path, read_progress
+from repro.pipeline.progress_file import progress_path, read_progress, resumed_at
 from repro.pipeline.remaining import RemainingTime, RunningStage, SteadyCountdown
 from repro.pipeline.submission import Running
 from repro.pipeline.watch import StageWatch
@@ -56,6 +56,7 @@ class Display:
         self._left = ""
         self._next_estimate = 0.0
         self._standing_still: set[str] = set()
+        self._resumed: set[str] = set()
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal and not self._quiet:
@@ -92,7 +93,7 @@ class Display:
             self._live.update(self._bars(done, running, total))
 
     def _estimate(self, running: Sequence[Running], *, at_once: bool) -> None:
-        """Estimate the remaining time anew, and say of each stage that begins to stand still that it does."""
+        """Estimate the remaining time anew; say which stages resume a training, and which begin to stand still."""
         now = self._clock()
         if now < self._next_estimate and not at_once:
             return
@@ -108,6 +109,11 @@ class Display:
 
     def _observe(self, run: Running, now: float) -> RunningStage:
         report = read_progress(progress_path(self._cache, run.stage))
+        step = resumed_at(report)
+        if report and step is not None and run.stage.fingerprint not in self._resumed:
+            self._resumed.add(run.stage.fingerprint)
+            text = f"{_label(run.stage)}: resuming at step {step} of {report['total']}"
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         return self._watch.observe(run.stage.fingerprint, now - run.started, report)
 
     def _still(self, run: Running, now: float) -> str:

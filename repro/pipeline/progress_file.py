@@ -1,10 +1,13 @@
 """Progress of a running stage, in a small file that another machine can read."""
 
 import json
+import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from repro.progress import RESUMED
 from repro.stages import Stage
 from repro.system.atomic_write import atomic_write
 
@@ -36,3 +39,9 @@ def read_progress(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def resumed_at(report: Mapping[str, Any] | None) -> int | None:
+    """Return the step at which a training was resumed, by its latest report; None if it began at the first."""
+    match = re.search(rf"{RESUMED} (\d+)", report["note"] if report else "")
+    return int(match[1]) if match else None

@@ -73,6 +73,8 @@ def _run_locked(
     process_seconds: float | None,
 ) -> dict[str, Any]:
     with artifact_lock(cache, stage):
+        for half_built in (cache / ".building").glob(f"{stage.folder_name}.*"):  # of a killed process: the lock is ours
+            shutil.rmtree(half_built, ignore_errors=True)
         if is_complete(cache / stage.folder_name):
             return {"built": False}
         work = cache / ".work" / stage.folder_name

@@ -37,6 +37,11 @@ LEAD = (
     " wholly on one side of its threshold, and not decided where it includes it."
 )
 
+NO_PROMISE = (
+    "A trap that is not seen on these prompts, or the remedy for one that is, is no promise that distillation helps: evaluate"
+    " the untouched student beside the distilled one (repro evaluate)."
+)
+
 
 def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> dict[str, Any]:
     """Write JSON, page, brief and figures of a diagnosis into the folder; return the JSON's content."""
@@ -74,13 +79,13 @@ def print_panel(content: dict[str, Any], console: Console) -> None:
     for text in [EXPLAINED, *_notes(content)]:
         console.print(text, highlight=False, markup=False)
     console.print("\n[bold]What was found[/bold]")
-    for line in conclusion_lines(content):
+    for line in [*conclusion_lines(content), NO_PROMISE]:
         console.print(f"- {line}", highlight=False, markup=False)
 
 
 def _sections(content: dict[str, Any]) -> list[Section]:
     """Build the sections: conclusions, their thresholds, the panel, the correlations."""
-    conclusions = Bullets(conclusion_lines(content))
+    conclusions = Bullets([*conclusion_lines(content), NO_PROMISE])
     explained: list[Block] = [Text(EXPLAINED), *map(Text, _notes(content))]
     panel = [*panel_grids(content["panel"]), *explained]
     panel_brief = [text_grid("The panel", panel_rows(content["panel"])), *explained]

@@ -8,11 +8,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from repro.progress import Progress
+from repro.progress import RESUMED, Progress
 
 
 class ReportProgress(TrainerCallback):
-    """Reports each step to `progress`, with a few figures as the note.
+    """Reports each step to `progress`, with a few figures as the note; a training that is resumed says so in each note.
 
     Args:
         names: names in the trainer's log to names in history.jsonl.
@@ -22,12 +22,21 @@ class ReportProgress(TrainerCallback):
     def __init__(self, progress: Progress, names: Mapping[str, str], note: Sequence[str]) -> None:
         self.progress = progress
         self.note = [(name, logged) for name in note for logged in names if names[logged] == name]
+        self._resumed_at = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero and 0 < state.global_step < state.max_steps:
+            self._resumed_at = state.global_step
+            self.progress(state.global_step, state.max_steps, "steps", self._resumed())
+
+    def _resumed(self) -> str:
+        return f"{RESUMED} {self._resumed_at}" if self._resumed_at else ""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs and "loss" in logs:
             values = [(name, logs.get(logged)) for name, logged in self.note]
-            text = " ".join(f"{name} {value:.3g}" for name, value in values if isinstance(value, float))
-            self.progress(state.global_step, state.max_steps, "steps", text)
+            texts = [*(f"{name} {value:.3g}" for name, value in values if isinstance(value, float)), self._resumed()]
+            self.progress(state.global_step, state.max_steps, "steps", " ".join(filter(None, texts)))
 
 
 def history(log_history: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from repro.errors import InputError
 from repro.generation.rollouts import write_rollouts
 from repro.progress import silent
 from repro.report.figures.figure2 import contribution_table
-from repro.report.panel import write_panel
+from repro.report.panel import NO_PROMISE, write_panel
 from repro.report.reload import show_result
 from repro.tasks import Item
 from repro.traps import forking_share
@@ -146,6 +146,8 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     for text in ("pareto_k", "never matched", "K=V", "Gradient variance", "Tail noise: ", "Off-policy instability: "):
         assert text in page
         assert text in html
+    assert NO_PROMISE in " ".join(page.split())
+    assert NO_PROMISE in html
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert {"found", "thresholds", "panel", "frequency"} <= set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
@@ -160,7 +162,9 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     show_result(tmp_path / "page", console)
     text = console.export_text()
     assert "effective_sample_size" in text
-    assert "Teacher-student gap: " in text.partition("What was found")[2]
+    found = " ".join(text.partition("What was found")[2].split())
+    assert "Teacher-student gap: " in found
+    assert found.endswith(f"- {NO_PROMISE}")
 
 
 def test_the_figure_shows_the_accumulated_contributions(artifact, diagnosed):

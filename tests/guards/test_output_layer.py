@@ -219,7 +219,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(run, tmp_path):
         run(tmp_path / "killed", steps=5, progress=kill, resources=every_two)
     steps: list[int] = []
     run(tmp_path / "killed", steps=5, progress=lambda done, *_: steps.append(done), resources=every_two)
-    assert steps[0] == 3
+    assert steps[:2] == [2, 3]
     for file in ("model/model.safetensors", "history.jsonl"):
         assert (tmp_path / "whole" / "out" / file).read_bytes() == (tmp_path / "killed" / "out" / file).read_bytes()
 

@@ -43,10 +43,10 @@ def display_of(stages, cache, clock, *, terminal=False, quiet=False, width=150):
     return Display(console, cache, RemainingTime(planned, 1), quiet=quiet, clock=clock), text
 
 
-def report(cache, stage, done, total=100):
+def report(cache, stage, done, total=100, note=""):
     path = progress_path(cache, stage)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"done": done, "total": total, "unit": "steps", "note": ""}))
+    path.write_text(json.dumps({"done": done, "total": total, "unit": "steps", "note": note}))
 
 
 def running(stage, clock):
@@ -65,6 +65,26 @@ def test_a_log_line_says_what_a_stage_took_and_what_is_left(stages, tmp_path, cl
     assert lines[0] == "3 stages, 0 cached, 3 to run"
     assert lines[1].startswith(f"[  1/3] {stages[0].label} (seed 0): 50 s, about ")
     assert lines[1].endswith("min left")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_resumed_training_is_named_once(stages, tmp_path, clock, terminal):
+    display, text = display_of(stages[:1], tmp_path, clock, terminal=terminal)
+    with display:
+        display([], [run := running(stages[0], clock)], [])
+        for done in (25, 30, 40):
+            report(tmp_path, stages[0], done, total=150, note=f"loss 0.9{done} resumed at step 25")
+            clock.now += 2
+            display([], [run], [])
+    assert text.getvalue().count(f"{stages[0].label} (seed 0): resuming at step 25 of 150\n") == 1
+
+
+def test_a_training_from_the_start_is_not_called_resumed(stages, tmp_path, clock):
+    display, text = display_of(stages[:1], tmp_path, clock)
+    with display:
+        report(tmp_path, stages[0], 1, total=150, note="loss 0.9")
+        display([], [running(stages[0], clock)], [])
+    assert "resuming" not in text.getvalue()
 
 
 def test_the_last_line_has_nothing_left(stages, tmp_path, clock):

@@ -274,6 +274,18 @@ def test_a_full_disk_is_one_clear_line(stage, tmp_path, monkeypatch):
     assert list((tmp_path / ".building").iterdir()) == []
 
 
+def test_what_a_killed_process_had_half_built_does_not_stay(stage, tmp_path, monkeypatch):
+    import repro.pipeline.run_stage as module
+
+    stale = tmp_path / ".building" / f"{stage.folder_name}.123"
+    of_another_stage = tmp_path / ".building" / "sample-0000000000000000.123"
+    for folder in (stale / "model", of_another_stage):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(module, "is_complete", lambda folder: True)
+    assert run_stage(stage, tmp_path, Resources()) == {"built": False}
+    assert list((tmp_path / ".building").iterdir()) == [of_another_stage]
+
+
 @pytest.mark.parametrize("out", ["/proc/nothing/here", "file/below", os.fsdecode(b"r\xfc")])
 def test_an_unwritable_output_folder(out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
