@@ -122,7 +122,7 @@ def test_claims_name_key(folder: Path, old: str, new: str, message: str) -> None
 
 def test_missing_file(folder: Path) -> None:
     (folder / "table7.toml").unlink()
-    with pytest.raises(InputError, match=r"table7.toml: cannot be read"):
+    with pytest.raises(InputError, match=r"table7.toml: No such file"):
         load("table7", folder)
 
 
