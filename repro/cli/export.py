@@ -29,7 +29,7 @@ def export(
     """Export a made model in the layout of the Hugging Face Hub, or a result as CSV, Markdown, LaTeX or RO-Crate.
 
     A model's folder gets a model card (base, licence, eta, target, data, accuracies and verdicts that were measured, a
-    warning if it is undistillable by design), `.eval_results/` for tasks of the hub, and `provenance/record.json`. Upload it
+    warning if it is intended to be undistillable), `.eval_results/` for tasks of the hub, and `provenance/record.json`. Upload it
     with `hf upload ORG/NAME FOLDER`.
 
     Examples: `repro export results/cache/distill-0123456789abcdef --into student`, `repro export results/table2-toy --format latex`

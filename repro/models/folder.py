@@ -18,6 +18,10 @@ def check_folder(path: Path) -> None:
     """
     _check_adapter(path)
     if not (path / "config.json").is_file():
+        if (path / "model" / "config.json").is_file():
+            raise InputError(
+                f"model folder {path}: no config.json. Its model is in {path / 'model'}: give that folder."
+            )
         raise InputError(f"model folder {path}: no config.json. Give a folder made by save_pretrained.")
     for name in ("config.json", "generation_config.json"):
         _check_json_object(path, name)

@@ -10,10 +10,12 @@ from repro.stages.references import BaseModelRef, TaskData
 from repro.stages.training import Calibrate, Distill, MakesModel
 from repro.system.redaction import redact
 from repro.tasks import registry
+from repro.tasks.hub import HubSource
 
 CARD_FILE = "README.md"
-NOT_A_TEACHER = "undistillable by design: not for use as a teacher"
-"""The warning on a teacher that was calibrated with eta < 0, or whose output layer was trained against a proxy."""
+NOT_A_TEACHER = "Intended to be undistillable: not for use as a teacher"
+"""The warning on a teacher that was calibrated with eta < 0, or whose output layer was trained against a proxy. It says what
+the model is for: whether students learn less from it is a measurement, which a card may or may not have."""
 PAPER = "Distillation Traps and Guards, arXiv:2604.18963"
 _PACKAGE_LICENSE = "apache-2.0"
 
@@ -23,12 +25,14 @@ class CardFacts:
     """What is known of a model beyond the stage that made it.
 
     Attributes:
+        prompts: how many different ones its training drew; None where the record does not say.
         kl: D(model || base) at its last optimiser steps, nats per token on its own completions; None where not measured.
         accuracies: (task, metric, mean) of evaluations, shares in 0..1.
         verdicts: sentences about claims that it was part of.
         sources: of accuracies and verdicts: artifacts or results.
     """
 
+    prompts: int | None = None
     kl: float | None = None
     accuracies: tuple[tuple[str, str, float], ...] = ()
     verdicts: tuple[str, ...] = ()
@@ -49,7 +53,7 @@ def model_card(stage: MakesModel, facts: CardFacts) -> str:
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["distillation", stage.kind, *(["undistillable"] if _is_undistillable(stage) else [])],
-        datasets=sorted({source.id for part in stage.data if (source := registry.hub_of(part.task))}) or None,
+        datasets=sorted({source.id for part in stage.data if (source := hub_of(part.task))}) or None,
         model_name=title if facts.accuracies else None,
         eval_results=[
             EvalResult("text-generation", task, task, metric, round(value, 6), metric_name=metric)
@@ -57,7 +61,7 @@ def model_card(stage: MakesModel, facts: CardFacts) -> str:
         ]
         or None,
     )
-    lines = [f"# {title}", "", *_warning(stage), *_description(stage, license_note), "", *_facts(facts)]
+    lines = [f"# {title}", "", *_warning(stage, facts), *_description(stage, license_note, facts), "", *_facts(facts)]
     lines += [
         f"Paper: {PAPER}. Made by distillability-repro; `record.json` of the artifact holds every setting and hash."
     ]
@@ -93,6 +97,11 @@ def license_of(model: BaseModelRef) -> tuple[str, str]:
     return "other", f"not known here: that of {model.name} applies, see its card"
 
 
+def hub_of(task: str) -> HubSource | None:
+    """Return the source of a task's rows on the hub; None for all others, and for a plug-in's task that is not loaded."""
+    return registry.hub_of(task) if task in registry.names() else None
+
+
 def _is_hub_id(name: str) -> bool:
     return not is_toy_model(name) and not Path(name).exists() and name.count("/") == 1
 
@@ -101,24 +110,30 @@ def _is_undistillable(model: object) -> bool:
     return isinstance(model, TrainOutputLayer) or (isinstance(model, Calibrate) and model.config.eta < 0)
 
 
-def _warning(stage: MakesModel) -> list[str]:
+def _warning(stage: MakesModel, facts: CardFacts) -> list[str]:
     if _is_undistillable(stage):
-        return [f"**{NOT_A_TEACHER}.** Students distilled from it are expected to do worse than from its base.", ""]
+        has_measurements = facts.accuracies or facts.verdicts
+        measured = (
+            "what was measured is below" if has_measurements else "nothing was measured when this card was written"
+        )
+        text = "That students of it do worse than students of its base is the intention"
+        return [f"**{NOT_A_TEACHER}.** {text}; {measured}.", ""]
     if isinstance(stage, Distill) and _is_undistillable(stage.teacher):
         return [
-            "**Distilled from a teacher that is undistillable by design**, to measure what becomes of the student.",
+            "**Distilled from a teacher that is intended to be undistillable**, to measure what becomes of the student.",
             "",
         ]
     return []
 
 
-def _description(stage: MakesModel, license_note: str) -> list[str]:
+def _description(stage: MakesModel, license_note: str, facts: CardFacts) -> list[str]:
     rows = [("base", _name_of(stage.base_model)), ("licence", license_note)]
     if isinstance(stage, Calibrate):
-        sign = "distillable" if stage.config.eta > 0 else "undistillable" if stage.config.eta < 0 else "plain RFT"
+        eta = stage.config.eta
+        sign = "intended: distillable" if eta > 0 else "intended: undistillable" if eta < 0 else "plain RFT"
         rows += [
             ("made by", "calibration of a teacher (section 5 of the paper)"),
-            ("eta", f"{stage.config.eta:+g} ({sign})"),
+            ("eta", f"{eta:+g} ({sign})"),
             ("calibration target", _name_of(stage.target)),
         ]
     elif isinstance(stage, TrainOutputLayer):
@@ -133,12 +148,20 @@ def _description(stage: MakesModel, license_note: str) -> list[str]:
             ("teacher", stage.teacher.model_label),
         ]
     rows.append(("steps", f"{stage.config.steps}, learning rate {stage.config.learning_rate:g}"))
-    rows += [("data", _describe_data(stage.data)), ("seed", str(stage.seed)), ("artifact", stage.folder_name)]
+    rows += [
+        ("data", _describe_data(stage.data, facts.prompts)),
+        ("seed", str(stage.seed)),
+        ("artifact", stage.folder_name),
+    ]
     return ["| | |", "|---|---|", *(f"| {name} | {_escape(text)} |" for name, text in rows)]
 
 
-def _describe_data(data: Sequence[TaskData]) -> str:
-    return "; ".join(f"{part.task}, {part.split} split, {part.n or 'all'} prompts" for part in data)
+def _describe_data(data: Sequence[TaskData], prompts: int | None) -> str:
+    """Describe the data that a training could read, and how many prompts it drew from it where these are fewer."""
+    text = "; ".join(f"{part.task}, {part.split} split, {part.n or 'all'} prompts" for part in data)
+    counts = [part.n for part in data if part.n is not None]
+    drew_all = prompts is None or (len(counts) == len(data) and prompts == sum(counts))
+    return text if drew_all else f"{text}, of which the training drew {prompts}"
 
 
 def _name_of(model: BaseModelRef) -> str:
@@ -161,7 +184,10 @@ def _facts(facts: CardFacts) -> Iterable[str]:
         yield f"Measured in: {', '.join(facts.sources)}."
         yield ""
     if not facts.accuracies:
-        yield "Not evaluated when this card was written."
+        yield (
+            "Not evaluated when this card was written. In an artifact it stays as it is: after `repro evaluate`, `repro export`"
+            " writes one with the measured numbers."
+        )
         yield ""
 
 

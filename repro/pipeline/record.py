@@ -111,7 +111,7 @@ def build_artifact(
             summary = function(building)
             write_json(building / "summary.json", summary)
             if isinstance(stage, MakesModel) and (building / MODEL).is_dir():
-                write_card(building / MODEL, stage, CardFacts(kl=summary.get("kl")))
+                write_card(building / MODEL, stage, CardFacts(prompts=summary.get("prompts"), kl=summary.get("kl")))
         seconds = time.monotonic() - clock
         used = list(visible_gpus() if gpus is None else gpus)
         measured = {

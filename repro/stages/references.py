@@ -69,6 +69,10 @@ class Model(Protocol):
         """The name in labels of stages."""
 
 
+STORED = "stored"
+"""Context of the validation of a stage that has run: its plug-ins need not be loaded, nor be what they were."""
+
+
 @dataclass(frozen=True)
 class ModelPair:
     """Two models that must agree on their tokens, and the purpose."""
@@ -117,9 +121,12 @@ class TaskData(Frozen):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _read_plugin(cls, content: Any) -> Any:
-        """Add the hash of an outside task, and refuse a stage that was planned with another."""
-        if not isinstance(content, dict) or not isinstance(content.get("task"), str):
+    def _read_plugin(cls, content: Any, info: pydantic.ValidationInfo) -> Any:
+        """Add the hash of an outside task, and refuse a stage that was planned with another.
+
+        A stage that is read back to be described, not run (context `STORED`), keeps what its record has.
+        """
+        if not isinstance(content, dict) or not isinstance(content.get("task"), str) or info.context == STORED:
             return content
         now = plugin_content(content["task"])
         if content.get("plugin") not in (None, now):

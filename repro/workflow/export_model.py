@@ -10,14 +10,15 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from repro.errors import InputError
-from repro.pipeline.model_card import CardFacts, write_card
+from repro.models.loading import revision_of
+from repro.pipeline.model_card import CardFacts, hub_of, write_card
 from repro.pipeline.record import find_damage
 from repro.printed.load import load_claims
 from repro.report.result import RESULTS_FILE, own_claims, read_result
 from repro.stages import MakesModel, stage_adapter
 from repro.stages.artifact import CACHE, MODEL, RECORD
+from repro.stages.references import STORED
 from repro.system.atomic_write import write_json
-from repro.tasks import registry
 from repro.workflow.new_folder import new_folder
 
 METRICS = ("acc", "reward")
@@ -70,7 +71,7 @@ def stage_from(record: dict[str, Any]) -> MakesModel:
         InputError: another kind of stage, or one of an incompatible version of the code.
     """
     try:
-        stage = stage_adapter.validate_python(to_tuples(record["config"]))
+        stage = stage_adapter.validate_python(to_tuples(record["config"]), context=STORED)
     except (pydantic.ValidationError, KeyError) as error:
         raise InputError(f"{record.get('label')}: its record is of another version of the code ({error}).") from None
     if not isinstance(stage, MakesModel):
@@ -93,13 +94,14 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
     entries: list[EvalResultEntry] = []
     sources = []
     evaluations = set()
+    revision = revision_of(str(artifact / MODEL))
     records = [
         (json.loads(file.read_text()), file.parent) for file in sorted(artifact.parent.glob(f"evaluate-*/{RECORD}"))
     ]
     for evaluation, folder in sorted(
         records, key=lambda pair: str(pair[0]["ended"]), reverse=True
     ):  # the last one counts
-        if artifact.name not in evaluation["inputs"]:
+        if not _is_of(evaluation, artifact.name, revision):
             continue
         evaluations.add(folder.name)
         measured = _accuracies(json.loads((folder / "summary.json").read_text()))
@@ -107,11 +109,12 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
         sources += [folder.name] if new else []
         for task, metric, value in new:
             accuracies[task, metric] = value
-            if hub := registry.hub_of(task):
+            if hub := hub_of(task):
                 entries.append(EvalResultEntry(hub.id, task, value, date=evaluation["ended"], notes=metric))
     verdicts, results = _verdicts(artifact, evaluations)
     return (
         CardFacts(
+            prompts=summary.get("prompts"),
             kl=summary.get("kl"),
             accuracies=tuple((task, metric, value) for (task, metric), value in accuracies.items()),
             verdicts=tuple(verdicts),
@@ -119,6 +122,11 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
         ),
         entries,
     )
+
+
+def _is_of(evaluation: dict[str, Any], artifact: str, revision: str) -> bool:
+    """Return True if an evaluation is of the artifact's model: its stage's input, or a folder with the same content."""
+    return artifact in evaluation["inputs"] or evaluation["config"]["model"].get("revision") == revision
 
 
 def _accuracies(summary: dict[str, Any]) -> list[tuple[str, str, float]]:

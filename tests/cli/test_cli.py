@@ -183,6 +183,14 @@ def test_a_model_folder_without_a_file(repro, copy, missing, message):
     assert str(folder) in err.replace("\n", "")
 
 
+def test_an_artifact_in_place_of_its_model_names_the_model(repro, copy, tmp_path):
+    (tmp_path / "calibrate-0123456789abcdef").mkdir()
+    model = copy().rename(tmp_path / "calibrate-0123456789abcdef" / "model")
+    code, _, err = repro("distill", "toy:qwen3-student", "--teacher", model.parent)
+    assert code == 2
+    assert f"Its model is in {model}: give that folder." in err
+
+
 def test_an_empty_folder_is_neither_a_model_nor_a_result(repro, tmp_path):
     (tmp_path / "empty").mkdir()
     assert repro("evaluate", tmp_path / "empty")[0] == 2

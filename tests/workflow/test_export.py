@@ -89,7 +89,8 @@ def test_a_stage_writes_a_card_that_changes_neither_identity_nor_damage_check(un
     card = ModelCard.load(artifact / "model" / "README.md")
     assert NOT_A_TEACHER in card.text
     assert "0.25 nats per token" in card.text
-    assert "Not evaluated" in card.text
+    assert "the intention; nothing was measured when this card was written" in card.text
+    assert "after `repro evaluate`, `repro export` writes one with the measured numbers" in card.text
     assert find_damage(artifact) is None
     assert "model/README.md" in json.loads((artifact / "record.json").read_text())["files"]
     assert revision_of(str(artifact / "model")) == revision_of(TEACHER)
@@ -132,6 +133,34 @@ def test_an_exported_model_has_what_was_measured(undistillable, tmp_path):
         export_model(artifact, into)
 
 
+def test_an_evaluation_of_the_model_folder_counts(undistillable, tmp_path):
+    """`repro evaluate .../calibrate-.../model` knows the model by its folder: the calibration is no input of its stage."""
+    _, artifact = undistillable
+    summary = {"toy-bm4": {"acc": 0.75, "items": 4, "completions_per_item": 16}}
+    make_artifact(evaluate_stage(str(artifact / "model"), OPTIONS), artifact.parent, summary)
+    make_artifact(evaluate_stage(STUDENT, OPTIONS), artifact.parent, {"toy-bm4": summary["toy-bm4"] | {"acc": 0.1}})
+    export_model(artifact, tmp_path / "exported")
+    card = ModelCard.load(tmp_path / "exported" / "README.md")
+    assert "| toy-bm4 | acc | 0.750 |" in card.text
+    assert "the intention; what was measured is below" in card.text
+    assert "Not evaluated" not in card.text
+
+
+def test_a_model_of_a_plugins_task_is_exported_without_the_plugin(undistillable, tmp_path):
+    _, artifact = undistillable
+    record = json.loads((artifact / "record.json").read_text())
+    record["config"]["data"][0] |= {"task": "acme", "plugin": "0" * 64}
+    (artifact / "record.json").write_text(json.dumps(record))
+    export_model(artifact, tmp_path / "exported")
+    assert "| data | acme, train split, 4 prompts |" in (tmp_path / "exported" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("prompts", "drew"), [(3, ", of which the training drew 3 |"), (4, " |"), (None, " |")])
+def test_a_card_says_how_many_prompts_the_training_drew(prompts, drew):
+    stage = calibrate_stage(TEACHER, OPTIONS, target=None, eta="-0.5")
+    assert f"| data | toy-bm4, train split, 4 prompts{drew}" in model_card(stage, CardFacts(prompts=prompts))
+
+
 def test_results_on_tasks_of_the_hub_are_eval_results(undistillable, tmp_path):
     stage, artifact = undistillable
     evaluation = evaluate_stage(STUDENT, OPTIONS).model_copy(update={"model": stage})
@@ -148,10 +177,10 @@ def test_cards_of_students():
     student = distill_stage(STUDENT, TEACHER, "gkd-rkl", OPTIONS).model_copy(update={"teacher": teacher})
     card = ModelCard(model_card(student, CardFacts()))
     assert NOT_A_TEACHER not in card.text
-    assert "Distilled from a teacher that is undistillable by design" in card.text
+    assert "Distilled from a teacher that is intended to be undistillable" in card.text
     plain = ModelCard(model_card(calibrate_stage(TEACHER, OPTIONS, target=None, eta="0.5"), CardFacts()))
-    assert "+0.5 (distillable)" in plain.text
-    assert "by design" not in plain.text
+    assert "+0.5 (intended: distillable)" in plain.text
+    assert "undistillable" not in plain.text
 
 
 def test_the_card_of_a_trained_output_layer():
@@ -161,7 +190,7 @@ def test_the_card_of_a_trained_output_layer():
     assert NOT_A_TEACHER in card.text
     assert "| strength | 0.3 at temperature 2 |" in card.text
     student = next(row.stage.model for row in guarded.rows if row.method == "sft under doge(strength=0.3)")
-    assert "Distilled from a teacher that is undistillable by design" in model_card(student, CardFacts())
+    assert "Distilled from a teacher that is intended to be undistillable" in model_card(student, CardFacts())
 
 
 def test_licences_are_stated_or_unknown(tmp_path):
