@@ -14,9 +14,10 @@ from repro.cli.export import export_app
 from repro.cli.help_pages import improve_help
 from repro.cli.housekeeping import housekeeping_app
 from repro.cli.maintain import maintain_app
-from repro.cli.options import Claims, Out
+from repro.cli.options import Out
 from repro.cli.own_models import stages_app
 from repro.cli.plugins import print_plugins, print_tasks
+from repro.cli.results import results_app
 from repro.cli.run import run
 from repro.cli.tables import tables_app
 from repro.cli.traps import traps_app
@@ -42,6 +43,7 @@ app.add_typer(stages_app)
 app.add_typer(traps_app)
 app.add_typer(doctor_app)
 app.add_typer(conform_app)
+app.add_typer(results_app)
 app.add_typer(compare_app)
 app.add_typer(verify_app)
 app.add_typer(export_app)
@@ -156,42 +158,6 @@ def settings(
             soft_wrap=True,
             style="dim",
         )
-
-
-@app.command()
-def show(
-    result: Annotated[Path, typer.Argument(help="Folder of a study's result or of one stage.")], claims: Claims = None
-) -> None:
-    """Print a stored result again: verdicts and table, or one stage's record."""
-    from repro.report.reload import show_result
-
-    show_result(result, out_console, claims or ())
-
-
-@app.command()
-def report(
-    results: Annotated[list[Path], typer.Argument(help="Folders of studies' results, or their results.json files.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="The page; its Markdown brief is written next to it. Default: the page of a single result, else ./report.html.",
-        ),
-    ] = None,
-    claims: Claims = None,
-) -> None:
-    """Write a self-contained HTML page (and its Markdown brief) of one or more stored results.
-
-    Results of different seeds or families of the same study and scale are joined and judged together; other studies and
-    scales follow on the same page. Results that do not belong together, or are damaged, are refused.
-    """
-    from repro.report.html import PAGE_FILE
-    from repro.report.merge import read_parts
-    from repro.report.write import write_report
-
-    folder = results[0] if len(results) == 1 and results[0].is_dir() else Path()
-    page, brief = write_report(read_parts(results, claims or ()), out or folder / PAGE_FILE)
-    out_console.print(f"written: {page}, {brief}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -80,6 +80,9 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
     if len(folders) > _MOST:
         raise InputError(f"{len(folders)} evaluations: compare {_MOST} at most.")
     first, *others = evaluations = [read_evaluation(folder) for folder in folders]
+    for evaluation in evaluations:
+        if not evaluation.table.values:
+            raise InputError(f"{evaluation.folder}: has one item, and an interval needs two or more (--items).")
     pairs = [_pair(first, other) for other in others]
     for other, by_task in zip(others, pairs):
         if not any(difference.items for difference in by_task.values()):

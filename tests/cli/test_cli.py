@@ -463,6 +463,8 @@ def test_one_stage_end_to_end(repro, tmp_path):
     code, out, _ = repro("show", folder)
     assert code == 0
     assert "evaluate toy:qwen3-student" in out
+    code, out, _ = repro("show", folder, "--completions", 3)
+    assert (code, out.count("toy-bm4, item "), out.count("  13 more")) == (0, 3, 3)
 
 
 @pytest.mark.load_sensitive

@@ -1,12 +1,16 @@
 """Results of a small measured world, with completions that attack the page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from measured_world import build
 
+from repro.evaluation.evaluate import summarise
+from repro.evaluation.graded import Graded, write_graded
+from repro.generation.rollouts import Rollout
 from repro.printed.files import stored_hashes
 from repro.printed.load import load
 from repro.report.merge import Source, merge_sources
@@ -109,3 +113,38 @@ def result() -> Result:
 @pytest.fixture(scope="session")
 def part(result: Result):
     return merge_sources([Source("one", result)])[0]
+
+
+KEYS = [str(n % 8) for n in range(64)]
+
+
+def store_evaluation(
+    folder, right, *, keys=KEYS, task="file-numeric", prompt="Question", model="org/student", tokens=64, first_item=0
+):
+    """Store an evaluation of two completions per item; right(item) says how many of them are."""
+    folder.mkdir(parents=True)
+    graded = []
+    for item, key in enumerate(keys):
+        for sample in range(2):
+            answer = key if sample < right(item) else "wrong"
+            rollout = Rollout(
+                str(first_item + item), task, f"{prompt} {item}", sample, [1], [5, 6], [0.0, 0.0], answer, "eos"
+            )
+            graded.append(Graded(rollout, key, answer, float(answer == key)))
+    outcomes = write_graded(folder / "rollouts.parquet", [graded])
+    numeric = [replace(outcome, task="file-numeric") for outcome in outcomes]
+    summary = {task: summarise(numeric)["file-numeric"], "sampler": {"tokens": 3}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    record = {
+        "stage": "evaluate",
+        "label": f"evaluate {model}",
+        "config": {
+            "kind": "evaluate",
+            "model": {"kind": "base", "name": model, "revision": "abc"},
+            "config": {"temperature": 1.0, "max_completion_tokens": tokens},
+            "seed": 0,
+        },
+        "grading": {"rules": 3},
+    }
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder

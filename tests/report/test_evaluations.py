@@ -1,15 +1,11 @@
 """`repro compare` of evaluations: intervals, chance, paired differences, and refusals of one line."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.evaluation.evaluate import summarise
-from repro.evaluation.graded import Graded, write_graded
-from repro.generation.rollouts import Rollout
 from repro.report.evaluations import (
     are_evaluations,
     compare_evaluations,
@@ -17,39 +13,8 @@ from repro.report.evaluations import (
     print_evaluations,
 )
 
-KEYS = [str(n % 8) for n in range(64)]
-
-
-def evaluation(
-    folder, right, *, keys=KEYS, task="file-numeric", prompt="Question", model="org/student", tokens=64, first_item=0
-):
-    """Store an evaluation of two completions per item; right(item) says how many of them are."""
-    folder.mkdir(parents=True)
-    graded = []
-    for item, key in enumerate(keys):
-        for sample in range(2):
-            answer = key if sample < right(item) else "wrong"
-            rollout = Rollout(
-                str(first_item + item), task, f"{prompt} {item}", sample, [1], [5, 6], [0.0, 0.0], answer, "eos"
-            )
-            graded.append(Graded(rollout, key, answer, float(answer == key)))
-    outcomes = write_graded(folder / "rollouts.parquet", [graded])
-    numeric = [replace(outcome, task="file-numeric") for outcome in outcomes]
-    summary = {task: summarise(numeric)["file-numeric"], "sampler": {"tokens": 3}}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    record = {
-        "stage": "evaluate",
-        "label": f"evaluate {model}",
-        "config": {
-            "kind": "evaluate",
-            "model": {"kind": "base", "name": model, "revision": "abc"},
-            "config": {"temperature": 1.0, "max_completion_tokens": tokens},
-            "seed": 0,
-        },
-        "grading": {"rules": 3},
-    }
-    (folder / "record.json").write_text(json.dumps(record))
-    return folder
+from .conftest import KEYS
+from .conftest import store_evaluation as evaluation
 
 
 def made_by(cache, name, **config):
@@ -171,6 +136,9 @@ def test_what_is_no_evaluation_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"is an artifact and .*table2-toy is not"):
         are_evaluations([tmp_path / "table2-toy", first])
     assert not are_evaluations([tmp_path / "table2-toy"])
+    single = evaluation(tmp_path / "cache" / "single", lambda item: 1, keys=["7"])
+    with pytest.raises(InputError, match="has one item"):
+        compare_evaluations([single, single])
     (first / "summary.json").unlink()
     with pytest.raises(InputError, match="not readable as an evaluation"):
         compare_evaluations([first, first])
