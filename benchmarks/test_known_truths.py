@@ -3,6 +3,7 @@
 They read the results that `nox -s reproduce-known-truth` leaves: `pytest benchmarks/test_known_truths.py --out results`.
 """
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -21,21 +22,28 @@ CLAIMS = [
 ]
 
 
-def is_of(truth, folder):
-    """Return whether a folder holds the study of a truth in a world of its variant."""
+@functools.cache
+def study_and_variant(folder):
+    """Return the study of a result and the variant of its world."""
     result = read_result(folder)
-    variant = parse_world(result["settings"]["world"]).variant or ""
-    return (result["study"], variant) == (truth["study"], truth["variant"])
+    return result["study"], parse_world(result["settings"]["world"]).variant or ""
+
+
+@functools.cache
+def judged(folder):
+    """Return the outcomes of a result, which is judged once for all of its claims."""
+    return tuple(outcomes_of(folder))
 
 
 @pytest.mark.parametrize(("truth", "claim"), CLAIMS)
 def test_the_verdict_follows_the_truth(truth, claim, request):
     results = Path(request.config.getoption("--out"))
-    folders = [folder for folder in result_folders(results) if is_of(truth, folder)]
+    study = truth["study"], truth["variant"]
+    folders = [folder for folder in result_folders(results) if study_and_variant(folder) == study]
     if not folders:
         pytest.skip(f"{results}: no such result; `nox -s reproduce-known-truth` makes it")
     for folder in folders:
-        outcomes = [outcome for outcome in outcomes_of(folder) if outcome.claim == claim]
+        outcomes = [outcome for outcome in judged(folder) if outcome.claim == claim]
         assert outcomes, f"{folder}: no verdict on {claim}"
         for outcome in outcomes:
             assert (outcome.value == "reproduced") == outcome.is_true, f"{folder}: {outcome.reason}: {outcome.text}"
