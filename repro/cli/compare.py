@@ -21,7 +21,7 @@ def compare(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER FOLDER...",
+            metavar="FOLDER",
             help="Artifacts that `repro evaluate` printed, two or more; or two results of one study.",
         ),
     ],

@@ -25,6 +25,7 @@ class CardFacts:
     """What is known of a model beyond the stage that made it.
 
     Attributes:
+        name: the model in words (`repro.stages.readable_label`); None for the stage's own label.
         prompts: how many different ones its training drew; None where the record does not say.
         kl: D(model || base) at its last optimiser steps, nats per token on its own completions; None where not measured.
         accuracies: (task, metric, mean) of evaluations, shares in 0..1.
@@ -32,6 +33,7 @@ class CardFacts:
         sources: of accuracies and verdicts: artifacts or results.
     """
 
+    name: str | None = None
     prompts: int | None = None
     kl: float | None = None
     accuracies: tuple[tuple[str, str, float], ...] = ()
@@ -45,7 +47,7 @@ def model_card(stage: MakesModel, facts: CardFacts) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     license_id, license_note = license_of(stage.base_model)
-    title = stage.model_label
+    title = facts.name or stage.model_label
     data = ModelCardData(
         base_model=stage.base_model.name if _is_hub_id(stage.base_model.name) else None,
         license=license_id,

@@ -24,6 +24,7 @@ from repro.pipeline.model_card import CardFacts, write_card
 from repro.stages import MakesModel, Stage
 from repro.stages.artifact import MODEL, RECORD
 from repro.stages.pins import served_model_names, unpinned_inputs
+from repro.stages.readable_label import describe_made_model
 from repro.system.atomic_write import write_json
 from repro.system.gpus import visible_gpus
 from repro.system.hardware import hardware, libraries
@@ -111,7 +112,8 @@ def build_artifact(
             summary = function(building)
             write_json(building / "summary.json", summary)
             if isinstance(stage, MakesModel) and (building / MODEL).is_dir():
-                write_card(building / MODEL, stage, CardFacts(prompts=summary.get("prompts"), kl=summary.get("kl")))
+                name = describe_made_model(stage.model_dump(mode="json"), cache)
+                write_card(building / MODEL, stage, CardFacts(name, summary.get("prompts"), summary.get("kl")))
         seconds = time.monotonic() - clock
         used = list(visible_gpus() if gpus is None else gpus)
         measured = {

@@ -33,6 +33,14 @@ def describe_model(model: Mapping[str, Any], cache: Path) -> str:
     return f"{name} (seed {first}{''.join(f', its teacher {seed}' for seed in others)})"
 
 
+def describe_made_model(config: Mapping[str, Any], cache: Path) -> str | None:
+    """Return the label of the model that a stage makes; None for a student of other than plain completions of its teacher.
+
+    config: of the stage, as in its record.
+    """
+    return describe_model(config, cache) if _learns_from_samples(config) else None
+
+
 def describe_record(record: Mapping[str, Any], cache: Path) -> str:
     """Return the label of an artifact, without its own seed; that in the record for kinds and versions without a better one."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
@@ -66,7 +74,7 @@ def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple
         teacher, seeds = _name(model["teacher"], cache, depth)
         return f"{student} by {_method(model)} from {teacher}", (model["seed"], *seeds)
     teacher, _ = _name(model["teacher"], cache, depth)
-    return f"{teacher} after {model['kind']}", (model["seed"],)
+    return f"{teacher} with a trained output layer, strength {model['config']['strength']:g}", (model["seed"],)
 
 
 def _learns_from_samples(model: Mapping[str, Any]) -> bool:

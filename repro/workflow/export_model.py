@@ -17,6 +17,7 @@ from repro.printed.load import load_claims
 from repro.report.result import RESULTS_FILE, own_claims, read_result
 from repro.stages import MakesModel, stage_adapter
 from repro.stages.artifact import CACHE, MODEL, RECORD
+from repro.stages.readable_label import describe_made_model
 from repro.stages.references import STORED
 from repro.system.atomic_write import write_json
 from repro.workflow.new_folder import new_folder
@@ -114,6 +115,7 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
     verdicts, results = _verdicts(artifact, evaluations)
     return (
         CardFacts(
+            name=describe_made_model(record["config"], artifact.parent),
             prompts=summary.get("prompts"),
             kl=summary.get("kl"),
             accuracies=tuple((task, metric, value) for (task, metric), value in accuracies.items()),

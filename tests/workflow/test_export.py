@@ -24,6 +24,7 @@ from repro.printed.load import load, load_claims
 from repro.recipes.catalog import plan
 from repro.report.export_result import export_result
 from repro.stages import BaseModelRef, Calibrate, Evaluate, TrainOutputLayer
+from repro.stages.readable_label import describe_made_model
 from repro.tables.verdicts.verdict import verdict
 from repro.workflow.export_model import export_model
 from repro.workflow.new_folder import new_folder
@@ -87,6 +88,7 @@ def result_of(folder, artifact):
 def test_a_stage_writes_a_card_that_changes_neither_identity_nor_damage_check(undistillable):
     _, artifact = undistillable
     card = ModelCard.load(artifact / "model" / "README.md")
+    assert "# toy:qwen3-teacher at eta -0.5 (seed 0)\n\n" in card.text
     assert NOT_A_TEACHER in card.text
     assert "0.25 nats per token" in card.text
     assert "the intention; nothing was measured when this card was written" in card.text
@@ -189,6 +191,8 @@ def test_the_card_of_a_trained_output_layer():
     card = ModelCard(model_card(teacher, CardFacts()))
     assert NOT_A_TEACHER in card.text
     assert "| strength | 0.3 at temperature 2 |" in card.text
+    label = describe_made_model(teacher.model_dump(mode="json"), Path("cache"))
+    assert re.fullmatch(r"toy:\w+-teacher with a trained output layer, strength 0\.3 \(seed 0\)", label)
     student = next(row.stage.model for row in guarded.rows if row.method == "sft under doge(strength=0.3)")
     assert "Distilled from a teacher that is intended to be undistillable" in model_card(student, CardFacts())
 
