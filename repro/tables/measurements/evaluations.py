@@ -10,7 +10,7 @@ from repro.evaluation.metrics import guess_rate
 from repro.generation.rollouts import stream_rows
 from repro.recipes.settings import flatten
 from repro.stages.artifact import RECORD, ROLLOUTS
-from repro.stages.readable_label import describe_model
+from repro.stages.readable_label import describe_record
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.bounds import bounded
 from repro.tables.statistics.decision import interval
@@ -99,7 +99,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         tasks = {task: facts for task, facts in summary.items() if "completions_per_item" in facts}
         config = record["config"]
         settings = flatten(config["config"]) | {"grading rules": record["grading"]["rules"]}
-        label, seed = describe_model(config["model"], folder.parent), int(config["seed"])
+        label, seed = describe_record(record, folder.parent).removeprefix("evaluate "), int(config["seed"])
         completions = min(int(facts["completions_per_item"]) for facts in tasks.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{folder}: not readable as an evaluation. Run it again.") from None
