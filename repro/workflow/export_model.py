@@ -96,12 +96,10 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
     sources = []
     evaluations = set()
     revision = revision_of(str(artifact / MODEL))
-    records = [
-        (json.loads(file.read_text()), file.parent) for file in sorted(artifact.parent.glob(f"evaluate-*/{RECORD}"))
-    ]
-    for evaluation, folder in sorted(
-        records, key=lambda pair: str(pair[0]["ended"]), reverse=True
-    ):  # the last one counts
+    files = sorted(artifact.parent.glob(f"evaluate-*/{RECORD}"))
+    records = [(json.loads(file.read_text()), file.parent) for file in files]
+    records.sort(key=lambda pair: str(pair[0]["ended"]), reverse=True)  # of two on one task the last counts
+    for evaluation, folder in records:
         if not _is_of(evaluation, artifact.name, revision):
             continue
         evaluations.add(folder.name)
