@@ -39,9 +39,9 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **r
     """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, its summary and what is to be known of it."""
     folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
     label = describe_record(json.loads((folder / RECORD).read_text()), folder.parent)
-    console.print(f"{label}: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"{label}: {folder}", highlight=False, markup=False, soft_wrap=True)
     if (folder / "model").is_dir():
-        console.print(f"model: {folder / 'model'}", highlight=False, soft_wrap=True)
+        console.print(f"model: {folder / 'model'}", highlight=False, markup=False, soft_wrap=True)
     summary = json.loads((folder / "summary.json").read_text())
     console.print_json(json.dumps(summary))
     course = accuracy_course(_history_of(folder))

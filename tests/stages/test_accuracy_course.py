@@ -49,15 +49,12 @@ def test_steps_without_an_accuracy_are_left_out():
 def printed(monkeypatch, tmp_path, rows):
     folder = tmp_path / "distill-1"
     folder.mkdir()
+    (folder / "record.json").write_text(json.dumps({"stage": "distill", "label": "distill gkd-rkl", "config": {}}))
     (folder / "summary.json").write_text(json.dumps({"steps": len(rows), "accuracy": 0.15}))
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setattr(stage_run, "run_with_inputs", lambda *args, **kwargs: folder)
     console = Console(width=500, record=True, file=(tmp_path / "screen").open("w"))
-
-    class Stage:
-        label = "distill gkd-rkl"
-
-    stage_run.run_and_print(Stage(), tmp_path, console=console, quiet=True)
+    stage_run.run_and_print(None, tmp_path, console=console, quiet=True)
     return console.export_text()
 
 
