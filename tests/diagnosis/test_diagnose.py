@@ -162,9 +162,9 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     show_result(tmp_path / "page", console)
     text = console.export_text()
     assert "effective_sample_size" in text
-    found = " ".join(text.partition("What was found")[2].split())
-    assert "Teacher-student gap: " in found
-    assert found.endswith(f"- {NO_PROMISE}")
+    conclusions = " ".join(text.partition("What was found")[2].split())
+    assert "Teacher-student gap: " in conclusions
+    assert conclusions.endswith(f"- {NO_PROMISE}")
 
 
 def test_the_figure_shows_the_accumulated_contributions(artifact, diagnosed):

@@ -58,8 +58,10 @@ def result_of(folder, artifact):
     table = build(items=20, seeds=(0,))
     kept = next(claim for claim in load_claims("table2") if claim.id == "misled-equals-no-reasoning")
     sides = {"left": Ref(row="Undistillable"), "right": (Ref(row="Distillable"),), "low": -0.03, "high": 0.03}
-    own = kept.model_copy(update={"id": "mine", **sides})
-    report = verdict(table, load("table2"), [*load_claims("table2"), own], missing="inconclusive", resamples=200)
+    users_claim = kept.model_copy(update={"id": "mine", **sides})
+    report = verdict(
+        table, load("table2"), [*load_claims("table2"), users_claim], missing="inconclusive", resamples=200
+    )
     content = {
         **{"study": "table2", "scale": "toy", "families": ["qwen3"], "tasks": list(table.tasks), "seeds": [0]},
         **{"made": "2026-01-01T00:00:00+00:00", "settings": {}, "assignments": ["eta=0.3"], "stored_files": {}},
@@ -67,7 +69,7 @@ def result_of(folder, artifact):
         "libraries": {"torch": "2.13.0", "distillability-repro": "0.1.0"},
         "hardware": {"machine": "x", "system": "x", "cpus": 2, "memory_gib": 1.0, "gpus": []},
         "verdicts": report.to_dict(),
-        "own_claims": [own.model_dump(mode="json")],
+        "own_claims": [users_claim.model_dump(mode="json")],
         "measured": [table.to_dict()],
         "rows": [{"family": "qwen3", "method": "Undistillable", "seed": 0, "artifact": artifact}],
         "stages": [
