@@ -155,9 +155,8 @@ def override(settings: Settings, assignments: Iterable[str]) -> Settings:
         problem = first["msg"]
         if first["type"] == "too_short":
             problem = "give {min_length} or more, separated by commas; there are {actual_length}".format(**first["ctx"])
-        value = (
-            "" if isinstance(first["input"], dict) else f"={first['input']!r}"
-        )  # of a group: a line of all its settings
+        is_group = isinstance(first["input"], dict)  # its value would be a line of all of its settings
+        value = "" if is_group else f"={first['input']!r}"
         raise InputError(f"--set {key}{value}: {problem}") from None
 
 
