@@ -10,4 +10,4 @@ class StageError(Exception):
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM: children are stopped, nothing is half-written, the same command resumes. Exits with 130."""
+    """Ctrl-C or SIGTERM: children are stopped, nothing is half-written. The message says what is kept; exits with 130."""

@@ -31,7 +31,8 @@ def compare(
 
     Evaluations: per task the accuracy of each with its 95 % interval, the chance level, how much was truncated and
     unparsed, and each one's difference to the first, paired by item. Put what the others are measured against first: the
-    untouched student.
+    untouched student. Evaluations of models whose trainings differ in their seeds alone are pooled into one, paired by
+    training seed too: name all of them.
 
     Two results: what was set differently, every cell, and the verdicts. A cell's difference is second - first on the items
     that both have, paired by item (and by training seed, where both have the same ones), with its 95 % interval.

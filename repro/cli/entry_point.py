@@ -27,10 +27,10 @@ def main() -> None:
     sys.unraisablehook = _interrupt_again
     try:
         sys.exit(_run())
-    except Interrupted:
+    except Interrupted as interruption:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        print_error("interrupted: finished stages are kept; the same command resumes")
+        print_error(": ".join(filter(None, ("interrupted", str(interruption)))))
         sys.exit(130)
 
 

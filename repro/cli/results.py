@@ -42,7 +42,8 @@ def report(
         Path | None,
         typer.Option(
             "--out",
-            help="The page; its Markdown brief is written next to it. Default: the page of a single result, else ./report.html.",
+            help="The page (.html) or a folder for it; its Markdown brief is written next to it. Default: the page of a single"
+            " result, else ./report.html.",
         ),
     ] = None,
     claims: Claims = None,

@@ -36,7 +36,7 @@ def traps(
 
     Example: `repro traps TEACHER STUDENT --task gsm8k --data rows.jsonl --items 50`
     """
-    from repro.report.panel import PAGE_FILE, print_panel, write_panel
+    from repro.report.panel import PAGE_FILE, print_found, write_panel
     from repro.workflow.own_models import traps_stage
     from repro.workflow.row_notices import instruction_notices, row_notices
     from repro.workflow.stage_run import run_with_inputs
@@ -56,5 +56,6 @@ def traps(
     if as_json:
         typer.echo(json.dumps(content, indent=1))
         return
-    print_panel(content, out_console)
-    out_console.print(f"\nwritten: {folder / PAGE_FILE}, from {artifact}", highlight=False, soft_wrap=True)
+    print_found(content, out_console)
+    for line in (f"written: {folder / PAGE_FILE}, from {artifact}", f"every measure: repro show {folder}"):
+        out_console.print(line, highlight=False, soft_wrap=True)

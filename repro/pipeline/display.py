@@ -17,6 +17,7 @@ from repro.pipeline.remaining import RemainingTime, RunningStage, SteadyCountdow
 from repro.pipeline.submission import Running
 from repro.pipeline.watch import StageWatch
 from repro.stages import Stage
+from repro.stages.readable_label import describe_stage
 
 WIDE, NARROW = 100, 60
 """Columns of a terminal from which bars are long and have notes, and below which there are none."""
@@ -57,6 +58,7 @@ class Display:
         self._next_estimate = 0.0
         self._standing_still: set[str] = set()
         self._resumed: set[str] = set()
+        self._labels: dict[str, str] = {}
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal and not self._quiet:
@@ -104,7 +106,7 @@ class Display:
         for run in running:
             still = self._still(run, now)
             if still and run.stage.fingerprint not in self._standing_still:
-                self._console.print(f"{_label(run.stage)}: {still}", markup=False, highlight=False, soft_wrap=True)
+                self._console.print(f"{self._label(run.stage)}: {still}", markup=False, highlight=False, soft_wrap=True)
             (self._standing_still.add if still else self._standing_still.discard)(run.stage.fingerprint)
 
     def _observe(self, run: Running, now: float) -> RunningStage:
@@ -112,7 +114,7 @@ class Display:
         step = resumed_at(report)
         if report and step is not None and run.stage.fingerprint not in self._resumed:
             self._resumed.add(run.stage.fingerprint)
-            text = f"{_label(run.stage)}: resuming at step {step} of {report['total']}"
+            text = f"{self._label(run.stage)}: resuming at step {step} of {report['total']}"
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         return self._watch.observe(run.stage.fingerprint, now - run.started, report)
 
@@ -126,7 +128,16 @@ class Display:
         self._reported.add(stage.fingerprint)
         seconds = self._clock() - self._started.get(stage.fingerprint, self._clock())
         left = f", {self._left}" if done < total else ""
-        self._console.print(f"[{done:>3}/{total}] {_label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True)
+        self._console.print(
+            f"[{done:>3}/{total}] {self._label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True
+        )
+
+    def _label(self, stage: Stage) -> str:
+        name = stage.fingerprint
+        if name not in self._labels:
+            label = describe_stage(stage, self._cache)
+            self._labels[name] = label if "(seed " in label else f"{label} (seed {stage.seed})"
+        return self._labels[name]
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
         """Lay out a line per running stage and one for the study; on a narrow terminal bars and notes give way to numbers."""
@@ -151,7 +162,7 @@ class Display:
                 now = self._clock()
                 rate = self._still(run, now) or describe_rate(self._watch.speed(run.stage.fingerprint), report["unit"])
             bars.add_task(
-                _label(run.stage), total=total_units, completed=done_units, rate=rate, note=report.get("note", "")
+                self._label(run.stage), total=total_units, completed=done_units, rate=rate, note=report.get("note", "")
             )
         study = Progress(
             TextColumn("[bold]study"),
@@ -172,7 +183,3 @@ def describe_rate(per_second: float, unit: str) -> str:
     if not per_second:
         return ""
     return f"{per_second:.1f} {unit}/s" if per_second >= 0.1 else f"{1 / per_second:,.0f} s/{unit.removesuffix('s')}"
-
-
-def _label(stage: Stage) -> str:
-    return f"{stage.label} (seed {stage.seed})"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro.errors import InputError
+from repro.errors import InputError, Interrupted
 from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
 from repro.pipeline.engine import run_stages
@@ -53,6 +53,8 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
             if not quiet:
                 report_check(stages, cache, console)
             run_stages(stages, cache, execution=execution, on_tick=display)
+        except Interrupted:
+            raise Interrupted("finished stages are kept; the same command resumes") from None
         except OSError as error:
             if not disk_error(error):
                 raise

@@ -12,9 +12,9 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.report.terminal import text_table
 from repro.stages.artifact import RECORD
-from repro.tables.measurements.evaluations import Evaluation, TaskScore, read_evaluation
+from repro.tables.measurements.evaluations import Evaluation, TaskScore, pool_training_seeds, read_evaluation
 from repro.tables.metric_names import metric_name
-from repro.tables.paired_difference import PairedDifference, paired_differences
+from repro.tables.paired_difference import PairedDifference, paired_differences, repeat_for_seeds
 
 _MOST = len(string.ascii_uppercase)
 
@@ -38,9 +38,10 @@ class EvaluationComparison:
         return {
             "evaluations": [
                 {
-                    "artifact": str(evaluation.folder),
+                    "artifacts": list(map(str, evaluation.folders)),
                     "model": evaluation.label,
                     "seed": evaluation.seed,
+                    "training_seeds": list(map(list, evaluation.trainings)),
                     "tasks": {
                         task: asdict(score) | {"above_chance": score.is_above_chance}
                         for task, score in evaluation.scores.items()
@@ -72,23 +73,24 @@ def are_evaluations(folders: Sequence[Path]) -> bool:
 
 
 def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
-    """Compare the first evaluation with each other one.
+    """Compare the first evaluation with each other one; those that differ in training seeds alone are pooled before.
 
     Raises:
         InputError: another kind of artifact, a damaged one, one that shares no items with the first, or too many.
     """
     if len(folders) > _MOST:
         raise InputError(f"{len(folders)} evaluations: compare {_MOST} at most.")
-    first, *others = evaluations = [read_evaluation(folder) for folder in folders]
+    evaluations = [read_evaluation(folder) for folder in folders]
     for evaluation in evaluations:
         if not evaluation.table.values:
-            raise InputError(f"{evaluation.folder}: has one item, and an interval needs two or more (--items).")
+            raise InputError(f"{evaluation.folders[0]}: has one item, and an interval needs two or more (--items).")
+    first, *others = evaluations = pool_training_seeds(evaluations)
     pairs = [_pair(first, other) for other in others]
     for other, by_task in zip(others, pairs):
         if not any(difference.items for difference in by_task.values()):
             tasks = [", ".join(evaluation.scores) for evaluation in (first, other)]
             raise InputError(
-                f"{first.folder} ({tasks[0]}) and {other.folder} ({tasks[1]}) share no items: evaluate both on the same"
+                f"{first.folders[0]} ({tasks[0]}) and {other.folders[0]} ({tasks[1]}) share no items: evaluate both on the same"
                 " task, rows, split and instruction."
             )
     tasks_of_all = dict.fromkeys(task for evaluation in evaluations for task in evaluation.scores)
@@ -116,7 +118,8 @@ def print_evaluations(comparison: EvaluationComparison, console: Console) -> Non
     labels = Counter(evaluation.label for evaluation in comparison.evaluations)
     for letter, evaluation in zip(letters, comparison.evaluations):
         label = evaluation.label + (f", sampling seed {evaluation.seed}" if labels[evaluation.label] > 1 else "")
-        console.print(f"{letter}  {label}  {evaluation.folder}", highlight=False, markup=False, soft_wrap=True)
+        folders = "  ".join(map(str, evaluation.folders))
+        console.print(f"{letter}  {label}  {folders}", highlight=False, markup=False, soft_wrap=True)
     for name, values in comparison.settings:
         texts = ", ".join(f"{letter} {value}" for letter, value in zip(letters, values))
         console.print(f"Set differently: {name}: {texts}", style="yellow", highlight=False, markup=False)
@@ -134,18 +137,38 @@ def print_evaluations(comparison: EvaluationComparison, console: Console) -> Non
                 if all(scores[side].is_above_chance is False for side in ("A", letter)):
                     text += " (neither is above chance)"
                 console.print(text, highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        "\nIntervals: 95 %, over the items. They say nothing of other training seeds: train and evaluate with --seed 1, 2 too.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(f"\n{_describe_intervals(comparison)}", highlight=False, soft_wrap=True)
+
+
+def _describe_intervals(comparison: EvaluationComparison) -> str:
+    """Say what the intervals know, and of which evaluations they know too little."""
+    trained = [
+        (letter, evaluation)
+        for letter, evaluation in zip(string.ascii_uppercase, comparison.evaluations)
+        if any(evaluation.trainings)
+    ]
+    single = [letter for letter, evaluation in trained if len(evaluation.folders) == 1]
+    more = "train and evaluate with --seed 1, 2 too, and compare all of them at once."
+    if len(single) == len(trained):
+        return f"Intervals: 95 %, over the items. They say nothing of other training seeds: {more}"
+    text = "Intervals: 95 %, over the items and the training seeds."
+    if single:
+        text += f" Those of {', '.join(single)} alone say nothing of other training seeds: {more}"
+    if len({evaluation.table.seeds for _, evaluation in trained}) > 1:
+        text += " Differences between models with other training seeds have no spread between trainings."
+    return text
 
 
 def _pair(first: Evaluation, other: Evaluation) -> dict[str, PairedDifference]:
-    """Return the difference of each task that both have."""
+    """Return the difference of each task that both have. A model as it was published stands beside every training seed."""
+    a, b = first.table, other.table
+    if not any(first.trainings):
+        a = repeat_for_seeds(a, b.seeds)
+    elif not any(other.trainings):
+        b = repeat_for_seeds(b, a.seeds)
     return {
         difference.task: difference
-        for difference in paired_differences(first.table, other.table)
+        for difference in paired_differences(a, b)
         if difference.first is not None and difference.second is not None
     }
 

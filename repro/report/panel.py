@@ -70,15 +70,22 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
 
 
 def print_panel(content: dict[str, Any], console: Console) -> None:
-    """Print the panel, the correlations, what was left out, and last what was found of each trap."""
+    """Print the panel, the correlations, and last what was found of each trap."""
     title = f"{content['student']} (student) under {content['teacher']} (teacher)"
     console.print(text_table(panel_rows(content["panel"]), title))
     if content["frequency"]:
         title = "Rank correlation of token frequency and mean contribution"
         console.print(text_table(frequency_rows(content), title))
-    for text in [EXPLAINED, *_notes(content)]:
+    console.print(EXPLAINED, highlight=False, markup=False)
+    console.print()
+    print_found(content, console)
+
+
+def print_found(content: dict[str, Any], console: Console) -> None:
+    """Print what was found of each trap, on how much it rests, and what was left out."""
+    console.print("[bold]What was found[/bold]")
+    for text in [_describe_sample(content), *_notes(content)]:
         console.print(text, highlight=False, markup=False)
-    console.print("\n[bold]What was found[/bold]")
     for line in [*conclusion_lines(content), NO_PROMISE]:
         console.print(f"- {line}", highlight=False, markup=False)
 

@@ -41,14 +41,16 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
 
 
 def _show_record(artifact: Path, console: Console) -> None:
+    from repro.report.stage_summary import print_summary
+
     try:
         record = json.loads((artifact / RECORD).read_text())
         line = f"{record['label']}: {record['seconds']} s, {record['ended']}"
-        summary = json.dumps(json.loads((artifact / "summary.json").read_text()))
+        summary = json.loads((artifact / "summary.json").read_text())
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{artifact}: damaged artifact. Run again: it is set aside and computed again.") from None
     console.print(line, highlight=False)
-    console.print_json(summary)
+    print_summary(summary, console)
 
 
 def _show_panel(file: Path, console: Console) -> None:

@@ -16,6 +16,8 @@ from repro.tables.measurements.costs import Costs
 from repro.tasks import registry
 
 RESULTS_FILE = "results.json"
+FORMAT = 1
+"""Format of results.json. It rises when a reader of the former one would misread the file."""
 RUN_AGAIN = "Run the study again; cached stages are kept."
 
 
@@ -221,6 +223,7 @@ class Result(TypedDict):
     """One run of one study: everything that the page shows, so that it needs no other file.
 
     Attributes:
+        format: `FORMAT` of the code that wrote it; absent from results of older code, which are of format 1.
         assignments: the `--set key=value` options.
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
@@ -229,6 +232,7 @@ class Result(TypedDict):
         styles: how the models of evaluated rows answer; absent from results of older code.
     """
 
+    format: NotRequired[int]
     study: str
     scale: str
     families: list[str]
@@ -261,7 +265,7 @@ def read_result(result: Path) -> Result:
     """Read a results.json (the file, or the folder that holds it).
 
     Raises:
-        InputError: there is none, or it is damaged; names the file and the first key that is wrong.
+        InputError: there is none, it is damaged or of a later format; names the file and the first key that is wrong.
     """
     file = result if result.is_file() else result / RESULTS_FILE
     try:
@@ -270,6 +274,12 @@ def read_result(result: Path) -> Result:
         raise InputError(f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result.") from None
     except ValueError as cause:
         raise InputError(f"{file}: damaged {RESULTS_FILE} ({cause}). {RUN_AGAIN}") from None
+    written = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if isinstance(written, int) and written > FORMAT:
+        raise InputError(
+            f"{file}: of format {written}; this version of the kit reads formats up to {FORMAT}. Use the version that wrote it,"
+            " or a later one."
+        )
     try:
         _SHAPE.validate_python(content, strict=True)
         for line in content["stages"]:

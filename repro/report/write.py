@@ -14,12 +14,15 @@ from repro.system.atomic_write import atomic_write
 
 
 def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
-    """Write the page (a file, or a folder for it) and its brief beside it, ending in .md; return both paths.
+    """Write the page and its brief beside it, ending in .md; return both paths.
+
+    Args:
+        page: the file; a folder that exists, or a path without an ending, is the folder for it.
 
     Raises:
         InputError: the file cannot be written.
     """
-    if page.is_dir():
+    if page.is_dir() or not page.suffix:
         page = page / PAGE_FILE
     if page.suffix == ".md":
         raise InputError(f"--out {page}: name the HTML page; its Markdown brief is written beside it.")

@@ -5,18 +5,13 @@ in that folder says what the model is. Read from records as plain data: no plug-
 """
 
 import contextlib
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from repro.models.loading import is_toy_model
-from repro.stages.artifact import MODEL, RECORD
-
-_ARTIFACT = re.compile(r"[a-z][a-z-]*-[0-9a-f]{16}")
-_LONGEST_CHAIN = 8
-"""Artifacts that a label follows from one to the next; damaged records could name each other."""
+from repro.stages.model_origin import LONGEST_CHAIN, training_behind
+from repro.stages.stage import Stage
 
 
 def describe_model(model: Mapping[str, Any], cache: Path) -> str:
@@ -26,7 +21,7 @@ def describe_model(model: Mapping[str, Any], cache: Path) -> str:
         model: as in a record's settings: a published or local model, or the settings of the stage that trains it.
         cache: the folder of artifacts, where models of other stages are looked up.
     """
-    name, seeds = _name(model, cache, _LONGEST_CHAIN)
+    name, seeds = _name(model, cache, LONGEST_CHAIN)
     if not seeds:
         return name
     first, *others = dict.fromkeys(seeds)
@@ -48,7 +43,7 @@ def describe_record(record: Mapping[str, Any], cache: Path) -> str:
         if config["kind"] != record["stage"] or not _learns_from_samples(config.get("model", config)):
             return str(record["label"])
         if record["stage"] in ("calibrate", "distill"):
-            return f"{record['stage']} {_name(config, cache, _LONGEST_CHAIN)[0]}"
+            return f"{record['stage']} {_name(config, cache, LONGEST_CHAIN)[0]}"
         if record["stage"] in ("evaluate", "sample"):
             return f"{record['stage']} {describe_model(config['model'], cache)}"
         if record["stage"] == "diagnose":
@@ -57,10 +52,18 @@ def describe_record(record: Mapping[str, Any], cache: Path) -> str:
     return str(record["label"])
 
 
+def describe_stage(stage: Stage, cache: Path) -> str:
+    """Return the label of a stage to run: its own, or that of `describe_record` if it reads a model of another command."""
+    if not any(training_behind(model.name, cache) for model in stage.base_models()):
+        return stage.label
+    config = stage.model_dump(mode="json")
+    return describe_record({"stage": config["kind"], "label": stage.label, "config": config}, cache)
+
+
 def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple[int, ...]]:
     """Return the name of a model without seeds, and the seeds: that of its training first, then its teacher's."""
     if model["kind"] == "base":
-        made_by = _stage_behind(str(model["name"]), cache) if depth else None
+        made_by = training_behind(str(model["name"]), cache) if depth else None
         return _name(made_by, cache, depth - 1) if made_by else (_short(model), ())
     if model["kind"] == "calibrate":
         teacher, _ = _name(model["teacher"], cache, depth)
@@ -100,22 +103,3 @@ def _short(model: Mapping[str, Any]) -> str:
     name = str(model["name"])
     is_local = str(model.get("revision", "")).startswith("sha256:") and not is_toy_model(name)
     return Path(name).name or name if is_local else name
-
-
-def _stage_behind(name: str, cache: Path) -> dict[str, Any] | None:
-    """Return the settings of the stage that made the model in a folder; None if no record tells.
-
-    The artifact is looked up in `cache` first: the path in a record is relative to the folder in which the command ran.
-    """
-    path = Path(name)
-    artifact = path.parent if path.name == MODEL else path
-    for folder in (cache / artifact.name, artifact):
-        if not _ARTIFACT.fullmatch(artifact.name) or not (folder / RECORD).is_file():
-            continue
-        try:
-            config = json.loads((folder / RECORD).read_text())["config"]
-            if config["kind"] in ("calibrate", "distill", "train-output-layer"):
-                return dict(config)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-    return None

@@ -1,6 +1,6 @@
 """Paired differences between two measured tables of one study: the same cell, on the items that both have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +64,17 @@ def paired_differences(
         items = len(shared.get(key[1], ()))
         differences.append(PairedDifference(*key, a, b, difference, ends, items))
     return differences
+
+
+def repeat_for_seeds(table: MeasuredTable, seeds: tuple[int, ...]) -> MeasuredTable:
+    """Return a table of one seed as one of several: its rows were not trained, and stand beside every training.
+
+    A single seed of the others renames its own.
+    """
+    repeated = replace(table, seeds=seeds, items=dict(table.items), values={})
+    for (row, task, metric), cell in table.values.items():
+        repeated.add(row, task, metric, table.items[task], cell.values_SN, cell.weights_SN)
+    return repeated
 
 
 _SIDES = ("first", "second")

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from repro.errors import InputError
+from repro.errors import InputError, Interrupted
 from repro.progress import Progress, silent
 from repro.system.worker_processes import call_in_processes
 from repro.toy.corpus import Corpus
@@ -122,9 +122,12 @@ def train_models(
         raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
     folder = out / world.models_name
     missing = [name for name in names if not (folder / name).is_dir()]
-    if min(workers, len(missing)) <= 1:
-        return {name: train_model(world, name, folder, progress) for name in _in_order(missing)}
-    return _train_side_by_side(world, _in_order(missing), folder, progress, workers)
+    try:
+        if min(workers, len(missing)) <= 1:
+            return {name: train_model(world, name, folder, progress) for name in _in_order(missing)}
+        return _train_side_by_side(world, _in_order(missing), folder, progress, workers)
+    except Interrupted:
+        raise Interrupted("finished models are kept; the same command trains the others") from None
 
 
 def _in_order(names: list[str]) -> list[str]:

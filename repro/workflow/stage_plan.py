@@ -4,12 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from repro.pipeline.preflight import check_pairs
 from repro.planner.corrections import Estimate, corrections_from
 from repro.planner.hours import estimate_stage
 from repro.planner.words import describe_seconds
 from repro.recipes.settings import flatten
 from repro.stages import Stage, topological_order
-from repro.stages.artifact import which_cached
+from repro.stages.artifact import CACHE, which_cached
+from repro.stages.readable_label import describe_stage
 from repro.workflow.prompt_preview import prompt_lines
 
 SHOWN = (
@@ -27,13 +29,20 @@ SHOWN = (
 
 
 def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
-    """Print a line per stage, inputs first: cached or its minutes, items by task, settings that matter; and a prompt."""
+    """Print a line per stage, inputs first: cached or its minutes, items by task, settings that matter; and a prompt.
+
+    Raises:
+        InputError: two models in folders do not share what a stage needs. Models of the hub are checked when they are read.
+    """
     stages, corrections = topological_order([stage]), corrections_from(out)
-    for needed, is_cached in zip(stages, which_cached(stages, out)):
+    cached = which_cached(stages, out)
+    waiting = [needed for needed, is_cached in zip(stages, cached) if not is_cached]
+    check_pairs([needed for needed in waiting if all(model.is_local for model in needed.base_models())])
+    for needed, is_cached in zip(stages, cached):
         estimate = estimate_stage(needed, corrections, on_gpu=needed.workload.uses_gpu)
         cost = "cached" if is_cached else describe_cost(estimate)
         items = ", ".join(f"{data.task} {data.n:,} {data.split}" for data in needed.data if data.n is not None)
-        console.print(f"{needed.label}: {cost}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{describe_stage(needed, out / CACHE)}: {cost}", highlight=False, markup=False, soft_wrap=True)
         if items:
             console.print(f"  items: {items}", highlight=False, markup=False, soft_wrap=True)
         settings = flatten(needed.config.model_dump(mode="json")) if hasattr(needed, "config") else {}

@@ -12,6 +12,7 @@ from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.report.evaluations import describe_evaluation
+from repro.report.stage_summary import print_summary
 from repro.stages import Evaluate, Stage, topological_order
 from repro.stages.accuracy_course import accuracy_course, describe_course, describe_fall
 from repro.stages.alarms import find_alarms
@@ -43,7 +44,7 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **r
     if (folder / "model").is_dir():
         console.print(f"model: {folder / 'model'}", highlight=False, markup=False, soft_wrap=True)
     summary = json.loads((folder / "summary.json").read_text())
-    console.print_json(json.dumps(summary))
+    print_summary(summary, console)
     course = accuracy_course(_history_of(folder))
     if course:
         console.print(describe_course(course), highlight=False, markup=False, soft_wrap=True)

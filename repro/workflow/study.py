@@ -21,7 +21,7 @@ from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.report.html import PAGE_FILE
 from repro.report.merge import Part, Source
-from repro.report.result import RESULTS_FILE, Result, RowLine, StageLine
+from repro.report.result import FORMAT, RESULTS_FILE, Result, RowLine, StageLine
 from repro.report.styles import answer_styles
 from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
@@ -97,6 +97,7 @@ def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]
     """Return what was run, with what, and where."""
     stages = study.stages()
     return {
+        "format": FORMAT,
         "study": study.name,
         "scale": study.scale,
         "families": list(study.families),

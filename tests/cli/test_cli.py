@@ -351,7 +351,8 @@ def test_the_panel_of_two_models(repro, tmp_path):
     assert all((folder / name).stat().st_size for name in panel["figures"])
     code, out, _ = repro(*arguments[:-1])  # cached
     assert "3 cached, 0 to run" in out
-    assert "effective_sample_size" in out.replace("\n", "").replace(" ", "")
+    assert "What was found" in out
+    assert "effective_sample_size" not in out
     assert "effective_sample_size" in repro("show", folder)[1].replace("\n", "").replace(" ", "")
     code, out, _ = repro("traps", "toy:qwen3-teacher", "toy:gemma3-student", "--task", "toy-bm4", "--items", 4)
     assert "Left out, since the models share no vocabulary: token KL" in " ".join(out.split())
@@ -529,6 +530,25 @@ def test_a_damaged_panel_is_one_line(repro, tmp_path):
     code, _, err = repro("show", tmp_path)
     assert code == 2
     assert f"{PANEL_FILE}: damaged" in err.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("interruption", "line"),
+    [
+        (Interrupted("finished stages are kept"), "interrupted: finished stages are kept"),
+        (Interrupted(), "interrupted"),
+    ],
+)
+def test_an_interrupted_command_says_what_is_kept_and_no_more(repro, monkeypatch, interruption, line):
+    from repro.report import reload
+
+    def show(*arguments):
+        raise interruption
+
+    monkeypatch.setattr(reload, "show_result", show)
+    code, _, err = repro("show", "anything")
+    assert code == 130
+    assert err.strip() == line
 
 
 def test_an_interrupt_lost_in_a_destructor_is_sent_again(monkeypatch):

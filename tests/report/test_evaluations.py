@@ -107,6 +107,91 @@ def test_models_of_other_commands_are_named_by_what_made_them(tmp_path):
     ]
 
 
+def train(cache, number, *, seed, method="gkd-rkl", teacher_seed=None):
+    """Store the record of a student's training, and of its teacher's if that has a seed; return the model's name."""
+    teacher = {"kind": "base", "name": "org/large", "revision": "abc"}
+    if teacher_seed is not None:
+        name = made_by(
+            cache,
+            f"calibrate-{number:016x}",
+            kind="calibrate",
+            teacher=teacher,
+            config={"eta": -0.5},
+            seed=teacher_seed,
+        )
+        teacher = {"kind": "base", "name": name, "revision": f"sha256:{number}"}
+    student = {"kind": "base", "name": "org/tiny", "revision": "abc"}
+    config = {"method": method, "divergence": None}
+    return made_by(
+        cache, f"distill-{number:016x}", kind="distill", student=student, teacher=teacher, config=config, seed=seed
+    )
+
+
+def test_trainings_that_differ_in_their_seed_alone_are_pooled(tmp_path):
+    cache = tmp_path / "cache"
+    untouched = evaluation(cache / "evaluate-u", lambda item: 1)
+    rights = {0: lambda item: 2, 1: lambda item: 1 + item % 2, 2: lambda item: 1 + item % 2}
+    students = [
+        evaluation(cache / f"evaluate-{seed}", rights[seed], model=train(cache, seed, seed=seed)) for seed in (2, 0, 1)
+    ]
+    other = evaluation(cache / "evaluate-o", lambda item: 1, model=train(cache, 9, seed=0, method="sft"))
+    comparison = compare_evaluations([untouched, students[0], other, *students[1:]])
+    assert [len(e.folders) for e in comparison.evaluations] == [1, 3, 1]
+    pooled = comparison.evaluations[1]
+    assert pooled.label == "org/tiny by gkd-rkl from org/large (3 training seeds: 0, 1, 2)"
+    assert pooled.trainings == ((0,), (1,), (2,))
+    score = pooled.scores["file-numeric"]
+    assert score.value == pytest.approx((1 + 0.75 + 0.75) / 3)
+    (alone,) = [e.scores["file-numeric"] for e in compare_evaluations([untouched, students[1]]).evaluations[1:]]
+    assert score.interval[1] - score.interval[0] > 2 * (alone.interval[1] - alone.interval[0])
+    difference = comparison.differences["file-numeric"][0]
+    assert difference.difference == pytest.approx(score.value - 0.5)
+    # three seeds that differ by a quarter: half the interval is t(2) x the standard error of their mean, at least
+    assert difference.interval[1] - difference.difference > 4.3 * (0.25 / 3)
+    text = text_of(comparison)
+    assert "over the items and the training seeds. Those of C alone say nothing" in " ".join(text.split())
+    content = json.loads(json.dumps(comparison.to_dict()))
+    assert content["evaluations"][1]["training_seeds"] == [[0], [1], [2]]
+    assert len(content["evaluations"][1]["artifacts"]) == 3
+
+
+def test_pooled_students_are_paired_by_training_seed(tmp_path):
+    """The seeds differ by a quarter, and both methods by the same: their difference has no spread between trainings."""
+    cache = tmp_path / "cache"
+    folders = []
+    for number, (method, better) in enumerate([("gkd-rkl", 0), ("sft", 1)]):
+        for seed in range(3):
+            model = train(cache, 3 * number + seed, seed=seed, method=method)
+            right = lambda item, seed=seed, better=better: better + (item % 2 if seed else 0)  # noqa: E731
+            folders.append(evaluation(cache / f"evaluate-{method}-{seed}", right, model=model))
+    (difference,) = compare_evaluations(folders).differences["file-numeric"]
+    assert difference.difference == pytest.approx(0.5)
+    assert difference.interval[1] - difference.interval[0] < 0.1
+
+
+def test_students_of_teachers_that_differ_in_their_seed_are_pooled_too(tmp_path):
+    cache = tmp_path / "cache"
+    untouched = evaluation(cache / "evaluate-u", lambda item: 1)
+    models = [train(cache, n, seed=0, teacher_seed=n) for n in range(2)]
+    folders = [evaluation(cache / f"evaluate-{n}", lambda item: 1, model=model) for n, model in enumerate(models)]
+    pooled = compare_evaluations([untouched, *folders]).evaluations[1]
+    assert pooled.trainings == ((0, 0), (0, 1))
+    assert pooled.table.seeds == (0, 1)
+
+
+def test_what_is_no_repetition_of_a_training_is_not_pooled(tmp_path):
+    cache = tmp_path / "cache"
+    models = [train(cache, n, seed=n) for n in range(2)]
+    seeds = [evaluation(cache / f"evaluate-{n}", lambda item: 1, model=model) for n, model in enumerate(models)]
+    assert len(compare_evaluations(seeds).evaluations) == 2  # nothing else: the seeds are what is compared
+    longer = evaluation(cache / "evaluate-longer", lambda item: 1, model=models[1], tokens=128)
+    assert len(compare_evaluations([seeds[0], longer]).evaluations) == 2
+    published = [evaluation(cache / f"evaluate-p{n}", lambda item: 1) for n in range(2)]
+    assert len(compare_evaluations([*published, seeds[0]]).evaluations) == 3
+    again = evaluation(cache / "evaluate-again", lambda item: 1, model=models[0])  # one model, sampled twice
+    assert len(compare_evaluations([published[0], seeds[0], again]).evaluations) == 3
+
+
 def test_what_was_set_differently_is_named(tmp_path):
     folders = [evaluation(tmp_path / str(n), lambda item: 1, tokens=n) for n in (32, 64)]
     assert "Set differently: max_completion_tokens: A 32, B 64" in text_of(compare_evaluations(folders))

@@ -14,7 +14,7 @@ from repro.report import merge
 from repro.report.markdown import markdown
 from repro.report.merge import Source, changed_rules, changed_verdicts, merge_sources, read_parts
 from repro.report.rerun import rerun_command
-from repro.report.result import read_result
+from repro.report.result import FORMAT, read_result
 from repro.report.sections.build import build_sections
 from repro.tables import MeasuredTable, load_claims
 from repro.tables.verdicts.verdict import verdict
@@ -169,6 +169,13 @@ def test_a_truncated_and_a_missing_file_are_refused(tmp_path, result):
         read_result(folder)
     with pytest.raises(InputError, match=r"no results\.json there"):
         read_result(tmp_path / "nowhere")
+
+
+def test_a_result_of_a_later_format_is_refused_and_one_without_a_format_read(tmp_path):
+    assert "format" not in read_result(write_result(tmp_path / "older", make_result()))
+    later = write_result(tmp_path / "later", make_result(format=FORMAT + 1, study=7))
+    with pytest.raises(InputError, match=rf"results\.json: of format {FORMAT + 1}; this version of the kit reads"):
+        read_result(later)
 
 
 def test_a_changed_margin_is_reported(monkeypatch, result):

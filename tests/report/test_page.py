@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -329,6 +330,13 @@ def test_an_unwritable_page_is_a_one_line_error(tmp_path, part):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/page\.html: .*--out FILE"):
         write_report([part], tmp_path / "file" / "page.html")
+
+
+def test_a_path_without_an_ending_is_a_folder_for_the_page(tmp_path, part):
+    assert [path.relative_to(tmp_path) for path in write_report([part], tmp_path / "new")] == [
+        Path("new/report.html"),
+        Path("new/report.md"),
+    ]
 
 
 def test_visible_leaves_printable_characters_alone():

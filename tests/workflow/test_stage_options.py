@@ -48,6 +48,12 @@ def test_a_plan_says_what_would_run_and_runs_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plan_refuses_a_divergence_between_two_vocabularies(tmp_path):
+    stage = distill_stage("toy:qwen3-student", "toy:gemma3-teacher", "gkd-rkl", options("steps=3"))
+    with pytest.raises(InputError, match="different tokenizers"):
+        print_stage_plan(stage, tmp_path, Console(file=StringIO()))
+
+
 @pytest.mark.parametrize(
     ("procedure", "assignments"),
     [

@@ -1,15 +1,22 @@
-"""One evaluation as a measured table: the score of every item, paired with other evaluations by the item's content."""
+"""One evaluation as a measured table: the score of every item, paired with other evaluations by the item's content.
+
+Evaluations of models whose trainings differ in their seeds alone are pooled: one table with a row of values per seed.
+"""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from repro.errors import InputError
 from repro.evaluation.metrics import guess_rate
 from repro.generation.rollouts import stream_rows
 from repro.recipes.settings import flatten
 from repro.stages.artifact import RECORD, ROLLOUTS
+from repro.stages.model_origin import recipe_without_seeds, training_seeds
 from repro.stages.readable_label import describe_record
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.bounds import bounded
@@ -39,8 +46,8 @@ class TaskScore:
     """An evaluation on one task.
 
     Attributes:
-        metric: acc, or reward of an open-ended task; value: its mean over the items, in 0..1.
-        interval: 95 %, by bootstrap over the items; None for a single item.
+        metric: acc, or reward of an open-ended task; value: its mean over the items (and training seeds), in 0..1.
+        interval: 95 %, by bootstrap over the items and, where there are several, the training seeds; None for a single item.
         items, completions: number of items, and of completions of each.
         truncated, unparsed: shares of the completions; unparsed is None for open-ended tasks.
         mean_tokens: length of a completion.
@@ -66,17 +73,23 @@ class TaskScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A stored evaluation.
+    """A stored evaluation, or several of one training that was repeated with other seeds.
 
     Attributes:
+        folders: of the artifacts, in the order of the training seeds.
         label: of the model, with the seeds of its training.
+        seed: of the sampling.
+        trainings: the seeds of all trainings behind each folder's model; empty tuples for a model as it was published.
+        recipe: what was trained and evaluated, without the seeds of trainings and samplings; equal where only these differ.
         settings: what decides the completions and their grades, by flat name.
         table: one row (`ROW`) with each task's main metric; tasks with a single item are not in it.
     """
 
-    folder: Path
+    folders: tuple[Path, ...]
     label: str
     seed: int
+    trainings: tuple[tuple[int, ...], ...]
+    recipe: str
     settings: dict[str, Any]
     scores: dict[str, TaskScore]
     table: MeasuredTable
@@ -101,6 +114,8 @@ def read_evaluation(folder: Path) -> Evaluation:
         settings = flatten(config["config"]) | {"grading rules": record["grading"]["rules"]}
         label, seed = describe_record(record, folder.parent).removeprefix("evaluate "), int(config["seed"])
         completions = min(int(facts["completions_per_item"]) for facts in tasks.values())
+        seeds = training_seeds(config["model"], folder.parent)
+        recipe = json.dumps([recipe_without_seeds(config, folder.parent), record["grading"]], sort_keys=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{folder}: not readable as an evaluation. Run it again.") from None
     table = MeasuredTable("evaluations", "toy", "", (seed,), completions)
@@ -113,7 +128,55 @@ def read_evaluation(folder: Path) -> Evaluation:
         chances[task] = _chance(task, [key for key, _ in items.values()])
     draws = Resamples(table, table.values, _RESAMPLES)
     scores = {task: _score(task, facts, chances[task], draws) for task, facts in tasks.items()}
-    return Evaluation(folder, label, seed, settings, scores, table)
+    return Evaluation((folder,), label, seed, (seeds,), recipe, settings, scores, table)
+
+
+def pool_training_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Join the evaluations of models whose trainings differ in their seeds alone; the others stay as they are.
+
+    Each joined one stands where the first of its parts stood. Nothing is joined if a single evaluation would remain: then the
+    seeds are what is compared.
+    """
+    by_recipe: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        by_recipe.setdefault(evaluation.recipe, []).append(evaluation)
+    pooled = []
+    for group in by_recipe.values():
+        seeds = _distinct_seeds(group)
+        pooled += [_pool(group, seeds)] if len(group) > 1 and seeds else group
+    return pooled if len(pooled) > 1 else list(evaluations)
+
+
+def _distinct_seeds(group: Sequence[Evaluation]) -> list[int] | None:
+    """Return the seed in which the trainings of all of a group differ: its own, or one behind it. None if there is none."""
+    for of_one_training in zip(*(evaluation.trainings[0] for evaluation in group), strict=False):
+        if len(set(of_one_training)) == len(group):
+            return list(of_one_training)
+    return None
+
+
+def _pool(group: Sequence[Evaluation], seeds: Sequence[int]) -> Evaluation:
+    order = np.argsort(seeds)
+    parts = [group[n] for n in order]
+    first = parts[0]
+    table = MeasuredTable(
+        "evaluations", "toy", "", tuple(seeds[n] for n in order), min(part.table.samples for part in parts)
+    )
+    for (row, task, metric), _ in first.table.values.items():
+        values_SN = np.concatenate([part.table.values[row, task, metric].values_SN for part in parts])
+        table.add(row, task, metric, first.table.items[task], values_SN)
+    draws = Resamples(table, table.values, _RESAMPLES)
+    name = first.label.partition(" (seed ")[0]
+    return Evaluation(
+        folders=tuple(part.folders[0] for part in parts),
+        label=f"{name} ({len(seeds)} training seeds: {', '.join(map(str, table.seeds))})",
+        seed=first.seed,
+        trainings=tuple(part.trainings[0] for part in parts),
+        recipe=first.recipe,
+        settings=first.settings,
+        scores={task: _pool_scores([part.scores[task] for part in parts], task, draws) for task in first.scores},
+        table=table,
+    )
 
 
 def _advice(folder: Path) -> str:
@@ -142,14 +205,10 @@ def _chance(task: str, keys: list[str | None]) -> Chance | None:
 
 def _score(task: str, facts: dict[str, Any], chance: Chance | None, draws: Resamples) -> TaskScore:
     metric = "acc" if "acc" in facts else "reward"
-    ends = None
-    if draws.measured.has(ROW, task, metric):
-        contrast = {(ROW, task, metric): 1.0}
-        ends = bounded(contrast, interval(draws.estimate(contrast, training=False), _LEVEL))
     return TaskScore(
         metric=metric,
         value=facts[metric],
-        interval=ends,
+        interval=_interval_of(task, metric, draws),
         chance=chance,
         items=facts["items"],
         completions=facts["completions_per_item"],
@@ -157,3 +216,28 @@ def _score(task: str, facts: dict[str, Any], chance: Chance | None, draws: Resam
         unparsed=facts.get("unparsed"),
         mean_tokens=facts["mean_tokens"],
     )
+
+
+def _pool_scores(scores: Sequence[TaskScore], task: str, draws: Resamples) -> TaskScore:
+    first = scores[0]
+    unparsed = [score.unparsed for score in scores if score.unparsed is not None]
+    return replace(
+        first,
+        value=_mean([score.value for score in scores]),
+        interval=_interval_of(task, first.metric, draws),
+        truncated=_mean([score.truncated for score in scores]),
+        unparsed=_mean(unparsed) if unparsed else None,
+        mean_tokens=_mean([score.mean_tokens for score in scores]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _interval_of(task: str, metric: str, draws: Resamples) -> tuple[float, float] | None:
+    """Return the interval of an evaluation's mean; None for a task with a single item."""
+    if not draws.measured.has(ROW, task, metric):
+        return None
+    contrast = {(ROW, task, metric): 1.0}
+    return bounded(contrast, interval(draws.estimate(contrast), _LEVEL))

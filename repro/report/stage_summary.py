@@ -1,0 +1,148 @@
+"""The summary of one stage on the terminal: every figure with what it is and its unit. The file itself stays JSON."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+
+from repro.report.terminal import text_table
+from repro.tables.metric_names import metric_name
+
+PER_TASK = {
+    "unparsed": "unparsed: no answer found, share",
+    "truncated": "truncated: cut at the token cap, share",
+    "repeating": "repeating: ends in a loop, share",
+    "empty": "empty, share",
+    "items": "items",
+    "completions_per_item": "completions per item",
+    "mean_tokens": "tokens per completion",
+    "tokens": "tokens in all",
+}
+"""Figures of an evaluation or grading, beside its metrics (`tables.metric_names`)."""
+COUNTS = {
+    "steps": "optimizer steps",
+    "prompts": "prompts",
+    "traces": "teacher's completions at hand",
+    "traces_without_end": "of those trained on, without an end token",
+    "rows_without_end": "training rows without an end token, share",
+    "tokens_without_end": "tokens in rows without an end token, share",
+    "reasoning_tokens": "tokens of reasoning in the training rows, share",
+    "parameters": "trained parameters",
+    "teacher_vocabulary": "teacher's vocabulary, tokens",
+    "student_vocabulary": "student's vocabulary, tokens",
+    "compared_vocabulary": "tokens that both have and the loss compares",
+    "completions": "completions",
+    "tokens": "tokens of the completions",
+    "truncated": "cut at the token cap, share",
+    "holdout": "completions of the holdout",
+    "gradient_norm": "norm of the holdout's gradient",
+    "value_mean": "mean value of a completion, nats per token and unit of the gradient",
+    "value_spread": "standard deviation of the values",
+    "largest_weight": "largest weight of a completion, mean 1",
+    "effective": "effective share of the completions after weighting",
+    "bf16_kept": "update that bfloat16 keeps, 1 for all",
+    "bf16_erased": "weights whose update bfloat16 rounds away, share",
+    "bf16_kl": "KL of the model to its bfloat16 copy, nats per token",
+    "calibration_kl": "KL of the calibrated teacher to the one before, nats per token",
+}
+LOGGED = {
+    "loss": "loss (distillation: nats per token; calibration: the objective of GRPO)",
+    "nll": "negative log-likelihood, nats per token",
+    "proxy_kl": "KL to the proxy, nats per token of reasoning",
+    "token_accuracy": "teacher's tokens that the student ranks first, share",
+    "accuracy": "right completions in training, share",
+    "open_reward": "mean reward of open-ended completions",
+    "task_reward": "task reward r_task",
+    "r_cal": "calibration reward r_cal, nats per completion (with length_normalised: per token)",
+    "r_cal_std": "standard deviation of r_cal",
+    "control_reward": "reward in the place of r_cal",
+    "control_reward_std": "standard deviation of that reward",
+    "target_log_prob": "log-likelihood under the target, nats per completion",
+    "policy_log_prob": "log-likelihood under the teacher, nats per completion",
+    "kl": "KL to the teacher before, nats per token",
+    "task_reward_flat_groups": "groups with one task reward alone, which teach nothing, share",
+    "r_cal_flat_groups": "groups with one r_cal alone, share",
+    "control_reward_flat_groups": "groups with one such reward alone, share",
+    "task_reward_length_correlation": "correlation of task reward and length",
+    "r_cal_length_correlation": "correlation of r_cal and length",
+    "control_reward_length_correlation": "correlation of that reward and length",
+    "length": "tokens per completion",
+    "length_max": "tokens of the longest completion",
+    "stopped_by_eos": "ended by themselves, share",
+    "stopped_by_length": "cut at the token cap, share",
+    "empty": "empty, share",
+    "repeated": "ends in a loop, share",
+    "entropy": "entropy of the trained model, nats per token",
+    "clip_ratio": "tokens clipped by GRPO, share",
+    "vllm_log_prob_gap": "vLLM's log-probabilities from the trainer's, nats per token",
+    "vllm_importance_ratio": "mean importance ratio of trainer and vLLM",
+    "grad_norm": "norm of the gradient",
+    "learning_rate": "learning rate",
+}
+"""Figures of the training's log (`history.jsonl`); a summary has their mean over the last tenth of the steps."""
+
+
+def print_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Print a stage's summary: a table of its tasks, its counts, the last figures of its training, and its notes."""
+    tasks = {name: value for name, value in summary.items() if _is_task(value)}
+    rest = {name: value for name, value in summary.items() if name not in tasks}
+    if tasks:
+        console.print(text_table(list(_task_rows(tasks)), ""))
+    is_training = "steps" in rest and "loss" in rest
+    logged = {name: rest[name] for name in LOGGED if is_training and name in rest}
+    counts = {name: value for name, value in rest.items() if name not in logged and not _is_note(name, value)}
+    if counts:
+        console.print(text_table([_row(COUNTS.get(name, name), value) for name, value in counts.items()], ""))
+    if logged:
+        title = "\nMeans over the last tenth of the steps"
+        console.print(text_table([_row(LOGGED[name], value) for name, value in logged.items()], title))
+    for note in _notes(rest):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _is_task(value: Any) -> bool:
+    return isinstance(value, Mapping) and "completions_per_item" in value
+
+
+def _is_note(name: str, value: Any) -> bool:
+    return isinstance(value, Mapping | list) or name == "alarm"
+
+
+def _task_rows(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    for name in dict.fromkeys(name for figures in tasks.values() for name in figures):
+        words = PER_TASK.get(name) or metric_name(name)
+        yield {"": words, **{task: _number(figures.get(name, "-")) for task, figures in tasks.items()}}
+
+
+def _row(words: str, value: Any) -> dict[str, str]:
+    return {"figure": words, "value": _number(value)}
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "-" if value is None else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
+
+
+def _notes(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is no single number: items by task, the sampler's check, warnings, an alarm, anything else as it is."""
+    for name, value in summary.items():
+        if not _is_note(name, value):
+            continue
+        if name == "items":
+            yield f"Items: {', '.join(f'{task} {count:,}' for task, count in value.items())}"
+        elif name == "sampler":
+            yield (
+                f"The sampler's log-probabilities are {value['gap']:.2g} nats per token from the trainer's (largest"
+                f" {value['largest']:.2g}, {value['tokens']:,} tokens compared)"
+            )
+            if value["alarm"]:
+                yield f"Warning: {value['alarm']}"
+        elif name == "warnings":
+            yield from (f"Warning, {subject}: {message}" for subject, message in value.items())
+        elif name == "alarm":
+            yield f"Warning: {value}"
+        else:
+            yield f"{name}: {value}"

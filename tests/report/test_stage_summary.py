@@ -1,0 +1,79 @@
+"""Summaries of single stages on the terminal: every figure that a stage logs or counts has words; nothing is lost."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from rich.console import Console
+
+from repro.calibration.figures import HISTORY_NAMES as CALIBRATION
+from repro.distillation.off_policy import HISTORY_NAMES as OFF_POLICY
+from repro.distillation.on_policy import HISTORY_NAMES as ON_POLICY
+from repro.distillation.sft import HISTORY_NAMES as SFT
+from repro.guards.output_layer_trainer import HISTORY_NAMES as OUTPUT_LAYER
+from repro.report.stage_summary import LOGGED, print_summary
+
+EVALUATION = {
+    "toy-bm4": {
+        "acc": 0.595,
+        "maj16": 0.9367,
+        "unparsed": 0.0046,
+        "items": 150,
+        "completions_per_item": 16,
+        "tokens": 32009,
+    },
+    "an-open-task": {"reward": 0.4, "items": 150, "completions_per_item": 16, "tokens": 1},
+    "sampler": {"gap": 4e-07, "largest": 2e-06, "tokens": 63, "alarm": None},
+}
+TRAINING = {
+    "steps": 20,
+    "prompts": 320,
+    "bf16_kept": None,
+    "loss": 0.0393,
+    "r_cal": -0.881,
+    "learning_rate": 0.00015,
+    "warnings": {"repetition": "[12 %] end in a loop"},
+    "items": {"toy-bm4": 1750},
+    "of_a_later_version": 7,
+}
+
+
+def printed(summary: Mapping) -> str:
+    console = Console(width=120, record=True)
+    print_summary(summary, console)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("names", [CALIBRATION, OFF_POLICY, ON_POLICY, SFT, OUTPUT_LAYER])
+def test_every_logged_figure_has_words(names: Mapping[str, str]) -> None:
+    assert {*names.values()} - {"step"} <= {*LOGGED}
+
+
+def test_an_evaluation_is_a_table_of_its_tasks() -> None:
+    text = printed(EVALUATION)
+    head, *rows = [re.split(r" {2,}", line.strip()) for line in text.splitlines() if line.strip()]
+    assert head == ["toy-bm4", "an-open-task"]
+    assert ["accuracy", "0.595", "-"] in rows
+    assert ["maj@16", "0.937", "-"] in rows
+    assert ["reward", "-", "0.400"] in rows
+    assert ["unparsed: no answer found, share", "0.005", "-"] in rows
+    assert ["tokens in all", "32,009", "1"] in rows
+    assert "4e-07 nats per token from the trainer's (largest 2e-06, 63 tokens compared)" in text
+
+
+def test_a_training_has_its_counts_its_last_figures_and_its_warnings() -> None:
+    text = printed(TRAINING)
+    counts, figures = text.split("Means over the last tenth of the steps")
+    assert re.search(r"optimizer steps +20 *\n", counts)
+    assert re.search(r"of_a_later_version +7 *\n", counts)
+    assert re.search(r"update that bfloat16 keeps, 1 for all +- *\n", counts)
+    assert re.search(r"calibration reward r_cal, .* -0.881 *\n", figures)
+    assert re.search(r"learning rate +0.00015 *\n", figures)
+    assert "Items: toy-bm4 1,750\n" in text
+    assert "Warning, repetition: [12 %] end in a loop\n" in text
+
+
+def test_an_alarm_is_not_overlooked() -> None:
+    assert "Warning: too far" in printed({"steps": 1, "alarm": "too far"})
+    sampler = {"gap": 0.5, "largest": 1.0, "tokens": 3, "alarm": "too far"}
+    assert "Warning: too far" in printed({"completions": 3, "sampler": sampler})
