@@ -32,8 +32,11 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
         _show_panel(result / PANEL_FILE, console)
     elif result.is_file() or (result / RESULTS_FILE).is_file():
         content = read_result(result)
-        judged = judge_again(content, read_own_claims(claims, content["study"]))
-        print_result(*judged, console, content.get("styles", []), content.get("extras", {}).get("matrix"))
+        named = read_own_claims(claims, content["study"])
+        judged = judge_again(content, named)
+        matrix = content.get("extras", {}).get("matrix")
+        own = {claim.id: claim for claim in [*own_claims(content), *named]}
+        print_result(*judged, console, content.get("styles", []), matrix, list(own.values()))
     else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."

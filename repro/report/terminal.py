@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from repro.printed.claims import Role
+from repro.printed.claims import Claim, Role
 from repro.printed.load import load
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
 from repro.report.conclusions import conclude
@@ -16,6 +16,7 @@ from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import layout_metrics, layout_title, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
+from repro.tables.own_claims import describe_unjudged
 from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
@@ -31,12 +32,14 @@ def print_result(
     console: Console,
     styles: Sequence[StyleLine] = (),
     sides: Matrix | None = None,
+    own_claims: Sequence[Claim] = (),
 ) -> None:
     """Print the measured table of each family, one line per claim, and last what was found; report.md has the sentences.
 
     Args:
         styles: how the models answer (`repro.report.styles`).
         sides: guards and attacks of a study that has a matrix of them.
+        own_claims: the user's: those that were not judged are named.
     """
     for table in measured:
         for metric in layout_metrics(table):
@@ -51,6 +54,8 @@ def print_result(
     for role, title in ROLES.items():
         if report.of_role(role):
             console.print(text_table(_verdicts(report, role), title))
+    for line in describe_unjudged(own_claims, report, measured):
+        console.print(line, style="yellow", highlight=False, markup=False)
     console.print("\n[bold]What was found[/bold]")
     for line in conclude(report, measured, styles, sides):
         console.print(f"- {line}", highlight=False, markup=False)

@@ -12,7 +12,9 @@ from repro.errors import InputError
 from repro.printed.claims import Claim, ClaimsFile
 from repro.printed.files import file_error, read_toml
 from repro.printed.load import load_claims
+from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import DESCRIPTIONS, NAMES, is_metric
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 
 def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
@@ -42,6 +44,20 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
             taken.add(claim.id)
             claims.append(claim)
     return claims
+
+
+def describe_unjudged(claims: Sequence[Claim], report: VerdictReport, measured: Sequence[MeasuredTable]) -> list[str]:
+    """Return a line per claim of one's own that was not judged, with the nearest row if there is no row of its name."""
+    lines = []
+    for claim in claims:
+        for text in report.skipped:
+            if not text.startswith(f"{claim.id} ("):
+                continue
+            rows = list(dict.fromkeys(row for table in measured for row in table.rows))
+            unknown = next((ref.row for ref in (claim.left, *claim.right) if ref.row not in (*rows, "*")), None)
+            near = difflib.get_close_matches(unknown, rows, n=1) if unknown else []
+            lines.append(f"not judged: {text}{f'; perhaps {near[0]!r}' if near else ''}")
+    return lines
 
 
 def judged_claims(study: str, own: Sequence[Claim]) -> list[Claim]:

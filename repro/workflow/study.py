@@ -84,7 +84,7 @@ def run_study(
     write_json(folder / RESULTS_FILE, result)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
     page, brief = _write_pages(study, part, cache, folder)
-    print_result(measured, report, console, result["styles"], result["extras"].get("matrix"))
+    print_result(measured, report, console, result["styles"], result["extras"].get("matrix"), claims)
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
     return StudyOutcome(folder, report.is_contradicted)
 

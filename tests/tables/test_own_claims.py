@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from repro.errors import InputError
 from repro.printed.load import load_claims
 from repro.report.merge import read_parts
-from repro.report.reload import judge_again
+from repro.report.reload import judge_again, show_result
 from repro.report.result import RESULTS_FILE, read_result
 from repro.report.write import write_report
 from repro.tables.metric_names import is_metric
@@ -70,6 +71,21 @@ def test_every_metric_of_the_stored_claims_and_of_a_stored_result_is_one():
     metrics = {metric for claim in load_claims() for metric in claim.metrics}
     metrics |= {cell["metric"] for cell in table["cells"]} | {"maj4", "top_k_rkl@10"}
     assert [metric for metric in metrics if not is_metric(metric)] == []
+
+
+def test_a_claim_about_a_row_that_is_not_there_is_named_with_the_nearest(file):
+    file.write_text(SOURCE.replace('"Misled"', '"Mislead"'))
+    console = Console(record=True, width=200)
+    show_result(ROOT / "examples" / "table2-toy", console, [file])
+    (claim,) = read_own_claims([file], "table2")
+    (line,) = [line for line in console.export_text().splitlines() if line.startswith("not judged: ")]
+    assert line.startswith(
+        f"not judged: {claim.id} (qwen3): row 'Mislead' has no measurement of accuracy; perhaps 'Misled'"
+    )
+    file.write_text(SOURCE)
+    console = Console(record=True, width=200)
+    show_result(ROOT / "examples" / "table2-toy", console, [file])
+    assert "not judged" not in console.export_text()
 
 
 def test_a_file_that_cannot_be_read_is_a_line(tmp_path):
