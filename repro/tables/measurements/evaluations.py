@@ -162,7 +162,7 @@ def _pool(group: Sequence[Evaluation], seeds: Sequence[int]) -> Evaluation:
     table = MeasuredTable(
         "evaluations", "toy", "", tuple(seeds[n] for n in order), min(part.table.samples for part in parts)
     )
-    for (row, task, metric), _ in first.table.values.items():
+    for row, task, metric in first.table.values:
         values_SN = np.concatenate([part.table.values[row, task, metric].values_SN for part in parts])
         table.add(row, task, metric, first.table.items[task], values_SN)
     draws = Resamples(table, table.values, _RESAMPLES)
