@@ -17,7 +17,7 @@ from repro.pipeline.remaining import RemainingTime, RunningStage, SteadyCountdow
 from repro.pipeline.submission import Running
 from repro.pipeline.watch import StageWatch
 from repro.stages import Stage
-from repro.stages.readable_label import describe_stage
+from repro.stages.readable_label import describe_stage, with_seed
 
 WIDE, NARROW = 100, 60
 """Columns of a terminal from which bars are long and have notes, and below which there are none."""
@@ -135,8 +135,7 @@ class Display:
     def _label(self, stage: Stage) -> str:
         name = stage.fingerprint
         if name not in self._labels:
-            label = describe_stage(stage, self._cache)
-            self._labels[name] = label if "(seed " in label else f"{label} (seed {stage.seed})"
+            self._labels[name] = with_seed(describe_stage(stage, self._cache), stage.seed)
         return self._labels[name]
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:

@@ -152,6 +152,8 @@ def _describe_intervals(comparison: EvaluationComparison) -> str:
     if len(single) == len(trained):
         return f"Intervals: 95 %, over the items. They say nothing of other training seeds: {more}"
     text = "Intervals: 95 %, over the items and the training seeds."
+    if any(len(evaluation.folders) == 2 for _, evaluation in trained):
+        text += " Two trainings show little of their spread: a third narrows the intervals most."
     if single:
         text += f" Those of {', '.join(single)} alone say nothing of other training seeds: {more}"
     if len({evaluation.table.seeds for _, evaluation in trained}) > 1:

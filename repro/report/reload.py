@@ -11,6 +11,7 @@ from repro.printed.claims import Claim
 from repro.printed.load import load
 from repro.report.result import RESULTS_FILE, Result, measured_tables, own_claims, read_result
 from repro.stages.artifact import RECORD
+from repro.stages.readable_label import describe_record, with_seed
 from repro.tables import MeasuredTable
 from repro.tables.own_claims import judged_claims, read_own_claims
 from repro.tables.verdicts.verdict import verdict
@@ -48,11 +49,12 @@ def _show_record(artifact: Path, console: Console) -> None:
 
     try:
         record = json.loads((artifact / RECORD).read_text())
-        line = f"{record['label']}: {record['seconds']} s, {record['ended']}"
+        label = with_seed(describe_record(record, artifact.parent), record["config"]["seed"])
+        line = f"{label}: {record['seconds']:.0f} s, {record['ended']}"
         summary = json.loads((artifact / "summary.json").read_text())
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{artifact}: damaged artifact. Run again: it is set aside and computed again.") from None
-    console.print(line, highlight=False)
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
     print_summary(summary, console)
 
 

@@ -60,6 +60,11 @@ def describe_stage(stage: Stage, cache: Path) -> str:
     return describe_record({"stage": config["kind"], "label": stage.label, "config": config}, cache)
 
 
+def with_seed(label: str, seed: int) -> str:
+    """Add the seed of a stage to its label, unless this names the seeds of the trainings behind it already."""
+    return label if "(seed " in label else f"{label} (seed {seed})"
+
+
 def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple[int, ...]]:
     """Return the name of a model without seeds, and the seeds: that of its training first, then its teacher's."""
     if model["kind"] == "base":
