@@ -43,9 +43,10 @@ def list_contents(
         out_console.print(f"  {result.made[:16].replace('T', ' ')}  {_size(result.bytes)}", highlight=False)
         for name, text in facts.items():
             out_console.print(f"    {name:<9}{text}", highlight=False, markup=False, soft_wrap=True)
-    if not results:
-        out_console.print(f"{out}: no results", highlight=False, soft_wrap=True)
     entries = list_artifacts(out)
+    if not results:
+        more = f"; {out} has artifacts of single stages: repro ls {out} -a" if entries and not artifacts else ""
+        out_console.print(f"{out}: no results of studies{more}", highlight=False, soft_wrap=True)
     if artifacts:
         _print_artifacts(entries)
     unused = sum(not entry.users for entry in entries)

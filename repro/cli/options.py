@@ -219,7 +219,7 @@ def execution_options(
         typer.Option(
             "--checkpoint-minutes",
             min=0,
-            help="Minutes of training between checkpoints; 0: none by time. Default: 10 above toy scale, else 0.",
+            help="Minutes of training between checkpoints; 0: none by time. Default: 10 above toy scale, else a quarter.",
         ),
     ] = None,
     ranks: Annotated[

@@ -61,7 +61,7 @@ class Resources:
 
     micro_batch: int | None = None
     checkpoint_every: int = 25
-    checkpoint_minutes: float = 0.0
+    checkpoint_minutes: float = 0.25
     threads: int = 1
     ranks: int = 1
     gpus: tuple[str, ...] = ()

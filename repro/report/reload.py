@@ -38,6 +38,8 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
         matrix = content.get("extras", {}).get("matrix")
         own = {claim.id: claim for claim in [*own_claims(content), *named]}
         print_result(*judged, console, content.get("styles", []), matrix, list(own.values()))
+    elif not result.exists():
+        raise InputError(f"{result}: no such folder. `repro ls FOLDER -a` lists results and artifacts.")
     else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.report.style_line import StyleLine
+from repro.stages.artifact import RECORD
 from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
 from repro.tasks import registry
@@ -271,6 +272,11 @@ def read_result(result: Path) -> Result:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
+        if (result / RECORD).is_file():
+            raise InputError(
+                f"{result}: an artifact of one stage, not a study's result: `repro show` prints it, `repro compare` compares"
+                " evaluations."
+            ) from None
         raise InputError(f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result.") from None
     except ValueError as cause:
         raise InputError(f"{file}: damaged {RESULTS_FILE} ({cause}). {RUN_AGAIN}") from None

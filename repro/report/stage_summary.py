@@ -1,12 +1,13 @@
 """The summary of one stage on the terminal: every figure with what it is and its unit. The file itself stays JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from repro.report.terminal import text_table
 from repro.tables.metric_names import metric_name
+from repro.training.history import tail_mean
 
 PER_TASK = {
     "unparsed": "unparsed: no answer found, share",
@@ -46,7 +47,7 @@ COUNTS = {
     "calibration_kl": "KL of the calibrated teacher to the one before, nats per token",
 }
 LOGGED = {
-    "loss": "loss (distillation: nats per token; calibration: the objective of GRPO)",
+    "loss": "loss",
     "nll": "negative log-likelihood, nats per token",
     "proxy_kl": "KL to the proxy, nats per token of reasoning",
     "token_accuracy": "teacher's tokens that the student ranks first, share",
@@ -77,7 +78,7 @@ LOGGED = {
     "vllm_log_prob_gap": "vLLM's log-probabilities from the trainer's, nats per token",
     "vllm_importance_ratio": "mean importance ratio of trainer and vLLM",
     "grad_norm": "norm of the gradient",
-    "learning_rate": "learning rate",
+    "learning_rate": "learning rate, after its decay",
 }
 """Figures of the training's log (`history.jsonl`); a summary has their mean over the last tenth of the steps."""
 
@@ -98,6 +99,18 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         console.print(text_table([_row(LOGGED[name], value) for name, value in logged.items()], title))
     for note in _notes(rest):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def describe_calibration(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """Say how the rewards of a calibration moved, from the first tenth of its steps to the last; None of other trainings."""
+    parts = []
+    for name, words in (("task_reward", "task reward"), ("r_cal", "r_cal"), ("control_reward", "control reward")):
+        first, last = tail_mean(history[::-1], name), tail_mean(history, name)
+        if first is not None and last is not None:
+            parts.append(f"{words} {first:.3f} to {last:.3f}")
+    if len(parts) < 2:
+        return None
+    return f"From the first tenth of the steps to the last: {', '.join(parts)}"
 
 
 def _is_task(value: Any) -> bool:
@@ -127,17 +140,13 @@ def _number(value: Any) -> str:
 
 
 def _notes(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is no single number: items by task, the sampler's check, warnings, an alarm, anything else as it is."""
+    """Yield what is no single number: items by task, an alarm of the sampler's check, warnings, anything else as it is."""
     for name, value in summary.items():
         if not _is_note(name, value):
             continue
         if name == "items":
-            yield f"Items: {', '.join(f'{task} {count:,}' for task, count in value.items())}"
+            yield f"Rows to draw from: {', '.join(f'{task} {count:,}' for task, count in value.items())}"
         elif name == "sampler":
-            yield (
-                f"The sampler's log-probabilities are {value['gap']:.2g} nats per token from the trainer's (largest"
-                f" {value['largest']:.2g}, {value['tokens']:,} tokens compared)"
-            )
             if value["alarm"]:
                 yield f"Warning: {value['alarm']}"
         elif name == "warnings":

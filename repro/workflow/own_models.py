@@ -59,6 +59,20 @@ class StageOptions:
     fields: tuple[tuple[str, str], ...] = ()
     instruction: str | None = None
 
+    def __post_init__(self) -> None:
+        """Take a path for `data` as a string, too, and refuse a string for what is a tuple."""
+        if isinstance(self.data, str):
+            object.__setattr__(self, "data", Path(self.data))
+        for name, example in (
+            ("tasks", "('file-numeric',)"),
+            ("assignments", "('steps=10',)"),
+            ("fields", "(('prompt', 'question'),)"),
+        ):
+            value = getattr(self, name)
+            is_pairs = name != "fields" or not any(isinstance(pair, str) for pair in value)
+            if isinstance(value, str) or not is_pairs:
+                raise InputError(f"StageOptions: {name} is {value!r}; a tuple is needed: {example}")
+
 
 def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, eta: str) -> Calibrate:
     """Plan a calibration of one teacher.

@@ -12,7 +12,7 @@ from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.report.evaluations import describe_evaluation
-from repro.report.stage_summary import print_summary
+from repro.report.stage_summary import describe_calibration, print_summary
 from repro.stages import Evaluate, Stage, topological_order
 from repro.stages.accuracy_course import accuracy_course, describe_course, describe_fall
 from repro.stages.alarms import find_alarms
@@ -45,7 +45,10 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **r
         console.print(f"model: {folder / 'model'}", highlight=False, markup=False, soft_wrap=True)
     summary = json.loads((folder / "summary.json").read_text())
     print_summary(summary, console)
-    course = accuracy_course(_history_of(folder))
+    history = _history_of(folder)
+    if rewards := describe_calibration(history):
+        console.print(rewards, highlight=False, markup=False, soft_wrap=True)
+    course = accuracy_course(history)
     if course:
         console.print(describe_course(course), highlight=False, markup=False, soft_wrap=True)
     for alarm in [*find_alarms(summary), *([describe_fall(course)] if course and course.has_fallen else [])]:

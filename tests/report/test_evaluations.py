@@ -49,12 +49,12 @@ def test_a_better_student_an_equal_one_and_one_at_chance(tmp_path):
     assert "file-numeric, 64 items x 2; chance about 0.111" in text
     assert "B - A: +0.500 [" in text
     assert "shared items: B is better" in text
-    assert "shared items: no difference is seen" in text
+    assert "shared items: not decided, the interval includes 0" in text
     assert "shared items: D is worse" in text
     content = json.loads(json.dumps(comparison.to_dict()))
     assert content["differences"]["file-numeric"][0]["difference"] == pytest.approx(0.5)
     assert content["evaluations"][3]["tasks"]["file-numeric"]["above_chance"] is False
-    assert "neither is above chance" in text_of(compare_evaluations([guessing, guessing]))
+    assert "neither is shown to be above chance" in text_of(compare_evaluations([guessing, guessing]))
 
 
 def test_an_evaluation_in_one_line(tmp_path):

@@ -1,6 +1,7 @@
 """One stage on the user's models: short names of its settings, refusals before work, a plan that runs nothing."""
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -22,6 +23,13 @@ def test_a_stage_knows_its_own_settings_by_their_short_names():
     assert calibrated.config.steps == 7
     distilled = distill_stage("toy:qwen3-student", "toy:qwen3-teacher", "gkd-rkl", options("steps=3"))
     assert distilled.config.steps == 3
+
+
+def test_options_from_python_take_a_path_as_text_and_refuse_text_for_a_tuple():
+    assert StageOptions(data="rows.jsonl").data == Path("rows.jsonl")
+    for wrong in ({"tasks": "file-numeric"}, {"fields": ("prompt=question",)}, {"assignments": "steps=3"}):
+        with pytest.raises(InputError, match=rf"StageOptions: {next(iter(wrong))} is .* a tuple is needed"):
+            StageOptions(**wrong)
 
 
 def test_a_full_name_still_works_and_an_unknown_one_is_refused():

@@ -49,12 +49,14 @@ class TaskScore:
         metric: acc, or reward of an open-ended task; value: its mean over the items (and training seeds), in 0..1.
         interval: 95 %, by bootstrap over the items and, where there are several, the training seeds; None for a single item.
         items, completions: number of items, and of completions of each.
+        by_seed: the value under each training seed.
         truncated, unparsed: shares of the completions; unparsed is None for open-ended tasks.
         mean_tokens: length of a completion.
     """
 
     metric: str
     value: float
+    by_seed: tuple[float, ...]
     interval: tuple[float, float] | None
     chance: Chance | None
     items: int
@@ -208,6 +210,7 @@ def _score(task: str, facts: dict[str, Any], chance: Chance | None, draws: Resam
     return TaskScore(
         metric=metric,
         value=facts[metric],
+        by_seed=(facts[metric],),
         interval=_interval_of(task, metric, draws),
         chance=chance,
         items=facts["items"],
@@ -224,6 +227,7 @@ def _pool_scores(scores: Sequence[TaskScore], task: str, draws: Resamples) -> Ta
     return replace(
         first,
         value=_mean([score.value for score in scores]),
+        by_seed=tuple(score.value for score in scores),
         interval=_interval_of(task, first.metric, draws),
         truncated=_mean([score.truncated for score in scores]),
         unparsed=_mean(unparsed) if unparsed else None,
