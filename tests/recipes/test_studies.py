@@ -24,7 +24,12 @@ FUNCTION = re.compile(r"[a-z0-9_.]+:[a-z0-9_]+")
 DERIVED_ROWS = {"figure2", "table5", "figure4", "failure-modes"}
 """Studies whose measured rows are read off their stages, and are not the plan's."""
 
-FURTHER_RECORDS = {"table2": ("world4", "world5", "all-tasks"), "leak": ("gemma3",), "losses": ("gemma3",)}
+FURTHER_RECORDS = {
+    "table2": ("world4", "world5", "all-tasks"),
+    "leak": ("gemma3",),
+    "losses": ("gemma3",),
+    "guards": ("gemma3",),
+}
 """Records of a study in other worlds, of another family, or of all tasks and both families."""
 
 
