@@ -12,9 +12,10 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.report.terminal import text_table
 from repro.stages.artifact import RECORD
-from repro.tables.measurements.evaluations import Evaluation, TaskScore, pool_training_seeds, read_evaluation
+from repro.tables.measurements.evaluations import LEVEL, Evaluation, TaskScore, pool_training_seeds, read_evaluation
 from repro.tables.metric_names import metric_name
 from repro.tables.paired_difference import PairedDifference, paired_differences, repeat_for_seeds
+from repro.tables.statistics.decision import t_quantile
 
 _MOST = len(string.ascii_uppercase)
 
@@ -40,7 +41,7 @@ class EvaluationComparison:
                 {
                     "artifacts": list(map(str, evaluation.folders)),
                     "model": evaluation.label,
-                    "seed": evaluation.seed,
+                    "seeds": list(evaluation.seeds),
                     "training_seeds": list(map(list, evaluation.trainings)),
                     "tasks": {
                         task: asdict(score) | {"above_chance": score.is_above_chance}
@@ -119,7 +120,7 @@ def print_evaluations(comparison: EvaluationComparison, console: Console) -> Non
     letters = string.ascii_uppercase
     labels = Counter(evaluation.label for evaluation in comparison.evaluations)
     for letter, evaluation in zip(letters, comparison.evaluations):
-        label = evaluation.label + (f", sampling seed {evaluation.seed}" if labels[evaluation.label] > 1 else "")
+        label = evaluation.label + (f", sampling seed {evaluation.seeds[0]}" if labels[evaluation.label] > 1 else "")
         folders = "  ".join(map(str, evaluation.folders))
         console.print(f"{letter}  {label}  {folders}", highlight=False, markup=False, soft_wrap=True)
     for name, values in comparison.settings:
@@ -159,8 +160,8 @@ def _describe_intervals(comparison: EvaluationComparison) -> str:
     text = "Intervals: 95 %, over the items and the training seeds."
     if any(len(evaluation.folders) == 2 for _, evaluation in trained):
         text += (
-            " Two trainings show little of their spread: their intervals reach 12.7 standard errors to either side, those of"
-            " three 4.3. Train a third."
+            f" Two trainings show little of their spread: their intervals reach {t_quantile(LEVEL, 1):.1f} standard errors to"
+            f" either side, those of three {t_quantile(LEVEL, 2):.1f}. Train a third."
         )
     if single:
         text += f" Those of {', '.join(single)} alone say nothing of other training seeds: {more}"

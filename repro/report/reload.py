@@ -10,7 +10,7 @@ from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.printed.load import load
 from repro.report.result import RESULTS_FILE, Result, measured_tables, own_claims, read_result
-from repro.stages.artifact import RECORD
+from repro.stages.artifact import RECORD, find_warnings
 from repro.stages.readable_label import describe_record, with_seed
 from repro.tables import MeasuredTable
 from repro.tables.own_claims import judged_claims, read_own_claims
@@ -36,8 +36,8 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
         named = read_own_claims(claims, content["study"])
         judged = judge_again(content, named)
         matrix = content.get("extras", {}).get("matrix")
-        own = {claim.id: claim for claim in [*own_claims(content), *named]}
-        print_result(*judged, console, content.get("styles", []), matrix, list(own.values()))
+        users_claims = {claim.id: claim for claim in [*own_claims(content), *named]}
+        print_result(*judged, console, content.get("styles", []), matrix, list(users_claims.values()))
     elif not result.exists():
         raise InputError(f"{result}: no such folder. `repro ls FOLDER -a` lists results and artifacts.")
     else:
@@ -53,11 +53,13 @@ def _show_record(artifact: Path, console: Console) -> None:
         record = json.loads((artifact / RECORD).read_text())
         label = with_seed(describe_record(record, artifact.parent), record["config"]["seed"])
         line = f"{label}: {record['seconds']:.0f} s, {record['ended']}"
-        summary = json.loads((artifact / "summary.json").read_text())
+        summary = dict(json.loads((artifact / "summary.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{artifact}: damaged artifact. Run again: it is set aside and computed again.") from None
     console.print(line, highlight=False, markup=False, soft_wrap=True)
     print_summary(summary, console)
+    for subject, message in find_warnings(summary).items():
+        console.print(f"warning: {subject}: {message}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_panel(file: Path, console: Console) -> None:

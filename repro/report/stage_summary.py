@@ -1,5 +1,6 @@
 """The summary of one stage on the terminal: every figure with what it is and its unit. The file itself stays JSON."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ COUNTS = {
     "holdout": "completions of the holdout",
     "gradient_norm": "norm of the holdout's gradient",
     "value_mean": "mean value of a completion, nats per token and unit of the gradient",
-    "value_spread": "standard deviation of the values",
+    "value_spread": "standard deviation of the values, in their unit",
     "largest_weight": "largest weight of a completion, mean 1",
     "effective": "effective share of the completions after weighting",
     "bf16_kept": "update that bfloat16 keeps, 1 for all",
@@ -47,7 +48,7 @@ COUNTS = {
     "calibration_kl": "KL of the calibrated teacher to the one before, nats per token",
 }
 LOGGED = {
-    "loss": "loss",
+    "loss": "loss, nats per token",
     "nll": "negative log-likelihood, nats per token",
     "proxy_kl": "KL to the proxy, nats per token of reasoning",
     "token_accuracy": "teacher's tokens that the student ranks first, share",
@@ -55,7 +56,7 @@ LOGGED = {
     "open_reward": "mean reward of open-ended completions",
     "task_reward": "task reward r_task",
     "r_cal": "calibration reward r_cal, nats per completion (with length_normalised: per token)",
-    "r_cal_std": "standard deviation of r_cal",
+    "r_cal_std": "standard deviation of r_cal, in its unit",
     "control_reward": "reward in the place of r_cal",
     "control_reward_std": "standard deviation of that reward",
     "target_log_prob": "log-likelihood under the target, nats per completion",
@@ -81,22 +82,28 @@ LOGGED = {
     "learning_rate": "learning rate, after its decay",
 }
 """Figures of the training's log (`history.jsonl`); a summary has their mean over the last tenth of the steps."""
+OF_CALIBRATION = {"loss": "loss, the objective of GRPO"}
+"""Figures whose meaning is another in a calibration."""
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
-    """Print a stage's summary: a table of its tasks, its counts, the last figures of its training, and its notes."""
+    """Print a stage's summary: a table of its tasks, its counts, the last figures of its training, and what is no single number.
+
+    Warnings are not printed (`repro.stages.artifact.find_warnings`): a run prints them itself.
+    """
     tasks = {name: value for name, value in summary.items() if _is_task(value)}
     rest = {name: value for name, value in summary.items() if name not in tasks}
     if tasks:
         console.print(text_table(list(_task_rows(tasks)), ""))
+    words = LOGGED | OF_CALIBRATION if "task_reward" in rest else LOGGED
     is_training = "steps" in rest and "loss" in rest
-    logged = {name: rest[name] for name in LOGGED if is_training and name in rest}
+    logged = {name: rest[name] for name in words if is_training and name in rest}
     counts = {name: value for name, value in rest.items() if name not in logged and not _is_note(name, value)}
     if counts:
         console.print(text_table([_row(COUNTS.get(name, name), value) for name, value in counts.items()], ""))
     if logged:
         title = "\nMeans over the last tenth of the steps"
-        console.print(text_table([_row(LOGGED[name], value) for name, value in logged.items()], title))
+        console.print(text_table([_row(words[name], value) for name, value in logged.items()], title))
     for note in _notes(rest):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
@@ -104,7 +111,11 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
 def describe_calibration(history: Sequence[Mapping[str, Any]]) -> str | None:
     """Say how the rewards of a calibration moved, from the first tenth of its steps to the last; None of other trainings."""
     parts = []
-    for name, words in (("task_reward", "task reward"), ("r_cal", "r_cal"), ("control_reward", "control reward")):
+    for name, words in (
+        ("task_reward", "task reward"),
+        ("r_cal", "r_cal (nats)"),
+        ("control_reward", "control reward"),
+    ):
         first, last = tail_mean(history[::-1], name), tail_mean(history, name)
         if first is not None and last is not None:
             parts.append(f"{words} {first:.3f} to {last:.3f}")
@@ -140,18 +151,11 @@ def _number(value: Any) -> str:
 
 
 def _notes(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is no single number: items by task, an alarm of the sampler's check, warnings, anything else as it is."""
+    """Yield what is no single number and no warning: items by task, groups of figures, and how long a list is."""
     for name, value in summary.items():
-        if not _is_note(name, value):
-            continue
         if name == "items":
             yield f"Rows to draw from: {', '.join(f'{task} {count:,}' for task, count in value.items())}"
-        elif name == "sampler":
-            if value["alarm"]:
-                yield f"Warning: {value['alarm']}"
-        elif name == "warnings":
-            yield from (f"Warning, {subject}: {message}" for subject, message in value.items())
-        elif name == "alarm":
-            yield f"Warning: {value}"
-        else:
-            yield f"{name}: {value}"
+        elif isinstance(value, list):
+            yield f"{name}: {len(value):,} lines, in summary.json"
+        elif isinstance(value, Mapping) and name not in ("sampler", "warnings", "skipped_rows"):
+            yield f"{name}: {json.dumps(value)}"

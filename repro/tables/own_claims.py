@@ -48,15 +48,13 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
 
 def describe_unjudged(claims: Sequence[Claim], report: VerdictReport, measured: Sequence[MeasuredTable]) -> list[str]:
     """Return a line per claim of one's own that was not judged, with the nearest row if there is no row of its name."""
+    rows = list(dict.fromkeys(row for table in measured for row in table.rows))
     lines = []
     for claim in claims:
-        for text in report.skipped:
-            if not text.startswith(f"{claim.id} ("):
-                continue
-            rows = list(dict.fromkeys(row for table in measured for row in table.rows))
-            unknown = next((ref.row for ref in (claim.left, *claim.right) if ref.row not in (*rows, "*")), None)
-            near = difflib.get_close_matches(unknown, rows, n=1) if unknown else []
-            lines.append(f"not judged: {text}{f'; perhaps {near[0]!r}' if near else ''}")
+        unknown = next((ref.row for ref in (claim.left, *claim.right) if ref.row not in (*rows, "*")), None)
+        near = difflib.get_close_matches(unknown, rows, n=1) if unknown else []
+        hint = f"; perhaps {near[0]!r}" if near else ""
+        lines += [f"not judged: {text}{hint}" for text in report.skipped if text.startswith(f"{claim.id} (")]
     return lines
 
 

@@ -67,10 +67,7 @@ def paired_differences(
 
 
 def repeat_for_seeds(table: MeasuredTable, seeds: tuple[int, ...]) -> MeasuredTable:
-    """Return a table of one seed as one of several: its rows were not trained, and stand beside every training.
-
-    A single seed of the others renames its own.
-    """
+    """Return a table of one seed with these seeds instead: its rows were not trained, and are the same under each."""
     repeated = replace(table, seeds=seeds, items=dict(table.items), values={})
     for (row, task, metric), cell in table.values.items():
         repeated.add(row, task, metric, table.items[task], cell.values_SN, cell.weights_SN)

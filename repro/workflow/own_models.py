@@ -69,8 +69,8 @@ class StageOptions:
             ("fields", "(('prompt', 'question'),)"),
         ):
             value = getattr(self, name)
-            is_pairs = name != "fields" or not any(isinstance(pair, str) for pair in value)
-            if isinstance(value, str) or not is_pairs:
+            has_text_for_pair = name == "fields" and any(isinstance(pair, str) for pair in value)
+            if isinstance(value, str) or has_text_for_pair:
                 raise InputError(f"StageOptions: {name} is {value!r}; a tuple is needed: {example}")
 
 

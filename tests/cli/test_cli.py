@@ -88,7 +88,8 @@ MISTAKES = {
     ),
     "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "'dev' is not one of 'train', 'test', 'all'"),
     "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
-    "no result": (("show", "nowhere"), "nowhere"),
+    "no result": (("show", "nowhere"), "nowhere: no such folder"),
+    "comparison with nothing": (("compare", "nowhere", "nowhere"), "nowhere: no such folder"),
     "unknown command": (("frobnicate",), "frobnicate"),
     "unknown option": (("list", "--frobnicate"), "frobnicate"),
     "data for several tasks": (("evaluate", "toy:qwen3-student", "--data", "x.jsonl"), "--data"),
@@ -281,6 +282,9 @@ def test_a_list_of_artifacts_keeps_names_whole_and_has_models_seeds_and_scores(r
     line = next(line for line in out.splitlines() if name in line)
     assert line.startswith(f"{name}  2026-01-01 00:00")
     assert "seed 7  evaluate acme-tiny: acc 0.250 on acme (used by nothing)" in line
+    assert "my: no results of studies; my has artifacts of single stages: repro ls my -a\n" in repro("ls", "my")[1]
+    code, _, err = repro("report", folder)
+    assert (code, "an artifact of one stage, not a study's result" in " ".join(err.split())) == (2, True)
     code, _, err = repro("ls", "nowhere")
     assert (code, "nowhere: no such folder" in err) == (2, True)
 

@@ -1,5 +1,6 @@
 """`repro compare` of evaluations: intervals, chance, paired differences, and refusals of one line."""
 
+import functools
 import json
 
 import pytest
@@ -155,6 +156,11 @@ def test_trainings_that_differ_in_their_seed_alone_are_pooled(tmp_path):
     assert len(content["evaluations"][1]["artifacts"]) == 3
 
 
+def count_right(seed, better, item):
+    """Return how many of an item's two completions are right: under another seed than 0 one more for every other item."""
+    return better + (item % 2 if seed else 0)
+
+
 def test_pooled_students_are_paired_by_training_seed(tmp_path):
     """The seeds differ by a quarter, and both methods by the same: their difference has no spread between trainings."""
     cache = tmp_path / "cache"
@@ -162,8 +168,11 @@ def test_pooled_students_are_paired_by_training_seed(tmp_path):
     for number, (method, better) in enumerate([("gkd-rkl", 0), ("sft", 1)]):
         for seed in range(3):
             model = train(cache, 3 * number + seed, seed=seed, method=method)
-            right = lambda item, seed=seed, better=better: better + (item % 2 if seed else 0)  # noqa: E731
-            folders.append(evaluation(cache / f"evaluate-{method}-{seed}", right, model=model))
+            folders.append(
+                evaluation(
+                    cache / f"evaluate-{method}-{seed}", functools.partial(count_right, seed, better), model=model
+                )
+            )
     (difference,) = compare_evaluations(folders).differences["file-numeric"]
     assert difference.difference == pytest.approx(0.5)
     assert difference.interval[1] - difference.interval[0] < 0.1

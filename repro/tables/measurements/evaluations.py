@@ -24,7 +24,7 @@ from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples
 from repro.tasks import registry
 
-_LEVEL = 0.05
+LEVEL = 0.05
 _RESAMPLES = 2_000
 _LEAST_CHANCE = 0.0005
 """A smaller score of guessing prints as 0.000: the task has none that a run could see."""
@@ -80,7 +80,7 @@ class Evaluation:
     Attributes:
         folders: of the artifacts, in the order of the training seeds.
         label: of the model, with the seeds of its training.
-        seed: of the sampling.
+        seeds: of each folder's sampling.
         trainings: the seeds of all trainings behind each folder's model; empty tuples for a model as it was published.
         recipe: what was trained and evaluated, without the seeds of trainings and samplings; equal where only these differ.
         settings: what decides the completions and their grades, by flat name.
@@ -89,7 +89,7 @@ class Evaluation:
 
     folders: tuple[Path, ...]
     label: str
-    seed: int
+    seeds: tuple[int, ...]
     trainings: tuple[tuple[int, ...], ...]
     recipe: str
     settings: dict[str, Any]
@@ -116,7 +116,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         settings = flatten(config["config"]) | {"grading rules": record["grading"]["rules"]}
         label, seed = describe_record(record, folder.parent).removeprefix("evaluate "), int(config["seed"])
         completions = min(int(facts["completions_per_item"]) for facts in tasks.values())
-        seeds = training_seeds(config["model"], folder.parent)
+        trainings = training_seeds(config["model"], folder.parent)
         recipe = json.dumps([recipe_without_seeds(config, folder.parent), record["grading"]], sort_keys=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{folder}: not readable as an evaluation. Run it again.") from None
@@ -130,7 +130,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         chances[task] = _chance(task, [key for key, _ in items.values()])
     draws = Resamples(table, table.values, _RESAMPLES)
     scores = {task: _score(task, facts, chances[task], draws) for task, facts in tasks.items()}
-    return Evaluation((folder,), label, seed, (seeds,), recipe, settings, scores, table)
+    return Evaluation((folder,), label, (seed,), (trainings,), recipe, settings, scores, table)
 
 
 def pool_training_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
@@ -172,7 +172,7 @@ def _pool(group: Sequence[Evaluation], seeds: Sequence[int]) -> Evaluation:
     return Evaluation(
         folders=tuple(part.folders[0] for part in parts),
         label=f"{name} ({len(seeds)} training seeds: {', '.join(map(str, table.seeds))})",
-        seed=first.seed,
+        seeds=tuple(part.seeds[0] for part in parts),
         trainings=tuple(part.trainings[0] for part in parts),
         recipe=first.recipe,
         settings=first.settings,
@@ -244,4 +244,4 @@ def _interval_of(task: str, metric: str, draws: Resamples) -> tuple[float, float
     if not draws.measured.has(ROW, task, metric):
         return None
     contrast = {(ROW, task, metric): 1.0}
-    return bounded(contrast, interval(draws.estimate(contrast), _LEVEL))
+    return bounded(contrast, interval(draws.estimate(contrast), LEVEL))
