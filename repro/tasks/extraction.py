@@ -86,7 +86,10 @@ class _Box(NamedTuple):
 
 def _boxes(text: str) -> list[_Box]:
     """Return the closed boxes in order of opening. Escaped braces do not count."""
-    if text.count("{") == 1 and (command := text.find(_BOX)) >= 0 and text[command - 1 : command] != "\\":
+    braces = text.count("{")
+    if not braces:
+        return []
+    if braces == 1 and (command := text.find(_BOX)) >= 0 and text[command - 1 : command] != "\\":
         return _plain_box(text, command)
     return _nested_boxes(text)
 
@@ -172,17 +175,20 @@ def last_choice(text: str) -> str | None:
         text = unicodedata.normalize("NFKC", text)
     first = _first_subject(text)
     choices = [(match.end(), _stated_letter(match, text)) for match in _STATED.finditer(text, first)]
-    boxes = _boxes(text)
-    for box in boxes:
-        if (letter := _boxed_letter(box.content)) is not None:
-            choices.append((box.start, letter))
-    joined = _last_joined(boxes, text)
-    letters = {letter for box in joined if (letter := _boxed_letter(box.content))}
-    if len(letters) > 1:
-        choices.append((joined[-1].end, SEVERAL))
+    if boxes := _boxes(text):
+        choices += _boxed_choices(boxes, text)
     if not choices:
         return _lone_letter(text)
     return max(choices)[1] or None
+
+
+def _boxed_choices(boxes: list[_Box], text: str) -> list[tuple[int, str]]:
+    """Return position and letter of each box that holds one, and `SEVERAL` if the last ones are joined and differ."""
+    choices = [(box.start, letter) for box in boxes if (letter := _boxed_letter(box.content)) is not None]
+    joined = _last_joined(boxes, text)
+    if len({letter for box in joined if (letter := _boxed_letter(box.content))}) > 1:
+        choices.append((joined[-1].end, SEVERAL))
+    return choices
 
 
 def _first_subject(text: str) -> int:
@@ -196,13 +202,13 @@ def _first_subject(text: str) -> int:
 
 
 def _stated_letter(match: re.Match[str], text: str) -> str:
-    letter, line = match["upper"], _OPTION_LINE.match(text, match.end())
-    if letter and line and line[1] == _next_letter(letter):  # the options once more, not one of them
-        return SEVERAL
-    letters = (
-        set(_LETTER.findall(match["several"])) if match["several"] else {(match["upper"] or match["lower"]).upper()}
-    )
-    return letters.pop() if len(letters) == 1 else SEVERAL
+    several, upper, lower = match.group("several", "upper", "lower")
+    if several:
+        letters = set(_LETTER.findall(several))
+        return letters.pop() if len(letters) == 1 else SEVERAL
+    if upper and (line := _OPTION_LINE.match(text, match.end())) and line[1] == _next_letter(upper):
+        return SEVERAL  # the options once more, not one of them
+    return str(upper or lower.upper())
 
 
 def _next_letter(letter: str) -> str:

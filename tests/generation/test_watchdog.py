@@ -13,9 +13,16 @@ def count_checks(process):
     return has_exited(process)
 watchdog.has_exited, watchdog.INTERVAL = count_checks, 0.05
 compiler, worker = (
-    subprocess.Popen([name, "-c", "input()"], executable=sys.executable, stdin=subprocess.PIPE)
+    subprocess.Popen(
+        [name, "-c", "print(flush=True); input()"],
+        executable=sys.executable,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     for name in ("compiler", "VLLM::Worker_TP0")
 )
+for process in (compiler, worker):
+    process.stdout.readline()  # it runs: before, the system may not know its name yet
 dog = watchdog.Watchdog()
 (thread,) = set(threading.enumerate()) - {threading.main_thread()}
 compiler.kill()
