@@ -69,6 +69,8 @@ _BETWEEN_BOXES = re.compile(rf"[\s$*]{{0,6}}(?:\\text\s?\{{\s?)?{_JOIN}(?:\s?\}}
 _LONE = re.compile(r"[\s*_`(\[$]{0,8}([A-J])[\s*_`)\].$]{0,8}")
 _DECORATED = re.compile(r"\([A-J]\)|\*[A-J]\b|\*\(|\[[A-J]\]")
 _LETTER = re.compile("[A-J]")
+_ENDS_IN_BOX = re.compile(r"[^\n<\[{\\\u25c1]*\\boxed\{([0-9]{1,18})\}")
+_ENDS_IN_LETTER = re.compile(r"(?:[\t !-;=-Z\\-z|}~]*[ .])?Answer: ([A-J])")
 _OPTION_LINE = re.compile(rf"{_CLOSING}[.):][^\n]{{0,300}}\n\s{{0,8}}[(*]{{0,3}}([A-J])[.):]")
 _OPTION = re.compile(r"(?<![A-Za-z\\])([A-J])[.):]{1,2}\s?(?=\S)(?![A-Z]\.)")
 SEVERAL = ""
@@ -89,19 +91,29 @@ def _boxes(text: str) -> list[_Box]:
     braces = text.count("{")
     if not braces:
         return []
-    if braces == 1 and (command := text.find(_BOX)) >= 0 and text[command - 1 : command] != "\\":
-        return _plain_box(text, command)
-    return _nested_boxes(text)
+    boxes = _plain_boxes(text) if braces == text.count(_BOX) else None
+    return _nested_boxes(text) if boxes is None else boxes
 
 
-def _plain_box(text: str, command: int) -> list[_Box]:
-    """Return the box that has the only opening brace of a text: nearly every answer of a small model, and ten times as fast."""
-    start = command + len(_BOX)
-    end = text.find("}", start)
-    content = text[start:end].strip()
-    if "\\" in content:
-        return _nested_boxes(text)
-    return [_Box(command, start, end, content)] if end >= 0 and content else []
+def _plain_boxes(text: str) -> list[_Box] | None:
+    """Return the boxes of a text whose only opening braces are theirs, ten times as fast; None if that takes a parser.
+
+    Nearly every answer of a small model is one such box.
+    """
+    boxes = []
+    command = text.find(_BOX)
+    while command >= 0:
+        start = command + len(_BOX)
+        end, following = text.find("}", start), text.find(_BOX, start)
+        if end < 0:
+            break
+        content = text[start:end]
+        if "\\" in content or text[command - 1 : command] == "\\":
+            return None
+        if content := content.strip():
+            boxes.append(_Box(command, start, end, content))
+        command = following
+    return boxes
 
 
 def _nested_boxes(text: str) -> list[_Box]:
@@ -148,6 +160,16 @@ def _last_joined(boxes: list[_Box], text: str) -> list[_Box]:
             break
         parts.insert(0, box)
     return parts
+
+
+def plain_answer(kind: Kind, text: str) -> str | None:
+    r"""Return the answer of one line that ends as prompts ask for: in its only box, or in `Answer: B`; else None.
+
+    Nearly every completion of a small model is one. The rules of `repro.tasks.grading` give the same answer, several times
+    as slowly.
+    """
+    match = (_ENDS_IN_LETTER if kind == "choice" else _ENDS_IN_BOX).fullmatch(text)
+    return match[1] if match else None
 
 
 def first_answer_end(text: str, kind: Kind) -> int | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from repro.tasks.answer_end import before_next_question, may_continue
 from repro.tasks.equality import compare
 from repro.tasks.expressions import is_comparable, prepare_expression, split_unit
-from repro.tasks.extraction import LETTERS, last_boxed, last_choice
+from repro.tasks.extraction import LETTERS, last_boxed, last_choice, plain_answer
 from repro.tasks.numerals import format_number
 from repro.tasks.quantities import Quantity, is_same_quantity, parse_quantity
 from repro.tasks.task import Kind
@@ -32,6 +32,7 @@ RULES = 3
 SHORT_TEXT = 400
 """Characters up to which a completion's answer is remembered: the completions of small models are often the same."""
 
+_INTEGER = re.compile(r"[1-9][0-9]{0,17}|0")
 _AROUND_MARKS = re.compile(r"\s*([,;(){}\[\]])\s*")
 
 
@@ -67,8 +68,10 @@ def grade(kind: Kind, text: str, key: str | None, question: str = "", *, opens_i
     """
     if kind == "open":
         return _NO_ANSWER
-    extract = _extract if len(text) > SHORT_TEXT else _extract_short
-    answer = extract(kind, text, question if may_continue(text) else "", opens_in_thought)
+    answer = None if opens_in_thought else plain_answer(kind, text)
+    if answer is None:
+        extract = _extract if len(text) > SHORT_TEXT else _extract_short
+        answer = extract(kind, text, question if may_continue(text) else "", opens_in_thought)
     if kind == "choice":
         return _grade_letter(answer, key)
     if not answer:
@@ -95,6 +98,8 @@ def _grade_letter(letter: str | None, key: str | None) -> Grade:
 
 @functools.lru_cache(maxsize=65536)
 def _grade_number(answer: str, key: str | None, question: str) -> Grade:
+    if key is not None and _INTEGER.fullmatch(answer) and _INTEGER.fullmatch(key):  # nearly every answer, and 20 times as fast
+        return Grade(answer, correct=answer == key)
     quantity = parse_quantity(answer)
     spelling = answer if quantity is None else _spell(quantity, answer)
     if key is None:

@@ -2,10 +2,13 @@
 
 import random
 
-from repro.tasks import extraction
+import pytest
+
+from repro.tasks import extraction, grading
 
 PIECES = [
     "\\boxed{",
+    "\\boxed{5}",
     "\\boxed {",
     "{",
     "}",
@@ -40,6 +43,18 @@ WORDS = [
     "ſ",
     "答案",
 ]
+LINES = [
+    "<think>",
+    "</think>",
+    "[INST]",
+    "user:",
+    "Q: ",
+    "or ",
+    " 3 ",
+    "Answer: A",
+    "best option: ",
+    "\\boxed{3} and ",
+]
 
 
 def random_texts(pieces, count):
@@ -49,11 +64,31 @@ def random_texts(pieces, count):
         yield "".join(generator.choices(pieces, k=generator.randrange(1, 9)))
 
 
-def test_the_only_box_is_that_of_the_pattern():
+def test_plain_boxes_are_those_of_the_pattern():
     texts = list(random_texts(PIECES, 20_000))
-    assert sum(text.count("{") == 1 and bool(extraction._boxes(text)) for text in texts) > 100
+    only_boxes = [text for text in texts if text.count("{") == text.count("\\boxed{")]
+    assert all(sum(len(extraction._plain_boxes(text) or ()) == count for text in only_boxes) > 50 for count in (1, 2))
+    assert sum(extraction._plain_boxes(text) is None for text in only_boxes) > 50
     for text in texts:
         assert extraction._boxes(text) == extraction._nested_boxes(text), text
+
+
+@pytest.mark.parametrize(("kind", "pieces"), [("numeric", [*PIECES, *LINES]), ("choice", [*WORDS, *LINES])])
+def test_a_plain_answer_is_the_one_that_the_rules_find(kind, pieces):
+    answers = 0
+    for text in (f"{text}{end}" for text in random_texts(pieces, 10_000) for end in ("Answer: B", "\\boxed{12}", "")):
+        answer = extraction.plain_answer(kind, text)
+        assert answer is None or answer == grading._extract(kind, text, "", opens_in_thought=False), text
+        answers += answer is not None
+    assert answers > 500
+
+
+def test_integers_are_graded_as_other_numbers_are():
+    numbers = [0, 1, 7, 10, 100, 700, 1000, 12345, 10**6, 10**12, 123456789012345678]
+    for answer in numbers:
+        for key in numbers:
+            grade = grading.grade("numeric", f"\\boxed{{{answer}}}", str(key))
+            assert grade == grading.grade("numeric", f"\\boxed{{+{answer}.0}}", str(key))  # takes the rules
 
 
 def test_statements_begin_where_the_search_begins():
