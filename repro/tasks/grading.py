@@ -98,7 +98,9 @@ def _grade_letter(letter: str | None, key: str | None) -> Grade:
 
 @functools.lru_cache(maxsize=65536)
 def _grade_number(answer: str, key: str | None, question: str) -> Grade:
-    if key is not None and _INTEGER.fullmatch(answer) and _INTEGER.fullmatch(key):  # nearly every answer, and 20 times as fast
+    if (
+        key is not None and _INTEGER.fullmatch(answer) and _INTEGER.fullmatch(key)
+    ):  # nearly every answer, and 20 times as fast
         return Grade(answer, correct=answer == key)
     quantity = parse_quantity(answer)
     spelling = answer if quantity is None else _spell(quantity, answer)
