@@ -51,7 +51,8 @@ def report(
     """Write a self-contained HTML page (and its Markdown brief) of one or more stored results.
 
     Results of different seeds or families of the same study and scale are joined and judged together; other studies and
-    scales follow on the same page. Results that do not belong together, or are damaged, are refused.
+    scales follow on the same page. Results that do not belong together, or are damaged, are refused. A page that this
+    command wrote before is replaced, any other file never.
     """
     from repro.report.html import PAGE_FILE
     from repro.report.merge import read_parts

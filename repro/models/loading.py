@@ -13,6 +13,7 @@ from repro.models.folder import check_folder
 from repro.models.generation_settings import make_savable
 from repro.system import hub_lock
 from repro.system.hub_access import refusal_behind
+from repro.system.input_errors import did_you_mean_path
 from repro.system.phases import phase
 from repro.toy.models import model_folder
 
@@ -40,8 +41,9 @@ def locate(name: str) -> Path | str:
         check_folder(path)
         return path
     if path.exists() or name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
+        problem = "a file, not a folder. " if path.exists() else f"no such folder. {did_you_mean_path(path)}"
         raise InputError(
-            f"model '{name}': no such folder. Give a folder made by save_pretrained, a hub id (org/name), or a toy name"
+            f"model '{name}': {problem}Give a folder made by save_pretrained, a hub id (org/name), or a toy name"
             " (see `repro list`)."
         )
     return name

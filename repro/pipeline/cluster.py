@@ -18,6 +18,7 @@ import pydantic
 
 from repro.errors import InputError
 from repro.planner.resources import Resources
+from repro.system.input_errors import describe_problem
 
 Backend = Literal["local", "slurm", "none"]
 POLL_S = 5.0
@@ -107,7 +108,7 @@ def parse_cluster(backend: str, file: Path | None, options: Sequence[str]) -> tu
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"cluster setting {key}={first['input']!r}: {first['msg']}. Settings: {', '.join(Cluster.model_fields)}"
+            f"cluster setting {key}={first['input']!r}: {describe_problem(first)}. Settings: {', '.join(Cluster.model_fields)}"
         ) from None
     missing = [command for command in ("sbatch", "squeue", "scancel", "srun") if not shutil.which(command)]
     if missing:

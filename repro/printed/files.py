@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from repro.errors import InputError
 from repro.printed.schema import Strict
+from repro.system.input_errors import describe_problem
 
 KeyPath = tuple[int | str, ...]  # e.g. ("claims", 3, "margin")
 
@@ -64,7 +65,7 @@ def _parse(path: Path, text: str, shape: type[_Shape]) -> _Shape:
         first = min(cause.errors(), key=lambda error: error["type"] != "extra_forbidden")
         got = repr(first["input"])
         got = got if len(got) <= 60 else got[:57] + "..."
-        raise file_error(path, text, first["loc"], f"{first['msg']} (got {got})") from None
+        raise file_error(path, text, first["loc"], f"{describe_problem(first)} (got {got})") from None
 
 
 def file_error(path: Path, text: str, key: KeyPath, problem: str) -> InputError:

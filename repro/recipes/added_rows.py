@@ -11,6 +11,7 @@ from repro.recipes.studies import STUDIES
 from repro.recipes.study import Row
 from repro.recipes.study_rows import StudyRows
 from repro.stages import Stage, stage_adapter
+from repro.system.input_errors import describe_problem
 
 
 def check_studies(plugins: Iterable[StudyRows], study: str) -> None:
@@ -114,7 +115,7 @@ def _check_row(
         stage_adapter.validate_json(row.stage.model_dump_json(warnings=False))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"{name}: its stage: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise InputError(f"{name}: its stage: {'.'.join(map(str, first['loc']))}: {describe_problem(first)}") from None
     except InputError as error:
         raise InputError(f"{name}: its stage: {error}") from None
     kinds = STUDIES[study].added_kinds

@@ -11,6 +11,7 @@ from repro.recipes.settings import Family, Settings, override
 from repro.recipes.shared_stages import Pair, cache_revisions
 from repro.recipes.studies import SCALES, STUDIES, Entry, Scale, resolve
 from repro.recipes.study import Study
+from repro.system.input_errors import did_you_mean
 from repro.tasks import registry
 from repro.toy.models import in_world
 from repro.toy.world import parse_world
@@ -37,7 +38,7 @@ def find_study(name: str) -> Entry:
         InputError: there is no such study.
     """
     if name not in STUDIES:
-        raise InputError(f"study '{name}': no such study. Studies: {', '.join(STUDIES)}")
+        raise InputError(f"study '{name}': no such study. {did_you_mean(name, STUDIES)}Studies: {', '.join(STUDIES)}")
     return STUDIES[name]
 
 

@@ -1,6 +1,5 @@
 """Settings of the studies, and `--set key=value` over them."""
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from repro.errors import InputError
 from repro.evaluation.config import PrefixConfig
 from repro.generation.config import SamplingConfig
 from repro.recipes.study_rows import RowsField
+from repro.system.input_errors import describe_problem, did_you_mean
 
 PER_STAGE_SETTINGS = ("engine", "reasoning")
 """Settings that every stage has; without a stage's name they are set for all of them."""
@@ -152,12 +152,9 @@ def override(settings: Settings, assignments: Iterable[str]) -> Settings:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"]
-        if first["type"] == "too_short":
-            problem = "give {min_length} or more, separated by commas; there are {actual_length}".format(**first["ctx"])
         is_group = isinstance(first["input"], dict)  # its value would be a line of all of its settings
         value = "" if is_group else f"={first['input']!r}"
-        raise InputError(f"--set {key}{value}: {problem}") from None
+        raise InputError(f"--set {key}{value}: {describe_problem(first)}") from None
 
 
 def _expand(key: str, value: str) -> list[tuple[str, str]]:
@@ -190,10 +187,8 @@ def _assign(content: dict[str, Any], path: str, value: str, text: str) -> None:
         inside = inside.get(parent, {}) if isinstance(inside, dict) else {}
     if not isinstance(inside, dict) or leaf not in inside or isinstance(inside[leaf], dict):
         known = [*flatten(content), "eta", *PER_STAGE_SETTINGS]
-        near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise InputError(
-            f"--set {text}: no setting '{path}'. {hint}`repro settings` lists all {len(flatten(content))}."
+            f"--set {text}: no setting '{path}'. {did_you_mean(path, known, 3)}`repro settings` lists all {len(flatten(content))}."
         )
     if isinstance(inside[leaf], tuple | list):
         parts = re.split(r",(?![^()]*\))", value)  # not at the commas of a name's settings

@@ -115,6 +115,11 @@ def number_cell(value: float | None, spec: str, note: str = "", missing: str = "
     return Cell(missing if value is None else format(value, spec), note, value=value)
 
 
+def p_cell(p: float | None) -> Cell:
+    """Format a p value; below 0.001 its size says nothing more."""
+    return Cell("< 0.001", value=p) if p is not None and p < 0.001 else number_cell(p, ".2g")
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Format a number with its sign; a zero that rounding has made has no minus."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"

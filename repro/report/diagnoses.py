@@ -92,11 +92,15 @@ def describe_gradients(summary: dict[str, Any]) -> str:
     """Compare the variances of the two estimators' gradients in a sentence."""
     ratios = [line["ratio"] for line in summary["gradient_variance"] if isinstance(line["ratio"], float)]
     if not ratios:
-        return "Gradient variance: no prompt with two different rollouts."
+        return "Noise of the gradients: no prompt with two different rollouts."
+    middle = median(ratios)
+    comparison = (
+        f"{middle:.3g} times as noisy as" if middle >= 1 else f"less noisy, by the factor {1 / middle:.3g}, than"
+    )
     return (
-        f"Gradient variance between rollouts, sequence KL over token KL with the later states' part (they aim at the same"
-        f" gradient): median ratio {median(ratios):.3g} over {len(ratios)} prompts, first"
-        f" {summary['gradient_tokens']} tokens."
+        f"Noise of the gradients: the reverse KL's gradient from whole completions is {comparison} the one from each token and"
+        f" those after it; both have the same mean (median ratio of variances between rollouts, {len(ratios)} prompts, first"
+        f" {summary['gradient_tokens']} tokens)."
     )
 
 

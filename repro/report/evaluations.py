@@ -12,6 +12,7 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.report.terminal import text_table
 from repro.stages.artifact import RECORD
+from repro.system.input_errors import did_you_mean_path
 from repro.tables.measurements.evaluations import LEVEL, Evaluation, TaskScore, pool_training_seeds, read_evaluation
 from repro.tables.metric_names import metric_name
 from repro.tables.paired_difference import PairedDifference, paired_differences, repeat_for_seeds
@@ -65,7 +66,9 @@ def are_evaluations(folders: Sequence[Path]) -> bool:
         InputError: one is not there, or some are artifacts and some are not.
     """
     if missing := [folder for folder in folders if not folder.exists()]:
-        raise InputError(f"{missing[0]}: no such folder.")
+        raise InputError(
+            f"{missing[0]}: no such folder. {did_you_mean_path(missing[0])}`repro ls FOLDER -a` lists results and artifacts."
+        )
     artifacts = [folder for folder in folders if (folder / RECORD).is_file()]
     if artifacts and len(artifacts) < len(folders):
         other = next(folder for folder in folders if folder not in artifacts)

@@ -37,9 +37,9 @@ LEAD = (
     " wholly on one side of its threshold, and not decided where it includes it."
 )
 
-NO_PROMISE = (
-    "A trap that is not seen on these prompts, or the remedy for one that is, is no promise that distillation helps: evaluate"
-    " the untouched student beside the distilled one (repro evaluate)."
+ADVICE = (
+    "These verdicts are about these prompts. Whether distillation helps, and whether a remedy does, only a distilled student"
+    " shows: compare it with the untouched student (repro evaluate)."
 )
 
 
@@ -86,13 +86,13 @@ def print_found(content: dict[str, Any], console: Console) -> None:
     console.print("[bold]What was found[/bold]")
     for text in [_describe_sample(content), *_notes(content)]:
         console.print(text, highlight=False, markup=False)
-    for line in [*conclusion_lines(content), NO_PROMISE]:
+    for line in [*conclusion_lines(content), ADVICE]:
         console.print(f"- {line}", highlight=False, markup=False)
 
 
 def _sections(content: dict[str, Any]) -> list[Section]:
     """Build the sections: conclusions, their thresholds, the panel, the correlations."""
-    conclusions = Bullets([*conclusion_lines(content), NO_PROMISE])
+    conclusions = Bullets([*conclusion_lines(content), ADVICE])
     explained: list[Block] = [Text(EXPLAINED), *map(Text, _notes(content))]
     panel = [*panel_grids(content["panel"]), *explained]
     panel_brief = [text_grid("The panel", panel_rows(content["panel"])), *explained]

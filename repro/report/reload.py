@@ -12,6 +12,7 @@ from repro.printed.load import load
 from repro.report.result import RESULTS_FILE, Result, measured_tables, own_claims, read_result
 from repro.stages.artifact import RECORD, find_warnings
 from repro.stages.readable_label import describe_record, with_seed
+from repro.system.input_errors import did_you_mean_path
 from repro.tables import MeasuredTable
 from repro.tables.own_claims import judged_claims, read_own_claims
 from repro.tables.verdicts.verdict import verdict
@@ -39,7 +40,9 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
         users_claims = {claim.id: claim for claim in [*own_claims(content), *named]}
         print_result(*judged, console, content.get("styles", []), matrix, list(users_claims.values()))
     elif not result.exists():
-        raise InputError(f"{result}: no such folder. `repro ls FOLDER -a` lists results and artifacts.")
+        raise InputError(
+            f"{result}: no such folder. {did_you_mean_path(result)}`repro ls FOLDER -a` lists results and artifacts."
+        )
     else:
         raise InputError(
             f"{result}: no {RESULTS_FILE} and no {RECORD}. Give the folder of a study's or a stage's result."

@@ -12,6 +12,7 @@ from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.report.style_line import StyleLine
 from repro.stages.artifact import RECORD
+from repro.system.input_errors import describe_problem
 from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
 from repro.tasks import registry
@@ -294,7 +295,7 @@ def read_result(result: Path) -> Result:
     except pydantic.ValidationError as cause:
         first = cause.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(file)"
-        raise InputError(f"{file}: damaged {RESULTS_FILE}: key {key}: {first['msg']}. {RUN_AGAIN}") from None
+        raise InputError(f"{file}: damaged {RESULTS_FILE}: key {key}: {describe_problem(first)}. {RUN_AGAIN}") from None
     return cast(Result, content)
 
 
@@ -307,7 +308,7 @@ def own_claims(content: Result) -> list[Claim]:
     try:
         return [Claim.model_validate(claim, strict=False) for claim in content.get("own_claims", ())]
     except pydantic.ValidationError as cause:
-        raise InputError(f"result: damaged: own_claims: {cause.errors()[0]['msg']}. {RUN_AGAIN}") from None
+        raise InputError(f"result: damaged: own_claims: {describe_problem(cause.errors()[0])}. {RUN_AGAIN}") from None
 
 
 def measured_tables(content: Result) -> list[MeasuredTable]:

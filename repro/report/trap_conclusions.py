@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from repro.printed.load import load
 from repro.report.text import capitalise
-from repro.report.trap_thresholds import MEAN_WEIGHT, PARETO_K, TAIL_SHARE, WRONG_TRACE, Threshold
+from repro.report.trap_thresholds import EFFECTIVE_SAMPLE, MEAN_WEIGHT, PARETO_K, TAIL_SHARE, WRONG_TRACE, Threshold
 
 TrapVerdict = Literal["seen", "not seen", "not decided", "not measured"]
 Cells = Mapping[str, Mapping[str, Any]]
@@ -123,23 +123,25 @@ def _off_policy(cells: Cells, task: str) -> TrapConclusion:
         return TrapConclusion(trap, task, "not measured", "No completions of the teacher were scored.")
     k, weight, size = (cells[name] for name in names)
     n = k["rollouts"]
-    verdicts = {_error_verdict(weight)}
+    verdicts = {MEAN_WEIGHT: _error_verdict(weight)}
     if n >= SMALLEST_SAMPLE:
-        verdicts.add(decide(_number(k["low"]), _number(k["high"]), PARETO_K.value))
-    else:
-        verdicts.add("not decided")
-    verdict: TrapVerdict = "seen" if "seen" in verdicts else max(verdicts, key=("not seen", "not decided").index)
+        verdicts[PARETO_K] = decide(_number(k["low"]), _number(k["high"]), PARETO_K.value)
+        verdicts[EFFECTIVE_SAMPLE] = decide(-_number(size["high"]), -_number(size["low"]), -EFFECTIVE_SAMPLE.value)
+    open_thresholds = [threshold for threshold, outcome in verdicts.items() if outcome == "not decided"]
+    verdict: TrapVerdict = "not decided" if open_thresholds or n < SMALLEST_SAMPLE else "not seen"
+    if "seen" in verdicts.values():
+        verdict = "seen"
     tail = f"pareto-k {_interval(k)}" if n >= SMALLEST_SAMPLE else f"too few completions for pareto-k ({n})"
     evidence = (
         f"The mean importance weight is {_interval(weight)} where 1 is due; {tail} (trusted up to {PARETO_K.value:g});"
-        f" effective sample size {_number(size['value']):.3g} of {n}"
+        f" effective sample size {_interval(size)} of {n}"
     )
     text = {
         "seen": f"{evidence}. Do not believe importance-weighted estimates. Train on the student's completions (GKD-RKL), or by"
         " a loss that needs no weights (SFT, GKD-FKL).",
         "not seen": f"{evidence}. Importance-weighted estimates can be believed here.",
     }
-    undecided = _undecided(evidence, PARETO_K, MEAN_WEIGHT)
+    undecided = _undecided(evidence, *open_thresholds)
     if n < SMALLEST_SAMPLE:
         undecided = f"{evidence}. Pareto-k takes {SMALLEST_SAMPLE} completions: more prompts (--items) would decide."
     return TrapConclusion(trap, task, verdict, text.get(verdict) or undecided)

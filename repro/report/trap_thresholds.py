@@ -42,6 +42,12 @@ MEAN_WEIGHT = Threshold(
     "ASSUMED",
     "a mean weight that is off by a factor of two or more (the margin of the claim of Table 1)",
 )
+EFFECTIVE_SAMPLE = Threshold(
+    10,
+    "effective sample size of the importance weights, in completions: seen below it",
+    "ASSUMED",
+    "an estimate that rests on fewer than ten completions, of however many, has an error of a third or more",
+)
 WRONG_TRACE = Threshold(
     0.5,
     "share of pairs in which the teacher prefers the wrong completion",
@@ -49,4 +55,4 @@ WRONG_TRACE = Threshold(
     'section 4.2 counts the tasks on which wrong traces are preferred "over 50% of the time"; at one half the teacher is a'
     " coin toss",
 )
-THRESHOLDS = (TAIL_SHARE, PARETO_K, MEAN_WEIGHT, WRONG_TRACE)
+THRESHOLDS = (TAIL_SHARE, PARETO_K, MEAN_WEIGHT, EFFECTIVE_SAMPLE, WRONG_TRACE)

@@ -8,9 +8,12 @@ from repro.errors import InputError
 from repro.report.html import PAGE_FILE, html
 from repro.report.markdown import markdown
 from repro.report.merge import Part
+from repro.report.result import RESULTS_FILE
 from repro.report.sections.build import build_sections
 from repro.report.sections.glossary import glossary_section
 from repro.system.atomic_write import atomic_write
+
+_GENERATOR = '<meta name="generator" content="repro">'
 
 
 def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
@@ -19,8 +22,10 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     Args:
         page: the file; a folder that exists, or a path without an ending, is the folder for it.
 
+    A page of ours is replaced: it holds nothing that the results do not.
+
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or is not a page of ours.
     """
     if page.is_dir() or not page.suffix:
         page = page / PAGE_FILE
@@ -29,6 +34,7 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     brief = page.with_suffix(".md")
     with _naming(page):  # before any figure is drawn
         page.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(page, brief)
     built = [(part, f"part{n}", build_sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
     built[-1][2].append(glossary_section())
     texts = {page: html(built), brief: markdown(built, page.name)}
@@ -37,6 +43,15 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
             with atomic_write(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
     return page, brief
+
+
+def _refuse_foreign(page: Path, brief: Path) -> None:
+    """Raise InputError if a page or its brief would replace a file that this command did not write."""
+    is_ours = (page.parent / RESULTS_FILE).exists() or (
+        page.exists() and _GENERATOR in page.read_text(encoding="utf-8", errors="replace")
+    )
+    if not is_ours and (foreign := next((path for path in (page, brief) if path.exists()), None)):
+        raise InputError(f"{foreign}: exists, and is no page of `repro report`. Choose another with --out FILE.")
 
 
 @contextmanager

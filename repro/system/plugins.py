@@ -13,7 +13,6 @@ Its name and settings, and the content of an outside package, are then part of t
 A file (or a folder with __init__.py) may offer them, too, without being installed: `--plugin FILE`. `plugin_files` has these.
 """
 
-import difflib
 import functools
 import hashlib
 import importlib
@@ -29,6 +28,7 @@ import pydantic
 
 from repro.errors import InputError
 from repro.system import plugin_files
+from repro.system.input_errors import describe_problem, did_you_mean
 
 KIT = __name__.partition(".")[0]
 _TEXT = re.compile(r"\s*([\w.+-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -145,7 +145,7 @@ class Registry(Generic[P]):
             first = error.errors()[0]
             key, fields = ".".join(map(str, first["loc"])), ", ".join(kind.model_fields) or "none"
             at = f" {key} = {first['input']!r}:" if key else ""
-            raise InputError(f"{self.noun} '{name}':{at} {first['msg']}. Its settings: {fields}") from None
+            raise InputError(f"{self.noun} '{name}':{at} {describe_problem(first)}. Its settings: {fields}") from None
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """Yield each name and its text for a list: settings, formula, source; or why it cannot be used."""
@@ -191,12 +191,10 @@ class Registry(Generic[P]):
         return f"{next(iter(self.built_in), 'NAME')}, or NAME(setting=value)"
 
     def _unknown(self, name: str, names: list[str]) -> str:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}? " if near else ""
         option = self.group.rpartition(".")[2]
         if not names:
             return f"{self.noun} '{name}': no package offers any. Name the file that has them: --plugin FILE"
-        return f"{self.noun} '{name}': no such {self.noun}. {hint}`repro list --{option}` shows all {len(names)}"
+        return f"{self.noun} '{name}': no such {self.noun}. {did_you_mean(name, names)}`repro list --{option}` shows all {len(names)}"
 
 
 @functools.cache

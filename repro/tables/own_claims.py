@@ -4,7 +4,6 @@ The file has the form of paper_tables/claims.toml. Its claims are controls: the 
 "control", their provenance "ASSUMED", `quote` is the question that they answer, and they never fail a run.
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from repro.errors import InputError
 from repro.printed.claims import Claim, ClaimsFile
 from repro.printed.files import file_error, read_toml
 from repro.printed.load import load_claims
+from repro.system.input_errors import did_you_mean
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import DESCRIPTIONS, NAMES, is_metric
 from repro.tables.verdicts.verdict_types import VerdictReport
@@ -38,9 +38,9 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
             if claim.id in taken:
                 raise file_error(path, text, (*key, "id"), f"{claim.id!r} is taken")
             if unknown := [metric for metric in claim.metrics if not is_metric(metric)]:
-                near = difflib.get_close_matches(unknown[0], {*NAMES, *DESCRIPTIONS}, n=3, cutoff=0.5)
-                hint = f"perhaps {' or '.join(near)}" if near else f"there are {', '.join(NAMES)}, maj16, pass16"
-                raise file_error(path, text, (*key, "metrics"), f"{unknown[0]!r}: no such metric; {hint}")
+                hint = did_you_mean(unknown[0], (*NAMES, *DESCRIPTIONS), 3)
+                hint = hint or f"There are {', '.join(NAMES)}, maj16, pass16"
+                raise file_error(path, text, (*key, "metrics"), f"{unknown[0]!r}: no such metric. {hint}")
             taken.add(claim.id)
             claims.append(claim)
     return claims
@@ -52,8 +52,7 @@ def describe_unjudged(claims: Sequence[Claim], report: VerdictReport, measured: 
     lines = []
     for claim in claims:
         unknown = next((ref.row for ref in (claim.left, *claim.right) if ref.row not in (*rows, "*")), None)
-        near = difflib.get_close_matches(unknown, rows, n=1) if unknown else []
-        hint = f"; perhaps {near[0]!r}" if near else ""
+        hint = f". {did_you_mean(unknown, rows)}".rstrip() if unknown else ""
         lines += [f"not judged: {text}{hint}" for text in report.skipped if text.startswith(f"{claim.id} (")]
     return lines
 

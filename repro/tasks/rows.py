@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.system.input_errors import did_you_mean_path
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 
@@ -130,7 +131,9 @@ def read_rows(path: Path, schema: str) -> list[Row]:
         InputError: no such file, an unknown format, a broken line, or no row at all.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such data file. Give JSON lines or Parquet. Expected in a row: {schema}.")
+        raise InputError(
+            f"{path}: no such data file. {did_you_mean_path(path)}Give JSON lines or Parquet. Expected in a row: {schema}."
+        )
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}. Give JSON lines (.jsonl) or Parquet (.parquet).")
     try:

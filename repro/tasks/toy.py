@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass
 
 from repro.errors import InputError
+from repro.system.input_errors import did_you_mean
 from repro.tasks.task import Item, Kind, Split
 from repro.toy.pool import SHAPES, TASK_NAMES, questions
 from repro.toy.questions import Question
@@ -57,5 +58,7 @@ class ToyTask:
 def get_task(name: str, world: World = DEFAULT_WORLD) -> ToyTask:
     """Return the task of that name in a world."""
     if name not in SHAPES:
-        raise InputError(f"unknown toy task {name!r}: known are {', '.join(TASK_NAMES)}.")
+        raise InputError(
+            f"task {name!r}: no such toy task. {did_you_mean(name, SHAPES)}There are {', '.join(TASK_NAMES)}."
+        )
     return ToyTask(name, world)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from repro.errors import InputError
+from repro.system.input_errors import did_you_mean
 from repro.toy.world import DEFAULT_WORLD, Variant, World, parse_world
 
 Family = Literal["qwen3", "gemma3"]
@@ -66,7 +67,8 @@ def model_folder(name: str) -> Path:
     world_name, slash, model = name.removeprefix(PREFIX).rpartition("/")
     world = parse_world(world_name) if slash else DEFAULT_WORLD
     if model not in MODEL_NAMES:
-        raise InputError(f"unknown toy model {name!r}: known are {', '.join(PREFIX + known for known in MODEL_NAMES)}.")
+        known = [PREFIX + known for known in MODEL_NAMES]
+        raise InputError(f"model {name!r}: no such toy model. {did_you_mean(name, known)}There are {', '.join(known)}.")
     for root in _roots():
         if (folder := root / world.models_name / model).is_dir():
             return folder

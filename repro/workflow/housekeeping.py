@@ -16,6 +16,7 @@ from repro.report.panel import PANEL_FILE
 from repro.report.result import RESULTS_FILE, read_result
 from repro.stages.artifact import CACHE, RECORD
 from repro.stages.readable_label import describe_record
+from repro.system.input_errors import did_you_mean_path
 from repro.tables.statistics.decision import VERDICT_VALUES
 
 ONE_STAGE_COMMANDS = ("calibrate", "sample", "distill", "evaluate", "traps")
@@ -76,7 +77,7 @@ def list_results(out: Path) -> list[ResultEntry]:
         InputError: no such folder.
     """
     if not out.is_dir():
-        raise InputError(f"{out}: no such folder. Name the folder of results with --out.")
+        raise InputError(f"{out}: no such folder. {did_you_mean_path(out)}Name the folder of results with --out.")
     entries = []
     for file in out.glob(f"*/{RESULTS_FILE}"):
         with contextlib.suppress(InputError):

@@ -24,6 +24,7 @@ from repro.stages import (
     TaskData,
 )
 from repro.system.hardware import hardware
+from repro.system.input_errors import describe_problem
 from repro.tasks import registry
 from repro.tasks.own_file import hash_data_file
 from repro.tasks.task import Split
@@ -225,4 +226,6 @@ def _valid(config: CalibrationConfig, **changes: object) -> CalibrationConfig:
         return CalibrationConfig.model_validate(config.model_dump() | changes)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"--{first['loc'][0]} {first['input']}: {first['msg']}. Example: --eta -0.5") from None
+        raise InputError(
+            f"--{first['loc'][0]} {first['input']}: {describe_problem(first)}. Example: --eta -0.5"
+        ) from None

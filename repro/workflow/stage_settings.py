@@ -6,6 +6,7 @@ from repro.errors import InputError
 from repro.recipes.settings import PER_STAGE_SETTINGS, Settings
 from repro.recipes.shared_stages import reward_model_of
 from repro.stages import BaseModelRef
+from repro.system.input_errors import did_you_mean
 from repro.tasks import registry
 
 READ_BY_ALL = ("tasks", "train_items", "test_items", "reward_model", *PER_STAGE_SETTINGS)
@@ -45,11 +46,19 @@ def _type_of(part: str) -> object:
 
 
 def with_section(assignment: str, settings: Settings, sections: Sequence[str]) -> str:
-    """Prefix an assignment's key with the first of the stage's sections that has it."""
+    """Prefix an assignment's key with the first of the stage's sections that has it.
+
+    Raises:
+        InputError: no setting has this name, and the sections have one like it.
+    """
     key = assignment.partition("=")[0].strip()
     for section in sections:
         if key in type(getattr(settings, section)).model_fields:
             return f"{section}.{assignment.strip()}"
+    names = [name for section in sections for name in type(getattr(settings, section)).model_fields]
+    is_known = "." in key or key in ("eta", *PER_STAGE_SETTINGS, *Settings.model_fields)
+    if not is_known and (hint := did_you_mean(key, names)):
+        raise InputError(f"--set {assignment}: no setting '{key}'. {hint}This stage's: {', '.join(names)}.")
     return assignment
 
 

@@ -160,7 +160,7 @@ def with_matrix(pair: Pair, **update) -> Pair:
         ("matrix.attacks=stf", "attack 'stf': no such attack. Did you mean sft?"),
         ("matrix.guards=none,none", "matrix.guards: 'none' is there twice"),
         ("matrix.attacks=no-teacher", "matrix.attacks: no-teacher alone is the zero line of a matrix"),
-        ("matrix.guards=knob(strength=1)", "guard 'knob': strength = '1': Input should be less than 0"),
+        ("matrix.guards=knob(strength=1)", "guard 'knob': strength = '1': must be less than 0"),
         ("matrix.interface=text", "attack 'gkd-fkl' needs logits, and the interface shows text at most"),
         ("matrix.interface=nothing", "matrix.interface"),
     ],

@@ -24,7 +24,7 @@ from repro.errors import InputError
 from repro.generation.rollouts import write_rollouts
 from repro.progress import silent
 from repro.report.figures.figure2 import contribution_table
-from repro.report.panel import NO_PROMISE, write_panel
+from repro.report.panel import ADVICE, write_panel
 from repro.report.reload import show_result
 from repro.tasks import Item
 from repro.traps import forking_share
@@ -143,11 +143,18 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     assert all((tmp_path / "page" / name).stat().st_size > 100 for name in content["figures"])
     page = (tmp_path / "page" / "panel.md").read_text()
     html = (tmp_path / "page" / "panel.html").read_text()
-    for text in ("pareto_k", "never matched", "K=V", "Gradient variance", "Tail noise: ", "Off-policy instability: "):
+    for text in (
+        "pareto_k",
+        "never matched",
+        "K=V",
+        "Noise of the gradients",
+        "Tail noise: ",
+        "Off-policy instability: ",
+    ):
         assert text in page
         assert text in html
-    assert NO_PROMISE in " ".join(page.split())
-    assert NO_PROMISE in html
+    assert ADVICE in " ".join(page.split())
+    assert ADVICE in html
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert {"found", "thresholds", "panel", "frequency"} <= set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
@@ -164,7 +171,7 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     assert "effective_sample_size" in text
     conclusions = " ".join(text.partition("What was found")[2].split())
     assert "Teacher-student gap: " in conclusions
-    assert conclusions.endswith(f"- {NO_PROMISE}")
+    assert conclusions.endswith(f"- {ADVICE}")
 
 
 def test_the_figure_shows_the_accumulated_contributions(artifact, diagnosed):

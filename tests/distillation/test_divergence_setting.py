@@ -197,7 +197,7 @@ def test_naming_the_methods_own_loss_changes_nothing() -> None:
     ("assignment", "message"),
     [
         ("gkd_rkl.divergence=jds", "loss 'jds': no such loss. Did you mean jsd? `repro list --losses` shows all 10"),
-        ("gkd_rkl.divergence=jsd(beta=2)", "loss 'jsd': beta = '2': Input should be less than 1. Its settings: beta"),
+        ("gkd_rkl.divergence=jsd(beta=2)", "loss 'jsd': beta = '2': must be less than 1. Its settings: beta"),
         (
             "sft.divergence=jsd",
             "divergence 'jsd': sft learns from text alone: set it for gkd-fkl or gkd-rkl",

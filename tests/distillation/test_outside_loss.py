@@ -55,7 +55,7 @@ def test_an_installed_loss_is_listed_and_trains_a_step_in_its_process(
     )
     refused = train(environment, tmp_path / "out", "skewed-rkl(alpha=1)")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: loss 'skewed-rkl': alpha = '1': Input should be less than 1")
+    assert refused.stderr.startswith("error: loss 'skewed-rkl': alpha = '1': must be less than 1")
     assert not (tmp_path / "out").exists()
     done = train(environment, tmp_path / "out", "skewed-rkl(alpha=0.2)")
     assert done.returncode == 0, done.stderr

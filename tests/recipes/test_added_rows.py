@@ -108,7 +108,7 @@ ROW = 'yield pair.row("Undistillable, half way", pair.evaluate(teacher))'
         ('study = "table2"', 'study = "table3"', "table2", "they are for table3, not table2"),
         (ROW, "raise KeyError(pair.seed)", "table2", r"rows\(\) failed for qwen3, seed 0: KeyError: 0"),
         (ROW, "pair.calibrate(eta=-1, steps=3)", "table2", r"rows\(\) failed for qwen3, seed 0: TypeError: .*steps"),
-        (ROW, "teacher = pair.calibrate(eta='x')", "table2", "its stage: .*eta: Input should be a valid number"),
+        (ROW, "teacher = pair.calibrate(eta='x')", "table2", "its stage: .*eta: not a number"),
         (ROW, 'yield pair.row("A", None)', "table2", "row 'A': NoneType is no stage"),
         (ROW, "return 3", "table2", r"rows\(\) yields none"),
         (ROW, "yield teacher", "table2", r"yield pair.row\(label, stage\)"),

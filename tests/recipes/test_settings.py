@@ -60,7 +60,7 @@ def test_a_target_of_the_other_family():
         ("eta=abc", "not a number"),
         ("eta=nan", "--set eta=nan: .*finite number above 0"),
         ("eta=0", "--set eta=0: .*above 0"),
-        ("calibration.steps=-3", "calibration.steps='-3': Input should be greater than 0"),
+        ("calibration.steps=-3", "calibration.steps='-3': must be greater than 0"),
         ("calibration.steps", "write key=value"),
         ("calibration=5", "no setting 'calibration'"),
         ("engine=quantum", "engine='quantum'"),

@@ -332,6 +332,17 @@ def test_an_unwritable_page_is_a_one_line_error(tmp_path, part):
         write_report([part], tmp_path / "file" / "page.html")
 
 
+@pytest.mark.parametrize("name", ["page.html", "page.md"])
+def test_a_page_replaces_its_own_kind_only(tmp_path, part, name):
+    page = tmp_path / "page.html"
+    (tmp_path / name).write_text("notes")
+    with pytest.raises(InputError, match=rf"{re.escape(name)}: exists, and is no page of `repro report`.*--out FILE"):
+        write_report([part], page)
+    assert (tmp_path / name).read_text() == "notes"
+    (tmp_path / name).unlink()
+    assert write_report([part], page) == write_report([part], page)
+
+
 def test_a_path_without_an_ending_is_a_folder_for_the_page(tmp_path, part):
     assert [path.relative_to(tmp_path) for path in write_report([part], tmp_path / "new")] == [
         Path("new/report.html"),

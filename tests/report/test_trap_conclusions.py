@@ -19,7 +19,15 @@ def cell(measure, value, low, high, *, task="csqa", policy="student", rollouts=3
     return row | {"se": 0.1, "defined": 1.0, "prompts": 20, "rollouts": rollouts}
 
 
-def content(*, share=(0.38, 0.33, 0.43), k=(0.3, 0.1, 0.5), weight=(1.0, 0.8, 1.2), wrong=(0.2, 0.1, 0.3), **changes):
+def content(
+    *,
+    share=(0.38, 0.33, 0.43),
+    k=(0.3, 0.1, 0.5),
+    weight=(1.0, 0.8, 1.2),
+    wrong=(0.2, 0.1, 0.3),
+    size=(80.0, 60.0, 100.0),
+    **changes,
+):
     teacher = {"policy": "teacher", "rollouts": changes.pop("rollouts", 320)}
     rows = [
         cell("token_rkl", 0.5, 0.4, 0.6),
@@ -27,7 +35,7 @@ def content(*, share=(0.38, 0.33, 0.43), k=(0.3, 0.1, 0.5), weight=(1.0, 0.8, 1.
         cell("wrong_trace_length_matched", "nan", "nan", "nan"),
         cell("pareto_k", *k, **teacher),
         cell("mean_weight", *weight, **teacher),
-        cell("effective_sample_size", 80.0, 60.0, 100.0, **teacher),
+        cell("effective_sample_size", *size, **teacher),
     ]
     tail = dict(zip(("share", "share_low", "share_high"), share))
     frequency = [
@@ -111,7 +119,7 @@ def test_numbers_and_advice_are_in_the_text():
     )
     for text, phrases in (
         (tail, ("70% [60%, 80%]", "Top-10", "top-k-tail(k=10)")),
-        (weights, ("pareto-k 1.2 [0.8, 1.6]", "80 of 320", "Do not believe", "GKD-RKL")),
+        (weights, ("pareto-k 1.2 [0.8, 1.6]", "80 [60, 100] of 320", "Do not believe", "GKD-RKL")),
         (gap, ("65% [55%, 75%]", "--eta 1", f"{min(printed):g} to {max(printed):g} (Table 1)")),
     ):
         for phrase in phrases:
@@ -156,6 +164,16 @@ def test_a_page_of_a_panel_needs_no_torch():
 def test_words_of_a_measure_stand_alone():
     for text in DESCRIPTIONS.values():
         assert not {"same", "it"} & set(text.split()), text
+
+
+def test_weights_that_rest_on_few_completions_are_not_believed_whatever_their_tail():
+    undecided = {"k": (0.9, 0.5, 1.3), "weight": (0.9, 0.01, 2.7)}
+    for size, verdict in (((1.1, 1.0, 1.6), "seen"), ((12.0, 8.0, 20.0), "not decided")):
+        assert verdicts(size=size, **undecided)[1] == verdict
+    assert verdicts(size=(12.0, 8.0, 20.0))[1] == "not decided"
+    assert verdicts(size=(1.1, 1.0, 1.6), rollouts=20)[1] == "not decided"  # of 20 completions few can be effective
+    (line,) = [c.text for c in conclude_traps(content(k=undecided["k"])) if c.trap == "Off-policy instability"]
+    assert "includes the threshold, 0.7: more prompts" in line
 
 
 def test_too_few_completions_are_said_to_be_what_is_lacking():

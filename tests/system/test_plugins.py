@@ -79,8 +79,8 @@ def test_a_name_and_its_settings_are_read_and_survive_json():
     ("value", "message"),
     [
         ("sqare", "shape 'sqare': no such shape. Did you mean square? `repro list --test_shapes` shows all 1"),
-        ("square(sides=2)", "shape 'square': sides = '2': Input should be greater than 3. Its settings: sides, turned"),
-        ("square(edges=2)", "shape 'square': edges = '2': Extra inputs are not permitted. Its settings: sides, turned"),
+        ("square(sides=2)", "shape 'square': sides = '2': must be greater than 3. Its settings: sides, turned"),
+        ("square(edges=2)", "shape 'square': edges = '2': no such key. Its settings: sides, turned"),
         (
             "square(4)",
             "shape 'square(4)': write its name, and its settings in brackets: square, or NAME(setting=value)",

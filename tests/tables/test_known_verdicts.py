@@ -147,7 +147,7 @@ def test_other_study_or_malformed_record(tmp_path: Path, reports: Reports) -> No
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('verdict = "reproduced"', 'verdict = "fine"', 1), encoding="utf-8")
     with pytest.raises(
-        InputError, match=r"k.toml, line 23, key claims\[0\].verdict: Input should be 'reproduced', .* \(got 'fine'\)"
+        InputError, match=r"k.toml, line 23, key claims\[0\].verdict: must be 'reproduced', .* \(got 'fine'\)"
     ):
         load_known_verdicts(path)
     path.write_text(text.replace('commit = "0123abc"\n', "", 1), encoding="utf-8")

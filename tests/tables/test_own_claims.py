@@ -57,7 +57,7 @@ def test_a_stored_result_is_judged_by_them_too(file, tmp_path):
         ("my-misled-not-far-below-no-reasoning", "sft-helps", "is taken"),
         ("margin = 0.05\n", "", "margin above 0"),
         ('kind = "noninferiority"', 'kind = "better"', "kind"),
-        ('metrics = ["acc"]', 'metrics = ["accc"]', r"claims\[0\].metrics: 'accc': no such metric; perhaps acc"),
+        ('metrics = ["acc"]', 'metrics = ["accc"]', r"claims\[0\].metrics: 'accc': no such metric. Did you mean acc"),
     ],
 )
 def test_a_claim_that_cannot_be_used_is_refused_with_its_line(file, old, new, message):
@@ -80,7 +80,7 @@ def test_a_claim_about_a_row_that_is_not_there_is_named_with_the_nearest(file):
     (claim,) = read_own_claims([file], "table2")
     (line,) = [line for line in console.export_text().splitlines() if line.startswith("not judged: ")]
     assert line.startswith(
-        f"not judged: {claim.id} (qwen3): row 'Mislead' has no measurement of accuracy; perhaps 'Misled'"
+        f"not judged: {claim.id} (qwen3): row 'Mislead' has no measurement of accuracy. Did you mean Misled?"
     )
     file.write_text(SOURCE)
     console = Console(record=True, width=200)

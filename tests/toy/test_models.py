@@ -83,6 +83,6 @@ def test_models_of_further_worlds_are_found_where_the_variable_says(tmp_path, mo
 
 
 def test_an_unknown_model_is_refused_before_any_training(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown toy model"):
+    with pytest.raises(InputError, match="no such toy model"):
         train_models(DEFAULT_WORLD, tmp_path, ["toy:qwen3-teacher", "toy:nothing"])
     assert not list(tmp_path.iterdir())

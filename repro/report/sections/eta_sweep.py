@@ -1,6 +1,6 @@
 """The eta sweep in numbers: its curves, trend tests, and where the edge is."""
 
-from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell
+from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell, p_cell
 from repro.report.merge import Part
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.verdicts.eta_curves import (
@@ -42,9 +42,9 @@ def _trends(table: MeasuredTable) -> Grid:
                     "curve": Cell(curve.title),
                     "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.expected_sign]),
                     "Page's L": number_cell(trend.page_l, ".0f", missing=no_test),
-                    "p (Page)": number_cell(trend.page_p, ".2g"),
+                    "p (Page)": p_cell(trend.page_p),
                     "Kendall's tau": number_cell(trend.tau, "+.2f"),
-                    "p (Kendall)": number_cell(trend.tau_p, ".2g"),
+                    "p (Kendall)": p_cell(trend.tau_p),
                     "steps that way": Cell(f"{trend.steps} of {trend.of}"),
                 }
             )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
-from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell
+from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell, p_cell
 from repro.report.conclusions import count_in_words, plural, toy_reason
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest
@@ -130,7 +130,7 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
         "difference": number_cell(v.estimate, "+.3f"),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
         "margin": number_cell(v.margin, "g"),
-        "p (Holm)": number_cell(v.p_holm, ".2g"),
+        "p (Holm)": p_cell(v.p_holm),
         "items": Cell("")
         if v.estimate is None
         else Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
