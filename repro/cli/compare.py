@@ -43,6 +43,9 @@ def compare(
     """
     if len(folders) < 2:
         raise InputError(f"{folders[0]}: name what it is compared with, too: a second evaluation or result.")
+    places = [folder.resolve() for folder in folders]
+    if twice := [folder for folder, place in zip(folders, places) if places.count(place) > 1]:
+        raise InputError(f"{twice[0]}: named twice. Compare it with another one.")
     from repro.report.evaluations import are_evaluations, compare_evaluations, print_evaluations
 
     comparison: EvaluationComparison | Comparison

@@ -13,7 +13,14 @@ from repro.errors import InputError
 from repro.report.terminal import text_table
 from repro.stages.artifact import RECORD
 from repro.system.input_errors import did_you_mean_path
-from repro.tables.measurements.evaluations import LEVEL, Evaluation, TaskScore, pool_training_seeds, read_evaluation
+from repro.tables.measurements.evaluations import (
+    INSTRUCTION,
+    LEVEL,
+    Evaluation,
+    TaskScore,
+    pool_training_seeds,
+    read_evaluation,
+)
 from repro.tables.metric_names import metric_name
 from repro.tables.paired_difference import PairedDifference, paired_differences, repeat_for_seeds
 from repro.tables.statistics.decision import t_quantile
@@ -95,9 +102,11 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
     for other, by_task in zip(others, pairs):
         if not any(difference.items for difference in by_task.values()):
             tasks = [", ".join(evaluation.scores) for evaluation in (first, other)]
+            instructions = [evaluation.settings[INSTRUCTION] for evaluation in (first, other)]
+            differ = f" The instructions differ: {' and '.join(instructions)}." if len(set(instructions)) > 1 else ""
             raise InputError(
                 f"{first.folders[0]} ({tasks[0]}) and {other.folders[0]} ({tasks[1]}) share no items: evaluate both on the same"
-                " task, rows, split and instruction."
+                f" task, rows, split and instruction.{differ}"
             )
     tasks_of_all = dict.fromkeys(task for evaluation in evaluations for task in evaluation.scores)
     names = dict.fromkeys(name for evaluation in evaluations for name in evaluation.settings)

@@ -87,7 +87,8 @@ MISTAKES = {
     "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "'dev' is not one of 'train', 'test', 'all'"),
     "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
     "no result": (("show", "nowhere"), "nowhere: no such folder"),
-    "comparison with nothing": (("compare", "nowhere", "nowhere"), "nowhere: no such folder"),
+    "comparison with itself": (("compare", "nowhere", "./nowhere"), "nowhere: named twice"),
+    "comparison with nothing": (("compare", "nowhere", "elsewhere"), "nowhere: no such folder"),
     "unknown command": (("frobnicate",), "frobnicate"),
     "unknown option": (("list", "--frobnicate"), "frobnicate"),
     "data for several tasks": (("evaluate", "toy:qwen3-student", "--data", "x.jsonl"), "--data"),
@@ -456,7 +457,8 @@ def test_one_stage_end_to_end(repro, tmp_path):
     assert re.fullmatch(
         r"acc 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\] on toy-bm4 \(4 items x 16\); chance 0\.\d{3}", out.splitlines()[-1]
     )
-    code, out, _ = repro("compare", folder, folder)
+    copy = shutil.copytree(folder, tmp_path / "copies" / folder.name)
+    code, out, _ = repro("compare", folder, copy)
     assert code == 0
     assert "B - A: +0.000 [" in out
     code, _, err = repro("compare", folder)

@@ -119,7 +119,16 @@ KEYS = [str(n % 8) for n in range(64)]
 
 
 def store_evaluation(
-    folder, right, *, keys=KEYS, task="file-numeric", prompt="Question", model="org/student", tokens=64, first_item=0
+    folder,
+    right,
+    *,
+    keys=KEYS,
+    task="file-numeric",
+    prompt="Question",
+    instruction=None,
+    model="org/student",
+    tokens=64,
+    first_item=0,
 ):
     """Store an evaluation of two completions per item; right(item) says how many of them are."""
     folder.mkdir(parents=True)
@@ -141,6 +150,7 @@ def store_evaluation(
         "config": {
             "kind": "evaluate",
             "model": {"kind": "base", "name": model, "revision": "abc"},
+            "data": [{"task": task, "instruction": instruction}],
             "config": {"temperature": 1.0, "max_completion_tokens": tokens},
             "seed": 0,
         },

@@ -221,6 +221,13 @@ def test_evaluations_without_shared_items_are_refused(tmp_path, change):
         compare_evaluations(folders)
 
 
+def test_other_instructions_are_named_where_no_item_is_shared(tmp_path):
+    first = evaluation(tmp_path / "a", lambda item: 1)
+    second = evaluation(tmp_path / "b", lambda item: 1, prompt="Another question", instruction="Be brief.")
+    with pytest.raises(InputError, match=r"differ: the task's own and file-numeric 'Be brief\.'\."):
+        compare_evaluations([first, second])
+
+
 def test_what_is_no_evaluation_is_refused(tmp_path):
     first = evaluation(tmp_path / "cache" / "a", lambda item: 1)
     made_by(tmp_path / "cache", "calibrate-0123456789abcdef", kind="calibrate")

@@ -24,6 +24,8 @@ from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Resamples
 from repro.tasks import registry
 
+INSTRUCTION = "instruction"
+"""Setting of an evaluation: the text after each question, where the user named another."""
 LEVEL = 0.05
 _RESAMPLES = 2_000
 _LEAST_CHANCE = 0.0005
@@ -113,7 +115,13 @@ def read_evaluation(folder: Path) -> Evaluation:
         summary = json.loads((folder / "summary.json").read_text())
         tasks = {task: facts for task, facts in summary.items() if "completions_per_item" in facts}
         config = record["config"]
-        settings = flatten(config["config"]) | {"grading rules": record["grading"]["rules"]}
+        changed = [
+            f"{data['task']} {data['instruction']!r}" for data in config["data"] if data.get("instruction") is not None
+        ]
+        settings = flatten(config["config"]) | {
+            "grading rules": record["grading"]["rules"],
+            INSTRUCTION: ", ".join(changed) or "the task's own",
+        }
         label, seed = describe_record(record, folder.parent).removeprefix("evaluate "), int(config["seed"])
         completions = min(int(facts["completions_per_item"]) for facts in tasks.values())
         trainings = training_seeds(config["model"], folder.parent)
