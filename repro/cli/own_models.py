@@ -118,14 +118,15 @@ def _run(
 ) -> None:
     """Say which rows are taken; then print the plan, or run the stage and its inputs."""
     from repro.training.tracking import check_tracker
-    from repro.workflow.row_notices import instruction_notices, row_notices
+    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices
     from repro.workflow.stage_plan import print_stage_plan
     from repro.workflow.stage_run import run_and_print
     from repro.workflow.stage_settings import check_read
 
     check_read(stage.procedure, options.assignments)
     tracker = check_tracker(track)
-    print_notes([*row_notices(stage, options.items), *instruction_notices(stage)])
+    instructions = [*instruction_notices(stage), *training_notices(stage, out / "cache")]
+    print_notes([*row_notices(stage, options.items), *instructions])
     if dry_run:
         print_stage_plan(stage, out, out_console)
         return

@@ -23,6 +23,8 @@ WIDE, NARROW = 100, 60
 """Columns of a terminal from which bars are long and have notes, and below which there are none."""
 ESTIMATE_S = 1.0
 """Seconds between two estimates of the remaining time, at least."""
+SILENT_S = (30.0, 600.0)
+"""Seconds after which a log says how far the running stages are: at first, and at most. Each such line doubles them."""
 MOST_ESTIMATING = 0.02
 """Share of the driver's time that goes into estimates: of a thousand stages one takes a while."""
 
@@ -58,6 +60,7 @@ class Display:
         self._next_estimate = 0.0
         self._standing_still: set[str] = set()
         self._resumed: set[str] = set()
+        self._spoke, self._silence = clock(), SILENT_S[0]
         self._labels: dict[str, str] = {}
 
     def __enter__(self) -> "Display":
@@ -93,6 +96,19 @@ class Display:
             self._report(stage, n, total)
         if self._live is not None:
             self._live.update(self._bars(done, running, total))
+        elif ended:
+            self._spoke, self._silence = self._clock(), SILENT_S[0]
+        elif running and self._clock() - self._spoke >= self._silence:
+            self._spoke, self._silence = self._clock(), min(2 * self._silence, SILENT_S[1])
+            self._say_how_far(running)
+
+    def _say_how_far(self, running: Sequence[Running]) -> None:
+        """Print a line per running stage of a log in which nothing has ended for a while."""
+        for run in running:
+            report = read_progress(progress_path(self._cache, run.stage)) or {}
+            steps = f"{report['done']} of {report['total']} {report['unit']}" if report.get("done") else "starting"
+            text = f"{self._label(run.stage)}: {', '.join(filter(None, (steps, self._left)))}"
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _estimate(self, running: Sequence[Running], *, at_once: bool) -> None:
         """Estimate the remaining time anew; say which stages resume a training, and which begin to stand still."""

@@ -1,8 +1,10 @@
 """What a stage takes of the user's rows: how a file is divided, and where there are fewer items than requested."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from repro.stages import Stage, TaskData, topological_order
+from repro.stages.model_origin import training_behind
 from repro.tasks import registry
 from repro.tasks.own_file import KINDS
 from repro.tasks.prompts import INSTRUCTIONS
@@ -36,6 +38,36 @@ def instruction_notices(stage: Stage) -> list[str]:
         for name, text in files
         if text
     ]
+
+
+def training_notices(stage: Stage, cache: Path) -> list[str]:
+    """Return a sentence for each model that was trained under another instruction than it reads here.
+
+    Args:
+        cache: the folder of artifacts, where the record of a model's training is looked up.
+    """
+    lines = []
+    for needed in topological_order([stage]):
+        for model in needed.base_models():
+            made_by = training_behind(model.name, cache) or {}
+            for data in needed.data:
+                trained = {
+                    _instruction(data.task, source.get("instruction"))
+                    for source in made_by.get("data", ())
+                    if source["task"] == data.task
+                }
+                read = _instruction(data.task, data.instruction)
+                if trained and read not in trained:
+                    lines.append(
+                        f"{model.name} was trained with the instruction {' or '.join(map(repr, sorted(trained)))} and reads"
+                        f" {read!r} here: --instruction sets it"
+                    )
+    return list(dict.fromkeys(lines))
+
+
+def _instruction(task: str, changed: str | None) -> str:
+    """Return the text after each question of a task of the user's rows; other tasks have their own."""
+    return changed if changed is not None else INSTRUCTIONS[KINDS[task]] if task in KINDS else ""
 
 
 def _notices(source: TaskData, requested: int | None) -> Iterator[str]:

@@ -61,10 +61,27 @@ def test_a_log_line_says_what_a_stage_took_and_what_is_left(stages, tmp_path, cl
             clock.now += 1
             display([], [first], stages[1:])
         display(stages[:1], [running(stages[1], clock)], stages[2:])
-    lines = text.getvalue().splitlines()
+    lines = [line for line in text.getvalue().splitlines() if "starting" not in line]
     assert lines[0] == "3 stages, 0 cached, 3 to run"
     assert lines[1].startswith(f"[  1/3] {stages[0].label} (seed 0): 50 s, about ")
     assert lines[1].endswith("min left")
+
+
+def test_a_log_says_how_far_a_stage_is_ever_more_rarely(stages, tmp_path, clock):
+    display, text = display_of(stages, tmp_path, clock)
+    with display:
+        display([], [first := running(stages[0], clock)], stages[1:])
+        for second in range(1, 1000):
+            clock.now += 1
+            report(tmp_path, stages[0], second, total=5000)
+            display([], [first], stages[1:])
+        lines = [line for line in text.getvalue().splitlines() if " of 5000 steps" in line]
+        assert [int(line.split(" of 5000")[0].split()[-1]) for line in lines] == [30, 90, 210, 450, 930]
+        assert lines[0].startswith(f"{stages[0].label} (seed 0): 30 of 5000 steps, about ")
+        for _ in range(31):
+            clock.now += 1
+            display(stages[:1], [running(stages[1], clock)], stages[2:])
+    assert text.getvalue().splitlines()[-1].startswith(f"{stages[1].label} (seed 0): starting, about ")
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -13,7 +13,7 @@ from repro.stages import Evaluate
 from repro.tasks import registry
 from repro.tasks.prompts import INSTRUCTIONS
 from repro.workflow.own_models import StageOptions, distill_stage, evaluate_stage, traps_stage
-from repro.workflow.row_notices import instruction_notices
+from repro.workflow.row_notices import instruction_notices, training_notices
 from repro.workflow.stage_plan import print_stage_plan
 
 STUDENT = "toy:qwen3-student"
@@ -86,6 +86,23 @@ def test_the_kinds_instruction_is_said_before_the_run(rows):
     assert "--instruction ''" in line
     assert instruction_notices(evaluate_stage(STUDENT, options(rows, ""))) == []
     assert instruction_notices(evaluate_stage(STUDENT, StageOptions(tasks=("toy-csqa",)))) == []
+
+
+def test_a_model_that_was_trained_under_another_instruction_is_named(rows, tmp_path):
+    artifact = tmp_path / "cache" / "calibrate-0123456789abcdef"
+    shutil.copytree(locate(STUDENT), artifact / "model")
+    for trained, read, expected in (
+        (None, "", ("'Reason step by step", "reads '' here")),
+        ("Be brief.", None, ("'Be brief.'", "reads 'Reason")),
+        ("", "", ()),
+    ):
+        data = [{"task": "file-numeric", "instruction": trained}, {"task": "toy-csqa", "instruction": None}]
+        (artifact / "record.json").write_text(json.dumps({"config": {"kind": "calibrate", "data": data}}))
+        stage = evaluate_stage(str(artifact / "model"), options(rows, read))
+        lines = training_notices(stage, tmp_path / "cache")
+        assert len(lines) == bool(expected)
+        assert all(text in lines[0] for text in expected)
+    assert training_notices(evaluate_stage(STUDENT, options(rows, "")), tmp_path / "cache") == []
 
 
 def plan_of(stage, tmp_path):
