@@ -26,6 +26,9 @@ WORDS = {
     "interval, p (Holm)": "where the true value lies with the confidence that the number of claims demands; chance of so"
     " clear a result at the claim's edge, corrected for their number",
     "toy-bm4, BM4": "a task of the embedded toy world, named after the paper's (BIG-Math level 4)",
+    "world": "what the embedded toy models live in: a language, facts, and questions about them, drawn from a seed. They know"
+    " nothing else",
+    "chance": "the score of guessing. Where it is 'about' a number, it is how often the answer of another item would be right",
     "nat": "unit of log-probability and KL: one nat is a factor of 2.7",
 }
 

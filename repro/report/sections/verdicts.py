@@ -122,12 +122,20 @@ def _rows(verdicts: Sequence[ClaimVerdict], key: str, several: bool) -> list[dic
     return [{head: cell for head, cell in row.items() if head != IN_THE_PAPER} for row in rows]
 
 
+_DIFFERENCE_IS = {
+    "collapse": "what may remain less what does",
+    "recovers": "what is gained less what is asked",
+    "comparable": "distance to the nearer bound",
+}
+"""Kind of claim whose difference is not its left side less its right one to what it is."""
+
+
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     name = f"{v.claim} ({v.family})" if several else v.claim
     return {
         "verdict": Cell(v.value, tone=v.value, note=_caveat(v)),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
-        "difference": number_cell(v.estimate, "+.3f"),
+        "difference": number_cell(v.estimate, "+.3f", "" if v.estimate is None else _DIFFERENCE_IS.get(v.kind, "")),
         "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
         "margin": number_cell(v.margin, "g"),
         "p (Holm)": p_cell(v.p_holm),
