@@ -7,6 +7,7 @@ import typer
 
 from repro.cli.console import out_console
 from repro.cli.options import Out, assignments_from, with_options
+from repro.errors import InputError
 
 doctor_app = typer.Typer()
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -34,10 +35,14 @@ def doctor(
     """
     from repro.doctor.checks import run_checks
     from repro.planner.scales import automatic_scale, use_gpus_of, workers_for
-    from repro.recipes.catalog import find_study, plan
+    from repro.recipes.catalog import STUDIES, find_study, plan
     from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
 
+    if study not in STUDIES and Path(study).exists():
+        raise InputError(
+            f"{study}: doctor takes a study of `repro list`. A model is checked by its command's --dry-run."
+        )
     find_study(study)
     machine = hardware()
     chosen = automatic_scale(machine)[0] if scale == "auto" else scale

@@ -28,9 +28,12 @@ def list_contents(
 
     Example: `repro ls my -a`
     """
+    from repro.stages.artifact import CACHE, RECORD
     from repro.workflow.housekeeping import list_artifacts, list_results
 
     out = folder or out
+    if out.name == CACHE and not (out / CACHE).is_dir() and any(out.glob(f"*/{RECORD}")):
+        raise InputError(f"{out}: holds artifacts; name the folder above: repro ls {out.parent} -a")
     results = list_results(out)
     for result in results:
         facts = {
@@ -76,6 +79,7 @@ def _print_artifacts(entries: "list[ArtifactEntry]") -> None:
 
 @housekeeping_app.command()
 def clean(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of results. Default: that of --out.")] = None,
     out: Out = Path("results"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; otherwise they are only listed.")] = False,
     torsos: Annotated[
@@ -89,6 +93,7 @@ def clean(
     """
     from repro.workflow.housekeeping import find_leftovers, list_results, remove
 
+    out = folder or out
     list_results(out)
     leftovers = [entry for entry in find_leftovers(out) if not torsos or entry.reason == "torso"]
     for entry in leftovers:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from repro.workflow.own_models import StageOptions
 
 stages_app = typer.Typer()
-Model = Annotated[str, typer.Argument(help="Hub id, folder, or toy name.")]
+_MODEL = "Hub id, folder, or toy name."
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
+Student = Annotated[str, typer.Argument(metavar="STUDENT", help=_MODEL)]
+Teacher = Annotated[str, typer.Argument(metavar="TEACHER", help=_MODEL)]
 
 
 @stages_app.command()
 @with_options(options=scored_stage_options)
 def calibrate(
-    teacher: Model,
+    teacher: Teacher,
     eta: Annotated[
         str,
         typer.Option(
@@ -69,7 +72,7 @@ def sample(
 @stages_app.command()
 @with_options(options=scored_stage_options)
 def distill(
-    student: Model,
+    student: Student,
     teacher: Annotated[
         str, typer.Option("--teacher", help="Hub id, folder (e.g. of a calibrated teacher), or toy name.")
     ],
@@ -118,7 +121,7 @@ def _run(
 ) -> None:
     """Say which rows are taken; then print the plan, or run the stage and its inputs."""
     from repro.training.tracking import check_tracker
-    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices
+    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices, twin_notices
     from repro.workflow.stage_plan import print_stage_plan
     from repro.workflow.stage_run import run_and_print
     from repro.workflow.stage_settings import check_read
@@ -126,7 +129,7 @@ def _run(
     check_read(stage.procedure, options.assignments)
     tracker = check_tracker(track)
     instructions = [*instruction_notices(stage), *training_notices(stage, out / "cache")]
-    print_notes([*row_notices(stage, options.items), *instructions])
+    print_notes([*row_notices(stage, options.items), *instructions, *twin_notices(stage)])
     if dry_run:
         print_stage_plan(stage, out, out_console)
         return

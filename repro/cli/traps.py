@@ -38,15 +38,14 @@ def traps(
     """
     from repro.report.panel import PAGE_FILE, print_found, write_panel
     from repro.workflow.own_models import traps_stage
-    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices
+    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices, twin_notices
     from repro.workflow.stage_run import run_with_inputs
     from repro.workflow.stage_settings import check_read
 
     stage = traps_stage(teacher, student, options)
     check_read(stage.procedure, options.assignments)
-    print_notes(
-        [*row_notices(stage, options.items), *instruction_notices(stage), *training_notices(stage, out / "cache")]
-    )
+    instructions = [*instruction_notices(stage), *training_notices(stage, out / "cache")]
+    print_notes([*row_notices(stage, options.items), *instructions, *twin_notices(stage)])
     if dry_run:
         from repro.workflow.stage_plan import print_stage_plan
 

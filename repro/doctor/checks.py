@@ -114,7 +114,7 @@ def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Findin
     planned = forecast(study, stages, [False] * len(stages), corrections, resources_for(study.scale), workers)
     source = describe_source(study, stages, corrections)
     return good(
-        "expected hours",
+        "expected time",
         f"{describe_seconds(planned.wall)} with {workers} worker{'s' if workers > 1 else ''} ({source})",
     )
 

@@ -1,9 +1,10 @@
 """Evaluations side by side: each with its interval and chance level, and the paired difference of each to the first."""
 
+import json
 import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.report.terminal import text_table
 from repro.stages.artifact import RECORD
+from repro.stages.readable_label import distinguishing_settings
 from repro.system.input_errors import did_you_mean_path
 from repro.tables.measurements.evaluations import (
     INSTRUCTION,
@@ -97,7 +99,7 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
     for evaluation in evaluations:
         if not evaluation.table.values:
             raise InputError(f"{evaluation.folders[0]}: has one item, and an interval needs two or more (--items).")
-    first, *others = evaluations = pool_training_seeds(evaluations)
+    first, *others = evaluations = _with_distinct_labels(pool_training_seeds(evaluations))
     pairs = [_pair(first, other) for other in others]
     for other, by_task in zip(others, pairs):
         if not any(difference.items for difference in by_task.values()):
@@ -116,6 +118,14 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
         differences={task: [by_task.get(task) for by_task in pairs] for task in tasks_of_all},
         settings=tuple((name, of_all) for name, of_all in values.items() if len(set(map(str, of_all))) > 1),
     )
+
+
+def _with_distinct_labels(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Add to labels that several evaluations share the settings in which the trainings of their models differ."""
+    folders = [evaluation.folders[0] for evaluation in evaluations]
+    models = [{"model": json.loads((folder / RECORD).read_text())["config"]["model"]} for folder in folders]
+    texts = distinguishing_settings([evaluation.label for evaluation in evaluations], models, folders[0].parent)
+    return [replace(evaluation, label=f"{evaluation.label}{text}") for evaluation, text in zip(evaluations, texts)]
 
 
 def describe_evaluation(folder: Path) -> Iterator[str]:

@@ -38,7 +38,7 @@ LEAD = (
 )
 
 ADVICE = (
-    "These verdicts are about these prompts. Whether distillation helps, and whether a remedy does, only a distilled student"
+    "The verdicts below are about these prompts. Whether distillation helps, and whether a remedy does, only a distilled student"
     " shows: compare it with the untouched student (repro evaluate)."
 )
 
@@ -86,13 +86,13 @@ def print_found(content: dict[str, Any], console: Console) -> None:
     console.print("[bold]What was found[/bold]")
     for text in [_describe_sample(content), *_notes(content)]:
         console.print(text, highlight=False, markup=False)
-    for line in [*conclusion_lines(content), ADVICE]:
+    for line in [ADVICE, *conclusion_lines(content)]:
         console.print(f"- {line}", highlight=False, markup=False)
 
 
 def _sections(content: dict[str, Any]) -> list[Section]:
     """Build the sections: conclusions, their thresholds, the panel, the correlations."""
-    conclusions = Bullets([*conclusion_lines(content), ADVICE])
+    conclusions = Bullets([ADVICE, *conclusion_lines(content)])
     explained: list[Block] = [Text(EXPLAINED), *map(Text, _notes(content))]
     panel = [*panel_grids(content["panel"]), *explained]
     panel_brief = [text_grid("The panel", panel_rows(content["panel"])), *explained]

@@ -16,6 +16,15 @@ Cells = Mapping[str, Mapping[str, Any]]
 SMALLEST_SAMPLE = 21
 """Completions below which no tail of weights is fitted (`repro.traps.pareto`)."""
 
+_OPEN = {
+    TAIL_SHARE: "the share",
+    MEAN_WEIGHT: "the mean weight reaches beyond",
+    PARETO_K: "pareto-k",
+    EFFECTIVE_SAMPLE: "the effective sample size",
+    WRONG_TRACE: "the rate",
+}
+"""Threshold to the words before its value where an interval includes it."""
+
 
 @dataclass(frozen=True)
 class TrapConclusion:
@@ -192,10 +201,11 @@ def _kl(cells: Cells) -> str:
 
 
 def _undecided(evidence: str, *thresholds: Threshold) -> str:
-    bounds = " or ".join(
-        f"{1 / exp(t.value):g} to {exp(t.value):g}" if t is MEAN_WEIGHT else f"{t.value:g}" for t in thresholds
+    bounds = " and ".join(
+        f"{_OPEN[t]} {f'{1 / exp(t.value):g} to {exp(t.value):g}' if t is MEAN_WEIGHT else f'{t.value:g}'}"
+        for t in thresholds
     )
-    return f"{evidence}. The interval includes the threshold, {bounds}: more prompts (--items) would decide."
+    return f"{evidence}. Undecided, since intervals include thresholds: {bounds}. More prompts (--items) would decide."
 
 
 def _interval(cell: Mapping[str, Any]) -> str:

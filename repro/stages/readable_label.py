@@ -5,13 +5,17 @@ in that folder says what the model is. Read from records as plain data: no plug-
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from repro.models.loading import is_toy_model
 from repro.stages.model_origin import LONGEST_CHAIN, training_behind
 from repro.stages.stage import Stage
+
+MOST_SETTINGS = 4
+"""Settings that are added to a label which several artifacts share."""
 
 
 def describe_model(model: Mapping[str, Any], cache: Path) -> str:
@@ -60,6 +64,39 @@ def describe_stage(stage: Stage, cache: Path) -> str:
     return describe_record({"stage": config["kind"], "label": stage.label, "config": config}, cache)
 
 
+def distinguishing_settings(labels: Sequence[str], configs: Sequence[Mapping[str, Any]], cache: Path) -> list[str]:
+    """Return for each label that several share the settings in which their stages, or the trainings behind, differ.
+
+    ", learning_rate 0.003"; empty for a label of its own.
+
+    Args:
+        configs: settings of each stage, as in its record; empty where there is none.
+    """
+    texts = [""] * len(labels)
+    for label in (label for label, count in Counter(labels).items() if count > 1):
+        alike = [n for n, other in enumerate(labels) if other == label]
+        settings = [dict(_settings(configs[n], cache, LONGEST_CHAIN)) for n in alike]
+        names = dict.fromkeys(name for of_one in settings for name in of_one)
+        differing = [name for name in names if len({of_one.get(name, "-") for of_one in settings}) > 1]
+        for n, of_one in zip(alike, settings):
+            texts[n] = "".join(f", {name} {of_one.get(name, '-')}" for name in differing[:MOST_SETTINGS])
+    return texts
+
+
+def _settings(config: Mapping[str, Any], cache: Path, depth: int, whose: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the settings of a stage and of the trainings of the models that it reads: name and value as text."""
+    for name, value in (config.get("config") or {}).items():
+        yield f"{whose}{name}", str(value)
+    if data := config.get("data"):
+        yield f"{whose}items", str(sum(source["n"] or 0 for source in data))
+    for role in ("model", "student", "teacher"):
+        model = config.get(role)
+        if model and model["kind"] == "base":
+            model = training_behind(str(model["name"]), cache) if depth else None
+        if model:
+            yield from _settings(model, cache, depth - 1, f"{role}'s " if role != "model" else whose)
+
+
 def with_seed(label: str, seed: int) -> str:
     """Add the seed of a stage to its label, unless this names the seeds of the trainings behind it already."""
     return label if "(seed " in label else f"{label} (seed {seed})"
@@ -76,7 +113,8 @@ def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple
         reward = settings.get("reward", "r_cal")
         control = "" if reward == "r_cal" else f", {reward} reward"
         matched = ", KL-matched" if model.get("matches") else ""
-        return f"{teacher} at eta {settings['eta']:+g}{control}{matched}", (model["seed"],)
+        eta = f"{settings['eta']:+g}" if settings["eta"] else "0"
+        return f"{teacher} at eta {eta}{control}{matched}", (model["seed"],)
     if model["kind"] == "distill":
         student, _ = _name(model["student"], cache, depth)
         teacher, seeds = _name(model["teacher"], cache, depth)

@@ -32,7 +32,7 @@ def did_you_mean_path(path: Path) -> str:
         beside: Collection[str] = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         beside = []
-    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)
     return f"Did you mean {path.parent / near[0]}? " if near else ""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from repro.errors import InputError
 from repro.system import hub_lock
+from repro.system.input_errors import did_you_mean
 from repro.tasks.bigmath import CONFIGS, BigMath
 from repro.tasks.csqa import CommonsenseQa
 from repro.tasks.dataset import DataSetTask
@@ -179,5 +180,5 @@ def _class_of(name: str) -> type[DataSetTask]:
     if plugin := plugin_of(name):
         return data_set_of(plugin)
     if name not in _TASKS:
-        raise InputError(f"unknown task {name!r}: known are {', '.join(names())}.")
+        raise InputError(f"unknown task {name!r}. {did_you_mean(name, names())}Known are {', '.join(names())}.")
     return _TASKS[name]

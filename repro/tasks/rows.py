@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.system.input_errors import did_you_mean_path
+from repro.system.input_errors import did_you_mean, did_you_mean_path
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 
@@ -29,6 +29,8 @@ class Row:
     fields: Mapping[str, Any] = field(repr=False)
     schema: str
     within: str = ""
+    names: tuple[str, ...] = ()
+    """Fields as the file names them, where `fields` has them under the task's names too."""
 
     def renamed(self, fields: Mapping[str, str]) -> "Row":
         """Return the row with its fields under the task's names.
@@ -38,9 +40,15 @@ class Row:
         """
         missing = [theirs for theirs in fields.values() if theirs not in self.fields]
         if missing:
-            raise self.fault(missing[0], f"is missing (--field names it). {self._fields()}")
+            raise self.fault(
+                missing[0], f"is missing (--field names it). {did_you_mean(missing[0], self._listed())}{self._fields()}"
+            )
         return (
-            replace(self, fields={**self.fields, **{ours: self.fields[theirs] for ours, theirs in fields.items()}})
+            replace(
+                self,
+                fields={**self.fields, **{ours: self.fields[theirs] for ours, theirs in fields.items()}},
+                names=tuple(self.fields),
+            )
             if fields
             else self
         )
@@ -51,12 +59,16 @@ class Row:
         return InputError(f"{field_name} {problem}. Expected: {self.schema}.")
 
     def _fields(self) -> str:
-        return f"The row has {', '.join(self.fields)}"
+        return f"The row has {', '.join(self._listed())}"
+
+    def _listed(self) -> tuple[str, ...]:
+        return self.names or tuple(self.fields)
 
     def value(self, name: str) -> Any:
         """Return the field as it is; raise if it is missing or null."""
         if name not in self.fields:
-            advice = "" if self.within else f". {self._fields()} (--field {name}=NAME names one of them)"
+            near = did_you_mean(name, self._listed())
+            advice = "" if self.within else f". {near}{self._fields()} (--field {name}=NAME names one of them)"
             raise self.fault(name, f"is missing{advice}")
         if self.fields[name] is None:
             raise self.fault(name, "is missing: it is null")

@@ -15,7 +15,7 @@ from repro.errors import InputError
 from repro.report.panel import PANEL_FILE
 from repro.report.result import RESULTS_FILE, read_result
 from repro.stages.artifact import CACHE, RECORD
-from repro.stages.readable_label import describe_record
+from repro.stages.readable_label import describe_record, distinguishing_settings
 from repro.system.input_errors import did_you_mean_path
 from repro.tables.statistics.decision import VERDICT_VALUES
 
@@ -107,6 +107,9 @@ def list_artifacts(out: Path) -> list[ArtifactEntry]:
             label, seed = describe_record(record, out / CACHE), (record.get("config") or {}).get("seed")
             entry = replace(entry, label=label, seed=seed, scores=_scores_of(folder, record))
         entries.append(entry)
+    configs = [(entry.record or {}).get("config") or {} for entry in entries]
+    texts = distinguishing_settings([f"{entry.label} {entry.seed}" for entry in entries], configs, out / CACHE)
+    entries = [replace(entry, label=f"{entry.label}{text}") for entry, text in zip(entries, texts)]
     return sorted(entries, key=lambda entry: (entry.record or {}).get("ended", ""))
 
 

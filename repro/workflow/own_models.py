@@ -75,6 +75,10 @@ class StageOptions:
                 raise InputError(f"StageOptions: {name} is {value!r}; a tuple is needed: {example}")
 
 
+MINUS_SIGN = "\N{MINUS SIGN}"
+"""Looks like the hyphen of "-0.5", and comes with text that is copied from a page."""
+
+
 def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, eta: str) -> Calibrate:
     """Plan a calibration of one teacher.
 
@@ -92,7 +96,7 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
         target=base_model(target),
         data=_data(settings, options, options.split or "train"),
         reward_model=required_reward_model(settings),
-        config=_valid(settings.calibration, eta=eta),
+        config=_valid(settings.calibration, eta=eta.replace(MINUS_SIGN, "-")),
         seed=options.seed,
         prompts_of=base_model(target) if settings.calibration_template == "student" else None,
     )

@@ -1,9 +1,10 @@
 """What a stage takes of the user's rows: how a file is divided, and where there are fewer items than requested."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
-from repro.stages import Stage, TaskData, topological_order
+from repro.stages import BaseModelRef, Stage, TaskData, topological_order
 from repro.stages.model_origin import training_behind
 from repro.tasks import registry
 from repro.tasks.own_file import KINDS
@@ -65,6 +66,14 @@ def training_notices(stage: Stage, cache: Path) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def twin_notices(stage: Stage) -> list[str]:
+    """Return a sentence for a stage that sets a model beside itself."""
+    models = {role: getattr(stage, role, None) for role in ("teacher", "student", "target")}
+    revisions = {role: model.revision for role, model in models.items() if isinstance(model, BaseModelRef)}
+    pairs = [(a, b) for a, b in combinations(revisions, 2) if revisions[a] == revisions[b] != "unpinned"]
+    return [f"{a} and {b} are the same model: nothing is to be found between them" for a, b in pairs]
+
+
 def _instruction(task: str, changed: str | None) -> str:
     """Return the text after each question of a task of the user's rows; other tasks have their own."""
     return changed if changed is not None else INSTRUCTIONS[KINDS[task]] if task in KINDS else ""
@@ -84,9 +93,10 @@ def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
         counts = {source.split: len(rows), "test" if source.split == "train" else "train": total - len(rows)}
         used = counts[source.split] if source.n is None else min(source.n, counts[source.split])
         more = "--items N takes another number" if used < counts[source.split] else "--split all takes every row"
+        part = f"All {source.split} rows" if used == counts[source.split] else f"{used} of the {source.split} rows"
         yield (
-            f"{name}: {total} rows, divided by content: {counts['train']} train, {counts['test']} test. {used} of the"
-            f" {source.split} rows are used; {more}"
+            f"{name}: {total} rows, divided by content: {counts['train']} train, {counts['test']} test. {part} are used;"
+            f" {more}"
         )
     if requested is not None and available is not None and available < requested:
         yield f"{name}: {requested} items requested, {available} in split {source.split}"

@@ -49,7 +49,7 @@ def with_section(assignment: str, settings: Settings, sections: Sequence[str]) -
     """Prefix an assignment's key with the first of the stage's sections that has it.
 
     Raises:
-        InputError: no setting has this name, and the sections have one like it.
+        InputError: no setting has this name.
     """
     key = assignment.partition("=")[0].strip()
     for section in sections:
@@ -57,8 +57,10 @@ def with_section(assignment: str, settings: Settings, sections: Sequence[str]) -
             return f"{section}.{assignment.strip()}"
     names = [name for section in sections for name in type(getattr(settings, section)).model_fields]
     is_known = "." in key or key in ("eta", *PER_STAGE_SETTINGS, *Settings.model_fields)
-    if not is_known and (hint := did_you_mean(key, names)):
-        raise InputError(f"--set {assignment}: no setting '{key}'. {hint}This stage's: {', '.join(names)}.")
+    if not is_known and "=" in assignment:
+        raise InputError(
+            f"--set {assignment}: no setting '{key}' of this stage. {did_you_mean(key, names)}It has {', '.join(names)}."
+        )
     return assignment
 
 

@@ -87,6 +87,7 @@ MISTAKES = {
     "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "'dev' is not one of 'train', 'test', 'all'"),
     "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
     "no result": (("show", "nowhere"), "nowhere: no such folder"),
+    "doctor of a model": (("doctor", str(Path(__file__).parent)), "doctor takes a study"),
     "comparison with itself": (("compare", "nowhere", "./nowhere"), "nowhere: named twice"),
     "comparison with nothing": (("compare", "nowhere", "elsewhere"), "nowhere: no such folder"),
     "unknown command": (("frobnicate",), "frobnicate"),
@@ -284,6 +285,10 @@ def test_a_list_of_artifacts_keeps_names_whole_and_has_models_seeds_and_scores(r
     assert "my: no results of studies; my has artifacts of single stages: repro ls my -a\n" in repro("ls", "my")[1]
     code, _, err = repro("report", folder)
     assert (code, "an artifact of one stage, not a study's result" in " ".join(err.split())) == (2, True)
+    code, _, err = repro("ls", "my/cache")
+    assert (code, "my/cache: holds artifacts; name the folder above: repro ls my -a" in err) == (2, True)
+    code, out, _ = repro("clean", "my")
+    assert (code, f"my/cache/{name}" in out.replace("\n", "")) == (0, True)
     code, _, err = repro("ls", "nowhere")
     assert (code, "nowhere: no such folder" in err) == (2, True)
 

@@ -45,6 +45,15 @@ def test_every_option_is_explained(case):
     assert option.help.rstrip()[-1] in ".)", option.help
 
 
+def test_every_argument_is_named_by_what_it_holds():
+    """A type that several commands share gave all of them the name of the first."""
+    for path, command in COMMANDS.items():
+        for argument in (param for param in command.params if param.param_type_name == "argument"):
+            shown = (argument.metavar or argument.name).strip(".").casefold()
+            names = (argument.name, argument.name.removesuffix("s"), "module:function")
+            assert shown in names, (path, argument.name, shown)
+
+
 @pytest.mark.parametrize("case", [c for c in OPTIONS if c[1].bare_type() in ("int", "float")], ids=name_of)
 def test_every_number_has_its_unit(case):
     assert UNITS.search(case[1].help), case[1].help

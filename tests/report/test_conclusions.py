@@ -72,7 +72,7 @@ def test_a_tick_says_that_the_papers_own_numbers_are_split(made, brief):
     (judged,) = [v for v in made.report.claims if v.claim == "student-under-teacher"]
     assert judged.value == "reproduced"
     (line,) = [line for line in brief.splitlines() if line.startswith("|") and "student-under-teacher" in line]
-    assert "reproduced; here; the paper's own numbers are split (13 of 14)" in line
+    assert "reproduced; the paper's own numbers are split (13 of 14)" in line
 
 
 def test_styles_of_two_results_are_averaged_by_seed():

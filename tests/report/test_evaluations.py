@@ -178,6 +178,19 @@ def test_pooled_students_are_paired_by_training_seed(tmp_path):
     assert difference.interval[1] - difference.interval[0] < 0.1
 
 
+def test_students_that_differ_in_a_setting_alone_are_told_apart(tmp_path):
+    cache = tmp_path / "cache"
+    base = {"kind": "base", "name": "org/tiny", "revision": "abc"}
+    folders = []
+    for n, rate in enumerate((0.003, 0.0003)):
+        name = f"distill-{n:016x}"
+        config = {"method": "sft", "divergence": None, "steps": 60, "learning_rate": rate}
+        model = made_by(cache, name, kind="distill", student=base, teacher=base, config=config, seed=0)
+        folders.append(evaluation(cache / f"evaluate-{n}", lambda item: 1, model=model))
+    labels = [e.label for e in compare_evaluations(folders).evaluations]
+    assert labels == [f"org/tiny by sft from org/tiny (seed 0), learning_rate {rate}" for rate in (0.003, 0.0003)]
+
+
 def test_students_of_teachers_that_differ_in_their_seed_are_pooled_too(tmp_path):
     cache = tmp_path / "cache"
     untouched = evaluation(cache / "evaluate-u", lambda item: 1)

@@ -173,7 +173,7 @@ def test_weights_that_rest_on_few_completions_are_not_believed_whatever_their_ta
     assert verdicts(size=(12.0, 8.0, 20.0))[1] == "not decided"
     assert verdicts(size=(1.1, 1.0, 1.6), rollouts=20)[1] == "not decided"  # of 20 completions few can be effective
     (line,) = [c.text for c in conclude_traps(content(k=undecided["k"])) if c.trap == "Off-policy instability"]
-    assert "includes the threshold, 0.7: more prompts" in line
+    assert "intervals include thresholds: pareto-k 0.7. More prompts (--items) would decide." in line
 
 
 def test_too_few_completions_are_said_to_be_what_is_lacking():

@@ -99,7 +99,7 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
             "pareto_k",
             "never matched",
             "toy:qwen3-teacher",
-            "median ratio 4",
+            "is 4 times as noisy as",
             "Tail noise, toy:qwen3-teacher: not seen on toy-bm4.",
         ):
             assert phrase in text

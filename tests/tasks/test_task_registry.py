@@ -48,7 +48,9 @@ def test_all_names_are_known() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     for function in (registry.get, registry.kind_of):
-        with pytest.raises(InputError, match=r"unknown task 'bigmath-6': known are bigmath-4.*toy-"):
+        with pytest.raises(
+            InputError, match=r"unknown task 'bigmath-6'\. Did you mean bigmath-\d\? Known are bigmath-4.*toy-"
+        ):
             function("bigmath-6")
 
 

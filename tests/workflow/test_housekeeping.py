@@ -238,3 +238,12 @@ def test_records_that_name_each_other_have_a_label(tmp_path):
             folder, config={"kind": "distill", "seed": 0, "student": base, "teacher": base, "config": {"method": "sft"}}
         )
     assert [entry.label.startswith("distill ") for entry in list_artifacts(tmp_path)] == [True, True]
+
+
+def test_artifacts_that_differ_in_a_setting_alone_are_told_apart(tmp_path):
+    base = {"kind": "base", "name": "org/tiny", "revision": "abc"}
+    for n, steps in enumerate((20, 60)):
+        folder = artifact(tmp_path, f"calibrate-{n:016x}")
+        change(folder, config={"kind": "calibrate", "seed": 0, "teacher": base, "config": {"eta": 0, "steps": steps}})
+    labels = [entry.label for entry in list_artifacts(tmp_path)]
+    assert labels == [f"calibrate org/tiny at eta 0, steps {steps}" for steps in (20, 60)]

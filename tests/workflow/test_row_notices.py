@@ -5,8 +5,8 @@ import json
 import pytest
 
 from repro.tasks import registry
-from repro.workflow.own_models import StageOptions, evaluate_stage, sample_stage
-from repro.workflow.row_notices import row_notices
+from repro.workflow.own_models import StageOptions, calibrate_stage, evaluate_stage, sample_stage
+from repro.workflow.row_notices import row_notices, twin_notices
 
 STUDENT = "toy:qwen3-student"
 
@@ -41,7 +41,7 @@ def test_the_counts_of_both_sides_are_said(rows):
     assert stage.data[0].n == test < 50
     (line,) = row_notices(stage, None)
     assert line == (
-        f"rows.jsonl: 50 rows, divided by content: {50 - test} train, {test} test. {test} of the test rows are used;"
+        f"rows.jsonl: 50 rows, divided by content: {50 - test} train, {test} test. All test rows are used;"
         " --split all takes every row"
     )
     (line,) = row_notices(sample_stage(STUDENT, options(rows, items=2)), 2)
@@ -70,3 +70,15 @@ def test_a_task_for_evaluation_only_has_no_sides(tmp_path):
     stage = evaluate_stage(STUDENT, StageOptions(tasks=("vicuna",), data=file))
     assert stage.data[0].n == 5
     assert row_notices(stage, None) == []
+
+
+def test_a_model_beside_itself_is_named():
+    def calibration(target):
+        return calibrate_stage("toy:qwen3-teacher", StageOptions(tasks=("toy-bm4",)), target=target, eta="\u22120.5")
+
+    assert calibration(None).config.eta == -0.5  # with a minus sign that is copied from a page
+    assert twin_notices(calibration(None)) == []
+    assert twin_notices(calibration("toy:qwen3-teacher")) == [
+        "teacher and target are the same model: nothing is to be found between them"
+    ]
+    assert twin_notices(sample_stage(STUDENT, StageOptions(tasks=("toy-bm4",)))) == []

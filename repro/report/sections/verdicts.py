@@ -153,7 +153,7 @@ def _caveat(v: ClaimVerdict) -> str:
         return why_untested(v)
     if v.value == "reproduced" and v.paper_of and v.paper_held < v.paper_of:
         side = "split" if v.paper_held else "against it"
-        return f"here; the paper's own numbers are {side} ({v.paper_held} of {v.paper_of})"
+        return f"the paper's own numbers are {side} ({v.paper_held} of {v.paper_of})"
     return ""
 
 
