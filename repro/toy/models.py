@@ -58,6 +58,12 @@ def _roots() -> list[Path]:
     return [WEIGHTS, *(Path(root) for root in [os.environ.get(ROOT_VARIABLE, "")] if root)]
 
 
+def unknown_model(name: str) -> InputError:
+    """Return the error for a name that no toy model has."""
+    known = [PREFIX + known for known in MODEL_NAMES]
+    return InputError(f"model {name!r}: no such toy model. {did_you_mean(name, known)}There are {', '.join(known)}.")
+
+
 def model_folder(name: str) -> Path:
     """Return the folder of a model, shipped or below the folder that REPRO_TOY_MODELS names.
 
@@ -67,8 +73,7 @@ def model_folder(name: str) -> Path:
     world_name, slash, model = name.removeprefix(PREFIX).rpartition("/")
     world = parse_world(world_name) if slash else DEFAULT_WORLD
     if model not in MODEL_NAMES:
-        known = [PREFIX + known for known in MODEL_NAMES]
-        raise InputError(f"model {name!r}: no such toy model. {did_you_mean(name, known)}There are {', '.join(known)}.")
+        raise unknown_model(name)
     for root in _roots():
         if (folder := root / world.models_name / model).is_dir():
             return folder

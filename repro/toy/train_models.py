@@ -13,7 +13,17 @@ from repro.errors import InputError, Interrupted
 from repro.progress import Progress, silent
 from repro.system.worker_processes import call_in_processes
 from repro.toy.corpus import Corpus
-from repro.toy.models import FAMILIES, MODEL_NAMES, PREFIX, REWARD_MODEL, ROLES, Role, model_folder, model_name
+from repro.toy.models import (
+    FAMILIES,
+    MODEL_NAMES,
+    PREFIX,
+    REWARD_MODEL,
+    ROLES,
+    Role,
+    model_folder,
+    model_name,
+    unknown_model,
+)
 from repro.toy.pool import SHAPES
 from repro.toy.pretrain import Pretraining, pretrain
 from repro.toy.questions import Habits
@@ -119,7 +129,7 @@ def train_models(
     """
     names = list(dict.fromkeys(name.removeprefix(PREFIX) for name in only)) or list(MODEL_NAMES)
     if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
-        raise InputError(f"unknown toy model {unknown[0]!r}: known are {', '.join(MODEL_NAMES)}.")
+        raise unknown_model(f"{PREFIX}{unknown[0]}")
     folder = out / world.models_name
     missing = [name for name in names if not (folder / name).is_dir()]
     try:

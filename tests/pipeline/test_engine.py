@@ -341,7 +341,7 @@ def test_a_stage_that_fails_names_its_cause_and_its_log(stage, tmp_path, monkeyp
     log = tmp_path / CACHE / ".logs" / f"{wrong.folder_name}.log"
     message = str(error.value)
     assert message.startswith(f"{wrong.label}: ")
-    assert "must be 'train', 'test' or 'all'" in message
+    assert "Input should be 'train', 'test' or 'all'" in message
     assert f"Log: {log}." in message
     assert "Traceback" in log.read_text()
     assert "nosuch" in log.read_text()
