@@ -13,6 +13,7 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.report.terminal import text_table
 from repro.stages.artifact import RECORD
+from repro.stages.model_origin import training_behind
 from repro.stages.readable_label import distinguishing_settings
 from repro.system.input_errors import did_you_mean_path
 from repro.tables.measurements.evaluations import (
@@ -123,8 +124,13 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
 def _with_distinct_labels(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Add to labels that several evaluations share the settings in which the trainings of their models differ."""
     folders = [evaluation.folders[0] for evaluation in evaluations]
-    models = [{"model": json.loads((folder / RECORD).read_text())["config"]["model"]} for folder in folders]
-    texts = distinguishing_settings([evaluation.label for evaluation in evaluations], models, folders[0].parent)
+    models = [json.loads((folder / RECORD).read_text())["config"]["model"] for folder in folders]
+    trainings = [
+        (training_behind(str(model["name"]), folder.parent) or {}) if model["kind"] == "base" else model
+        for model, folder in zip(models, folders)
+    ]
+    labels = [evaluation.label for evaluation in evaluations]
+    texts = distinguishing_settings(labels, trainings, [folder.parent for folder in folders])
     return [replace(evaluation, label=f"{evaluation.label}{text}") for evaluation, text in zip(evaluations, texts)]
 
 

@@ -14,6 +14,8 @@ from repro.report.text import sentence, visible
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 PAGE_FILE = "report.html"
+GENERATOR = "repro report"
+"""In the head of a page of results: by it the command knows what it may replace."""
 TONES = {
     "reproduced": "✔",
     "contradicted": "✘",
@@ -83,11 +85,18 @@ def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample:
         title,
         [{"key": "page", "title": sample, "notice": "", "sections": sections, "tally": {}, "tally_of": ""}],
         lead=lead,
+        generator="repro traps",
     )
 
 
 def _render(
-    title: str, parts: Sequence[dict[str, Any]], *, lead: str = "", overview: Grid | None = None, footer: str = ""
+    title: str,
+    parts: Sequence[dict[str, Any]],
+    *,
+    lead: str = "",
+    overview: Grid | None = None,
+    footer: str = "",
+    generator: str = GENERATOR,
 ) -> str:
     import jinja2
 
@@ -102,6 +111,7 @@ def _render(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return templates.get_template("page.html.jinja").render(
         title=title,
+        generator=generator,
         lead=lead,
         overview=overview,
         parts=parts,

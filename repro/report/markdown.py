@@ -11,6 +11,10 @@ NOTICED = ("What was found", "Verdicts", "Measured")
 """Beginnings of the headings under which a scaled-down run is said to be one."""
 
 
+LAST_LINE = "Evidence by claim, every number, figures, completions, settings: "
+"""Begins the last line of a brief: by it the command knows what it may replace."""
+
+
 def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = PAGE_FILE) -> str:
     """Write the brief blocks of every section; the notice of a scaled-down run stands under the first and the numbers."""
     lines: list[str] = []
@@ -24,7 +28,7 @@ def markdown(parts: Sequence[tuple[Part, str, Sequence[Section]]], page: str = P
             if section.brief:
                 warned = notice if section.title.startswith(NOTICED) else []
                 lines += [f"## {visible(section.title)}", "", *markdown_lines([*warned, *section.brief])]
-    lines += [f"Evidence by claim, every number, figures, completions, settings: {page}", ""]
+    lines += [f"{LAST_LINE}{page}", ""]
     return "\n".join(lines)
 
 

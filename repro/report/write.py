@@ -5,15 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from repro.errors import InputError
-from repro.report.html import PAGE_FILE, html
-from repro.report.markdown import markdown
+from repro.report.html import GENERATOR, PAGE_FILE, html
+from repro.report.markdown import LAST_LINE, markdown
 from repro.report.merge import Part
 from repro.report.result import RESULTS_FILE
 from repro.report.sections.build import build_sections
 from repro.report.sections.glossary import glossary_section
 from repro.system.atomic_write import atomic_write
-
-_GENERATOR = '<meta name="generator" content="repro">'
 
 
 def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
@@ -29,12 +27,13 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     """
     if page.is_dir() or not page.suffix:
         page = page / PAGE_FILE
-    if page.suffix == ".md":
-        raise InputError(f"--out {page}: name the HTML page; its Markdown brief is written beside it.")
+    if page.suffix not in (".html", ".htm"):
+        raise InputError(f"--out {page}: name the HTML page (.html); its Markdown brief is written beside it.")
     brief = page.with_suffix(".md")
     with _naming(page):  # before any figure is drawn
         page.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(page, brief)
+        _refuse_foreign(page, f'content="{GENERATOR}"')
+        _refuse_foreign(brief, LAST_LINE)
     built = [(part, f"part{n}", build_sections(part, f"part{n}")) for n, part in enumerate(parts, 1)]
     built[-1][2].append(glossary_section())
     texts = {page: html(built), brief: markdown(built, page.name)}
@@ -45,13 +44,11 @@ def write_report(parts: Sequence[Part], page: Path) -> tuple[Path, Path]:
     return page, brief
 
 
-def _refuse_foreign(page: Path, brief: Path) -> None:
-    """Raise InputError if a page or its brief would replace a file that this command did not write."""
-    is_ours = (page.parent / RESULTS_FILE).exists() or (
-        page.exists() and _GENERATOR in page.read_text(encoding="utf-8", errors="replace")
-    )
-    if not is_ours and (foreign := next((path for path in (page, brief) if path.exists()), None)):
-        raise InputError(f"{foreign}: exists, and is no page of `repro report`. Choose another with --out FILE.")
+def _refuse_foreign(path: Path, mark: str) -> None:
+    """Raise InputError if a page or brief would replace a file without its mark, unless it is that of the results beside it."""
+    is_of_results = path.stem == Path(PAGE_FILE).stem and (path.parent / RESULTS_FILE).exists()
+    if path.exists() and not is_of_results and mark not in path.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(f"{path}: exists, and is not known to be of `repro report`. Choose another with --out FILE.")
 
 
 @contextmanager

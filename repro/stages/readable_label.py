@@ -64,37 +64,54 @@ def describe_stage(stage: Stage, cache: Path) -> str:
     return describe_record({"stage": config["kind"], "label": stage.label, "config": config}, cache)
 
 
-def distinguishing_settings(labels: Sequence[str], configs: Sequence[Mapping[str, Any]], cache: Path) -> list[str]:
+def distinguishing_settings(
+    labels: Sequence[str], configs: Sequence[Mapping[str, Any]], caches: Sequence[Path]
+) -> list[str]:
     """Return for each label that several share the settings in which their stages, or the trainings behind, differ.
 
-    ", learning_rate 0.003"; empty for a label of its own.
+    ", learning_rate 0.003"; empty for a label of its own, or where nothing differs that records can tell.
 
     Args:
         configs: settings of each stage, as in its record; empty where there is none.
+        caches: for each the folder of artifacts, where models of other stages are looked up.
     """
     texts = [""] * len(labels)
     for label in (label for label, count in Counter(labels).items() if count > 1):
         alike = [n for n, other in enumerate(labels) if other == label]
-        settings = [dict(_settings(configs[n], cache, LONGEST_CHAIN)) for n in alike]
+        settings = [_readable_settings(configs[n], caches[n]) for n in alike]
         names = dict.fromkeys(name for of_one in settings for name in of_one)
         differing = [name for name in names if len({of_one.get(name, "-") for of_one in settings}) > 1]
+        more = ", ..." if len(differing) > MOST_SETTINGS else ""
         for n, of_one in zip(alike, settings):
-            texts[n] = "".join(f", {name} {of_one.get(name, '-')}" for name in differing[:MOST_SETTINGS])
+            texts[n] = "".join(f", {name} {of_one.get(name, '-')}" for name in differing[:MOST_SETTINGS]) + more
     return texts
+
+
+def _readable_settings(config: Mapping[str, Any], cache: Path) -> dict[str, str]:
+    """Return the settings up to the first that a damaged or foreign record holds in another form."""
+    settings: dict[str, str] = {}
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        for name, value in _settings(config, cache, LONGEST_CHAIN):
+            settings.setdefault(name, value)
+    return settings
 
 
 def _settings(config: Mapping[str, Any], cache: Path, depth: int, whose: str = "") -> Iterator[tuple[str, str]]:
     """Yield the settings of a stage and of the trainings of the models that it reads: name and value as text."""
     for name, value in (config.get("config") or {}).items():
-        yield f"{whose}{name}", str(value)
+        yield f"{whose}{name}", str(value["name"] if isinstance(value, Mapping) and "name" in value else value)
     if data := config.get("data"):
+        yield f"{whose}tasks", "+".join(source["task"] for source in data)
         yield f"{whose}items", str(sum(source["n"] or 0 for source in data))
-    for role in ("model", "student", "teacher"):
-        model = config.get(role)
-        if model and model["kind"] == "base":
-            model = training_behind(str(model["name"]), cache) if depth else None
-        if model:
-            yield from _settings(model, cache, depth - 1, f"{role}'s " if role != "model" else whose)
+        yield f"{whose}split", "+".join(dict.fromkeys(source["split"] for source in data))
+    if target := config.get("target"):
+        yield f"{whose}target", _short(target)
+    for role in ("model", "student", "teacher", "samples"):
+        made_by = config.get(role)
+        if made_by and made_by["kind"] == "base":
+            made_by = training_behind(str(made_by["name"]), cache) if depth else None
+        if made_by:
+            yield from _settings(made_by, cache, depth - 1, f"{whose}{role}'s ")
 
 
 def with_seed(label: str, seed: int) -> str:

@@ -26,10 +26,10 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
     return f"Did you mean {' or '.join(near)}? " if near else ""
 
 
-def did_you_mean_path(path: Path) -> str:
-    """Return the same for a path that does not exist, with the names beside it."""
+def did_you_mean_path(path: Path, *, is_folder: bool = True) -> str:
+    """Return the same for a path that does not exist, of the folders (or files) beside it."""
     try:
-        beside: Collection[str] = [entry.name for entry in path.parent.iterdir()]
+        beside: Collection[str] = [entry.name for entry in path.parent.iterdir() if entry.is_dir() == is_folder]
     except OSError:
         beside = []
     near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from repro.errors import InputError
+from repro.system.input_errors import did_you_mean_path
 from repro.tasks.dataset import DataSetTask, Question
 from repro.tasks.extraction import LETTERS
 from repro.tasks.numerals import DOUBLE_DIGITS, MAX_LENGTH
@@ -81,4 +82,5 @@ def hash_data_file(file: Path) -> str:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"data {file}: {error.strerror}. Give a file of rows with --data.") from None
+        near = did_you_mean_path(file, is_folder=False)
+        raise InputError(f"data {file}: {error.strerror}. {near}Give a file of rows with --data.") from None

@@ -144,7 +144,7 @@ def read_rows(path: Path, schema: str) -> list[Row]:
     """
     if not path.is_file():
         raise InputError(
-            f"{path}: no such data file. {did_you_mean_path(path)}Give JSON lines or Parquet. Expected in a row: {schema}."
+            f"{path}: no such data file. {did_you_mean_path(path, is_folder=False)}Give JSON lines or Parquet. Expected in a row: {schema}."
         )
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}. Give JSON lines (.jsonl) or Parquet (.parquet).")

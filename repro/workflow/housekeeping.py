@@ -108,7 +108,8 @@ def list_artifacts(out: Path) -> list[ArtifactEntry]:
             entry = replace(entry, label=label, seed=seed, scores=_scores_of(folder, record))
         entries.append(entry)
     configs = [(entry.record or {}).get("config") or {} for entry in entries]
-    texts = distinguishing_settings([f"{entry.label} {entry.seed}" for entry in entries], configs, out / CACHE)
+    labels = [f"{entry.label} {entry.seed}" for entry in entries]
+    texts = distinguishing_settings(labels, configs, [out / CACHE] * len(entries))
     entries = [replace(entry, label=f"{entry.label}{text}") for entry, text in zip(entries, texts)]
     return sorted(entries, key=lambda entry: (entry.record or {}).get("ended", ""))
 

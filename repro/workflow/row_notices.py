@@ -1,5 +1,6 @@
 """What a stage takes of the user's rows: how a file is divided, and where there are fewer items than requested."""
 
+import contextlib
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -52,16 +53,15 @@ def training_notices(stage: Stage, cache: Path) -> list[str]:
         for model in needed.base_models():
             made_by = training_behind(model.name, cache) or {}
             for data in needed.data:
-                trained = {
-                    _instruction(data.task, source.get("instruction"))
-                    for source in made_by.get("data", ())
-                    if source["task"] == data.task
-                }
+                trained: set[str] = set()
+                with contextlib.suppress(KeyError, TypeError, AttributeError):  # a damaged record: a notice less
+                    sources = [source for source in made_by["data"] if source["task"] == data.task]
+                    trained = {_instruction(data.task, source["instruction"]) for source in sources}
                 read = _instruction(data.task, data.instruction)
                 if trained and read not in trained:
+                    texts = " or ".join(f"'{text}'" for text in sorted(trained))
                     lines.append(
-                        f"{model.name} was trained with the instruction {' or '.join(map(repr, sorted(trained)))} and reads"
-                        f" {read!r} here: --instruction sets it"
+                        f"{model.name} was trained with the instruction {texts} and reads '{read}' here: --instruction sets it"
                     )
     return list(dict.fromkeys(lines))
 
@@ -69,9 +69,13 @@ def training_notices(stage: Stage, cache: Path) -> list[str]:
 def twin_notices(stage: Stage) -> list[str]:
     """Return a sentence for a stage that sets a model beside itself."""
     models = {role: getattr(stage, role, None) for role in ("teacher", "student", "target")}
-    revisions = {role: model.revision for role, model in models.items() if isinstance(model, BaseModelRef)}
-    pairs = [(a, b) for a, b in combinations(revisions, 2) if revisions[a] == revisions[b] != "unpinned"]
-    return [f"{a} and {b} are the same model: nothing is to be found between them" for a, b in pairs]
+    refs = {role: model for role, model in models.items() if isinstance(model, BaseModelRef)}
+    pairs = [
+        (a, b)
+        for a, b in combinations(refs, 2)
+        if refs[a].name == refs[b].name or refs[a].revision == refs[b].revision != "unpinned"
+    ]
+    return [f"{a} and {b} are the same model" for a, b in pairs]
 
 
 def _instruction(task: str, changed: str | None) -> str:

@@ -55,13 +55,22 @@ def with_section(assignment: str, settings: Settings, sections: Sequence[str]) -
     for section in sections:
         if key in type(getattr(settings, section)).model_fields:
             return f"{section}.{assignment.strip()}"
-    names = [name for section in sections for name in type(getattr(settings, section)).model_fields]
-    is_known = "." in key or key in ("eta", *PER_STAGE_SETTINGS, *Settings.model_fields)
-    if not is_known and "=" in assignment:
-        raise InputError(
-            f"--set {assignment}: no setting '{key}' of this stage. {did_you_mean(key, names)}It has {', '.join(names)}."
-        )
+    if "." not in key and "=" in assignment and key not in ("eta", *PER_STAGE_SETTINGS, *Settings.model_fields):
+        raise InputError(f"--set {assignment}: no setting '{key}' of this stage. {_advise(key, tuple(sections))}")
     return assignment
+
+
+def _advise(key: str, sections: tuple[str, ...]) -> str:
+    """Return the nearest of the settings that a stage and its inputs read, and what these are."""
+    parts = next(parts for parts in READ_BY.values() if parts[: len(sections)] == sections)
+    fields = {part: [*getattr(_type_of(part), "model_fields", ())] for part in parts}
+    short = [name for section in sections for name in fields[section] if name != "eta"]  # eta has an option
+    long = [f"{part}.{name}" for part in parts if part not in sections for name in fields[part]]
+    others = [part for part in parts if not fields[part]]
+    same = [name for name in long if name.endswith(f".{key}")]
+    hint = f"Did you mean {same[0]}? " if same else did_you_mean(key, [*short, *long, *others, *READ_BY_ALL])
+    groups = [f"{part}.*" for part in parts if part not in sections and fields[part]]
+    return f"{hint}It has {', '.join([*short, *groups, *others, *READ_BY_ALL])}."
 
 
 def required_reward_model(settings: Settings) -> BaseModelRef | None:

@@ -1,5 +1,7 @@
 """Suggestions and plain words in the messages about a user's input."""
 
+from pathlib import Path
+
 import pydantic
 import pytest
 
@@ -8,6 +10,7 @@ from repro.models.loading import locate
 from repro.recipes.catalog import find_study
 from repro.system.input_errors import describe_problem, did_you_mean, did_you_mean_path
 from repro.tasks import registry
+from repro.tasks.own_file import hash_data_file
 
 
 class Shape(pydantic.BaseModel, extra="forbid"):
@@ -47,7 +50,8 @@ def test_names_that_are_alike_are_suggested(tmp_path):
         (lambda: registry.get("toy-bm6"), "no such toy task. Did you mean toy-bm"),
         (lambda: locate("toy:qwen3-studnet"), "no such toy model. Did you mean toy:qwen3-student?"),
         (lambda: locate(__file__), "a file, not a folder. Give a folder"),
-        (lambda: locate(f"{__file__[:-1]}"), f"no such folder. Did you mean {__file__}?"),
+        (lambda: locate(f"{__file__[:-1]}"), "no such folder. Give a folder"),
+        (lambda: hash_data_file(Path(__file__[:-1])), f"Did you mean {__file__}? Give a file"),
     ],
 )
 def test_a_wrong_name_of_a_study_task_or_model_is_met_with_the_nearest(call, message):

@@ -78,7 +78,5 @@ def test_a_model_beside_itself_is_named():
 
     assert calibration(None).config.eta == -0.5  # with a minus sign that is copied from a page
     assert twin_notices(calibration(None)) == []
-    assert twin_notices(calibration("toy:qwen3-teacher")) == [
-        "teacher and target are the same model: nothing is to be found between them"
-    ]
+    assert twin_notices(calibration("toy:qwen3-teacher")) == ["teacher and target are the same model"]
     assert twin_notices(sample_stage(STUDENT, StageOptions(tasks=("toy-bm4",)))) == []

@@ -36,9 +36,7 @@ def test_a_full_name_still_works_and_an_unknown_one_is_refused():
     assert evaluate_stage("toy:qwen3-student", options("evaluation.temperature=0.5")).config.temperature == 0.5
     with pytest.raises(InputError, match="no setting 'stepps'"):
         evaluate_stage("toy:qwen3-student", options("stepps=3"))
-    with pytest.raises(
-        InputError, match=r"no setting 'stpes' of this stage\. Did you mean steps\? It has eta, steps, "
-    ):
+    with pytest.raises(InputError, match=r"no setting 'stpes' of this stage\. Did you mean steps\? It has steps, "):
         calibrate_stage("toy:qwen3-teacher", options("stpes=3"), target=None, eta="-0.5")
     with pytest.raises(InputError, match="--eta minus: not a number"):
         calibrate_stage("toy:qwen3-teacher", options(), target=None, eta="minus")

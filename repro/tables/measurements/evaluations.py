@@ -116,7 +116,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         tasks = {task: facts for task, facts in summary.items() if "completions_per_item" in facts}
         config = record["config"]
         changed = [
-            f"{data['task']} {data['instruction']!r}" for data in config["data"] if data.get("instruction") is not None
+            f"{data['task']} '{data['instruction']}'" for data in config["data"] if data.get("instruction") is not None
         ]
         settings = flatten(config["config"]) | {
             "grading rules": record["grading"]["rules"],
