@@ -34,12 +34,13 @@ def doctor(
     Prints one line per check, with its fix if it is not ok. Exit code 0, or 2 if something must be fixed first.
     """
     from repro.doctor.checks import run_checks
+    from repro.models.loading import is_toy_model
     from repro.planner.scales import automatic_scale, use_gpus_of, workers_for
     from repro.recipes.catalog import STUDIES, find_study, plan
     from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
 
-    if study not in STUDIES and Path(study).exists():
+    if study not in STUDIES and (is_toy_model(study) or "/" in study):
         raise InputError(
             f"{study}: doctor takes a study of `repro list`. A model is checked by its command's --dry-run."
         )

@@ -107,8 +107,9 @@ class Display:
         for run in running:
             report = read_progress(progress_path(self._cache, run.stage)) or {}
             steps = f"{report['done']} of {report['total']} {report['unit']}" if report.get("done") else "starting"
-            text = f"{self._label(run.stage)}: {', '.join(filter(None, (steps, self._left)))}"
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(f"{self._label(run.stage)}: {steps}", markup=False, highlight=False, soft_wrap=True)
+        if self._left:
+            self._console.print(f"all stages: {self._left}", highlight=False)
 
     def _estimate(self, running: Sequence[Running], *, at_once: bool) -> None:
         """Estimate the remaining time anew; say which stages resume a training, and which begin to stand still."""

@@ -94,11 +94,8 @@ def describe_gradients(summary: dict[str, Any]) -> str:
     if not ratios:
         return "Noise of the gradients: no prompt with two different rollouts."
     middle = median(ratios)
-    comparison = (
-        f"{middle:.3g} times as noisy as" if middle >= 1 else f"less noisy, by the factor {1 / middle:.3g}, than"
-    )
     return (
-        f"Noise of the gradients: the reverse KL's gradient from whole completions is {comparison} the one from each token and"
+        f"Noise of the gradients: the reverse KL's gradient from whole completions is {middle:.3g} times as noisy as the one from each token and"
         f" those after it; both have the same mean (median ratio of variances between rollouts, {len(ratios)} prompts, first"
         f" {summary['gradient_tokens']} tokens)."
     )

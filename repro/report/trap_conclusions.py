@@ -17,11 +17,11 @@ SMALLEST_SAMPLE = 21
 """Completions below which no tail of weights is fitted (`repro.traps.pareto`)."""
 
 _OPEN = {
-    TAIL_SHARE: "the share",
-    MEAN_WEIGHT: "the mean weight reaches beyond",
+    TAIL_SHARE: "share",
+    MEAN_WEIGHT: "mean weight",
     PARETO_K: "pareto-k",
-    EFFECTIVE_SAMPLE: "the effective sample size",
-    WRONG_TRACE: "the rate",
+    EFFECTIVE_SAMPLE: "effective sample size",
+    WRONG_TRACE: "rate",
 }
 """Threshold to the words before its value where an interval includes it."""
 

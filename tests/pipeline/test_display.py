@@ -61,7 +61,7 @@ def test_a_log_line_says_what_a_stage_took_and_what_is_left(stages, tmp_path, cl
             clock.now += 1
             display([], [first], stages[1:])
         display(stages[:1], [running(stages[1], clock)], stages[2:])
-    lines = [line for line in text.getvalue().splitlines() if "starting" not in line]
+    lines = [line for line in text.getvalue().splitlines() if not re.search("starting|all stages", line)]
     assert lines[0] == "3 stages, 0 cached, 3 to run"
     assert lines[1].startswith(f"[  1/3] {stages[0].label} (seed 0): 50 s, about ")
     assert lines[1].endswith("min left")
@@ -77,11 +77,13 @@ def test_a_log_says_how_far_a_stage_is_ever_more_rarely(stages, tmp_path, clock)
             display([], [first], stages[1:])
         lines = [line for line in text.getvalue().splitlines() if " of 5000 steps" in line]
         assert [int(line.split(" of 5000")[0].split()[-1]) for line in lines] == [30, 90, 210, 450, 930]
-        assert lines[0].startswith(f"{stages[0].label} (seed 0): 30 of 5000 steps, about ")
+        assert lines[0] == f"{stages[0].label} (seed 0): 30 of 5000 steps"
         for _ in range(31):
             clock.now += 1
             display(stages[:1], [running(stages[1], clock)], stages[2:])
-    assert text.getvalue().splitlines()[-1].startswith(f"{stages[1].label} (seed 0): starting, about ")
+    last = text.getvalue().splitlines()[-2:]
+    assert last[0] == f"{stages[1].label} (seed 0): starting"
+    assert last[1].startswith("all stages: about ")
 
 
 @pytest.mark.parametrize("terminal", [False, True])
