@@ -28,12 +28,9 @@ def list_contents(
 
     Example: `repro ls my -a`
     """
-    from repro.stages.artifact import CACHE, RECORD
     from repro.workflow.housekeeping import list_artifacts, list_results
 
-    out = folder or out
-    if out.name == CACHE and not (out / CACHE).is_dir() and any(out.glob(f"*/{RECORD}")):
-        raise InputError(f"{out}: holds artifacts; name the folder above: repro ls {out.parent} -a")
+    out = _results_folder(folder, out)
     results = list_results(out)
     for result in results:
         facts = {
@@ -58,6 +55,16 @@ def list_contents(
         + (f"; nothing refers to {unused} (repro clean)" if unused else ""),
         highlight=False,
     )
+
+
+def _results_folder(folder: Path | None, out: Path) -> Path:
+    """Return the folder of results that a command names; raise InputError if it is the cache inside one."""
+    from repro.stages.artifact import CACHE, RECORD
+
+    chosen = folder or out
+    if chosen.resolve().name == CACHE and not (chosen / CACHE).is_dir() and any(chosen.glob(f"*/{RECORD}")):
+        raise InputError(f"{chosen}: holds artifacts; name the folder above: {chosen.resolve().parent}")
+    return chosen
 
 
 def _print_artifacts(entries: "list[ArtifactEntry]") -> None:
@@ -93,7 +100,7 @@ def clean(
     """
     from repro.workflow.housekeeping import find_leftovers, list_results, remove
 
-    out = folder or out
+    out = _results_folder(folder, out)
     list_results(out)
     leftovers = [entry for entry in find_leftovers(out) if not torsos or entry.reason == "torso"]
     for entry in leftovers:

@@ -120,16 +120,16 @@ def _run(
     track: str | None = None,
 ) -> None:
     """Say which rows are taken; then print the plan, or run the stage and its inputs."""
+    from repro.stages.artifact import CACHE
     from repro.training.tracking import check_tracker
-    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices, twin_notices
+    from repro.workflow.row_notices import stage_notices
     from repro.workflow.stage_plan import print_stage_plan
     from repro.workflow.stage_run import run_and_print
     from repro.workflow.stage_settings import check_read
 
     check_read(stage.procedure, options.assignments)
     tracker = check_tracker(track)
-    instructions = [*instruction_notices(stage), *training_notices(stage, out / "cache")]
-    print_notes([*row_notices(stage, options.items), *instructions, *twin_notices(stage)])
+    print_notes(stage_notices(stage, options.items, out / CACHE))
     if dry_run:
         print_stage_plan(stage, out, out_console)
         return

@@ -37,15 +37,15 @@ def traps(
     Example: `repro traps TEACHER STUDENT --task gsm8k --data rows.jsonl --items 50`
     """
     from repro.report.panel import PAGE_FILE, print_found, write_panel
+    from repro.stages.artifact import CACHE
     from repro.workflow.own_models import traps_stage
-    from repro.workflow.row_notices import instruction_notices, row_notices, training_notices, twin_notices
+    from repro.workflow.row_notices import stage_notices
     from repro.workflow.stage_run import run_with_inputs
     from repro.workflow.stage_settings import check_read
 
     stage = traps_stage(teacher, student, options)
     check_read(stage.procedure, options.assignments)
-    instructions = [*instruction_notices(stage), *training_notices(stage, out / "cache")]
-    print_notes([*row_notices(stage, options.items), *instructions, *twin_notices(stage)])
+    print_notes(stage_notices(stage, options.items, out / CACHE))
     if dry_run:
         from repro.workflow.stage_plan import print_stage_plan
 

@@ -13,6 +13,16 @@ from repro.tasks.prompts import INSTRUCTIONS
 from repro.tasks.row_counts import count_items
 
 
+def stage_notices(stage: Stage, requested: int | None, cache: Path) -> list[str]:
+    """Return all sentences about a stage that its user should read before it runs; see the functions below for each kind.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    instructions = [*instruction_notices(stage), *training_notices(stage, cache)]
+    return [*row_notices(stage, requested), *instructions, *twin_notices(stage)]
+
+
 def row_notices(stage: Stage, requested: int | None) -> list[str]:
     """Return a sentence for each file whose rows are divided, and for each task with fewer items than requested.
 

@@ -285,8 +285,9 @@ def test_a_list_of_artifacts_keeps_names_whole_and_has_models_seeds_and_scores(r
     assert "my: no results of studies; my has artifacts of single stages: repro ls my -a\n" in repro("ls", "my")[1]
     code, _, err = repro("report", folder)
     assert (code, "an artifact of one stage, not a study's result" in " ".join(err.split())) == (2, True)
-    code, _, err = repro("ls", "my/cache")
-    assert (code, "my/cache: holds artifacts; name the folder above: repro ls my -a" in err) == (2, True)
+    for command in ("ls", "clean"):
+        code, _, err = repro(command, "my/cache")
+        assert (code, "my/cache: holds artifacts; name the folder above" in err) == (2, True)
     code, out, _ = repro("clean", "my")
     assert (code, f"my/cache/{name}" in out.replace("\n", "")) == (0, True)
     code, _, err = repro("ls", "nowhere")

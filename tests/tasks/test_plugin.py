@@ -137,7 +137,5 @@ def test_a_grader_that_fails_names_the_task(plugin, monkeypatch):
 
 def test_a_mapped_field_that_is_missing_is_named(plugin, rows):
     task = registry.get("palindromes", data=rows, fields=[("letter", "second")])
-    with pytest.raises(
-        InputError, match=r"row 1: field 'second' is missing \(--field names it\). (Did you mean .*)?The row has first"
-    ):
+    with pytest.raises(InputError, match=r"row 1: field 'second' is missing \(--field names it\). The row has first"):
         task.items("all", n=None, seed=0)
