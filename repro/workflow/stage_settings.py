@@ -70,7 +70,8 @@ def _advise(key: str, sections: tuple[str, ...]) -> str:
     same = [name for name in long if name.endswith(f".{key}")]
     hint = f"Did you mean {same[0]}? " if same else did_you_mean(key, [*short, *long, *others, *READ_BY_ALL])
     groups = [f"{part}.*" for part in parts if part not in sections and fields[part]]
-    return f"{hint}It has {', '.join([*short, *groups, *others, *READ_BY_ALL])}."
+    known = dict.fromkeys([*short, *groups, *others, *READ_BY_ALL])
+    return f"{hint}It has {', '.join(known)}."
 
 
 def required_reward_model(settings: Settings) -> BaseModelRef | None:
