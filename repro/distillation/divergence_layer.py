@@ -1,9 +1,9 @@
-"""A faster divergence for TRL on a CPU: the same numbers to the last bit, from logits that are computed once.
+"""A faster divergence for TRL on a CPU: logits of the counted tokens alone, computed once.
 
 As `repro.training.output_layer` does for log-probabilities: TRL computes both models' logits in tiles 32,768 ids wide, whose
 rows lie so far apart that a small vocabulary pays for each in memory, and computes them again in the backward pass. Here they
-are kept, if both models' fit the budget, and turned into the gradient in place. Every operation that rounds is TRL's, in TRL's
-order. GPUs, autocast, temperatures, softcapping, large vocabularies and mixtures of the two KLs are left to TRL.
+are kept, if both models' fit the budget, and turned into the gradient in place. Every operation that rounds is TRL's for these tokens,
+in TRL's order. GPUs, autocast, temperatures, softcapping, large vocabularies and mixtures of the two KLs are left to TRL.
 
 Shapes: N tokens, V vocabulary, H hidden size, each model its own.
 """
@@ -25,7 +25,8 @@ def keep_both_logits() -> Iterator[None]:
     before = trl_distillation.ChunkedDivergenceFunction
     trl_distillation.ChunkedDivergenceFunction = _Divergence
     try:
-        yield
+        with output_layer.counted_tokens_alone(trl_distillation):
+            yield
     finally:
         trl_distillation.ChunkedDivergenceFunction = before
 

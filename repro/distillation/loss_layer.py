@@ -82,13 +82,17 @@ def compute_with(step: Step) -> Iterator[None]:
     before = trl_distillation.ChunkedDivergenceFunction
     trl_distillation.ChunkedDivergenceFunction = _Routed(step)
     try:
-        yield
+        with output_layer.counted_tokens_alone(trl_distillation):
+            yield
     finally:
         trl_distillation.ChunkedDivergenceFunction = before
 
 
 class _Routed:
-    """Takes the arguments of TRL's `ChunkedDivergenceFunction.apply`, and returns weighted divergence and entropy, [N] each."""
+    """Takes the arguments of TRL's `ChunkedDivergenceFunction.apply`, and returns weighted divergence and entropy.
+
+    Both are [n], of the n completion tokens, as the hidden states are.
+    """
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -102,17 +106,10 @@ class _Routed:
             return _Divergence.apply(*routed)
         student = Head(student_hidden, student_weight, student_bias, student_scale, student_softcap)
         teacher = Head(teacher_hidden, teacher_weight, teacher_bias, teacher_scale, teacher_softcap)
-        is_token_N = self.step.mask.reshape(-1)
-        if len(student_hidden) == len(is_token_N):  # TRL leaves padding out on GPUs only
-            student, teacher = student.rows(is_token_N), teacher.rows(is_token_N)
         step = self.step
         if step.reference is not None:
             step = replace(step, reference=replace(step.reference, scale=student_scale, softcap=student_softcap))
-        divergence_n, entropy_n = weighted_divergence(step, student, teacher)
-        if len(student_hidden) != len(is_token_N):
-            return divergence_n, entropy_n
-        zeros_N = torch.zeros(len(is_token_N), dtype=divergence_n.dtype, device=divergence_n.device)
-        return zeros_N.masked_scatter(is_token_N, divergence_n), zeros_N.masked_scatter(is_token_N, entropy_n)
+        return weighted_divergence(step, student, teacher)
 
 
 def weighted_divergence(step: Step, student: Head, teacher: Head) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,13 @@
 """SFT: cross-entropy on the tokens of stored teacher completions."""
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from trl import SFTConfig, SFTTrainer
 
 from repro.distillation.traces import Trace
@@ -21,20 +25,32 @@ HISTORY_NAMES = {
 which is not the accuracy of its answers."""
 
 
+def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """Pad the rows on the right, to tensors [B, T] as TRL's collator makes them, and [B] of weights if rows have them.
+
+    TRL's takes a tenth of the time of a small model's step.
+    """
+    ids_BT, labels_BT = (
+        pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True, padding_value=padding)
+        for name, padding in (("input_ids", pad_id), ("labels", -100))
+    )
+    lengths_B = torch.tensor([len(row["input_ids"]) for row in rows])
+    mask_BT = (torch.arange(ids_BT.shape[1]) < lengths_B[:, None]).long()
+    batch = {"input_ids": ids_BT, "labels": labels_BT, "attention_mask": mask_BT}
+    return batch | ({"weight": torch.tensor([row["weight"] for row in rows])} if "weight" in rows[0] else {})
+
+
 class SftTrainer(TokenMeans, SFTTrainer):
     """TRL's SFTTrainer; its figures are means over the tokens of a step."""
+
+    def __init__(self, *, processing_class: Any, **arguments: Any) -> None:
+        pad_id = processing_class.pad_token_id
+        collator = functools.partial(collate, pad_id=pad_id)
+        super().__init__(processing_class=processing_class, data_collator=collator, **arguments)
 
 
 class WeightedSftTrainer(SftTrainer):
     """The same with a weight for each row: sum_i w_i sum_t -log p_S(y_it) / N, N the completion tokens of the step."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        collate: Any = self.data_collator
-        self.data_collator: Any = lambda rows: {
-            **collate(rows),
-            "weight": torch.tensor([row["weight"] for row in rows]),
-        }
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

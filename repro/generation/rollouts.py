@@ -151,8 +151,12 @@ def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None
             yield from batch.to_pylist()
             continue
         low, high = np.searchsorted(wanted, (start, start + len(batch)))
-        for number in wanted[low:high].tolist():  # slices: `take` would make pyarrow import pandas
-            yield from batch.slice(number - start, 1).to_pylist()
+        numbers = wanted[low:high] - start
+        for run in np.split(
+            numbers, np.flatnonzero(np.diff(numbers) != 1) + 1
+        ):  # `take` would make pyarrow import pandas
+            if len(run):
+                yield from batch.slice(run[0], len(run)).to_pylist()
         start += len(batch)
 
 

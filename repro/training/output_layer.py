@@ -1,8 +1,8 @@
-"""A faster output layer for TRL on a CPU: the same numbers to the last bit, from logits that are computed once.
+"""A faster output layer for TRL on a CPU: logits of the counted tokens alone, computed once.
 
 TRL never holds all logits: it multiplies in tiles 32,768 ids wide, and computes them again in the backward pass. If the
 vocabulary is one tile and the logits fit `BUDGET_BYTES`, they are kept here instead and turned into their gradient in
-place. Every operation that rounds is TRL's, in TRL's order; those left out multiply by one, add to zero, or allocate.
+place. Every operation that rounds is TRL's for these tokens, in TRL's order; those left out multiply by one, add to zero, or allocate.
 GPUs, autocast, temperatures, softcapping and large vocabularies are left to TRL.
 """
 
@@ -30,9 +30,30 @@ def keep_logits() -> Iterator[None]:
         raise RuntimeError("something else replaced TRL's output layer: only one can")
     trl_utils._ChunkedLogProbFunction = _OutputLayer
     try:
-        yield
+        with counted_tokens_alone(trl_utils):
+            yield
     finally:
         trl_utils._ChunkedLogProbFunction = before
+
+
+@contextlib.contextmanager
+def counted_tokens_alone(module: Any) -> Iterator[None]:
+    """Let a module of TRL compute logits of the tokens that its mask counts, inside the context. It may be nested.
+
+    TRL does so where it uses Triton. Elsewhere it computes all positions, lest a compiler see new shapes, and masks
+    prompts and padding after; nothing is compiled here, and three quarters of the positions of an SFT step are masked.
+    The numbers differ by rounding: a product of other tokens is summed in another order.
+    """
+    before = module._use_triton
+    module._use_triton = _always
+    try:
+        yield
+    finally:
+        module._use_triton = before
+
+
+def _always(device: torch.device) -> bool:
+    return True
 
 
 class _OutputLayer:

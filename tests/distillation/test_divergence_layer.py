@@ -75,6 +75,9 @@ def test_logits_beyond_the_budget_are_left_to_trl(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_replaces_trls_only_inside_the_context() -> None:
+    before = trl_distillation._use_triton
     with keep_both_logits():
         assert trl_distillation.ChunkedDivergenceFunction is _Divergence
+        assert trl_distillation._use_triton(torch.device("cpu"))
     assert trl_distillation.ChunkedDivergenceFunction is ChunkedDivergenceFunction
+    assert trl_distillation._use_triton is before

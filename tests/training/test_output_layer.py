@@ -7,6 +7,7 @@ import torch
 import trl.trainer.utils as trl_utils
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
+from repro.models.loading import load_for_training, locate
 from repro.training import output_layer
 from repro.training.output_layer import FullLogits, _OutputLayer
 
@@ -90,12 +91,38 @@ def test_a_loss_of_the_entropy_is_refused() -> None:
 
 
 def test_it_replaces_trls_only_inside_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trl_utils._ChunkedLogProbFunction is ChunkedLogProbFunction
+    before = trl_utils._ChunkedLogProbFunction, trl_utils._use_triton
+    assert before[0] is ChunkedLogProbFunction
     with output_layer.keep_logits():
         with output_layer.keep_logits():
             assert trl_utils._ChunkedLogProbFunction is _OutputLayer
         assert trl_utils._ChunkedLogProbFunction is _OutputLayer
-    assert trl_utils._ChunkedLogProbFunction is ChunkedLogProbFunction
+        assert trl_utils._use_triton is not before[1]
+    assert (trl_utils._ChunkedLogProbFunction, trl_utils._use_triton) == before
     monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", object())
     with pytest.raises(RuntimeError, match="output layer"), output_layer.keep_logits():
         pass
+
+
+def forward_of(labels_BT: torch.Tensor) -> list[torch.Tensor]:
+    """Return loss, entropies and ranks of TRL's forward of a small model, then its gradients."""
+    model = load_for_training(locate("toy:qwen3-student"))
+    trl_utils.add_fused_lm_head(model, outputs=OUTPUTS)
+    result = model(input_ids=labels_BT.clamp(min=0), labels=labels_BT, fused_lm_head=True)
+    result.loss.backward()
+    return [result.loss, result.entropy, result.is_top1, *(p.grad for p in model.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("counted", [0, 1, 4])
+def test_logits_are_of_the_counted_tokens_alone(counted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is the same up to rounding: TRL computes all positions, and masks after."""
+    labels_BT = torch.randint(600, (3, 9), generator=torch.Generator().manual_seed(0))
+    labels_BT[:, : 9 - counted] = -100
+    expected = forward_of(labels_BT)
+    apply, rows = FullLogits.apply, []
+    monkeypatch.setattr(FullLogits, "apply", lambda hidden, *rest: rows.append(len(hidden)) or apply(hidden, *rest))
+    with output_layer.keep_logits():
+        actual = forward_of(labels_BT)
+    assert rows == [3 * counted]
+    assert len(actual) == len(expected) > 10
+    torch.testing.assert_close(actual, expected)
