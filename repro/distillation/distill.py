@@ -80,6 +80,8 @@ def distill(
     if config.divergence is None:  # as before there was a choice
         del settings["divergence"]
     run = run_identity(settings, seed, rows, templates=templates, sharded=resources.shard)
+    if config.method == "sft":
+        resources = sft.limit_micro_batch(resources)
     shared = trainer_arguments(
         work=work,
         steps=config.steps,

@@ -1,6 +1,6 @@
 """A faster divergence for TRL on a CPU: logits of the counted tokens alone, computed once.
 
-As `repro.training.output_layer` does for log-probabilities: TRL computes both models' logits in tiles 32,768 ids wide, whose
+As `repro.models.output_layer` does for log-probabilities: TRL computes both models' logits in tiles 32,768 ids wide, whose
 rows lie so far apart that a small vocabulary pays for each in memory, and computes them again in the backward pass. Here they
 are kept, if both models' fit the budget, and turned into the gradient in place. Every operation that rounds is TRL's for these tokens,
 in TRL's order. GPUs, autocast, temperatures, softcapping, large vocabularies and mixtures of the two KLs are left to TRL.
@@ -16,7 +16,7 @@ import torch
 import trl.trainer.distillation_trainer as trl_distillation
 from trl.kernels.chunked_divergence import VOCAB_CHUNK_SIZE, ChunkedDivergenceFunction
 
-from repro.training import output_layer
+from repro.models import output_layer
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from trl.kernels.chunked_divergence import TOKEN_CHUNK_SIZE, VOCAB_CHUNK_SIZE, _
 
 from repro.distillation.divergence_layer import _Divergence
 from repro.distillation.loss import Completions, Loss, TokenDistributions
-from repro.training import output_layer
+from repro.models import output_layer
 
 COPIES = 8
 """[N, V] tensors of float32 that a loss has at a time: log-probabilities of two models, and what autograd keeps."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from repro.models.output_layer import keep_logits
+
 
 def completion_log_prob(
     model: Any, prompt_ids: Sequence[list[int]], completion_ids: Sequence[list[int]], batch_size: int
@@ -53,7 +55,8 @@ def token_log_probs(
             ids_BT[row, :end] = torch.tensor(prompt + completion)
             mask_BT[row, :end] = 1
             labels_BT[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.long)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" and not is_precise):
+        is_rounded = device.type == "cuda" and not is_precise
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_rounded), keep_logits():
             output = model(
                 input_ids=ids_BT.to(device),
                 attention_mask=mask_BT.to(device),

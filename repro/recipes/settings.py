@@ -44,7 +44,6 @@ class MatrixSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
             "sft",
             "gkd-fkl",
             "gkd-rkl",
-            "top-k",
             "own-answers",
             "sft-majority",
             "sft-shortest",

@@ -9,9 +9,10 @@ from accelerate.utils import set_seed
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
+from repro.models import output_layer
 from repro.models.loading import load_for_training, load_tokenizer
 from repro.progress import Progress
-from repro.training import checkpoints, history, non_finite, output_layer, sharding, sleeping_engine, tracking
+from repro.training import checkpoints, history, non_finite, sharding, sleeping_engine, tracking
 from repro.training.tripwires import tripwires
 
 StateDict = dict[str, torch.Tensor]

@@ -9,7 +9,7 @@ from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
 from repro.distillation.divergence_layer import FullDivergence, _Divergence, keep_both_logits
 from repro.distillation.losses import forward_kl, reverse_kl
-from repro.training import output_layer
+from repro.models import output_layer
 
 
 def make_inputs(N: int, V: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:

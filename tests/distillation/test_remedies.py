@@ -12,7 +12,7 @@ from trl.trainer.distillation_trainer import _chunked_divergence_loss
 import repro.distillation.loss_layer as layer
 from repro.distillation.loss import LOSSES, TokenDistributions
 from repro.distillation.loss_layer import Head, Step, compute_with
-from repro.training import output_layer
+from repro.models import output_layer
 
 B, T, V = 5, 5, 5
 LENGTHS = (5, 2, 0, 3, 4)

@@ -7,9 +7,9 @@ import torch
 import trl.trainer.utils as trl_utils
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
+from repro.models import output_layer
 from repro.models.loading import load_for_training, locate
-from repro.training import output_layer
-from repro.training.output_layer import FullLogits, _OutputLayer
+from repro.models.output_layer import FullLogits, _OutputLayer
 
 OUTPUTS = ("log_probs", "entropy", "is_top1")
 
