@@ -12,6 +12,7 @@ import torch
 from repro.distillation.pair import check_pair, fit_vocabulary
 from repro.errors import InputError
 from repro.generation.completion import Completion
+from repro.generation.decoding import draw
 from repro.guards.base import SamplerGuard
 from repro.models.chat_tokens import eos_token_ids
 from repro.models.loading import load_model, load_tokenizer
@@ -62,7 +63,7 @@ class GuardedEngine:
         generator = torch.Generator(device).manual_seed(seed)
         models = [_Cached(model, mask_BT.to(device)) for model in (self._teacher, *self._proxies)]
         new_BT, goes_on_B = ids_BT.to(device), torch.ones(len(prompts), dtype=torch.bool, device=device)
-        ends = torch.tensor(self._ends, device=device)
+        ends, row_B = torch.tensor(self._ends, device=device), torch.arange(len(prompts), device=device)
         sampled: list[torch.Tensor] = []
         scores: list[torch.Tensor] = []
         for _ in range(max_tokens):
@@ -70,7 +71,7 @@ class GuardedEngine:
             log_p_BV = torch.log_softmax(self._guard.combine(teacher_BV / temperature, proxies_BV), -1)
             if not torch.isfinite(log_p_BV.max(-1).values).all():
                 raise InputError(f"guard '{self._guard.label}': its law has logits that are NaN or infinite")
-            token_B = torch.multinomial(log_p_BV.exp(), 1, generator=generator).squeeze(1)
+            token_B = draw(log_p_BV.exp(), row_B, len(row_B), generator)
             sampled.append(token_B)
             scores.append(log_p_BV.gather(1, token_B[:, None]).squeeze(1))
             goes_on_B &= ~torch.isin(token_B, ends)

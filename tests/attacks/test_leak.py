@@ -60,7 +60,7 @@ def test_cells_share_their_stages_with_other_studies(study):
     }
     check_shared(study, "table2", labels)
     shared = set(stages_by_label(study)) & set(stages_by_label(plan("guards", scale="toy")))
-    assert {"no-teacher", "own-answers under knob", "top-k under none", "sft under reorder"} <= shared
+    assert {"no-teacher", "own-answers under knob", "gkd-fkl under none", "sft under reorder"} <= shared
     check_shared(study, "guards", {label: label for label in shared})
 
 

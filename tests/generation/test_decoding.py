@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from repro.generation import decoding
 from repro.generation.decoding import FEWEST_ROWS, Decoding, NonFiniteLogitsError
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.generation_settings import neutral_generation_config
@@ -130,3 +131,16 @@ def test_a_diverged_model_ends_with_the_words_that_advice_is_matched_by(model: A
             sample(model, padded_prompts(model.name_or_path, 2), custom_generate=Decoding())
     finally:
         hook.remove()
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [1, 4]])
+def test_draws_are_those_of_multinomial_either_way(rows: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By logarithms, where torch takes them too, and by its exponentials; the next random number is the same."""
+    p_BV = torch.randn(5, 4000, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    torch.manual_seed(1)
+    expected, after = torch.multinomial(p_BV, 1)[rows, 0], torch.rand(1)
+    for are_logarithms in {False, decoding.exponentials_are_logarithms()}:
+        monkeypatch.setattr(decoding, "exponentials_are_logarithms", lambda answer=are_logarithms: answer)
+        torch.manual_seed(1)
+        assert torch.equal(decoding.draw(p_BV[rows], torch.tensor(rows), 5), expected)
+        assert torch.equal(torch.rand(1), after)
