@@ -36,6 +36,13 @@ def is_cached(stage: Stage, cache: Path) -> bool:
     return False
 
 
+def _wait_for_an_end(running: Sequence[Running], seconds: float = 0.2) -> None:
+    """Wait until one of these jobs has ended, and at most so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not any(run.job.has_ended() for run in running):
+        time.sleep(seconds / 8)
+
+
 def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on_tick: OnTick) -> None:
     """Run what is not cached, inputs first, at most `execution.workers` stages at a time.
 
@@ -57,15 +64,17 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
             done = [stage for stage in stages if is_cached(stage, cache)]
             complete = {stage.fingerprint for stage in done}
             waiting = [stage for stage in stages if stage.fingerprint not in complete]
+            needs = {stage.fingerprint: {needed.fingerprint for needed in stage.inputs()} for stage in waiting}
             while waiting or running:
-                ready = [s for s in waiting if all(needed.fingerprint in complete for needed in s.inputs())]
+                ready = [stage for stage in waiting if needs[stage.fingerprint] <= complete]
                 batch = gpus.acquire(ready, limit=workers - len(running))
                 if batch:
                     on_tick(done, running, waiting)
                     waiting = [stage for stage in waiting if stage not in [started for started, _ in batch]]
                     running += submission.submit(batch)
                 on_tick(done, running, waiting)
-                time.sleep(0 if execution.backend == "none" else 0.2)
+                if execution.backend != "none":
+                    _wait_for_an_end([] if on_slurm else running)
                 left_queue = queue.finished(run.job.job_id for run in running) if on_slurm else set()
                 for run in [run for run in running if run.job.job_id in left_queue or run.job.has_ended()]:
                     running.remove(run)
