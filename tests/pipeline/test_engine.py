@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from repro.errors import InputError, StageError
 from repro.models.loading import locate
+from repro.pipeline import engine
 from repro.pipeline.cluster import Execution
 from repro.pipeline.engine import is_cached, run_stages
 from repro.pipeline.local_jobs import LocalJob
@@ -122,6 +124,16 @@ def test_a_killed_stage_says_so_and_a_rerun_ends_with_the_same_numbers(stage, un
     assert not is_complete(cache / stage.folder_name)
     run_quietly([stage], tmp_path)
     assert summary(tmp_path, stage) == undisturbed
+
+
+def test_a_job_that_has_ended_is_not_waited_for(monkeypatch):
+    waits = []
+    monkeypatch.setattr(engine.time, "sleep", waits.append)
+    at_work, ended = (SimpleNamespace(job=SimpleNamespace(has_ended=lambda end=end: end)) for end in (False, True))
+    engine._wait_for_an_end([at_work, ended])
+    assert waits == []
+    engine._wait_for_an_end([at_work], seconds=0.01)
+    assert set(waits) == {0.01 / 8}
 
 
 def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:
