@@ -2,8 +2,8 @@
 
 As `repro.models.output_layer` does for log-probabilities: TRL computes both models' logits in tiles 32,768 ids wide, whose
 rows lie so far apart that a small vocabulary pays for each in memory, and computes them again in the backward pass. Here they
-are kept, if both models' fit the budget, and turned into the gradient in place. Every operation that rounds is TRL's for these tokens,
-in TRL's order. GPUs, autocast, temperatures, softcapping, large vocabularies and mixtures of the two KLs are left to TRL.
+are kept, if both models' fit the budget, and turned into the gradient in place. Every operation that rounds is TRL's for
+these tokens, in TRL's order. GPUs, autocast, temperatures, softcapping, large vocabularies and mixtures of the two KLs are left to TRL.
 
 Shapes: N tokens, V vocabulary, H hidden size, each model its own.
 """

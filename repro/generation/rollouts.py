@@ -152,9 +152,8 @@ def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None
             continue
         low, high = np.searchsorted(wanted, (start, start + len(batch)))
         numbers = wanted[low:high] - start
-        for run in np.split(
-            numbers, np.flatnonzero(np.diff(numbers) != 1) + 1
-        ):  # `take` would make pyarrow import pandas
+        # runs of rows: `take` would make pyarrow import pandas
+        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
             if len(run):
                 yield from batch.slice(run[0], len(run)).to_pylist()
         start += len(batch)

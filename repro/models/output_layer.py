@@ -2,8 +2,8 @@
 
 TRL never holds all logits: it multiplies in tiles 32,768 ids wide, and computes them again in the backward pass. If the
 vocabulary is one tile and the logits fit `BUDGET_BYTES`, they are kept here instead and turned into their gradient in
-place. Every operation that rounds is TRL's for these tokens, in TRL's order; those left out multiply by one, add to zero, or allocate.
-GPUs, autocast, temperatures, softcapping and large vocabularies are left to TRL.
+place. Every operation that rounds is TRL's for these tokens, in TRL's order; those left out multiply by one, add to zero,
+or allocate. GPUs, autocast, temperatures, softcapping and large vocabularies are left to TRL.
 """
 
 import contextlib
