@@ -94,19 +94,30 @@ def schedule(work: dict[str, Job], gpus: int) -> tuple[float, float]:
         work: jobs by name, inputs first.
     """
     remaining = remaining_hours(work)
-    waiting = sorted(work, key=lambda name: -remaining[name])
-    done: set[str] = set()
+    by_chain = sorted(work, key=lambda name: -remaining[name])
+    turn = {name: number for number, name in enumerate(by_chain)}
+    missing = {name: len(set(job.needs)) for name, job in work.items()}
+    following: dict[str, list[str]] = {name: [] for name in work}
+    for name, job in work.items():
+        for needed in set(job.needs):
+            following[needed].append(name)
+    ready: dict[int, list[int]] = {job.gpus: [] for job in work.values()}  # of each number of GPUs, a heap of turns
+    for name in by_chain:
+        if not missing[name]:
+            heapq.heappush(ready[work[name].gpus], turn[name])
     running: list[tuple[float, str]] = []
     now, free = 0.0, gpus
-    while waiting or running:
-        for name in [n for n in waiting if done.issuperset(work[n].needs)]:
-            if work[name].gpus <= free:
-                free -= work[name].gpus
-                waiting.remove(name)
-                heapq.heappush(running, (now + work[name].hours, name))
+    while running or any(ready.values()):
+        while fitting := [turns for needed, turns in ready.items() if turns and needed <= free]:
+            name = by_chain[heapq.heappop(min(fitting))]
+            free -= work[name].gpus
+            heapq.heappush(running, (now + work[name].hours, name))
         now, ended = heapq.heappop(running)
         free += work[ended].gpus
-        done.add(ended)
+        for name in following[ended]:
+            missing[name] -= 1
+            if not missing[name]:
+                heapq.heappush(ready[work[name].gpus], turn[name])
     return now, max(remaining.values(), default=0.0)
 
 

@@ -64,7 +64,6 @@ def test_more_gpus_never_take_longer_and_saturate():
     assert hours[3] == hours[2]
 
 
-@pytest.mark.slow
 def test_the_page_is_what_the_command_writes():
     assert capacity_tables() in (Path(__file__).parents[2] / "docs" / "scale.md").read_text(), (
         "studies or costs have changed: run python benchmarks/capacity.py docs/scale.md"

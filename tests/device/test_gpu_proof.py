@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STEPS = {
     "environment", "models", "rkl", "traps", "kernels", "calibrate", "fkl", "sft", "tests", "sharded", "pipeline", "agree",
     "reward", "loop", "plain_grpo",
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.timeout(1800)
 def test_the_rehearsal_passes_and_notes_figures_of_every_step(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu_proof.py"), "no-vllm"]
