@@ -25,6 +25,14 @@ def compare(
             help="Artifacts that `repro evaluate` printed, two or more; or two results of one study.",
         ),
     ],
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="Write an HTML page of the evaluations, too: pictures, the trainings behind them, completions side by side.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Compare evaluations of models, or two results of one study.
@@ -37,7 +45,7 @@ def compare(
     Two results: what was set differently, every cell, and the verdicts. A cell's difference is second - first on the items
     that both have, paired by item (and by training seed, where both have the same ones), with its 95 % interval.
 
-    Example: `repro compare my/cache/evaluate-1a2b... my/cache/evaluate-3c4d...`
+    Example: `repro compare my/cache/evaluate-1a2b... my/cache/evaluate-3c4d... --page my/compare.html`
 
     Example: `repro compare results/table2-toy results/table2-toy-eta0.3-1a2b3c`
     """
@@ -46,14 +54,26 @@ def compare(
     places = [folder.resolve() for folder in folders]
     if twice := [folder for folder, place in zip(folders, places) if places.count(place) > 1]:
         raise InputError(f"{twice[0]}: named twice. Compare it with another one.")
-    from repro.report.evaluations import are_evaluations, compare_evaluations, print_evaluations
+    from repro.report.evaluations import are_evaluations, compare_evaluations
 
     comparison: EvaluationComparison | Comparison
     if are_evaluations(folders):
+        from repro.report.evaluation_text import print_evaluations
+
         comparison = compare_evaluations(folders)
         if not as_json:
             print_evaluations(comparison, out_console)
+        if page is not None:
+            from repro.report.evaluations_page import write_comparison_page
+
+            written = write_comparison_page(comparison, page)
+            if not as_json:
+                out_console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
     else:
+        if page is not None:
+            raise InputError(
+                f"--page {page}: shows evaluations. A result has a page already: {folders[0]}/report.html."
+            )
         from repro.report.compare import compare_results, print_comparison
 
         if len(folders) > 2:

@@ -1,4 +1,4 @@
-"""`repro verify`: a third party checks a stored result, without a model."""
+"""`repro verify`: a third party checks a stored result or artifact, without a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,24 +14,37 @@ _COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
 
 @verify_app.command()
 def verify(
-    result: Annotated[Path, typer.Argument(help="Folder of a study's result.")],
+    result: Annotated[
+        Path,
+        typer.Argument(help="Folder of a study's result, or an artifact (e.g. one that `repro evaluate` printed)."),
+    ],
     cache: Annotated[
-        Path | None, typer.Option("--cache", help="Folder of the artifacts. Default: the cache beside the result.")
+        Path | None,
+        typer.Option("--cache", help="Folder of a result's artifacts. Default: the cache beside the result."),
     ] = None,
 ) -> None:
-    """Verify a result without a model: hashes, grades, numbers and verdicts.
+    """Verify a result or an artifact without a model: hashes, grades, numbers and verdicts.
 
     Hashes every file of the artifacts that are there, grades the stored completions again, measures the cells again, and
-    judges them again. Artifacts that are not there (weights are large) are listed as not verified. Exit code 0, or 1 if
-    anything does not agree.
+    judges them again. Of an artifact: hashes and grades, those of everything that it was made from too, and that the
+    models which it read are still these. Artifacts that are not there (weights are large) are listed as not verified. Exit
+    code 0, or 1 if anything does not agree.
+
+    Example: `repro verify results/table2-toy`
+
+    Example: `repro verify my/cache/evaluate-1a2b...`
     """
+    from repro.stages.artifact import is_complete as is_artifact
+
+    if cache is not None and is_artifact(result):
+        raise InputError(f"--cache {cache}: {result} is an artifact; those behind it are found by its record.")
     if cache is not None and not cache.is_dir():
         raise InputError(f"--cache {cache}: no such folder. Leave it out for the cache beside the result.")
-    from repro.workflow.verify import hash_result, verify_result
+    from repro.workflow.verify import hash_result, verify_chain, verify_result
     from repro.workflow.verify_artifact import Counts
 
     counts, is_good, is_complete = Counts(), True, True
-    for finding in verify_result(result, cache, counts):
+    for finding in verify_chain(result, counts) if is_artifact(result) else verify_result(result, cache, counts):
         is_good &= finding.status != "bad"
         is_complete &= finding.status == "ok"
         out_console.print(f"[{_COLOURS[finding.status]}]{finding.status:<4}[/]", end=" ")
@@ -41,7 +54,8 @@ def verify(
         f"{counts.files:,} files ({counts.bytes / 1e6:,.1f} MB) hashed; {counts.graded:,} completions graded again{scored}",
         highlight=False,
     )
-    out_console.print(f"sha256 of the result: {hash_result(result)}", highlight=False, soft_wrap=True)
+    what = "the artifact's record" if is_artifact(result) else "the result"
+    out_console.print(f"sha256 of {what}: {hash_result(result)}", highlight=False, soft_wrap=True)
     verdict = (
         "everything agrees"
         if is_complete

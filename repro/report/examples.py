@@ -1,6 +1,6 @@
 """Completions of the same prompt side by side: what the numbers look like as text. The first ones, not chosen."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,31 @@ def _side_by_side(study: Study, cache: Path, methods: Sequence[str]) -> list[Exa
                 files.setdefault(row.method, []).append(file)
         shared = set.intersection(*map(_answered_prompts, files.values())) if files else set()
         prompts = [prompt for task in study.tasks for prompt in sorted(p for p in shared if p[0] == task)[:PROMPTS]]
-        first = {
-            method: {g.prompt: g for file in paths for g in read_graded(file, prompts) if g.rollout.sample == 0}
-            for method, paths in files.items()
-        }
-        for prompt in prompts:
-            completions = [_completion(method, graded[prompt]) for method, graded in first.items()]
-            examples.append(_example(family, next(iter(first.values()))[prompt], completions))
+        examples += first_completions(files, prompts, family)
     return examples
+
+
+def first_completions(
+    files: Mapping[str, Sequence[Path]], prompts: Sequence[PromptKey], family: str = ""
+) -> list[Example]:
+    """Show the first completion of each model on prompts that all answered.
+
+    Args:
+        files: of graded completions, by the model's label; a model may have one per task.
+        family: of the models, where that is known.
+    """
+    first = {
+        model: {g.prompt: g for file in paths for g in read_graded(file, prompts) if g.rollout.sample == 0}
+        for model, paths in files.items()
+    }
+    return [
+        _example(
+            family,
+            next(iter(first.values()))[prompt],
+            [_completion(model, graded[prompt]) for model, graded in first.items()],
+        )
+        for prompt in prompts
+    ]
 
 
 def _first_seed(study: Study) -> list[Row]:

@@ -75,17 +75,18 @@ def _tally(report: VerdictReport) -> dict[str, Any]:
     return {"tally": report.counts("control"), "tally_of": "Controls of ours; no claim of the paper is tested here."}
 
 
-def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample: str) -> str:
+def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample: str, generator: str) -> str:
     """Render a page that is of no study: a title, a line below it, and sections.
 
     Args:
         sample: the heading of the sections: what was measured.
+        generator: the command that writes such pages.
     """
     return _render(
         title,
         [{"key": "page", "title": sample, "notice": "", "sections": sections, "tally": {}, "tally_of": ""}],
         lead=lead,
-        generator="repro traps",
+        generator=generator,
     )
 
 

@@ -61,7 +61,10 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
     sections = _sections(content)
     title = f"The traps of {student} under {teacher}"
     for name, text in (
-        (PAGE_FILE, page_of_sections(title, LEAD, [*sections, glossary_section()], _describe_sample(content))),
+        (
+            PAGE_FILE,
+            page_of_sections(title, LEAD, [*sections, glossary_section()], _describe_sample(content), "repro traps"),
+        ),
         (BRIEF_FILE, _brief(title, sections, content["figures"])),
     ):
         with atomic_write(folder / name) as temporary:

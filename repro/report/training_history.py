@@ -19,19 +19,16 @@ def collect_curves(study: Study, cache: Path) -> list[Curve]:
     curves: list[Curve] = []
     for row in study.rows:
         model = getattr(row.stage, "model", None)
-        if model is not None and model.folder_name and (file := cache / model.folder_name / HISTORY).is_file():
-            steps, figures = binned([json.loads(line) for line in file.read_text().splitlines()])
-            curves.append(
-                {
-                    "family": row.family,
-                    "method": row.method,
-                    "seed": row.seed,
-                    "stage": model.kind,
-                    "steps": steps,
-                    "figures": figures,
-                }
-            )
+        if model is not None and model.folder_name and (cache / model.folder_name / HISTORY).is_file():
+            curves.append(read_curve(cache / model.folder_name, row.family, row.method, row.seed, model.kind))
     return curves
+
+
+def read_curve(folder: Path, family: str, method: str, seed: int, stage: str) -> Curve:
+    """Read the curve of a training's artifact. stage: its kind."""
+    lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+    steps, figures = binned([json.loads(line) for line in lines])
+    return {"family": family, "method": method, "seed": seed, "stage": stage, "steps": steps, "figures": figures}
 
 
 def binned(history: list[dict[str, float | None]]) -> tuple[list[int], dict[str, list[float | None]]]:

@@ -5,7 +5,7 @@ Read from records as plain data: no plug-in that they name has to be loaded.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,60 @@ def training_behind(name: str, cache: Path) -> dict[str, Any] | None:
 
     The artifact is looked up in `cache` first: the path in a record is relative to the folder in which the command ran.
     """
+    folder = artifact_of_model(name, cache)
+    try:
+        config = json.loads((folder / RECORD).read_text())["config"] if folder else {"kind": ""}
+        return dict(config) if config["kind"] in _TRAININGS else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def artifact_of_model(name: str, cache: Path) -> Path | None:
+    """Return the artifact whose folder a model's name is, in `cache` or where the name says; None if it is none.
+
+    An artifact that is in neither place is returned as the place in `cache`.
+    """
     path = Path(name)
     artifact = path.parent if path.name == MODEL else path
-    for folder in (cache / artifact.name, artifact):
-        if not _ARTIFACT.fullmatch(artifact.name) or not (folder / RECORD).is_file():
-            continue
-        try:
-            config = json.loads((folder / RECORD).read_text())["config"]
-            if config["kind"] in _TRAININGS:
-                return dict(config)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-    return None
+    if not _ARTIFACT.fullmatch(artifact.name):
+        return None
+    places = [cache / artifact.name, artifact]
+    return next((place for place in places if (place / RECORD).is_file()), places[0])
+
+
+def artifacts_behind(folder: Path) -> list[Path]:
+    """Return the artifacts that one was made from, inputs first and itself last, each once; not all need be there."""
+    order: dict[Path, None] = {}
+
+    def visit(artifact: Path, depth: int) -> None:
+        if artifact not in order and depth:
+            for parent in _parents(artifact):
+                visit(parent, depth - 1)
+            order[artifact] = None
+
+    visit(folder, LONGEST_CHAIN)
+    return list(order)
+
+
+def models_read(settings: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the published and local models that settings of a stage name: each with its name and revision."""
+    if isinstance(settings, Mapping):
+        if settings.get("kind") == "base":
+            yield settings
+        settings = list(settings.values())
+    for part in settings if isinstance(settings, list) else ():
+        yield from models_read(part)
+
+
+def _parents(artifact: Path) -> list[Path]:
+    """Return what the record of an artifact says that it was made from; nothing if it cannot be read."""
+    cache = artifact.parent
+    try:
+        record = json.loads((artifact / RECORD).read_text())
+        models = [artifact_of_model(str(model["name"]), cache) for model in models_read(record["config"])]
+        return list(dict.fromkeys([*filter(None, models), *(cache / name for name in record.get("inputs", []))]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def training_seeds(model: Mapping[str, Any], cache: Path, depth: int = LONGEST_CHAIN) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from repro.pipeline.preflight import check_access
 from repro.pipeline.run import run
 from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
-from repro.report.evaluations import describe_evaluation
+from repro.report.evaluation_text import describe_evaluation
 from repro.report.stage_summary import describe_calibration, print_summary
 from repro.stages import Evaluate, Stage, topological_order
 from repro.stages.accuracy_course import accuracy_course, describe_course, describe_fall

@@ -1,4 +1,4 @@
-"""Verify a stored result without a model: its artifacts, its measured numbers, and its verdicts."""
+"""Verify without a model: a stored result with its artifacts, numbers and verdicts, or an artifact with those behind it."""
 
 import hashlib
 import json
@@ -9,13 +9,15 @@ from typing import Any, cast
 import pydantic
 
 from repro.errors import InputError
+from repro.models.loading import revision_of
 from repro.printed.files import stored_hashes
 from repro.recipes.labels import teacher_under, under
 from repro.recipes.study import Row, Study
 from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, Result, read_result
 from repro.stages import Stage, stage_adapter
-from repro.stages.artifact import CACHE, RECORD, is_complete
+from repro.stages.artifact import CACHE, MODEL, RECORD, is_complete
+from repro.stages.model_origin import artifact_of_model, artifacts_behind, models_read
 from repro.system.redaction import redact
 from repro.tables.measurements.measure import measure
 from repro.workflow.export_model import to_tuples
@@ -56,9 +58,49 @@ def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[
     yield from _verify_verdicts(content)
 
 
+def verify_chain(folder: Path, counts: Counts) -> Iterator[Finding]:
+    """Yield what was verified of an artifact and of all that it was made from, and what was not.
+
+    Args:
+        folder: of the artifact.
+        counts: is added to.
+    """
+    chain = artifacts_behind(folder)
+    present = [artifact for artifact in chain if is_complete(artifact)]
+    n_intact = 0
+    for artifact in present:
+        findings = [*verify_artifact(artifact, None, counts), *_verify_models(artifact)]
+        yield from findings
+        n_intact += not any(finding.status == "bad" for finding in findings)
+    yield Finding("ok", "artifacts", f"{n_intact} of {len(present)} agree with their records, byte for byte")
+    if missing := [artifact for artifact in chain if artifact not in present]:
+        names = ", ".join(map(str, missing))
+        yield Finding("note", "artifacts", f"{len(missing)} of {len(chain)} are not there ({names}): not verified")
+
+
+def _verify_models(artifact: Path) -> Iterator[Finding]:
+    """Compare the weights of models that other artifacts hold with those that this one was made from."""
+    record = _read_json(artifact / RECORD)
+    for model in models_read(record["config"] if isinstance(record, dict) else None):
+        source = artifact_of_model(str(model.get("name")), artifact.parent)
+        if source is None or not is_complete(source):
+            continue
+        try:
+            is_same = revision_of(str(source / MODEL)) == model["revision"]
+        except (InputError, OSError, KeyError) as error:
+            yield Finding("note", artifact.name, f"the model in {source} could not be compared ({error})")
+        else:
+            if not is_same:
+                text = f"the model in {source} is not the one that it was made from"
+                yield Finding("bad", artifact.name, text)
+
+
 def hash_result(result: Path) -> str:
-    """Return the sha256 of a result's file: what a publication should state."""
-    return hashlib.sha256((result / RESULTS_FILE if result.is_dir() else result).read_bytes()).hexdigest()
+    """Return the sha256 of a result's file, or of an artifact's record: what a publication should state."""
+    for name in (RECORD, RESULTS_FILE):
+        if (result / name).is_file():
+            result = result / name
+    return hashlib.sha256(result.read_bytes()).hexdigest()
 
 
 def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[Finding]:

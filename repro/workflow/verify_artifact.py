@@ -45,7 +45,7 @@ def verify_artifact(folder: Path, record_sha256: str | None, counts: Counts) -> 
     Every file is read and hashed, whatever was remembered of it.
 
     Args:
-        record_sha256: of its record, as the result has it; None in results of older code.
+        record_sha256: of its record, as the result has it; None in results of older code, and without a result.
     """
     name = folder.name
     try:

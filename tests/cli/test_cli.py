@@ -90,6 +90,10 @@ MISTAKES = {
     "doctor of a model": (("doctor", str(Path(__file__).parent)), "doctor takes a study"),
     "comparison with itself": (("compare", "nowhere", "./nowhere"), "nowhere: named twice"),
     "comparison with nothing": (("compare", "nowhere", "elsewhere"), "nowhere: no such folder"),
+    "page of results": (
+        ("compare", str(Path(__file__).parent), str(Path(__file__).parents[1]), "--page", "x.html"),
+        "--page x.html: shows evaluations",
+    ),
     "unknown command": (("frobnicate",), "frobnicate"),
     "unknown option": (("list", "--frobnicate"), "frobnicate"),
     "data for several tasks": (("evaluate", "toy:qwen3-student", "--data", "x.jsonl"), "--data"),
@@ -467,6 +471,12 @@ def test_one_stage_end_to_end(repro, tmp_path):
     code, out, _ = repro("compare", folder, copy)
     assert code == 0
     assert "B - A: +0.000 [" in out
+    code, out, _ = repro("compare", folder, copy, "--page", "compare.html")
+    assert (code, "written: compare.html, compare.md" in out) == (0, True)
+    code, out, _ = repro("verify", folder)
+    assert (code, out.splitlines()[-1]) == (0, "everything agrees")
+    code, _, err = repro("verify", folder, "--cache", "results/cache")
+    assert (code, "is an artifact; those behind it are found by its record" in err) == (2, True)
     code, _, err = repro("compare", folder)
     assert (code, "name what it is compared with" in err) == (2, True)
     code, _, err = repro("compare", folder, Path(__file__).parents[2] / "examples" / "table2-toy")

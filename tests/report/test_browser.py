@@ -160,7 +160,9 @@ def test_it_prints_few_portrait_sheets_with_the_notice_on_each(browser, page, tm
 def test_the_page_of_one_pair_fits_and_its_columns_can_be_read(browser, tmp_path, width):
     pair = content_of_a_pair(frequency=[], not_finite=[], gradient_variance=[], figures=[], teacher="T", student="S")
     path = tmp_path / "panel.html"
-    path.write_text(page_of_sections("The traps of S under T", LEAD, _sections(pair), _describe_sample(pair)))
+    path.write_text(
+        page_of_sections("The traps of S under T", LEAD, _sections(pair), _describe_sample(pair), "repro traps")
+    )
     browser.open(path, width)
     assert browser.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
     assert browser.eval("document.documentElement.scrollWidth") == width

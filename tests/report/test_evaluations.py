@@ -7,12 +7,8 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError
-from repro.report.evaluations import (
-    are_evaluations,
-    compare_evaluations,
-    describe_evaluation,
-    print_evaluations,
-)
+from repro.report.evaluation_text import describe_evaluation, print_evaluations
+from repro.report.evaluations import are_evaluations, compare_evaluations
 
 from .conftest import KEYS
 from .conftest import store_evaluation as evaluation

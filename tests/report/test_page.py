@@ -411,5 +411,5 @@ def test_a_completion_whose_end_is_not_stored_is_not_said_to_have_ended(result):
     example = result["examples"][0]
     cut, unknown = ({**example["completions"][0], "stop": stop} for stop in ("length", ""))
     section = Section("s", "Samples", [SideBySide({**example, "completions": [cut, unknown]})])
-    page = page_of_sections("title", "lead", [section], "sample")
+    page = page_of_sections("title", "lead", [section], "sample", "repro traps")
     assert re.findall(r"score 1.00([^<]*)<", page) == [", cut by the cap", ""]

@@ -10,12 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from repro.models.loading import revision_of
 from repro.pipeline.cluster import Execution
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.stages import Evaluate
+from repro.toy.models import model_folder
 from repro.workflow.study import run_study
-from repro.workflow.verify import verify_result
+from repro.workflow.verify import verify_chain, verify_result
 from repro.workflow.verify_artifact import Counts, is_close, verify_artifact
 
 SETTINGS = ["test_items=6", "evaluation.batch_sequences=96", "tasks=toy-bm4", "evaluation.completions_per_prompt=4"]
@@ -228,3 +230,68 @@ def test_graded_completions_of_a_guarded_teacher_are_graded_again(artifact):
     counts = Counts()
     list(verify_artifact(artifact, None, counts))
     assert counts.graded == 6 * 4
+
+
+def store_artifact(cache, stage, config, inputs=(), model=None):
+    """Store an artifact of that stage, with a model where one is given; return its folder."""
+    identity = {"does": stage, "version": 1, "config": config}
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    folder = cache / f"{stage}-{fingerprint[:16]}"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text("{}")
+    if model is not None:
+        shutil.copytree(model, folder / "model")
+    files = {
+        str(file.relative_to(folder)): {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+    record = {"stage": stage, "version": 1, "identity": {"config": config}, "config": {"kind": stage, **config}}
+    record |= {"fingerprint": fingerprint, "inputs": [artifact.name for artifact in inputs], "files": files}
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A sample of a model, a student trained on it, and what was sampled from that student."""
+    base = {"kind": "base", "name": "toy:qwen3-teacher", "revision": revision_of("toy:qwen3-teacher")}
+    traces = store_artifact(tmp_path, "sample", {"model": base})
+    student = store_artifact(tmp_path, "distill", {"teacher": base}, [traces], model_folder("toy:qwen3-student"))
+    weights = str(student / "model")
+    model = {"kind": "base", "name": f"elsewhere/{student.name}/model", "revision": revision_of(weights)}
+    return traces, student, store_artifact(tmp_path, "sample", {"model": model})
+
+
+def of_chain(folder, status="bad"):
+    return [(f.subject, f.message) for f in verify_chain(folder, Counts()) if f.status == status]
+
+
+def test_an_artifact_is_verified_with_all_that_it_was_made_from(chain):
+    traces, student, last = chain
+    counts = Counts()
+    (finding,) = verify_chain(last, counts)
+    assert (finding.status, finding.message) == ("ok", "3 of 3 agree with their records, byte for byte")
+    assert counts.files == 3 + len(list((student / "model").iterdir()))
+    (traces / "summary.json").write_text("{ }")
+    assert of_chain(last) == [(traces.name, "summary.json has changed since it was written")]
+
+
+def test_weights_that_were_replaced_with_their_record(chain):
+    _, student, last = chain
+    config = student / "model" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    sha256 = hashlib.sha256(config.read_bytes()).hexdigest()
+    edit(student / "record.json", lambda record: record["files"]["model/config.json"].update(sha256=sha256))
+    assert of_chain(student) == []
+    assert of_chain(last) == [(last.name, f"the model in {student} is not the one that it was made from")]
+
+
+def test_an_artifact_behind_it_that_is_gone(chain):
+    traces, student, last = chain
+    shutil.rmtree(traces)
+    assert of_chain(last) == []
+    assert of_chain(last, "note") == [("artifacts", f"1 of 3 are not there ({traces}): not verified")]
+    shutil.rmtree(student)
+    ((_, message),) = of_chain(last, "note")
+    assert message == f"1 of 2 are not there ({student}): not verified"
