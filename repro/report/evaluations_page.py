@@ -92,7 +92,11 @@ def _sections(comparison: EvaluationComparison) -> list[Section]:
 def _models(comparison: EvaluationComparison) -> Grid:
     """Lay out which model each letter is."""
     rows = [
-        {"": letter, "model": evaluation.label, "evaluation": ", ".join(folder.name for folder in evaluation.folders)}
+        {
+            "evaluation": letter,
+            "model": evaluation.label,
+            "artifact": ", ".join(folder.name for folder in evaluation.folders),
+        }
         for letter, evaluation in _lettered(comparison)
     ]
     return text_grid("Models", rows)
@@ -130,7 +134,7 @@ def _score_row(letter: str, score: TaskScore, comparison: EvaluationComparison) 
     ends = "" if score.interval is None else f"{score.interval[0]:.3f} to {score.interval[1]:.3f}"
     by_seed = ", ".join(f"{value:.3f}" for value in score.by_seed) if len(score.by_seed) > 1 else ""
     return {
-        "": Cell(letter, evaluation.label),
+        "evaluation": Cell(letter, evaluation.label),
         metric_name(score.metric): Cell(f"{score.value:.3f}", ends, value=score.value),
         "by training seed": Cell(by_seed or "-"),
         "above chance": Cell({True: "yes", False: "not shown", None: "-"}[score.is_above_chance]),
