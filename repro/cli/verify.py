@@ -26,8 +26,8 @@ def verify(
     """Verify a result or an artifact without a model: hashes, grades, numbers and verdicts.
 
     Hashes every file of the artifacts that are there, grades the stored completions again, measures the cells again, and
-    judges them again. Of an artifact: hashes and grades, those of everything that it was made from too, and that the
-    models which it read are still these. Artifacts that are not there (weights are large) are listed as not verified. Exit
+    judges them again. For an artifact: the hashes and grades of it and of everything it was made from, and whether the
+    model folders it read are unchanged. Artifacts that are not there (weights are large) are listed as not verified. Exit
     code 0, or 1 if anything does not agree.
 
     Example: `repro verify results/table2-toy`

@@ -1,7 +1,7 @@
 """Two results of one study side by side: what was set, every cell with its paired difference, and the verdicts."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,16 @@ def _facts(result: Result) -> dict[str, Any]:
         "families": result["families"],
         "seeds": result["seeds"],
         **flatten(result["settings"]),
-        "commit": f"{(result['code']['commit'] or 'unknown')[:12]}{' (changed)' if result['code']['dirty'] else ''}",
+        "commit": describe_commit(result["code"]),
         "GPUs": gpus,
         **{f"library {name}": version for name, version in result["libraries"].items()},
         **{f"stored file {name}": sha256[:12] for name, sha256 in result["stored_files"].items()},
     }
+
+
+def describe_commit(code: Mapping[str, Any]) -> str:
+    """Return the commit of a result or record in short, and whether the code had changed since."""
+    return f"{(code['commit'] or 'unknown')[:12]}{' (changed)' if code['dirty'] else ''}"
 
 
 def _to_text(value: Any) -> str:

@@ -1,7 +1,6 @@
 """Evaluations in words: the tables and lines of `repro compare`, and the last line of `repro evaluate`."""
 
 import string
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,10 +25,8 @@ def describe_evaluation(folder: Path) -> Iterator[str]:
 
 def print_evaluations(comparison: EvaluationComparison, console: Console) -> None:
     """Print which model each letter is, a table per task, and each difference to the first in words."""
-    letters = string.ascii_uppercase
-    labels = Counter(evaluation.label for evaluation in comparison.evaluations)
-    for letter, evaluation in zip(letters, comparison.evaluations):
-        label = evaluation.label + (f", sampling seed {evaluation.seeds[0]}" if labels[evaluation.label] > 1 else "")
+    letters = [letter for letter, _, _ in comparison.named]
+    for letter, label, evaluation in comparison.named:
         folders = "  ".join(map(str, evaluation.folders))
         console.print(f"{letter}  {label}  {folders}", highlight=False, markup=False, soft_wrap=True)
     for name, values in comparison.settings:
@@ -66,20 +63,12 @@ def describe_differences(
 
 def scores_by_letter(comparison: EvaluationComparison, task: str) -> dict[str, TaskScore]:
     """Return the scores of one task by the evaluation's letter."""
-    return {
-        letter: evaluation.scores[task]
-        for letter, evaluation in zip(string.ascii_uppercase, comparison.evaluations)
-        if task in evaluation.scores
-    }
+    return {letter: evaluation.scores[task] for letter, _, evaluation in comparison.named if task in evaluation.scores}
 
 
 def describe_intervals(comparison: EvaluationComparison) -> str:
     """Say what the intervals know, and of which evaluations they know too little."""
-    trained = [
-        (letter, evaluation)
-        for letter, evaluation in zip(string.ascii_uppercase, comparison.evaluations)
-        if any(evaluation.trainings)
-    ]
+    trained = [(letter, evaluation) for letter, _, evaluation in comparison.named if any(evaluation.trainings)]
     single = [letter for letter, evaluation in trained if len(evaluation.folders) == 1]
     more = "train and evaluate with --seed 1, 2 too, and compare all of them at once."
     if len(single) == len(trained):

@@ -2,6 +2,7 @@
 
 import json
 import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,15 @@ class EvaluationComparison:
     evaluations: tuple[Evaluation, ...]
     differences: dict[str, list[PairedDifference | None]]
     settings: tuple[tuple[str, tuple[Any, ...]], ...]
+
+    @property
+    def named(self) -> list[tuple[str, str, Evaluation]]:
+        """Each evaluation with its letter and its label, which tells two samplings of one model apart."""
+        labels = Counter(evaluation.label for evaluation in self.evaluations)
+        return [
+            (letter, e.label + (f", sampling seed {e.seeds[0]}" if labels[e.label] > 1 else ""), e)
+            for letter, e in zip(string.ascii_uppercase, self.evaluations)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

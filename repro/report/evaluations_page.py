@@ -1,42 +1,25 @@
 """`repro compare --page`: evaluations side by side, the trainings behind them, and completions, on a page with its brief."""
 
 import json
-import string
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from repro.recipes.settings import flatten
-from repro.report.blocks import (
-    Block,
-    Bullets,
-    Cell,
-    Code,
-    Collapsible,
-    Grid,
-    Section,
-    SideBySide,
-    Text,
-    number_cell,
-    text_grid,
-)
+from repro.errors import InputError
+from repro.report.blocks import Block, Bullets, Cell, Code, Grid, Section, SideBySide, Text, number_cell, text_grid
+from repro.report.evaluation_origin import Origin
 from repro.report.evaluation_text import describe_differences, describe_intervals, describe_task, scores_by_letter
 from repro.report.evaluations import EvaluationComparison
 from repro.report.examples import PROMPTS, first_completions
-from repro.report.figures.evaluations import scores_plot, training_plot
+from repro.report.figures.evaluations import scores_plot
 from repro.report.figures.export import inline_chart
 from repro.report.figures.style import PAGE
 from repro.report.html import page_of_sections
 from repro.report.markdown import markdown_lines
-from repro.report.result import Curve
 from repro.report.sections.glossary import glossary_section
 from repro.report.text import visible
-from repro.report.training_history import HISTORY, read_curve
 from repro.report.write import place_page, write_texts
-from repro.stages.artifact import RECORD, ROLLOUTS, find_warnings
-from repro.stages.model_origin import artifacts_behind
-from repro.stages.readable_label import describe_made_model, describe_record
-from repro.tables.measurements.evaluations import Evaluation, TaskScore
+from repro.stages.artifact import ROLLOUTS, is_complete
+from repro.tables.measurements.evaluations import TaskScore
 from repro.tables.metric_names import metric_name
 
 GENERATOR = "repro compare"
@@ -45,7 +28,6 @@ _LAST_LINE = "Pictures, trainings and completions: "
 _CHECKED = (
     "Each artifact's record.json has its settings, versions, hardware and the hashes of its files. To check them:"
 )
-_TITLES = {"distill": "Students in training", "calibrate": "Teachers in calibration"}
 
 
 def write_comparison_page(comparison: EvaluationComparison, page: Path) -> tuple[Path, Path]:
@@ -55,6 +37,8 @@ def write_comparison_page(comparison: EvaluationComparison, page: Path) -> tuple
         InputError: the file cannot be written, or is not a page of this command.
     """
     page, brief = place_page(page, "--page", GENERATOR, _LAST_LINE)
+    if is_complete(page.parent):
+        raise InputError(f"--page {page}: within an artifact, which holds its own files alone. Choose another place.")
     title = f"{len(comparison.evaluations)} evaluations compared"
     sections = _sections(comparison)
     sample = "; ".join(
@@ -75,8 +59,8 @@ def _sections(comparison: EvaluationComparison) -> list[Section]:
     words: list[Block] = [Bullets(list(_differences(comparison))), Text(describe_intervals(comparison))]
     chart = inline_chart(scores_plot(comparison, PAGE), "compare")
     scores = list(_score_grids(comparison))
-    origin = _Origin(comparison)
-    made: list[Block] = [*origin.warnings(), origin.chain(), Text(_CHECKED), Code("\n".join(origin.commands()))]
+    origin = Origin(comparison)
+    made: list[Block] = [*origin.warnings(), origin.chain(), Text(_CHECKED), Code(origin.commands())]
     sections = [
         Section("found", "What was found", [*intro, chart, *words], brief=[*intro, *words]),
         Section("scores", "Scores", scores, brief=scores),
@@ -94,10 +78,10 @@ def _models(comparison: EvaluationComparison) -> Grid:
     rows = [
         {
             "evaluation": letter,
-            "model": evaluation.label,
+            "model": label,
             "artifact": ", ".join(folder.name for folder in evaluation.folders),
         }
-        for letter, evaluation in _lettered(comparison)
+        for letter, label, evaluation in comparison.named
     ]
     return text_grid("Models", rows)
 
@@ -106,7 +90,7 @@ def _set_differently(comparison: EvaluationComparison) -> list[Block]:
     """Say what differs in how completions were sampled and graded: a difference may be due to it."""
     if not comparison.settings:
         return []
-    letters = [letter for letter, _ in _lettered(comparison)]
+    letters = [letter for letter, _, _ in comparison.named]
     rows = [{"setting": name, **dict(zip(letters, map(str, values)))} for name, values in comparison.settings]
     warning = "The evaluations were not made alike, so that a difference may be due to this:"
     return [Text(warning, strong=True), text_grid("Set differently", rows)]
@@ -121,20 +105,18 @@ def _differences(comparison: EvaluationComparison) -> Iterator[str]:
 
 def _score_grids(comparison: EvaluationComparison) -> Iterator[Grid]:
     """Yield a table per task."""
+    labels = {letter: label for letter, label, _ in comparison.named}
     for task in comparison.differences:
         scores = scores_by_letter(comparison, task)
-        yield Grid(
-            describe_task(task, list(scores.values())),
-            [_score_row(letter, score, comparison) for letter, score in scores.items()],
-        )
+        rows = [_score_row(Cell(letter, labels[letter]), score) for letter, score in scores.items()]
+        yield Grid(describe_task(task, list(scores.values())), rows)
 
 
-def _score_row(letter: str, score: TaskScore, comparison: EvaluationComparison) -> dict[str, Cell]:
-    evaluation = dict(_lettered(comparison))[letter]
+def _score_row(evaluation: Cell, score: TaskScore) -> dict[str, Cell]:
     ends = "" if score.interval is None else f"{score.interval[0]:.3f} to {score.interval[1]:.3f}"
     by_seed = ", ".join(f"{value:.3f}" for value in score.by_seed) if len(score.by_seed) > 1 else ""
     return {
-        "evaluation": Cell(letter, evaluation.label),
+        "evaluation": evaluation,
         metric_name(score.metric): Cell(f"{score.value:.3f}", ends, value=score.value),
         "by training seed": Cell(by_seed or "-"),
         "above chance": Cell({True: "yes", False: "not shown", None: "-"}[score.is_above_chance]),
@@ -144,90 +126,9 @@ def _score_row(letter: str, score: TaskScore, comparison: EvaluationComparison) 
     }
 
 
-class _Origin:
-    """The artifacts behind the evaluations, by their records; each once, with the letters that it is behind."""
-
-    def __init__(self, comparison: EvaluationComparison) -> None:
-        self.letters: dict[Path, list[str]] = {}
-        self.evaluations = [folder for _, evaluation in _lettered(comparison) for folder in evaluation.folders]
-        for letter, evaluation in _lettered(comparison):
-            for artifact in dict.fromkeys(a for folder in evaluation.folders for a in artifacts_behind(folder)):
-                self.letters.setdefault(artifact, []).append(letter)
-        records = {artifact: _read_json(artifact / RECORD) for artifact in self.letters}
-        self.records = {artifact: record for artifact, record in records.items() if "config" in record}
-
-    def warnings(self) -> list[Block]:
-        """List what the stages warned of."""
-        return [
-            Text(f"{artifact.name} ({', '.join(letters)}): {message}", strong=True)
-            for artifact, letters in self.letters.items()
-            if artifact in self.records
-            for message in find_warnings(_read_json(artifact / "summary.json")).values()
-        ]
-
-    def chain(self) -> Grid:
-        """Lay out a row per artifact, in the order in which they were made."""
-        rows = [
-            {
-                "artifact": artifact.name,
-                "what": describe_record(record, artifact.parent),
-                "for": ", ".join(self.letters[artifact]),
-                "seed": str(record["config"].get("seed", "-")),
-                "seconds": f"{record.get('seconds', 0):,.0f}",
-                "on": _machine(record),
-                "code": _commit(record),
-                "date": str(record.get("started", ""))[:10],
-            }
-            for artifact, record in self.records.items()
-        ]
-        for artifact in (artifact for artifact in self.letters if artifact not in self.records):
-            known = {"artifact": artifact.name, "what": "not there", "for": ", ".join(self.letters[artifact])}
-            rows.append(dict.fromkeys(rows[0], "-") | known)
-        return text_grid("Artifacts, inputs first", rows)
-
-    def commands(self) -> list[str]:
-        """Return a command per evaluation that verifies it."""
-        return [f"repro verify {folder}" for folder in self.evaluations]
-
-    def trainings(self) -> Iterator[Block]:
-        """Yield the curves of the trainings, and their settings folded away."""
-        curves: dict[str, list[Curve]] = {}
-        settings = []
-        for artifact, record in self.records.items():
-            if (artifact / HISTORY).is_file():
-                made = describe_made_model(record["config"], artifact.parent) or str(record["label"])
-                label = f"{', '.join(self.letters[artifact])}: {made}"
-                kind, seed = record["stage"], int(record["config"]["seed"])
-                curves.setdefault(kind, []).append(read_curve(artifact, "", label, seed, kind))
-                values = {name: str(value) for name, value in flatten(record["config"]["config"]).items()}
-                grid = text_grid("Settings", [{"setting": name, "value": value} for name, value in values.items()])
-                settings.append(
-                    Collapsible(f"Settings of {artifact.name}, {label}", [grid], f"settings-{artifact.name}")
-                )
-        for kind, of_kind in curves.items():
-            logged = [curve for curve in of_kind if curve["figures"]]
-            if logged:
-                title = _TITLES.get(kind, "Trainings")
-                yield inline_chart(training_plot(logged, title, kind, PAGE), "compare")
-        yield from settings
-
-
-def _machine(record: dict[str, Any]) -> str:
-    gpus = [gpu["name"] if isinstance(gpu, dict) else str(gpu) for gpu in record.get("gpus") or []]
-    return ", ".join(gpus) or str(record.get("hardware", {}).get("processor") or "-")
-
-
-def _commit(record: dict[str, Any]) -> str:
-    code = record.get("code") or {}
-    return f"{(code.get('commit') or 'unknown')[:12]}{' (changed)' if code.get('dirty') else ''}"
-
-
 def _completions(comparison: EvaluationComparison) -> dict[str, list[Path]]:
     """Return the completions of each model by its name on the page; of the first training seed."""
-    return {
-        f"{letter}: {evaluation.label}": [evaluation.folders[0] / ROLLOUTS]
-        for letter, evaluation in _lettered(comparison)
-    }
+    return {f"{letter}: {label}": [evaluation.folders[0] / ROLLOUTS] for letter, label, evaluation in comparison.named}
 
 
 def _shared_prompts(comparison: EvaluationComparison) -> list[tuple[str, str]]:
@@ -238,15 +139,3 @@ def _shared_prompts(comparison: EvaluationComparison) -> list[tuple[str, str]]:
         shared = set(items[0]).intersection(*items[1:])
         prompts += [(task, json.loads(item)[0]) for item in items[0] if item in shared][:PROMPTS]
     return prompts
-
-
-def _lettered(comparison: EvaluationComparison) -> list[tuple[str, Evaluation]]:
-    return list(zip(string.ascii_uppercase, comparison.evaluations))
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """Read a file of an artifact; nothing if it is gone or damaged, which `repro verify` reports."""
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}

@@ -5,7 +5,7 @@ Read from records as plain data: no plug-in that they name has to be loaded.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ def training_behind(name: str, cache: Path) -> dict[str, Any] | None:
     The artifact is looked up in `cache` first: the path in a record is relative to the folder in which the command ran.
     """
     folder = artifact_of_model(name, cache)
+    if folder is None:
+        return None
     try:
-        config = json.loads((folder / RECORD).read_text())["config"] if folder else {"kind": ""}
+        config = json.loads((folder / RECORD).read_text())["config"]
         return dict(config) if config["kind"] in _TRAININGS else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -35,47 +37,54 @@ def artifact_of_model(name: str, cache: Path) -> Path | None:
 
     An artifact that is in neither place is returned as the place in `cache`.
     """
+    places = artifact_places(name, cache)
+    return next((place for place in places if (place / RECORD).is_file()), places[0] if places else None)
+
+
+def artifact_places(name: str, cache: Path) -> list[Path]:
+    """Return where the artifact of a model's name may be: in `cache`, and where the name says; nothing if it is none."""
     path = Path(name)
     artifact = path.parent if path.name == MODEL else path
-    if not _ARTIFACT.fullmatch(artifact.name):
-        return None
-    places = [cache / artifact.name, artifact]
-    return next((place for place in places if (place / RECORD).is_file()), places[0])
+    return [cache / artifact.name, artifact] if _ARTIFACT.fullmatch(artifact.name) else []
 
 
 def artifacts_behind(folder: Path) -> list[Path]:
     """Return the artifacts that one was made from, inputs first and itself last, each once; not all need be there."""
-    order: dict[Path, None] = {}
+    order: list[Path] = []
+    seen: set[Path] = set()
 
-    def visit(artifact: Path, depth: int) -> None:
-        if artifact not in order and depth:
+    def visit(artifact: Path) -> None:
+        if artifact not in seen:
+            seen.add(artifact)
             for parent in _parents(artifact):
-                visit(parent, depth - 1)
-            order[artifact] = None
+                visit(parent)
+            order.append(artifact)
 
-    visit(folder, LONGEST_CHAIN)
-    return list(order)
+    visit(folder.resolve())
+    return order
 
 
-def models_read(settings: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the published and local models that settings of a stage name: each with its name and revision."""
-    if isinstance(settings, Mapping):
-        if settings.get("kind") == "base":
-            yield settings
-        settings = list(settings.values())
-    for part in settings if isinstance(settings, list) else ():
-        yield from models_read(part)
+def models_read(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the published and local models that a stage reads: each with its name and revision.
+
+    Models of nested stages are not among them: what these made is an artifact of its own, an input of the record.
+    """
+    config = record.get("config")
+    values = list(config.values()) if isinstance(config, Mapping) else []
+    models = [value for value in values if isinstance(value, Mapping) and value.get("kind") == "base"]
+    return [model for model in models if "name" in model]
 
 
 def _parents(artifact: Path) -> list[Path]:
     """Return what the record of an artifact says that it was made from; nothing if it cannot be read."""
     cache = artifact.parent
     try:
-        record = json.loads((artifact / RECORD).read_text())
-        models = [artifact_of_model(str(model["name"]), cache) for model in models_read(record["config"])]
-        return list(dict.fromkeys([*filter(None, models), *(cache / name for name in record.get("inputs", []))]))
-    except (OSError, ValueError, KeyError, TypeError):
+        record = dict(json.loads((artifact / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
         return []
+    models = [artifact_of_model(str(model["name"]), cache) for model in models_read(record)]
+    inputs = [cache / str(name) for name in record.get("inputs") or []]
+    return list(dict.fromkeys([*(model.resolve() for model in models if model is not None), *inputs]))
 
 
 def training_seeds(model: Mapping[str, Any], cache: Path, depth: int = LONGEST_CHAIN) -> tuple[int, ...]:

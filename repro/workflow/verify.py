@@ -9,7 +9,7 @@ from typing import Any, cast
 import pydantic
 
 from repro.errors import InputError
-from repro.models.loading import revision_of
+from repro.models.loading import is_toy_model, revision_of
 from repro.printed.files import stored_hashes
 from repro.recipes.labels import teacher_under, under
 from repro.recipes.study import Row, Study
@@ -17,7 +17,7 @@ from repro.report.reload import judge_again
 from repro.report.result import RESULTS_FILE, Result, read_result
 from repro.stages import Stage, stage_adapter
 from repro.stages.artifact import CACHE, MODEL, RECORD, is_complete
-from repro.stages.model_origin import artifact_of_model, artifacts_behind, models_read
+from repro.stages.model_origin import artifact_places, artifacts_behind, models_read
 from repro.system.redaction import redact
 from repro.tables.measurements.measure import measure
 from repro.workflow.export_model import to_tuples
@@ -79,20 +79,33 @@ def verify_chain(folder: Path, counts: Counts) -> Iterator[Finding]:
 
 
 def _verify_models(artifact: Path) -> Iterator[Finding]:
-    """Compare the weights of models that other artifacts hold with those that this one was made from."""
+    """Compare the models in folders that an artifact was made from with what is there now.
+
+    Models of the hub and of the toy world have no folder: their revision is the identity's, and nothing is compared.
+    """
     record = _read_json(artifact / RECORD)
-    for model in models_read(record["config"] if isinstance(record, dict) else None):
-        source = artifact_of_model(str(model.get("name")), artifact.parent)
-        if source is None or not is_complete(source):
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        yield Finding("bad", artifact.name, f"{RECORD} does not say what it was made from")
+        return
+    identity = json.dumps(record.get("identity"))
+    for model in models_read(record):
+        name, revision = str(model["name"]), str(model.get("revision"))
+        if revision not in identity:
+            yield Finding("bad", artifact.name, f"its settings name another revision of {name} than its identity")
+            continue
+        places = [place / MODEL for place in artifact_places(name, artifact.parent)] or [Path(name)]
+        folders = [place.resolve() for place in places if place.is_dir()]
+        if not folders:
+            if revision.startswith("sha256:") and not is_toy_model(name):
+                yield Finding("note", artifact.name, f"the model {name} is not there: not compared")
             continue
         try:
-            is_same = revision_of(str(source / MODEL)) == model["revision"]
-        except (InputError, OSError, KeyError) as error:
-            yield Finding("note", artifact.name, f"the model in {source} could not be compared ({error})")
+            is_same = any(revision_of(str(folder)) == revision for folder in folders)
+        except (InputError, OSError) as error:
+            yield Finding("note", artifact.name, f"the model in {folders[0]} could not be compared ({error})")
         else:
             if not is_same:
-                text = f"the model in {source} is not the one that it was made from"
-                yield Finding("bad", artifact.name, text)
+                yield Finding("bad", artifact.name, f"the model in {folders[0]} is not the one that it was made from")
 
 
 def hash_result(result: Path) -> str:

@@ -76,7 +76,7 @@ def test_every_artifact_behind_an_evaluation_is_listed_with_what_is_known_of_it(
         "| calibrate org/large at eta -0.5 | B | 4 | 61 | a processor | abcdef012345 | 2026-11-01 |"
         in (rows["calibrate-0123456789abcdef"])
     )
-    assert "| not there | B |" in rows["sample-0123456789abcdef"]
+    assert "| not there, or not readable | B |" in rows["sample-0123456789abcdef"]
     assert "distill-0123456789abcdef (B): completions ran away" in brief
     assert brief.count("repro verify ") == 2
     assert "B: org/large at eta -0.5 (seed 4) loss ends at 0.333" in html
@@ -92,7 +92,8 @@ def test_completions_are_those_of_one_question(page):
 
 
 def test_hostile_names_and_completions_are_escaped(tmp_path):
-    folders = [store_evaluation(tmp_path / name, lambda item: 1, prompt=HOSTILE.replace("\ud800", "")) for name in "ab"]
+    hostile = HOSTILE.replace("\ud800", "")
+    folders = [store_evaluation(tmp_path / name, lambda item: 1, prompt=hostile, model=hostile) for name in "ab"]
     page, _ = write_comparison_page(compare_evaluations(folders), tmp_path / "page.html")
     html = page.read_text()
     assert "<img src=x" not in html
@@ -106,6 +107,36 @@ def test_what_was_set_differently_stands_before_the_differences(tmp_path):
     text = brief.read_text()
     assert "| max_completion_tokens | 8 | 64 |" in text
     assert text.index("were not made alike") < text.index("B - A")
+
+
+def test_two_samplings_of_one_model_are_told_apart(tmp_path):
+    folders = [store_evaluation(tmp_path / name, lambda item: 1) for name in "ab"]
+    record = json.loads((folders[1] / "record.json").read_text())
+    record["config"]["seed"] = 5
+    (folders[1] / "record.json").write_text(json.dumps(record))
+    page, brief = write_comparison_page(compare_evaluations(folders), tmp_path / "page.html")
+    assert "| B | org/student, sampling seed 5 | b |" in brief.read_text()
+    assert "<h5>B: org/student, sampling seed 5</h5>" in page.read_text()
+
+
+def test_a_damaged_log_is_named_and_the_page_is_written(folders, tmp_path):
+    log = folders[1].parent / "distill-0123456789abcdef" / "history.jsonl"
+    log.write_text(log.read_text()[:-3])
+    page, _ = write_comparison_page(compare_evaluations(folders), tmp_path / "page.html")
+    assert "The log or the settings of distill-0123456789abcdef cannot be read." in page.read_text()
+
+
+def test_an_artifact_is_listed_once_however_its_evaluations_are_named(folders, tmp_path, monkeypatch):
+    other = store_evaluation(
+        folders[1].parent / "evaluate-t", lambda item: 1, model="elsewhere/distill-0123456789abcdef/model", tokens=8
+    )
+    monkeypatch.chdir(tmp_path)
+    _, brief = write_comparison_page(
+        compare_evaluations([folders[1], other.relative_to(tmp_path)]), tmp_path / "p.html"
+    )
+    rows = [line for line in brief.read_text().splitlines() if line.startswith("| distill-0123456789abcdef ")]
+    assert len(rows) == 1
+    assert "| A, B |" in rows[0]
 
 
 def test_its_own_page_is_replaced_and_no_other_file(folders, tmp_path):
@@ -123,3 +154,5 @@ def test_its_own_page_is_replaced_and_no_other_file(folders, tmp_path):
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(InputError, match=r"report\.html: exists"):
         write_comparison_page(comparison, tmp_path / "report.html")
+    with pytest.raises(InputError, match="within an artifact, which holds its own files alone"):
+        write_comparison_page(comparison, folders[0])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -284,7 +285,7 @@ def test_weights_that_were_replaced_with_their_record(chain):
     sha256 = hashlib.sha256(config.read_bytes()).hexdigest()
     edit(student / "record.json", lambda record: record["files"]["model/config.json"].update(sha256=sha256))
     assert of_chain(student) == []
-    assert of_chain(last) == [(last.name, f"the model in {student} is not the one that it was made from")]
+    assert of_chain(last) == [(last.name, f"the model in {student / 'model'} is not the one that it was made from")]
 
 
 def test_an_artifact_behind_it_that_is_gone(chain):
@@ -293,5 +294,40 @@ def test_an_artifact_behind_it_that_is_gone(chain):
     assert of_chain(last) == []
     assert of_chain(last, "note") == [("artifacts", f"1 of 3 are not there ({traces}): not verified")]
     shutil.rmtree(student)
-    ((_, message),) = of_chain(last, "note")
-    assert message == f"1 of 2 are not there ({student}): not verified"
+    assert of_chain(last, "note") == [
+        (last.name, f"the model elsewhere/{student.name}/model is not there: not compared"),
+        ("artifacts", f"1 of 2 are not there ({student}): not verified"),
+    ]
+
+
+def test_a_revision_that_was_changed_beside_the_identity(chain):
+    _, student, last = chain
+    edit(last / "record.json", lambda record: record["config"]["model"].update(revision="sha256:other"))
+    name = f"elsewhere/{student.name}/model"
+    assert of_chain(last) == [(last.name, f"its settings name another revision of {name} than its identity")]
+
+
+def test_a_local_model_that_is_no_artifact(tmp_path):
+    weights = shutil.copytree(model_folder("toy:qwen3-student"), tmp_path / "mine")
+    model = {"kind": "base", "name": str(weights), "revision": revision_of(str(weights))}
+    sample = store_artifact(tmp_path / "cache", "sample", {"model": model})
+    assert of_chain(sample) == of_chain(sample, "note") == []
+    (weights / "config.json").write_text((weights / "config.json").read_text() + "\n")
+    assert of_chain(sample) == [(sample.name, f"the model in {weights} is not the one that it was made from")]
+    shutil.rmtree(weights)
+    assert of_chain(sample, "note") == [(sample.name, f"the model {weights} is not there: not compared")]
+
+
+def test_a_long_chain_is_verified_to_its_beginning_wherever_it_is_called_from(tmp_path, monkeypatch):
+    chain = [store_artifact(tmp_path, "sample", {"seed": 0})]
+    for seed in range(1, 12):
+        chain.append(store_artifact(tmp_path, "sample", {"seed": seed}, [chain[0], chain[-1]]))
+    monkeypatch.chdir(chain[-1])
+    (finding,) = verify_chain(Path(), Counts())
+    assert finding.message == "12 of 12 agree with their records, byte for byte"
+
+
+def test_a_record_without_settings_is_bad_and_no_traceback(chain):
+    *_, last = chain
+    edit(last / "record.json", lambda record: record.update(inputs=None) or record.pop("config"))
+    assert [finding.status for finding in verify_chain(last, Counts())] == ["bad", "ok"]

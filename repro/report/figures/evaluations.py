@@ -1,6 +1,5 @@
 """Evaluations side by side, their differences to the first, and the trainings behind them."""
 
-import string
 import textwrap
 from collections.abc import Sequence
 from math import ceil
@@ -25,25 +24,25 @@ _LOGGED = {
     "accuracy": "accuracy in training",
     "token_accuracy": "teacher's tokens ranked first, share",
     "loss": "loss",
-    "kl": "KL to the teacher before (nats)",
+    "kl": "KL to the uncalibrated teacher (nats)",
     "length": "completion length (tokens)",
 }
 
 
 def scores_plot(comparison: EvaluationComparison, palette: Palette) -> Plot:
     """Draw a row of panels per task: each evaluation with its 95 % interval and chance, and its difference to the first."""
-    named = list(zip(string.ascii_uppercase, comparison.evaluations))
-    labels = [_wrap(f"{letter}: {evaluation.label}") for letter, evaluation in named]
+    named = comparison.named
+    labels = [_wrap(f"{letter}: {label}") for letter, label, _ in named]
     spoken, data = [], []
     with drawing(palette):
         tasks = list(comparison.differences)
         figure, axes = panels(2, len(tasks), WIDTH / 2, 0.8 + 0.42 * len(named), sharey=True)
         for task, (left, right) in zip(tasks, zip(axes[::2], axes[1::2])):
-            scores = [evaluation.scores.get(task) for _, evaluation in named]
+            scores = [evaluation.scores.get(task) for _, _, evaluation in named]
             known = next(score for score in scores if score is not None)
             differences = [None, *comparison.differences[task]]
-            for row, ((letter, evaluation), score, difference) in enumerate(zip(named, scores, differences)):
-                line: dict[str, Any] = {"task": task, "evaluation": letter, "model": evaluation.label}
+            for row, ((letter, label, _), score, difference) in enumerate(zip(named, scores, differences)):
+                line: dict[str, Any] = {"task": task, "evaluation": letter, "model": label}
                 colour = palette.series[0 if row == 0 else 1]
                 if score is not None:
                     _draw_interval(left, row, score.value, score.interval, colour)
@@ -69,7 +68,9 @@ def scores_plot(comparison: EvaluationComparison, palette: Palette) -> Plot:
             for panel in (left, right):
                 panel.grid(axis="y", visible=False)
                 panel.locator_params(axis="x", nbins=5)
-    note = "Dots are means, bars 95 % intervals. A difference is shown where its bar does not reach the dotted line."
+    note = (
+        "Dots are means, bars 95 % intervals. A difference is shown where its bar does not reach the dotted line at 0."
+    )
     return Plot("evaluations", "Scores, and differences to the first", f"{'; '.join(spoken)}.", figure, data, note)
 
 
