@@ -156,6 +156,14 @@ def processes(session: nox.Session) -> None:
     session.run("pytest", "-m", f"processes and {FAST_TESTS}", *arguments, env=_quiet_env())
 
 
+@nox.session(name="all-but-load", python=False)
+def all_but_load(session: nox.Session) -> None:
+    """The tests of `unit` and `processes` in one run, without those that `load` runs: with it what CI runs."""
+    install(session, "unit")
+    arguments = session.posargs or ["-n", "2", "--dist", "worksteal"]
+    session.run("pytest", "-m", f"{FAST_TESTS} and not load_sensitive", *arguments, env=_quiet_env())
+
+
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
     """The tests of `unit` and `processes` with the coverage of repro/ and its bar: half as long again as without."""

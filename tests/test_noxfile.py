@@ -1,5 +1,6 @@
 """The environment of a session follows its scale, not the machine's cards; sessions with the same locks share one."""
 
+import itertools
 import json
 import os
 import shutil
@@ -68,11 +69,24 @@ def test_a_scale_that_follows_the_machine_cannot_choose_what_is_installed(sessio
     assert "--scale auto: name one of toy, small, paper" in session("reproduce-table2", "--scale", "auto")["error"]
 
 
-@pytest.mark.parametrize("name", ["unit", "processes", "coverage", "slow", "faults", "cluster"])
+@pytest.mark.parametrize("name", ["unit", "processes", "all-but-load", "coverage", "slow", "faults", "cluster"])
 def test_sessions_of_the_cpu_see_no_gpu(session, name):
     seen = session(name)
     assert seen["environment"] == "unit"
     assert seen["env"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_each_fast_test_is_in_one_session_of_the_readme_and_in_one_of_ci(session):
+    """By their expressions of marks: those are Python's."""
+    marks = ("slow", "vllm", "gpu", "faults", "cluster", "processes", "load_sensitive")
+    expressions = {}
+    for name in ("unit", "processes", "coverage", "all-but-load", "load"):
+        (command,) = session(name)["commands"]
+        expressions[name] = command[command.index("-m") + 1]
+    for chosen in itertools.product([False, True], repeat=len(marks)):
+        selects = {name: bool(eval(text, dict(zip(marks, chosen)))) for name, text in expressions.items()}
+        assert selects["unit"] + selects["processes"] == selects["coverage"]
+        assert selects["all-but-load"] + selects["load"] == selects["coverage"]
 
 
 INSTALL = """
