@@ -71,9 +71,7 @@ def compare(
                 out_console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
     else:
         if page is not None:
-            raise InputError(
-                f"--page {page}: shows evaluations. A result has a page already: {folders[0]}/report.html."
-            )
+            raise InputError(f"--page {page}: shows evaluations. A result has a page of its own (repro report).")
         from repro.report.compare import compare_results, print_comparison
 
         if len(folders) > 2:

@@ -22,6 +22,9 @@ from repro.system.child_processes import block_signals
 OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
 """Called about five times a second with the stages that are done, running and waiting."""
 
+_POLL_SECONDS = 0.025
+"""Between two looks at whether a job has ended: reading a few exit codes, where a stage of the toy scale takes seconds."""
+
 
 def is_cached(stage: Stage, cache: Path) -> bool:
     """Return True if the artifact is complete and undamaged. A damaged one is moved aside, its files kept."""
@@ -37,10 +40,10 @@ def is_cached(stage: Stage, cache: Path) -> bool:
 
 
 def _wait_for_an_end(running: Sequence[Running], seconds: float = 0.2) -> None:
-    """Wait until one of these jobs has ended, and at most so long."""
+    """Wait until one of these jobs has ended, and at most so long: then progress is shown again."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not any(run.job.has_ended() for run in running):
-        time.sleep(seconds / 8)
+        time.sleep(_POLL_SECONDS)
 
 
 def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on_tick: OnTick) -> None:

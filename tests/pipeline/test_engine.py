@@ -133,7 +133,7 @@ def test_a_job_that_has_ended_is_not_waited_for(monkeypatch):
     engine._wait_for_an_end([at_work, ended])
     assert waits == []
     engine._wait_for_an_end([at_work], seconds=0.01)
-    assert set(waits) == {0.01 / 8}
+    assert set(waits) == {engine._POLL_SECONDS}
 
 
 def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:

@@ -318,6 +318,14 @@ def test_a_local_model_that_is_no_artifact(tmp_path):
     assert of_chain(sample, "note") == [(sample.name, f"the model {weights} is not there: not compared")]
 
 
+def test_a_model_of_the_hub_is_not_compared_with_a_folder_of_its_name(tmp_path, monkeypatch):
+    shutil.copytree(model_folder("toy:qwen3-student"), tmp_path / "org" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    model = {"kind": "base", "name": "org/tiny", "revision": "0123456789abcdef"}
+    sample = store_artifact(tmp_path / "cache", "sample", {"model": model})
+    assert [finding.status for finding in verify_chain(sample, Counts())] == ["ok"]
+
+
 def test_a_long_chain_is_verified_to_its_beginning_wherever_it_is_called_from(tmp_path, monkeypatch):
     chain = [store_artifact(tmp_path, "sample", {"seed": 0})]
     for seed in range(1, 12):
