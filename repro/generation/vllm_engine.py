@@ -12,6 +12,13 @@ from repro.generation.vllm_options import compiled_name, engine_length, source_o
 from repro.generation.watchdog import Watchdog
 from repro.system.gpu_memory import free_gpu_memory
 
+_CPU_OPTIONS: dict[str, Any] = {
+    "enforce_eager": True,
+    "gpu_memory_utilization": 0.3,  # the share of the machine's memory that must be free
+    # A prompt that is split over two steps needs its request's generator set back, which torch's has on a GPU alone
+    "enable_chunked_prefill": False,
+}
+
 
 class VllmEngine:
     """A vLLM engine in this process, with worker processes if it uses several GPUs.
@@ -40,11 +47,8 @@ class VllmEngine:
             tensor_parallel_size=tensor_parallel,
             logprobs_mode="processed_logprobs",
             enable_prefix_caching=True,
-            enforce_eager=_on_cpu(),
             disable_log_stats=True,
-            **(
-                {"gpu_memory_utilization": 0.3} if _on_cpu() else {}
-            ),  # the share of the machine's memory that must be free
+            **(_CPU_OPTIONS if _on_cpu() else {}),
         )
         self._watchdog = Watchdog()
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from repro.pipeline.engine import Failure
 from repro.pipeline.progress_file import progress_path, read_progress, resumed_at
 from repro.pipeline.remaining import RemainingTime, RunningStage, SteadyCountdown
 from repro.pipeline.submission import Running
@@ -75,8 +76,15 @@ class Display:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
 
-    def __call__(self, done: Sequence[Stage], running: Sequence[Running], waiting: Sequence[Stage]) -> None:
-        total = len(done) + len(running) + len(waiting)
+    def __call__(
+        self,
+        done: Sequence[Stage],
+        running: Sequence[Running],
+        waiting: Sequence[Stage],
+        failures: Sequence[Failure] = (),
+    ) -> None:
+        given_up = sum(1 + len(failure.blocked) for failure in failures)
+        total = len(done) + len(running) + len(waiting) + given_up
         if self._cached is None:
             self._cached = len(done)
             self._reported |= {stage.fingerprint for stage in done}
@@ -91,7 +99,10 @@ class Display:
         for stage in ended:
             name = stage.fingerprint
             self._remaining.finish(name, self._clock() - self._started.get(name, self._clock()))
-        self._estimate(running, at_once=bool(ended))
+        failed = [failure for failure in failures if failure.stage.fingerprint not in self._reported]
+        for failure in failed:
+            self._report_failure(failure)
+        self._estimate(running, at_once=bool(ended or failed))
         for n, stage in enumerate(ended, start=len(done) - len(ended) + 1):
             self._report(stage, n, total)
         if self._live is not None:
@@ -148,6 +159,15 @@ class Display:
         self._console.print(
             f"[{done:>3}/{total}] {self._label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True
         )
+
+    def _report_failure(self, failure: Failure) -> None:
+        """Print a line when a stage has failed; take it, and the stages that need it, out of the remaining time."""
+        self._reported.add(failure.stage.fingerprint)
+        for stage in (failure.stage, *failure.blocked):
+            self._remaining.drop(stage.fingerprint)
+        lost = f" Not run, since they need it: {len(failure.blocked)} more." if failure.blocked else ""
+        text = f"failed: {self._label(failure.stage)}: {failure.error}{lost}"
+        self._console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
     def _label(self, stage: Stage) -> str:
         name = stage.fingerprint

@@ -4,14 +4,16 @@ import contextlib
 import signal
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
+from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution, SlurmQueue
 from repro.pipeline.gpu_pool import GpuPool
-from repro.pipeline.job_outcome import LostJobs, raise_if_failed
+from repro.pipeline.job_outcome import LostJobs, find_error
 from repro.pipeline.record import find_damage
 from repro.pipeline.run_stage import artifact_lock
 from repro.pipeline.submission import Running, Submission, accounting_off, driver_folder
@@ -19,8 +21,21 @@ from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.child_processes import block_signals
 
-OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage]], None]
-"""Called about five times a second with the stages that are done, running and waiting."""
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that ended without a result. blocked: the stages that need it, directly or not, and are not run."""
+
+    stage: Stage
+    error: InputError | StageError
+    blocked: tuple[Stage, ...]
+
+
+OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage], Sequence[Failure]], None]
+"""Called about five times a second with the stages that are done, running and waiting, and with failures."""
+
+MOST_FAILURES = 3
+"""Failures one after the other, without a success in between, after which nothing more is started: they have one cause."""
 
 _POLL_SECONDS = 0.025
 """Between two looks at whether a job has ended: reading a few exit codes, where a stage of the toy scale takes seconds."""
@@ -46,17 +61,21 @@ def _wait_for_an_end(running: Sequence[Running], seconds: float = 0.2) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on_tick: OnTick) -> None:
-    """Run what is not cached, inputs first, at most `execution.workers` stages at a time.
+def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on_tick: OnTick) -> tuple[Failure, ...]:
+    """Run what is not cached, inputs first, at most `execution.workers` stages at a time; return what failed.
+
+    A failure stops only the stages that need its result, unless `MOST_FAILURES` come one after the other.
 
     Args:
         stages: in topological order (`stages.topological_order`).
 
     Raises:
-        InputError: a stage met a mistake of the user.
-        StageError: a stage ended without a result.
+        InputError: the disk is full.
+        StageError: the process that starts the stages has ended.
     """
     running: list[Running] = []
+    failures: list[Failure] = []
+    in_a_row = 0
     on_slurm = execution.backend == "slurm"
     workers = 1 if execution.backend == "none" else execution.workers
     queue, lost_jobs, gpus = SlurmQueue(), LostJobs(), GpuPool(execution.resources, enabled=not on_slurm)
@@ -68,14 +87,14 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
             complete = {stage.fingerprint for stage in done}
             waiting = [stage for stage in stages if stage.fingerprint not in complete]
             needs = {stage.fingerprint: {needed.fingerprint for needed in stage.inputs()} for stage in waiting}
-            while waiting or running:
+            while running or (waiting and in_a_row < MOST_FAILURES):
                 ready = [stage for stage in waiting if needs[stage.fingerprint] <= complete]
-                batch = gpus.acquire(ready, limit=workers - len(running))
+                batch = gpus.acquire(ready, limit=workers - len(running)) if in_a_row < MOST_FAILURES else []
                 if batch:
-                    on_tick(done, running, waiting)
+                    on_tick(done, running, waiting, failures)
                     waiting = [stage for stage in waiting if stage not in [started for started, _ in batch]]
                     running += submission.submit(batch)
-                on_tick(done, running, waiting)
+                on_tick(done, running, waiting, failures)
                 if execution.backend != "none":
                     _wait_for_an_end([] if on_slurm else running)
                 left_queue = queue.finished(run.job.job_id for run in running) if on_slurm else set()
@@ -84,11 +103,28 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
                     gpus.release(run.gpus)
                     if on_slurm and lost_jobs.should_resubmit(run, cache):
                         waiting.insert(0, run.stage)
-                        continue
-                    raise_if_failed(run, cache)
-                    complete.add(run.stage.fingerprint)
-                    done.append(run.stage)
-            on_tick(done, running, waiting)
+                    elif error := find_error(run, cache):
+                        in_a_row += 1
+                        blocked = _dependents(run.stage, waiting, needs)
+                        failures.append(Failure(run.stage, error, tuple(blocked)))
+                        waiting = [stage for stage in waiting if stage not in blocked]
+                    else:
+                        in_a_row = 0
+                        complete.add(run.stage.fingerprint)
+                        done.append(run.stage)
+            on_tick(done, running, waiting, failures)
         finally:
             with block_signals(signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C waits until nothing is left running
                 submission.stop()
+    return tuple(failures)
+
+
+def _dependents(failed: Stage, waiting: Sequence[Stage], needs: Mapping[str, set[str]]) -> list[Stage]:
+    """Return the waiting stages, in topological order, that need a failed one, directly or not."""
+    without_result = {failed.fingerprint}
+    dependents = []
+    for stage in waiting:
+        if needs[stage.fingerprint] & without_result:
+            without_result.add(stage.fingerprint)
+            dependents.append(stage)
+    return dependents

@@ -31,23 +31,25 @@ class LostJobs:
         return count < MAX_LOSSES
 
 
-def raise_if_failed(run: Running, cache: Path) -> None:
-    """Write the log of a finished job; raise InputError or StageError if it left no result."""
+def find_error(run: Running, cache: Path) -> InputError | StageError | None:
+    """Write the log of a finished job; return what kept it from a result, None if it left one.
+
+    Raises:
+        InputError: the disk is full.
+        StageError: the process that started it has ended.
+    """
     log = cache / ".logs" / f"{run.stage.folder_name}.log"
     with contextlib.suppress(OSError):
         log.parent.mkdir(exist_ok=True)
         log.write_text(redact(run.job.output()), encoding="utf-8")
-    label, artifact = run.stage.label, cache / run.stage.folder_name
+    label, is_built = run.stage.label, is_complete(cache / run.stage.folder_name)
     outcome = run.job.outcome()
-    if outcome is None:
-        if is_complete(artifact):
-            return
+    if outcome is None and not is_built:
         if shutil.disk_usage(cache).free < 1 << 20:
             raise InputError(f"{label}: no space left on device at {cache}. Free some; the same command resumes.")
-        raise StageError(f"{label}: its process was killed. Log: {log}. The same command resumes.")
-    if "input_error" in outcome:
-        raise InputError(redact(outcome["input_error"]))
-    if "stage_error" in outcome:
-        raise StageError(f"{label}: {redact(outcome['stage_error'])}. Log: {log}. The same command resumes.")
-    if not is_complete(artifact):
-        raise StageError(f"{label}: ended without a record. Log: {log}.")
+        return StageError(f"{label}: its process was killed. Log: {log}. The same command resumes.")
+    if outcome and "input_error" in outcome:
+        return InputError(redact(outcome["input_error"]))
+    if outcome and "stage_error" in outcome:
+        return StageError(f"{label}: {redact(outcome['stage_error'])}. Log: {log}. The same command resumes.")
+    return None if is_built else StageError(f"{label}: ended without a record. Log: {log}.")

@@ -80,6 +80,10 @@ class RemainingTime:
         if name in self._plan:
             self._measured[name] = seconds
 
+    def drop(self, name: str) -> None:
+        """Forget a stage that is not going to be run."""
+        self._plan.pop(name, None)
+
     def seconds(self, running: Sequence[RunningStage]) -> float:
         """Return the seconds until the last stage ends."""
         stages = [stage for stage in running if stage.name in self._plan]

@@ -14,7 +14,7 @@ from rich.console import Console
 from repro.errors import InputError, Interrupted
 from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
-from repro.pipeline.engine import run_stages
+from repro.pipeline.engine import Failure, run_stages
 from repro.pipeline.error_advice import disk_error
 from repro.pipeline.file_hashes import unread_bytes
 from repro.pipeline.gpu_pool import resolve_layout, visible_cards
@@ -40,7 +40,20 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
 
     Raises:
         InputError: a mistake of the user, or an output folder that cannot be written.
-        StageError: a stage ended without a result.
+        StageError: a stage ended without a result. The stages that do not need it have run.
+    """
+    for failure in run_what_succeeds(stages, out, execution, console=console, quiet=quiet):
+        raise failure.error
+
+
+def run_what_succeeds(
+    stages: Sequence[Stage], out: Path, execution: Execution, *, console: Console, quiet: bool
+) -> tuple[Failure, ...]:
+    """Run the stages as `run` does; return the failed ones instead of raising the first one's error.
+
+    Raises:
+        InputError: a mistake of the user before the first stage, or an output folder that cannot be written.
+        StageError: no stage can be started any more.
     """
     waiting = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
     if execution.backend == "none":
@@ -52,14 +65,15 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
         try:
             if not quiet:
                 report_check(stages, cache, console)
-            run_stages(stages, cache, execution=execution, on_tick=display)
+            failures = run_stages(stages, cache, execution=execution, on_tick=display)
         except Interrupted:
             raise Interrupted("finished stages are kept; the same command resumes") from None
         except OSError as error:
             if not disk_error(error):
                 raise
             raise InputError(f"output folder {out}: {disk_error(error)}. Fix it; the same command resumes.") from None
-    _print_warnings(stages, cache, console)
+    _print_warnings([stage for stage in stages if is_complete(cache / stage.folder_name)], cache, console)
+    return failures
 
 
 def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> RemainingTime:

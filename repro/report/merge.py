@@ -86,6 +86,7 @@ def merge_sources(sources: Sequence[Source], claims: Sequence[Claim] = ()) -> li
         groups.setdefault((source.content["study"], source.content["scale"]), []).append(source)
     parts = []
     for (study, _), group in groups.items():
+        _check_complete(group)
         for first, second in combinations(group, 2):
             _check_settings(first, second)
             _check_no_copy(first, second)
@@ -172,6 +173,16 @@ def _check_header(source: Source) -> None:
     if families != content["families"]:
         raise InputError(
             f"{source.name}: damaged: measured has families {families}, families is {content['families']}. {RUN_AGAIN}"
+        )
+
+
+def _check_complete(group: Sequence[Source]) -> None:
+    """Refuse to join an incomplete result with others: a row would have numbers of some seeds alone."""
+    incomplete = next((source for source in group if source.content.get("missing")), None)
+    if incomplete is not None and len(group) > 1:
+        raise InputError(
+            f"{incomplete.name}: an incomplete result, whose failed stages have to run first. {RUN_AGAIN}"
+            " Or report it alone."
         )
 
 

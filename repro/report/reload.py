@@ -38,7 +38,8 @@ def show_result(result: Path, console: Console, claims: Sequence[Path] = ()) -> 
         judged = judge_again(content, named)
         matrix = content.get("extras", {}).get("matrix")
         users_claims = {claim.id: claim for claim in [*own_claims(content), *named]}
-        print_result(*judged, console, content.get("styles", []), matrix, list(users_claims.values()))
+        styles, missing = content.get("styles", []), content.get("missing", [])
+        print_result(*judged, console, styles, matrix, list(users_claims.values()), missing)
     elif not result.exists():
         raise InputError(
             f"{result}: no such folder. {did_you_mean_path(result)}`repro ls FOLDER -a` lists results and artifacts."

@@ -221,6 +221,14 @@ class Extras(TypedDict):
     leak: NotRequired[Leak]
 
 
+class MissingRow(TypedDict):
+    """A row that could not be measured, and the stage's failure that kept it from that."""
+
+    family: str
+    method: str
+    reason: str
+
+
 class Result(TypedDict):
     """One run of one study: everything that the page shows, so that it needs no other file.
 
@@ -230,6 +238,7 @@ class Result(TypedDict):
         verdicts: of the run itself; a page judges again and shows what differs.
         unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
         own_claims: claims of the user's own; absent without any.
+        missing: rows of an incomplete result that have no numbers, since stages failed; absent from a complete one.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
         styles: how the models of evaluated rows answer; absent from results of older code.
     """
@@ -257,6 +266,7 @@ class Result(TypedDict):
     styles: NotRequired[list[StyleLine]]
     extras: NotRequired[Extras]
     own_claims: NotRequired[list[dict[str, Any]]]
+    missing: NotRequired[list[MissingRow]]
 
 
 _SHAPE = pydantic.TypeAdapter(Result)

@@ -11,7 +11,8 @@ from repro.printed.claims import Claim, Role
 from repro.printed.load import load
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
 from repro.report.conclusions import conclude
-from repro.report.result import Matrix
+from repro.report.incomplete import describe_missing
+from repro.report.result import Matrix, MissingRow
 from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import layout_metrics, layout_title, main_metric, measured_rows, printed_cell
@@ -33,6 +34,7 @@ def print_result(
     styles: Sequence[StyleLine] = (),
     sides: Matrix | None = None,
     own_claims: Sequence[Claim] = (),
+    missing: Sequence[MissingRow] = (),
 ) -> None:
     """Print the measured table of each family, one line per claim, and last what was found; report.md has the sentences.
 
@@ -40,6 +42,7 @@ def print_result(
         styles: how the models answer (`repro.report.styles`).
         sides: guards and attacks of a study that has a matrix of them.
         own_claims: the user's: those that were not judged are named.
+        missing: rows of an incomplete result that have no numbers.
     """
     for table in measured:
         for metric in layout_metrics(table):
@@ -57,6 +60,8 @@ def print_result(
     for line in describe_unjudged(own_claims, report, measured):
         console.print(line, style="yellow", highlight=False, markup=False)
     console.print("\n[bold]What was found[/bold]")
+    for line in describe_missing(missing):
+        console.print(f"- {line}", style="red", highlight=False, markup=False)
     for line in conclude(report, measured, styles, sides):
         console.print(f"- {line}", highlight=False, markup=False)
     if report.notice:

@@ -18,7 +18,7 @@ _LONGEST_TEXT = 40
 """Characters of the settings in a folder's name; the hash behind them tells longer ones apart."""
 
 
-def result_folder(study: Study, out: Path, name: str | None = None) -> Path:
+def result_folder(study: Study, out: Path, name: str | None = None, suffix: str = "") -> Path:
     """Return the folder of a study's result.
 
     The default settings have STUDY-SCALE, others a folder named by what differs from them. A result there is replaced
@@ -26,13 +26,14 @@ def result_folder(study: Study, out: Path, name: str | None = None) -> Path:
 
     Args:
         name: the user's own name of the folder, instead.
+        suffix: of the folder's name, before seeds and families.
 
     Raises:
         InputError: the name is no plain name, or the folder holds a result that this run must not replace.
     """
     if (name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name)) or name == "cache":
         raise InputError(f"--name {name}: use letters, digits and - _ . + (a folder under --out, not cache)")
-    folder = out / (name or f"{study.name}-{study.scale}{_name_changes(study)}")
+    folder = out / ((name or f"{study.name}-{study.scale}{_name_changes(study)}") + suffix)
     stored = _read_header(folder)
     if stored is None or _holds(study, stored):
         return folder

@@ -3,17 +3,19 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
 
+from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution
+from repro.pipeline.engine import Failure
 from repro.pipeline.preflight import check_access
 from repro.pipeline.record import code_version
-from repro.pipeline.run import run
+from repro.pipeline.run import run_what_succeeds
 from repro.printed.claims import Claim
 from repro.printed.files import stored_hashes
 from repro.printed.load import load
@@ -21,20 +23,22 @@ from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.report.html import PAGE_FILE
 from repro.report.merge import Part, Source
-from repro.report.result import FORMAT, RESULTS_FILE, Result, RowLine, StageLine
+from repro.report.result import FORMAT, RESULTS_FILE, MissingRow, Result, RowLine, StageLine
 from repro.report.styles import answer_styles
 from repro.report.terminal import print_result
 from repro.report.training_history import collect_curves
 from repro.report.write import write_report
-from repro.stages import Stage
-from repro.stages.artifact import CACHE, RECORD, which_cached
+from repro.stages import Stage, topological_order
+from repro.stages.artifact import CACHE, RECORD, is_complete, which_cached
 from repro.stages.pins import served_model_names, unpinned_inputs
+from repro.stages.readable_label import with_seed
 from repro.system.atomic_write import write_json
 from repro.system.hardware import hardware, libraries
 from repro.system.redaction import redact
 from repro.tables.measurements.measure import measure
 from repro.tables.own_claims import judged_claims
 from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import VerdictReport
 from repro.workflow.contamination import check_contamination
 from repro.workflow.result_folder import result_folder
 
@@ -59,6 +63,8 @@ def run_study(
 ) -> StudyOutcome:
     """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
 
+    If stages fail, the others run, and what can be measured goes into a result of its own, FOLDER-incomplete.
+
     Args:
         name: of the result's folder; None for that of its settings (`result_folder`).
         claims: of the user's own, judged beside the stored ones and kept in the result.
@@ -71,22 +77,80 @@ def run_study(
     stages = study.stages()
     check_access([stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached])
     contamination = check_contamination(stages)
-    run(stages, out, execution, console=console, quiet=quiet)
-    cache = out / CACHE
+    failures = run_what_succeeds(stages, out, execution, console=console, quiet=quiet)
+    missing: list[MissingRow] = []
+    if failures:
+        study, missing = _measurable(study, failures, out / CACHE)
+        if not study.rows:
+            raise _error_of(failures)
+        folder = result_folder(study, out, name, "-incomplete")
+    report = _judge_and_write(study, folder, out / CACHE, contamination, claims, missing, console)
+    if failures:
+        raise _error_of(failures)
+    return StudyOutcome(folder, report.is_contradicted)
+
+
+def _judge_and_write(
+    study: Study,
+    folder: Path,
+    cache: Path,
+    contamination: dict[str, Any],
+    claims: Sequence[Claim],
+    missing: Sequence[MissingRow],
+    console: Console,
+) -> VerdictReport:
+    """Measure and judge the study's artifacts, write the result and print it; return the verdicts."""
     measured = measure(study, cache)
     stored = load(study.name)
     report = verdict(measured, stored, judged_claims(study.name, claims), missing="inconclusive")
     outcome = {"verdicts": report.to_dict(), "measured": [table.to_dict() for table in measured]}
+    lacking = {"missing": missing} if missing else {}
     result = redact(
-        {**_describe_run(study, contamination), **outcome, **_collect_results(study, cache), **_own_claims(claims)}
+        {
+            **_describe_run(study, contamination),
+            **outcome,
+            **_collect_results(study, cache),
+            **_own_claims(claims),
+            **lacking,
+        }
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS_FILE, result)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
     page, brief = _write_pages(study, part, cache, folder)
-    print_result(measured, report, console, result["styles"], result["extras"].get("matrix"), claims)
+    print_result(measured, report, console, result["styles"], result["extras"].get("matrix"), claims, missing)
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
-    return StudyOutcome(folder, report.is_contradicted)
+    return report
+
+
+def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple[Study, list[MissingRow]]:
+    """Return the study without the rows that lack an artifact, and these rows.
+
+    A row that lacks one seed is left out with all of its seeds: its values are compared seed by seed.
+    """
+    reasons: dict[tuple[str, str], str] = {}
+    for row in study.rows:
+        needed = topological_order([row.stage])
+        if any(not is_complete(cache / stage.folder_name) for stage in needed):
+            reasons.setdefault((row.family, row.method), _reason(needed, failures))
+    rows = tuple(row for row in study.rows if (row.family, row.method) not in reasons)
+    missing = [MissingRow(family=family, method=method, reason=reason) for (family, method), reason in reasons.items()]
+    return replace(study, rows=rows), missing
+
+
+def _reason(needed: Sequence[Stage], failures: Sequence[Failure]) -> str:
+    """Say which failure left a row without its artifact. needed: the row's stage and all behind it."""
+    fingerprints = {stage.fingerprint for stage in needed}
+    failure = next((failure for failure in failures if failure.stage.fingerprint in fingerprints), None)
+    if failure is None:
+        return f"not started after {len(failures)} failures"
+    return f"{with_seed(failure.stage.label, failure.stage.seed)} failed: {failure.error}"
+
+
+def _error_of(failures: Sequence[Failure]) -> InputError | StageError:
+    """Return the first failure's error, which names the other failed stages, too."""
+    error, others = failures[0].error, [with_seed(f.stage.label, f.stage.seed) for f in failures[1:]]
+    return type(error)(f"{error} Failed, too: {', '.join(others)}.") if others else error
 
 
 def _own_claims(claims: Sequence[Claim]) -> dict[str, Any]:

@@ -81,6 +81,17 @@ def test_log_probs_agree_with_a_forward_pass(sampled, folder):
     assert sum(gaps) / len(gaps) < 0.02  # bfloat16 serving of float32 weights
 
 
+def test_more_prompt_tokens_than_one_step_reads(folder):
+    """vLLM splits the prompt that no longer fits a step, which seeds of requests do not survive on a CPU."""
+    drawn = torch.Generator().manual_seed(0)
+    prompts = torch.randint(5, len(load_tokenizer(folder)), (200, 56), generator=drawn).tolist()
+    engine = open_engine("vllm", folder, 64)
+    groups = engine.generate(prompts, 1, 2, 1.0, seed=1)
+    engine.close()
+    assert [len(group) for group in groups] == [1] * 200
+    assert all(1 <= len(group[0].token_ids) <= 2 for group in groups)
+
+
 def test_the_end_token_is_kept(sampled, folder):
     end = load_tokenizer(folder).eos_token_id
     for group in sampled[1]:

@@ -211,7 +211,7 @@ def test_a_killed_server_ends_the_run_with_one_line_and_the_next_resumes(stage, 
     cache = prepare_cache(tmp_path)
     killed: list[psutil.Process] = []
 
-    def kill_the_server(done, running, waiting):
+    def kill_the_server(done, running, waiting, failures):
         if running and not killed:
             server = server_of(tmp_path)
             killed.extend([*server.children(recursive=True), server])

@@ -2,6 +2,7 @@
 
 from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Section, Text, number_cell
 from repro.report.conclusions import conclude
+from repro.report.incomplete import describe_missing
 from repro.report.matrix import matrix_of
 from repro.report.merge import Part
 from repro.report.style_line import StyleLine
@@ -17,7 +18,8 @@ MOST_ROWS = 16
 def findings_section(part: Part, key: str) -> Section:
     """Show the conclusions, and the answers' style by row."""
     styles = styles_of(part)
-    lines = Bullets(conclude(part.report, part.measured, styles, matrix_of(part)))
+    missing = [line for source in part.sources for line in describe_missing(source.content.get("missing", ()))]
+    lines = Bullets([*missing, *conclude(part.report, part.measured, styles, matrix_of(part))])
     several = len(part.report.families) > 1
     table: list[Block] = []
     if styles:

@@ -1,0 +1,19 @@
+"""What an incomplete result says of itself: the rows without numbers, and why."""
+
+from collections.abc import Sequence
+
+from repro.report.result import MissingRow
+
+
+def describe_missing(missing: Sequence[MissingRow]) -> list[str]:
+    """Return a line for each failure, with the rows that it left without numbers; nothing for a complete result."""
+    families = {row["family"] for row in missing}
+    rows_of: dict[str, dict[str, None]] = {}
+    for row in missing:
+        name = f"{row['method']} ({row['family']})" if len(families) > 1 else row["method"]
+        rows_of.setdefault(row["reason"], {})[name] = None
+    return [
+        f"incomplete: no numbers for {', '.join(rows)}, and no verdict on what is said of {'it' if len(rows) == 1 else 'them'}:"
+        f" {reason}"
+        for reason, rows in rows_of.items()
+    ]
