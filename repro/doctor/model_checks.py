@@ -1,7 +1,6 @@
 """Checks of the models of a study: weights, servers, chat templates, pairs of tokenizers."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,8 +10,10 @@ from repro.models.chat_tokens import end_of_turn_id, has_same_template, prompt_t
 from repro.models.loading import generation_eos_ids, load_tokenizer, locate
 from repro.models.strict_check import check_model
 from repro.pipeline.preflight import chat_models, check_prompts
-from repro.planner.disk import download_gib
-from repro.stages import BaseModelRef, Stage
+from repro.planner.disk import model_gib
+from repro.planner.words import describe_gib
+from repro.stages import Stage
+from repro.system.hub_access import is_offline
 from repro.system.hub_lock import UNPINNED
 
 PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMILING FACE}."
@@ -20,18 +21,15 @@ PROBE = "What is 12 + 30?\nAnswer within \\boxed{}: naïve, 数, \N{SLIGHTLY SMI
 
 def check_weights(stages: Sequence[Stage]) -> Iterator[Finding]:
     """Check that the files of every published or local model exist and match their hashes."""
-    models: dict[str, tuple[BaseModelRef, Stage]] = {}
-    for stage in stages:
-        for model in stage.base_models():
-            models.setdefault(model.name, (model, stage))
-    for name, (model, stage) in models.items():
+    models = {model.name: model for stage in stages for model in stage.base_models()}
+    for name, model in models.items():
         subject = f"weights of {name}"
         location = locate(name)
         if isinstance(location, Path):
             size = sum(file.stat().st_size for file in location.glob("*.safetensors")) / 2**20
             yield good(subject, f"{model.revision[:19]}, {size:,.1f} MiB")
         else:
-            yield _check_cached(subject, location, model.revision, stage)
+            yield _check_cached(subject, location, model.revision)
 
 
 def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
@@ -52,7 +50,7 @@ def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield fail(subject, f"{endpoint.url} does not serve it. It serves: {', '.join(served[:20]) or 'nothing'}")
 
 
-def _check_cached(subject: str, hub_id: str, revision: str, stage: Stage) -> Finding:
+def _check_cached(subject: str, hub_id: str, revision: str) -> Finding:
     """Check a hub model in the local cache, whose files are named by their hashes."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -61,14 +59,12 @@ def _check_cached(subject: str, hub_id: str, revision: str, stage: Stage) -> Fin
     try:
         folder = Path(snapshot_download(hub_id, revision=pinned, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError, OSError):
-        size = download_gib([stage])
-        if os.environ.get("HF_HUB_OFFLINE") == "1":
+        if is_offline():
             return fail(
                 subject, "not on this machine, and the hub is not asked: download it first (hf download), or go online"
             )
-        return warn(
-            subject, f"not on this machine yet: the first stage downloads it (about {size:.0f} GiB for its models)"
-        )
+        size = describe_gib(model_gib(hub_id))
+        return warn(subject, f"not on this machine yet: downloaded (about {size}) when they are first loaded")
     weights = [file for file in folder.iterdir() if file.suffix == ".safetensors"]
     if not weights:
         return fail(subject, f"{folder} holds no *.safetensors: delete it and download again (pickles are not read)")

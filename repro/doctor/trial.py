@@ -11,7 +11,7 @@ from rich.console import Console
 from repro.doctor.finding import Finding, fail, good
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution
-from repro.pipeline.run import run
+from repro.pipeline.run import run_what_succeeds
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import plan
@@ -52,7 +52,7 @@ def one_of_each(study: Study) -> list[Stage]:
 
 
 def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
-    """Run the trial, stage by stage in the order of the study; stop at the first that fails.
+    """Run the trial, stage by stage in the order of the study; a failure stops the stages that need its result.
 
     Args:
         out: folder of the results: the trial is on the same disk.
@@ -64,10 +64,10 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
         started = time.monotonic()
         try:
             execution = Execution(resources_for(study.scale, checkpoint_every=0, checkpoint_minutes=0.0), workers)
-            run(stages, trial_out, execution, console=Console(quiet=True), quiet=True)
-            problem = None
+            failures = run_what_succeeds(stages, trial_out, execution, console=Console(quiet=True), quiet=True)
+            problems = [str(failure.error) for failure in failures]
         except (InputError, StageError) as error:
-            problem = str(error)
+            problems = [str(error)]
         for stage in stages:
             record = trial_out / CACHE / stage.folder_name / RECORD
             if record.is_file():
@@ -76,5 +76,5 @@ def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
                 alarm = summary.get("alarm") or summary.get("sampler", {}).get("alarm")
                 peak = f"{facts['seconds']:.0f} s, {facts['peak_memory_gib']:.1f} GiB peak memory"
                 yield fail(f"one step: {stage.label}", alarm) if alarm else good(f"one step: {stage.label}", peak)
-        if problem is not None:
+        for problem in problems:
             yield fail("one step of each stage", f"{problem} ({time.monotonic() - started:.0f} s)")

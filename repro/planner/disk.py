@@ -55,8 +55,12 @@ def _parts_gib(stage: Diagnose) -> float:
 
 def download_gib(stages: list[Stage]) -> float:
     """Return GiB of the weights from the hub, bfloat16, each model once."""
-    names = {model.name for stage in stages for model in stage.base_models() if not model.is_local}
-    return sum(weights_gib(architecture(name), BFLOAT16) for name in names)
+    return sum(map(model_gib, {model.name for stage in stages for model in stage.base_models() if not model.is_local}))
+
+
+def model_gib(name: str) -> float:
+    """Return GiB of a model's weights as they are published, bfloat16."""
+    return weights_gib(architecture(name), BFLOAT16)
 
 
 def disk_gib(stages: list[Stage]) -> float:
