@@ -126,7 +126,8 @@ def _judge_and_write(
 def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple[Study, list[MissingRow]]:
     """Return the study without the rows that lack an artifact, and these rows.
 
-    A row that lacks one seed is left out with all of its seeds: its values are compared seed by seed.
+    A row that lacks one seed is left out with all of its seeds: its values are compared seed by seed. A family whose
+    remaining rows have no numbers without the others (conclusions of pairs) is left out.
     """
     reasons: dict[tuple[str, str], str] = {}
     for row in study.rows:
@@ -134,6 +135,8 @@ def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple
         if any(not is_complete(cache / stage.folder_name) for stage in needed):
             reasons.setdefault((row.family, row.method), _reason(needed, failures))
     rows = tuple(row for row in study.rows if (row.family, row.method) not in reasons)
+    families = {table.family for table in (measure(replace(study, rows=rows), cache) if rows else ()) if table.values}
+    rows = tuple(row for row in rows if row.family in families)
     missing = [MissingRow(family=family, method=method, reason=reason) for (family, method), reason in reasons.items()]
     return replace(study, rows=rows), missing
 

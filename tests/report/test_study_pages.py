@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -207,3 +208,15 @@ def test_provenance_of_the_settings_of_table7():
     assert "appendix F names no calibration target" in rows["families.llama3.target"]["why this one"].text
     assert rows["families.llama3.teacher"]["provenance"].text == "PAPER"
     assert rows["etas"]["why this one"].text.startswith("the paper gives two points")
+
+
+@pytest.mark.parametrize("failed", ["Teacher", "Student", "Teacher, eta +1", "GKD-RKL, eta +1", "Traps, eta +1"])
+def test_a_sweep_that_lacks_a_row_shows_the_others(failed, tmp_path):
+    study = plan("eta-sweep", scale="toy", seeds=1, assignments=[*FEW, "etas=-1,0,1"])
+    write_stages(study, tmp_path)
+    others = replace(study, rows=tuple(row for row in study.rows if row.method != failed))
+    parts, built = page_of(others, measure(others, tmp_path))
+    page = html([(parts[0], "part", built)])
+    assert "Teacher kept against student lost" in page
+    values = page.partition("Means over tasks with 95 % intervals")[2].partition("</table>")[0]
+    assert ("not run" in values) == ("eta" in failed)

@@ -296,3 +296,10 @@ def test_a_mode_that_the_first_task_lacks_is_in_the_legend(part_for):
     made = replace(made, items={"toy-csqa": tuple(IDS), **made.items})  # whose students lost too little to tell
     (plot,) = resolve(STUDIES["failure-modes"].figures)(replace(part, measured=(made,)), FILE)
     assert [entry.get_text() for entry in plot.figure.legends[0].get_texts()] == ["hallucination", "degradation"]
+
+
+def test_gains_are_not_drawn_if_the_untouched_student_failed(part_for):
+    part = part_for("figure1a")
+    (table,) = part.measured
+    values = {key: cell for key, cell in table.values.items() if key[0] != "Student" and key[2] != "gain"}
+    assert resolve(STUDIES["figure1a"].figures)(replace(part, measured=(replace(table, values=values),)), FILE) == []

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -434,3 +435,32 @@ def test_a_size_that_no_name_states_is_unknown(tmp_path):
     }
     assert flops["sample"] is None
     assert flops["calibrate"] is None
+
+
+def without(study, *rows):
+    return replace(study, rows=tuple(row for row in study.rows if row.method not in rows))
+
+
+def test_numbers_that_need_a_row_which_failed_are_left_out(tmp_path):
+    study, _ = prefixes(tmp_path, share=0.5, recheck=0.7)
+    (table,) = measure(without(study, "Teacher"), tmp_path)
+    assert table.has("Misled", "toy-bm4", "prefix_correct")
+    assert not [row for row in table.rows if row.startswith("Misled, ")]  # over the teacher's prompts
+
+
+def test_gains_over_a_student_that_failed_are_left_out(tmp_path):
+    gains(tmp_path, teacher=12, student_of_teacher=3, target=4, student_of_target=7)
+    study = plan("figure1a", scale="toy", seeds=1, assignments=[*ASSIGNMENTS, "controls=false"])
+    (table,) = measure(without(study, "Student"), tmp_path)
+    assert {metric for _, _, metric in table.values} == {"acc"}
+    (table,) = measure(without(study, "toy:qwen3-teacher"), tmp_path)
+    assert table.has("Student of toy:qwen3-teacher", "toy-bm4", "acc")
+    assert not table.has("Student of toy:qwen3-teacher", "toy-bm4", "gain")
+    assert table.has("Student of toy:qwen3-target", "toy-bm4", "gain")
+
+
+def test_failure_modes_without_a_student_are_those_of_teachers(failures, tmp_path):
+    study, _ = failures([BAD] * 8 + [GOOD] * 4)
+    students = [row.method for row in study.rows if isinstance(row.stage, Classify)]
+    (table,) = measure(without(study, *students), tmp_path)
+    assert set(table.rows) == {row.method for row in study.rows} - set(students)

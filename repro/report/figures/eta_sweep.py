@@ -37,7 +37,8 @@ def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
     with drawing(palette):
         figure, (axes,) = panels(1, 1, WIDTH, 4.2)
         for curve, colour, (marker, line) in zip(_STUDENTS, palette.series, _MARKS[1:]):
-            points = [(teachers[p.eta], p) for p in curve_points(table, curve, against="Student")]
+            changes = curve_points(table, curve, against="Student")
+            points = [(teachers[change.eta], change) for change in changes if change.eta in teachers]
             xs, ys = [teacher.value for teacher, _ in points], [student.value for _, student in points]
             axes.plot(xs, ys, color=colour, marker=marker, linestyle=line, label=curve.name)
             for teacher, student in points:
@@ -51,7 +52,8 @@ def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
         axes.set_ylabel("student, change against the untouched student")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9)
         first = curve_points(table, _STUDENTS[0], against="Student")
-        label_points(axes, [(f"{point.eta:+g}", teachers[point.eta].value, point.value) for point in first])
+        shown = [point for point in first if point.eta in teachers]
+        label_points(axes, [(f"{point.eta:+g}", teachers[point.eta].value, point.value) for point in shown])
     alt = f"Each point is one eta, with 95 % intervals. {'; '.join(lines)}."
     return Plot(
         f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure, note=f"{PARETO} {ETA_NOTE}"

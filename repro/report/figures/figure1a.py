@@ -19,7 +19,8 @@ def figure1a(part: Part, palette: Palette) -> list[Plot]:
     sizes: dict[str, dict[str, float | None]] = {}
     for source in part.sources:
         sizes |= source.content.get("extras", {}).get("parameters", {})
-    return [_figure1a(table, sizes.get(table.family, {}), palette) for table in part.measured]
+    measured = [table for table in part.measured if "Student" in table.rows]  # what the others gain upon
+    return [_figure1a(table, sizes.get(table.family, {}), palette) for table in measured]
 
 
 def _figure1a(table: MeasuredTable, sizes: dict[str, float | None], palette: Palette) -> Plot:

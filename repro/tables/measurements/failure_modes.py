@@ -33,7 +33,8 @@ def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
     evaluations: dict[str, Sequence[Stage]] = {
         label: [row.stage for row in rows] for label, rows in rows_of.items() if label not in stages
     }
-    evaluations["Student"] = [stage.before for stage in next(iter(stages.values()))]
+    if stages:
+        evaluations["Student"] = [stage.before for stage in next(iter(stages.values()))]
     evaluations |= {label: [stage.after for stage in seeds] for label, seeds in stages.items()}
     files = {label: [cache / e.folder_name / ROLLOUTS for e in seeds] for label, seeds in evaluations.items()}
     rechecks = {label: [_rechecks(file) for file in seeds] for label, seeds in files.items()}

@@ -21,9 +21,9 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
 
     For teachers as published (not calibrated): the loss under one that is more accurate than the student; and for each
     pair of them the shortfall of the more accurate one's student. More accurate: by more than chance (the 95 % interval of
-    the difference); where neither is, there is no such cell.
+    the difference); where neither is, there is no such cell. Nor are there cells that need a row which was not measured.
     """
-    student_of = {rows[0].of: label for label, rows in rows_of.items() if rows[0].of is not None}
+    student_of = {teacher: label for label, rows in rows_of.items() if (teacher := rows[0].of) in rows_of}
     untouched = [label for label in student_of if not any(rows_of[label][0].stage.inputs())]
     metric_of = {
         data.task: "reward" if registry.kind_of(data.task) == "open" else "acc"
@@ -38,7 +38,7 @@ def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
         for task, metric in metric_of.items():
             values[task][label] = [seed[task] for seed in measured[metric]]
             table.add_by_item(label, task, metric, values[task][label])
-    for task, metric in metric_of.items():
+    for task, metric in metric_of.items() if "Student" in rows_of else ():
         _add_gains_on(table, task, metric, values[task], student_of, untouched)
 
 

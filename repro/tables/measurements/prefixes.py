@@ -34,7 +34,7 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
     Arbitrary beginnings: mean over them, and one row per length. Prompts of a teacher's cells: those that the student lost and
     this teacher, without a prefix, solves by majority: what a prefix can spoil. All others have weight 0. The first half of a
     prompt's samples without a prefix decides whether it is solved, the other half is what "no prefix" measures: one half for
-    both would favour "no prefix". The misled student's prompts are the teacher's. A prefix that states or begins its answer is
+    both would favour "no prefix". The misled student's prompts are the teacher's, if that was measured. A prefix that states or begins its answer is
     left out.
     """
     solved: dict[tuple[str, str], list[set[str]]] = {}
@@ -58,7 +58,9 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
                 add_lost(table, label, task, items, [lost_prompts(a, b) for a, b in zip(before, after)])
             else:
                 correct[after_prefix(label, 0.0)] = [second for _, second in halves]
-            prompts = solved["Teacher" if label == MISLED else label, task]
+            prompts = solved.get(("Teacher" if label == MISLED else label, task))
+            if prompts is None:
+                continue
             for row_label, by_seed in correct.items():
                 chosen = [
                     {item: share for item, share in shares.items() if item in seed_prompts}
