@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx2
@@ -31,11 +31,21 @@ class PinError(Exception):
         self.host = host
 
 
+def _hub_address() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
 @dataclass(frozen=True)
 class Addresses:
-    """Addresses of the services. An image that names its registry (ghcr.io/...) is looked up there."""
+    """Addresses of the services. An image that names its registry (ghcr.io/...) is looked up there.
 
-    hub: str = "https://huggingface.co"
+    Attributes:
+        hub: that of the user's downloads (HF_ENDPOINT), which may be a mirror.
+    """
+
+    hub: str = field(default_factory=_hub_address)
     github: str = "https://api.github.com"
     docker_hub: str = "https://registry-1.docker.io"
 
@@ -70,7 +80,9 @@ def action_commit(action: str, addresses: Addresses) -> str:
     """
     name, _, tag = action.rpartition("@")
     owner_and_name = "/".join(name.split("/")[:2])
-    headers = {"Accept": "application/vnd.github.sha"} | _bearer("GITHUB_TOKEN", "GH_TOKEN")
+    headers = {"Accept": "application/vnd.github.sha"} | _bearer(
+        os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
+    )
     answer = _ask(f"{addresses.github}/repos/{owner_and_name}/commits/{tag}", headers)
     return _checked(action, answer, answer.text.strip(), _COMMIT)
 
@@ -81,7 +93,9 @@ def hub_revision(hub_id: str, kind: str, addresses: Addresses) -> str:
     Raises:
         PinError: no such id, access refused, or no answer.
     """
-    answer = _ask(f"{addresses.hub}/api/{kind}/{hub_id}", _bearer("HF_TOKEN"))
+    from huggingface_hub import get_token
+
+    answer = _ask(f"{addresses.hub}/api/{kind}/{hub_id}", _bearer(get_token()))
     return _checked(f"{hub_id} ({kind})", answer, _field(answer, "sha"), _COMMIT)
 
 
@@ -121,8 +135,7 @@ def _checked(subject: str, answer: httpx2.Response, value: str, form: re.Pattern
     return value
 
 
-def _bearer(*names: str) -> dict[str, str]:
-    token = next((os.environ[name] for name in names if os.environ.get(name)), None)
+def _bearer(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

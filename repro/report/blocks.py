@@ -59,10 +59,19 @@ class Quote:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: column heads to cells, the first column naming the row. The first row's heads are the table's."""
+    """A table: column heads to cells, the first column naming the row.
+
+    A cell that a row lacks reads "not run": in an incomplete result rows may have different cells.
+    """
 
     caption: str
     rows: Sequence[dict[str, Cell]]
+
+    def __post_init__(self) -> None:
+        heads = dict.fromkeys(head for row in self.rows for head in row)
+        object.__setattr__(
+            self, "rows", [{head: row.get(head, Cell("not run")) for head in heads} for row in self.rows]
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from repro.errors import InputError
@@ -223,3 +224,15 @@ def test_unpinned_inputs_of_a_plan(monkeypatch):
 
 def test_the_lock_in_the_package_is_readable():
     assert isinstance(json.loads(Path(hub_lock.LOCK).read_text()), dict)
+
+
+def test_revisions_are_those_of_the_hub_that_models_come_from_with_the_token_of_a_login(monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://mirror.example")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_of_a_login")
+    monkeypatch.setattr(
+        "repro.pin.lookup._ask",
+        lambda url, headers: asked.append((url, headers)) or httpx2.Response(200, json={"sha": "a" * 40}),
+    )
+    assert hub_revision("org/model", "models", Addresses()) == "a" * 40
+    assert asked == [("https://mirror.example/api/models/org/model", {"Authorization": "Bearer hf_of_a_login"})]

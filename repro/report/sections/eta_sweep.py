@@ -24,12 +24,10 @@ def eta_section(part: Part, key: str) -> Section:
 
 def _values(table: MeasuredTable) -> Grid:
     rows: dict[float, dict[str, Cell]] = {}
-    curves = {curve.title: curve_points(table, curve) for curve in CURVES}
-    not_run = {title: Cell("not run") for title, points in curves.items() if points}
-    for title, points in curves.items():
-        for p in points:
-            row = rows.setdefault(p.eta, {"eta": number_cell(p.eta, "+g"), **not_run})
-            row[title] = number_cell(p.value, ".3f", note=f"{p.low:.3f} to {p.high:.3f}")
+    for curve in CURVES:
+        for p in curve_points(table, curve):
+            row = rows.setdefault(p.eta, {"eta": number_cell(p.eta, "+g")})
+            row[curve.title] = number_cell(p.value, ".3f", note=f"{p.low:.3f} to {p.high:.3f}")
     return Grid(f"Means over tasks with 95 % intervals, {table.family}", [rows[eta] for eta in sorted(rows)])
 
 

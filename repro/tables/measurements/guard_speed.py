@@ -24,7 +24,8 @@ def guard_speeds(study: Study, cache: Path) -> dict[str, dict[str, float]]:
     for family in study.families:
         rows = {row.method: row for row in study.rows if row.family == family and row.seed == study.seeds[0]}
         guards = dict.fromkeys(row.guard for row in rows.values() if row.guard is not None)
-        rates = {guard: _tokens_per_second(rows[teacher_under(guard)], cache) for guard in guards}
+        teachers = {guard: rows[teacher_under(guard)] for guard in guards if teacher_under(guard) in rows}
+        rates = {guard: _tokens_per_second(teacher, cache) for guard, teacher in teachers.items()}
         open_rate = rates.get(BASELINE)
         if open_rate is not None:
             speeds[family] = {guard: rate / open_rate for guard, rate in rates.items() if rate is not None}

@@ -27,11 +27,11 @@ def add_leak(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -
 
 
 def queries_by_row(rows_of: dict[str, list[Row]], cache: Path) -> dict[str, list[int]]:
-    """Return the queries to the teacher, by seed, of each student that has one: one or more for each."""
+    """Return the queries to the teacher, by seed, of each student that has a measured one: one or more for each."""
     counts = {}
     for label, rows in rows_of.items():
         guard = rows[0].guard
-        if guard is None or label == teacher_under(guard) or moved(label) not in rows_of:
+        if guard is None or label == teacher_under(guard) or not {moved(label), teacher_under(guard)} <= rows_of.keys():
             continue
         teachers = rows_of[teacher_under(guard)]
         counts[label] = [
