@@ -128,11 +128,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
 
 
-@nox.session
+@nox.session(python=False)
 def types(session: nox.Session) -> None:
-    """Check types with mypy; torch is not needed for it."""
-    locks = [argument for lock in ("cpu", "tests") for argument in ("-r", str(LOCKS / f"{lock}.txt"))]
-    add(session, "--no-compile", "--no-deps", "--require-hashes", *locks)
+    """Check types with mypy, in the environment of the tests."""
+    install(session, "unit")
     session.run("mypy")
 
 
