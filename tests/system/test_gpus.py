@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from rich.console import Console
-from stub_nvidia_smi import card, install
+from stub_nvidia_smi import card, install, report
 
 from repro.errors import InputError
 from repro.pipeline.cluster import Execution
@@ -242,3 +242,13 @@ def test_free_memory_of_the_visible_gpus(monkeypatch, tmp_path):
     assert free_gib() == {"GPU 1": 5.91}
     monkeypatch.setenv("PATH", "")
     assert free_gib() == {}
+
+
+def test_free_memory_is_asked_for_each_time(monkeypatch, tmp_path):
+    """Which GPUs there are is asked once."""
+    gpu = card(0, "GPU-0", 81559)
+    install(monkeypatch, tmp_path / "smi", gpu | {"memory.free": "80548"})
+    assert free_gib() == {"GPU 0": 78.66}
+    report(tmp_path / "smi", gpu | {"memory.free": "6052"}, card(1, "GPU-1", 81559) | {"memory.free": "80548"})
+    assert free_gib() == {"GPU 0": 5.91}
+    assert visible_gpus() == ("GPU-0",)
