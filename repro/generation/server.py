@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from repro.generation.gpu_share import check_slices, own_share_now
 from repro.generation.watchdog import Watchdog
 from repro.models.loading import hub_revision
 from repro.system.child_processes import kill_children
@@ -60,6 +61,7 @@ def vllm_server(model: Path | str, max_length: int, placement: ServerPlacement, 
         work: gets the server's log.
 
     Raises:
+        InputError: something else fills one of its GPUs, or vLLM does not find it.
         ServerError: it did not start; the message is the cause in its log.
     """
     port, name = free_port(), uuid.uuid4().hex
@@ -90,6 +92,9 @@ def _serve_arguments(model: Path | str, name: str, max_length: int, placement: S
     arguments += ["--disable-uvicorn-access-log", "--disable-log-stats"]
     arguments += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
     if placement.gpus:
+        check_slices(placement.gpus)
+        share = own_share_now(placement.gpus, receives_weights=True)
+        arguments += ["--gpu-memory-utilization", str(share)]
         return [*arguments, "--weight-transfer-config", '{"backend": "nccl"}']
     arguments += ["--gpu-memory-utilization", "0.3"]  # on a CPU: the share of its memory that must be free
     return [*arguments, "--enforce-eager", "--worker-extension-cls", "repro.generation.vllm_worker.WeightsFromFile"]

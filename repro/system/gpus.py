@@ -71,6 +71,14 @@ def _slices(uuid: str) -> list[dict[str, Any]]:
     ]
 
 
+def misnumbered_slices() -> list[str]:
+    """Return the MIG slices whose number, which counts those of their GPU, is beyond the numbers of GPUs."""
+    parts: dict[str, list[str]] = {}
+    for gpu in installed_gpus():
+        parts.setdefault(gpu["index"], []).append(gpu["uuid"])
+    return [uuid for uuids in parts.values() for uuid in uuids[len(parts) :]]
+
+
 def _is_figure(cell: str) -> bool:
     return re.fullmatch(r"\d+(\.\d+)?", cell) is not None
 

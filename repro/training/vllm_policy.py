@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.generation.gpu_share import check_slices
 from repro.generation.server import ServerPlacement, free_port, vllm_server
 from repro.generation.vllm_options import compiled_name, engine_length, source_options
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_config
+from repro.system.gpus import visible_gpus
 from repro.tasks import Item
 from repro.training.optimisation import data_parallel_ranks
 from repro.training.resources import TrainingResources
@@ -99,6 +101,7 @@ def _colocated(model: Any, length: int, still_to_come: float) -> dict[str, Any]:
 
     cuda = torch.cuda.is_available()
     if cuda:
+        check_slices(visible_gpus()[:1])
         refuse_second_engine()
     return {
         "use_vllm": True,
