@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from repro.errors import InputError
 from repro.generation.gpu_share import check_slices
 from repro.generation.server import ServerPlacement, free_port, vllm_server
@@ -177,15 +179,22 @@ def _make_readable(model: Any, tokenizer: Any, work: Path) -> None:
     is_same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
     if is_same:
         return
-    folder, draft = work / "vllm-start", work / f"vllm-start-{os.getpid()}"
-    if not folder.exists():
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        try:
+    folder, draft = work / "vllm-start", work / "vllm-start.draft"
+    work.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(work / "vllm-start.lock"):  # the first rank saves it, for all
+        if not folder.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+            model.save_pretrained(draft, state_dict=_rounded(model))
+            tokenizer.save_pretrained(draft)
             draft.rename(folder)
-        except OSError:  # another rank was first
-            shutil.rmtree(draft)
     model.name_or_path = model.config._name_or_path = str(folder)
+
+
+def _rounded(model: Any) -> dict[str, Any]:
+    """Return the weights in bfloat16, as vLLM serves them; tied ones stay one tensor."""
+    weights = model.state_dict()
+    rounded = {tensor.data_ptr(): tensor.bfloat16() for tensor in weights.values()}
+    return {name: rounded[tensor.data_ptr()] for name, tensor in weights.items()}
 
 
 def importance_arguments() -> dict[str, Any]:
