@@ -140,7 +140,13 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, name: str, log: 
 
 def cause_in(log: str) -> str:
     """Return the cause of a server's end from its log: the first error of one of its processes, else the last line."""
-    lines = [_PREFIX.sub("", line).strip() for line in log.splitlines()]
+    last = next((line for line in reversed(_messages(log)) if line), "its log is empty")
+    return first_error(log) or last
+
+
+def first_error(log: str) -> str | None:
+    """Return the first error in a log of vLLM's processes, of its parent process only if no other has one."""
+    lines = _messages(log)
     named = [
         # pydantic names the reason on the next line
         f"{line}: {lines[n + 1]}" if "validation error" in line and n + 1 < len(lines) else line
@@ -150,7 +156,11 @@ def cause_in(log: str) -> str:
     causes = [
         line for line in named if "initialization failed" not in line
     ]  # from its parent process, without the reason
-    return next(iter(causes or named), next((line for line in reversed(lines) if line), "its log is empty"))
+    return next(iter(causes or named), None)
+
+
+def _messages(log: str) -> list[str]:
+    return [_PREFIX.sub("", line).strip() for line in log.splitlines()]
 
 
 def free_port() -> int:

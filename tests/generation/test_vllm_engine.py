@@ -60,11 +60,15 @@ def test_an_engine_in_a_process_of_its_own_gives_the_same_completions(sampled, f
 
 
 @pytest.mark.timeout(600)
-def test_a_failed_start_names_its_cause(folder, tmp_path):
+@pytest.mark.parametrize(
+    "tensor_parallel",
+    [1, pytest.param(2, marks=pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs, or none"))],
+)
+def test_a_failed_start_names_its_cause(folder, tmp_path, tensor_parallel):
     shutil.copytree(folder, tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(EngineError, match=r"^\w*Error: (?!Engine core initialization failed)"):
-        VllmProcess(tmp_path / "model", 64)
+    with pytest.raises(EngineError, match=r"^[\w.]*Error: (?!Engine core initialization failed)"):
+        VllmProcess(tmp_path / "model", 64, tensor_parallel)
 
 
 def test_log_probs_agree_with_a_forward_pass(sampled, folder):
