@@ -1,6 +1,7 @@
 """vLLM for the model that is trained: in the trainers' processes, or as a server on further GPUs."""
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -156,6 +157,8 @@ def _engine_options(model: str) -> Iterator[None]:
     with contextlib.nullcontext(model) if is_cpu else compiled_name(model) as name:
         options = {"model": name, **source_options(model)} | ({"enforce_eager": True} if is_cpu else {})
         before = trl_generation.LLM
+        # vLLM takes each kernel that the trainer compiles for one of its own, and warns
+        logging.getLogger("vllm.utils.jit_monitor").setLevel(logging.ERROR)
 
         def start(**arguments: Any) -> Any:
             if arguments.get("enable_sleep_mode"):
