@@ -13,7 +13,7 @@ SAMPLING_SHARE = 0.9
 MARGIN_GIB = 2.0
 """ASSUMED: CUDA's context and NCCL's buffers, which vLLM does not count, and growth of what else uses the GPU (a desktop)."""
 RECEIVED_GIB = 3.0
-"""Of new weights that a server holds beside its cache: two packets of a GiB, and a third while one is replaced."""
+"""DERIVED: new weights that a server holds beside its cache: two packets of a GiB, and a third while one is replaced."""
 
 
 def own_share(total: float, free: float, *, receives_weights: bool = False) -> float:

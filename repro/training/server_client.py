@@ -16,7 +16,7 @@ from repro.generation.server import LOCALHOST
 CONCURRENT_REQUESTS = 64
 """As many as the connections that TRL's client keeps open."""
 SERVED = torch.bfloat16
-"""In which vLLM serves float32 models on a GPU: half the bytes on the way, and in what the server receives them into."""
+"""In which vLLM serves float32 models on a GPU: the server would round them to it."""
 
 
 class ServerClient(VLLMClient):

@@ -11,6 +11,7 @@ from repro.errors import InputError
 from repro.generation import server, vllm_engine
 from repro.generation.gpu_share import MARGIN_GIB, RECEIVED_GIB, SAMPLING_SHARE, own_share, own_share_now
 from repro.generation.server import ServerPlacement
+from repro.training import vllm_policy
 
 
 @pytest.fixture
@@ -71,7 +72,9 @@ def test_a_slice_that_vllm_does_not_find_is_refused(monkeypatch, tmp_path):
     install(monkeypatch, tmp_path / "smi", card(0, "GPU-0", "[N/A]", mig="Enabled"), listing=listing)
     assert vllm_engine._gpu_options(1) == {"gpu_memory_utilization": SAMPLING_SHARE}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for start in (
+        lambda: vllm_policy._colocated(None, 64, 0.0),
         lambda: vllm_engine._gpu_options(1),
         lambda: server._serve_arguments("model", "name", 64, ServerPlacement(1, ("MIG-1",)), 1234),
     ):
