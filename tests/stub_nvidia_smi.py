@@ -42,11 +42,16 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *cards: dict, listing
         listing: what `nvidia-smi -L` prints. files: device files of the driver; WSL2 has none.
     """
     folder.mkdir(exist_ok=True)
-    script = folder / "nvidia-smi"
-    script.write_text(SCRIPT.format(python=sys.executable, answer=json.dumps([cards, listing])))
-    script.chmod(0o755)
+    report(folder, *cards, listing=listing)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    gpus._ask_once.cache_clear()
+    gpus._run_once.cache_clear()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("repro.system.gpus.device_files", lambda: files)
     monkeypatch.setattr("repro.system.hardware.device_files", lambda: files)
+
+
+def report(folder: Path, *cards: dict, listing: str = "") -> None:
+    """Let the stand-in in this folder report these cards from now on."""
+    script = folder / "nvidia-smi"
+    script.write_text(SCRIPT.format(python=sys.executable, answer=json.dumps([cards, listing])))
+    script.chmod(0o755)

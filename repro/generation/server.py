@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from repro.generation.gpu_share import check_slices, own_share_now
 from repro.generation.watchdog import Watchdog
 from repro.models.loading import hub_revision
 from repro.system.child_processes import kill_children
@@ -60,6 +61,7 @@ def vllm_server(model: Path | str, max_length: int, placement: ServerPlacement, 
         work: gets the server's log.
 
     Raises:
+        InputError: something else fills one of its GPUs, or vLLM does not find it.
         ServerError: it did not start; the message is the cause in its log.
     """
     port, name = free_port(), uuid.uuid4().hex
@@ -90,6 +92,9 @@ def _serve_arguments(model: Path | str, name: str, max_length: int, placement: S
     arguments += ["--disable-uvicorn-access-log", "--disable-log-stats"]
     arguments += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
     if placement.gpus:
+        check_slices(placement.gpus)
+        share = own_share_now(placement.gpus, receives_weights=True)
+        arguments += ["--gpu-memory-utilization", str(share)]
         return [*arguments, "--weight-transfer-config", '{"backend": "nccl"}']
     arguments += ["--gpu-memory-utilization", "0.3"]  # on a CPU: the share of its memory that must be free
     return [*arguments, "--enforce-eager", "--worker-extension-cls", "repro.generation.vllm_worker.WeightsFromFile"]
@@ -135,7 +140,13 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, name: str, log: 
 
 def cause_in(log: str) -> str:
     """Return the cause of a server's end from its log: the first error of one of its processes, else the last line."""
-    lines = [_PREFIX.sub("", line).strip() for line in log.splitlines()]
+    last = next((line for line in reversed(_messages(log)) if line), "its log is empty")
+    return first_error(log) or last
+
+
+def first_error(log: str) -> str | None:
+    """Return the first error in a log of vLLM's processes, of its parent process only if no other has one."""
+    lines = _messages(log)
     named = [
         # pydantic names the reason on the next line
         f"{line}: {lines[n + 1]}" if "validation error" in line and n + 1 < len(lines) else line
@@ -145,7 +156,11 @@ def cause_in(log: str) -> str:
     causes = [
         line for line in named if "initialization failed" not in line
     ]  # from its parent process, without the reason
-    return next(iter(causes or named), next((line for line in reversed(lines) if line), "its log is empty"))
+    return next(iter(causes or named), None)
+
+
+def _messages(log: str) -> list[str]:
+    return [_PREFIX.sub("", line).strip() for line in log.splitlines()]
 
 
 def free_port() -> int:

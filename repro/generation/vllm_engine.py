@@ -8,9 +8,11 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.generation.completion import Completion
+from repro.generation.gpu_share import check_slices, own_share_now
 from repro.generation.vllm_options import compiled_name, engine_length, source_options
 from repro.generation.watchdog import Watchdog
 from repro.system.gpu_memory import free_gpu_memory
+from repro.system.gpus import visible_gpus
 
 _CPU_OPTIONS: dict[str, Any] = {
     "enforce_eager": True,
@@ -48,7 +50,7 @@ class VllmEngine:
             logprobs_mode="processed_logprobs",
             enable_prefix_caching=True,
             disable_log_stats=True,
-            **(_CPU_OPTIONS if _on_cpu() else {}),
+            **(_CPU_OPTIONS if _on_cpu() else _gpu_options(tensor_parallel)),
         )
         self._watchdog = Watchdog()
 
@@ -104,6 +106,12 @@ def sampled_log_probs(token_ids: Sequence[int], recorded: Any) -> list[float]:
     if hasattr(recorded, "start_indices"):
         return [recorded.logprobs[start] for start in recorded.start_indices]
     return [position[token].logprob for token, position in zip(token_ids, recorded, strict=True)]
+
+
+def _gpu_options(tensor_parallel: int) -> dict[str, Any]:
+    gpu_names = visible_gpus()[:tensor_parallel]
+    check_slices(gpu_names)
+    return {"gpu_memory_utilization": own_share_now(gpu_names)}
 
 
 def _on_cpu() -> bool:

@@ -4,6 +4,7 @@ A closed engine frees none in its process: on an H100, 72.8 of 79.2 GiB stayed i
 completions would run out of memory.
 """
 
+import collections
 import contextlib
 import itertools
 import multiprocessing
@@ -11,15 +12,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import psutil
 
 import repro
 from repro.errors import InputError
+from repro.generation import watchdog
 from repro.generation.completion import Completion
+from repro.generation.server import first_error
 from repro.generation.vllm_child import Message, receive, receive_completions, send
 from repro.system.child_processes import has_exited
 from repro.system.gpus import free_gib
@@ -30,6 +34,11 @@ FREED_SECONDS = 30.0
 """Seconds that the driver has to free the memory of processes that have exited."""
 TOLERANCE_GIB = 1.0
 """GiB by which the free memory may differ from that before vLLM started without a warning."""
+LOG_SECONDS = 5.0
+"""Seconds that an engine's processes have to close their output when they end."""
+KEPT_LINES = 5000
+STDERR = 2
+"""The file, as the engine would write to it itself: `sys.stderr` may be gone when its last line arrives."""
 
 
 class EngineError(RuntimeError):
@@ -58,8 +67,12 @@ class VllmProcess:
             command,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
             pass_fds=[remote.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches the stage only, which then ends it
         )
+        assert self._process.stdout is not None
+        self._printed = _Printed(self._process.stdout)
         remote.close()
         self._owes_answer = True
         self._workers: list[psutil.Process] = []
@@ -112,6 +125,7 @@ class VllmProcess:
         deadline = time.monotonic() + CLOSE_SECONDS
         while not all(map(has_exited, processes)) and time.monotonic() < deadline:
             time.sleep(0.1)  # not psutil.wait_procs: a container's init may leave zombies, which hold no memory
+        self._printed.wait()
         if self._free_before:
             _report_memory(self._free_before)
 
@@ -127,7 +141,10 @@ class VllmProcess:
         if "input_error" in message:
             raise InputError(message["input_error"])
         if "errors" in message:
-            raise _rebuild(message["errors"])
+            error = _rebuild(message["errors"])
+            if "initialization failed" in str(error) and (cause := first_error(self._printed.text())):
+                raise EngineError(cause) from error  # a worker's, which vLLM tells the log alone
+            raise error
         return message
 
     def _raise_end(self) -> NoReturn:
@@ -140,6 +157,11 @@ class VllmProcess:
             raise EngineError(
                 "vLLM's process was killed (SIGKILL), as the system does when the machine's memory is full"
             ) from None
+        if code == watchdog.EXIT_CODE:
+            cause = first_error(self._printed.text()) or (
+                "its log has no error; the system kills processes when the machine's memory is full"
+            )
+            raise EngineError(f"one of vLLM's worker processes ended: {cause}") from None
         raise EngineError(f"vLLM's process ended without an answer (exit {code})") from None
 
     def _descendants(self) -> list[psutil.Process]:
@@ -147,6 +169,36 @@ class VllmProcess:
             return psutil.Process(self._process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+
+
+class _Printed:
+    """Passes on to standard error what an engine's processes print, and keeps the last lines of it.
+
+    Args:
+        stream: their common output.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lines: collections.deque[bytes] = collections.deque(maxlen=KEPT_LINES)
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until those processes have ended, but not long."""
+        self._thread.join(LOG_SECONDS)
+
+    def text(self) -> str:
+        """Return the lines of processes that are about to end."""
+        self.wait()
+        return b"".join(self._lines).decode(errors="replace")
+
+    def _pass_on(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                self._lines.append(line)
+                with contextlib.suppress(OSError):
+                    os.write(STDERR, line)
 
 
 def _rebuild(texts: list[str]) -> EngineError:

@@ -1,8 +1,7 @@
-"""Kill the stage when a vLLM subprocess dies; vLLM itself would hang."""
+"""End the process when a vLLM subprocess dies; vLLM itself would hang."""
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 
@@ -12,10 +11,12 @@ from repro.system.child_processes import has_exited
 
 INTERVAL = 1.0
 """Seconds between two checks."""
+EXIT_CODE = 70
+"""Of a process that ended because a vLLM subprocess had: no other exit here has it."""
 
 
 class Watchdog:
-    """Kills this process if one of its vLLM subprocesses ends before `stop`; the driver then advises the user.
+    """Ends this process if one of its vLLM subprocesses ends before `stop`; the driver then advises the user.
 
     vLLM names them (VLLM::EngineCore, VLLM::Worker_TP0); other subprocesses, such as a compiler's, may end at any time.
 
@@ -40,11 +41,11 @@ class Watchdog:
                 if (
                     has_exited(child) and not self._stopped.is_set()
                 ):  # in this order: a closing engine ends it after `stop`
-                    print(f"the engine's process {child.pid} ended; this stage ends too", file=sys.stderr, flush=True)
+                    print(f"the engine's process {child.pid} ended; so does this one", file=sys.stderr, flush=True)
                     for sibling in self._children:  # an engine whose server has died has no parent here
                         with contextlib.suppress(psutil.NoSuchProcess):
                             sibling.kill()
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os._exit(EXIT_CODE)
 
 
 def _is_vllm(child: psutil.Process) -> bool:

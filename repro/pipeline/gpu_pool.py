@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from repro.errors import InputError
+from repro.generation.gpu_share import check_slices
 from repro.planner.placement import Cards, machine_cards, place
 from repro.planner.resources import Resources
 from repro.stages import Stage
-from repro.system.gpus import installed_gpus, visible_gpus
+from repro.system.gpus import installed_gpus, misnumbered_slices, visible_gpus
 
 GpuNames = tuple[str, ...]
 
@@ -27,6 +28,7 @@ class GpuPool:
         self._resources = resources
         self._free: list[str] = list(visible_gpus()) if enabled else []
         self._total = len(self._free)
+        self._lost_slices = [name for name in misnumbered_slices() if name in self._free]
         self._cards = visible_cards() if self._total else None
         if self._total and resources.gpu_count > self._total:
             server = f" --vllm-server {resources.vllm_server}" if resources.vllm_server else ""
@@ -40,7 +42,7 @@ class GpuPool:
         Later stages do not overtake one that waits for GPUs: it might starve until the end of the study.
 
         Raises:
-            InputError: a stage needs more GPUs than there are.
+            InputError: a stage needs more GPUs than there are, or one that vLLM finds.
         """
         started: list[tuple[Stage, GpuNames]] = []
         for stage in ready:
@@ -49,15 +51,18 @@ class GpuPool:
                 raise InputError(
                     f"{stage.label} needs {need} GPUs, and there are {self._total}: lower --ranks, --tensor-parallel or --vllm-server."
                 )
+            if need and _samples_with_vllm(stage) and self._total == len(self._lost_slices):
+                check_slices(self._lost_slices)
             if need > 1 and any(name.startswith("MIG-") for name in self._free):
                 raise InputError(
                     f"{stage.label} needs {need} GPUs, and MIG slices cannot work together: use one slice with more memory,"
                     " or switch MIG off."
                 )
-            if len(started) == limit or need > len(self._free):
+            usable = [name for name in self._free if not (_samples_with_vllm(stage) and name in self._lost_slices)]
+            if len(started) == limit or need > len(usable):
                 break
-            started.append((stage, tuple(self._free[:need])))
-            del self._free[:need]
+            started.append((stage, tuple(usable[:need])))
+            self._free = [name for name in self._free if name not in usable[:need]]
         return started
 
     def _need(self, stage: Stage) -> int:
@@ -68,6 +73,10 @@ class GpuPool:
     def release(self, gpu_names: GpuNames) -> None:
         """Take back the GPUs of a stage that has ended."""
         self._free += gpu_names
+
+
+def _samples_with_vllm(stage: Stage) -> bool:
+    return stage.workload.samples and stage.workload.engine == "vllm"
 
 
 def with_gpus(stage: Stage, resources: Resources, gpu_names: GpuNames) -> Resources:

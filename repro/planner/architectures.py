@@ -22,6 +22,7 @@ class Architecture:
         heads, kv_heads, head_size: of attention; the key-value cache has kv_heads.
         local_layers, window: layers whose attention, and cache, reach back `window` tokens only.
         norms: normalisations of the residual stream in one layer.
+        has_tower: a vision tower beside the language model, which alone is trained.
     """
 
     parameters: float
@@ -35,6 +36,7 @@ class Architecture:
     local_layers: int = 0
     window: int = 0
     norms: int = 2
+    has_tower: bool = False
 
     @property
     def queries(self) -> int:
@@ -54,9 +56,9 @@ class Architecture:
 
 PUBLISHED: dict[str, Architecture] = {
     "google/gemma-3-1b-it": Architecture(1.00, 26, 1152, 262_144, 6912, 4, 1, 256, 22, 512, 4),
-    "google/gemma-3-4b-it": Architecture(3.88, 34, 2560, 262_208, 10_240, 8, 4, 256, 29, 1024, 4),
-    "google/gemma-3-12b-it": Architecture(11.77, 48, 3840, 262_208, 15_360, 16, 8, 256, 40, 1024, 4),
-    "google/gemma-3-27b-it": Architecture(27.01, 62, 5376, 262_208, 21_504, 32, 16, 128, 52, 1024, 4),
+    "google/gemma-3-4b-it": Architecture(3.88, 34, 2560, 262_208, 10_240, 8, 4, 256, 29, 1024, 4, True),
+    "google/gemma-3-12b-it": Architecture(11.77, 48, 3840, 262_208, 15_360, 16, 8, 256, 40, 1024, 4, True),
+    "google/gemma-3-27b-it": Architecture(27.01, 62, 5376, 262_208, 21_504, 32, 16, 128, 52, 1024, 4, True),
     "Qwen/Qwen3-0.6B": Architecture(0.60, 28, 1024, 151_936, 3072, 16),
     "Qwen/Qwen3-1.7B": Architecture(1.72, 28, 2048, 151_936, 6144, 16),
     "Qwen/Qwen3-4B": Architecture(4.02, 36, 2560, 151_936, 9728, 32),
@@ -91,6 +93,7 @@ def named_parameters(name: str) -> float | None:
 
 def _read_folder(folder: Path) -> Architecture:
     config = json.loads((folder / "config.json").read_text())
+    has_tower = "vision_config" in config
     config = {**config, **config.get("text_config", {})}
     heads, hidden = config.get("num_attention_heads", 8), config["hidden_size"]
     return Architecture(
@@ -105,10 +108,11 @@ def _read_folder(folder: Path) -> Architecture:
         local_layers=(config.get("layer_types") or []).count("sliding_attention"),
         window=config.get("sliding_window") or 0,
         norms=4 if str(config.get("model_type", "")).startswith(("gemma2", "gemma3")) else 2,
+        has_tower=has_tower,
     )
 
 
 def _guess(name: str) -> Architecture:
     billions = (named_parameters(name) or DEFAULT_PARAMETERS) / 1e9
     nearest = min(PUBLISHED.values(), key=lambda published: abs(published.parameters - billions))
-    return replace(nearest, parameters=billions)
+    return replace(nearest, parameters=billions, has_tower=False)

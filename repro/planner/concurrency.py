@@ -1,9 +1,10 @@
 """Completions that vLLM samples at the same time: its key-value cache over that of a sequence.
 
-DERIVED from the memory estimate (`planner.gpu_memory`) with the share of the GPU that training gives vLLM at run time
-(`training.vllm_memory`).
+DERIVED from the memory estimate (`planner.gpu_memory`) with the share of the GPU that vLLM gets at run time
+(`training.vllm_memory` next to a trainer, else `generation.gpu_share`).
 """
 
+from repro.generation.gpu_share import own_share
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import ONE_GPU, Layout
@@ -12,8 +13,6 @@ from repro.training.vllm_memory import BFLOAT16, GIB, cache_bytes, engine_weight
 
 MAX_SEQUENCES = 256
 """vLLM's own bound on the sequences of a step, on most GPUs (1,024 on the largest); in training TRL sets its share of a step."""
-SAMPLING_SHARE = 0.9
-"""vLLM's default share of a GPU that it has for itself."""
 
 
 def cache_per_sequence(model: Architecture, tokens: int) -> int:
@@ -41,6 +40,7 @@ def sequences_at_once(stage: Stage, card_gib: float, tokens: int, layout: Layout
         cache = cache_bytes(total, total, trainer * GIB, parameters)
     else:
         spread = layout.vllm_server or layout.tensor_parallel
-        cache = spread * (SAMPLING_SHARE * total) - engine_weights(parameters)
+        share = own_share(card_gib, card_gib, receives_weights=bool(layout.vllm_server))
+        cache = spread * share * total - engine_weights(parameters)
     most = workload.sequences_per_step // layout.ranks if workload.trains else MAX_SEQUENCES
     return max(1, min(int(cache // cache_per_sequence(model, tokens)), most))

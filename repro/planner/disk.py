@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from repro.planner.architectures import architecture
+from repro.planner.architectures import Architecture, architecture
 from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, MOMENTS, lora_params, weights_gib
 from repro.planner.tokens import planned_tokens
 from repro.stages import Diagnose, Stage
+from repro.stages.workload import Workload
 
 BYTES_PER_TOKEN = 7.0
 """Of a stored completion, DERIVED: 4 of its log-probability, which hardly compresses, 2 of its id, 1 of its text (toy rollouts,
@@ -32,17 +33,24 @@ def disk_space(stage: Stage) -> DiskSpace:
     workload = stage.workload
     if workload.trains and workload.main is not None:
         model = architecture(workload.main.base_model.name)
-        saved = weights_gib(model, FLOAT32)
+        saved, start = weights_gib(model, FLOAT32), _engine_start_gib(workload, model)
         if workload.output_layer_only:
             head = model.vocabulary * model.hidden / GIB
             return DiskSpace(saved + head * FLOAT32, CHECKPOINTS * (saved + head * (FLOAT32 + MOMENTS)))
         if workload.lora_rank is None:
-            return DiskSpace(saved, CHECKPOINTS * weights_gib(model, FLOAT32 + MOMENTS))
-        return DiskSpace(saved, CHECKPOINTS * lora_params(model, workload.lora_rank) * (FLOAT32 + MOMENTS))
+            return DiskSpace(saved, start + CHECKPOINTS * weights_gib(model, FLOAT32 + MOMENTS))
+        return DiskSpace(saved, start + CHECKPOINTS * lora_params(model, workload.lora_rank) * (FLOAT32 + MOMENTS))
     if isinstance(stage, Diagnose):
         return DiskSpace(SMALL_GIB, SMALL_GIB + _parts_gib(stage))
     stored = planned_tokens(stage) * BYTES_PER_TOKEN / GIB if workload.writes_rollouts else SMALL_GIB
     return DiskSpace(stored, stored)
+
+
+def _engine_start_gib(workload: Workload, model: Architecture) -> float:
+    """Return GiB of the copy that vLLM starts from in a training, where the model's folder is not what is trained."""
+    frozen = architecture(workload.frozen.base_model.name) if workload.frozen and workload.frozen_in_step else model
+    is_copied = model.has_tower or model.vocabulary > frozen.vocabulary
+    return weights_gib(model, BFLOAT16) if workload.samples_while_training and is_copied else 0.0
 
 
 def _parts_gib(stage: Diagnose) -> float:

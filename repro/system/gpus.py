@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def installed_gpus() -> list[dict[str, Any]]:
     ("[N/A]") shares the machine's.
     """
     gpus: list[dict[str, Any]] = []
-    for line in _ask(f"--query-gpu={QUERY}", "--format=csv,noheader,nounits").splitlines():
+    for line in _ask(_run_once, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits").splitlines():
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) != len(QUERY.split(",")):
             continue
@@ -32,28 +33,36 @@ def installed_gpus() -> list[dict[str, Any]]:
         if mig == "Enabled":
             gpus += [gpu | part | {"name": f"{name} {part['name']}"} for part in _slices(uuid)]
         else:
-            mib = float(memory) if re.fullmatch(r"\d+(\.\d+)?", memory) else memory_bytes() / 2**20
+            mib = float(memory) if _is_figure(memory) else memory_bytes() / 2**20
             gpus.append(gpu | {"memory_gib": round(mib / 1024, 1)})
     return gpus
 
 
 def free_gib() -> dict[str, float]:
-    """Return the free memory, GiB, of each GPU that CUDA programs started here see, by index.
+    """Return the free memory, GiB, of each GPU that CUDA programs started here see, by index (see `memory_gib`)."""
+    return {gpu: round(free, 2) for gpu, (free, _) in memory_gib(visible_gpus()).items()}
+
+
+def memory_gib(gpu_names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the memory of GPUs that is free now, and all of it, GiB, by index.
 
     GPUs of which nvidia-smi does not report it are left out (MIG slices, "[N/A]"); no program is started on them.
+
+    Args:
+        gpu_names: UUIDs.
     """
-    visible = visible_gpus()
-    free: dict[str, float] = {}
-    for line in _ask("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits").splitlines():
+    memory: dict[str, tuple[float, float]] = {}
+    query = "--query-gpu=index,uuid,memory.free,memory.total"
+    for line in _ask(_run, query, "--format=csv,noheader,nounits").splitlines():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 3 and cells[1] in visible and re.fullmatch(r"\d+(\.\d+)?", cells[2]):
-            free[f"GPU {cells[0]}"] = round(float(cells[2]) / 1024, 2)
-    return free
+        if len(cells) == 4 and cells[1] in gpu_names and all(map(_is_figure, cells[2:])):
+            memory[f"GPU {cells[0]}"] = float(cells[2]) / 1024, float(cells[3]) / 1024
+    return memory
 
 
 def _slices(uuid: str) -> list[dict[str, Any]]:
     """Return UUID, profile and memory of each MIG slice of a GPU."""
-    _, _, after = _ask("-L").partition(f"(UUID: {uuid})")
+    _, _, after = _ask(_run_once, "-L").partition(f"(UUID: {uuid})")
     listed = re.split(r"^GPU ", after, maxsplit=1, flags=re.MULTILINE)[0]
     slices = re.findall(r"MIG (\S*?(\d+)gb\S*)\s.*?\(UUID: (MIG-[^)]+)\)", listed)
     return [
@@ -62,19 +71,33 @@ def _slices(uuid: str) -> list[dict[str, Any]]:
     ]
 
 
-def _ask(*arguments: str) -> str:
+def misnumbered_slices() -> list[str]:
+    """Return the MIG slices whose number, which counts those of their GPU, is beyond the numbers of GPUs."""
+    parts: dict[str, list[str]] = {}
+    for gpu in installed_gpus():
+        parts.setdefault(gpu["index"], []).append(gpu["uuid"])
+    return [uuid for uuids in parts.values() for uuid in uuids[len(parts) :]]
+
+
+def _is_figure(cell: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", cell) is not None
+
+
+def _ask(run: Callable[..., str], *arguments: str) -> str:
     """Return what nvidia-smi prints; empty if it is absent or fails."""
     try:
-        return _ask_once(os.environ.get("PATH", ""), *arguments)
+        return run(os.environ.get("PATH", ""), *arguments)
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-@functools.cache
-def _ask_once(_path: str, *arguments: str) -> str:
-    """Ask once per process: an answer takes up to seconds, and GPUs do not come and go. Failures are not kept."""
+def _run(_path: str, *arguments: str) -> str:
     command = ["nvidia-smi", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+_run_once = functools.cache(_run)
+"""For what does not change: an answer takes up to seconds, and GPUs do not come and go. Failures are not kept."""
 
 
 def device_files() -> int:

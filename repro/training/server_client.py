@@ -15,6 +15,8 @@ from repro.generation.server import LOCALHOST
 
 CONCURRENT_REQUESTS = 64
 """As many as the connections that TRL's client keeps open."""
+SERVED = torch.bfloat16
+"""In which vLLM serves float32 models on a GPU: the server would round them to it."""
 
 
 class ServerClient(VLLMClient):
@@ -45,7 +47,9 @@ class ServerClient(VLLMClient):
     ) -> None:
         """See VLLMClient."""
         if self.communicator is not None:
-            super().update_named_params(metadata, named_params)
+            torch.cuda.current_stream().synchronize()  # the packets' streams do not wait for the optimiser's
+            served = str(SERVED).removeprefix("torch.")
+            super().update_named_params([(name, served, shape) for name, _, shape in metadata], _copies(named_params))
             return
         from safetensors.torch import save_file
 
@@ -69,6 +73,17 @@ class ServerClient(VLLMClient):
         with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(prompts))) as pool:
             answers = list(pool.map(sample, range(len(prompts))))
         return {name: [value for answer in answers for value in answer[name] or ()] or None for name in answers[0]}
+
+
+def _copies(named_params: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield copies in the dtype that is served, one by one; TRL unmerges adapters before vLLM has packed the last weights.
+
+    vLLM packs on streams that do not wait for each other: adapters are merged on the first and unmerged on the last.
+    """
+    for name, weights in named_params:
+        copied = weights.detach().to(SERVED, copy=True)
+        torch.cuda.current_stream().synchronize()
+        yield name, copied
 
 
 @contextlib.contextmanager

@@ -1,17 +1,22 @@
 """vLLM for the model that is trained: in the trainers' processes, or as a server on further GPUs."""
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from repro.errors import InputError
+from repro.generation.gpu_share import check_slices
 from repro.generation.server import ServerPlacement, free_port, vllm_server
 from repro.generation.vllm_options import compiled_name, engine_length, source_options
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_config
+from repro.system.gpus import visible_gpus
 from repro.tasks import Item
 from repro.training.optimisation import data_parallel_ranks
 from repro.training.resources import TrainingResources
@@ -99,6 +104,7 @@ def _colocated(model: Any, length: int, still_to_come: float) -> dict[str, Any]:
 
     cuda = torch.cuda.is_available()
     if cuda:
+        check_slices(visible_gpus()[:1])
         refuse_second_engine()
     return {
         "use_vllm": True,
@@ -151,6 +157,8 @@ def _engine_options(model: str) -> Iterator[None]:
     with contextlib.nullcontext(model) if is_cpu else compiled_name(model) as name:
         options = {"model": name, **source_options(model)} | ({"enforce_eager": True} if is_cpu else {})
         before = trl_generation.LLM
+        # vLLM takes each kernel that the trainer compiles for one of its own, and warns
+        logging.getLogger("vllm.utils.jit_monitor").setLevel(logging.ERROR)
 
         def start(**arguments: Any) -> Any:
             if arguments.get("enable_sleep_mode"):
@@ -174,15 +182,22 @@ def _make_readable(model: Any, tokenizer: Any, work: Path) -> None:
     is_same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
     if is_same:
         return
-    folder, draft = work / "vllm-start", work / f"vllm-start-{os.getpid()}"
-    if not folder.exists():
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        try:
+    folder, draft = work / "vllm-start", work / "vllm-start.draft"
+    work.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(work / "vllm-start.lock"):  # the first rank saves it, for all
+        if not folder.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+            model.save_pretrained(draft, state_dict=_rounded(model))
+            tokenizer.save_pretrained(draft)
             draft.rename(folder)
-        except OSError:  # another rank was first
-            shutil.rmtree(draft)
     model.name_or_path = model.config._name_or_path = str(folder)
+
+
+def _rounded(model: Any) -> dict[str, Any]:
+    """Return the weights in bfloat16, as vLLM serves them; tied ones stay one tensor."""
+    weights = model.state_dict()
+    rounded = {tensor.data_ptr(): tensor.bfloat16() for tensor in weights.values()}
+    return {name: rounded[tensor.data_ptr()] for name, tensor in weights.items()}
 
 
 def importance_arguments() -> dict[str, Any]:

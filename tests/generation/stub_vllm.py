@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = """
-import dataclasses, os, subprocess, sys, time, types
+import dataclasses, os, shutil, subprocess, sys, time, types
 
 FAULT = os.environ.get("STUB_VLLM_FAULT", "")
 
@@ -33,11 +33,15 @@ def fail(when):
         raise ValueError("no weight lm_head\\nin the checkpoint")
     if FAULT == f"exit {when}":
         os._exit(7)
+    if FAULT == f"worker out of memory {when}":
+        print("(Worker_TP0 pid=3) ERROR 11-24 15:34:40 [multiproc_executor.py:9] Traceback (most recent call last):")
+        print("(Worker_TP0 pid=3) ERROR 11-24 15:34:40 [multiproc_executor.py:9] torch.OutOfMemoryError: CUDA out of memory.")
+        raise Exception("WorkerProc initialization failed due to an exception in a background process.")
 
 
 class LLM:
     def __init__(self, **arguments):
-        self.worker = subprocess.Popen(["sleep", "600"])  # as a compiler's, or a worker's
+        self.worker = subprocess.Popen(["VLLM::Worker_TP0", "600"], executable=shutil.which("sleep"))
         fail("at the start")
         self.llm_engine = types.SimpleNamespace(engine_core=self)
 
@@ -48,6 +52,11 @@ class LLM:
 
     def generate(self, requests, params, use_tqdm):
         fail("while sampling")
+        if FAULT.startswith("worker dies"):
+            if FAULT.endswith("with an error"):
+                print("(Worker_TP0 pid=3) RuntimeError: CUDA error: an illegal memory access", flush=True)
+            self.worker.kill()
+            time.sleep(600)
         if FAULT == "hang":
             time.sleep(600)
         outputs = []

@@ -6,6 +6,7 @@ import shutil
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("vllm", reason="needs vLLM: nox -s vllm")
 
@@ -60,11 +61,16 @@ def test_an_engine_in_a_process_of_its_own_gives_the_same_completions(sampled, f
 
 
 @pytest.mark.timeout(600)
-def test_a_failed_start_names_its_cause(folder, tmp_path):
+@pytest.mark.parametrize(
+    "tensor_parallel",
+    [1, pytest.param(2, marks=pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs, or none"))],
+)
+def test_a_failed_start_names_its_cause(folder, tmp_path, tensor_parallel):
     shutil.copytree(folder, tmp_path / "model")
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(EngineError, match=r"^\w*Error: (?!Engine core initialization failed)"):
-        VllmProcess(tmp_path / "model", 64)
+    file = tmp_path / "model" / "model.safetensors"
+    save_file(load_file(file) | {"model.norm.weight": torch.zeros(3)}, file, {"format": "pt"})
+    with pytest.raises(EngineError, match=r"^[\w.]*Error: .*torch\.Size\(\[3\]\)"):
+        VllmProcess(tmp_path / "model", 64, tensor_parallel)
 
 
 def test_log_probs_agree_with_a_forward_pass(sampled, folder):

@@ -103,6 +103,28 @@ def test_an_error_is_the_callers_error_and_leaves_no_process(monkeypatch, tmp_pa
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
+def test_a_workers_error_is_the_cause_of_a_failed_start(monkeypatch, tmp_path, folder, capfd):
+    """vLLM says it in the log of the worker, and raises an error without it."""
+    with pytest.raises(EngineError, match=r"^torch\.OutOfMemoryError: CUDA out of memory") as raised:
+        sample_once(monkeypatch, tmp_path, folder, "worker out of memory at the start")
+    stage = evaluate_stage(str(folder), StageOptions(tasks=("toy-bm4",), items=2))
+    assert "out of memory. Try: " in memory_advice(raised.value, stage, Resources())
+    assert "(Worker_TP0 pid=3) ERROR 11-24" in capfd.readouterr().err  # the log has it
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("worker dies with an error", "RuntimeError: CUDA error: an illegal memory access"),
+        ("worker dies", "its log has no error; the system kills processes when the machine's memory is full"),
+    ],
+)
+def test_an_engine_that_ended_because_a_worker_did_was_not_killed(monkeypatch, tmp_path, folder, fault, cause):
+    with pytest.raises(EngineError) as raised:
+        sample_once(monkeypatch, tmp_path, folder, fault)
+    assert str(raised.value) == f"one of vLLM's worker processes ended: {cause}"
+
+
 def test_a_killed_engine_is_named_as_such(monkeypatch, tmp_path, folder):
     with started(monkeypatch, tmp_path, folder, "hang") as engine:
         left = processes(engine)

@@ -112,6 +112,20 @@ def test_training_memory_is_sixteen_bytes_a_parameter_and_more(paper):
     assert gpu_memory(stage, Layout(micro_batch=4)).total > gpu_memory(stage).total
 
 
+def test_a_training_beside_vllm_counts_the_copy_that_it_starts_from():
+    """In bfloat16, where the model's folder has a vision tower, or more ids than are compared."""
+    stages = plan("table2", scale="paper", families=("all",), seeds=1).stages()
+    students = {s.student.name: s for s in stages if isinstance(s, Distill) and s.config.method == "gkd-rkl"}
+    for name, copied in (("Qwen/Qwen3-1.7B", 0), ("google/gemma-3-4b-it", 2)):
+        weights = architecture(name).parameters * 1e9 / GIB
+        assert disk_space(students[name]).scratch == pytest.approx((2 * 12 + copied) * weights)
+    off_policy = next(
+        s for s in stages if isinstance(s, Distill) and s.config.method == "sft" and "gemma" in s.student.name
+    )
+    weights = architecture(off_policy.student.name).parameters * 1e9 / GIB
+    assert disk_space(off_policy).scratch == pytest.approx(2 * 12 * weights)
+
+
 def test_sizes_of_a_folder_are_its_own():
     from repro.models.loading import load_model, locate
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from rich.console import Console
-from stub_nvidia_smi import card, install
+from stub_nvidia_smi import card, install, report
 
 from repro.errors import InputError
 from repro.pipeline.cluster import Execution
@@ -26,7 +26,7 @@ from repro.planner.scales import (
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, topological_order
 from repro.stages.artifact import CACHE
-from repro.system.gpus import free_gib, installed_gpus, visible_gpus
+from repro.system.gpus import free_gib, installed_gpus, misnumbered_slices, visible_gpus
 from repro.system.hardware import hardware
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
@@ -150,6 +150,29 @@ def test_slices_of_a_gpu_in_mig_mode_are_gpus_by_themselves(machine, monkeypatch
         check_fits("small", hardware())
 
 
+def test_vllm_gets_no_slice_whose_number_is_no_gpus(machine, monkeypatch, small_stages):
+    """vLLM 0.31 asks NVML for the GPU with the slice's number in its GPU: that of GPU 0's third slice is not there."""
+    cards = [card(n, uuid, "[N/A]", H100["name"], "Enabled") for n, uuid in enumerate(("GPU-eeee", "GPU-ffff"))]
+    first, second = MIG.split("\nGPU 1")
+    fifth = "\n  MIG 1g.10gb     Device  2: (UUID: MIG-5555)"
+    machine(*cards, listing=f"{first}{fifth}\nGPU 1{second}", files=2)
+    assert misnumbered_slices() == ["MIG-5555"]
+    machine(cards[0], listing=first.replace("1g.10gb+me", "3g.40gb"), files=1)
+    assert misnumbered_slices() == ["MIG-2222"]
+    sampled = next(stage for stage in small_stages if stage.kind == "sample")
+    trained = next(stage for stage in small_stages if stage.kind == "distill" and stage.config.method == "sft")
+    assert sampled.workload.engine == "vllm"
+    pool = GpuPool(resources_for("small"))
+    pool._free.reverse()
+    assert pool.acquire([sampled, sampled], limit=2) == [(sampled, ("MIG-1111",))]
+    assert pool.acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2222")
+    with pytest.raises(InputError, match=r"does not find the MIG slice MIG-2222.*Name a first slice") as error:
+        GpuPool(resources_for("small")).acquire([sampled], limit=1)
+    assert "\n" not in str(error.value)
+    assert GpuPool(resources_for("small")).acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
+
+
 def test_mig_mode_without_slices_has_no_gpu(machine):
     machine(card(0, "GPU-eeee", 81559, H100["name"], "Enabled"), listing=MIG.splitlines()[0], files=1)
     assert installed_gpus() == []
@@ -242,3 +265,13 @@ def test_free_memory_of_the_visible_gpus(monkeypatch, tmp_path):
     assert free_gib() == {"GPU 1": 5.91}
     monkeypatch.setenv("PATH", "")
     assert free_gib() == {}
+
+
+def test_free_memory_is_asked_for_each_time(monkeypatch, tmp_path):
+    """Which GPUs there are is asked once."""
+    gpu = card(0, "GPU-0", 81559)
+    install(monkeypatch, tmp_path / "smi", gpu | {"memory.free": "80548"})
+    assert free_gib() == {"GPU 0": 78.66}
+    report(tmp_path / "smi", gpu | {"memory.free": "6052"}, card(1, "GPU-1", 81559) | {"memory.free": "80548"})
+    assert free_gib() == {"GPU 0": 5.91}
+    assert visible_gpus() == ("GPU-0",)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def test_calibration_samples_from_the_weights_of_each_step(
     for row in rows:
         assert row["vllm_log_prob_gap"] < 0.05  # vLLM serves bfloat16
         assert row["vllm_importance_ratio"] == pytest.approx(1, abs=0.05)
+    assert not logging.getLogger("vllm.utils.jit_monitor").isEnabledFor(logging.WARNING)  # of the trainer's kernels
 
 
 @pytest.mark.timeout(900)

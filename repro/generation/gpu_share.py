@@ -1,0 +1,56 @@
+"""vLLM's share of a GPU that it has for itself: of what is free now, since it refuses to start if it is to take more.
+
+No torch here: it would make a context on the GPU, and the planner counts with the same functions.
+"""
+
+from collections.abc import Sequence
+
+from repro.errors import InputError
+from repro.system.gpus import memory_gib, misnumbered_slices
+
+SAMPLING_SHARE = 0.9
+"""Largest share of a GPU that vLLM takes for itself."""
+MARGIN_GIB = 2.0
+"""ASSUMED: CUDA's context and NCCL's buffers, which vLLM does not count, and growth of what else uses the GPU (a desktop)."""
+RECEIVED_GIB = 3.0
+"""DERIVED: new weights that a server holds beside its cache: two packets of a GiB, and a third while one is replaced."""
+
+
+def own_share(total: float, free: float, *, receives_weights: bool = False) -> float:
+    """Return the share of a GPU that vLLM takes; 0 or less if nothing is free.
+
+    Args:
+        total: GiB of the GPU.
+        free: GiB of it that are free before vLLM starts.
+        receives_weights: it is a server, which gets new weights while it runs.
+    """
+    margin = MARGIN_GIB + (RECEIVED_GIB if receives_weights else 0.0)
+    return min((free - margin) / total, SAMPLING_SHARE)
+
+
+def own_share_now(gpu_names: Sequence[str], *, receives_weights: bool = False) -> float:
+    """Return the share that vLLM takes of each of these GPUs, by what is free on the fullest.
+
+    `SAMPLING_SHARE` if nvidia-smi does not say (MIG slices, memory that the machine shares).
+
+    Raises:
+        InputError: something else fills one of them.
+    """
+    shares = {SAMPLING_SHARE}
+    for gpu, (free, total) in memory_gib(gpu_names).items():
+        shares.add(share := own_share(total, free, receives_weights=receives_weights))
+        if share <= 0:
+            raise InputError(
+                f"vLLM on {gpu}: of its {total:.1f} GiB {free:.1f} are free. End what else uses it (nvidia-smi), or name"
+                " another GPU in CUDA_VISIBLE_DEVICES."
+            )
+    return round(min(shares), 3)
+
+
+def check_slices(gpu_names: Sequence[str]) -> None:
+    """Raise InputError for a MIG slice that vLLM does not find: it takes a slice's number in its GPU for a GPU's."""
+    if lost := [name for name in gpu_names if name in misnumbered_slices()]:
+        raise InputError(
+            f"vLLM does not find the MIG slice {lost[0]}, since it is not the first of its GPU. Name a first slice in"
+            " CUDA_VISIBLE_DEVICES, or sample with --engine transformers."
+        )
