@@ -12,7 +12,7 @@ from repro.planner.placement import NODE, Cards, Placement, describe_layout, pla
 from repro.planner.resources import Layout
 from repro.recipes.catalog import STUDIES, plan
 from repro.recipes.study import Scale
-from repro.stages import Stage
+from repro.stages import Guarded, Stage
 
 GIB = {"L4, A10": 22.2, "RTX 3090, 4090": 23.6, "A100 40 GB": 39.4, "H100 80 GB": 79.2}
 """Memory that CUDA reports: a little less than a card's name says."""
@@ -23,7 +23,7 @@ PARTS = (
 
 
 def largest_stages(scale: Scale) -> dict[tuple[str, str, str], Stage]:
-    """Return one stage of each procedure and models; of equal ones the first that a reward model scores, if any does."""
+    """Return one stage of each procedure (of each guard) and models; of equal ones the first that a reward model scores, if any does."""
     stages: dict[tuple[str, str, str], Stage] = {}
     for name in STUDIES:
         for stage in plan(name, scale=scale, families=("all",), seeds=1).stages():
@@ -31,7 +31,8 @@ def largest_stages(scale: Scale) -> dict[tuple[str, str, str], Stage]:
             if work.main is None:
                 continue
             frozen = work.frozen.base_model.name if work.frozen else ""
-            key = (stage.procedure, work.main.base_model.name, frozen)
+            kind = f"guarded ({stage.guard.name})" if isinstance(stage, Guarded) else stage.procedure
+            key = (kind, work.main.base_model.name, frozen)
             if key not in stages or (work.reward_model and not stages[key].workload.reward_model):
                 stages[key] = stage
     return dict(sorted(stages.items()))

@@ -16,28 +16,27 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from repro.calibration.kl_match_size import AT_ONCE, COMPLETIONS, SAMPLED_TOKENS
 from repro.models.generation_settings import neutral_generation_config
 from repro.models.loading import load_for_training
+from repro.models.padded_batches import padded_batches
 from repro.traps.token_kl import token_kl
 
 Ids = tuple[int, ...]
 """Token ids of a text."""
-PROMPTS, COMPLETIONS, TOKENS = 64, 4, 256
-"""Training prompts, completions of each, and the most tokens of one, on which the KL is measured."""
 TOLERANCE = 0.1
 """ASSUMED: the relative difference of two KLs up to which they are matched. In the embedded world the seed of a training
 changes its KL by more: 0.2 to 0.4 nats per token at eta = -0.5."""
 BEYOND, IN_A_ROW = 1.5, 3
 """How far beyond the other's KL, and in how many steps in a row, a training goes before it ends: an update can be shrunk, not
 grown, and the training's own estimate (k3) is noisy."""
-AT_ONCE = 16
-"""Completions whose logits are in memory at once: 16 of 256 tokens over a vocabulary of 150,000 are 2.5 GB, twice."""
 _HALVINGS = 12  # of the interval of s
 
 
 @dataclass(frozen=True)
 class Match:
-    """The distance to match: folder of the calibrated model that has it, prompts, and the most tokens of a completion."""
+    """The distance to match: folder of the calibrated model that has it, its adapter beside it; prompts, and the most tokens of
+    a completion."""
 
     calibrated: Path
     prompt_ids: Sequence[list[int]]
@@ -74,9 +73,7 @@ def match_kl(policy: Any, match: Match, seed: int) -> dict[str, float | None]:
         match_kl: the other's KL to the start, nats per token; match_reached: this one's; match_scale: s, at most 1;
         matched: 1 if the two differ by at most `TOLERANCE`, else 0. An update that is too short stays as it is.
     """
-    other = load_for_training(match.calibrated).eval()
-    wanted = _distance(other, policy, match, seed)
-    del other
+    wanted = _wanted(policy, match, seed)
     weights = [p for name, p in policy.named_parameters() if "lora_B" in name]
     trained = [p.detach().clone() for p in weights]
 
@@ -112,6 +109,24 @@ def warning(measured: Mapping[str, float | None]) -> dict[str, str]:
     }
 
 
+def _wanted(policy: Any, match: Match, seed: int) -> float:
+    """Return the KL to match; on a GPU, whose memory may hold no second model, of the other's adapter on this base."""
+    if not _is_on_gpu(policy):
+        return _distance(load_for_training(match.calibrated).eval(), policy, match, seed)
+    own = policy.active_adapter
+    policy.load_adapter(str(match.calibrated.with_name("adapter")), "matched")
+    policy.set_adapter("matched")
+    try:
+        return _distance(policy, policy, match, seed)
+    finally:
+        policy.set_adapter(own)
+        policy.delete_adapter("matched")
+
+
+def _is_on_gpu(policy: Any) -> bool:
+    return bool(policy.device.type == "cuda")
+
+
 @torch.no_grad()
 def _distance(model: Any, policy: Any, match: Match, seed: int) -> float:
     """Return KL(model||start) on the model's completions, nats per token; the start is `policy` without its adapter.
@@ -131,7 +146,18 @@ def _distance(model: Any, policy: Any, match: Match, seed: int) -> float:
 
 
 def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int) -> list[tuple[Ids, Ids]]:
-    """Sample completions of all prompts at temperature 1 in one padded batch; return (prompt, completion) ids."""
+    """Sample completions of all prompts at temperature 1; return (prompt, completion) ids."""
+    batches = padded_batches(prompt_ids, lambda ids: COMPLETIONS * (len(ids) + tokens), SAMPLED_TOKENS)
+    devices = [model.device] if model.device.type == "cuda" else []
+    pairs = []
+    with torch.random.fork_rng(devices):
+        for number, batch in enumerate(batches):
+            torch.manual_seed(seed + number)
+            pairs += _sample_batch(model, batch, tokens)
+    return pairs
+
+
+def _sample_batch(model: Any, prompt_ids: Sequence[list[int]], tokens: int) -> list[tuple[Ids, Ids]]:
     config = neutral_generation_config(model)
     ends = set(config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id])
     config.update(do_sample=True, top_k=0, num_return_sequences=COMPLETIONS, max_new_tokens=tokens)
@@ -142,13 +168,11 @@ def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int)
     for row, ids in enumerate(prompt_ids):
         ids_BT[row, width - len(ids) :] = torch.tensor(ids)
         mask_BT[row, width - len(ids) :] = 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        out_NT = model.generate(
-            input_ids=ids_BT.to(model.device),
-            attention_mask=mask_BT.to(model.device),
-            generation_config=config,
-        )
+    out_NT = model.generate(
+        input_ids=ids_BT.to(model.device),
+        attention_mask=mask_BT.to(model.device),
+        generation_config=config,
+    )
     pairs = []
     for row, sampled in enumerate(out_NT[:, width:].tolist()):
         end = next((n for n, token in enumerate(sampled) if token in ends), len(sampled))
@@ -157,6 +181,6 @@ def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int)
 
 
 def _logits(model: Any, prompt: Ids, completion: Ids) -> torch.Tensor:
-    """Return the logits [T, V] that predict the T tokens of a completion, on the CPU."""
+    """Return the logits [T, V] that predict the T tokens of a completion."""
     ids_1T = torch.tensor([[*prompt, *completion]], device=model.device)
-    return model(input_ids=ids_1T, logits_to_keep=len(completion) + 1).logits[0, :-1].float().cpu()
+    return model(input_ids=ids_1T, logits_to_keep=len(completion) + 1).logits[0, :-1].float()

@@ -1,12 +1,15 @@
 """Save a calibrated teacher: its adapter, and the model that it makes of the base."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 
 from repro.calibration.kl_match import Match, match_kl
+from repro.calibration.kl_match_size import matching_bytes
 from repro.calibration.rounding import (
     completion_logits,
     mean_token_kl,
@@ -15,7 +18,11 @@ from repro.calibration.rounding import (
     update_survival,
 )
 from repro.models.loading import load_for_training, load_tokenizer
+from repro.system.gpu_memory import free_gpu_memory
 from repro.training.train import StateDict
+
+GIB = 2**30
+logger = logging.getLogger(__name__)
 
 
 def save_adapter_and_merged(
@@ -38,6 +45,8 @@ def save_adapter_and_merged(
     (adapter / "README.md").unlink(missing_ok=True)  # an empty model card
     _make_reproducible(adapter / "adapter_config.json")
     if match is not None:
+        if state is None and torch.cuda.is_available():
+            policy.to("meta")  # saved, and nothing reads it again: its memory is for the model that is shrunk
         measured |= shrink_to_match(teacher, adapter, match, seed)
     measured |= save_merged(teacher, adapter, out / "model", prompt_ids, tokens, seed)
 
@@ -45,11 +54,28 @@ def save_adapter_and_merged(
 def shrink_to_match(base: Path | str, adapter: Path, match: Match, seed: int) -> dict[str, float | None]:
     """Shrink a saved adapter to the KL that it has to match (`kl_match.match_kl`), in its folder."""
     policy = PeftModel.from_pretrained(load_for_training(base).eval(), str(adapter))
+    if _fits_gpu(policy):
+        policy.to("cuda")
     figures = match_kl(policy, match, seed)
     policy.save_pretrained(adapter)
     (adapter / "README.md").unlink(missing_ok=True)
     _make_reproducible(adapter / "adapter_config.json")
     return figures
+
+
+def _fits_gpu(policy: Any) -> bool:
+    """Return True if the GPU has room to match a KL there; say so if there is one that has not."""
+    if not torch.cuda.is_available():
+        return False
+    free_gpu_memory()
+    free, _ = torch.cuda.mem_get_info()
+    sizes = policy.config.get_text_config()
+    head_size = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
+    keys = sizes.num_key_value_heads * head_size
+    needed = matching_bytes(policy.num_parameters(), sizes.num_hidden_layers, keys, sizes.vocab_size)
+    if needed > free:
+        logger.warning("the KL is matched on the CPU, for hours: %.1f GiB, the GPU has %.1f", needed / GIB, free / GIB)
+    return bool(needed <= free)
 
 
 def _make_reproducible(config: Path) -> None:

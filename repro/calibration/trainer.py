@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 
-from repro.calibration import kl_match
+from repro.calibration import kl_match, kl_match_size
 from repro.calibration.config import CalibrationConfig
 from repro.calibration.control_rewards import ControlReward
 from repro.calibration.figures import HISTORY_NAMES
@@ -131,8 +131,8 @@ def calibrate(
 
 def _match(matches: Path, tokenizer: Any, items: list[Item], config: CalibrationConfig) -> kl_match.Match:
     """Return the distance of the calibration in that artifact, measured on prompts from all over the items."""
-    spread = items[:: max(1, len(items) // kl_match.PROMPTS)][: kl_match.PROMPTS]
-    tokens = min(kl_match.TOKENS, config.max_completion_tokens)
+    spread = items[:: max(1, len(items) // kl_match_size.PROMPTS)][: kl_match_size.PROMPTS]
+    tokens = min(kl_match_size.TOKENS, config.max_completion_tokens)
     return kl_match.Match(matches / "model", _prompt_ids(tokenizer, spread, config), tokens)
 
 

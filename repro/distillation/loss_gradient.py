@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch.nn import functional
 
-from repro.models.padded_batches import padded_batches
+from repro.models.padded_batches import BACKWARD_TOKENS, padded_batches
+from repro.training.optimisation import LARGE
 
 ElementT = TypeVar("ElementT")
 
@@ -44,6 +45,23 @@ def mean_loss_gradient(
             (_summed_loss(model, batch, is_fused) / tokens).backward()
     gradients = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
+    return gradients
+
+
+def lean_gradient(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
+    """Return `mean_loss_gradient` in little memory: no complete logits, short passes, checkpoints in a large model.
+
+    The model is left with TRL's fused head, in evaluation mode.
+    """
+    from trl.trainer.utils import add_fused_lm_head
+
+    is_large = model.num_parameters() >= LARGE
+    if is_large:
+        model.gradient_checkpointing_enable()
+    add_fused_lm_head(model)
+    model.train(is_large)  # in evaluation mode layers keep their activations
+    gradients = mean_loss_gradient(model, pairs, BACKWARD_TOKENS, is_fused=True)
+    model.eval()
     return gradients
 
 

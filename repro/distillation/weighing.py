@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from repro.distillation.config import WeighingConfig
-from repro.distillation.loss_gradient import mean_loss_gradient, shift, shifted, spread
+from repro.distillation.loss_gradient import lean_gradient, shift, shifted, spread
 from repro.errors import InputError
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
@@ -16,7 +16,6 @@ from repro.models.loading import load_model
 from repro.models.padded_batches import padded_batches
 from repro.models.scoring import token_log_probs
 from repro.progress import Progress
-from repro.training.optimisation import LARGE
 
 WEIGHTS = pa.schema(
     [
@@ -28,8 +27,6 @@ WEIGHTS = pa.schema(
     ]
 )
 """A row per completion, in their file's order. value: see `trace_values`, null for an empty completion, whose weight is 0."""
-BACKWARD_TOKENS = 1024
-"""Padded tokens of one backward pass at most; a longer sequence has one of its own."""
 
 
 def trace_values(
@@ -76,15 +73,7 @@ def moved_both_ways(
         model: the student, in float32; the model moved against the gradient is this one, changed in place.
         holdout: prompt and completion tokens.
     """
-    from trl.trainer.utils import add_fused_lm_head
-
-    is_large = model.num_parameters() >= LARGE
-    if is_large:
-        model.gradient_checkpointing_enable()
-    add_fused_lm_head(model)
-    model.train(is_large)  # in evaluation mode layers keep their activations
-    gradients = mean_loss_gradient(model, holdout, BACKWARD_TOKENS, is_fused=True)
-    model.eval()
+    gradients = lean_gradient(model, holdout)
     squares = [gradient.double().square().sum() for gradient in gradients.values()]
     along = shifted(model, gradients, epsilon)
     return along, shift(model, gradients, -epsilon), float(torch.stack(squares).sum().sqrt())

@@ -57,13 +57,15 @@ class SamplerGuard(Guard):
     shows: ClassVar[Interface] = "text"
     needs_weights: ClassVar[bool] = True
     reads_holdout: ClassVar[bool] = False
-    """True if `proxies` needs completions of the teacher."""
+    """True if `proxies` needs completions of the teacher, for which a plan counts a gradient of the proxy."""
+    proxy_count: ClassVar[int] = 1
+    """Number of models that `proxies` returns: a plan counts their memory and time."""
 
     def proxies(self, proxy: Any, holdout: Sequence[tuple[list[int], list[int]]]) -> list[Any]:
         """Return the models whose logits `combine` gets beside the teacher's; by default the proxy itself.
 
         Args:
-            proxy: a loaded causal LM, for the thief's student, which is not known.
+            proxy: a loaded causal LM, for the thief's student, which is not known; it may be changed in place.
             holdout: prompt and completion tokens of the teacher; empty unless `reads_holdout`.
         """
         return [proxy]

@@ -39,6 +39,7 @@ class Antidistillation(SamplerGuard):
     )
     source: ClassVar[str] = "Antidistillation Sampling, arXiv 2504.13146"
     reads_holdout: ClassVar[bool] = True
+    proxy_count: ClassVar[int] = 2
 
     strength: float = pydantic.Field(default=0.5, ge=0)
     epsilon: float = pydantic.Field(default=0.01, gt=0)
@@ -47,13 +48,29 @@ class Antidistillation(SamplerGuard):
     """Held-out traces that the gradient is taken of, spread over all of them."""
 
     def proxies(self, proxy: Any, holdout: Sequence[tuple[list[int], list[int]]]) -> list[Any]:
-        """Return the proxy moved along the gradient and against it."""
-        from repro.distillation.loss_gradient import mean_loss_gradient, shifted, spread
+        """Return the proxy moved along the gradient and, itself changed in place, against it."""
+        from repro.distillation.loss_gradient import shift, shifted, spread
 
-        gradients = mean_loss_gradient(proxy, spread(holdout, self.traces))
-        return [shifted(proxy, gradients, sign * self.epsilon) for sign in (1, -1)]
+        gradients = _gradient(proxy, spread(holdout, self.traces))
+        along = shifted(proxy, gradients, self.epsilon)
+        return [along, shift(proxy, gradients, -self.epsilon)]
 
     def combine(self, teacher_BV: "torch.Tensor", proxies_BV: "Sequence[torch.Tensor]") -> "torch.Tensor":
         """Return [B, V] the teacher's logits plus the directional derivative of the proxy's."""
         along_BV, against_BV = proxies_BV
         return teacher_BV + self.strength * (along_BV - against_BV) / (2 * self.epsilon)
+
+
+def _gradient(proxy: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> "dict[str, torch.Tensor]":
+    """Return the gradient of the proxy's mean loss; with less memory on a GPU, where rounding is another anyway."""
+    from repro.distillation.loss_gradient import lean_gradient, mean_loss_gradient
+
+    if not _is_on_gpu(proxy):
+        return mean_loss_gradient(proxy, pairs)
+    gradients = lean_gradient(proxy, pairs)
+    del proxy.forward  # the fused head: a copy's would decode with the weights of the original
+    return gradients
+
+
+def _is_on_gpu(model: Any) -> bool:
+    return bool(model.device.type == "cuda")

@@ -1,4 +1,4 @@
-"""Batches of sequences for forward passes without gradients, bounded by their padded tokens."""
+"""Batches of sequences, bounded by their padded tokens."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -6,7 +6,9 @@ from typing import TypeVar
 SequenceT = TypeVar("SequenceT")
 
 FORWARD_TOKENS = 16_384
-"""Padded tokens of one forward pass: a bound on memory; it changes results by rounding only."""
+"""Padded tokens of one forward pass without gradients: a bound on memory; it changes results by rounding only."""
+BACKWARD_TOKENS = 1024
+"""The same of a backward pass in little memory (`distillation.loss_gradient.lean_gradient`)."""
 
 
 def padded_batches(

@@ -2,6 +2,7 @@
 
 DERIVED from sizes of models and from how trainers, FSDP2 and vLLM keep them. What layers keep for the backward pass is
 MEASURED on the CPU (`activations`), one training's total on a GPU; docs/gpu.md compares them and has the resulting tables.
+Matching a KL (`model_memory.matching_gib`) follows a training and needs less: a test compares them.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from repro.planner.architectures import Architecture, architecture
 from repro.planner.model_memory import (
     GIB,
     fsdp_gathered_gib,
+    gradient_gib,
     layer_params,
     lora_params,
     output_layer_params,
@@ -49,7 +51,7 @@ class GpuMemory:
         gradients: with DDP's buckets, which are a copy of them. Counted while vLLM samples too, as vLLM's share is
             (`training.vllm_memory`): what holds them stays with torch.
         optimizer: AdamW's moments.
-        frozen: teacher, calibration target, or the models of a diagnosis.
+        frozen: teacher, calibration target, or the models of a diagnosis or a guard.
         gathered: full shard: unsharded layers and output layer while they compute, gradients before they are summed.
         activations: kept for the backward pass, with the bfloat16 copies of weights that autocast makes; in a
             diagnosis, its passes.
@@ -95,7 +97,10 @@ def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
     if workload.trains:
         return _training(workload, main, frozen, layout)
     if workload.samples:
-        return GpuMemory(sampling=max(_sampling(workload, main, layout), reward_model_gib(workload)))
+        sampling = _sampling(workload, main, layout)
+        if frozen:
+            return _guarded(workload, sampling, frozen)
+        return GpuMemory(sampling=max(sampling, reward_model_gib(workload)))
     return _scoring(stage, main, frozen)
 
 
@@ -139,6 +144,18 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
         sampling=sampling,
         server=vllm_gib(main, layout.vllm_server) if layout.vllm_server and workload.samples_while_training else 0.0,
     )
+
+
+def _guarded(workload: Workload, teacher: float, proxy: Architecture) -> GpuMemory:
+    """Estimate sampling through a guard: its proxies in float32 beside the teacher, or what moves them along a gradient.
+
+    Args:
+        teacher: GiB of it and of its cache.
+    """
+    proxies = workload.proxies * (weights_gib(proxy, FLOAT32) + _cache_gib(workload, proxy, FLOAT32))
+    if workload.takes_gradient:
+        proxies = max(proxies, gradient_gib(proxy, _length(workload)))
+    return GpuMemory(frozen=teacher + proxies, fragments=FRAGMENTS_GIB)
 
 
 def _activations(workload: Workload, main: Architecture, layout: Layout) -> float:
@@ -186,8 +203,13 @@ def _sampling(workload: Workload, model: Architecture, layout: Layout) -> float:
         return vllm_gib(model, layout.tensor_parallel)
     if not workload.batch_sequences:
         return weights_gib(model, BFLOAT16)
-    cells = workload.batch_sequences * _length(workload) * model.layers * model.keys
-    return weights_gib(model, FLOAT32) + 2 * cells * FLOAT32 / GIB
+    value_bytes = BFLOAT16 if workload.uses_gpu else FLOAT32
+    return weights_gib(model, value_bytes) + _cache_gib(workload, model, value_bytes)
+
+
+def _cache_gib(workload: Workload, model: Architecture, value_bytes: int) -> float:
+    """Return GiB of the keys and values that transformers holds of one batch."""
+    return 2 * workload.batch_sequences * _length(workload) * model.layers * model.keys * value_bytes / GIB
 
 
 def _sampling_between_steps(workload: Workload, model: Architecture, layout: Layout) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import BFLOAT16, FLOAT32, GIB, weights_gib
+from repro.planner.model_memory import matching_gib
 from repro.planner.resources import Layout
 from repro.recipes.assumed import assumed
 from repro.stages import Stage
@@ -31,7 +32,7 @@ class HostMemory:
     Attributes:
         processes: number of processes that load models.
         loading: converted weights in each process, before they are on its GPU.
-        saving: the complete trained model, in the first process.
+        saving: the complete trained model, in the first process; beside it, what matches a KL where shards stay on the GPUs.
         completions: sampled completions with their log-probabilities, in all processes together.
         server_processes: processes of a vLLM server, which maps its weights and so holds none.
     """
@@ -60,7 +61,10 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
         trained = _gib(workload.main, FLOAT32)  # weights from the hub are stored in bfloat16
         step = workload.sequences_per_step * workload.max_completion_tokens * STEP_TOKEN_BYTES / GIB
         completions = step if workload.samples_while_training else 0.0
-        return HostMemory(layout.ranks, trained + frozen, trained, completions, server)
+        matching = 0.0
+        if workload.matches_kl and layout.shard:
+            matching = matching_gib(architecture(workload.main.base_model.name))
+        return HostMemory(layout.ranks, trained + frozen, trained + matching, completions, server)
     converted = _converted(workload.main)
     if not workload.samples:
         merging = 1 if layout.ranks > 1 else 0  # a process that joins the parts

@@ -1,6 +1,7 @@
 """GiB of a model and of its parts, whatever stage they are in."""
 
-from repro.models.padded_batches import FORWARD_TOKENS
+from repro.calibration.kl_match_size import matching_bytes
+from repro.models.padded_batches import BACKWARD_TOKENS, FORWARD_TOKENS
 from repro.planner.activations import FLOAT32, held_by_forward, saved_for_backward
 from repro.planner.architectures import Architecture
 from repro.training.optimisation import LARGE
@@ -41,17 +42,31 @@ def output_layer_params(model: Architecture) -> float:
     return model.vocabulary * model.hidden / GIB
 
 
-def perturbed_gib(model: Architecture, length: int) -> float:
-    """Return GiB of a model that is scored at two points along its own gradient, in float32.
+def gradient_gib(model: Architecture, length: int) -> float:
+    """Return GiB of a model in float32 while its gradient is taken in short passes, and while it is moved along that.
 
-    The largest of the backward pass of a sequence, beside model and gradient; of model, gradient and copy; and of the forward
-    pass of the two. The output layer never holds all logits.
+    The larger of the backward pass, beside model and gradient, and of model, gradient and copy. The output layer never holds
+    all logits.
 
     Args:
         length: tokens of the longest sequence.
     """
     is_large = model.parameters * 1e9 >= LARGE
-    backward = 2 * saved_for_backward(model, length, length, checkpointed=is_large)
-    forward = 2 * held_by_forward(model, FORWARD_TOKENS, length)
+    backward = 2 * saved_for_backward(model, max(length, BACKWARD_TOKENS), length, checkpointed=is_large)
     weights = weights_gib(model, FLOAT32)
-    return 2 * weights + max(weights, backward / GIB, forward / GIB)
+    return 2 * weights + max(weights, backward / GIB)
+
+
+def perturbed_gib(model: Architecture, length: int) -> float:
+    """Return GiB of a model that is scored at two points along its own gradient: of the gradient, or of the two that score.
+
+    Args:
+        length: tokens of the longest sequence.
+    """
+    scoring = 2 * weights_gib(model, FLOAT32) + 2 * held_by_forward(model, FORWARD_TOKENS, length) / GIB
+    return max(gradient_gib(model, length), scoring)
+
+
+def matching_gib(model: Architecture) -> float:
+    """Return GiB of matching a calibration's KL, on a GPU once the trained model has left it."""
+    return matching_bytes(model.parameters * 1e9, model.layers, model.keys, model.vocabulary) / GIB

@@ -9,6 +9,7 @@ it (`planner.corrections`).
 import functools
 import math
 
+from repro.calibration import kl_match_size
 from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.cards import Card
@@ -19,6 +20,7 @@ from repro.recipes.assumed import assumed
 from repro.stages import Stage
 from repro.stages.references import Model
 from repro.training.optimisation import LARGE
+from repro.training.vllm_memory import FLOAT32
 
 DECODING = 0.5
 """ASSUMED: share of the bandwidth that sampling reaches over a complete stage; batches run empty at its end."""
@@ -41,11 +43,15 @@ TOY_PROMPT = 24
 BATCH = 1024
 """Sequences that transformers samples together where the stage's configuration does not say."""
 
+KL_MEASUREMENTS = 6
+"""ASSUMED: of a calibration that matches a KL: of the other's, of its own, and of four halvings of its update (at most 12)."""
+
 
 def stage_seconds(stage: Stage, card: Card, micro_batch: int = MICRO_BATCH) -> float:
     """Return the seconds of a stage on one card, without the start of its process.
 
-    Not counted: reward models, grading, the resampling of a diagnosis, and the check of vLLM's log-probabilities.
+    Not counted: reward models, grading, the resampling of a diagnosis, the gradient along which models are moved, and the check
+    of vLLM's log-probabilities.
 
     Args:
         micro_batch: sequences of one forward pass in training; toy models take a complete step at once.
@@ -75,8 +81,12 @@ def _stage_seconds(stage: Stage, card: Card, micro_batch: int) -> float:
     seconds = card.load_seconds
     if workload.samples:
         seconds += passes.sampled * _sampling(stage, main, sequences, length, card)
+    if frozen is not None and workload.proxies:
+        seconds += workload.proxies * _sampling(stage, frozen, sequences, length, card, value_bytes=FLOAT32)
+    if workload.matches_kl and workload.uses_gpu:
+        seconds += KL_MEASUREMENTS * _measuring_kl(main, completion, length, card)
     scored = passes.scored + (1 if workload.kl_anchor else 0)
-    for model, times in ((main, scored), (frozen, passes.frozen)):
+    for model, times in ((main, scored), (frozen, 0 if workload.proxies else passes.frozen)):
         if model is not None and times:
             seconds += times * sequences * _scoring(model, completion, length, card)
             seconds += times * sequences / at_once * model.layers * card.layer_seconds
@@ -100,8 +110,14 @@ def _sizes_at(name: str, revision: str) -> Architecture:
     return architecture(name)
 
 
-def _sampling(stage: Stage, model: Architecture, sequences: int, length: int, card: Card) -> float:
-    """Return the seconds of sampling: steps that each read the weights and the caches of all sequences in flight."""
+def _sampling(
+    stage: Stage, model: Architecture, sequences: int, length: int, card: Card, *, value_bytes: int | None = None
+) -> float:
+    """Return the seconds of sampling: steps that each read the weights and the caches of all sequences in flight.
+
+    Args:
+        value_bytes: of a weight or a cached value; None for the card's.
+    """
     workload = stage.workload
     is_vllm = workload.engine == "vllm"
     completion = workload.max_completion_tokens
@@ -113,13 +129,39 @@ def _sampling(stage: Stage, model: Architecture, sequences: int, length: int, ca
     steps = completion * sequences / in_flight
     if not is_vllm:
         steps = completion * math.ceil(sequences / in_flight)
-    cache = cache_per_sequence(model, length - completion // 2) * card.value_bytes / 2
-    read = (card.value_bytes * model.parameters * 1e9 + in_flight * cache) / (DECODING * card.bandwidth)
-    multiplied = in_flight * 2 * model.parameters * 1e9 / (SCORING * card.flops)
     host = in_flight * card.token_seconds if is_vllm else 0.0
     launched = 0.0 if is_vllm else model.layers * card.layer_seconds
+    step = _decoding(model, in_flight, length - completion // 2, card, value_bytes or card.value_bytes)
     prompts = sequences * (length - completion) * _layer_flops(model, length) / (SCORING * card.flops)
-    return steps * (max(read, multiplied, host) + launched) + prompts
+    return steps * (max(step, host) + launched) + prompts
+
+
+def _decoding(model: Architecture, in_flight: int, tokens: int, card: Card, value_bytes: int) -> float:
+    """Return the seconds of a step of sampling, without the host: of its reads or of its products.
+
+    Args:
+        tokens: of a sequence so far, prompt included.
+        value_bytes: of a weight or a cached value.
+    """
+    cache = cache_per_sequence(model, tokens) * value_bytes / 2
+    read = (value_bytes * model.parameters * 1e9 + in_flight * cache) / (DECODING * card.bandwidth)
+    return max(read, in_flight * 2 * model.parameters * 1e9 / (SCORING * card.flops))
+
+
+def _measuring_kl(model: Architecture, completion: int, length: int, card: Card) -> float:
+    """Return the seconds of a measurement of a calibration's KL on a GPU: completions in batches, then scored one by one.
+
+    Args:
+        completion, length: most tokens of one in training, without and with its prompt.
+    """
+    tokens = min(kl_match_size.TOKENS, completion)
+    length -= completion - tokens
+    sequences = kl_match_size.PROMPTS * kl_match_size.COMPLETIONS
+    in_flight = max(1, int(kl_match_size.SAMPLED_TOKENS // length))
+    launched = model.layers * card.layer_seconds
+    step = _decoding(model, in_flight, length - tokens // 2, card, FLOAT32) + launched
+    scored = 2 * sequences * (_scoring(model, tokens, length, card) + launched)
+    return tokens * math.ceil(sequences / in_flight) * step + scored
 
 
 def _scoring(model: Architecture, completion: int, length: int, card: Card) -> float:

@@ -8,6 +8,10 @@ from repro.recipes.shared_stages import Pair, base_model, reward_model_of, task_
 from repro.stages import Completions, Evaluate, Grade, Guarded, ModelInput, Rewrite, Sample, TaskData
 from repro.tasks.task import Split
 
+SEQUENCES = 16
+"""Completions that a guard's law samples at once where vLLM was meant to: launches take most of a step, whatever its width.
+ASSUMED: the caches of teacher and proxies beside their weights must fit a card of 24 GB."""
+
 
 def check_guard(pair: Pair, guard: Guard) -> None:
     """Refuse a guard that reads the weights of a teacher behind a server.
@@ -55,10 +59,11 @@ def _guarded(pair: Pair, guard: SamplerGuard, data: tuple[TaskData, ...], config
 
 
 def _sampled_by_transformers(config: SamplingConfig) -> SamplingConfig:
-    """Return the configuration with a prompt at a time where vLLM, whose cache is paged, was meant to sample."""
+    """Return the configuration with few sequences at a time where vLLM, whose cache is paged, was meant to sample."""
     if config.engine == "transformers":
         return config
-    return config.model_copy(update={"engine": "transformers", "batch_sequences": config.completions_per_prompt})
+    sequences = max(SEQUENCES, config.completions_per_prompt)
+    return config.model_copy(update={"engine": "transformers", "batch_sequences": sequences})
 
 
 def served_answers(pair: Pair, guard: Guard) -> Evaluate | Grade:

@@ -86,7 +86,9 @@ class Guarded(Stage):
 
     @property
     def workload(self) -> Workload:
-        return replace(sampling_workload(self.procedure, self.model, self.config), frozen=self.proxy)
+        sampling = sampling_workload(self.procedure, self.model, self.config)
+        passes = replace(sampling.passes, frozen=self.guard.proxy_count)
+        return replace(sampling, frozen=self.proxy, passes=passes, takes_gradient=self.guard.reads_holdout)
 
     def prompted_models(self) -> dict[str, bool]:
         return {self.model.base_model.name: self.config.reasoning}

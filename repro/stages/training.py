@@ -75,6 +75,7 @@ class Calibrate(Stage):
             passes=PASSES[self.procedure],
             lora_rank=self.config.lora_rank,
             kl_anchor=self.config.kl_beta > 0,
+            matches_kl=self.matches is not None,
             reward_model=self.reward_model,
             engine=self.config.engine,
             steps=self.config.steps,

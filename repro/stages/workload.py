@@ -66,7 +66,9 @@ class Workload:
         max_completion_tokens: upper bound of every completion.
         batch_sequences: sequences that transformers samples together; 0 where the estimate leaves their cache out.
         writes_rollouts: the completions and their log-probabilities are the artifact; vLLM's are checked by scoring some.
-        takes_gradient: the main model scores in float32, twice, moved both ways along a gradient of its own.
+        takes_gradient: the main model scores in float32, twice, moved both ways along a gradient of its own; the proxies
+            of a guard likewise.
+        matches_kl: the trained update is shrunk to a KL that is measured on completions (`calibration.kl_match`).
         scores_in_parts: stored completions are scored in parts that several processes share.
     """
 
@@ -86,6 +88,7 @@ class Workload:
     batch_sequences: int = 0
     writes_rollouts: bool = False
     takes_gradient: bool = False
+    matches_kl: bool = False
     scores_in_parts: bool = False
 
     @property
@@ -100,6 +103,11 @@ class Workload:
     def samples_while_training(self) -> bool:
         """True if vLLM samples completions between the optimiser steps."""
         return self.trains and self.samples and self.engine == "vllm"
+
+    @property
+    def proxies(self) -> int:
+        """Number of models like the frozen one that decode beside the sampled one, in float32: those of a guard."""
+        return self.passes.frozen if self.samples and not self.trains else 0
 
     @property
     def runs_model(self) -> bool:

@@ -87,6 +87,21 @@ def test_every_stage_is_read_back_from_json(scale):
         assert again.fingerprint == stage.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("scale", "assignment", "expected"),
+    [
+        ("small", "teacher_sampling.completions_per_prompt=4", 16),
+        ("paper", "teacher_sampling.completions_per_prompt=20", 20),
+        ("toy", "teacher_sampling.completions_per_prompt=4", 1024),
+    ],
+)
+def test_a_guards_law_is_sampled_in_batches_of_several_prompts(scale, assignment, expected):
+    """At toy scale in the batches of every engine there; elsewhere in what a card holds beside the proxies."""
+    study = plan("guards", scale=scale, seeds=1, assignments=["matrix.guards=none,poe", assignment])
+    traces = (s for s in study.stages() if s.kind == "guarded" and {data.split for data in s.data} == {"train"})
+    assert {stage.config.batch_sequences for stage in traces} == {expected}
+
+
 def test_a_guards_strength_is_part_of_the_identity_and_of_the_label(pair):
     def answers(text):
         plan_rows = rows(with_matrix(pair, guards=("none", text), attacks=("sft",)))

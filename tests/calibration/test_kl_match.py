@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from calibration.test_trainer import lines, run
+from peft import LoraConfig, PeftModel, get_peft_model
 
-from repro.calibration import kl_match
+from repro.calibration import kl_match, merge
 from repro.calibration.kl_match import BEYOND, IN_A_ROW, TOLERANCE, StopBeyond, stop_beyond
+from repro.models.loading import load_for_training
 
 
 def stops_at(kls, bound):
@@ -97,3 +99,62 @@ def test_an_update_that_is_too_short_is_named(tmp_path, teacher, student, items,
     assert summary["match_reached"] < summary["match_kl"]
     assert "to be matched were" in summary["warnings"]["KL match"]
     assert len(lines(tmp_path / "short" / "out")) == 1
+
+
+def test_on_a_gpu_one_model_holds_both_adapters(teacher, knob, taste, monkeypatch):
+    """The distance is that of the other's merged weights but for rounding, and nothing of the other's adapter is left."""
+    policy = PeftModel.from_pretrained(load_for_training(teacher).eval(), str(taste[0] / "adapter"))
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    match = kl_match.Match(knob / "model", [[5, 6, 7], [8, 9]], 8)
+    merged = kl_match._wanted(policy, match, seed=0)
+    assert merged > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(kl_match, "_is_on_gpu", lambda policy: True)
+        patch.setattr(kl_match, "load_for_training", lambda folder: pytest.fail("a second model was loaded"))
+        assert kl_match._wanted(policy, match, seed=0) == pytest.approx(merged, rel=1e-4)
+    after = policy.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert policy.active_adapter == "default"
+
+
+def test_completions_are_sampled_in_bounded_batches(teacher, monkeypatch):
+    model, prompts, sizes = load_for_training(teacher).eval(), [[5, 6, 7], [8, 9], [10], [11, 12]], []
+    generate = model.generate
+
+    def counted(**named):
+        ids_NT = generate(**named)
+        sizes.append(ids_NT.numel())
+        return ids_NT
+
+    monkeypatch.setattr(model, "generate", counted)
+    complete = kl_match._sample(model, prompts, 8, seed=3)
+    assert len(sizes) == 1
+    most = 2 * kl_match.COMPLETIONS * (3 + 8)
+    monkeypatch.setattr(kl_match, "SAMPLED_TOKENS", most)
+    parts = kl_match._sample(model, prompts, 8, seed=3)
+    assert len(sizes) == 3
+    assert max(sizes[1:]) <= most
+    assert [prompt for prompt, _ in parts] == [prompt for prompt, _ in complete]
+    half = len(parts) // 2
+    assert parts[half:] == kl_match._sample(model, prompts[2:], 8, seed=4)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_the_trainers_model_makes_room_and_a_full_gpu_is_named(tmp_path, teacher, knob, monkeypatch, caplog, room):
+    policy = get_peft_model(load_for_training(teacher), LoraConfig(r=2, target_modules="all-linear"))
+    cuda = SimpleNamespace(is_available=lambda: True, mem_get_info=lambda: (2**40 if room else 2**20, 2**40))
+    monkeypatch.setattr(merge, "torch", SimpleNamespace(cuda=cuda))
+    moved, move = [], PeftModel.to
+    monkeypatch.setattr(
+        PeftModel, "to", lambda model, device: moved.append(device) if device == "cuda" else move(model, device)
+    )
+    monkeypatch.setattr(merge, "match_kl", lambda *_: {"match_scale": 1.0})
+    monkeypatch.setattr(merge, "save_merged", lambda *_: {})
+    measured: dict[str, float | None] = {}
+    match = kl_match.Match(knob / "model", [[5]], 4)
+    merge.save_adapter_and_merged(teacher, tmp_path, [], 4, 0, measured, match, policy, None)
+    assert {parameter.device.type for parameter in policy.parameters()} == {"meta"}
+    assert moved == ["cuda"] * room
+    assert measured == {"match_scale": 1.0}
+    assert ("matched on the CPU" in caplog.text) != room

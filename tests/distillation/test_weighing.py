@@ -9,7 +9,6 @@ import torch
 from distillation.test_distill import Run, lines, run, stored
 from tiny_models import qwen_tokenizer
 
-from repro.distillation import weighing
 from repro.distillation.config import WeighingConfig
 from repro.distillation.loss_gradient import mean_loss_gradient, spread
 from repro.distillation.weighing import (
@@ -220,7 +219,7 @@ def test_weights_of_one_change_nothing(run: Run, stored: Path, tmp_path: Path) -
 
 def test_a_large_student_recomputes_its_activations_to_the_same_gradient(student, monkeypatch):
     along, _, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
-    monkeypatch.setattr(weighing, "LARGE", 1)
+    monkeypatch.setattr("repro.distillation.loss_gradient.LARGE", 1)
     recomputed, against, again = moved_both_ways(load_model(student), HOLDOUT, 1e-3)
     assert against.is_gradient_checkpointing
     assert again == pytest.approx(norm, rel=1e-6)

@@ -6,13 +6,14 @@ import pytest
 import torch
 from tiny_models import save_qwen
 
-from repro.distillation.loss_gradient import mean_loss_gradient, shifted
+from repro.distillation.loss_gradient import lean_gradient, mean_loss_gradient, shifted
 from repro.errors import InputError
 from repro.guards.base import GUARDS
 from repro.guards.engine import GuardedEngine
 from repro.guards.samplers import Antidistillation, ProductOfExperts
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_model, load_tokenizer
+from repro.models.padded_batches import BACKWARD_TOKENS
 
 HOLDOUT = [([5, 6, 7], [8, 9, 10, 2]), ([5, 6], [11, 2]), ([9], [12, 13, 14])]
 
@@ -140,6 +141,40 @@ def test_a_shift_changes_a_copy(proxy):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     name = "model.layers.0.mlp.up_proj.weight"
     assert torch.equal(moved.state_dict()[name], before[name] + 0.5 * gradients[name])
+
+
+def test_on_a_gpu_the_gradient_is_taken_in_short_passes_without_all_logits(proxy, monkeypatch):
+    """The same gradient but for rounding, and proxies that decode with weights of their own."""
+    guard, long = Antidistillation(epsilon=0.5), [([5, 6, 7], [8, 9, 10, 2] * 100)] * 4
+    on_cpu, passes = guard.proxies(load_model(proxy), long), []
+    plain = mean_loss_gradient(load_model(proxy), long)
+    for model, sign in zip(on_cpu, (1, -1)):
+        moved = shifted(load_model(proxy), plain, sign * guard.epsilon)
+        assert all(map(torch.equal, model.state_dict().values(), moved.state_dict().values()))
+    monkeypatch.setattr("repro.guards.samplers._is_on_gpu", lambda model: True)
+    read = load_model(proxy)
+    read.lm_head.register_forward_hook(lambda *_: pytest.fail("all logits were computed"))
+    read.model.register_forward_pre_hook(
+        lambda _, __, named: passes.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    gradient = lean_gradient(read, long)
+    assert len(passes) == 2
+    assert max(passes) <= BACKWARD_TOKENS
+    for name, value in plain.items():
+        assert torch.allclose(gradient[name], value, rtol=1e-3, atol=1e-6)
+    for model, other in zip(guard.proxies(load_model(proxy), long), on_cpu):
+        assert logits(model, [5, 6]).tolist() == pytest.approx(logits(other, [5, 6]).tolist(), abs=1e-4)
+
+
+def test_a_large_proxy_recomputes_its_activations_and_then_decodes(proxy, monkeypatch):
+    monkeypatch.setattr("repro.distillation.loss_gradient.LARGE", 1)
+    model = load_model(proxy)
+    gradient, plain = lean_gradient(model, HOLDOUT), mean_loss_gradient(load_model(proxy), HOLDOUT)
+    assert model.is_gradient_checkpointing
+    assert not model.training
+    assert all(torch.allclose(gradient[name], value, rtol=1e-3, atol=1e-6) for name, value in plain.items())
+    del model.forward
+    assert model(torch.tensor([[5, 6]]), use_cache=True).past_key_values is not None
 
 
 def test_equal_seeds_give_equal_completions(teacher, proxy, prompts):

@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from repro.models.padded_batches import BACKWARD_TOKENS
+from repro.planner import activations
 from repro.planner.architectures import architecture
 from repro.planner.fit import unplaceable
 from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, gpu_memory, vllm_gib
+from repro.planner.host_memory import host_memory
+from repro.planner.model_memory import matching_gib
 from repro.planner.placement import USABLE_SHARE, Cards, describe_layout, place
-from repro.planner.resources import Layout, Resources, resources_for
+from repro.planner.resources import ONE_GPU, Layout, Resources, resources_for
+from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
 from repro.stages import BaseModelRef, Calibrate, Continue, Distill, Evaluate, Sample
 
@@ -139,6 +144,38 @@ def test_weighing_holds_two_students_and_a_gradient_in_float32():
     assert memory.frozen * GIB >= 3 * 4 * model.parameters * 1e9
     assert not memory.gradients
     assert place(stage, Cards(1, 78.0)).fits
+
+
+def test_a_guards_proxies_and_their_gradient_count_beside_the_teacher():
+    stages = plan("guards", scale="small", seeds=1).stages()
+    poe, ads = (next(s for s in stages if s.kind == "guarded" and s.guard.name == name) for name in ("poe", "ads"))
+    teacher, proxy = architecture(poe.model.name), architecture(poe.proxy.name)
+    cells = 16 * (assumed("prompt tokens") + 512)
+    teacher_gib = (2 * teacher.parameters * 1e9 + cells * 2 * 2 * teacher.layers * teacher.keys) / GIB
+    proxy_gib = 4 * (proxy.parameters * 1e9 + cells * 2 * proxy.layers * proxy.keys) / GIB
+    assert gpu_memory(poe).frozen == pytest.approx(teacher_gib + proxy_gib)
+    assert gpu_memory(ads).frozen >= teacher_gib + 2 * proxy_gib
+    one_prompt = ads.model_copy(update={"config": ads.config.model_copy(update={"batch_sequences": 1})})
+    kept = activations.saved_for_backward(
+        proxy, BACKWARD_TOKENS, 712, checkpointed=False
+    )  # while the gradient is taken
+    assert gpu_memory(one_prompt).frozen * GIB > 2 * (teacher.parameters + 4 * proxy.parameters) * 1e9 + 2 * kept
+    assert gpu_memory(ads).total < 18
+
+
+def test_matching_a_kl_needs_less_than_the_training_before_it():
+    for scale in ("small", "paper"):
+        stages = plan("controls", scale=scale, families=("all",), seeds=1).stages()
+        matching = [stage for stage in stages if stage.workload.matches_kl]
+        assert matching
+        for stage in matching:
+            memory = gpu_memory(stage)
+            stays = memory.frozen + memory.asleep + memory.fragments + memory.workspace
+            assert stays + matching_gib(architecture(stage.teacher.name)) < memory.total
+    alone = matching[0].model_copy(update={"matches": None})
+    sharded = Layout(2, True)
+    assert host_memory(matching[0], sharded).saving > 2 * host_memory(alone, sharded).saving
+    assert host_memory(matching[0], ONE_GPU) == host_memory(alone, ONE_GPU)
 
 
 def test_a_reward_model_takes_its_weights_and_a_bounded_forward_pass(stages):

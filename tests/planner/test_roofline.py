@@ -9,7 +9,7 @@ from repro.planner.hours import TABLE5_ROWS, printed_hours
 from repro.planner.roofline import DECODING, TRAINING, stage_seconds
 from repro.planner.tokens import planned_sequences
 from repro.recipes.catalog import plan
-from repro.stages import Stage
+from repro.stages import Sample, Stage
 
 
 def stages(scale: str, assignments: tuple[str, ...] = ()) -> dict[str, Stage]:
@@ -75,3 +75,24 @@ def test_sampling_on_a_card_without_host_work_is_limited_by_its_bandwidth():
 def test_a_smaller_card_is_slower_at_every_kind_of_stage():
     slow, fast = CARDS["24 GB (RTX 3090)"], H100
     assert all(stage_seconds(stage, slow) > stage_seconds(stage, fast) for stage in stages("small").values())
+
+
+def test_a_guards_proxies_decode_each_token_too():
+    study = plan("guards", scale="small", seeds=1, assignments=("matrix.guards=none,poe,ads",)).stages()
+    poe, ads = (next(s for s in study if s.kind == "guarded" and s.guard.name == name) for name in ("poe", "ads"))
+    plain = Sample(model=poe.model, data=poe.data, config=poe.config, seed=0)
+    teacher, one, two = (stage_seconds(stage, H100) for stage in (plain, poe, ads))
+    assert two - one == pytest.approx(one - teacher)
+    launched = poe.config.max_completion_tokens * planned_sequences(poe) / 16 * 28 * H100.layer_seconds
+    assert launched < one - teacher < 1.1 * launched
+    prompt_by_prompt = poe.model_copy(update={"config": poe.config.model_copy(update={"batch_sequences": 4})})
+    assert stage_seconds(prompt_by_prompt, H100) > 3.5 * one
+
+
+def test_matching_a_kl_takes_minutes_on_a_gpu():
+    study = plan("controls", scale="small", seeds=1).stages()
+    matched = next(stage for stage in study if stage.workload.matches_kl)
+    alone = matched.model_copy(update={"matches": None})
+    assert 3 < (stage_seconds(matched, H100) - stage_seconds(alone, H100)) / 60 < 15
+    toy = next(stage for stage in plan("controls", scale="toy", seeds=1).stages() if stage.workload.matches_kl)
+    assert stage_seconds(toy, H100) == stage_seconds(toy.model_copy(update={"matches": None}), H100)
