@@ -47,7 +47,7 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 
 def _gpus_gib() -> list[float]:
-    """Return the memory of each visible GPU, the one that a model is loaded to first."""
+    """Return the GiB of each visible GPU; models are loaded to the first."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
