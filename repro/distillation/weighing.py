@@ -12,6 +12,7 @@ from repro.distillation.loss_gradient import mean_loss_gradient, shift, shifted,
 from repro.errors import InputError
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
+from repro.models.attention import repeated_keys
 from repro.models.loading import load_model
 from repro.models.padded_batches import padded_batches
 from repro.models.scoring import token_log_probs
@@ -32,6 +33,7 @@ BACKWARD_TOKENS = 1024
 """Padded tokens of one backward pass at most; a longer sequence has one of its own."""
 
 
+@repeated_keys()
 def trace_values(
     along: Any,
     against: Any,
@@ -67,6 +69,7 @@ def trace_values(
     return values
 
 
+@repeated_keys()
 def moved_both_ways(
     model: Any, holdout: Sequence[tuple[list[int], list[int]]], epsilon: float
 ) -> tuple[Any, Any, float]:
