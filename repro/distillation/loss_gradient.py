@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch.nn import functional
 
+from repro.models.attention import repeated_keys
 from repro.models.padded_batches import BACKWARD_TOKENS, padded_batches
 from repro.training.optimisation import LARGE
 
@@ -48,6 +49,7 @@ def mean_loss_gradient(
     return gradients
 
 
+@repeated_keys()
 def lean_gradient(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
     """Return `mean_loss_gradient` in little memory: no complete logits, short passes, checkpoints in a large model.
 

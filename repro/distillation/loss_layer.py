@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import trl.trainer.distillation_trainer as trl_distillation
 from torch import Tensor
-from trl.kernels.chunked_divergence import TOKEN_CHUNK_SIZE, VOCAB_CHUNK_SIZE, _compute_dtype
+from trl.kernels.chunked_divergence import TOKEN_CHUNK_SIZE, VOCAB_CHUNK_SIZE
 
 from repro.distillation.divergence_layer import _Divergence
 from repro.distillation.loss import Completions, Loss, TokenDistributions
@@ -41,9 +41,13 @@ class Head:
         """Return the head of some of the tokens."""
         return Head(self.hidden[tokens], self.weight, self.bias, self.scale, self.softcap)
 
-    def products(self) -> Tensor:
+    def dtype(self, autocast: torch.dtype | None) -> torch.dtype:
+        """Return the precision of the products: autocast's if there is one, else the hidden states'."""
+        return autocast or self.hidden.dtype
+
+    def products(self, autocast: torch.dtype | None) -> Tensor:
         """Return hidden times weight, [N, V], float32 or above, multiplied in the precision of TRL's kernel."""
-        dtype = _compute_dtype(self.hidden)
+        dtype = self.dtype(autocast)
         hidden, weight = self.hidden.to(dtype), self.weight.to(dtype).t()
         if hidden.is_cuda and dtype in (torch.float16, torch.bfloat16):
             product = torch.mm(hidden, weight, out_dtype=torch.float32)
@@ -120,8 +124,11 @@ def weighted_divergence(step: Step, student: Head, teacher: Head) -> tuple[Tenso
     """
     is_token_BT = step.mask.bool()
     reference = step.reference.rows(is_token_BT.reshape(-1)) if step.reference is not None else None
-    frozen = _Frozen(step.loss, teacher, reference, step.ids[is_token_BT], student.scale, student.softcap)
-    divergence_n, columns_nC = _Layer.apply(student.hidden, student.weight, student.bias, frozen)
+    device_type = student.hidden.device.type
+    autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+    frozen = _Frozen(step.loss, teacher, reference, step.ids[is_token_BT], student.scale, student.softcap, autocast)
+    with torch.autocast(device_type, enabled=False):
+        divergence_n, columns_nC = _Layer.apply(student.hidden, student.weight, student.bias, frozen)
     numbers = {name: _spread(column, is_token_BT) for name, column in zip(frozen.columns, columns_nC.unbind(-1))}
     weights_BT = step.loss.weights(Completions(mask=is_token_BT, ids=step.ids, rewards=step.rewards, **numbers))
     entropy_n = columns_nC[:, 0]
@@ -137,7 +144,12 @@ def _spread(values_n: Tensor, is_token_BT: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Frozen:
-    """Everything that takes no gradient."""
+    """Everything that takes no gradient.
+
+    Attributes:
+        scale, softcap: the student's.
+        autocast: the precision of products in both passes, None outside autocast, which is off in a backward pass.
+    """
 
     loss: Loss
     teacher: Head
@@ -145,6 +157,7 @@ class _Frozen:
     ids: Tensor
     scale: float
     softcap: float | None
+    autocast: torch.dtype | None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -156,9 +169,9 @@ class _Frozen:
         """Return the divergence of some tokens, [n], and their columns, [n, C]."""
         with torch.no_grad():
             teacher = self.teacher.rows(tokens)
-            teacher_nV = teacher.log_probs(teacher.products())
+            teacher_nV = teacher.log_probs(teacher.products(self.autocast))
             reference = self.reference.rows(tokens) if self.reference is not None else None
-            reference_nV = reference.log_probs(reference.products()) if reference is not None else None
+            reference_nV = reference.log_probs(reference.products(self.autocast)) if reference is not None else None
         student_nV, ids_n = student.log_probs(products_nV), self.ids[tokens]
         divergence_n = self.loss.per_token(
             TokenDistributions(student=student_nV, teacher=teacher_nV, reference=reference_nV, ids=ids_n)
@@ -204,7 +217,7 @@ class _Layer(torch.autograd.Function):
         for start in range(0, n, size) or [0]:
             tokens = slice(start, start + size)
             rows = student.rows(tokens)
-            products = rows.products().requires_grad_(is_kept)
+            products = rows.products(frozen.autocast).requires_grad_(is_kept)
             with torch.set_grad_enabled(is_kept):
                 divergence, columns = frozen.evaluate(rows, products, tokens)
             if is_kept:
@@ -222,14 +235,14 @@ class _Layer(torch.autograd.Function):
         grad_hidden = torch.zeros_like(student.hidden, dtype=wide) if wants_hidden else None
         grad_weight = torch.zeros_like(student.weight, dtype=wide) if wants_weight else None
         grad_bias = torch.zeros_like(student.bias, dtype=wide) if wants_bias else None
-        dtype = _compute_dtype(student.hidden)
+        dtype = student.dtype(frozen.autocast)
         for start in range(0, len(student.hidden), ctx.size):
             tokens = slice(start, start + ctx.size)
             rows = student.rows(tokens)
             if ctx.graph is not None:
                 products, divergence = ctx.graph
             else:
-                products = rows.products().requires_grad_()
+                products = rows.products(frozen.autocast).requires_grad_()
                 with torch.enable_grad():
                     divergence, _ = frozen.evaluate(rows, products, tokens)
             (grad_nV,) = torch.autograd.grad(divergence, products, grad_n[tokens].to(divergence.dtype))

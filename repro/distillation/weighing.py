@@ -12,6 +12,7 @@ from repro.distillation.loss_gradient import lean_gradient, shift, shifted, spre
 from repro.errors import InputError
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
+from repro.models.attention import repeated_keys
 from repro.models.loading import load_model
 from repro.models.padded_batches import padded_batches
 from repro.models.scoring import token_log_probs
@@ -29,6 +30,7 @@ WEIGHTS = pa.schema(
 """A row per completion, in their file's order. value: see `trace_values`, null for an empty completion, whose weight is 0."""
 
 
+@repeated_keys()
 def trace_values(
     along: Any,
     against: Any,

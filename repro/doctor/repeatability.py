@@ -3,8 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from repro.doctor.finding import Finding, fail, good, warn
+from repro.planner.architectures import architecture
+from repro.planner.model_memory import GIB, weights_gib
+from repro.planner.placement import USABLE_SHARE
 from repro.stages import Stage
 from repro.system.gpu_memory import free_gpu_memory
+from repro.training.vllm_memory import BFLOAT16
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
 LARGEST_GAP = 0.05
@@ -12,13 +16,20 @@ LARGEST_GAP = 0.05
 
 
 def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Check every model that only scores in training, each loaded once."""
+    """Check every model that only scores in training, each loaded once: over all GPUs if one does not hold it."""
+    gpus = _gpus_gib()
     workloads = [stage.workload for stage in stages if stage.workload.trains]
     names = {workload.frozen.base_model.name for workload in workloads if workload.frozen}
     for name in sorted(names):
         subject = f"scores of {name}"
         try:
-            again, alone, tokens = _gaps(name)
+            size = weights_gib(architecture(name), BFLOAT16)
+            if gpus and size > USABLE_SHARE * sum(gpus):
+                yield warn(
+                    subject, f"not tried: its {size:.1f} GiB do not fit the {sum(gpus):.1f} GiB of all GPUs here"
+                )
+                continue
+            again, alone, tokens = _gaps(name, spread=bool(gpus) and size > USABLE_SHARE * gpus[0])
         except Exception as error:  # any error of a library about a missing or damaged model is a finding
             yield fail(subject, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
             continue
@@ -35,8 +46,19 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield good(subject, f"repeatable; alone and in a batch within {alone / tokens:.1g} nats per token")
 
 
-def _gaps(name: str) -> tuple[float, float, int]:
+def _gpus_gib() -> list[float]:
+    """Return the GiB of each visible GPU; models are loaded to the first."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.cuda.get_device_properties(number).total_memory / GIB for number in range(count)]
+
+
+def _gaps(name: str, *, spread: bool) -> tuple[float, float, int]:
     """Score the completions three times.
+
+    Args:
+        spread: see `models.loading.load_model`.
 
     Returns:
         Largest difference of a sequence's log-probability between the same batch twice, between the batch and each
@@ -51,7 +73,7 @@ def _gaps(name: str) -> tuple[float, float, int]:
 
     logging.disable_progress_bar()
     location = locate(name)
-    tokenizer, model = load_tokenizer(location), load_model(location)
+    tokenizer, model = load_tokenizer(location), load_model(location, spread=spread)
     add_fused_lm_head(model)
     prompts = [prompt_token_ids(tokenizer, f"Question {number}?") for number in range(len(COMPLETIONS))]
     completions = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in COMPLETIONS]

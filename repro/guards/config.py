@@ -2,6 +2,10 @@
 
 import pydantic
 
+TOKENS_AT_ONCE = 4096
+"""Tokens whose distributions are held at the same time in the training of an output layer: a bound on memory; it changes
+results by rounding only."""
+
 
 class OutputLayerConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Settings of a training of the output layer against a proxy. Every field changes the result."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import Trainer
 
-from repro.guards.config import OutputLayerConfig
+from repro.guards.config import TOKENS_AT_ONCE, OutputLayerConfig
 from repro.training.sharding import shard_frozen
 
 HISTORY_NAMES = {
@@ -24,8 +24,6 @@ HISTORY_NAMES = {
     "step": "step",
 }
 """nll: nats per completion token; proxy_kl: KL(p_T||p_P) at the loss's temperature, nats per token of reasoning."""
-TOKENS_AT_ONCE = 4096
-"""Tokens whose distributions are held at the same time: a bound on memory; it changes results by rounding only."""
 
 
 def token_losses(

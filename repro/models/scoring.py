@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from repro.models.output_layer import keep_logits
+from repro.system.gpu_memory import current_gpu
 
 
 def completion_log_prob(
@@ -43,7 +44,10 @@ def token_log_probs(
         n tensors [length of the completion], float64 on the CPU, nats.
     """
     scores: list[torch.Tensor] = []
-    device = model.device
+    device, output_device = (
+        model.device,
+        model.get_output_embeddings().weight.device,
+    )  # differ if it is spread over GPUs
     for start in range(0, len(prompt_ids), batch_size):
         pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
         T = max(len(prompt) + len(completion) for prompt, completion in pairs)
@@ -56,7 +60,8 @@ def token_log_probs(
             mask_BT[row, :end] = 1
             labels_BT[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.long)
         is_rounded = device.type == "cuda" and not is_precise
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_rounded), keep_logits():
+        autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_rounded)
+        with autocast, keep_logits(), current_gpu(output_device):
             output = model(
                 input_ids=ids_BT.to(device),
                 attention_mask=mask_BT.to(device),

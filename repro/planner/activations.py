@@ -4,6 +4,7 @@ The coefficients are counts of tensors: in a layer of Qwen3 or Gemma 3, with wei
 sdpa attention. `tests/planner/test_activations.py` measures what such layers save, and holds the counts within a tenth.
 """
 
+from repro.guards.config import TOKENS_AT_ONCE
 from repro.planner.architectures import Architecture
 from repro.training.vllm_memory import BFLOAT16, FLOAT32
 
@@ -58,7 +59,7 @@ def held_by_forward(model: Architecture, tokens: int, length: int) -> int:
 def complete_logits(model: Architecture, tokens: int) -> int:
     """Return the bytes of the logits that a training of the output layer alone holds, float32 [tokens, vocabulary].
 
-    DERIVED, seven: the teacher's as its model returns them, and those at completion tokens; the gradient of each; the proxy's;
-    and two of the part of the loss that is computed.
+    DERIVED, eight: those of the teacher and the proxy at completion tokens, and two while the gradient is made; and four of
+    the part of the loss that is computed.
     """
-    return 7 * tokens * model.vocabulary * FLOAT32
+    return 4 * (tokens + min(tokens, TOKENS_AT_ONCE)) * model.vocabulary * FLOAT32

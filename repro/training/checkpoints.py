@@ -43,7 +43,7 @@ def run_identity(
 
 
 def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:
-    """Return the checkpoint to resume from, None to start from the beginning.
+    """Return the checkpoint to resume from, None to start from the beginning. Every rank must call it; the first decides.
 
     Incomplete checkpoints and those of another run are removed: the trainer would count and rotate them as if they
     were good.
@@ -52,20 +52,30 @@ def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:
         work: the trainer's output folder.
         run: `run_identity`; only checkpoints marked with it count, and only if their files match the marker's hashes.
     """
+    from accelerate.utils import broadcast_object_list
+
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    return broadcast_object_list([_remove_all_but_complete(work, run) if is_first else None])[0]
+
+
+def _remove_all_but_complete(work: Path, run: dict[str, Any]) -> Path | None:
+    """Remove what is no complete checkpoint of the run; return the newest that is."""
     good: dict[int, Path] = {}
     for folder in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        if _marked(folder) == {"run": run, "files": _hashes(folder)}:
+        if _is_complete(folder, run):
             good[int(folder.name.rpartition("-")[2])] = folder
-        elif int(os.environ.get("RANK", "0")) == 0:
+        else:
             shutil.rmtree(folder, ignore_errors=True)
     return good[max(good)] if good else None
 
 
-def _marked(folder: Path) -> dict[str, Any] | None:
+def _is_complete(folder: Path, run: dict[str, Any]) -> bool:
+    """Return True if the marker is of the run and the files are the marker's; only then they are read."""
     try:
-        return json.loads((folder / MARKER).read_text())
+        marked = json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
-        return None
+        return False
+    return isinstance(marked, dict) and marked.get("run") == run and marked.get("files") == _hashes(folder)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

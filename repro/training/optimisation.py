@@ -5,6 +5,7 @@ AdamW without weight decay, the learning rate linear to zero, gradients clipped 
 
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from repro.training.resources import TrainingResources
 from repro.training.tracking import tracking_arguments
 
 LARGE = 1_000_000_000  # parameters from which activations are recomputed in the backward pass instead of kept
+RANK_TIMEOUT = timedelta(hours=24)
+"""For which a rank waits for another's sampling or saving; a dead one ends all at once."""
 
 
 def training_order(count: int, visits: int, seed: int) -> list[int]:
@@ -42,11 +45,15 @@ def prompt_rows(items: Sequence[Item], visits: int, seed: int, rollouts: int = 1
 
 
 def data_parallel_ranks() -> int:
-    """Return the number of data-parallel processes of this run, as torchrun or accelerate started them."""
+    """Return the number of data-parallel processes of this run, as torchrun or accelerate started them.
+
+    The first call connects them.
+    """
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.cuda.is_available()).num_processes  # without `cpu` it overlooks CPU processes
+    # Without `cpu` it overlooks CPU processes; the trainer's `ddp_timeout` comes too late for a group that exists
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=RANK_TIMEOUT).num_processes
 
 
 class StepCut(NamedTuple):
@@ -131,8 +138,7 @@ def trainer_arguments(
         "save_strategy": "steps" if resources.checkpoint_every else "no",
         "save_steps": resources.checkpoint_every or steps,
         "save_total_limit": 2,  # when the older one is removed, the newest may not be complete yet
-        "ddp_timeout": 24
-        * 3600,  # seconds that a rank waits for another's sampling or saving; a dead one ends all at once
+        "ddp_timeout": int(RANK_TIMEOUT.total_seconds()),
         "disable_tqdm": True,
         **tracking_arguments(resources.tracker, work),
     }

@@ -143,6 +143,38 @@ def test_a_bias_a_scale_and_a_softcap_are_the_models() -> None:
     torch.testing.assert_close(grads, torch.autograd.grad(by_hand.sum(), (hidden, head, bias)))
 
 
+def test_the_backward_pass_multiplies_as_the_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under autocast, which a backward pass leaves: bfloat16 products of all three models, the same numbers twice."""
+    made: list[Tensor] = []
+    products = Head.products
+
+    def note(head: Head, *arguments: torch.dtype | None) -> Tensor:
+        made.append(products(head, *arguments).detach())
+        return made[-1].clone()
+
+    monkeypatch.setattr(Head, "products", note)
+    monkeypatch.setattr(output_layer, "BUDGET_BYTES", 0)
+    parts = world()
+    hidden = {name: parts[name][:2].reshape(-1, V).float() for name in ("student", "teacher", "reference")}
+    hidden["student"].requires_grad_()
+    weight = torch.randn(V, V, generator=torch.Generator().manual_seed(1))
+    step = Step(
+        LOSSES.parse("reference-anchored"), torch.ones(2, T), parts["ids"][:2], None, Head(hidden["reference"], weight)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        divergence, _ = layer.weighted_divergence(
+            step, Head(hidden["student"], weight), Head(hidden["teacher"], weight)
+        )
+    count = len(made)
+    divergence.sum().backward()
+    assert len(made) == 2 * count > 0
+    for first, again in zip(made[:count], made[count:]):
+        assert first.dtype == torch.float32
+        assert torch.equal(again, first)
+    rounded = hidden["student"].detach().bfloat16().float() @ weight.bfloat16().float().T
+    torch.testing.assert_close(made[0], rounded[: len(made[0])], rtol=1e-6, atol=1e-6)
+
+
 def test_the_tail_makes_a_divergence_that_grows_to_the_kl_with_k() -> None:
     parts = world()
     values = [computed(f"top-k-tail(k={k})", parts).item() for k in (1, 2, 3, 4)]

@@ -1,13 +1,16 @@
 """Weights of traces, and the SFT that they go into, against enumeration in float64."""
 
 import math
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers.integrations.sdpa_attention as sdpa
 from distillation.test_distill import Run, lines, run, stored
 from tiny_models import qwen_tokenizer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from repro.distillation.config import WeighingConfig
 from repro.distillation.loss_gradient import mean_loss_gradient, spread
@@ -68,6 +71,27 @@ def test_a_value_is_the_product_of_two_gradients(student):
     for value, expected in zip(values, exact):
         assert value == (None if expected is None else pytest.approx(expected, rel=2e-3, abs=2e-2))
     assert exact[4] == max(value for value in exact if value is not None)  # a trace of the holdout itself helps it most
+
+
+def test_no_attention_of_float32_on_a_gpu_is_left_to_torchs_general_path(student, monkeypatch):
+    """Gradient and scores, with one sequence at a time and so without a mask. On a CPU, and in 16 bits, nothing changes."""
+    cuda = types.SimpleNamespace(shape=(1, 2, 3, 8), is_cuda=True)
+    keys = {name: types.SimpleNamespace(**vars(cuda), dtype=getattr(torch, name)) for name in ("float32", "bfloat16")}
+    answers: list[tuple[bool, ...]] = []
+    attend = sdpa.sdpa_attention_forward
+
+    def note(module, query, key, value, attention_mask, **named):
+        assert attention_mask is None
+        answers.append(tuple(sdpa.use_gqa_in_sdpa(None, k, k) for k in (keys["float32"], keys["bfloat16"], key)))
+        return attend(module, query, key, value, attention_mask, **named)
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "sdpa", note)
+    layers = load_model(student).config.num_hidden_layers
+    along, against, _ = moved_both_ways(load_model(student), HOLDOUT[:1], 1e-4)
+    assert answers == [(False, True, True)] * layers
+    trace_values(along, against, TRACES[:1], 1e-4)
+    assert answers == [(False, True, True)] * 3 * layers
+    assert sdpa.use_gqa_in_sdpa(None, keys["float32"], keys["float32"])
 
 
 def test_a_batch_of_empty_traces_has_no_values(student):

@@ -10,7 +10,10 @@ from repro.doctor import model_checks as models
 from repro.doctor import repeatability as scores
 from repro.doctor import trial
 from repro.doctor.finding import Finding
+from repro.models import loading
 from repro.models.loading import locate
+from repro.planner.architectures import architecture
+from repro.planner.model_memory import weights_gib
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, Distill, Evaluate, Sample
 
@@ -89,12 +92,34 @@ def test_damaged_weights_fail(copy):
 
 
 def test_scores_that_change_between_calls_fail(monkeypatch):
-    monkeypatch.setattr(scores, "_gaps", lambda name: (1e-3, 0.0, 5))
+    monkeypatch.setattr(scores, "_gaps", lambda name, spread: (1e-3, 0.0, 5))
     findings = list(scores.check_scores(plan_with().stages()))
     assert {finding.status for finding in findings} == {"fail"}
     assert "not repeatable" in findings[0].message
-    monkeypatch.setattr(scores, "_gaps", lambda name: (0.0, 1.0, 5))
+    monkeypatch.setattr(scores, "_gaps", lambda name, spread: (0.0, 1.0, 5))
     assert {finding.status for finding in scores.check_scores(plan_with().stages())} == {"warn"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "spread"), [([1.1], [False]), ([0.9], []), ([0.9, 0.9], [True]), ([0.4, 0.4], []), ([], [False])]
+)
+def test_a_model_that_one_gpu_does_not_hold_is_spread_over_all(monkeypatch, sizes, spread):
+    """sizes: of the GPUs, in those of the model; where all together do not hold it, nothing is loaded."""
+    (name,) = {s.workload.frozen.base_model.name for s in plan_with().stages() if isinstance(s, Calibrate)}
+    need = weights_gib(architecture(name), 2) / scores.USABLE_SHARE
+    used: list[bool] = []
+    load = loading.load_model
+
+    def note(model, *, spread):
+        used.append(spread)
+        return load(model)
+
+    monkeypatch.setattr(loading, "load_model", note)
+    monkeypatch.setattr(scores, "_gpus_gib", lambda: [size * need for size in sizes])
+    (finding,) = scores.check_scores([s for s in plan_with().stages() if isinstance(s, Calibrate)])
+    assert used == spread
+    assert finding.status == ("ok" if spread else "warn")
+    assert spread or "do not fit" in finding.message
 
 
 def test_an_uncached_hub_model_fails_offline_and_warns_online(monkeypatch, tmp_path):

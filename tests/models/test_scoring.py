@@ -1,6 +1,8 @@
 """Scores of given completions, cut into forwards by their padded tokens."""
 
+import contextlib
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from tiny_models import qwen_tokenizer, save_qwen
 from repro.calibration import reward as module
 from repro.calibration.reward import FORWARD_TOKENS, TargetScorer
 from repro.models.padded_batches import sorted_batches
+from repro.models.scoring import token_log_probs
 from repro.recipes import toy
 
 
@@ -70,3 +73,29 @@ def test_a_toy_step_is_one_forward():
     for tokens in (config.max_completion_tokens, 2 * config.max_completion_tokens):  # twice: another family's tokens
         lengths = [longest_prompt + tokens] * config.sequences_per_step
         assert sorted_batches(lengths, FORWARD_TOKENS) == [list(range(config.sequences_per_step))]
+
+
+@pytest.mark.parametrize(("place", "expected"), [("cuda:1", ["cuda:1"]), ("cpu", [])])
+def test_the_gpu_of_the_output_layer_is_the_current_one(monkeypatch, place, expected):
+    """A model spread over GPUs has its first layer on another, and TRL's kernels run on the current one."""
+    current: list[str] = []
+
+    @contextlib.contextmanager
+    def enter(device):
+        current.append(str(device))
+        yield
+        current.pop()
+
+    class Model:
+        device = torch.device("cpu")
+
+        def get_output_embeddings(self):
+            return SimpleNamespace(weight=SimpleNamespace(device=torch.device(place)))
+
+        def __call__(self, input_ids, **kwargs):
+            assert current == expected
+            return SimpleNamespace(log_probs=torch.zeros(len(input_ids), input_ids.shape[1] - 1))
+
+    monkeypatch.setattr(torch.cuda, "device", enter)
+    scores = token_log_probs(Model(), [[1], [1, 2]], [[3], [4, 5]], 1)
+    assert [len(row) for row in scores] == [1, 2]

@@ -15,6 +15,7 @@ import pytest
 import torch
 import trl.kernels.chunked_divergence as divergence
 import trl.kernels.chunked_logprob as log_prob
+from accelerate.utils.operations import convert_to_fp32
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,9 +24,12 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from trl.trainer.distillation_trainer import _chunked_divergence_loss
 
 from repro.distillation.loss_gradient import lean_gradient
+from repro.guards.output_layer import freeze_body, untie
+from repro.guards.output_layer_trainer import summed_losses
+from repro.planner.activations import complete_logits
 from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import GIB, gpu_memory
-from repro.planner.model_memory import gradient_gib
+from repro.planner.model_memory import gradient_gib, perturbed_gib
 from repro.planner.resources import Layout
 from repro.recipes.catalog import plan
 
@@ -148,6 +152,54 @@ def step_peak(method: str, sequences: int, *, autocast: bool = True) -> float:
     return live.peak / GIB
 
 
+def doge_peak(sequences: int, tokens: int = COMPLETION) -> tuple[float, float]:
+    """Return the GiB at the peak of two micro-batches of DOGe, and those that stay: weights, gradient and moments."""
+    live = LiveBytes()
+    with FakeTensorMode(), live:
+        teacher, proxy = qwen3(2048, 6144, torch.float32).eval(), qwen3(1024, 3072, torch.bfloat16).eval()
+        freeze_body(untie(teacher))
+        moments = [torch.zeros_like(teacher.lm_head.weight) for _ in range(2)]
+        read = {"input_ids": torch.zeros(sequences, PROMPT + tokens, dtype=torch.long), "use_cache": False}
+        read["logits_to_keep"] = tokens + 1
+        counted = torch.ones(sequences * tokens)
+        stays = live.now + moments[0].nbytes
+        for _ in range(2):
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                proxy_NK = completion_rows(proxy(**read).logits).float()
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = teacher(**read).logits
+            logits_NV = completion_rows(convert_to_fp32(logits)).float()  # as accelerate does where autocast ends
+            del logits
+            nll, kl = summed_losses(logits_NV, counted.long(), proxy_NK, counted, 2.0)
+            (nll - kl).backward()
+            del logits_NV, proxy_NK
+    return live.peak / GIB, stays / GIB
+
+
+def completion_rows(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logits of completion tokens, a copy as a mask makes one."""
+    return logits[:, :-1].flatten(0, 1).clone()
+
+
+def weighing_peak(tokens: int, *, is_general: bool) -> float:
+    """Return the GiB at the peak of a large student's gradient in float32.
+
+    Args:
+        is_general: attention is torch's general path, which keeps all scores.
+    """
+    live = LiveBytes()
+    backend = sdpa_kernel(SDPBackend.MATH) if is_general else contextlib.nullcontext()
+    with FakeTensorMode(), live, backend:
+        student = qwen3(2048, 6144, torch.float32).train()
+        student.gradient_checkpointing_enable()
+        ids = torch.zeros(1, tokens, dtype=torch.long)
+        hidden = student.model(input_ids=ids, attention_mask=None, use_cache=False).last_hidden_state[0, :-1]
+        head = log_prob.ChunkedLogProbFunction.apply
+        scores = head(hidden, student.lm_head.weight, None, ids[0, 1:], 1.0, 32_768, None, 1.0, ("log_probs",))[0]
+        scores.sum().backward()
+    return live.peak / GIB
+
+
 def measured(step: str) -> float:
     """Return the GiB that torch held on the H100."""
     rows = [json.loads(line) for line in PROOF.read_text().splitlines()]
@@ -185,3 +237,30 @@ def test_a_guards_proxy_is_moved_in_what_is_planned() -> None:
     peak, planned = live.peak / GIB, gradient_gib(architecture("Qwen/Qwen3-0.6B"), PROMPT + COMPLETION)
     print(f"{peak:.2f} GiB, {planned:.2f} planned")
     assert peak < planned < 1.2 * peak
+
+
+@pytest.mark.parametrize("sequences", [2, 4])
+def test_a_training_of_the_output_layer_holds_what_is_planned(sequences: int) -> None:
+    """The plan's prompts are longer."""
+    stages = plan("guards", scale="small", families=("qwen3",), seeds=1).stages()
+    memory = gpu_memory(next(s for s in stages if s.procedure == "train-output-layer"), Layout(micro_batch=sequences))
+    planned = memory.total - memory.workspace - memory.fragments
+    peak, _ = doge_peak(sequences)
+    print(f"DOGe, {sequences} at once: {peak:.2f} GiB, {planned:.2f} planned")
+    assert peak < planned < 1.06 * peak
+
+
+def test_long_completions_hold_the_logits_of_the_loss_in_parts() -> None:
+    peak, stays = doge_peak(1, 8192)
+    planned = complete_logits(architecture("Qwen/Qwen3-1.7B"), 8192) / GIB
+    print(f"DOGe, logits of 8,192 tokens: {peak - stays:.2f} GiB, {planned:.2f} planned")
+    assert peak - stays < planned < 1.1 * (peak - stays)
+
+
+@pytest.mark.usefixtures("kernels_of_a_gpu")
+def test_a_weighing_fits_its_plan_only_without_the_scores_of_attention() -> None:
+    """The paper scale's longest completion; `models.attention` keeps torch's general path out."""
+    planned = perturbed_gib(architecture("Qwen/Qwen3-1.7B"), 8448)
+    peak, general = (weighing_peak(8448, is_general=is_general) for is_general in (False, True))
+    print(f"weighing: {peak:.2f} GiB, {general:.2f} with scores, {planned:.2f} planned")
+    assert peak < planned < general

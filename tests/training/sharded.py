@@ -19,7 +19,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from repro.models.loading import load_for_training, load_model
 from repro.training.non_finite import check_finite
-from repro.training.optimisation import trainer_arguments
+from repro.training.optimisation import RANK_TIMEOUT, trainer_arguments
 from repro.training.resources import TrainingResources
 from repro.training.sharding import prepare_sharding, shard_frozen, unsharded_state
 
@@ -87,6 +87,9 @@ def main(qwen: Path, gemma: Path) -> None:
     for name, parameter in sharded.named_parameters():  # merged and unmerged three times: unchanged
         if not parameter.requires_grad:
             torch.testing.assert_close(parameter.full_tensor(), base[name], atol=1e-6, rtol=0)
+
+    weight = layers[0].mlp.down_proj.base_layer.weight  # the ranks of FSDP's mesh wait as long as all others
+    assert weight.device_mesh.get_group()._get_backend(torch.device("cpu")).options._timeout == RANK_TIMEOUT
 
     state = unsharded_state(sharded)
     assert state is not None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from repro.training import checkpoints
 from repro.training.checkpoints import SaveByTime, newest_complete, run_identity
 from repro.training.history import final_figures, history, write_history
 
@@ -26,7 +27,21 @@ def test_final_figures_are_the_last_tenth() -> None:
     assert final_figures([]) == {}
 
 
-def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path) -> None:
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The checkpoints whose files are read."""
+    names: list[str] = []
+    hashes = checkpoints._hashes
+
+    def note(folder: Path) -> dict[str, str]:
+        names.append(folder.name)
+        return hashes(folder)
+
+    monkeypatch.setattr(checkpoints, "_hashes", note)
+    return names
+
+
+def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path, hashed: list[str]) -> None:
     assert newest_complete(tmp_path / "absent", RUN) is None
     weights = {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
     good = json.dumps({"run": RUN, "files": weights})
@@ -40,6 +55,7 @@ def test_only_marked_checkpoints_of_this_run_count(tmp_path: Path) -> None:
             (folder / "complete.json").write_text(mark)
     assert newest_complete(tmp_path, RUN) == tmp_path / "checkpoint-10"  # by number, not by name
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+    assert sorted(hashed) == ["checkpoint-10", "checkpoint-18", "checkpoint-2", "checkpoint-20"]
 
 
 def test_identity_holds_rows_and_their_order() -> None:
@@ -55,6 +71,18 @@ def test_only_the_first_process_removes_checkpoints(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("RANK", rank)
     assert newest_complete(tmp_path, RUN) is None
     assert (tmp_path / "checkpoint-1").exists() is (rank == "1")
+
+
+def test_the_other_processes_follow_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hashed: list[str]
+) -> None:
+    """What the first has left when they look may be gone a moment later."""
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "complete.json").write_text(json.dumps({"run": RUN, "files": {}}))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("accelerate.utils.broadcast_object_list", lambda own: [tmp_path / "checkpoint-7"])
+    assert newest_complete(tmp_path, RUN) == tmp_path / "checkpoint-7"
+    assert not hashed
 
 
 def test_checkpoints_by_time() -> None:

@@ -1,4 +1,9 @@
-"""Diverged training: the weight is named, and no model is written."""
+"""Diverged training: the weight is named, and no model is written. How long ranks wait; the optimiser."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,3 +70,41 @@ def test_the_optimiser_is_fused_on_a_gpu_only(tmp_path, monkeypatch, has_gpu, op
     assert arguments["optim"] == optimiser
     assert arguments["bf16"] == has_gpu
     assert not arguments["gradient_checkpointing"]  # the planner counts with the same bound
+
+
+WAITING = """
+import sys
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from repro.training.optimisation import RANK_TIMEOUT, trainer_arguments
+from repro.training.resources import TrainingResources
+
+shared = {"steps": 1, "learning_rate": 1.0, "warmup_fraction": 0.0, "seed": 0, "sequences": 2, "parameters": 1}
+arguments = TrainingArguments(
+    **trainer_arguments(work=Path(sys.argv[1]), resources=TrainingResources(micro_batch=1), **shared)
+)
+assert arguments.world_size == 2
+assert arguments.ddp_timeout_delta == RANK_TIMEOUT
+group = torch.distributed.distributed_c10d._get_default_group()
+found = group._get_backend(torch.device("cpu")).options._timeout
+assert found == RANK_TIMEOUT, found
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(300)
+def test_ranks_wait_as_long_as_the_trainer_is_told(tmp_path):
+    """They are connected before the trainer's arguments exist, whose limit then counts for nothing."""
+    script = tmp_path / "waiting.py"
+    script.write_text(WAITING)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    ended = subprocess.run(
+        [*launch, str(script), str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
