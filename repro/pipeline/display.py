@@ -101,7 +101,7 @@ class Display:
             self._remaining.finish(name, self._clock() - self._started.get(name, self._clock()))
         failed = [failure for failure in failures if failure.stage.fingerprint not in self._reported]
         for failure in failed:
-            self._report_failure(failure)
+            self._report_failure(failure, is_last=not (running or waiting))
         self._estimate(running, at_once=bool(ended or failed))
         for n, stage in enumerate(ended, start=len(done) - len(ended) + 1):
             self._report(stage, n, total)
@@ -160,11 +160,17 @@ class Display:
             f"[{done:>3}/{total}] {self._label(stage)}: {seconds:.0f} s{left}", markup=False, soft_wrap=True
         )
 
-    def _report_failure(self, failure: Failure) -> None:
-        """Print a line when a stage has failed; take it, and the stages that need it, out of the remaining time."""
+    def _report_failure(self, failure: Failure, *, is_last: bool) -> None:
+        """Print a line when a stage has failed; take it, and the stages that need it, out of the remaining time.
+
+        Args:
+            is_last: nothing runs or is to run any more: the command ends with the error.
+        """
         self._reported.add(failure.stage.fingerprint)
         for stage in (failure.stage, *failure.blocked):
             self._remaining.drop(stage.fingerprint)
+        if is_last:
+            return
         lost = f" Not run, since they need it: {len(failure.blocked)} more." if failure.blocked else ""
         text = f"failed: {self._label(failure.stage)}: {failure.error}{lost}"
         self._console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from repro.errors import StageError
 from repro.pipeline.display import Display
+from repro.pipeline.engine import Failure
 from repro.pipeline.progress_file import progress_path
 from repro.pipeline.remaining import PlannedStage, RemainingTime
 from repro.pipeline.submission import Running
@@ -181,3 +183,24 @@ def test_slow_stages_say_seconds_per_step_and_leave_loading_out(stages, tmp_path
             clock.now += 30
     assert "30 s/step" in text.getvalue()
     assert "0.0 steps/s" not in text.getvalue()
+
+
+def test_a_failure_is_a_line_at_once_unless_the_command_ends_with_it(stages, tmp_path, clock):
+    display, text = display_of(stages, tmp_path, clock)
+    first = Failure(stages[0], StageError("a defect. Log: x."), (stages[1],))
+    second = Failure(stages[2], StageError("another"), ())
+    with display:
+        display([], [running(stages[0], clock)], stages[1:])
+        display([], [running(stages[2], clock)], [], [first])
+        display([], [], [], [first, second])
+    (line,) = [line for line in text.getvalue().splitlines() if line.startswith("failed")]
+    assert line == f"failed: {stages[0].label} (seed 0): a defect. Log: x. Not run, since they need it: 1 more."
+
+
+def test_the_time_that_is_left_is_without_what_failed_and_needs_it(stages, tmp_path, clock):
+    planned = [PlannedStage(Job(stage.fingerprint, 100.0), stage.procedure) for stage in stages]
+    remaining = RemainingTime(planned, 1)
+    assert remaining.seconds([]) == pytest.approx(300)
+    remaining.drop(stages[0].fingerprint)
+    remaining.drop(stages[1].fingerprint)
+    assert remaining.seconds([]) == pytest.approx(100)

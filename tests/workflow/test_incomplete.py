@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -9,13 +10,16 @@ from rich.console import Console
 import repro.evaluation.evaluate as evaluation
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution
+from repro.pipeline.engine import Failure
+from repro.pipeline.record import build_artifact
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.report.merge import read_parts
 from repro.report.reload import show_result
 from repro.report.result import read_result
 from repro.report.write import write_report
-from repro.workflow.study import run_study
+from repro.stages import topological_order
+from repro.workflow.study import _measurable, run_study
 
 SETTINGS = ["test_items=6", "tasks=toy-bm4", "evaluation.completions_per_prompt=4", "evaluation.batch_sequences=96"]
 
@@ -100,12 +104,16 @@ def test_the_next_run_makes_the_complete_result_and_leaves_the_other(failed, fol
     assert (folder / "results.json").read_bytes() == before
 
 
-def test_a_row_that_lacks_one_seed_is_left_out_with_all_of_them(tmp_path):
-    from repro.pipeline.engine import Failure
-    from repro.pipeline.record import build_artifact
-    from repro.stages import topological_order
-    from repro.workflow.study import _measurable
+@pytest.mark.parametrize("has_cells", [True, False])
+def test_a_row_that_lacks_one_seed_is_left_out_with_all_of_them_and_a_family_without_numbers(
+    has_cells, tmp_path, monkeypatch
+):
+    def measured(study, cache):
+        return [
+            SimpleNamespace(family=family, values={"a cell": 1.0} if has_cells else {}) for family in study.families
+        ]
 
+    monkeypatch.setattr("repro.workflow.study.measure", measured)
     planned = plan("table2", scale="toy", seeds=2, assignments=SETTINGS)
     improve = [row for row in planned.rows if row.method == "Improve"]
     failing = next(stage for stage in improve[1].stage.inputs())
@@ -113,7 +121,8 @@ def test_a_row_that_lacks_one_seed_is_left_out_with_all_of_them(tmp_path):
         if failing not in topological_order([stage]):
             build_artifact(stage, tmp_path, lambda folder: {}, argv=[])
     study, missing = _measurable(planned, [Failure(failing, StageError("out of memory"), ())], tmp_path)
-    assert {row.method for row in planned.rows} - {row.method for row in study.rows} == {"Improve"}
+    lost = {"Improve"} if has_cells else {row.method for row in planned.rows}
+    assert {row.method for row in planned.rows} - {row.method for row in study.rows} == lost
     assert [line["method"] for line in missing] == ["Improve"]
     assert missing[0]["reason"] == f"{failing.label} (seed {failing.seed}) failed: out of memory"
 
