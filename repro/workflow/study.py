@@ -135,8 +135,12 @@ def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple
         if any(not is_complete(cache / stage.folder_name) for stage in needed):
             reasons.setdefault((row.family, row.method), _reason(needed, failures))
     rows = tuple(row for row in study.rows if (row.family, row.method) not in reasons)
-    families = {table.family for table in (measure(replace(study, rows=rows), cache) if rows else ()) if table.values}
-    rows = tuple(row for row in rows if row.family in families)
+    with_numbers = {
+        table.family for table in (measure(replace(study, rows=rows), cache) if rows else ()) if table.values
+    }
+    reason_of = {family: reason for (family, _), reason in reversed(reasons.items()) if family not in with_numbers}
+    reasons |= {(row.family, row.method): reason_of[row.family] for row in rows if row.family in reason_of}
+    rows = tuple(row for row in rows if row.family not in reason_of)
     missing = [MissingRow(family=family, method=method, reason=reason) for (family, method), reason in reasons.items()]
     return replace(study, rows=rows), missing
 
