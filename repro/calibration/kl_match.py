@@ -113,13 +113,13 @@ def _wanted(policy: Any, match: Match, seed: int) -> float:
     """Return the KL to match; on a GPU, whose memory may hold no second model, of the other's adapter on this base."""
     if not _is_on_gpu(policy):
         return _distance(load_for_training(match.calibrated).eval(), policy, match, seed)
-    own = policy.active_adapter
+    trained_adapter = policy.active_adapter
     policy.load_adapter(str(match.calibrated.with_name("adapter")), "matched")
     policy.set_adapter("matched")
     try:
         return _distance(policy, policy, match, seed)
     finally:
-        policy.set_adapter(own)
+        policy.set_adapter(trained_adapter)
         policy.delete_adapter("matched")
 
 
