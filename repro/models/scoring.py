@@ -44,10 +44,8 @@ def token_log_probs(
         n tensors [length of the completion], float64 on the CPU, nats.
     """
     scores: list[torch.Tensor] = []
-    device, output_device = (
-        model.device,
-        model.get_output_embeddings().weight.device,
-    )  # differ if it is spread over GPUs
+    device = model.device
+    output_device = model.get_output_embeddings().weight.device  # another one if the model is spread over GPUs
     for start in range(0, len(prompt_ids), batch_size):
         pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
         T = max(len(prompt) + len(completion) for prompt, completion in pairs)

@@ -5,6 +5,7 @@ Sums are float32 over a few hundred entries, float64 beyond. Results repeat to t
 Shapes: T positions, R of them in a chunk, V vocabulary, C candidates, J values of K below V.
 """
 
+import contextlib
 import importlib.util
 import math
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.system.gpu_memory import current_gpu
 from repro.traps.stream_inputs import StreamInputs
 from repro.traps.tiles import stream_tiles
 from repro.traps.token_kl import RankedBy
@@ -212,7 +212,9 @@ def stream_fused(inputs: StreamInputs) -> tuple[dict[str, Tensor], Tensor]:
     device = inputs.p_hidden.device
     fused = FusedPass(T, V, R, ranked_ks, inputs.ranked_by, contributions is not None, device)
     ids_T = inputs.token_ids.long() if inputs.token_ids is not None else None
-    with current_gpu(device):
+    with (
+        torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    ):  # Triton's is the current one
         for start in range(0, T, R):
             rows = min(R, T - start)
             chunk = slice(start, start + rows)
