@@ -19,6 +19,7 @@ from repro.pipeline.run_stage import artifact_lock
 from repro.pipeline.submission import Running, Submission, accounting_off, driver_folder
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
+from repro.stages.readable_label import with_seed
 from repro.system.child_processes import block_signals
 
 
@@ -29,6 +30,12 @@ class Failure:
     stage: Stage
     error: InputError | StageError
     blocked: tuple[Stage, ...]
+
+
+def join_errors(failures: Sequence[Failure]) -> InputError | StageError:
+    """Return the first failure's error, which names the other failed stages, too."""
+    error, others = failures[0].error, [with_seed(f.stage.label, f.stage.seed) for f in failures[1:]]
+    return type(error)(f"{error} Failed, too: {', '.join(others)}.") if others else error
 
 
 OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage], Sequence[Failure]], None]

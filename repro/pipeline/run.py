@@ -14,7 +14,7 @@ from rich.console import Console
 from repro.errors import InputError, Interrupted
 from repro.pipeline.cluster import Execution
 from repro.pipeline.display import Display
-from repro.pipeline.engine import Failure, run_stages
+from repro.pipeline.engine import Failure, join_errors, run_stages
 from repro.pipeline.error_advice import disk_error
 from repro.pipeline.file_hashes import unread_bytes
 from repro.pipeline.gpu_pool import resolve_layout, visible_cards
@@ -42,14 +42,14 @@ def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Co
         InputError: a mistake of the user, or an output folder that cannot be written.
         StageError: a stage ended without a result. The stages that do not need it have run.
     """
-    for failure in run_what_succeeds(stages, out, execution, console=console, quiet=quiet):
-        raise failure.error
+    if failures := run_what_succeeds(stages, out, execution, console=console, quiet=quiet):
+        raise join_errors(failures)
 
 
 def run_what_succeeds(
     stages: Sequence[Stage], out: Path, execution: Execution, *, console: Console, quiet: bool
 ) -> tuple[Failure, ...]:
-    """Run the stages as `run` does; return the failed ones instead of raising the first one's error.
+    """Run the stages as `run` does; return the failed ones instead of raising their errors.
 
     Raises:
         InputError: a mistake of the user before the first stage, or an output folder that cannot be written.

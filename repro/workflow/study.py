@@ -10,9 +10,8 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution
-from repro.pipeline.engine import Failure
+from repro.pipeline.engine import Failure, join_errors
 from repro.pipeline.preflight import check_access
 from repro.pipeline.record import code_version
 from repro.pipeline.run import run_what_succeeds
@@ -82,11 +81,11 @@ def run_study(
     if failures:
         study, missing = _measurable(study, failures, out / CACHE)
         if not study.rows:
-            raise _error_of(failures)
+            raise join_errors(failures)
         folder = result_folder(study, out, name, "-incomplete")
     report = _judge_and_write(study, folder, out / CACHE, contamination, claims, missing, console)
     if failures:
-        raise _error_of(failures)
+        raise join_errors(failures)
     return StudyOutcome(folder, report.is_contradicted)
 
 
@@ -152,12 +151,6 @@ def _reason(needed: Sequence[Stage], failures: Sequence[Failure]) -> str:
     if failure is None:
         return f"not started after {len(failures)} failures"
     return f"{with_seed(failure.stage.label, failure.stage.seed)} failed: {failure.error}"
-
-
-def _error_of(failures: Sequence[Failure]) -> InputError | StageError:
-    """Return the first failure's error, which names the other failed stages, too."""
-    error, others = failures[0].error, [with_seed(f.stage.label, f.stage.seed) for f in failures[1:]]
-    return type(error)(f"{error} Failed, too: {', '.join(others)}.") if others else error
 
 
 def _own_claims(claims: Sequence[Claim]) -> dict[str, Any]:

@@ -109,10 +109,8 @@ def test_an_error_of_all_stages_is_not_taken_for_one_of_a_stage(run):
 
 
 def test_the_errors_of_several_stages_are_one_line(stages):
-    from repro.workflow.study import _error_of
-
     first, second = (engine.Failure(stage, InputError(f"{stage.label}: wrong."), ()) for stage in stages[:2])
-    assert str(_error_of([first])) == f"{stages[0].label}: wrong."
-    error = _error_of([first, second])
+    assert str(engine.join_errors([first])) == f"{stages[0].label}: wrong."
+    error = engine.join_errors([first, second])
     assert isinstance(error, InputError)
     assert str(error) == f"{stages[0].label}: wrong. Failed, too: {stages[1].label} (seed 0)."

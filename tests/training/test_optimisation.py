@@ -89,8 +89,8 @@ arguments = TrainingArguments(
 assert arguments.world_size == 2
 assert arguments.ddp_timeout_delta == RANK_TIMEOUT
 group = torch.distributed.distributed_c10d._get_default_group()
-found = group._get_backend(torch.device("cpu")).options._timeout
-assert found == RANK_TIMEOUT, found
+timeout = group._get_backend(torch.device("cpu")).options._timeout
+assert timeout == RANK_TIMEOUT, timeout
 """
 
 
