@@ -244,6 +244,13 @@ def test_toy_models_cannot_use_vllms_build_for_gpus(monkeypatch, libraries, is_r
         check_engine(toy)
 
 
+def test_vllm_that_is_not_installed_is_refused_before_the_first_stage(monkeypatch):
+    monkeypatch.setattr("repro.pipeline.preflight.libraries", lambda: {"torch": "2.12.0"})
+    check_engine(plan("table2", scale="small", seeds=1, assignments=("engine=transformers",)).stages())
+    with pytest.raises(InputError, match="engine 'vllm' is not installed here"):
+        check_engine(plan("table2", scale="small", seeds=1).stages())
+
+
 def test_these_tests_see_no_gpu():
     """`nox -s unit` hides GPUs, and so does pytest by itself."""
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
