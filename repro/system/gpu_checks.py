@@ -25,7 +25,8 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
     if machine.get("gpu_devices"):
         return (
             f"{machine['gpu_devices']} GPU device files, but nvidia-smi lists no usable GPU: the driver is absent or broken,"
-            " or a GPU is in MIG mode without slices. Fix it until `nvidia-smi -L` lists GPUs or slices"
+            " a GPU is in MIG mode without slices, or this is a Slurm job without a GPU of its own. Fix it until"
+            " `nvidia-smi -L` lists GPUs or slices"
         )
     if machine.get("container"):
         return (
