@@ -6,6 +6,7 @@ killed job would then seem to run without end.
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import subprocess
 import time
@@ -148,8 +149,10 @@ class SlurmQueue:
 def _queued(jobs: set[str]) -> set[str] | None:
     """Return the job ids that squeue lists, array members one by one; None if it does not answer."""
     command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(sorted(jobs))}"]
+    # the user's SQUEUE_PARTITION, SQUEUE_STATES and the like would hide jobs, which would be submitted again
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:  # Slurm has forgotten a job that ended

@@ -8,6 +8,7 @@ from repro.errors import InputError, StageError
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.submission import Running
 from repro.stages.artifact import is_complete
+from repro.system.atomic_write import look_again
 from repro.system.redaction import redact
 
 MAX_LOSSES = 3
@@ -24,7 +25,9 @@ class LostJobs:
         """Return True if the job was lost, and not too often at the same point."""
         if run.job.outcome() is not None or is_complete(cache / run.stage.folder_name):
             return False  # it ended, with a result or an error, or was lost when it had ended
-        reached = int((read_progress(progress_path(cache, run.stage)) or {"done": 0})["done"])
+        report = progress_path(cache, run.stage)
+        look_again(report.parent)
+        reached = int((read_progress(report) or {"done": 0})["done"])
         count, before = self._losses.get(run.stage.fingerprint, (0, -1))
         count = 1 if reached > before else count + 1
         self._losses[run.stage.fingerprint] = (count, max(reached, before))

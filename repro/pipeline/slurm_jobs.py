@@ -16,6 +16,7 @@ from typing import Any
 import exca
 import pydantic
 import submitit.slurm.slurm
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from repro.pipeline.cluster import Cluster
 from repro.pipeline.error_advice import root_cause
@@ -23,6 +24,7 @@ from repro.pipeline.local_jobs import stage_environment
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.stages import stage_adapter
+from repro.system.atomic_write import look_again
 from repro.system.child_processes import block_signals
 
 logging.getLogger("exca").setLevel(logging.ERROR)  # the display reports what runs
@@ -50,6 +52,10 @@ class StageTask(pydantic.BaseModel):
         return run_stage(stage, Path(self.cache), Resources(**self.resources), argv=self.argv)
 
 
+class SubmissionError(RuntimeError):
+    """Slurm accepted none of the jobs; the message is its own."""
+
+
 class SlurmJob:
     """A stage in a job of Slurm; `cluster.SlurmQueue` knows whether it still runs."""
 
@@ -63,6 +69,7 @@ class SlurmJob:
 
     def outcome(self) -> dict[str, Any] | None:
         """Return what it ended with (`run_stage`); None if it left nothing."""
+        look_again(Path(self._job.paths.result_pickle).parent)
         if not self.has_ended():
             return None
         error = self._job.exception()
@@ -77,13 +84,20 @@ class SlurmJob:
 def submit_array(
     orders: Sequence[tuple[str, dict[str, Any]]], folder: Path, cluster: Cluster, workers: int
 ) -> list[SlurmJob]:
-    """Submit stages, each a fingerprint and its order, as one job array of which `workers` may run at once."""
+    """Submit stages, each a fingerprint and its order, as one job array of which `workers` may run at once.
+
+    Raises:
+        SubmissionError: Slurm did not accept them.
+    """
     batch = folder / uuid.uuid4().hex
     infra = {"cluster": "slurm", "folder": batch, "logs": batch / "logs", "mode": "force"} | cluster.infra()
     tasks = [StageTask(fingerprint=fingerprint, **order, infra=infra) for fingerprint, order in orders]
-    with _environment(stage_environment()), block_signals(signal.SIGINT):
-        with tasks[0].infra.job_array(max_workers=workers) as array:
-            array.extend(tasks)
+    with _environment(stage_environment()), block_signals(signal.SIGINT, signal.SIGTERM):
+        try:
+            with tasks[0].infra.job_array(max_workers=workers) as array:
+                array.extend(tasks)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise SubmissionError(" ".join(str(error).split())) from None
         return [SlurmJob(task.infra.job()) for task in tasks]
 
 

@@ -1,0 +1,139 @@
+"""Jobs that Slurm refuses, and results that a network disk shows late; with stand-ins for Slurm's commands."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import repro.pipeline.cluster as cluster_module
+import repro.pipeline.slurm_jobs as slurm_jobs
+import repro.pipeline.submission as submission_module
+from repro.errors import StageError
+from repro.pipeline.cluster import Execution
+from repro.pipeline.job_outcome import LostJobs, find_error
+from repro.pipeline.submission import Running, Submission
+from repro.planner.resources import Resources
+from repro.recipes.catalog import plan
+from repro.stages.artifact import is_complete
+
+TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+
+
+@pytest.fixture
+def stage():
+    return plan("table2", scale="toy", seeds=1, assignments=("tasks=toy-bm4",)).stages()[0]
+
+
+@pytest.fixture
+def submission(tmp_path):
+    return Submission(tmp_path, tmp_path / "jobs", Execution(Resources(), backend="slurm"))
+
+
+def put_command(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_what_sbatch_says_is_the_message(monkeypatch, tmp_path, submission, stage):
+    for name in ("sbatch", "srun"):
+        put_command(tmp_path / "bin", name, f"echo '{TIMED_OUT}' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(StageError, match=rf"does not accept 1 jobs: {TIMED_OUT}\. Change their request"):
+        submission.submit([(stage, ())])
+
+
+def test_jobs_that_slurm_refuses_for_a_while_are_submitted_again(monkeypatch, submission, stage, caplog):
+    """A controller that restarts, or a limit of jobs, in the middle of a study must not cancel what runs."""
+    answers = ["job", TIMED_OUT, TIMED_OUT, "job"]
+
+    def submit(*_):
+        answer = answers.pop(0)
+        if answer == TIMED_OUT:
+            raise slurm_jobs.SubmissionError(answer)
+        return [answer]
+
+    waits: list[float] = []
+    monkeypatch.setattr(slurm_jobs, "submit_array", submit)
+    monkeypatch.setattr(submission_module.time, "sleep", waits.append)
+    for _ in range(2):
+        ((running),) = submission.submit([(stage, ())])
+        assert running.job == "job"
+    assert waits == [60.0, 60.0]
+    assert caplog.text.count("Trying again every minute") == 1
+    monkeypatch.setattr(submission_module, "SUBMIT_FOR_S", -1.0)
+    answers.append(TIMED_OUT)
+    with pytest.raises(StageError, match="Socket timed out"):
+        submission.submit([(stage, ())])
+
+
+@pytest.fixture
+def forgetful_disk(monkeypatch):
+    """Make this machine an NFS client that knows of no file until the folder that got the new name is opened."""
+    opened: set[Path] = set()
+    is_file, exists, read_text, open_file = Path.is_file, Path.exists, Path.read_text, os.open
+
+    def is_seen(path: Path) -> bool:
+        return not opened.isdisjoint(path.parents)
+
+    def open_and_note(path, *rest, **options):
+        opened.add(Path(path))
+        return open_file(path, *rest, **options)
+
+    def read(path, *rest, **options):
+        if not is_seen(path):
+            raise FileNotFoundError(path)
+        return read_text(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", open_and_note)
+    monkeypatch.setattr(Path, "is_file", lambda path: is_seen(path) and is_file(path))
+    monkeypatch.setattr(Path, "exists", lambda path: is_seen(path) and exists(path))
+    monkeypatch.setattr(Path, "read_text", read)
+    return opened
+
+
+class EndedJob:
+    """A job that has left an outcome."""
+
+    job_id = "7_0"
+
+    def has_ended(self):
+        return True
+
+    def outcome(self):
+        return {"built": True}
+
+    def output(self):
+        return ""
+
+
+def test_an_artifact_of_another_machine_is_seen_at_once(tmp_path, stage, forgetful_disk):
+    """Else the driver would say "ended without a record" of a stage that has ended well."""
+    folder = tmp_path / stage.folder_name
+    folder.mkdir()
+    (folder / "record.json").write_bytes(b"{}")
+    run = Running(stage, EndedJob(), 0.0)
+    assert find_error(run, tmp_path) is None
+    assert not LostJobs().should_resubmit(run, tmp_path)
+    assert not is_complete(tmp_path / "another")
+    assert tmp_path in forgetful_disk
+
+
+def test_the_outcome_of_a_job_is_looked_for_again_before_it_counts_as_lost(tmp_path, forgetful_disk):
+    from submitit import SlurmJob as SubmititJob
+    from submitit.core.utils import cloudpickle_dump
+
+    submitted = SubmititJob(tmp_path, "7")
+    job = slurm_jobs.SlurmJob(submitted)
+    cloudpickle_dump(("success", {"built": True}), submitted.paths.result_pickle)
+    forgetful_disk.clear()
+    assert not job.has_ended()
+    assert job.outcome() == {"built": True}
+
+
+def test_the_users_own_filters_hide_no_job(monkeypatch, tmp_path):
+    put_command(tmp_path, "squeue", '[ -z "$SQUEUE_PARTITION" ] && echo "7 PENDING"; exit 0')
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SQUEUE_PARTITION", "a100")
+    assert cluster_module._queued({"7"}) == {"7"}
