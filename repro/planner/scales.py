@@ -54,8 +54,7 @@ def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
     Raises:
         InputError: the machine is too small, or its GPUs cannot be used.
     """
-    checks = (accelerator.missing_gpu, accelerator.contradicting_gpus, accelerator.old_driver)
-    problem = next((line for check in checks if (line := check(machine))), None)
+    problem = accelerator.unusable_gpu(machine)
     if REQUIREMENTS[scale].gpus and problem:
         raise InputError(f"scale {scale}: {problem}.")
     if not fits(scale, machine):

@@ -14,6 +14,12 @@ def gpu_problems(machine: dict[str, Any]) -> list[str]:
     return [line for line in problems if line]
 
 
+def unusable_gpu(machine: dict[str, Any]) -> str | None:
+    """Return the first problem with which no program can use the GPUs."""
+    checks = (missing_gpu, contradicting_gpus, old_driver)
+    return next((line for check in checks if (line := check(machine))), None)
+
+
 def missing_gpu(machine: dict[str, Any]) -> str | None:
     """Report a torch built for CUDA without a visible GPU."""
     cuda = machine.get("cuda")
