@@ -154,6 +154,7 @@ def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], o
     Raises:
         InputError: the scale does not fit this machine.
     """
+    from repro.pipeline.cluster import check_gpus
     from repro.planner.fit import unplaceable
     from repro.planner.scales import REQUIREMENTS, check_fits
     from repro.stages.pins import unpinned_inputs
@@ -165,6 +166,8 @@ def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], o
         warnings += gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []
         too_large = unplaceable(study, study.stages(), resources, options.most_workers)
         warnings += [f"does not fit: {line}" for line in too_large]
+    elif REQUIREMENTS[study.scale].gpus and (line := check_gpus(options.cluster, resources)):
+        warnings.append(line)
     unpinned = unpinned_inputs(study.stages()) if study.scale == "paper" else []
     if unpinned:
         warnings.append(f"unpinned, so the models may change: {', '.join(unpinned)}. `repro pin` pins them")

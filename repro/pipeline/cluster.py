@@ -128,6 +128,29 @@ def _read(file: Path) -> dict[str, Any]:
         raise InputError(f"--cluster-file {file}: not TOML: {error}") from None
 
 
+def check_gpus(cluster: Cluster, resources: Resources) -> str | None:
+    """Return a warning about the GPUs that jobs of stages with models of the hub request; None if there is none.
+
+    Raises:
+        InputError: fewer than each stage is to have.
+    """
+    if cluster.gpus is None and not any("gpu" in f"{name}={value}" for name, value in cluster.extra.items()):
+        return "the Slurm jobs request no GPUs: gpus=8 in the cluster file, or --cluster-option gpus=8"
+    if cluster.gpus is None or cluster.gpus == resources.gpu_count:
+        return None
+    if cluster.gpus < resources.gpu_count:
+        server = f" --vllm-server {resources.vllm_server}" if resources.vllm_server else ""
+        raise InputError(
+            f"--ranks {resources.ranks}{server}: the Slurm jobs request {cluster.gpus} GPUs; request"
+            f" {resources.gpu_count} (--cluster-option gpus={resources.gpu_count}), or use fewer."
+        )
+    most = cluster.gpus - resources.vllm_server
+    return (
+        f"each Slurm job holds {cluster.gpus} GPUs, and a stage that fits on {resources.gpu_count} uses no more: --ranks"
+        f" {most} splits it over all of them"
+    )
+
+
 class SlurmQueue:
     """Our jobs in Slurm's queue: one squeue call for all of them, every few seconds."""
 

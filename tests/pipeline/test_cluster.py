@@ -6,7 +6,15 @@ import pytest
 
 import repro.pipeline.cluster as module
 from repro.errors import InputError
-from repro.pipeline.cluster import FINISHED_AFTER_MISSES, Cluster, SlurmQueue, parse_cluster, submitted_jobs
+from repro.pipeline.cluster import (
+    FINISHED_AFTER_MISSES,
+    Cluster,
+    SlurmQueue,
+    check_gpus,
+    parse_cluster,
+    submitted_jobs,
+)
+from repro.planner.resources import Resources
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +54,29 @@ def test_mistakes_are_reported(tmp_path, backend, content, options, message):
         file.write_text(content)
     with pytest.raises(InputError, match=message):
         parse_cluster(backend, file, options)
+
+
+@pytest.mark.parametrize(
+    ("request_of_a_job", "ranks", "server", "warning"),
+    [
+        ({"gpus": 8}, 8, 0, None),
+        ({"gpus": 8}, 6, 2, None),
+        ({"extra": {"gres": "gpu:a100:8"}}, 8, 0, None),
+        ({}, 1, 0, "request no GPUs"),
+        ({"gpus": 0}, 1, 0, InputError("--ranks 1: the Slurm jobs request 0 GPUs; request 1")),
+        ({"gpus": 8}, 8, 1, InputError("--ranks 8 --vllm-server 1: the Slurm jobs request 8 GPUs; request 9")),
+        ({"gpus": 8}, 1, 0, "each Slurm job holds 8 GPUs, and a stage that fits on 1 uses no more: --ranks 8"),
+        ({"gpus": 8}, 1, 2, "--ranks 6"),
+    ],
+)
+def test_gpus_of_a_job_are_those_that_its_stage_uses(request_of_a_job, ranks, server, warning):
+    cluster, resources = Cluster(**request_of_a_job), Resources(ranks=ranks, vllm_server=server)
+    if isinstance(warning, InputError):
+        with pytest.raises(InputError, match=str(warning)):
+            check_gpus(cluster, resources)
+        return
+    answer = check_gpus(cluster, resources)
+    assert answer is None if warning is None else warning in answer
 
 
 def test_no_slurm_on_this_machine(monkeypatch):
