@@ -22,11 +22,17 @@ def test_the_three_are_there():
 def test_least_permissions_and_a_time_limit(name, job):
     content = WORKFLOWS[name]["jobs"][job]
     assert WORKFLOWS[name]["permissions"] == {}
-    assert "concurrency" in WORKFLOWS[name]
     assert content["timeout-minutes"] > 0
     writes = [what for what, level in content["permissions"].items() if level == "write"]
     assert not writes or (name, job) in MAY_WRITE
     assert not (writes and "self-hosted" in content["runs-on"])
+
+
+def test_a_skipped_run_cancels_no_waiting_one():
+    """Any label starts the workflow `gpu`. A workflow's group is entered before its jobs' conditions are looked at."""
+    groups = {name: content["concurrency"]["group"] for name, content in WORKFLOWS.items() if "concurrency" in content}
+    assert set(groups) == {"ci", "reproduce"}
+    assert WORKFLOWS["gpu"]["jobs"]["gpu"]["concurrency"] == {"group": "gpu", "cancel-in-progress": False}
 
 
 @pytest.mark.parametrize(("name", "job"), JOBS)
@@ -101,6 +107,18 @@ def test_a_run_starts_with_its_scale_confirmed_and_ends_with_its_verdict(reprodu
     assert "repro run table2 --scale paper --yes" in calls
     assert "hf_secret" not in calls
     assert reproduce("exit 3")[0] == 1
+
+
+def test_a_cancelled_run_leaves_no_container(reproduce):
+    """The runner ends docker's command, not the container. What Triton and torch compile is loaded from /tmp."""
+    _, _, calls = reproduce("exit 0")
+    steps = WORKFLOWS["reproduce"]["jobs"]["run"]["steps"]
+    (stop,) = (step for step in steps if "docker stop" in step.get("run", ""))
+    name = '"repro-$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT"'
+    assert stop["if"] == "always()"
+    assert name in stop["run"]
+    assert f"--name {name}" in next(step["run"] for step in steps if step.get("id") == "run")
+    assert "--tmpfs /tmp:exec " in calls
 
 
 @pytest.mark.load_sensitive
