@@ -120,6 +120,24 @@ def test_an_artifact_of_another_machine_is_seen_at_once(tmp_path, stage, forgetf
     assert tmp_path in forgetful_disk
 
 
+def test_what_slurm_says_of_a_lost_job_is_told(tmp_path, stage, caplog):
+    """Each loss in a line, and the last one in the error: three jobs out of memory look like three that were killed."""
+
+    class LostJob(EndedJob):
+        def outcome(self):
+            return None
+
+        def output(self):
+            return "loading\nslurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.\n"
+
+    run, lost_jobs = Running(stage, LostJob(), 0.0), LostJobs()
+    assert [lost_jobs.should_resubmit(run, tmp_path) for _ in range(3)] == [True, True, False]
+    assert caplog.text.count("job 7_0 was lost: Detected 1 oom_kill event in StepId=7.batch. It is submitted") == 2
+    assert "its process was killed: Detected 1 oom_kill event in StepId=7.batch. Log: " in str(
+        find_error(run, tmp_path)
+    )
+
+
 def test_the_outcome_of_a_job_is_looked_for_again_before_it_counts_as_lost(tmp_path, forgetful_disk):
     from submitit import SlurmJob as SubmititJob
     from submitit.core.utils import cloudpickle_dump
