@@ -1,5 +1,7 @@
 """Jobs that Slurm refuses, and results that a network disk shows late; with stand-ins for Slurm's commands."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -8,9 +10,10 @@ import pytest
 import repro.pipeline.cluster as cluster_module
 import repro.pipeline.slurm_jobs as slurm_jobs
 import repro.pipeline.submission as submission_module
-from repro.errors import StageError
+from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution
 from repro.pipeline.job_outcome import LostJobs, find_error
+from repro.pipeline.run import check_locks
 from repro.pipeline.submission import Running, Submission
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
@@ -148,6 +151,18 @@ def test_the_outcome_of_a_job_is_looked_for_again_before_it_counts_as_lost(tmp_p
     forgetful_disk.clear()
     assert not job.has_ended()
     assert job.outcome() == {"built": True}
+
+
+def test_a_disk_without_file_locks_is_refused(monkeypatch, tmp_path):
+    """Lustre without the option flock: a killed job's lock would stay, and the next one wait at it with its GPUs."""
+    check_locks(tmp_path)
+
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match=r"no file locks \(Function not implemented\)"):
+        check_locks(tmp_path)
 
 
 def test_the_users_own_filters_hide_no_job(monkeypatch, tmp_path):
