@@ -79,6 +79,22 @@ def test_the_token_of_the_hub_reaches_the_container_and_no_command_line():
     assert "-e HF_TOKEN" in (ROOT / "Dockerfile").read_text()
 
 
+@pytest.mark.parametrize(("data", "folder"), [("data", "home/data"), ("{tmp}/shared", "shared")])
+def test_results_are_kept_outside_the_workspace(tmp_path, data, folder):
+    """The nightly workflow's checkout on the same runner removes what is in the workspace and not in git."""
+    steps = WORKFLOWS["reproduce"]["jobs"]["run"]["steps"]
+    (step,) = (step for step in steps if step.get("id") == "check")
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home"), "GITHUB_OUTPUT": str(tmp_path / "output")}
+    env |= {"IMAGE": "ghcr.io/a/b@sha256:" + "0" * 64, "REPOSITORY": "A/b", "TABLE": "table2", "CONTINUATION": "0"}
+    env |= {"DATA": data.format(tmp=tmp_path)}
+    subprocess.run(["bash", "-e", "-c", step["run"]], env=env, cwd=tmp_path, check=True)
+    assert (tmp_path / "output").read_text() == f"data={tmp_path / folder}\n"
+    (run,) = (step for step in steps if step.get("id") == "run")
+    (upload,) = (step for step in steps if "upload-artifact" in step.get("uses", ""))
+    assert run["env"]["DATA"] == "${{ steps.check.outputs.data }}"
+    assert {line.split("/results/")[0] for line in upload["with"]["path"].split("\n") if line} == {run["env"]["DATA"]}
+
+
 @pytest.fixture
 def reproduce(tmp_path):
     """Run the script of reproduce.yml's main step with a stand-in for docker; return exit code and outputs."""
