@@ -114,6 +114,20 @@ def test_a_job_is_finished_after_several_answers_without_it(monkeypatch):
     assert "7_0" not in queue.finished(jobs)
 
 
+def test_a_job_that_slurm_holds_back_without_end_is_told_once(monkeypatch, caplog):
+    """Slurm accepts a time limit above the partition's, and never starts the job."""
+    slurm, queue = Slurm(monkeypatch), SlurmQueue()
+    waiting = "7_0 RUNNING None\n7_1 PENDING Resources\n7_2 PENDING PartitionTimeLimit\n"
+    slurm.text = f"{waiting}7_3 PENDING ReqNodeNotAvail, UnavailableNodes:node[1-3]\n"
+    for _ in range(3):
+        assert queue.finished(["7_0", "7_1", "7_2", "7_3"]) == set()
+    told = [record.getMessage() for record in caplog.records]
+    assert sorted(told) == [
+        "Slurm holds job 7_2 back: PartitionTimeLimit (squeue --jobs=7_2)",
+        "Slurm holds job 7_3 back: ReqNodeNotAvail, UnavailableNodes:node[1-3] (squeue --jobs=7_3)",
+    ]
+
+
 def test_nothing_changes_while_slurm_does_not_answer(monkeypatch):
     slurm, queue = Slurm(monkeypatch), SlurmQueue()
     slurm.code, slurm.error = 1, "slurm_load_jobs error: Unable to contact slurm controller"

@@ -166,7 +166,7 @@ def test_a_disk_without_file_locks_is_refused(monkeypatch, tmp_path):
 
 
 def test_the_users_own_filters_hide_no_job(monkeypatch, tmp_path):
-    put_command(tmp_path, "squeue", '[ -z "$SQUEUE_PARTITION" ] && echo "7 PENDING"; exit 0')
+    put_command(tmp_path, "squeue", '[ -z "$SQUEUE_PARTITION" ] && echo "7 PENDING Priority"; exit 0')
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SQUEUE_PARTITION", "a100")
-    assert cluster_module._queued({"7"}) == {"7"}
+    assert cluster_module._queued({"7"}) == {"7": "Priority"}
