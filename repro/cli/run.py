@@ -91,13 +91,14 @@ def run(
     if dry_run:
         from repro.planner.dry_run import print_plan
 
-        print_plan(planned, out, out_console, execution.resources, options.most_workers)
+        is_here = options.backend != "slurm"
+        print_plan(planned, out, out_console, execution.resources, options.most_workers, is_here=is_here)
         out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
     for line in _warnings(planned, execution.resources, machine, options):
         print_error(f"warning: {line}", "yellow")
     if planned.scale == "paper":
-        _confirm(planned, out, execution.resources, options.most_workers, yes=yes)
+        _confirm(planned, out, execution.resources, options, yes=yes)
     from repro.workflow.study import run_study
 
     outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name, claims=own_claims)
@@ -118,7 +119,7 @@ def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions
     return chosen
 
 
-def _confirm(study: "Study", out: Path, resources: "Resources", workers: int | None, *, yes: bool) -> None:
+def _confirm(study: "Study", out: Path, resources: "Resources", options: ExecutionOptions, *, yes: bool) -> None:
     """Show the plan of thousands of GPU-hours and ask; nothing is asked if everything is cached.
 
     Raises:
@@ -135,7 +136,7 @@ def _confirm(study: "Study", out: Path, resources: "Resources", workers: int | N
             f"scale {study.scale} takes about {hours:,.0f} GPU-hours (H100): --dry-run shows the plan, --yes starts it"
             " (there is no terminal to ask at)."
         )
-    print_plan(study, out, out_console, resources, workers)
+    print_plan(study, out, out_console, resources, options.most_workers, is_here=options.backend != "slurm")
     if not typer.confirm(f"Start about {hours:,.0f} GPU-hours (H100)?"):
         raise typer.Exit(0)
 

@@ -2,10 +2,12 @@
 
 import errno
 import fcntl
+import io
 import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import repro.pipeline.cluster as cluster_module
 import repro.pipeline.slurm_jobs as slurm_jobs
@@ -15,7 +17,8 @@ from repro.pipeline.cluster import Execution
 from repro.pipeline.job_outcome import LostJobs, find_error
 from repro.pipeline.run import check_locks
 from repro.pipeline.submission import Running, Submission
-from repro.planner.resources import Resources
+from repro.planner.dry_run import print_plan
+from repro.planner.resources import Resources, resources_for
 from repro.recipes.catalog import plan
 from repro.stages.artifact import is_complete
 
@@ -163,6 +166,19 @@ def test_a_disk_without_file_locks_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(InputError, match=r"no file locks \(Function not implemented\)"):
         check_locks(tmp_path)
+
+
+def test_a_plan_for_slurm_says_nothing_of_the_machine_that_submits(tmp_path):
+    """It would refuse a study that needs GPUs, which its jobs have."""
+    study = plan("table2", scale="paper", seeds=1)
+    texts = {}
+    for is_here in (True, False):
+        console = Console(file=io.StringIO(), width=200)
+        print_plan(study, tmp_path, console, resources_for("paper"), is_here=is_here)
+        texts[is_here] = console.file.getvalue()
+    assert "`repro run` would refuse: scale paper" in texts[True]
+    assert "would refuse" not in texts[False]
+    assert "does not fit" not in texts[False]
 
 
 def test_the_users_own_filters_hide_no_job(monkeypatch, tmp_path):
