@@ -95,7 +95,7 @@ def run(
         print_plan(planned, out, out_console, execution.resources, options.most_workers, is_here=is_here)
         out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
-    for line in _warnings(planned, execution.resources, machine, options):
+    for line in _warnings(planned, execution.resources, machine, options, out):
         print_error(f"warning: {line}", "yellow")
     if planned.scale == "paper":
         _confirm(planned, out, execution.resources, options, yes=yes)
@@ -149,7 +149,9 @@ def _check_server(study: "Study", resources: "Resources") -> None:
         )
 
 
-def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], options: ExecutionOptions) -> list[str]:
+def _warnings(
+    study: "Study", resources: "Resources", machine: dict[str, Any], options: ExecutionOptions, out: Path
+) -> list[str]:
     """Return warnings about what may go wrong.
 
     Raises:
@@ -160,8 +162,9 @@ def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], o
     from repro.planner.scales import REQUIREMENTS, check_fits
     from repro.stages.pins import unpinned_inputs
     from repro.system.gpu_checks import gpu_problems
+    from repro.system.volumes import lost_volume
 
-    warnings = []
+    warnings = [line] if machine["container"] and (line := lost_volume(out)) else []
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
         check_fits(study.scale, machine)
         warnings += gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []

@@ -5,6 +5,7 @@ artifact folder with its record.
 """
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -94,7 +95,8 @@ def submit_array(
     tasks = [StageTask(fingerprint=fingerprint, **order, infra=infra) for fingerprint, order in orders]
     with _environment(stage_environment()), block_signals(signal.SIGINT, signal.SIGTERM):
         try:
-            with tasks[0].infra.job_array(max_workers=workers) as array:
+            # submitit prints what sbatch says, which is the error's message, too
+            with contextlib.redirect_stderr(io.StringIO()), tasks[0].infra.job_array(max_workers=workers) as array:
                 array.extend(tasks)
         except (FailedJobError, FailedSubmissionError) as error:
             raise SubmissionError(" ".join(str(error).split())) from None
