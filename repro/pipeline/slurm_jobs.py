@@ -16,6 +16,7 @@ from typing import Any
 
 import exca
 import pydantic
+import submitit.helpers
 import submitit.slurm.slurm
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -93,7 +94,7 @@ def submit_array(
     batch = folder / uuid.uuid4().hex
     infra = {"cluster": "slurm", "folder": batch, "logs": batch / "logs", "mode": "force"} | cluster.infra()
     tasks = [StageTask(fingerprint=fingerprint, **order, infra=infra) for fingerprint, order in orders]
-    with _environment(stage_environment()), block_signals(signal.SIGINT, signal.SIGTERM):
+    with _environment(stage_environment()), _slurm_found(), block_signals(signal.SIGINT, signal.SIGTERM):
         try:
             # submitit prints what sbatch says, which is the error's message, too
             with contextlib.redirect_stderr(io.StringIO()), tasks[0].infra.job_array(max_workers=workers) as array:
@@ -112,6 +113,26 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _slurm_found() -> Iterator[None]:
+    """Leave sbatch the variables that say where Slurm is; submitit removes them with those of a job that we may be in."""
+    clean, kept = (
+        submitit.helpers.clean_env,
+        {n: os.environ[n] for n in ("SLURM_CONF", "SLURM_CLUSTERS") if n in os.environ},
+    )
+
+    @contextlib.contextmanager
+    def clean_the_others() -> Iterator[None]:
+        with clean(), _environment(kept):
+            yield
+
+    submitit.helpers.clean_env = clean_the_others
+    try:
+        yield
+    finally:
+        submitit.helpers.clean_env = clean
 
 
 class _NoAccounting(submitit.slurm.slurm.SlurmInfoWatcher):

@@ -50,6 +50,18 @@ def test_what_sbatch_says_is_the_message(monkeypatch, tmp_path, submission, stag
         submission.submit([(stage, ())])
 
 
+def test_sbatch_finds_slurm_and_nothing_of_the_job_that_it_is_called_in(monkeypatch, tmp_path, submission, stage):
+    put_command(tmp_path / "bin", "srun", "")
+    put_command(tmp_path / "bin", "sbatch", '[ "$SLURM_CONF-$SLURM_JOB_ID" = there- ] && echo Submitted batch job 7')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_CONF", "there")
+    monkeypatch.setenv("SLURM_JOB_ID", "3")
+    with slurm_jobs.accounting_off():
+        ((running),) = submission.submit([(stage, ())])
+    assert running.job.job_id == "7"
+    assert (os.environ["SLURM_CONF"], os.environ["SLURM_JOB_ID"]) == ("there", "3")
+
+
 def test_jobs_that_slurm_refuses_for_a_while_are_submitted_again(monkeypatch, submission, stage, caplog):
     """A controller that restarts, or a limit of jobs, in the middle of a study must not cancel what runs."""
     answers = ["job", TIMED_OUT, TIMED_OUT, "job"]
