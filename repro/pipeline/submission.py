@@ -126,6 +126,7 @@ class Submission:
         """
         from repro.pipeline.slurm_jobs import SubmissionError, submit_array
 
+        jobs_named = f"{len(orders)} job{'s' if len(orders) > 1 else ''}"
         told, last_attempt = "", time.monotonic() + SUBMIT_FOR_S
         while True:
             try:
@@ -137,11 +138,11 @@ class Submission:
                 return jobs
             if not self._slurm_accepts or time.monotonic() > last_attempt:
                 raise StageError(
-                    f"Slurm does not accept {len(orders)} jobs: {message}. Change their request (--cluster-option), or"
+                    f"Slurm does not accept {jobs_named}: {message}. Change their request (--cluster-option), or"
                     " --workers if they are too many at once; the same command resumes."
                 )
             if message != told:
-                log.warning("Slurm does not accept %d jobs: %s. Trying again every minute.", len(orders), message)
+                log.warning("Slurm does not accept %s: %s. Trying again every minute.", jobs_named, message)
                 told = message
             time.sleep(SUBMIT_AGAIN_S)
 

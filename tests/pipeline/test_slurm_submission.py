@@ -46,7 +46,7 @@ def test_what_sbatch_says_is_the_message(monkeypatch, tmp_path, submission, stag
     for name in ("sbatch", "srun"):
         put_command(tmp_path / "bin", name, f"echo '{TIMED_OUT}' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(StageError, match=rf"does not accept 1 jobs: {TIMED_OUT}\. Change their request"):
+    with pytest.raises(StageError, match=rf"does not accept 1 job: {TIMED_OUT}\. Change their request"):
         submission.submit([(stage, ())])
 
 
