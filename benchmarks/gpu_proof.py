@@ -53,8 +53,8 @@ SLOWER = 10 if TINY else 1
 """The limits of a rehearsal are a CPU's, which other work may keep busy."""
 LEAST = 15
 """Seconds below which no further step is started."""
-TAIL = 4000
-"""Characters of what a step that failed printed last."""
+TAIL, LOG_TAIL = 4000, 800
+"""Characters of what a step that failed printed last, and of what each of its contenders did."""
 END_SECONDS = 10.0
 """Seconds that the processes of a step have to be gone once they are killed: they hold memory that the next one needs."""
 
@@ -96,8 +96,14 @@ class Runner:
                 code = "out of time"
             finally:
                 _end(process)
-        text = log.read_text(errors="replace")
-        self._note(name, code, time.monotonic() - start, beside, "" if code == 0 else text[-TAIL:])
+        self._note(name, code, time.monotonic() - start, beside, "" if code == 0 else self._tail(name, log))
+
+    def _tail(self, name: str, log: Path) -> str:
+        """Return what a step printed last, and what each of its contenders did."""
+        folder = self.work / "pytest" / name
+        files = sorted({file.resolve() for file in folder.rglob("*.log")})
+        texts = [f"\n== {file.parent.name}/{file.name}\n{_end_of(file, LOG_TAIL)}" for file in files]
+        return _end_of(log, TAIL) + "".join(texts)
 
     def _note(self, name: str, code: int | str, seconds: float, beside: list[str], tail: str) -> None:
         if code != 0:
@@ -119,6 +125,10 @@ class Runner:
         with tarfile.open(self.out / f"logs-{label}.tar.gz", "w:gz") as archive:
             for log in sorted(self.work.rglob("*.log")):
                 archive.add(log, arcname=Path("logs") / log.relative_to(self.work))
+
+
+def _end_of(file: Path, characters: int) -> str:
+    return file.read_text(errors="replace")[-characters:]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

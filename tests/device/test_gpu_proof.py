@@ -52,6 +52,8 @@ def test_a_step_that_fails_or_hangs_ends_alone(tmp_path: Path, monkeypatch: pyte
         "    print('step 1 took 2 s', flush=True)\n"
         "    child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
         "    (work / 'child').write_text(str(child.pid))\n"
+        "    (work / 'pytest' / 'sft' / 'loop').mkdir(parents=True)\n"
+        "    (work / 'pytest' / 'sft' / 'loop' / 'steps.log').write_text('a step of 7 s')\n"
         "    child.wait()\n"
     )
     monkeypatch.setattr(gpu_proof, "__file__", str(script))
@@ -67,7 +69,9 @@ def test_a_step_that_fails_or_hangs_ends_alone(tmp_path: Path, monkeypatch: pyte
     tails = {line["name"]: line["tail"] for line in lines}
     assert "no memory" in tails["rkl"]
     assert "step 1 took 2 s" in tails["sft"]
-    assert not psutil.pid_exists(int((tmp_path / "work" / "child").read_text()))
+    assert tails["sft"].endswith("== loop/steps.log\na step of 7 s")
+    child = int((tmp_path / "work" / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     late = gpu_proof.Runner(tmp_path / "late", tmp_path / "work", 5)
     late.run(["fkl"])
     assert json.loads(late.figures.read_text())["exit"] == "no time left"
