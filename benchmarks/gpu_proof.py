@@ -33,7 +33,7 @@ LIMITS = {
     "rkl": 150, "calibrate": 150, "tests": 150,
     "kernels": 90, "traps": 90,
     "sharded": 90, "pipeline": 90, "agree": 60, "reward": 90, "sft": 60,
-    "vllm_sample": 160, "throughput": 200, "vllm_rkl_again": 200, "vllm_calibrate": 130, "vllm_rkl": 140,
+    "vllm_sample": 160, "vllm_rkl_again": 200, "throughput": 200, "vllm_calibrate": 150, "vllm_rkl": 140,
     "vllm_tests": 660,
 }  # fmt: skip
 """Seconds of each step. The order is that of their worth. The tests of vLLM start 15 engines of 25 to 42 s each."""

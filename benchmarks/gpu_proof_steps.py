@@ -68,7 +68,7 @@ def sft(proof: Proof) -> None:
 def calibrate(proof: Proof) -> None:
     """Calibration of the small scale in the memory of a 24 GB card."""
     limit_to_small_card()
-    calibrate_teacher(proof, "calibrate")
+    calibrate_teacher(proof, "calibrate", steps=2, prompts=4, tokens=512)
 
 
 def reward(proof: Proof) -> None:
@@ -260,7 +260,7 @@ def _sample(proof: Proof, engine: EngineName) -> tuple[list[Path], int]:
 
 def vllm_calibrate(proof: Proof) -> None:
     """Calibration with vLLM in the process, asleep while the policy learns."""
-    summary = calibrate_teacher(proof, "vllm_calibrate", "vllm", steps=4, tokens=512)
+    summary = calibrate_teacher(proof, "vllm_calibrate", "vllm", steps=4, prompts=16, tokens=128)
     if summary.get("alarm"):
         raise SystemExit(summary["alarm"])
 
