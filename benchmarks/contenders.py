@@ -110,6 +110,8 @@ class Contender:
         self.peak_mib, self.peak_gib, self.used_gib = (answer[name] for name in ("peak_mib", "peak_gib", "used_gib"))
         seconds = sum(answer["parts"].values())
         REPORTED.total += seconds
+        with (self.folder / "steps.log").open("a") as steps:  # for a run that is cut short
+            print(answer, file=steps)
         return seconds
 
     def warm_up(self, steps: int) -> None:

@@ -5,9 +5,9 @@
     python benchmarks/gpu_proof.py rkl calibrate             some steps
     PROOF_TINY=1 python benchmarks/gpu_proof.py no-vllm      a rehearsal on a CPU: the same code on tiny models
 
-Each step is a process of its own with a time limit, so one that hangs or runs out of memory ends alone. Steps that are not
-timed run beside each other. Figures are appended to proof.jsonl in --out as they are made. Exit code 1 if a
-step failed.
+Each step is a process of its own with a time limit, so one that hangs or runs out of memory ends alone, with all processes
+that it started. Steps that are not timed run beside each other, and their seconds say so. Figures are appended to
+proof.jsonl in --out as they are made; what a step that failed printed last is there, too. Exit code 1 if a step failed.
 """
 
 import argparse
@@ -20,19 +20,29 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+
+from repro.system.child_processes import descendants, has_exited
+
 LIMITS = {
-    "environment": 90, "models": 80, "rkl": 90, "traps": 90, "kernels": 90, "calibrate": 90,
-    "tests": 150, "sharded": 90, "pipeline": 90, "agree": 60, "reward": 90, "fkl": 60, "sft": 60,
-    "loop": 140, "plain_grpo": 140,
-    "vllm_sample": 130, "throughput": 200, "vllm_calibrate": 130, "vllm_rkl": 140, "vllm_rkl_again": 200,
+    "environment": 90, "models": 80, "plain_grpo": 170, "loop": 140, "fkl": 60,
+    "rkl": 150, "calibrate": 150, "tests": 150,
+    "kernels": 90, "traps": 90,
+    "sharded": 90, "pipeline": 90, "agree": 60, "reward": 90, "sft": 60,
+    "vllm_sample": 160, "vllm_rkl_again": 200, "throughput": 200, "vllm_calibrate": 150, "vllm_rkl": 140,
     "vllm_tests": 660,
 }  # fmt: skip
 """Seconds of each step. The order is that of their worth. The tests of vLLM start 15 engines of 25 to 42 s each."""
-CONCURRENT = ("tests", "sharded", "pipeline", "agree", "reward")
-"""Steps whose seconds do not matter: they run together, when the first of them is due."""
+TOGETHER = (
+    ("environment", "models"),
+    ("rkl", "calibrate", "tests"),
+    ("sharded", "pipeline", "agree", "reward"),
+)
+"""Steps whose seconds do not matter: those of a row run together, when the first of them is due. A row fits 80 GB."""
 GROUPS = {
     "no-vllm": [name for name in LIMITS if not name.startswith("vllm") and name != "throughput"],
     "vllm": [name for name in LIMITS if name.startswith("vllm") or name == "throughput"],
@@ -43,6 +53,10 @@ SLOWER = 10 if TINY else 1
 """The limits of a rehearsal are a CPU's, which other work may keep busy."""
 LEAST = 15
 """Seconds below which no further step is started."""
+TAIL, LOG_TAIL = 4000, 800
+"""Characters of what a step that failed printed last, and of what each of its contenders did."""
+END_SECONDS = 10.0
+"""Seconds that the processes of a step have to be gone once they are killed: they hold memory that the next one needs."""
 
 
 class Runner:
@@ -56,19 +70,20 @@ class Runner:
             folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, names: list[str]) -> None:
-        together = [name for name in names if name in CONCURRENT]
-        for name in names:
-            if name not in together:
-                self._step(name)
-            elif name == together[0]:
-                with ThreadPoolExecutor(2 if TINY else len(together)) as pool:
-                    list(pool.map(self._step, together))
+        waiting = list(names)
+        while waiting:
+            row = next((row for row in TOGETHER if waiting[0] in row), waiting[:1])
+            together = [name for name in waiting if name in row]
+            with ThreadPoolExecutor(min(2, len(together)) if TINY else len(together)) as pool:
+                list(pool.map(lambda name, row=together: self._step(name, row), together))
+            waiting = [name for name in waiting if name not in together]
 
-    def _step(self, name: str) -> None:
+    def _step(self, name: str, together: Sequence[str]) -> None:
         """Run one step in a process group of its own; note its exit code, its seconds and the end of what it printed."""
+        beside = [other for other in together if other != name]
         left = self.end - time.monotonic()
         if left < LEAST:
-            return self._note(name, "no time left", 0.0, "")
+            return self._note(name, "no time left", 0.0, beside, "")
         log = self.work / "logs" / f"{name}.log"
         command = [sys.executable, __file__, "--step", name, "--work", str(self.work), "--figures", str(self.figures)]
         start = time.monotonic()
@@ -80,24 +95,54 @@ class Runner:
             except subprocess.TimeoutExpired:
                 code = "out of time"
             finally:
-                with contextlib.suppress(ProcessLookupError):  # its children, too
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        text = log.read_text(errors="replace")
-        self._note(name, code, time.monotonic() - start, "" if code == 0 else text[-1500:])
+                _end(process)
+        self._note(name, code, time.monotonic() - start, beside, "" if code == 0 else self._tail(name, log))
 
-    def _note(self, name: str, code: int | str, seconds: float, tail: str) -> None:
+    def _tail(self, name: str, log: Path) -> str:
+        """Return what a step printed last, and what each of its contenders did."""
+        folder = self.work / "pytest" / name
+        files = sorted({file.resolve() for file in folder.rglob("*.log")})
+        texts = [f"\n== {file.parent.name}/{file.name}\n{_end_of(file, LOG_TAIL)}" for file in files]
+        return _end_of(log, TAIL) + "".join(texts)
+
+    def _note(self, name: str, code: int | str, seconds: float, beside: list[str], tail: str) -> None:
         if code != 0:
             self.failed.append(name)
-        line = {"step": "step", "name": name, "exit": code, "seconds": round(seconds, 1), "tail": tail}
+        line = {
+            "step": "step",
+            "name": name,
+            "exit": code,
+            "seconds": round(seconds, 1),
+            "beside": beside,
+            "tail": tail,
+        }
         with self.figures.open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(f"{name}: exit {code}, {seconds:.1f} s{': ' + tail if tail else ''}", flush=True)
 
     def pack_logs(self, label: str) -> None:
-        """Put what the steps printed beside the figures."""
+        """Put what the steps and their contenders printed beside the figures."""
         with tarfile.open(self.out / f"logs-{label}.tar.gz", "w:gz") as archive:
-            archive.add(self.work / "logs", arcname="logs")
+            for log in sorted(self.work.rglob("*.log")):
+                archive.add(log, arcname=Path("logs") / log.relative_to(self.work))
+
+
+def _end_of(file: Path, characters: int) -> str:
+    return file.read_text(errors="replace")[-characters:]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a step and what it started, in whatever group or session; wait until all have exited."""
+    started = descendants(psutil.Process(process.pid)) if process.poll() is None else []
+    with contextlib.suppress(ProcessLookupError):  # children of a step that has ended itself, too
+        os.killpg(process.pid, signal.SIGKILL)
+    for child in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.wait()
+    deadline = time.monotonic() + END_SECONDS
+    while not all(map(has_exited, started)) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def main(arguments: list[str]) -> int:

@@ -14,6 +14,8 @@ import torch
 from gpu_proof_training import GIB, Clock, Proof, calibrate_teacher, limit_to_small_card, peak, train_student
 from random_models import make_items, save_pair, save_reward_model
 
+from repro.generation.config import EngineName
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -66,7 +68,7 @@ def sft(proof: Proof) -> None:
 def calibrate(proof: Proof) -> None:
     """Calibration of the small scale in the memory of a 24 GB card."""
     limit_to_small_card()
-    calibrate_teacher(proof, "calibrate")
+    calibrate_teacher(proof, "calibrate", steps=2, prompts=4, tokens=512)
 
 
 def reward(proof: Proof) -> None:
@@ -133,7 +135,7 @@ def pipeline(proof: Proof) -> None:
     records = [json.loads(file.read_text()) for file in out.glob("cache/*/record.json")]
     names = ("label", "gpus", "gpu_hours", "peak_gpu_memory_gib", "seconds")
     used = [{name: record.get(name) for name in names} for record in records]
-    proof.note("pipeline", exit=done.returncode, tail=(done.stdout + done.stderr)[-400:], records=used)
+    proof.note("pipeline", exit=done.returncode, tail=done.stdout[-400:], records=used)
     if done.returncode or not used or (torch.cuda.is_available() and not used[0]["gpus"]):
         raise SystemExit("the stage failed, or ran without a GPU")
 
@@ -147,12 +149,12 @@ def sharded(proof: Proof) -> None:
     step = [str(HERE / "gpu_proof.py"), "--work", str(proof.work), "--figures", str(proof.figures), "--step", "sharded"]
     done = _python([*torchrun, *step])
     if done.returncode:
-        raise SystemExit((done.stdout + done.stderr)[-3000:])
+        raise SystemExit(done.returncode)
 
 
 def tests(proof: Proof) -> None:
     """The repository's tests with the mark `gpu` that need no vLLM."""
-    _pytest(proof, "tests", ["tests/device" if proof.tiny else "tests", "-m", "gpu and not vllm"])
+    _pytest(proof, "tests", [*_marked_tests(), "-m", "gpu and not vllm"])
 
 
 def traps(proof: Proof) -> None:
@@ -170,7 +172,6 @@ def kernels(proof: Proof) -> None:
         options, environment = ["--tiny", "--seconds", "5"], {"TRITON_INTERPRET": "1"}
     start = time.monotonic()
     done = _python(["benchmarks/traps_kernels.py", *options], environment)
-    print(done.stdout, done.stderr, sep="\n")
     figures = done.stdout.splitlines()[:120]
     proof.note("kernels", exit=done.returncode, seconds=round(time.monotonic() - start, 1), printed=figures)
     if done.returncode:
@@ -184,7 +185,7 @@ def throughput(proof: Proof) -> None:
 
 def loop(proof: Proof) -> None:
     """The loop against its parts."""
-    _throughput(proof, "loop", "test_gkd_throughput.py", "parts")
+    _throughput(proof, "loop", "test_gkd_throughput.py", "its_parts and not floor")
 
 
 def plain_grpo(proof: Proof) -> None:
@@ -200,51 +201,66 @@ def _throughput(proof: Proof, step: str, file: str, chosen: str) -> None:
 
 def vllm_tests(proof: Proof) -> None:
     """The repository's tests of vLLM with the mark `gpu`."""
-    _pytest(proof, "vllm_tests", ["tests/generation", "tests/training", "-m", "gpu and vllm"])
+    _pytest(proof, "vllm_tests", [*_marked_tests(), "-m", "gpu and vllm"])
 
 
 def vllm_sample(proof: Proof) -> None:
-    """Is the GPU's memory free once vLLM's process has ended, so that this one can load the model to check its figures?"""
-    from repro.generation.config import SamplingConfig
-    from repro.generation.mismatch import check_rollouts, select_rollouts
-    from repro.generation.sample import sample
+    """vLLM's sampling beside transformers', and is the GPU's memory free once vLLM's process has ended?
 
-    prompts, tokens = (4, 12) if proof.tiny else (64, 256)
-    config = SamplingConfig(
-        completions_per_prompt=16,
-        temperature=1.0,
-        max_completion_tokens=tokens,
-        engine="vllm",
-        batch_sequences=4096,
-        reasoning=False,
-    )
+    Of two chunks the second is timed: the first one's seconds have the engine's start. The engines' chunks have the same size.
+    """
+    from repro.generation.mismatch import check_rollouts, select_rollouts
+
     free_before = _free_gib()
     start = time.monotonic()
-    files = sample(
-        config,
-        model=proof.work / "teacher",
-        items=make_items(prompts),
-        seed=0,
-        work=proof.work / "sampled",
-        progress=Clock(),
-    )
-    seconds = time.monotonic() - start
+    files, rate = _sample(proof, "vllm")
+    seconds = round(time.monotonic() - start, 1)
     free_after = _free_gib()
     proof.note(
         "vllm_sample",
         free_before_gib=free_before,
         free_after_close_gib=free_after,
-        seconds=round(seconds, 1),
-        tokens_per_second=round(prompts * 16 * tokens / seconds),
+        seconds=seconds,
+        tokens_per_second=rate,
         gap=check_rollouts(proof.work / "teacher", select_rollouts(files[0]), 1.0),
     )
+    other_rate = _sample(proof, "transformers")[1]
+    proof.note("vllm_sample", transformers_tokens_per_second=other_rate, ratio=round(rate / other_rate, 2))
     if free_before - free_after > 2:
         raise SystemExit(f"a closed engine keeps {free_before - free_after:.1f} GiB")
 
 
+def _sample(proof: Proof, engine: EngineName) -> tuple[list[Path], int]:
+    """Sample two chunks of completions by the teacher; return their files, and the tokens per second of the second."""
+    from repro.generation.config import SamplingConfig
+    from repro.generation.rollouts import stream_rollouts
+    from repro.generation.sample import sample
+
+    prompts, tokens = (2, 12) if proof.tiny else (32, 256)
+    config = SamplingConfig(
+        completions_per_prompt=16,
+        temperature=1.0,
+        max_completion_tokens=tokens,
+        engine=engine,
+        batch_sequences=16 * prompts,
+        reasoning=False,
+    )
+    clock = Clock()
+    files = sample(
+        config,
+        model=proof.work / "teacher",
+        items=make_items(2 * prompts),
+        seed=0,
+        work=proof.work / f"sampled-{engine}",
+        progress=clock,
+    )
+    sampled = sum(len(rollout.token_ids) for rollout in stream_rollouts(files[1:]))
+    return files, round(sampled / (clock.at[-1] - clock.at[-2]))
+
+
 def vllm_calibrate(proof: Proof) -> None:
     """Calibration with vLLM in the process, asleep while the policy learns."""
-    summary = calibrate_teacher(proof, "vllm_calibrate", "vllm", steps=4, tokens=512)
+    summary = calibrate_teacher(proof, "vllm_calibrate", "vllm", steps=4, prompts=16, tokens=128)
     if summary.get("alarm"):
         raise SystemExit(summary["alarm"])
 
@@ -298,15 +314,30 @@ def _free_gib() -> float:
 
 
 def _python(arguments: list[str], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python on the repository; what it prints is printed line by line, so that nothing is lost if time runs out."""
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
-    return subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         cwd=HERE.parent,
-        env=os.environ | {"PYTHONPATH": path} | dict(environment or {}),
-        check=False,
+        env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | dict(environment or {}),
     )
+    printed = []
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            printed.append(line)
+            print(line, end="", flush=True)
+    return subprocess.CompletedProcess(process.args, process.wait(), "".join(printed))
+
+
+def _marked_tests() -> list[str]:
+    """Return the files of tests with the mark `gpu`, and the folders whose fixtures have it: the others need not load."""
+    marked = [file for file in (HERE.parent / "tests").rglob("*.py") if "mark.gpu" in file.read_text()]
+    return sorted(str(file.parent if file.name == "conftest.py" else file) for file in marked)
 
 
 def _pytest(proof: Proof, step: str, arguments: list[str], times: str | None = None) -> None:
@@ -317,11 +348,12 @@ def _pytest(proof: Proof, step: str, arguments: list[str], times: str | None = N
     """
     options = ["--collect-only", "-q"]
     if not proof.tiny:
-        options = ["-q", "-s", "--durations=12", "-W", "default"]  # a new warning costs no device time here
+        options = ["-v", "-s", "--durations=12", "-W", "default"]  # a new warning costs no device time here
         options += ["--benchmark-json", str(proof.figures.with_name(times))] if times else []
+    options += ["-p", "no:cacheprovider", "--basetemp", str(proof.work / "pytest" / step)]
+    (proof.work / "pytest").mkdir(exist_ok=True)
     start = time.monotonic()
-    done = _python(["-m", "pytest", *arguments, *options, "-p", "no:cacheprovider"])
-    print(done.stdout, done.stderr, sep="\n")
+    done = _python(["-m", "pytest", *arguments, *options])
     proof.note(step, exit=done.returncode, seconds=round(time.monotonic() - start, 1), tail=done.stdout[-2500:])
     if done.returncode:
         raise SystemExit(done.returncode)

@@ -1,6 +1,7 @@
 """The trainings of `gpu_proof.py`: seconds, memory and the planner's estimate of each, appended to the figures."""
 
 import json
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +35,13 @@ class Proof:
 
 @dataclass
 class Clock:
-    """A progress callback that records when each optimiser step ended."""
+    """A progress callback that records when each optimiser step ended, and prints it for a run that is cut short."""
 
     at: list[float] = field(default_factory=list)
 
     def __call__(self, *progress: Any, **named: Any) -> None:
         self.at.append(time.monotonic())
+        print(f"{self.at[-1] - self.at[0]:.1f} s:", *progress, named, peak(), flush=True)
 
     def seconds(self) -> list[float]:
         return [round(after - before, 2) for before, after in zip(self.at, self.at[1:])]
@@ -152,18 +154,19 @@ def train_student(
         micro_batch=micro_batch,
         planned_gib=planned,
     )
+    shutil.rmtree(folder / "out")  # gigabytes
     return summary
 
 
 def calibrate_teacher(
-    proof: Proof, step: str, engine: EngineName = "transformers", *, steps: int = 2, tokens: int = 192
+    proof: Proof, step: str, engine: EngineName = "transformers", *, steps: int, prompts: int, tokens: int
 ) -> dict[str, Any]:
-    """Calibrate the teacher for a few steps of 16 prompts x 8 completions; note seconds, memory and the history's figures."""
+    """Calibrate the teacher for a few steps of 8 completions a prompt; note seconds, memory and the history's figures."""
     from repro.calibration.config import CalibrationConfig
     from repro.calibration.trainer import calibrate as train
     from repro.training.resources import TrainingResources
 
-    tokens, prompts = (12, 2) if proof.tiny else (tokens, 16)
+    tokens, prompts = (12, 2) if proof.tiny else (tokens, prompts)
     config = CalibrationConfig(
         eta=-1.0,
         steps=steps,
@@ -210,4 +213,5 @@ def calibrate_teacher(
         micro_batch=micro_batch,
         planned_gib=planned,
     )
+    shutil.rmtree(folder / "out")
     return summary

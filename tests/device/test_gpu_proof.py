@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -42,20 +45,60 @@ def test_a_step_that_fails_or_hangs_ends_alone(tmp_path: Path, monkeypatch: pyte
 
     script = tmp_path / "steps.py"
     script.write_text(
-        "import subprocess, sys, time\n"
-        "name = sys.argv[2]\n"
+        "import pathlib, subprocess, sys\n"
+        "name, work = sys.argv[2], pathlib.Path(sys.argv[4])\n"
         "if name == 'rkl': sys.exit('no memory')\n"
-        "if name == 'sft': subprocess.Popen(['sleep', '60']).wait()\n"
+        "if name == 'sft':\n"
+        "    print('step 1 took 2 s', flush=True)\n"
+        "    child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "    (work / 'child').write_text(str(child.pid))\n"
+        "    (work / 'pytest' / 'sft' / 'loop').mkdir(parents=True)\n"
+        "    (work / 'pytest' / 'sft' / 'loop' / 'steps.log').write_text('a step of 7 s')\n"
+        "    child.wait()\n"
     )
     monkeypatch.setattr(gpu_proof, "__file__", str(script))
-    monkeypatch.setattr(gpu_proof, "LIMITS", {"rkl": 30, "sft": 1, "fkl": 30})
+    monkeypatch.setattr(gpu_proof, "LIMITS", {"rkl": 30, "sft": 3, "fkl": 30})
+    monkeypatch.setattr(gpu_proof, "TOGETHER", (("rkl", "fkl", "tests"),))
     monkeypatch.setattr(gpu_proof, "SLOWER", 1)
     runner = gpu_proof.Runner(tmp_path / "out", tmp_path / "work", 3600)
     runner.run(["rkl", "sft", "fkl"])
     assert runner.failed == ["rkl", "sft"]
     lines = [json.loads(line) for line in runner.figures.read_text().splitlines()]
-    assert [(line["name"], line["exit"]) for line in lines] == [("rkl", 1), ("sft", "out of time"), ("fkl", 0)]
-    assert "no memory" in lines[0]["tail"]
+    ends = {line["name"]: (line["exit"], line["beside"]) for line in lines}
+    assert ends == {"rkl": (1, ["fkl"]), "fkl": (0, ["rkl"]), "sft": ("out of time", [])}
+    tails = {line["name"]: line["tail"] for line in lines}
+    assert "no memory" in tails["rkl"]
+    assert "step 1 took 2 s" in tails["sft"]
+    assert tails["sft"].endswith("== loop/steps.log\na step of 7 s")
+    child = int((tmp_path / "work" / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     late = gpu_proof.Runner(tmp_path / "late", tmp_path / "work", 5)
     late.run(["fkl"])
     assert json.loads(late.figures.read_text())["exit"] == "no time left"
+
+
+def test_what_a_step_runs_is_printed_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu_proof_steps
+
+    script = "import sys, time; print('a figure'); print('a cause', file=sys.stderr); time.sleep(60)"
+    code = f"import gpu_proof_steps; gpu_proof_steps._python(['-c', {script!r}])"
+    path = os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    log = tmp_path / "log"
+    with log.open("w") as printed:
+        step = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 120
+    while "a cause" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(step.pid, signal.SIGKILL)
+    step.wait()
+    assert log.read_text().split("\n")[:2] == ["a figure", "a cause"]
+    marked = gpu_proof_steps._marked_tests()
+    assert str(ROOT / "tests" / "device") in marked
+    assert str(ROOT / "tests" / "traps" / "test_streaming_kernels.py") in marked
