@@ -10,6 +10,8 @@ from repro.system.hub_access import refusal_behind
 from repro.system.hub_lock import UNPINNED
 from repro.tasks.rows import Row
 
+_OWN_ROWS = "A command on one model (repro evaluate and its like) takes rows of yours instead: --data FILE."
+
 
 @dataclass(frozen=True)
 class HubSource:
@@ -42,12 +44,12 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
     except Exception as cause:
         refusal = refusal_behind(cause, source.id, "datasets") if source.url is None else None
         if refusal:
-            raise InputError(f"data set {source.id}: {refusal}. Or pass the rows with --data FILE.") from None
+            raise InputError(f"data set {source.id}: {refusal}. {_OWN_ROWS}") from None
         reason = " ".join(str(cause).split())[:160]
         raise InputError(
             f"data set {source.id} ({source.config or split}): neither reachable nor in the local cache"
-            f" ({type(cause).__name__}: {reason}). Connect to the hub, or pass the rows with --data FILE."
-            f" Expected in a row: {schema}."
+            f" ({type(cause).__name__}: {reason}). Connect to the hub, or copy the cache of a"
+            f" machine that is (HF_HOME). {_OWN_ROWS} Expected in a row: {schema}."
         ) from None
     location = f"{source.id} ({split})"
     return [Row(location, number, row, schema) for number, row in enumerate(rows, start=1)]
