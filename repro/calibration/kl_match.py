@@ -17,7 +17,7 @@ import torch
 from transformers import TrainerCallback
 
 from repro.calibration.kl_match_size import AT_ONCE, COMPLETIONS, SAMPLED_TOKENS
-from repro.models.generation_settings import neutral_generation_config
+from repro.models.generation_settings import neutral_generation
 from repro.models.loading import load_for_training
 from repro.models.padded_batches import padded_batches
 from repro.traps.token_kl import token_kl
@@ -158,21 +158,24 @@ def _sample(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int)
 
 
 def _sample_batch(model: Any, prompt_ids: Sequence[list[int]], tokens: int) -> list[tuple[Ids, Ids]]:
-    config = neutral_generation_config(model)
-    ends = set(config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id])
-    config.update(do_sample=True, top_k=0, num_return_sequences=COMPLETIONS, max_new_tokens=tokens)
-    config.pad_token_id = min(ends)
+    declared = model.generation_config.eos_token_id
+    ends = set(declared if isinstance(declared, list) else [declared])
     width = max(map(len, prompt_ids))
     ids_BT = torch.full((len(prompt_ids), width), min(ends))
     mask_BT = torch.zeros_like(ids_BT)
     for row, ids in enumerate(prompt_ids):
         ids_BT[row, width - len(ids) :] = torch.tensor(ids)
         mask_BT[row, width - len(ids) :] = 1
-    out_NT = model.generate(
-        input_ids=ids_BT.to(model.device),
-        attention_mask=mask_BT.to(model.device),
-        generation_config=config,
-    )
+    with neutral_generation(model):
+        out_NT = model.generate(
+            input_ids=ids_BT.to(model.device),
+            attention_mask=mask_BT.to(model.device),
+            do_sample=True,
+            top_k=0,
+            num_return_sequences=COMPLETIONS,
+            max_new_tokens=tokens,
+            pad_token_id=min(ends),
+        )
     pairs = []
     for row, sampled in enumerate(out_NT[:, width:].tolist()):
         end = next((n for n, token in enumerate(sampled) if token in ends), len(sampled))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from repro.models.generation_settings import neutral_generation_config
+from repro.models.generation_settings import neutral_generation
 from repro.traps.token_kl import token_kl
 
 PROMPTS, TOKENS = 4, 64
@@ -51,9 +51,8 @@ def sample_sequences(model: Any, prompt_ids: Sequence[list[int]], tokens: int, s
     Returns:
         Prompts with their completions, token ids.
     """
-    stored, model.generation_config = model.generation_config, neutral_generation_config(model)
     sequences = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), neutral_generation(model):
         torch.manual_seed(seed)
         for ids in prompt_ids:
             ids_1T = torch.tensor([ids], device=model.device)
@@ -61,7 +60,6 @@ def sample_sequences(model: Any, prompt_ids: Sequence[list[int]], tokens: int, s
                 ids_1T, attention_mask=torch.ones_like(ids_1T), do_sample=True, top_k=0, max_new_tokens=tokens
             )
             sequences.append(sampled_1T[0].tolist())
-    model.generation_config = stored
     return sequences
 
 

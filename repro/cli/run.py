@@ -91,13 +91,14 @@ def run(
     if dry_run:
         from repro.planner.dry_run import print_plan
 
-        print_plan(planned, out, out_console, execution.resources, options.most_workers)
+        is_here = options.backend != "slurm"
+        print_plan(planned, out, out_console, execution.resources, options.most_workers, is_here=is_here)
         out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
-    for line in _warnings(planned, execution.resources, machine, options):
+    for line in _warnings(planned, execution.resources, machine, options, out):
         print_error(f"warning: {line}", "yellow")
     if planned.scale == "paper":
-        _confirm(planned, out, execution.resources, options.most_workers, yes=yes)
+        _confirm(planned, out, execution.resources, options, yes=yes)
     from repro.workflow.study import run_study
 
     outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name, claims=own_claims)
@@ -118,7 +119,7 @@ def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions
     return chosen
 
 
-def _confirm(study: "Study", out: Path, resources: "Resources", workers: int | None, *, yes: bool) -> None:
+def _confirm(study: "Study", out: Path, resources: "Resources", options: ExecutionOptions, *, yes: bool) -> None:
     """Show the plan of thousands of GPU-hours and ask; nothing is asked if everything is cached.
 
     Raises:
@@ -135,7 +136,7 @@ def _confirm(study: "Study", out: Path, resources: "Resources", workers: int | N
             f"scale {study.scale} takes about {hours:,.0f} GPU-hours (H100): --dry-run shows the plan, --yes starts it"
             " (there is no terminal to ask at)."
         )
-    print_plan(study, out, out_console, resources, workers)
+    print_plan(study, out, out_console, resources, options.most_workers, is_here=options.backend != "slurm")
     if not typer.confirm(f"Start about {hours:,.0f} GPU-hours (H100)?"):
         raise typer.Exit(0)
 
@@ -148,23 +149,29 @@ def _check_server(study: "Study", resources: "Resources") -> None:
         )
 
 
-def _warnings(study: "Study", resources: "Resources", machine: dict[str, Any], options: ExecutionOptions) -> list[str]:
+def _warnings(
+    study: "Study", resources: "Resources", machine: dict[str, Any], options: ExecutionOptions, out: Path
+) -> list[str]:
     """Return warnings about what may go wrong.
 
     Raises:
         InputError: the scale does not fit this machine.
     """
+    from repro.pipeline.cluster import check_gpus
     from repro.planner.fit import unplaceable
     from repro.planner.scales import REQUIREMENTS, check_fits
     from repro.stages.pins import unpinned_inputs
     from repro.system.gpu_checks import gpu_problems
+    from repro.system.volumes import lost_volume
 
-    warnings = []
+    warnings = [line] if machine["container"] and (line := lost_volume(out)) else []
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
         check_fits(study.scale, machine)
         warnings += gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []
         too_large = unplaceable(study, study.stages(), resources, options.most_workers)
         warnings += [f"does not fit: {line}" for line in too_large]
+    elif REQUIREMENTS[study.scale].gpus and (line := check_gpus(options.cluster, resources)):
+        warnings.append(line)
     unpinned = unpinned_inputs(study.stages()) if study.scale == "paper" else []
     if unpinned:
         warnings.append(f"unpinned, so the models may change: {', '.join(unpinned)}. `repro pin` pins them")

@@ -12,11 +12,12 @@ from repro.distillation.loss_gradient import lean_gradient, shift, shifted, spre
 from repro.errors import InputError
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
+from repro.generation.stored_batches import compute_once
 from repro.models.attention import repeated_keys
 from repro.models.loading import load_model
 from repro.models.padded_batches import padded_batches
 from repro.models.scoring import token_log_probs
-from repro.progress import Progress
+from repro.progress import Progress, silent
 
 WEIGHTS = pa.schema(
     [
@@ -36,7 +37,8 @@ def trace_values(
     against: Any,
     traces: Sequence[tuple[list[int], list[int]]],
     epsilon: float,
-    progress: Progress | None = None,
+    stored: Path,
+    progress: Progress = silent,
 ) -> list[float | None]:
     """Return the value of each trace: the derivative of its mean negative log-likelihood along the holdout's gradient.
 
@@ -48,21 +50,26 @@ def trace_values(
             (`add_fused_lm_head`); g is the gradient of the holdout's mean loss (`mean_loss_gradient`).
         traces: prompt and completion tokens.
         epsilon: in units of g.
+        stored: file of the values, batch by batch; those of an earlier run are not computed again.
 
     Returns:
         Nats per token and unit of g; None for an empty trace.
     """
-    values: list[float | None] = []
-    for batch in padded_batches(traces, lambda trace: len(trace[0]) + len(trace[1])):
+
+    def compute(batch: list[tuple[list[int], list[int]]]) -> list[float | None]:
         pairs = [trace for trace in batch if trace[1]]
         prompts, completions = [prompt for prompt, _ in pairs], [completion for _, completion in pairs]
         plus, minus = (
             token_log_probs(scorer, prompts, completions, len(batch), is_precise=True) for scorer in (along, against)
         )
         differences = iter([float((b - a).mean()) / (2 * epsilon) for a, b in zip(plus, minus)])
-        values += [next(differences) if completion else None for _, completion in batch]
-        if progress is not None:
-            progress(len(values), len(traces), "completions")
+        return [next(differences) if completion else None for _, completion in batch]
+
+    values: list[float | None] = []
+    batches = padded_batches(traces, lambda trace: len(trace[0]) + len(trace[1]))
+    for of_batch in compute_once(batches, compute, stored):
+        values += of_batch
+        progress(len(values), len(traces), "completions")
     return values
 
 
@@ -102,6 +109,7 @@ def weigh_completions(
     sampler: Path | str,
     reasoning: bool,
     out: Path,
+    work: Path,
     progress: Progress,
 ) -> dict[str, Any]:
     """Write `WEIGHTS` of stored completions.
@@ -111,6 +119,7 @@ def weigh_completions(
         model: the student.
         sampler: the model whose tokens the completions are in; text is read anew if its tokenizer is another.
         reasoning: of the student's prompts, in that case.
+        work: keeps the values of batches, from which a killed stage continues.
 
     Returns:
         completions; holdout: its traces that the gradient is taken of; gradient_norm; value_mean, value_spread (standard
@@ -129,7 +138,7 @@ def weigh_completions(
     traces = [read(rollout) for rollout in stream_rollouts([completions])]
     if not any(ids for _, ids in traces):
         raise InputError(f"{completions.parent.name}: every completion is empty, so none can be weighed")
-    values = trace_values(along, against, traces, config.epsilon, progress)
+    values = trace_values(along, against, traces, config.epsilon, work / "values.jsonl", progress)
     weights = weights_of(values, config.strength)
     keys = stream_rows(completions, ["task", "item_id", "sample"])
     rows = [{**key, "value": value, "weight": weight} for key, value, weight in zip(keys, values, weights)]

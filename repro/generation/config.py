@@ -5,6 +5,9 @@ from typing import Literal
 import pydantic
 
 EngineName = Literal["transformers", "vllm"]
+VLLM_NOT_INSTALLED = (
+    "engine 'vllm' is not installed here: install the extra `cpu` or `gpu`, or choose --engine transformers"
+)
 
 
 class SamplingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):

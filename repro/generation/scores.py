@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from repro.generation.rollouts import Rollout, RowGroupWriter, stream_rollouts
+from repro.generation.stored_batches import compute_once
 from repro.models.chat_tokens import encode_text, end_of_turn_id, is_same_tokenizer, prompt_token_ids
 from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
 from repro.models.padded_batches import padded_batches
@@ -36,6 +37,7 @@ def score_completions(
     reasoning: bool,
     per_item: int | None,
     out: Path,
+    work: Path,
     progress: Progress,
 ) -> dict[str, Any]:
     """Write `SCORES` of the first completions of each item, in their order.
@@ -45,6 +47,7 @@ def score_completions(
             scoring model's own prompt and its end of turn.
         reasoning: of the scoring model's prompts, in that case.
         per_item: completions of each item; None for all.
+        work: keeps the rows of batches, from which a killed stage continues.
 
     Returns:
         completions, tokens; nats: mean per token under the model; moved: mean of sampler minus model per token, an
@@ -58,8 +61,9 @@ def score_completions(
     has_same_tokens = is_same_tokenizer(load_tokenizer(model), load_tokenizer(sampler))
     tokens_of = token_reader(model, sampler, reasoning)
     pairs = ((rollout, *tokens_of(rollout)) for rollout in _first(stream_rollouts([completions]), per_item))
-    rows: list[dict[str, Any]] = []
-    for batch in padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2])):
+
+    def compute(batch: list[tuple[Rollout, list[int], list[int]]]) -> list[dict[str, Any]]:
+        rows = []
         scores = token_log_probs(scorer, [pair[1] for pair in batch], [pair[2] for pair in batch], len(batch))
         for (rollout, _, ids), log_probs in zip(batch, scores):
             is_sampled = 0 < len(ids) == len(rollout.log_probs)  # not so: rewritten by a guard, or left empty
@@ -74,6 +78,12 @@ def score_completions(
                     "sampled_log_prob": sum(rollout.log_probs) if is_known else None,
                 }
             )
+        return rows
+
+    rows: list[dict[str, Any]] = []
+    batches = padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2]))
+    for of_batch in compute_once(batches, compute, work / "scores.jsonl"):
+        rows += of_batch
         progress(len(rows), 0, "completions")
     with RowGroupWriter(out, SCORES) as file:
         file.write(pa.Table.from_pylist(rows, schema=SCORES))

@@ -8,6 +8,7 @@ from typing import Any
 
 from repro.errors import InputError
 from repro.generation.completion import Completion
+from repro.generation.config import VLLM_NOT_INSTALLED
 from repro.generation.gpu_share import check_slices, own_share_now
 from repro.generation.vllm_options import compiled_name, engine_length, source_options
 from repro.generation.watchdog import Watchdog
@@ -35,9 +36,7 @@ class VllmEngine:
         try:
             from vllm import LLM
         except ImportError:
-            raise InputError(
-                "engine 'vllm' is not installed here: install the extra `cpu` or `gpu`, or choose --engine transformers"
-            ) from None
+            raise InputError(VLLM_NOT_INSTALLED) from None
         if _on_cpu() and tensor_parallel > 1:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # else it requires a NUMA node for each worker
         self._name = contextlib.ExitStack()

@@ -1,6 +1,8 @@
 """Generation configurations of models: what may be saved, and the neutral one that everything here samples with."""
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
@@ -16,6 +18,20 @@ def neutral_generation_config(model: Any) -> Any:
     from transformers import GenerationConfig
 
     return GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in TOKEN_IDS})
+
+
+@contextlib.contextmanager
+def neutral_generation(model: Any) -> Iterator[None]:
+    """Give a model, or the base of an adapter, its neutral generation configuration for a while.
+
+    Passing that to `generate` is not enough: what it leaves out is taken from the model's.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    stored, base.generation_config = base.generation_config, neutral_generation_config(base)
+    try:
+        yield
+    finally:
+        base.generation_config = stored
 
 
 def make_savable(model: Any) -> None:

@@ -6,6 +6,8 @@ killed job would then seem to run without end.
 
 import contextlib
 import dataclasses
+import logging
+import os
 import shutil
 import subprocess
 import time
@@ -27,6 +29,10 @@ MAX_JOBS = 256
 """Jobs of one study that may run at once on Slurm, unless --workers gives another number."""
 FINISHED_AFTER_MISSES = 3
 """Answers of squeue without a job before it counts as finished: its result may still be on its way over a shared disk."""
+
+USUAL_REASONS = {"None", "Priority", "Resources", "JobArrayTaskLimit"}
+"""Of a job that waits, or runs ("None")."""
+log = logging.getLogger(__name__)
 
 
 class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -127,12 +133,36 @@ def _read(file: Path) -> dict[str, Any]:
         raise InputError(f"--cluster-file {file}: not TOML: {error}") from None
 
 
+def check_gpus(cluster: Cluster, resources: Resources) -> str | None:
+    """Return a warning about the GPUs that jobs of stages with models of the hub request; None if there is none.
+
+    Raises:
+        InputError: fewer than each stage is to have.
+    """
+    if cluster.gpus is None and not any("gpu" in f"{name}={value}" for name, value in cluster.extra.items()):
+        return "the Slurm jobs request no GPUs: gpus=8 in the cluster file, or --cluster-option gpus=8"
+    if cluster.gpus is None or cluster.gpus == resources.gpu_count:
+        return None
+    if cluster.gpus < resources.gpu_count:
+        server = f" --vllm-server {resources.vllm_server}" if resources.vllm_server else ""
+        raise InputError(
+            f"--ranks {resources.ranks}{server}: the Slurm jobs request {cluster.gpus} GPUs; request"
+            f" {resources.gpu_count} (--cluster-option gpus={resources.gpu_count}), or use fewer."
+        )
+    most = cluster.gpus - resources.vllm_server
+    return (
+        f"each Slurm job holds {cluster.gpus} GPUs, and a stage that fits on {resources.gpu_count} uses no more: --ranks"
+        f" {most} splits it over all of them"
+    )
+
+
 class SlurmQueue:
     """Our jobs in Slurm's queue: one squeue call for all of them, every few seconds."""
 
     def __init__(self) -> None:
         self._last_poll = 0.0
         self._misses: dict[str, int] = {}
+        self._told: set[str] = set()
 
     def finished(self, jobs: Iterable[str]) -> set[str]:
         """Return the jobs that have left the queue for good. If Slurm does not answer, assume that nothing changed."""
@@ -141,22 +171,32 @@ class SlurmQueue:
             self._last_poll = time.monotonic()
             queued = _queued({job.partition("_")[0] for job in job_ids})
             if queued is not None:
+                self._tell_why_jobs_wait({job: queued[job] for job in job_ids if job in queued})
                 self._misses = {job: 0 if job in queued else self._misses.get(job, 0) + 1 for job in job_ids}
         return {job for job in job_ids if self._misses.get(job, 0) >= FINISHED_AFTER_MISSES}
 
+    def _tell_why_jobs_wait(self, reasons: dict[str, str]) -> None:
+        """Print each reason once that other jobs' end does not remove: some hold a job back without end."""
+        for job, reason in reasons.items():
+            if reason not in USUAL_REASONS | self._told:
+                self._told.add(reason)
+                log.warning("Slurm holds job %s back: %s (squeue --jobs=%s)", job, reason, job)
 
-def _queued(jobs: set[str]) -> set[str] | None:
-    """Return the job ids that squeue lists, array members one by one; None if it does not answer."""
-    command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(sorted(jobs))}"]
+
+def _queued(jobs: set[str]) -> dict[str, str] | None:
+    """Return the jobs that squeue lists, array members one by one, each with the reason why it waits; None if it does not answer."""
+    command = ["squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(sorted(jobs))}"]
+    # the user's SQUEUE_PARTITION, SQUEUE_STATES and the like would hide jobs, which would be submitted again
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:  # Slurm has forgotten a job that ended
         return None
-    lines = [line.split() for line in answer.stdout.splitlines()]
+    lines = [[*line.split(maxsplit=2), "None"] for line in answer.stdout.splitlines()]
     ended = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "OUT_OF_MEMORY"}
-    return {line[0] for line in lines if len(line) == 2 and line[1] not in ended | {"DEADLINE"}}
+    return {line[0]: line[2] for line in lines if len(line) > 2 and line[1] not in ended | {"DEADLINE"}}
 
 
 def cancel(jobs: Iterable[str]) -> None:

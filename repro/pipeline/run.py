@@ -1,6 +1,7 @@
 """Run the stages of a study: preflight checks, then what is not cached, with a display."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -60,6 +61,8 @@ def run_what_succeeds(
         _choose_device(waiting)
     check_inputs(waiting)
     cache = prepare_cache(out)
+    if execution.backend == "slurm":
+        check_locks(cache)
     remaining = remaining_time(stages, out, execution)
     with _offline_where_local(stages), Display(console, cache, remaining, quiet=quiet) as display:
         try:
@@ -133,6 +136,21 @@ def prepare_cache(out: Path) -> Path:
             " Free some, or choose another with --out FOLDER."
         )
     return cache.resolve()
+
+
+def check_locks(folder: Path) -> None:
+    """Refuse a disk without file locks for jobs of several machines: a killed one would leave its lock behind for good.
+
+    Without flock, filelock takes the existence of a file for a lock.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"output folder {folder}: the disk has no file locks ({error.strerror}), which jobs on several machines need."
+                " Mount it with them (Lustre: the option flock; NFS 3: a lock daemon), or choose another with --out FOLDER."
+            ) from None
 
 
 def report_check(stages: Sequence[Stage], cache: Path, console: Console) -> None:

@@ -1,7 +1,9 @@
 """One stage in its process: lock the artifact, build it unless it exists, report progress."""
 
 import os
+import platform
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +16,7 @@ import psutil
 from repro.errors import InputError
 from repro.pipeline.context import configure_libraries, make_context
 from repro.pipeline.distributed import distributed_function, separate_function
-from repro.pipeline.error_advice import user_message
+from repro.pipeline.error_advice import WorkerError, user_message
 from repro.pipeline.gpu_pool import resolve_layout, visible_cards
 from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.record import build_artifact, find_damage
@@ -23,8 +25,10 @@ from repro.planner.resources import Resources
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.child_processes import exit_with_parent
+from repro.system.gpu_checks import unusable_gpu
 from repro.system.gpu_memory import free_gpu_memory
 from repro.system.gpus import visible_gpus
+from repro.system.hardware import hardware
 
 
 def run_stage(
@@ -82,6 +86,7 @@ def _run_locked(
         for needed in stage.inputs():
             verify_input(cache / needed.folder_name)
         configure_libraries(resources)
+        check_gpu(stage, resources)
         context = make_context(cache, work, FileProgress(progress_path(cache, stage)), resources)
         if resources.ranks > resources.tensor_parallel:  # one copy over all its GPUs is one process
             function = distributed_function(stage, context)
@@ -96,6 +101,18 @@ def _run_locked(
         shutil.rmtree(work, ignore_errors=True)
         progress_path(cache, stage).unlink(missing_ok=True)
     return {"built": True}
+
+
+def check_gpu(stage: Stage, resources: Resources) -> None:
+    """Raise WorkerError if a stage with a GPU, or in a Slurm job, would compute on the CPU: for weeks, without a word."""
+    import torch
+
+    has_gpu = bool(resources.gpus) or os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+    if not (stage.workload.uses_gpu and has_gpu and torch.version.cuda) or torch.cuda.is_available():
+        return
+    print(f"no usable GPU on {platform.node()}", file=sys.stderr, flush=True)
+    problem = unusable_gpu(hardware()) or "nvidia-smi lists GPUs, and CUDA does not start on them"
+    raise WorkerError(f"its GPU cannot be used: {problem}")
 
 
 def sleeps_beside_training(stage: Stage, resources: Resources) -> bool:

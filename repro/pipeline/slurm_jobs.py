@@ -5,6 +5,7 @@ artifact folder with its record.
 """
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -15,7 +16,9 @@ from typing import Any
 
 import exca
 import pydantic
+import submitit.helpers
 import submitit.slurm.slurm
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from repro.pipeline.cluster import Cluster
 from repro.pipeline.error_advice import root_cause
@@ -23,6 +26,7 @@ from repro.pipeline.local_jobs import stage_environment
 from repro.pipeline.run_stage import run_stage
 from repro.planner.resources import Resources
 from repro.stages import stage_adapter
+from repro.system.atomic_write import look_again
 from repro.system.child_processes import block_signals
 
 logging.getLogger("exca").setLevel(logging.ERROR)  # the display reports what runs
@@ -50,6 +54,10 @@ class StageTask(pydantic.BaseModel):
         return run_stage(stage, Path(self.cache), Resources(**self.resources), argv=self.argv)
 
 
+class SubmissionError(RuntimeError):
+    """Slurm accepted none of the jobs; the message is its own."""
+
+
 class SlurmJob:
     """A stage in a job of Slurm; `cluster.SlurmQueue` knows whether it still runs."""
 
@@ -63,6 +71,7 @@ class SlurmJob:
 
     def outcome(self) -> dict[str, Any] | None:
         """Return what it ended with (`run_stage`); None if it left nothing."""
+        look_again(Path(self._job.paths.result_pickle).parent)
         if not self.has_ended():
             return None
         error = self._job.exception()
@@ -77,13 +86,21 @@ class SlurmJob:
 def submit_array(
     orders: Sequence[tuple[str, dict[str, Any]]], folder: Path, cluster: Cluster, workers: int
 ) -> list[SlurmJob]:
-    """Submit stages, each a fingerprint and its order, as one job array of which `workers` may run at once."""
+    """Submit stages, each a fingerprint and its order, as one job array of which `workers` may run at once.
+
+    Raises:
+        SubmissionError: Slurm did not accept them.
+    """
     batch = folder / uuid.uuid4().hex
     infra = {"cluster": "slurm", "folder": batch, "logs": batch / "logs", "mode": "force"} | cluster.infra()
     tasks = [StageTask(fingerprint=fingerprint, **order, infra=infra) for fingerprint, order in orders]
-    with _environment(stage_environment()), block_signals(signal.SIGINT):
-        with tasks[0].infra.job_array(max_workers=workers) as array:
-            array.extend(tasks)
+    with _environment(stage_environment()), _slurm_found(), block_signals(signal.SIGINT, signal.SIGTERM):
+        try:
+            # submitit prints what sbatch says, which is the error's message, too
+            with contextlib.redirect_stderr(io.StringIO()), tasks[0].infra.job_array(max_workers=workers) as array:
+                array.extend(tasks)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise SubmissionError(" ".join(str(error).split())) from None
         return [SlurmJob(task.infra.job()) for task in tasks]
 
 
@@ -96,6 +113,26 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _slurm_found() -> Iterator[None]:
+    """Leave sbatch the variables that say where Slurm is; submitit removes them with those of a job that we may be in."""
+    clean, kept = (
+        submitit.helpers.clean_env,
+        {n: os.environ[n] for n in ("SLURM_CONF", "SLURM_CLUSTERS") if n in os.environ},
+    )
+
+    @contextlib.contextmanager
+    def clean_the_others() -> Iterator[None]:
+        with clean(), _environment(kept):
+            yield
+
+    submitit.helpers.clean_env = clean_the_others
+    try:
+        yield
+    finally:
+        submitit.helpers.clean_env = clean
 
 
 class _NoAccounting(submitit.slurm.slurm.SlurmInfoWatcher):

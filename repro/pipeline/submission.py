@@ -1,6 +1,7 @@
 """Submission of stages: in this process, in processes of this machine (`local_jobs.py`), on Slurm (`slurm_jobs.py`)."""
 
 import contextlib
+import logging
 import os
 import platform
 import shutil
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from repro.errors import StageError
 from repro.pipeline.cluster import Execution, cancel, submitted_jobs
 from repro.pipeline.gpu_pool import GpuNames, with_gpus
 from repro.pipeline.local_jobs import LocalJobs
@@ -22,6 +24,12 @@ from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.system.gpus import visible_gpus
 from repro.system.redaction import redact
+
+SUBMIT_AGAIN_S = 60.0
+"""Seconds between two attempts to submit jobs that Slurm refuses, once it has accepted others."""
+SUBMIT_FOR_S = 12 * 3600.0
+"""Seconds of such attempts: a limit of jobs is free again when some have ended, and a controller after its maintenance."""
+log = logging.getLogger(__name__)
 
 
 class Job(Protocol):
@@ -82,6 +90,7 @@ class Submission:
         self._cache = cache
         self._folder = folder
         self._execution = execution
+        self._slurm_accepts = False
         is_local = execution.backend == "local"
         self._local = LocalJobs(folder, has_gpus=bool(visible_gpus())) if is_local else None
 
@@ -103,14 +112,39 @@ class Submission:
 
     def _start(self, batch: Sequence[tuple[Stage, GpuNames]]) -> Sequence[Job]:
         if self._execution.backend == "slurm":
-            from repro.pipeline.slurm_jobs import submit_array
-
-            orders = [(stage.fingerprint, self._order(stage, gpus)) for stage, gpus in batch]
-            return submit_array(orders, self._folder, self._execution.cluster, self._execution.workers)
+            return self._start_on_slurm([(stage.fingerprint, self._order(stage, gpus)) for stage, gpus in batch])
         if self._local is not None:
             driver = {"driver": os.getpid()}
             return [self._local.start(stage, self._order(stage, gpus) | driver) for stage, gpus in batch]
         return [FinishedJob(*run_order(self._order(stage, gpus) | {"driver": None})) for stage, gpus in batch]
+
+    def _start_on_slurm(self, orders: Sequence[tuple[str, dict[str, Any]]]) -> Sequence[Job]:
+        """Submit jobs; if Slurm refuses them and has accepted others, try again until it does.
+
+        Raises:
+            StageError: it refuses the first ones, or these for half a day.
+        """
+        from repro.pipeline.slurm_jobs import SubmissionError, submit_array
+
+        jobs_named = f"{len(orders)} job{'s' if len(orders) > 1 else ''}"
+        told, last_attempt = "", time.monotonic() + SUBMIT_FOR_S
+        while True:
+            try:
+                jobs = submit_array(orders, self._folder, self._execution.cluster, self._execution.workers)
+            except SubmissionError as error:
+                message = redact(str(error))
+            else:
+                self._slurm_accepts = True
+                return jobs
+            if not self._slurm_accepts or time.monotonic() > last_attempt:
+                raise StageError(
+                    f"Slurm does not accept {jobs_named}: {message}. Change their request (--cluster-option), or"
+                    " --workers if they are too many at once; the same command resumes."
+                )
+            if message != told:
+                log.warning("Slurm does not accept %s: %s. Trying again every minute.", jobs_named, message)
+                told = message
+            time.sleep(SUBMIT_AGAIN_S)
 
     def _order(self, stage: Stage, gpus: GpuNames) -> dict[str, Any]:
         return {

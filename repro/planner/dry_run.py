@@ -28,12 +28,15 @@ from repro.system.hardware import hardware
 from repro.tasks.row_counts import count_items, count_rows
 
 
-def print_plan(study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None) -> None:
+def print_plan(
+    study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None, *, is_here: bool = True
+) -> None:
     """Print one line per stage, inputs first; then data, models and sums.
 
     Args:
         workers: stages side by side, at most; None for as many as there are GPUs for.
         resources: as the run would have them.
+        is_here: the stages would run on this machine, and not as Slurm jobs.
     """
     stages = study.stages()
     cached, corrections = which_cached(stages, out), corrections_from(out)
@@ -45,14 +48,19 @@ def print_plan(study: Study, out: Path, console: Console, resources: Resources, 
     _print_sums(study, stages, console)
     _print_data(study, stages, console)
     _print_models(stages, console)
-    for problem in unplaceable(study, stages, resources, workers):
+    if is_here:
+        _print_what_does_not_fit(study, unplaceable(study, stages, resources, workers), console)
+    console.print("Nothing was run.")
+
+
+def _print_what_does_not_fit(study: Study, problems: Sequence[str], console: Console) -> None:
+    for problem in problems:
         console.print(f"does not fit: {problem}", highlight=False, soft_wrap=True)
     try:
         check_fits(study.scale, hardware())
     except InputError as error:
         refusal = str(error).replace(", or --dry-run to see the plan", "")
         console.print(f"`repro run` would refuse: {refusal}", highlight=False, soft_wrap=True)
-    console.print("Nothing was run.")
 
 
 def hours_to_run(study: Study, out: Path, resources: Resources) -> float:

@@ -11,6 +11,7 @@ from repro.errors import InputError
 from repro.recipes.study import Scale
 from repro.system import gpu_checks as accelerator
 from repro.system.hardware import hardware
+from repro.system.volumes import lost_volume
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
     Raises:
         InputError: the machine is too small, or its GPUs cannot be used.
     """
-    checks = (accelerator.missing_gpu, accelerator.contradicting_gpus, accelerator.old_driver)
-    problem = next((line for check in checks if (line := check(machine))), None)
+    problem = accelerator.unusable_gpu(machine)
     if REQUIREMENTS[scale].gpus and problem:
         raise InputError(f"scale {scale}: {problem}.")
     if not fits(scale, machine):
@@ -143,6 +143,8 @@ def advise_on_machine(out: Path) -> list[str]:
     if not os.access(existing, os.W_OK):
         user = " or, in docker run, --user $(id -u):$(id -g)" if machine["container"] else ""
         lines.append(f"{existing} is not writable: use --out FOLDER{user}")
+    if machine["container"] and (line := lost_volume(out)):
+        lines.append(line)
     if machine["gpus"] and not _is_installed("vllm"):
         lines.append("a GPU without vLLM: install the extra `gpu` (pip install 'distillability-repro[gpu]')")
     return lines

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.stages.stage import Stage
+from repro.system.atomic_write import look_again
 
 CACHE = "cache"
 RECORD = "record.json"
@@ -13,7 +14,10 @@ MODEL = "model"
 
 
 def is_complete(folder: Path) -> bool:
-    """Return True if the folder holds its final record."""
+    """Return True if the folder holds its final record, which a job on another machine may just have written."""
+    if (folder / RECORD).is_file():
+        return True
+    look_again(folder.parent)
     return (folder / RECORD).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Atomic file writes: a file is complete or absent."""
+"""Atomic file writes: a file is complete or absent, and seen by other machines at once."""
 
 import contextlib
 import json
@@ -20,6 +20,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def look_again(folder: Path) -> None:
+    """Make new names in a folder visible on a network disk, whose client may remember for a minute that there are none.
+
+    NFS asks the server again when a folder is opened (close-to-open consistency), not when a file in it is looked up.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(folder, os.O_RDONLY))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -14,6 +14,12 @@ def gpu_problems(machine: dict[str, Any]) -> list[str]:
     return [line for line in problems if line]
 
 
+def unusable_gpu(machine: dict[str, Any]) -> str | None:
+    """Return the first problem with which no program can use the GPUs."""
+    checks = (missing_gpu, contradicting_gpus, old_driver)
+    return next((line for check in checks if (line := check(machine))), None)
+
+
 def missing_gpu(machine: dict[str, Any]) -> str | None:
     """Report a torch built for CUDA without a visible GPU."""
     cuda = machine.get("cuda")
@@ -25,7 +31,8 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
     if machine.get("gpu_devices"):
         return (
             f"{machine['gpu_devices']} GPU device files, but nvidia-smi lists no usable GPU: the driver is absent or broken,"
-            " or a GPU is in MIG mode without slices. Fix it until `nvidia-smi -L` lists GPUs or slices"
+            " a GPU is in MIG mode without slices, or this is a Slurm job without a GPU of its own. Fix it until"
+            " `nvidia-smi -L` lists GPUs or slices"
         )
     if machine.get("container"):
         return (

@@ -100,9 +100,13 @@ _run_once = functools.cache(_run)
 """For what does not change: an answer takes up to seconds, and GPUs do not come and go. Failures are not kept."""
 
 
-def device_files() -> int:
-    """Count the driver's device files: one per GPU, none in WSL2, whose GPUs have one file together (/dev/dxg)."""
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+def device_files(folder: Path = Path("/dev")) -> int:
+    """Count the driver's device files: one per GPU, none in WSL2, whose GPUs have one file together (/dev/dxg).
+
+    Slurm shows all of a node and lets a job open those of its own GPUs: only these count, unless it may open none.
+    """
+    files = list(folder.glob("nvidia[0-9]*"))
+    return len([file for file in files if os.access(file, os.R_OK | os.W_OK)] or files)
 
 
 def split_visible(installed: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

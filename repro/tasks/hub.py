@@ -1,15 +1,21 @@
 """Rows from the hub, through `datasets`, which is imported only when rows are fetched."""
 
 import json
+import logging
+import re
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
 from repro.errors import InputError
-from repro.system.hub_access import refusal_behind
+from repro.system.hub_access import TIMEOUT_S, is_offline, refusal_behind
 from repro.system.hub_lock import UNPINNED
+from repro.tasks.kept_rows import keep, read_kept, read_newest_kept
 from repro.tasks.rows import Row
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+BRANCH = "main"
+_log = logging.getLogger(__name__)
 _OWN_ROWS = "A command on one model (repro evaluate and its like) takes rows of yours instead: --data FILE."
 
 
@@ -38,8 +44,7 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
         InputError: the rows are neither reachable nor in the local cache.
     """
     try:
-        pinned = None if revision == UNPINNED else revision
-        rows = _fetch_lines(source.url, pinned) if source.url else _fetch_from_hub(source, split, pinned)
+        rows = _fetch(source, split, None if revision == UNPINNED else revision)
     # No network, offline mode, no such revision: each client library has other classes for them.
     except Exception as cause:
         refusal = refusal_behind(cause, source.id, "datasets") if source.url is None else None
@@ -55,13 +60,59 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
     return [Row(location, number, row, schema) for number, row in enumerate(rows, start=1)]
 
 
-def _fetch_from_hub(source: HubSource, split: str, revision: str | None) -> list[dict[str, Any]]:
+def _fetch(source: HubSource, split: str, pinned: str | None) -> list[dict[str, Any]]:
+    """Return rows from this machine's disk if their commit was fetched before, else fetch and keep them."""
+    commit = pinned or (None if is_offline() else _newest_commit(source))
+    if commit is None and (last := read_newest_kept(source, split)):
+        return _older(source, *last)
+    if commit and commit != BRANCH and (kept := read_kept(source, split, commit)) is not None:
+        return kept
+    try:
+        rows = _read_lines(source.url, commit or BRANCH) if source.url else _load(source, split, commit)
+    except OSError:
+        if commit != BRANCH or (kept := read_kept(source, split, BRANCH)) is None:
+            raise
+        return _older(source, BRANCH, kept)
+    if commit and (COMMIT.fullmatch(commit) or commit == BRANCH):
+        keep(source, split, commit, rows)
+    return rows
+
+
+def _newest_commit(source: HubSource) -> str | None:
+    """Return the newest commit of a data set, or its branch if it is a file; None if the hub does not answer."""
+    if source.url:
+        return BRANCH
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(source.id, timeout=TIMEOUT_S).sha
+    except Exception:  # which one, `datasets` says better
+        return None
+
+
+def _load(source: HubSource, split: str, commit: str | None) -> list[dict[str, Any]]:
+    """Read a data set with `datasets`.
+
+    Raises:
+        Exception: of the client library, if it cannot be read; with a commit also if the hub does not answer, since
+            `datasets` would then take what it has of another commit.
+    """
     from datasets import load_dataset
 
-    return [dict(row) for row in load_dataset(source.id, source.config, split=split, revision=revision)]
+    if commit and COMMIT.fullmatch(commit):
+        from huggingface_hub import HfApi
+
+        HfApi().dataset_info(source.id, revision=commit, timeout=TIMEOUT_S)
+    return [dict(row) for row in load_dataset(source.id, source.config, split=split, revision=commit)]
 
 
-def _fetch_lines(url: str, revision: str | None) -> list[dict[str, Any]]:
+def _read_lines(url: str, revision: str) -> list[dict[str, Any]]:
     """Return the rows of a small file of JSON lines, without `datasets`, which needs more packages to read a URL."""
-    with urllib.request.urlopen(url.format(revision=revision or "main"), timeout=30) as response:
+    with urllib.request.urlopen(url.format(revision=revision), timeout=30) as response:
         return [json.loads(line) for line in response if line.strip()]
+
+
+def _older(source: HubSource, commit: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows, with a warning that they may not be the newest."""
+    _log.warning(f"data set {source.id}: cannot be reached, so the rows fetched before are used ({commit[:12]})")
+    return rows

@@ -158,3 +158,15 @@ def test_the_trainers_model_makes_room_and_a_full_gpu_is_named(tmp_path, teacher
     assert moved == ["cuda"] * room
     assert measured == {"match_scale": 1.0}
     assert ("matched on the CPU" in caplog.text) != room
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_hub_model_s_own_sampling_settings_do_not_change_the_completions(teacher, taste, adapted):
+    """Qwen3's generation_config.json has temperature 0.6, top_k 20 and top_p 0.95: not the distribution of the KL."""
+    base = load_for_training(teacher).eval()
+    model = PeftModel.from_pretrained(base, str(taste[0] / "adapter")) if adapted else base
+    expected = kl_match._sample(model, [[5, 6, 7]], 8, seed=3)
+    base.generation_config.update(do_sample=True, temperature=0.01, top_p=0.01, min_p=0.9, repetition_penalty=5.0)
+    settings = base.generation_config
+    assert kl_match._sample(model, [[5, 6, 7]], 8, seed=3) == expected
+    assert base.generation_config is settings

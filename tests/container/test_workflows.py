@@ -22,11 +22,17 @@ def test_the_three_are_there():
 def test_least_permissions_and_a_time_limit(name, job):
     content = WORKFLOWS[name]["jobs"][job]
     assert WORKFLOWS[name]["permissions"] == {}
-    assert "concurrency" in WORKFLOWS[name]
     assert content["timeout-minutes"] > 0
     writes = [what for what, level in content["permissions"].items() if level == "write"]
     assert not writes or (name, job) in MAY_WRITE
     assert not (writes and "self-hosted" in content["runs-on"])
+
+
+def test_a_skipped_run_cancels_no_waiting_one():
+    """Any label starts the workflow `gpu`. A workflow's group is entered before its jobs' conditions are looked at."""
+    groups = {name: content["concurrency"]["group"] for name, content in WORKFLOWS.items() if "concurrency" in content}
+    assert set(groups) == {"ci", "reproduce"}
+    assert WORKFLOWS["gpu"]["jobs"]["gpu"]["concurrency"] == {"group": "gpu", "cancel-in-progress": False}
 
 
 @pytest.mark.parametrize(("name", "job"), JOBS)
@@ -73,6 +79,22 @@ def test_the_token_of_the_hub_reaches_the_container_and_no_command_line():
     assert "-e HF_TOKEN" in (ROOT / "Dockerfile").read_text()
 
 
+@pytest.mark.parametrize(("data", "folder"), [("data", "home/data"), ("{tmp}/shared", "shared")])
+def test_results_are_kept_outside_the_workspace(tmp_path, data, folder):
+    """The nightly workflow's checkout on the same runner removes what is in the workspace and not in git."""
+    steps = WORKFLOWS["reproduce"]["jobs"]["run"]["steps"]
+    (step,) = (step for step in steps if step.get("id") == "check")
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home"), "GITHUB_OUTPUT": str(tmp_path / "output")}
+    env |= {"IMAGE": "ghcr.io/a/b@sha256:" + "0" * 64, "REPOSITORY": "A/b", "TABLE": "table2", "CONTINUATION": "0"}
+    env |= {"DATA": data.format(tmp=tmp_path)}
+    subprocess.run(["bash", "-e", "-c", step["run"]], env=env, cwd=tmp_path, check=True)
+    assert (tmp_path / "output").read_text() == f"data={tmp_path / folder}\n"
+    (run,) = (step for step in steps if step.get("id") == "run")
+    (upload,) = (step for step in steps if "upload-artifact" in step.get("uses", ""))
+    assert run["env"]["DATA"] == "${{ steps.check.outputs.data }}"
+    assert {line.split("/results/")[0] for line in upload["with"]["path"].split("\n") if line} == {run["env"]["DATA"]}
+
+
 @pytest.fixture
 def reproduce(tmp_path):
     """Run the script of reproduce.yml's main step with a stand-in for docker; return exit code and outputs."""
@@ -101,6 +123,18 @@ def test_a_run_starts_with_its_scale_confirmed_and_ends_with_its_verdict(reprodu
     assert "repro run table2 --scale paper --yes" in calls
     assert "hf_secret" not in calls
     assert reproduce("exit 3")[0] == 1
+
+
+def test_a_cancelled_run_leaves_no_container(reproduce):
+    """The runner ends docker's command, not the container. What Triton and torch compile is loaded from /tmp."""
+    _, _, calls = reproduce("exit 0")
+    steps = WORKFLOWS["reproduce"]["jobs"]["run"]["steps"]
+    (stop,) = (step for step in steps if "docker stop" in step.get("run", ""))
+    name = '"repro-$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT"'
+    assert stop["if"] == "always()"
+    assert name in stop["run"]
+    assert f"--name {name}" in next(step["run"] for step in steps if step.get("id") == "run")
+    assert "--tmpfs /tmp:exec " in calls
 
 
 @pytest.mark.load_sensitive

@@ -1,6 +1,7 @@
 """Weights of traces, and the SFT that they go into, against enumeration in float64."""
 
 import math
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,9 @@ def exact_values(folder: Path) -> list[float | None]:
     return values
 
 
-def test_a_value_is_the_product_of_two_gradients(student):
+def test_a_value_is_the_product_of_two_gradients(student, tmp_path):
     along, against, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-4)
-    values = trace_values(along, against, TRACES, 1e-4)
+    values = trace_values(along, against, TRACES, 1e-4, tmp_path / "values.jsonl")
     exact = exact_values(student)
     gradient = mean_loss_gradient(load_model(student), HOLDOUT)
     assert norm == pytest.approx(math.sqrt(sum(g.square().sum().item() for g in gradient.values())), rel=1e-5)
@@ -73,7 +74,7 @@ def test_a_value_is_the_product_of_two_gradients(student):
     assert exact[4] == max(value for value in exact if value is not None)  # a trace of the holdout itself helps it most
 
 
-def test_no_attention_of_float32_on_a_gpu_is_left_to_torchs_general_path(student, monkeypatch):
+def test_no_attention_of_float32_on_a_gpu_is_left_to_torchs_general_path(student, monkeypatch, tmp_path):
     """Gradient and scores, with one sequence at a time and so without a mask. On a CPU, and in 16 bits, nothing changes."""
     cuda = types.SimpleNamespace(shape=(1, 2, 3, 8), is_cuda=True)
     keys = {name: types.SimpleNamespace(**vars(cuda), dtype=getattr(torch, name)) for name in ("float32", "bfloat16")}
@@ -89,14 +90,14 @@ def test_no_attention_of_float32_on_a_gpu_is_left_to_torchs_general_path(student
     layers = load_model(student).config.num_hidden_layers
     along, against, _ = moved_both_ways(load_model(student), HOLDOUT[:1], 1e-4)
     assert answers == [(False, True, True)] * layers
-    trace_values(along, against, TRACES[:1], 1e-4)
+    trace_values(along, against, TRACES[:1], 1e-4, tmp_path / "values.jsonl")
     assert answers == [(False, True, True)] * 3 * layers
     assert sdpa.use_gqa_in_sdpa(None, keys["float32"], keys["float32"])
 
 
-def test_a_batch_of_empty_traces_has_no_values(student):
+def test_a_batch_of_empty_traces_has_no_values(student, tmp_path):
     model = load_model(student)
-    assert trace_values(model, model, [([5, 6], []), ([7], [])], 1e-4) == [None, None]
+    assert trace_values(model, model, [([5, 6], []), ([7], [])], 1e-4, tmp_path / "values.jsonl") == [None, None]
 
 
 def test_a_step_on_a_valuable_trace_lowers_the_holdouts_loss_most(student):
@@ -159,6 +160,7 @@ def weigh(student: Path, folder: Path, holdout: Path, config: WeighingConfig | N
         sampler=student,
         reasoning=True,
         out=folder / "weights.parquet",
+        work=Path(tempfile.mkdtemp(dir=folder)),
         progress=silent,
     )
 

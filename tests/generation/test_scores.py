@@ -1,5 +1,6 @@
 """Scores of stored completions by another model: nats by a plain forward, and a distance that is the KL in expectation."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from repro.generation.rollouts import read_rollouts, stream_rows, write_rollouts
 from repro.generation.sample import sample
 from repro.generation.scores import score_completions, summarise_scores
 from repro.models.loading import load_model, load_tokenizer
+from repro.models.scoring import token_log_probs
 from repro.progress import silent
 from repro.tasks.task import Item
 
@@ -35,6 +37,7 @@ def scored(sampler, model, out, per_item=None):
         reasoning=True,
         per_item=per_item,
         out=out / "scores.parquet",
+        work=out,
         progress=silent,
     )
     names = ["item_id", "sample", "tokens", "log_prob", "sampled_log_prob"]
@@ -56,6 +59,25 @@ def test_nats_are_those_of_a_plain_forward(models, tmp_path):
         assert row["sampled_log_prob"] == pytest.approx(sum(rollout.log_probs))
     assert summary["nats"] == pytest.approx(-sum(r["log_prob"] for r in rows) / sum(r["tokens"] for r in rows))
     assert summary["moved"] > 3 * summary["moved_se"] > 0
+
+
+def test_a_killed_stage_continues_after_its_last_batch(models, tmp_path, monkeypatch):
+    """The same file to the last byte; a batch that the kill cut short is computed again."""
+    monkeypatch.setattr("repro.models.padded_batches.FORWARD_TOKENS", 48)
+    scored(models[1], models[0], tmp_path)
+    complete, stored = (tmp_path / "scores.parquet").read_bytes(), tmp_path / "scores.jsonl"
+    lines = stored.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 3
+    stored.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    batches: list[int] = []
+    monkeypatch.setattr(
+        "repro.generation.scores.token_log_probs",
+        lambda model, prompts, *rest: batches.append(len(prompts)) or token_log_probs(model, prompts, *rest),
+    )
+    scored(models[1], models[0], tmp_path)
+    assert batches == [len(json.loads(lines[-1]))]
+    assert (tmp_path / "scores.parquet").read_bytes() == complete
+    assert stored.read_bytes() == b"".join(lines)
 
 
 def test_a_model_has_not_moved_from_itself(models, tmp_path):
@@ -81,6 +103,7 @@ def test_completions_that_a_guard_left_empty_have_no_distance(models, tmp_path):
         reasoning=True,
         per_item=None,
         out=tmp_path / "scores.parquet",
+        work=tmp_path,
         progress=silent,
     )
     assert (summary["completions"], summary["tokens"], summary["moved"], summary["nats"]) == (12, 0, None, 0.0)

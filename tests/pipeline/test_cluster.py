@@ -6,7 +6,15 @@ import pytest
 
 import repro.pipeline.cluster as module
 from repro.errors import InputError
-from repro.pipeline.cluster import FINISHED_AFTER_MISSES, Cluster, SlurmQueue, parse_cluster, submitted_jobs
+from repro.pipeline.cluster import (
+    FINISHED_AFTER_MISSES,
+    Cluster,
+    SlurmQueue,
+    check_gpus,
+    parse_cluster,
+    submitted_jobs,
+)
+from repro.planner.resources import Resources
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +56,29 @@ def test_mistakes_are_reported(tmp_path, backend, content, options, message):
         parse_cluster(backend, file, options)
 
 
+@pytest.mark.parametrize(
+    ("request_of_a_job", "ranks", "server", "warning"),
+    [
+        ({"gpus": 8}, 8, 0, None),
+        ({"gpus": 8}, 6, 2, None),
+        ({"extra": {"gres": "gpu:a100:8"}}, 8, 0, None),
+        ({}, 1, 0, "request no GPUs"),
+        ({"gpus": 0}, 1, 0, InputError("--ranks 1: the Slurm jobs request 0 GPUs; request 1")),
+        ({"gpus": 8}, 8, 1, InputError("--ranks 8 --vllm-server 1: the Slurm jobs request 8 GPUs; request 9")),
+        ({"gpus": 8}, 1, 0, "each Slurm job holds 8 GPUs, and a stage that fits on 1 uses no more: --ranks 8"),
+        ({"gpus": 8}, 1, 2, "--ranks 6"),
+    ],
+)
+def test_gpus_of_a_job_are_those_that_its_stage_uses(request_of_a_job, ranks, server, warning):
+    cluster, resources = Cluster(**request_of_a_job), Resources(ranks=ranks, vllm_server=server)
+    if isinstance(warning, InputError):
+        with pytest.raises(InputError, match=str(warning)):
+            check_gpus(cluster, resources)
+        return
+    answer = check_gpus(cluster, resources)
+    assert answer is None if warning is None else warning in answer
+
+
 def test_no_slurm_on_this_machine(monkeypatch):
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match="no sbatch"):
@@ -81,6 +112,20 @@ def test_a_job_is_finished_after_several_answers_without_it(monkeypatch):
     queue.finished(jobs)
     slurm.text = ""
     assert "7_0" not in queue.finished(jobs)
+
+
+def test_a_job_that_slurm_holds_back_without_end_is_told_once(monkeypatch, caplog):
+    """Slurm accepts a time limit above the partition's, and never starts the job."""
+    slurm, queue = Slurm(monkeypatch), SlurmQueue()
+    waiting = "7_0 RUNNING None\n7_1 PENDING Resources\n7_2 PENDING PartitionTimeLimit\n"
+    slurm.text = f"{waiting}7_3 PENDING ReqNodeNotAvail, UnavailableNodes:node[1-3]\n"
+    for _ in range(3):
+        assert queue.finished(["7_0", "7_1", "7_2", "7_3"]) == set()
+    told = [record.getMessage() for record in caplog.records]
+    assert sorted(told) == [
+        "Slurm holds job 7_2 back: PartitionTimeLimit (squeue --jobs=7_2)",
+        "Slurm holds job 7_3 back: ReqNodeNotAvail, UnavailableNodes:node[1-3] (squeue --jobs=7_3)",
+    ]
 
 
 def test_nothing_changes_while_slurm_does_not_answer(monkeypatch):

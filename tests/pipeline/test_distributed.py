@@ -1,6 +1,7 @@
 """Stages that the pipeline starts on two processes: the numbers of one."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from repro.pipeline.cluster import Execution
-from repro.pipeline.distributed import distributed_function
+from repro.pipeline.distributed import TORCHRUN, distributed_function
 from repro.pipeline.run import run
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
@@ -161,3 +162,19 @@ def test_a_diagnosis_on_two_ranks_has_the_bytes_of_one_and_resumes_after_a_kill(
     assert two["files"] == one["files"]
     assert (one["ranks"], two["ranks"], one["fingerprint"]) == (1, 2, two["fingerprint"])
     assert not work.exists()
+
+
+RANK = "import torch.distributed as d; d.init_process_group('gloo'); d.barrier(); d.destroy_process_group()"
+
+
+@pytest.mark.processes
+def test_ranks_find_each_other_on_a_machine_whose_name_cannot_be_resolved(tmp_path):
+    """A container without a network, or a node that is in no name service: they waited for ten minutes."""
+    renamed = ["unshare", "--uts", "sh", "-c", 'hostname no-such-name && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*renamed, "true"], capture_output=True).returncode:
+        pytest.skip("this user may not rename a machine (unshare --uts)")
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    command = [*renamed, sys.executable, *TORCHRUN, "--nproc_per_node=2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from repro.pipeline.context import make_context
 from repro.pipeline.distributed import _worker_environment
 from repro.pipeline.gpu_pool import GpuPool, resolve_layout, visible_cards, with_gpus
 from repro.pipeline.run import run
-from repro.pipeline.run_stage import run_stage
+from repro.pipeline.run_stage import check_gpu, run_stage
 from repro.planner.placement import Cards
 from repro.planner.resources import Resources, resources_for
 from repro.planner.scales import workers_for
@@ -37,6 +37,12 @@ def test_no_gpu_is_allocated_twice_and_all_come_back():
     (_, first), (_, second) = pool.acquire(stages, limit=8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
     assert pool.acquire(stages, limit=8) == []
+    pool.release(first)
+    pool.release(second)
+    assert pool.acquire(stages[:1], limit=1) == [
+        (stages[0], first)
+    ]  # again: the process of --cluster none is bound to it
+    ((_, second),) = pool.acquire(stages[1:2], limit=1)
     pool.release(first)
     ((started, third),) = pool.acquire(stages, limit=8)
     assert started == stages[0]
@@ -181,3 +187,17 @@ def test_a_job_with_more_gpus_than_ranks_uses_the_first(monkeypatch, tmp_path, s
     )
     run_stage(stage, tmp_path, Resources())
     assert json.loads((tmp_path / stage.folder_name / "record.json").read_text())["gpus"] == ["6"]
+
+
+@pytest.mark.parametrize(("gpus", "executor"), [(("GPU-lost",), ""), ((), "slurm")])
+def test_a_stage_whose_gpu_cannot_be_used_fails_instead_of_computing_on_the_cpu(monkeypatch, tmp_path, gpus, executor):
+    """A GPU that has dropped off the bus, a node whose driver is broken, or a Slurm job that requested no GPU."""
+    import torch
+
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", executor)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    stage = plan("table2", scale="small", seeds=1).stages()[0]
+    outcome = run_stage(stage, tmp_path, resources_for("small", gpus=gpus))
+    assert "its GPU cannot be used: " in outcome["stage_error"]
+    monkeypatch.setattr(torch.version, "cuda", None)  # an environment without CUDA: a CPU is what it is for
+    check_gpu(stage, resources_for("small", gpus=gpus))

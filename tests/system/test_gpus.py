@@ -26,7 +26,7 @@ from repro.planner.scales import (
 from repro.recipes.catalog import plan
 from repro.stages import Calibrate, topological_order
 from repro.stages.artifact import CACHE
-from repro.system.gpus import free_gib, installed_gpus, misnumbered_slices, visible_gpus
+from repro.system.gpus import device_files, free_gib, installed_gpus, misnumbered_slices, visible_gpus
 from repro.system.hardware import hardware
 from repro.workflow.own_models import StageOptions, evaluate_stage
 
@@ -244,6 +244,13 @@ def test_toy_models_cannot_use_vllms_build_for_gpus(monkeypatch, libraries, is_r
         check_engine(toy)
 
 
+def test_vllm_that_is_not_installed_is_refused_before_the_first_stage(monkeypatch):
+    monkeypatch.setattr("repro.pipeline.preflight.libraries", lambda: {"torch": "2.12.0"})
+    check_engine(plan("table2", scale="small", seeds=1, assignments=("engine=transformers",)).stages())
+    with pytest.raises(InputError, match="engine 'vllm' is not installed here"):
+        check_engine(plan("table2", scale="small", seeds=1).stages())
+
+
 def test_these_tests_see_no_gpu():
     """`nox -s unit` hides GPUs, and so does pytest by itself."""
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
@@ -275,3 +282,15 @@ def test_free_memory_is_asked_for_each_time(monkeypatch, tmp_path):
     report(tmp_path / "smi", gpu | {"memory.free": "6052"}, card(1, "GPU-1", 81559) | {"memory.free": "80548"})
     assert free_gib() == {"GPU 0": 5.91}
     assert visible_gpus() == ("GPU-0",)
+
+
+def test_a_slurm_job_counts_the_gpus_that_it_may_open(monkeypatch, tmp_path):
+    """Slurm shows all eight of a node; nvidia-smi lists the job's two, and no other is missing."""
+    for number in range(8):
+        (tmp_path / f"nvidia{number}").touch()
+    (tmp_path / "nvidiactl").touch()
+    allowed = {"nvidia3", "nvidia4"}
+    monkeypatch.setattr(os, "access", lambda file, mode: file.name in allowed)
+    assert device_files(tmp_path) == 2
+    allowed.clear()  # a job without a GPU, or a container that has lost them
+    assert device_files(tmp_path) == 8

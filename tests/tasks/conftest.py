@@ -10,6 +10,13 @@ import pytest
 from tasks.schema_rows import Write
 
 
+@pytest.fixture(autouse=True)
+def hub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where fetched rows are kept: empty."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """write(rows, name): write the rows to a file of that name, in the format of its suffix."""
