@@ -23,7 +23,7 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation_prompt: bo
     if tokenizer.chat_template is None:
         raise InputError(
             f"tokenizer of {tokenizer.name_or_path}: no chat template, so prompts cannot be formatted as in the paper."
-            " Use an instruction-tuned model, or save a chat_template with its tokenizer."
+            " Use an instruction-tuned model, or save a chat_template with its tokenizer (docs/troubleshooting.md)."
         )
     try:
         return str(

@@ -136,10 +136,11 @@ def _describe_sample(content: dict[str, Any]) -> str:
     completions = sorted({cell["rollouts"] for cell in content["panel"]})
     by = "each model" if len({cell["policy"] for cell in content["panel"]}) > 1 else "the student"
     count = " to ".join(f"{n:,}" for n in dict.fromkeys((completions[0], completions[-1])))
+    each = " per task" if len(prompts) > 1 else ""
     if len(set(prompts.values())) == 1:
-        return f"{', '.join(prompts)}: {plural(next(iter(prompts.values())), 'prompt')} and {count} completions by {by} a task"
+        return f"{', '.join(prompts)}: {plural(next(iter(prompts.values())), 'prompt')} and {count} completions by {by}{each}"
     tasks = ", ".join(f"{task} ({plural(n, 'prompt')})" for task, n in prompts.items())
-    return f"{tasks}: {count} completions by {by} a task"
+    return f"{tasks}: {count} completions by {by}{each}"
 
 
 def _section(key: str, title: str, blocks: list[Block]) -> Section:

@@ -108,9 +108,14 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def describe_calibration(history: Sequence[Mapping[str, Any]]) -> str | None:
-    """Say how the rewards of a calibration moved, from the first tenth of its steps to the last; None of other trainings."""
-    parts = []
+def describe_calibration(history: Sequence[Mapping[str, Any]], eta: float = 0.0) -> str | None:
+    """Say how the rewards of a calibration moved, from the first tenth of its steps to the last; None of other trainings.
+
+    Args:
+        history: its logged steps.
+        eta: what r_cal was weighted with; 0 if r_cal was no reward of this training, so that it may move either way.
+    """
+    parts, advice = [], ""
     for name, words in (
         ("task_reward", "task reward"),
         ("r_cal", "r_cal (nats)"),
@@ -119,9 +124,12 @@ def describe_calibration(history: Sequence[Mapping[str, Any]]) -> str | None:
         first, last = tail_mean(history[::-1], name), tail_mean(history, name)
         if first is not None and last is not None:
             parts.append(f"{words} {first:.3f} to {last:.3f}")
+            if name == "r_cal" and eta * (last - first) < 0:
+                wanted, seen = ("higher", "fell") if eta > 0 else ("lower", "rose")
+                advice = f". Eta {eta:+g} rewards a {wanted} r_cal, and it {seen}: see each step in history.jsonl"
     if len(parts) < 2:
         return None
-    return f"From the first tenth of the steps to the last: {', '.join(parts)}"
+    return f"From the first tenth of the steps to the last: {', '.join(parts)}{advice}"
 
 
 def _is_task(value: Any) -> bool:

@@ -41,16 +41,16 @@ def _of_completions(rates: Mapping[str, Any], whose: str) -> list[str]:
         alarms.append(_cut(whose))
     if _share(rates, "unparsed") >= ALL:
         alarms.append(
-            f"No answer{whose} could be found in any completion: its accuracy says nothing. See the texts in"
-            " rollouts.parquet, and whether the prompt asks for the format that is graded (docs/grading.md); for rows of your"
+            f"No answer{whose} could be found in any completion: its accuracy says nothing. See the"
+            " texts (repro show FOLDER --completions 5), and whether the prompt asks for the format that is graded (docs/grading.md); for rows of your"
             " file --instruction TEXT changes what it asks."
         )
     elif _share(rates, "unparsed") > MOST:
         alarms.append(
             f"{_share(rates, 'unparsed'):.0%} of the answers{whose} could not be read and count as wrong: its accuracy says"
             f" little of what the model knows. {_share(rates, 'truncated'):.0%} of the completions were cut at the token cap"
-            " (--set max_completion_tokens=N raises it); for the others see the texts in rollouts.parquet, and whether the"
-            " prompt's instruction suits the model (--instruction TEXT for rows of your file, '' for the question alone)."
+            " (--set max_completion_tokens=N raises it); for the others see the texts (repro show FOLDER"
+            " --completions 5), and whether the prompt's instruction suits the model (--instruction TEXT for rows of your file, '' for the question alone)."
         )
     return alarms
 

@@ -85,8 +85,8 @@ class DataSetTask(ABC):
         items = self._split(split)
         if not items:
             raise InputError(
-                f"task {self.name}: no row is left for the {split} split of {self._source}. Pass more rows, or"
-                " a folder with train.jsonl and test.jsonl."
+                f"task {self.name}: no row is left for the {split} split of {self._source}. Pass more rows,"
+                " take every row (--split all), or pass a folder with train.jsonl and test.jsonl."
             )
         return [items[position] for position in seeded_order([item.id for item in items], seed)[:n]]
 

@@ -16,6 +16,7 @@ from repro.tasks.rows import Row
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BRANCH = "main"
 _log = logging.getLogger(__name__)
+_OWN_ROWS = "A command on one model (repro evaluate and its like) takes rows of yours instead: --data FILE."
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
     except Exception as cause:
         refusal = refusal_behind(cause, source.id, "datasets") if source.url is None else None
         if refusal:
-            raise InputError(f"data set {source.id}: {refusal}. Or pass the rows with --data FILE.") from None
+            raise InputError(f"data set {source.id}: {refusal}. {_OWN_ROWS}") from None
         reason = " ".join(str(cause).split())[:160]
         raise InputError(
             f"data set {source.id} ({source.config or split}): neither reachable nor in the local cache"
-            f" ({type(cause).__name__}: {reason}). Connect to the hub, or pass the rows with --data FILE."
-            f" Expected in a row: {schema}."
+            f" ({type(cause).__name__}: {reason}). Connect to the hub, or copy the cache of a"
+            f" machine that is (HF_HOME). {_OWN_ROWS} Expected in a row: {schema}."
         ) from None
     location = f"{source.id} ({split})"
     return [Row(location, number, row, schema) for number, row in enumerate(rows, start=1)]

@@ -13,7 +13,7 @@ from repro.planner.resources import resources_for
 from repro.planner.scales import use_gpus_of, use_largest_gpus
 from repro.report.evaluation_text import describe_evaluation
 from repro.report.stage_summary import describe_calibration, print_summary
-from repro.stages import Evaluate, Stage, topological_order
+from repro.stages import Calibrate, Evaluate, Stage, topological_order
 from repro.stages.accuracy_course import accuracy_course, describe_course, describe_fall
 from repro.stages.alarms import find_alarms
 from repro.stages.artifact import CACHE, RECORD, which_cached
@@ -46,7 +46,8 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **r
     summary = json.loads((folder / "summary.json").read_text())
     print_summary(summary, console)
     history = _history_of(folder)
-    if rewards := describe_calibration(history):
+    eta = stage.config.eta if isinstance(stage, Calibrate) and stage.config.reward == "r_cal" else 0.0
+    if rewards := describe_calibration(history, eta):
         console.print(rewards, highlight=False, markup=False, soft_wrap=True)
     course = accuracy_course(history)
     if course:

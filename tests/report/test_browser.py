@@ -167,7 +167,7 @@ def test_the_page_of_one_pair_fits_and_its_columns_can_be_read(browser, tmp_path
     assert browser.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
     assert browser.eval("document.documentElement.scrollWidth") == width
     assert browser.eval("document.querySelector('h2').textContent") == (
-        "csqa: 20 prompts and 320 completions by each model a task"
+        "csqa: 20 prompts and 320 completions by each model"
     )
     long = "[...document.querySelectorAll('td, tbody th')].filter((e) => e.textContent.length > 80)"
     assert browser.eval(f"{long}.length") >= 4  # the reasons of the thresholds

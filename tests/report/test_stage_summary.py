@@ -79,6 +79,14 @@ def test_a_calibration_says_how_its_rewards_moved() -> None:
     history = [{"step": n, "task_reward": 0.5 + n / 100, "r_cal": -float(n)} for n in range(1, 21)]
     line = "From the first tenth of the steps to the last: task reward 0.515 to 0.695, r_cal (nats) -1.500 to -19.500"
     assert describe_calibration(history) == line
+    assert describe_calibration(history, eta=-0.5) == line
+    assert (
+        describe_calibration(history, eta=0.5)
+        == f"{line}. Eta +0.5 rewards a higher r_cal, and it fell: see each step in history.jsonl"
+    )
+    assert describe_calibration(history[::-1], eta=-1).endswith(
+        "Eta -1 rewards a lower r_cal, and it rose: see each step in history.jsonl"
+    )
     assert describe_calibration([{"step": 1, "loss": 0.5}]) is None
     assert describe_calibration([]) is None
 

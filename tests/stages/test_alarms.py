@@ -21,6 +21,7 @@ def test_more_than_half_of_the_answers_not_read_are_named_with_what_to_try():
     assert alarm.startswith("72% of the answers of file-numeric could not be read and count as wrong")
     assert "10% of the completions were cut at the token cap" in alarm
     assert "--instruction TEXT" in alarm
+    assert "repro show FOLDER --completions 5" in alarm
 
 
 def test_a_sample_and_a_training_that_are_cut_are_named():

@@ -10,13 +10,15 @@ from repro.tables.verdicts.verdict import verdict
 from repro.tables.verdicts.verdict_types import ClaimVerdict
 
 
-def judge(claim_id: str, left: float, right: float, items: int = 300, spread: float = 0.0) -> ClaimVerdict:
-    """Judge a control of Table 2 on rows of these true rates, three seeds, 16 samples an item."""
-    table = MeasuredTable("table2", "toy", "qwen3", (0, 1, 2))
+def judge(
+    claim_id: str, left: float, right: float, items: int = 300, spread: float = 0.0, seeds: int = 3
+) -> ClaimVerdict:
+    """Judge a control of Table 2 on rows of these true rates, 16 samples an item."""
+    table = MeasuredTable("table2", "toy", "qwen3", tuple(range(seeds)))
     rng = np.random.default_rng(0)
     for row, rate in (("Misled", left), ("No-reasoning", right)):
-        rates_S1 = np.clip(rate + rng.normal(0, spread, (3, 1)), 0, 1)
-        table.add(row, "a", "acc", [str(n) for n in range(items)], rng.binomial(16, rates_S1, (3, items)) / 16)
+        rates_S1 = np.clip(rate + rng.normal(0, spread, (seeds, 1)), 0, 1)
+        table.add(row, "a", "acc", [str(n) for n in range(items)], rng.binomial(16, rates_S1, (seeds, items)) / 16)
     claim = next(c for c in load_claims("table2") if c.id == claim_id)
     return verdict(table, load("table2"), [claim], resamples=1000).claims[0]
 
@@ -46,6 +48,13 @@ def test_an_ordering_that_is_too_wide_for_equality_says_so():
     largest = max(map(abs, judged.interval))
     assert largest > 0.02
     assert f"no difference larger than {largest:.3f}; whether there is a difference at all" in judged.text
+
+
+def test_a_small_difference_that_one_seed_alone_leaves_open_names_seeds():
+    judged = judge("misled-under-no-reasoning", 0.12, 0.132, items=2000, seeds=1)
+    assert (judged.value, judged.capped, judged.needed_seeds) == ("inconclusive", True, 3)
+    assert judged.interval[0] > 0
+    assert judged.text.endswith("3 or more training seeds (now 1) would decide a gap of this size")
 
 
 def test_a_difference_within_reach_still_says_what_would_decide_it():

@@ -146,6 +146,7 @@ def test_one_row_cannot_be_two_splits(write: Write) -> None:
             empty.append(str(cause))
     assert len(empty) == 1
     assert "no row is left" in empty[0]
+    assert "--split all" in empty[0]
 
 
 def test_asking_for_no_items(write: Write) -> None:

@@ -199,7 +199,7 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
                 RequiredData(None, None),
                 "its items are the study's values of eta, and there are no more",
             )
-        elif is_too_close(claim, test.contrast, estimate, required):
+        elif not capped and is_too_close(claim, test.contrast, estimate, required):
             required, open_question = RequiredData(None, None), describe_equality(bounds)
         if not required.is_realistic:
             required = RequiredData(None, None)
