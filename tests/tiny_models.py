@@ -26,6 +26,10 @@ torch.set_num_threads(1)  # tiny matrices: a second thread only waits
 
 SUMS = [(a, b) for a in range(9) for b in range(9)]
 CORPUS = [f"user\n{a} + {b} = ?\nassistant model\n{a} + {b} = {a + b}\nAnswer: {a + b}" for a, b in SUMS]
+PUBLISHED_SAMPLING = {
+    "do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "repetition_penalty": 1.05
+}  # fmt: skip
+"""In generation_config.json, as of Qwen's models: nothing that is sampled here may follow it."""
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -220,7 +224,9 @@ def save_llama(folder: Path, *, seed: int = 0) -> Path:
 
 
 def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, ends: list[int]) -> Path:
-    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
+    model.generation_config = GenerationConfig(
+        eos_token_id=ends, pad_token_id=tokenizer.pad_token_id, **PUBLISHED_SAMPLING
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
