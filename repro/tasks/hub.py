@@ -5,12 +5,12 @@ import logging
 import re
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from repro.errors import InputError
 from repro.system.hub_access import TIMEOUT_S, is_offline, refusal_behind
 from repro.system.hub_lock import UNPINNED
-from repro.tasks.kept_rows import keep, read_kept, read_newest_kept
+from repro.tasks.kept_rows import Fields, KeptRows
 from repro.tasks.rows import Row
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,37 +60,49 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
     return [Row(location, number, row, schema) for number, row in enumerate(rows, start=1)]
 
 
-def _fetch(source: HubSource, split: str, pinned: str | None) -> list[dict[str, Any]]:
+def _fetch(source: HubSource, split: str, pinned: str | None) -> list[Fields]:
     """Return rows from this machine's disk if their commit was fetched before, else fetch and keep them."""
-    commit = pinned or (None if is_offline() else _newest_commit(source))
-    if commit is None and (last := read_newest_kept(source, split)):
-        return _older(source, *last)
-    if commit and commit != BRANCH and (kept := read_kept(source, split, commit)) is not None:
-        return kept
-    try:
-        rows = _read_lines(source.url, commit or BRANCH) if source.url else _load(source, split, commit)
-    except OSError:
-        if commit != BRANCH or (kept := read_kept(source, split, BRANCH)) is None:
-            raise
-        return _older(source, BRANCH, kept)
-    if commit and (COMMIT.fullmatch(commit) or commit == BRANCH):
-        keep(source, split, commit, rows)
+    kept = KeptRows(source.id, source.url, source.config, split)
+    if source.url and not pinned:
+        return _fetch_newest_file(source.id, source.url, kept)
+    commit = pinned or (None if is_offline() else _newest_commit(source.id))
+    if commit is None:
+        last = kept.read_newest()
+        return _older(source.id, *last) if last else _load(source, split, None)
+    rows = kept.read(commit)
+    if rows is None:
+        rows = _read_lines(source.url, commit) if source.url else _load(source, split, commit)
+        if COMMIT.fullmatch(commit):
+            kept.keep(commit, rows)
     return rows
 
 
-def _newest_commit(source: HubSource) -> str | None:
-    """Return the newest commit of a data set, or its branch if it is a file; None if the hub does not answer."""
-    if source.url:
-        return BRANCH
+def _fetch_newest_file(hub_id: str, url: str, kept: KeptRows) -> list[Fields]:
+    """Return the rows of a file as it is now, or, where it cannot be reached, as it was."""
+    earlier = kept.read(BRANCH)
+    if earlier is not None and is_offline():
+        return _older(hub_id, BRANCH, earlier)
+    try:
+        rows = _read_lines(url, BRANCH)
+    except OSError:
+        if earlier is None:
+            raise
+        return _older(hub_id, BRANCH, earlier)
+    kept.keep(BRANCH, rows)
+    return rows
+
+
+def _newest_commit(hub_id: str) -> str | None:
+    """Return the newest commit of a data set; None if the hub does not answer."""
     from huggingface_hub import HfApi
 
     try:
-        return HfApi().dataset_info(source.id, timeout=TIMEOUT_S).sha
+        return HfApi().dataset_info(hub_id, timeout=TIMEOUT_S).sha
     except Exception:  # which one, `datasets` says better
         return None
 
 
-def _load(source: HubSource, split: str, commit: str | None) -> list[dict[str, Any]]:
+def _load(source: HubSource, split: str, commit: str | None) -> list[Fields]:
     """Read a data set with `datasets`.
 
     Raises:
@@ -103,16 +115,21 @@ def _load(source: HubSource, split: str, commit: str | None) -> list[dict[str, A
         from huggingface_hub import HfApi
 
         HfApi().dataset_info(source.id, revision=commit, timeout=TIMEOUT_S)
-    return [dict(row) for row in load_dataset(source.id, source.config, split=split, revision=commit)]
+    rows = load_dataset(source.id, source.config, split=split, revision=commit)
+    read = {name for file in getattr(rows, "cache_files", ()) for name in Path(file["filename"]).parts}
+    others = {name for name in read if COMMIT.fullmatch(name)} - {commit}
+    if commit and others:
+        raise ConnectionError(f"asked for commit {commit}, got {', '.join(others)}")
+    return [dict(row) for row in rows]
 
 
-def _read_lines(url: str, revision: str) -> list[dict[str, Any]]:
+def _read_lines(url: str, revision: str) -> list[Fields]:
     """Return the rows of a small file of JSON lines, without `datasets`, which needs more packages to read a URL."""
     with urllib.request.urlopen(url.format(revision=revision), timeout=30) as response:
         return [json.loads(line) for line in response if line.strip()]
 
 
-def _older(source: HubSource, commit: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _older(hub_id: str, commit: str, rows: list[Fields]) -> list[Fields]:
     """Return the rows, with a warning that they may not be the newest."""
-    _log.warning(f"data set {source.id}: cannot be reached, so the rows fetched before are used ({commit[:12]})")
+    _log.warning(f"data set {hub_id}: cannot be reached, so the rows fetched before are used ({commit[:12]})")
     return rows

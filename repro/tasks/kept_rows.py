@@ -8,44 +8,47 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.system.atomic_write import atomic_write
 
-if TYPE_CHECKING:
-    from repro.tasks.hub import HubSource
+Fields = dict[str, Any]
 
 
-def read_kept(source: "HubSource", split: str, commit: str) -> list[dict[str, Any]] | None:
-    """Return the rows of a split at a commit, None if they were never fetched here."""
-    file = _folder(source, split) / f"{commit}.jsonl"
-    return _read(file) if file.is_file() else None
+class KeptRows:
+    """The kept rows of one split, beside the hub's own caches.
+
+    Args:
+        hub_id: of the data set.
+        parts: what tells its splits apart.
+    """
+
+    def __init__(self, hub_id: str, *parts: str | None) -> None:
+        from huggingface_hub import constants
+
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        self._folder = Path(constants.HF_HOME) / "distillability-repro" / "rows" / hub_id.replace("/", "--") / key
+
+    def read(self, commit: str) -> list[Fields] | None:
+        """Return the rows at a commit, None if they were never fetched here."""
+        file = self._folder / f"{commit}.jsonl"
+        return _read(file) if file.is_file() else None
+
+    def read_newest(self) -> tuple[str, list[Fields]] | None:
+        """Return the commit that was fetched last and its rows, None if there is none."""
+        files = self._folder.glob("[!.]*.jsonl")
+        newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
+        return None if newest is None else (newest.stem, _read(newest))
+
+    def keep(self, commit: str, rows: list[Fields]) -> None:
+        """Write the rows; where the disk does not take them or JSON has no such values, they are fetched again next time."""
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._folder / f"{commit}.jsonl"
+            with atomic_write(file) as temporary, temporary.open("w", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
 
-def read_newest_kept(source: "HubSource", split: str) -> tuple[str, list[dict[str, Any]]] | None:
-    """Return the commit that was fetched last and its rows, None if there is none."""
-    files = _folder(source, split).glob("[!.]*.jsonl")
-    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
-    return None if newest is None else (newest.stem, _read(newest))
-
-
-def keep(source: "HubSource", split: str, commit: str, rows: list[dict[str, Any]]) -> None:
-    """Write the rows; where the disk does not take them or JSON has no such values, they are fetched again next time."""
-    folder = _folder(source, split)
-    with contextlib.suppress(OSError, TypeError, ValueError):
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / f"{commit}.jsonl") as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
+def _read(file: Path) -> list[Fields]:
     with file.open(encoding="utf-8") as stream:
         return [json.loads(line) for line in stream]
-
-
-def _folder(source: "HubSource", split: str) -> Path:
-    """Return the folder of a split, beside the hub's own caches."""
-    from huggingface_hub import constants
-
-    key = hashlib.sha256("\0".join((source.url or "", source.config or "", split)).encode()).hexdigest()[:12]
-    return Path(constants.HF_HOME) / "distillability-repro" / "rows" / source.id.replace("/", "--") / key

@@ -77,6 +77,7 @@ def test_a_step_that_fails_or_hangs_ends_alone(tmp_path: Path, monkeypatch: pyte
     assert json.loads(late.figures.read_text())["exit"] == "no time left"
 
 
+@pytest.mark.load_sensitive
 def test_what_a_step_runs_is_printed_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import gpu_proof_steps

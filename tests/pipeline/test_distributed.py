@@ -167,6 +167,7 @@ def test_a_diagnosis_on_two_ranks_has_the_bytes_of_one_and_resumes_after_a_kill(
 RANK = "import torch.distributed as d; d.init_process_group('gloo'); d.barrier(); d.destroy_process_group()"
 
 
+@pytest.mark.load_sensitive
 @pytest.mark.processes
 def test_ranks_find_each_other_on_a_machine_whose_name_cannot_be_resolved(tmp_path):
     """A container without a network, or a node that is in no name service: they waited for ten minutes."""

@@ -74,6 +74,20 @@ def test_a_pinned_commit_is_never_read_as_another(answers):
         rows(revision=NEW)
 
 
+def test_rows_of_another_commit_are_refused_and_not_kept(answers, monkeypatch):
+    """The hub answered the first question and not the second."""
+
+    class Cached(list):
+        cache_files = ({"filename": f"/hub/datasets/org___sums/default/0.0.0/{OLD}/sums-test.arrow"},)
+
+    monkeypatch.setattr(sys.modules["datasets"], "load_dataset", lambda *names, **named: Cached(ROWS[OLD]))
+    with pytest.raises(InputError, match="asked for commit 1111"):
+        rows(revision=NEW)
+    with pytest.raises(InputError, match="asked for commit 1111"):
+        rows(revision=NEW)
+    assert rows(revision=OLD) == ROWS[OLD]
+
+
 def test_the_newest_rows_are_fetched_when_there_are_newer_ones(answers):
     assert rows() == rows() == ROWS[OLD]
     assert answers.asked == [("commit", None), ("commit", OLD), ("rows", OLD), ("commit", None)]
