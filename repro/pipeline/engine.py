@@ -13,7 +13,7 @@ import filelock
 from repro.errors import InputError, StageError
 from repro.pipeline.cluster import Execution, SlurmQueue
 from repro.pipeline.gpu_pool import GpuPool
-from repro.pipeline.job_outcome import LostJobs, find_error
+from repro.pipeline.job_outcome import LostJobs, find_error, log_file
 from repro.pipeline.record import find_damage
 from repro.pipeline.run_stage import artifact_lock
 from repro.pipeline.submission import Running, Submission, accounting_off, driver_folder
@@ -42,7 +42,8 @@ OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage], Sequence
 """Called about five times a second with the stages that are done, running and waiting, and with failures."""
 
 MOST_FAILURES = 3
-"""Failures one after the other, without a success in between, after which nothing more is started: they have one cause."""
+"""Failures one after the other, without a success in between, after which only stages of other kinds are started; once as many
+kinds have failed so, nothing: they have one cause."""
 
 _POLL_SECONDS = 0.025
 """Between two looks at whether a job has ended: reading a few exit codes, where a stage of the toy scale takes seconds."""
@@ -71,7 +72,8 @@ def _wait_for_an_end(running: Sequence[Running], seconds: float = 0.2) -> None:
 def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on_tick: OnTick) -> tuple[Failure, ...]:
     """Run what is not cached, inputs first, at most `execution.workers` stages at a time; return what failed.
 
-    A failure stops only the stages that need its result, unless `MOST_FAILURES` come one after the other.
+    A failure stops only the stages that need its result, unless `MOST_FAILURES` come one after the other (`_may_start`). What
+    failed in an earlier run is tried last.
 
     Args:
         stages: in topological order (`stages.topological_order`).
@@ -82,7 +84,7 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
     """
     running: list[Running] = []
     failures: list[Failure] = []
-    in_a_row = 0
+    failed_in_a_row: list[Stage] = []
     on_slurm = execution.backend == "slurm"
     workers = 1 if execution.backend == "none" else execution.workers
     queue, lost_jobs, gpus = SlurmQueue(), LostJobs(), GpuPool(execution.resources, enabled=not on_slurm)
@@ -94,10 +96,13 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
             complete = {stage.fingerprint for stage in done}
             waiting = [stage for stage in stages if stage.fingerprint not in complete]
             needs = {stage.fingerprint: {needed.fingerprint for needed in stage.inputs()} for stage in waiting}
-            while running or (waiting and in_a_row < MOST_FAILURES):
+            failed_before = {stage.fingerprint for stage in waiting if log_file(cache, stage).exists()}
+            while True:
                 ready = [stage for stage in waiting if needs[stage.fingerprint] <= complete]
-                batch = gpus.acquire(ready, limit=workers - len(running)) if in_a_row < MOST_FAILURES else []
-                if batch:
+                ready = sorted(_may_start(ready, failed_in_a_row), key=lambda stage: stage.fingerprint in failed_before)
+                if not ready and not running:
+                    break
+                if batch := gpus.acquire(ready, limit=workers - len(running)):
                     on_tick(done, running, waiting, failures)
                     waiting = [stage for stage in waiting if stage not in [started for started, _ in batch]]
                     running += submission.submit(batch)
@@ -111,12 +116,12 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
                     if on_slurm and lost_jobs.should_resubmit(run, cache):
                         waiting.insert(0, run.stage)
                     elif error := find_error(run, cache):
-                        in_a_row += 1
+                        failed_in_a_row.append(run.stage)
                         blocked = _dependents(run.stage, waiting, needs)
                         failures.append(Failure(run.stage, error, tuple(blocked)))
                         waiting = [stage for stage in waiting if stage not in blocked]
                     else:
-                        in_a_row = 0
+                        failed_in_a_row.clear()
                         complete.add(run.stage.fingerprint)
                         done.append(run.stage)
             on_tick(done, running, waiting, failures)
@@ -124,6 +129,18 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
             with block_signals(signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C waits until nothing is left running
                 submission.stop()
     return tuple(failures)
+
+
+def _may_start(ready: Sequence[Stage], failed_in_a_row: Sequence[Stage]) -> list[Stage]:
+    """Return the ready stages that may start after these failures without a success in between.
+
+    A kind that fails by its data (attacks that need answers, of a model that gives none) does not stop the others; a
+    machine on which nothing works is left after a few.
+    """
+    if len(failed_in_a_row) < MOST_FAILURES:
+        return list(ready)
+    kinds = {stage.procedure for stage in failed_in_a_row}
+    return [stage for stage in ready if stage.procedure not in kinds] if len(kinds) < MOST_FAILURES else []
 
 
 def _dependents(failed: Stage, waiting: Sequence[Stage], needs: Mapping[str, set[str]]) -> list[Stage]:

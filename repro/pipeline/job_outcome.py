@@ -8,6 +8,7 @@ from pathlib import Path
 from repro.errors import InputError, StageError
 from repro.pipeline.progress_file import progress_path, read_progress
 from repro.pipeline.submission import Running
+from repro.stages import Stage
 from repro.stages.artifact import is_complete
 from repro.stages.readable_label import with_seed
 from repro.system.atomic_write import look_again
@@ -48,6 +49,11 @@ def _slurms_reason(run: Running) -> str:
     return f": {lines[-1]}" if lines else ""
 
 
+def log_file(cache: Path, stage: Stage) -> Path:
+    """Return the file of a stage's output, which exists once the stage has ended."""
+    return cache / ".logs" / f"{stage.folder_name}.log"
+
+
 def find_error(run: Running, cache: Path) -> InputError | StageError | None:
     """Write the log of a finished job; return what kept it from a result, None if it left one.
 
@@ -55,7 +61,7 @@ def find_error(run: Running, cache: Path) -> InputError | StageError | None:
         InputError: the disk is full.
         StageError: the process that started it has ended.
     """
-    file = cache / ".logs" / f"{run.stage.folder_name}.log"
+    file = log_file(cache, run.stage)
     with contextlib.suppress(OSError):
         file.parent.mkdir(exist_ok=True)
         file.write_text(redact(run.job.output()), encoding="utf-8")

@@ -76,9 +76,36 @@ def behind(stage):
     return [needed for direct in stage.inputs() for needed in (direct, *behind(direct))]
 
 
-def test_three_failures_in_a_row_start_nothing_more(run, stages):
+def test_nothing_more_is_started_once_three_kinds_have_failed_in_a_row(run, stages):
     failures, started, _ = run({stage.label for stage in stages})
-    assert len(failures) == len(started) == engine.MOST_FAILURES
+    assert len(failures) == len(started)
+    kinds = [failure.stage.procedure for failure in failures]
+    assert len(set(kinds)) == engine.MOST_FAILURES
+    assert kinds[:-1].count(kinds[-1]) == 0
+    assert max(map(kinds.count, kinds)) <= engine.MOST_FAILURES
+
+
+def test_a_kind_that_fails_does_not_stop_the_others(run, stages, monkeypatch):
+    evaluations = [stage for stage in stages if stage.procedure == "evaluate"]
+    trained = next(stage for stage in stages if stage.procedure == "sft")
+    left = {stage.fingerprint for stage in (*evaluations, trained)}
+    monkeypatch.setattr(engine, "is_cached", lambda stage, cache: stage.fingerprint not in left)
+    failures, started, _ = run({stage.label for stage in evaluations})
+    assert started.index(trained.label) == engine.MOST_FAILURES
+    assert len(failures) == 2 * engine.MOST_FAILURES < len(evaluations)
+
+
+def test_a_run_that_resumes_tries_last_what_failed_before(run, stages, tmp_path, monkeypatch):
+    """Those between them are cached, so that the failing ones would follow one another and end the run."""
+    evaluations = [stage for stage in stages if stage.procedure == "evaluate"]
+    failing, others = evaluations[: engine.MOST_FAILURES], evaluations[engine.MOST_FAILURES :]
+    monkeypatch.setattr(engine, "is_cached", lambda stage, cache: stage not in evaluations)
+    (tmp_path / ".logs").mkdir()
+    for stage in failing:
+        (tmp_path / ".logs" / f"{stage.folder_name}.log").write_text("a defect")
+    failures, started, _ = run({stage.label for stage in failing})
+    assert started == [stage.label for stage in (*others, *failing)]
+    assert [failure.stage for failure in failures] == failing
 
 
 def test_a_success_in_between_shows_that_the_failures_have_several_causes(run, stages):
