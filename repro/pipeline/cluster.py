@@ -162,7 +162,7 @@ class SlurmQueue:
     def __init__(self) -> None:
         self._last_poll = 0.0
         self._misses: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._printed_reasons: set[str] = set()
 
     def finished(self, jobs: Iterable[str]) -> set[str]:
         """Return the jobs that have left the queue for good. If Slurm does not answer, assume that nothing changed."""
@@ -178,8 +178,8 @@ class SlurmQueue:
     def _tell_why_jobs_wait(self, reasons: dict[str, str]) -> None:
         """Print each reason once that other jobs' end does not remove: some hold a job back without end."""
         for job, reason in reasons.items():
-            if reason not in USUAL_REASONS | self._told:
-                self._told.add(reason)
+            if reason not in USUAL_REASONS | self._printed_reasons:
+                self._printed_reasons.add(reason)
                 log.warning("Slurm holds job %s back: %s (squeue --jobs=%s)", job, reason, job)
 
 

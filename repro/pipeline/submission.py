@@ -127,7 +127,7 @@ class Submission:
         from repro.pipeline.slurm_jobs import SubmissionError, submit_array
 
         jobs_named = f"{len(orders)} job{'s' if len(orders) > 1 else ''}"
-        told, last_attempt = "", time.monotonic() + SUBMIT_FOR_S
+        last_message, last_attempt = "", time.monotonic() + SUBMIT_FOR_S
         while True:
             try:
                 jobs = submit_array(orders, self._folder, self._execution.cluster, self._execution.workers)
@@ -141,9 +141,9 @@ class Submission:
                     f"Slurm does not accept {jobs_named}: {message}. Change their request (--cluster-option), or"
                     " --workers if they are too many at once; the same command resumes."
                 )
-            if message != told:
+            if message != last_message:
                 log.warning("Slurm does not accept %s: %s. Trying again every minute.", jobs_named, message)
-                told = message
+                last_message = message
             time.sleep(SUBMIT_AGAIN_S)
 
     def _order(self, stage: Stage, gpus: GpuNames) -> dict[str, Any]:

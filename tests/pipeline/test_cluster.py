@@ -121,8 +121,8 @@ def test_a_job_that_slurm_holds_back_without_end_is_told_once(monkeypatch, caplo
     slurm.text = f"{waiting}7_3 PENDING ReqNodeNotAvail, UnavailableNodes:node[1-3]\n"
     for _ in range(3):
         assert queue.finished(["7_0", "7_1", "7_2", "7_3"]) == set()
-    told = [record.getMessage() for record in caplog.records]
-    assert sorted(told) == [
+    messages = [record.getMessage() for record in caplog.records]
+    assert sorted(messages) == [
         "Slurm holds job 7_2 back: PartitionTimeLimit (squeue --jobs=7_2)",
         "Slurm holds job 7_3 back: ReqNodeNotAvail, UnavailableNodes:node[1-3] (squeue --jobs=7_3)",
     ]
