@@ -96,10 +96,10 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
             complete = {stage.fingerprint for stage in done}
             waiting = [stage for stage in stages if stage.fingerprint not in complete]
             needs = {stage.fingerprint: {needed.fingerprint for needed in stage.inputs()} for stage in waiting}
-            failed_before = {stage.fingerprint for stage in waiting if log_file(cache, stage).exists()}
+            tried_before = {stage.fingerprint for stage in waiting if log_file(cache, stage).exists()}
             while True:
                 ready = [stage for stage in waiting if needs[stage.fingerprint] <= complete]
-                ready = sorted(_may_start(ready, failed_in_a_row), key=lambda stage: stage.fingerprint in failed_before)
+                ready = sorted(_may_start(ready, failed_in_a_row), key=lambda stage: stage.fingerprint in tried_before)
                 if not ready and not running:
                     break
                 if batch := gpus.acquire(ready, limit=workers - len(running)):

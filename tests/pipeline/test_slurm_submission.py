@@ -139,7 +139,7 @@ def test_an_artifact_of_another_machine_is_seen_at_once(tmp_path, stage, forgetf
 
 
 def test_what_slurm_says_of_a_lost_job_is_told(tmp_path, stage, caplog):
-    """Each loss in a line, and the last one in the error: three jobs out of memory look like three that were killed."""
+    """A line reports each loss, and the error the last: without the reason, out of memory looks like a kill."""
 
     class LostJob(EndedJob):
         def outcome(self):
