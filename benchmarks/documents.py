@@ -17,6 +17,11 @@ from answers import answers_table, headline, results_page
 from notebooks import run_notebook, text_of
 
 from repro import api
+from repro.planner.hours import study_hours
+from repro.planner.scales import REQUIREMENTS
+from repro.recipes.catalog import plan
+from repro.recipes.shared_stages import cache_revisions
+from repro.recipes.studies import SCALES, STUDIES
 from repro.report.figures.export import Plot
 from repro.report.figures.overview import overview
 from repro.report.figures.style import FILE, WIDTH, drawing, panels
@@ -73,6 +78,18 @@ def _defined_in(name: str, home: str) -> str:
     )
 
 
+def default_hours() -> str:
+    """Return the hours of every study at each scale, as `repro list` reads them."""
+    lines = ["# Written by `nox -s documents`: hours of `repro.planner.hours.study_hours`, default settings."]
+    with cache_revisions():
+        for name in STUDIES:
+            lines += ["", f"[{name}]"]
+            for scale in SCALES:
+                hours = study_hours(plan(name, scale=scale), REQUIREMENTS[scale].workers)
+                lines.append(f"{scale} = {float(f'{hours:.5g}')!r}")
+    return "\n".join(lines) + "\n"
+
+
 def rule_of_verdicts() -> Plot:
     """Draw intervals beside the region of a claim with a margin of 0.02; `decide` names the verdict on each."""
     region = Region(low=-0.02)
@@ -121,7 +138,7 @@ def with_generated(text: str, parts: Iterable[str]) -> str:
 
 
 def write_documents(root: Path) -> None:
-    """Write README.md's generated parts, docs/results.md, the picture and the example report below `root`."""
+    """Write what is generated (pages, pictures, the example report, the hours of `repro list`) below `root`."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     api_page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     texts = {
@@ -129,6 +146,7 @@ def write_documents(root: Path) -> None:
         "docs/results.md": results_page(),
         "docs/api.md": with_generated(api_page, (api_tables(),)),
         "docs/reference.md": reference_page(),
+        "repro/planner/default_hours.toml": default_hours(),
         NOTEBOOK.as_posix(): text_of(run_notebook(ROOT / NOTEBOOK, ROOT / NOTEBOOK.parent)),
     }
     for name, text in texts.items():

@@ -98,25 +98,22 @@ def list_studies(
             print_plugins(registry, heading=tasks + losses + guards + attacks + rows > 1)
     if tasks or losses or guards or attacks or rows:
         return
-    from repro.planner.hours import study_hours
+    from repro.planner.default_hours import default_hours
     from repro.planner.scales import REQUIREMENTS
     from repro.planner.words import describe_duration
-    from repro.recipes.catalog import STUDIES, plan
-    from repro.recipes.shared_stages import cache_revisions
-    from repro.recipes.study import SCALES
+    from repro.recipes.studies import SCALES, STUDIES
     from repro.toy.models import MODELS, known_worlds
 
-    with cache_revisions():
-        for name, entry in STUDIES.items():
-            out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
-            for scale in SCALES:
-                hours = study_hours(plan(name, scale=scale), REQUIREMENTS[scale].workers)
-                machine, needed = REQUIREMENTS[scale].planned_on, REQUIREMENTS[scale].description
-                needs = "" if scale == "toy" else f"; needs {needed}"
-                out_console.print(
-                    f"    --scale {scale:<6} {describe_duration(3600 * hours)} on {machine or needed}{needs}",
-                    highlight=False,
-                )
+    hours = default_hours()
+    for name, entry in STUDIES.items():
+        out_console.print(f"[bold]{name}[/bold]  {entry.title}", highlight=False)
+        for scale in SCALES:
+            machine, needed = REQUIREMENTS[scale].planned_on, REQUIREMENTS[scale].description
+            needs = "" if scale == "toy" else f"; needs {needed}"
+            out_console.print(
+                f"    --scale {scale:<6} {describe_duration(3600 * hours[name][scale])} on {machine or needed}{needs}",
+                highlight=False,
+            )
     out_console.print(f"toy models: {', '.join(MODELS)}", highlight=False)
     out_console.print(f"worlds: {', '.join(known_worlds())}", highlight=False)
 

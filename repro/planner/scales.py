@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
-from repro.recipes.study import Scale
+from repro.recipes.studies import Scale
 from repro.system import gpu_checks as accelerator
 from repro.system.hardware import hardware
 from repro.system.volumes import lost_volume

@@ -1,6 +1,9 @@
 """Planned times and sizes in words: two digits or three, in the unit that suits the size."""
 
-from repro.planner.corrections import Estimate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `repro list` imports no planner
+    from repro.planner.corrections import Estimate
 
 _UNITS = ((2 * 86400.0, 86400.0, "days"), (100 * 60.0, 3600.0, "h"), (60.0, 60.0, "min"), (0.0, 1.0, "s"))
 """Seconds from which a unit is used, its seconds, and its name."""
@@ -12,7 +15,7 @@ def describe_duration(seconds: float) -> str:
     return f"{number} {unit}"
 
 
-def describe_seconds(estimate: Estimate) -> str:
+def describe_seconds(estimate: "Estimate") -> str:
     """Return an estimate as a duration; as a range, "13 min to 1.9 h", where it was not measured."""
     if estimate.high <= estimate.low * 1.01:
         return describe_duration(estimate.seconds)
@@ -20,7 +23,7 @@ def describe_seconds(estimate: Estimate) -> str:
     return f"{low}{'' if low_unit == unit else f' {low_unit}'} to {high} {unit}"
 
 
-def describe_gpu_hours(estimate: Estimate) -> str:
+def describe_gpu_hours(estimate: "Estimate") -> str:
     """Return an estimate as "1.3 to 12 GPU-hours", a single number where it was measured."""
     if estimate.high <= estimate.low * 1.01:
         return f"{_rounded(estimate.seconds / 3600)} GPU-hours"
