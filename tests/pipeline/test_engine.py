@@ -146,7 +146,8 @@ def wait_for_progress(driver: subprocess.Popen[Any], out: Path) -> None:
 
 
 @pytest.mark.load_sensitive
-def test_a_killed_driver_leaves_no_process_behind(stage, tmp_path):
+@pytest.mark.processes
+def test_a_killed_driver_leaves_no_process_behind(tmp_path):
     command = [
         *(sys.executable, "-m", "repro.cli", "evaluate", "toy:qwen3-student", "--task", "toy-bm4"),
         "--out",
