@@ -5,10 +5,9 @@ the gradients of one prompt. Neither its batches nor its sums depend on other pa
 so the result does not depend on who measured which.
 """
 
-import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -22,6 +21,7 @@ from repro.diagnosis.columns import Policy
 from repro.diagnosis.completions import Completions, RowNumber
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.sequence_level import BATCH_SEQUENCES
+from repro.generation.chunks import content_digest
 from repro.system.atomic_write import atomic_write
 from repro.tasks.task import Item
 
@@ -120,7 +120,7 @@ def split_diagnosis(config: DiagnosisConfig, source: DiagnosisInput, work: Path)
     Args:
         work: folder of their files; those of other completions (an input that was rebuilt) are not reused.
     """
-    folder = work / f"parts-{_digest(source.completions.values())}"
+    folder = work / f"parts-{content_digest(source.completions.values())}"
     parts: list[Part] = []
 
     def add(kind: Kind, policy: Policy, rows: list[RowNumber], **names: str) -> None:
@@ -144,11 +144,3 @@ def split_diagnosis(config: DiagnosisConfig, source: DiagnosisInput, work: Path)
             for item, prompt in islice(prompts.items(), config.gradient_prompts):
                 add("gradients", "student", prompt, task=task, item=item)
     return parts
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]

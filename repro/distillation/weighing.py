@@ -10,9 +10,9 @@ import torch
 from repro.distillation.config import WeighingConfig
 from repro.distillation.loss_gradient import lean_gradient, shift, shifted, spread
 from repro.errors import InputError
+from repro.generation.chunks import compute_chunks, content_digest
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
-from repro.generation.stored_batches import compute_once
 from repro.models.attention import repeated_keys
 from repro.models.loading import load_model
 from repro.models.padded_batches import padded_batches
@@ -29,6 +29,8 @@ WEIGHTS = pa.schema(
     ]
 )
 """A row per completion, in their file's order. value: see `trace_values`, null for an empty completion, whose weight is 0."""
+VALUES = pa.schema([WEIGHTS.field("value")])
+"""What is kept of a batch."""
 
 
 @repeated_keys()
@@ -37,7 +39,7 @@ def trace_values(
     against: Any,
     traces: Sequence[tuple[list[int], list[int]]],
     epsilon: float,
-    stored: Path,
+    folder: Path,
     progress: Progress = silent,
 ) -> list[float | None]:
     """Return the value of each trace: the derivative of its mean negative log-likelihood along the holdout's gradient.
@@ -50,25 +52,26 @@ def trace_values(
             (`add_fused_lm_head`); g is the gradient of the holdout's mean loss (`mean_loss_gradient`).
         traces: prompt and completion tokens.
         epsilon: in units of g.
-        stored: file of the values, batch by batch; those of an earlier run are not computed again.
+        folder: keeps the values of each batch; those of an earlier run are not computed again.
 
     Returns:
         Nats per token and unit of g; None for an empty trace.
     """
 
-    def compute(batch: list[tuple[list[int], list[int]]]) -> list[float | None]:
+    def compute(batch: list[tuple[list[int], list[int]]]) -> pa.Table:
         pairs = [trace for trace in batch if trace[1]]
         prompts, completions = [prompt for prompt, _ in pairs], [completion for _, completion in pairs]
         plus, minus = (
             token_log_probs(scorer, prompts, completions, len(batch), is_precise=True) for scorer in (along, against)
         )
         differences = iter([float((b - a).mean()) / (2 * epsilon) for a, b in zip(plus, minus)])
-        return [next(differences) if completion else None for _, completion in batch]
+        column = [next(differences) if completion else None for _, completion in batch]
+        return pa.table({"value": column}, schema=VALUES)
 
     values: list[float | None] = []
     batches = padded_batches(traces, lambda trace: len(trace[0]) + len(trace[1]))
-    for of_batch in compute_once(batches, compute, stored):
-        values += of_batch
+    for chunk in compute_chunks(batches, compute, VALUES, folder):
+        values += (row["value"] for row in stream_rows(chunk, VALUES.names))
         progress(len(values), len(traces), "completions")
     return values
 
@@ -119,7 +122,7 @@ def weigh_completions(
         model: the student.
         sampler: the model whose tokens the completions are in; text is read anew if its tokenizer is another.
         reasoning: of the student's prompts, in that case.
-        work: keeps the values of batches, from which a killed stage continues.
+        work: keeps finished batches, from which a killed stage continues; not those of other completions or another holdout.
 
     Returns:
         completions; holdout: its traces that the gradient is taken of; gradient_norm; value_mean, value_spread (standard
@@ -138,7 +141,8 @@ def weigh_completions(
     traces = [read(rollout) for rollout in stream_rollouts([completions])]
     if not any(ids for _, ids in traces):
         raise InputError(f"{completions.parent.name}: every completion is empty, so none can be weighed")
-    values = trace_values(along, against, traces, config.epsilon, work / "values.jsonl", progress)
+    folder = work / f"chunks-{content_digest([completions, holdout])}"
+    values = trace_values(along, against, traces, config.epsilon, folder, progress)
     weights = weights_of(values, config.strength)
     keys = stream_rows(completions, ["task", "item_id", "sample"])
     rows = [{**key, "value": value, "weight": weight} for key, value, weight in zip(keys, values, weights)]

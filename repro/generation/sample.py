@@ -1,16 +1,20 @@
 """Sample n completions of every item, in chunks that survive a kill."""
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from repro.errors import InputError
+from repro.generation.chunks import compute_chunks
 from repro.generation.completion import Completion
 from repro.generation.config import SamplingConfig
 from repro.generation.engine import Engine, open_engine
-from repro.generation.rollouts import SCHEMA, Rollout, batches, token_counts, write_rollouts
+from repro.generation.rollouts import SCHEMA, Rollout, batches, rollout_table, token_counts
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_tokenizer
 from repro.models.positions import check_length
@@ -55,40 +59,28 @@ def sample(
     check_length(model, longest, config.max_completion_tokens, f"the prompt of item {first.id}")
     per_chunk = max(1, config.batch_sequences // config.completions_per_prompt)
     chunks = [range(start, min(start + per_chunk, len(items))) for start in range(0, len(items), per_chunk)]
-    work.mkdir(parents=True, exist_ok=True)
-    engine: Engine | None = None
-    files: list[Path] = []
-    tokens = 0
+    most = longest + config.max_completion_tokens
+    open_configured = functools.partial(open_engine, config.engine, model, most, tensor_parallel)
     with contextlib.ExitStack() as opened:
-        for number, chunk in enumerate(chunks):
+
+        @functools.cache
+        def engine() -> Engine:
+            return opened.enter_context(contextlib.closing((open_other or open_configured)()))
+
+        def sample_chunk(chunk: range) -> pa.Table:
             progress(chunk.start, len(items), "prompts")
-            path = work / f"chunk-{number:06d}.parquet"
-            stored_tokens = _count_tokens(path)
-            if stored_tokens is not None:
-                files.append(path)
-                tokens += stored_tokens
-                continue
-            if number % share[1] != share[0]:
-                continue
-            if engine is None:
-                most = longest + config.max_completion_tokens
-                engine = open_other() if open_other else open_engine(config.engine, model, most, tensor_parallel)
-                opened.callback(engine.close)
-            completions = engine.generate(
-                [prompts[i] for i in chunk],
+            chunk_items, chunk_prompts = [items[i] for i in chunk], [prompts[i] for i in chunk]
+            completions = engine().generate(
+                chunk_prompts,
                 config.completions_per_prompt,
                 config.max_completion_tokens,
                 config.temperature,
-                _chunk_seed(seed, number),
+                _chunk_seed(seed, chunk.start // per_chunk),
             )
-            rollouts = _rollouts([items[i] for i in chunk], [prompts[i] for i in chunk], completions, tokenizer)
-            draft = path.with_suffix(".part")
-            write_rollouts(draft, rollouts)
-            draft.replace(path)
-            files.append(path)
-            tokens += sum(len(rollout.token_ids) for rollout in rollouts)
-            del completions, rollouts  # before the next chunk is sampled
-    if share == (0, 1) and not tokens:
+            return rollout_table(_rollouts(chunk_items, chunk_prompts, completions, tokenizer))
+
+        files = list(compute_chunks(chunks, sample_chunk, SCHEMA, work, share))
+    if share == (0, 1) and not _has_token(files):
         expected = len(items) * config.completions_per_prompt
         raise InputError(f"{model}: all {expected} completions are empty; is this a causal language model?")
     progress(len(items), len(items), "prompts")
@@ -121,12 +113,8 @@ def _rollouts(
     ]
 
 
-def _count_tokens(chunk: Path) -> int | None:
-    """Count the tokens of a chunk of an interrupted run; None if there is none, or it cannot be read."""
-    try:
-        return sum(sum(token_counts(batch)) for batch in batches(chunk, SCHEMA.names)) if chunk.exists() else None
-    except InputError:
-        return None
+def _has_token(files: list[Path]) -> bool:
+    return any(any(token_counts(batch)) for file in files for batch in batches(file, ["token_ids"]))
 
 
 def _chunk_seed(seed: int, number: int) -> int:

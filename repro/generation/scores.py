@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from repro.generation.rollouts import Rollout, RowGroupWriter, stream_rollouts
-from repro.generation.stored_batches import compute_once
+from repro.generation.chunks import compute_chunks, content_digest
+from repro.generation.rollouts import Rollout, RowGroupWriter, stream_rollouts, stream_rows
 from repro.models.chat_tokens import encode_text, end_of_turn_id, is_same_tokenizer, prompt_token_ids
 from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
 from repro.models.padded_batches import padded_batches
@@ -47,7 +47,7 @@ def score_completions(
             scoring model's own prompt and its end of turn.
         reasoning: of the scoring model's prompts, in that case.
         per_item: completions of each item; None for all.
-        work: keeps the rows of batches, from which a killed stage continues.
+        work: keeps finished batches, from which a killed stage continues; not those of other completions.
 
     Returns:
         completions, tokens; nats: mean per token under the model; moved: mean of sampler minus model per token, an
@@ -62,7 +62,7 @@ def score_completions(
     tokens_of = token_reader(model, sampler, reasoning)
     pairs = ((rollout, *tokens_of(rollout)) for rollout in _first(stream_rollouts([completions]), per_item))
 
-    def compute(batch: list[tuple[Rollout, list[int], list[int]]]) -> list[dict[str, Any]]:
+    def compute(batch: list[tuple[Rollout, list[int], list[int]]]) -> pa.Table:
         rows = []
         scores = token_log_probs(scorer, [pair[1] for pair in batch], [pair[2] for pair in batch], len(batch))
         for (rollout, _, ids), log_probs in zip(batch, scores):
@@ -78,12 +78,12 @@ def score_completions(
                     "sampled_log_prob": sum(rollout.log_probs) if is_known else None,
                 }
             )
-        return rows
+        return pa.Table.from_pylist(rows, schema=SCORES)
 
     rows: list[dict[str, Any]] = []
     batches = padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2]))
-    for of_batch in compute_once(batches, compute, work / "scores.jsonl"):
-        rows += of_batch
+    for chunk in compute_chunks(batches, compute, SCORES, work / f"chunks-{content_digest([completions])}"):
+        rows += stream_rows(chunk, SCORES.names)
         progress(len(rows), 0, "completions")
     with RowGroupWriter(out, SCORES) as file:
         file.write(pa.Table.from_pylist(rows, schema=SCORES))

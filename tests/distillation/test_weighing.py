@@ -1,7 +1,6 @@
 """Weights of traces, and the SFT that they go into, against enumeration in float64."""
 
 import math
-import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,12 @@ from repro.progress import silent
 from repro.tasks import Item
 
 __all__ = ["run", "stored"]
+Trace = tuple[list[int], list[int]]
 HOLDOUT = [([5, 6, 7], [8, 9, 10, 2]), ([5, 6], [11, 2]), ([9], [12, 13, 14])]
 TRACES = [([5, 6], [20, 21, 2]), ([9, 9, 9], [8, 9, 10, 2]), ([5, 6], []), ([4], [40]), ([5, 6, 7], [8, 9, 10, 2])]
 
 
-def exact_nll(model: Any, trace: tuple[list[int], list[int]]) -> torch.Tensor:
+def exact_nll(model: Any, trace: Trace) -> torch.Tensor:
     """Nats per token of a completion, by a plain forward of one sequence."""
     prompt, completion = trace
     log_p_TV = model(torch.tensor([prompt + completion])).logits[0].log_softmax(-1)
@@ -60,7 +60,7 @@ def exact_values(folder: Path) -> list[float | None]:
 
 def test_a_value_is_the_product_of_two_gradients(student, tmp_path):
     along, against, norm = moved_both_ways(load_model(student), HOLDOUT, 1e-4)
-    values = trace_values(along, against, TRACES, 1e-4, tmp_path / "values.jsonl")
+    values = trace_values(along, against, TRACES, 1e-4, tmp_path / "chunks")
     exact = exact_values(student)
     gradient = mean_loss_gradient(load_model(student), HOLDOUT)
     assert norm == pytest.approx(math.sqrt(sum(g.square().sum().item() for g in gradient.values())), rel=1e-5)
@@ -90,21 +90,21 @@ def test_no_attention_of_float32_on_a_gpu_is_left_to_torchs_general_path(student
     layers = load_model(student).config.num_hidden_layers
     along, against, _ = moved_both_ways(load_model(student), HOLDOUT[:1], 1e-4)
     assert answers == [(False, True, True)] * layers
-    trace_values(along, against, TRACES[:1], 1e-4, tmp_path / "values.jsonl")
+    trace_values(along, against, TRACES[:1], 1e-4, tmp_path / "chunks")
     assert answers == [(False, True, True)] * 3 * layers
     assert sdpa.use_gqa_in_sdpa(None, keys["float32"], keys["float32"])
 
 
 def test_a_batch_of_empty_traces_has_no_values(student, tmp_path):
     model = load_model(student)
-    assert trace_values(model, model, [([5, 6], []), ([7], [])], 1e-4, tmp_path / "values.jsonl") == [None, None]
+    assert trace_values(model, model, [([5, 6], []), ([7], [])], 1e-4, tmp_path / "chunks") == [None, None]
 
 
 def test_a_step_on_a_valuable_trace_lowers_the_holdouts_loss_most(student):
     """What the value means, without any derivative: take the step, and look."""
     values = exact_values(student)
 
-    def loss_after(trace: tuple[list[int], list[int]]) -> float:
+    def loss_after(trace: Trace) -> float:
         model = load_model(student).double()
         parameters = list(model.parameters())
         grads = torch.autograd.grad(exact_nll(model, trace), parameters)
@@ -139,7 +139,7 @@ def test_equal_values_weigh_the_same():
     assert weights_of([None], 1.0) == [0.0]
 
 
-def rollouts(pairs: list[tuple[list[int], list[int]]], path: Path) -> Path:
+def rollouts(pairs: list[Trace], path: Path) -> Path:
     tokenizer = qwen_tokenizer()
     write_rollouts(
         path,
@@ -151,16 +151,16 @@ def rollouts(pairs: list[tuple[list[int], list[int]]], path: Path) -> Path:
     return path
 
 
-def weigh(student: Path, folder: Path, holdout: Path, config: WeighingConfig | None = None) -> dict[str, Any]:
+def weigh(student: Path, folder: Path, holdout: Path, traces: list[Trace] = TRACES) -> dict[str, Any]:
     return weigh_completions(
-        config or WeighingConfig(strength=1.0, epsilon=1e-4, traces=8),
-        rollouts(TRACES, folder / "traces.parquet"),
+        WeighingConfig(strength=1.0, epsilon=1e-4, traces=8),
+        rollouts(traces, folder / "traces.parquet"),
         holdout=holdout,
         model=student,
         sampler=student,
         reasoning=True,
         out=folder / "weights.parquet",
-        work=Path(tempfile.mkdtemp(dir=folder)),
+        work=folder / "work",
         progress=silent,
     )
 
@@ -176,6 +176,19 @@ def test_stored_weights_are_those_of_the_formula(student, tmp_path):
     assert summary["holdout"] == 3
     assert summary["effective"] == pytest.approx(sum(weights) ** 2 / (4 * sum(w * w for w in weights)))
     assert summary["largest_weight"] == max(weights)
+
+
+@pytest.mark.parametrize(("holdout", "traces"), [(HOLDOUT, TRACES[::-1]), (HOLDOUT[:1], TRACES)])
+def test_values_of_other_completions_or_another_holdout_are_not_reused(student, tmp_path, holdout, traces):
+    """They were damaged, and sampled again, while the stage was not done."""
+    weigh(student, tmp_path, rollouts(HOLDOUT, tmp_path / "holdout.parquet"))
+    rollouts(holdout, tmp_path / "holdout.parquet")
+    (tmp_path / "afresh").mkdir()
+    resumed, afresh = (
+        (weigh(student, folder, tmp_path / "holdout.parquet", traces), read_weights(folder / "weights.parquet"))
+        for folder in (tmp_path, tmp_path / "afresh")
+    )
+    assert resumed == afresh
 
 
 @pytest.mark.parametrize(("have", "most"), [(3, 8), (8, 8), (15, 8), (1800, 512)])

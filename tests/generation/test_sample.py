@@ -31,7 +31,8 @@ def sample_chunks(tmp_path):
 def test_shares_together_are_what_one_process_samples(sample_chunks):
     complete, _ = sample_chunks()
     first, work = sample_chunks("shares", (0, 2))
-    assert [chunk.name for chunk in sorted(work.iterdir())] == ["chunk-000000.parquet", "chunk-000002.parquet"]
+    names = [chunk.name for chunk in sorted(work.iterdir())]
+    assert names == ["chunk-000000-000002.parquet", "chunk-000004-000005.parquet"]
     assert first == complete[:4] + complete[8:]
     sample_chunks("shares", (1, 2))
     assert sample_chunks("shares")[0] == complete
@@ -40,7 +41,7 @@ def test_shares_together_are_what_one_process_samples(sample_chunks):
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_chunk_that_cannot_be_read_is_sampled_again(sample_chunks, damage):
     complete, work = sample_chunks()
-    chunk = work / "chunk-000001.parquet"
+    chunk = work / "chunk-000002-000004.parquet"
     content = bytearray(chunk.read_bytes())
     content[30] ^= 1  # in the first page, whose checksum then fails
     chunk.write_bytes(content if damage == "flipped" else content[: len(content) // 2])

@@ -1,6 +1,6 @@
 """Scores of stored completions by another model: nats by a plain forward, and a distance that is the KL in expectation."""
 
-import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -62,22 +62,30 @@ def test_nats_are_those_of_a_plain_forward(models, tmp_path):
 
 
 def test_a_killed_stage_continues_after_its_last_batch(models, tmp_path, monkeypatch):
-    """The same file to the last byte; a batch that the kill cut short is computed again."""
+    """The same file to the last byte; a batch that is damaged is computed again."""
     monkeypatch.setattr("repro.models.padded_batches.FORWARD_TOKENS", 48)
     scored(models[1], models[0], tmp_path)
-    complete, stored = (tmp_path / "scores.parquet").read_bytes(), tmp_path / "scores.jsonl"
-    lines = stored.read_bytes().splitlines(keepends=True)
-    assert len(lines) > 3
-    stored.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    complete, chunks = (tmp_path / "scores.parquet").read_bytes(), sorted(tmp_path.glob("chunks-*/*"))
+    assert len(chunks) > 3
+    contents = [chunk.read_bytes() for chunk in chunks]
+    chunks[-1].write_bytes(contents[-1][:20])
     batches: list[int] = []
     monkeypatch.setattr(
         "repro.generation.scores.token_log_probs",
         lambda model, prompts, *rest: batches.append(len(prompts)) or token_log_probs(model, prompts, *rest),
     )
-    scored(models[1], models[0], tmp_path)
-    assert batches == [len(json.loads(lines[-1]))]
+    _, rollouts, _ = scored(models[1], models[0], tmp_path)
+    assert batches == [len(rollouts) - int(chunks[-1].stem.split("-")[1])]
     assert (tmp_path / "scores.parquet").read_bytes() == complete
-    assert stored.read_bytes() == b"".join(lines)
+    assert [chunk.read_bytes() for chunk in chunks] == contents
+
+
+def test_batches_of_other_completions_are_not_reused(models, tmp_path):
+    """The completions were damaged, and sampled again by another model, while the stage was not done."""
+    scored(models[1], models[0], tmp_path)
+    shutil.rmtree(tmp_path / "work")
+    resampled = scored(models[0], models[0], tmp_path)
+    assert resampled == scored(models[0], models[0], tmp_path / "afresh")
 
 
 def test_a_model_has_not_moved_from_itself(models, tmp_path):

@@ -96,8 +96,8 @@ def test_equal_seeds_give_equal_rollouts_and_an_interrupted_run_the_same(folder,
     assert [r.token_ids for r in first] != [r.token_ids for r in different]
     assert len(first) == 15
 
-    (tmp_path / "a" / "chunk-000001.parquet").unlink()  # as a kill between chunks would leave it
-    (tmp_path / "a" / "chunk-000001.part").write_bytes(b"half")
+    (tmp_path / "a" / "chunk-000002-000004.parquet").unlink()  # as a kill in the middle of a chunk would leave it
+    (tmp_path / "a" / ".chunk-000002-000004.parquet.4711").write_bytes(b"half")
     resumed = list(
         stream_rollouts(sample(CONFIG, model=folder, items=items, seed=7, work=tmp_path / "a", progress=silent))
     )
@@ -110,7 +110,7 @@ def test_samples_of_one_prompt_differ(folder, items, tmp_path):
     for rollout in rollouts:
         groups.setdefault(rollout.item_id, set()).add(tuple(rollout.token_ids))
     assert any(len(group) > 1 for group in groups.values())
-    assert read_rollouts(tmp_path / "chunk-000000.parquet")[0].item_id == items[0].id
+    assert read_rollouts(tmp_path / "chunk-000000-000002.parquet")[0].item_id == items[0].id
 
 
 def test_nan_logits_are_named_before_anything_is_sampled(tmp_path):

@@ -1,0 +1,97 @@
+"""Stages that score and weigh completions, interrupted in the middle: the next run computes the missing batches alone."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro.distillation import weighing
+from repro.distillation.config import WeighingConfig
+from repro.generation import scores
+from repro.models import padded_batches
+from repro.pipeline.run_stage import run_stage
+from repro.planner.resources import Resources
+from repro.recipes.catalog import plan
+from repro.stages import Distill, Evaluate, Sample, Score, ScoreAnswers, Stage, Weigh
+
+SETTINGS = [
+    *("train_items=6", "test_items=6", "controls=false", "tasks=toy-bm4"),
+    *("evaluation.completions_per_prompt=4", "teacher_sampling.completions_per_prompt=4"),
+]
+FINISHED = 3
+"""Batches before the interruption."""
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, Stage]:
+    """A stage of each kind, whose completions are sampled from models of the toy world."""
+    study = plan("table2", scale="toy", seeds=1, families=("qwen3",), assignments=SETTINGS)
+    kinds: dict[type[Stage], Any] = {}
+    for stage in study.stages():
+        kinds.setdefault(type(stage), stage)
+    student, sampled = kinds[Distill].student, kinds[Sample]
+    answers = next(
+        row.stage for row in study.rows if isinstance(row.stage, Evaluate) and not row.stage.model.folder_name
+    )
+    config = WeighingConfig(strength=1.0, epsilon=1e-4, traces=8)
+    return {
+        "score": Score(completions=sampled, model=student, seed=0),
+        "score-answers": ScoreAnswers(answers=answers, model=student, per_item=3, seed=0),
+        "weigh": Weigh(completions=sampled, holdout=sampled, model=student, config=config, seed=0),
+    }
+
+
+@pytest.fixture(scope="module")
+def cache(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The completions that they read."""
+    folder = tmp_path_factory.mktemp("cache")
+    for needed in {needed.fingerprint: needed for stage in stages.values() for needed in stage.inputs()}.values():
+        assert run_stage(needed, folder, Resources()) == {"built": True}
+    return folder
+
+
+def interrupted_after(calls: int, compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, which raises KeyboardInterrupt instead of a further call."""
+    left = iter(range(calls))
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return compute(*arguments, **named)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "calls_per_batch"), [("score", scores, 1), ("score-answers", scores, 1), ("weigh", weighing, 2)]
+)
+def test_finished_batches_are_not_computed_again(
+    stages: dict[str, Stage],
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    module: Any,
+    calls_per_batch: int,
+) -> None:
+    stage, forward = stages[kind], module.token_log_probs
+    artifact = cache / stage.folder_name
+    monkeypatch.setattr(padded_batches, "FORWARD_TOKENS", 100)
+
+    def run(forward: Callable[..., Any]) -> tuple[dict[str, Any], int]:
+        """Run the stage; return hash and size of each of its files, and the number of forward passes."""
+        calls: list[int] = []
+        monkeypatch.setattr(module, "token_log_probs", lambda *a, **named: calls.append(1) or forward(*a, **named))
+        assert run_stage(stage, cache, Resources()) == {"built": True}
+        return json.loads((artifact / "record.json").read_text())["files"], len(calls)
+
+    files, calls = run(forward)
+    assert calls > (FINISHED + 1) * calls_per_batch
+    shutil.rmtree(artifact)
+    in_the_middle_of_a_batch = (FINISHED + 1) * calls_per_batch - 1
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted_after(in_the_middle_of_a_batch, forward))
+    assert not artifact.exists()
+    assert run(forward) == (files, calls - FINISHED * calls_per_batch)
