@@ -21,7 +21,6 @@ from repro.diagnosis.columns import Policy
 from repro.diagnosis.completions import Completions, RowNumber
 from repro.diagnosis.config import DiagnosisConfig
 from repro.diagnosis.sequence_level import BATCH_SEQUENCES
-from repro.generation.chunks import content_digest
 from repro.system.atomic_write import atomic_write
 from repro.tasks.task import Item
 
@@ -118,9 +117,9 @@ def split_diagnosis(config: DiagnosisConfig, source: DiagnosisInput, work: Path)
     """Return all parts, in the order in which they are merged.
 
     Args:
-        work: folder of their files; those of other completions (an input that was rebuilt) are not reused.
+        work: folder of their files.
     """
-    folder = work / f"parts-{content_digest(source.completions.values())}"
+    folder = work / "parts"
     parts: list[Part] = []
 
     def add(kind: Kind, policy: Policy, rows: list[RowNumber], **names: str) -> None:

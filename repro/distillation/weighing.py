@@ -10,7 +10,7 @@ import torch
 from repro.distillation.config import WeighingConfig
 from repro.distillation.loss_gradient import lean_gradient, shift, shifted, spread
 from repro.errors import InputError
-from repro.generation.chunks import compute_chunks, content_digest
+from repro.generation.chunks import compute_chunks
 from repro.generation.rollouts import RowGroupWriter, stream_rollouts, stream_rows
 from repro.generation.scores import token_reader
 from repro.models.attention import repeated_keys
@@ -122,7 +122,7 @@ def weigh_completions(
         model: the student.
         sampler: the model whose tokens the completions are in; text is read anew if its tokenizer is another.
         reasoning: of the student's prompts, in that case.
-        work: keeps finished batches, from which a killed stage continues; not those of other completions or another holdout.
+        work: keeps finished batches, from which a killed stage continues.
 
     Returns:
         completions; holdout: its traces that the gradient is taken of; gradient_norm; value_mean, value_spread (standard
@@ -141,8 +141,7 @@ def weigh_completions(
     traces = [read(rollout) for rollout in stream_rollouts([completions])]
     if not any(ids for _, ids in traces):
         raise InputError(f"{completions.parent.name}: every completion is empty, so none can be weighed")
-    folder = work / f"chunks-{content_digest([completions, holdout])}"
-    values = trace_values(along, against, traces, config.epsilon, folder, progress)
+    values = trace_values(along, against, traces, config.epsilon, work, progress)
     weights = weights_of(values, config.strength)
     keys = stream_rows(completions, ["task", "item_id", "sample"])
     rows = [{**key, "value": value, "weight": weight} for key, value, weight in zip(keys, values, weights)]

@@ -1,6 +1,5 @@
 """Chunks of rows, each computed once into a file of its own: a killed stage resumes, and several processes share it."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TypeVar
@@ -42,15 +41,6 @@ def compute_chunks(
                 writer.write(rows)
             del rows  # before the next chunk is computed
         yield file
-
-
-def content_digest(files: Iterable[Path]) -> str:
-    """Return a digest of files' contents, 16 characters: names a folder of chunks whose rows depend on them."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def _is_intact(file: Path, schema: pa.Schema) -> bool:

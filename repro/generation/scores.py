@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from repro.generation.chunks import compute_chunks, content_digest
+from repro.generation.chunks import compute_chunks
 from repro.generation.rollouts import Rollout, RowGroupWriter, stream_rollouts, stream_rows
 from repro.models.chat_tokens import encode_text, end_of_turn_id, is_same_tokenizer, prompt_token_ids
 from repro.models.loading import generation_eos_ids, load_model, load_tokenizer
@@ -47,7 +47,7 @@ def score_completions(
             scoring model's own prompt and its end of turn.
         reasoning: of the scoring model's prompts, in that case.
         per_item: completions of each item; None for all.
-        work: keeps finished batches, from which a killed stage continues; not those of other completions.
+        work: keeps finished batches, from which a killed stage continues.
 
     Returns:
         completions, tokens; nats: mean per token under the model; moved: mean of sampler minus model per token, an
@@ -82,7 +82,7 @@ def score_completions(
 
     rows: list[dict[str, Any]] = []
     batches = padded_batches(pairs, lambda pair: len(pair[1]) + len(pair[2]))
-    for chunk in compute_chunks(batches, compute, SCORES, work / f"chunks-{content_digest([completions])}"):
+    for chunk in compute_chunks(batches, compute, SCORES, work):
         rows += stream_rows(chunk, SCORES.names)
         progress(len(rows), 0, "completions")
     with RowGroupWriter(out, SCORES) as file:

@@ -40,8 +40,7 @@ def find_damage(folder: Path) -> str | None:
     Files that have not been touched since they were last hashed are not read again.
     """
     try:
-        stored = json.loads((folder / RECORD).read_text())["files"]
-        facts = list(stored.items())
+        facts = list(recorded_files(folder).items())
         present = file_hashes(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{RECORD} or another file of the artifact is not readable ({type(error).__name__})"
@@ -51,6 +50,12 @@ def find_damage(folder: Path) -> str | None:
         if present[name] != fact:
             return f"{name} has changed since it was written"
     return None
+
+
+def recorded_files(folder: Path) -> dict[str, Any]:
+    """Return the facts of each file of an artifact by its record: hash and size."""
+    files: dict[str, Any] = json.loads((folder / RECORD).read_text())["files"]
+    return files
 
 
 def code_version() -> dict[str, Any]:

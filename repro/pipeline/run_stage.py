@@ -1,5 +1,6 @@
 """One stage in its process: lock the artifact, build it unless it exists, report progress."""
 
+import json
 import os
 import platform
 import shutil
@@ -19,11 +20,12 @@ from repro.pipeline.distributed import distributed_function, separate_function
 from repro.pipeline.error_advice import WorkerError, user_message
 from repro.pipeline.gpu_pool import resolve_layout, visible_cards
 from repro.pipeline.progress_file import FileProgress, progress_path
-from repro.pipeline.record import build_artifact, find_damage
+from repro.pipeline.record import build_artifact, find_damage, recorded_files
 from repro.pipeline.stage_functions import function_for
 from repro.planner.resources import Resources
 from repro.stages import Stage
 from repro.stages.artifact import is_complete
+from repro.system.atomic_write import write_json
 from repro.system.child_processes import exit_with_parent
 from repro.system.gpu_checks import unusable_gpu
 from repro.system.gpu_memory import free_gpu_memory
@@ -81,10 +83,9 @@ def _run_locked(
             shutil.rmtree(half_built, ignore_errors=True)
         if is_complete(cache / stage.folder_name):
             return {"built": False}
-        work = cache / ".work" / stage.folder_name
-        work.mkdir(parents=True, exist_ok=True)
         for needed in stage.inputs():
             verify_input(cache / needed.folder_name)
+        work = open_work(stage, cache)
         configure_libraries(resources)
         check_gpu(stage, resources)
         context = make_context(cache, work, FileProgress(progress_path(cache, stage)), resources)
@@ -144,6 +145,18 @@ def verify_input(folder: Path) -> None:
     damage = find_damage(folder)
     if damage:
         raise InputError(f"artifact {folder}: {damage}. Run again: it will be moved aside and rebuilt.")
+
+
+def open_work(stage: Stage, cache: Path) -> Path:
+    """Return the folder of the stage's unfinished work, empty if that was begun with other inputs: one of them was rebuilt."""
+    folder = cache / ".work" / stage.folder_name
+    inputs = {needed.folder_name: recorded_files(cache / needed.folder_name) for needed in stage.inputs()}
+    begun_with = folder / "inputs.json"
+    if not begun_with.exists() or json.loads(begun_with.read_text()) != inputs:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(begun_with, inputs)
+    return folder
 
 
 def stage_variables(resources: Resources) -> dict[str, str]:

@@ -100,14 +100,6 @@ def test_a_damaged_part_is_measured_again(source, alone, tmp_path):
     assert finish(source, tmp_path / "shared") == alone
 
 
-def test_parts_of_other_completions_are_not_reused(source, rollouts, tmp_path, monkeypatch):
-    before = {part.path for part in take(source, tmp_path / "shared", (0, 1))}
-    write_rollouts(source.completions["student"], [replace(r, token_ids=r.token_ids[:1]) for r in rollouts])
-    rebuilt = replace(source)
-    assert not before & {part.path for part in written(rebuilt, tmp_path)}
-    assert finish(rebuilt, tmp_path / "shared") == finish(rebuilt, tmp_path / "alone")
-
-
 def test_parts_hold_each_completion_once_and_do_not_depend_on_the_share(source, tmp_path):
     once = [part for part in written(source, tmp_path) if part.kind != "gradients"]
     for policy in source.completions:

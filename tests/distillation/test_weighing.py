@@ -178,19 +178,6 @@ def test_stored_weights_are_those_of_the_formula(student, tmp_path):
     assert summary["largest_weight"] == max(weights)
 
 
-@pytest.mark.parametrize(("holdout", "traces"), [(HOLDOUT, TRACES[::-1]), (HOLDOUT[:1], TRACES)])
-def test_values_of_other_completions_or_another_holdout_are_not_reused(student, tmp_path, holdout, traces):
-    """They were damaged, and sampled again, while the stage was not done."""
-    weigh(student, tmp_path, rollouts(HOLDOUT, tmp_path / "holdout.parquet"))
-    rollouts(holdout, tmp_path / "holdout.parquet")
-    (tmp_path / "afresh").mkdir()
-    resumed, afresh = (
-        (weigh(student, folder, tmp_path / "holdout.parquet", traces), read_weights(folder / "weights.parquet"))
-        for folder in (tmp_path, tmp_path / "afresh")
-    )
-    assert resumed == afresh
-
-
 @pytest.mark.parametrize(("have", "most"), [(3, 8), (8, 8), (15, 8), (1800, 512)])
 def test_a_holdouts_traces_are_spread_over_all_of_it(have, most):
     taken = spread(range(have), most)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from repro.generation.chunks import compute_chunks, content_digest
+from repro.generation.chunks import compute_chunks
 from repro.generation.rollouts import stream_rows
 
 SCHEMA = pa.schema([("number", pa.float64())])
@@ -76,12 +76,3 @@ def test_shares_compute_every_nth_chunk(compute):
     assert computed == rows == [[None]]
     computed, rows = compute(share=(0, 2))
     assert (repr(computed), repr(rows)) == (repr(CHUNKS[::2]), repr(CHUNKS))
-
-
-def test_a_digest_is_of_the_contents(tmp_path):
-    files = [tmp_path / name for name in ("a", "b", "c")]
-    for file, text in zip(files, ("same", "same", "other")):
-        file.write_text(text)
-    a, b, c = (content_digest([file]) for file in files)
-    assert a == b != c
-    assert content_digest(files) != content_digest(reversed(files))

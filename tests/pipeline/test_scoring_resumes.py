@@ -1,4 +1,5 @@
-"""Stages that score and weigh completions, interrupted in the middle: the next run computes the missing batches alone."""
+"""Stages that score and weigh completions, interrupted in the middle: the next run computes the missing batches alone, and
+all of them if what they read has changed."""
 
 import json
 import shutil
@@ -12,7 +13,8 @@ from repro.distillation import weighing
 from repro.distillation.config import WeighingConfig
 from repro.generation import scores
 from repro.models import padded_batches
-from repro.pipeline.run_stage import run_stage
+from repro.pipeline.record import recorded_files
+from repro.pipeline.run_stage import open_work, run_stage
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
 from repro.stages import Distill, Evaluate, Sample, Score, ScoreAnswers, Stage, Weigh
@@ -85,7 +87,7 @@ def test_finished_batches_are_not_computed_again(
         calls: list[int] = []
         monkeypatch.setattr(module, "token_log_probs", lambda *a, **named: calls.append(1) or forward(*a, **named))
         assert run_stage(stage, cache, Resources()) == {"built": True}
-        return json.loads((artifact / "record.json").read_text())["files"], len(calls)
+        return recorded_files(artifact), len(calls)
 
     files, calls = run(forward)
     assert calls > (FINISHED + 1) * calls_per_batch
@@ -95,3 +97,44 @@ def test_finished_batches_are_not_computed_again(
         run(interrupted_after(in_the_middle_of_a_batch, forward))
     assert not artifact.exists()
     assert run(forward) == (files, calls - FINISHED * calls_per_batch)
+
+
+def test_work_begun_with_an_input_that_was_rebuilt_is_not_continued(
+    stages: dict[str, Stage], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The completions were sampled again, with other random numbers, while a stage that reads them was not done."""
+    stage = stages["score"]
+    monkeypatch.setattr(padded_batches, "FORWARD_TOKENS", 100)
+    (sampled,) = (needed for needed in stage.inputs() if isinstance(needed, Sample))
+    resumed, afresh = tmp_path / "resumed", tmp_path / "afresh"
+    shutil.copytree(cache, resumed)
+    shutil.rmtree(resumed / stage.folder_name, ignore_errors=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(scores, "token_log_probs", interrupted_after(FINISHED, scores.token_log_probs))
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(stage, resumed, Resources())
+    assert len(list((resumed / ".work" / stage.folder_name).glob("chunk-*"))) == FINISHED
+    shutil.rmtree(resumed / sampled.folder_name)
+    monkeypatch.setattr("repro.generation.sample._chunk_seed", lambda seed, number: 7 + number)
+    run_stage(sampled, resumed, Resources())
+    shutil.copytree(resumed, afresh, ignore=shutil.ignore_patterns(".work"))
+    files = []
+    for folder in (resumed, afresh):
+        assert run_stage(stage, folder, Resources()) == {"built": True}
+        files.append(recorded_files(folder / stage.folder_name))
+    assert files[0] == files[1]
+
+
+def test_work_is_kept_while_the_inputs_stay(stages: dict[str, Stage], cache: Path, tmp_path: Path) -> None:
+    stage = stages["score"]
+    folders = {needed.folder_name for needed in stage.inputs()}
+    for name in folders:
+        shutil.copytree(cache / name, tmp_path / name)
+    finished = open_work(stage, tmp_path) / "chunk"
+    finished.touch()
+    assert open_work(stage, tmp_path) == finished.parent
+    assert finished.exists()
+    record = tmp_path / folders.pop() / "record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"files": {}}))
+    assert open_work(stage, tmp_path) == finished.parent
+    assert not finished.exists()
