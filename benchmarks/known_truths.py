@@ -92,14 +92,14 @@ def section(outcomes: list[Outcome]) -> str:
         "",
         "Measured by `nox -s reproduce-known-truth`, written by `python benchmarks/known_truths.py RESULTS docs/verdict_statistics.md`."
         " Models are trained, calibrated and distilled in [embedded worlds](toy_world.md) in which a claim is true or false by"
-        " construction; a false one that is called reproduced is a false alarm of the whole study.",
+        " construction. A false one that is called reproduced is a false alarm of the whole study.",
         "",
         "| claims | called reproduced, all seeds together | called reproduced, one seed at a time |",
         "|---|---|---|",
         f"| false by construction (false alarms) | {count([o.value for o in false])} | {count([v for o in false for v in o.one_seed])} |",
         f"| true by construction (power) | {count([o.value for o in true])} | {count([v for o in true for v in o.one_seed])} |",
         "",
-        "These are few studies: none of n bounds a rate by about 3 / n (95 %). The rates of the statistics alone are above.",
+        "These are few studies: 0 of n bounds a rate by about 3 / n (95 %). The rates of the statistics alone are above.",
         "",
         "| world | study | family | claim | by construction | verdict | seeds one by one | measured |",
         "|---|---|---|---|---|---|---|---|",

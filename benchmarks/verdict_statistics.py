@@ -193,9 +193,9 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
     yield ""
     yield (f"Written by `nox -s verdict-statistics`: {runs:,} runs per line, simulation seed {seed}, alpha {ALPHA:g}.")
     yield (
-        f"Two tasks of the given items, {SAMPLES} samples each. At the edge of a claim (`retains`: its margin of 2 "
-        f"points; `collapse`: a loss of half) both verdicts are false alarms, and together may come up in {ALPHA:.0%} of runs, give or take "
-        f"{noise:.1%} of simulation noise. Differences are of the true mean accuracies."
+        f"Each run has two tasks with the given number of items, {SAMPLES} samples each. At the edge of a claim (`retains`: "
+        f"its margin of 2 points; `collapse`: a loss of half) both verdicts are false alarms. Together they may occur in {ALPHA:.0%} of "
+        f"runs, plus or minus {noise:.1%} of simulation noise. Differences are between the true mean accuracies."
     )
     yield ""
     yield ("| world | items per task | seeds | true difference | reproduced | contradicted | false alarm | power |")
@@ -212,14 +212,14 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
     yield ""
     any_alarm = familywise(runs, rng())
     yield (
-        "All nine models of Table 2 made the same, 3 seeds, 100 items: any of its orderings is called "
+        "With all nine models of Table 2 made equal, 3 seeds, 100 items: some ordering is called "
         f"in {any_alarm:.1%} of "
         f"runs; Holm's correction allows {ALPHA:.0%}."
     )
     yield ""
     reproduced, not_testable = floor_rates(runs, rng())
     yield (
-        "A student that guesses among five options before (0.20 on each of two tasks) and scores 0.01 after: its collapse is not"
+        "If a student guesses among five options before (0.20 on each of two tasks) and scores 0.01 after, its collapse is not"
         f" testable in {not_testable:.1%} of runs and reproduced in {reproduced:.1%}."
     )
     yield ""
@@ -227,7 +227,7 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
     yield ""
     yield (
         "One seed shows no spread between trainings, so a gap of more than 5 standard errors of the "
-        "items is let through on "
+        "items is accepted on "
         "the assumption that trainings differ little. True difference 0, 100 items per task, one seed:"
     )
     yield ""
@@ -240,9 +240,9 @@ def report(runs: int = 2_000, seed: int = 0) -> Iterator[str]:
     yield "## Cells"
     yield ""
     yield (
-        "Accuracy, margin 0.03, as many items as the paper is assumed to have; three seeds of ours against the paper's one "
-        "training run. The spread between trainings and the paper's own items keep most cells open: that is what printed "
-        "numbers can tell, and why the claims carry the verdict."
+        "Accuracy, margin 0.03, as many items as the paper is assumed to have; three of our seeds against the paper's one "
+        "training run. The spread between trainings and the paper's limited items leave most cells open. Printed numbers "
+        "cannot decide more, which is why the claims carry the verdict."
     )
     yield ""
     yield "| cell | our items | true difference | reproduced | contradicted |"
@@ -263,11 +263,11 @@ def _tail_section(runs: int) -> Iterator[str]:
     yield "## Figure 2: noise in the tail"
     yield ""
     yield (
-        f"Pairs of models whose tails are known (benchmarks/tail_worlds.py), {runs} runs per line, measured as a diagnosis does."
+        f"Pairs of models with known tails (benchmarks/tail_worlds.py), {runs} runs per line, measured as in a diagnosis."
         " Nothing: the tail (all ids but the four candidates of a step) is the same in both models. Even: it differs, without"
         " regard to frequency, and holds 0.105 of the KL. Frequent: the student's tail follows the frequency of tokens, the"
-        " teacher's does not, and they agree on the candidates. Over all steps (K = V) the correlation is +0.6 in the first world,"
-        " too: it says nothing of the tail."
+        " teacher's does not, and they agree on the candidates. Over all steps (K = V) the correlation is +0.6 even in the first"
+        " world: it says nothing about the tail."
     )
     yield ""
     yield "| world | claim | truth | reproduced | contradicted |"
