@@ -81,10 +81,11 @@ def list_studies(
         bool, typer.Option("--rows", help="Rows that plug-ins add to a study: names for --set rows=...")
     ] = False,
     tasks: Annotated[
-        bool, typer.Option("--tasks", help="Tasks: names for --task and --set tasks=..., with their rows' source.")
+        bool,
+        typer.Option("--tasks", help="Tasks: names for --task and --set tasks=..., with the source of their rows."),
     ] = False,
 ) -> None:
-    """List the studies and the time that each takes at each scale; or the names that settings take, those of plug-ins too."""
+    """List the studies with the expected time at each scale, or the names that settings accept (plug-ins included)."""
     if tasks:
         print_tasks()
     if losses or guards or attacks or rows:
@@ -123,7 +124,7 @@ app.command()(run)
 
 @app.command()
 def settings(
-    prefix: Annotated[str, typer.Argument(help="Only settings whose names begin so, e.g. calibration.")] = "",
+    prefix: Annotated[str, typer.Argument(help="Only settings whose names start with this, e.g. calibration.")] = "",
     scale: Annotated[str, typer.Option("--scale", help="toy, small or paper.")] = "toy",
 ) -> None:
     """List every setting that --set may change: value at a scale, unit, meaning, provenance and reason.
@@ -220,9 +221,11 @@ def record_verdicts(
     into: Annotated[Path, typer.Option("--into", help="Folder of the committed records.")] = Path(
         "benchmarks/known_verdicts"
     ),
-    label: Annotated[str, typer.Option(help="Ends the record's name: for another world, or other tasks.")] = "",
+    label: Annotated[
+        str, typer.Option(help="Suffix of the record's name, e.g. for another world or other tasks.")
+    ] = "",
 ) -> None:
-    """Record the verdicts of a toy study as its known ones. Refuses other scales."""
+    """Record a toy study's verdicts as its known ones. Other scales are refused."""
     from repro.report.expected_verdicts import record_expected_verdicts
 
     out_console.print(f"wrote {record_expected_verdicts(result, into, label)}", highlight=False)

@@ -30,7 +30,7 @@ def compare(
         typer.Option(
             "--page",
             metavar="FILE",
-            help="Write an HTML page of the evaluations, too: pictures, the trainings behind them, completions side by side.",
+            help="Also write an HTML page of the evaluations: plots, the trainings behind them, completions side by side.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,

@@ -29,7 +29,7 @@ def conform(
         bool, typer.Option("--temperature-squared", help="The loss multiplies by the squared temperature on purpose.")
     ] = False,
     shifts: Annotated[
-        bool, typer.Option("--shifts", help="The loss gets unshifted logits and labels and shifts them itself.")
+        bool, typer.Option("--shifts", help="The loss takes unshifted logits and labels and shifts them itself.")
     ] = False,
     case: Annotated[list[str] | None, typer.Option("--case", help="Only this case; repeatable.")] = None,
     libraries: Annotated[
@@ -41,7 +41,7 @@ def conform(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON, and nothing else.")] = False,
 ) -> None:
-    """Run the conformance suite for distillation losses on a loss of yours: tiny cases, exact oracles, seconds on a CPU.
+    """Run the conformance suite for distillation losses on your own loss: tiny cases, exact oracles, seconds on a CPU.
 
     Each case compares value (and gradient) with sums over the vocabulary in float64, and names the public thread of a
     loss that got it wrong. A case that does not apply, for a loss without a temperature say, is shown as such and never

@@ -14,7 +14,7 @@ err_console = Console(stderr=True)
 
 
 def replace_unprintable() -> None:
-    """Let characters that the terminal's encoding lacks, such as ± in ASCII, be printed as "?" instead of raising."""
+    """Print characters that the terminal's encoding lacks, such as ± in ASCII, as "?" instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -33,11 +33,11 @@ def full_width(console: Console, columns: int) -> Iterator[None]:
 
 
 def print_notes(lines: Iterable[str]) -> None:
-    """Print what the user should know of a command to standard error, a line each."""
+    """Print notices about a command to standard error, one per line."""
     for line in lines:
         print_error(f"note: {line}", "yellow")
 
 
 def print_error(text: str, style: str = "red") -> None:
-    """Print one line to standard error, without what looks like an access token."""
+    """Print one line to standard error, with anything that looks like an access token removed."""
     err_console.print(redact(text), style=style, highlight=False, markup=False, soft_wrap=True)

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command; return its exit code. A mistake of the user is one line and 2."""
+    """Run the command and return its exit code; a user's mistake prints one line and returns 2."""
     try:
         return app(prog_name="repro", standalone_mode=False) or 0
     except SystemExit as error:
@@ -64,7 +64,7 @@ def _run() -> int:
 
 
 def _usage_line(error: Any) -> str:
-    """Return what is wrong with the words of a command, the value that does not fit among it, and the page that helps."""
+    """Return one line on what is wrong with a command line: the problem, the offending value, and the help page."""
     text = error.format_message().rstrip(".").replace("Value error, ", "")
     if isinstance(error.__cause__, pydantic.ValidationError):
         value = error.__cause__.errors()[0]["input"]
@@ -80,7 +80,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send an interrupt again, a moment later, that arrived in a destructor and would be swallowed there."""
+    """Resend an interrupt that arrived inside a destructor, where Python would swallow it."""
     if isinstance(lost.exc_value, Interrupted):
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:

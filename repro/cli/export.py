@@ -20,7 +20,7 @@ def export(
         Path | None, typer.Option("--into", help="New folder for a model or a crate. Tables go to standard output.")
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", help="Of a result: csv, markdown, latex or ro-crate (Workflow Run RO-Crate).")
+        str, typer.Option("--format", help="For a result: csv, markdown, latex or ro-crate (Workflow Run RO-Crate).")
     ] = "csv",
     license: Annotated[
         str, typer.Option("--license", help="Licence of the result in a crate: an SPDX id or a URL.")

@@ -17,11 +17,11 @@ housekeeping_app = typer.Typer()
 
 @housekeeping_app.command("ls")
 def list_contents(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of results. Default: that of --out.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of results. Default: --out.")] = None,
     out: Out = Path("results"),
-    artifacts: Annotated[bool, typer.Option("--artifacts", "-a", help="List every artifact, too.")] = False,
+    artifacts: Annotated[bool, typer.Option("--artifacts", "-a", help="Also list every artifact.")] = False,
 ) -> None:
-    """List results with their settings, dates, sizes and verdicts, and the artifacts that they were made from.
+    """List results with their settings, dates, sizes and verdicts, and the artifacts they were made from.
 
     Of an artifact (-a): its name, which `clean`, `why`, `compare` and `export` take with the folder, the model with eta,
     method and training seeds, its own seed, and the accuracy of an evaluation.
@@ -86,14 +86,14 @@ def _print_artifacts(entries: "list[ArtifactEntry]") -> None:
 
 @housekeeping_app.command()
 def clean(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of results. Default: that of --out.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of results. Default: --out.")] = None,
     out: Out = Path("results"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; otherwise they are only listed.")] = False,
     torsos: Annotated[
-        bool, typer.Option("--torsos", help="Only what killed runs left half done, no unused artifacts.")
+        bool, typer.Option("--torsos", help="Only leftovers of killed runs, no unused artifacts.")
     ] = False,
 ) -> None:
-    """List, and with --yes remove, artifacts that nothing refers to and what killed runs left half done.
+    """List artifacts that nothing refers to and leftovers of killed runs; remove them with --yes.
 
     Never a result, an artifact that a result, panel or one-stage command needs, or anything of a running stage. An
     interrupted study has no result yet: its finished stages are listed, and would be computed again.
@@ -130,7 +130,7 @@ def why(
     file: Annotated[Path, typer.Argument(help="A file of an artifact or result, or a copy of one.")],
     out: Out = Path("results"),
 ) -> None:
-    """Say what made a file: stage, settings, command, code, machine and inputs."""
+    """Show what made a file: stage, settings, command, code, machine and inputs."""
     from repro.workflow.origin import find_origin
 
     origin = find_origin(file, out)

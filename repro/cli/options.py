@@ -29,7 +29,7 @@ Claims = Annotated[
     list[Path] | None,
     typer.Option(
         "--claims",
-        help="TOML file of claims of your own, judged beside the paper's; repeatable. docs/plugins.md shows one.",
+        help="TOML file with your own claims, judged alongside the paper's; repeatable (example: docs/plugins.md).",
     ),
 ]
 EngineOption = Annotated[
@@ -41,15 +41,13 @@ MicroBatch = Annotated[
     typer.Option(
         "--micro-batch",
         min=1,
-        help="Sequences per forward pass in training, at most; does not change the result. Default: 4 above toy scale.",
+        help="Maximum sequences per forward pass in training; does not change the result. Default: 4 above toy scale.",
     ),
 ]
 
 Track = Annotated[
     str | None,
-    typer.Option(
-        "--track", help="Tracker that trainings log to: trackio, wandb, mlflow or tensorboard. Default: none."
-    ),
+    typer.Option("--track", help="Tracker to log trainings to: trackio, wandb, mlflow or tensorboard. Default: none."),
 ]
 
 
@@ -82,7 +80,7 @@ def assignments_from(
         list[Path] | None,
         typer.Option(
             "--plugin",
-            help="Python file with tasks, losses or rows of your own; repeatable. docs/plugins.md shows one.",
+            help="Python file with your own tasks, losses or rows; repeatable (example: docs/plugins.md).",
         ),
     ] = None,
 ) -> tuple[str, ...]:
@@ -102,7 +100,7 @@ def stage_options(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="Rows of the task: a JSON-lines or Parquet file, or a folder of a train and a test file."
+            "--data", help="Rows of the task: a JSON-lines or Parquet file, or a folder with a train and a test file."
         ),
     ] = None,
     items: Annotated[
@@ -112,7 +110,7 @@ def stage_options(
         Literal["train", "test", "all"] | None,
         typer.Option(
             "--split",
-            help="Rows to take: a file's are divided by content, nine train to one test; all: every row. Default: train"
+            help="Rows to use. A single file is split by content, nine train rows to one test row; all: every row. Default: train"
             " for calibrate, sample and distill, test for evaluate and traps.",
         ),
     ] = None,
@@ -121,8 +119,7 @@ def stage_options(
         typer.Option(
             "--field",
             metavar="FIELD=NAME",
-            help="A field of the task that has another name in your file: prompt=problem if the questions are in"
-            " 'problem'; repeatable.",
+            help="Column of your file for a field of the task, e.g. prompt=problem if the questions are in 'problem'; repeatable.",
         ),
     ] = None,
     instruction: Annotated[
@@ -130,8 +127,8 @@ def stage_options(
         typer.Option(
             "--instruction",
             metavar="TEXT",
-            help="What follows each question of a file-* task; '' for the question alone. Default: the form that is graded"
-            " (docs/grading.md).",
+            help="Text appended to each question of a file-* task; '' for the bare question. Default: ask for the form that is"
+            " graded (docs/grading.md).",
         ),
     ] = None,
     *,
@@ -227,7 +224,7 @@ def execution_options(
         typer.Option(
             "--ranks",
             min=1,
-            help="GPUs of each stage, at least; a stage that does not fit gets more. Training is data parallel, generation and diagnoses are split.",
+            help="Minimum GPUs per stage; a stage that does not fit gets more. Training is data-parallel; generation and diagnoses are split.",
         ),
     ] = 1,
     shard: Annotated[
@@ -240,7 +237,7 @@ def execution_options(
     tensor_parallel: Annotated[
         int,
         typer.Option(
-            "--tensor-parallel", min=0, help="GPUs over which vLLM spreads a sampled model; 0: the fewest that hold it."
+            "--tensor-parallel", min=0, help="GPUs over which vLLM shards a sampled model; 0: the fewest that hold it."
         ),
     ] = 0,
     vllm_server: Annotated[
@@ -248,7 +245,7 @@ def execution_options(
         typer.Option(
             "--vllm-server",
             min=0,
-            help="GPUs of a separate vLLM server for training that samples with vLLM; 0: the training GPUs, in turns.",
+            help="GPUs for a separate vLLM server in training that samples with vLLM; 0: training and vLLM take turns on the same GPUs.",
         ),
     ] = 0,
     cluster: Annotated[
@@ -258,14 +255,15 @@ def execution_options(
         ),
     ] = "local",
     cluster_file: Annotated[
-        Path | None, typer.Option("--cluster-file", help="TOML file with the request of a Slurm job (docs/scale.md).")
+        Path | None,
+        typer.Option("--cluster-file", help="TOML file with the resource request of a Slurm job (docs/scale.md)."),
     ] = None,
     cluster_option: Annotated[
         list[str] | None,
         typer.Option(
             "--cluster-option",
             metavar="KEY=VALUE",
-            help="A key of that request, e.g. partition=gpu, gpus=8, hours=24, account=lab; repeatable. Wins over the file.",
+            help="A key of that request, e.g. partition=gpu, gpus=8, hours=24, account=lab; repeatable. Overrides the file.",
         ),
     ] = None,
     micro_batch: MicroBatch = None,

@@ -45,7 +45,7 @@ def calibrate(
     track: Track = None,
     quiet: Quiet = False,
 ) -> None:
-    """Calibrate one teacher towards or away from a target; leaves a model folder."""
+    """Calibrate one teacher towards or away from a target, and save it as a model folder."""
     from repro.workflow.own_models import calibrate_stage
 
     stage = calibrate_stage(teacher, options, target=target, eta=eta)
@@ -85,7 +85,7 @@ def distill(
     track: Track = None,
     quiet: Quiet = False,
 ) -> None:
-    """Distil one student from one teacher; leaves a model folder."""
+    """Distil one student from one teacher, and save it as a model folder."""
     from repro.workflow.own_models import distill_stage
 
     stage = distill_stage(student, teacher, method, options)
@@ -102,7 +102,7 @@ def evaluate(
     out: Out = Path("results"),
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate one model: accuracy, maj@k and pass@k of its k completions per item (or the reward score), and failure rates."""
+    """Evaluate one model: accuracy, maj@k and pass@k over k completions per item (or the reward score), and failure rates."""
     from repro.workflow.own_models import evaluate_stage
 
     stage = evaluate_stage(model, options)

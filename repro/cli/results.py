@@ -20,11 +20,11 @@ def show(
         typer.Option(
             "--completions",
             metavar="N",
-            help="Of an evaluation or sample: print the first N prompts of each task with completions and grades.",
+            help="For an evaluation or sample: print the first N prompts of each task with completions and grades.",
         ),
     ] = None,
 ) -> None:
-    """Print a stored result again: verdicts and table, or one stage's record; with --completions what a model wrote."""
+    """Print a stored result again: verdicts and table, or one stage's record; with --completions, what a model wrote."""
     if completions is not None:
         from repro.report.stored_completions import print_completions
 

@@ -39,7 +39,7 @@ def run(
         typer.Option(
             "--first-seed",
             min=0,
-            help="First of the seeds: several machines can share them, and `repro report` joins their results.",
+            help="First seed, so that several machines can share the seeds; `repro report` joins their results.",
         ),
     ] = 0,
     *,
@@ -52,7 +52,7 @@ def run(
         bool,
         typer.Option(
             "--strict",
-            help="Exit with 1 if a claim is contradicted below paper scale, too, where that says nothing about the paper.",
+            help="Exit with 1 if a claim is contradicted below paper scale as well, where it says nothing about the paper.",
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start a paper-scale run without asking.")] = False,

@@ -20,7 +20,7 @@ def verify(
     ],
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", help="Folder of a result's artifacts. Default: the cache beside the result."),
+        typer.Option("--cache", help="Folder of a result's artifacts. Default: the cache next to the result."),
     ] = None,
 ) -> None:
     """Verify a result or an artifact without a model: hashes, grades, numbers and verdicts.

@@ -14,7 +14,7 @@ world_app = typer.Typer(help="The embedded worlds of the toy scale: check what t
 
 @world_app.callback()
 def _has_subcommands() -> None:
-    """Keep `check` a command of its own."""
+    """Keep `check` as a subcommand."""
 
 
 @world_app.command()
