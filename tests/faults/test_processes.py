@@ -1,6 +1,5 @@
 """Drivers in a race, repeated interrupts, stages that return NaN, workers that die."""
 
-import importlib.util
 import json
 import os
 import random
@@ -166,21 +165,3 @@ def test_many_studies_in_one_process_stay_small(forge, tmp_path):
     # One model kept per stage would be ten times that.
     assert slope < 2.5, mib
     assert mib[-1] - mib[0] < 2.5 * len(mib) + 10, mib
-
-
-@pytest.mark.vllm
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="no vLLM in this environment (nox -s vllm has it)")
-def test_a_vllm_worker_that_dies_ends_the_stage(forge, tmp_path):
-    arguments = ["evaluate", "toy:qwen3-student", "--task", "toy-bm4", "--items", "64", "--engine", "vllm"]
-    driver = forge.start([*arguments, "--out", str(tmp_path)])
-    worker = None
-    while worker is None:
-        assert driver.poll() is None, driver.text()
-        for process in psutil.Process(driver.pid).children(recursive=True):
-            if "EngineCore" in " ".join([process.name(), *process.cmdline()]):
-                worker = process
-        time.sleep(0.05)
-    worker.kill()
-    assert driver.wait() == 3, driver.text()
-    assert "Traceback" not in driver.text()
-    check_artifacts(tmp_path)
