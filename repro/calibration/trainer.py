@@ -71,7 +71,7 @@ def calibrate(
     if not items:
         raise InputError("no training items: give the task more rows, or another split.")
     policy, tokenizer = load_model_and_tokenizer(teacher)
-    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # raises if the model cannot be prompted or cannot stop
+    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # raises if it cannot be prompted or stop
     prompt_tokenizer = tokenizer if prompts_of is None else _shared_tokenizer(tokenizer, prompts_of)
     check_prompts([teacher], prompt_tokenizer, items, config.max_completion_tokens, config.reasoning)
     check_prompts([target], load_tokenizer(target), items, config.max_completion_tokens, config.reasoning)

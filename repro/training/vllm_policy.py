@@ -150,9 +150,7 @@ def _engine_options(model: str) -> Iterator[None]:
 
     is_cpu = current_platform.is_cpu()
     keep_weights()
-    if (
-        int(os.environ.get("WORLD_SIZE", "1")) == 1
-    ):  # on a CPU, accelerate's fixed port would allow one run per machine
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # on a CPU, accelerate's fixed port would allow one run per machine
         os.environ["MASTER_PORT"] = str(free_port())
     with contextlib.nullcontext(model) if is_cpu else compiled_name(model) as name:
         options = {"model": name, **source_options(model)} | ({"enforce_eager": True} if is_cpu else {})

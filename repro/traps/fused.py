@@ -178,7 +178,7 @@ class FusedPass:
         return logits, state, {"RANKED": self.J > 0, "BY_Q": self.by_q}
 
     def rows(self) -> dict[str, Tensor]:
-        """Return [T] float64 divergences, entropies and realised log-probabilities, nats; not finite where logits are."""
+        """Return [T] float64 divergences, entropies, realised log-probabilities, nats; non-finite where logits are."""
         sum_p, gap_p, shift_p, sum_q, gap_q, shift_q, log_p, log_q = self.sums_8T
         shift = log_p - log_q
         log_probs = (self.realised_2T - self.refs_T2.T).double() - self.sums_8T[6:]

@@ -93,7 +93,7 @@ def two_level_bootstraps(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Compute intervals of several statistics on the same resamples; like `two_level_bootstrap` with a list of numbers."""
+    """Compute intervals of several statistics on the same resamples: `two_level_bootstrap` for a list of numbers."""
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
     statistics_RM = np.array(

@@ -23,9 +23,9 @@ def pareto_k(log_w: Any) -> float:
         log_w: [n] log-weights, nats; -inf is a weight of 0.
 
     Returns:
-        k, pulled towards 1/2 as by ten further observations. -inf where the largest weights are all equal (no
-        tail at all). +inf where a tail cannot be fitted: fewer than 5 weights in it (n < 21), or a largest
-        weight beyond float64's reach of the rest. So `k < TRUSTED` is false whenever the tail is unknown.
+        k, shrunk towards 1/2 as if by ten further observations. -inf if the largest weights are all equal (no tail at
+        all). +inf if no tail can be fitted: fewer than 5 weights in it (n < 21), or a largest weight so large that the
+        others underflow in float64. So `k < TRUSTED` is false whenever the tail is unknown.
 
     Raises:
         ValueError: NaN or +inf among the log-weights, or none at all.

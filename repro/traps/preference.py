@@ -70,7 +70,7 @@ class PairCounts:
     """Counts [P] of each prompt's (wrong, correct) pairs; a tie counts as half a win.
 
     Attributes:
-        pairs: all pairs. wins: pairs in which the wrong trace has the lower loss. shorter: pairs in which it is shorter.
+        pairs: all pairs. wins: the wrong trace has the lower loss. shorter: the wrong trace is the shorter one.
         matched_pairs, matched_wins: the same among pairs of nearly equal length.
     """
 

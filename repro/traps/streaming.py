@@ -80,7 +80,7 @@ def stream_divergences(
         temperature: divides both models' logits.
         vocab_size: ids from here on are padding and are masked in both. None: no padding, and both heads have V ids.
         logit_bytes: memory for both models' logits of one chunk; changes the result by rounding only. None: 300 MiB on
-            a CPU; on a GPU an eighth of the free memory, at most 4 GiB.
+            a CPU; on a GPU an eighth of the free memory, between 300 MiB and 4 GiB.
 
     Raises:
         ValueError: NaN or infinite logits, vocabularies that differ, ids outside the vocabulary, a K outside

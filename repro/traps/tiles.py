@@ -22,7 +22,7 @@ class Workspace:
         W = -(-V // BLOCK) * BLOCK
         row = W * (torch.finfo(dtype).bits // 8)
         max_rows = max(1, logit_bytes // (2 * row))
-        self.chunk = max(1, -(-T // max(1, -(-T // max_rows))))  # equal chunks, so that none at the end is small and slow
+        self.chunk = max(1, -(-T // max(1, -(-T // max_rows))))  # equal, so that the last one is not small and slow
         self.tile = self.chunk if device.type == "cuda" else max(1, min(self.chunk, _TILE_BYTES // row))
         # The padding up to whole blocks stays -inf: it has no probability and no rank
         self.p_RW, self.q_RW = (torch.empty(self.chunk, W, dtype=dtype, device=device) for _ in range(2))
