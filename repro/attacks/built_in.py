@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NoTeacher(Attack):
-    """No theft, the baseline: SFT on the student's own completions that state its own majority answer."""
+    """No theft at all, the zero line: SFT on the student's own completions that state its own majority answer."""
 
     name: ClassVar[str] = "no-teacher"
     formula: ClassVar[str] = "SFT on y ~ q(.|x) with answer(y) = majority of answers of q"

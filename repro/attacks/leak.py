@@ -23,6 +23,6 @@ def ladder_of(attacks: list[Attack]) -> list[Attack]:
 
 
 def rows(pair: Pair) -> Iterator[Row]:
-    """Yield the baseline, the guarded teachers, and a student per guard and attack on the rungs the guard shows."""
+    """Yield the zero line, the guarded teachers, and a student per guard and attack on the rungs the guard shows."""
     settings = pair.settings.matrix
     yield from matrix_rows(pair, guards_of(settings), ladder_of(attacks_of(settings)), is_open)

@@ -1,4 +1,4 @@
-"""The study `guards`: every guard against every attack, with the student without a teacher as the baseline."""
+"""The study `guards`: every guard against every attack, with the student without a teacher as the zero line."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,7 +28,7 @@ def guards_of(settings: MatrixSettings) -> list[Guard]:
 
 
 def attacks_of(settings: MatrixSettings) -> list[Attack]:
-    """Return the attacks of the settings, without the baseline, which is always included.
+    """Return the attacks of the settings, without the zero line, which is always included.
 
     Raises:
         InputError: an unknown or duplicate attack, or one that needs more than the interface shows.
@@ -59,7 +59,7 @@ def is_possible(attack: Attack, guard: Guard) -> bool:
 
 
 def rows(pair: Pair) -> Iterator[Row]:
-    """Yield the baseline, each guarded teacher with its costs, each possible cell with its distance from the start."""
+    """Yield the zero line, each guarded teacher with its costs, each possible cell with its distance from the start."""
     settings = pair.settings.matrix
     yield from matrix_rows(pair, guards_of(settings), attacks_of(settings), is_possible)
 

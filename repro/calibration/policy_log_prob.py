@@ -17,7 +17,7 @@ import torch
 from trl.trainer.utils import pad
 
 Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-"""What TRL's forward returns: log-probabilities [B, C], entropies [B, C], auxiliary loss."""
+"""Return values of TRL's forward: log-probabilities [B, C], entropies [B, C], auxiliary loss."""
 
 
 class PolicyLogProb:

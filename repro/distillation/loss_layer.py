@@ -66,7 +66,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Step:
-    """What the loss of one forward pass reads besides the two models.
+    """Inputs of the loss in one forward pass, besides the two models.
 
     Attributes:
         mask: [B, T] 1 for completion tokens. ids: [B, T]. rewards: [B].

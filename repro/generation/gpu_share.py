@@ -1,4 +1,4 @@
-"""vLLM's share of a GPU that it does not share with a trainer, limited by free memory: it refuses to start with less.
+"""vLLM's share of a GPU without a trainer, based on free memory: vLLM refuses to start if asked for more than is free.
 
 No torch here: it would create a CUDA context, and the planner uses the same functions.
 """

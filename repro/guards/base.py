@@ -52,7 +52,7 @@ class ModelGuard(Guard):
 
 
 class SamplerGuard(Guard):
-    """A guard that samples from a distribution other than the teacher's: a thief gets text, never its logits."""
+    """A guard that samples from a distribution other than the teacher's: a thief gets text, never the logits."""
 
     shows: ClassVar[Interface] = "text"
     needs_weights: ClassVar[bool] = True
