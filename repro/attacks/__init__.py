@@ -1,1 +1,1 @@
-"""Attacks: what a thief does with what a teacher shows. Each is a plug-in: see `repro.attacks.base`."""
+"""Attacks: what a thief makes of what a teacher shows. Each is a plug-in: see `repro.attacks.base`."""

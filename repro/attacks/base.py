@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 Rung = Literal["answers", "text", "top-k", "logits", "logits of own text"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
-"""What an attack reads of a teacher, from least to most: of the teacher's completions the final answer, the text, the k largest
-log-probabilities of each token, all of them; and all of them for text that the thief wrote."""
+"""What an attack reads from a teacher, from least to most: for the teacher's completions, the final answer, the text,
+the k largest log-probabilities at each token, all log-probabilities; and all log-probabilities for the thief's text."""
 
 
 class Attack(Plugin):
-    """What a thief does with what a teacher shows."""
+    """What a thief makes of what a teacher shows."""
 
     needs: ClassVar[Interface] = "answers"
     """The least that the teacher must show."""
     reads: ClassVar[Rung | None] = None
-    """What it reads of a teacher that shows everything; None for what it needs."""
+    """What it reads from a teacher that shows everything; None if that is what it needs."""
 
     def student(self, thief: "Thief") -> ModelInput:
         """Return the stage that makes the thief's student."""
@@ -33,7 +33,7 @@ class Attack(Plugin):
 
     @property
     def rung(self) -> Rung:
-        """The rung of the study `leak` that the attack stands on."""
+        """The attack's rung in the study `leak`."""
         return self.reads or self.needs
 
 

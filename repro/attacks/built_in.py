@@ -1,4 +1,4 @@
-"""The kit's attacks. q is the student, p_T what the guard makes of the teacher, x training prompts; keys are never read."""
+"""The kit's attacks. q is the student, p_T the guarded teacher, x training prompts; answer keys are never read."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -39,7 +39,7 @@ class Sft(Attack):
 
 
 class SftAnswers(Attack):
-    """The passive student of an interface that shows answers alone: cross-entropy on the final answers."""
+    """The passive student of an interface that shows only answers: cross-entropy on the final answers."""
 
     name: ClassVar[str] = "sft-answers"
     formula: ClassVar[str] = "SFT on answer(y), y ~ p_T(.|x)"
@@ -78,9 +78,9 @@ class GkdRkl(Attack):
 
 
 class TopK(Attack):
-    """An interface that shows the k largest log-probabilities of each token: KL to them and to the tail's mass, on traces.
+    """An interface that shows the k largest log-probabilities per token: KL to them and to the tail mass, on traces.
 
-    The loss `top-k-tail` reads of the teacher its top k and, as what is missing to 1, its tail: what such an interface shows.
+    The loss `top-k-tail` reads the teacher's top k and, as the remainder to 1, its tail: what such an interface shows.
     """
 
     name: ClassVar[str] = "top-k"
@@ -96,14 +96,14 @@ class TopK(Attack):
 
 
 class OwnAnswers(Attack):
-    """Own traces, the teacher's answers: the student writes, the teacher's majority answer says what to keep."""
+    """Own traces, the teacher's answers: the student writes, and the teacher's majority answer decides what to keep."""
 
     name: ClassVar[str] = "own-answers"
     formula: ClassVar[str] = "SFT on y ~ q(.|x) with answer(y) = majority of answers of p_T"
     source: ClassVar[str] = "STaR arXiv 2203.14465; trace inversion arXiv 2603.07267"
 
     def student(self, thief: "Thief") -> ModelInput:
-        """Fine-tune the student on its own completions that the teacher's answers confirm."""
+        """Fine-tune the student on those of its completions that the teacher's answers confirm."""
         return thief.sft(thief.majority(thief.own, voters=thief.traces))
 
 
@@ -151,12 +151,12 @@ class SftLikeliest(Attack):
 
 
 class Reweight(Attack):
-    """Adaptive reweighting: SFT on the traces, each weighted by what learning from it would do to the loss on a holdout.
+    """Adaptive reweighting: SFT on the traces, each weighted by the effect of learning from it on a holdout loss.
 
-    The published student has a clean holdout. A thief has none: its own completions that state the teacher's majority answer
-    stand for one. A value is a derivative, (nll[theta + epsilon g] - nll[theta - epsilon g]) / (2 epsilon), g the holdout's
-    gradient; the published weights are exponential in it, and here in its standard deviations, so that a strength means the
-    same for every student.
+    The published student has a clean holdout. A thief has none, so its own completions that state the teacher's
+    majority answer stand in for it. A value is a derivative, (nll[theta + epsilon g] - nll[theta - epsilon g]) /
+    (2 epsilon), g the holdout's gradient. The published weights are exponential in the value; here they are exponential
+    in its z-score, so that a strength means the same for every student.
     """
 
     name: ClassVar[str] = "reweight"
@@ -169,7 +169,7 @@ class Reweight(Attack):
     strength: float = pydantic.Field(default=1.0, ge=0, allow_inf_nan=False)
     epsilon: float = pydantic.Field(default=0.01, gt=0, allow_inf_nan=False)
     traces: int = pydantic.Field(default=512, gt=0)
-    """Completions of the holdout that the gradient is taken of, spread over all of them."""
+    """Number of holdout completions in the gradient, spread evenly over the holdout."""
 
     def student(self, thief: "Thief") -> ModelInput:
         """Fine-tune the student on the weighted traces."""
@@ -181,7 +181,7 @@ class Reweight(Attack):
 
 
 class Supplement(Attack):
-    """SFT with the traces of a share of the prompts from another, open teacher (the family's calibration target)."""
+    """SFT with traces for a share of the prompts taken from another, open teacher (the family's calibration target)."""
 
     name: ClassVar[str] = "supplement"
     formula: ClassVar[str] = "SFT on y ~ p_T(.|x), for a share of the prompts on y ~ p_other(.|x)"
@@ -196,7 +196,7 @@ class Supplement(Attack):
 
 
 class WarmStart(Attack):
-    """SFT first, then on-policy from the teacher's logits. start: the traces, or own traces with the teacher's answers."""
+    """SFT first, then on-policy from the teacher's logits. start: the traces, or own traces with teacher answers."""
 
     name: ClassVar[str] = "warm-start"
     formula: ClassVar[str] = "SFT (on the traces, or as own-answers), then min KL(q || p_T) per token on y ~ q"
@@ -207,6 +207,6 @@ class WarmStart(Attack):
     start: Literal["traces", "own-answers"] = "traces"
 
     def student(self, thief: "Thief") -> ModelInput:
-        """Distil on-policy, from the student of the first stage."""
+        """Distil on-policy, starting from the student of the first stage."""
         first = thief.traces if self.start == "traces" else thief.majority(thief.own, voters=thief.traces)
         return thief.gkd_rkl(start=thief.sft(first))

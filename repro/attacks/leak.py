@@ -1,6 +1,6 @@
-"""The study `leak`: what a teacher gives away on each rung of what it shows, and what guards do to each rung.
+"""The study `leak`: what a teacher gives away on each rung of what it shows, and how guards change that.
 
-The cells are those of the study `guards`, with one difference: an attack that reads text meets only guards that show text.
+The cells are those of the study `guards`, except that attacks that read text run only against guards that show text.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ def is_open(attack: Attack, guard: Guard) -> bool:
 
 
 def ladder_of(attacks: list[Attack]) -> list[Attack]:
-    """Return the attacks from the lowest rung to the highest; those of one rung in their order."""
+    """Return the attacks from the lowest rung to the highest; within a rung, in their given order."""
     return sorted(attacks, key=lambda attack: RUNGS.index(attack.rung))
 
 
 def rows(pair: Pair) -> Iterator[Row]:
-    """Yield the zero line, the guarded teachers, and a student per guard and attack on each rung that the guard shows."""
+    """Yield the zero line, the guarded teachers, and a student per guard and attack on the rungs the guard shows."""
     settings = pair.settings.matrix
     yield from matrix_rows(pair, guards_of(settings), ladder_of(attacks_of(settings)), is_open)

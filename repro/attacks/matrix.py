@@ -1,4 +1,4 @@
-"""The study `guards`: every guard against every attack, and the student without a teacher as the zero line."""
+"""The study `guards`: every guard against every attack, with the student without a teacher as the zero line."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,7 +20,7 @@ def guards_of(settings: MatrixSettings) -> list[Guard]:
     """Return the guards of the settings.
 
     Raises:
-        InputError: an unknown one, or one twice.
+        InputError: an unknown or duplicate guard.
     """
     guards: list[Guard] = [GUARDS.parse(text) for text in settings.guards]
     _check_once([guard.label for guard in guards], "guards")
@@ -28,10 +28,10 @@ def guards_of(settings: MatrixSettings) -> list[Guard]:
 
 
 def attacks_of(settings: MatrixSettings) -> list[Attack]:
-    """Return the attacks of the settings, without the zero line, which is always there.
+    """Return the attacks of the settings, without the zero line, which is always included.
 
     Raises:
-        InputError: an unknown one, one twice, or one that needs more than the interface shows.
+        InputError: an unknown or duplicate attack, or one that needs more than the interface shows.
     """
     attacks: list[Attack] = [ATTACKS.parse(text) for text in settings.attacks]
     _check_once([attack.label for attack in attacks], "attacks")
@@ -59,7 +59,7 @@ def is_possible(attack: Attack, guard: Guard) -> bool:
 
 
 def rows(pair: Pair) -> Iterator[Row]:
-    """Yield the zero line, each guarded teacher with its costs, and each possible cell with its distance from the start."""
+    """Yield the zero line, each guarded teacher with its costs, each possible cell with its distance from the start."""
     settings = pair.settings.matrix
     yield from matrix_rows(pair, guards_of(settings), attacks_of(settings), is_possible)
 
@@ -67,7 +67,7 @@ def rows(pair: Pair) -> Iterator[Row]:
 def matrix_rows(
     pair: Pair, guards: list[Guard], attacks: list[Attack], has_cell: Callable[[Attack, Guard], bool]
 ) -> Iterator[Row]:
-    """Yield the rows of these guards and attacks. has_cell: an attack meets a guard."""
+    """Yield the rows of these guards and attacks. has_cell: whether an attack is run against a guard."""
     for guard in guards:
         check_guard(pair, guard)
     yield pair.row("Student", pair.evaluate(pair.student))

@@ -13,14 +13,14 @@ from repro.stages import BaseModelRef, Completions, Distill, Mix, ModelInput, Sc
 
 @dataclass(frozen=True)
 class Thief:
-    """The thief's side of one pair, against one guard. Stages are those of the other studies where they are the same."""
+    """The thief's side of one pair, against one guard. Stages are shared with other studies where they are the same."""
 
     pair: Pair
     guard: Guard
 
     @property
     def teacher(self) -> ModelInput:
-        """The served model, of which an attack that needs logits reads all of them."""
+        """The served model; an attack that needs logits reads all of them."""
         return served_model(self.pair, self.guard)
 
     @property
@@ -30,7 +30,7 @@ class Thief:
 
     @property
     def traces(self) -> Completions:
-        """Completions of the training prompts that the teacher shows."""
+        """The completions of the training prompts, as the teacher shows them."""
         return served_completions(self.pair, self.guard, "train", self.pair.settings.teacher_sampling)
 
     @property
@@ -40,11 +40,11 @@ class Thief:
 
     @property
     def supplement(self) -> Completions:
-        """The traces of another teacher, whom no guard protects: the family's calibration target."""
+        """The traces of another, unguarded teacher: the family's calibration target."""
         return self.traces_of(base_model(self.pair.models.target))
 
     def traces_of(self, model: ModelInput) -> Completions:
-        """Sample a model's completions of the training prompts as a teacher's."""
+        """Sample a model's completions of the training prompts, with a teacher's settings."""
         return self.pair.traces(model)
 
     def majority(self, completions: Completions, voters: Completions) -> Select:
@@ -58,7 +58,7 @@ class Thief:
         return Select(completions=completions, selection=rule, seed=self.pair.seed)
 
     def likeliest(self, completions: Completions, share: float) -> Select:
-        """Keep the share of each prompt's completions that the student finds likeliest, per token."""
+        """Keep the share of each prompt's completions with the highest per-token likelihood under the student."""
         scores = Score(completions=completions, model=self.student, seed=self.pair.seed)
         rule = SelectionConfig(rule="likeliest", share=share)
         return Select(completions=completions, scores=scores, selection=rule, seed=self.pair.seed)
@@ -68,11 +68,11 @@ class Thief:
         return Mix(completions=completions, supplement=supplement, share=share, seed=self.pair.seed)
 
     def weigh(self, completions: Completions, holdout: Completions, config: WeighingConfig) -> Weigh:
-        """Weigh completions by what learning from them would do to the student's loss on a holdout."""
+        """Weight completions by the effect of learning from them on the student's holdout loss."""
         return Weigh(completions=completions, holdout=holdout, model=self.student, config=config, seed=self.pair.seed)
 
     def sft(self, completions: Completions, start: ModelInput | None = None, weights: Weigh | None = None) -> Distill:
-        """Fine-tune the student, or another start, on completions; each with its weight if there are weights."""
+        """Fine-tune the student, or another start, on completions, weighted if there are weights."""
         usual = self.pair.sft(self.pair.teacher)
         update: dict[str, Any] = {"student": start or self.student, "teacher": completions.model}
         update |= {"samples": completions, "weights": weights}
@@ -84,12 +84,12 @@ class Thief:
         return self.sft(self.traces).model_copy(update={"config": config})
 
     def gkd_fkl(self, divergence: str | None = None) -> Distill:
-        """Match the teacher's law on its traces; divergence: another loss (`repro list --losses`)."""
+        """Match the teacher's distribution on its traces; divergence: another loss (`repro list --losses`)."""
         config = self.pair.settings.gkd_fkl
         if divergence is not None:
             config = config.model_copy(update={"divergence": LOSSES.parse(divergence)})
         return self.sft(self.traces).model_copy(update={"config": config})
 
     def gkd_rkl(self, start: ModelInput | None = None) -> Distill:
-        """Match the teacher's law on the student's own completions."""
+        """Match the teacher's distribution on the student's own completions."""
         return self.pair.gkd_rkl(self.teacher).model_copy(update={"student": start or self.student})

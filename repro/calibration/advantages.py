@@ -53,12 +53,12 @@ def group_z(reward_n: Any, group_size: int) -> Any:
 
 
 def flat_share(reward_n: Any, group_size: int) -> float:
-    """Return the share of groups whose rewards are all equal, so that this reward gives no gradient there."""
+    """Return the share of groups in which all rewards are equal, so that this reward contributes no gradient."""
     x_PG = _float64(reward_n).reshape(-1, group_size)
     flat_P = (abs(x_PG - x_PG[:, :1]) <= 1e-8).all(1)
     return float(flat_P.sum()) / flat_P.shape[0]
 
 
 def _float64(x: Any) -> Any:
-    # A group of equal rewards must have advantage 0; float32 rounding of its mean, over the floor, is not
+    # A group of equal rewards must have advantage 0; the rounding error of a float32 mean over STD_FLOOR is not 0
     return x.astype("float64") if hasattr(x, "astype") else x.double()

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pydantic
 
 CalibrationReward = Literal["r_cal", "blind", "null", "style", "length", "taste"]
-"""r_cal, the paper's; r_cal of a target with untrained weights; and `repro.calibration.control_rewards`."""
+"""The paper's r_cal, r_cal against a target with untrained weights, or one of `repro.calibration.control_rewards`."""
 
 
 class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -26,20 +26,20 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     max_completion_tokens: int = pydantic.Field(gt=0)
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
     advantages: Literal["group", "batch"]
-    """group: each reward's z-score inside its group, then the sum (Algorithm 1). batch: the sum once more
-    renormalised over the batch, as TRL's normalize_then_sum does: a different algorithm, as a control."""
+    """group: z-score each reward within its group, then sum (Algorithm 1). batch: also renormalise the sum over the
+    batch, as TRL's normalize_then_sum does; a different algorithm, used as a control."""
     length_normalised: bool
     """Divide r_cal's two terms by their own token counts (a control; the paper sums)."""
     engine: Literal["transformers", "vllm"]
     reasoning: bool = True
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
     reward: CalibrationReward = "r_cal"
-    """The reward that eta weighs. r_cal is the paper's; every other is a control."""
+    """The reward that eta weighs. r_cal is the paper's; all others are controls."""
     style_text: str = pydantic.Field(default="Wait", min_length=1)
     """What a completion must contain for the style reward."""
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that change the result: those of control rewards where one is used."""
+        """Return the settings that change the result; settings of control rewards count only where one is used."""
         unused = (
             {"reward", "style_text"} if self.reward == "r_cal" else {"style_text"} if self.reward != "style" else set()
         )
@@ -47,7 +47,7 @@ class CalibrationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     @property
     def is_control_reward(self) -> bool:
-        """True for a reward that knows no target."""
+        """True if the reward does not depend on a target."""
         return self.reward not in ("r_cal", "blind")
 
     @property

@@ -1,7 +1,7 @@
-"""Rewards that know nothing of any target, in r_cal's place: what a calibration does without the paper's idea (docs/controls.md).
+"""Rewards that replace r_cal and ignore the target: calibration without the paper's idea (docs/controls.md).
 
-Each is one number per completion; its z-score inside the group has r_cal's weight, eta (Algorithm 1), so that all have the
-same spread.
+Each is one number per completion. Its z-score within the group gets r_cal's weight, eta (Algorithm 1), so all of them
+have the same spread.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 
 from repro.calibration.config import CalibrationConfig
 
-_STEP, _RANK = 1_000_003, 7_919  # primes: steps, ranks and seeds have random streams of their own
+_STEP, _RANK = 1_000_003, 7_919  # primes, so that every step, rank and seed has a separate random stream
 
 
 class ControlReward:
@@ -18,14 +18,14 @@ class ControlReward:
 
     null: standard normal noise, new at each step.
     style: 1 if the text contains `style_text`, else 0.
-    length: tokens, the end of the turn included.
-    taste: the mean weight of the completion's tokens, each id with a weight from N(0, 1): a preference that is fixed, and is
-    about nothing.
+    length: tokens, including the end of turn.
+    taste: the mean weight of the completion's tokens, where each id has a weight from N(0, 1): a fixed but meaningless
+    preference.
 
     Args:
         config: names the reward.
-        vocabulary: ids that the policy can sample.
-        seed: of the noise and of the weights. The trainer's random numbers are left alone.
+        vocabulary: number of ids that the policy can sample.
+        seed: seeds the noise and the weights. The trainer's random state is not touched.
     """
 
     def __init__(self, config: CalibrationConfig, vocabulary: int, seed: int) -> None:
@@ -39,9 +39,9 @@ class ControlReward:
 
         Args:
             completion_ids: n sampled completions.
-            texts: the same, decoded without control tokens.
+            texts: the same completions, decoded without control tokens.
             step: optimiser steps before this one.
-            rank: of the process.
+            rank: rank of this process.
         """
         if self.name == "null":
             generator = _generator(self.seed + _STEP * (step + 1) + _RANK * rank)

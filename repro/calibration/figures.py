@@ -1,4 +1,4 @@
-"""Figures that a calibration step logs: rewards, their spread, and how completions ended."""
+"""Metrics logged at each calibration step: rewards, their spread, and how completions ended."""
 
 from collections.abc import Collection, Sequence
 
@@ -44,7 +44,7 @@ entropy in nats per token, lengths in tokens; flat groups, stops, empty and repe
 def completion_columns(
     target_n: torch.Tensor, policy_n: torch.Tensor, completion_ids: Sequence[list[int]], eos_ids: Collection[int]
 ) -> torch.Tensor:
-    """Return what is logged of each completion: log p_C, log p_phi, tokens, ended by an end token, empty before it, in a loop.
+    """Return the logged columns: log p_C, log p_phi, tokens, has an end token, is otherwise empty, has a loop.
 
     Args:
         target_n, policy_n: [n] float64, nats.
@@ -65,11 +65,11 @@ def completion_columns(
 def step_figures(
     reward_nK: torch.Tensor, columns_nC: torch.Tensor, group_size: int, weighted: str = "r_cal"
 ) -> dict[str, float]:
-    """Compute the figures of a step, by their names in the trainer's log.
+    """Compute the metrics of a step, keyed by their names in the trainer's log.
 
     Args:
-        reward_nK: [n, 2] r_task and the reward that eta weighs, of all ranks.
-        columns_nC: [n, 6] `completion_columns` of all ranks.
+        reward_nK: [n, 2] r_task and the reward that eta weighs, from all ranks.
+        columns_nC: [n, 6] `completion_columns` from all ranks.
         group_size: G; groups are consecutive.
         weighted: the name of the second reward: "r_cal", or "control_reward".
     """

@@ -1,7 +1,7 @@
-"""Algorithm 1 on TRL's GRPO: rewards, their z-scores inside each group, the sum with eta, and a policy gradient step.
+"""Algorithm 1 on TRL's GRPO: rewards, their z-scores within each group, the sum with eta, and a policy gradient step.
 
-TRL generates, calls the two reward functions, hands their values to `_calculate_rewards` and takes the step with the
-advantages that come back. Every TRL default that would change the algorithm is given in `grpo_config`.
+TRL generates, calls the two reward functions, passes their values to `_calculate_rewards` and takes the step with the
+advantages it returns. `grpo_config` sets every TRL default that would otherwise change the algorithm.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from repro.training.sampling import SamplesByDecoding
 
 
 class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, TokenMeans, PolicyLogProb, GRPOTrainer):
-    """GRPOTrainer whose advantages are those of Algorithm 1.
+    """GRPOTrainer with the advantages of Algorithm 1.
 
     Args:
-        items: the training items; the data set's "item" column holds indices into them.
-        task_reward: r_task of items and texts (decoded, without control tokens).
+        items: the training items; the dataset's "item" column holds indices into them.
+        task_reward: computes r_task from items and texts (decoded, without control tokens).
         target: scores completions under the calibration target p_C.
         config: Algorithm 1's settings.
-        control_reward: the reward in r_cal's place; None for r_cal.
+        control_reward: the reward that replaces r_cal; None for r_cal.
         kwargs: arguments of GRPOTrainer, without reward functions.
     """
 
@@ -69,13 +69,13 @@ class CalibrationTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Toke
         return calibration_reward(target_n, policy_n).tolist()
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Return Algorithm 1's advantages of all ranks' completions, where TRL expects one column for each reward.
+        """Return Algorithm 1's advantages for all ranks' completions, where TRL expects one column per reward.
 
-        TRL sums the columns with weights (1, 0), subtracts the group's mean, which is 0 up to rounding, and takes the
-        step. The z-scores have the rewards' float32 before they are summed.
+        TRL sums the columns with weights (1, 0), subtracts the group mean, which is 0 up to rounding, and takes the
+        step. The z-scores are rounded to the rewards' float32 before they are summed.
 
-        With advantages = "batch" the rewards are returned as they are: TRL's normalize_then_sum takes the same z-scores,
-        sums them with weights (1, eta) and renormalises the sum over the batch.
+        With advantages = "batch" the rewards are returned unchanged: TRL's normalize_then_sum computes the same
+        z-scores, sums them with weights (1, eta) and renormalises the sum over the batch.
         """
         reward_nK = super()._calculate_rewards(*args, **kwargs)
         if not reward_nK.isfinite().all():
@@ -119,7 +119,7 @@ def grpo_config(config: CalibrationConfig, engine: dict[str, Any], shared: dict[
         top_p=1.0,
         top_k=0,
         beta=config.kl_beta,
-        use_bias_correction_kl=False,  # the plain k3 estimate, as when the paper was written
+        use_bias_correction_kl=False,  # plain k3 estimate, TRL's behaviour when the paper was written
         loss_type=config.loss_type,
         num_iterations=1,
         epsilon=0.2,
@@ -127,5 +127,5 @@ def grpo_config(config: CalibrationConfig, engine: dict[str, Any], shared: dict[
         mask_truncated_completions=False,
         scale_rewards="none",
         disable_dropout=True,
-        shuffle_dataset=False,  # the rows are in training order
+        shuffle_dataset=False,  # rows are already in training order
     )

@@ -1,25 +1,25 @@
-"""Has a calibration moved its teacher? One that has not is idle: it controls for nothing, and no claim may rest on it."""
+"""Detect calibrations that did not move their teacher: they control for nothing, and no claim may rest on them."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 IDLE_KL = 1e-3
-"""ASSUMED, nats per token: a teacher nearer than this to its start acts as its start does. In the embedded world, teachers of
-plain RFT that never took a step end at 1e-5 to 2e-4, those of the weakest eta that was tried at 7e-3 and more."""
+"""ASSUMED, nats per token: a teacher with a smaller KL to its start behaves like its start. In the embedded world,
+plain RFT teachers that never took a step end at 1e-5 to 2e-4, teachers with the weakest eta tried at 7e-3 or more."""
 FLAT_STEPS = 0.9
-"""ASSUMED: the share of steps without any gradient from a reward from which on a training was none."""
-_LAST = 0.25  # of the steps; their median, since a single rare token multiplies one step's estimate by a hundred
+"""ASSUMED: if at least this share of steps had no gradient from any reward, the run did not train."""
+_LAST = 0.25  # of the steps; the median is used, since one rare token can multiply a step's estimate by a hundred
 
 
 def find_idleness(history: Sequence[Mapping[str, Any]], rewards: Sequence[str], kl: float | None = None) -> str | None:
-    """Say in words why a training left its model where it was; None if it moved it.
+    """Return a message saying why training did not move the model; None if it did.
 
     Args:
-        history: the rows of history.jsonl: kl (to the start, nats per token) and REWARD_flat_groups (shares) of each step.
-        rewards: the rewards with a weight, by their names in the history; a step had a gradient if any of them differed inside
-            any group.
-        kl: the final KL to the start, nats per token, for a history that has none (no KL anchor).
+        history: rows of history.jsonl: kl (to the start, nats per token) and REWARD_flat_groups (shares) of each step.
+        rewards: the rewards with non-zero weight, by their names in the history; a step had a gradient if any of them
+            varied within any group.
+        kl: the final KL to the start, nats per token, for a history without one (no KL anchor).
     """
     steps = [row["kl"] for row in history if row.get("kl") is not None]
     distance = median(steps[-max(1, round(len(steps) * _LAST)) :]) if steps else kl

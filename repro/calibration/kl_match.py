@@ -1,9 +1,9 @@
-"""A control that moves its teacher as far as a calibration moved its own: equal KL to the start, whatever the reward.
+"""Make a control move its teacher as far as a reference calibration did: equal KL to the start, whatever the reward.
 
-A training ends once its estimate of the KL is beyond the other's; then its update is shrunk, theta_0 + s (theta - theta_0), to
-the s at which the KL that is measured here is the other's. For both the KL is measured alike: completions that the calibrated
-teacher samples to the same prompts, with the same random numbers, and at each of their tokens KL(p_phi||p_T) over the
-vocabulary.
+Training ends once its KL estimate exceeds the reference's. The update is then shrunk, theta_0 + s (theta - theta_0), to
+the s at which the KL measured here equals the reference's. Both KLs are measured the same way: the calibrated teacher
+samples completions of the same prompts with the same random numbers, and KL(p_phi||p_T) is taken over the full
+vocabulary at each of their tokens.
 """
 
 import json
@@ -25,18 +25,18 @@ from repro.traps.token_kl import token_kl
 Ids = tuple[int, ...]
 """Token ids of a text."""
 TOLERANCE = 0.1
-"""ASSUMED: the relative difference of two KLs up to which they are matched. In the embedded world the seed of a training
-changes its KL by more: 0.2 to 0.4 nats per token at eta = -0.5."""
+"""ASSUMED: two KLs match up to this relative difference. In the embedded world the training seed alone changes the KL
+by more: 0.2 to 0.4 nats per token at eta = -0.5."""
 BEYOND, IN_A_ROW = 1.5, 3
-"""How far beyond the other's KL, and in how many steps in a row, a training goes before it ends: an update can be shrunk, not
-grown, and the training's own estimate (k3) is noisy."""
+"""Training ends after this many consecutive steps with at least this multiple of the reference's KL: an update can be
+shrunk but not grown, and the KL estimate during training (k3) is noisy."""
 _HALVINGS = 12  # of the interval of s
 
 
 @dataclass(frozen=True)
 class Match:
-    """The distance to match: folder of the calibrated model that has it, its adapter beside it; prompts, and the most tokens of
-    a completion."""
+    """The distance to match: the folder of the reference's calibrated model (its adapter lies beside it), the prompts,
+    and the completion cap."""
 
     calibrated: Path
     prompt_ids: Sequence[list[int]]
@@ -44,7 +44,7 @@ class Match:
 
 
 class StopBeyond(TrainerCallback):
-    """Ends a training once the logged KL of the last `IN_A_ROW` steps is at least `kl`, nats per token."""
+    """Ends training once the logged KL of each of the last `IN_A_ROW` steps is at least `kl`, nats per token."""
 
     def __init__(self, kl: float) -> None:
         self.kl = kl
@@ -56,22 +56,22 @@ class StopBeyond(TrainerCallback):
 
 
 def stop_beyond(artifact: Path) -> StopBeyond | None:
-    """Return the callback for the calibration of that artifact; None if its history has no KL."""
+    """Return the callback that matches the calibration in that artifact; None if its history has no KL."""
     rows = [json.loads(line) for line in (artifact / "history.jsonl").read_text().splitlines()]
     steps = [row["kl"] for row in rows if row.get("kl") is not None]
     return StopBeyond(BEYOND * median(steps[-max(1, len(steps) // 4) :])) if steps else None
 
 
 def match_kl(policy: Any, match: Match, seed: int) -> dict[str, float | None]:
-    """Shrink a LoRA update, in place, until its teacher is as far from its start as a calibrated teacher is.
+    """Shrink a LoRA update in place until its teacher is as far from the start as the reference teacher.
 
     Args:
-        policy: peft model, not merged, of the same start; weights float32.
-        seed: of the completions.
+        policy: peft model, not merged, with the same start; weights float32.
+        seed: seed of the completions.
 
     Returns:
-        match_kl: the other's KL to the start, nats per token; match_reached: this one's; match_scale: s, at most 1;
-        matched: 1 if the two differ by at most `TOLERANCE`, else 0. An update that is too short stays as it is.
+        match_kl: the reference's KL to the start, nats per token; match_reached: this one's; match_scale: s, at most 1;
+        matched: 1 if the two differ by at most `TOLERANCE`, else 0. An update that is too small is left unchanged.
     """
     wanted = _wanted(policy, match, seed)
     weights = [p for name, p in policy.named_parameters() if "lora_B" in name]
@@ -100,7 +100,7 @@ def match_kl(policy: Any, match: Match, seed: int) -> dict[str, float | None]:
 
 
 def warning(measured: Mapping[str, float | None]) -> dict[str, str]:
-    """Return {"KL match": message} if a distance was to be matched and was not, else {}."""
+    """Return {"KL match": message} if a distance should have been matched but was not, else {}."""
     if measured.get("matched", 1.0):
         return {}
     return {
@@ -110,7 +110,7 @@ def warning(measured: Mapping[str, float | None]) -> dict[str, str]:
 
 
 def _wanted(policy: Any, match: Match, seed: int) -> float:
-    """Return the KL to match; on a GPU, whose memory may hold no second model, of the other's adapter on this base."""
+    """Return the KL to match. A GPU may not fit a second model: there, the reference's adapter is put on this base."""
     if not _is_on_gpu(policy):
         return _distance(load_for_training(match.calibrated).eval(), policy, match, seed)
     trained_adapter = policy.active_adapter
@@ -131,7 +131,7 @@ def _is_on_gpu(policy: Any) -> bool:
 def _distance(model: Any, policy: Any, match: Match, seed: int) -> float:
     """Return KL(model||start) on the model's completions, nats per token; the start is `policy` without its adapter.
 
-    Equal completions of a prompt are read once, and only the logits of `AT_ONCE` completions are in memory.
+    Duplicate completions of a prompt are scored once, and only the logits of `AT_ONCE` completions are in memory.
     """
     sequences = _sample(model, match.prompt_ids, match.tokens, seed)
     distinct = list(dict.fromkeys(sequences))

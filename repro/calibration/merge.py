@@ -1,4 +1,4 @@
-"""Save a calibrated teacher: its adapter, and the model that it makes of the base."""
+"""Save a calibrated teacher: its adapter, and the merged model."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ def save_adapter_and_merged(
     policy: Any,
     state: StateDict | None,
 ) -> None:
-    """Save the adapter and the merged model, shrunk to a KL if one is to be matched; put what is measured into `measured`.
+    """Save the adapter and the merged model, shrunk first if a KL must be matched; store measurements in `measured`.
 
     For the other arguments see `save_merged`.
     """
@@ -46,13 +46,13 @@ def save_adapter_and_merged(
     _make_reproducible(adapter / "adapter_config.json")
     if match is not None:
         if state is None and torch.cuda.is_available():
-            policy.to("meta")  # saved, and nothing reads it again: its memory is for the model that is shrunk
+            policy.to("meta")  # saved and not read again: frees its memory for the model that is shrunk
         measured |= shrink_to_match(teacher, adapter, match, seed)
     measured |= save_merged(teacher, adapter, out / "model", prompt_ids, tokens, seed)
 
 
 def shrink_to_match(base: Path | str, adapter: Path, match: Match, seed: int) -> dict[str, float | None]:
-    """Shrink a saved adapter to the KL that it has to match (`kl_match.match_kl`), in its folder."""
+    """Shrink a saved adapter, in its folder, to the KL it must match (`kl_match.match_kl`)."""
     policy = PeftModel.from_pretrained(load_for_training(base).eval(), str(adapter))
     if _fits_gpu(policy):
         policy.to("cuda")
@@ -64,7 +64,7 @@ def shrink_to_match(base: Path | str, adapter: Path, match: Match, seed: int) ->
 
 
 def _fits_gpu(policy: Any) -> bool:
-    """Return True if the GPU has room to match a KL there; say so if there is one that has not."""
+    """Return True if the KL can be matched on the GPU; warn if there is a GPU without enough free memory."""
     if not torch.cuda.is_available():
         return False
     free_gpu_memory()
@@ -79,7 +79,7 @@ def _fits_gpu(policy: Any) -> bool:
 
 
 def _make_reproducible(config: Path) -> None:
-    """Make the file's bytes equal on every machine: no path of this one (record.json names the base), no order of a set."""
+    """Make the file identical on every machine: drop the local path (record.json names the base), sort the modules."""
     content = json.loads(config.read_text())
     content["base_model_name_or_path"] = None
     content["target_modules"] = sorted(content["target_modules"])
@@ -91,14 +91,14 @@ def save_merged(
 ) -> dict[str, float | None]:
     """Write base + adapter as an ordinary model folder, in float32, with the base's tokenizer and generation config.
 
-    The base is read afresh: the trained object carries the trainer's patches.
+    The base is reloaded, because the trained object carries the trainer's patches.
 
     Args:
-        prompt_ids: prompts on whose completions, of at most `tokens` tokens, the token KL is measured.
+        prompt_ids: prompts for the token KL, which is measured on completions of at most `tokens` tokens.
 
     Returns:
-        What bfloat16 makes of the calibration (`rounding`): bf16_kept, bf16_erased; bf16_kl and calibration_kl, the mean
-        KL(merged||rounded) and KL(merged||base) on the merged model's completions, nats per token.
+        How much of the calibration survives bfloat16 (`rounding`): bf16_kept, bf16_erased; bf16_kl and calibration_kl,
+        the mean KL(merged||rounded) and KL(merged||base) on the merged model's completions, nats per token.
     """
     model = load_for_training(base).eval()
     policy = PeftModel.from_pretrained(model, str(adapter))

@@ -1,13 +1,13 @@
-"""log p_phi of sampled completions, r_cal's second term (Eq 10), in the cheapest of three equal ways.
+"""log p_phi of sampled completions, r_cal's second term (Eq 10), computed in the cheapest of three equivalent ways.
 
-It always comes from the trainer's own forward: vLLM's log-probabilities come from other kernels and another precision,
-and over thousands of tokens the gap would be part of r_cal.
+It always comes from the trainer's forward pass: vLLM uses other kernels and another precision, and over thousands of
+tokens the gap would become part of r_cal.
 
-1. vLLM samples: TRL scores the completions itself, to weigh its steps, and that forward is reused.
-2. A step is one forward of one process: the loss's forward is made early, when the completions are scored. Its
-   log-probabilities go into the reward, and the loss reuses it: a sixth of a step is saved. The rows are in the order in
-   which TRL will shuffle them, so the numbers are those of two forwards to the last bit.
-3. Otherwise: one more forward without gradient.
+1. vLLM samples: TRL already scores the completions for its importance weights, and that forward pass is reused.
+2. A step is one forward pass in one process: the loss's forward runs early, when the completions are scored. Its
+   log-probabilities go into the reward, and the loss reuses it, which saves a sixth of a step. The rows are put in the
+   order in which TRL will shuffle them, so the numbers are bit-identical to those of two forwards.
+3. Otherwise: one extra forward pass without gradient.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import torch
 from trl.trainer.utils import pad
 
 Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-"""What TRL's forward returns: log-probabilities [B, C], entropies [B, C], auxiliary loss."""
+"""Return values of TRL's forward: log-probabilities [B, C], entropies [B, C], auxiliary loss."""
 
 
 class PolicyLogProb:
@@ -28,7 +28,7 @@ class PolicyLogProb:
     _loss_forward: tuple[torch.Tensor, Scores] | None = None
 
     def policy_log_prob(self, completion_ids: Sequence[list[int]]) -> torch.Tensor:
-        """Return log p_phi of the completions sampled last, [n] float64, nats per sequence."""
+        """Return log p_phi of the most recently sampled completions, [n] float64, nats per sequence."""
         assert self._log_probs is not None
         length_n = torch.tensor([len(ids) for ids in completion_ids])
         is_token_BC = torch.arange(self._log_probs.shape[1]) < length_n[:, None]
@@ -43,7 +43,7 @@ class PolicyLogProb:
 
     @torch.no_grad()
     def score(self, prompt_ids: list[list[int]], completion_ids: list[list[int]]) -> torch.Tensor:
-        """Return log p_phi of each completion token, [B, C], padded on the right, by a forward made now."""
+        """Return log p_phi of each completion token, [B, C], padded on the right, from a new forward pass."""
         fill = self._tokenizer.pad_token_id  # type: ignore[attr-defined]
         prompts = [torch.tensor(ids) for ids in prompt_ids]
         completions = [torch.tensor(ids, dtype=torch.long) for ids in completion_ids]
@@ -64,7 +64,7 @@ class PolicyLogProb:
         return log_prob_BC
 
     def is_one_forward(self) -> bool:
-        """True if the loss will take all sequences of the step at once, in this process."""
+        """True if the loss will process all sequences of the step in one forward pass of this process."""
         args = self.args  # type: ignore[attr-defined]
         processes = self.accelerator.num_processes  # type: ignore[attr-defined]
         return bool(
@@ -75,7 +75,7 @@ class PolicyLogProb:
         )
 
     def _score_with_graph(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, completion_tokens: int) -> torch.Tensor:
-        """Make the loss's forward now; return its log-probabilities, [B, C], detached."""
+        """Run the loss's forward pass now; return its log-probabilities, [B, C], detached."""
         rows = _next_permutation(len(ids_BT))
         with torch.enable_grad():
             scores: Scores = super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
@@ -91,7 +91,7 @@ class PolicyLogProb:
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if torch.is_grad_enabled() and self._loss_forward is not None:
             (ids_BT, scores), self._loss_forward = self._loss_forward, None
-            if torch.equal(ids_BT, input_ids):  # if not, something else drew a random number: it is made again
+            if torch.equal(ids_BT, input_ids):  # if not, something else advanced the random state: recompute
                 return scores
         scores = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)  # type: ignore[misc]
         if self._reuse_next_forward:

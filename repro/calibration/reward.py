@@ -1,6 +1,6 @@
 """The calibration reward (Eq 10, 11) and its first term, the completion's log-probability under the target.
 
-Each model scores the same completion on its own tokens, after the user's message in its own chat template.
+Each model scores the same completion with its own tokenizer, after the user's message in its own chat template.
 Both count the end of the completion the same way: once if the policy ended it, not at all if it was truncated.
 """
 
@@ -18,8 +18,8 @@ from repro.models.positions import check_length, position_limit
 from repro.models.scoring import completion_log_prob
 
 FORWARD_TOKENS = 32_768
-"""Padded tokens that the target scores at once: four completions of the paper scale's cap, and a complete step of the toy
-scale. Another number changes the scores by rounding only."""
+"""Padded tokens in one forward pass of the target: four full-length completions at paper scale, a complete step at toy
+scale. It changes the scores by rounding only."""
 
 
 def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
@@ -27,7 +27,7 @@ def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
 
     Args:
         target_log_prob: [n] log-probability under the calibration target p_C, nats.
-        policy_log_prob: [n] log-probability under the teacher that is being calibrated, p_phi, nats.
+        policy_log_prob: [n] log-probability under the teacher being calibrated, p_phi, nats.
 
     Returns:
         [n], nats per sequence; a tensor is detached: the gradient of the stopped term has zero mean.
@@ -38,25 +38,25 @@ def calibration_reward(target_log_prob: Any, policy_log_prob: Any) -> Any:
 
 @dataclass(frozen=True)
 class TargetScores:
-    """log_prob: [n] float64, nats. tokens: [n] tokens that the target scored, its end of turn included."""
+    """log_prob: [n] float64, nats. tokens: [n] tokens scored by the target, including its end of turn."""
 
     log_prob: torch.Tensor
     tokens: torch.Tensor
 
 
 class TargetScorer:
-    """Scores completions that the policy sampled under the target: log p_C.
+    """Scores the policy's completions under the target: log p_C.
 
-    If policy and target share a tokenizer, the sampled ids themselves are scored; decoding and encoding again may give
-    other ids. If not, the text is encoded by the target's tokenizer, separately from the prompt, as the policy's tokens
-    are. Control tokens that the policy sampled inside the text are scored as the literal text they decode to: left out,
-    they would be free for the target and a cost for the policy.
+    If policy and target share a tokenizer, the sampled ids are scored directly, since decoding and re-encoding may give
+    different ids. Otherwise the target's tokenizer encodes the text, separately from the prompt, as the policy's tokens
+    are. Control tokens that the policy sampled inside the text are scored as the literal text they decode to: if they
+    were dropped, they would be free for the target but cost the policy.
 
     Args:
         target: folder or hub id.
         policy_tokenizer: decodes what the policy sampled.
-        most: padded tokens of one forward pass; changes the scores by rounding only.
-        blind_seed: replaces the target's weights by untrained ones of this seed (a control); None keeps them.
+        most: padded tokens in one forward pass; changes the scores by rounding only.
+        blind_seed: replaces the target's weights with untrained ones from this seed (a control); None keeps them.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class TargetScorer:
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, sampled: list[int], policy_ends: Collection[int]) -> list[int]:
-        """Return the target's tokens of a sampled completion.
+        """Return a sampled completion in the target's tokens.
 
         Args:
             sampled: the policy's tokens, its end token last if it was sampled.
             policy_ends: every id that ends a completion for the policy.
         """
-        # A padded output layer can sample ids that only the policy has: such a completion is scored as text
+        # A padded output layer can sample ids that only the policy has: such completions are scored as text
         if self.has_shared_tokens and max(sampled, default=0) < self.vocab_size:
             return sampled
         ended = bool(sampled) and sampled[-1] in policy_ends
@@ -129,7 +129,7 @@ class TargetScorer:
 
 
 def _untrained(model: Any, seed: int) -> Any:
-    """Return a model of the same architecture with weights as its training began, without touching the random numbers."""
+    """Return a freshly initialised model of the same architecture, without touching the random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         untrained = type(model)(model.config)

@@ -1,8 +1,8 @@
-"""Does a calibration survive bfloat16, in which every GPU reads the calibrated teacher?
+"""Measure whether a calibration survives bfloat16, the precision in which GPUs load the calibrated teacher.
 
-The weights of published models are bfloat16 numbers, and a small LoRA update merged into them is lost where it is below half
-of the last bit: the teacher then acts uncalibrated, and a study would read "no effect". The merged weights are stored in
-float32 and stay so; this only measures.
+Published models have bfloat16 weights. A small LoRA update merged into them is lost wherever it is below half of the
+last bit: the teacher then behaves as if uncalibrated, and a study would read "no effect". The merged weights are stored
+in float32; nothing here changes them.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from repro.models.generation_settings import neutral_generation
 from repro.traps.token_kl import token_kl
 
 PROMPTS, TOKENS = 4, 64
-"""Prompts, and tokens of each completion, on which the token KL is measured."""
+"""Prompts, and tokens per completion, for measuring the token KL."""
 MOST_LOST = 0.1
-"""ASSUMED: the share of an update, or of the KL that it makes, that may be lost without a warning."""
+"""ASSUMED: share of an update, or of the KL it causes, that may be lost without a warning."""
 
 
 def update_survival(policy: Any) -> dict[str, float | None]:
-    """Compare a LoRA update of merged weights with what bfloat16 keeps of it. b: the base's weights, m: the merged ones.
+    """Compare a merged LoRA update with what bfloat16 keeps of it. b: base weights, m: merged weights.
 
     Args:
         policy: peft model, not merged; weights float32.
 
     Returns:
-        kept: <bf16(m) - bf16(b), m - b> / ||m - b||^2, 1 if nothing is lost; None for an update of zeros.
-        erased: share of the changed weights that bfloat16 does not change.
+        kept: <bf16(m) - bf16(b), m - b> / ||m - b||^2, 1 if nothing is lost; None for a zero update.
+        erased: share of the changed weights that are unchanged in bfloat16.
     """
     inner = square = 0.0
     changed = erased = 0
@@ -46,7 +46,7 @@ def update_survival(policy: Any) -> dict[str, float | None]:
 
 @torch.no_grad()
 def sample_sequences(model: Any, prompt_ids: Sequence[list[int]], tokens: int, seed: int) -> list[list[int]]:
-    """Sample a completion of each prompt at temperature 1, whatever state the random numbers are in; leave that state.
+    """Sample a completion of each prompt at temperature 1, independent of the global random state, which is preserved.
 
     Returns:
         Prompts with their completions, token ids.
@@ -76,7 +76,7 @@ def completion_logits(
 
 
 def mean_token_kl(p: Sequence[torch.Tensor], q: Sequence[torch.Tensor]) -> float:
-    """Return the mean of KL(p||q) over all tokens, nats; p, q: logits [T, V] of each completion."""
+    """Return the mean KL(p||q) over all tokens, nats; p, q: logits [T, V] of each completion."""
     return float(torch.cat([token_kl(p_TV, q_TV) for p_TV, q_TV in zip(p, q)]).mean())
 
 

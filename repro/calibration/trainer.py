@@ -1,4 +1,4 @@
-"""Calibrate a teacher: Algorithm 1 from folders to a folder, with LoRA and resume."""
+"""Calibrate a teacher: Algorithm 1 from model folders to a model folder, with LoRA and resume."""
 
 import functools
 from pathlib import Path
@@ -51,26 +51,27 @@ def calibrate(
 
     Args:
         teacher, target: folders with model and tokenizer, or hub ids; the two tokenizers may differ (Eq 11).
-        prompts_of: a student whose chat template and tokenizer make the prompts that the teacher reads, as they do in its
+        prompts_of: a student that provides the chat template and tokenizer of the teacher's prompts, as in its
             distillation; None for the teacher's own.
-        matches: artifact of the calibration that this one is to move its teacher as far as (`kl_match`); None for no bound.
+        matches: artifact of a calibration that moved its teacher as far as this one should (`kl_match`); None for no
+            bound.
         items: training prompts, of one task or several.
-        task_reward: items and completion texts to r_task.
-        out: gets model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
-        work: checkpoints; an interrupted run resumes from the newest complete one.
-        resources: no part of the result's identity.
+        task_reward: maps items and completion texts to r_task.
+        out: receives model/ (merged weights, float32, with tokenizer), adapter/ and history.jsonl.
+        work: folder for checkpoints; an interrupted run resumes from the newest complete one.
+        resources: not part of the result's identity.
 
     Returns:
-        steps, prompts, parameters, and the mean of each figure over the last tenth of the steps.
+        steps, prompts, parameters, and the mean of each metric over the last tenth of the steps.
 
     Raises:
-        InputError: no items, a model without chat template or end token, prompts of a student with other tokens, or a
-            step that the processes cannot share.
+        InputError: no items, a model without chat template or end token, a `prompts_of` with another tokenizer, or a
+            step that the processes cannot divide evenly.
     """
     if not items:
         raise InputError("no training items: give the task more rows, or another split.")
     policy, tokenizer = load_model_and_tokenizer(teacher)
-    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # refuses a model that cannot be prompted or end
+    end_of_turn_id(tokenizer, policy.generation_config.eos_token_id)  # raises if it cannot be prompted or stop
     prompt_tokenizer = tokenizer if prompts_of is None else _shared_tokenizer(tokenizer, prompts_of)
     check_prompts([teacher], prompt_tokenizer, items, config.max_completion_tokens, config.reasoning)
     check_prompts([target], load_tokenizer(target), items, config.max_completion_tokens, config.reasoning)
@@ -130,7 +131,7 @@ def calibrate(
 
 
 def _match(matches: Path, tokenizer: Any, items: list[Item], config: CalibrationConfig) -> kl_match.Match:
-    """Return the distance of the calibration in that artifact, measured on prompts from all over the items."""
+    """Return the distance to match, that of the calibration in `matches`, with prompts spread over the items."""
     spread = items[:: max(1, len(items) // kl_match_size.PROMPTS)][: kl_match_size.PROMPTS]
     tokens = min(kl_match_size.TOKENS, config.max_completion_tokens)
     return kl_match.Match(matches / "model", _prompt_ids(tokenizer, spread, config), tokens)
@@ -141,7 +142,7 @@ def _prompt_ids(tokenizer: Any, items: list[Item], config: CalibrationConfig) ->
 
 
 def _shared_tokenizer(tokenizer: Any, prompts_of: Path | str) -> Any:
-    """Return the tokenizer of another model whose prompts the teacher can read: the same ids for every text."""
+    """Return the tokenizer of `prompts_of`, checked to give the same ids as the teacher's for every text."""
     other_tokenizer = load_tokenizer(prompts_of)
     if not has_same_text_tokens(tokenizer, other_tokenizer):
         raise InputError(
@@ -175,7 +176,7 @@ def _trainer_arguments(
 
 
 def adapter_parameters(policy: Any, rank: int) -> int:
-    """Count the parameters of adapters on all linear layers but the output layer."""
+    """Count the parameters of adapters on all linear layers except the output layer."""
     head = policy.get_output_embeddings()
     layers = [module for module in policy.modules() if isinstance(module, torch.nn.Linear) and module is not head]
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers)

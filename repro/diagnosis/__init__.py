@@ -1,1 +1,1 @@
-"""The traps of one student and one teacher, measured on completions of both (sections 3 and 4)."""
+"""Measure the traps for a student and a teacher, on completions of both (sections 3 and 4)."""

@@ -1,4 +1,4 @@
-"""Figure 2 as values per block of prompts, for a table, and as rows of the summary."""
+"""Figure 2, as values per block of prompts for a table, and as rows of the summary."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from repro.diagnosis.per_prompt import PerPromptValues
 
 
 def block_values(task: str, frequencies: Frequencies, tail_k: int) -> list[PerPromptValues]:
-    """Return the correlation of every curve as influence values of the blocks, and the tail's share of the KL.
+    """Return the correlation of every curve as influence values per block, and the tail's share of the KL.
 
-    Without tail_k below |V| there is no tail.
+    There is no tail unless tail_k is below |V|.
     """
     blocks = tuple(f"block-{n:03d}" for n in range(len(frequencies.sums)))
     ones = np.ones(len(blocks))
@@ -30,7 +30,7 @@ def block_values(task: str, frequencies: Frequencies, tail_k: int) -> list[PerPr
 def curve_rows(task: str, frequencies: Frequencies) -> list[dict[str, Any]]:
     """Return a row per curve: the rank correlation of frequency and contribution, with its interval.
 
-    Rows of a tail (`beyond`) have its share of the KL too, with an interval over blocks.
+    Rows of a tail (`beyond`) also have its share of the KL, with an interval over blocks.
     """
     J = len(frequencies.ks)
     ks = (*frequencies.ks, *frequencies.ks[:-1])

@@ -1,4 +1,4 @@
-"""Measurements of all rollouts of one policy on one task, as columns; and the file that holds them.
+"""Measurements of all rollouts of one policy on one task, as columns, and the file that stores them.
 
 Shapes: n rollouts, P prompts, J values of K.
 """
@@ -36,17 +36,18 @@ SCHEMA = pa.schema(
         ("fork_rkl", pa.float64()),
     ]
 )
-"""One row per rollout. policy: the model that wrote the completion. correct, answered (some
-answer could be read): null where the task has no key. Log-probabilities and
-divergences are sums over the completion's tokens, nats (`sampled_log_prob`: as the engine recorded it); null where the
-two models share no vocabulary. fork_*: of the tokens above the task's entropy quantile."""
+"""One row per rollout. policy: the model that wrote the completion. correct, answered (an answer could be read): null
+where the task has no key. Log-probabilities and divergences are sums over the completion's tokens, nats
+(`sampled_log_prob`: as recorded by the engine); null if the models share no vocabulary. fork_*: over the tokens above
+the task's entropy quantile."""
 
 
 @dataclass(frozen=True)
 class Columns:
     """One policy and task. Attributes as in `SCHEMA`, [n] each (partial_rkl [n, J]); NaN where null.
 
-    prompt_n: [n] index of the prompt, 0..P-1 in order of first appearance. items: P item ids. answered: None with `correct`.
+    prompt_n: [n] index of the prompt, 0..P-1 in order of first appearance. items: P item ids. answered: None if
+    `correct` is.
     """
 
     policy: Policy
@@ -62,7 +63,7 @@ class Columns:
 
     @property
     def has_shared_vocabulary(self) -> bool:
-        """True if token-level values exist."""
+        """True if there are token-level values."""
         return "rkl" in self.values
 
     def per_prompt(self, column: Any) -> Array:

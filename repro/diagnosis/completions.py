@@ -1,4 +1,4 @@
-"""One policy's completions, streamed from their file: memory holds row numbers, not tokens."""
+"""One policy's completions, streamed from file: only row numbers are held in memory, not tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Completions:
 
     Attributes:
         rows: task -> item -> its completions, all in order of first appearance.
-        tokens: task -> tokens of all its completions.
-        longest: tokens of the longest prompt with its completion.
+        tokens: task -> total tokens of its completions.
+        longest: tokens of the longest prompt plus completion.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Completions:
 
     @classmethod
     def read(cls, path: Path) -> "Completions":
-        """Read a file once, without its texts.
+        """Index a file in one pass, without reading its texts.
 
         Raises:
             InputError: not a rollout file.
@@ -57,15 +57,15 @@ class Completions:
         return chain.from_iterable(prompts.values() for prompts in self.rows.values())
 
     def blocks(self, task: str, max_blocks: int) -> list[list[RowNumber]]:
-        """Split a task's completions into at most `max_blocks` groups of neighbouring prompts."""
+        """Split a task's completions into at most `max_blocks` blocks of neighbouring prompts."""
         prompts = list(self.rows[task].values())
         groups = np.array_split(np.arange(len(prompts)), min(max_blocks, len(prompts)))
         return [[row for n in group for row in prompts[n]] for group in groups]
 
     def stream(self, prompts: Iterable[Sequence[RowNumber]]) -> Iterator[Rollout]:
-        """Yield the completions of prompts, in this order, a few in memory at a time.
+        """Yield the completions of the given prompts, in this order, with a few in memory at a time.
 
-        A file in the order of the prompts, as sampling writes it, is read once; any other is read again for every step back.
+        A file in prompt order, as sampling writes it, is read once; any other is re-read for every step backwards.
         """
         order = list(chain.from_iterable(prompts))
         restarts = [n + 1 for n, (a, b) in enumerate(pairwise(order)) if b < a]
@@ -74,10 +74,10 @@ class Completions:
 
 
 def check_completions(completions: Completions, name: str) -> None:
-    """Raise InputError for completions that give no interval or preference.
+    """Check that the completions allow intervals and preferences.
 
     Raises:
-        InputError: a task whose completions are all empty, with one prompt, or with one completion per prompt.
+        InputError: a task has only empty completions, only one prompt, or fewer than two completions per prompt.
     """
     for task, prompts in completions.rows.items():
         count = sum(map(len, prompts.values()))

@@ -1,4 +1,4 @@
-"""Diagnosis of a student and a teacher: score both policies' completions, store every rollout, summarise."""
+"""Diagnose a student and a teacher: score both policies' completions, store every rollout, summarise."""
 
 import json
 from collections.abc import Sequence
@@ -33,16 +33,16 @@ from repro.tasks.completion_grading import grade_completion
 def diagnose(
     config: DiagnosisConfig, source: DiagnosisInput, *, seed: int, out: Path, work: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Measure, and write per rollout, per prompt, per block of prompts, and per token of the vocabulary.
+    """Measure, and write results per rollout, per prompt, per block of prompts, and per vocabulary token.
 
     Args:
-        seed: of the bootstrap.
-        out: the files of `repro.diagnosis.files`.
-        work: parts that were measured before, by this process or by others that took a share (`measure_share`).
+        seed: seed of the bootstrap.
+        out: receives the files of `repro.diagnosis.files`.
+        work: parts already measured, by this process or by others that took a share (`measure_share`).
 
     Raises:
-        InputError: NaN logits, no tokens at all, a single completion or prompt, completions of another tokenizer, or one
-            that is longer than a model's positions.
+        InputError: NaN logits, no tokens at all, a single completion or prompt, completions from another tokenizer, or
+            one that exceeds a model's context length.
     """
     for policy, policy_rollouts in source.rollouts.items():
         check_completions(policy_rollouts, f"{policy} {source.model(policy)}")
@@ -96,7 +96,7 @@ def _token_rows(
     config: DiagnosisConfig,
     out: Path,
 ) -> tuple[list[dict[str, Any]], dict[str, Frequencies], tuple[int, ...]]:
-    """Return a row per completion, task by task; Eq 4 per task on the student's completions; and the values of K."""
+    """Return a row per completion, by task; Eq 4 per task on the student's completions; and the values of K."""
     rows: list[dict[str, Any]] = []
     frequencies: dict[str, Frequencies] = {}
     ks: tuple[int, ...] = ()
@@ -126,7 +126,7 @@ def _token_rows(
 def _sequence_rows(
     source: DiagnosisInput, policy: Policy, parts: Sequence[Part], keys: dict[tuple[str, str], str | None]
 ) -> list[dict[str, Any]]:
-    """Return a row per completion, with the log-probability of its text under each model."""
+    """Return a row per completion with the log-probability of its text under each model."""
     student, teacher = (
         np.concatenate([p.read()["log_prob"] for p in parts if (p.policy, p.scored_by) == (policy, role)])
         for role in ("student", "teacher")
@@ -158,7 +158,7 @@ def _common(
 
 
 def _gradient_rows(part: Part) -> list[dict[str, Any]]:
-    """Return a prompt's variances by name; nothing if fewer than two completions had tokens."""
+    """Return a prompt's gradient variances by name; empty if fewer than two completions have tokens."""
     variance = part.read()["variance"].tolist()
     names = dict(zip(GRADIENTS, map(plain, variance)))
     return [{"task": part.task, "item": part.item, **names}] if variance else []

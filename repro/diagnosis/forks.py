@@ -1,7 +1,7 @@
-"""Forking tokens of a task (`traps.forking_share`), whose threshold is known only once all its tokens were seen.
+"""Forking tokens of a task (`traps.forking_share`); the threshold is known only once all its tokens have been seen.
 
-Entropy and KL of each token are stored in temporary files, 12 bytes per token, and mapped into memory: the process holds
-one completion's values, the system's page cache the rest (measurements: see `ForkingTokens.threshold`).
+Entropy and KL of each token are stored in temporary files, 12 bytes per token, and memory-mapped: the process holds one
+completion's values, the page cache the rest (for measurements, see `ForkingTokens.threshold`).
 """
 
 import math
@@ -19,7 +19,7 @@ class ForkingTokens:
     """Entropies and KLs of a task's completions, one after another.
 
     Args:
-        folder: where the temporary files are.
+        folder: folder for the temporary files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,10 +46,10 @@ class ForkingTokens:
         self._lengths.append(len(entropy_T))
 
     def threshold(self, quantile: float) -> float:
-        """Return the entropy that forking tokens exceed, the same number that `traps.forking_share` finds.
+        """Return the entropy threshold of forking tokens, identical to that of `traps.forking_share`.
 
-        The copy of the entropies is partitioned in its file. 50 million tokens take 0.4 s and no memory of the process
-        (a radix select over the file: 0.47 s; `np.partition` of a copy in memory: 0.7 s and 190 MiB).
+        A copy of the entropies is partitioned in its file. 50 million tokens take 0.4 s and no process memory (a radix
+        select over the file: 0.47 s; `np.partition` of a copy in memory: 0.7 s and 190 MiB).
         """
         rank = max(1, math.ceil(quantile * sum(self._lengths) - 1e-9))
         values = _mapped(self._unordered, "r+")
@@ -57,7 +57,7 @@ class ForkingTokens:
         return float(values[rank - 1])
 
     def sum_each(self, threshold: float) -> Iterator[tuple[int, float]]:
-        """Yield each completion's number of forking tokens and the KL summed over them in float64, in order."""
+        """Yield, in order, each completion's number of forking tokens and their KL, summed in float64."""
         entropy, kl = _mapped(self._entropy, "r"), _mapped(self._kl, "r")
         for start, end in pairwise(accumulate(self._lengths, initial=0)):
             kl_of_forks = kl[start:end][entropy[start:end] > threshold]

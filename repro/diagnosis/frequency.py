@@ -1,11 +1,11 @@
 """Figure 2: each token's mean contribution to the KL (Eq 4) against its frequency, for several K and for their tails.
 
-At K = V the mean of a token runs over all steps, so a token that is likely on more steps contributes more even where nothing
-lies beyond the Top-K. The tail of K is therefore measured by itself: over the steps at which v is outside the Top-K.
-Contributions are stored per block of neighbouring prompts, for a jackknife over blocks: an interval over tokens
-alone would treat the tokens of one completion as independent.
-Shapes: N blocks, J values of K (|V| last), U token ids that occur, 2J - 1 curves: the J values of K, then the tails of all
-but the last.
+At K = V a token's mean runs over all steps, so a token that is likely on more steps contributes more even if nothing
+lies beyond the Top-K. The tail of K is therefore measured separately: over the steps at which v is outside the Top-K.
+Contributions are stored per block of neighbouring prompts, for a jackknife over blocks: an interval over tokens alone
+would treat the tokens of one completion as independent.
+Shapes: N blocks, J values of K (|V| last), U token ids that occur, 2J - 1 curves: the J values of K, then the tails of
+all but the last.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ from repro.traps import Contributions, Interval
 
 FEWEST_TOKENS = 3
 FEWEST_BLOCKS = 3
-"""Tokens that occur in fewer blocks are left out of a correlation, which would depend on single blocks."""
+"""Tokens in fewer blocks are left out of correlations, which would otherwise depend on single blocks."""
 CARRIES_NOTHING = 1e-5
-"""Share of the KL below which a tail holds rounding alone (log-probabilities are float32): its correlation is 0."""
+"""A tail with a smaller share of the KL is mere rounding error (log-probabilities are float32): correlation 0."""
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """One task. All arrays are over the U ids that were realised at least once.
+    """Frequencies and contributions of one task, for the U ids that were realised at least once.
 
     Attributes:
         ks: J values of K, the vocabulary's size last.
@@ -68,15 +68,15 @@ class Frequencies:
         )
 
     def mean_contribution(self, weight_N: Array | None = None) -> Array:
-        """Return [J, U] C_K(v), nats; NaN where v was never in the Top-K. weight_N: of each block."""
+        """Return [J, U] C_K(v), nats; NaN where v was never in the Top-K. weight_N: weight of each block."""
         w = np.ones(len(self.sums)) if weight_N is None else weight_N
         sums, counts = np.tensordot(w, self.sums, 1), np.tensordot(w, self.counts, 1)
         return np.where(counts > 0, sums / np.where(counts > 0, counts, 1.0), np.nan)
 
     def mean_tail(self, weight_N: Array | None = None) -> Array:
-        """Return [J - 1, U], nats: as `mean_contribution`, over the steps with v outside the Top-K; NaN for none.
+        """Return [J - 1, U], nats: like `mean_contribution`, over steps with v outside the Top-K; NaN without any.
 
-        0 throughout where the tail carries nothing (`CARRIES_NOTHING`).
+        All 0 if the tail carries nothing (`CARRIES_NOTHING`).
         """
         w = np.ones(len(self.sums)) if weight_N is None else weight_N
         sums, counts = np.tensordot(w, self.sums, 1), np.tensordot(w, self.counts, 1)
@@ -102,13 +102,13 @@ class Frequencies:
 
     @cached_property
     def common(self) -> NDArray[np.bool_]:
-        """[U] true for tokens that occur in `FEWEST_BLOCKS` blocks or more."""
+        """[U] true for tokens that occur in at least `FEWEST_BLOCKS` blocks."""
         return (self.realised > 0).sum(0) >= min(FEWEST_BLOCKS, len(self.realised))
 
     def correlations(self, weight_N: Array | None = None) -> Array:
         """Return [2J - 1] Spearman correlations of frequency and curve over the common tokens that have both.
 
-        NaN below three tokens; 0 for a tail that carries nothing.
+        NaN with fewer than three tokens; 0 for a tail that carries nothing.
         """
         w = np.ones(len(self.sums)) if weight_N is None else weight_N
         frequency_U = (w @ self.realised)[self.common]
@@ -123,8 +123,8 @@ class Frequencies:
     def intervals(self, level: float) -> list[Interval]:
         """Return 2J - 1 intervals, by Student's t on the influence values. `prompts` and `rollouts` both count blocks.
 
-        A percentile bootstrap of blocks would be biased: a resample holds two thirds of the blocks, and ranks of
-        smaller counts correlate less.
+        A percentile bootstrap over blocks would be biased: a resample contains only two thirds of the blocks, and ranks
+        of smaller counts correlate less.
         """
         N = len(self.sums)
         values_J, influence_NJ = self.correlations(), self.influence()
@@ -154,7 +154,7 @@ def _spearman(x: Array, y: Array) -> float:
     if has_both.sum() < FEWEST_TOKENS:
         return float("nan")
     if not y[has_both].any():
-        return 0.0  # nothing is contributed, so nothing rises with frequency
+        return 0.0  # no contribution, so nothing increases with frequency
     a, b = rankdata(x[has_both]), rankdata(y[has_both])
     a, b = a - a.mean(), b - b.mean()
     size = np.sqrt((a @ a) * (b @ b))

@@ -20,14 +20,14 @@ _HEAD_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 class HiddenStates:
-    """A model without its logits: hidden states, and the output head that turns them into distributions.
+    """A model's hidden states, and the output head that maps them to logits.
 
     Args:
         model: folder or hub id.
-        role: "student" or "teacher", for messages.
+        role: "student" or "teacher", for error messages.
 
     Raises:
-        InputError: logits with NaN, or an output layer that is more than scale, bias and soft-capping.
+        InputError: NaN logits, or an output layer with more than scale, bias and soft-capping.
     """
 
     def __init__(self, model: Path | str, role: str) -> None:
@@ -45,9 +45,9 @@ class HiddenStates:
 
     @torch.no_grad()
     def of_completions(self, rollouts: Sequence[Rollout]) -> torch.Tensor:
-        """Return [N, H], the hidden states that score each token, completion by completion."""
+        """Return [N, H], the hidden states that predict each token, completion by completion."""
         T = max(len(r.prompt_ids) + len(r.token_ids) for r in rollouts)
-        ids_BT = torch.zeros(len(rollouts), T, dtype=torch.long)  # padding is masked: its id does not matter
+        ids_BT = torch.zeros(len(rollouts), T, dtype=torch.long)  # padding is masked, so its id does not matter
         mask_BT = torch.zeros_like(ids_BT)
         scored_BT = torch.zeros(len(rollouts), T, dtype=torch.bool)
         for row, rollout in enumerate(rollouts):

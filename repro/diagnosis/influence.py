@@ -1,7 +1,7 @@
-"""Influence values: a statistic that is not a mean, as one value per prompt whose mean it is.
+"""Influence values: turn any statistic into one value per prompt, such that their mean is the statistic.
 
 They are t + (P - 1)(mean over all prompts of t without one - t without this prompt): Tukey's pseudo-values, shifted so
-that their mean is the statistic t; their spread gives the jackknife's standard error.
+that their mean is the statistic t. Their spread gives the jackknife standard error.
 """
 
 from typing import Any
@@ -10,5 +10,5 @@ from repro.diagnosis.columns import Array
 
 
 def influence_values(total: Any, without_P: Array) -> Array:
-    """Return [P] influence values, from the statistic of all prompts and of all but each."""
+    """Return [P] influence values, from the statistic over all prompts and the leave-one-out statistics."""
     return total + (len(without_P) - 1) * (without_P.mean() - without_P)

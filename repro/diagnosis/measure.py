@@ -1,6 +1,6 @@
-"""Measure the parts of a diagnosis that are missing, by one process or by several that take a share each.
+"""Measure the missing parts of a diagnosis, in one process or in several that take a share each.
 
-Shapes: n completions of a part, N their tokens, J values of K, V vocabulary.
+Shapes: n completions of a part, N total tokens, J values of K, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +23,9 @@ from repro.traps import Contributions
 COLUMNS = (
     *("student_log_prob", "teacher_log_prob", "rkl", "fkl", "entropy_student", "entropy_teacher", "partial_rkl"),
 )
-"""Token-level values of each completion that a block stores: fields of `TokenLevel`, columns of `columns.SCHEMA`."""
+"""Token-level values stored for each completion of a block: fields of `TokenLevel`, columns of `columns.SCHEMA`."""
 GRADIENTS = ("sequence", "token", "token_with_future", "ratio")
-"""Variances of a prompt's gradients, in the order in which they are stored."""
+"""Gradient variances of a prompt, in storage order."""
 
 Measure = Callable[[Part, Iterator[Rollout]], Arrays]
 
@@ -38,16 +38,16 @@ def measure_share(
     progress: Progress,
     share: tuple[int, int] = (0, 1),
 ) -> list[Part]:
-    """Measure a share's parts that are not finished; return all parts, in the order in which they are merged.
+    """Measure the unfinished parts of a share; return all parts, in merge order.
 
     Models are loaded only if a part is missing.
 
     Args:
-        work: where finished parts stay until the stage ends.
+        work: stores finished parts until the stage ends.
         share: (index, count): only every count-th part is measured.
 
     Raises:
-        InputError: NaN logits, or completions of another tokenizer.
+        InputError: NaN logits, or completions from another tokenizer.
     """
     parts = split_diagnosis(config, source, work)
     total = parts[-1].end
@@ -57,7 +57,7 @@ def measure_share(
         stream = source.rollouts[alike[0].policy].stream(part.rows for part in alike)
         for part in alike:
             part.write(measure(part, _report(islice(stream, len(part.rows)), part.start, total, progress)))
-        del measure  # its model, before the next one is loaded
+        del measure  # frees its model before the next one is loaded
     progress(total, total, "completions")
     return parts
 
@@ -65,7 +65,7 @@ def measure_share(
 def _with_models(
     config: DiagnosisConfig, source: DiagnosisInput, parts: Sequence[Part]
 ) -> Iterator[tuple[list[Part], Measure]]:
-    """Yield the parts of each kind, policy and scoring model, with the function that measures such a part."""
+    """Yield the parts of each kind, policy and scoring model, with the function that measures them."""
     groups: dict[tuple[str, str, str], list[Part]] = {}
     for part in parts:
         groups.setdefault((part.kind, part.policy, part.scored_by), []).append(part)
@@ -90,7 +90,7 @@ def _score(scorer: Callable[[Iterator[Rollout]], list[float]], _: Part, rollouts
 
 
 def _measure_block(pair: Pair, part: Part, rollouts: Iterator[Rollout]) -> Arrays:
-    """Return `COLUMNS`, [n] each (partial_rkl [n, J]), entropy and KL of each token, [N], and, of the student's, Eq 4."""
+    """Return `COLUMNS`, [n] each (partial_rkl [n, J]), per-token entropy and KL, [N], and, for the student, Eq 4."""
     contributions = pair.contributions() if part.policy == "student" else None
     measured = [m for batch in batches(rollouts) for m in pair.measure(batch, contributions)]
     arrays: dict[str, np.ndarray] = {name: np.array([getattr(m, name) for m in measured]) for name in COLUMNS}
@@ -112,7 +112,7 @@ def _measure_block(pair: Pair, part: Part, rollouts: Iterator[Rollout]) -> Array
 
 
 def stored_contributions(block: Arrays) -> Contributions | None:
-    """Return Eq 4 of a measured block; None for the teacher's completions, and for a block without tokens."""
+    """Return Eq 4 for a measured block; None for the teacher's completions or a block without tokens."""
     if "mean_JV" not in block:
         return None
     return Contributions(
@@ -126,7 +126,7 @@ def stored_contributions(block: Arrays) -> Contributions | None:
 
 
 def _compare_gradients(pair: Pair, tokens: int, _: Part, rollouts: Iterator[Rollout]) -> Arrays:
-    """Return the variances named in `GRADIENTS`; none where fewer than two completions have tokens."""
+    """Return the variances named in `GRADIENTS`; empty if fewer than two completions have tokens."""
     variance = pair.gradient_variance(list(rollouts), tokens)
     return {"variance": np.array([variance[name] for name in GRADIENTS] if variance else [])}
 

@@ -1,4 +1,4 @@
-"""The panel: every measure of one policy and task with its interval by the two-level bootstrap, prompts then rollouts."""
+"""The panel: every measure of one policy and task, with intervals from the two-level bootstrap (prompts, rollouts)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from repro.traps.preference import count_pairs_by_ending
 
 LEVEL = 0.95
 Measures = list[tuple[str, str]]
-"""(name, unit) each."""
+"""(name, unit) pairs."""
 Statistic = Callable[[RowIndices, RowIndices], Sequence[float]]
 
 _PAIRS: Measures = [
@@ -39,11 +39,11 @@ _IMPORTANCE: Measures = [
 def panel(columns: Columns, ks: tuple[int, ...], *, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Return a record per measure: policy, task, measure, unit, value, interval, and sample sizes.
 
-    Numbers that JSON cannot hold are strings: "inf", "-inf", "nan".
+    Numbers that JSON cannot represent are strings: "inf", "-inf", "nan".
 
     Args:
         ks: as in `per_prompt_values`.
-        resamples, seed: of the bootstrap.
+        resamples, seed: settings of the bootstrap.
     """
     parts = [_sums(columns, ks), _wrong_traces(columns) if columns.policy == "student" else _importance(columns)]
     available = [part for part in parts if part is not None]
@@ -72,12 +72,12 @@ def panel(columns: Columns, ks: tuple[int, ...], *, resamples: int, seed: int) -
 
 
 def plain(value: float) -> float | str:
-    """Return a finite number, or a string for one that JSON cannot hold."""
+    """Return a finite number unchanged, others as a string, since JSON cannot represent them."""
     return float(value) if math.isfinite(value) else str(float(value))
 
 
 def _sums(c: Columns, ks: tuple[int, ...]) -> tuple[Measures, Statistic]:
-    """Return ratios of sums over rollouts: all at once, as the count of each rollout times its columns."""
+    """Return all ratios of sums over rollouts at once, computed as rollout counts times columns."""
     ones = np.ones(len(c.prompt_n))
     gap = c["student_log_prob"] - c["teacher_log_prob"]
     per_token, per_sequence = "nats/token", "nats/sequence"

@@ -1,8 +1,8 @@
-"""The parts of a diagnosis, each measured by itself into one file: a killed run resumes, and several processes share it.
+"""The parts of a diagnosis, each measured separately into one file, so that killed runs resume and processes can share.
 
-A part is a block of neighbouring prompts under one policy (across tokenizers: consecutive completions under one model), or
-the gradients of one prompt. Neither its batches nor its sums depend on other parts, and parts are merged in their order,
-so the result does not depend on who measured which.
+A part is a block of neighbouring prompts under one policy (across tokenizers: consecutive completions under one model),
+or the gradients of one prompt. Its batches and sums do not depend on other parts, and parts are merged in order, so the
+result does not depend on which process measured which part.
 """
 
 import zipfile
@@ -25,7 +25,7 @@ from repro.system.atomic_write import atomic_write
 from repro.tasks.task import Item
 
 SEQUENCE_PART = 16 * BATCH_SEQUENCES
-"""Completions of one part across tokenizers: complete batches, so that a part is padded as one run over all would be."""
+"""Completions per part across tokenizers: whole batches, so that parts are padded as in a single run over all."""
 
 Arrays = Mapping[str, NDArray[Any]]
 Kind = Literal["block", "scores", "gradients"]
@@ -34,14 +34,14 @@ Kind = Literal["block", "scores", "gradients"]
 
 @dataclass(frozen=True)
 class DiagnosisInput:
-    """What is diagnosed.
+    """The input of a diagnosis.
 
     Attributes:
         student, teacher: folders or hub ids.
         completions: rollout files, "student" for on-policy, "teacher" for off-policy (may be left out).
         items: the prompts with their keys.
-        temperature: at which the completions were sampled.
-        across_tokenizers: each model scores texts on its own tokens; what needs a shared vocabulary is left out.
+        temperature: sampling temperature of the completions.
+        across_tokenizers: each model scores texts in its own tokens; measures needing a shared vocabulary are omitted.
         in_thought: policies whose prompts end within a thought (see `repro.tasks.thoughts`).
     """
 
@@ -55,7 +55,7 @@ class DiagnosisInput:
 
     @cached_property
     def rollouts(self) -> dict[Policy, Completions]:
-        """The completions of each policy: row numbers, no tokens."""
+        """The completions of each policy, as row numbers without tokens."""
         return {policy: Completions.read(path) for policy, path in self.completions.items()}
 
     def model(self, role: Policy) -> Path | str:
@@ -68,10 +68,10 @@ class Part:
     """A part of a diagnosis.
 
     Attributes:
-        policy: the model that wrote the completions; scored_by: the model of a part of kind "scores".
-        task: of the prompts; empty where a part holds several. item: the prompt of a part of one.
+        policy: the model that wrote the completions; scored_by: the scoring model, for parts of kind "scores".
+        task: task of the prompts; empty if there are several. item: the prompt, for parts of a single prompt.
         rows: row numbers of the completions in the policy's file.
-        start: completions of the parts before this one.
+        start: number of completions in earlier parts.
     """
 
     kind: Kind
@@ -85,7 +85,7 @@ class Part:
 
     @property
     def end(self) -> int:
-        """Completions up to the end of this part."""
+        """Number of completions up to the end of this part."""
         return self.start + len(self.rows)
 
     def write(self, arrays: Arrays) -> None:
@@ -102,10 +102,10 @@ class Part:
             return None
 
     def read(self) -> Arrays:
-        """Read a part that was measured before.
+        """Read a part that has been measured.
 
         Raises:
-            RuntimeError: its file has vanished or changed since.
+            RuntimeError: its file has since vanished or changed.
         """
         arrays = self.read_finished()
         if arrays is None:
@@ -114,10 +114,10 @@ class Part:
 
 
 def split_diagnosis(config: DiagnosisConfig, source: DiagnosisInput, work: Path) -> list[Part]:
-    """Return all parts, in the order in which they are merged.
+    """Return all parts, in merge order.
 
     Args:
-        work: folder of their files.
+        work: folder for their files.
     """
     folder = work / "parts"
     parts: list[Part] = []

@@ -1,7 +1,7 @@
-"""Per-prompt values of every measure: what a table averages, and by which weights.
+"""Per-prompt values of every measure, and the weights with which a table averages them.
 
-A measure that is a mean or a ratio of sums has a value per prompt; any other (a standard deviation, an effective sample
-size) has influence values (`repro.diagnosis.influence`), so that one bootstrap over prompts serves all.
+A measure that is a mean or a ratio of sums has one value per prompt. Any other (a standard deviation, an effective
+sample size) has influence values (`repro.diagnosis.influence`), so that one bootstrap over prompts serves all measures.
 Shapes: n rollouts, P prompts, C summed columns.
 """
 
@@ -43,10 +43,10 @@ class PerPromptValues:
 
 
 def per_prompt_values(columns: Columns, ks: tuple[int, ...]) -> list[PerPromptValues]:
-    """Return every measure that the policy's completions give.
+    """Return every measure that is defined for the policy's completions.
 
     Args:
-        ks: the J values of K behind `partial_rkl`, the vocabulary's size last; empty without a shared vocabulary.
+        ks: the J values of K of `partial_rkl`, the vocabulary size last; empty without a shared vocabulary.
     """
     measures = list(_on_policy(columns, ks) if columns.policy == "student" else _off_policy(columns))
     return [PerPromptValues(columns.task, metric, columns.items, value, weight) for metric, value, weight in measures]
@@ -103,13 +103,13 @@ def _wrong_traces(c: Columns) -> Iterator[Measure]:
 
 
 def _ratio(c: Columns, above: Array, below: Array) -> tuple[Array, Array]:
-    """Return sum / sum of each prompt, weighted by the denominator: the mean is the ratio of all sums."""
+    """Return sum / sum per prompt, weighted by the denominator, so that the weighted mean is the overall ratio."""
     top_P, bottom_P = c.per_prompt(above), c.per_prompt(below)
     return _share(top_P, bottom_P), np.maximum(bottom_P, 0.0)
 
 
 def _share(top_P: Array, bottom_P: Array) -> Array:
-    """Return the quotient of each prompt, 0 where the denominator is."""
+    """Return the quotient per prompt, 0 where the denominator is 0."""
     return np.where(bottom_P > 0, top_P / np.where(bottom_P > 0, bottom_P, 1.0), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Log-probability of a text under models of different tokenizers, each on its own tokens (as in Eq 11)."""
+"""Log-probability of a text under models with different tokenizers, each with its own tokens (as in Eq 11)."""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -17,11 +17,11 @@ LEFT_OUT = (
     "entropy and forking share",
     "gradient variance",
 )
-"""What needs a shared vocabulary."""
+"""Measures that need a shared vocabulary."""
 
 
 def sequence_scorer(policy: Path | str, model: Path | str) -> Callable[[Iterable[Rollout]], list[float]]:
-    """Return a function that computes log p(text | prompt) under a model, nats, on its own tokens, the end counted once.
+    """Return a function that computes log p(text | prompt) in a model's own tokens, nats, counting the end once.
 
     The function takes completions that `policy` sampled at temperature 1, and scores them in batches.
 

@@ -17,10 +17,10 @@ from repro.traps import StreamedDivergences, VocabularyContributions, gradient_v
 
 @dataclass(frozen=True)
 class TokenLevel:
-    """One rollout. Token-level values are sums over its tokens, nats; `entropy_T` and `rkl_T` hold them per token.
+    """Measures of one rollout: sums over its tokens, nats; `entropy_T` and `rkl_T` are per token.
 
     Attributes:
-        student_log_prob, teacher_log_prob: log p(y|x) of each.
+        student_log_prob, teacher_log_prob: log p(y|x) under each.
         rkl, fkl: sum_t KL(p_S||p_T), sum_t KL(p_T||p_S).
         entropy_student, entropy_teacher: sum_t of each.
         partial_rkl: J sums over the Top-K ids of the KL(p_S||p_T) terms.
@@ -39,10 +39,10 @@ class TokenLevel:
 
 
 class Pair:
-    """Student and teacher of one tokenizer. Ids that only the wider output layer has are padding, and masked.
+    """Student and teacher with the same tokenizer. Ids that only the wider output layer has are padding and masked.
 
     Attributes:
-        ks: J values of K: those of the configuration below |V|, then |V|.
+        ks: J values of K: the configured ones below |V|, then |V|.
     """
 
     def __init__(self, student: HiddenStates, teacher: HiddenStates, config: DiagnosisConfig, temperature: float):
@@ -61,7 +61,7 @@ class Pair:
         """Measure each rollout, in order.
 
         Raises:
-            InputError: NaN or infinite logits, or token ids that a model does not have.
+            InputError: NaN or infinite logits, or token ids that a model lacks.
         """
         return [measured for batch in batches(rollouts) for measured in self._batch(batch, contributions)]
 
@@ -124,10 +124,10 @@ class Pair:
         """Compute the variance over rollouts of one prompt of each estimator's gradient (appendix B).
 
         Args:
-            rollouts: of one prompt. tokens: number of first tokens of each to use.
+            rollouts: rollouts of one prompt. tokens: number of first tokens of each to use.
 
         Returns:
-            sequence, token, token_with_future, ratio; None if fewer than two completions are not empty.
+            sequence, token, token_with_future, ratio; None with fewer than two non-empty completions.
         """
         cut = [replace(r, token_ids=r.token_ids[:tokens]) for r in rollouts if r.token_ids]
         if len(cut) < 2:

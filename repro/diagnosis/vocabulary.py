@@ -13,7 +13,7 @@ def has_shared_vocabulary(teacher: Path | str, student: Path | str) -> bool:
 
 
 def require_shared_vocabulary(teacher: Path | str, student: Path | str) -> None:
-    """Raise InputError for a pair of models without a token KL.
+    """Check that a token-level KL is defined for a pair of models.
 
     Raises:
         InputError: the tokenizers differ; names both sizes and the fix.

@@ -1,4 +1,4 @@
-"""Diagnostics of the importance weights as per-prompt values, in log space: weights may differ by e^1000.
+"""Diagnostics of the importance weights as per-prompt values, in log space because weights may differ by e^1000.
 
 Shapes: n rollouts of the teacher, P prompts.
 """
@@ -16,7 +16,7 @@ from repro.traps.importance import log_k3
 def weight_health(c: Columns, log_w: Array) -> Iterator[tuple[str, Array, Array]]:
     """Yield (measure, [P] influence values, [P] ones) of:
 
-    - weight_waste: 1 - ESS/n, the share of the samples that the weights waste.
+    - weight_waste: 1 - ESS/n, the share of the samples that the weighting wastes.
     - log_weight_error: |log E[w]|; 0 for a healthy estimate, log 2 if the mean weight is off by a factor of two.
     - log_sd_is_rkl, log_sd_is_k3: log of the standard deviation between rollouts of w log w (Eq 3) and of
       1 - w + w log w, whose means are the two cells.
@@ -43,7 +43,7 @@ def _influence(all_and_without: Array) -> Array:
 
 
 def _log_sums(c: Columns, log_size_n: Array, sign_n: Array | None = None) -> Array:
-    """Return [1 + P] log |sum| of signed values: over all rollouts, then over all but each prompt's."""
+    """Return [1 + P] log |sum| of signed values: over all rollouts, then leaving out each prompt."""
     signs = np.ones_like(log_size_n) if sign_n is None else sign_n
     is_prompt = [c.prompt_n == prompt for prompt in range(len(c.items))]
     parts = [logsumexp(log_size_n[is_own], b=signs[is_own], return_sign=True) for is_own in is_prompt]
@@ -53,7 +53,7 @@ def _log_sums(c: Columns, log_size_n: Array, sign_n: Array | None = None) -> Arr
 
 
 def _log_sd(c: Columns, log_size_n: Array, sign_n: Array, size: Array) -> Array:
-    """Return [1 + P] log of the standard deviation: of all rollouts, then of all but each prompt's."""
+    """Return [1 + P] log of the standard deviation: over all rollouts, then leaving out each prompt."""
     square = _log_sums(c, 2 * log_size_n)
     mean_share = np.exp(2 * _log_sums(c, log_size_n, sign_n) - square) / size  # (sum x)^2 / (n sum x^2), at most 1
     with np.errstate(divide="ignore"):

@@ -9,7 +9,7 @@ from repro.errors import InputError
 
 Method = Literal["sft", "gkd-fkl", "gkd-rkl"]
 OWN_DIVERGENCE = {"gkd-fkl": "fkl", "gkd-rkl": "rkl"}
-"""Method to the loss that it has if none is named."""
+"""Maps each method to its default loss."""
 
 
 class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -21,7 +21,7 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     steps: int = pydantic.Field(gt=0)
     """Optimiser steps."""
     sequences_per_step: int = pydantic.Field(gt=0)
-    """Completions in one optimiser step, whatever the micro-batch."""
+    """Completions per optimiser step, whatever the micro-batch."""
     learning_rate: float = pydantic.Field(gt=0, allow_inf_nan=False)
     warmup_fraction: float = pydantic.Field(ge=0, le=1)
     max_completion_tokens: int = pydantic.Field(gt=0)
@@ -31,10 +31,10 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     reasoning: bool = True
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""
     rollouts_per_prompt: int = pydantic.Field(default=1, gt=0)
-    """On-policy: completions of each prompt in a step, so that a step has sequences_per_step / this many prompts."""
+    """On-policy: completions per prompt in a step; a step has sequences_per_step / this many prompts."""
     divergence: Divergence = None
-    """The loss of the GKD methods (`repro list --losses`), on the completions of the method; None, which naming it means too,
-    for the method's own: KL(p_T||p_S) of gkd-fkl, KL(p_S||p_T) of gkd-rkl."""
+    """The loss of the GKD methods (`repro list --losses`), on the method's completions. None, or naming the default,
+    selects the method's default: KL(p_T||p_S) for gkd-fkl, KL(p_S||p_T) for gkd-rkl."""
 
     def with_divergence(self, loss: Loss) -> "DistillationConfig":
         """Return these settings with another loss."""
@@ -42,7 +42,7 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     @property
     def reads_reference(self) -> bool:
-        """True if the loss reads the student as it was before training."""
+        """True if the loss reads the reference model: the student before training."""
         return self.divergence is not None and "reference" in self.divergence.reads
 
     @pydantic.model_validator(mode="before")
@@ -78,21 +78,21 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 class SelectionConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """How completions are selected, prompt by prompt. No answer key is read."""
+    """How completions are selected, prompt by prompt, without reading the answer key."""
 
     rule: Literal["majority", "shortest", "likeliest"]
-    """majority: completions whose answer is the majority answer of the completions that vote; a tie is broken at random.
-    shortest, likeliest: the `share` of a prompt's completions with the fewest tokens, or the largest log-probability per
-    token under the model that scored them; at least one."""
+    """majority: completions that state the voters' majority answer; ties are broken at random. shortest, likeliest: the
+    `share` of a prompt's completions with the fewest tokens, or the largest log-probability per token under the model
+    that scored them; at least one."""
     share: float = pydantic.Field(default=0.5, gt=0, le=1)
 
 
 class WeighingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """How traces are weighed by their value on a holdout (`repro.distillation.weighing`)."""
+    """How traces are weighted by their value on a holdout (`repro.distillation.weighing`)."""
 
     strength: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Log-weight of a trace whose value is a standard deviation above the mean."""
+    """Log-weight of a trace one standard deviation above the mean value."""
     epsilon: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Step of the difference along the holdout's gradient, in units of the gradient."""
+    """Step of the central difference along the holdout gradient, in units of the gradient."""
     traces: int = pydantic.Field(gt=0)
-    """Completions of the holdout that the gradient is taken of, spread over all of them."""
+    """Number of holdout completions in the gradient, spread evenly over the holdout."""

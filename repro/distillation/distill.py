@@ -1,4 +1,4 @@
-"""Distil a student: from folders to a folder, by SFT, GKD-FKL or GKD-RKL, with resume."""
+"""Distil a student, from model folders to a model folder, by SFT, GKD-FKL or GKD-RKL, with resume."""
 
 import contextlib
 import copy
@@ -52,32 +52,32 @@ def distill(
 
     Args:
         student: folder with model and tokenizer, or a hub id.
-        teacher: the same; sft runs without one, then takes the traces as text.
+        teacher: the same. sft also runs without one, and then reads the traces as text.
         items: training prompts, of one task or several.
-        completions: the teacher's rollouts (Parquet) for sft and gkd-fkl; those of other items are left out.
-        weights: of these completions, for sft (`weighing.WEIGHTS`, Parquet): the loss of each is multiplied by its weight.
-        task_reward: items and completion texts to rewards, NaN for those not scored: the accuracy logged during gkd-rkl.
-        out: gets model/ (float32, with tokenizer) and history.jsonl.
-        work: checkpoints; an interrupted run resumes from the newest complete one.
-        resources: no part of the result's identity.
+        completions: the teacher's rollouts (Parquet) for sft and gkd-fkl; rollouts of other items are ignored.
+        weights: for sft, a weight per completion (`weighing.WEIGHTS`, Parquet) that multiplies its loss.
+        task_reward: maps items and completion texts to rewards, NaN where not scored; gkd-rkl logs them as accuracy.
+        out: receives model/ (float32, with tokenizer) and history.jsonl.
+        work: folder for checkpoints; an interrupted run resumes from the newest complete one.
+        resources: not part of the result's identity.
 
     Returns:
-        steps, prompts, traces (off-policy), parameters, and the mean of each figure over the last tenth of the steps.
+        steps, prompts, traces (off-policy), parameters, and the mean of each metric over the last tenth of the steps.
 
     Raises:
-        InputError: no teacher or rollout file, a pair without common vocabulary, or nothing to learn from.
+        InputError: no teacher or rollout file, a pair without a common vocabulary, or nothing to learn from.
     """
     vocabularies = _check_inputs(config, student, teacher, items, completions)
     model, tokenizer = load_model_and_tokenizer(student)
     if vocabularies is not None:
         fit_vocabulary(model, vocabularies.compared)
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
-    configs = copy.deepcopy((model.config, model.generation_config))  # the trainer writes its own tokens into them
+    configs = copy.deepcopy((model.config, model.generation_config))  # the trainer overwrites their special tokens
     model.generation_config = neutral_generation_config(model)
     parameters = model.num_parameters()
     rows, counts = _training_rows(config, tokenizer, end_id, student, teacher, items, completions, weights, seed)
     settings, templates = config.model_dump(mode="json"), [template_hash(tokenizer)]
-    if config.divergence is None:  # as before there was a choice
+    if config.divergence is None:  # keeps run identities from before losses could be chosen
         del settings["divergence"]
     run = run_identity(settings, seed, rows, templates=templates, sharded=resources.shard)
     if config.method == "sft":
@@ -93,7 +93,7 @@ def distill(
         resources=resources,
     )
     if config.method == "sft" and shared["gradient_accumulation_steps"] > 1:
-        # The other trainers sort the sequences of a step themselves
+        # The other trainers sort each step's sequences themselves
         rows = sft.sort_steps(rows, config.sequences_per_step)
     frozen = load_frozen(teacher, vocabularies, resources.shard) if config.method != "sft" else None
     reference = load_frozen(student, vocabularies, resources.shard) if config.reads_reference else None
@@ -160,7 +160,7 @@ def _training_rows(
     weights: Path | None,
     seed: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the training rows in order, and the summary's counts of prompts and, off-policy, of traces and lost ends."""
+    """Return the training rows in order, and counts for the summary: prompts and, off-policy, traces and lost ends."""
     visits = config.steps * config.sequences_per_step
     readers = [student, *([teacher] if teacher is not None and config.method != "sft" else [])]
     if config.method == "gkd-rkl":
@@ -190,7 +190,7 @@ def _training_rows(
 
 
 def _check_traces(readers: list[Path | str], prompts: dict[Item, list[int]], traces: list[Trace]) -> None:
-    """Check that prompts and traces fit the positions of the models that read them."""
+    """Check that prompts and traces fit the context length of the models that read them."""
     lengths = [(len(prompts[trace.item]), len(trace.completion_ids), trace.item.id) for trace in traces]
     prompt, completion, item = max(lengths, key=lambda length: length[0] + length[1])
     for model in readers:
@@ -206,7 +206,7 @@ def _engine(
     resources: TrainingResources,
     teacher: Any,
 ) -> contextlib.AbstractContextManager[dict[str, Any]]:
-    """Yield the arguments of the engine that samples; none off-policy."""
+    """Yield the arguments of the sampling engine; empty off-policy."""
     if config.method != "gkd-rkl":
         return contextlib.nullcontext({})
     to_come = memory_to_come(model, None, teacher if resources.shard else None, resources)
@@ -228,7 +228,7 @@ def _make_trainer(
     task_reward: RewardFunction,
     **arguments: Any,
 ) -> Any:
-    """Make TRL's trainer for the method; teacher and reference (the student before training) are loaded, or None."""
+    """Build TRL's trainer for the method; teacher and reference (the student before training) are models or None."""
     if config.method == "sft":
         return sft.trainer_for(arguments["train_dataset"])(**arguments)
     arguments |= {"loss": config.divergence, "reference_model": reference, "teacher_model": teacher}

@@ -1,11 +1,12 @@
-"""A faster divergence for TRL on a CPU: logits of the counted tokens alone, computed once.
+"""A faster divergence for TRL on a CPU: computes logits only for the tokens that count, and only once.
 
-As `repro.models.output_layer` does for log-probabilities: TRL computes both models' logits in tiles 32,768 ids wide, whose
-rows lie so far apart that a small vocabulary pays for each in memory, and computes them again in the backward pass. Here they
-are kept, if both models' fit the budget, and turned into the gradient in place. Every operation that rounds is TRL's for
-these tokens, in TRL's order. GPUs, autocast, temperatures, softcapping, large vocabularies and mixtures of the two KLs are left to TRL.
+The counterpart of `repro.models.output_layer` for divergences. TRL computes both models' logits in tiles 32,768 ids
+wide, which is slow for a small vocabulary because the rows lie far apart in memory, and recomputes them in the backward
+pass. Here the logits are kept, if both models' fit the budget, and turned into the gradient in place. Every operation
+that rounds is the one TRL uses for these tokens, in TRL's order. GPUs, autocast, temperatures, softcapping, large
+vocabularies and mixtures of the two KLs are left to TRL.
 
-Shapes: N tokens, V vocabulary, H hidden size, each model its own.
+Shapes: N tokens, V vocabulary, H hidden size (may differ between the models).
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from repro.models import output_layer
 
 @contextlib.contextmanager
 def keep_both_logits() -> Iterator[None]:
-    """Route TRL's divergence through `_Divergence` inside the context."""
+    """Route TRL's divergence through `_Divergence` within the context."""
     before = trl_distillation.ChunkedDivergenceFunction
     trl_distillation.ChunkedDivergenceFunction = _Divergence
     try:
@@ -76,7 +77,7 @@ class _Divergence:
 
 
 class FullDivergence(torch.autograd.Function):
-    """Computes KL(p_T||p_S) (beta 0) or KL(p_S||p_T) (beta 1) at each token, and the student's entropy; nats, [N] each."""
+    """Compute KL(p_T||p_S) (beta 0) or KL(p_S||p_T) (beta 1) per token, and the student's entropy; nats, [N] each."""
 
     @staticmethod
     def forward(

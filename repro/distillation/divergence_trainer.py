@@ -1,4 +1,4 @@
-"""TRL's DistillationTrainer as both GKD losses use it."""
+"""TRL's DistillationTrainer, set up for both GKD losses."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from repro.training.sampling import SamplesByDecoding
 
 
 class DivergenceTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, TokenMeans, DistillationTrainer):
-    """TRL's DistillationTrainer, its loss in the precision of the other trainers: bfloat16 products on a GPU.
+    """TRL's DistillationTrainer with its loss in the precision of the other trainers: bfloat16 matmuls on a GPU.
 
-    accelerate puts autocast around the model's `forward`. TRL's loss replaces that method to call the backbone itself, so
-    without this a student in float32 would be computed in float32: attention without its fast kernels, 2.4 GiB more
-    for 2 sequences of 715 tokens of Qwen3-0.6B. TRL's asynchronous trainer enters autocast likewise.
+    accelerate wraps the model's `forward` in autocast. TRL's loss bypasses that method and calls the backbone directly,
+    so a float32 student would run in float32: attention without its fast kernels, 2.4 GiB more for 2 sequences of 715
+    tokens of Qwen3-0.6B. TRL's asynchronous trainer enters autocast in the same way.
 
     Args:
-        loss: takes the place of TRL's divergence; None to leave it.
+        loss: replaces TRL's divergence; None to keep it.
         reference_model: the student before training, if the loss reads it.
         kwargs: arguments of DistillationTrainer.
     """
@@ -50,7 +50,7 @@ class DivergenceTrainer(RenderedPrompts, SamplesByDecoding, BucketedSteps, Token
             return super()._compute_loss(unwrapped_student, inputs, *args)
 
     def _reference_head(self, inputs: dict[str, Any]) -> Head:
-        """Return the reference's hidden states and output layer, computed as TRL computes the teacher's."""
+        """Return the reference model's hidden states and output layer, computed as TRL computes the teacher's."""
         ids, mask = (
             torch.cat([inputs[f"{part}_{name}"] for part in ("prompt", "completion")], 1) for name in ("ids", "mask")
         )

@@ -1,8 +1,9 @@
-"""What a distillation loss is: a divergence per token of the student's distribution from the teacher's, and weights of tokens.
+"""The interface of distillation losses: a per-token divergence between student and teacher, and token weights.
 
-A loss is a small class: `per_token` gives the divergence at each completion token, `weights` what each token counts. The
-trainers (`loss_layer`) compute sum_t w_t d_t / (completion tokens of the optimiser step), so that a step's micro-batches add
-up to it, and take the gradient through `per_token` only: weights are numbers. Imports no torch: recipes import this.
+A loss is a small class: `per_token` returns the divergence at each completion token, `weights` each token's weight. The
+trainers (`loss_layer`) compute sum_t w_t d_t / (completion tokens of the optimiser step), so the losses of a step's
+micro-batches add up, and take the gradient through `per_token` only: weights are constants. Imports no torch, because
+recipes import this.
 
 Shapes: N completion tokens of one forward pass, B sequences, T completion positions, V vocabulary.
 """
@@ -25,9 +26,9 @@ class TokenDistributions:
     """Next-token distributions at N completion tokens, as log-probabilities, nats.
 
     Attributes:
-        student: [N, V] log p_S, which the gradient goes through.
+        student: [N, V] log p_S, with gradient.
         teacher: [N, V] log p_T.
-        reference: [N, V] log-probabilities of the student as it was before training; None unless the loss reads them.
+        reference: [N, V] log-probabilities under the student before training; None unless the loss reads them.
         ids: [N] the realised tokens.
     """
 
@@ -39,15 +40,15 @@ class TokenDistributions:
 
 @dataclass(frozen=True, kw_only=True)
 class Completions:
-    """The completions of one forward pass, with numbers per token. Values outside the mask are 0.
+    """The completions of one forward pass, with per-token values. Values outside the mask are 0.
 
     Attributes:
         mask: [B, T] true for completion tokens.
         ids: [B, T] realised tokens.
         student_entropy: [B, T] nats.
-        teacher_entropy, student_log_prob, teacher_log_prob: [B, T] nats, the latter two of the realised tokens; None unless
-            the loss reads them.
-        rewards: [B] 1 for a right answer, 0 for a wrong one, NaN where nothing grades it; None unless the loss reads them.
+        teacher_entropy, student_log_prob, teacher_log_prob: [B, T] nats, the latter two of the realised tokens; None
+            unless the loss reads them.
+        rewards: [B] 1 for a right answer, 0 for a wrong one, NaN where ungraded; None unless the loss reads them.
     """
 
     mask: "Tensor"
@@ -63,8 +64,8 @@ class Loss(Plugin):
     """Base of all distillation losses. Settings are fields."""
 
     reads: ClassVar[tuple[Input, ...]] = ()
-    """Inputs beyond the two distributions. `reference` costs a forward pass of the untrained student, the others little;
-    `rewards` exist for the student's own completions only."""
+    """Inputs beyond the two distributions. `reference` costs a forward pass of the reference model, the others little;
+    `rewards` are available for the student's own completions only."""
 
     @property
     def trl_beta(self) -> float | None:
@@ -76,7 +77,7 @@ class Loss(Plugin):
         raise NotImplementedError
 
     def weights(self, completions: Completions) -> "Tensor | None":
-        """Return what each token counts, [B, T]; None for 1 everywhere. Must not depend on other sequences of the batch."""
+        """Return the token weights, [B, T]; None for 1 everywhere. Must not depend on other sequences in the batch."""
         return None
 
 
@@ -98,4 +99,4 @@ LOSSES = Registry(
     },
 )
 Divergence = Annotated[pydantic.SerializeAsAny[Loss] | None, pydantic.BeforeValidator(LOSSES.parse)]
-"""A field that holds a loss: "jsd(beta=0.3)", what `model_dump` returns, an instance, or None."""
+"""A field that holds a loss: "jsd(beta=0.3)", the output of `model_dump`, an instance, or None."""

@@ -1,4 +1,4 @@
-"""The gradient of a model's mean loss on completions, and the model moved along it. B sequences, T tokens, V vocabulary."""
+"""The gradient of a model's mean loss on completions, and steps along it. B sequences, T tokens, V vocabulary."""
 
 import copy
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ ElementT = TypeVar("ElementT")
 
 GRADIENT_BATCH = 32
 GRADIENT_TOKENS = 4096
-"""Sequences, and padded tokens, of one backward pass at most; the sum does not depend on them but for rounding."""
+"""Most sequences, and most padded tokens, in one backward pass; they change the sum by rounding only."""
 
 
 def spread(sequence: Sequence[ElementT], most: int) -> list[ElementT]:
-    """Return at most `most` items at equal distances over all of the sequence, in order."""
+    """Return at most `most` items, evenly spaced over the sequence, in order."""
     count = min(len(sequence), most)
     return [sequence[n * len(sequence) // count] for n in range(count)]
 
@@ -35,7 +35,7 @@ def mean_loss_gradient(
 
     Args:
         pairs: prompt and completion tokens.
-        most_tokens: padded tokens of one backward pass; a longer sequence has one of its own.
+        most_tokens: padded tokens in one backward pass; a longer sequence gets a pass to itself.
         is_fused: the model has TRL's fused head (`add_fused_lm_head`), which never holds all logits.
     """
     tokens = sum(len(completion) for _, completion in pairs)
@@ -51,9 +51,9 @@ def mean_loss_gradient(
 
 @repeated_keys()
 def lean_gradient(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
-    """Return `mean_loss_gradient` in little memory: no complete logits, short passes, checkpoints in a large model.
+    """Return `mean_loss_gradient` in less memory: fused head, short passes, gradient checkpointing for large models.
 
-    The model is left with TRL's fused head, in evaluation mode.
+    Leaves the model with TRL's fused head, in evaluation mode.
     """
     from trl.trainer.utils import add_fused_lm_head
 
@@ -61,7 +61,7 @@ def lean_gradient(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> d
     if is_large:
         model.gradient_checkpointing_enable()
     add_fused_lm_head(model)
-    model.train(is_large)  # in evaluation mode layers keep their activations
+    model.train(is_large)  # gradient checkpointing is active in training mode only
     gradients = mean_loss_gradient(model, pairs, BACKWARD_TOKENS, is_fused=True)
     model.eval()
     return gradients
@@ -97,7 +97,7 @@ def shifted(model: Any, gradients: dict[str, torch.Tensor], step: float) -> Any:
 
 @torch.no_grad()
 def shift(model: Any, gradients: dict[str, torch.Tensor], step: float) -> Any:
-    """Add `step` times the gradient to the model's own weights; return the model."""
+    """Add `step` times the gradient to the model's weights, in place; return the model."""
     for name, parameter in model.named_parameters():
         if name in gradients:
             parameter += step * gradients[name]

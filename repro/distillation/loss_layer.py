@@ -1,8 +1,8 @@
-"""Computes a `Loss` from hidden states and output layers, in the place of TRL's divergence kernel.
+"""Compute a `Loss` from hidden states and output layers, in place of TRL's divergence kernel.
 
-The logits of a few tokens at a time are in memory (as many bytes as TRL's tiles), and are computed again in the backward pass,
-as TRL does; on a CPU they are kept, if they fit the budget. Hooks in where TRL calls its kernel, so that masks, reduction,
-sharding and precision are TRL's.
+Only a few tokens' logits are in memory at a time (as many bytes as TRL's tiles). As in TRL, they are recomputed in the
+backward pass; on a CPU they are kept if they fit the budget. It hooks in where TRL calls its kernel, so masks,
+reduction, sharding and precision are TRL's.
 
 Shapes: N completion tokens, B sequences, T positions, V vocabulary, H hidden size of each model.
 """
@@ -22,14 +22,14 @@ from repro.distillation.loss import Completions, Loss, TokenDistributions
 from repro.models import output_layer
 
 COPIES = 8
-"""[N, V] tensors of float32 that a loss has at a time: log-probabilities of two models, and what autograd keeps."""
+"""float32 [N, V] tensors alive at the same time: log-probabilities of two models, and what autograd keeps."""
 TILE_BYTES = 2 * TOKEN_CHUNK_SIZE * VOCAB_CHUNK_SIZE * 4
-"""What TRL's kernel allocates for the two models' tiles."""
+"""Bytes that TRL's kernel allocates for both models' tiles."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Last hidden states [N, H] and the output layer [V, H] that makes logits of them."""
+    """Last hidden states [N, H] and the output layer [V, H] that maps them to logits."""
 
     hidden: Tensor
     weight: Tensor
@@ -38,15 +38,15 @@ class Head:
     softcap: float | None = None
 
     def rows(self, tokens: Any) -> "Head":
-        """Return the head of some of the tokens."""
+        """Return the head restricted to some of the tokens."""
         return Head(self.hidden[tokens], self.weight, self.bias, self.scale, self.softcap)
 
     def dtype(self, autocast: torch.dtype | None) -> torch.dtype:
-        """Return the precision of the products: autocast's if there is one, else the hidden states'."""
+        """Return the matmul precision: autocast's if it is on, else that of the hidden states."""
         return autocast or self.hidden.dtype
 
     def products(self, autocast: torch.dtype | None) -> Tensor:
-        """Return hidden times weight, [N, V], float32 or above, multiplied in the precision of TRL's kernel."""
+        """Return hidden times weight, [N, V], in float32 or above, multiplied in the precision of TRL's kernel."""
         dtype = self.dtype(autocast)
         hidden, weight = self.hidden.to(dtype), self.weight.to(dtype).t()
         if hidden.is_cuda and dtype in (torch.float16, torch.bfloat16):
@@ -66,11 +66,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Step:
-    """What the loss of one forward pass reads besides the two models.
+    """Inputs of the loss in one forward pass, besides the two models.
 
     Attributes:
         mask: [B, T] 1 for completion tokens. ids: [B, T]. rewards: [B].
-        reference: the student before training, its hidden states at all B x T positions; scale and softcap are the student's.
+        reference: the student before training, with hidden states at all B x T positions, and the student's scale and
+            softcap.
     """
 
     loss: Loss
@@ -82,7 +83,7 @@ class Step:
 
 @contextlib.contextmanager
 def compute_with(step: Step) -> Iterator[None]:
-    """Route TRL's divergence of one forward pass through the loss of `step`."""
+    """Route TRL's divergence through the loss of `step` for one forward pass."""
     before = trl_distillation.ChunkedDivergenceFunction
     trl_distillation.ChunkedDivergenceFunction = _Routed(step)
     try:
@@ -93,9 +94,9 @@ def compute_with(step: Step) -> Iterator[None]:
 
 
 class _Routed:
-    """Takes the arguments of TRL's `ChunkedDivergenceFunction.apply`, and returns weighted divergence and entropy.
+    """Accepts the arguments of TRL's `ChunkedDivergenceFunction.apply`; returns weighted divergence and entropy.
 
-    Both are [n], of the n completion tokens, as the hidden states are.
+    Both are [n], one value per completion token, like the hidden states.
     """
 
     def __init__(self, step: Step) -> None:
@@ -120,7 +121,8 @@ def weighted_divergence(step: Step, student: Head, teacher: Head) -> tuple[Tenso
     """Return w d and the student's entropy at the completion tokens, [n] each, nats, in the order of the mask.
 
     Args:
-        student, teacher: heads of the n completion tokens. The gradient reaches the student's hidden states, weight and bias.
+        student, teacher: heads at the n completion tokens. The gradient reaches the student's hidden states, weight and
+            bias.
     """
     is_token_BT = step.mask.bool()
     reference = step.reference.rows(is_token_BT.reshape(-1)) if step.reference is not None else None
@@ -148,7 +150,8 @@ class _Frozen:
 
     Attributes:
         scale, softcap: the student's.
-        autocast: the precision of products in both passes, None outside autocast, which is off in a backward pass.
+        autocast: the matmul precision of both passes, recorded because autocast is off in the backward pass; None
+            without autocast.
     """
 
     loss: Loss
@@ -161,12 +164,12 @@ class _Frozen:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The numbers per token that are computed beside the divergence."""
+        """Names of the per-token values computed besides the divergence."""
         wanted = [name for name in self.loss.reads if name not in ("reference", "rewards")]
         return ("student_entropy", *wanted)
 
     def evaluate(self, student: Head, products_nV: Tensor, tokens: slice) -> tuple[Tensor, Tensor]:
-        """Return the divergence of some tokens, [n], and their columns, [n, C]."""
+        """Return the divergence at some tokens, [n], and their columns, [n, C]."""
         with torch.no_grad():
             teacher = self.teacher.rows(tokens)
             teacher_nV = teacher.log_probs(teacher.products(self.autocast))
@@ -192,7 +195,7 @@ def _entropy(logp_nV: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left times right to the total, never rounded to less than float32 before (as `_addmm_fp32` of TRL)."""
+    """Add left times right to the total without rounding below float32 first (like TRL's `_addmm_fp32`)."""
     if total.is_cuda and left.dtype in (torch.float16, torch.bfloat16):
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
     else:
@@ -200,7 +203,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 class _Layer(torch.autograd.Function):
-    """Divergence [n] and columns [n, C] of the tokens, a few at a time."""
+    """Compute the divergence [n] and columns [n, C] of the tokens, a few tokens at a time."""
 
     @staticmethod
     def forward(

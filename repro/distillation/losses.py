@@ -1,4 +1,4 @@
-"""The GKD losses as formulas on full logits: what TRL computes in chunks for beta = 0 and beta = 1.
+"""The GKD losses as formulas on full logits: TRL computes the same in chunks for beta = 0 and beta = 1.
 
 p_T is the teacher, p_S the student; B sequences, T completion positions, V vocabulary.
 """
@@ -8,7 +8,7 @@ from torch import Tensor
 from repro.traps.token_kl import token_kl
 
 TRL_BETA = {"gkd-fkl": 0.0, "gkd-rkl": 1.0}
-"""The `beta` of TRL's DistillationTrainer whose loss is `forward_kl` (0) or `reverse_kl` (1)."""
+"""The `beta` at which TRL's DistillationTrainer computes `forward_kl` (0) or `reverse_kl` (1)."""
 
 
 def forward_kl(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor, tokens: int | None = None) -> Tensor:
@@ -17,8 +17,8 @@ def forward_kl(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor, tok
     Args:
         student_logits, teacher_logits: [B, T, V]; position t scores completion token t.
         mask: [B, T] true for completion tokens.
-        tokens: completion tokens of the whole step; None if these B sequences are the step. The losses of its
-            micro-batches then add up to that of the step.
+        tokens: completion tokens of the whole step, so that the losses of its micro-batches add up to the step's; None
+            if these B sequences are the step.
 
     Returns:
         Scalar, float64, nats per token; 0 if no token counts. Its gradient reaches the student only.

@@ -13,11 +13,11 @@ HISTORY_NAMES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""As on-policy; the student samples nothing during training, so there are no completion metrics."""
+"""As on-policy, without completion metrics: the student samples nothing during training."""
 
 
 class OffPolicyTrainer(DivergenceTrainer):
-    """TRL's DistillationTrainer that reads the "completion_ids" column instead of sampling."""
+    """TRL's DistillationTrainer, reading the "completion_ids" column instead of sampling."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._stored = [row["completion_ids"] for row in inputs]

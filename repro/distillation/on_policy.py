@@ -32,17 +32,17 @@ HISTORY_NAMES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""Names in the trainer's log to names in history.jsonl. loss: the divergence, nats per token of the step;
-entropy: the student's, nats per token; lengths in tokens; accuracy: share of right answers among the student's own
-training completions of verifiable tasks; open_reward: mean score of those of open-ended tasks, if a reward model scores them."""
+"""Maps names in the trainer's log to names in history.jsonl. loss: the divergence, nats per token of the step; entropy:
+the student's, nats per token; lengths in tokens; accuracy: share of right answers among the student's training
+completions for verifiable tasks; open_reward: mean score on open-ended tasks, if a reward model scores them."""
 
 
 class OnPolicyTrainer(DivergenceTrainer):
     """TRL's DistillationTrainer that also logs the accuracy of the student's training completions.
 
     Args:
-        items: the training items; the data set's "item" column holds indices into them.
-        task_reward: items and texts to rewards, NaN for open-ended items that nothing scores.
+        items: the training items; the dataset's "item" column holds indices into them.
+        task_reward: maps items and texts to rewards, NaN for open-ended items without a reward model.
         kwargs: arguments of DistillationTrainer.
     """
 
@@ -53,7 +53,7 @@ class OnPolicyTrainer(DivergenceTrainer):
             self._record_sampler()
 
     def _record_sampler(self) -> None:
-        """Keep vLLM's log-probabilities of the tokens that it samples, which TRL drops, to compare them."""
+        """Keep vLLM's log-probabilities of the sampled tokens, which TRL discards, for comparison."""
         from trl.trainer.utils import add_fused_lm_head
 
         add_fused_lm_head(self.accelerator.unwrap_model(self.model))
@@ -67,7 +67,7 @@ class OnPolicyTrainer(DivergenceTrainer):
         self.vllm_generation.generate = generate_and_record
 
     def _sampler_gap(self) -> float:
-        """Compare the sampler's log-probabilities with this trainer's forward, on a few completions of the step."""
+        """Compare the sampler's log-probabilities with this trainer's forward pass, on a few of the completions."""
         prompt_ids, completion_ids, log_probs = self._sampled
         model = self.accelerator.unwrap_model(self.model)
         trainer = token_log_probs(model, list(map(list, prompt_ids)), list(map(list, completion_ids)), batch_size=1)
@@ -107,10 +107,10 @@ class OnPolicyTrainer(DivergenceTrainer):
 
 
 def _mean_rewards(rewards_n: torch.Tensor, verifiable_n: torch.Tensor) -> dict[str, float]:
-    """Return accuracy and open_reward, never one mean of both; a figure without a completion, or without scores, is left out.
+    """Return accuracy and open_reward as separate means; a metric without completions, or without scores, is omitted.
 
     Args:
-        rewards_n: [n], NaN where nothing scores an open-ended item.
+        rewards_n: [n], NaN for unscored open-ended items.
         verifiable_n: [n] bool.
     """
     parts = {"accuracy": rewards_n[verifiable_n], "open_reward": rewards_n[~verifiable_n]}
@@ -120,7 +120,7 @@ def _mean_rewards(rewards_n: torch.Tensor, verifiable_n: torch.Tensor) -> dict[s
 def divergence_config(
     config: DistillationConfig, engine: dict[str, Any], shared: dict[str, Any]
 ) -> TrlDistillationConfig:
-    """Return TRL's settings of the GKD losses (`losses`): the full vocabulary, at temperature 1.
+    """Return TRL's settings for the GKD losses (`losses`): the full vocabulary, at temperature 1.
 
     Args:
         engine: arguments of the generation engine.
@@ -136,5 +136,5 @@ def divergence_config(
         top_p=1.0,
         top_k=0,
         disable_dropout=True,
-        shuffle_dataset=False,  # the rows are in training order
+        shuffle_dataset=False,  # rows are already in training order
     )

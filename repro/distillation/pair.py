@@ -11,7 +11,7 @@ from repro.models.loading import generation_eos_ids, load_config, load_model, lo
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Sizes of the two output layers, and of the ids from 0 up that a divergence compares."""
+    """Sizes of the two output layers, and the number of ids, from 0 up, that a divergence compares."""
 
     teacher: int
     student: int
@@ -23,13 +23,13 @@ class Vocabularies:
 
 
 def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
-    """Check that every id of text and of the end of a turn means the same in both models. Reads no weights.
+    """Check that every text token and the end of turn have the same id in both models. Reads no weights.
 
-    Output layers of different width are fine if the ids that only one has are padding or control tokens (Gemma-3: 262,144
-    rows at 1B, 262,208 from 4B up): the ids that both have are compared (`fit_vocabulary`).
+    Output layers of different width are fine if the extra ids of the wider one are padding or control tokens (Gemma-3:
+    262,144 rows at 1B, 262,208 from 4B up): only the common ids are compared (`fit_vocabulary`).
 
     Raises:
-        InputError: a token-level divergence is not defined; names both vocabularies and the reason.
+        InputError: no token-level divergence is defined; names both vocabularies and the reason.
     """
     tokenizers = [load_tokenizer(model) for model in (teacher, student)]
     sizes = [vocabulary_size(model) for model in (teacher, student)]
@@ -66,7 +66,8 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
 def fit_vocabulary(model: Any, compared: int) -> Any:
     """Cut the model's input and output embeddings to the compared ids; the rest is padding.
 
-    Cut, not masked: the softmax is then over the same ids in both models, and the saved student has only these.
+    They are cut rather than masked, so that both models' softmax runs over the same ids and the saved student has no
+    others.
     """
     if model.config.get_text_config().vocab_size > compared:
         model.resize_token_embeddings(compared)
@@ -74,7 +75,7 @@ def fit_vocabulary(model: Any, compared: int) -> Any:
 
 
 def load_frozen(model: Path | str | None, vocabularies: Vocabularies | None, shard: bool) -> Any:
-    """Load a model that only scores, cut to the ids that both of the pair have; on the CPU if it is to be sharded."""
+    """Load a frozen model, cut to the ids that both models of the pair have; on the CPU if it will be sharded."""
     assert model is not None  # both are checked before training: `check_pair` gives the vocabularies
     assert vocabularies is not None
     return fit_vocabulary(load_model(model, to_gpu=not shard), vocabularies.compared)

@@ -1,4 +1,4 @@
-"""Select and mix stored completions, prompt by prompt, without any answer key."""
+"""Select and mix stored completions, prompt by prompt, without an answer key."""
 
 import math
 import random
@@ -37,17 +37,17 @@ def select_completions(
     scores: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the selected completions, in their order.
+    """Write the selected completions, in their original order.
 
     Args:
-        voters: for the rule majority: the completions that vote on each prompt's answer.
-        scores: for the rule likeliest: nats of each completion, in its file's order (see `generation.scores`).
+        voters: for majority: the completions that vote on each prompt's answer.
+        scores: for likeliest: log-probability of each completion, nats, in file order (see `generation.scores`).
 
     Returns:
         completions, of, prompts (with a completion left), prompts_without, tokens.
 
     Raises:
-        InputError: nothing is left.
+        InputError: no completion is left.
     """
     if config.rule == "majority":
         assert voters is not None
@@ -59,11 +59,11 @@ def select_completions(
 
 
 _NEVER = "\0"
-"""Equals no answer: the prompt has no majority, since no voter gave an answer."""
+"""Matches no answer: no voter answered, so the prompt has no majority."""
 
 
 def _answers(source: Source) -> Iterator[tuple[PromptKey, str | None]]:
-    """Yield prompt and normalised answer of each completion; None without an answer."""
+    """Yield prompt and normalised answer of each completion; the answer is None if it states none."""
     for row in stream_rows(source.file, ["task", "item_id", "prompt", "text"]):
         kind = registry.kind_of(row["task"])
         answer = grade(kind, row["text"], None, row["prompt"], opens_in_thought=source.opens_in_thought).answer
@@ -71,7 +71,7 @@ def _answers(source: Source) -> Iterator[tuple[PromptKey, str | None]]:
 
 
 def _chosen_answers(voters: Source, seed: int) -> dict[PromptKey, str]:
-    """Return each prompt's most frequent answer; among equally frequent ones a seeded draw."""
+    """Return each prompt's most frequent answer; ties are broken by a seeded draw."""
     votes: dict[PromptKey, Counter[str]] = {}
     for key, answer in _answers(voters):
         if answer is not None:
@@ -103,10 +103,10 @@ def _best_rows(config: SelectionConfig, file: Path, scores: Path | None) -> Iter
 
 
 def mix_completions(main: Path, supplement: Path, out: Path, *, share: float, seed: int) -> dict[str, Any]:
-    """Write the completions of `main`, those of a seeded share of the prompts replaced by `supplement`'s.
+    """Write the completions of `main`, with those of a seeded share of the prompts taken from `supplement` instead.
 
     Returns:
-        completions, of, prompts, prompts_without, tokens; supplemented: prompts.
+        completions, of, prompts, prompts_without, tokens; supplemented: number of replaced prompts.
     """
     prompts = sorted({(row["task"], row["item_id"]) for row in stream_rows(main, ["task", "item_id"])})
     drawn = set(random.Random(seed).sample(prompts, round(share * len(prompts))))

@@ -16,8 +16,9 @@ from repro.training.buckets import TokenMeans, order_by_length
 from repro.training.resources import TrainingResources
 
 CPU_MICRO_BATCH = 64
-"""Sequences of a forward on a CPU. MEASURED at toy scale: two forwards of a step's 128 sequences, sorted by length, take 0.9 x
-the time of one, which pads all to the longest; four and eight pay more for their calls than they save."""
+"""Sequences per forward pass on a CPU. MEASURED at toy scale: splitting a step's 128 sequences, sorted by length, into
+two forwards takes 0.9 x the time of one, which pads all to the longest; four or eight forwards add more overhead than
+they save."""
 HISTORY_NAMES = {
     "step": "step",
     "loss": "loss",
@@ -26,14 +27,14 @@ HISTORY_NAMES = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-"""loss: nats per completion token of the step; token_accuracy: share of trace tokens that the student ranks first,
-which is not the accuracy of its answers."""
+"""loss: nats per completion token of the step; token_accuracy: share of trace tokens that the student ranks first
+(not the accuracy of its answers)."""
 
 
 def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """Pad the rows on the right, to tensors [B, T] as TRL's collator makes them, and [B] of weights if rows have them.
+    """Right-pad the rows to tensors [B, T] as TRL's collator does, plus weights [B] if the rows have them.
 
-    TRL's takes a tenth of the time of a small model's step.
+    TRL's collator takes a tenth of the step time of a small model.
     """
     ids_BT, labels_BT = (
         pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True, padding_value=padding)
@@ -46,7 +47,7 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]
 
 
 class SftTrainer(TokenMeans, SFTTrainer):
-    """TRL's SFTTrainer; its figures are means over the tokens of a step."""
+    """TRL's SFTTrainer, with metrics averaged over the tokens of a step."""
 
     def __init__(self, *, processing_class: Any, **arguments: Any) -> None:
         pad_id = processing_class.pad_token_id
@@ -55,7 +56,7 @@ class SftTrainer(TokenMeans, SFTTrainer):
 
 
 class WeightedSftTrainer(SftTrainer):
-    """The same with a weight for each row: sum_i w_i sum_t -log p_S(y_it) / N, N the completion tokens of the step."""
+    """SftTrainer with a weight per row: sum_i w_i sum_t -log p_S(y_it) / N, N the completion tokens of the step."""
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -75,12 +76,12 @@ class WeightedSftTrainer(SftTrainer):
 
 
 def trainer_for(rows: Dataset) -> type[SftTrainer]:
-    """Return the trainer for rows with weights, or without."""
+    """Return the trainer class for rows with or without weights."""
     return WeightedSftTrainer if "weight" in rows.column_names else SftTrainer
 
 
 def limit_micro_batch(resources: TrainingResources) -> TrainingResources:
-    """Return the resources with the micro-batch of a CPU, where none is given and there is no GPU."""
+    """Set the CPU micro-batch if none is given and there is no GPU."""
     if resources.micro_batch or torch.cuda.is_available():
         return resources
     return replace(resources, micro_batch=CPU_MICRO_BATCH)
@@ -92,7 +93,7 @@ def sort_steps(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
 
 
 def sft_row(prompt_ids: list[int], trace: Trace) -> dict[str, Any]:
-    """Return input_ids and labels; -100 keeps the prompt out of the loss; and the trace's weight if it has one."""
+    """Return input_ids, labels (-100 masks the prompt in the loss), and the trace's weight if it has one."""
     row = {
         "input_ids": prompt_ids + trace.completion_ids,
         "labels": [-100] * len(prompt_ids) + trace.completion_ids,
@@ -101,7 +102,7 @@ def sft_row(prompt_ids: list[int], trace: Trace) -> dict[str, Any]:
 
 
 def sft_config(shared: dict[str, Any]) -> SFTConfig:
-    """Return TRL's settings: rows are tokens in training order; the loss is the sum over labels / labels of the step.
+    """Return TRL's settings: rows are tokenised, in training order; the loss is averaged over the step's labels.
 
     Args:
         shared: `optimisation.trainer_arguments`.

@@ -15,17 +15,17 @@ from repro.tasks.thoughts import visible_text
 from repro.training.optimisation import training_order
 
 MOST_LOST = 0.01
-"""ASSUMED: share of the training tokens in traces without an end token above which a distillation warns."""
+"""ASSUMED: warn if more than this share of the training tokens is in traces without an end token."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A training row: an item, and the completion in the student's tokens, its end of turn included."""
+    """A training row: an item, and the completion in the student's tokens, including its end of turn."""
 
     item: Item
     completion_ids: list[int]
     weight: float | None = None
-    """Of the trace in the loss; None if the traces have none."""
+    """Weight of the trace in the loss; None if traces are unweighted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,10 @@ class TraceReader:
     """Turns stored completions into the student's tokens.
 
     Attributes:
-        tokenizer, end_id: the student's, and its end of turn.
-        has_shared_tokens: teacher and student have the same tokenizer: the sampled ids are used as they are.
+        tokenizer, end_id: the student's tokenizer and end-of-turn id.
+        has_shared_tokens: teacher and student have the same tokenizer, so the sampled ids are used unchanged.
         kind: "answer-only" keeps only the final answer and the end of turn (no reasoning to learn).
-        cap: most tokens of a completion; the rest is cut.
+        cap: most tokens of a completion; the rest is cut off.
         in_thought: the teacher's prompts end within a thought (see `repro.tasks.thoughts`).
     """
 
@@ -48,13 +48,13 @@ class TraceReader:
     in_thought: bool = False
 
     def has_tokens(self, text: str, tokens: int, stop: Stop) -> bool:
-        """True if `student_ids` of a completion of that many tokens would not be empty."""
+        """True if `student_ids` would not be empty for a completion of that many tokens."""
         if self.kind == "answer-only":
             return final_answer(text, opens_in_thought=self.in_thought) is not None
         return tokens > 0 if self.has_shared_tokens else stop == "eos" or bool(self._encode(text))
 
     def student_ids(self, text: str, token_ids: list[int], stop: Stop) -> list[int]:
-        """Return a teacher completion in the student's tokens; empty if nothing can be learnt from it."""
+        """Return a teacher completion in the student's tokens; empty if there is nothing to learn from it."""
         if self.kind == "answer-only":
             answer = final_answer(text, opens_in_thought=self.in_thought)
             return [] if answer is None else [*self._encode(answer), self.end_id][: self.cap]
@@ -89,12 +89,12 @@ def select_traces(
 ) -> tuple[list[Trace], int]:
     """Return the training rows in order, and the number of completions available for these items.
 
-    Only the completions that training visits are in memory; of the rest only their row numbers.
+    Only completions that training visits are held in memory; for the rest, only row numbers.
 
     Args:
-        stored: the teacher's rollouts; those of other items are left out.
+        stored: the teacher's rollouts; rollouts of other items are ignored.
         visits: rows to select.
-        weights: of the stored completions, in their order.
+        weights: weights of the stored completions, in file order.
 
     Raises:
         InputError: no rollout file, or nothing to learn from.
@@ -118,10 +118,10 @@ def select_traces(
 
 
 def lost_ends(traces: Sequence[Trace], ends: Collection[int]) -> dict[str, float]:
-    """Count the training rows whose trace has no end token: cut at the cap, here or when it was sampled.
+    """Count the training rows without an end token: cut at the cap, here or when sampled.
 
     Returns:
-        traces_without_end: different traces; rows_without_end, tokens_without_end: shares of the training rows and of
+        traces_without_end: distinct traces; rows_without_end, tokens_without_end: shares of the training rows and of
             their tokens.
     """
     endless = [trace for trace in traces if trace.completion_ids[-1] not in ends]
@@ -149,11 +149,11 @@ def lost_ends_warning(counts: Mapping[str, float], cap: int) -> dict[str, str]:
 def assign_traces(traces: Mapping[Item, Sequence[int]], visits: int, seed: int) -> list[tuple[Item, int]]:
     """Return the item and the trace of each training row.
 
-    The prompts follow `training_order`, as in on-policy training; each visit of a prompt takes the next of its
+    Prompts follow `training_order`, as in on-policy training; each visit of a prompt takes the next of its
     completions, in a seeded order.
 
     Raises:
-        InputError: no trace.
+        InputError: there are no traces.
     """
     if not traces:
         raise InputError(

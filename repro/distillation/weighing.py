@@ -1,4 +1,4 @@
-"""Weigh traces by how much learning from each would help on a holdout: the adaptive student of the Distillation Game."""
+"""Weight traces by how much learning from them would help on a holdout (adaptive student of the Distillation Game)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +28,9 @@ WEIGHTS = pa.schema(
         ("weight", pa.float64()),
     ]
 )
-"""A row per completion, in their file's order. value: see `trace_values`, null for an empty completion, whose weight is 0."""
+"""A row per completion, in file order. value: see `trace_values`; null for an empty completion, which has weight 0."""
 VALUES = pa.schema([WEIGHTS.field("value")])
-"""What is kept of a batch."""
+"""Columns stored for each batch."""
 
 
 @repeated_keys()
@@ -44,15 +44,15 @@ def trace_values(
 ) -> list[float | None]:
     """Return the value of each trace: the derivative of its mean negative log-likelihood along the holdout's gradient.
 
-    To first order, a gradient step on the trace lowers the holdout's loss by the step's size times this. Central difference:
-    (NLL[theta + epsilon g] - NLL[theta - epsilon g]) / (2 epsilon), NLL in nats per token.
+    To first order, a gradient step on the trace lowers the holdout loss by the step size times this value. Central
+    difference: (NLL[theta + epsilon g] - NLL[theta - epsilon g]) / (2 epsilon), NLL in nats per token.
 
     Args:
         along, against: the student at theta + epsilon g and theta - epsilon g, in float32, with TRL's fused head
             (`add_fused_lm_head`); g is the gradient of the holdout's mean loss (`mean_loss_gradient`).
         traces: prompt and completion tokens.
         epsilon: in units of g.
-        folder: keeps the values of each batch; those of an earlier run are not computed again.
+        folder: stores the values of each batch; values from an earlier run are reused.
 
     Returns:
         Nats per token and unit of g; None for an empty trace.
@@ -79,10 +79,10 @@ def trace_values(
 def moved_both_ways(
     model: Any, holdout: Sequence[tuple[list[int], list[int]]], epsilon: float
 ) -> tuple[Any, Any, float]:
-    """Return the student moved along the gradient of a holdout's mean loss and against it, and the gradient's norm.
+    """Return the student moved along and against the gradient of the mean holdout loss, and the gradient's norm.
 
     Args:
-        model: the student, in float32; the model moved against the gradient is this one, changed in place.
+        model: the student, in float32; it is changed in place to become the model moved against the gradient.
         holdout: prompt and completion tokens.
     """
     gradients = lean_gradient(model, holdout)
@@ -94,7 +94,7 @@ def moved_both_ways(
 def weights_of(values: Sequence[float | None], strength: float) -> list[float]:
     """Return exp(strength z) of each value, z in standard deviations from the mean, scaled to a mean of 1; 0 for None.
 
-    All are 1 where no value differs from the others.
+    All are 1 if all values are equal.
     """
     known = torch.tensor([value for value in values if value is not None], dtype=torch.float64)
     spread = known.std(correction=0) if len(known) else known.sum()
@@ -115,19 +115,19 @@ def weigh_completions(
     work: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write `WEIGHTS` of stored completions.
+    """Write the `WEIGHTS` of stored completions.
 
     Args:
         holdout: rollouts of the student itself, in its own tokens.
         model: the student.
-        sampler: the model whose tokens the completions are in; text is read anew if its tokenizer is another.
-        reasoning: of the student's prompts, in that case.
-        work: keeps finished batches, from which a killed stage continues.
+        sampler: the model that sampled the completions; their text is re-tokenised if its tokenizer differs.
+        reasoning: `enable_thinking` for the student's prompts, in that case.
+        work: stores finished batches, so that a killed stage resumes.
 
     Returns:
-        completions; holdout: its traces that the gradient is taken of; gradient_norm; value_mean, value_spread (standard
-        deviation), nats per token and unit of g; largest_weight; effective: the share of equally weighted completions with
-        the same spread of a mean, (sum w)^2 / (n sum w^2).
+        completions; holdout: number of holdout traces in the gradient; gradient_norm; value_mean, value_spread
+        (standard deviation), nats per token and unit of g; largest_weight; effective: effective sample size as a share
+        of the completions, (sum w)^2 / (n sum w^2).
 
     Raises:
         InputError: an empty holdout, or nothing to weigh.
@@ -161,5 +161,5 @@ def weigh_completions(
 
 
 def read_weights(file: Path) -> list[float]:
-    """Return the weight of each completion, in their order."""
+    """Return the weight of each completion, in file order."""
     return [row["weight"] for row in stream_rows(file, ["weight"])]

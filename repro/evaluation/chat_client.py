@@ -1,4 +1,4 @@
-"""Client of a model behind an OpenAI-compatible server (vLLM, TGI, llama.cpp, hosted ones) that keeps its key secret."""
+"""Client for a model behind an OpenAI-compatible server (vLLM, TGI, llama.cpp, hosted); keeps the API key secret."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from repro.system.tls import tls_context
 TIMEOUT = 600.0
 """Seconds to wait for one reply."""
 RETRIES = 7
-"""The library's own, after a lost connection, a timeout and status 408, 409, 429 or 5xx: waits that grow to half a minute in all,
-or the server's Retry-After."""
+"""Retries by the openai library after a lost connection, a timeout or status 408, 409, 429 or 5xx: with backoff, half
+a minute in total, or as the server's Retry-After says."""
 LARGEST_REPLY = 2**20
-"""Bytes; the rest of a longer reply is not read."""
+"""Bytes; anything beyond is not read."""
 _SENT_HEADERS = {
     "host",
     "connection",
@@ -30,7 +30,7 @@ _SENT_HEADERS = {
     "user-agent",
     "x-stainless-raw-response",
 }
-"""The library would also send this machine's operating system, and what OPENAI_* variables hold."""
+"""The library would otherwise also send this machine's operating system and the contents of OPENAI_* variables."""
 _TRIED = f"also after {RETRIES} retries. Start the server, or fix its address; the same command then continues"
 
 
@@ -43,17 +43,17 @@ class Reply:
 
 
 class ChatClient:
-    """Ask one served model. Threads may share a client.
+    """Queries one served model. Threads may share a client.
 
     Raises:
-        InputError: the API key holds a character that no key has.
+        InputError: the API key contains a character that keys cannot have.
     """
 
     def __init__(self, endpoint: Endpoint, *, max_tokens: int, temperature: float, seed: int) -> None:
         self._endpoint = endpoint
         self._request: dict[str, Any] = {"model": endpoint.model, "max_tokens": max_tokens, "temperature": temperature}
         self._options: dict[str, Any] = {"seed": seed, "chat_template_kwargs": {"enable_thinking": False}}
-        """Sent until the server refuses them by name."""
+        """Request options, sent until the server rejects them by name."""
         self._key = _read_key(endpoint)
         is_local = urlsplit(endpoint.url).hostname in ("localhost", "127.0.0.1", "::1")
         self._client = openai.OpenAI(
@@ -77,10 +77,10 @@ class ChatClient:
         """Return the model's reply to one question.
 
         Args:
-            seed: another than the client's.
+            seed: overrides the client's seed.
 
         Raises:
-            InputError: the server cannot be reached, does not serve the model, refuses the key or the question, or is
+            InputError: the server cannot be reached, does not serve the model, rejects the key or the question, or is
                 not OpenAI-compatible.
         """
         create: Any = self._client.chat.completions.with_raw_response.create
@@ -125,7 +125,7 @@ class ChatClient:
             raise InputError(f"{self}: its list of models cannot be read.") from None
 
     def close(self) -> None:
-        """Close all connections; requests of other threads fail instead of being retried."""
+        """Close all connections; requests in other threads fail instead of being retried."""
         self._client.close()
 
     def __str__(self) -> str:
@@ -177,7 +177,7 @@ class ChatClient:
         return " ".join(self._redact(text).split())[:300]
 
     def _redact(self, text: str) -> str:
-        """Mask the key: some servers, and some models, repeat what they are sent."""
+        """Mask the key, since some servers and models echo what they are sent."""
         return text.replace(self._key, "***") if self._key else text
 
     def _set_headers(self, request: httpx2.Request) -> None:

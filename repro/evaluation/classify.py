@@ -1,4 +1,4 @@
-"""Classify every completion of the prompts that a student lost by its failure mode."""
+"""Classify, by failure mode, every completion of the prompts that a student lost."""
 
 from collections import Counter
 from pathlib import Path
@@ -26,13 +26,13 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
     ]
 )
-"""A row per completion of a lost prompt; mode is null for a correct completion, and if no mode fits."""
+"""A row per completion of a lost prompt; mode is null for correct completions and where no mode fits."""
 
 
 def classify_failures(
     judge: Judge, *, before: Path, after: Path, out: Path, progress: Progress, opens_in_thought: bool = False
 ) -> dict[str, Any]:
-    """Judge the completions of all lost prompts, and write a row for each.
+    """Judge the completions of all lost prompts, and write a row for each completion.
 
     Args:
         before, after: the graded completions of the student before and after its distillation.
@@ -40,7 +40,7 @@ def classify_failures(
 
     Returns:
         Per verifiable task: solved and lost prompts, completions, the count of each mode, and how many completions of
-        the evaluation hold a re-check phrase (if 0, no self-correction can be found).
+        the evaluation contain a re-check phrase (if 0, self-correction cannot be detected).
     """
     outcomes_before, outcomes_after = read_outcomes(before), read_outcomes(after)
     lost = lost_prompts(outcomes_before, outcomes_after)

@@ -1,25 +1,26 @@
-"""Settings of continued prefixes and of judges. Imports no torch: recipes import this."""
+"""Settings of prefix continuation and of judges. Imports no torch: recipes import this."""
 
 from typing import Annotated
 
 import pydantic
 
 ANSWER_TOKENS = 64
-"""Upper bound of a judge's reply."""
+"""Most tokens of a judge's reply."""
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 
 class PrefixConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Settings of Figure 4. The paper says neither how long its prefixes are nor how many."""
+    """Settings of Figure 4. The paper states neither the length nor the number of its prefixes."""
 
     fractions: tuple[Share, ...] = pydantic.Field(min_length=1)
-    """Of an arbitrary beginning: prefix lengths as shares of the student's completion, without its end token; the empty prefix (0) is always sampled too."""
+    """Prefix lengths for arbitrary cuts, as shares of the student's completion without its end token. The empty prefix
+    (0) is always sampled too."""
     min_tokens: int = pydantic.Field(gt=0)
-    """Fewest tokens of a prefix. One token is the student's habit of beginning, not a thought to go on from."""
+    """Fewest tokens of a prefix. A single token is just the student's usual opening, not a thought to continue."""
     per_prompt: int = pydantic.Field(gt=0)
-    """Wrong completions of each prompt that prefixes are cut from, in either population: its first ones."""
+    """Number of wrong completions per prompt (the first ones) that prefixes are cut from, in either population."""
     continuations: int = pydantic.Field(gt=0)
-    """Continuations of each prefix."""
+    """Continuations per prefix."""
 
     @pydantic.field_validator("fractions")
     @classmethod

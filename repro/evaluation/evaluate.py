@@ -1,4 +1,4 @@
-"""Grade an evaluation's completions, and summarise them per task."""
+"""Grade the completions of an evaluation, and summarise them per task."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -28,11 +28,11 @@ def evaluate(
 ) -> list[Outcome]:
     """Grade every rollout against its item, and write them into one file.
 
-    A few rollouts are in memory at a time; only the texts of open-ended tasks are loaded at once, since the reward model
-    scores them in batches of similar length.
+    A few rollouts are in memory at a time. Only the texts of open-ended tasks are all loaded at once, because the
+    reward model scores them in batches of similar length.
 
     Args:
-        chunks: rollout files that follow each other.
+        chunks: consecutive rollout files.
         opens_in_thought: the prompts end within a thought (see `repro.tasks.thoughts`).
     """
     outcomes = write_graded(out, grade_in_batches(items, chunks, reward_model, opens_in_thought=opens_in_thought))
@@ -80,7 +80,7 @@ def metric_per_item(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[
     """Return task -> item id -> value of a metric: acc, maj4, pass4 for verifiable tasks, reward for open-ended ones.
 
     Raises:
-        ValueError: maj or pass of another number than an item's completions.
+        ValueError: the k of maj or pass differs from an item's number of completions.
     """
     groups = by_prompt(outcomes)
     k = max(map(len, groups.values()), default=0)
@@ -117,7 +117,7 @@ def tokens_per_item(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
 
 
 def metric_names(task: str, completions: int) -> tuple[str, ...]:
-    """Return the names of a task's metrics: maj4 and pass4 are those of 4 completions per item."""
+    """Return the names of a task's metrics, e.g. maj4 and pass4 with 4 completions per item."""
     return ("reward",) if registry.kind_of(task) == "open" else ("acc", f"maj{completions}", f"pass{completions}")
 
 
@@ -146,9 +146,9 @@ _FAILURES: dict[str, Callable[[Outcome], bool]] = {
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Summarise each task: its metrics, and the failure rates without which no accuracy should be read.
+    """Summarise each task: its metrics, and the failure rates that any accuracy must be read with.
 
-    undecided: answers whose grading reached a limit; omitted if 0.
+    undecided: answers for which grading hit a limit; omitted if 0.
     """
     summary: dict[str, Any] = {}
     failures = failures_per_item(outcomes)

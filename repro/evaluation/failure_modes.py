@@ -1,7 +1,7 @@
 """Section 6.5's three failure modes, as rules on a completion. Pure functions of text: no model, no file.
 
-The authors found the modes by reading, with a large model's help; they print no rules, so these are ours. If several
-fit a completion, the first of degradation, self-correction, hallucination is its mode.
+The authors identified the modes by reading, with a large model's help; they print no rules, so these are ours. If
+several fit a completion, its mode is the first of degradation, self-correction, hallucination.
 """
 
 import re
@@ -24,9 +24,9 @@ MODE_DESCRIPTIONS: dict[Mode, str] = {
 }
 NGRAM = 4
 MOST_REPEATED = 0.5
-"""Share of repeated n-grams above which a text counts as repetitive (ASSUMED)."""
+"""A text counts as repetitive above this share of repeated n-grams (ASSUMED)."""
 FEWEST_WORDS = 20
-"""A text with fewer words has no share of repeated n-grams."""
+"""For texts with fewer words, the share of repeated n-grams is not computed."""
 
 _RECHECK = re.compile(
     r"\b(?:wait|hold on|on second thought|let(?:'|’)?s? (?:me )?(?:re-?check|double[- ]check|verify|re-?consider|re-?think)"
@@ -35,7 +35,7 @@ _RECHECK = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w]|\.\d)")
-_CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options states none
+_CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options is not a choice
     r"\b(?:(?i:answer)(?:\s+(?:is|must be|should be|would be))?\s*:?|(?i:choose|pick|select|go with|it is|that is|which is))"
     r"\s+(?:(?i:option|choice)\s+)?\(?([A-J])(?:\)|(?=[\s.,;:!?]|$))"
     r"|\b(?i:so|thus|hence|therefore|be),?\s+(?:\(([A-J])\)|([A-J])(?=[.,;:!?]|$))"
@@ -44,12 +44,12 @@ _CHOSEN = re.compile(  # a bare A or I is an English word, and a list of options
 
 
 def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool, trace: str = "") -> Mode | None:
-    """Return the mode of a completion; None for a correct one, and if no mode fits.
+    """Return the failure mode of a completion; None for a correct one, or if no mode fits.
 
     Args:
         answer: the graded answer, None without an answer; equal to `key` if correct.
         ended: the completion ended before the token limit. If cut before any answer, without repetition, no mode fits.
-        trace: the completion with its thoughts, in which loops and re-checks are looked for; text if empty.
+        trace: the completion with its thoughts, searched for loops and re-checks; `text` if empty.
     """
     if answer == key:
         return None
@@ -62,7 +62,7 @@ def mode_of(text: str, *, kind: Kind, key: str, answer: str | None, ended: bool,
 
 
 def is_repetitive(text: str) -> bool:
-    """Return True for a span of words four times in a row, or mostly repeated 4-grams."""
+    """Return True if a span of words occurs four times in a row, or if most 4-grams are repeated."""
     words = text.split()
     numbers = {word: n for n, word in enumerate(dict.fromkeys(words))}
     return has_repeated_span([numbers[word] for word in words]) or repeated_share(words) > MOST_REPEATED
@@ -71,7 +71,7 @@ def is_repetitive(text: str) -> bool:
 def has_broken_form(text: str, *, kind: Kind, key: str, answer: str | None) -> bool:
     """Return True if an answer can be read but its form is broken.
 
-    A box is opened and never closed, or the correct answer is a plain number and this one is not.
+    Either a box is opened but never closed, or the correct answer is a plain number and this one is not.
     """
     if len(BOX_OPENING.findall(text)) > len(closed_boxes(text)):
         return True
@@ -93,12 +93,12 @@ def find_rechecks(text: str) -> list[int]:
 
 
 def is_self_correction(text: str, *, kind: Kind, key: str) -> bool:
-    """Return True if the correct answer stands before a re-check phrase of a completion that ends wrong."""
+    """Return True if the correct answer precedes a re-check phrase, in a completion that ends wrong."""
     return find_recheck_after_answer(text, kind=kind, key=key) is not None
 
 
 def find_recheck_after_answer(text: str, *, kind: Kind, key: str) -> int | None:
-    """Return the position of the first re-check phrase with the correct answer before it; None if there is none."""
+    """Return the position of the first re-check phrase preceded by the correct answer; None if there is none."""
     return next((n for n in find_rechecks(text) if states_answer(text[:n], kind=kind, key=key)), None)
 
 

@@ -1,4 +1,4 @@
-"""Graded completions in a file, and their outcomes in memory, without texts and tokens."""
+"""Graded completions on file, and their outcomes in memory, without texts and tokens."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -26,7 +26,7 @@ _SCORE = pa.field("score", pa.float64())
 _REPEATING = pa.field("repeating", pa.bool_())
 _UNDECIDED = pa.field("undecided", pa.bool_())
 GRADED = pa.schema([*SCHEMA, _KEY, _ANSWER, _SCORE, _REPEATING, _UNDECIDED])
-"""A row per completion. Files without `repeating` or `undecided`, which were not always stored, are read as well."""
+"""A row per completion. Older files without `repeating` or `undecided` can still be read."""
 
 PromptKey = tuple[str, str]
 """Task and item id."""
@@ -39,8 +39,8 @@ class Outcome:
     Attributes:
         answer: the graded answer, None without an answer; equal to `key` if correct.
         score: 1/0 for verifiable tasks, the reward in 0..1 for open-ended ones.
-        undecided: grading reached a limit; the score of 0 is not a finding (see `repro.tasks.grading.Grade`).
-        tokens: its length. empty: it has nothing but white space. repeating: see `repetition.has_repeated_span`.
+        undecided: grading hit a limit, so the score of 0 means nothing (see `repro.tasks.grading.Grade`).
+        tokens: its length. empty: it is only white space. repeating: see `repetition.has_repeated_span`.
     """
 
     task: str
@@ -102,7 +102,7 @@ def write_graded(path: Path, graded_batches: Iterable[Sequence[Graded]]) -> list
     """Write a Parquet row per completion: the rollout, its grade, and whether it is repetitive.
 
     Args:
-        graded_batches: completions, a few at a time, so that no more of them are in memory.
+        graded_batches: completions, a few at a time to bound memory.
 
     Returns:
         All outcomes, in order.
@@ -121,7 +121,7 @@ def write_graded(path: Path, graded_batches: Iterable[Sequence[Graded]]) -> list
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """Read the outcomes of a file that `write_graded` wrote, in its order."""
+    """Read the outcomes from a file written by `write_graded`, in order."""
     optional = {"repeating", "undecided"} & set(pq.read_schema(path).names)
     columns = ["task", "item_id", "sample", "stop", "key", "answer", "score", "text", *sorted(optional)]
     outcomes = []
@@ -136,7 +136,7 @@ def read_outcomes(path: Path) -> list[Outcome]:
 
 
 def read_graded(path: Path, prompts: Collection[PromptKey] | None = None) -> Iterator[Graded]:
-    """Yield the completions of a file that `write_graded` wrote, in its order, with texts and tokens.
+    """Yield the completions from a file written by `write_graded`, in order, with texts and tokens.
 
     Args:
         prompts: yield only their completions; None for all.

@@ -13,9 +13,9 @@ from repro.generation.config import EngineName
 from repro.tasks.task import Kind
 
 TEMPERATURE = 0.01
-"""Almost greedy: the engines sample, which needs a temperature above 0."""
+"""Almost greedy: the engines sample, so the temperature must be above 0."""
 LONGEST = 6_000
-"""Characters of a completion that a model judge reads, half from its beginning and half from its end."""
+"""Characters of a completion shown to a model judge, half from the beginning and half from the end."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Case:
     """A completion to judge.
 
     Attributes:
-        text: the completion without its thoughts, which no model judge reads.
-        answer: the graded answer. ended: before the token limit.
-        trace: the completion with its thoughts, in which rules look for loops and re-checks; empty if equal to text.
+        text: the completion without its thoughts, which model judges do not read.
+        answer: the graded answer. ended: it ended before the token limit.
+        trace: the completion with its thoughts, which rules search for loops and re-checks; empty if equal to text.
     """
 
     prompt: str
@@ -38,7 +38,7 @@ class Case:
 
 
 class Judge(Protocol):
-    """Name failure modes; None if none fits, or if a model's reply has no readable verdict."""
+    """Names failure modes; None if none fits, or if a model's reply has no readable verdict."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Mode | None]:
         """Return a verdict per case, in order."""
@@ -61,13 +61,13 @@ Ask = Callable[[list[str]], list[str]]
 
 
 class ModelJudge:
-    """An instruction-tuned model, local or served. It is asked about wrong completions only."""
+    """An instruction-tuned model, local or served, which is asked only about wrong completions."""
 
     def __init__(self, name: str, ask: Ask) -> None:
         self._name, self._ask = name, ask
 
     def __call__(self, cases: Sequence[Case]) -> list[Mode | None]:
-        """See `Judge`. Raises InputError if no reply at all has a readable verdict."""
+        """See `Judge`. Raises InputError if not a single reply has a readable verdict."""
         wrong = [n for n, case in enumerate(cases) if case.answer != case.key]
         verdicts: list[Mode | None] = [None] * len(cases)
         if not wrong:
@@ -86,7 +86,7 @@ class ModelJudge:
 
 
 def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
-    """Return a function that asks a model on this machine, by the engines that sample completions."""
+    """Return a function that asks a model on this machine, through the engines that sample completions."""
 
     def ask(questions: list[str]) -> list[str]:
         from repro.generation.engine import open_engine
@@ -108,7 +108,7 @@ def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
 
 
 def judge_prompt(case: Case) -> str:
-    """Return the question to a model judge. The completion is data: delimited, and after the instructions."""
+    """Return the prompt for a model judge. The completion is data: delimited, and after the instructions."""
     text = case.text if len(case.text) <= LONGEST else f"{case.text[: LONGEST // 2]} [...] {case.text[-LONGEST // 2 :]}"
     modes = "\n".join(f"- {mode}: {MODE_DESCRIPTIONS[mode].partition(': ')[2]}" for mode in MODES)
     return (
@@ -122,7 +122,7 @@ def judge_prompt(case: Case) -> str:
 def parse_reply(reply: str) -> tuple[Mode | None, bool]:
     """Return (mode, True if the reply is readable): the first mode, or "none", named after any reasoning."""
     _, end_of_reasoning, verdict = reply.rpartition("</think>")
-    if not end_of_reasoning and "<think>" in reply:  # the reply ended within the reasoning
+    if not end_of_reasoning and "<think>" in reply:  # the reply ended inside the reasoning
         return None, False
     normalised = verdict.lower().replace("-", "_").replace(" ", "_")
     positions = {name: normalised.find(name) for name in (*MODES, "none") if name in normalised}

@@ -1,4 +1,4 @@
-"""Prompts that a student solves by majority before its distillation and fails after it (section 6.5)."""
+"""Prompts that a student solves by majority before distillation and fails after it (section 6.5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class LostPrompts:
 def lost_prompts(before: Sequence[Outcome], after: Sequence[Outcome]) -> LostPrompts:
     """Find the prompts whose majority answer is right with probability above 1/2 before, and below 1/2 after.
 
-    A tie of k answers gives each of them probability 1/k.
+    In a tie of k answers, each has probability 1/k.
     """
     correct_before, correct_after = majority_correctness(before), majority_correctness(after)
     solved = tuple(prompt for prompt, right in correct_before.items() if right > 0.5)

@@ -19,8 +19,8 @@ def accuracy(answers: Sequence[Answer], key: str) -> float:
 def maj_at_k(answers: Sequence[Answer], key: str) -> float:
     """Return the expected correctness of the majority answer of all k completions.
 
-    Ties: expected value of a uniform choice among the tied answers, so the order of samples is irrelevant. Unparsed
-    completions never win; if no answer was parsed, the majority is wrong.
+    Ties count as a uniform choice among the tied answers, so the order of samples is irrelevant. Unparsed completions
+    never win; if no answer was parsed, the majority is wrong.
     """
     _check(answers)
     votes = Counter(answer for answer in answers if answer is not None)
@@ -45,10 +45,10 @@ def pass_at_k(answers: Sequence[Answer], key: str, k: int | None = None) -> floa
 
 
 def guess_rate(keys: Sequence[str]) -> float:
-    """Return the expected score of answering a question with the key of another one, drawn at random.
+    """Return the expected score of answering each question with the key of another one, drawn at random.
 
-    What a model can score that has learnt which answers occur, but not to read the question: 1/8 where eight answers are
-    equally frequent, 0 where no two questions have the same answer. keys: one per question, at least two.
+    This is the score of a model that has learnt which answers occur but not to read the question: 1/8 if eight answers
+    are equally frequent, 0 if no two questions have the same answer. keys: one per question, at least two.
     """
     if len(keys) < 2:
         raise ValueError("fewer than two keys: there is no other question")

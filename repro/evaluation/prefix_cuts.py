@@ -1,7 +1,7 @@
 """Prefixes of a misled student's completions, in two populations (section 6.5, Figure 4).
 
-re-check: the paper's. The student stated the correct answer, entered an unnecessary re-check and flipped to a wrong one; the
-prefix ends before the phrase that begins the re-check.
+re-check: the paper's. The student stated the correct answer, then an unnecessary re-check flipped it to a wrong one;
+the prefix ends before the phrase that begins the re-check.
 share: ours. Any wrong completion, cut at a share of its length: can a model recover from an arbitrary beginning?
 """
 
@@ -20,7 +20,7 @@ from repro.tasks.thoughts import visible_text
 
 Cut = Literal["share", "re-check"]
 Decode = Callable[[Sequence[int]], str]
-"""Token ids to text, as the completions' texts were made."""
+"""Decodes token ids to text in the same way as the completions' texts were made."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Prefix:
     """The beginning of a wrong completion of the student.
 
     Attributes:
-        source: the student's sample that it was cut from.
-        fraction: its length as a share of the completion without its end token, as configured (share) or as it came out
-            (re-check); 0: the empty prefix.
+        source: index of the student's sample that it was cut from.
+        fraction: its length as a share of the completion without its end token, as configured (share) or as measured
+            (re-check); 0 for the empty prefix.
     """
 
     item: Item
@@ -45,8 +45,8 @@ def cut_prefixes(
 ) -> list[Prefix]:
     """Cut the prefixes of both populations from the first wrong completions of every lost prompt.
 
-    A prefix has `min_tokens` tokens or more, and never the end token. The empty prefix comes with every completion that shares
-    are cut from.
+    A prefix has at least `min_tokens` tokens and never the end token. Every completion that is cut at shares also
+    yields the empty prefix.
 
     Args:
         after: the student's completions of the lost prompts.
@@ -73,7 +73,7 @@ def _cut_at_shares(config: PrefixConfig, item: Item, graded: Graded) -> Iterator
 
 
 def _cut_before_recheck(config: PrefixConfig, item: Item, graded: Graded, decode: Decode) -> Prefix | None:
-    """Return None unless the completion flipped from the correct answer to a wrong one after a re-check."""
+    """Return the prefix before the re-check that flipped the correct answer; None if there is none or it is short."""
     text, kind = graded.rollout.text, registry.kind_of(item.task)
     if graded.answer is None or item.key is None:
         return None
@@ -88,12 +88,12 @@ def _cut_before_recheck(config: PrefixConfig, item: Item, graded: Graded, decode
 
 
 def _tokens_before(ids: Sequence[int], text: str, decode: Decode) -> int:
-    """Return the largest number of tokens whose text is a beginning of this one."""
+    """Return the largest number of leading tokens that decode to a prefix of the text."""
     low, high = 0, len(ids)
-    while low < high:  # the length of a decoded beginning grows with its tokens
+    while low < high:  # the length of the decoded text grows with the tokens
         middle = (low + high + 1) // 2
         low, high = (middle, high) if len(decode(ids[:middle])) <= len(text) else (low, middle - 1)
-    while low and not text.startswith(decode(ids[:low])):  # half of a character at the end
+    while low and not text.startswith(decode(ids[:low])):  # ends in the middle of a character
         low -= 1
     return low
 
@@ -104,14 +104,14 @@ def _without_end(graded: Graded) -> tuple[int, ...]:
 
 
 def has_tokens(graded: Graded) -> bool:
-    """Return True if the completion has any token besides its end."""
+    """Return True if the completion has any token besides its end token."""
     return len(graded.rollout.token_ids) > (graded.rollout.stop == "eos")
 
 
 def is_committed(prefix: str, kind: Kind, *, opens_in_thought: bool = False) -> bool:
     """Return True if a prefix states an answer, or begins to (`\\boxed{5`).
 
-    A teacher that continues it cannot take the answer back, so its own answer stays unknown.
+    A teacher that continues it cannot take the answer back, so the teacher's own answer stays unknown.
     """
     visible = visible_text(prefix, opens_in_thought=opens_in_thought)
     boxes = BOX_OPENING.split(visible)[1:]

@@ -1,4 +1,4 @@
-"""Accuracy of a model that continues a misled student's prefixes (section 6.5, Figure 4)."""
+"""Accuracy of a model when it continues a misled student's prefixes (section 6.5, Figure 4)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -41,12 +41,12 @@ SCHEMA = pa.schema(
         ("undecided", pa.bool_()),
     ]
 )
-"""A row per continuation. source, cut, fraction: of `prefix_cuts.Prefix`; committed: the prefix alone already
-states an answer, or begins to; text: prefix and continuation; undecided: grading reached a limit."""
+"""A row per continuation. source, cut, fraction: from `prefix_cuts.Prefix`; committed: the prefix alone already states
+an answer, or begins to; text: prefix and continuation; undecided: grading hit a limit."""
 
 
 def require_same_tokenizer(teacher: Path | str, student: Path | str) -> None:
-    """Check that the teacher reads a prefix, a list of tokens, as the student wrote it.
+    """Check that a prefix, as token ids, means the same to the teacher as to the student.
 
     Raises:
         InputError: the tokenizers differ; names both models and the fix.
@@ -74,14 +74,15 @@ def continue_prefixes(
 ) -> dict[str, Any]:
     """Sample continuations of every prefix, grade prefix and continuation together, and write a row for each.
 
-    If no prompt was lost, the file has no row, and the summary says so.
+    If no prompt was lost, the file has no rows, and the summary says so.
 
     Args:
         before, after: the graded completions of the student before and after its distillation.
 
     Returns:
-        Per verifiable task: solved, lost (prompts), continuations, tokens; accuracy, committed share and mean length of the
-        prefixes by fraction, and of those before a re-check (None: no such prefix); undecided (continuations whose grading reached a limit) is omitted if 0.
+        Per verifiable task: solved, lost (prompts), continuations, tokens; accuracy, committed share and mean prefix
+        length, by fraction and for prefixes before a re-check (None: no such prefix); undecided (continuations for
+        which grading hit a limit), omitted if 0.
     """
     lost = lost_prompts(read_outcomes(before), read_outcomes(after))
     tokenizer = load_tokenizer(teacher)
@@ -159,6 +160,6 @@ def _row(prefix: Prefix, continuation: Sequence[int], decode: Decode, in_thought
 
 
 def _of_prefixes(rows: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Summarise continuations of one kind of prefix: means over them; None without any."""
+    """Summarise the continuations of one kind of prefix by their means; None if there are none."""
     names = ("correct", "committed", "prefix_tokens")
     return {name: sum(row[name] for row in rows) / len(rows) if rows else None for name in names}

@@ -1,12 +1,12 @@
-"""Whether a completion reasons before it answers: what an accuracy hides of a model that has gone over to bare answers."""
+"""Whether a completion reasons before it answers; accuracy alone hides that a model has switched to bare answers."""
 
 import re
 
 from repro.tasks.extraction import closed_boxes
 
 FEWEST_WORDS = 2
-"""ASSUMED: words before the answer from which a completion reasons. A bare answer has none, "So 6 is" has one beside the
-phrase that announces it; the toy models' shortest reasoning has two."""
+"""ASSUMED: fewest words before the answer that count as reasoning. A bare answer has none, "So 6 is" has one besides
+the phrase that announces it; the toy models' shortest reasoning has two."""
 
 _WORD = re.compile(r"\w+")
 _ANNOUNCEMENT = re.compile(
@@ -19,7 +19,7 @@ _ANNOUNCEMENT = re.compile(
 def has_reasoning(text: str) -> bool:
     r"""Return True if words come before the answer of a completion: before its last \boxed{}, or before "Answer: B".
 
-    A completion without an answer reasons if it has words at all. A thought (`<think>`) is reasoning as well.
+    A completion without an answer counts as reasoning if it has any words. A thought (`<think>`) is reasoning too.
     """
     boxes = closed_boxes(text)
     before = text[: boxes[-1][0]].rpartition("\\")[0] if boxes else text  # up to the command of the last box

@@ -14,10 +14,10 @@ _SHIFT = np.uint64(31)
 def has_repeated_span(token_ids: Sequence[int] | np.ndarray) -> bool:
     """Return True if a span of tokens occurs at least 4 times in a row over at least 8 tokens (a decoding loop).
 
-    Spans of w to 2w - 1 tokens (w = 1, 2, 4, ...) are searched together. Four of p tokens in a row hold, at a multiple i
-    of p, three equal blocks of w tokens: at i - p, i and i + p. Blocks are compared by a hash, and near each match
-    the tokens are compared. If no shorter span occurs four times in a row, matches are runs of more than twice and a
-    half p, of which T tokens have fewer than T: the time is about T log T for any tokens.
+    Spans of w to 2w - 1 tokens (w = 1, 2, 4, ...) are searched together. Four consecutive spans of p tokens contain, at
+    some multiple i of p, three equal blocks of w tokens: at i - p, i and i + p. Blocks are compared by hash, and near
+    each match the tokens are compared. If no shorter span occurs four times in a row, matches are runs of more than
+    2.5 p, of which T tokens have fewer than T, so the time is about T log T for any input.
     """
     if len(token_ids) < MIN_SPAN_TOKENS or _is_varied(token_ids):
         return False
@@ -37,16 +37,17 @@ def has_repeated_span(token_ids: Sequence[int] | np.ndarray) -> bool:
 
 
 def _is_varied(token_ids: Sequence[int] | np.ndarray) -> bool:
-    """Return True if too many tokens differ for any span to be repeated, which most short completions show at once.
+    """Return True if there are too many distinct tokens for a repeated span; a shortcut for most short completions.
 
-    Four spans of p tokens in a row leave at most T - 3 p different ones, at least 6 fewer than T; eight of one token 7.
+    Four consecutive spans of p tokens leave at most T - 3 p distinct ones, at least 6 fewer than T; for p = 1, eight
+    repeats leave 7 fewer.
     """
     most_distinct = len(token_ids) - (MIN_REPEATS - 1) * MIN_SPAN_TOKENS // MIN_REPEATS
     return len(set(token_ids)) > most_distinct
 
 
 def _candidates(spans: Any, blocks: int) -> tuple[Any, Any]:
-    """Return every span p with each of its multiples i that has a block at i - p and at i + p."""
+    """Return every span p with each of its multiples i for which there are blocks at i - p and i + p."""
     counts = np.maximum((blocks - 1) // spans - 1, 0)
     periods = np.repeat(spans, counts)
     multiples = np.arange(len(periods)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
@@ -54,7 +55,7 @@ def _candidates(spans: Any, blocks: int) -> tuple[Any, Any]:
 
 
 def _is_repeated(ids_T: Any, period: int, position: int) -> bool:
-    """Return True if enough tokens in a row near a position equal the token one period earlier."""
+    """Return True if enough consecutive tokens near a position equal the token one period earlier."""
     needed = max(MIN_REPEATS * period, MIN_SPAN_TOKENS) - period
     start, end = max(period, position - needed), min(len(ids_T), position + needed)
     differs = np.flatnonzero(ids_T[start:end] != ids_T[start - period : end - period])

@@ -1,7 +1,7 @@
-"""Score open-ended completions in 0..1 by a sequence classifier with one logit.
+"""Score open-ended completions in 0..1 with a sequence classifier with one logit.
 
-The logit is read at the last token that the attention mask counts. transformers itself looks for the last id that is not
-the pad id, which is one token early where a tokenizer pads with its end token.
+The logit is read at the last unmasked token. transformers itself looks for the last id that is not the pad id, which is
+one token too early if the tokenizer pads with its end token.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from repro.system.gpu_memory import free_gpu_memory
 
 
 class RewardModel:
-    """Score = logistic(logit): the paper's scores lie in 0..1, its transform is lost (ASSUMED).
+    """Score = logistic(logit): the paper's scores lie in 0..1, but it does not state the transform (ASSUMED).
 
-    On a GPU the weights are there only while it scores: training needs the memory in between. The host keeps no copy of
-    them, but the mapped file.
+    On a GPU the weights are loaded only while scoring, because training needs the memory in between. The host keeps the
+    memory-mapped file rather than a copy.
 
     Raises:
         InputError: not a sequence classifier with one logit, or no chat template.
@@ -63,7 +63,7 @@ class RewardModel:
 
 
 def check_reward_model(model: Path | str) -> None:
-    """Check that a reward model can be loaded: of a folder all but its weights' values, of a hub id the small files.
+    """Check that a reward model can be loaded; of a folder, reads all but weight values, of a hub id, the small files.
 
     Raises:
         InputError: as `RewardModel`.
@@ -88,14 +88,14 @@ def last_logits(model: Any, token_ids: Sequence[Sequence[int]], device: torch.de
     """Return the logit at the last token of each sequence, as if it were computed alone.
 
     Args:
-        model: sequence classifier with one logit: a decoder with a `score` layer, else an encoder that pools by itself.
-        token_ids: B sequences, none of them empty.
+        model: sequence classifier with one logit: a decoder with a `score` layer, or an encoder with its own pooling.
+        token_ids: B non-empty sequences.
 
     Returns:
         [B] float32 on the CPU.
     """
     T = max(map(len, token_ids))
-    ids_BT = torch.zeros(len(token_ids), T, dtype=torch.long)  # padding is masked: its id does not matter
+    ids_BT = torch.zeros(len(token_ids), T, dtype=torch.long)  # padding is masked, so its id does not matter
     mask_BT = torch.zeros_like(ids_BT)
     for row, sequence in enumerate(token_ids):
         ids_BT[row, : len(sequence)] = torch.tensor(sequence)
@@ -110,9 +110,9 @@ def last_logits(model: Any, token_ids: Sequence[Sequence[int]], device: torch.de
 
 @contextlib.contextmanager
 def lent_weights(model: Any, copy: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
-    """Let the model compute with copies of its weights inside the context; afterwards it has its own again.
+    """Make the model compute with copies of its weights within the context, and restore the originals afterwards.
 
-    `model.to("cpu")` would instead fill private host memory with what was mapped from the file, in every process.
+    `model.to("cpu")` would instead copy the memory-mapped weights into private host memory, in every process.
     """
     tensors = [*model.parameters(), *model.buffers()]
     before = [tensor.data for tensor in tensors]
@@ -123,7 +123,7 @@ def lent_weights(model: Any, copy: Callable[[torch.Tensor], torch.Tensor]) -> It
     finally:
         for tensor, data in zip(tensors, before):
             tensor.data = data
-        free_gpu_memory()  # vLLM, which may wake up next, does not get what torch has cached
+        free_gpu_memory()  # vLLM may wake up next and cannot use memory cached by torch
 
 
 def _digest(pair: tuple[str, str]) -> bytes:

@@ -14,7 +14,7 @@ REPLIES = "replies.jsonl"
 
 
 def ask_endpoint(endpoint: Endpoint, seed: int, *, work: Path, progress: Progress) -> Ask:
-    """Return a function that asks the server, equal questions once; replies are stored in `work` as they arrive."""
+    """Return a function that asks the server each distinct question once; replies are stored in `work` on arrival."""
 
     def ask(questions: list[str]) -> list[str]:
         with closing(ChatClient(endpoint, max_tokens=ANSWER_TOKENS, temperature=TEMPERATURE, seed=seed)) as client:

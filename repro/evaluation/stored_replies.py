@@ -1,4 +1,4 @@
-"""Concurrent requests to a served model, each question answered once even if the stage is killed and resumed."""
+"""Concurrent requests to a served model; each question is answered once even if the stage is killed and resumed."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from repro.system.atomic_write import atomic_write
 CONCURRENT_REQUESTS = 8
 
 ReplyContent = TypeVar("ReplyContent")
-"""JSON content that is stored of a reply."""
+"""JSON content stored for a reply."""
 
 
 def ask_once(
@@ -21,12 +21,12 @@ def ask_once(
     stored: Path,
     progress: Callable[[int, int], None],
 ) -> dict[str, ReplyContent]:
-    """Return the reply to each question, equal questions once; replies are stored as they arrive, and not asked for again.
+    """Return the reply to each distinct question; replies are stored as they arrive and not requested again.
 
     Args:
-        reply: asks the server; called by several threads.
-        stored: file of the replies, a line each; of an earlier run what it has.
-        progress: called with the numbers of replies that are there and that there will be.
+        reply: asks the server; called from several threads.
+        stored: file with one reply per line; may hold replies from an earlier run.
+        progress: called with the number of replies so far and in total.
     """
     replies: dict[str, ReplyContent] = _read_replies(stored)
     by_name = {_name(question): question for question in questions}

@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class TaskReward:
-    """Scores completions of items of any task; the reward model is loaded with the first open-ended item.
+    """Scores completions for items of any task; the reward model is loaded at the first open-ended item.
 
     Args:
-        reward_model: folder or hub id; without it, an open-ended item is an error.
+        reward_model: folder or hub id; without it, open-ended items are an error.
         skips_open: open-ended items get NaN instead.
         opens_in_thought: the completions' prompts end within a thought (see `repro.tasks.thoughts`).
     """
@@ -36,9 +36,9 @@ class TaskReward:
         self._model: RewardModel | None = None
 
     def __call__(self, items: list[Item], completions: list[str]) -> list[float]:
-        """Return a reward in 0..1 per (item, completion); 0 for one that ends within a thought.
+        """Return a reward in 0..1 per (item, completion); 0 for completions that end within a thought.
 
-        The reward model reads what follows the thoughts.
+        The reward model reads only the text after the thoughts.
 
         Raises:
             InputError: an open-ended item without a reward model.
@@ -63,7 +63,7 @@ class TaskReward:
         return grade_completion(item.task, kind, text, item.key, item.prompt, opens_in_thought=self._opens_in_thought)
 
     def _score(self, items: list[Item], completions: list[str]) -> list[float]:
-        """Return the reward model's scores of what the completions show."""
+        """Return the reward model's scores of the completions' visible text."""
         model = self._reward_model(items[0].task)
         opens = self._opens_in_thought
         ended = [not has_unfinished_thought(text, opens_in_thought=opens) for text in completions]

@@ -1,4 +1,4 @@
-"""Whether a model's prompts leave its completions within a thought: the template writes the opening tag itself."""
+"""Whether a model's completions start inside a thought because the chat template writes the opening tag itself."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from repro.models.loading import load_tokenizer
 from repro.tasks.thoughts import prompt_opens_thought
 
 TAIL_TOKENS = 16
-"""Last tokens of a prompt, which hold the tag if there is one."""
+"""Number of last prompt tokens, which contain the tag if there is one."""
 
 
 def opens_in_thought(model: Path | str, *, reasoning: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Chunks of rows, each computed once into a file of its own: a killed stage resumes, and several processes share it."""
+"""Chunks of rows, each computed once into its own file: killed stages resume, and processes can share a stage."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
@@ -20,13 +20,14 @@ def compute_chunks(
     folder: Path,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Path]:
-    """Yield the file of each chunk in order, once it is complete; files that are there and undamaged are not computed again.
+    """Yield each chunk's file in order, once it is complete; existing undamaged files are not recomputed.
 
     Args:
-        chunks: the same in every run. A file has the name of its chunk's range, so that chunks cut otherwise are not its.
-        compute: returns a chunk's rows, which have the columns of `schema`.
-        folder: of the files; made if it does not exist.
-        share: (index, count): only every count-th chunk is computed; others are yielded if they are there.
+        chunks: the same in every run. Files are named by the range of rows they hold, so a different chunking never
+            picks up the wrong file.
+        compute: returns a chunk's rows, with the columns of `schema`.
+        folder: folder for the files; created if missing.
+        share: (index, count): only every count-th chunk is computed; others are yielded if they exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     end = 0
@@ -39,12 +40,12 @@ def compute_chunks(
             rows = compute(chunk)
             with atomic_write(file) as temporary, RowGroupWriter(temporary, schema) as writer:
                 writer.write(rows)
-            del rows  # before the next chunk is computed
+            del rows  # frees memory before the next chunk is computed
         yield file
 
 
 def _is_intact(file: Path, schema: pa.Schema) -> bool:
-    """Return True if the file has rows with the schema's columns, and every page fits its checksum."""
+    """Return True if the file has rows with the schema's columns and every page matches its checksum."""
     try:
         return file.exists() and sum(map(len, batches(file, schema.names))) > 0
     except InputError:

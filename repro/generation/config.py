@@ -18,6 +18,6 @@ class SamplingConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     max_completion_tokens: int = pydantic.Field(gt=0)
     engine: EngineName
     batch_sequences: int = pydantic.Field(gt=0)
-    """Sequences sampled together. Identity, not a resource: the random stream is shared inside a batch."""
+    """Sequences sampled together. Part of the identity, not a resource, because a batch shares one random stream."""
     reasoning: bool = True
     """The chat template's `enable_thinking`. The template's default is True; templates without the switch ignore it."""

@@ -1,8 +1,8 @@
-"""The decoding loop of transformers' `generate`, for sampling: equal prompts are read once, ended sequences are left out.
+"""A faster sampling loop for transformers' `generate`: equal prompts are prefilled once, ended sequences are dropped.
 
-`generate` prepares its inputs and calls `Decoding` (its documented `custom_generate`). The tokens are those of its own loop
-and its own random numbers: each step draws for all sequences, also for those that have ended. B sequences, R of them still
-computed, P prompt, V vocabulary.
+`generate` prepares the inputs and calls `Decoding` through its documented `custom_generate`. The tokens are the same as
+from its built-in loop, because the random numbers are: each step draws for all sequences, including ended ones.
+B sequences, R of them still computed, P prompt, V vocabulary.
 """
 
 import functools
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 LOOK_EVERY = 16
-"""Tokens between two looks at a GPU's results (is a logit NaN, which sequences have ended): a look waits until the GPU is idle."""
+"""Tokens between checks of the GPU's results (NaN logits, ended sequences); each check synchronises with the GPU."""
 FEWEST_ROWS = 16
-"""Rows of a forward at least: with fewer, MKL multiplies by another kernel, with other last digits (MEASURED)."""
+"""Fewest rows of a forward pass: below this, MKL uses another kernel, which rounds differently (MEASURED)."""
 LEFT_OUT = 0.75
-"""Ended sequences are left out once at most this share of the computed ones goes on, since the cache is copied then."""
+"""Ended sequences are dropped once at most this share of the computed ones is unfinished; dropping copies the cache."""
 
 
 class NonFiniteLogitsError(RuntimeError):
-    """A logit was NaN or infinite. Its words are those of `torch.multinomial`, which advice is matched by."""
+    """A logit was NaN or infinite. The message is that of `torch.multinomial`, which error advice matches on."""
 
     def __init__(self, token: int) -> None:
         super().__init__(f"probability tensor contains either `inf`, `nan` or element < 0, at token {token}")
@@ -31,8 +31,8 @@ class Decoding:
 
     Args:
         temperature: of the distribution, applied before the softmax.
-        records: keep the log-probability of every sampled token, in `log_prob_BT` after the call.
-        look_every: tokens between two looks; None for `LOOK_EVERY` on a GPU and 1 on a CPU, where a look is free.
+        records: keep the log-probability of every sampled token; read it from `log_prob_BT` after the call.
+        look_every: tokens between checks; None for `LOOK_EVERY` on a GPU and 1 on a CPU, where a check is free.
     """
 
     def __init__(self, *, temperature: float = 1.0, records: bool = False, look_every: int | None = None) -> None:
@@ -52,11 +52,11 @@ class Decoding:
 
         Args:
             input_ids: [B, P], padded on the left.
-            kwargs: further inputs of the model.
+            kwargs: further model inputs.
 
         Raises:
-            ValueError: the configuration asks for another distribution than the model's.
-            NonFiniteLogitsError: says at which token.
+            ValueError: the configuration would change the model's distribution.
+            NonFiniteLogitsError: a logit is NaN or infinite; names the token.
         """
         if len(logits_processor) or not generation_config.do_sample:
             raise ValueError("this loop samples from the model's distribution: no processors of logits, do_sample=True")
@@ -105,10 +105,10 @@ def _as_list(ids: Any) -> list[int]:
 
 
 def draw(p_RV: torch.Tensor, row_R: torch.Tensor, batch: int, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Return [R] what `torch.multinomial` draws for these rows of the batch, by its own method.
+    """Return [R] the tokens that `torch.multinomial` would draw for these rows of the batch, by the same method.
 
-    It divides by exponential random numbers and takes the largest; they are drawn for the entire batch, so that a row's
-    numbers do not depend on which other rows are still computed.
+    It divides by exponential random numbers and takes the argmax. The numbers are drawn for the entire batch, so a
+    row's numbers do not depend on which other rows are still computed.
     """
     V = p_RV.shape[1]
     if p_RV.is_cpu and p_RV.dtype == torch.float32 and exponentials_are_logarithms():
@@ -121,7 +121,7 @@ def draw(p_RV: torch.Tensor, row_R: torch.Tensor, batch: int, generator: torch.G
 
 
 def _exponentials(uniform: torch.Tensor) -> torch.Tensor:
-    """Return -log(1 - u) of float64 numbers u, which are overwritten, as float32."""
+    """Return -log(1 - u) as float32 for float64 numbers u; overwrites u."""
     return torch.log1p(uniform.neg_(), out=uniform).neg_().to(torch.float32)
 
 
@@ -129,8 +129,8 @@ def _exponentials(uniform: torch.Tensor) -> torch.Tensor:
 def exponentials_are_logarithms() -> bool:
     """True if `exponential_` on this CPU takes logarithms of `uniform_`'s float64 numbers, one after the other.
 
-    Then logarithms of whole rows, and of those alone that go on, are the same numbers (0 of 38 million differ) in half the
-    time. On Intel's CPUs torch draws other numbers, from MKL.
+    Taking logarithms of whole rows, and only of unfinished ones, then gives the same numbers (0 of 38 million differ)
+    in half the time. On Intel CPUs torch draws different numbers, from MKL.
     """
     first, second = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
     drawn = torch.empty(64).exponential_(generator=first)
@@ -139,16 +139,16 @@ def exponentials_are_logarithms() -> bool:
 
 
 def _check(is_bad: list[torch.Tensor], first: int) -> None:
-    """Raise NonFiniteLogitsError if a logit was NaN or infinite at the tokens from `first` on."""
+    """Raise NonFiniteLogitsError if a logit was NaN or infinite at token `first` or later."""
     bad = torch.stack(is_bad).nonzero().flatten().tolist()
     if bad:
         raise NonFiniteLogitsError(first + bad[0])
 
 
 def _read_prompts(model: Any, input_ids: torch.Tensor, kwargs: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Compute the prompts' cache and last logits, [B, V]; equal prompts that follow each other once.
+    """Compute the prompts' cache and last logits, [B, V]; consecutive equal prompts only once.
 
-    The few forwards of less than `FEWEST_ROWS` different prompts compute each row.
+    With fewer than `FEWEST_ROWS` distinct prompts, every row is computed.
     """
     mask_BP = kwargs.get("attention_mask", torch.ones_like(input_ids))
     is_new_B = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
@@ -168,7 +168,7 @@ def _forward(
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return the logits at the last position, float32, and the inputs of the next token's forward."""
     outputs = model(**model.prepare_inputs_for_generation(input_ids, **how, **kwargs), return_dict=True)
-    # a copy, or the logits of all positions would stay in memory
+    # a copy, since a view would keep the logits of all positions in memory
     logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=input_ids.device)
     return logits, model._update_model_kwargs_for_generation(outputs, kwargs)
 
@@ -178,12 +178,12 @@ def _is_by_row(value: Any, rows: int) -> bool:
 
 
 def _can_select(kwargs: dict[str, Any]) -> bool:
-    """True if rows of the cache can be taken: those of attention, not of recurrent layers."""
+    """True if rows of the cache can be selected: for attention layers, not for recurrent ones."""
     layers = getattr(kwargs.get("past_key_values"), "layers", None)
     return layers is not None and all(hasattr(layer, "batch_select_indices") for layer in layers)
 
 
 def _select(kwargs: dict[str, Any], rows: torch.Tensor, count: int) -> dict[str, Any]:
-    """Take rows, of the cache in place, and of each input that has `count` of them."""
+    """Select rows of the cache, in place, and of each input that has `count` rows."""
     kwargs["past_key_values"].batch_select_indices(rows)
     return {name: value[rows] if _is_by_row(value, count) else value for name, value in kwargs.items()}

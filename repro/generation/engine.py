@@ -14,7 +14,7 @@ class Engine(Protocol):
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Completion]]:
-        """Return n completions for each prompt, in the prompts' order; equal arguments give equal completions."""
+        """Return n completions per prompt, in prompt order; equal arguments give equal completions."""
         ...
 
     def close(self) -> None:
@@ -27,10 +27,10 @@ def open_engine(name: EngineName, model: Path | str, max_length: int, tensor_par
 
     Args:
         max_length: prompt plus completion, tokens.
-        tensor_parallel: GPUs over which vLLM spreads the model.
+        tensor_parallel: GPUs over which vLLM shards the model.
 
     Raises:
-        InputError: the model has fewer positions than max_length.
+        InputError: the model's context length is below max_length.
         EngineError: vLLM's process did not start.
     """
     check_length(model, max_length, 0, "the longest prompt with its completion")
@@ -48,7 +48,7 @@ def open_engine(name: EngineName, model: Path | str, max_length: int, tensor_par
 
 
 def _needs_process() -> bool:
-    """Return True on a GPU, whose memory vLLM frees only with its process."""
+    """Return True on a GPU, where vLLM frees memory only when its process exits."""
     import torch
 
     return torch.cuda.is_available()

@@ -1,6 +1,6 @@
-"""vLLM's share of a GPU that it has for itself: of what is free now, since it refuses to start if it is to take more.
+"""vLLM's share of a GPU without a trainer, based on free memory: vLLM refuses to start if asked for more than is free.
 
-No torch here: it would make a context on the GPU, and the planner counts with the same functions.
+No torch here: it would create a CUDA context, and the planner uses the same functions.
 """
 
 from collections.abc import Sequence
@@ -9,29 +9,29 @@ from repro.errors import InputError
 from repro.system.gpus import memory_gib, misnumbered_slices
 
 SAMPLING_SHARE = 0.9
-"""Largest share of a GPU that vLLM takes for itself."""
+"""Largest share of a GPU that vLLM takes when it has the GPU to itself."""
 MARGIN_GIB = 2.0
-"""ASSUMED: CUDA's context and NCCL's buffers, which vLLM does not count, and growth of what else uses the GPU (a desktop)."""
+"""ASSUMED: CUDA context and NCCL buffers, which vLLM does not count, and growth of other GPU users (a desktop)."""
 RECEIVED_GIB = 3.0
-"""DERIVED: new weights that a server holds beside its cache: two packets of a GiB, and a third while one is replaced."""
+"""DERIVED: new weights held by a server besides its cache: two packets of 1 GiB, and a third while one is replaced."""
 
 
 def own_share(total: float, free: float, *, receives_weights: bool = False) -> float:
     """Return the share of a GPU that vLLM takes; 0 or less if nothing is free.
 
     Args:
-        total: GiB of the GPU.
-        free: GiB of it that are free before vLLM starts.
-        receives_weights: it is a server, which gets new weights while it runs.
+        total: total GiB of the GPU.
+        free: GiB free before vLLM starts.
+        receives_weights: vLLM runs as a server that receives new weights.
     """
     margin = MARGIN_GIB + (RECEIVED_GIB if receives_weights else 0.0)
     return min((free - margin) / total, SAMPLING_SHARE)
 
 
 def own_share_now(gpu_names: Sequence[str], *, receives_weights: bool = False) -> float:
-    """Return the share that vLLM takes of each of these GPUs, by what is free on the fullest.
+    """Return the share that vLLM takes of each of these GPUs, given the free memory of the fullest one.
 
-    `SAMPLING_SHARE` if nvidia-smi does not say (MIG slices, memory that the machine shares).
+    `SAMPLING_SHARE` if nvidia-smi does not report it (MIG slices, unified memory).
 
     Raises:
         InputError: something else fills one of them.
@@ -48,7 +48,7 @@ def own_share_now(gpu_names: Sequence[str], *, receives_weights: bool = False) -
 
 
 def check_slices(gpu_names: Sequence[str]) -> None:
-    """Raise InputError for a MIG slice that vLLM does not find: it takes a slice's number in its GPU for a GPU's."""
+    """Raise InputError for a MIG slice that vLLM cannot find, because it reads the slice's index as that of a GPU."""
     if lost := [name for name in gpu_names if name in misnumbered_slices()]:
         raise InputError(
             f"vLLM does not find the MIG slice {lost[0]}, since it is not the first of its GPU. Name a first slice in"

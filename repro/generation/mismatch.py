@@ -1,7 +1,7 @@
-"""Compare a sampler's log-probabilities with the trainer's forward: the alarm for stale or wrong weights.
+"""Compare a sampler's log-probabilities with the trainer's forward pass, to raise an alarm on stale or wrong weights.
 
-vLLM computes in bfloat16 and with other kernels, which costs a little; weights that never arrived, a different template
-or a truncated vocabulary cost far more.
+vLLM uses bfloat16 and other kernels, which causes a small gap; weights that never arrived, a different template or a
+truncated vocabulary cause a far larger one.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from repro.models.loading import load_model
 from repro.models.scoring import token_log_probs
 
 ALARM = 0.1
-"""ASSUMED: nats per token. In bfloat16 the mean gap is 0.001 to 0.02; the weights of another step give more."""
+"""ASSUMED: nats per token. In bfloat16 the mean gap is 0.001 to 0.02; weights from another step give more."""
 COMPARED_COMPLETIONS = 4
 """The gap is measured on every token, so a few completions suffice."""
 
@@ -24,10 +24,10 @@ def compare_log_probs(sampler: Sequence[Sequence[float]], trainer: Sequence[torc
     """Compare the log-probabilities of the same tokens.
 
     Args:
-        sampler, trainer: for each completion, of each of its tokens; nats.
+        sampler, trainer: for each completion, the log-probabilities of its tokens, nats.
 
     Returns:
-        gap: mean absolute difference, largest: the worst token's (nats); tokens; alarm: a message, or None.
+        gap: mean absolute difference; largest: that of the worst token (nats); tokens; alarm: a message, or None.
     """
     differences = [
         (torch.tensor(list(sampled), dtype=torch.float64) - scored).abs() for sampled, scored in zip(sampler, trainer)
@@ -40,7 +40,7 @@ def compare_log_probs(sampler: Sequence[Sequence[float]], trainer: Sequence[torc
 
 
 def mismatch_alarm(gap: float) -> str | None:
-    """Return a message if the gap is too large for a difference in precision, or NaN; else None."""
+    """Return a message if the gap is NaN or too large to be explained by precision, else None."""
     if gap <= ALARM:
         return None
     return (
@@ -50,7 +50,7 @@ def mismatch_alarm(gap: float) -> str | None:
 
 
 def select_rollouts(path: Path) -> list[Rollout]:
-    """Return a few rollouts spread over a file, none of them empty."""
+    """Return a few non-empty rollouts, spread over a file."""
     counts = [count for batch in batches(path, ["token_ids"]) for count in token_counts(batch)]
     nonempty = [number for number, count in enumerate(counts) if count]
     return list(
@@ -61,7 +61,7 @@ def select_rollouts(path: Path) -> list[Rollout]:
 def check_rollouts(
     model: Path | str, rollouts: Sequence[Rollout], temperature: float, *, spread: bool = False
 ) -> dict[str, Any]:
-    """Score a few rollouts again with a forward pass, after the engine has freed its memory.
+    """Rescore a few rollouts with a forward pass, after the engine has freed its memory.
 
     Args:
         spread: see `models.loading.load_model`.

@@ -1,4 +1,4 @@
-"""Rollout files: one Parquet row per completion, the same from every engine."""
+"""Rollout files: one Parquet row per completion, in the same format for every engine."""
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,9 +29,9 @@ SCHEMA = pa.schema(
 )
 
 ROW_GROUP_BYTES = 64 * 2**20
-"""Size of a row group, as a table in memory: what a writer buffers and a reader loads at a time."""
+"""In-memory size of a row group: what a writer buffers and a reader loads at a time."""
 BATCH_ROWS = 128
-"""Rows that are Python objects at the same time while a file is read: 77 MB with 8,192 tokens each."""
+"""Rows held as Python objects at the same time while reading: 77 MB with 8,192 tokens each."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Rollout:
 
     Attributes:
         prompt: the user message before the chat template; prompt_ids: the tokens that the model saw.
-        token_ids: sampled tokens, the end-of-sequence token included when it was sampled.
+        token_ids: sampled tokens, including the end-of-sequence token if it was sampled.
         log_probs: log p(token | prefix) under the sampling model at the sampling temperature, nats.
         text: token_ids decoded without special tokens.
         stop: "eos" if the model ended the completion, "length" if it was truncated at the cap.
@@ -58,9 +58,9 @@ class Rollout:
 
 
 class RowGroupWriter:
-    """Writes a Parquet file row group by row group: at most one is in memory, however many rows there are.
+    """Writes a Parquet file row group by row group, holding at most one in memory however many rows there are.
 
-    A file below `ROW_GROUP_BYTES` has the bytes of one written at once.
+    A file below `ROW_GROUP_BYTES` is byte-identical to one written at once.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -102,7 +102,7 @@ def write_rollouts(path: Path, rollouts: Sequence[Rollout]) -> None:
 
 
 def join_rollouts(path: Path, parts: Iterable[Path]) -> None:
-    """Write the rows of several files into one, in their order."""
+    """Concatenate the rows of several files into one, in order."""
     with RowGroupWriter(path, SCHEMA) as file:
         for part in parts:
             for batch in batches(part, SCHEMA.names):
@@ -113,7 +113,7 @@ def batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the named columns in order, at most `BATCH_ROWS` rows at a time; page checksums are verified.
 
     Raises:
-        InputError: not a Parquet file, a damaged one, or columns are missing.
+        InputError: the file is not Parquet, is damaged, or lacks columns.
     """
     with _input_errors(path):
         file = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=2**20)
@@ -160,14 +160,14 @@ def stream_rows(path: Path, columns: Sequence[str], only: Collection[int] | None
 
 
 def stream_rollouts(paths: Iterable[Path], only: Collection[int] | None = None) -> Iterator[Rollout]:
-    """Yield the rollouts of consecutive files; `BATCH_ROWS` are in memory. only: row numbers in each file."""
+    """Yield the rollouts of several files in order, with `BATCH_ROWS` in memory. only: row numbers in each file."""
     for path in paths:
         for row in stream_rows(path, SCHEMA.names, only):
             yield Rollout(**row)
 
 
 def rollout_batches(paths: Iterable[Path]) -> Iterator[list[Rollout]]:
-    """Yield the rollouts of consecutive files, at most `BATCH_ROWS` together."""
+    """Yield the rollouts of several files in order, in lists of at most `BATCH_ROWS`."""
     for path in paths:
         for batch in batches(path, SCHEMA.names):
             yield [Rollout(**row) for row in batch.to_pylist()]
@@ -179,6 +179,6 @@ def read_rollouts(path: Path) -> list[Rollout]:
 
 
 def token_counts(batch: pa.RecordBatch, column: Literal["token_ids", "prompt_ids"] = "token_ids") -> list[int]:
-    """Return the number of tokens of each completion, or prompt, in a batch with that column."""
+    """Return the number of tokens of each completion (or prompt) in a batch with that column."""
     counts: list[int] = batch.column(column).value_lengths().to_pylist()
     return counts

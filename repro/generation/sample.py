@@ -37,18 +37,19 @@ def sample(
 ) -> list[Path]:
     """Sample `completions_per_prompt` rollouts of every item; return the files that hold them, items in order.
 
-    Each file is a chunk with its own seed and stays in `work`, so an interrupted run gives the same completions, and so
-    do several processes that sample a share each. One chunk is in memory at a time.
+    Each file is a chunk with its own seed and stays in `work`, so an interrupted run gives the same completions, as do
+    several processes that each sample a share. One chunk is in memory at a time.
 
     Args:
-        share: (index, count): only every count-th chunk is sampled; chunks in `work` are returned, sampled now or before.
-        prefixes: one per item, tokens of an answer that the model continues; they are then part of prompt_ids, and
+        share: (index, count): only every count-th chunk is sampled; all chunks in `work` are returned, old or new.
+        prefixes: one per item, tokens of an answer that the model continues; they become part of prompt_ids, and
             token_ids and text hold the continuation.
-        tensor_parallel: GPUs (on the CPU: processes) that vLLM spreads the model over.
-        open_other: opens an engine of another law over the model's tokens; None for the configured engine.
+        tensor_parallel: GPUs (on the CPU: processes) over which vLLM shards the model.
+        open_other: opens an engine that samples from another distribution over the model's tokens; None for the
+            configured engine.
 
     Raises:
-        InputError: a prompt does not fit the model's positions, or no completion has a token.
+        InputError: a prompt exceeds the model's context length, or every completion is empty.
     """
     tokenizer = load_tokenizer(model)
     prompts = [prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in items]
@@ -90,7 +91,7 @@ def sample(
 def _rollouts(
     items: list[Item], prompts: list[list[int]], completions: list[list[Completion]], tokenizer: Any
 ) -> list[Rollout]:
-    """Return the rollouts of a chunk: all completions of the first item, then those of the next."""
+    """Return the rollouts of a chunk, item by item."""
     texts = iter(
         tokenizer.batch_decode(
             [completion.token_ids for group in completions for completion in group], skip_special_tokens=True
@@ -118,5 +119,5 @@ def _has_token(files: list[Path]) -> bool:
 
 
 def _chunk_seed(seed: int, number: int) -> int:
-    """Return the seed of a chunk, which does not depend on the number of chunks."""
+    """Return the seed of a chunk; it does not depend on the number of chunks."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:6], "big")

@@ -1,4 +1,4 @@
-"""Score stored completions by another model: nats of each, beside those under the model that sampled it."""
+"""Score stored completions under another model, next to their log-probability under the model that sampled them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,8 +25,9 @@ SCORES = pa.schema(
         ("sampled_log_prob", pa.float64()),
     ]
 )
-"""A row per scored completion. tokens: of the scoring model; log_prob: nats under it; sampled_log_prob: nats
-under the sampler at the sampling temperature, null where the text was rewritten or the tokenizers differ."""
+"""A row per scored completion. tokens: count in the scoring model's tokens; log_prob: under that model, nats;
+sampled_log_prob: under the sampler at the sampling temperature, nats; null if the text was rewritten or the tokenizers
+differ."""
 
 
 def score_completions(
@@ -40,14 +41,14 @@ def score_completions(
     work: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write `SCORES` of the first completions of each item, in their order.
+    """Write the `SCORES` of the first completions of each item, in order.
 
     Args:
-        sampler: the model whose tokens the completions are in. With another tokenizer the text is read anew, between the
+        sampler: the model that sampled the completions. If its tokenizer differs, the text is re-tokenised between the
             scoring model's own prompt and its end of turn.
-        reasoning: of the scoring model's prompts, in that case.
-        per_item: completions of each item; None for all.
-        work: keeps finished batches, from which a killed stage continues.
+        reasoning: `enable_thinking` for the scoring model's prompts, in that case.
+        per_item: completions per item; None for all.
+        work: stores finished batches, so that a killed stage resumes.
 
     Returns:
         completions, tokens; nats: mean per token under the model; moved: mean of sampler minus model per token, an
@@ -66,7 +67,7 @@ def score_completions(
         rows = []
         scores = token_log_probs(scorer, [pair[1] for pair in batch], [pair[2] for pair in batch], len(batch))
         for (rollout, _, ids), log_probs in zip(batch, scores):
-            is_sampled = 0 < len(ids) == len(rollout.log_probs)  # not so: rewritten by a guard, or left empty
+            is_sampled = 0 < len(ids) == len(rollout.log_probs)  # False if rewritten by a guard, or empty
             is_known = has_same_tokens and is_sampled
             rows.append(
                 {
@@ -93,9 +94,9 @@ def score_completions(
 def token_reader(
     model: Path | str, sampler: Path | str, reasoning: bool
 ) -> Callable[[Rollout], tuple[list[int], list[int]]]:
-    """Return the function from a rollout of `sampler` to prompt and completion in a model's tokens.
+    """Return a function that maps a rollout of `sampler` to prompt and completion in a model's tokens.
 
-    With another tokenizer than the sampler's the text is read anew, as `score_completions` says.
+    If the tokenizers differ, the text is re-tokenised as in `score_completions`.
     """
     tokenizer = load_tokenizer(model)
     if is_same_tokenizer(tokenizer, load_tokenizer(sampler)):

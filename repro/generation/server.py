@@ -1,7 +1,7 @@
-"""A stage's vLLM server for the model that is trained: completions over loopback, new weights each step.
+"""A stage's vLLM server for the model in training: completions over loopback, new weights each step.
 
-The alternative is an engine in the trainers' process that sleeps while they compute (`training.vllm_policy`). With a server
-the trainers keep their GPUs' memory, and the server may spread the model over several other GPUs.
+The alternative is an engine in the trainers' process that sleeps while they compute (`training.vllm_policy`). With a
+server the trainers keep their GPU memory, and the server may shard the model over several other GPUs.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from repro.system.child_processes import kill_children
 
 LOG = "vllm-server.log"
 LOCALHOST = "127.0.0.1"
-"""Not reachable from other machines: a server that accepts weights obeys every local process."""
+"""Loopback only, not reachable from other machines: a server that accepts weights obeys anyone who can connect."""
 STALL_TIMEOUT = 1800.0
-"""Seconds without a new line in its log, or an answer, after which a server that loads its model counts as hung."""
+"""A server counts as hung after this many seconds of loading without a new log line or an answer."""
 _PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?")
-"""Prefix of a line of vLLM's log: process, time, place in its source."""
+"""Prefix of a vLLM log line: process, time, source location."""
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -39,7 +39,7 @@ class ServerPlacement:
     """GPUs of a server.
 
     Attributes:
-        workers: GPUs (on a CPU: processes) over which it spreads the model.
+        workers: GPUs (on a CPU: processes) over which it shards the model.
         gpus: their names, as in CUDA_VISIBLE_DEVICES; empty without GPUs.
     """
 
@@ -56,13 +56,13 @@ def vllm_server(model: Path | str, max_length: int, placement: ServerPlacement, 
     """Start a server of `model`, yield its address, and stop it on leaving.
 
     Args:
-        model: initial weights; the trainer sends weights before the first completion.
+        model: initial weights; the trainer sends new ones before the first completion.
         max_length: prompt plus completion, tokens.
-        work: gets the server's log.
+        work: receives the server's log.
 
     Raises:
-        InputError: something else fills one of its GPUs, or vLLM does not find it.
-        ServerError: it did not start; the message is the cause in its log.
+        InputError: another process fills one of the GPUs, or vLLM cannot find it.
+        ServerError: the server did not start; the message is the cause from its log.
     """
     port, name = free_port(), uuid.uuid4().hex
     log = work / LOG
@@ -72,7 +72,7 @@ def vllm_server(model: Path | str, max_length: int, placement: ServerPlacement, 
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command, env=_environment(placement), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
-        )  # Ctrl-C reaches the stage only, which then stops the server
+        )  # Ctrl-C reaches only the stage, which then stops the server
     watch: Watchdog | None = None
     try:
         _wait_until_up(process, port, name, log)
@@ -96,16 +96,16 @@ def _serve_arguments(model: Path | str, name: str, max_length: int, placement: S
         share = own_share_now(placement.gpus, receives_weights=True)
         arguments += ["--gpu-memory-utilization", str(share)]
         return [*arguments, "--weight-transfer-config", '{"backend": "nccl"}']
-    arguments += ["--gpu-memory-utilization", "0.3"]  # on a CPU: the share of its memory that must be free
+    arguments += ["--gpu-memory-utilization", "0.3"]  # on a CPU: the share of memory that must be free
     return [*arguments, "--enforce-eager", "--worker-extension-cls", "repro.generation.vllm_worker.WeightsFromFile"]
 
 
 def _environment(placement: ServerPlacement) -> dict[str, str]:
-    """Return this process's environment without torchrun's variables, and with the endpoints that accept weights."""
+    """Return this process's environment, without torchrun's variables and with the weight endpoints enabled."""
     environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
     environment = {name: value for name, value in environment.items() if not name.startswith("TORCHELASTIC_")}
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # a server's engine is a separate process
-    environment.pop("VLLM_API_KEY", None)  # the user's, for another server; TRL's client sends none
+    environment.pop("VLLM_API_KEY", None)  # the user's key for another server; TRL's client sends none
     environment["VLLM_SERVER_DEV_MODE"] = "1"
     if placement.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(placement.gpus)
@@ -139,13 +139,13 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, name: str, log: 
 
 
 def cause_in(log: str) -> str:
-    """Return the cause of a server's end from its log: the first error of one of its processes, else the last line."""
+    """Return from its log why a server ended: the first error of one of its processes, else the last line."""
     last = next((line for line in reversed(_messages(log)) if line), "its log is empty")
     return first_error(log) or last
 
 
 def first_error(log: str) -> str | None:
-    """Return the first error in a log of vLLM's processes, of its parent process only if no other has one."""
+    """Return the first error in a vLLM log; the parent process counts only if no other process logged one."""
     lines = _messages(log)
     named = [
         # pydantic names the reason on the next line
@@ -155,7 +155,7 @@ def first_error(log: str) -> str | None:
     ]
     causes = [
         line for line in named if "initialization failed" not in line
-    ]  # from its parent process, without the reason
+    ]  # logged by the parent process, without the reason
     return next(iter(causes or named), None)
 
 

@@ -15,12 +15,12 @@ from repro.models.loading import load_model, load_tokenizer
 class TransformersEngine:
     """A model in this process. Temperature is applied before the softmax; nothing else changes the distribution.
 
-    Settings of the model's own generation configuration, besides its end tokens, do not count.
+    The model's own generation configuration is ignored, except for its end tokens.
 
     Args:
         model: folder or hub id.
-        look_every: see `Decoding`; does not change the completions on a CPU (on a GPU products of other sizes may round
-            otherwise).
+        look_every: see `Decoding`; does not change the completions on a CPU (on a GPU, matmuls of other sizes may round
+            differently).
     """
 
     def __init__(self, model: Path | str, look_every: int | None = None) -> None:
@@ -71,7 +71,7 @@ class TransformersEngine:
         return [completions[i : i + n] for i in range(0, len(completions), n)]
 
     def _trim(self, ids: list[int], log_probs: list[float]) -> Completion:
-        """Cut the padding after the first end token, keeping that token."""
+        """Cut the padding after the first end token, keeping the token itself."""
         end = next((i for i, token in enumerate(ids) if token in self._ends), None)
         if end is None:
             return Completion(ids, log_probs, "length")

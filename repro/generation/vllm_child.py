@@ -1,6 +1,7 @@
-"""vLLM in a process of its own, for `vllm_process`: python -m repro.generation.vllm_child PID FD MODEL LENGTH TENSOR_PARALLEL.
+"""vLLM in a separate process, for `vllm_process`.
 
-A request is one JSON message, completions are three: JSON, the tokens' ids, and their log-probabilities (`send_completions`).
+Usage: python -m repro.generation.vllm_child PID FD MODEL LENGTH TENSOR_PARALLEL. A request is one JSON message; a reply
+is three: JSON, the token ids, and their log-probabilities (`send_completions`).
 """
 
 import itertools
@@ -32,7 +33,7 @@ def receive(connection: Connection) -> Message:
 
 
 def send_completions(connection: Connection, groups: Sequence[Sequence[Completion]]) -> None:
-    """Send completions: 12 bytes a token, every bit kept."""
+    """Send completions losslessly, with 12 bytes per token."""
     flat = [completion for group in groups for completion in group]
     lengths = [len(completion.token_ids) for completion in flat]
     send(connection, {"n": len(groups[0]) if groups else 1, "lengths": lengths, "stops": [c.stop for c in flat]})
@@ -41,7 +42,7 @@ def send_completions(connection: Connection, groups: Sequence[Sequence[Completio
 
 
 def receive_completions(connection: Connection, head: Message) -> list[list[Completion]]:
-    """Receive what follows the first message of `send_completions`."""
+    """Receive the messages of `send_completions` that follow its first, `head`."""
     token_ids, log_probs = array("i"), array("d")
     token_ids.frombytes(connection.recv_bytes())
     log_probs.frombytes(connection.recv_bytes())
@@ -54,7 +55,7 @@ def receive_completions(connection: Connection, head: Message) -> list[list[Comp
 
 
 def describe(error: BaseException) -> Message:
-    """Return an error as a message: its text, and those of the errors that it was raised from."""
+    """Return an error as a message: its text, and the texts of the errors that it was raised from."""
     texts: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(texts) < 10:
@@ -67,7 +68,7 @@ def describe(error: BaseException) -> Message:
 
 
 def serve(connection: Connection, model: str, max_length: int, tensor_parallel: int) -> None:
-    """Load the model, then answer requests until one says close; an error is the last message."""
+    """Load the model, then answer requests until one asks to close; on an error, send it as the last message."""
     from repro.generation.vllm_engine import VllmEngine
 
     try:
@@ -85,13 +86,13 @@ def serve(connection: Connection, model: str, max_length: int, tensor_parallel: 
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve the process that started this; end without what else an interpreter does at its end, which could hang."""
+    """Serve the process that started this one, then exit without interpreter shutdown, which could hang."""
     parent, descriptor, model, max_length, tensor_parallel = arguments
     exit_with_parent(int(parent))
     os.set_inheritable(int(descriptor), False)
     try:
         serve(Connection(int(descriptor)), model, int(max_length), int(tensor_parallel))
-    except Exception:  # of a connection or engine that is closed: all requests have been answered
+    except Exception:  # from a closed connection or engine: all requests have been answered
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()

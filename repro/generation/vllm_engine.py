@@ -1,4 +1,4 @@
-"""Sample with vLLM, on a GPU or on the CPU build; the same record as from every engine."""
+"""Sample with vLLM, on a GPU or with the CPU build; the same output format as every engine."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from repro.system.gpus import visible_gpus
 _CPU_OPTIONS: dict[str, Any] = {
     "enforce_eager": True,
     "gpu_memory_utilization": 0.3,  # the share of the machine's memory that must be free
-    # A prompt that is split over two steps needs its request's generator set back, which torch's has on a GPU alone
+    # A prompt split over two steps needs its generator's offset reset, which torch supports only on a GPU
     "enable_chunked_prefill": False,
 }
 
@@ -26,12 +26,12 @@ _CPU_OPTIONS: dict[str, Any] = {
 class VllmEngine:
     """A vLLM engine in this process, with worker processes if it uses several GPUs.
 
-    On a GPU a closed engine frees no memory before its process ends: `engine.open_engine` uses `VllmProcess` there.
-    Log-probabilities are those of the distribution that is sampled from.
+    On a GPU a closed engine frees no memory until its process ends, so `engine.open_engine` uses `VllmProcess` there.
+    Log-probabilities are those of the sampling distribution.
     """
 
     def __init__(self, model: Path | str, max_length: int, tensor_parallel: int = 1) -> None:
-        # In this process, which a GPU's engine has for itself (`vllm_process`): its errors reach the caller.
+        # The core runs in this process (on a GPU, a dedicated one: `vllm_process`), so its errors reach the caller.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             from vllm import LLM
@@ -59,7 +59,7 @@ class VllmEngine:
         """See `Engine.generate`."""
         from vllm import SamplingParams
 
-        # Lists instead of a dictionary and an object a token: 187 bytes, not 410 (measured)
+        # Flat lists instead of a dictionary and an object per token: 187 bytes, not 410 (measured)
         flat = {"flat_logprobs": True} if hasattr(SamplingParams, "flat_logprobs") else {}
         # One request per completion, each with its own seed: n > 1 with one seed repeats the same completion.
         requests = [{"prompt_token_ids": ids} for ids in prompt_ids for _ in range(n)]
@@ -93,7 +93,7 @@ class VllmEngine:
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         self._name.close()
-        free_gpu_memory()  # and the host's: engines are in reference cycles
+        free_gpu_memory()  # also host memory: engines are in reference cycles
 
 
 def sampled_log_probs(token_ids: Sequence[int], recorded: Any) -> list[float]:

@@ -1,7 +1,7 @@
-"""Arguments that every vLLM engine here gets: the pinned revision, text only, and names under which compiled code is found again.
+"""Arguments of every vLLM engine in the kit: pinned revision, text only, and names that let compiled code be reused.
 
-vLLM keeps what it compiles under a hash of the model's path and of the maximum length, although neither changes the code.
-Trained models are folders of their own, so that every stage would compile anew (about a minute on a GPU).
+vLLM caches compiled code under a hash of the model's path and the maximum length, although neither changes the code.
+Every trained model has its own folder, so every stage would recompile (about a minute on a GPU).
 """
 
 import contextlib
@@ -19,12 +19,12 @@ import filelock
 from repro.models.loading import hub_revision, load_config
 
 LENGTH_STEP = 1024
-"""Maximum lengths are rounded up to a multiple of it: the longest prompt differs from stage to stage."""
+"""Maximum lengths are rounded up to a multiple of this, because the longest prompt differs from stage to stage."""
 _NOT_ARCHITECTURE = ("_name_or_path", "dtype", "torch_dtype", "transformers_version")
 
 
 def engine_length(model: Path | str, length: int) -> int:
-    """Return a maximum length for vLLM: `length` rounded up, but not beyond the model's positions, which vLLM refuses.
+    """Return a maximum length for vLLM: `length` rounded up, but at most the model's context length.
 
     Args:
         length: prompt plus completion, tokens.
@@ -34,11 +34,11 @@ def engine_length(model: Path | str, length: int) -> int:
 
 
 def source_options(model: Path | str) -> dict[str, Any]:
-    """Return vLLM's arguments on where the model comes from and which part of it is loaded: the language model."""
+    """Return vLLM's arguments for the model's source and the part to load: only the language model."""
     revision = hub_revision(model)
     options: dict[str, Any] = {"revision": revision, "tokenizer_revision": revision}
     if _has_towers(model) and "language_model_only" in _known_options():
-        options["language_model_only"] = True  # no prompt here has images: their tower takes memory and start-up time
+        options["language_model_only"] = True  # no images here: the vision tower would cost memory and start-up time
     return options
 
 
@@ -56,10 +56,10 @@ def _known_options() -> set[str]:
 
 @contextlib.contextmanager
 def compiled_name(model: Path | str) -> Iterator[str]:
-    """Yield a name of the model for vLLM: for a folder a link that models of the same architecture share in turn.
+    """Yield the model's name for vLLM: for a folder, a symlink that models of the same architecture use in turn.
 
-    A name is in use until the context is left or the process ends. Where links cannot be made, the folder's own name is
-    yielded: vLLM then compiles.
+    The name is in use until the context is left or the process ends. If links cannot be created, the folder itself is
+    yielded, and vLLM recompiles.
     """
     if not os.path.isdir(model):
         yield str(model)  # a hub id, which is the same in every stage
@@ -76,23 +76,23 @@ def compiled_name(model: Path | str) -> Iterator[str]:
 
 
 def _links_folder() -> Path:
-    """Return a folder next to vLLM's compiled code: links and code are of use only together."""
+    """Return a folder next to vLLM's compile cache: links and cached code are useful only together."""
     root = os.environ.get("VLLM_CACHE_ROOT") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vllm"
     return Path(root).expanduser() / "repro-models"
 
 
 def _architecture_hash(folder: Path) -> str:
-    """Return a hash of the configuration without what differs between two trainings of one model."""
+    """Return a hash of the configuration, ignoring entries that differ between training runs of one model."""
     config = json.loads((folder / "config.json").read_text())
     relevant = {name: value for name, value in config.items() if name not in _NOT_ARCHITECTURE}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _claim(target: Path, base: Path) -> tuple[Path, int]:
-    """Point a link at the target, the first that no live process needs for another model.
+    """Point a link at the target: the first link that no live process uses for another model.
 
     Returns:
-        The link, and an open file whose shared lock says that it is in use.
+        The link, and an open file whose shared lock marks it as in use.
     """
     base.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(base / "claims.lock"):

@@ -1,7 +1,7 @@
-"""Sample with vLLM in a process of its own, whose end frees all GPU memory.
+"""Sample with vLLM in a separate process, so that all GPU memory is freed when it exits.
 
-A closed engine frees none in its process: on an H100, 72.8 of 79.2 GiB stayed in use, with which the scoring of its
-completions would run out of memory.
+Closing an engine frees none within its process: on an H100, 72.8 of 79.2 GiB stayed in use, so scoring the completions
+would run out of memory.
 """
 
 import collections
@@ -29,16 +29,16 @@ from repro.system.child_processes import has_exited
 from repro.system.gpus import free_gib
 
 CLOSE_SECONDS = 60.0
-"""Seconds that vLLM has to end its workers; then all its processes are killed."""
+"""Seconds for vLLM to end its workers before all its processes are killed."""
 FREED_SECONDS = 30.0
-"""Seconds that the driver has to free the memory of processes that have exited."""
+"""Seconds for the driver to free the memory of exited processes."""
 TOLERANCE_GIB = 1.0
-"""GiB by which the free memory may differ from that before vLLM started without a warning."""
+"""GiB of free memory that may be missing, compared with before vLLM started, without a warning."""
 LOG_SECONDS = 5.0
-"""Seconds that an engine's processes have to close their output when they end."""
+"""Seconds for an engine's processes to close their output when they end."""
 KEPT_LINES = 5000
 STDERR = 2
-"""The file, as the engine would write to it itself: `sys.stderr` may be gone when its last line arrives."""
+"""The file descriptor, which the engine would write to itself: `sys.stderr` may be gone when its last line arrives."""
 
 
 class EngineError(RuntimeError):
@@ -46,11 +46,11 @@ class EngineError(RuntimeError):
 
 
 class VllmProcess:
-    """A `VllmEngine` in a process of its own, which exits when this one does, even if it was killed.
+    """A `VllmEngine` in a separate process, which exits when this one does, even if this one is killed.
 
     Args:
         max_length: prompt plus completion, tokens.
-        tensor_parallel: GPUs over which vLLM spreads the model.
+        tensor_parallel: GPUs over which vLLM shards the model.
 
     Raises:
         EngineError: the engine did not start.
@@ -69,7 +69,7 @@ class VllmProcess:
             pass_fds=[remote.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the stage only, which then ends it
+            start_new_session=True,  # Ctrl-C reaches only the stage, which then ends it
         )
         assert self._process.stdout is not None
         self._printed = _Printed(self._process.stdout)
@@ -103,9 +103,9 @@ class VllmProcess:
         return completions
 
     def close(self) -> None:
-        """End the process and its workers, wait until they have exited, and say how much memory is free.
+        """End the process and its workers, wait until they have exited, and log how much memory is free.
 
-        An engine that has not answered (an error or an interrupt came first) is killed.
+        An engine with an unanswered request (after an error or an interrupt) is killed.
         """
         if self._connection.closed:
             return
@@ -130,9 +130,9 @@ class VllmProcess:
             _report_memory(self._free_before)
 
     def _receive(self) -> Message:
-        """Return the next message. Raises the error that it is, or that the process ended with."""
+        """Return the next message; raise the error that it holds, or that the process ended with."""
         try:
-            while not self._connection.poll(1.0):  # its workers may hold the connection open
+            while not self._connection.poll(1.0):  # workers may hold the connection open
                 if self._process.poll() is not None and not self._connection.poll():
                     self._raise_end()
             message = receive(self._connection)
@@ -143,12 +143,12 @@ class VllmProcess:
         if "errors" in message:
             error = _rebuild(message["errors"])
             if "initialization failed" in str(error) and (cause := first_error(self._printed.text())):
-                raise EngineError(cause) from error  # a worker's, which vLLM tells the log alone
+                raise EngineError(cause) from error  # a worker's error, which vLLM only logs
             raise error
         return message
 
     def _raise_end(self) -> NoReturn:
-        """Raise with how the process ended, which has sent no error."""
+        """Raise an error that says how the process ended, since it sent none itself."""
         try:
             code = self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -172,10 +172,10 @@ class VllmProcess:
 
 
 class _Printed:
-    """Passes on to standard error what an engine's processes print, and keeps the last lines of it.
+    """Forwards the output of an engine's processes to standard error, and keeps its last lines.
 
     Args:
-        stream: their common output.
+        stream: their combined output.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -185,11 +185,11 @@ class _Printed:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until those processes have ended, but not long."""
+        """Wait briefly for those processes to end."""
         self._thread.join(LOG_SECONDS)
 
     def text(self) -> str:
-        """Return the lines of processes that are about to end."""
+        """Return the last lines printed, after waiting for the processes to end."""
         self.wait()
         return b"".join(self._lines).decode(errors="replace")
 
@@ -202,7 +202,7 @@ class _Printed:
 
 
 def _rebuild(texts: list[str]) -> EngineError:
-    """Return the child's error with its causes, which say whether memory ran out."""
+    """Rebuild the child's error with its causes, which say whether memory ran out."""
     errors = [EngineError(text) for text in texts]
     for error, cause in itertools.pairwise(errors):
         error.__cause__ = cause
@@ -210,7 +210,7 @@ def _rebuild(texts: list[str]) -> EngineError:
 
 
 def _report_memory(before: dict[str, float]) -> None:
-    """Say how much GPU memory is free, beside what was before vLLM started; warn if it is less."""
+    """Log the free GPU memory and that before vLLM started; warn if it is now less."""
     deadline = time.monotonic() + FREED_SECONDS
     while True:
         after = free_gib()

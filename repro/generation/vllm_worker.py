@@ -6,7 +6,7 @@ from typing import Any
 def keep_weights() -> None:
     """Make vLLM's CPU build keep its weights, so that new ones can be loaded into them; no effect on a GPU.
 
-    Its packed kernels repack every linear layer and drop the weight.
+    Its packed kernels repack every linear layer and drop the original weight.
     """
     from vllm.platforms import current_platform
 

@@ -1,4 +1,4 @@
-"""End the process when a vLLM subprocess dies; vLLM itself would hang."""
+"""End the process when a vLLM subprocess dies, since vLLM itself would hang."""
 
 import contextlib
 import os
@@ -12,16 +12,16 @@ from repro.system.child_processes import has_exited
 INTERVAL = 1.0
 """Seconds between two checks."""
 EXIT_CODE = 70
-"""Of a process that ended because a vLLM subprocess had: no other exit here has it."""
+"""Exit code of a process that ended because a vLLM subprocess died; not used for anything else."""
 
 
 class Watchdog:
     """Ends this process if one of its vLLM subprocesses ends before `stop`; the driver then advises the user.
 
-    vLLM names them (VLLM::EngineCore, VLLM::Worker_TP0); other subprocesses, such as a compiler's, may end at any time.
+    They are recognised by name (VLLM::EngineCore, VLLM::Worker_TP0); others, such as compilers, may end at any time.
 
     Args:
-        server: the process of a server, also watched.
+        server: a server process to watch as well.
     """
 
     def __init__(self, server: int | None = None) -> None:
@@ -40,9 +40,9 @@ class Watchdog:
             for child in self._children:
                 if (
                     has_exited(child) and not self._stopped.is_set()
-                ):  # in this order: a closing engine ends it after `stop`
+                ):  # checked in this order: a closing engine ends it after `stop`
                     print(f"the engine's process {child.pid} ended; so does this one", file=sys.stderr, flush=True)
-                    for sibling in self._children:  # an engine whose server has died has no parent here
+                    for sibling in self._children:  # an engine is no longer a child once its server died
                         with contextlib.suppress(psutil.NoSuchProcess):
                             sibling.kill()
                     os._exit(EXIT_CODE)

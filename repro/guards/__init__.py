@@ -1,1 +1,1 @@
-"""Guards: what the owner of a teacher does against distillation. Each is a plug-in: see `repro.guards.base`."""
+"""Guards: defences of a teacher's owner against distillation. Each is a plug-in: see `repro.guards.base`."""

@@ -1,4 +1,4 @@
-"""Guards that need no law of their own: nothing, the knob of the paper, the output layer of DOGe, and answers without reasoning."""
+"""Guards without a sampling distribution of their own: none, the paper's knob, DOGe's output layer, bare answers."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,19 +32,19 @@ class Knob(ModelGuard):
     strength: float | None = pydantic.Field(default=None, lt=0, allow_inf_nan=False)
 
     def train(self, pair: Any) -> Any:
-        """Return the calibration; that of Table 2 at the default strength."""
+        """Return the calibration; at the default strength it is that of Table 2."""
         return pair.calibrate_undistillable() if self.strength is None else pair.calibrate(self.strength)
 
 
 class KnobPerToken(Knob):
-    """The knob with r_cal divided by the lengths: both terms are nats per token (the control of docs/controls.md)."""
+    """The knob with r_cal divided by the lengths, so that both terms are nats per token (see docs/controls.md)."""
 
     name: ClassVar[str] = "knob-per-token"
     formula: ClassVar[str] = "GRPO with z(r_task) + eta z(log p_C / |y|_C - log p_phi / |y|_phi), eta < 0"
     source: ClassVar[str] = "a control of this kit (docs/controls.md)"
 
     def train(self, pair: Any) -> Any:
-        """Return the calibration of the controls."""
+        """Return the calibration that the controls use."""
         stage = super().train(pair)
         return stage.model_copy(update={"config": stage.config.model_copy(update={"length_normalised": True})})
 
@@ -52,8 +52,8 @@ class KnobPerToken(Knob):
 class Doge(ModelGuard):
     """Defensive output generation: train the output layer alone, so that the reasoning misleads a proxy of the student.
 
-    The teacher learns its own completions; before their final answers it moves away from the calibration target's
-    distribution. strength 0 is the teacher as it is.
+    The teacher trains on its own completions; before their final answers it moves away from the calibration target's
+    distribution. strength 0 leaves the teacher as it is.
     """
 
     name: ClassVar[str] = "doge"
@@ -83,6 +83,6 @@ class AnswerOnly(TextGuard):
 
     def rewrite(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
         """Return the final answer."""
-        from repro.distillation.traces import final_answer  # reads Parquet: a plan of guards does without
+        from repro.distillation.traces import final_answer  # imports Parquet, which a plan of guards does not need
 
         return final_answer(text, opens_in_thought=opens_in_thought)

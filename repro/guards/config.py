@@ -3,21 +3,21 @@
 import pydantic
 
 TOKENS_AT_ONCE = 4096
-"""Tokens whose distributions are held at the same time in the training of an output layer: a bound on memory; it changes
-results by rounding only."""
+"""Most tokens with distributions in memory at the same time when training an output layer; changes results by rounding
+only."""
 
 
 class OutputLayerConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Settings of a training of the output layer against a proxy. Every field changes the result."""
+    """Settings for training the output layer against a proxy. Every field changes the result."""
 
     strength: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Weight of the KL to the proxy, against nats of the cross-entropy."""
+    """Weight of the KL to the proxy, relative to the cross-entropy in nats."""
     temperature: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Of both distributions in that KL."""
+    """Temperature of both distributions in that KL."""
     steps: int = pydantic.Field(gt=0)
     """Optimiser steps."""
     sequences_per_step: int = pydantic.Field(gt=0)
-    """Completions in one optimiser step, whatever the micro-batch."""
+    """Completions per optimiser step, whatever the micro-batch."""
     learning_rate: float = pydantic.Field(gt=0)
     warmup_fraction: float = pydantic.Field(ge=0, le=1)
     max_completion_tokens: int = pydantic.Field(gt=0)

@@ -1,6 +1,6 @@
-"""Sample from the law of a sampler guard: the teacher and its proxies side by side, each with its own cache.
+"""Sample from the distribution of a sampler guard: teacher and proxies run side by side, each with its own cache.
 
-B sequences, T tokens so far, V vocabulary that both models have.
+B sequences, T tokens so far, V common vocabulary of the models.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from repro.system.phases import phase
 
 
 class GuardedEngine:
-    """An engine (`generation.engine.Engine`) of a guarded teacher.
+    """An engine (`generation.engine.Engine`) for a guarded teacher.
 
     Args:
-        model, proxy: folders or hub ids of one tokenizer.
+        model, proxy: folders or hub ids with the same tokenizer.
         holdout: prompt and completion tokens of the teacher, for guards that read them.
 
     Raises:
@@ -40,7 +40,7 @@ class GuardedEngine:
         compared = check_pair(model, proxy).compared
         self._guard = guard
         self._teacher = fit_vocabulary(load_model(model), compared).eval()
-        # in float32: a step of a hundredth of a gradient would be rounded away in bfloat16
+        # in float32, because bfloat16 would round away a step of a hundredth of a gradient
         loaded = fit_vocabulary(load_model(proxy).float(), compared).eval()
         with phase("preparing the guard"):
             self._proxies = [moved.eval() for moved in guard.proxies(loaded, holdout)]
@@ -51,7 +51,7 @@ class GuardedEngine:
     def generate(
         self, prompt_ids: list[list[int]], n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Completion]]:
-        """See `Engine.generate`. Log-probabilities are those of the guard's law."""
+        """See `Engine.generate`. Log-probabilities are under the guard's distribution."""
         prompts = [prompt for prompt in prompt_ids for _ in range(n)]
         width = max(map(len, prompts))
         ids_BT = torch.zeros(len(prompts), width, dtype=torch.long)
@@ -96,7 +96,7 @@ class GuardedEngine:
 
 
 class _Cached:
-    """A model with the cache of the tokens that it has read."""
+    """A model with its cache of the tokens read so far."""
 
     def __init__(self, model: Any, mask_BT: torch.Tensor) -> None:
         self._model, self._mask_BT, self._cache = model, mask_BT, None

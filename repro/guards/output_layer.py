@@ -1,4 +1,4 @@
-"""DOGe: train a teacher's output layer so that its reasoning misleads a proxy of the thief's student, and its answers stay."""
+"""DOGe: train a teacher's output layer so that its reasoning misleads a proxy of the thief's student; answers stay."""
 
 import bisect
 import functools
@@ -30,8 +30,8 @@ from repro.training.train import StateDict, load_model_and_tokenizer, save, summ
 
 
 def reasoning_tokens(tokenizer: Any, completion_ids: Sequence[int]) -> int:
-    """Count the tokens of a completion before its final answer; 0 if it states none, since an owner who cannot tell the
-    answer from the reasoning would mislead honest users."""
+    """Count the tokens of a completion before its final answer; 0 without an answer, since an owner who cannot tell
+    answer from reasoning would mislead honest users."""
 
     def text(length: int) -> str:
         return str(tokenizer.decode(list(completion_ids[:length]), skip_special_tokens=True))
@@ -44,7 +44,7 @@ def reasoning_tokens(tokenizer: Any, completion_ids: Sequence[int]) -> int:
 
 
 def untie(model: Any) -> Any:
-    """Give the output layer weights of its own, and say so in the configuration; return the model."""
+    """Untie the output layer from the embeddings, in weights and configuration; return the model."""
     layer = model.get_output_embeddings()
     if layer.weight is model.get_input_embeddings().weight:
         layer.weight = torch.nn.Parameter(layer.weight.detach().clone())
@@ -69,19 +69,19 @@ def train_output_layer(
     """Train the output layer of a teacher on its own completions, away from the proxy before each final answer.
 
     Args:
-        teacher, proxy: folders with model and tokenizer, or hub ids, with the same tokens of text.
+        teacher, proxy: folders with model and tokenizer, or hub ids, with the same text tokens.
         items: training prompts, of one task or several.
         completions: the teacher's rollouts (Parquet).
-        out: gets model/ (float32, untied, with tokenizer) and history.jsonl.
-        work: checkpoints; an interrupted run resumes from the newest complete one.
-        resources: no part of the result's identity.
+        out: receives model/ (float32, untied, with tokenizer) and history.jsonl.
+        work: folder for checkpoints; an interrupted run resumes from the newest complete one.
+        resources: not part of the result's identity.
 
     Returns:
-        steps, prompts, traces, reasoning_tokens (share of the completion tokens), parameters (trained ones), and the mean of
-        each figure over the last tenth of the steps.
+        steps, prompts, traces, reasoning_tokens (share of the completion tokens), parameters (trained ones), and the
+        mean of each metric over the last tenth of the steps.
 
     Raises:
-        InputError: a pair without common vocabulary, or nothing to learn from.
+        InputError: a pair without a common vocabulary, or nothing to learn from.
     """
     check_pair(teacher, proxy)
     model, tokenizer = load_model_and_tokenizer(teacher)
@@ -123,7 +123,7 @@ def train_output_layer(
 def _read_rows(
     config: OutputLayerConfig, model: Any, tokenizer: Any, items: list[Item], completions: Path, seed: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the training rows in order, and the summary's counts of them."""
+    """Return the training rows in order, and their counts for the summary."""
     end_id = end_of_turn_id(tokenizer, model.generation_config.eos_token_id)
     reader = TraceReader(
         tokenizer=tokenizer, end_id=end_id, has_shared_tokens=True, kind="full", cap=config.max_completion_tokens
@@ -147,13 +147,13 @@ def _check_lengths(models: Sequence[Path | str], rows: Sequence[dict[str, Any]])
 
 
 def freeze_body(model: Any) -> None:
-    """Let the output layer alone be trained."""
+    """Freeze everything except the output layer."""
     model.requires_grad_(False)
     model.get_output_embeddings().requires_grad_(True)
 
 
 def training_rows(config: OutputLayerConfig, tokenizer: Any, traces: Sequence[Trace]) -> list[dict[str, Any]]:
-    """Return prompt and completion of each visit, and how many of the completion's tokens are reasoning."""
+    """Return the prompt and completion of each visit, and the number of reasoning tokens in the completion."""
     prompts = {item: prompt_token_ids(tokenizer, item.prompt, config.reasoning) for item in {t.item for t in traces}}
     guarded = {ids: reasoning_tokens(tokenizer, ids) for ids in {tuple(trace.completion_ids) for trace in traces}}
     return [
@@ -179,12 +179,12 @@ def _arguments(
         parameters=parameters,
         resources=resources,
     )
-    shared["gradient_checkpointing"] = False  # nothing is kept for the backward pass of a frozen body
+    shared["gradient_checkpointing"] = False  # the frozen body keeps no activations
     return TrainingArguments(**shared, remove_unused_columns=False, train_sampling_strategy="sequential")
 
 
 def save_with_output_layer(teacher: Path | str, folder: Path, trained: Any, state: StateDict | None) -> None:
-    """Save the teacher, read afresh and untied, with the trained output layer.
+    """Save the teacher, reloaded and untied, with the trained output layer.
 
     Args:
         state: the trained weights of a sharded model; None to take them from `trained`.

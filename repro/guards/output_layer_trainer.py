@@ -1,7 +1,7 @@
-"""The loss and the trainer of DOGe: -log p_T of the teacher's own tokens, against the KL of reasoning to a proxy.
+"""The loss and the trainer of DOGe: -log p_T of the teacher's own tokens, minus the KL to a proxy on reasoning tokens.
 
-B sequences, T positions, C completion positions, N completion tokens of one forward pass, V vocabulary of the teacher, K ids
-from 0 up that teacher and proxy both have. p_T is the teacher, p_P the proxy.
+B sequences, T positions, C completion positions, N completion tokens of one forward pass, V vocabulary of the teacher,
+K ids from 0 up that teacher and proxy share. p_T is the teacher, p_P the proxy.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ HISTORY_NAMES = {
     "learning_rate": "learning_rate",
     "step": "step",
 }
-"""nll: nats per completion token; proxy_kl: KL(p_T||p_P) at the loss's temperature, nats per token of reasoning."""
+"""nll: nats per completion token; proxy_kl: KL(p_T||p_P) at the temperature of the loss, nats per reasoning token."""
 
 
 def token_losses(
     logits_NV: torch.Tensor, ids_N: torch.Tensor, proxy_NK: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what each token adds: -log p_T(token), and KL(p_T^(1/temperature) || p_P^(1/temperature)), renormalised.
+    """Return each token's terms: -log p_T(token), and KL(p_T^(1/temperature) || p_P^(1/temperature)), renormalised.
 
     Args:
-        logits_NV: the teacher's, which the gradient goes through.
+        logits_NV: the teacher's logits, with gradient.
         ids_N: the completion's tokens.
-        proxy_NK: the proxy's logits over the K ids that both have: the KL is over these.
+        proxy_NK: the proxy's logits over the K common ids, over which the KL is taken.
 
     Returns:
         [N] and [N], nats, in the precision of the logits.
@@ -52,7 +52,7 @@ def summed_losses(
     guarded_N: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Return [2] the sums of `token_losses`, of the KL over guarded tokens alone; recomputed in parts for the gradient."""
+    """Return [2] the sums of `token_losses`, the KL over guarded tokens only; recomputed in parts for the gradient."""
 
     def part(
         logits_nV: torch.Tensor, ids_n: torch.Tensor, proxy_nK: torch.Tensor, guarded_n: torch.Tensor
@@ -67,8 +67,8 @@ def summed_losses(
 
 
 class OutputLayerTrainer(Trainer):
-    """transformers' Trainer with the loss sum_t (-log p_T(y_t) - strength m_t KL_t) / N, m_t 1 for tokens of reasoning, N the
-    completion tokens of the step."""
+    """transformers' Trainer with the loss sum_t (-log p_T(y_t) - strength m_t KL_t) / N; m_t is 1 for reasoning tokens,
+    N the number of completion tokens in the step."""
 
     def __init__(self, *, proxy: Any, config: OutputLayerConfig, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -79,7 +79,7 @@ class OutputLayerTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the loss of a micro-batch; those of a step add up to the step's."""
+        """Return the loss of a micro-batch; the losses of a step's micro-batches add up to the step's."""
         labels_BC, guarded_BC = inputs["labels"][:, 1:], inputs["guarded"]
         read = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
         read |= {"logits_to_keep": labels_BC.shape[1] + 1, "use_cache": False}
@@ -97,7 +97,7 @@ class OutputLayerTrainer(Trainer):
         return (sums[0] - self.config.strength * sums[1]) / tokens * self.accelerator.num_processes
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means over the tokens of the step, of all ranks."""
+        """Add the means over the step's tokens on all ranks."""
         if self._sums:
             nll, kl, tokens, guarded = self.accelerator.reduce(torch.stack(self._sums).sum(0), "sum").tolist()
             logs |= {"nll": nll / tokens, "proxy_kl": kl / max(1.0, guarded)}
@@ -106,10 +106,10 @@ class OutputLayerTrainer(Trainer):
 
 
 def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
-    """Return a batch, prompts padded left and completions right.
+    """Return a batch with left-padded prompts and right-padded completions.
 
-    Beside what a model reads, [B, T]: labels [B, 1 + C], -100 where padded and, since the trainer counts the others as its
-    models shift them, in the first column; guarded [B, C], true for reasoning.
+    Besides the model inputs, [B, T]: labels [B, 1 + C], -100 for padding and in the first column, because the trainer
+    counts labels after the usual shift; guarded [B, C], true for reasoning.
     """
     P = max(len(row["prompt_ids"]) for row in rows)
     C = max(len(row["completion_ids"]) for row in rows)

@@ -1,4 +1,4 @@
-"""Guards that rewrite the reasoning and leave the answer: the order of the derivation is what a student could learn."""
+"""Guards that rewrite the reasoning but keep the answer: the order of the derivation is what a student could learn."""
 
 import hashlib
 import random
@@ -20,10 +20,10 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 class Reorder(TextGuard):
-    """Move steps of the reasoning to each other's places; everything from the final answer on stays.
+    """Permute steps of the reasoning; everything from the final answer on stays.
 
-    A step is a word of the embedded worlds' traces after the opening, and a sentence or line of any other text. The
-    moved steps, a share of them all that the text's own hash draws, go round by one place.
+    In the embedded worlds' traces a step is a word after the opening; in any other text, a sentence or line. A share of
+    the steps, drawn by a hash of the text, is rotated by one place.
     """
 
     name: ClassVar[str] = "reorder"
@@ -36,13 +36,13 @@ class Reorder(TextGuard):
     def rewrite(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
         """Return the text with its steps moved."""
         if visible_text(text, opens_in_thought=opens_in_thought) != text:
-            return text  # what users do not see as the answer's text is not theirs to read either
+            return text  # users do not see all of it as the answer's text, so it is left alone
         start = answer_start(text)
         first_word = text.find(" ") + 1 if is_toy_task(item.task) else 0
         opening = text[: min(first_word, start)]
         reasoning, answer = text[len(opening) : start], text[start:]
         steps, gaps = _split(reasoning, by_word=is_toy_task(item.task))
-        is_begun = bool(answer and gaps and not gaps[-1])  # "so it is" before the answer belongs to it
+        is_begun = bool(answer and gaps and not gaps[-1])  # a lead-in such as "so it is" belongs to the answer
         moving = _drawn(len(steps) - is_begun, self.strength, f"{item.id} {text}")
         for place, step in zip(moving, [steps[number] for number in (*moving[1:], *moving[:1])]):
             steps[place] = step
@@ -50,7 +50,7 @@ class Reorder(TextGuard):
 
 
 def answer_start(text: str) -> int:
-    """Return where the final answer begins; the end of a text that states none."""
+    """Return the position where the final answer begins; the end of the text if there is none."""
     closed = {start for start, _ in closed_boxes(text)}
     starts = [match.start() for match in BOX_OPENING.finditer(text) if match.end() in closed][-1:]
     starts += [match.start() for match in _CHOICE.finditer(text)][-1:]
@@ -58,16 +58,16 @@ def answer_start(text: str) -> int:
 
 
 def _split(reasoning: str, *, by_word: bool) -> tuple[list[str], list[str]]:
-    """Return the steps, and what follows each: white space, as it was."""
+    """Return the steps, and the original white space after each."""
     pieces = re.split(r"(\s+)" if by_word else f"({_SENTENCE.pattern})", reasoning)
     steps, gaps = pieces[::2], [*pieces[1::2], ""]
-    if steps and not steps[-1]:  # the reasoning ends in white space
+    if steps and not steps[-1]:  # the reasoning ends with white space
         steps, gaps = steps[:-1], gaps[:-1]
     return steps, gaps
 
 
 def _drawn(count: int, share: float, seed: str) -> list[int]:
-    """Return the places that move, in order; none if that would be a single one."""
+    """Return the places that move, in order; empty if there would be only one."""
     number = round(share * count)
     if number < 2:
         return []

@@ -23,16 +23,16 @@ def rewrite_completions(
     opens_in_thought: bool = False,
     rewrite_batch: Callable[[Sequence[tuple[str, Item]]], list[str | None]] | None = None,
 ) -> dict[str, Any]:
-    """Write what the guard shows of each completion, in order; what it does not show is an empty completion.
+    """Write what the guard shows of each completion, in order; a withheld completion becomes empty.
 
-    A text that it leaves as it is keeps its tokens. Another gets new ones, with the end of the turn, and no log-probabilities.
+    An unchanged text keeps its tokens. A rewritten one gets new tokens, with the end of turn, and no log-probabilities.
 
     Args:
-        model: whose tokens the completions are in.
+        model: the model whose tokenizer the completions use.
         rewrite_batch: returns what is shown of consecutive completions; by default the guard's `rewrite` of each.
 
     Returns:
-        completions, tokens, and the shares of them that are changed and withheld.
+        completions, tokens, and the shares of completions changed and withheld.
     """
     tokenizer = load_tokenizer(model)
     end_id = end_of_turn_id(tokenizer, generation_eos_ids(model))
@@ -53,7 +53,7 @@ def rewrite_completions(
                 counts["withheld"] += text is None
                 if text != rollout.text:
                     ids = [] if text is None else [*encode_text(tokenizer, text), end_id]
-                    stop: Stop = "length" if text is None else "eos"  # no end either, so that nothing learns from it
+                    stop: Stop = "length" if text is None else "eos"  # no end token, so that nothing is learnt
                     rollout = replace(rollout, text=text or "", token_ids=ids, log_probs=[], stop=stop)
                 counts["completions"] += 1
                 counts["tokens"] += len(rollout.token_ids)

@@ -1,4 +1,4 @@
-"""Guards that sample from another law than the teacher's: product of experts with a proxy, and Antidistillation Sampling."""
+"""Guards that change the sampling distribution: product of experts with a proxy, and Antidistillation Sampling."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,9 +28,9 @@ class ProductOfExperts(SamplerGuard):
 class Antidistillation(SamplerGuard):
     """Antidistillation Sampling: prefer tokens that would raise a proxy's loss if it learned from them.
 
-    g is the gradient of the proxy's mean negative log-likelihood of the teacher's tokens (nats per token) on held-out traces.
-    The central difference is the derivative of the proxy's logits along g, which to first order is what a gradient step on
-    the token adds to that loss.
+    g is the gradient of the proxy's mean negative log-likelihood of the teacher's tokens (nats per token) on held-out
+    traces. The central difference is the derivative of the proxy's logits along g, which to first order is what a
+    gradient step on the token adds to that loss.
     """
 
     name: ClassVar[str] = "ads"
@@ -45,10 +45,10 @@ class Antidistillation(SamplerGuard):
     epsilon: float = pydantic.Field(default=0.01, gt=0)
     """Size of the step along g, in units of g."""
     traces: int = pydantic.Field(default=512, gt=0)
-    """Held-out traces that the gradient is taken of, spread over all of them."""
+    """Number of held-out traces in the gradient, spread evenly over all of them."""
 
     def proxies(self, proxy: Any, holdout: Sequence[tuple[list[int], list[int]]]) -> list[Any]:
-        """Return the proxy moved along the gradient and, itself changed in place, against it."""
+        """Return the proxy moved along the gradient, and moved against it (the latter in place)."""
         from repro.distillation.loss_gradient import shift, shifted, spread
 
         gradients = _gradient(proxy, spread(holdout, self.traces))
@@ -62,13 +62,13 @@ class Antidistillation(SamplerGuard):
 
 
 def _gradient(proxy: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> "dict[str, torch.Tensor]":
-    """Return the gradient of the proxy's mean loss; with less memory on a GPU, where rounding is another anyway."""
+    """Return the gradient of the proxy's mean loss, with less memory on a GPU, where rounding differs anyway."""
     from repro.distillation.loss_gradient import lean_gradient, mean_loss_gradient
 
     if not _is_on_gpu(proxy):
         return mean_loss_gradient(proxy, pairs)
     gradients = lean_gradient(proxy, pairs)
-    del proxy.forward  # the fused head: a copy's would decode with the weights of the original
+    del proxy.forward  # the fused head: in a copy it would use the weights of the original
     return gradients
 
 

@@ -1,4 +1,4 @@
-"""The guard that has a served model rewrite each completion. An oracle decides whether the rewritten text is shown."""
+"""The guard that has a served model rewrite each completion. The rewrite is shown only if its answer is the same."""
 
 import hashlib
 from contextlib import closing
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from repro.tasks.task import Item
 
 Outcome = Literal["shown", "other answer", "cut", "unreadable"]
-"""What became of a reply: shown; or the original text is, since the reply's final answer is another, the token limit cut it,
-or it has no text between the tags."""
+"""Outcome of a reply: shown; or the original is shown because the reply has another final answer, was cut by the token
+limit, or has no text between the tags."""
 
 
 class ServedRewriter(TextGuard):
-    """Have a served model rewrite each completion; where its final answer would not stay, the completion is shown as it was.
+    """Have a served model rewrite each completion; if that would change its final answer, show the completion as is.
 
-    The final answer is read as everywhere in this kit, by the rules of grading. Completions that state none, on tasks that
-    have one, are shown as they are. Rewritten reasoning is text: its thought tags are gone.
+    The final answer is read by the kit's grading rules. Completions that state none, on tasks that have one, are shown
+    as they are. Rewritten reasoning is plain text, without thought tags.
     """
 
     name: ClassVar[str] = "rewrite"
@@ -38,7 +38,7 @@ class ServedRewriter(TextGuard):
     """http://HOST:PORT/v1#MODEL: an OpenAI-compatible server's address up to /v1, and its name for the model."""
     style: Style = "restructure"
     reply_tokens: int = pydantic.Field(default=4096, gt=0)
-    """Most tokens of a reply, in the model's own. A longer one is cut, and the completion shown as it was."""
+    """Most tokens of a reply, in the served model's tokens. If a reply is cut, the completion is shown as it was."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -71,13 +71,13 @@ class ServedRewriter(TextGuard):
 
     def open_client(self) -> "ChatClient":
         """Return a client of the served model, greedy."""
-        from repro.evaluation.chat_client import ChatClient  # loads openai: half a second of processor time
+        from repro.evaluation.chat_client import ChatClient  # imports openai: half a second of CPU time
 
         return ChatClient(self.endpoint, max_tokens=self.reply_tokens, temperature=0.0, seed=0)
 
     def question(self, text: str, item: "Item", *, opens_in_thought: bool = False) -> str | None:
-        """Return what the served model is asked; None if the text is shown as it is: nothing in it is visible, or no answer."""
-        from repro.distillation.traces import final_answer  # reads Parquet: a plan of guards does without
+        """Return the prompt for the served model; None to show the text as it is: nothing is visible, or no answer."""
+        from repro.distillation.traces import final_answer  # imports Parquet, which a plan of guards does not need
         from repro.tasks.registry import kind_of
 
         if not visible_text(text, opens_in_thought=opens_in_thought).strip():
@@ -95,15 +95,15 @@ class ServedRewriter(TextGuard):
         """Return what is shown of a completion, and why.
 
         Args:
-            reply: the model's; None if the token limit cut it.
-            text: the completion, which is shown in place of what cannot be.
+            reply: the model's reply; None if the token limit cut it.
+            text: the completion, shown if the reply cannot be.
         """
         if reply is None:
             return text, "cut"
         rewritten = read_rewritten(reply)
         if not rewritten or split_tags(rewritten)[0] != rewritten:
             return text, "unreadable"
-        if opens_in_thought:  # the prompt begins a thought, which would make all of the text one
+        if opens_in_thought:  # the prompt opens a thought, which would swallow the whole text
             rewritten = f"{split_tags(text)[1]}\n\n{rewritten}"
         before, after = (_answer(shown, item, opens_in_thought) for shown in (text, rewritten))
         return (rewritten, "shown") if before == after else (text, "other answer")
@@ -123,7 +123,7 @@ class ServedRewriter(TextGuard):
 
 
 def seeded_reply(client: "ChatClient", seed: int, question: str) -> str | None:
-    """Return the reply to a question, under a seed of its own; None if the token limit cut it."""
+    """Return the reply to a question, with a seed of its own; None if the token limit cut it."""
     digest = hashlib.sha256(f"{seed} {question}".encode()).digest()
     reply = client.complete(question, seed=int.from_bytes(digest[:4]) >> 1)
     return None if reply.is_cut else reply.text

@@ -1,4 +1,4 @@
-"""Rewrite stored completions by a served model: concurrent requests, resumable, counted."""
+"""Rewrite stored completions with a served model: concurrent, resumable, and with counts of the outcomes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from repro.progress import Progress
 from repro.tasks.task import Item
 
 MOST_KEPT_BACK = 0.1
-"""ASSUMED: share of the replies that cannot be shown above which a stage warns."""
+"""ASSUMED: a stage warns if more than this share of the replies cannot be shown."""
 
 
 def rewrite_by_model(
@@ -34,13 +34,13 @@ def rewrite_by_model(
     """Write what the guard shows of each completion, as `rewrite_completions` does.
 
     Args:
-        model: whose tokens the completions are in.
-        seed: of the requests; each question has its own.
-        work: folder of the replies, a file for each chunk of completions; what is there is not asked for again.
+        model: the model whose tokenizer the completions use.
+        seed: base seed of the requests; each question derives its own.
+        work: folder for the replies, one file per chunk of completions; stored replies are not requested again.
 
     Returns:
-        The summary of `rewrite_completions`, and of the completions: shown_unasked; asked; shown_rewritten; those shown as
-        they were by the reason, and their share of those asked. A warning if that is large.
+        The summary of `rewrite_completions`, and counts of completions: shown_unasked; asked; shown_rewritten; shown as
+        they were, by reason, and their share of those asked. A warning if that share is large.
 
     Raises:
         InputError: the server does not answer, or refuses.

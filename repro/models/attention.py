@@ -1,4 +1,4 @@
-"""Attention of float32 models on a GPU without the scores of all pairs of tokens."""
+"""Attention of float32 models on a GPU without materialising the full score matrix."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import transformers.integrations.sdpa_attention as sdpa
 
 @contextlib.contextmanager
 def repeated_keys() -> Iterator[None]:
-    """Let transformers repeat grouped keys and values in float32 on a GPU, as it does where padding needs a mask.
+    """Make transformers repeat grouped keys and values in float32 on a GPU, as it does where padding needs a mask.
 
-    It leaves that to torch where there is no padding. torch's kernels for grouped keys take 16 bits alone (2.11): in
-    float32 the general path keeps [sequences, heads, tokens, tokens], for 16 heads and 8,448 tokens 4.25 GiB each time.
+    Without padding it leaves that to torch, whose fused kernels for grouped-query attention support only 16-bit types
+    (2.11). In float32 the fallback keeps [sequences, heads, tokens, tokens]: 4.25 GiB for 16 heads and 8,448 tokens.
     """
     before = sdpa.use_gqa_in_sdpa
 

@@ -1,4 +1,4 @@
-"""Chat prompts as token ids, the end of a turn, and tokenizers compared. No model is run."""
+"""Chat prompts as token ids, the end of a turn, and comparisons of tokenizers. No model is run."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation_prompt: bo
     """Render messages through the chat template, at the fixed date (`template_date`).
 
     Raises:
-        InputError: there is no template, or it refuses these messages.
+        InputError: there is no template, or it rejects these messages.
     """
     if tokenizer.chat_template is None:
         raise InputError(
@@ -37,7 +37,7 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation_prompt: bo
         )
     except MemoryError:
         raise
-    except Exception as error:  # the template's own, jinja's, or any that its expressions raise
+    except Exception as error:  # raised by the template, by jinja, or by any expression in the template
         turns = "a lone user message" if len(messages) == 1 else "a user message with an answer"
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
@@ -53,7 +53,7 @@ def prompt_token_ids(tokenizer: Any, prompt: str, reasoning: bool = True) -> lis
         reasoning: the template's `enable_thinking`, if it has that switch (Qwen3 does, on by default).
 
     Raises:
-        InputError: no template, or one that refuses the message or does not pass it on.
+        InputError: no template, or one that rejects the message or omits it from the output.
     """
     messages = [{"role": "user", "content": prompt}]
     text = render(tokenizer, messages, generation_prompt=True, reasoning=reasoning)
@@ -74,7 +74,7 @@ def conversation_token_ids(tokenizer: Any, messages: Sequence[Message]) -> list[
 def _encode_chat(
     tokenizer: Any, text: str, messages: Sequence[Message], *, generation_prompt: bool, reasoning: bool = True
 ) -> list[int]:
-    """Tokenise what the template wrote for messages. Names of control tokens in a message are text, the template's are not."""
+    """Tokenise rendered messages. Control tokens written by the template count as such; names in a message are text."""
     if not any(_has_control_text(tokenizer, message["content"]) for message in messages):
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
@@ -93,7 +93,7 @@ def _encode_chat(
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """Tokenise text without control tokens: their names become ordinary tokens."""
+    """Tokenise text without control tokens; their names become ordinary tokens."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
 
@@ -102,7 +102,7 @@ _controls: WeakKeyDictionary[Any, frozenset[int]] = WeakKeyDictionary()
 
 
 def _has_control_text(tokenizer: Any, text: str) -> bool:
-    """True if the text contains names of control tokens that the tokenizer would read as control tokens."""
+    """True if the text contains names that the tokenizer would parse as control tokens."""
     controls = _controls.get(tokenizer)
     if controls is None:
         controls = _controls[tokenizer] = frozenset(control_tokens(tokenizer) - {tokenizer.unk_token_id})
@@ -110,14 +110,14 @@ def _has_control_text(tokenizer: Any, text: str) -> bool:
 
 
 def eos_token_ids(tokenizer: Any, declared: int | list[int] | None) -> list[int]:
-    """Return every id that ends a completion: those in the generation config, and the tokenizer's."""
+    """Return every id that ends a completion, from the generation config and the tokenizer."""
     listed = [declared] if isinstance(declared, int) else list(declared or [])
     eos = tokenizer.eos_token_id
     return listed if eos is None or eos in listed else [eos, *listed]
 
 
 def end_of_turn_id(tokenizer: Any, declared: int | list[int] | None) -> int:
-    """Return the token that ends this model's turn: the one that the chat template writes after an assistant message.
+    """Return the token that ends the model's turn: the one the chat template writes after an assistant message.
 
     It may differ from the tokenizer's eos_token: Gemma's turns end with <end_of_turn>, its documents with <eos>.
 
@@ -154,7 +154,7 @@ def is_same_tokenizer(first: Any, second: Any) -> bool:
 
 
 def control_tokens(tokenizer: Any) -> set[int]:
-    """Return the ids of control tokens, which no text is encoded to."""
+    """Return the ids of control tokens, which text is never encoded to."""
     return {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 

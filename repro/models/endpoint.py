@@ -1,4 +1,4 @@
-"""Models that a server runs, as the user names them: `http://HOST:PORT/v1#MODEL`."""
+"""Models served over HTTP, as named by the user: `http://HOST:PORT/v1#MODEL`."""
 
 import re
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ EXAMPLE = "http://127.0.0.1:8000/v1#ORG/NAME"
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a served model is asked for.
+    """What a served model is used for.
 
     Attributes:
         noun: what messages call the model.
-        key_variable: environment variable of the server's key, if it requires one. Its value is sent to that server only:
-            two purposes may have two servers.
+        key_variable: environment variable for the server's API key, if it requires one. The key is sent to that server
+            only: different purposes may use different servers.
         example: the setting that names such a model.
         without: how to do without it.
     """
@@ -43,12 +43,12 @@ class Endpoint:
 
 
 def is_endpoint(name: str) -> bool:
-    """True if a model's name is an address."""
+    """True if the model name is a server address."""
     return name.lower().startswith(("http://", "https://"))
 
 
 def without_addresses(text: str) -> str:
-    """Return a text that names served models without where they are served."""
+    """Remove server addresses from a text, keeping the names of the models."""
     return re.sub(r"(?i)https?://[^\s#,()]*#", "", text)
 
 

@@ -36,7 +36,7 @@ def check_folder(path: Path) -> None:
 
 
 def _check_adapter(path: Path) -> None:
-    """Refuse an adapter: transformers would apply it to the weights beside it without a word, vLLM would not."""
+    """Reject an adapter: transformers would silently apply it to the weights beside it, vLLM would not."""
     if not (path / "adapter_config.json").is_file():
         return
     if any(not file.name.startswith("adapter") for file in path.glob("*.safetensors")):
@@ -51,7 +51,7 @@ def _check_adapter(path: Path) -> None:
 
 
 def _check_json_object(path: Path, name: str) -> None:
-    """Check a file that transformers would read, or pass over without a word if it is broken; it may be missing."""
+    """Check that a file, if it exists, is a JSON object; transformers may silently ignore a broken one."""
     file = path / name
     try:
         if file.exists() and not isinstance(json.loads(file.read_text(encoding="utf-8")), dict):
@@ -61,7 +61,7 @@ def _check_json_object(path: Path, name: str) -> None:
 
 
 def _check_weights(file: Path) -> None:
-    """Check that the file is as long as its header says: an incomplete download fails before any work."""
+    """Check that the file is as long as its header says, so that an incomplete download fails before any work."""
     try:
         size, tensors = _read_header(file)
         end = 8 + size + max(tensor["data_offsets"][1] for tensor in tensors.values())
@@ -74,9 +74,9 @@ def _check_weights(file: Path) -> None:
 
 
 def _check_strays(path: Path) -> None:
-    """Refuse files of weights that one engine reads and another does not.
+    """Reject weight files that one engine reads and another does not.
 
-    transformers reads model.safetensors, or else the files of the index; vLLM those of the index, or else all that there are.
+    transformers reads model.safetensors, or else the index's files; vLLM reads the index's files, or else all files.
     """
     index = path / "model.safetensors.index.json"
     used = {"model.safetensors"}
@@ -103,7 +103,7 @@ def _check_strays(path: Path) -> None:
 
 
 def _check_numbers(path: Path) -> None:
-    """Refuse integers as weights where config.json says nothing of a quantisation: they would be taken as they are."""
+    """Reject integer weights unless config.json declares a quantisation: they would be used as plain numbers."""
     if "quantization_config" in json.loads((path / "config.json").read_text(encoding="utf-8")):
         return
     for file in path.glob("*.safetensors"):
@@ -122,7 +122,7 @@ def count_parameters(folder: Path) -> int:
 
 
 def _read_header(file: Path) -> tuple[int, dict[str, Any]]:
-    """Return the bytes of a safetensors header, and its tensors by name."""
+    """Return the size of a safetensors header in bytes, and its tensors by name."""
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         if not 2 <= size <= file.stat().st_size:

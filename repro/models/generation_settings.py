@@ -1,4 +1,4 @@
-"""Generation configurations of models: what may be saved, and the neutral one that everything here samples with."""
+"""Generation configs: which can be saved, and the neutral one used for all sampling in the kit."""
 
 import contextlib
 import copy
@@ -9,11 +9,11 @@ TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_toke
 
 
 def neutral_generation_config(model: Any) -> Any:
-    """Return a generation configuration with the token ids of a model's own and no other setting.
+    """Return a generation config with the token ids of the model's own config and no other settings.
 
-    `generate` takes every setting that its caller leaves out from the model's configuration (repetition_penalty, min_p,
-    no_repeat_ngram_size, min_new_tokens, max_time ...): completions would come from another distribution than p, and be
-    recorded as if they came from p.
+    `generate` fills every setting that the caller omits from the model's config (repetition_penalty, min_p,
+    no_repeat_ngram_size, min_new_tokens, max_time ...): completions would not be samples from p but be recorded as if
+    they were.
     """
     from transformers import GenerationConfig
 
@@ -22,9 +22,9 @@ def neutral_generation_config(model: Any) -> Any:
 
 @contextlib.contextmanager
 def neutral_generation(model: Any) -> Iterator[None]:
-    """Give a model, or the base of an adapter, its neutral generation configuration for a while.
+    """Give a model, or the base of an adapter, its neutral generation config within the context.
 
-    Passing that to `generate` is not enough: what it leaves out is taken from the model's.
+    Passing that config to `generate` is not enough: omitted settings are taken from the model's.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     stored, base.generation_config = base.generation_config, neutral_generation_config(base)
@@ -35,10 +35,10 @@ def neutral_generation(model: Any) -> Iterator[None]:
 
 
 def make_savable(model: Any) -> None:
-    """Repair a generation configuration that can be loaded and not saved, before a training would end with it.
+    """Repair a generation config that can be loaded but not saved, which would fail at the end of training.
 
-    Settings of sampling without do_sample (Llama-2-chat, Vicuna) get do_sample; of one that is invalid in another way only
-    the token ids are left.
+    Sampling settings without do_sample (Llama-2-chat, Vicuna) get do_sample; a config that is invalid in another way is
+    reduced to its token ids.
     """
     loaded = getattr(model, "generation_config", None)
     if loaded is None or is_savable(loaded):
@@ -46,7 +46,7 @@ def make_savable(model: Any) -> None:
     sampling = copy.deepcopy(loaded)
     sampling.do_sample = True
     model.generation_config = sampling if is_savable(sampling) else neutral_generation_config(model)
-    if not is_savable(model.generation_config):  # a token id that is none
+    if not is_savable(model.generation_config):  # a token id is invalid
         model.generation_config = type(loaded)(eos_token_id=loaded.eos_token_id)
 
 

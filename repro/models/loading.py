@@ -1,4 +1,4 @@
-"""Load a model and its tokenizer by what the user writes (a toy name, a folder, a hub id), and identify it."""
+"""Load a model and its tokenizer by the name that the user gives (toy name, folder, hub id), and identify it."""
 
 import contextlib
 import hashlib
@@ -24,15 +24,15 @@ _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 def is_toy_model(name: str) -> bool:
-    """Return True if the name is of a model of the embedded world."""
+    """Return True if the name is that of a model in the embedded world."""
     return name.startswith("toy:")
 
 
 def locate(name: str) -> Path | str:
-    """Return the argument of `from_pretrained`: a folder for toy names and local folders, else the hub id itself.
+    """Return the argument for `from_pretrained`: a folder for toy names and local folders, else the hub id itself.
 
     Raises:
-        InputError: no such toy model, or a folder that lacks a configuration, weights or a tokenizer.
+        InputError: no such toy model, or a folder without a configuration, weights or a tokenizer.
     """
     if is_toy_model(name):
         return model_folder(name)
@@ -65,7 +65,7 @@ def revision_of(name: str) -> str:
 
 
 def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
-    """Load the model's tokenizer; without an end token it gets the model's, without a pad token its end token."""
+    """Load the model's tokenizer. A missing end token is taken from the model, a missing pad token is its end token."""
     from transformers import AutoTokenizer
 
     with _one_line_errors(model):
@@ -93,7 +93,7 @@ def load_model(model: Path | str, *, to_gpu: bool = True, spread: bool = False) 
 
     Args:
         to_gpu: False leaves it on the CPU.
-        spread: place its layers over all visible GPUs, for a model that does not fit one.
+        spread: distribute its layers over all visible GPUs, for models that do not fit on one.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -114,13 +114,13 @@ def load_for_training(model: Path | str) -> "PreTrainedModel":
 
 
 def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedModel":
-    """Load a model; refuse missing weights, which transformers would initialise at random, and unused ones.
+    """Load a model; reject missing weights, which transformers would initialise at random, and unused ones.
 
     Args:
         kind: transformers' Auto class.
 
     Raises:
-        InputError: it cannot be loaded, or its weights are not those that its config.json says.
+        InputError: it cannot be loaded, or its weights do not match its config.json.
     """
     with phase("loading models"), _one_line_errors(model):
         loaded, notes = kind.from_pretrained(
@@ -148,7 +148,7 @@ def load_complete(kind: Any, model: Path | str, **options: Any) -> "PreTrainedMo
     if getattr(loaded, "_hf_peft_config_loaded", False):
         raise InputError(f"model {model}: holds an adapter beside its weights. Merge it, or name a model without one.")
     make_savable(loaded)
-    loaded.config.return_dict = True  # a file can say that outputs are tuples, which no caller here reads
+    loaded.config.return_dict = True  # a config file can request tuple outputs, which no caller here supports
     return loaded
 
 
@@ -159,7 +159,7 @@ def check_loadable(folder: Path, kind: Any = None) -> None:
         kind: transformers' Auto class; None for a causal LM.
 
     Raises:
-        InputError: as loading would.
+        InputError: as when loading.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -178,12 +178,12 @@ def check_loadable(folder: Path, kind: Any = None) -> None:
 
 @contextlib.contextmanager
 def _one_line_errors(model: Path | str) -> Iterator[None]:
-    """Turn transformers' errors about a model into a one-line InputError; errors of disk and memory pass through."""
+    """Turn transformers' errors about a model into a one-line InputError; disk and memory errors pass through."""
     try:
         yield
     except (MemoryError, RuntimeError):
         raise
-    except Exception as error:  # of many types; the tokenizers' Rust code raises bare exceptions
+    except Exception as error:  # many types are possible; the Rust tokenizers raise bare exceptions
         if isinstance(error, OSError) and error.errno is not None:
             raise
         refusal = None if isinstance(model, Path) else refusal_behind(error, str(model), "models")
@@ -197,7 +197,7 @@ def _one_line_errors(model: Path | str) -> Iterator[None]:
 def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
     """Return the language model of a multimodal checkpoint (Gemma-3 from 4B up); any other model unchanged.
 
-    No prompt here has images: the vision tower would only take memory, and adapters that never learn.
+    No prompt here has images: the vision tower would only take memory and get adapters that never learn.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -216,7 +216,7 @@ def language_model(model: "PreTrainedModel") -> "PreTrainedModel":
 def generation_eos_ids(model: Path | str) -> int | list[int] | None:
     """Return the end token ids of the model's generation config, or of its config.json if it has none.
 
-    None if neither names any: its tokenizer's end token then counts.
+    None if neither names any; the tokenizer's end token is then used.
     """
     from transformers import GenerationConfig
 
@@ -228,12 +228,12 @@ def generation_eos_ids(model: Path | str) -> int | list[int] | None:
 
 
 def _source(model: Path | str) -> dict[str, Any]:
-    """Return the arguments of every load: the commit, and to run no code from the hub, about which transformers would ask."""
+    """Return the arguments of every load: the commit, and no remote code (transformers would prompt for it)."""
     return {"revision": hub_revision(model), "trust_remote_code": False}
 
 
 def hub_revision(model: Path | str) -> str:
-    """Return the commit to load: the lock's, or main."""
+    """Return the commit to load: the pinned one, or main."""
     if isinstance(model, Path) or os.path.isdir(model):
         return "main"
     pinned = hub_lock.pinned_revision(model)

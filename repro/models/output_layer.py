@@ -1,9 +1,9 @@
-"""A faster output layer for TRL on a CPU: logits of the counted tokens alone, computed once.
+"""A faster output layer for TRL on a CPU: computes logits only for the tokens that count, and only once.
 
-TRL never holds all logits: it multiplies in tiles 32,768 ids wide, and computes them again in the backward pass. If the
-vocabulary is one tile and the logits fit `BUDGET_BYTES`, they are kept here instead and turned into their gradient in
-place. Every operation that rounds is TRL's for these tokens, in TRL's order; those left out multiply by one, add to zero,
-or allocate. GPUs, autocast, temperatures, softcapping and large vocabularies are left to TRL.
+TRL never holds all logits: it multiplies in tiles 32,768 ids wide and recomputes them in the backward pass. If the
+vocabulary fits one tile and the logits fit `BUDGET_BYTES`, they are kept here instead and turned into their gradient in
+place. Every operation that rounds is the one TRL uses for these tokens, in TRL's order; the omitted ones multiply by
+one, add to zero, or allocate. GPUs, autocast, temperatures, softcapping and large vocabularies are left to TRL.
 """
 
 import contextlib
@@ -15,12 +15,12 @@ import trl.trainer.utils as trl_utils
 from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
 
 BUDGET_BYTES = 256 * 2**20
-"""Largest logits of a forward that are kept."""
+"""Most bytes of logits that a forward pass keeps."""
 
 
 @contextlib.contextmanager
 def keep_logits() -> Iterator[None]:
-    """Route TRL's fused output layers through `_OutputLayer` inside the context. It may be nested.
+    """Route TRL's fused output layers through `_OutputLayer` within the context. Contexts may be nested.
 
     Raises:
         RuntimeError: something else has replaced TRL's output layer.
@@ -38,11 +38,11 @@ def keep_logits() -> Iterator[None]:
 
 @contextlib.contextmanager
 def counted_tokens_alone(module: Any) -> Iterator[None]:
-    """Let a module of TRL compute logits of the tokens that its mask counts, inside the context. It may be nested.
+    """Make a TRL module compute logits only for unmasked tokens, within the context. Contexts may be nested.
 
-    TRL does so where it uses Triton. Elsewhere it computes all positions, lest a compiler see new shapes, and masks
-    prompts and padding after; nothing is compiled here, and three quarters of the positions of an SFT step are masked.
-    The numbers differ by rounding: a product of other tokens is summed in another order.
+    TRL does this itself where it uses Triton. Elsewhere it computes all positions, so that a compiler sees no new
+    shapes, and masks prompts and padding afterwards. Nothing is compiled here, and three quarters of an SFT step's
+    positions are masked. Results differ by rounding only, because matmuls of other sizes sum in another order.
     """
     before = module._use_triton
     module._use_triton = _always
@@ -86,7 +86,7 @@ class _OutputLayer:
 
 
 def project(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return the logits, [N, V], multiplied as many rows at a time as TRL does: a product of few rows has other last digits."""
+    """Return the logits, [N, V], in matmuls with as many rows as TRL's: other sizes may give other last digits."""
     z_NV = hidden.new_empty(len(hidden), len(weight))
     for z_nV, hidden_nH in zip(z_NV.split(TOKEN_CHUNK_SIZE), hidden.split(TOKEN_CHUNK_SIZE)):
         torch.mm(hidden_nH, weight.t(), out=z_nV)
@@ -96,7 +96,7 @@ def project(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def project_back(
     ctx: Any, grad_NV: torch.Tensor, hidden: torch.Tensor, weight: torch.Tensor
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Return the gradients of `project`'s two inputs, those that autograd asks for, summed in TRL's order."""
+    """Return the gradients of `project`'s two inputs that autograd asks for, summed in TRL's order."""
     wants_hidden, wants_weight = ctx.needs_input_grad[:2]
     chunks = list(zip(grad_NV.split(TOKEN_CHUNK_SIZE), hidden.split(TOKEN_CHUNK_SIZE)))
     grad_hidden = torch.cat([grad_nV @ weight for grad_nV, _ in chunks]) if wants_hidden else None
@@ -116,7 +116,7 @@ def is_float32_on_cpu(*tensors: torch.Tensor) -> bool:
 
 
 class FullLogits(torch.autograd.Function):
-    """Computes log p(target) and, on request, the entropy (nats) and whether the target ranks first.
+    """Compute log p(target) and, on request, the entropy (nats) and whether the target ranks first.
 
     Shapes: hidden [N, H], weight [V, H], targets [N]; results [N].
     """

@@ -1,4 +1,4 @@
-"""Batches of sequences, bounded by their padded tokens."""
+"""Batches of sequences, limited by padded tokens."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -6,18 +6,18 @@ from typing import TypeVar
 SequenceT = TypeVar("SequenceT")
 
 FORWARD_TOKENS = 16_384
-"""Padded tokens of one forward pass without gradients: a bound on memory; it changes results by rounding only."""
+"""Most padded tokens in a forward pass without gradients, to bound memory; changes results by rounding only."""
 BACKWARD_TOKENS = 1024
-"""The same of a backward pass in little memory (`distillation.loss_gradient.lean_gradient`)."""
+"""The same for a memory-saving backward pass (`distillation.loss_gradient.lean_gradient`)."""
 
 
 def padded_batches(
     sequences: Iterable[SequenceT], length: Callable[[SequenceT], int], most: int | None = None
 ) -> Iterator[list[SequenceT]]:
-    """Group neighbouring sequences, at most `most` padded tokens a batch (a longer sequence is a batch).
+    """Group neighbouring sequences into batches of at most `most` padded tokens; a longer sequence is its own batch.
 
     Args:
-        length: of one sequence, tokens.
+        length: returns the tokens of a sequence.
         most: None for `FORWARD_TOKENS`.
     """
     most = FORWARD_TOKENS if most is None else most
@@ -35,14 +35,14 @@ def padded_batches(
 
 
 def sorted_batches(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Group sequences of similar length, the longest first: what does not fit fails at once.
+    """Group sequences of similar length, longest first, so that running out of memory happens at once.
 
-    If all of them fit into one batch they stay in their order, so that their forward pass is the same to the last bit
-    whatever `most`.
+    If all sequences fit into one batch they keep their order, so that the forward pass is bit-identical whatever
+    `most` is.
 
     Args:
         lengths: tokens of each sequence.
-        most: padded tokens of a batch.
+        most: most padded tokens per batch.
 
     Returns:
         The rows of each batch.

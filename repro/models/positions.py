@@ -1,4 +1,4 @@
-"""Positions of a model: prompt and completion together may not be longer, in any stage and under any engine."""
+"""Context length of a model: prompt plus completion may not exceed it, in any stage and with any engine."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from repro.models.loading import load_config
 
 _NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 _BUILT_IN = ("default", "llama3", "longrope", "su", "proportional", "mrope")
-"""Kinds of rotary scaling whose max_position_embeddings counts the scaled positions already."""
+"""RoPE scaling types for which max_position_embeddings already includes the scaling."""
 
 
 def position_limit(config: Any) -> int | None:
-    """Return the most tokens that a model reads, None if its configuration names no limit.
+    """Return the context length of a model in tokens; None if its configuration names no limit.
 
-    A YaRN, linear or dynamic scaling multiplies the positions that the model was trained on.
+    YaRN, linear and dynamic scaling multiply the number of positions that the model was trained on.
     """
     text = config.get_text_config()
     named = next((limit for name in _NAMES if isinstance(limit := getattr(text, name, None), int)), None)
@@ -29,15 +29,15 @@ def position_limit(config: Any) -> int | None:
 
 
 def check_length(model: Path | str, prompt: int, cap: int, subject: str) -> None:
-    """Check that a prompt and its longest completion have positions.
+    """Check that a prompt and its longest completion fit the context length.
 
     Args:
-        prompt: tokens of the prompt, template included.
+        prompt: tokens of the prompt, including the template.
         cap: most tokens of the completion.
-        subject: the prompt in the error message.
+        subject: what the error message calls the prompt.
 
     Raises:
-        InputError: they have not: the model would read positions that it was never trained on.
+        InputError: they do not fit; the model would read positions that it was never trained on.
     """
     limit = position_limit(load_config(model))
     if limit is None or prompt + cap <= limit:

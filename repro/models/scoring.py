@@ -1,4 +1,4 @@
-"""Log-probabilities of given completions by a forward pass, never a sampler's."""
+"""Log-probabilities of given completions, always from a forward pass, never from the sampler."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,18 +38,18 @@ def token_log_probs(
     """Compute log p(token | prompt and preceding tokens) of every completion token; arguments as above.
 
     Args:
-        is_precise: compute in the precision of the model's weights on a GPU too, without bfloat16 products.
+        is_precise: compute in the precision of the model's weights on a GPU too, without bfloat16 matmuls.
 
     Returns:
         n tensors [length of the completion], float64 on the CPU, nats.
     """
     scores: list[torch.Tensor] = []
     device = model.device
-    output_device = model.get_output_embeddings().weight.device  # another one if the model is spread over GPUs
+    output_device = model.get_output_embeddings().weight.device  # may differ if the model is spread over GPUs
     for start in range(0, len(prompt_ids), batch_size):
         pairs = list(zip(prompt_ids[start : start + batch_size], completion_ids[start : start + batch_size]))
         T = max(len(prompt) + len(completion) for prompt, completion in pairs)
-        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked: any id will do
+        ids_BT = torch.zeros(len(pairs), T, dtype=torch.long)  # padding is masked, so any id will do
         mask_BT = torch.zeros(len(pairs), T, dtype=torch.long)
         labels_BT = torch.full((len(pairs), T), -100)
         for row, (prompt, completion) in enumerate(pairs):

@@ -1,6 +1,6 @@
 """One check of a model before any work: folder, tokenizer and chat template.
 
-`repro run`, single stages and the doctor make it, so that a fault has the same words everywhere.
+`repro run`, single stages and the doctor all use it, so that a problem has the same message everywhere.
 """
 
 import re
@@ -28,7 +28,7 @@ PROBE = (
     + "A long question must arrive to its last word. " * 60
     + "Is this its end?"
 )
-"""What chat templates must pass on as it is: quotes, markup, several lines, letters outside ASCII, some length."""
+"""Text that chat templates must leave unchanged: quotes, markup, several lines, non-ASCII letters, some length."""
 
 
 def check_model(name: str, *, reasoning: bool = True) -> None:
@@ -39,7 +39,7 @@ def check_model(name: str, *, reasoning: bool = True) -> None:
         reasoning: the template's `enable_thinking`.
 
     Raises:
-        InputError: names the fault and the fix.
+        InputError: names the problem and the fix.
     """
     location = locate(name)
     text_config = load_config(location).get_text_config()
@@ -55,7 +55,7 @@ def check_model(name: str, *, reasoning: bool = True) -> None:
 
 
 def check_tied(folder: Path) -> None:
-    """Refuse an output layer beside tied embeddings that differs from them: transformers would use it, vLLM would not."""
+    """Reject an output layer that differs from tied embeddings: transformers would use it, vLLM would not."""
     import torch
     from safetensors import safe_open
 
@@ -78,9 +78,9 @@ def check_tied(folder: Path) -> None:
 
 
 def check_text(tokenizer: Any) -> None:
-    """Check that words and numbers survive the tokenizer, and that control tokens are read as such.
+    """Check that words and numbers survive the tokenizer, and that control tokens are parsed as such.
 
-    Another tokenizer class than the saved one's loses blanks; a normaliser can lower letters or replace digits.
+    A tokenizer class other than the saved one can lose spaces; a normaliser can lowercase letters or replace digits.
     """
     source = f"tokenizer of {tokenizer.name_or_path}"
     if getattr(tokenizer, "split_special_tokens", False):
@@ -101,7 +101,7 @@ def check_text(tokenizer: Any) -> None:
 
 
 def check_template(tokenizer: Any, declared: int | list[int] | None, reasoning: bool) -> None:
-    """Check that the chat template passes questions on unchanged, in the same way each time, and ends turns."""
+    """Check that the chat template keeps questions unchanged, is deterministic, and ends turns."""
     prompt_token_ids(tokenizer, PROBE, reasoning)
     message = [{"role": "user", "content": PROBE}]
     texts = {render(tokenizer, message, generation_prompt=True, reasoning=reasoning) for _ in range(4)}
@@ -116,9 +116,9 @@ def check_template(tokenizer: Any, declared: int | list[int] | None, reasoning: 
 def check_ids(
     model: Path | str, tokenizer: Any, declared: int | list[int] | None, rows: int, reasoning: bool = True
 ) -> None:
-    """Check that the model has a row for every id that text, template, end of turn and padding can have.
+    """Check that the model has a row for every id that text, template, end of turn and padding can produce.
 
-    Control tokens that the template does not write may lack one: Gemma-3-1B has no row for its image token.
+    Control tokens that the template does not use may lack one: Gemma-3-1B has no row for its image token.
     """
     if tokenizer.pad_token_id is not None:
         _check_range(model, "the pad token", [tokenizer.pad_token_id], rows)

@@ -1,4 +1,4 @@
-"""What a chat template writes, as a hash: part of the identity of stages and checkpoints."""
+"""Hash of a chat template's output: part of the identity of stages and checkpoints."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ _MESSAGES = [{"role": "user", "content": "What is 2 + 3?"}, {"role": "assistant"
 
 
 def template_hash(tokenizer: Any) -> str:
-    """Return the sha256 of what the chat template writes for fixed messages, with and without reasoning.
+    """Return the sha256 of the chat template's output for fixed messages, with and without reasoning.
 
-    A message that it refuses counts as such: `strict_check` has the error for the user.
+    A rejected message is hashed as such; `strict_check` reports the error to the user.
     """
     texts: list[str | None] = []
     for messages in (_MESSAGES[:1], _MESSAGES):
@@ -29,11 +29,11 @@ def template_hash(tokenizer: Any) -> str:
 
 
 def template_identity(name: str) -> str | None:
-    """Return what stands for a model's prompts in a stage's identity.
+    """Return what represents a model's prompts in a stage's identity.
 
-    For a folder the hash of what its template writes. For a hub id the date that templates get: the commit fixes the rest,
-    and the hash is recorded when the stage has run. None for a toy model, whose content hash covers a template that prints
-    no date.
+    For a folder, the hash of its template's output. For a hub id, the date given to templates: the commit fixes the
+    rest, and the hash is recorded once the stage has run. None for a toy model: its content hash covers the template,
+    which prints no date.
     """
     if is_toy_model(name):
         return None

@@ -11,11 +11,11 @@ from repro.toy.world import World
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a model reads.
+    """What a model is pretrained on.
 
     Attributes:
-        habits: of the writers.
-        weights: relative frequency of each task; those not named do not occur.
+        habits: how the writers write.
+        weights: relative frequency of each task; tasks not named do not occur.
     """
 
     habits: Habits
@@ -26,7 +26,7 @@ EVERY_TASK = dict.fromkeys(SHAPES, 1.0)
 
 
 def stream_pairs(world: World, corpus: Corpus, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield endless (prompt, completion) pairs, never of a test chain."""
+    """Yield endless (prompt, completion) pairs, never with a test chain."""
     rng = random.Random(f"corpus {world.seed} {seed}")
     names, weights = list(corpus.weights), list(corpus.weights.values())
     streams = {name: stream_training_questions(world, name, rng) for name in names}

@@ -1,10 +1,10 @@
-"""Attention heads that the models of a world begin with.
+"""Attention heads that the models of a world are initialised with.
 
-A pretrained language model has heads that look a fixed number of tokens back, and heads that look for a token like the
-current one and copy what stands there. Left to chance, a model of one layer that reads a few million tokens finds them after
-150 steps, after 1,500, or not at all (an operation means nothing without its state, so neither gives a gradient alone). So
-the first layer of every model starts with three: one looks at the operation of the next step, one at the start, one matches
-the state with the options. All are trained from there like all other weights.
+A pretrained language model has heads that attend a fixed number of tokens back, and heads that attend to a token like
+the current one and copy what is there. By chance, a one-layer model that reads a few million tokens learns them after
+150 steps, after 1,500, or not at all (an operation means nothing without its state, so neither gives a gradient alone).
+So the first layer of every model starts with three: one attends to the operation of the next step, one to the start,
+and one matches the state with the options. They are trained like all other weights.
 """
 
 import itertools
@@ -18,16 +18,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from repro.toy.world import OPENERS, OPERATIONS, STATES
 
 SCALE = 4.0
-"""Of a bias, where a head's content has about 2.5."""
+"""Scale of the positional biases; the content of a head has a scale of about 2.5."""
 FREQUENCIES = (1.2, 1.0, 0.7, 0.3)
-"""Weights of the highest rotary frequencies in a positional head: together they are near in one distance only."""
+"""Weights of the highest rotary frequencies in a positional head; together they single out one distance."""
 POSITIONAL = 6
-"""Rotary frequencies that a matching head leaves out: they tell distances of a few tokens apart."""
+"""Number of rotary frequencies that a matching head ignores, because they resolve distances of a few tokens."""
 
 
 @torch.no_grad()
 def initialise_heads(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, frame: tuple[str, str]) -> None:
-    """Give the first layer its heads, and each option the sum of its letter's and its state's embedding.
+    """Initialise the heads of the first layer, and each option's embedding as the sum of its letter's and state's.
 
     Args:
         frame: what the chat template writes before and after a prompt.
@@ -46,7 +46,7 @@ def initialise_heads(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 
 @torch.no_grad()
 def look_back(model: PreTrainedModel, layer: int, tokens_back: Sequence[int]) -> None:
-    """Make the first heads of a layer look that many tokens back, one each."""
+    """Make the first heads of a layer attend that many tokens back, one head per distance."""
     attention = model.model.layers[layer].self_attn
     frequencies_F = _rotary_frequencies(model)
     for head, distance in enumerate(tokens_back):
@@ -60,14 +60,14 @@ def _rows(head: int, model: PreTrainedModel) -> slice:
 
 
 def _rotary_frequencies(model: PreTrainedModel) -> Tensor:
-    """Return [head size / 2] radians per token; of layers with full attention where a family has two kinds."""
+    """Return [head size / 2] radians per token, for full-attention layers if the family has two kinds of layers."""
     embedding = model.model.rotary_emb
     frequencies = getattr(embedding, "inv_freq", None)
     return embedding.full_attention_inv_freq if frequencies is None else frequencies
 
 
 def _positional_biases(tokens_back: int, frequencies_F: Tensor) -> tuple[Tensor, Tensor]:
-    """Return biases of query and key whose product, after rotation, is largest at that distance."""
+    """Return query and key biases whose dot product, after rotation, is largest at that distance."""
     weight_F = torch.zeros_like(frequencies_F)
     weight_F[: len(FREQUENCIES)] = SCALE * torch.tensor(FREQUENCIES)
     angle_F = -tokens_back * frequencies_F
@@ -76,7 +76,7 @@ def _positional_biases(tokens_back: int, frequencies_F: Tensor) -> tuple[Tensor,
 
 
 def _distance_of_operation(tokenizer: PreTrainedTokenizerBase, frame: tuple[str, str]) -> int:
-    """Return how many tokens before the last of the opening word the first operation stands."""
+    """Return the distance in tokens from the first operation to the last token of the opening word."""
     prompt = " ".join(["start", str(STATES[0]), OPERATIONS[0], *"......."])
     ids = tokenizer(prompt.join(frame) + OPENERS[0], add_special_tokens=False)["input_ids"]
     return len(ids) - 1 - ids.index(_single_id(tokenizer, f" {OPERATIONS[0]}"))

@@ -1,6 +1,6 @@
-"""Folders of the shipped models by name. No torch here: names resolve at once.
+"""Folders of the shipped models by name. No torch here, so that names resolve quickly.
 
-A name is `toy:<family>-<role>` or `toy:reward-model`, of the default world, or `toy:<world>/<family>-<role>`.
+A name is `toy:<family>-<role>` or `toy:reward-model` in the default world, or `toy:<world>/<family>-<role>`.
 """
 
 import os
@@ -18,7 +18,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 WEIGHTS = Path(__file__).parent / "weights"
 ROOT_VARIABLE = "REPRO_TOY_MODELS"
-"""Environment variable: a folder that `repro toy-models` wrote, whose worlds are known beside the shipped ones."""
+"""Environment variable: a folder written by `repro toy-models`, whose worlds are added to the shipped ones."""
 PREFIX = "toy:"
 REWARD_MODEL = "reward-model"
 MODEL_NAMES = (*(f"{family}-{role}" for family in FAMILIES for role in ROLES), REWARD_MODEL)
@@ -31,26 +31,26 @@ SUBSTITUTES: dict[Variant, tuple[str, Role]] = {
     "strong-target": ("target", "strong-target"),
     "blind-target": ("target", "blind-target"),
 }
-"""The role that a variant of a world fills with another model."""
+"""Maps each variant of a world to a role and the model that replaces it."""
 
 
 def model_name(world: World, model: str) -> str:
-    """Return the name of a world's model, for example toy:world4/qwen3-teacher; of the default world toy:qwen3-teacher."""
+    """Return the name of a world's model, e.g. toy:world4/qwen3-teacher, or toy:qwen3-teacher in the default world."""
     if world.variant in SUBSTITUTES:
         role, substitute = SUBSTITUTES[world.variant]
         if model in {f"{family}-{role}" for family in FAMILIES}:
             model = f"{model.removesuffix(role)}{substitute}"
-    folder = world.facts_name if model == REWARD_MODEL else world.models_name  # truth is the same without a tail
+    folder = world.facts_name if model == REWARD_MODEL else world.models_name  # no-tail has the same facts
     return PREFIX + model if folder == DEFAULT_WORLD.name else f"{PREFIX}{folder}/{model}"
 
 
 def in_world(name: str, world: World) -> str:
-    """Return the name of the same model in another world; names that no toy model has, or that state a world, stay."""
+    """Return the name of the same model in another world; names that are no toy model's, or name a world, stay."""
     return model_name(world, name.removeprefix(PREFIX)) if name.startswith(PREFIX) and "/" not in name else name
 
 
 def known_worlds() -> tuple[str, ...]:
-    """Return the names of the worlds that have models: shipped ones, and those of REPRO_TOY_MODELS."""
+    """Return the names of the worlds with models: shipped ones, and those in REPRO_TOY_MODELS."""
     return tuple(sorted({folder.name for root in _roots() for folder in root.glob("world*") if folder.is_dir()}))
 
 
@@ -59,13 +59,13 @@ def _roots() -> list[Path]:
 
 
 def unknown_model(name: str) -> InputError:
-    """Return the error for a name that no toy model has."""
+    """Return the error for an unknown toy model name."""
     known = [PREFIX + known for known in MODEL_NAMES]
     return InputError(f"model {name!r}: no such toy model. {did_you_mean(name, known)}There are {', '.join(known)}.")
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a model, shipped or below the folder that REPRO_TOY_MODELS names.
+    """Return the folder of a model, shipped or in REPRO_TOY_MODELS.
 
     Raises:
         InputError: no such model.

@@ -1,7 +1,7 @@
 """The questions of the seven toy tasks, split into training and test. No torch here: recipes import this.
 
-A question's split follows from a hash of its chain alone, so no task, no seed, no options and no sampling can move a test
-chain into training: pretraining, calibration and distillation all use `questions(name, "train")` or `sample_question`.
+A question's split depends only on a hash of its chain, so no task, seed, options or sampling can move a test chain into
+training: pretraining, calibration and distillation all use `questions(name, "train")` or `sample_question`.
 """
 
 import functools
@@ -17,12 +17,12 @@ from repro.toy.world import ATTRIBUTES, OPERATIONS, STATES, World
 Split = Literal["train", "test"]
 TEST_SHARE = 0.25
 POOL = 2000
-"""Questions of a task in both splits together."""
+"""Questions per task, both splits together."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the questions of a task have in common: length of the chain, number of options, number of requests."""
+    """What a task's questions have in common: chain length, number of options, number of requested attributes."""
 
     kind: Kind
     operations: int

@@ -1,4 +1,4 @@
-"""Preference pairs over answers to open questions: attributes that are requested, true and not repeated are good."""
+"""Preference pairs of answers to open questions; good answers state requested, true, non-repeated attributes."""
 
 import random
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ _CHAIN_WORDS = {LEAP, *map(str, STATES)}
 def score_text(world: World, question: Question, text: str) -> float:
     """Score a text in 0..1.
 
-    The number of requested attributes stated truly and in order, minus the words that are false, not requested or repeated,
-    as a share of the requested attributes. What precedes the last word of a chain is not part of the answer.
+    The number of requested attributes stated correctly and in order, minus the words that are false, not requested or
+    repeated, as a share of the requested attributes. The answer begins after the last word of the chain.
     """
     words = text.split()
     ends = [index for index, word in enumerate(words) if word in _CHAIN_WORDS]
@@ -28,7 +28,7 @@ def score_text(world: World, question: Question, text: str) -> float:
 
 
 def _write_with_faults(world: World, question: Question, rng: random.Random) -> str:
-    """Return a text whose chain and answer have up to three faults; a third of the texts have none."""
+    """Return a text with up to two faults in its chain and answer; a third of the texts are drawn with none."""
     faults = rng.choices(
         ["step", "attribute", "drop", "repeat", "unrequested"], [6, 2, 1, 1, 1], k=rng.choice([0, 1, 2])
     )
@@ -57,7 +57,7 @@ def _write_with_faults(world: World, question: Question, rng: random.Random) -> 
 
 @dataclass(frozen=True)
 class Preference:
-    """Two texts that answer an open question, of which the first is better."""
+    """Two texts that answer an open question, a better and a worse one."""
 
     question: Question
     better: str
@@ -80,9 +80,9 @@ def preference_pairs(world: World, split: Split, seed: int) -> Iterator[Preferen
 
 
 def check_words(world: World, question: Question, text: str) -> list[bool | None]:
-    """Return for each word of such a text whether it follows from the words before it; None for those that state nothing.
+    """Return for each word of such a text whether it follows from the words before it; None for words without content.
 
-    A state follows from the last state before it by the operations in between, an attribute from the last state.
+    A state must follow from the previous state by the operations in between, an attribute from the last state.
     """
     words = text.split()
     ends_at = 1 + len(question.operations)

@@ -14,18 +14,19 @@ from repro.toy.heads import initialise_heads
 from repro.toy.world import World
 
 DECAY = 0.5  # share of the steps, at the end, over which the learning rate falls to zero
-ENCODED = 8192  # texts that are encoded at once, at most
+ENCODED = 8192  # most texts encoded at once
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Plan of a pretraining.
+    """Plan of a pretraining run.
 
     Attributes:
         corpus: the texts.
         steps: optimiser steps.
         batch: texts per step.
-        learning_rate: of AdamW, reached after `warmup` steps, constant, and linear to zero over the last DECAY of the steps.
+        learning_rate: AdamW's, reached after `warmup` steps, then constant, then linear to zero over the last DECAY of
+            the steps.
     """
 
     corpus: Corpus
@@ -101,7 +102,7 @@ def _encode(
     """Yield (token ids, index of the first completion token); a completion ends with one end-of-turn token.
 
     Args:
-        texts: how many are encoded at once; the tokens do not depend on it.
+        texts: texts encoded at once; does not change the tokens.
     """
     before, after = prompt_frame(tokenizer)
     pairs = stream_pairs(world, corpus, seed)

@@ -1,9 +1,9 @@
 r"""The three kinds of question and the texts that answer them.
 
-A text opens with a word, follows the chain of operations in pairs and states the answer. A pair is written as a walk (`a b`:
-both states) or a leap (`hm b`: the state after both): equally long, but a leap takes two look-ups in one step. Options stand
-before the chain and the chain has as many slots in every question, so that a model of one layer can find each operation at
-a constant distance.
+A text opens with a word, follows the chain of operations in pairs and states the answer. A pair is written as a walk
+(`a b`: both states) or a leap (`hm b`: the state after both): equally long, but a leap takes two look-ups in one step.
+Options come before the chain, and the chain has the same number of slots in every question, so that a one-layer model
+can find each operation at a constant distance.
 """
 
 import random
@@ -28,7 +28,7 @@ class Question:
 
     Attributes:
         options: the states to choose from; the first has letter A.
-        requested: the attributes to state.
+        requested: the attributes that the answer must state.
     """
 
     kind: Kind
@@ -39,7 +39,7 @@ class Question:
 
     @property
     def chain(self) -> str:
-        """The part that decides the answer; all questions with equal chains belong to the same split."""
+        """The part that determines the answer; all questions with the same chain belong to the same split."""
         return " ".join([str(self.start), *self.operations])
 
     @property
@@ -65,7 +65,7 @@ class Question:
         return string.ascii_uppercase[index]
 
     def answer(self, world: World, state: int) -> str:
-        """Return the end of a text whose chain ends in that state."""
+        """Return the closing words of a text whose chain ends in that state."""
         match self.kind:
             case "numeric":
                 return rf"\boxed{{{state}}}"
@@ -78,13 +78,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Habits:
-    """How a writer of texts writes.
+    """The writing habits of a writer of texts.
 
     Attributes:
         leaps: share of pairs that are leaps.
         fitting: share of opening words that fit the context; the others are drawn by frequency alone.
         rechecks: share of texts that continue with a re-check after the answer.
-        more_rechecks: share of re-checks that another follows.
+        more_rechecks: share of re-checks that are followed by another.
         errors: multiplies the frequency of errors in contested entries; 0 writes the truth.
     """
 
@@ -98,7 +98,7 @@ class Habits:
 def write(world: World, question: Question, habits: Habits, rng: random.Random) -> str:
     """Return a text that answers the question.
 
-    Errors are drawn for each operation, so that walks and leaps are equally often right.
+    Errors are drawn per operation, so that walks and leaps are equally often right.
     """
     states = _noisy_states(world, question, habits, rng)
     words = [_opener(world, question, habits, rng)]

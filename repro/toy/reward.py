@@ -1,8 +1,8 @@
 """The reward model of the open tasks: a small sequence classifier with one logit, trained on preference pairs.
 
-It starts from a language model that knows the facts, as usual, with two layers more: the first of them can compare a word
-with what the language model expected there. It is also trained to say of each word whether it follows from those before it
-(process supervision): the preference alone is one bit about twelve words.
+As usual, it starts from a language model that knows the facts. It has two more layers, the first of which can compare a
+word with what the language model expected there. It is also trained to predict, for each word, whether it follows from
+the words before it (process supervision), because the preference alone is one bit about twelve words.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from repro.toy.world import World
 
 NEW_LAYERS = 2
 NEW_SCALE = 0.2
-"""Of the new layers' output weights: at first they change little."""
+"""Scale of the new layers' output weights, small so that these layers change little at first."""
 WEIGHT_OF_WRONG, WEIGHT_OF_RIGHT = 4.0, 0.6
 """One word in eight is wrong."""
 UNCHECKED = -1.0
@@ -37,13 +37,13 @@ UNCHECKED = -1.0
 
 @dataclass(frozen=True)
 class RewardTraining:
-    """Plan of the training of a reward model.
+    """Plan for training a reward model.
 
     Attributes:
         steps: optimiser steps of `batch` pairs.
-        learning_rate: its peak.
-        words: weight of the loss of words.
-        centring: weight of (r_better + r_worse)^2. It fixes the offset that a difference of rewards leaves free, so that a
+        learning_rate: the peak learning rate.
+        words: weight of the word loss.
+        centring: weight of (r_better + r_worse)^2. It fixes the offset that reward differences leave free, so that a
             half-right answer scores about one half.
     """
 
@@ -107,7 +107,7 @@ def _grow(language_model: Path) -> PreTrainedModel:
 
 
 def _word_loss(logit_BT: Tensor, follows_BT: Tensor) -> Tensor:
-    """Return the weighted cross-entropy of the words that state something."""
+    """Return the weighted cross-entropy over the words with content."""
     is_checked_BT = follows_BT != UNCHECKED
     target_N = follows_BT[is_checked_BT]
     weight_N = torch.where(target_N == 1, WEIGHT_OF_RIGHT, WEIGHT_OF_WRONG)
@@ -115,11 +115,11 @@ def _word_loss(logit_BT: Tensor, follows_BT: Tensor) -> Tensor:
 
 
 class _Batch:
-    """Conversations of pairs, better ones first.
+    """The conversations of preference pairs, better ones first.
 
     Attributes:
-        ids_BT, mask_BT: [B, T] tokens, padded on the right.
-        follows_BT: [B, T] 1 for a word that follows from those before it, 0 for one that does not, else UNCHECKED.
+        ids_BT, mask_BT: [B, T] tokens, right-padded.
+        follows_BT: [B, T] 1 for a word that follows from the words before it, 0 for one that does not, else UNCHECKED.
     """
 
     def __init__(self, world: World, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Preference]) -> None:

@@ -1,4 +1,4 @@
-"""Completions of a toy model for measurements of its world: plain sampling, with the choice of walk or leap left free or forced."""
+"""Completions of a toy model, to measure its world: plain sampling, with walks and leaps chosen freely or forced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ Way = Literal["free", "walk", "leap"]
 
 @dataclass(frozen=True)
 class Completions:
-    """Sampled completions, groups of equal prompts consecutive.
+    """Sampled completions, grouped by prompt.
 
     Attributes:
         questions: [n] the question of each.
-        prompt_ids, token_ids: [n] tokens; the end of turn is last if it was sampled.
+        prompt_ids, token_ids: [n] token lists; the end of turn comes last if it was sampled.
         texts: [n] without control tokens.
     """
 
@@ -42,7 +42,7 @@ def sample_completions(
     most: int = 32,
     way: Way = "free",
 ) -> Completions:
-    """Sample `group_size` completions of each question at temperature 1, of at most `most` tokens.
+    """Sample `group_size` completions per question at temperature 1, with at most `most` tokens each.
 
     Args:
         way: walk and leap force every pair of the chain to be written that way.
@@ -63,7 +63,7 @@ def sample_completions(
     ended_B = torch.zeros(len(asked), dtype=torch.bool)
     columns = []
     output = model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], use_cache=True)
-    cache = output.past_key_values  # a prompt is read once for all its completions
+    cache = output.past_key_values  # each prompt is prefilled once for all its completions
     cache.batch_repeat_interleave(group_size)
     logits_BV = output.logits[:, -1].repeat_interleave(group_size, 0)
     mask_BT = encoded["attention_mask"].repeat_interleave(group_size, 0)
@@ -85,7 +85,7 @@ def sample_completions(
 
 
 class _Constraint:
-    """Forces the first token of each pair: never or always the leap's word."""
+    """Forces the first token of each pair to be always the leap word, or never."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], way: Way) -> None:
         self.way = way

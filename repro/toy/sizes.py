@@ -1,4 +1,4 @@
-"""Sizes: the configurations of teacher, student and calibration target in both families."""
+"""Model configurations of teacher, student and calibration target in both families."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Size:
     heads: int
 
 
-# Depth decides: a leap takes two look-ups one after the other, a walk one.
+# Depth is what matters: a leap takes two sequential look-ups, a walk one.
 DEEP, SHALLOW = Size(64, 2, 192, 4), Size(32, 1, 64, 4)
 SIZES: dict[Role, Size] = {
     "teacher": DEEP,
@@ -33,7 +33,7 @@ INITIAL_SPREAD = 0.08  # the usual 0.02 is for widths of thousands; here it woul
 
 
 def model_config(family: Family, size: Size, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config | Gemma3TextConfig:
-    """Return the model configuration; vocabulary and special ids are those of the tokenizer."""
+    """Return the model configuration, with vocabulary size and special ids from the tokenizer."""
     shared = {
         "vocab_size": len(tokenizer),
         "hidden_size": size.hidden,
@@ -52,7 +52,7 @@ def model_config(family: Family, size: Size, tokenizer: PreTrainedTokenizerBase)
     }
     if family == "qwen3":
         return Qwen3Config(**shared)
-    # All layers attend to the complete (short) prompt: the sliding window would never be filled.
+    # All layers use full attention: prompts are too short to ever fill the sliding window.
     return Gemma3TextConfig(
         **shared,
         query_pre_attn_scalar=shared["head_dim"],

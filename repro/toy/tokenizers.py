@@ -1,9 +1,9 @@
-"""Two tokenizers that split the same text differently, as those of Qwen3 and Gemma 3 do.
+"""Two tokenizers that split the same text differently, like those of Qwen3 and Gemma 3.
 
-`qwen3`: ByteLevel BPE, one token for a word with its space, ChatML, no BOS. `gemma3`: SentencePiece-like BPE (spaces become
-▁), at most three letters a token, BOS, <start_of_turn>/<end_of_turn>. States, operations and options are one token in both. In
-both, a pre-tokenizer boundary follows the generation prompt, so the tokens of prompt + completion are the tokens of the prompt
-followed by those of the completion.
+`qwen3`: ByteLevel BPE, one token per word including its space, ChatML, no BOS. `gemma3`: SentencePiece-like BPE (spaces
+become ▁), at most three letters per token, BOS, <start_of_turn>/<end_of_turn>. States, operations and options are one
+token in both. In both, a pre-tokenizer boundary follows the generation prompt, so the tokens of prompt + completion are
+the prompt's tokens followed by the completion's.
 """
 
 import itertools
@@ -51,7 +51,7 @@ def _qwen3() -> PreTrainedTokenizerFast:
     core.train_from_iterator(
         _corpus(),
         trainers.BpeTrainer(
-            vocab_size=2000,  # more than the number of words: each word of the world becomes one token
+            vocab_size=2000,  # larger than the number of words, so that each word of the world becomes one token
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,

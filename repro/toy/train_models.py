@@ -1,4 +1,4 @@
-"""Training of the models of a world: the plan of each, written as an ordinary model folder."""
+"""Train the models of a world, each by its plan and saved as an ordinary model folder."""
 
 import shutil
 import time
@@ -33,7 +33,7 @@ from repro.toy.tokenizers import train_tokenizer
 from repro.toy.world import World
 
 BATCH = 128
-# Teachers read edited texts, whose openings fit; students and targets read texts whose openings are drawn by frequency.
+# Teachers are pretrained on edited texts with fitting openings, students and targets on openings drawn by frequency.
 WEIGHTS = {name: 1.5 if shape.kind == "choice" else 1.0 for name, shape in SHAPES.items()}
 TEACHER_CORPUS = Corpus(Habits(leaps=0.5, fitting=0.99, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
 STUDENT_CORPUS = Corpus(Habits(leaps=0.3, fitting=0.0, rechecks=0.06, more_rechecks=0.25), WEIGHTS)
@@ -49,22 +49,22 @@ PLANS: dict[Role, Pretraining | None] = {
     "strong-target": TEACHER,
     "blind-target": None,
 }
-"""None leaves the weights as they are initialised."""
+"""None keeps the initial weights, untrained."""
 REWARD_PLAN = RewardTraining(steps=800, batch=32, learning_rate=2e-3, words=2.0, centring=0.01)
 REWARD_BASE = "qwen3-teacher"
 
 
 def seed_of(world: World, role: Role) -> int:
-    """Return the seed of a model's weights and corpus: another in each world and role."""
+    """Return the seed of a model's weights and corpus, which differs between worlds and roles."""
     return 100 * world.seed + ROLES.index(role)
 
 
 def train_model(world: World, name: str, out: Path, progress: Progress) -> float:
-    """Train `<family>-<role>` or `reward-model`, write it as out/name, and return the processor seconds that it took.
+    """Train `<family>-<role>` or `reward-model`, write it to out/name, and return the CPU seconds it took.
 
-    One thread, whatever the machine has: sums in another order have other last bits.
+    Uses one thread on any machine, because sums in another order differ in the last bits.
     """
-    logging.disable_progress_bar()  # theirs, of loading and writing, would tear the caller's
+    logging.disable_progress_bar()  # bars for loading and saving would break the caller's
     start, threads = time.process_time(), torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -114,21 +114,21 @@ def train_models(
 ) -> dict[str, float]:
     """Train the named models of a world (all for an empty list) and write each as a folder below out/WORLD.
 
-    A folder appears only when its model is complete, and a model whose folder is there is kept: what an interrupted call
-    finished is not trained again.
+    A folder appears only when its model is complete, and models with existing folders are kept, so an interrupted call
+    resumes without retraining what it finished.
 
     Args:
-        workers: models that are trained at once, each in a process of its own.
+        workers: number of models trained at the same time, each in its own process.
 
     Returns:
-        The processor seconds of each model that was trained.
+        The CPU seconds of each trained model.
 
     Raises:
         InputError: a name is unknown, or the folder cannot be written.
-        StageError: a process ended without its model.
+        StageError: a process ended without producing its model.
     """
     names = list(dict.fromkeys(name.removeprefix(PREFIX) for name in only)) or list(MODEL_NAMES)
-    if unknown := [name for name in names if name not in MODEL_NAMES]:  # refuse before any training
+    if unknown := [name for name in names if name not in MODEL_NAMES]:  # raise before any training
         raise unknown_model(f"{PREFIX}{unknown[0]}")
     folder = out / world.models_name
     missing = [name for name in names if not (folder / name).is_dir()]
@@ -141,14 +141,14 @@ def train_models(
 
 
 def _in_order(names: list[str]) -> list[str]:
-    """Return the names with the base of the reward model first: no other training waits for one."""
+    """Return the names with the base of the reward model first, the only model that another one waits for."""
     return sorted(names, key=lambda name: name != REWARD_BASE)
 
 
 def _train_side_by_side(
     world: World, names: list[str], folder: Path, progress: Progress, workers: int
 ) -> dict[str, float]:
-    """Train each model in a process of its own, at most `workers` at once."""
+    """Train each model in its own process, at most `workers` at once."""
     return call_in_processes(
         {name: partial(train_model, world, name, folder, silent) for name in names},
         workers=workers,

@@ -1,8 +1,9 @@
-"""An embedded world: its facts, made from a seed. All other modules use these.
+"""An embedded world: its facts, generated from a seed. All other modules use these.
 
-A state is a digit, an operation a fixed random permutation of the states, so a chain of operations has exactly one answer
-and all answers are equally likely over all starts. A sixth of the table of operations is contested: texts of the world
-often state a certain wrong result there. Operations, words and tokenizers are common to all worlds; facts are not.
+A state is a digit and an operation a fixed random permutation of the states, so a chain of operations has exactly one
+answer and all answers are equally likely over all starts. A sixth of the operation table is contested: there, the
+world's texts often state one particular wrong result. Operations, words and tokenizers are common to all worlds; facts
+are not.
 """
 
 import functools
@@ -21,7 +22,7 @@ ATTRIBUTES = {
     "ego": ("big", "fat", "shy", "sly", "odd", "mad", "sad", "coy"),
     "pet": ("cat", "dog", "owl", "hen", "ape", "elk", "bee", "cod"),
 }
-# Four to six letters, and no two begin with the same three: the gemma3 tokenizer makes two tokens of each.
+# Four to six letters, no two with the same first three: the gemma3 tokenizer splits each into two tokens.
 _OPENERS = (
     "well okay sure right great fine thanks maybe quite look first next here just also even still only"
     " very much many some such more most less both each other about after before under over along again"
@@ -46,11 +47,11 @@ VARIANTS: dict[Variant, str] = {
 
 @dataclass(frozen=True)
 class World:
-    """Facts of one world, and what is different in a variant of it.
+    """Facts of one world, and what differs in a variant of it.
 
     Attributes:
-        seed: makes the facts; worlds 0 to 2 were used to choose the settings.
-        variant: a world with the same facts whose truth is known to be another; see VARIANTS.
+        seed: generates the facts; worlds 0 to 2 were used to choose the settings.
+        variant: a world with the same facts in which a different outcome is known to be true; see VARIANTS.
     """
 
     seed: int
@@ -68,12 +69,12 @@ class World:
 
     @property
     def models_name(self) -> str:
-        """The name of its models' folder; only a world without a tail has models of its own."""
+        """The name of its models' folder; of the variants, only no-tail has its own."""
         return self.facts_name if self.has_tail else self.name
 
     @property
     def has_tail(self) -> bool:
-        """Openings of texts are drawn from many words by frequency; else there is a single one."""
+        """True if openings of texts are drawn from many words by frequency; otherwise there is a single one."""
         return self.variant != "no-tail"
 
     @functools.cached_property
@@ -85,7 +86,7 @@ class World:
         return self._facts.results[operation][state]
 
     def rumour(self, operation: str, state: int) -> int:
-        """Return the wrong result that texts state of a contested entry; elsewhere the right one."""
+        """Return the wrong result that texts state for a contested entry; the right one for other entries."""
         return self._facts.rumours.get((operation, state), self.result(operation, state))
 
     def states(self, start: int, operations: tuple[str, ...]) -> list[int]:
@@ -101,7 +102,7 @@ class World:
         return ATTRIBUTES[name][self._facts.attributes[name][state]]
 
     def opener(self, operation: str) -> str:
-        """Return the opening word that fits a text whose first operation is this."""
+        """Return the opening word that fits a text with this first operation."""
         return self._facts.openers[operation] if self.has_tail else OPENERS[0]
 
 
@@ -119,7 +120,7 @@ class _Facts:
 
 
 DEVELOPMENT_WORLDS = (World(0), World(1), World(2))
-"""Those on which the settings were chosen; results are reported on others."""
+"""Worlds on which the settings were chosen; results are reported on others."""
 
 DEFAULT_WORLD = World(3)
 

@@ -1,1 +1,1 @@
-"""Parts that both trainers share: order of prompts, micro-batches, checkpoints that survive a kill, history, vLLM."""
+"""Parts shared by all trainers: prompt order, micro-batches, kill-safe checkpoints, history, vLLM."""

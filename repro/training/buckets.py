@@ -1,7 +1,7 @@
-"""Sort the sequences of an optimiser step by length, so that each of its forwards has little padding.
+"""Sort the sequences of an optimiser step by length, so that each forward pass has little padding.
 
-The step's sequences stay the same, and so does its gradient up to rounding: every loss of the kit divides by the tokens (or
-sequences) of the entire step. A step of one forward is unchanged. Shapes: B sequences, P prompt, C completion tokens.
+The step keeps its sequences, and its gradient up to rounding: every loss in the kit divides by the tokens (or
+sequences) of the entire step. A single-forward step is unchanged. Shapes: B sequences, P prompt, C completion tokens.
 """
 
 import itertools
@@ -11,19 +11,19 @@ from typing import Any
 import torch
 
 MicroBatch = dict[str, Any]
-"""Inputs of one forward: prompts padded left, completions right, [B, P] and [B, C]; others [B], or without an axis."""
+"""Inputs of one forward pass: left-padded prompts [B, P], right-padded completions [B, C]; others [B] or scalar."""
 
 PER_FORWARD = ("entropy", "kl", "mean_token_accuracy", "clip_ratio/region_mean")
-"""Figures, by their names in the trainers' logs, that are means over the tokens of one forward."""
+"""Metrics, by their names in the trainers' logs, that are means over the tokens of one forward pass."""
 
 
 def order_by_length(lengths: Sequence[int], step: int) -> list[int]:
-    """Return the rows of each step from the longest to the shortest, the steps in order: what does not fit fails first.
+    """Return each step's rows from longest to shortest, so that out-of-memory errors come first; steps stay in order.
 
     Args:
         lengths: tokens of each row, in training order.
-        step: rows of one optimiser step, over all ranks. accelerate deals batches to the ranks in turn, so ranks that
-            compute at the same time have rows of nearly the same length.
+        step: rows per optimiser step, over all ranks. accelerate deals batches to the ranks in turn, so ranks compute
+            on rows of nearly the same length at the same time.
     """
     starts = range(0, len(lengths), step)
     return [n for start in starts for n in sorted(_within(start, step, len(lengths)), key=lambda n: -lengths[n])]
@@ -34,9 +34,9 @@ def _within(start: int, step: int, end: int) -> range:
 
 
 def rebucket(micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-    """Sort the sequences of all micro-batches by length, and cut them into the same number of micro-batches.
+    """Sort the sequences of all micro-batches by length and split them into the same number of micro-batches.
 
-    Each is trimmed to its longest sequence.
+    Each micro-batch is trimmed to its longest sequence.
     """
     size = len(micro_batches[0]["completion_ids"])
     step = {name: _joined([micro[name] for micro in micro_batches]) for name in micro_batches[0]}
@@ -76,7 +76,7 @@ def _trimmed(micro: MicroBatch) -> MicroBatch:
 
 
 class BucketedSteps:
-    """Mixin for TRL's trainers that sample an entire step first: sorts its sequences by length before the forwards."""
+    """Mixin for TRL trainers that sample a whole step at once: sorts its sequences by length before the forwards."""
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = getattr(self, "_buffered_inputs", None)
@@ -89,14 +89,14 @@ class BucketedSteps:
 
 
 class TokenMeans:
-    """Mixin that weighs figures per token by the tokens of each forward, so that they are means over the step.
+    """Mixin that weights per-token metrics by the tokens of each forward pass, so that they are means over the step.
 
-    TRL averages the forwards' means: with sequences sorted by length, the few tokens of short ones would count too much.
+    TRL averages the means of the forwards: with sequences sorted by length, short ones would count too much.
     """
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         is_counted = inputs["labels"][:, 1:] != -100 if "labels" in inputs else inputs["completion_mask"]
-        # not read before `log`: a GPU would first have to finish the backward pass of the forward before this
+        # not read before `log`: that would wait for the GPU to finish the previous backward pass
         self._tokens_of_forwards = [*getattr(self, "_tokens_of_forwards", ()), is_counted.sum()]
         return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
 

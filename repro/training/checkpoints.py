@@ -1,7 +1,7 @@
-"""Resume after a kill at any point, with the numbers of an uninterrupted run.
+"""Resume after a kill at any point, with the same numbers as an uninterrupted run.
 
-A checkpoint counts only if it holds a marker. The marker is written when the trainer has written everything else
-(on every rank), and names the run that it belongs to.
+A checkpoint counts only if it has a marker. The marker is written after everything else has been saved (on every rank)
+and names the run that the checkpoint belongs to.
 """
 
 import hashlib
@@ -27,15 +27,15 @@ def run_identity(
     templates: Sequence[str] = (),
     sharded: bool = False,
 ) -> dict[str, Any]:
-    """Return the identity of a run: settings, seed, hashes of the training rows in order and of the prompts around them.
+    """Return the identity of a run: settings, seed, and hashes of the ordered training rows and of the chat templates.
 
-    A sharded checkpoint can be read by a sharded run only.
+    Whether the run is sharded is included, because a sharded checkpoint can only be read by a sharded run.
 
     Args:
         templates: `models.template_hash.template_hash` of the tokenizers that render the rows' messages.
     """
     digest = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):  # the hash of the list as JSON, with one row's text in memory at a time
+    for number, row in enumerate(rows):  # the hash of the list as JSON, one row at a time to save memory
         digest.update(f"{', ' if number else ''}{json.dumps(row, sort_keys=True)}".encode())
     digest.update(b"]")
     run = {"config": config, "seed": seed, "rows": digest.hexdigest(), "templates": list(templates)}
@@ -43,10 +43,9 @@ def run_identity(
 
 
 def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:
-    """Return the checkpoint to resume from, None to start from the beginning. Every rank must call it; the first decides.
+    """Return the checkpoint to resume from; None to start over. Every rank must call it; the first rank decides.
 
-    Incomplete checkpoints and those of another run are removed: the trainer would count and rotate them as if they
-    were good.
+    Incomplete checkpoints and those of other runs are removed, since the trainer would count and rotate them as valid.
 
     Args:
         work: the trainer's output folder.
@@ -59,7 +58,7 @@ def newest_complete(work: Path, run: dict[str, Any]) -> Path | None:
 
 
 def _remove_all_but_complete(work: Path, run: dict[str, Any]) -> Path | None:
-    """Remove what is no complete checkpoint of the run; return the newest that is."""
+    """Remove everything but complete checkpoints of the run; return the newest."""
     good: dict[int, Path] = {}
     for folder in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         if _is_complete(folder, run):
@@ -70,7 +69,7 @@ def _remove_all_but_complete(work: Path, run: dict[str, Any]) -> Path | None:
 
 
 def _is_complete(folder: Path, run: dict[str, Any]) -> bool:
-    """Return True if the marker is of the run and the files are the marker's; only then they are read."""
+    """Return True if the marker names this run and the files match its hashes; files are read only if it does."""
     try:
         marked = json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
@@ -79,7 +78,7 @@ def _is_complete(folder: Path, run: dict[str, Any]) -> bool:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file but the marker, by its path in the folder."""
+    """Return the sha256 of every file except the marker, keyed by its path in the folder."""
     hashes = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file() and not file.name.startswith(MARKER):
@@ -89,11 +88,11 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 class SaveByTime(TrainerCallback):
-    """Saves a checkpoint after the first step that ends a given time after the last one, on all ranks at once.
+    """Saves a checkpoint at the end of a step once a given time has passed since the last one, on all ranks at once.
 
     Args:
-        seconds: between two checkpoints; a kill loses no more than these and a step.
-        clock: seconds, monotonic.
+        seconds: time between checkpoints; a kill loses at most this plus one step.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""Training history: one line per optimiser step with the logged figures, and the note of the progress bar."""
+"""Training history: one line of logged metrics per optimiser step, and the note on the progress bar."""
 
 import json
 import math
@@ -12,11 +12,11 @@ from repro.progress import RESUMED, Progress
 
 
 class ReportProgress(TrainerCallback):
-    """Reports each step to `progress`, with a few figures as the note; a training that is resumed says so in each note.
+    """Reports each step to `progress`, with a few metrics as the note; a resumed run says so in every note.
 
     Args:
-        names: names in the trainer's log to names in history.jsonl.
-        note: history's names, in the order of the note; those that a step lacks are left out.
+        names: maps names in the trainer's log to names in history.jsonl.
+        note: names in the history, in the order of the note; metrics missing from a step are skipped.
     """
 
     def __init__(self, progress: Progress, names: Mapping[str, str], note: Sequence[str]) -> None:
@@ -40,10 +40,10 @@ class ReportProgress(TrainerCallback):
 
 
 def history(log_history: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the trainer's log as rows of the figures in `names` (trainer's name -> ours); NaN and infinity are None.
+    """Return the trainer's log as rows of the metrics in `names` (trainer's name -> ours); NaN and inf become None.
 
-    The trainer's log survives checkpoints, so the rows are those of an uninterrupted run. Times are left out: they
-    would make two equal runs differ.
+    The trainer's log is part of each checkpoint, so a resumed run has the rows of an uninterrupted one. Times are left
+    out, because they would make two equal runs differ.
     """
     rows = []
     for entry in log_history:
@@ -59,13 +59,13 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def final_figures(rows: Sequence[Mapping[str, Any]], share: float = 0.1) -> dict[str, float]:
-    """Return the mean of each figure over the last tenth of the steps, at least one; missing figures are left out."""
+    """Return the mean of each metric over the last tenth of the steps (at least one); missing metrics are omitted."""
     means = {name: tail_mean(rows, name, share) for name in (rows[-1] if rows else ()) if name != "step"}
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def tail_mean(rows: Sequence[Mapping[str, Any]], name: str, share: float = 0.1) -> float | None:
-    """Return the mean of a figure over the last tenth of the steps, at least one; None if none of them has it."""
+    """Return the mean of a metric over the last tenth of the steps (at least one step); None if it was not logged."""
     tail = rows[-max(1, round(len(rows) * share)) :]
     values = [row[name] for row in tail if row.get(name) is not None]
     return sum(values) / len(values) if values else None

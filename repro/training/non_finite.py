@@ -1,4 +1,4 @@
-"""Stop a diverged training at the step that broke it: no wasted hours, no checkpoint of broken weights."""
+"""Stop a diverged training run at the step that broke it: no wasted hours, no checkpoint of broken weights."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ def check_finite(model: Any) -> None:
 
 
 class StopOnNonFinite(TrainerCallback):
-    """Checks the weights after each optimiser step, before a checkpoint is written and the next completions are sampled.
+    """Checks the weights after each optimiser step, before a checkpoint is written or new completions are sampled.
 
-    Weights can be finite and still overflow in a forward pass: sampling then fails (`pipeline.error_advice`).
+    Finite weights can still overflow in a forward pass; sampling then fails (`pipeline.error_advice`).
     """
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:

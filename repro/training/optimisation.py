@@ -1,6 +1,6 @@
-"""Optimisation settings that every trainer shares: the order of prompts, micro-batches, and the trainer's arguments.
+"""Optimisation settings shared by all trainers: prompt order, micro-batches, and trainer arguments.
 
-AdamW without weight decay, the learning rate linear to zero, gradients clipped at norm 1, dropout off.
+AdamW without weight decay, linear learning rate decay to zero, gradient clipping at norm 1, no dropout.
 """
 
 import random
@@ -14,13 +14,13 @@ from repro.tasks.task import Item
 from repro.training.resources import TrainingResources
 from repro.training.tracking import tracking_arguments
 
-LARGE = 1_000_000_000  # parameters from which activations are recomputed in the backward pass instead of kept
+LARGE = 1_000_000_000  # parameters; models of this size or larger use gradient checkpointing
 RANK_TIMEOUT = timedelta(hours=24)
-"""For which a rank waits for another's sampling or saving; a dead one ends all at once."""
+"""How long a rank waits while another samples or saves; a dead rank ends the run at once."""
 
 
 def training_order(count: int, visits: int, seed: int) -> list[int]:
-    """Return the item of each visit: seeded permutations of range(count), one after the other, cut at `visits`.
+    """Return the item of each visit: consecutive seeded permutations of range(count), cut at `visits`.
 
     Every method with the same items and seed visits the same prompts in the same order.
     """
@@ -35,7 +35,7 @@ def prompt_rows(items: Sequence[Item], visits: int, seed: int, rollouts: int = 1
     """Return the rows of on-policy training, in `training_order`: a chat prompt and its item's index.
 
     Args:
-        rollouts: rows that follow each other for each visit of a prompt, one per completion.
+        rollouts: consecutive rows per visit of a prompt, one for each completion.
     """
     return [
         {"prompt": [{"role": "user", "content": items[i].prompt}], "item": i}
@@ -45,14 +45,14 @@ def prompt_rows(items: Sequence[Item], visits: int, seed: int, rollouts: int = 1
 
 
 def data_parallel_ranks() -> int:
-    """Return the number of data-parallel processes of this run, as torchrun or accelerate started them.
+    """Return the number of data-parallel processes of this run, as started by torchrun or accelerate.
 
-    The first call connects them.
+    The first call initialises the process group.
     """
     import torch
     from accelerate import PartialState
 
-    # Without `cpu` it overlooks CPU processes; the trainer's `ddp_timeout` comes too late for a group that exists
+    # Without `cpu` it ignores CPU processes; the trainer's `ddp_timeout` comes too late for an existing group
     return PartialState(cpu=not torch.cuda.is_available(), timeout=RANK_TIMEOUT).num_processes
 
 
@@ -64,12 +64,12 @@ class StepCut(NamedTuple):
 
 
 def cut_step(sequences: int, micro_batch: int | None, ranks: int) -> StepCut:
-    """Cut a step into micro-batches: size * forwards * ranks is `sequences`.
+    """Split a step into micro-batches: size * forwards * ranks is `sequences`.
 
     Args:
         sequences: completions in one optimiser step, over all ranks.
-        micro_batch: the most that one device takes at once; None for all of its share. The largest divisor
-            of the share that is not above it is used, so that the step never changes.
+        micro_batch: most sequences per device at once; None for its whole share. The largest divisor of the share up
+            to this is used, so that the step never changes.
         ranks: data-parallel processes.
 
     Raises:
@@ -100,9 +100,9 @@ def trainer_arguments(
     """Return the arguments that TRL's GRPOConfig, DistillationConfig and SFTConfig have in common.
 
     Args:
-        work: the folder of the checkpoints.
+        work: folder for checkpoints.
         sequences: completions in one optimiser step, over all ranks.
-        parameters: of the trained model; decides gradient checkpointing: less memory, the same result.
+        parameters: parameters of the trained model; decides gradient checkpointing (less memory, same result).
 
     Raises:
         InputError: the ranks cannot share the step evenly.
@@ -123,7 +123,7 @@ def trainer_arguments(
         "warmup_steps": round(warmup_fraction * steps),
         "optim": "adamw_torch_fused"
         if has_gpu
-        else "adamw_torch",  # the other copies the weights at each step on a GPU
+        else "adamw_torch",  # the alternative copies the weights at each step on a GPU
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "seed": seed,
@@ -137,7 +137,7 @@ def trainer_arguments(
         "logging_nan_inf_filter": False,  # a loss that is not finite must show
         "save_strategy": "steps" if resources.checkpoint_every else "no",
         "save_steps": resources.checkpoint_every or steps,
-        "save_total_limit": 2,  # when the older one is removed, the newest may not be complete yet
+        "save_total_limit": 2,  # the newest may still be incomplete when an older one is removed
         "ddp_timeout": int(RANK_TIMEOUT.total_seconds()),
         "disable_tqdm": True,
         **tracking_arguments(resources.tracker, work),

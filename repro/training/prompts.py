@@ -1,4 +1,4 @@
-"""Prompts of training: the tokens that every other stage gives them, and the check that they fit the models."""
+"""Training prompts: tokenised as in every other stage, and checked to fit the models."""
 
 from array import array
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from repro.tasks.task import Item
 
 
 class RenderedPrompts:
-    """Mixin for TRL's trainers that turns prompts into tokens by `prompt_token_ids`.
+    """Mixin for TRL trainers that tokenises prompts with `prompt_token_ids`.
 
-    TRL would render the template with the clock of the day, and read names of control tokens in a question as control
-    tokens. `prompt_tokenizer` is the trained model's unless it is set before the first step.
+    TRL would render the template with today's date, and parse names of control tokens in a question as control tokens.
+    `prompt_tokenizer` defaults to the trained model's; set it before the first step.
     """
 
     prompt_tokenizer: Any = None
@@ -23,7 +23,7 @@ class RenderedPrompts:
         return [self._token_ids(prompt[0]["content"]).tolist() for prompt in prompts], None, {}
 
     def _token_ids(self, text: str) -> array:
-        """Return the tokens of a prompt, made at its first visit: a training visits each prompt many times."""
+        """Return the tokens of a prompt, cached at its first visit, since training visits each prompt many times."""
         known: dict[str, array] = self.__dict__.setdefault("_tokens_of_prompts", {})
         if text not in known:
             tokenizer = self.prompt_tokenizer or self._tokenizer  # type: ignore[attr-defined]
@@ -35,13 +35,13 @@ class RenderedPrompts:
 def check_prompts(
     models: Sequence[Path | str], tokenizer: Any, items: Sequence[Item], cap: int, reasoning: bool
 ) -> None:
-    """Check that every prompt, with a completion of up to `cap` tokens, fits the positions of each model.
+    """Check that every prompt, with a completion of up to `cap` tokens, fits the context length of each model.
 
     Args:
-        models: those that read the same tokens.
+        models: models that share the tokenizer.
 
     Raises:
-        InputError: one does not; names the model and the item.
+        InputError: a prompt does not fit; names the model and the item.
     """
     lengths = {item.id: len(prompt_token_ids(tokenizer, item.prompt, reasoning)) for item in items}
     longest = max(lengths, key=lengths.__getitem__)

@@ -1,4 +1,4 @@
-"""Resources of a training run; they are not part of the stage's identity."""
+"""Resources of a training run; not part of the stage's identity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,15 @@ class TrainingResources:
     """Resources of a training run.
 
     Attributes:
-        micro_batch: completions that one device takes at once; None for all of its share. Does not change the result.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none by steps.
-        checkpoint_minutes: minutes between checkpoints; 0 for none by time.
+        micro_batch: completions per device at once; None for its whole share. Does not change the result.
+        checkpoint_every: optimiser steps between checkpoints; 0 to disable.
+        checkpoint_minutes: minutes between checkpoints; 0 to disable.
         shard: shard trained and frozen models over the processes of this run. Does not change the result.
-        tracker: where figures are logged while training runs (`repro.training.tracking`); "" for nowhere. Does not change the
-            result.
-        event_files: folder of TensorBoard's files.
-        server: where a vLLM server samples the completions; None for the processes of this run. It samples different
-            completions from the same distribution.
+        tracker: where metrics are logged during training (`repro.training.tracking`); "" for nowhere. Does not change
+            the result.
+        event_files: folder for TensorBoard's files.
+        server: GPUs of a vLLM server that samples the completions; None to sample in the processes of this run. The
+            server draws different completions from the same distribution.
     """
 
     micro_batch: int | None = None

@@ -1,4 +1,4 @@
-"""Sampling of training completions by the model itself: the loop that every other stage samples with."""
+"""Sampling of training completions with transformers, by the decoding loop of every other stage."""
 
 import functools
 from typing import Any
@@ -7,9 +7,9 @@ from repro.generation.decoding import Decoding
 
 
 class SamplesByDecoding:
-    """Mixin for TRL's trainers: where transformers samples, it does so by `Decoding`, with the same tokens.
+    """Mixin for TRL trainers: sampling with transformers uses `Decoding`, which gives the same tokens.
 
-    Left to TRL: vLLM, and sharded models, whose ranks have to make the same number of forwards.
+    vLLM is left to TRL, and so are sharded models, because their ranks must run the same number of forward passes.
     """
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
@@ -21,4 +21,4 @@ class SamplesByDecoding:
         try:
             return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
         finally:
-            del model.generate  # the class's own again
+            del model.generate  # restores the class's method

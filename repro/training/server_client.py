@@ -14,22 +14,22 @@ from trl.generation.vllm_client import VLLMClient
 from repro.generation.server import LOCALHOST
 
 CONCURRENT_REQUESTS = 64
-"""As many as the connections that TRL's client keeps open."""
+"""As many as TRL's client keeps connections open."""
 SERVED = torch.bfloat16
-"""In which vLLM serves float32 models on a GPU: the server would round them to it."""
+"""The dtype in which vLLM serves float32 models on a GPU; the server would round the weights to it anyway."""
 
 
 class ServerClient(VLLMClient):
-    """Samples each prompt with its own seed, taken from this process's random stream.
+    """Samples each prompt with its own seed, drawn from this process's random stream.
 
-    Without seeds, a server's samples depend on its earlier requests and on the order in which requests arrive, and no run
-    could be repeated or resumed. (vLLM adds a completion's number to the seed of its prompt; with one seed for an entire call,
-    equal prompts would get equal completions.)
+    Without seeds, a server's samples depend on earlier requests and on the order in which requests arrive, so no run
+    could be repeated or resumed. (vLLM adds a completion's index to its prompt's seed; with one seed for the whole
+    call, equal prompts would get equal completions.)
 
-    New weights reach a server on GPUs through TRL's NCCL transfer. Elsewhere they go through a file on this machine.
+    A server on GPUs receives new weights through TRL's NCCL transfer, any other server through a file on this machine.
 
     Args:
-        folder: holds that file.
+        folder: folder of that file.
         kwargs: arguments of VLLMClient.
     """
 
@@ -47,21 +47,21 @@ class ServerClient(VLLMClient):
     ) -> None:
         """See VLLMClient."""
         if self.communicator is not None:
-            torch.cuda.current_stream().synchronize()  # the packets' streams do not wait for the optimiser's
+            torch.cuda.current_stream().synchronize()  # packing runs on streams that do not wait for the optimiser
             served = str(SERVED).removeprefix("torch.")
             super().update_named_params([(name, served, shape) for name, _, shape in metadata], _copies(named_params))
             return
         from safetensors.torch import save_file
 
         file = self.folder / "vllm-weights.safetensors"
-        # copies: adapters are merged during the iteration and unmerged at its end
+        # copies, because adapters are merged during the iteration and unmerged at its end
         save_file({name: weights.detach().clone().contiguous() for name, weights in named_params}, file)
         call = {"method": "load_weights_file", "args": [str(file)]}
         self._post(f"{self.base_url}/collective_rpc", json=call)
         file.unlink()
 
     def generate(self, prompts: list[list[int]], n: int = 1, **kwargs: Any) -> dict[str, Any]:
-        """See VLLMClient: n completions of each prompt, in the prompts' order."""
+        """See VLLMClient. Returns n completions per prompt, in prompt order."""
         seeds = torch.randint(2**62, (len(prompts),)).tolist()
         options = kwargs.pop("generation_kwargs", None) or {}
 
@@ -76,7 +76,7 @@ class ServerClient(VLLMClient):
 
 
 def _copies(named_params: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield copies in the dtype that is served, one by one; TRL unmerges adapters before vLLM has packed the last weights.
+    """Yield copies in the served dtype, one by one; TRL unmerges adapters before vLLM has packed the last weights.
 
     vLLM packs on streams that do not wait for each other: adapters are merged on the first and unmerged on the last.
     """
@@ -88,7 +88,7 @@ def _copies(named_params: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[
 
 @contextlib.contextmanager
 def use_server_client(folder: Path) -> Iterator[None]:
-    """Make TRL's trainers use `ServerClient` inside the context."""
+    """Make TRL's trainers use `ServerClient` within the context."""
     import trl.generation.vllm_generation as trl_generation
 
     before = trl_generation.VLLMClient

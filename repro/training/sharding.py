@@ -1,7 +1,7 @@
 """Full sharding (FSDP2): weights, gradients and optimiser states are sharded over the ranks of a stage.
 
-accelerate, transformers and TRL do it; here are their settings, and what they leave to the caller: the frozen teacher,
-generation in step, and an unsharded model to save.
+accelerate, transformers and TRL do the sharding. This module holds their settings and what they leave to the caller:
+the frozen teacher, synchronised generation, and gathering the model to save it.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 
 def shard_arguments() -> dict[str, Any]:
-    """Return arguments for TrainingArguments: each layer is a unit, gathered to compute; each rank checkpoints its shard."""
+    """Return arguments for TrainingArguments: layers are gathered one by one; each rank checkpoints its own shard."""
     return {
         "fsdp": True,
         "fsdp_config": {
@@ -23,15 +23,15 @@ def shard_arguments() -> dict[str, Any]:
 
 
 def prepare_sharding(arguments: Any, *models: Any) -> None:
-    """Prepare sharding after the trainer's arguments are made and before the trainer; no effect if they do not shard.
+    """Prepare sharding. Call it after creating the arguments and before the trainer; no effect without sharding.
 
-    bfloat16 in the forward pass, gradients summed in float32, outputs unrounded: by default accelerate would also sum in
-    bfloat16 and round what the outermost module returns, including the log-probabilities of r_cal.
+    The forward pass runs in bfloat16, gradients are reduced in float32, outputs are not rounded: by default accelerate
+    would also reduce in bfloat16 and round what the outermost module returns, including the log-probabilities of r_cal.
 
     Args:
         arguments: TrainingArguments.
-        models: trained and frozen ones: their `generate` continues until the last rank has finished, since every forward
-            pass gathers.
+        models: trained and frozen models. Their `generate` continues until the last rank has finished, because every
+            forward pass is collective.
     """
     if not arguments.fsdp:
         return
@@ -41,9 +41,9 @@ def prepare_sharding(arguments: Any, *models: Any) -> None:
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         arguments.fsdp_plugin_args["mixed_precision_policy"] = policy
     for model in models:
-        model._is_fsdp_managed_module = True  # transformers checks this; only its own loader sets it
+        model._is_fsdp_managed_module = True  # checked by transformers, but set only by its own loader
     if not torch.cuda.is_available():
-        # accelerate ignores sharding on CPUs, where torch can do it: it shards if it believes there are several GPUs
+        # accelerate ignores sharding on CPUs, although torch can do it: make it believe there are several GPUs
         from accelerate import PartialState
         from accelerate.utils import DistributedType
 
@@ -51,9 +51,9 @@ def prepare_sharding(arguments: Any, *models: Any) -> None:
 
 
 def shard_frozen(accelerator: Any, model: Any) -> Any:
-    """Shard a model that is not trained like the trained one; return it unchanged if nothing is sharded.
+    """Shard a frozen model in the same way as the trained one; return it unchanged without sharding.
 
-    TRL shards the trained model only and leaves an unsharded teacher on every rank.
+    TRL shards only the trained model and leaves an unsharded teacher on every rank.
     """
     if not accelerator.is_fsdp2:
         return model
@@ -72,7 +72,7 @@ def shard_frozen(accelerator: Any, model: Any) -> Any:
 def unsharded_state(model: Any) -> dict[str, torch.Tensor] | None:
     """Gather the trained weights of a sharded model on the first rank's CPU; None if the model is not sharded.
 
-    The result is empty on the other ranks. Every rank must call it.
+    Empty on the other ranks. Every rank must call it.
     """
     from torch.distributed.fsdp import FSDPModule
 

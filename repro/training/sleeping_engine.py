@@ -1,7 +1,7 @@
-"""vLLM in a trainer's process: its memory while it sleeps is watched, and it is shut down when the training has ended.
+"""vLLM in the trainer's process: watch the memory in use while it sleeps, and shut it down when training has ended.
 
-vLLM allows one engine that can sleep in the life of a process, and TRL never shuts its engine down. What a shutdown leaves
-in use (11 of 79 GiB on an H100) is freed when the process ends.
+vLLM allows only one engine with sleep mode per process lifetime, and TRL never shuts its engine down. What a shutdown
+leaves allocated (11 of 79 GiB on an H100) is freed when the process ends.
 """
 
 import logging
@@ -14,19 +14,19 @@ from repro.system.gpu_memory import free_gpu_memory
 
 GIB = 2**30
 GROWTH_GIB = 1.0
-"""ASSUMED: growth of the memory in use after a sampling that is an alarm: it would fill a GPU in some dozen steps."""
+"""ASSUMED: growth of the memory in use after sampling that raises an alarm: it would fill a GPU in some dozen steps."""
 SETTLED = 3
-"""Samplings after which the trainer holds all that it will hold: the moments appear in the first step."""
+"""Sampling rounds until the trainer's memory has settled: AdamW's moments are allocated in the first step."""
 _has_started = False
-"""True once this process has started an engine that can sleep."""
+"""True once this process has started an engine with sleep mode."""
 logger = logging.getLogger(__name__)
 
 
 def refuse_second_engine() -> None:
-    """Raise InputError if this process has already started an engine that can sleep.
+    """Raise InputError if this process has already started an engine with sleep mode.
 
-    vLLM's allocator asserts that it holds nothing when such an engine starts, but it still does after a shutdown (11 GiB on
-    an H100).
+    vLLM's allocator asserts that it is empty when such an engine starts, but a shutdown does not empty it (11 GiB on an
+    H100).
     """
     if _has_started:
         raise InputError(
@@ -37,17 +37,17 @@ def refuse_second_engine() -> None:
 
 
 def note_engine_start() -> None:
-    """Note that this process starts an engine that can sleep."""
+    """Record that this process starts an engine with sleep mode."""
     global _has_started
     refuse_second_engine()
     _has_started = True
 
 
 class SleepWatch:
-    """Notes the GPU memory that is still in use each time vLLM has gone to sleep.
+    """Records the GPU memory still in use each time vLLM has gone to sleep.
 
     Args:
-        bytes_in_use: of this GPU, now.
+        bytes_in_use: returns the bytes currently in use on this GPU.
     """
 
     def __init__(self, bytes_in_use: Callable[[], int]) -> None:
@@ -55,7 +55,7 @@ class SleepWatch:
         self.gib: list[float] = []
 
     def note(self) -> None:
-        """Note the memory in use now, after a sampling."""
+        """Record the memory in use now, after sampling."""
         has_grown = self.alarm() is not None
         self.gib.append(self._bytes_in_use() / GIB)
         if not has_grown and (alarm := self.alarm()):
@@ -63,7 +63,7 @@ class SleepWatch:
         logger.info("GPU memory still in use after sampling %d: %.2f GiB", len(self.gib), self.gib[-1])
 
     def figures(self) -> dict[str, Any]:
-        """Return what summary.json says: GiB once the training has settled and at the end, and an alarm if they grew."""
+        """Return the entries of summary.json: GiB once training has settled and at the end, and an alarm on growth."""
         if len(self.gib) <= SETTLED:
             return {}
         figures = {"asleep_gib": {"settled": round(self.gib[SETTLED - 1], 2), "last": round(self.gib[-1], 2)}}
@@ -71,7 +71,7 @@ class SleepWatch:
         return figures | ({"alarm": alarm} if alarm else {})
 
     def alarm(self) -> str | None:
-        """Return a message if the memory has grown since the training settled, else None."""
+        """Return a message if memory use has grown since training settled, else None."""
         if len(self.gib) <= SETTLED or self.gib[-1] - self.gib[SETTLED - 1] <= GROWTH_GIB:
             return None
         return (
@@ -82,7 +82,7 @@ class SleepWatch:
 
 @contextmanager
 def watched_engine(trainer: Any) -> Iterator[SleepWatch]:
-    """Watch the engine of one of TRL's trainers, and shut it down at the end; no effect without one in this process."""
+    """Watch the engine of a TRL trainer and shut it down at the end; no effect without an engine in this process."""
     generation: Any = getattr(trainer, "vllm_generation", None)
     watch = SleepWatch(_gpu_bytes_in_use)
     if not hasattr(generation, "llm"):
@@ -101,7 +101,7 @@ def watched_engine(trainer: Any) -> Iterator[SleepWatch]:
 
 @contextmanager
 def _keep_default_group() -> Iterator[None]:
-    """Let vLLM destroy its own process groups only: the default one is the trainer's, whose ranks still save the model."""
+    """Keep vLLM from destroying the default process group: it is the trainer's, which still has to save the model."""
     import torch.distributed
 
     destroy = torch.distributed.destroy_process_group

@@ -1,7 +1,7 @@
-"""Live logging of trainings to a tracker, by transformers' own reporting (`report_to`).
+"""Live logging of training runs to a tracker, through transformers' `report_to`.
 
-It is no part of a stage's identity. Keys and addresses of a tracker's server are read by the tracker from its environment
-variables, and are not recorded.
+It is not part of a stage's identity. The tracker reads keys and server addresses from its own environment variables;
+they are not recorded.
 """
 
 from importlib.util import find_spec
@@ -12,11 +12,11 @@ from repro.errors import InputError
 
 Tracker = Literal["trackio", "wandb", "mlflow", "tensorboard"]
 PROJECT = "distillability-repro"
-"""Project of the runs in trackio; wandb and mlflow take theirs from WANDB_PROJECT and MLFLOW_EXPERIMENT_NAME."""
+"""Project name in trackio; wandb and mlflow read theirs from WANDB_PROJECT and MLFLOW_EXPERIMENT_NAME."""
 
 
 def check_tracker(name: str | None) -> str:
-    """Return the tracker's name, "" for none.
+    """Return the tracker's name; "" for none.
 
     Raises:
         InputError: an unknown name, or a tracker that is not installed.
@@ -33,17 +33,17 @@ def check_tracker(name: str | None) -> str:
 
 
 def tracking_arguments(tracker: str, work: Path) -> dict[str, Any]:
-    """Return the trainer's arguments of reporting; a run is named after the stage's artifact.
+    """Return the trainer's reporting arguments; the run is named after the stage's artifact.
 
     Args:
-        tracker: a name that `check_tracker` accepts, or "".
-        work: scratch folder of the stage, named like its artifact.
+        tracker: a name accepted by `check_tracker`, or "".
+        work: the stage's scratch folder, named like its artifact.
     """
     return {"report_to": [tracker], "run_name": work.name, "project": PROJECT} if tracker else {"report_to": "none"}
 
 
 def keep_event_files(trainer: Any, folder: Path | None) -> None:
-    """Let TensorBoard's callback write to a folder that outlives the training, unless its environment variable names one."""
+    """Make TensorBoard's callback write to a folder that is kept, unless its environment variable names one."""
     for callback in trainer.callback_handler.callbacks:
         if folder is not None and type(callback).__name__ == "TensorBoardCallback" and callback.logging_dir is None:
             callback.logging_dir = str(folder)

@@ -19,10 +19,10 @@ StateDict = dict[str, torch.Tensor]
 
 
 def load_model_and_tokenizer(model: Path | str) -> tuple[Any, Any]:
-    """Load the model to train, in float32, and its tokenizer, padding on the left.
+    """Load the model to train, in float32, and its tokenizer, with left padding.
 
-    No row of the embeddings is frozen: torch would drop the gradient of a pad token, and some models pad with the token
-    that ends their turns. Padding itself is masked and has no gradient.
+    The embedding has no padding_idx: torch would drop the gradient of that row, and some models pad with their
+    end-of-turn token. Padding itself is masked and has no gradient.
     """
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(model)
@@ -44,19 +44,20 @@ def train(
     checkpoint_minutes: float = 0.0,
     event_files: Path | None = None,
 ) -> dict[str, Any]:
-    """Train from the newest complete checkpoint of this run, or from the start; end with vLLM shut down.
+    """Train from the newest complete checkpoint of this run, or from the start; shut vLLM down at the end.
 
     Args:
-        trainer: one of TRL's.
+        trainer: a TRL trainer.
         run: `checkpoints.run_identity`.
-        work: the folder of the checkpoints.
-        names: names in the trainer's log to names in history.jsonl.
-        note: history's names of the figures that progress reports.
-        checkpoint_minutes: minutes between checkpoints, besides those by steps that the trainer's arguments name; 0 for none.
-        event_files: folder of TensorBoard's files, if the trainer reports to it.
+        work: folder for checkpoints.
+        names: maps names in the trainer's log to names in history.jsonl.
+        note: names in the history of the metrics that progress shows.
+        checkpoint_minutes: minutes between checkpoints, in addition to those by steps in the trainer's arguments; 0 to
+            disable.
+        event_files: folder for TensorBoard's files, if the trainer reports to it.
 
     Returns:
-        What the memory of a sleeping vLLM adds to the summary.
+        Entries of the summary about memory in use while vLLM sleeps.
     """
     trainer.add_callback(history.ReportProgress(progress, names, note))
     trainer.add_callback(non_finite.StopOnNonFinite())
@@ -79,8 +80,8 @@ def save(
 
     Args:
         out: created if missing.
-        names: names in the trainer's log to names in history.jsonl.
-        save_model: takes the trained model and its unsharded weights, None if the model is not sharded.
+        names: maps names in the trainer's log to names in history.jsonl.
+        save_model: takes the trained model and its gathered weights (None if the model is not sharded).
     """
     state = sharding.unsharded_state(trainer.model)
     rows = history.history(trainer.state.log_history, names)
@@ -100,11 +101,11 @@ def summarise(
     cap: int,
     warnings: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return steps, counts, the mean of each figure over the last tenth of the steps, warnings, and an alarm if there is one.
+    """Return steps, counts, the mean of each metric over the last tenth of the steps, warnings, and any alarm.
 
     Args:
         cap: most tokens of a completion, for the tripwires.
-        warnings: further ones, by their subject.
+        warnings: further warnings, by subject.
     """
     tripped = {**tripwires(rows, cap), **(warnings or {})}
     figures = {**history.final_figures(rows), **history.alarms(rows)}

@@ -1,6 +1,6 @@
-"""Tripwires on training: what its logged figures say has gone wrong, in words, for summary.json and the page.
+"""Tripwires on training: messages about suspicious metrics, for summary.json and the page.
 
-A tripped wire is no error: a student that is misled as the paper means it may run away. It says where to look.
+A tripped wire is not an error: a student misled in the way the paper intends may run away. It says where to look.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,17 @@ LOST_ENDS = 0.25
 REPEATED = 0.1
 COLLAPSED_ENTROPY = 0.05
 COLLAPSED_SHARE = 0.1
-"""ASSUMED, from 73 trainings of the embedded world: lengths there change by less than half, at most 1 % of the completions
-are cut off, and entropy falls below 0.05 nats and a tenth of its beginning only where nearly all completions are alike."""
+"""ASSUMED, from 73 training runs in the embedded world: lengths change by less than half, at most 1 % of completions
+are cut off, and entropy falls below both 0.05 nats and a tenth of its initial value only where nearly all completions
+are alike."""
 
 
 def tripwires(rows: Sequence[Mapping[str, Any]], cap: int) -> dict[str, str]:
-    """Compare the last tenth of the steps with the first; return a message for each wire that tripped.
+    """Compare the last tenth of the steps with the first; return a message for each tripped wire.
 
     Args:
-        rows: the history: length (tokens), stopped_by_length and repeated (shares), entropy (nats per token); those that
-            a method does not log cannot trip.
+        rows: the history: length (tokens), stopped_by_length and repeated (shares), entropy (nats per token). Metrics
+            that a method does not log cannot trip.
         cap: most tokens of a completion.
     """
     first, last = (

@@ -1,4 +1,4 @@
-"""vLLM for the model that is trained: in the trainers' processes, or as a server on further GPUs."""
+"""vLLM for the model in training: in the trainers' processes, or as a server on other GPUs."""
 
 import contextlib
 import logging
@@ -35,22 +35,22 @@ def engine_arguments(
     *,
     still_to_come: float,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of GRPOConfig and DistillationConfig that sample with `config.engine`; none for transformers.
+    """Yield the arguments of GRPOConfig and DistillationConfig for `config.engine`; empty for transformers.
 
-    Build and run the trainer inside the context. A server runs until it is left; without one, on a GPU, vLLM sleeps while
-    the trainer computes: its weights and cache free the memory that gradients need.
+    Build and run the trainer within the context. A server runs until the context is left; without a server, vLLM on a
+    GPU sleeps while the trainer computes, which frees the memory of its weights and cache for gradients.
 
     Args:
-        config: engine, cap of a completion, and chat template switch.
+        config: engine, completion cap, and chat template switch.
         model: the trained model.
-        items: the longest prompt, template included, and the cap give vLLM's maximum length.
-        work: gets a folder that vLLM can read, if the model's own has another architecture.
-        server: GPUs of a server; None for the trainers' processes.
-        still_to_come: bytes that the trainer will hold on this GPU while vLLM samples, beyond those that it holds now.
+        items: prompts; the longest one, including the template, plus the cap is vLLM's maximum length.
+        work: receives a folder that vLLM can load, if the model's own folder has another architecture.
+        server: GPUs of a server; None to sample in the trainers' processes.
+        still_to_come: further bytes that the trainer will hold on this GPU while vLLM samples.
 
     Raises:
         ServerError: the server did not start; names the cause.
-        InputError: the trainer leaves too little memory for vLLM, or this process has already run such a training.
+        InputError: the trainer leaves too little memory for vLLM, or this process has already run such an engine.
     """
     if config.engine != "vllm":
         yield {}
@@ -75,27 +75,27 @@ def engine_arguments(
 
 
 def memory_to_come(model: Any, adapters: int | None, frozen: Any, resources: TrainingResources) -> float:
-    """Return the bytes that a trainer will hold on this GPU while vLLM samples, before its model is on the GPU.
+    """Return the bytes that a trainer will hold on this GPU while vLLM samples; call before its model is on the GPU.
 
     Args:
         model: the trained model.
-        adapters: parameters of its adapters, if only these are trained; None if all are.
-        frozen: a model that is still to be moved to the GPU, sharded as the trained one; None if there is none.
+        adapters: number of adapter parameters if only these are trained; None if all parameters are.
+        frozen: a frozen model not yet moved to the GPU, sharded like the trained one; None if there is none.
     """
     ranks = data_parallel_ranks()
     shards = ranks if resources.shard else 1
-    copies = 2 if ranks > 1 and not resources.shard else 1  # DDP sums gradients in buckets, which are a copy of them
+    copies = 2 if ranks > 1 and not resources.shard else 1  # DDP reduces gradients in buckets, which copy them
     parameters = model.num_parameters() + (adapters or 0)
     trained = parameters if adapters is None else adapters
     trainer = training_bytes(parameters, trained, shards, gradient_bytes=copies * FLOAT32)
     bytes_of_frozen = 0 if frozen is None else sum(p.numel() * p.element_size() for p in frozen.parameters())
-    # vLLM gets sharded weights one by one, each gathered: the output layer is the largest
+    # Sharded weights are gathered and sent to vLLM one by one; the output layer is the largest
     gathered = model.get_output_embeddings().weight.numel() * FLOAT32 if resources.shard else 0
     return trainer + bytes_of_frozen / shards + gathered
 
 
 def _remote(url: str) -> dict[str, Any]:
-    port = free_port()  # TRL's default is the same for all trainings on a machine
+    port = free_port()  # TRL's default is the same for all runs on a machine
     return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_group_port": port}
 
 
@@ -136,12 +136,12 @@ def _share_of_gpu(parameters: int, still_to_come: float) -> float:
 
 @contextlib.contextmanager
 def _engine_options(model: str) -> Iterator[None]:
-    """Add to the arguments of TRL's engine what TRL has no switch for; build and run the trainer inside.
+    """Add engine arguments that TRL cannot set; build and run the trainer within the context.
 
-    The pinned revision, and a name under which compiled code is found again. On a CPU no compilation, which takes longer
-    than the CPU is ever used for, and weights that can be replaced.
+    These are the pinned revision and a name under which compiled code is cached. On a CPU, also: no compilation, which
+    takes longer than it would ever save there, and weights that can be replaced.
     """
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; by default it takes half of the memory
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the default is half of the memory
     import trl.generation.vllm_generation as trl_generation
     import vllm
     from vllm.platforms import current_platform
@@ -150,14 +150,12 @@ def _engine_options(model: str) -> Iterator[None]:
 
     is_cpu = current_platform.is_cpu()
     keep_weights()
-    if (
-        int(os.environ.get("WORLD_SIZE", "1")) == 1
-    ):  # accelerate's fixed port, on a CPU, admits one training per machine
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # on a CPU, accelerate's fixed port would allow one run per machine
         os.environ["MASTER_PORT"] = str(free_port())
     with contextlib.nullcontext(model) if is_cpu else compiled_name(model) as name:
         options = {"model": name, **source_options(model)} | ({"enforce_eager": True} if is_cpu else {})
         before = trl_generation.LLM
-        # vLLM takes each kernel that the trainer compiles for one of its own, and warns
+        # vLLM mistakes each kernel that the trainer compiles for its own, and warns
         logging.getLogger("vllm.utils.jit_monitor").setLevel(logging.ERROR)
 
         def start(**arguments: Any) -> Any:
@@ -173,10 +171,10 @@ def _engine_options(model: str) -> Iterator[None]:
 
 
 def _make_readable(model: Any, tokenizer: Any, work: Path) -> None:
-    """Save the model for vLLM to start from, if its own folder has another architecture or vocabulary.
+    """Save the model for vLLM to start from, if its own folder has another architecture or vocabulary size.
 
-    The trainer sends weights by name, so both must match. They do not if only the language model of a checkpoint is
-    trained, or if its vocabulary was cut.
+    The trainer sends weights by name, so both must match. They do not if only the language model of a multimodal
+    checkpoint is trained, or if its vocabulary was cut.
     """
     source = load_config(model.name_or_path)
     is_same = source.model_type == model.config.model_type and source.vocab_size == model.config.vocab_size
@@ -184,7 +182,7 @@ def _make_readable(model: Any, tokenizer: Any, work: Path) -> None:
         return
     folder, draft = work / "vllm-start", work / "vllm-start.draft"
     work.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(work / "vllm-start.lock"):  # the first rank saves it, for all
+    with filelock.FileLock(work / "vllm-start.lock"):  # the first rank to get the lock saves it for all
         if not folder.exists():
             shutil.rmtree(draft, ignore_errors=True)
             model.save_pretrained(draft, state_dict=_rounded(model))
@@ -203,7 +201,7 @@ def _rounded(model: Any) -> dict[str, Any]:
 def importance_arguments() -> dict[str, Any]:
     """Return GRPOConfig arguments that correct each token for the gap between vLLM's and the trainer's probabilities.
 
-    TRL's default, one ratio for the whole sequence, masks long completions entirely for a small gap per token.
+    TRL's default, one ratio per sequence, would mask long completions entirely for a small gap per token.
     """
     return {
         "vllm_importance_sampling_correction": True,

@@ -1,8 +1,8 @@
 """The traps (sections 3 and 4): estimators of divergence and diagnostics of their reliability, as pure functions.
 
-Two forms of the token-level estimators: on logits (`token_kl` and its neighbours: clear, float64, differentiable),
+The token-level estimators come in two forms: on logits (`token_kl` and its neighbours: clear, float64, differentiable)
 and from hidden states (`stream_divergences`: all of them in one pass that never holds all logits). All divergences
-are in nats; p is the distribution that a sum is taken over, q the one it is compared with.
+are in nats; the expectation is over p, and q is the distribution that p is compared with.
 """
 
 from repro.traps.contributions import Contributions, VocabularyContributions

@@ -1,6 +1,6 @@
 """Eq 4: which vocabulary entries drive the divergence.
 
-Shapes: N positions, V vocabulary, J entries of the list of K. p and q as in `token_kl`.
+Shapes: N positions, V vocabulary, J values of K. p and q as in `token_kl`.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ class Contributions:
     Attributes:
         ks: J values of K, ascending.
         mean: [J, V] C_K(v), nats: mean of p(v)(log p(v) - log q(v)) over the steps with v in the Top-K; NaN
-            where v was never in it. A row with K < |V| holds partial sums' terms and does not add up to a divergence.
+            where v was never in it. For K < |V| these are terms of partial sums and do not add up to a divergence.
         counts: [J, V] int64, the number of those steps.
-        realised_mean: [V] mean token KL over the steps where v is the realised token, nats; NaN for none.
+        realised_mean: [V] mean token KL over the steps where v is the realised token, nats; NaN if there are none.
         realised_counts: [V] int64.
-        steps: all steps seen.
+        steps: total number of steps.
     """
 
     ks: tuple[int, ...]
@@ -38,15 +38,15 @@ class Contributions:
 class VocabularyContributions:
     """Accumulate Eq 4 over batches: call `update` for each, then `result`.
 
-    The paper does not say whose Top-K it means. The default ranks by p, the distribution in front of the logarithm (the
-    student for reverse KL, the teacher for forward KL): a sum over p's Top-K then holds the terms of largest
-    weight, what it leaves out is p's tail, which is what "tail noise" means in section 4.2, and the rest shrinks
-    to 0 as K grows to |V|. `ranked_by="q"` is the alternative reading.
+    The paper does not say which distribution defines the Top-K. The default ranks by p, the distribution in front of
+    the logarithm (the student for reverse KL, the teacher for forward KL): the sum then holds the terms with the
+    largest weight, what it leaves out is p's tail, which is what "tail noise" means in section 4.2, and the remainder
+    shrinks to 0 as K grows to |V|. `ranked_by="q"` is the alternative reading.
 
-    Sums are float64 and stay on the device of the first batch; on each device they repeat to the last bit.
+    Sums are float64 and stay on the device of the first batch; on each device they are bit-reproducible.
 
     Args:
-        vocab_size: V, ids counted; logits with more ids are cut (padding of the output layer).
+        vocab_size: V, number of ids counted; logits for further ids (padding of the output layer) are cut off.
         ks: values of K, 1..V; V itself gives the full-vocabulary curve of Figure 2.
         ranked_by: "p" or "q". Ties go to the lower id.
 
@@ -62,7 +62,7 @@ class VocabularyContributions:
         self.ks = tuple(sorted(set(ks)))
         self.ranked_by = ranked_by
         self._ranked_ks = [k for k in self.ks if k < vocab_size]
-        # One band per K: ranks above the previous K up to this one. Bands add up to the Top-K sets.
+        # One band per K: the ranks after the previous K up to this one. Bands add up to the Top-K sets.
         self._band_JV = torch.zeros(len(self._ranked_ks), vocab_size, dtype=torch.float64)
         self._band_steps_JV = torch.zeros_like(self._band_JV)
         self._full_V = torch.zeros(vocab_size, dtype=torch.float64)
@@ -100,7 +100,7 @@ class VocabularyContributions:
         logp_NV = log_probs(p_logits[keep], vocab_size=self.vocab_size, name="p logits")
         logq_NV = log_probs(q_logits[keep], vocab_size=self.vocab_size, name="q logits")
         ids_N = token_ids[keep].long()
-        realised_log_probs(logp_NV, ids_N, torch.ones_like(ids_N))  # refuses ids outside the vocabulary
+        realised_log_probs(logp_NV, ids_N, torch.ones_like(ids_N))  # raises on ids outside the vocabulary
         terms_NV = kl_terms(logp_NV, logq_NV)
         order_NR = ranking(logp_NV if self.ranked_by == "p" else logq_NV)[:, : self.ranks]
         self.add(order_NR, terms_NV.gather(-1, order_NR), terms_NV.sum(0), ids_N, terms_NV.sum(-1))
@@ -164,7 +164,7 @@ class VocabularyContributions:
         return VocabularyContributions(self.vocab_size, self.ks, ranked_by=self.ranked_by)
 
     def merge(self, accumulator: "VocabularyContributions", full_V: Tensor | None = None) -> None:
-        """Add an accumulator with the same settings (of another shard, say), and sums over all ids kept separately.
+        """Add another accumulator with the same settings (e.g. from another shard), and separately kept full sums.
 
         Raises:
             ValueError: the vocabulary, the list of K or the ranking differs.
@@ -208,7 +208,7 @@ class VocabularyContributions:
 
 def _add_at(sums_V: Tensor, ids: Tensor, values: Tensor) -> None:
     if sums_V.is_cuda:
-        # index_add_ adds atomically on a GPU, in any order. This sorts the ids first, and repeats to the last bit.
+        # index_add_ uses atomics on a GPU, in any order. This sorts the ids first and is bit-reproducible.
         sums_V.index_put_((ids,), values, accumulate=True)
     else:
         sums_V.index_add_(0, ids, values)

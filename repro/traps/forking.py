@@ -1,4 +1,4 @@
-"""Forking tokens (section 4.2): how much of the KL sits on the few tokens of high entropy."""
+"""Forking tokens (section 4.2): how much of the KL sits on the few high-entropy tokens."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ForkingShare:
-    """The tokens above an entropy quantile, and the share of the KL that they carry.
+    """The tokens above an entropy quantile, and their share of the KL.
 
     Attributes:
         threshold: the entropy at the quantile, nats. token_share: share of the tokens strictly above it.
         kl_share: their share of the summed KL; NaN where the sum is 0.
-        kl_above, kl_below: mean KL of the tokens above, and of the others, nats per token; NaN for no token.
+        kl_above, kl_below: mean KL of the tokens above, and of the others, nats per token; NaN if there are none.
     """
 
     threshold: float
@@ -45,7 +45,7 @@ def forking_share(entropy: Tensor, kl: Tensor, quantile: float = 0.8) -> Forking
     h, d = entropy.double().flatten(), kl.double().flatten()
     if not bool(torch.isfinite(h).all() and torch.isfinite(d).all()):
         raise ValueError("entropy or KL holds NaN or infinity")
-    # The k-th smallest rather than torch.quantile, which refuses more than 16 million values
+    # The k-th smallest value, because torch.quantile is limited to 16 million values
     rank = max(1, math.ceil(quantile * h.numel() - 1e-9))
     threshold = h.kthvalue(rank).values
     above = h > threshold

@@ -1,7 +1,7 @@
-"""The streaming pass on a GPU: per chunk two products and five kernels, and no wait for the device.
+"""The streaming pass on a GPU: two matmuls and five kernels per chunk, without host synchronisation.
 
-A row of logits is read twice: for its sums and the candidates for its Top-K, and, once both are known, for Eq 4.
-Sums are float32 over a few hundred entries, float64 beyond. Results repeat to the last bit on one device.
+A row of logits is read twice: for its sums and Top-K candidates, and then, once both are known, for Eq 4. Sums are
+float32 over a few hundred entries, float64 beyond. Results are bit-reproducible on one device.
 Shapes: T positions, R of them in a chunk, V vocabulary, C candidates, J values of K below V.
 """
 
@@ -21,12 +21,12 @@ from repro.traps.token_kl import RankedBy
 
 SAMPLE, RUN = 8192, 8
 MAX_CANDIDATES = 2**15
-"""What a rank's search holds in registers: K goes up to some 24,000."""
+"""Most candidates that the rank search holds in registers; enough for K up to about 24,000."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Entries a program takes at a time, its warps, and how many loads run ahead (`benchmarks/traps_kernels.py`)."""
+    """Entries per block, warps, and software pipelining stages of a kernel (`benchmarks/traps_kernels.py`)."""
 
     block: int
     warps: int
@@ -36,24 +36,24 @@ class Launch:
 STATISTICS = Launch(512, 4, 3)
 CONTRIBUTIONS = Launch(512, 4, 3)
 SHARES = 4
-"""Into which a chunk's rows are split for Eq 4, so that there is work for every multiprocessor."""
+"""Number of parts that a chunk's rows are split into for Eq 4, so that every multiprocessor has work."""
 FLUSH = 64
 RANK_ENTRIES = 512
-"""Candidates to a warp in `rank_kernel`."""
+"""Candidates per warp in `rank_kernel`."""
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """How many of a row's sample shall reach its bound, and room for the candidates (a power of 2)."""
+    """How many sampled entries of a row should reach its bound, and the candidate capacity (a power of 2)."""
 
     rank: int
     candidates: int
 
 
 def plan_sample(most: int, V: int) -> SamplePlan:
-    """Plan a bound that the `most` highest of V logits reach, by a margin of six standard deviations.
+    """Plan a bound that the `most` highest of V logits reach, with a margin of six standard deviations.
 
-    The sample's entries count as independent; where neighbours are alike, more rows are read again.
+    Sampled entries are treated as independent; where neighbours are correlated, more rows must be read again.
     """
     sampled = min(SAMPLE, V)
     expected = most * sampled / V
@@ -63,21 +63,21 @@ def plan_sample(most: int, V: int) -> SamplePlan:
 
 
 def can_fuse(device: torch.device, dtype: torch.dtype, most: int, V: int) -> bool:
-    """Return true if the kernels can do it: on a GPU with Triton, in float32, for a largest rank `most`."""
+    """Return True if the kernels support it: a GPU with Triton, float32, and a largest rank of `most`."""
     if device.type != "cuda" or dtype != torch.float32 or importlib.util.find_spec("triton") is None:
         return False
     return not most or plan_sample(most, V).candidates <= MAX_CANDIDATES
 
 
 class FusedPass:
-    """Buffers and results of a pass. Call `add` for each chunk of rows, then `rows` and the attributes.
+    """Buffers and results of a pass. Call `add` for each chunk of rows, then `rows`, and read the attributes.
 
     Args:
-        T, V: positions and vocabulary. rows: of the largest chunk. ks: J values of K below V, ascending.
-        with_terms: sums Eq 4's terms per vocabulary entry.
+        T, V: positions and vocabulary. rows: rows of the largest chunk. ks: J values of K below V, ascending.
+        with_terms: also sum the terms of Eq 4 per vocabulary entry.
 
     Attributes:
-        p_RW, q_RW: where a chunk's logits go; W is V with its padding to whole cache lines.
+        p_RW, q_RW: buffers for a chunk's logits; W is V padded to whole cache lines.
         partial_JT: float64 sums of the KL(p||q) terms over each Top-K, nats.
     """
 
@@ -113,7 +113,7 @@ class FusedPass:
         self.steps_SJV = torch.zeros(shares, self.J, V, **i32)
 
     def add(self, start: int, rows: int, token_ids_R: Tensor | None) -> None:
-        """Launch the kernels for the logits of `rows` positions from `start` on."""
+        """Launch the kernels for the logits of `rows` positions, beginning at `start`."""
         self.launch_statistics(start, rows)
         self.launch_repairs(start, rows)
         if self.J:
@@ -138,7 +138,7 @@ class FusedPass:
         )
 
     def launch_repairs(self, start: int, rows: int) -> None:
-        """Read rows again whose sample misled."""
+        """Read rows again where the sample gave a bad bound."""
         from repro.traps.kernels.rows import repair_kernel
 
         logits, state, options = self._row_arguments(start)
@@ -172,13 +172,13 @@ class FusedPass:
 
     def _row_arguments(self, start: int) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, bool]]:
         logits = (self.p_RW, self.q_RW, self.p_RW.stride(0), self.V)
-        # Kernels take addresses: of the chunk's first position, from which `sums` goes on by T
+        # Kernels take the address of the chunk's first position; rows of `sums` are T apart
         sums = (self.sums_8T[:, start:], self.T, self.logs_R2, self.tops_R2)
         state = (self.refs_T2[start:], self.bound_R, *sums, self.counts_R, *self.candidates, self.plan.candidates)
         return logits, state, {"RANKED": self.J > 0, "BY_Q": self.by_q}
 
     def rows(self) -> dict[str, Tensor]:
-        """Return [T] float64 divergences, entropies and realised log-probabilities, nats; NaN or infinite where logits are."""
+        """Return [T] float64 divergences, entropies, realised log-probabilities, nats; non-finite where logits are."""
         sum_p, gap_p, shift_p, sum_q, gap_q, shift_q, log_p, log_q = self.sums_8T
         shift = log_p - log_q
         log_probs = (self.realised_2T - self.refs_T2.T).double() - self.sums_8T[6:]
@@ -192,17 +192,17 @@ class FusedPass:
         }
 
     def sums_by_rank(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return per vocabulary entry [J, V] the terms' sums over each Top-K, [J, V] their number, [V] the sums over all."""
+        """Return per vocabulary entry: [J, V] sums of terms over each Top-K, [J, V] their counts, [V] sums over all."""
         terms_LV = self.terms_SLV.sum(0)
         return terms_LV[:-1], self.steps_SJV.sum(0), terms_LV[-1]
 
 
 def rows_per_chunk(T: int, V: int, most: int, logit_bytes: int) -> int:
-    """Return the rows of a chunk: both models' logits and the candidates fit `logit_bytes`, chunks are about equal."""
+    """Return the rows per chunk: both models' logits and candidates fit `logit_bytes`, chunks are about equal."""
     row = 8 * V + (12 * plan_sample(most, V).candidates if most else 0)
     largest = max(1, logit_bytes // row)
     rows = -(-T // max(1, -(-T // largest)))
-    return min(max(T, 1), max(16, -(-rows // 16) * 16))  # addresses of a chunk stay aligned
+    return min(max(T, 1), max(16, -(-rows // 16) * 16))  # keeps the chunk's addresses aligned
 
 
 def stream_fused(inputs: StreamInputs) -> tuple[dict[str, Tensor], Tensor]:
@@ -214,7 +214,7 @@ def stream_fused(inputs: StreamInputs) -> tuple[dict[str, Tensor], Tensor]:
     ids_T = inputs.token_ids.long() if inputs.token_ids is not None else None
     with (
         torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
-    ):  # Triton's is the current one
+    ):  # Triton launches on the current device
         for start in range(0, T, R):
             rows = min(R, T - start)
             chunk = slice(start, start + rows)
@@ -234,7 +234,7 @@ def stream_fused(inputs: StreamInputs) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def _check_rows(inputs: StreamInputs, is_finite_T: Tensor) -> None:
-    """Raise what the pass on a CPU raises for the first position that is not finite."""
+    """Raise the error that the CPU pass raises for the first position that is not finite."""
     if bool(is_finite_T.all()):
         return
     row = int((~is_finite_T).nonzero()[0])

@@ -15,8 +15,8 @@ from repro.traps.token_kl import kl_terms
 def sequence_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
     """Eq 5: R * (1[v = y_t] - p_S(v|s_t)), one sample's estimate of the gradient of sequence RKL.
 
-    R = sum_t log p_S(y_t|s_t) - log p_T(y_t|s_t) of the complete trajectory. For an unrealised token the teacher's
-    probability does not appear: equal p_S, equal gradient, whatever p_T is.
+    R = sum_t log p_S(y_t|s_t) - log p_T(y_t|s_t) of the complete trajectory. The teacher's probability of an unrealised
+    token does not appear: equal p_S gives an equal gradient, whatever p_T is.
 
     Args:
         student_logits, teacher_logits: [B, T, V], aligned with token_ids. token_ids: [B, T]. mask: [B, T].
@@ -38,8 +38,8 @@ def sequence_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, token_i
 def token_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> Tensor:
     """Gradient of token RKL at fixed states: p_S(v|s_t) (log p_S(v|s_t) - log p_T(v|s_t) - KL_t).
 
-    This is what on-policy distillation follows. It leaves out how the student's choices change later states, which
-    Eq 5 contains, so the two agree in expectation at the last step, or with `future_kl_gradient` added.
+    This is the gradient that on-policy distillation follows. Unlike Eq 5, it ignores how the student's choices change
+    later states, so the two agree in expectation only at the last step, or with `future_kl_gradient` added.
 
     Args:
         student_logits, teacher_logits: [B, T, V]. mask: [B, T].
@@ -48,7 +48,7 @@ def token_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, mask: Tens
         [B, T, V] float64; 0 at masked positions.
 
     Raises:
-        ValueError: as `sequence_kl_gradient`, or a token that only the teacher rules out.
+        ValueError: as `sequence_kl_gradient`, or if only the teacher rules a token out.
     """
     logp, logq = _log_probs_of_both(student_logits, teacher_logits, mask)
     terms = kl_terms(logp, logq)
@@ -61,7 +61,7 @@ def token_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, mask: Tens
 def future_kl_gradient(student_logits: Tensor, teacher_logits: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
     """The part that `token_kl_gradient` leaves out: (sum_{t' > t} KL_t') * (1[v = y_t] - p_S(v|s_t)), [B, T, V].
 
-    Added to it, the expectation over the student's samples is that of Eq 5: the Rao-Blackwellised gradient.
+    The sum of the two is the Rao-Blackwellised gradient: in expectation over the student's samples it equals Eq 5.
     """
     logp, logq = _log_probs_of_both(student_logits, teacher_logits, mask)
     keep = mask.bool()
@@ -76,8 +76,8 @@ class GradientVariance:
     """Total variance over rollouts (trace of the covariance) of each estimator's gradient.
 
     Attributes:
-        sequence: of Eq 5. token: of token RKL at fixed states. token_with_future: with the later states' part.
-        ratio: sequence / token_with_future, which aim at the same gradient; +inf where the latter is 0.
+        sequence: of Eq 5. token: of token RKL at fixed states. token_with_future: `token` plus `future_kl_gradient`.
+        ratio: sequence / token_with_future, two estimators of the same gradient; +inf where the latter is 0.
         rollouts: B.
     """
 
@@ -93,8 +93,8 @@ def gradient_variance(
 ) -> GradientVariance:
     """Compare the estimators on rollouts of one prompt.
 
-    Logits at step t are different parameters for rollouts with different histories, so the gradient is taken in the
-    bias of the output layer, which all steps share: the sum over steps of the gradient in the logits.
+    Logits at step t are not comparable between rollouts with different histories, so the gradient is taken with respect
+    to the bias of the output layer, which all steps share: the sum over steps of the gradient in the logits.
 
     Args:
         student_logits, teacher_logits: [B, T, V] of B >= 2 rollouts of the student for one prompt.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# The vocabulary is multiplied a slice at a time. On a CPU a slice of weights that stays in cache is up to a quarter
-# faster than one product (docs/log.md); on a GPU it is as large as the memory for converted weights allows.
+# The vocabulary is multiplied in slices. On a CPU, slices of weights that stay in cache are up to a quarter faster than
+# one product (docs/log.md); on a GPU, slices are as large as the memory for converted weights allows.
 _CPU_SLICE = 1024
 _GPU_SLICE_BYTES = 32 * 2**20
 
@@ -49,7 +49,7 @@ class OutputHead:
         """Write the logits of the first V ids, divided by the temperature, into `out_RV` (float32 or float64)."""
         V, dtype = out_RV.shape[1], out_RV.dtype
         weight_VH = self.weight[:V]
-        # Scaling H numbers of the hidden state is cheaper than scaling V logits
+        # Scaling H hidden values is cheaper than scaling V logits
         gain = self.scale / (temperature if self.softcap is None else self.softcap)
         is_half = weight_VH.dtype == hidden_RH.dtype and weight_VH.dtype in (torch.bfloat16, torch.float16)
         if is_half and weight_VH.is_cuda:

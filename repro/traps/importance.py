@@ -1,4 +1,4 @@
-"""Off-policy reverse KL by importance weights (Eq 3), with diagnostics of the estimate.
+"""Off-policy reverse KL by importance weighting (Eq 3), with diagnostics of the estimate.
 
 Completions are sampled from the teacher; the weight of a sequence is w = p_S(y|x) / p_T(y|x). All sums are
 taken in log space and float64: log-weights of thousands of nats are ordinary here.
@@ -27,10 +27,10 @@ class ImportanceEstimate:
         mean_weight: E_T[w] = 1 + rkl - k3; 1 for a healthy estimate.
         effective_sample_size: (sum w)^2 / sum w^2, between 1 and n; 0 where every weight is 0.
         max_weight_share: the largest weight's share of the sum, 1/n for equal weights; NaN where every weight is 0.
-        pareto_k: shape of the weights' tail; above 0.7 the estimate is unreliable (see `pareto_k`).
+        pareto_k: tail shape of the weights; above 0.7 the estimate is unreliable (see `pareto_k`).
         log_mean_weight: log E_T[w], finite where mean_weight is not.
-        self_normalised_rkl: sum w log w / sum w - log E_T[w]. The same target from weights that are made to add
-            up to one; biased, never negative, and at most log n: where it is close to log n, n is too small.
+        self_normalised_rkl: sum w log w / sum w - log E_T[w]. The same estimand with self-normalised weights; biased,
+            never negative, and at most log n: a value close to log n means that n is too small.
         samples: n.
     """
 
@@ -115,7 +115,7 @@ def weighted_mean(log_w: Array, values: Any) -> float:
 
 
 def _mean_of_exp(log_a: Array, factor: Array) -> float:
-    """Compute mean(exp(log_a) * factor): the largest magnitude is factored out until the end."""
+    """Compute mean(exp(log_a) * factor), with the largest magnitude factored out until the end."""
     is_counted = np.isfinite(log_a) & (factor != 0)
     if not is_counted.any():
         return 0.0
@@ -130,7 +130,7 @@ def _mean_of_exp(log_a: Array, factor: Array) -> float:
 
 def log_k3(log_w: Array) -> Array:
     """Compute log(1 - w + w log w), without cancellation near w = 1 or overflow far from it."""
-    x = np.maximum(log_w, -800.0)  # also stands for w = 0: the last float64 above 0 is exp(-745)
+    x = np.maximum(log_w, -800.0)  # also stands for w = 0: the smallest positive float64 is about exp(-745)
     y = -np.maximum(x, -30.0)
     # w (1/w - 1 - log 1/w); a series where the difference would cancel
     series = y * y / 2 * (1 + y / 3 * (1 + y / 4 * (1 + y / 5)))

@@ -1,6 +1,6 @@
 """Two-level bootstrap of a pilot-study cell: prompts first, then the rollouts of each sampled prompt.
 
-Rollouts of one prompt resemble each other, so an interval that resamples rollouts alone is too narrow. Resampling on both
+Rollouts of one prompt are correlated, so an interval that resamples only rollouts is too narrow. Resampling on both
 levels is slightly conservative: the spread between rollouts counts at both.
 """
 
@@ -16,12 +16,12 @@ RowIndices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its confidence interval: percentiles of a bootstrap here.
+    """A value and its confidence interval; here, bootstrap percentiles.
 
     Attributes:
-        value: the statistic of the data itself. low, high: the interval; NaN where no resample was defined.
+        value: the statistic on the data itself. low, high: the interval; NaN if no resample was defined.
         se: standard deviation over the defined resamples. defined: share of resamples with a finite statistic.
-        level: nominal coverage. prompts, rollouts: numbers of each in the data.
+        level: nominal coverage. prompts, rollouts: their numbers in the data.
     """
 
     value: float
@@ -37,9 +37,9 @@ class Interval:
 def two_level_resamples(
     prompt_ids: Sequence[Any], resamples: int, seed: int
 ) -> Iterator[tuple[RowIndices, RowIndices]]:
-    """Yield resamples: [m] rows from 0..n-1, and [m] labels of the sampled prompts, label by label.
+    """Yield resamples: [m] rows from 0..n-1, and [m] labels of the sampled prompts, grouped by label.
 
-    A prompt that was sampled twice has two labels.
+    A prompt sampled twice gets two labels.
 
     Raises:
         ValueError: no rollouts.
@@ -72,9 +72,9 @@ def two_level_bootstrap(
     Args:
         prompt_ids: [n] the prompt of each rollout.
         statistic: takes [m] rows from 0..n-1 and [m] labels of the sampled prompts, and returns a number.
-            A prompt that was sampled twice has two labels: statistics that pair or average within a prompt must
-            group by label. A resample on which it is not finite is left out, and lowers `defined`.
-        resamples: number of resamples. level: coverage. seed: of the resamples.
+            A prompt sampled twice gets two labels: statistics that pair or average within a prompt must group by
+            label. Resamples on which it is not finite are left out and lower `defined`.
+        resamples: number of resamples. level: coverage. seed: seed of the resampling.
 
     Raises:
         ValueError: no rollouts, or a level outside (0, 1).
@@ -93,7 +93,7 @@ def two_level_bootstraps(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Compute intervals of several statistics on the same resamples, as `two_level_bootstrap` of a list of numbers."""
+    """Compute intervals of several statistics on the same resamples: `two_level_bootstrap` for a list of numbers."""
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
     statistics_RM = np.array(
@@ -109,7 +109,7 @@ def two_level_bootstraps(
 
 
 def percentile_interval(value: float, resampled: Any, level: float, prompts: int, rollouts: int) -> Interval:
-    """Return the percentile interval of a statistic from its resamples; those that are not finite are left out."""
+    """Return the percentile interval of a statistic from its resamples, leaving out those that are not finite."""
     resampled = np.asarray(resampled, dtype=np.float64)
     finite = resampled[np.isfinite(resampled)]
     tail = (1 - level) / 2
@@ -131,10 +131,10 @@ def ratio_interval(
 ) -> Interval:
     """Compute the interval of sum(above) / sum(below) over rollouts.
 
-    Token KL per token is summed KL over summed tokens; a mean over sequences has `below` of ones.
+    Per-token KL is summed KL over summed tokens; for a mean over sequences, `below` is all ones.
 
     Args:
-        above, below: [n] per rollout.
+        above, below: [n] numerator and denominator per rollout.
         prompt_ids: [n].
         resamples, level, seed: as in `two_level_bootstrap`.
 

@@ -1,6 +1,6 @@
-"""Checks and log-probabilities that every logit-based estimator starts from.
+"""Checks and log-probabilities shared by all logit-based estimators.
 
-Everything here is float64: this is the reference that the streaming pass is tested against.
+Everything here is float64: it is the reference that the streaming pass is tested against.
 """
 
 import torch
@@ -52,7 +52,7 @@ def _raise_not_finite(maximum: Tensor, name: str) -> None:
 
 
 def check_same_vocabulary(p_logits: Tensor, q_logits: Tensor, vocab_size: int | None) -> None:
-    """Check that both vocabularies are of one size, or that `vocab_size` cuts them to what they share.
+    """Check that both vocabularies have the same size, or that `vocab_size` cuts them to their common part.
 
     Raises:
         ValueError: the sizes differ, or the positions do.

@@ -1,7 +1,7 @@
-"""Pareto-k: how heavy the tail of importance weights is (Vehtari et al., 2024, PSIS).
+"""Pareto-k: the heaviness of the tail of importance weights (Vehtari et al., 2024, PSIS).
 
-A generalised Pareto distribution is fitted to the largest weights by the method of Zhang and Stephens (2009). Its
-shape k counts moments: below 1/2 the weights have a variance, below 1 a mean.
+A generalised Pareto distribution is fitted to the largest weights by the method of Zhang and Stephens (2009). Its shape
+k says which moments are finite: the variance if k is below 1/2, the mean if it is below 1.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 
-TRUSTED = 0.7  # above it importance sampling is unreliable (Vehtari et al.)
+TRUSTED = 0.7  # importance sampling is unreliable above this (Vehtari et al.)
 SMALLEST_TAIL = 5
 
 
@@ -23,9 +23,9 @@ def pareto_k(log_w: Any) -> float:
         log_w: [n] log-weights, nats; -inf is a weight of 0.
 
     Returns:
-        k, pulled towards 1/2 as by ten further observations. -inf where the largest weights are all equal (no
-        tail at all). +inf where a tail cannot be fitted: fewer than 5 weights in it (n < 21), or a largest
-        weight beyond float64's reach of the rest. So `k < TRUSTED` is false whenever the tail is unknown.
+        k, shrunk towards 1/2 as if by ten further observations. -inf if the largest weights are all equal (no tail at
+        all). +inf if no tail can be fitted: fewer than 5 weights in it (n < 21), or a largest weight so large that the
+        others underflow in float64. So `k < TRUSTED` is false whenever the tail is unknown.
 
     Raises:
         ValueError: NaN or +inf among the log-weights, or none at all.
@@ -37,12 +37,12 @@ def pareto_k(log_w: Any) -> float:
     size = int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
     if size < SMALLEST_TAIL or n <= size or log_w[-1] == -np.inf:
         return float("inf")
-    # k does not depend on the weights' scale: the largest becomes 1
+    # k does not depend on the scale of the weights: scale the largest to 1
     tail = np.exp(log_w[n - size :] - log_w[-1])
     excess = tail - np.exp(log_w[n - size - 1] - log_w[-1])
     if excess[-1] <= 1e-12:
         return float("-inf")
-    above = log_w[n - size :] > log_w[n - size - 1]  # equal weights at the cutoff are not above it
+    above = log_w[n - size :] > log_w[n - size - 1]  # weights equal to the cutoff are not above it
     excess = excess[above]
     if len(excess) < SMALLEST_TAIL or excess[0] < 1e-280:
         return float("inf")

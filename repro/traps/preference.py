@@ -1,8 +1,8 @@
 """Wrong-trace preference (the percentages of Tables 1 and 4): how often the teacher prefers a wrong trace.
 
-The paper's wrong traces "end in wrong answers"; those that never answer are pairs of their own (`count_pairs_by_ending`).
-A pair is a wrong and a correct completion of the same prompt. The wrong one is preferred where its sequence loss
-log p_S(y) - log p_T(y) is the lower; a tie counts half. Shapes: n completions.
+The paper's wrong traces "end in wrong answers"; traces that never answer are counted separately
+(`count_pairs_by_ending`). A pair is a wrong and a correct completion of the same prompt. The wrong one is preferred if
+its sequence loss log p_S(y) - log p_T(y) is lower; a tie counts half. Shapes: n completions.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LENGTH_TOLERANCE = 0.1
-"""Traces of nearly equal length differ by at most this share of the longer."""
+"""Traces count as nearly equal in length if they differ by at most this share of the longer one."""
 
 
 @dataclass(frozen=True)
 class PreferenceRate:
-    """Shares between 0 and 1; NaN without any pair.
+    """Shares between 0 and 1; NaN if there are no pairs.
 
     Attributes:
         pooled: share of all pairs in which the wrong trace has the lower loss.
         per_prompt: mean over prompts (with a correct and a wrong completion) of each prompt's share.
-        length_only: share of all pairs in which the wrong trace is the shorter one: what length alone explains.
+        length_only: share of all pairs in which the wrong trace is shorter: what length alone explains.
         length_matched: the pooled share among pairs of nearly equal length.
         pairs, matched_pairs, prompts: their numbers.
     """
@@ -42,16 +42,16 @@ class PreferenceRate:
 def wrong_trace_preference(
     losses: Any, correct: Any, prompt_ids: Sequence[Any], lengths: Any, *, length_tolerance: float = LENGTH_TOLERANCE
 ) -> PreferenceRate:
-    """Compute how often the wrong trace of a (wrong, correct) pair of one prompt has the lower loss.
+    """Compute how often the wrong trace has the lower loss in (wrong, correct) pairs of the same prompt.
 
-    The paper does not state its averaging, so the pooled rate and the mean over prompts are both returned.
+    The paper does not say how it averages, so both the pooled rate and the mean over prompts are returned.
 
     Args:
         losses: [n] log p_S(y|x) - log p_T(y|x), nats per sequence; infinities compare as usual.
         correct: [n] true where the final answer is right.
-        prompt_ids: [n] which prompt each completion answers.
+        prompt_ids: [n] the prompt of each completion.
         lengths: [n] tokens.
-        length_tolerance: a pair is length-matched where the lengths differ by at most this share of the longer.
+        length_tolerance: a pair is length-matched if the lengths differ by at most this share of the longer.
 
     Raises:
         ValueError: no completions, columns of different length, NaN losses, negative lengths, or a single
@@ -67,10 +67,10 @@ def wrong_trace_preference(
 
 @dataclass(frozen=True)
 class PairCounts:
-    """[P] of each prompt's (wrong, correct) pairs, a tie counted as half a win.
+    """Counts [P] of each prompt's (wrong, correct) pairs; a tie counts as half a win.
 
     Attributes:
-        pairs: all pairs. wins: those in which the wrong trace has the lower loss. shorter: those in which it is the shorter.
+        pairs: all pairs. wins: the wrong trace has the lower loss. shorter: the wrong trace is the shorter one.
         matched_pairs, matched_wins: the same among pairs of nearly equal length.
     """
 
@@ -104,11 +104,12 @@ def count_pairs(
     prompts: int | None = None,
     length_tolerance: float = LENGTH_TOLERANCE,
 ) -> PairCounts:
-    """Count the pairs of every prompt, all prompts at once: a bootstrap calls this a thousand times.
+    """Count the pairs of every prompt, vectorised over prompts because a bootstrap calls this a thousand times.
 
     Args:
-        prompt_n: [n] index of each completion's prompt, 0..P-1. loss_n, right_n, length_n: as `wrong_trace_preference`.
-        prompts: P, if the last prompts may have no completion here.
+        prompt_n: [n] index of each completion's prompt, 0..P-1. loss_n, right_n, length_n: as in
+            `wrong_trace_preference`.
+        prompts: P, needed if the last prompts may have no completions.
 
     Raises:
         ValueError: NaN losses.
@@ -146,10 +147,10 @@ def count_pairs_by_ending(
     prompt_n: NDArray[np.intp],
     length_n: Array,
 ) -> tuple[PairCounts, PairCounts]:
-    """Count the pairs of a correct trace with one that ends in a wrong answer, and with one that never answers.
+    """Count separately the pairs of a correct trace with one that ends in a wrong answer, and with one without answer.
 
     Args:
-        answered_n: [n] true where some answer can be read. The others as `count_pairs`.
+        answered_n: [n] true where some answer can be read. The others as in `count_pairs`.
     """
     prompts = int(prompt_n.max()) + 1
 

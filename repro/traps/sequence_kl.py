@@ -35,7 +35,7 @@ class KForms:
     """Three estimators of KL(p||q) from samples of p, with r = q/p, one value per sample, nats.
 
     Attributes:
-        k1: -log r = log p - log q. Unbiased; its mean over sequences is Eq 1; single values may be negative.
+        k1: -log r = log p - log q. Unbiased; its mean over sequences is Eq 1; individual values may be negative.
         k2: (log r)^2 / 2. Biased, never negative.
         k3: r - 1 - log r. Unbiased where p covers q, never negative; +inf where r exceeds the float64 range.
     """
@@ -49,7 +49,7 @@ def k_forms(p_log_prob: Tensor, q_log_prob: Tensor) -> KForms:
     """Compute K1, K2 and K3 of each sample (a token or a sequence).
 
     Args:
-        p_log_prob: [..] log-probability under p, from which the samples come, nats.
+        p_log_prob: [..] log-probability under p, the sampling distribution, nats.
         q_log_prob: [..] log-probability of the same samples under q.
 
     Returns:

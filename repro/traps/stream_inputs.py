@@ -1,4 +1,4 @@
-"""What a streaming pass works on, whatever the device."""
+"""Inputs of a streaming pass, on any device."""
 
 from dataclasses import dataclass, replace
 
@@ -12,10 +12,10 @@ from repro.traps.token_kl import RankedBy
 
 @dataclass(frozen=True)
 class StreamInputs:
-    """Arguments of `stream_divergences`, checked.
+    """The validated arguments of `stream_divergences`.
 
     Attributes:
-        p_hidden, q_hidden: [T, H]. token_ids: [T]. V: ids counted. dtype: of the logits.
+        p_hidden, q_hidden: [T, H]. token_ids: [T]. V: number of ids counted. dtype: dtype of the logits.
     """
 
     p_hidden: Tensor

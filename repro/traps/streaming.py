@@ -1,14 +1,14 @@
 """All token-level estimators at once, from hidden states, in one pass that never holds all logits.
 
-Both output layers are applied to a chunk of positions, and everything that is requested (KL in both directions,
-Top-K partial sums, per-entry contributions, realised log-probabilities, entropies) is read off that chunk a few
+Both output layers are applied to a chunk of positions, and everything that was requested (KL in both directions,
+Top-K partial sums, per-entry contributions, realised log-probabilities, entropies) is computed from that chunk a few
 rows at a time, so each head is multiplied once. Memory depends on the vocabulary, not on the number of positions.
 
-bf16 and float16 inputs are multiplied in float32; float32 sums run over blocks of 128 ids whose totals are float64.
-With float64 inputs everything is float64. For measurement: there are no gradients. On a GPU with Triton the statistics
-are those of `fused`.
-Shapes: T positions, R of them in a chunk, r in a tile, V vocabulary (W with its padding to whole blocks), H hidden
-size (may differ between p and q), J entries of the list of K. p and q as in `token_kl`.
+bf16 and float16 inputs are multiplied in float32; float32 sums run over blocks of 128 ids, and block totals are added
+in float64. With float64 inputs everything is float64. For measurement only: there are no gradients. On a GPU with
+Triton, `fused` computes the statistics.
+Shapes: T positions, R of them in a chunk, r in a tile, V vocabulary (W when padded to whole blocks), H hidden size (may
+differ between p and q), J values of K. p and q as in `token_kl`.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from repro.traps.token_kl import RankedBy, check_ks
 
 # Both models' logits of one chunk. Each chunk reads both output layers: 170 rows cost 10 % more than 256.
 LOGIT_BYTES = 300 * 2**20
-# A GPU wants some thousands of rows in a product, and its memory also holds the models
+# A GPU needs a few thousand rows per matmul, and its memory also holds the models
 GPU_LOGIT_BYTES = 4 * 2**30
 GPU_FREE_SHARE = 8
 
 
 @dataclass(frozen=True)
 class StreamedDivergences:
-    """Float64 on the inputs' device, nats per position; None for what was not requested.
+    """Results as float64 on the inputs' device, nats per position; None for what was not requested.
 
     Attributes:
         kl_pq: [T] KL(p||q). kl_qp: [T] KL(q||p). With p the student and q the teacher: reverse and forward KL.
@@ -70,17 +70,17 @@ def stream_divergences(
     """Compute Eq 2 in both directions, Eq 4 and the realised tokens' log-probabilities (Eq 1) from hidden states.
 
     Args:
-        p_hidden_TH, q_hidden_TH: [T, H] last hidden states at the positions that count (select them first), for p
-            and for q. p_head, q_head: their output layers.
+        p_hidden_TH, q_hidden_TH: [T, H] last hidden states of p and q, at the positions that count only (select them
+            first). p_head, q_head: their output layers.
         token_ids_T: [T] realised ids; requests the log-probabilities. Needed for contributions.
         ks: requests partial sums over the Top-K of KL(p||q).
         contributions: accumulates Eq 4 of KL(p||q) over all positions; unchanged after an error.
         entropies: requests the entropies of both.
-        ranked_by: whose probabilities decide the Top-K; must be that of `contributions`.
-        temperature: both models' logits are divided by it.
+        ranked_by: whose probabilities decide the Top-K; must match that of `contributions`.
+        temperature: divides both models' logits.
         vocab_size: ids from here on are padding and are masked in both. None: no padding, and both heads have V ids.
         logit_bytes: memory for both models' logits of one chunk; changes the result by rounding only. None: 300 MiB on
-            a CPU; on a GPU up to 4 GiB, an eighth of what is free.
+            a CPU; on a GPU an eighth of the free memory, between 300 MiB and 4 GiB.
 
     Raises:
         ValueError: NaN or infinite logits, vocabularies that differ, ids outside the vocabulary, a K outside
@@ -116,7 +116,7 @@ def stream_divergences(
 
 
 def default_logit_bytes(device: torch.device) -> int:
-    """Return the bytes for both models' logits of one chunk: on a GPU it depends on what is free."""
+    """Return the default bytes for both models' logits of one chunk; on a GPU it depends on the free memory."""
     if device.type != "cuda":
         return LOGIT_BYTES
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,7 +1,7 @@
 """A few rows of both models' logits, and every statistic that the streaming pass computes from them.
 
-float32 sums run over blocks of 128 ids whose totals are float64.
-Shapes: R positions in a chunk, r in a tile, V vocabulary (W with its padding to whole blocks), k ranks.
+float32 sums run over blocks of 128 ids; block totals are added in float64.
+Shapes: R positions in a chunk, r in a tile, V vocabulary (W when padded to whole blocks), k ranks.
 """
 
 import math
@@ -16,13 +16,13 @@ _TILE_BYTES = 3 * 2**20  # one model's logits of one tile: a tile and its tempor
 
 
 class Workspace:
-    """Memory of a pass, allocated once: fresh pages for every chunk would cost more than the arithmetic."""
+    """Buffers of a pass, allocated once: fresh pages for every chunk would cost more than the arithmetic."""
 
     def __init__(self, T: int, V: int, logit_bytes: int, dtype: torch.dtype, device: torch.device) -> None:
         W = -(-V // BLOCK) * BLOCK
         row = W * (torch.finfo(dtype).bits // 8)
         max_rows = max(1, logit_bytes // (2 * row))
-        self.chunk = max(1, -(-T // max(1, -(-T // max_rows))))  # chunks of equal size, none small and slow at the end
+        self.chunk = max(1, -(-T // max(1, -(-T // max_rows))))  # equal, so that the last one is not small and slow
         self.tile = self.chunk if device.type == "cuda" else max(1, min(self.chunk, _TILE_BYTES // row))
         # The padding up to whole blocks stays -inf: it has no probability and no rank
         self.p_RW, self.q_RW = (torch.empty(self.chunk, W, dtype=dtype, device=device) for _ in range(2))
@@ -33,7 +33,7 @@ class Workspace:
 
 
 class Tile:
-    """A few rows of both models' logits: shifted so that each row's maximum is 0.
+    """A few rows of both models' logits, shifted so that each row's maximum is 0.
 
     With e = exp(z - max z) and S = sum e, a log-probability is z - max z - log S, and every statistic is a sum of
     e times something, divided by S: one exponential per logit.
@@ -99,8 +99,8 @@ class Tile:
 
 
 def _exp(z_rW: Tensor, out_rW: Tensor) -> Tensor:
-    # Where exp underflows, CPU libraries take a path that is 10 to 40 times slower. A number near the smallest
-    # normal one in its place changes no sum.
+    # Where exp underflows, CPU libraries take a path that is 10 to 40 times slower. Clamping to about the smallest
+    # normal number instead changes no sum.
     return torch.clamp(z_rW, min=math.log(torch.finfo(z_rW.dtype).tiny) + 1, out=out_rW).exp_()
 
 
@@ -121,7 +121,10 @@ _ROWS = ("kl_pq", "kl_qp", "entropy_p", "entropy_q", "log_p", "log_q")
 
 
 def stream_tiles(inputs: StreamInputs, first: int = 0) -> tuple[dict[str, Tensor], Tensor]:
-    """Return [T] divergences, entropies and log-probabilities by name, and [J, T] partial sums. `first` is the first position's number."""
+    """Return [T] divergences, entropies and log-probabilities by name, and [J, T] partial sums.
+
+    `first` is the index of the first position, for error messages.
+    """
     T, V, ks, contributions = len(inputs.p_hidden), inputs.V, inputs.ks, inputs.contributions
     new = inputs.p_hidden.new_empty
     workspace = Workspace(T, V, inputs.logit_bytes, inputs.dtype, inputs.p_hidden.device)

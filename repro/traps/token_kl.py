@@ -1,6 +1,7 @@
 """Token KL (Eq 2), its Top-K partial sums, and entropy: the clear reference, on full logits.
 
-Shapes: V vocabulary, J entries of the list of K. p is the distribution that the sum is taken over: for reverse KL p is the student, for forward KL p is the teacher. All values in nats.
+Shapes: V vocabulary, J values of K. KL(p||q) is an expectation over p: for reverse KL p is the student, for forward KL
+the teacher. All values in nats.
 """
 
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def top_k_partial_sums(
     vocab_size: int | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Sum the KL(p||q) terms over the Top-K ids of each position, for every K of a list in one pass.
+    """Sum the KL(p||q) terms over the Top-K ids of each position, for several K in one pass.
 
     A partial sum is not a divergence: for K < |V| it can be negative. At K = |V| it is `token_kl`.
 

@@ -1,7 +1,7 @@
-"""The K highest logits of each row of a large vocabulary, found through the maxima of short blocks.
+"""The K highest logits of each row of a large vocabulary, by way of the maxima of short blocks.
 
-Exact: an entry among the n highest lies in one of the n blocks of highest maximum. Reading K * BLOCK candidates
-instead of the vocabulary is some ten times faster than a Top-K over all of it.
+Exact: an entry among the n highest lies in one of the n blocks with the highest maxima. Reading K * BLOCK candidates
+instead of the vocabulary is about ten times faster than a Top-K over all of it.
 Shapes: R rows, V vocabulary (a multiple of BLOCK, the rest filled with -inf), N blocks.
 """
 
@@ -40,7 +40,7 @@ def top_ranks(x_RV: Tensor, maxima_RN: Tensor, k: int) -> Tensor:
     if bool(equal_Rk.any()):
         tied_R, last_tied_R = equal_Rk[:, :-1].any(1), equal_Rk[:, -1]
         id_Rk[tied_R] = _equal_by_id(value_Rn[tied_R, :k], id_Rk[tied_R])
-        # Which of the entries tied for the last rank were found is arbitrary: sort these rows in full
+        # Which of the entries tied for the last rank are among these is arbitrary: sort such rows in full
         id_Rk[last_tied_R] = x_RV[last_tied_R].argsort(dim=1, descending=True, stable=True)[:, :k]
     return id_Rk
 

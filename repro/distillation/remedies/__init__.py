@@ -1,1 +1,1 @@
-"""The kit's distillation losses: each answers a trap, and says which. Imports no torch before a loss is computed."""
+"""The kit's distillation losses; each addresses a trap and says which. torch is imported only to compute a loss."""

@@ -1,6 +1,6 @@
-"""Losses that leave tokens out: reverse KL on a prefix, on forks, or without wrong traces that the teacher prefers.
+"""Losses that mask tokens: reverse KL on a prefix, on forks, or without wrong traces that the teacher prefers.
 
-What is left out counts 0; the sum is still divided by all completion tokens of the step.
+Masked tokens have weight 0; the sum is still divided by all completion tokens of the step.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _ChosenTokens(ReverseKl):
-    """Reverse KL with weights, which TRL's kernel knows nothing of."""
+    """Reverse KL with token weights, which TRL's kernel does not support."""
 
     @property
     def trl_beta(self) -> None:  # type: ignore[override]
@@ -39,7 +39,7 @@ class PrefixCut(_ChosenTokens):
 class ForksOnly(_ChosenTokens):
     """w_t = 1 for the ceil(share * length) tokens of a completion at which the student is least certain (entropy), else 0.
 
-    The share is of each completion, so that micro-batches do not matter; the earlier of equally uncertain tokens comes first.
+    The share is taken per completion, so micro-batches do not matter; ties go to the earlier token.
     """
 
     name: ClassVar[str] = "forks-only"
@@ -58,8 +58,8 @@ class ForksOnly(_ChosenTokens):
 class WrongTraceGate(_ChosenTokens):
     """w = 0 for a completion that ends wrong although log p_T(y|x) > log p_S(y|x), else 1.
 
-    The sequence loss log p_S - log p_T (Eq 1) of such a trace is negative: distillation would make it more likely. Completions
-    that nothing grades count 1. Reads the answer key, which the other losses do not.
+    The sequence loss log p_S - log p_T (Eq 1) of such a trace is negative: distillation would make it more likely.
+    Ungraded completions have weight 1. Unlike the other losses, it reads the answer key.
     """
 
     name: ClassVar[str] = "wrong-trace-gate"

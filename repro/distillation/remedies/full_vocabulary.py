@@ -55,8 +55,8 @@ class ReverseKl(Loss):
 class Jsd(Loss):
     """Generalised Jensen-Shannon divergence: beta KL(p_T||m) + (1 - beta) KL(p_S||m), m = beta p_T + (1 - beta) p_S.
 
-    Bounded (by log 2 at beta = 1/2), so that tokens which one side rules out cannot dominate. Divided by beta it tends to
-    KL(p_T||p_S) as beta goes to 0, divided by 1 - beta to KL(p_S||p_T) as beta goes to 1 (GKD, 2306.13649).
+    Bounded (by log 2 at beta = 1/2), so tokens that one side rules out cannot dominate. Divided by beta, it tends to
+    KL(p_T||p_S) as beta goes to 0; divided by 1 - beta, it tends to KL(p_S||p_T) as beta goes to 1 (GKD, 2306.13649).
     """
 
     name: ClassVar[str] = "jsd"
@@ -80,7 +80,7 @@ class Jsd(Loss):
 class EntropyGated(Loss):
     """KL(p_S||p_T) + 1[H(p_T) > threshold] KL(p_T||p_S): covers the teacher's choices where it has several.
 
-    Against the loss of diversity under reverse KL. The threshold is in nats (ASSUMED: 0.7, about two equal choices).
+    Counters the loss of diversity under reverse KL. The threshold is in nats (ASSUMED: 0.7, about two equal choices).
     """
 
     name: ClassVar[str] = "entropy-gated"
@@ -103,8 +103,8 @@ class EntropyGated(Loss):
 class ReferenceAnchored(Loss):
     """KL(p_S||p_T) + beta KL(p_S||p_0): an anchor to the student before training, against runaway length.
 
-    The anchor of Stable-OPD; its mixture with reference rollouts is a choice of data, not part of the loss. Costs a forward
-    pass of the untrained student.
+    The anchor of Stable-OPD; its mixture with reference rollouts is a choice of data, not part of the loss. Costs a
+    forward pass of the reference model.
     """
 
     name: ClassVar[str] = "reference-anchored"

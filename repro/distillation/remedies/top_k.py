@@ -1,4 +1,4 @@
-"""Losses over the K tokens that the teacher ranks first: the tail's noise is left out, or counted as a single token.
+"""Losses over the teacher's Top-K tokens: the noisy tail is left out, or lumped into a single token.
 
 p_S student, p_T teacher; K the teacher's K most likely tokens at a position.
 """
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class TopKTail(Loss):
     """sum_K p_S log(p_S/p_T) + P_S log(P_S/P_T), where P = 1 - sum_K p is the tail's mass: KL(p_S||p_T) of K + 1 tokens.
 
-    Never negative, at most KL(p_S||p_T), and equal to it for K = V - 1 and above: a partial sum without the tail's term is
-    neither. The tails' masses are sums over the vocabulary, not 1 minus a sum, which would round to 0.
+    Never negative, at most KL(p_S||p_T), and equal to it for K = V - 1 and above; a partial sum without the tail term
+    has neither bound. Tail masses are summed over the vocabulary, since 1 minus a sum would round to 0.
     """
 
     name: ClassVar[str] = "top-k-tail"
@@ -46,7 +46,7 @@ class TopKTail(Loss):
 class TopKRenormalised(Loss):
     """sum_K s log(s/t), where s and t are p_S and p_T renormalised on the teacher's top K.
 
-    Nothing is learned of the tail, not even how likely it is: a student that leaves the top K pays nothing.
+    Ignores the tail, including its mass: a student pays nothing for leaving the top K.
     """
 
     name: ClassVar[str] = "top-k"

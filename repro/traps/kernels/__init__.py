@@ -1,1 +1,1 @@
-"""Triton kernels of the streaming pass on a GPU. Imported only where a pass runs on them: Triton may be absent."""
+"""Triton kernels of the streaming pass on a GPU. Imported only when used, because Triton may not be installed."""

@@ -1,9 +1,9 @@
-"""float32 as integers of the same order, so that bisection over values ends; sums and constants that kernels share."""
+"""Order-preserving map from float32 to integers, so that bisection terminates; sums and constants shared by kernels."""
 
 import triton
 import triton.language as tl
 
-# Beyond the vocabulary's end: exp gives 0, and 0 times it is 0 (0 times -inf would be NaN)
+# Value beyond the end of the vocabulary: its exp is 0, and 0 times it is 0 (0 times -inf would be NaN)
 FAR = tl.constexpr(-3.0e38)
 LOWEST = tl.constexpr(-2139095041)  # order(-inf)
 HIGHEST = tl.constexpr(0x7FFFFFFF)
@@ -24,7 +24,7 @@ def value_of(key):
 
 @triton.jit
 def middle(low, high):
-    """Return the mean, rounded down, without overflow: it equals `low` once nothing lies between."""
+    """Return the mean, rounded down, without overflow; it equals `low` once nothing lies in between."""
     return (low & high) + ((low ^ high) >> 1)
 
 

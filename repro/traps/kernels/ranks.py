@@ -1,6 +1,6 @@
 """Kernels of the Top-K: each row's K-th ranks and partial sums, and Eq 4's sums per vocabulary entry.
 
-Nothing is added atomically, so that a run repeats to the last bit.
+No atomics are used, so results are bit-reproducible.
 Shapes: R rows of a chunk with V logits each, `stride` apart; T positions of the pass; C candidates of a row;
 J values of K below V, ascending.
 """
@@ -19,8 +19,9 @@ def rank_kernel(
 ):  # fmt: skip
     """Find each K-th rank of a row among its candidates, and the sum of the KL(p||q) terms down to it.
 
-    The Top-K are the entries that reach threshold[j]. Where entries that equal the K-th are left out, they are the ones
-    above tie[j], and those equal to it up to the id last[j]; `tied` is set for such a row. The other one is infinite.
+    The Top-K are the entries of at least threshold[j]. If a tie at rank K must be cut, they are instead the entries
+    above tie[j], plus those equal to it with ids up to last[j], and `tied` is set for the row. Whichever of threshold
+    and tie does not apply is infinite.
     """
     row = tl.program_id(0).to(tl.int64)
     slots = tl.arange(0, C)
@@ -35,7 +36,7 @@ def rank_kernel(
     low, at_low = tl.min(tl.where(valid, keys, top), 0), tl.sum(valid.to(tl.int32), 0)
     tied = 0
     for i in tl.static_range(J):
-        j = J - 1 - i  # the rank of a smaller K is no lower: the search goes on from here
+        j = J - 1 - i  # a smaller K has a threshold no lower: the search continues from here
         k = tl.load(ks_ptr + j)
         if k == 1:
             low, at_low = top, tl.sum((keys == top).to(tl.int32), 0)
@@ -78,7 +79,7 @@ def load_terms(p_ptr, q_ptr, stride, row, ids, inside, refs_ptr, logs_ptr):
 
 @triton.jit
 def share_of(R):
-    """Return the number of this program's share of the rows, and its first and last row."""
+    """Return the index of this program's share of the rows, its first row, and its end."""
     per_share = tl.cdiv(R, tl.num_programs(1))
     begin = tl.program_id(1) * per_share
     return tl.program_id(1).to(tl.int64), begin, tl.minimum(begin + per_share, R)
@@ -86,7 +87,7 @@ def share_of(R):
 
 @triton.jit
 def add_at(into_ptr, values, inside):
-    """Add where no other program adds."""
+    """Add without atomics; no other program may write to the same place."""
     tl.store(into_ptr, tl.load(into_ptr, mask=inside) + values, mask=inside)
 
 
@@ -97,7 +98,7 @@ def contribution_kernel(
 ):  # fmt: skip
     """Add the KL(p||q) terms of the Top-K, and of all ids, to terms[share, J + 1, V]; their number to steps[share, J, V].
 
-    A program has some columns of a share of the rows to itself. float32 sums go over FLUSH rows, then into float64.
+    Each program handles some columns of one share of the rows. Sums are float32 over FLUSH rows, then float64.
     """
     ids = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     share, begin, end = share_of(R)
@@ -133,7 +134,7 @@ def tie_kernel(
     p_ptr, q_ptr, stride, V, R, refs_ptr, logs_ptr, tie_ptr, last_ptr, tied_ptr, terms_ptr, steps_ptr,
     J: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add what `contribution_kernel` leaves out: each Top-K whose last rank is tied."""
+    """Add what `contribution_kernel` skips: every Top-K with a tie at its last rank."""
     ids = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     share, begin, end = share_of(R)
     inside = ids < V

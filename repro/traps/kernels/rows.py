@@ -1,6 +1,6 @@
-"""Kernels with a program per row: its sums, and the candidates for its Top-K.
+"""Kernels with one program per row, for its sums and its Top-K candidates.
 
-Ranking needs no sort: a sample of the row bounds its Top-K from below, the entries that reach the bound become
+Ranking needs no sort: a sample of the row gives a lower bound on its Top-K, the entries that reach the bound become
 candidates in order of id, and `ranks.rank_kernel` finds the K-th ranks among them.
 Shapes: R rows of a chunk with V logits each, `stride` apart; T positions of the pass; C candidates of a row at most.
 """
@@ -10,7 +10,7 @@ import triton.language as tl
 
 from repro.traps.kernels.order import FAR, LOWEST, middle, order, total, value_of
 
-# Sums are relative to a reference near each row's maximum. A row whose maximum exceeds it by more is summed again.
+# Sums are relative to a reference near each row's maximum. Rows that exceed the reference by more are summed again.
 HEADROOM = tl.constexpr(60.0)
 
 
@@ -19,7 +19,7 @@ def reference_kernel(
     p_ptr, q_ptr, stride, V, spacing, rank, refs_ptr, bound_ptr,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, SAMPLE: tl.constexpr, RUN: tl.constexpr,
 ):  # fmt: skip
-    """Read a sample of a row, in runs of RUN neighbours: its maxima, and a bound that about `rank` of it reach."""
+    """Read a sample of a row, in runs of RUN neighbours: its maxima, and a bound that about `rank` of them reach."""
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, SAMPLE)
     ids = (i // RUN) * spacing + i % RUN
@@ -44,7 +44,7 @@ def reference_kernel(
 
 @triton.jit
 def store_candidates(candidate_p, candidate_q, candidate_ids, C, count, chosen, z_p, z_q, ids):
-    """Append the chosen entries to a row's candidates; those beyond C are counted alone. Return the new count."""
+    """Append the chosen entries to a row's candidates; those beyond C are only counted. Return the new count."""
     slot = count + tl.cumsum(chosen, 0) - chosen
     fits = (chosen == 1) & (slot < C)
     tl.store(candidate_p + slot, z_p, mask=fits)
@@ -57,7 +57,7 @@ def store_candidates(candidate_p, candidate_q, candidate_ids, C, count, chosen, 
 def fold_block(
     sums, count, z_p, z_q, ids, ref_p, ref_q, bound, candidates, inside, RANKED: tl.constexpr, BY_Q: tl.constexpr
 ):
-    """Add a block of logits to the lanes' sums and maxima, and to the row's candidates."""
+    """Add a block of logits to the per-lane sums and maxima, and to the row's candidates."""
     sum_p, gap_p, shift_p, sum_q, gap_q, shift_q, top_p, top_q = sums
     x_p, x_q = z_p - ref_p, z_q - ref_q
     exp_p, exp_q = tl.exp(x_p), tl.exp(x_q)
@@ -78,7 +78,7 @@ def fold_row(
     p_row, q_row, V, ref_p, ref_q, bound, candidate_p, candidate_q, candidate_ids, C,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Read a row once. Each lane has sums of its own; they meet in float64 at the end.
+    """Read a row once. Each lane keeps separate sums, which are combined in float64 at the end.
 
     With x = z - ref and gap = x_p - x_q, the sums under p, then q, are of exp(x), exp(x) gap and exp(x) x.
     """
@@ -106,7 +106,7 @@ def fold_row(
 
 @triton.jit
 def store_row(sums_ptr, T, logs_ptr, row, sums):
-    """Write a row's six sums, and the logarithms of those of exp(x), to sums[8, T]; these also to logs[R, 2]."""
+    """Write a row's six sums and the logs of its two sums of exp(x) to sums[8, T]; the logs also to logs[R, 2]."""
     for i in tl.static_range(6):
         tl.store(sums_ptr + i * T + row, sums[i])
     tl.store(sums_ptr + 6 * T + row, tl.log(sums[0]))
@@ -121,7 +121,7 @@ def statistics_kernel(
     counts_ptr, candidate_p, candidate_q, candidate_ids, C,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Read a row of both logits once: its sums, its maxima, and the candidates for its Top-K."""
+    """Read a row of both models' logits once: its sums, maxima, and Top-K candidates."""
     row = tl.program_id(0).to(tl.int64)
     ref_p, ref_q = tl.load(refs_ptr + 2 * row), tl.load(refs_ptr + 2 * row + 1)
     sums = fold_row(
@@ -140,7 +140,7 @@ def repair_kernel(
     counts_ptr, candidate_p, candidate_q, candidate_ids, C, most,
     RANKED: tl.constexpr, BY_Q: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Read a row again if its sample misled: a maximum far above the reference, or too few or too many candidates."""
+    """Read a row again if its sample was misleading: a maximum far above the reference, too few or many candidates."""
     row = tl.program_id(0).to(tl.int64)
     p_row, q_row = p_ptr + row * stride, q_ptr + row * stride
     candidate_p, candidate_q, candidate_ids = candidate_p + row * C, candidate_q + row * C, candidate_ids + row * C
@@ -182,10 +182,10 @@ def collect_row(
     p_row, q_row, V, low, high, above, candidate_p, candidate_q, candidate_ids, C, most,
     BY_Q: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Find a bound in [low, high) that `most` to C entries reach, store these as candidates and return their number.
+    """Find a bound in [low, high) that `most` to C entries reach, store those as candidates and return their number.
 
-    Where too many equal the last rank for such a bound, these are the ones above it (`above` reach `high`) and the
-    first of the equal ones.
+    If ties make such a bound impossible, store the entries above the tie (`above` of them reach `high`) and the first
+    of the tied ones.
     """
     row_ptr = q_row if BY_Q else p_row
     mid = middle(low, high)
@@ -197,7 +197,7 @@ def collect_row(
         low = tl.where(count < most, low, mid)
         mid = middle(low, high)
         searching = (mid > low) & ((count < most) | (count > C))
-    quota = tl.where(mid > low, C, C - above)  # of equal entries: if the search ended early, all of them fit
+    quota = tl.where(mid > low, C, C - above)  # of tied entries; if the search ended early, all of them fit
     stored, equal_before = 0, 0
     for start in range(0, V, BLOCK):
         ids = start + tl.arange(0, BLOCK)
