@@ -14,7 +14,7 @@ err_console = Console(stderr=True)
 
 
 def replace_unprintable() -> None:
-    """Let characters that the terminal's encoding lacks, such as ± in ASCII, be printed as "?" instead of raising."""
+    """Print characters missing from the terminal's encoding, such as ± in ASCII, as "?" instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -22,7 +22,7 @@ def replace_unprintable() -> None:
 
 @contextlib.contextmanager
 def full_width(console: Console, columns: int) -> Iterator[None]:
-    """Print without folding where no terminal sets a width: a file or pipe has none, and rich assumes 80 columns."""
+    """Disable folding when output is not a terminal: a file or pipe has no width, and rich assumes 80 columns."""
     width = console.width
     if not console.is_terminal:
         console.width = max(width, columns)

@@ -39,7 +39,7 @@ def _run() -> int:
     try:
         return app(prog_name="repro", standalone_mode=False) or 0
     except SystemExit as error:
-        # only click's, for a reader that went away (`repro list | head`): its 1 would say "contradicted"
+        # only click's, for a closed pipe (`repro list | head`): its exit code 1 would mean "contradicted"
         return 128 + signal.SIGPIPE if error.code == 1 else 2
     except _USAGE_ERROR as error:
         print_error(f"error: {_usage_line(error)}")
@@ -57,14 +57,14 @@ def _run() -> int:
             file = getattr(error, "filename", None) or "output"
             print_error(f"error: {file}: {cause}. Fix it and run again.")
             return 2
-        # Our error, not the user's: never the exit code that says "contradicted"
+        # Our error, not the user's: must not use the exit code for "contradicted"
         print_error(traceback.format_exc().rstrip(), style="")
         print_error("failed: internal error, see the traceback above")
         return 3
 
 
 def _usage_line(error: Any) -> str:
-    """Return what is wrong with the words of a command, the value that does not fit among it, and the page that helps."""
+    """Return what is wrong with a command's arguments, including the offending value, and the help page to read."""
     text = error.format_message().rstrip(".").replace("Value error, ", "")
     if isinstance(error.__cause__, pydantic.ValidationError):
         value = error.__cause__.errors()[0]["input"]
@@ -80,7 +80,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send an interrupt again, a moment later, that arrived in a destructor and would be swallowed there."""
+    """Resend, a moment later, an interrupt that arrived in a destructor and would be swallowed there."""
     if isinstance(lost.exc_value, Interrupted):
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
