@@ -53,7 +53,7 @@ def prefix_rows(pair: Pair) -> Iterator[Row]:
 
 
 def failure_rows(pair: Pair) -> Iterator[Row]:
-    """Yield how every student of Table 2 fails on prompts it solved before, and the teachers, for re-check rates."""
+    """Yield how every student of Table 2 fails on prompts it solved before, and the teachers for comparison."""
     evaluations, judge = _evaluations(pair), judge_of(pair.settings)
     for method in ("Teacher", "Undistillable"):
         yield pair.row(method, evaluations[method])

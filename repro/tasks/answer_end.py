@@ -1,10 +1,10 @@
 """Find where an answer ends: models that do not stop invent another question and answer that too.
 
-Students that no longer stop are part of what this project measures, so a completion is only graded up to
+Students that no longer stop are part of what this project measures, so grading a completion stops:
 - at a chat marker (`<|im_start|>`, `Human:`, a line `user`), with anything before it;
 - at the heading of a question (`Question:`, `Q:`, `Problem 2`, `2. What ...?`) after an answer was stated;
-- for choices, where a guess is often right, at `Question:` before any answer too. A restated question is not a new one:
-its heading opens the text or follows a colon, or its text is the item's question.
+- for choices, where a guess is often right, at `Question:` before any answer too.
+A restated question is not a new one: its heading opens the text or follows a colon, or its text is the item's question.
 """
 
 import re

@@ -1,11 +1,15 @@
 """The decision rule for verdicts, Holm's correction, and how much data would decide.
 
-A statement puts an estimate inside an allowed region [low, high]: an ordering [0, inf), a non-inferiority [-margin,
-inf), an equivalence [-margin, margin]. At level a, with the interval of confidence 1 - a around the estimate:
-reproduced the whole interval lies inside the region contradicted the whole interval lies outside it inconclusive
-neither; or a training claim has one training seed, and the gap to the region's edge is under 5 standard errors A fourth
-verdict, not testable, is not a matter of statistics: there was nothing for the claim to be true or false of, such as a
-student at chance (`repro.tables.verdicts.floor`) or a calibrated teacher that has not moved (`repro.calibration.idle`).
+A statement puts an estimate inside an allowed region [low, high]: an ordering [0, inf), a non-inferiority
+[-margin, inf), an equivalence [-margin, margin]. At level a, with the interval of confidence 1 - a around the
+estimate:
+    reproduced     the whole interval lies inside the region
+    contradicted   the whole interval lies outside it
+    inconclusive   neither; or a training claim has one training seed, and the gap to the region's edge is under
+                   5 standard errors
+A fourth verdict, not testable, is not a matter of statistics: there was nothing for the claim to be true or false of,
+such as a student at chance (`repro.tables.verdicts.floor`) or a calibrated teacher that has not moved
+(`repro.calibration.idle`).
 """
 
 from collections.abc import Sequence
