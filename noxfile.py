@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 import nox
-from filelock import FileLock  # of virtualenv, which nox requires
+from filelock import FileLock  # required by virtualenv, which nox needs
 
-if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before anything that an older Python cannot run
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before anything an older Python cannot run
     sys.exit(
         f"Python 3.11 to 3.13 is needed, this is {sys.version_info[0]}.{sys.version_info[1]}: install nox in one of these."
     )
@@ -29,7 +29,7 @@ nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "none" if IN_IMAGE else "virtualenv"
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # nox passes Ctrl-C on to its command, but not SIGTERM
 
-if IN_IMAGE:  # the tree may be read-only and not ours
+if IN_IMAGE:  # the tree may be read-only or belong to another user
     _scratch = Path(tempfile.gettempdir())
     os.environ |= {
         "COVERAGE_FILE": str(_scratch / "coverage"),
@@ -51,7 +51,7 @@ ENVIRONMENTS = {
     "vllm": ["cpu-vllm", TORCH_CPU],
     "gpu": ["gpu"],
 }
-"""Folder in .nox to the locks that it holds, beside tools.txt and this project."""
+"""Folder in .nox -> the locks it holds, besides tools.txt and this project."""
 _PATH = os.environ["PATH"]
 
 
@@ -78,7 +78,7 @@ def install(session: nox.Session, name: str) -> None:
 
 
 def _pip_install(session: nox.Session, *arguments: str) -> None:
-    """Install with pip, which would compile files one after the other, packages' tests included: `_compile` does it."""
+    """Install without pip's compilation, which is sequential and includes packages' tests: `_compile` does it."""
     command = ["python", "-m", "pip", "install", "--no-compile", "--no-deps", *arguments]
     session.run_install(*command, silent=True)  # printed if it fails
 
@@ -108,7 +108,7 @@ def _install_torch(session: nox.Session, file: str) -> None:
 
 
 def _compile(session: nox.Session, folder: Path) -> None:
-    """Compile the packages on all cores, without their tests; a file that is not Python for this version is no error."""
+    """Compile the packages on all cores, without their tests; files that are invalid for this Python are not errors."""
     folders = [os.path.relpath(folder), "repro"]  # relative: the pattern must not match a folder above
     command = ["python", "-m", "compileall", "-qq", "-j", "0", "-x", r"[/\\]tests?[/\\]", *folders]
     session.run_install(*command, success_codes=[0, 1])

@@ -80,7 +80,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Resend an interrupt that arrived inside a destructor, where Python would swallow it."""
+    """Resend, a moment later, an interrupt that arrived in a destructor, where Python would swallow it."""
     if isinstance(lost.exc_value, Interrupted):
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:

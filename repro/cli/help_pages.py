@@ -11,7 +11,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 NUMBERS = (int, float)
 WIDE_ENOUGH = 80
-"""Columns from which typer's table of options has room; in a narrower one it cuts the options' names."""
+"""Minimum columns for typer's options table; in narrower terminals it truncates option names."""
 
 
 class HelpfulCommand(TyperCommand):
@@ -39,7 +39,7 @@ class HelpfulCommand(TyperCommand):
 
 
 def improve_help(app: typer.Typer) -> None:
-    """Give every command of an app such a page, and a name to the value of every option and argument that has none yet.
+    """Give every command of an app such a page, and name the value of every unnamed option and argument.
 
     A switch gets the empty name. Choices keep theirs, which are their values.
     """

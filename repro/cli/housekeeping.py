@@ -68,7 +68,7 @@ def _results_folder(folder: Path | None, out: Path) -> Path:
 
 
 def _print_artifacts(entries: "list[ArtifactEntry]") -> None:
-    """Print a line per artifact, however long: a name that is folded cannot be copied."""
+    """Print a line per artifact, however long: a folded name cannot be copied."""
     width = max((len(entry.folder.name) for entry in entries), default=0)
     for entry in entries:
         made = entry.record["ended"][:16].replace("T", " ") if entry.record else ""

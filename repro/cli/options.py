@@ -84,7 +84,7 @@ def assignments_from(
         ),
     ] = None,
 ) -> tuple[str, ...]:
-    """Return the `key=value` assignments, the engine among them; import the files of plug-ins, which these may name."""
+    """Return the `key=value` assignments, including the engine, and import the plug-in files they may refer to."""
     if plugin:
         from repro.system import plugin_files
 

@@ -120,10 +120,10 @@ def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions
 
 
 def _confirm(study: "Study", out: Path, resources: "Resources", options: ExecutionOptions, *, yes: bool) -> None:
-    """Show the plan of thousands of GPU-hours and ask; nothing is asked if everything is cached.
+    """Show the plan and ask before spending thousands of GPU-hours; do not ask if everything is cached.
 
     Raises:
-        InputError: there is no terminal to ask at, and no --yes.
+        InputError: there is no terminal to ask on, and no --yes.
         Exit: the answer is no.
     """
     from repro.planner.dry_run import hours_to_run, print_plan

@@ -1,4 +1,4 @@
-"""Batches of the cases: random logits over tiny vocabularies, with prompts, completions and padding laid out by hand."""
+"""Test batches: random logits over tiny vocabularies, with prompts, completions and padding laid out by hand."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from repro.conformance.calls import IGNORED, LossCall
 V = 7
 PROMPTS, COMPLETIONS = (2, 3, 1), (4, 1, 3)
 END, PAD = 5, 6
-"""The end token and the padding token of the batches; a case may make them one."""
+"""End and padding token of the batches; a case may use one token for both."""
 
 
 def make_call(
@@ -42,7 +42,7 @@ def make_call(
     ids = torch.full((B, S), pad_id)
     labels = torch.full((B, S), IGNORED)
     attention = torch.zeros(B, S, dtype=torch.long)
-    # Tokens and logits of a sequence do not depend on the padding, so that layouts can be compared
+    # A sequence's tokens and logits do not depend on the padding, so that layouts can be compared
     student, teacher = (scale * torch.randn(2, B, S, vocab, generator=generator, dtype=torch.float64)).unbind()
     for b, (p, c) in enumerate(zip(prompts, completions, strict=True)):
         sequence_generator = torch.Generator().manual_seed(1000 * (seed + 1) + b)
@@ -82,5 +82,5 @@ def scored(call: LossCall) -> Tensor:
 
 
 def with_gradient(call: LossCall) -> LossCall:
-    """Return the call with student logits that are a leaf of the graph."""
+    """Return the call with student logits as a leaf of the autograd graph."""
     return replace(call, student_logits=call.student_logits.detach().clone().requires_grad_())

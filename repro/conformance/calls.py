@@ -1,4 +1,4 @@
-"""What a loss is called with, and what is known about a loss.
+"""Inputs of a loss call, and the declared properties of a loss.
 
 Shapes: B sequences, S tokens of prompt, completion and padding, T = S - 1 scored positions, V vocabulary.
 """
@@ -77,7 +77,7 @@ class Loss:
     Attributes:
         name: for messages and tables.
         function: computes the loss of a `LossCall`: a scalar, or unreduced values [B, T] or [B, T, V].
-        features: cases that need another one are not applicable.
+        features: what it supports; cases that need others do not apply.
         reduction: what a scalar is: the mean over tokens, the mean over sequences of their means, or the sum.
         shifts: the loss gets unshifted logits and labels, as a trainer's `compute_loss` does.
         temperature_squared: the loss multiplies by the squared temperature (Hinton et al., arXiv 1503.02531).
@@ -94,7 +94,7 @@ class Loss:
 
     @property
     def betas(self) -> tuple[float, ...]:
-        """The betas that cases without one of their own try."""
+        """The betas tried by cases without their own."""
         ends = [beta for beta, name in ((0.0, "forward"), (1.0, "reverse")) if name in self.features]
         return (*ends, 0.3) if "beta" in self.features else tuple(ends)
 

@@ -1,6 +1,6 @@
-"""docs/conformance.md: what the losses of libraries fail, from outcomes that are stored beside it.
+"""Write docs/conformance.md: which cases libraries' losses fail, from the outcomes stored next to it.
 
-The outcomes of a library that is not installed where the page is written stay as they were measured elsewhere.
+Libraries not installed here keep their outcomes measured elsewhere.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Somebody's function as a `Loss`: by its argument names, or by an adapter that it brings."""
+"""Wrap a user's function as a `Loss`: by its argument names, or through its own adapter."""
 
 import importlib
 import importlib.util
@@ -28,7 +28,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "input_ids": ("input_ids",),
     "attention_mask": ("attention_mask",),
 }
-"""Of a `LossCall`'s attribute: the argument names that are taken for it."""
+"""`LossCall` attribute -> accepted argument names."""
 FEATURE_OF: dict[str, Feature] = {
     "mask": "mask",
     "labels": "mask",
@@ -193,7 +193,7 @@ def _caller(function: Callable[..., Any], arguments: dict[str, str], *, has_mask
                 values[attribute] = default
                 if attribute not in required:
                     del values[attribute]
-        if not has_mask:  # a plain function of two sets of logits gets the positions that count
+        if not has_mask:  # a plain function of two logit tensors only gets the positions that count
             for attribute in ("student_logits", "teacher_logits"):
                 values[attribute] = values[attribute][call.mask]
         return function(**{arguments[attribute]: value for attribute, value in values.items()})

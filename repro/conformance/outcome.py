@@ -13,7 +13,7 @@ Status = Literal["holds", "fails", "not applicable"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a case said of a loss.
+    """Outcome of a case for a loss.
 
     Attributes:
         detail: of a failure: what came out and what is right; of a case that does not apply: what the loss lacks.

@@ -1,6 +1,6 @@
 """TRL's distillation losses as `Loss` objects.
 
-A trainer's method is called with a stand-in for the trainer, and stand-ins for its models that return the logits.
+A trainer's method is called with a stand-in trainer and stand-in models that return the given logits.
 """
 
 import importlib

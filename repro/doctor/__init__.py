@@ -1,1 +1,1 @@
-"""`repro doctor STUDY`: try everything that a study needs before hours are spent."""
+"""`repro doctor STUDY`: try everything a study needs before hours are spent."""

@@ -30,7 +30,7 @@ from repro.workflow.contamination import check_contamination
 
 
 def run_checks(study: Study, out: Path, workers: int) -> Iterator[Finding]:
-    """Yield findings as they are made. Models are loaded and stages run only if the machine can."""
+    """Yield findings as they are made. Models are loaded and stages run only if the machine is capable."""
     stages = study.stages()
     machine = list(_machine(study))
     yield from machine
@@ -49,7 +49,7 @@ def _is_reachable(access: list[Finding]) -> bool:
 
 
 def _contents(study: Study, stages: list[Stage], earlier: list[Finding], out: Path, workers: int) -> Iterator[Finding]:
-    """Check what the models and the data hold; nothing runs if the machine, access or weights failed."""
+    """Check the contents of models and data; nothing runs if the machine, access or weights checks failed."""
     yield from _data(stages)
     weights = [*check_weights(stages), *check_servers(stages)]
     yield from weights
@@ -75,9 +75,9 @@ def _machine(study: Study) -> Iterator[Finding]:
 
 
 def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
-    """Check memory: stages that do not fit, the GPUs of sharded ones, and the largest stage.
+    """Check memory: stages that do not fit, GPUs of sharded stages, and the largest stage.
 
-    The largest stage is compared with one GPU, at toy scale with this machine.
+    The largest stage is compared with one GPU or, at toy scale, with this machine.
     """
     resources = resources_for(study.scale)
     problems = unplaceable(study, stages, resources, workers)
@@ -109,7 +109,7 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
 
 
 def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Finding:
-    """Say how long the complete study takes, cached stages included."""
+    """Report how long the complete study takes, including cached stages."""
     corrections = corrections_from(out)
     planned = forecast(study, stages, [False] * len(stages), corrections, resources_for(study.scale), workers)
     source = describe_source(study, stages, corrections)

@@ -8,7 +8,7 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. subject: what was checked; message: what was found and, unless it is ok, the fix."""
+    """One check. subject: what was checked; message: what was found and, unless ok, the fix."""
 
     status: Status
     subject: str

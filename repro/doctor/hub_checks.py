@@ -1,4 +1,4 @@
-"""Check that everything of a study that is on the hub may be read; without a network, no other check waits for one."""
+"""Check access to everything a study reads from the hub; without a network, later checks do not wait for it."""
 
 import contextlib
 import os
@@ -39,11 +39,11 @@ def check_access(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Keep the hub's client libraries from the network, where they would retry for minutes."""
+    """Keep the hub's client libraries off the network, where they would retry for minutes."""
     from huggingface_hub import constants
 
     before = os.environ.get("HF_HUB_OFFLINE"), constants.HF_HUB_OFFLINE
-    datasets = sys.modules.get("datasets")  # reads the variable when it is imported
+    datasets = sys.modules.get("datasets")  # reads the variable on import
     if datasets is not None:
         datasets.config.HF_HUB_OFFLINE = True
     os.environ["HF_HUB_OFFLINE"], constants.HF_HUB_OFFLINE = "1", True

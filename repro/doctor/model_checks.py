@@ -33,7 +33,7 @@ def check_weights(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 
 def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Check that every server answers, and serves its model."""
+    """Check that every server answers and serves its model."""
     endpoints = {model.endpoint for stage in stages for model in stage.served_models()}
     if endpoints:
         from repro.evaluation.chat_client import ChatClient  # the client library takes half a second to import
@@ -51,7 +51,7 @@ def check_servers(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 
 def _check_cached(subject: str, hub_id: str, revision: str) -> Finding:
-    """Check a hub model in the local cache, whose files are named by their hashes."""
+    """Check a hub model in the local cache, where files are named by their hashes."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -85,7 +85,7 @@ def _sha256(file: Path) -> str:
 
 
 def check_models(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Make the strict check of every model that reads prompts, and see whether prompts survive its tokens."""
+    """Run the strict check on every model that reads prompts, and check that prompts survive a tokenizer round trip."""
     for model, reasoning in chat_models(stages).items():
         name, subject = model.name, f"template of {model.name}"
         try:
@@ -115,7 +115,7 @@ def check_models(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 
 def check_lengths(stages: Sequence[Stage]) -> Finding:
-    """Check that every prompt, with a completion as long as allowed, fits the positions of the models that read it."""
+    """Check that every prompt plus the longest allowed completion fits the positions of each model that reads it."""
     try:
         check_prompts(stages)
     except InputError as error:
@@ -128,7 +128,7 @@ def _single_spaced(text: str) -> str:
 
 
 def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Check that teacher and student share a tokenizer, and read prompts through equal chat templates."""
+    """Check that teacher and student share a tokenizer and use equal chat templates."""
     from repro.distillation.pair import check_pair
 
     pairs = {

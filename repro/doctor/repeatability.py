@@ -1,4 +1,4 @@
-"""Repeatability of a model's scores: the same batch twice, and each sequence by itself."""
+"""Repeatability of a model's scores: score the same batch twice, then each sequence by itself."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,11 +12,11 @@ from repro.training.vllm_memory import BFLOAT16
 
 COMPLETIONS = ("12 + 30 = 42. \\boxed{42}", "I think that the answer is 41.", "B", "")
 LARGEST_GAP = 0.05
-"""ASSUMED: nats per token by which another batch may differ: bfloat16 kernels depend on the shape of a batch."""
+"""ASSUMED: tolerated difference between batches, nats per token: bfloat16 kernels depend on the batch shape."""
 
 
 def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Check every model that only scores in training, each loaded once: over all GPUs if one does not hold it."""
+    """Check every model that only scores in training, each loaded once, over all GPUs if it does not fit on one."""
     gpus = _gpus_gib()
     workloads = [stage.workload for stage in stages if stage.workload.trains]
     names = {workload.frozen.base_model.name for workload in workloads if workload.frozen}
@@ -30,11 +30,11 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
                 )
                 continue
             again, alone, tokens = _gaps(name, spread=bool(gpus) and size > USABLE_SHARE * gpus[0])
-        except Exception as error:  # any error of a library about a missing or damaged model is a finding
+        except Exception as error:  # any library error about a missing or damaged model is a finding
             yield fail(subject, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
             continue
         finally:
-            free_gpu_memory()  # the trial that follows needs all GPU memory
+            free_gpu_memory()  # the trial run that follows needs all GPU memory
         if again > 0:
             yield fail(subject, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
         elif alone / tokens > LARGEST_GAP:
@@ -47,7 +47,7 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 
 def _gpus_gib() -> list[float]:
-    """Return the GiB of each visible GPU; models are loaded to the first."""
+    """Return the GiB of each visible GPU; models are loaded onto the first."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -61,8 +61,8 @@ def _gaps(name: str, *, spread: bool) -> tuple[float, float, int]:
         spread: see `models.loading.load_model`.
 
     Returns:
-        Largest difference of a sequence's log-probability between the same batch twice, between the batch and each
-        sequence alone, and the tokens of the longest.
+        Largest difference in a sequence's log-probability between two runs of the same batch, the same between the
+        batch and each sequence alone, and the tokens of the longest sequence.
     """
     from transformers.utils import logging
     from trl.trainer.utils import add_fused_lm_head

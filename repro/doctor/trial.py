@@ -1,4 +1,4 @@
-"""A trial run: one step of each kind of stage with the study's models, engine and code, in a temporary folder."""
+"""Trial run: one step of each kind of stage with the study's models, engine and code, in a temporary folder."""
 
 import json
 import tempfile
@@ -41,7 +41,7 @@ def trial_study(study: Study) -> Study:
 
 
 def one_of_each(study: Study) -> list[Stage]:
-    """Return the stage of every kind that needs the most memory, for each family, with the inputs of these."""
+    """Return, per kind and family, the stage that needs the most memory, plus their inputs."""
     chosen: dict[tuple[str, str], tuple[float, Stage]] = {}
     for family in study.families:
         for stage in topological_order([row.stage for row in study.rows if row.family == family]):
@@ -52,10 +52,10 @@ def one_of_each(study: Study) -> list[Stage]:
 
 
 def try_stages(study: Study, out: Path, workers: int) -> Iterator[Finding]:
-    """Run the trial, stage by stage in the order of the study; a failure stops the stages that need its result.
+    """Run the trial, stage by stage in the study's order; a failure blocks the stages that need its result.
 
     Args:
-        out: folder of the results: the trial is on the same disk.
+        out: the results folder; the trial uses the same disk.
     """
     stages = one_of_each(trial_study(study))
     out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ _MANIFESTS = ", ".join(
 
 
 class PinError(Exception):
-    """A name could not be looked up: a one-line message. host: set if that host did not answer."""
+    """A name could not be looked up; the message is one line. host: set if that host did not answer."""
 
     def __init__(self, text: str, host: str | None = None) -> None:
         super().__init__(text)
@@ -39,10 +39,10 @@ def _hub_address() -> str:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Addresses of the services. An image that names its registry (ghcr.io/...) is looked up there.
+    """Base URLs of the services. An image that names its registry (ghcr.io/...) is looked up there.
 
     Attributes:
-        hub: that of the user's downloads (HF_ENDPOINT), which may be a mirror.
+        hub: the same as for downloads (HF_ENDPOINT), possibly a mirror.
     """
 
     hub: str = field(default_factory=_hub_address)
@@ -114,7 +114,7 @@ def _registry_token(challenge: str, image: str) -> str:
 
 
 def _field(answer: httpx2.Response, name: str) -> str:
-    """Return a field of a JSON object; empty if the answer has none."""
+    """Return a field of a JSON object, or an empty value if it is missing."""
     try:
         return str(answer.json().get(name) or "")
     except (ValueError, AttributeError):
@@ -122,7 +122,7 @@ def _field(answer: httpx2.Response, name: str) -> str:
 
 
 def _checked(subject: str, answer: httpx2.Response, value: str, form: re.Pattern[str]) -> str:
-    """Return the value if it has the form of an immutable name; nothing else may enter a lock."""
+    """Return the value if it looks like an immutable name; nothing else may enter a lock."""
     status = answer.status_code
     if status in (401, 403):
         raise PinError(f"{subject}: access refused (HTTP {status}); set HF_TOKEN or GITHUB_TOKEN if you have access")
@@ -142,7 +142,7 @@ def _bearer(token: str | None) -> dict[str, str]:
 def _ask(
     url: str, headers: Mapping[str, str], method: str = "GET", params: Mapping[str, str] | None = None
 ) -> httpx2.Response:
-    """Return the answer, whatever its status.
+    """Return the response, whatever its status.
 
     Raises:
         PinError: the host gave no answer.

@@ -1,4 +1,4 @@
-"""Names to pin: base images in the Dockerfile, actions in the workflows, models and data sets of the studies."""
+"""Names to pin: base images in the Dockerfile, actions in the workflows, and the studies' models and data sets."""
 
 import functools
 import re
@@ -23,7 +23,7 @@ def workflows(root: Path) -> list[Path]:
 
 
 def tag_of(line: re.Match[str]) -> str:
-    """Return the tag of a `uses:` line, which is in its comment if the line is pinned by commit."""
+    """Return the tag of a `uses:` line; if the line is pinned by commit, the tag is in its comment."""
     return line["tag"] if re.fullmatch(r"[0-9a-f]{40}", line["ref"]) and line["tag"] else line["ref"]
 
 

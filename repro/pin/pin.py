@@ -21,7 +21,7 @@ Lookup = Callable[[str], str]
 
 @dataclass
 class PinResult:
-    """Result of a call. unpinned: a line per name without a pin, with the reason."""
+    """Result of `pin`. unpinned: a line per name without a pin, with the reason."""
 
     pins: dict[str, str] = field(default_factory=dict)
     unpinned: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class PinResult:
 def pin(
     kinds: tuple[str, ...], root: Path = ROOT, hub_file: Path = hub_lock.LOCK, addresses: Addresses | None = None
 ) -> PinResult:
-    """Look up the names of these kinds. Pins that were found are written even if others failed.
+    """Look up the names of these kinds. Pins that were found are written even if other lookups failed.
 
     Raises:
         InputError: not a checkout, or its files cannot be written.
@@ -64,7 +64,7 @@ def pin(
 
 
 def apply(root: Path) -> None:
-    """Write the lock's digests and commits into the Dockerfile and the workflows, followed by their tags."""
+    """Write the locked digests and commits, followed by their tags, into the Dockerfile and the workflows."""
     lock = read_lock(root)
 
     def image(line: re.Match[str]) -> str:
@@ -116,7 +116,7 @@ def read_lock(root: Path) -> dict[str, dict[str, str]]:
 
 
 def _look_up(wanted: list[str], lookup: Lookup, result: PinResult) -> dict[str, str]:
-    """Look up names; a host that does not answer is reported once and not asked again."""
+    """Look up names; a host that does not answer is reported once and not tried again."""
     pins: dict[str, str] = {}
     for number, name in enumerate(wanted):
         try:
@@ -131,7 +131,7 @@ def _look_up(wanted: list[str], lookup: Lookup, result: PinResult) -> dict[str, 
 
 
 def _still_used(before: dict[str, str], wanted: list[str]) -> dict[str, str]:
-    """Return the pins of names that are still used, so that a failed look-up loses none."""
+    """Return the existing pins of names still in use, so that a failed lookup loses none."""
     return {name: pin for name, pin in before.items() if name in wanted}
 
 

@@ -1,7 +1,7 @@
 """Backends that stages run on: this process, subprocesses, or Slurm jobs. Not part of a stage's identity.
 
-Slurm's state is read from `squeue` only: accounting (`sacct`), which submitit uses, is off on many clusters, where a
-killed job would then seem to run without end.
+Slurm's state is read only from `squeue`. Many clusters turn off accounting (`sacct`), which submitit relies on; a
+killed job would then appear to run forever.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ Backend = Literal["local", "slurm", "none"]
 POLL_S = 5.0
 """Seconds between two calls of squeue."""
 MAX_JOBS = 256
-"""Jobs of one study that may run at once on Slurm, unless --workers gives another number."""
+"""Maximum number of concurrent Slurm jobs per study, unless --workers overrides it."""
 FINISHED_AFTER_MISSES = 3
-"""Answers of squeue without a job before it counts as finished: its result may still be on its way over a shared disk."""
+"""Number of squeue calls a job must be missing from to count as finished: a shared disk may delay its result."""
 
 USUAL_REASONS = {"None", "Priority", "Resources", "JobArrayTaskLimit"}
-"""Of a job that waits, or runs ("None")."""
+"""Ordinary reasons for a job to wait; a running job has "None"."""
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +40,8 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         hours: time limit of one job. A stage that needs longer resumes from its checkpoint in the next job.
-        gpus: of one job, all on one node.
-        cpus: of one job.
+        gpus: per job, all on one node.
+        cpus: per job.
         setup: shell lines that run before the stage, such as `module load cuda`.
         extra: further sbatch options, by their long names.
     """
@@ -58,7 +58,7 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
     extra: dict[str, str | int | bool] = {}
 
     def infra(self) -> dict[str, Any]:
-        """Return the same as exca's settings."""
+        """Convert to exca's settings."""
         settings = {
             "timeout_min": max(1, round(self.hours * 60)),
             "gpus_per_node": self.gpus or None,
@@ -79,8 +79,8 @@ class Execution:
     """Execution of a run's stages: backend, workers, resources. Not part of their identity.
 
     Attributes:
-        resources: of each stage.
-        workers: stages that run at the same time, at most; in this process (backend `none`) always one.
+        resources: per stage.
+        workers: maximum number of concurrent stages; always one in this process (backend `none`).
         cluster: what each job requests, on Slurm.
     """
 
@@ -134,10 +134,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def check_gpus(cluster: Cluster, resources: Resources) -> str | None:
-    """Return a warning about the GPUs that jobs of stages with models of the hub request; None if there is none.
+    """Return a warning about the GPUs requested by jobs whose stages use hub models, or None.
 
     Raises:
-        InputError: fewer than each stage is to have.
+        InputError: fewer GPUs than each stage should get.
     """
     if cluster.gpus is None and not any("gpu" in f"{name}={value}" for name, value in cluster.extra.items()):
         return "the Slurm jobs request no GPUs: gpus=8 in the cluster file, or --cluster-option gpus=8"
@@ -165,7 +165,7 @@ class SlurmQueue:
         self._printed_reasons: set[str] = set()
 
     def finished(self, jobs: Iterable[str]) -> set[str]:
-        """Return the jobs that have left the queue for good. If Slurm does not answer, assume that nothing changed."""
+        """Return the jobs that have left the queue for good; if Slurm does not answer, assume nothing changed."""
         job_ids = set(jobs)
         if job_ids and time.monotonic() - self._last_poll > POLL_S:
             self._last_poll = time.monotonic()
@@ -176,7 +176,7 @@ class SlurmQueue:
         return {job for job in job_ids if self._misses.get(job, 0) >= FINISHED_AFTER_MISSES}
 
     def _tell_why_jobs_wait(self, reasons: dict[str, str]) -> None:
-        """Print each reason once that other jobs' end does not remove: some hold a job back without end."""
+        """Print, once each, the reasons that will not go away when other jobs finish: some block a job forever."""
         for job, reason in reasons.items():
             if reason not in USUAL_REASONS | self._printed_reasons:
                 self._printed_reasons.add(reason)
@@ -184,15 +184,15 @@ class SlurmQueue:
 
 
 def _queued(jobs: set[str]) -> dict[str, str] | None:
-    """Return the jobs that squeue lists, array members one by one, each with the reason why it waits; None if it does not answer."""
+    """Return squeue's jobs (array members separately) with their reasons for waiting; None if it does not answer."""
     command = ["squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(sorted(jobs))}"]
-    # the user's SQUEUE_PARTITION, SQUEUE_STATES and the like would hide jobs, which would be submitted again
+    # the user's SQUEUE_PARTITION, SQUEUE_STATES and the like would hide jobs, and we would submit them again
     env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
         answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:  # Slurm has forgotten a job that ended
+    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:  # Slurm has already forgotten a finished job
         return None
     lines = [[*line.split(maxsplit=2), "None"] for line in answer.stdout.splitlines()]
     ended = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "OUT_OF_MEMORY"}
@@ -200,7 +200,7 @@ def _queued(jobs: set[str]) -> dict[str, str] | None:
 
 
 def cancel(jobs: Iterable[str]) -> None:
-    """Run scancel without waiting or output: a stage may be killed at any moment."""
+    """Run scancel without waiting and without output: it is safe to kill a stage at any moment."""
     ids = sorted(set(jobs))
     if ids:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -208,6 +208,6 @@ def cancel(jobs: Iterable[str]) -> None:
 
 
 def submitted_jobs(folder: Path) -> Iterator[str]:
-    """Yield the Slurm job ids that submitit noted below exca's folder of a driver, by the names of its files."""
+    """Yield the Slurm job ids that submitit left below a driver's exca folder, read from its file names."""
     for script in folder.glob("*/logs/*_submission.sh"):
         yield script.name.removesuffix("_submission.sh")

@@ -17,10 +17,10 @@ class StageContext:
     """The context of a running stage.
 
     Attributes:
-        cache: holds the artifact folders.
-        work: scratch of this stage (checkpoints, finished chunks); kept after a kill, removed after success.
+        cache: the parent of the artifact folders.
+        work: the stage's scratch folder (checkpoints, finished chunks); kept after a kill, removed on success.
         resources: resolved, see `gpu_pool.resolve_layout`.
-        training: the part of them that a trainer uses, with the GPUs of its vLLM server.
+        training: the subset a trainer uses, including the GPUs of its vLLM server.
     """
 
     cache: Path
@@ -34,7 +34,7 @@ def make_context(cache: Path, work: Path, progress: Progress, resources: Resourc
     """Return the context of a stage with resolved resources.
 
     Raises:
-        InputError: fewer GPUs than its ranks and its vLLM server need.
+        InputError: fewer GPUs than the stage's ranks and vLLM server need.
     """
     training = TrainingResources(
         micro_batch=resources.micro_batch,

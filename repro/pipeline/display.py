@@ -21,21 +21,21 @@ from repro.stages import Stage
 from repro.stages.readable_label import describe_stage, with_seed
 
 WIDE, NARROW = 100, 60
-"""Columns of a terminal from which bars are long and have notes, and below which there are none."""
+"""Terminal widths in columns: from WIDE, bars are long and have notes; below NARROW, there are no bars."""
 ESTIMATE_S = 1.0
-"""Seconds between two estimates of the remaining time, at least."""
+"""Minimum seconds between two estimates of the remaining time."""
 SILENT_S = (30.0, 600.0)
-"""Seconds after which a log says how far the running stages are: at first, and at most. Each such line doubles them."""
+"""Seconds between progress lines in a log (initial, maximum); the interval doubles after each line."""
 MOST_ESTIMATING = 0.02
-"""Share of the driver's time that goes into estimates: of a thousand stages one takes a while."""
+"""Maximum share of the driver's time spent on estimates: with a thousand stages, one takes a while."""
 
 
 class Display:
     """Progress display, updated as the `on_tick` of `run_stages`.
 
     Args:
-        remaining: estimates the seconds that the study still takes.
-        clock: seconds, never going back; that of `Running.started`.
+        remaining: estimates how many seconds the study will still take.
+        clock: a monotonic clock in seconds, the same as for `Running.started`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Display:
             self._say_how_far(running)
 
     def _say_how_far(self, running: Sequence[Running]) -> None:
-        """Print a line per running stage of a log in which nothing has ended for a while."""
+        """In a log where nothing has finished for a while, print a line per running stage."""
         for run in running:
             report = read_progress(progress_path(self._cache, run.stage)) or {}
             steps = f"{report['done']} of {report['total']} {report['unit']}" if report.get("done") else "starting"
@@ -123,7 +123,7 @@ class Display:
             self._console.print(f"all stages: {self._left}", highlight=False)
 
     def _estimate(self, running: Sequence[Running], *, at_once: bool) -> None:
-        """Estimate the remaining time anew; say which stages resume a training, and which begin to stand still."""
+        """Update the remaining time; report which stages resumed training and which have stalled."""
         now = self._clock()
         if now < self._next_estimate and not at_once:
             return
@@ -147,12 +147,12 @@ class Display:
         return self._watch.observe(run.stage.fingerprint, now - run.started, report)
 
     def _still(self, run: Running, now: float) -> str:
-        """Say for how long a stage has stood still; "" if it gets on."""
+        """Describe how long a stage has been stalled; "" if it is making progress."""
         seconds = self._watch.standing_still(run.stage.fingerprint, now - run.started)
         return f"no progress for {seconds / 60:.0f} min" if seconds else ""
 
     def _report(self, stage: Stage, done: int, total: int) -> None:
-        """Print one line when a stage has ended: all that a log gets, and the history on a terminal."""
+        """Print one line when a stage finishes: the only output in a log, and the history on a terminal."""
         self._reported.add(stage.fingerprint)
         seconds = self._clock() - self._started.get(stage.fingerprint, self._clock())
         left = f", {self._left}" if done < total else ""
@@ -161,10 +161,10 @@ class Display:
         )
 
     def _report_failure(self, failure: Failure, *, is_last: bool) -> None:
-        """Print a line when a stage has failed; take it, and the stages that need it, out of the remaining time.
+        """Print a line when a stage fails; drop it and its dependents from the remaining time.
 
         Args:
-            is_last: nothing runs or is to run any more: the command ends with the error.
+            is_last: nothing is running or waiting any more, so the command exits with this error.
         """
         self._reported.add(failure.stage.fingerprint)
         for stage in (failure.stage, *failure.blocked):
@@ -182,7 +182,7 @@ class Display:
         return self._labels[name]
 
     def _bars(self, done: Sequence[Stage], running: Sequence[Running], total: int) -> Group:
-        """Lay out a line per running stage and one for the study; on a narrow terminal bars and notes give way to numbers."""
+        """Lay out a line per running stage and one for the study; narrow terminals get numbers, no bars or notes."""
         width = self._console.width
         bar = [BarColumn(bar_width=24 if width >= WIDE else 10)] if width >= NARROW else []
         note = [TextColumn("{task.fields[note]}")] if width >= WIDE else []
@@ -221,7 +221,7 @@ class Display:
 
 
 def describe_rate(per_second: float, unit: str) -> str:
-    """Return "2.5 steps/s", below one in ten seconds "12 s/step"; empty before there is a rate."""
+    """Format a rate as "2.5 steps/s", or "12 s/step" below 0.1 per second; empty while unknown."""
     if not per_second:
         return ""
     return f"{per_second:.1f} {unit}/s" if per_second >= 0.1 else f"{1 / per_second:,.0f} s/{unit.removesuffix('s')}"

@@ -1,11 +1,11 @@
 """A stage on several processes of one machine, one per GPU; its main process holds the lock and writes the record.
 
-Training: torchrun starts the workers (gloo on CPUs, NCCL on GPUs), each runs the stage's function, rank 0 writes the
-model. Generation and diagnoses: each worker samples every n-th chunk of prompts, or measures every n-th part. Chunks have
-their own seeds, and parts their own sums, so the results are those of one process. A model that one GPU cannot hold is
-spread over several by vLLM (tensor parallel): then each worker has that many GPUs, and there are fewer workers.
+Training: torchrun starts the workers (gloo on CPUs, NCCL on GPUs), each runs the stage's function, and rank 0 writes
+the model. Generation and diagnoses: each worker samples every n-th chunk of prompts, or measures every n-th part.
+Chunks have their own seeds and parts their own sums, so the results match a single process. A model too large for one
+GPU is sharded by vLLM (tensor parallel); each worker then takes several GPUs, and there are fewer workers.
 
-A training beside which vLLM sleeps gets a process of its own where several stages would share one (`separate_function`).
+If several stages would share a process, training with a sleeping vLLM gets one of its own (`separate_function`).
 """
 
 import json
@@ -34,12 +34,12 @@ from repro.system.atomic_write import atomic_write
 from repro.system.child_processes import exit_with_parent
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1")
-"""All ranks are here. By default they look for the first at the machine's full name, which not every machine can resolve
-(`docker run --network none`), nor every firewall lets through."""
+"""All ranks are on this machine. By default they connect to rank 0 through the machine's full host name, which may not
+resolve (`docker run --network none`) or may be blocked by a firewall."""
 
 
 def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
-    """Return the stage's function over `context.resources.ranks` GPUs; unchanged if it cannot be split."""
+    """Split the stage's function over `context.resources.ranks` GPUs; return it unchanged if it cannot be split."""
     resources = context.resources
     local_function = function_for(stage, context)
 
@@ -59,7 +59,7 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
             for rank in range(count)
         ]
         _read_answers(answer_files, _wait_all(workers))
-        return local_function(out)  # finds every chunk or part finished
+        return local_function(out)  # finds all chunks or parts finished
 
     if stage.workload.trains:
         return train
@@ -67,7 +67,7 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
 
 
 def separate_function(stage: Stage, context: StageContext) -> Callable[[Path], dict[str, Any]]:
-    """Return the stage's function in a process of its own, without other ranks: its end frees all GPU memory."""
+    """Run the stage's function in its own process, without other ranks: exiting frees all GPU memory."""
 
     def train(out: Path) -> dict[str, Any]:
         job_file, answer_files = _write_job_file(stage, context, out, workers=1)
@@ -84,7 +84,7 @@ def separate_function(stage: Stage, context: StageContext) -> Callable[[Path], d
 def _write_job_file(
     stage: Stage, context: StageContext, out: Path, workers: int | None = None
 ) -> tuple[Path, list[Path]]:
-    """Write what the workers need to know; return the file, and the files that they will answer with."""
+    """Write the workers' job description; return its path and the paths of the answer files they will write."""
     resources = context.resources
     workers = workers or resources.ranks // (resources.tensor_parallel or 1)
     answer_files = [context.work / f"answer-{rank}.json" for rank in range(workers)]
@@ -103,7 +103,7 @@ def _write_job_file(
 
 
 def _wait_all(workers: list[subprocess.Popen[bytes]]) -> list[int]:
-    """Return the exit codes; if one worker fails the others are ended."""
+    """Wait for all workers and return their exit codes; if one fails, the others are terminated."""
     while any(worker.poll() is None for worker in workers):
         if any(worker.returncode for worker in workers):
             for worker in workers:
@@ -126,7 +126,7 @@ def _read_answers(files: list[Path], exit_codes: list[int]) -> list[dict[str, An
 
 
 def _worker_environment(rank: int, ranks: int, tensor_parallel: int) -> dict[str, str]:
-    """Return the environment of a worker that takes a share: its rank, and its GPUs if any are visible."""
+    """Return the environment of one worker: its rank, and its GPUs if any are visible."""
     env = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     if not visible:  # no GPU, or none for this stage
@@ -136,7 +136,7 @@ def _worker_environment(rank: int, ranks: int, tensor_parallel: int) -> dict[str
 
 
 def _run_worker(job_file: Path) -> None:
-    """Run one worker's part of the job, and write its answer."""
+    """Run one worker's part of the job and write its answer."""
     job = json.loads(job_file.read_text())
     exit_with_parent(job["parent"])
     is_alone = "RANK" not in os.environ
@@ -164,11 +164,11 @@ def _run_worker(job_file: Path) -> None:
     with atomic_write(job_file.with_name(f"answer-{rank}.json")) as temporary:
         temporary.write_text(json.dumps(answer))
     if "summary" not in answer and "parts" not in answer:
-        sys.exit(1)  # so that the other workers are not waited for
+        sys.exit(1)  # so that nothing waits for the other workers
 
 
 def _take_share(stage: Stage, context: StageContext, share: tuple[int, int]) -> int:
-    """Sample or measure every n-th part of a stage; return the number of parts that are finished or that it has."""
+    """Sample or measure every n-th part of a stage; return how many parts are finished, or exist."""
     if isinstance(stage, Diagnose):
         return measure_diagnosis(stage, context, share)
     if isinstance(stage, Sample | Evaluate):

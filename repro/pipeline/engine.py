@@ -1,4 +1,4 @@
-"""Execution of stages in order: what is cached is skipped, what is ready is submitted, what ends is checked."""
+"""Run stages in order: skip cached ones, submit ready ones, check finished ones."""
 
 import contextlib
 import signal
@@ -25,7 +25,7 @@ from repro.system.child_processes import block_signals
 
 @dataclass(frozen=True)
 class Failure:
-    """A stage that ended without a result. blocked: the stages that need it, directly or not, and are not run."""
+    """A stage that ended without a result. blocked: its direct and indirect dependents, which are not run."""
 
     stage: Stage
     error: InputError | StageError
@@ -33,47 +33,47 @@ class Failure:
 
 
 def join_errors(failures: Sequence[Failure]) -> InputError | StageError:
-    """Return the first failure's error, which names the other failed stages, too."""
+    """Return the first failure's error, extended with the names of the other failed stages."""
     error, others = failures[0].error, [with_seed(f.stage.label, f.stage.seed) for f in failures[1:]]
     return type(error)(f"{error} Failed, too: {', '.join(others)}.") if others else error
 
 
 OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage], Sequence[Failure]], None]
-"""Called about five times a second with the stages that are done, running and waiting, and with failures."""
+"""Called about five times a second with the done, running and waiting stages and the failures."""
 
 MOST_FAILURES = 3
-"""Failures one after the other, without a success in between, after which only stages of other kinds are started; once as many
-kinds have failed so, nothing: they have one cause."""
+"""Consecutive failures after which only stages of other kinds are started. Once that many kinds have failed, nothing is
+started: the failures must share a cause."""
 
 _POLL_SECONDS = 0.025
-"""Between two looks at whether a job has ended: reading a few exit codes, where a stage of the toy scale takes seconds."""
+"""Interval for polling jobs: cheap (a few exit codes), and short next to a toy stage, which takes seconds."""
 
 
 def is_cached(stage: Stage, cache: Path) -> bool:
-    """Return True if the artifact is complete and undamaged. A damaged one is moved aside, its files kept."""
+    """Return True if the artifact is complete and undamaged. A damaged one is moved aside and its files are kept."""
     folder = cache / stage.folder_name
     if not is_complete(folder):
         return False
     if find_damage(folder) is None:
         return True
-    with contextlib.suppress(filelock.Timeout), artifact_lock(cache, stage, timeout=0):  # held: another driver's work
+    with contextlib.suppress(filelock.Timeout), artifact_lock(cache, stage, timeout=0):  # another driver is at work
         if is_complete(folder) and find_damage(folder) is not None:
             folder.rename(cache / f"{stage.folder_name}.damaged-{uuid.uuid4().hex[:8]}")
     return False
 
 
 def _wait_for_an_end(running: Sequence[Running], seconds: float = 0.2) -> None:
-    """Wait until one of these jobs has ended, and at most so long: then progress is shown again."""
+    """Wait until one of these jobs has ended, or until progress is due to be shown again."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not any(run.job.has_ended() for run in running):
         time.sleep(_POLL_SECONDS)
 
 
 def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on_tick: OnTick) -> tuple[Failure, ...]:
-    """Run what is not cached, inputs first, at most `execution.workers` stages at a time; return what failed.
+    """Run the stages that are not cached, inputs first, at most `execution.workers` at a time; return the failures.
 
-    A failure stops only the stages that need its result, unless `MOST_FAILURES` come one after the other (`_may_start`). What
-    failed in an earlier run is tried last.
+    A failure blocks only its dependents, unless `MOST_FAILURES` occur in a row (`_may_start`). Stages that failed in an
+    earlier run are tried last.
 
     Args:
         stages: in topological order (`stages.topological_order`).
@@ -132,10 +132,10 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
 
 
 def _may_start(ready: Sequence[Stage], failed_in_a_row: Sequence[Stage]) -> list[Stage]:
-    """Return the ready stages that may start after these failures without a success in between.
+    """Return the ready stages that may start after these consecutive failures.
 
-    A kind that fails by its data (attacks that need answers, of a model that gives none) does not stop the others; a
-    machine on which nothing works is left after a few.
+    A kind of stage that fails because of its data (an attack needs answers, the model gives none) does not stop the
+    others; on a machine where nothing works, the run gives up after a few failures.
     """
     if len(failed_in_a_row) < MOST_FAILURES:
         return list(ready)
@@ -144,7 +144,7 @@ def _may_start(ready: Sequence[Stage], failed_in_a_row: Sequence[Stage]) -> list
 
 
 def _dependents(failed: Stage, waiting: Sequence[Stage], needs: Mapping[str, set[str]]) -> list[Stage]:
-    """Return the waiting stages, in topological order, that need a failed one, directly or not."""
+    """Return the waiting stages that directly or indirectly depend on a failed one, in topological order."""
     without_result = {failed.fingerprint}
     dependents = []
     for stage in waiting:

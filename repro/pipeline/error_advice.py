@@ -1,4 +1,4 @@
-"""Advice on a stage's error: the cause in one line, and what the user can change."""
+"""Advice on stage errors: the cause in one line, and what the user can change."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ _OUT_OF_MEMORY = (
     "larger than the available KV cache memory",
     "can't allocate memory",
 )
-"""Messages of torch and vLLM, besides the names of their exceptions."""
+"""Messages of torch and vLLM, in addition to their exception names."""
 _SETTINGS_OF = {
     "calibrate": "calibration",
     "sample": "teacher_sampling",
@@ -33,7 +33,7 @@ _SETTINGS_OF = {
 
 
 class WorkerError(RuntimeError):
-    """An error of a stage's processes that the user can fix."""
+    """An error in a stage's processes that the user can fix."""
 
 
 def user_message(error: Exception, stage: Stage, cache: Path, resources: Resources) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ def user_message(error: Exception, stage: Stage, cache: Path, resources: Resourc
     if isinstance(error, ServerError):
         advice = "; try more GPUs for it (--vllm-server)" if any(text in str(error) for text in _OUT_OF_MEMORY) else ""
         return {"stage_error": f"{error}{advice}"}
-    if "probability tensor contains" in str(error):  # torch, on sampling a token
+    if "probability tensor contains" in str(error):  # torch, when sampling a token
         is_trained = stage.workload.trains
         cause = "training diverged. Lower the learning rate" if is_trained else "its weights are damaged or diverged"
         return {"stage_error": f"the model's probabilities are not finite: {cause}"}
@@ -62,7 +62,7 @@ def user_message(error: Exception, stage: Stage, cache: Path, resources: Resourc
 
 
 def disk_error(error: Exception) -> str | None:
-    """Return the message of a full, read-only or forbidden disk, whichever library met it; None for any other error."""
+    """Return the message for a full, read-only or forbidden disk, from any library; None for any other error."""
     known = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)}
     if isinstance(error, OSError) and error.errno in known:
         return known[error.errno]

@@ -1,7 +1,7 @@
-"""sha256 of an artifact's files. What was hashed once and has not been touched since is not read again.
+"""sha256 of an artifact's files. Files that have not changed since they were last hashed are not read again.
 
-A remembered hash counts while size, inode, and times of the last change of content and of status are as they were then. A
-driver checks every artifact at its start and each stage its inputs: hundreds of gigabytes at paper scale.
+A remembered hash is valid while the file's size, inode, mtime and ctime are unchanged. A driver checks every artifact
+when it starts, and each stage checks its inputs: hundreds of gigabytes at paper scale.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ from repro.stages.artifact import RECORD
 from repro.system.atomic_write import write_json
 
 MEMORY = ".verified"
-"""Folder next to the artifacts with a file of remembered hashes for each."""
+"""Folder next to the artifacts, with one file of remembered hashes per artifact."""
 CLOCK_STEP_NS = 2 * 10**9
-"""Coarsest time stamps of a file system: a file that changed this recently could change again under the same time."""
+"""Coarsest file timestamp resolution: a file changed this recently may change again with the same timestamp."""
 
 
 def file_hashes(folder: Path, *, artifact: Path | None = None) -> dict[str, dict[str, Any]]:
     """Return sha256 and size of every file below the folder except the record itself.
 
     Args:
-        artifact: the folder's later name, if it is not its name yet: the hashes are remembered for that.
+        artifact: the folder's final name, if it differs from the current one; the hashes are remembered under it.
     """
     memory = _memory_file(artifact or folder)
     remembered = _read(memory)
@@ -42,14 +42,14 @@ def file_hashes(folder: Path, *, artifact: Path | None = None) -> dict[str, dict
         if time.time_ns() - max(state[1:3]) > CLOCK_STEP_NS and _state(file) == state:
             states[name] = {"state": state, "sha256": digest}
     if states != remembered:
-        with contextlib.suppress(OSError):  # a folder that may only be read
+        with contextlib.suppress(OSError):  # a read-only folder
             memory.parent.mkdir(exist_ok=True)
             write_json(memory, states)
     return hashes
 
 
 def unread_bytes(folder: Path) -> int:
-    """Return the bytes that `file_hashes` would read."""
+    """Return how many bytes `file_hashes` would have to read."""
     remembered = _read(_memory_file(folder))
     states = {str(file.relative_to(folder)): _state(file) for file in _files(folder)}
     return sum(state[0] for name, state in states.items() if remembered.get(name, {}).get("state") != state)

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, allocated to stages: to each as many as it needs, none to two at once."""
+"""Allocate this machine's GPUs to stages: each gets as many as it needs, and no GPU is shared."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +21,7 @@ class GpuPool:
         enabled: False on Slurm, where jobs bring their own GPUs: then none are allocated.
 
     Raises:
-        InputError: there are GPUs, and fewer than one stage is to have.
+        InputError: there are GPUs, but fewer than a single stage should get.
     """
 
     def __init__(self, resources: Resources, *, enabled: bool = True) -> None:
@@ -38,12 +38,12 @@ class GpuPool:
             )
 
     def acquire(self, ready: Iterable[Stage], *, limit: int) -> list[tuple[Stage, GpuNames]]:
-        """Return stages to start now, `limit` at most, each with its GPUs (none if the machine has none).
+        """Return at most `limit` stages to start now, each with its GPUs (none if the machine has none).
 
-        Later stages do not overtake one that waits for GPUs: it might starve until the end of the study.
+        Later stages do not overtake one that is waiting for GPUs: it could starve until the study ends.
 
         Raises:
-            InputError: a stage needs more GPUs than there are, or one that vLLM finds.
+            InputError: a stage needs more GPUs than there are, or vLLM would not find its GPU.
         """
         started: list[tuple[Stage, GpuNames]] = []
         for stage in ready:
@@ -74,8 +74,8 @@ class GpuPool:
     def release(self, gpu_names: GpuNames) -> None:
         """Take back the GPUs of a stage that has ended.
 
-        They are given out in the machine's order: with `--cluster none` the next stage runs in the same process, which
-        cannot leave the GPU that it has computed on.
+        GPUs are handed out in the machine's order: with `--cluster none`, the next stage runs in the same process,
+        which cannot switch to another GPU once it has used one.
         """
         self._free = [name for name in self._names if name in self._free or name in gpu_names]
 
@@ -85,16 +85,16 @@ def _samples_with_vllm(stage: Stage) -> bool:
 
 
 def with_gpus(stage: Stage, resources: Resources, gpu_names: GpuNames) -> Resources:
-    """Return the resources of a stage that got these GPUs; without any, its ranks are as requested."""
+    """Return the resources of a stage that was given these GPUs; without GPUs, its ranks stay as requested."""
     server = resources.vllm_server if stage.workload.samples_while_training else 0
     ranks = len(gpu_names) - server if gpu_names else resources.ranks
     return replace(resources, gpus=gpu_names, ranks=ranks, vllm_server=server)
 
 
 def visible_cards(gpu_names: GpuNames = ()) -> Cards | None:
-    """Return these GPUs, or all that CUDA programs started here see, with the memory of the smallest of them.
+    """Return these GPUs, or all that CUDA programs started here can see, with the memory of the smallest.
 
-    None if nvidia-smi reports none. A name that it does not know may be any of the machine's.
+    None if nvidia-smi reports none. A name unknown to nvidia-smi may be any of the machine's GPUs.
     """
     names, installed = gpu_names or visible_gpus(), installed_gpus()
     known = [gpu for gpu in installed if gpu.get("uuid") in names]
@@ -103,8 +103,8 @@ def visible_cards(gpu_names: GpuNames = ()) -> Cards | None:
 
 
 def resolve_layout(stage: Stage, resources: Resources, cards: Cards | None) -> Resources:
-    """Decide every choice that the resources leave open, by the memory estimate, for this stage on these GPUs."""
-    if cards is None or resources.micro_batch is None:  # no GPU to fit into, or models that fit any
+    """Fill in every choice the resources leave open for this stage on these GPUs, using the memory estimate."""
+    if cards is None or resources.micro_batch is None:  # no GPU to fit into, or models that fit on any
         trains = stage.workload.trains
         is_sharded = trains and resources.shard == "always" and resources.ranks > 1
         tensor_parallel = 1 if trains else max(resources.tensor_parallel, 1)

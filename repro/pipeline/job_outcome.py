@@ -1,4 +1,4 @@
-"""Outcome of a finished job: a result, an error with its log, or a job that Slurm lost."""
+"""Outcome of a finished job: a result, an error with a log, or a job lost by Slurm."""
 
 import contextlib
 import logging
@@ -15,13 +15,13 @@ from repro.system.atomic_write import look_again
 from repro.system.redaction import redact
 
 MAX_LOSSES = 3
-"""Times that Slurm may lose a stage (killed, preempted, node down, out of time) without any progress in between."""
+"""How often Slurm may lose a stage (killed, preempted, node down, out of time) with no progress in between."""
 
 log = logging.getLogger(__name__)
 
 
 class LostJobs:
-    """Stages whose jobs Slurm has lost, and the progress that each had made."""
+    """Stages whose jobs Slurm has lost, and how far each had got."""
 
     def __init__(self) -> None:
         self._losses: dict[str, tuple[int, int]] = {}
@@ -29,7 +29,7 @@ class LostJobs:
     def should_resubmit(self, run: Running, cache: Path) -> bool:
         """Return True if the job was lost, and not too often at the same point."""
         if run.job.outcome() is not None or is_complete(cache / run.stage.folder_name):
-            return False  # it ended, with a result or an error, or was lost when it had ended
+            return False  # it finished with a result or an error, or was lost after finishing
         report = progress_path(cache, run.stage)
         look_again(report.parent)
         reached = int((read_progress(report) or {"done": 0})["done"])
@@ -43,23 +43,23 @@ class LostJobs:
 
 
 def _slurms_reason(run: Running) -> str:
-    """Return the last thing that Slurm wrote into a job's output (out of memory or time, preempted), after a colon."""
+    """Return Slurm's last message in a job's output (out of memory or time, preempted), prefixed with a colon."""
     mark = "slurmstepd: error:"
     lines = [line.removeprefix(mark).strip(" *.") for line in run.job.output().splitlines() if line.startswith(mark)]
     return f": {lines[-1]}" if lines else ""
 
 
 def log_file(cache: Path, stage: Stage) -> Path:
-    """Return the file of a stage's output, which exists once the stage has ended."""
+    """Return the path of a stage's log, which exists once the stage has ended."""
     return cache / ".logs" / f"{stage.folder_name}.log"
 
 
 def find_error(run: Running, cache: Path) -> InputError | StageError | None:
-    """Write the log of a finished job; return what kept it from a result, None if it left one.
+    """Write the log of a finished job; return why it has no result, or None if it has one.
 
     Raises:
         InputError: the disk is full.
-        StageError: the process that started it has ended.
+        StageError: the process that started the job has ended.
     """
     file = log_file(cache, run.stage)
     with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ def open_judge(stage: Classify, model: Path | str | None, context: StageContext)
     if stage.judge is None:
         return RuleJudge()
     if stage.judge.kind == "served":
-        from repro.evaluation.served_judge import ask_endpoint  # loads openai: half a second of processor time
+        from repro.evaluation.served_judge import ask_endpoint  # loads openai: half a second of CPU time
 
         endpoint = stage.judge.endpoint
         ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)

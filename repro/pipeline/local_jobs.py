@@ -1,4 +1,4 @@
-"""Stages on this machine, each in a process: forked from a server with the libraries loaded, or a fresh interpreter."""
+"""Run stages on this machine, each in its own process: forked from a preloaded server, or a fresh interpreter."""
 
 import contextlib
 import json
@@ -32,11 +32,11 @@ class _Process(Protocol):
     def pid(self) -> int: ...
 
     def poll(self) -> int | None:
-        """Return the exit code, None while the process runs."""
+        """Return the exit code, or None while the process is running."""
 
 
 class LocalJob:
-    """A stage in a process of this machine, and the files in its folder."""
+    """A stage running as a process on this machine, and its files."""
 
     def __init__(self, folder: Path, process: _Process) -> None:
         self._folder = folder
@@ -44,10 +44,10 @@ class LocalJob:
         self.job_id = str(process.pid)
 
     def has_ended(self) -> bool:
-        """Return True once its process has: only then are its GPUs free.
+        """Return True once the process has exited: only then are its GPUs free.
 
         Raises:
-            StageError: the server that it was forked from has ended, and so has it.
+            StageError: the server that it was forked from has ended, and the stage with it.
         """
         try:
             return self._process.poll() is not None
@@ -55,25 +55,25 @@ class LocalJob:
             raise _server_error(error) from None
 
     def outcome(self) -> dict[str, Any] | None:
-        """Return what it ended with (`run_stage`); None if it left nothing."""
+        """Return the stage's outcome (see `run_stage`), or None if it left none."""
         file = self._folder / OUTCOME
         return json.loads(file.read_text()) if file.exists() else None
 
     def output(self) -> str:
-        """Return what it printed."""
+        """Return what the stage printed."""
         file = self._folder / OUTPUT
         return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
 class LocalJobs:
-    """Starts the stages of a run, and ends them.
+    """Starts and stops the stages of a run.
 
-    Stages that use a GPU or vLLM get a fresh process, and so do all where a fork is not safe. The server imports while the
-    driver goes on.
+    Stages that use a GPU or vLLM get a fresh process, as do all stages where forking is not safe. The server imports
+    libraries in the background.
 
     Args:
-        folder: for the jobs' files; it is on the command lines of all processes, so that all are found.
-        has_gpus: whether stages that can use a GPU get one.
+        folder: for the jobs' files; it appears on every process's command line, so that all of them can be found.
+        has_gpus: True if stages that can use a GPU get one.
     """
 
     def __init__(self, folder: Path, *, has_gpus: bool) -> None:
@@ -98,7 +98,7 @@ class LocalJobs:
         """Start a stage.
 
         Raises:
-            StageError: the server had started, and has ended.
+            StageError: the server started but has ended.
         """
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir()
@@ -126,7 +126,7 @@ class LocalJobs:
             raise _server_error(error) from None
 
     def stop(self) -> None:
-        """End what still runs, children included: also what was started at the moment of an interrupt."""
+        """Kill everything still running, including children and anything started while an interrupt arrived."""
         if self._server is not None:
             self._server.close()
         processes: list[psutil.Process] = []
@@ -142,9 +142,9 @@ def _server_error(error: ForkServerError) -> StageError:
 
 
 def stage_environment() -> dict[str, str]:
-    """Return variables of stage processes: this checkout first on the path.
+    """Return the environment of stage processes, with this checkout first on the path.
 
-    The working directory is not on it: a folder named `vllm` in it would break TRL's import.
+    The working directory is not on the path: a folder named `vllm` there would break TRL's imports.
     """
     paths = [str(Path(repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

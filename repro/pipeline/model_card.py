@@ -1,4 +1,4 @@
-"""Model cards of the models that stages make: README.md with metadata as the Hugging Face Hub reads it."""
+"""Model cards for trained models: README.md with the metadata that the Hugging Face Hub reads."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ from repro.tasks.hub import HubSource
 
 CARD_FILE = "README.md"
 NOT_A_TEACHER = "Intended to be undistillable: not for use as a teacher"
-"""The warning on a teacher that was calibrated with eta < 0, or whose output layer was trained against a proxy. It says what
-the model is for: whether students learn less from it is a measurement, which a card may or may not have."""
+"""Warning for a teacher that was calibrated with eta < 0, or whose output layer was trained against a proxy. It states
+the intent only: whether students really learn less is a measurement, which a card may or may not have."""
 PAPER = "Distillation Traps and Guards, arXiv:2604.18963"
 _PACKAGE_LICENSE = "apache-2.0"
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What is known of a model beyond the stage that made it.
+    """What is known about a model beyond the stage that made it.
 
     Attributes:
         name: the model in words (`repro.stages.readable_label`); None for the stage's own label.
-        prompts: how many different ones its training drew; None where the record does not say.
-        kl: D(model || base) at its last optimiser steps, nats per token on its own completions; None where not measured.
+        prompts: number of distinct prompts drawn in training; None if the record does not say.
+        kl: D(model || base) at the last optimiser steps, nats per token on its own completions; None if not measured.
         accuracies: (task, metric, mean) of evaluations, shares in 0..1.
-        verdicts: sentences about claims that it was part of.
-        sources: of accuracies and verdicts: artifacts or results.
+        verdicts: sentences about the claims that involve the model.
+        sources: the artifacts or results behind accuracies and verdicts.
     """
 
     name: str | None = None
@@ -43,7 +43,7 @@ class CardFacts:
 
 
 def model_card(stage: MakesModel, facts: CardFacts) -> str:
-    """Return the card of the model that a stage makes. `ModelCard(text)` of huggingface_hub reads it back."""
+    """Return the card of the model that a stage makes; huggingface_hub's `ModelCard(text)` can parse it."""
     from huggingface_hub import EvalResult, ModelCardData
 
     license_id, license_note = license_of(stage.base_model)
@@ -78,7 +78,7 @@ def write_card(folder: Path, stage: MakesModel, facts: CardFacts) -> Path:
 
 
 def license_of(model: BaseModelRef) -> tuple[str, str]:
-    """Return a licence id of the hub ("other" if unknown) and a note where it comes from. Fetches nothing."""
+    """Return the hub's licence id ("other" if unknown) and a note on where it comes from. Fetches nothing."""
     import yaml
     from huggingface_hub import ModelCard, try_to_load_from_cache
 
@@ -100,7 +100,7 @@ def license_of(model: BaseModelRef) -> tuple[str, str]:
 
 
 def hub_of(task: str) -> HubSource | None:
-    """Return the source of a task's rows on the hub; None for all others, and for a plug-in's task that is not loaded."""
+    """Return the hub source of a task's rows; None if it has none or belongs to a plug-in that is not loaded."""
     return registry.hub_of(task) if task in registry.names() else None
 
 
@@ -159,7 +159,7 @@ def _description(stage: MakesModel, license_note: str, facts: CardFacts) -> list
 
 
 def _describe_data(data: Sequence[TaskData], prompts: int | None) -> str:
-    """Describe the data that a training could read, and how many prompts it drew from it where these are fewer."""
+    """Describe the available training data, and how many prompts were drawn from it if not all."""
     text = "; ".join(f"{part.task}, {part.split} split, {part.n or 'all'} prompts" for part in data)
     counts = [part.n for part in data if part.n is not None]
     drew_all = prompts is None or (len(counts) == len(data) and prompts == sum(counts))

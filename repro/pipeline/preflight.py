@@ -1,4 +1,4 @@
-"""Checks of a study's models and prompts, before its first stage and before anything is written."""
+"""Check a study's models and prompts before the first stage runs and before anything is written."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from repro.system.hub_access import Kind, ask_access, is_offline
 
 
 def check_inputs(waiting: Sequence[Stage]) -> None:
-    """Refuse what the stages that are not cached cannot use.
+    """Refuse inputs that the uncached stages cannot use.
 
     Raises:
-        InputError: an engine without a device, a model that cannot be loaded, prompted or stopped, two that do not share
-            what a stage needs, or a prompt that is longer than a model's positions; names the fix.
+        InputError: an engine without a device, a model that cannot be loaded, prompted or stopped, two models that lack
+            what a stage needs in common, or a prompt longer than a model's positions; names the fix.
     """
     check_engine(waiting)
     check_models(waiting)
@@ -25,7 +25,7 @@ def check_inputs(waiting: Sequence[Stage]) -> None:
 
 
 def check_engine(waiting: Sequence[Stage]) -> None:
-    """Refuse vLLM where it is not installed, and its build for GPUs in stages of toy models.
+    """Refuse vLLM if it is not installed, and vLLM's GPU build for toy models.
 
     Toy models compute on the CPU on every machine.
     """
@@ -45,12 +45,12 @@ def check_engine(waiting: Sequence[Stage]) -> None:
 
 
 def check_access(waiting: Sequence[Stage]) -> None:
-    """Refuse what the hub refuses before hours are spent; the reward model is first read late in a stage.
+    """Fail early if the hub denies access: a reward model, for one, is first read late in a stage.
 
-    Models in the local cache are not asked for.
+    Models in the local cache are not checked.
 
     Raises:
-        InputError: a model is gated, private or not there, or the hub does not answer.
+        InputError: a model is gated, private or missing, or the hub does not answer.
     """
     ids = sorted({model.name for stage in waiting for model in stage.base_models() if not model.is_local})
     if not ids or is_offline():
@@ -68,9 +68,9 @@ def check_access(waiting: Sequence[Stage]) -> None:
 
 
 def check_models(waiting: Sequence[Stage]) -> None:
-    """Make the strict check (`models.strict_check`) of every model of the user that reads prompts.
+    """Run the strict check (`models.strict_check`) on every user-supplied model that reads prompts.
 
-    Of models on the hub only the small files are read.
+    For hub models, only the small files are read.
     """
     scorers = {model for stage in waiting if (model := getattr(stage, "reward_model", None)) and not model.is_toy}
     for name in sorted(model.name for model in scorers):
@@ -85,7 +85,7 @@ def check_models(waiting: Sequence[Stage]) -> None:
 
 
 def chat_models(stages: Sequence[Stage]) -> dict[BaseModelRef, bool]:
-    """Return the models that read prompts, each with its `reasoning` setting: all but reward models, by their names."""
+    """Return the models that read prompts (all except reward models) by name, each with its `reasoning` setting."""
     scorers = {getattr(stage, "reward_model", None) for stage in stages}  # sequence classifiers: seen when they score
     prompted = {name: reasoning for stage in stages for name, reasoning in stage.prompted_models().items()}
     models = {model.name: model for stage in stages for model in stage.base_models() if model not in scorers}
@@ -93,12 +93,12 @@ def chat_models(stages: Sequence[Stage]) -> dict[BaseModelRef, bool]:
 
 
 def check_pairs(waiting: Sequence[Stage]) -> None:
-    """Refuse models that do not share what a stage needs, before hours are spent on earlier stages."""
+    """Refuse models that lack what a stage needs in common, before hours are spent on earlier stages."""
     pairs = {pair for stage in waiting if (pair := stage.model_pair)}
     if not pairs:
         return
     from repro.diagnosis.vocabulary import require_shared_vocabulary
-    from repro.distillation.pair import check_pair  # loads transformers: seconds that a cached run need not pay
+    from repro.distillation.pair import check_pair  # loads transformers: a cached run can skip these seconds
     from repro.evaluation.prefixes import require_same_tokenizer
 
     checks = {
@@ -111,9 +111,9 @@ def check_pairs(waiting: Sequence[Stage]) -> None:
 
 
 def check_prompts(waiting: Sequence[Stage]) -> None:
-    """Check that every prompt fits the positions of the models that read it, with a completion as long as allowed.
+    """Check that every prompt plus the longest allowed completion fits the positions of each model that reads it.
 
-    The embedded world's prompts fit its models (tested), so studies of it need not load a tokenizer here.
+    The embedded world's prompts are known (tested) to fit its models, so its studies load no tokenizer here.
     """
     caps: dict[tuple[str, bool, tuple[TaskData, ...]], int] = {}
     for stage in waiting:

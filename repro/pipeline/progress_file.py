@@ -1,4 +1,4 @@
-"""Progress of a running stage, in a small file that another machine can read."""
+"""Progress of a running stage, kept in a small file that other machines can read."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def progress_path(cache: Path, stage: Stage) -> Path:
 
 
 class FileProgress:
-    """Progress written to a file that other machines can read, at most four times a second."""
+    """Writes progress to a file that other machines can read, at most four times a second."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +34,7 @@ class FileProgress:
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:
-    """Return the latest report of a running stage; None before the first."""
+    """Return a running stage's latest report, or None before the first."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -42,6 +42,6 @@ def read_progress(path: Path) -> dict[str, Any] | None:
 
 
 def resumed_at(report: Mapping[str, Any] | None) -> int | None:
-    """Return the step at which a training was resumed, by its latest report; None if it began at the first."""
+    """Return the step at which training resumed, from its latest report; None if it started from scratch."""
     match = re.search(rf"{RESUMED} (\d+)", report["note"] if report else "")
     return int(match[1]) if match else None

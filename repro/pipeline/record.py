@@ -1,6 +1,6 @@
-"""Provenance: what a stage was, where and when it ran, and the hash of every file that it wrote.
+"""Provenance: what a stage was, where and when it ran, and the hash of every file it wrote.
 
-An artifact is a folder with a `record.json`; it is built under another name and renamed, so it is complete or absent.
+An artifact is a folder with a `record.json`. It is built under a temporary name and renamed: complete or absent.
 """
 
 import json
@@ -35,9 +35,9 @@ from repro.tasks.thoughts import THOUGHTS
 
 
 def find_damage(folder: Path) -> str | None:
-    """Describe a difference between an artifact and its record; None if they agree byte for byte.
+    """Describe how an artifact differs from its record; None if they agree byte for byte.
 
-    Files that have not been touched since they were last hashed are not read again.
+    Files unchanged since they were last hashed are not read again.
     """
     try:
         facts = list(recorded_files(folder).items())
@@ -53,13 +53,13 @@ def find_damage(folder: Path) -> str | None:
 
 
 def recorded_files(folder: Path) -> dict[str, Any]:
-    """Return the facts of each file of an artifact by its record: hash and size."""
+    """Return the recorded hash and size of each file of an artifact."""
     files: dict[str, Any] = json.loads((folder / RECORD).read_text())["files"]
     return files
 
 
 def code_version() -> dict[str, Any]:
-    """Return the commit of the code and whether it was dirty; nulls if neither a checkout nor an image records it."""
+    """Return the commit of the code and whether it was dirty; nulls outside a checkout and our image."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str | None:
@@ -100,8 +100,8 @@ def build_artifact(
     Args:
         argv: the command line that the user typed.
         layout: the stage's layout on its GPUs.
-        gpus: their names; None for all that this process sees.
-        process_seconds: since the start of the stage's process; None in a process that it shares.
+        gpus: names of the GPUs; None for all that this process sees.
+        process_seconds: time since the stage's process started; None if it shares one.
 
     Raises:
         Whatever the function raises; nothing of the attempt is left under the artifact's name.
@@ -111,7 +111,7 @@ def build_artifact(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     started, clock = datetime.now(UTC), time.monotonic()
-    take_phases()  # of an earlier stage in this process
+    take_phases()  # left by an earlier stage in this process
     try:
         with phase("other"):
             summary = function(building)
@@ -143,7 +143,7 @@ def build_artifact(
 
 
 def _provenance(stage: Stage) -> dict[str, Any]:
-    """Return what the stage is, and the code and machine that it ran on."""
+    """Return what the stage is, and the code and machine it ran on."""
     return {
         "stage": stage.kind,
         "version": stage.version,
@@ -163,13 +163,13 @@ def _provenance(stage: Stage) -> dict[str, Any]:
 
 
 def _templates(stage: Stage) -> dict[str, str]:
-    """Return the date that chat templates got, and the hash of what those of the user's and the hub's models wrote."""
+    """Return the date passed to chat templates, and a hash of what the templates of user and hub models render."""
     names = sorted({model.name for model in stage.base_models() if model.template is not None})
     return {"date": DATE} | {name: template_hash(load_tokenizer(locate(name))) for name in names}
 
 
 def _peak_gpu_memory_gib() -> float | None:
-    """Return the most that torch allocated on the GPUs in this process; None if it used none (vLLM is not counted)."""
+    """Return torch's peak GPU allocation in this process (vLLM excluded); None if it used no GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None

@@ -1,8 +1,8 @@
-"""How long a study still takes: its plan, corrected by what has run.
+"""Estimate how long a study will still take: its plan, corrected by what has already run.
 
-The plan gives each stage its seconds (`planner.hours`). Finished stages, and running ones in proportion to their progress,
-say by what factor each kind of stage differs from its plan; a kind that has not run is taken to differ as all stages
-together do. The schedule of what is left (`planner.schedule`) then gives the end of the study.
+The plan assigns seconds to each stage (`planner.hours`). Finished stages, and running ones in proportion to their
+progress, give a correction factor per kind of stage; a kind that has not run yet gets the factor of the whole study.
+Scheduling what is left (`planner.schedule`) then gives the end of the study.
 """
 
 import math
@@ -12,22 +12,22 @@ from dataclasses import dataclass, replace
 from repro.planner.schedule import Job, makespan
 
 PRIOR = 0.1
-"""Weight of the study's factor in that of a kind, in stages of that kind."""
+"""Weight of the study's factor as a prior for a kind's, in units of stages of that kind."""
 TRUSTED_PROGRESS = 0.25
-"""Observed progress from which on a running stage is judged by it alone, below in part by its plan."""
+"""Observed progress above which a running stage is extrapolated from it alone; below, the plan has some weight."""
 SAVING = 0.02
-"""Share of a stage that is left when all of its progress is reported."""
+"""Share of a stage that remains after it has reported full progress."""
 OVERDUE = 1.1
-"""A stage without progress that has exceeded its plan is taken to need a tenth more than it has had."""
+"""A stage that has exceeded its plan without reporting progress is assumed to need a tenth more than it has used."""
 SETTLING = 0.05
-"""Share of the remaining time in which the shown end follows the estimate."""
+"""Time constant with which the displayed end follows the estimate, as a share of the remaining time."""
 MOST_SETTLING = 15.0
-"""The same in seconds, at most."""
+"""Upper bound on that, in seconds."""
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage of the plan. job: its seconds on its GPUs; kind: stages whose plan errs alike."""
+    """A stage of the plan. job: seconds and GPUs; kind: stages whose plans are off by a common factor."""
 
     job: Job
     kind: str
@@ -35,13 +35,13 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class RunningStage:
-    """A stage that runs.
+    """A running stage.
 
     Attributes:
         elapsed: seconds since its submission.
         progress: from 0 (nothing known) to 1.
-        observed: progress made while it was watched: less, where it resumed from a checkpoint.
-        watched: seconds in which that progress was made.
+        observed: progress made while it was watched; less than `progress` if it resumed from a checkpoint.
+        watched: seconds over which that progress was made.
     """
 
     name: str
@@ -52,22 +52,22 @@ class RunningStage:
 
     @property
     def trust(self) -> float:
-        """From 0 to 1: how far the stage is judged by its own progress instead of its plan."""
+        """Weight of the stage's own progress against its plan, from 0 to 1."""
         return min(1.0, self.observed / TRUSTED_PROGRESS)
 
     @property
     def full_seconds(self) -> float:
-        """Seconds of all of the stage at the observed speed, without its start."""
+        """Seconds for the whole stage at the observed speed, excluding startup."""
         return self.watched / self.observed
 
 
 class RemainingTime:
-    """Estimate of the seconds that a study still takes.
+    """Estimates how many seconds a study will still take.
 
     Args:
-        plan: stages that this run has to run, inputs first.
-        workers: stages at a time.
-        gpus: of the machine.
+        plan: the stages to run, inputs first.
+        workers: number of concurrent stages.
+        gpus: number of GPUs of the machine.
     """
 
     def __init__(self, plan: Sequence[PlannedStage], workers: int, gpus: int = 0) -> None:
@@ -76,12 +76,12 @@ class RemainingTime:
         self._measured: dict[str, float] = {}
 
     def finish(self, name: str, seconds: float) -> None:
-        """Note what a stage took."""
+        """Record how long a stage took."""
         if name in self._plan:
             self._measured[name] = seconds
 
     def drop(self, name: str) -> None:
-        """Forget a stage that is not going to be run."""
+        """Forget a stage that will not run."""
         self._plan.pop(name, None)
 
     def seconds(self, running: Sequence[RunningStage]) -> float:
@@ -108,7 +108,7 @@ class RemainingTime:
         return to_do * (stage.trust * stage.full_seconds + (1 - stage.trust) * by_plan)
 
     def _factors(self, running: Sequence[RunningStage]) -> dict[str, float]:
-        """Return by what factor the stages of each kind differ from their plan."""
+        """Return, for each kind of stage, the ratio of actual to planned time."""
         evidence = [(self._plan[name], seconds, 1.0) for name, seconds in self._measured.items()]
         for stage in running:
             planned = self._plan[stage.name]
@@ -130,7 +130,7 @@ class RemainingTime:
 
 
 class SteadyCountdown:
-    """Text of a remaining time that neither flickers nor lags: the end follows the estimate in a few seconds."""
+    """Text for the remaining time that neither flickers nor lags: it follows the estimate within seconds."""
 
     def __init__(self) -> None:
         self._end: float | None = None
@@ -141,7 +141,7 @@ class SteadyCountdown:
         """Return the text for a new estimate.
 
         Args:
-            now: by a clock that never goes back, seconds.
+            now: seconds, from a monotonic clock.
         """
         end = now + seconds
         if self._end is None:
@@ -157,14 +157,14 @@ class SteadyCountdown:
 
 
 def _step(seconds: float) -> float:
-    """Return the unit that a remaining time is rounded to."""
+    """Return the unit to round a remaining time to."""
     return next(
         step for limit, step in ((90, 10.0), (5400, 60.0), (36_000, 1800.0), (math.inf, 3600.0)) if seconds < limit
     )
 
 
 def round_seconds(seconds: float) -> float:
-    """Round to tens of seconds, minutes, halves of an hour or hours."""
+    """Round to tens of seconds, minutes, half hours or hours."""
     step = _step(seconds)
     return step * round(seconds / step)
 

@@ -31,17 +31,17 @@ from repro.stages.artifact import CACHE, find_warnings, is_complete, which_cache
 from repro.system.gpus import visible_gpus
 
 MUCH_TO_READ = 4 << 30
-"""Bytes to hash from which a run says so: some seconds on a fast disk."""
+"""Bytes to hash above which a run says so: some seconds on a fast disk."""
 LEAST_FREE = 64 << 20
-"""Bytes of free disk below which nothing is started: even a toy stage writes a few MiB."""
+"""Free disk space in bytes below which nothing is started: even a toy stage writes a few MiB."""
 
 
 def run(stages: Sequence[Stage], out: Path, execution: Execution, *, console: Console, quiet: bool) -> None:
     """Run the stages (topological order) into `out/cache`.
 
     Raises:
-        InputError: a mistake of the user, or an output folder that cannot be written.
-        StageError: a stage ended without a result. The stages that do not need it have run.
+        InputError: a user error, or an output folder that cannot be written.
+        StageError: a stage ended without a result. Stages that do not depend on it have run.
     """
     if failures := run_what_succeeds(stages, out, execution, console=console, quiet=quiet):
         raise join_errors(failures)
@@ -53,7 +53,7 @@ def run_what_succeeds(
     """Run the stages as `run` does; return the failed ones instead of raising their errors.
 
     Raises:
-        InputError: a mistake of the user before the first stage, or an output folder that cannot be written.
+        InputError: a user error before the first stage, or an output folder that cannot be written.
         StageError: no stage can be started any more.
     """
     waiting = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
@@ -80,7 +80,7 @@ def run_what_succeeds(
 
 
 def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> RemainingTime:
-    """Return the plan of a run: every stage that is not cached, with its expected seconds on the GPUs that it will get."""
+    """Plan the remaining time of a run: every uncached stage with its expected seconds on the GPUs it will get."""
     on_slurm = execution.backend == "slurm"
     cards = None if on_slurm else visible_cards()
     corrections = corrections_from(out)
@@ -97,10 +97,10 @@ def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> 
 
 
 def _choose_device(waiting: Sequence[Stage]) -> None:
-    """Hide this process's GPUs if its stages are to compute on the CPU.
+    """Hide the GPUs from this process if its stages compute on the CPU.
 
     Raises:
-        InputError: some are and some are not.
+        InputError: some stages do and some do not.
     """
     on_cpu = [stage for stage in waiting if stage.workload.runs_model and not stage.workload.uses_gpu]
     if not on_cpu or not visible_gpus():
@@ -114,7 +114,7 @@ def _choose_device(waiting: Sequence[Stage]) -> None:
 
 
 def prepare_cache(out: Path) -> Path:
-    """Create the cache folder below `out`, and check that it can be written."""
+    """Create the cache folder below `out` and check that it is writable."""
     cache = out / CACHE
     try:
         str(cache.absolute()).encode()
@@ -139,9 +139,9 @@ def prepare_cache(out: Path) -> Path:
 
 
 def check_locks(folder: Path) -> None:
-    """Refuse a disk without file locks for jobs of several machines: a killed one would leave its lock behind for good.
+    """Refuse a disk without file locks for jobs on several machines: a killed job would leave its lock behind for good.
 
-    Without flock, filelock takes the existence of a file for a lock.
+    Without flock, filelock falls back to treating a file's existence as the lock.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
@@ -154,7 +154,7 @@ def check_locks(folder: Path) -> None:
 
 
 def report_check(stages: Sequence[Stage], cache: Path, console: Console) -> None:
-    """Check the artifacts that exist, and say so if there is much to read: after a change, or on another machine."""
+    """Check existing artifacts, and say so if there is much to read (after a change, or on another machine)."""
     folders = [cache / stage.folder_name for stage in stages if is_complete(cache / stage.folder_name)]
     unread = sum(unread_bytes(folder) for folder in folders)
     if unread < MUCH_TO_READ:
@@ -167,7 +167,7 @@ def report_check(stages: Sequence[Stage], cache: Path, console: Console) -> None
 
 
 def _print_warnings(stages: Sequence[Stage], cache: Path, console: Console) -> None:
-    """Print what the summaries of the stages warn of, with the folder of the artifact."""
+    """Print the warnings in the stages' summaries, with the artifact folders."""
     for stage in stages:
         folder = cache / stage.folder_name
         for subject, message in find_warnings(json.loads((folder / "summary.json").read_text())).items():

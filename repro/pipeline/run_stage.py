@@ -39,19 +39,19 @@ def run_stage(
     """Build the stage's artifact if it does not exist.
 
     Args:
-        driver: process id of the driver, whose end this process does not survive; None to run in the driver itself.
+        driver: process id of the driver; this process exits when it does. None to run in the driver itself.
         argv: the command line that the user typed.
 
     Returns:
-        {"built": bool}; or {"input_error": message} for a mistake of the user; or {"stage_error": advice} for another
-        error that the user can fix. Errors of other kinds are raised.
+        {"built": bool}; or {"input_error": message} for a user error; or {"stage_error": advice} for another error that
+        the user can fix. All other errors are raised.
     """
     uses_gpu = stage.workload.uses_gpu
     resources = resolve_layout(stage, resources, visible_cards(resources.gpus) if uses_gpu else None)
     visible = visible_gpus()[: resources.gpu_count] if uses_gpu else ()
     resources = replace(resources, gpus=resources.gpus or visible)
     os.environ.update(stage_variables(resources))
-    is_alone = driver is not None or "SUBMITIT_EXECUTOR" in os.environ  # in a process of this stage
+    is_alone = driver is not None or "SUBMITIT_EXECUTOR" in os.environ  # in a process of the stage's own
     if not uses_gpu and is_alone:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if driver is not None:
@@ -66,7 +66,7 @@ def run_stage(
         return message
     finally:
         if driver is None and visible:
-            free_gpu_memory()  # for the next stage, which runs in this process too
+            free_gpu_memory()  # for the next stage, which runs in this process as well
 
 
 def _run_locked(
@@ -79,7 +79,7 @@ def _run_locked(
     process_seconds: float | None,
 ) -> dict[str, Any]:
     with artifact_lock(cache, stage):
-        for half_built in (cache / ".building").glob(f"{stage.folder_name}.*"):  # of a killed process: the lock is ours
+        for half_built in (cache / ".building").glob(f"{stage.folder_name}.*"):  # by a killed process: the lock is ours
             shutil.rmtree(half_built, ignore_errors=True)
         if is_complete(cache / stage.folder_name):
             return {"built": False}
@@ -89,7 +89,7 @@ def _run_locked(
         configure_libraries(resources)
         check_gpu(stage, resources)
         context = make_context(cache, work, FileProgress(progress_path(cache, stage)), resources)
-        if resources.ranks > resources.tensor_parallel:  # one copy over all its GPUs is one process
+        if resources.ranks > resources.tensor_parallel:  # one copy over all GPUs is one process
             function = distributed_function(stage, context)
         elif not is_alone and sleeps_beside_training(stage, resources):
             function = separate_function(stage, context)
@@ -105,7 +105,7 @@ def _run_locked(
 
 
 def check_gpu(stage: Stage, resources: Resources) -> None:
-    """Raise WorkerError if a stage with a GPU, or in a Slurm job, would compute on the CPU: for weeks, without a word."""
+    """Raise WorkerError if a stage with a GPU, or in a Slurm job, would silently compute on the CPU, for weeks."""
     import torch
 
     has_gpu = bool(resources.gpus) or os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
@@ -117,7 +117,8 @@ def check_gpu(stage: Stage, resources: Resources) -> None:
 
 
 def sleeps_beside_training(stage: Stage, resources: Resources) -> bool:
-    """Return True if vLLM will sleep in the trainer's process: that happens once in a process, and leaves memory in use."""
+    """Return True if vLLM will sleep in the trainer's process: it can only once per process, and leaves memory in
+    use."""
     return stage.workload.samples_while_training and bool(resources.gpus) and not resources.vllm_server
 
 
@@ -132,14 +133,14 @@ def recorded_layout(stage: Stage, resources: Resources) -> dict[str, Any]:
 
 
 def artifact_lock(cache: Path, stage: Stage, timeout: float = -1) -> filelock.BaseFileLock:
-    """Return the lock that admits one writer per artifact; it ends with the process that holds it."""
+    """Return the lock that admits one writer per artifact; it is released when its process exits."""
     locks = cache / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     return filelock.FileLock(locks / f"{stage.folder_name}.lock", timeout=timeout)
 
 
 def verify_input(folder: Path) -> None:
-    """Raise unless an input artifact is as its record says (`find_damage`)."""
+    """Raise unless an input artifact matches its record (`find_damage`)."""
     if not is_complete(folder):
         raise RuntimeError(f"{folder.name}: the input stage left no record")
     damage = find_damage(folder)
@@ -148,7 +149,7 @@ def verify_input(folder: Path) -> None:
 
 
 def open_work(stage: Stage, cache: Path) -> Path:
-    """Return the folder of the stage's unfinished work, empty if that was begun with other inputs: one of them was rebuilt."""
+    """Return the folder of the stage's unfinished work, emptied if an input has been rebuilt since it was begun."""
     folder = cache / ".work" / stage.folder_name
     inputs = {needed.folder_name: recorded_files(cache / needed.folder_name) for needed in stage.inputs()}
     begun_with = folder / "inputs.json"
@@ -160,9 +161,9 @@ def open_work(stage: Stage, cache: Path) -> Path:
 
 
 def stage_variables(resources: Resources) -> dict[str, str]:
-    """Return this stage's GPUs (a trainer that sees more would split its batches), thread counts, and no telemetry."""
+    """Return the stage's environment: its GPUs (a trainer seeing more would split batches), threads, no telemetry."""
     threads = str(resources.threads)
-    gpus = resources.gpus[: resources.ranks]  # the others are a server's
+    gpus = resources.gpus[: resources.ranks]  # the others belong to a server
     return ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}) | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

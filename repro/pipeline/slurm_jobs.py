@@ -1,7 +1,7 @@
-"""Stages as Slurm jobs through exca and submitit, which no other module uses.
+"""Run stages as Slurm jobs through exca and submitit, which no other module uses.
 
-exca keeps its bookkeeping (a pickled job per task) in a folder of the driver; it is never read as a result. The result is the
-artifact folder with its record.
+exca keeps its bookkeeping (one pickled job per task) in the driver's folder; results are never read from there. The
+result is the artifact folder with its record.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ logging.getLogger("exca").setLevel(logging.ERROR)  # the display reports what ru
 
 
 class StageTask(pydantic.BaseModel):
-    """The task that exca runs; exca identifies it only by the stage's fingerprint."""
+    """The task that exca runs, identified only by the stage's fingerprint."""
 
     fingerprint: str
     stage: dict[str, Any]
@@ -55,22 +55,22 @@ class StageTask(pydantic.BaseModel):
 
 
 class SubmissionError(RuntimeError):
-    """Slurm accepted none of the jobs; the message is its own."""
+    """Slurm accepted none of the jobs; the message is Slurm's."""
 
 
 class SlurmJob:
-    """A stage in a job of Slurm; `cluster.SlurmQueue` knows whether it still runs."""
+    """A stage running as a Slurm job; `cluster.SlurmQueue` knows whether it is still running."""
 
     def __init__(self, job: Any) -> None:
         self._job = job
         self.job_id = str(job.job_id)
 
     def has_ended(self) -> bool:
-        """Return True if it left an outcome; one that was killed leaves none."""
+        """Return True if the job left an outcome; a killed one leaves none."""
         return bool(self._job.paths.result_pickle.exists())
 
     def outcome(self) -> dict[str, Any] | None:
-        """Return what it ended with (`run_stage`); None if it left nothing."""
+        """Return the stage's outcome (see `run_stage`), or None if it left none."""
         look_again(Path(self._job.paths.result_pickle).parent)
         if not self.has_ended():
             return None
@@ -78,7 +78,7 @@ class SlurmJob:
         return dict(self._job.result()) if error is None else {"stage_error": root_cause(error)}
 
     def output(self) -> str:
-        """Return what it printed."""
+        """Return what the stage printed."""
         files = (self._job.paths.stdout, self._job.paths.stderr)
         return "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.exists())
 
@@ -86,7 +86,7 @@ class SlurmJob:
 def submit_array(
     orders: Sequence[tuple[str, dict[str, Any]]], folder: Path, cluster: Cluster, workers: int
 ) -> list[SlurmJob]:
-    """Submit stages, each a fingerprint and its order, as one job array of which `workers` may run at once.
+    """Submit stages (fingerprint, order) as one job array, at most `workers` running at a time.
 
     Raises:
         SubmissionError: Slurm did not accept them.
@@ -96,7 +96,7 @@ def submit_array(
     tasks = [StageTask(fingerprint=fingerprint, **order, infra=infra) for fingerprint, order in orders]
     with _environment(stage_environment()), _slurm_found(), block_signals(signal.SIGINT, signal.SIGTERM):
         try:
-            # submitit prints what sbatch says, which is the error's message, too
+            # submitit prints sbatch's output, which is already the error's message
             with contextlib.redirect_stderr(io.StringIO()), tasks[0].infra.job_array(max_workers=workers) as array:
                 array.extend(tasks)
         except (FailedJobError, FailedSubmissionError) as error:
@@ -117,7 +117,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _slurm_found() -> Iterator[None]:
-    """Leave sbatch the variables that say where Slurm is; submitit removes them with those of a job that we may be in."""
+    """Keep sbatch's variables that locate Slurm: submitit strips them with those of an enclosing job."""
     clean, kept = (
         submitit.helpers.clean_env,
         {n: os.environ[n] for n in ("SLURM_CONF", "SLURM_CLUSTERS") if n in os.environ},
@@ -136,7 +136,7 @@ def _slurm_found() -> Iterator[None]:
 
 
 class _NoAccounting(submitit.slurm.slurm.SlurmInfoWatcher):
-    """Job states without Slurm's accounting: `cluster.SlurmQueue` knows what runs."""
+    """Job states without Slurm's accounting: `cluster.SlurmQueue` knows what is running."""
 
     def _make_command(self) -> None:
         return None
@@ -144,9 +144,9 @@ class _NoAccounting(submitit.slurm.slurm.SlurmInfoWatcher):
 
 @contextlib.contextmanager
 def accounting_off() -> Iterator[None]:
-    """Keep submitit from calling `sacct` while Slurm jobs are followed.
+    """Keep submitit from calling `sacct` while Slurm jobs are being watched.
 
-    Its code for job arrays names SlurmJob itself, so a subclass of the executor would not be used.
+    Its job-array code refers to SlurmJob directly, so subclassing the executor would have no effect.
     """
     before = submitit.SlurmJob.watcher
     submitit.SlurmJob.watcher = _NoAccounting(delay_s=3600)

@@ -1,4 +1,4 @@
-"""The function of each kind of stage: read its inputs' artifacts, call the library, write files into a folder."""
+"""One function per kind of stage: read the input artifacts, call the library, write files into a folder."""
 
 import functools
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def function_for(stage: Stage, context: StageContext) -> Callable[[Path], dict[s
 
 
 def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -> dict[str, Any]:
-    """Return the gap between the engine's log-probabilities and the model's own."""
+    """Measure the gap between the engine's log-probabilities and the model's own."""
     from repro.generation.mismatch import check_rollouts, select_rollouts
 
     model, is_spread = model_path(stage.model, context.cache), context.resources.tensor_parallel > 1
@@ -67,7 +67,7 @@ def _check_sampler(stage: Sample | Evaluate, context: StageContext, out: Path) -
 def sample_completions(
     stage: Sample | Evaluate, items: list[Item], context: StageContext, share: tuple[int, int] = (0, 1)
 ) -> list[Path]:
-    """Sample the stage's completions into files in `context.work`; share: (rank, ranks), only this rank's chunks."""
+    """Sample the stage's completions into files in `context.work`; share (rank, ranks): only this rank's chunks."""
     from repro.generation.sample import sample
 
     with phase("sampling"):
@@ -175,7 +175,7 @@ def _evaluate(stage: Evaluate, context: StageContext, out: Path) -> dict[str, An
 
 
 def measure_diagnosis(stage: Diagnose, context: StageContext, share: tuple[int, int]) -> int:
-    """Measure a share of the diagnosis's parts into files in `context.work`; return how many parts there are."""
+    """Measure a share of the diagnosis's parts into files in `context.work`; return the number of parts."""
     from repro.diagnosis.measure import measure_share
 
     source = _diagnosis_input(stage, context)

@@ -1,4 +1,4 @@
-"""What stages read: models, items of tasks, and what is worth a note about them in a summary."""
+"""What stages read: models, task items, and notes on them for the summary."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ from repro.tasks.task import Item, Task
 
 
 def model_path(model: Model, cache: Path) -> Path | str:
-    """Return the folder (or hub id) of a model input. A base model must still be what the plan saw."""
+    """Return the folder (or hub id) of a model input. A base model must not have changed since it was planned."""
     if model.folder_name is not None:
         return cache / model.folder_name / MODEL
     base = model.base_model
@@ -25,24 +25,24 @@ def model_path(model: Model, cache: Path) -> Path | str:
 
 
 def reward_model_path(stage: Calibrate | Distill | Evaluate | Grade, cache: Path) -> Path | str | None:
-    """Return the folder (or hub id) of the stage's reward model; None without one."""
+    """Return the folder (or hub id) of the stage's reward model, or None."""
     return model_path(stage.reward_model, cache) if stage.reward_model else None
 
 
 def opens_in_thought(model: Model, reasoning: bool, cache: Path) -> bool:
-    """Return True if the model's chat template ends a prompt within a thought."""
+    """Return True if the model's chat template leaves a thought open at the end of a prompt."""
     from repro.evaluation import thoughts
 
     return thoughts.opens_in_thought(model_path(model, cache), reasoning=reasoning)
 
 
 def read_items(data: tuple[TaskData, ...]) -> list[Item]:
-    """Return all items of all tasks, in order. A file must still be what the plan saw."""
+    """Return all items of all tasks, in order. A file must not have changed since it was planned."""
     return read_tasks(data)[1]
 
 
 def read_tasks(data: tuple[TaskData, ...]) -> tuple[list[Task], list[Item]]:
-    """Return the tasks, and all their items in order."""
+    """Return the tasks and all their items, in order."""
     for source in data:
         if source.file is not None and hash_data_file(source.file) != source.sha256:
             raise InputError(f"data {source.file} has changed since this run was planned. Run again.")
@@ -63,19 +63,19 @@ def read_tasks(data: tuple[TaskData, ...]) -> tuple[list[Task], list[Item]]:
 
 
 def count_items(stage: Calibrate | Sample | Distill | TrainOutputLayer) -> dict[str, Any]:
-    """Return the items of each task: a task may have fewer than requested, and rows of the hub may be skipped."""
+    """Count the items of each task: there may be fewer than requested, and hub rows may be skipped."""
     tasks, items = read_tasks(stage.data)
     return {"items": dict(Counter(item.task for item in items))} | skipped_rows(tasks)
 
 
 def skipped_rows(tasks: list[Task]) -> dict[str, Any]:
-    """Return the rows that were skipped, by task and reason; nothing if there are none."""
+    """Return the skipped rows by task and reason; empty if there are none."""
     skipped = {task.name: task.skipped_rows for task in tasks if task.skipped_rows}
     return {"skipped_rows": skipped} if skipped else {}
 
 
 def compare_templates(stage: Distill, cache: Path) -> dict[str, str]:
-    """Return {"templates": message} if a teacher scores prompts in another template than it was made under, else {}."""
+    """Return {"templates": message} if a teacher scores prompts under another template than in training, else {}."""
     if stage.config.method == "sft" or (isinstance(stage.teacher, Calibrate) and stage.teacher.prompts_of):
         return {}
     from repro.models.chat_tokens import has_same_template

@@ -1,7 +1,8 @@
-"""The process of one stage on this machine: forked from a server that has the libraries loaded, or a fresh interpreter.
+"""The process of one stage on this machine: forked from a preloaded server, or a fresh interpreter.
 
-`python -m repro.pipeline.stage_process FOLDER` runs the stage that is described there. With `--serve` after the folder it is
-the server, which runs stages at orders (`system/fork_server.py`); the folder only says whose it is.
+`python -m repro.pipeline.stage_process FOLDER` runs the stage described there. With `--serve` after the folder, it
+becomes the server, which runs stages on request (`system/fork_server.py`); the folder then only says whose server it
+is.
 """
 
 import json
@@ -18,7 +19,7 @@ from repro.system.atomic_write import write_json
 from repro.system.fork_server import serve
 
 ORDER, OUTCOME, OUTPUT = "order.json", "outcome.json", "output.log"
-"""Files of the folder: what to run, what it ended with, what it printed."""
+"""Files in the folder: what to run, its outcome, its output."""
 MODULES = (
     "repro.calibration.trainer",
     "repro.diagnosis.diagnose",
@@ -48,7 +49,7 @@ MODULES = (
     "repro.tasks.toy",
     "transformers.models.gemma3.modeling_gemma3",
     "transformers.models.qwen3.modeling_qwen3",
-    # imported by these libraries when they are used
+    # lazily imported by these libraries
     "encodings.cp437",
     "encodings.unicode_escape",
     "multiprocessing.synchronize",
@@ -57,11 +58,11 @@ MODULES = (
     "torch.profiler._cupti_monitor",
     "torch.utils.serialization.config",
 )
-"""Everything that stages import while they run: a module that is missing here is imported by each stage again."""
+"""Everything stages import while running: a module missing here is imported again by every stage."""
 
 
 def run_order(order: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Run a stage in this process; return its outcome, that of `run_stage` or its error, and the error's traceback."""
+    """Run a stage in this process; return its outcome (from `run_stage`, or the error) and the error's traceback."""
     try:
         stage, resources = stage_adapter.validate_python(order["stage"]), Resources(**order["resources"])
         return run_stage(stage, Path(order["cache"]), resources, driver=order["driver"], argv=order["argv"]), ""
@@ -70,7 +71,7 @@ def run_order(order: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def run_in(folder: Path) -> None:
-    """Run the stage that the folder describes, and write its outcome there."""
+    """Run the stage described in the folder and write its outcome there."""
     outcome, trace = run_order(json.loads((folder / ORDER).read_text()))
     print(trace, file=sys.stderr, end="", flush=True)
     write_json(folder / OUTCOME, outcome)

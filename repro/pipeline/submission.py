@@ -1,4 +1,4 @@
-"""Submission of stages: in this process, in processes of this machine (`local_jobs.py`), on Slurm (`slurm_jobs.py`)."""
+"""Submit stages: in this process, in local processes (`local_jobs.py`), or on Slurm (`slurm_jobs.py`)."""
 
 import contextlib
 import logging
@@ -26,25 +26,25 @@ from repro.system.gpus import visible_gpus
 from repro.system.redaction import redact
 
 SUBMIT_AGAIN_S = 60.0
-"""Seconds between two attempts to submit jobs that Slurm refuses, once it has accepted others."""
+"""Seconds between retries when Slurm refuses jobs after having accepted others."""
 SUBMIT_FOR_S = 12 * 3600.0
-"""Seconds of such attempts: a limit of jobs is free again when some have ended, and a controller after its maintenance."""
+"""Seconds to keep retrying: job limits clear when jobs finish, and a controller comes back after maintenance."""
 log = logging.getLogger(__name__)
 
 
 class Job(Protocol):
-    """A submitted stage, wherever it runs."""
+    """A submitted stage, regardless of where it runs."""
 
     job_id: str
 
     def has_ended(self) -> bool:
-        """Return True if it runs no more."""
+        """Return True if the job is no longer running."""
 
     def outcome(self) -> dict[str, Any] | None:
-        """Return what it ended with (`run_stage`); None if it left nothing."""
+        """Return the stage's outcome (see `run_stage`), or None if it left none."""
 
     def output(self) -> str:
-        """Return what it printed."""
+        """Return what the stage printed."""
 
 
 class FinishedJob:
@@ -57,7 +57,7 @@ class FinishedJob:
         self._output = output
 
     def has_ended(self) -> bool:
-        """Return True: it has."""
+        """Always True."""
         return True
 
     def outcome(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class FinishedJob:
         return self._outcome
 
     def output(self) -> str:
-        """Return the traceback that it ended with."""
+        """Return the traceback it ended with."""
         return self._output
 
 
@@ -83,7 +83,7 @@ class Submission:
     """Starts the stages of one run.
 
     Args:
-        folder: of this driver (`driver_folder`).
+        folder: this driver's folder (`driver_folder`).
     """
 
     def __init__(self, cache: Path, folder: Path, execution: Execution) -> None:
@@ -95,15 +95,15 @@ class Submission:
         self._local = LocalJobs(folder, has_gpus=bool(visible_gpus())) if is_local else None
 
     def prepare(self, stages: Sequence[Stage]) -> None:
-        """Load what stages import, in another process, before the first of those without an artifact is submitted."""
+        """Preload the stages' imports in another process, before the first uncached stage is submitted."""
         if self._local is not None:
             waiting = [stage for stage in stages if not is_complete(self._cache / stage.folder_name)]
             self._local.prepare(self._execution.resources, waiting)
 
     def submit(self, batch: Sequence[tuple[Stage, GpuNames]]) -> list[Running]:
-        """Start stages whose inputs are complete, each on its GPUs: on Slurm as one job array.
+        """Start stages whose inputs are complete, each on its GPUs; on Slurm, as one job array.
 
-        What a killed run left of their progress is removed, which would be shown as theirs.
+        Progress files left by a killed run are removed, since they would be shown as current.
         """
         for stage, _ in batch:
             progress_path(self._cache, stage).unlink(missing_ok=True)
@@ -119,10 +119,10 @@ class Submission:
         return [FinishedJob(*run_order(self._order(stage, gpus) | {"driver": None})) for stage, gpus in batch]
 
     def _start_on_slurm(self, orders: Sequence[tuple[str, dict[str, Any]]]) -> Sequence[Job]:
-        """Submit jobs; if Slurm refuses them and has accepted others, try again until it does.
+        """Submit jobs; if Slurm refuses them but has accepted others, retry until it accepts.
 
         Raises:
-            StageError: it refuses the first ones, or these for half a day.
+            StageError: Slurm refuses the first jobs, or refuses these for half a day.
         """
         from repro.pipeline.slurm_jobs import SubmissionError, submit_array
 
@@ -155,7 +155,7 @@ class Submission:
         }
 
     def stop(self) -> None:
-        """End what still runs, children included. Finished artifacts and checkpoints stay."""
+        """Kill everything still running, including children. Finished artifacts and checkpoints are kept."""
         if self._execution.backend == "slurm":
             cancel(submitted_jobs(self._folder))
         if self._local is not None:
@@ -164,7 +164,7 @@ class Submission:
 
 @contextlib.contextmanager
 def accounting_off(execution: Execution) -> Iterator[None]:
-    """Keep submitit from asking Slurm's accounting while its jobs are followed."""
+    """Keep submitit from querying Slurm's accounting while its jobs are being watched."""
     if execution.backend != "slurm":
         yield
         return
@@ -176,7 +176,7 @@ def accounting_off(execution: Execution) -> Iterator[None]:
 
 @contextlib.contextmanager
 def driver_folder(cache: Path) -> Iterator[Path]:
-    """Yield this driver's folder for its jobs; clean up after dead drivers of this machine, their Slurm jobs included."""
+    """Yield this driver's job folder; clean up after dead drivers on this machine, including their Slurm jobs."""
     base = cache / ".jobs"
     base.mkdir(parents=True, exist_ok=True)
     for left in base.iterdir():

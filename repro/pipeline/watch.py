@@ -1,4 +1,4 @@
-"""What running stages report, watched: how fast each gets on, and whether it stands still."""
+"""Watch the reports of running stages: how fast each one advances, and whether it has stalled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 from repro.pipeline.remaining import RunningStage
 
 STILL = 120.0
-"""Seconds without progress from which a stage is said to stand still, at least."""
+"""Minimum seconds without progress before a stage counts as stalled."""
 STILL_GAPS = 4.0
-"""The same in its longest time between two reports so far."""
+"""The same, as a multiple of the stage's longest gap between two reports so far."""
 
 
 @dataclass
 class _Watched:
-    """A stage's reports. Times are seconds since its submission."""
+    """A stage's reports. Times are seconds since submission."""
 
     total: float
     first: float
@@ -25,19 +25,19 @@ class _Watched:
 
 
 class StageWatch:
-    """Progress of running stages, by name."""
+    """Tracks the progress of running stages by name."""
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}
 
     def observe(self, name: str, elapsed: float, report: Mapping[str, Any] | None) -> RunningStage:
-        """Return what is known of a running stage.
+        """Return what is known about a running stage.
 
-        A report with another total is of the next part of the stage, whose progress begins again.
+        A report with a different total belongs to the next part of the stage: progress starts over.
 
         Args:
             elapsed: seconds since its submission.
-            report: its latest (`progress_file.read_progress`).
+            report: its latest report (`progress_file.read_progress`).
         """
         if not report or not report["total"]:
             return RunningStage(name, elapsed)
@@ -53,15 +53,15 @@ class StageWatch:
 
     @staticmethod
     def _seconds(watched: _Watched, elapsed: float) -> float:
-        """Return the seconds of the observed progress: to the last report, or to now if the next one is overdue."""
+        """Return the seconds of observed progress: up to the last report, or up to now if the next one is overdue."""
         reported = watched.last_at - watched.first_at
         silent = elapsed - watched.last_at
         return reported + (silent if silent > watched.longest_gap else 0.0)
 
     def speed(self, name: str) -> float:
-        """Return the units per second between a stage's first and last report; 0 before there are two.
+        """Return units per second between a stage's first and last report; 0 until there are two.
 
-        Loading, before the first report, is not part of it, nor is what a run before this one did.
+        This excludes loading (before the first report) and work done by an earlier run.
         """
         watched = self._watched.get(name)
         if watched is None or watched.last_at <= watched.first_at:
@@ -69,7 +69,7 @@ class StageWatch:
         return watched.total * (watched.last - watched.first) / (watched.last_at - watched.first_at)
 
     def standing_still(self, name: str, elapsed: float) -> float:
-        """Return the seconds for which a stage has stood still; 0 if it gets on, or has not reported yet."""
+        """Return how many seconds a stage has been stalled; 0 if it is advancing or has not reported yet."""
         watched = self._watched.get(name)
         if watched is None or watched.last >= 1:
             return 0.0

@@ -1,1 +1,1 @@
-"""Planning: the hours, memory and GPUs that a study will need, before it runs."""
+"""Planning: the hours, memory and GPUs a study will need, before it runs."""

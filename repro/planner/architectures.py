@@ -1,4 +1,4 @@
-"""Sizes of models, for estimates only: read from a model folder if there is one, else as published."""
+"""Model sizes, for estimates only: read from the model folder if there is one, else as published."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from repro.models.folder import count_parameters
 from repro.models.loading import locate
 
 DEFAULT_PARAMETERS = 8e9
-"""Of a model whose name does not say its size."""
+"""Assumed for models whose name does not state their size."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Architecture:
         parameters: of the language model, in billions.
         hidden, intermediate: width of the residual stream, and of the feed-forward layers.
         heads, kv_heads, head_size: of attention; the key-value cache has kv_heads.
-        local_layers, window: layers whose attention, and cache, reach back `window` tokens only.
-        norms: normalisations of the residual stream in one layer.
-        has_tower: a vision tower beside the language model, which alone is trained.
+        local_layers, window: number of layers whose attention (and cache) only spans the last `window` tokens.
+        norms: normalisations of the residual stream per layer.
+        has_tower: the model has a vision tower next to the language model; only the latter is trained.
     """
 
     parameters: float
@@ -71,13 +71,13 @@ PUBLISHED: dict[str, Architecture] = {
     "meta-llama/Llama-3.2-1B-Instruct": Architecture(1.24, 16, 2048, 128_256, 8192, 32, 8, 64),
     "Skywork/Skywork-Reward-V2-Llama-3.1-8B": Architecture(7.50, 32, 4096, 128_256, 14_336, 32),
 }
-"""As the model cards and configurations say; written from memory, so only estimates may depend on them."""
+"""Sizes from model cards and configurations, written from memory: only estimates may depend on them."""
 
 
 def architecture(name: str) -> Architecture:
-    """Return the sizes of a model, given as a toy name, folder or hub id.
+    """Return the sizes of a model given by toy name, folder or hub id.
 
-    A hub id that is not listed is guessed from the size in its name.
+    An unlisted hub id is guessed from the size in its name.
     """
     location = locate(name)
     if isinstance(location, Path):
@@ -86,7 +86,7 @@ def architecture(name: str) -> Architecture:
 
 
 def named_parameters(name: str) -> float | None:
-    """Return the parameters that a name states (8e9 of "Qwen/Qwen3-8B"), or None."""
+    """Return the parameter count stated in a name (8e9 for "Qwen/Qwen3-8B"), or None."""
     size = re.search(r"(\d+(?:\.\d+)?)([bBmM])\b", name)
     return None if size is None else float(size[1]) * (1e9 if size[2] in "bB" else 1e6)
 

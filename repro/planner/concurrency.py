@@ -1,4 +1,4 @@
-"""Completions that vLLM samples at the same time: its key-value cache over that of a sequence.
+"""How many completions vLLM samples concurrently: its key-value cache divided by one sequence's.
 
 DERIVED from the memory estimate (`planner.gpu_memory`) with the share of the GPU that vLLM gets at run time
 (`training.vllm_memory` next to a trainer, else `generation.gpu_share`).
@@ -12,23 +12,23 @@ from repro.stages import Stage
 from repro.training.vllm_memory import BFLOAT16, GIB, cache_bytes, engine_weights
 
 MAX_SEQUENCES = 256
-"""vLLM's own bound on the sequences of a step, on most GPUs (1,024 on the largest); in training TRL sets its share of a step."""
+"""vLLM's default limit on sequences per step on most GPUs (1,024 on the largest); TRL sets its own in training."""
 
 
 def cache_per_sequence(model: Architecture, tokens: int) -> int:
-    """Return the bytes of keys and values of one sequence, in bfloat16."""
+    """Return the bytes of one sequence's keys and values, in bfloat16."""
     token = 2 * model.kv_heads * model.head_size * BFLOAT16
     near = min(tokens, model.window) if model.window else tokens
     return token * ((model.layers - model.local_layers) * tokens + model.local_layers * near)
 
 
 def sequences_at_once(stage: Stage, card_gib: float, tokens: int, layout: Layout = ONE_GPU) -> int:
-    """Return how many completions of a stage one vLLM engine samples at the same time, at least 1.
+    """Return how many completions of a stage one vLLM engine samples concurrently, at least 1.
 
     Args:
-        stage: samples with vLLM.
+        stage: a stage that samples with vLLM.
         card_gib: memory of each GPU.
-        tokens: of a sequence, prompt included.
+        tokens: tokens per sequence, including the prompt.
     """
     workload = stage.workload
     assert workload.main is not None

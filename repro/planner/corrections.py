@@ -1,4 +1,4 @@
-"""Factors on the model of hours, by kind of stage: measured on this machine's records, else those shipped with the code."""
+"""Correction factors for the model of hours, by kind of stage: from this machine's records, else those shipped."""
 
 import functools
 import tomllib
@@ -12,7 +12,7 @@ from repro.planner.records import MeasuredStage, read_measured
 from repro.stages import Stage
 
 NEWEST_OF_A_KIND = 9
-"""Records of a kind and model that count: code and load of a machine change."""
+"""Number of records used per kind and model: the code and the machine's load change over time."""
 SPREAD = {False: 2.0, True: 3.0}
 """ASSUMED, by whether GPUs are used: a plan without records is right within this factor. Two machines of two cores differed by
 1.6 on one study; Table 5's rows are 0.2 to 14 times the model on ASSUMED counts."""
@@ -21,7 +21,7 @@ FITTED = Path(__file__).with_name("fitted.toml")
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds: the likeliest, and the range that is expected to hold the truth."""
+    """Seconds: the most likely value, and the range expected to contain the truth."""
 
     seconds: float
     low: float
@@ -30,14 +30,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Corrections:
-    """Factors by which the model's seconds are multiplied.
+    """Factors that multiply the model's seconds.
 
     Attributes:
         models: by (GPUs are used, kind of stage, name of the main model).
         factors: by (GPUs are used, kind of stage), for models without records.
-        others: of the kinds without records, by whether GPUs are used.
+        others: for kinds without records, by whether GPUs are used.
         records: number of records by (GPUs are used, kind of stage).
-        process_seconds: start of a stage's process on a CPU.
+        process_seconds: startup time of a stage's process on a CPU.
     """
 
     models: dict[tuple[bool, str, str], float] = field(default_factory=dict)
@@ -47,25 +47,25 @@ class Corrections:
     process_seconds: float = 0.0
 
     def estimate(self, stage: Stage, modelled: float, *, on_gpu: bool) -> Estimate:
-        """Return the seconds of a stage with the start of its process.
+        """Return the seconds of a stage, including the startup of its process.
 
         Args:
-            modelled: by `roofline.stage_seconds`, on an H100 or a core.
+            modelled: from `roofline.stage_seconds`, on an H100 or a core.
         """
         key = (on_gpu, stage.procedure)
         factor = self.models.get((*key, _model_name(stage))) or self.factors.get(key)
         if factor is None:
             factor = shipped_factor(*key) * self.others.get(on_gpu, 1.0)
-        start = 0.0 if on_gpu else self.process_seconds  # a card's `load_seconds` are of minutes
+        start = 0.0 if on_gpu else self.process_seconds  # a card's `load_seconds` are minutes
         seconds = start + factor * modelled
         spread = 1.0 if key in self.records else SPREAD[on_gpu]
         return Estimate(seconds, seconds / spread, seconds * spread)
 
 
 def measured_corrections(measured: Sequence[MeasuredStage]) -> Corrections:
-    """Return the factors of records: of each kind of stage, and of each of its models, the median of measured over modelled.
+    """Fit factors to records: the median of measured / modelled, per kind of stage and per kind and model.
 
-    A kind without records is multiplied by the median of the others, each over its shipped factor.
+    A kind without records scales its shipped factor by the median of measured / shipped factor over the other kinds.
 
     Args:
         measured: newest first.
@@ -94,28 +94,28 @@ def measured_corrections(measured: Sequence[MeasuredStage]) -> Corrections:
 
 
 def _model_name(stage: Stage) -> str:
-    """Return the base model that the stage trains, samples or, in a diagnosis, scores with; "" for rules."""
+    """Return the base model that the stage trains, samples from or (in a diagnosis) scores with; "" for rules."""
     main = stage.workload.main
     return main.base_model.name if main is not None else ""
 
 
 def shipped_corrections() -> Corrections:
-    """Return the factors that are shipped with the code, for a machine without records."""
+    """Return the factors shipped with the code, for a machine without records."""
     return Corrections(process_seconds=shipped_process_seconds())
 
 
 def corrections_from(out: Path) -> Corrections:
-    """Return the factors of this machine by the records below `out`; those shipped with the code if there are none."""
+    """Return this machine's factors from the records below `out`, or the shipped ones if there are none."""
     return measured_corrections(read_measured(out))
 
 
 def shipped_factor(on_gpu: bool, procedure: str) -> float:
-    """Return the shipped factor of a kind of stage; 1 on GPUs, where no study has run yet."""
+    """Return the shipped factor of a kind of stage; 1 on GPUs, on which no study has run yet."""
     return 1.0 if on_gpu else float(_fitted()["kinds"].get(procedure, {"factor": 1.0})["factor"])
 
 
 def shipped_process_seconds() -> float:
-    """Return the shipped seconds of the start of a stage's process."""
+    """Return the shipped startup time of a stage's process, in seconds."""
     return float(_fitted()["process_seconds"])
 
 

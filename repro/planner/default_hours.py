@@ -9,9 +9,9 @@ _FILE = Path(__file__).with_suffix(".toml")
 
 
 def default_hours() -> dict[str, dict[Scale, float]]:
-    """Return the hours of each study at each scale on the machine of `scales.REQUIREMENTS`, kept busy.
+    """Return each study's hours at each scale on the machine in `scales.REQUIREMENTS`, fully utilised.
 
-    They are `hours.study_hours` of the plan, to five digits: `nox -s documents` writes them, and a test compares them.
+    These are the plan's `hours.study_hours` to five digits, written by `nox -s documents` and checked by a test.
     """
     hours: dict[str, dict[Scale, float]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     return hours

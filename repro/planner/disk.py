@@ -1,4 +1,4 @@
-"""Disk that stages take. DERIVED from parameter counts and from what the trainers keep."""
+"""Disk space of stages. DERIVED from parameter counts and from what the trainers keep."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from repro.stages import Diagnose, Stage
 from repro.stages.workload import Workload
 
 BYTES_PER_TOKEN = 7.0
-"""Of a stored completion, DERIVED: 4 of its log-probability, which hardly compresses, 2 of its id, 1 of its text (toy rollouts,
-of a few hundred ids and many alike, take 2.4)."""
+"""Per token of a stored completion, DERIVED: 4 for the log-probability, which hardly compresses, 2 for the id, 1 for
+the text (toy rollouts, with a few hundred ids and many duplicates, take 2.4)."""
 CHECKPOINTS = 2
 SMALL_GIB = 0.1
-"""Of an artifact of counts and measures."""
+"""An artifact that only holds counts and measures."""
 SCORED_BYTES = 20
-"""Of a scored token while a diagnosis runs: entropy and KL in its part, and both with a copy while forking tokens are found."""
+"""Per scored token while a diagnosis runs: entropy and KL in its part, and copies while finding forking tokens."""
 COUNTED_BYTES = 16
-"""Of each id and K in a part of the student's: a mean and a count (Eq 4)."""
+"""Per id and K in a part of the student's completions: a mean and a count (Eq 4)."""
 
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """GiB. artifact: what stays; scratch: while the stage runs."""
+    """GiB. artifact: kept; scratch: needed while the stage runs."""
 
     artifact: float
     scratch: float
@@ -47,14 +47,14 @@ def disk_space(stage: Stage) -> DiskSpace:
 
 
 def _engine_start_gib(workload: Workload, model: Architecture) -> float:
-    """Return GiB of the copy that vLLM starts from in a training, where the model's folder is not what is trained."""
+    """Return GiB of the copy that vLLM starts from in training, if what is trained is not the model's folder."""
     frozen = architecture(workload.frozen.base_model.name) if workload.frozen and workload.frozen_in_step else model
     is_copied = model.has_tower or model.vocabulary > frozen.vocabulary
     return weights_gib(model, BFLOAT16) if workload.samples_while_training and is_copied else 0.0
 
 
 def _parts_gib(stage: Diagnose) -> float:
-    """Return GiB of a diagnosis's finished parts, which stay until it ends."""
+    """Return GiB of a diagnosis's finished parts, which are kept until it ends."""
     vocabulary = architecture(stage.student.base_model.name).vocabulary
     blocks = stage.config.contribution_blocks * len(stage.data)
     counted = 0 if stage.across_tokenizers else blocks * (len(stage.config.ks) + 2) * vocabulary * COUNTED_BYTES
@@ -62,12 +62,12 @@ def _parts_gib(stage: Diagnose) -> float:
 
 
 def download_gib(stages: list[Stage]) -> float:
-    """Return GiB of the weights from the hub, bfloat16, each model once."""
+    """Return GiB of the weights to download, bfloat16, each model counted once."""
     return sum(map(model_gib, {model.name for stage in stages for model in stage.base_models() if not model.is_local}))
 
 
 def model_gib(name: str) -> float:
-    """Return GiB of a model's weights as they are published, bfloat16."""
+    """Return GiB of a model's weights as published, bfloat16."""
     return weights_gib(architecture(name), BFLOAT16)
 
 

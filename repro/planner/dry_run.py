@@ -31,12 +31,12 @@ from repro.tasks.row_counts import count_items, count_rows
 def print_plan(
     study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None, *, is_here: bool = True
 ) -> None:
-    """Print one line per stage, inputs first; then data, models and sums.
+    """Print one line per stage, inputs first; then data, models and totals.
 
     Args:
-        workers: stages side by side, at most; None for as many as there are GPUs for.
-        resources: as the run would have them.
-        is_here: the stages would run on this machine, and not as Slurm jobs.
+        workers: maximum number of concurrent stages; None for as many as there are GPUs for.
+        resources: those of the run.
+        is_here: the stages would run on this machine, not as Slurm jobs.
     """
     stages = study.stages()
     cached, corrections = which_cached(stages, out), corrections_from(out)
@@ -70,7 +70,7 @@ def hours_to_run(study: Study, out: Path, resources: Resources) -> float:
 
 
 def describe_source(study: Study, stages: Sequence[Stage], corrections: Corrections) -> str:
-    """Say what the hours rest on: records of this machine, or none."""
+    """Say what the hours are based on: records of this machine, or none."""
     on_gpu = study.scale != "toy"
     kinds = {stage.procedure: corrections.records.get((on_gpu, stage.procedure), 0) for stage in stages}
     records = sum(kinds.values())
@@ -83,7 +83,7 @@ def describe_source(study: Study, stages: Sequence[Stage], corrections: Correcti
 
 
 def _print_hours(study: Study, planned: Forecast, source: str, console: Console) -> None:
-    """Print the sum of all stages, when the last one ends, and where the figures come from."""
+    """Print the total over all stages, when the last one ends, and the source of the figures."""
     needs = REQUIREMENTS[study.scale].description
     total = f"{describe_seconds(planned.total)} on one core"
     if study.scale != "toy":
@@ -101,7 +101,7 @@ def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement |
     """Print the table of stages.
 
     Args:
-        rows: stage, whether it is cached, seconds to run, and placement (None at toy scale).
+        rows: (stage, whether it is cached, seconds to run, placement or None at toy scale).
     """
     toy = study.scale == "toy"
     table = Table(title=f"{study.name} at scale {study.scale}: {len(rows)} stages", title_justify="left")
@@ -120,7 +120,7 @@ def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement |
         ]
         table.add_row(*cells, *(_placement_cells(stage, placement) if placement else []))
     width = console.width
-    if not console.is_terminal:  # a log has no width: 80 columns would fold the labels
+    if not console.is_terminal:  # a log has no width, and 80 columns would fold the labels
         console.width = max(width, 150)
     console.print(table)
     console.width = width
@@ -168,7 +168,7 @@ def _unit(study: Study) -> str:
 
 
 def describe_data(stages: list[Stage]) -> list[str]:
-    """Describe each task and split: the items that are requested, and those that are available."""
+    """Describe each task and split: items requested and available."""
     requested: dict[tuple[str, str], TaskData] = {}
     for stage in stages:
         for data in stage.data:

@@ -1,4 +1,4 @@
-"""GPUs of each stage of a study, and the stages that do not fit into GPU or host memory."""
+"""Assign GPUs to each stage of a study, and find stages that do not fit into GPU or host memory."""
 
 from dataclasses import replace
 
@@ -11,21 +11,21 @@ from repro.system.hardware import hardware
 
 
 def placements(study: Study, stages: list[Stage], resources: Resources) -> list[Placement]:
-    """Place each stage on this machine's GPUs, else on those that the scale needs; empty for a scale that needs no GPU."""
+    """Place each stage on this machine's GPUs, else on those the scale needs; empty for a scale without GPUs."""
     cards = planned_cards(study.scale, hardware())
     return [_place(stage, cards, resources) for stage in stages] if cards else []
 
 
 def _place(stage: Stage, cards: Cards, resources: Resources) -> Placement:
-    """Place a stage on no more ranks than there are cards."""
+    """Place a stage on at most as many ranks as there are cards."""
     return place(stage, cards, replace(resources, ranks=min(resources.ranks, cards.count)))
 
 
 def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers: int | None = None) -> list[str]:
-    """Describe the stages that by the estimate do not fit into GPU or host memory, each with a fix; equal ones share a line.
+    """Describe stages estimated not to fit into GPU or host memory, each with a fix; equal ones share a line.
 
     Args:
-        workers: stages side by side, at most; None for as many as there are GPUs for.
+        workers: maximum number of concurrent stages; None for as many as there are GPUs for.
     """
     cards = planned_cards(study.scale, hardware())
     if cards is None:
@@ -46,8 +46,8 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
 def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | None) -> list[str]:
     """Describe the stages that do not fit into host memory while models are loaded or saved.
 
-    If each fits by itself, describe those that do not fit side by side, as many as have GPUs. A machine without GPUs gets
-    no line: it is refused anyway.
+    If each fits by itself, describe those that do not fit when running concurrently, as many as have GPUs. A machine
+    without GPUs gets no line: it is refused anyway.
     """
     machine = hardware()
     cards = machine_cards(machine)
@@ -84,7 +84,7 @@ def _describe_gpus(stage: Stage, layout: Layout) -> str:
 
 
 def _advice(stage: Stage, layout: Layout, cards: Cards) -> str:
-    """Say what would hold the stage: options left out, more GPUs of this kind, else less to hold."""
+    """Say what would make the stage fit: fewer options, more GPUs of this kind, else a smaller workload."""
     unconstrained = Resources(micro_batch=1)
     if _place(stage, cards, unconstrained).fits:
         return "leave out --shard, --tensor-parallel and --vllm-server: the estimate then chooses"

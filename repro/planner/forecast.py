@@ -1,4 +1,4 @@
-"""Forecast of a study: seconds of each stage that has to run, and when the last one ends."""
+"""Forecast of a study: seconds of each stage still to run, and when the last one ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Forecast:
     """Forecast of a study.
 
     Attributes:
-        stages: of each stage, on one core or GPU; zero for a cached one.
-        wall: until the last stage has ended, from the start of the first.
-        workers: stages side by side.
+        stages: estimate per stage, on one core or GPU; zero if cached.
+        wall: from the start of the first stage to the end of the last.
+        workers: number of concurrent stages.
     """
 
     stages: tuple[Estimate, ...]
@@ -50,11 +50,11 @@ def forecast(
     resources: Resources,
     workers: int | None = None,
 ) -> Forecast:
-    """Return the forecast of a study on this machine, else on the one that its scale needs.
+    """Forecast a study on this machine, else on the one its scale needs.
 
     Args:
-        stages: of the study, inputs first; cached: those that need not run.
-        workers: stages side by side, at most; None for as many as fit.
+        stages: all stages of the study, inputs first; cached: those that need not run.
+        workers: maximum number of concurrent stages; None for as many as fit.
     """
     estimates = [NOTHING if hit else estimate(stage, study.scale, corrections) for stage, hit in zip(stages, cached)]
     placed = placements(study, list(stages), resources)
@@ -82,7 +82,7 @@ def forecast(
 
 
 def _job(stage: Stage, seconds: float, layout: Layout) -> Job:
-    """Return a stage as a job: on several GPUs it is faster, by the ASSUMED efficiency of splitting."""
+    """Turn a stage into a job: on several GPUs it is faster, by the ASSUMED efficiency of splitting."""
     gpus = layout.gpus if stage.workload.uses_gpu else 0
     return Job(
         stage.fingerprint,
@@ -93,5 +93,5 @@ def _job(stage: Stage, seconds: float, layout: Layout) -> Job:
 
 
 def parallel_speed(gpus: int) -> float:
-    """Return how many times faster a stage is on that many GPUs than on one."""
+    """Return a stage's speedup on that many GPUs over a single one."""
     return max(1, gpus) * float(assumed("parallel efficiency")) ** (max(1, gpus).bit_length() - 1)

@@ -1,8 +1,8 @@
-"""GPU memory of one rank of a stage at its peak, by what holds it.
+"""Peak GPU memory of one rank of a stage, broken down by what holds it.
 
-DERIVED from sizes of models and from how trainers, FSDP2 and vLLM keep them. What layers keep for the backward pass is
-MEASURED on the CPU (`activations`), one training's total on a GPU; docs/gpu.md compares them and has the resulting tables.
-Matching a KL (`model_memory.matching_gib`) follows a training and needs less: a test compares them.
+DERIVED from model sizes and from how trainers, FSDP2 and vLLM keep them. What layers keep for the backward pass is
+MEASURED on the CPU (`activations`), and the total of one training run on a GPU; docs/gpu.md compares them and has the
+resulting tables. Matching a KL (`model_memory.matching_gib`) happens after training and needs less, as a test checks.
 """
 
 from dataclasses import dataclass
@@ -29,17 +29,17 @@ from repro.training.optimisation import LARGE
 from repro.training.vllm_memory import BFLOAT16, FLOAT32, LEAST_CACHE, MOMENTS, engine_weights
 
 KV_CACHE_GIB = LEAST_CACHE / GIB
-"""Least key-value cache next to vLLM's weights; it gets all that is free (`planner.concurrency`)."""
+"""Minimum key-value cache next to vLLM's weights; in practice it gets all free memory (`planner.concurrency`)."""
 ASLEEP_GIB = 1.2
-"""ASSUMED: CUDA graphs and workspaces that vLLM keeps while it sleeps."""
+"""ASSUMED: CUDA graphs and workspaces that vLLM keeps while asleep."""
 WORKSPACE_GIB = 1.5
-"""MEASURED on an H100: 1.46 of the CUDA context and its kernels, used on the GPU but not reserved by torch."""
+"""MEASURED on an H100: 1.46 for the CUDA context and kernels, used on the GPU but not reserved by torch."""
 FRAGMENTS_GIB = 0.7
 """MEASURED on an H100, SFT of Qwen3-0.6B: reserved by torch's allocator beyond its tensors at their peak. Free while vLLM samples."""
 TILE = (4096, 32_768)
-"""Tokens and vocabulary of the tiles in which TRL multiplies an output layer: complete logits never exist."""
+"""Tile size (tokens, vocabulary) of TRL's chunked output layer: complete logits are never materialised."""
 GRADIENT_COPIES = 8
-"""Tensors [completions, tokens, vocabulary] in float64 that a diagnosis holds while it compares gradients (Eq 5)."""
+"""Number of float64 tensors [completions, tokens, vocabulary] held while a diagnosis compares gradients (Eq 5)."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,22 @@ class GpuMemory:
     """GiB of one rank.
 
     Attributes:
-        weights: of the trained model; what is only sampled from is in `sampling`.
-        gradients: with DDP's buckets, which are a copy of them. Counted while vLLM samples too, as vLLM's share is
-            (`training.vllm_memory`): what holds them stays with torch.
+        weights: of the trained model; a model that is only sampled from counts under `sampling`.
+        gradients: including DDP's buckets, which are a copy. Also counted while vLLM samples, as in vLLM's share
+            (`training.vllm_memory`): torch keeps their memory.
         optimizer: AdamW's moments.
-        frozen: teacher, calibration target, or the models of a diagnosis or a guard.
-        gathered: full shard: unsharded layers and output layer while they compute, gradients before they are summed.
-        activations: kept for the backward pass, with the bfloat16 copies of weights that autocast makes; in a
-            diagnosis, its passes.
-        logits: the tiles of the output layers, and the float32 gradient of the trained one beside the one in `gradients`;
-            or what the frozen model's pass holds, which is over before.
-        embedding: the same gradient and the embedding's, at the end of the backward pass, when activations are gone.
-        fragments: of torch's allocator, in what torch computes itself.
-        asleep: what vLLM keeps in the trainer's process while a step is computed.
-        sampling: generation between the steps (never at the same time as what a step needs), or all that a sampling
-            stage holds; a reward model likewise.
-        server: one GPU of a vLLM server, which holds nothing else.
+        frozen: teacher, calibration target, or the models of a diagnosis or guard.
+        gathered: with full sharding: unsharded layers and output layer while they compute, gradients before reduction.
+        activations: kept for the backward pass, including autocast's bfloat16 copies of weights; in a diagnosis, those
+            of its passes.
+        logits: the tiles of the output layers, plus a float32 gradient of the trained one besides that in `gradients`;
+            or what the frozen model's pass holds, which ends before.
+        embedding: the same gradient plus the embedding's, at the end of the backward pass, when activations are freed.
+        fragments: fragmentation of torch's allocator, for what torch computes itself.
+        asleep: what vLLM keeps in the trainer's process during an optimiser step.
+        sampling: generation between steps (never at the same time as a step), or everything a sampling stage holds;
+            likewise a reward model.
+        server: per GPU of a vLLM server, which holds nothing else.
     """
 
     weights: float = 0.0
@@ -81,7 +81,7 @@ class GpuMemory:
 
     @property
     def total(self) -> float:
-        """GiB at the peak of the fullest GPU. A rank: what stays, plus the larger of the training step and the sampling."""
+        """Peak GiB of the fullest GPU. A rank needs what stays plus the larger of training step and sampling."""
         stays = self.weights + self.gradients + self.optimizer + self.frozen + self.workspace
         step = max(self.activations + self.logits + self.gathered, self.embedding) + self.fragments + self.asleep
         return max(stays + max(step, self.sampling), self.server + self.workspace if self.server else 0.0)
@@ -105,15 +105,15 @@ def gpu_memory(stage: Stage, layout: Layout = ONE_GPU) -> GpuMemory:
 
 
 def _training(workload: Workload, main: Architecture, frozen: Architecture | None, layout: Layout) -> GpuMemory:
-    """Estimate training: the model in float32, its adapters or all of it with gradients and moments; vLLM in its turn.
+    """Estimate training: the model in float32, with gradients and moments (of adapters or all); vLLM alternates.
 
-    The frozen model is in bfloat16: sharded with the trained one if it scores inside the step, else complete on every rank.
+    The frozen model is in bfloat16: sharded with the trained one if it scores inside the step, else replicated.
     """
     shards = layout.ranks if layout.shard else 1
     all_params = main.parameters * 1e9 / GIB
     adapters = None if workload.lora_rank is None else lora_params(main, workload.lora_rank)
     if workload.output_layer_only:
-        adapters = output_layer_params(main)  # beside the embeddings, which it may have been tied to
+        adapters = output_layer_params(main)  # next to the embeddings, to which it may have been tied
     trained_params = all_params if adapters is None else adapters
     in_step = frozen if workload.frozen_in_step else None
     anchor = main if workload.kl_anchor and adapters is None else None
@@ -147,10 +147,10 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
 
 
 def _guarded(workload: Workload, teacher: float, proxy: Architecture) -> GpuMemory:
-    """Estimate sampling through a guard: its proxies in float32 beside the teacher, or what moves them along a gradient.
+    """Estimate sampling through a guard: its float32 proxies plus the teacher, or moving them along a gradient.
 
     Args:
-        teacher: GiB of it and of its cache.
+        teacher: GiB of the teacher and its cache.
     """
     proxies = workload.proxies * (weights_gib(proxy, FLOAT32) + _cache_gib(workload, proxy, FLOAT32))
     if workload.takes_gradient:
@@ -169,7 +169,8 @@ def _activations(workload: Workload, main: Architecture, layout: Layout) -> floa
 
 
 def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> GpuMemory:
-    """Estimate a diagnosis or a judge: frozen models in bfloat16, one forward pass at a time, logits where gradients are compared."""
+    """Estimate a diagnosis or judge: frozen bfloat16 models, one forward pass at a time, logits to compare
+    gradients."""
     models = [main, frozen] if frozen else [main]
     logits = 0.0
     if isinstance(stage, Diagnose):
@@ -188,17 +189,17 @@ def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> G
 
 
 def _length(workload: Workload) -> int:
-    """Return tokens of the longest prompt and completion."""
+    """Return the tokens of the longest prompt and completion."""
     return int(assumed("prompt tokens")) + workload.max_completion_tokens
 
 
 def _tokens(workload: Workload, layout: Layout) -> int:
-    """Return tokens of a micro-batch, all its sequences as long as the longest."""
+    """Return the tokens of a micro-batch whose sequences all have the maximum length."""
     return layout.micro_batch * _length(workload)
 
 
 def _sampling(workload: Workload, model: Architecture, layout: Layout) -> float:
-    """Return GiB of vLLM; or of transformers: weights, and keys and values of one batch."""
+    """Return GiB of vLLM; or, for transformers, of the weights and one batch's keys and values."""
     if workload.engine == "vllm":
         return vllm_gib(model, layout.tensor_parallel)
     if not workload.batch_sequences:
@@ -208,14 +209,14 @@ def _sampling(workload: Workload, model: Architecture, layout: Layout) -> float:
 
 
 def _cache_gib(workload: Workload, model: Architecture, value_bytes: int) -> float:
-    """Return GiB of the keys and values that transformers holds of one batch."""
+    """Return GiB of the keys and values that transformers holds for one batch."""
     return 2 * workload.batch_sequences * _length(workload) * model.layers * model.keys * value_bytes / GIB
 
 
 def _sampling_between_steps(workload: Workload, model: Architecture, layout: Layout) -> float:
     """Return GiB of generation between the steps.
 
-    vLLM holds the unsharded model on every rank, unless a server has it, and gets its weights one by one, gathered in float32.
+    vLLM holds the unsharded model on every rank (unless a server does); weights arrive one by one, gathered in float32.
     """
     if workload.engine == "vllm":
         engine = 0.0 if layout.vllm_server else vllm_gib(model)
@@ -229,12 +230,12 @@ def _architecture(model: Model) -> Architecture:
 
 
 def vllm_gib(model: Architecture, tensor_parallel: int = 1) -> float:
-    """Return GiB of vLLM on each GPU: its share of the weights in bfloat16, a tenth more for buffers, and a cache."""
+    """Return GiB of vLLM per GPU: its share of the weights in bfloat16, a tenth more for buffers, and a cache."""
     return engine_weights(model.parameters * 1e9) / GIB / tensor_parallel + KV_CACHE_GIB
 
 
 def reward_model_gib(workload: Workload) -> float:
-    """Return GiB of a reward model while it scores, vLLM asleep beside it."""
+    """Return GiB of a reward model while it scores, with vLLM asleep."""
     if workload.reward_model is None:
         return 0.0
     model = _architecture(workload.reward_model)
@@ -244,7 +245,7 @@ def reward_model_gib(workload: Workload) -> float:
 
 
 def _gradient_bytes(layout: Layout) -> int:
-    """Return the bytes of a gradient. DDP sums them in buckets, which are a second copy; FSDP2 and a single process have none."""
+    """Return the bytes of a gradient, plus DDP's buckets (a second copy); FSDP2 and single processes have none."""
     return 2 * FLOAT32 if layout.ranks > 1 and not layout.shard else FLOAT32
 
 

@@ -1,11 +1,11 @@
-"""Host memory of a stage on GPUs at its peak, all its processes together.
+"""Peak host memory of a stage on GPUs, over all its processes.
 
 DERIVED from parameter counts and from how models are loaded and saved; on the CPU, MEASURED for the parts (docs/scale.md).
 
-safetensors files are mapped: weights that are loaded in the type that they are stored in take no further memory, and
-the ranks share what the kernel caches of them. Weights of another type are converted before they go to the GPU: the
-published bfloat16 into float32 for training, our own float32 artifacts into bfloat16 for scoring. Every rank does that at
-once, since nothing makes them take turns. A reward model is mapped too: its weights go to the GPU and never come back.
+safetensors files are memory-mapped: weights loaded in their stored dtype take no extra memory, and the ranks share the
+kernel's page cache. Weights of another dtype are converted before they go to the GPU: published bfloat16 to float32 for
+training, our own float32 artifacts to bfloat16 for scoring. All ranks convert at the same time, since nothing makes
+them take turns. A reward model is mapped too: its weights go to the GPU and never come back.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from repro.stages import Stage
 from repro.stages.references import Model
 
 SAMPLED_TOKEN_BYTES = 220
-"""Of a chunk's completions until they are written. MEASURED: vLLM's flat log-probabilities with ids, ours, and the table."""
+"""For a chunk's completions until written. MEASURED: vLLM's flat log-probabilities with ids, ours, and the table."""
 STEP_TOKEN_BYTES = 570
-"""Of an on-policy step's completions. MEASURED: 410 for vLLM's log-probabilities as dictionaries, which TRL asks for. DERIVED:
-160 for the lists that it makes of each."""
+"""For an on-policy step's completions. MEASURED: 410 for vLLM's log-probabilities as dictionaries, which TRL requests.
+DERIVED: 160 for the lists TRL makes from them."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class HostMemory:
 
     Attributes:
         processes: number of processes that load models.
-        loading: converted weights in each process, before they are on its GPU.
-        saving: the complete trained model, in the first process; beside it, what matches a KL where shards stay on the GPUs.
+        loading: converted weights per process, before they move to its GPU.
+        saving: the complete trained model, in the first process; plus KL matching, if shards stay on the GPUs.
         completions: sampled completions with their log-probabilities, in all processes together.
-        server_processes: processes of a vLLM server, which maps its weights and so holds none.
+        server_processes: processes of a vLLM server, which maps its weights and so needs no memory for them.
     """
 
     processes: int
@@ -45,7 +45,7 @@ class HostMemory:
 
     @property
     def total(self) -> float:
-        """GiB of the node: the base of every process, plus the largest of loading, sampling and saving."""
+        """GiB on the node: every process's base plus the largest of loading, sampling and saving."""
         base = (self.processes + self.server_processes) * assumed("host GiB of a process")
         return base + max(self.processes * self.loading, self.completions, self.saving)
 
@@ -57,7 +57,7 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
         return HostMemory(1, 0.0)
     frozen = _converted(workload.frozen) if workload.frozen else 0.0
     if workload.trains:
-        server = layout.vllm_server + 2 if layout.vllm_server else 0  # its front, its engine, and a worker for each GPU
+        server = layout.vllm_server + 2 if layout.vllm_server else 0  # front end, engine, and one worker per GPU
         trained = _gib(workload.main, FLOAT32)  # weights from the hub are stored in bfloat16
         step = workload.sequences_per_step * workload.max_completion_tokens * STEP_TOKEN_BYTES / GIB
         completions = step if workload.samples_while_training else 0.0
@@ -67,10 +67,10 @@ def host_memory(stage: Stage, layout: Layout) -> HostMemory:
         return HostMemory(layout.ranks, trained + frozen, trained + matching, completions, server)
     converted = _converted(workload.main)
     if not workload.samples:
-        merging = 1 if layout.ranks > 1 else 0  # a process that joins the parts
+        merging = 1 if layout.ranks > 1 else 0  # one process that joins the parts
         return HostMemory(layout.ranks + merging, max(converted, frozen))  # one after the other
     loading = 0.0 if workload.engine == "vllm" or not workload.batch_sequences else converted
-    # vLLM maps; afterwards one process scores some completions again
+    # vLLM maps its weights; afterwards one process rescores some completions
     chunk = workload.batch_sequences * workload.max_completion_tokens * SAMPLED_TOKEN_BYTES / GIB
     completions = (layout.ranks // layout.tensor_parallel) * chunk
     return HostMemory(layout.ranks + 1, loading, converted if workload.writes_rollouts else 0.0, completions)
@@ -81,5 +81,5 @@ def _gib(model: Model, bytes_each: int) -> float:
 
 
 def _converted(model: Model) -> float:
-    """Return GiB of a scoring model that is converted: a published one is stored in bfloat16, one of ours in float32."""
+    """Return GiB of a scoring model that need conversion: published ones are stored in bfloat16, ours in float32."""
     return 0.0 if model.folder_name is None else _gib(model, BFLOAT16)

@@ -1,7 +1,7 @@
-"""Expected hours: the model of seconds (`roofline`) corrected by records (`corrections`), beside what Table 5 prints.
+"""Expected hours: the model of seconds (`roofline`) corrected by records (`corrections`), next to Table 5's.
 
-Above toy scale they are hours of one H100, with every completion as long as its cap. Table 5's own rows, on the counts that
-we ASSUME since the paper's are lost, are compared with the model in `tests/planner/test_roofline.py` and docs/scale.md.
+Above toy scale they are hours on one H100, with every completion at its length cap. `tests/planner/test_roofline.py`
+and docs/scale.md compare the model with Table 5's own rows, on counts that we ASSUME since the paper's are lost.
 """
 
 import functools
@@ -51,36 +51,36 @@ TOY_MIB = {
 
 @functools.cache
 def printed_hours() -> dict[str, float]:
-    """Return the H100 hours that Table 5 prints, by kind of stage (PAPER)."""
+    """Return the H100 hours printed in Table 5, by kind of stage (PAPER)."""
     table = load("table5")
     return {kind: table.cell("pipeline", "gpu_hours", process=process).value for kind, process in TABLE5_ROWS.items()}
 
 
 def estimate_stage(stage: Stage, corrections: Corrections, *, on_gpu: bool) -> Estimate:
-    """Return the seconds of a stage, the start of its process included, on one GPU or one core.
+    """Return the seconds of a stage on one GPU or one core, including process startup.
 
-    A server's hours are not counted. A GPU is an H100 unless records of this machine correct that.
+    A server's hours are not counted. A GPU means an H100, unless this machine's records correct that.
     """
     return corrections.estimate(stage, stage_seconds(stage, H100 if on_gpu else CPU_CORE), on_gpu=on_gpu)
 
 
 def estimate(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> Estimate:
-    """Return the same at a scale: toy models compute on the CPU.
+    """Return the same at a given scale: toy models run on the CPU.
 
     Args:
-        corrections: None for those shipped with the code.
+        corrections: None for the shipped ones.
     """
     corrections = shipped_corrections() if corrections is None else corrections
     return estimate_stage(stage, corrections, on_gpu=scale != "toy" and stage.workload.uses_gpu)
 
 
 def expected_hours(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> float:
-    """Return hours on one core at toy scale, H100 hours above it."""
+    """Return hours on one core at toy scale, and H100 hours above it."""
     return estimate(stage, scale, corrections).seconds / 3600
 
 
 def hours_on_card(study: Study, card: Card) -> float:
-    """Return the hours of a study on one such GPU, stage after stage, without corrections."""
+    """Return a study's hours on one GPU of this kind, stages run sequentially, without corrections."""
     seconds = 0.0
     for stage in study.stages():
         micro_batch = place(stage, Cards(1, card.gib)).layout.micro_batch if stage.workload.trains else 1
@@ -89,26 +89,26 @@ def hours_on_card(study: Study, card: Card) -> float:
 
 
 def study_hours(study: Study, workers: int) -> float:
-    """Return the hours of a complete study on that many cores (toy) or GPUs, kept busy."""
+    """Return the hours of a complete study on that many fully utilised cores (toy) or GPUs."""
     return sum(expected_hours(stage, study.scale) for stage in study.stages()) / workers
 
 
 def toy_mib(study: Study) -> float:
-    """Return MiB of artifacts that a study leaves at toy scale."""
+    """Return the MiB of artifacts a study leaves at toy scale."""
     return sum(TOY_MIB[stage.kind] for stage in study.stages())
 
 
 def table5_hours(stage: Stage) -> float | None:
-    """Return the hours that Table 5 prints for such a stage of the Qwen pipeline; None if it has no line for it."""
+    """Return Table 5's hours for such a stage of the Qwen pipeline, or None if it has no line for it."""
     return printed_hours().get(stage.procedure)
 
 
 @functools.cache
 def _paper_tokens() -> dict[str, float]:
-    """Return the tokens of Table 5's lines at the paper scale's settings."""
+    """Return the tokens behind Table 5's lines at the paper scale's settings."""
     settings = paper.settings()
     sampling = settings.teacher_sampling
-    epoch = settings.sft.steps * settings.sft.sequences_per_step  # prompts, by Table 5's caption
+    epoch = settings.sft.steps * settings.sft.sequences_per_step  # prompts, from Table 5's caption
     sampled = float(epoch * sampling.completions_per_prompt * sampling.max_completion_tokens)
     return {"sample": sampled, **_training_tokens(settings)}
 
@@ -128,8 +128,8 @@ def _training_tokens(settings: Settings) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Table5Stage:
-    """One kind of stage of a scale's pipeline: completion tokens at most, and parameters of its two models (teacher and
-    student; for calibrate teacher and target)."""
+    """One kind of stage in a scale's pipeline: maximum completion tokens, and parameters of its two models (teacher and
+    student; for calibrate, teacher and target)."""
 
     tokens: float
     large: float
@@ -137,13 +137,13 @@ class Table5Stage:
 
 
 def table5_stages() -> dict[str, Table5Stage]:
-    """Return what Table 5's lines generate and train on, over the paper's Qwen pair and ASSUMED counts."""
+    """Return what Table 5's lines generate and train on, for the paper's Qwen pair and ASSUMED counts."""
     tokens = _paper_tokens()
     return {line: Table5Stage(tokens[line], 8e9, 0.6e9 if line == "calibrate" else 1.7e9) for line in TABLE5_ROWS}
 
 
 def describe_derivation(study: Study) -> list[str]:
-    """Say of each kind of stage and model what the model gives, and what Table 5 prints."""
+    """For each kind of stage and model, compare our model of hours with Table 5."""
     lines = []
     for stage in study.stages():
         hours, printed = expected_hours(stage, study.scale), table5_hours(stage)

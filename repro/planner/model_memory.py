@@ -1,4 +1,4 @@
-"""GiB of a model and of its parts, whatever stage they are in."""
+"""GiB of a model and its parts, regardless of the stage."""
 
 from repro.calibration.kl_match_size import matching_bytes
 from repro.models.padded_batches import BACKWARD_TOKENS, FORWARD_TOKENS
@@ -11,7 +11,7 @@ GIB = 2**30
 
 
 def weights_gib(model: Architecture, bytes_each: int) -> float:
-    """Return GiB of an unsharded model."""
+    """Return the GiB of an unsharded model."""
     return model.parameters * 1e9 * bytes_each / GIB
 
 
@@ -24,10 +24,10 @@ def lora_params(model: Architecture, rank: int) -> float:
 
 
 def fsdp_gathered_gib(model: Architecture) -> float:
-    """Return GiB that full sharding gathers in a step.
+    """Return the GiB that full sharding gathers in a step.
 
-    In bfloat16: the current layer, the next one, and the output layer, which stays until the step is over. In float32:
-    the output layer once more, as TRL gathers it from its shards.
+    In bfloat16: the current layer, the next one, and the output layer, which stays until the end of the step. In
+    float32: the output layer again, since TRL gathers it from its shards.
     """
     return 2 * layer_params(model) * BFLOAT16 + output_layer_params(model) * (BFLOAT16 + FLOAT32)
 
@@ -43,10 +43,9 @@ def output_layer_params(model: Architecture) -> float:
 
 
 def gradient_gib(model: Architecture, length: int) -> float:
-    """Return GiB of a model in float32 while its gradient is taken in short passes, and while it is moved along that.
+    """Return GiB of a float32 model while its gradient is accumulated in short passes and applied.
 
-    The larger of the backward pass, beside model and gradient, and of model, gradient and copy. The output layer never holds
-    all logits.
+    The larger of model + gradient + backward pass and model + gradient + copy. The output layer never holds all logits.
 
     Args:
         length: tokens of the longest sequence.
@@ -58,7 +57,7 @@ def gradient_gib(model: Architecture, length: int) -> float:
 
 
 def perturbed_gib(model: Architecture, length: int) -> float:
-    """Return GiB of a model that is scored at two points along its own gradient: of the gradient, or of the two that score.
+    """Return GiB of a model scored at two points along its gradient: taking the gradient, or the two scoring copies.
 
     Args:
         length: tokens of the longest sequence.
@@ -68,5 +67,5 @@ def perturbed_gib(model: Architecture, length: int) -> float:
 
 
 def matching_gib(model: Architecture) -> float:
-    """Return GiB of matching a calibration's KL, on a GPU once the trained model has left it."""
+    """Return GiB of matching a calibration's KL, on a GPU that the trained model has left."""
     return matching_bytes(model.parameters * 1e9, model.layers, model.keys, model.vocabulary) / GIB

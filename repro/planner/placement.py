@@ -16,8 +16,8 @@ from repro.stages.workload import Workload
 NODE = 8
 """GPUs of one node: a stage never spans several nodes."""
 USABLE_SHARE = 0.9
-"""Share of a card's memory that a layout may fill, since the estimate is accurate to perhaps a fifth. A fuller layout is
-chosen only if none leaves that room."""
+"""Share of a card's memory a layout may fill, since the estimate is only accurate to perhaps a fifth. A fuller layout
+is chosen only if no layout stays below it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Placement:
-    """A layout. memory: GiB on each GPU; fits: each card has that much, and there are enough cards."""
+    """A layout. memory: GiB per GPU; fits: every card has that much, and there are enough cards."""
 
     layout: Layout
     memory: float
@@ -38,13 +38,13 @@ class Placement:
 
 
 def machine_cards(machine: dict[str, Any]) -> Cards | None:
-    """Return the machine's GPUs; None without any."""
+    """Return the machine's GPUs, or None if it has none."""
     sizes = [gpu["memory_gib"] for gpu in machine["gpus"]]
     return Cards(len(sizes), min(sizes)) if sizes else None
 
 
 def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
-    """Return the GPUs that a plan counts with: this machine's, else those that the scale needs; None if it needs none."""
+    """Return the GPUs to plan with: this machine's, else those the scale needs; None if it needs none."""
     required = REQUIREMENTS[scale]
     if not required.gpus:
         return None
@@ -52,14 +52,14 @@ def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:
 
 
 def place(stage: Stage, cards: Cards, resources: Resources = NO_CONSTRAINTS) -> Placement:
-    """Return the first layout that leaves room, else the emptiest on the fewest GPUs that fit, else the last one.
+    """Return the first layout that leaves room, else the least full on the fewest GPUs that fit, else the last one.
 
-    Layouts are tried in this order: fewer GPUs first; on equally many GPUs, unsharded before sharded; then larger
-    micro-batches before smaller ones.
+    Layouts are tried in this order: fewer GPUs first; for equal numbers, unsharded before sharded; then larger
+    micro-batches first.
 
     Args:
-        resources: the request: a minimum (`ranks`, for a stage that can be split) or a maximum (`micro_batch`); the
-            estimate decides what it leaves open.
+        resources: the request, as a minimum (`ranks`, for a splittable stage) or maximum (`micro_batch`); the estimate
+            decides what it leaves open.
     """
     tried: list[Placement] = []
     for layout in _layouts(stage.workload, cards.count, resources):
@@ -89,7 +89,7 @@ def describe_layout(layout: Layout) -> str:
 
 
 def describe_stage(stage: Stage) -> tuple[str, str]:
-    """Return what the stage does, and the base model that it trains or samples (for other stages, the label)."""
+    """Return what the stage does and the base model it trains or samples (for other stages, the label)."""
     kind = stage.kind if stage.procedure == stage.kind else f"{stage.kind} {stage.procedure}"
     workload = stage.workload
     has_main_model = workload.trains or workload.writes_rollouts
@@ -112,7 +112,7 @@ def _training(sequences: int, most: int, resources: Resources) -> list[Layout]:
     """Return the layouts to try.
 
     Args:
-        sequences: of one optimiser step, which the ranks must share evenly.
+        sequences: per optimiser step; the ranks must share them evenly.
     """
     ranks = resources.ranks
     more = [count for count in _powers_of_two(ranks, most) if sequences % count == 0]

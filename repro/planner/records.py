@@ -1,4 +1,4 @@
-"""Seconds of the stages that have run on this machine, from their records."""
+"""Measured seconds of stages that ran on this machine, from their records."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,20 +16,20 @@ from repro.stages.artifact import CACHE, RECORD
 from repro.system.hardware import hardware
 
 NEWEST = 400
-"""Records that are read, at most: a plan takes a moment."""
+"""Maximum number of records read: planning must stay fast."""
 SAME_MEMORY = 0.05
-"""Difference in the memory of one machine between two runs, as a share: limits of control groups."""
+"""Relative difference in memory up to which two runs count as on the same machine (cgroup limits vary)."""
 
 
 @dataclass(frozen=True)
 class MeasuredStage:
-    """What a stage took.
+    """How long a stage took.
 
     Attributes:
         on_gpu: GPUs were used.
-        seconds: of the stage in its process, times its GPUs.
-        process_seconds: from the start of its process to the stage; None if the record does not say.
-        modelled: seconds by the model without factors, on an H100 or a core.
+        seconds: time of the stage in its process, multiplied by its GPUs.
+        process_seconds: from process start to stage start; None if not recorded.
+        modelled: seconds predicted by the model without factors, on an H100 or a core.
         ended: date and time, UTC.
     """
 
@@ -44,7 +44,7 @@ class MeasuredStage:
 def read_measured(out: Path) -> list[MeasuredStage]:
     """Return the stages below `out` that ran on this machine, newest first.
 
-    Records that are damaged, of stages that this version does not know, or of models that are no longer there, are left out.
+    Skips records that are damaged, of stages unknown to this version, or of models that no longer exist.
     """
     files = sorted((out / CACHE).glob(f"*/{RECORD}"), key=_modified, reverse=True)[:NEWEST]
     machine = hardware()
@@ -69,10 +69,10 @@ def _readable(files: list[Path], machine: Mapping[str, Any]) -> Iterator[Measure
 
 
 def measured_stage(record: Mapping[str, Any]) -> MeasuredStage:
-    """Return what a record measured.
+    """Parse the measurement in a record.
 
     Raises:
-        KeyError, ValueError, TypeError: it is no record of a stage of this version.
+        KeyError, ValueError, TypeError: not a record of a stage of this version.
     """
     stage, gpus = stage_adapter.validate_python(record["config"]), len(record["gpus"])
     started = record.get("process_seconds")
@@ -87,7 +87,7 @@ def measured_stage(record: Mapping[str, Any]) -> MeasuredStage:
 
 
 def is_same_machine(recorded: Mapping[str, Any], machine: Mapping[str, Any]) -> bool:
-    """Return True if a record's hardware is this machine's, as far as a description without a name can tell."""
+    """Return True if a record's hardware matches this machine's, as far as can be told without a host name."""
     if any(recorded[key] != machine[key] for key in ("machine", "system", "cpus")):
         return False
     if recorded.get("processor", machine["processor"]) != machine["processor"]:

@@ -1,4 +1,4 @@
-"""Resources of a stage, and its layout on GPUs. Not identity: the stage is the same with other resources."""
+"""Resources of a stage, and its layout on GPUs. Not part of its identity."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -7,7 +7,7 @@ from repro.recipes.study import Scale
 
 Shard = Literal["auto", "always", "never"]
 MICRO_BATCH = 4
-"""Sequences per forward pass in training above toy scale, at most."""
+"""Maximum sequences per forward pass in training above toy scale."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class Layout:
     """Placement of a stage on its GPUs.
 
     Attributes:
-        ranks: GPUs of the stage; in training each holds other sequences.
-        shard: trained and frozen models sharded over the ranks (FSDP2); else each rank holds them entirely (DDP).
-        tensor_parallel: GPUs that one copy of a sampled model is spread over; `ranks` / it copies sample side by side.
-        micro_batch: sequences in one forward pass of training.
-        vllm_server: GPUs, besides the ranks, of a vLLM server that samples the completions of training.
+        ranks: GPUs of the stage; in training, each processes different sequences.
+        shard: shard trained and frozen models over the ranks (FSDP2); else each rank holds full copies (DDP).
+        tensor_parallel: GPUs per copy of a sampled model; ranks / tensor_parallel copies sample concurrently.
+        micro_batch: sequences per forward pass of training.
+        vllm_server: GPUs, in addition to the ranks, of a vLLM server that samples completions for training.
     """
 
     ranks: int = 1
@@ -30,7 +30,7 @@ class Layout:
 
     @property
     def gpus(self) -> int:
-        """GPUs of the stage, server included."""
+        """GPUs of the stage, including a server's."""
         return self.ranks + self.vllm_server
 
 
@@ -42,21 +42,23 @@ class Resources:
     """Resources that a stage may use.
 
     Attributes:
-        micro_batch: sequences per forward pass in training, at most; None for a complete step at once.
-        checkpoint_every: optimiser steps between checkpoints; 0 for none by steps.
-        checkpoint_minutes: minutes of training between checkpoints; 0 for none by time.
-        threads: CPU threads of one stage.
-        ranks: processes of one stage on one machine, one per GPU, at least: a stage that fewer GPUs do not hold gets more.
-            Generation, diagnoses and off-policy training give the numbers of one rank; on-policy training samples different
-            completions
-            from the same distribution (each rank its share, by its own random stream), so the record stores the ranks.
-        gpus: the GPUs allocated to this stage (names as in `hardware.visible_gpus`); none: the first `ranks` visible ones.
-        shard: training with models sharded over the ranks: auto (if they do not fit otherwise), always, never.
-        tensor_parallel: GPUs that vLLM spreads one copy of a sampled model over; 0 for as few as hold it. Sums are then
-            taken in another order, so single tokens may differ (same distribution); the record stores it.
-        vllm_server: GPUs (on a CPU: processes), besides the ranks, of a vLLM server that samples the completions of training;
-            0 for an engine in the ranks' own processes. The completions differ (same distribution); the record stores it.
-        tracker: where trainings log their figures while they run (`repro.training.tracking`); "" for nowhere.
+        micro_batch: maximum sequences per forward pass in training; None for a whole step at once.
+        checkpoint_every: optimiser steps between checkpoints; 0 to disable.
+        checkpoint_minutes: minutes of training between checkpoints; 0 to disable.
+        threads: CPU threads per stage.
+        ranks: minimum processes per stage on one machine, one per GPU; a stage that needs more GPUs gets more.
+            Generation, diagnoses and off-policy training give the same numbers as one rank; on-policy training samples
+            different completions from the same distribution (each rank its share, with its own random stream), so the
+            record stores the ranks.
+        gpus: the GPUs allocated to this stage (named as in `hardware.visible_gpus`); if empty, the first `ranks`
+            visible ones.
+        shard: shard models over the ranks in training: auto (if they do not fit otherwise), always, never.
+        tensor_parallel: GPUs per vLLM copy of a sampled model; 0 for as few as fit it. This changes the order of sums,
+            so individual tokens may differ (same distribution); the record stores it.
+        vllm_server: GPUs (on a CPU: processes), in addition to the ranks, of a vLLM server that samples completions for
+            training; 0 for an engine in the ranks' processes. The completions differ (same distribution); the record
+            stores it.
+        tracker: where training runs log metrics live (`repro.training.tracking`); "" for nowhere.
     """
 
     micro_batch: int | None = None
@@ -72,17 +74,17 @@ class Resources:
 
     @property
     def gpu_count(self) -> int:
-        """GPUs of one stage, server included."""
+        """GPUs per stage, including a server's."""
         return self.ranks + self.vllm_server
 
     @property
     def layout(self) -> Layout:
-        """The layout of resources that leave nothing open."""
+        """The layout of fully specified resources."""
         sharded = self.shard == "always"
         return Layout(self.ranks, sharded, self.tensor_parallel or 1, self.micro_batch or 1, self.vllm_server)
 
     def with_layout(self, layout: Layout) -> "Resources":
-        """Return the resources with everything that was left open decided."""
+        """Return the resources with all open choices filled in."""
         return replace(
             self,
             ranks=layout.ranks,
@@ -100,13 +102,13 @@ LARGE_MODELS = Resources(micro_batch=MICRO_BATCH, checkpoint_every=0, checkpoint
 
 
 def resources_for(scale: Scale, **settings: Any) -> Resources:
-    """Return the resources of a scale's stages: toy models take a step at once, larger ones a few sequences at a time.
+    """Return a scale's default resources: toy models process a step at once, larger ones a few sequences at a time.
 
-    Checkpoints are by steps at toy scale, where a step takes a moment, and by time above it, where one takes seconds (small)
-    to minutes (paper) and a checkpoint's gigabytes cost seconds.
+    Checkpoints are step-based at toy scale, where steps are fast, and time-based above, where a step takes seconds
+    (small) to minutes (paper) and writing a checkpoint's gigabytes costs seconds.
 
     Args:
-        settings: other values of fields; None for the scale's default.
+        settings: overrides of fields; None for the scale's default.
     """
     default = Resources() if scale == "toy" else LARGE_MODELS
     return replace(default, **{name: value for name, value in settings.items() if value is not None})

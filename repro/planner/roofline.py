@@ -1,9 +1,9 @@
-"""Seconds of a stage on one card: the only model of hours, from the workload of a stage and the data sheet of a card.
+"""Seconds of a stage on one card: the only model of hours, from a stage's workload and a card's data sheet.
 
-Sampling is limited by the bytes of weights and caches that each step reads for the completions in flight, or by the host;
-prompts, training and scoring by products; the statistics of a diagnosis by the bytes of its logits. DERIVED, with the
-efficiencies below, and every completion as long as its cap. A factor for each kind of stage, measured on records, corrects
-it (`planner.corrections`).
+Sampling is bound by the bytes of weights and caches each step reads for the completions in flight, or by the host;
+prompts, training and scoring by FLOPs; a diagnosis's statistics by the bytes of its logits. DERIVED, with the
+efficiencies below and every completion at its length cap. A factor per kind of stage, measured on records, corrects it
+(`planner.corrections`).
 """
 
 import functools
@@ -23,38 +23,39 @@ from repro.training.optimisation import LARGE
 from repro.training.vllm_memory import FLOAT32
 
 DECODING = 0.5
-"""ASSUMED: share of the bandwidth that sampling reaches over a complete stage; batches run empty at its end."""
+"""ASSUMED: share of peak bandwidth that sampling reaches over a whole stage; batches drain at the end."""
 TRAINING = 0.4
-"""ASSUMED: share of the products that training reaches between launches."""
+"""ASSUMED: share of peak FLOPS that training reaches between launches."""
 SCORING = 0.3
-"""MEASURED on one H100: share of the products of a forward pass over thousands of tokens, padding included (a reward model as
-wide as Llama-3.1-8B, 256 texts of 300 and 2,400 tokens)."""
+"""MEASURED on one H100: share of peak FLOPS of a forward pass over thousands of tokens, padding included (a reward
+model as wide as Llama-3.1-8B, 256 texts of 300 and 2,400 tokens)."""
 HEAD = 0.7
-"""MEASURED on one H100: share of the products that two output layers reach by themselves."""
+"""MEASURED on one H100: share of peak FLOPS that two output layers reach by themselves."""
 STREAMING = 0.7
-"""ASSUMED: share of the bandwidth that long reads of logits reach."""
+"""ASSUMED: share of peak bandwidth that long reads of logits reach."""
 LOGIT_PASSES = 7.5
-"""MEASURED on one H100: float32 reads and writes of one model's logit beside its product, at that bandwidth (3.25 us a
-position for two models of 151,936 ids; the products take 1.35)."""
+"""MEASURED on one H100: float32 reads and writes per logit of one model, besides the matmul, at that bandwidth (3.25 us
+a position for two models of 151,936 ids; the matmuls take 1.35)."""
 RULES_SECONDS = 0.8
-"""MEASURED: a stage without a model on one core, its files read and written."""
+"""MEASURED: a stage without a model on one core, including file I/O."""
 TOY_PROMPT = 24
 """MEASURED: tokens of a toy prompt, rounded."""
 BATCH = 1024
-"""Sequences that transformers samples together where the stage's configuration does not say."""
+"""Sequences per transformers sampling batch if the stage's configuration does not say."""
 
 KL_MEASUREMENTS = 6
-"""ASSUMED: of a calibration that matches a KL: of the other's, of its own, and of four halvings of its update (at most 12)."""
+"""ASSUMED: KL measurements of a KL-matched calibration: the reference's, its own, and four halvings of its update (at
+most 12)."""
 
 
 def stage_seconds(stage: Stage, card: Card, micro_batch: int = MICRO_BATCH) -> float:
-    """Return the seconds of a stage on one card, without the start of its process.
+    """Return the seconds of a stage on one card, without process startup.
 
-    Not counted: reward models, grading, the resampling of a diagnosis, the gradient along which models are moved, and the check
+    Not counted: reward models, grading, a diagnosis's bootstrap, gradients along which models are moved, and the check
     of vLLM's log-probabilities.
 
     Args:
-        micro_batch: sequences of one forward pass in training; toy models take a complete step at once.
+        micro_batch: sequences per forward pass in training; toy models process a whole step at once.
     """
     key = (stage.fingerprint, card, micro_batch)
     if key not in _known:
@@ -106,17 +107,17 @@ def _sizes(model: Model | None) -> Architecture | None:
 
 @functools.cache
 def _sizes_at(name: str, revision: str) -> Architecture:
-    """Return a model's sizes, read once for each revision: a plan has thousands of stages."""
+    """Return a model's sizes, read once per revision: a plan has thousands of stages."""
     return architecture(name)
 
 
 def _sampling(
     stage: Stage, model: Architecture, sequences: int, length: int, card: Card, *, value_bytes: int | None = None
 ) -> float:
-    """Return the seconds of sampling: steps that each read the weights and the caches of all sequences in flight.
+    """Return the seconds of sampling; each step reads the weights and the caches of all sequences in flight.
 
     Args:
-        value_bytes: of a weight or a cached value; None for the card's.
+        value_bytes: bytes per weight or cached value; None for the card's.
     """
     workload = stage.workload
     is_vllm = workload.engine == "vllm"
@@ -137,11 +138,11 @@ def _sampling(
 
 
 def _decoding(model: Architecture, in_flight: int, tokens: int, card: Card, value_bytes: int) -> float:
-    """Return the seconds of a step of sampling, without the host: of its reads or of its products.
+    """Return the seconds of one sampling step, without the host: bound by its reads or its FLOPs.
 
     Args:
         tokens: of a sequence so far, prompt included.
-        value_bytes: of a weight or a cached value.
+        value_bytes: bytes per weight or cached value.
     """
     cache = cache_per_sequence(model, tokens) * value_bytes / 2
     read = (value_bytes * model.parameters * 1e9 + in_flight * cache) / (DECODING * card.bandwidth)
@@ -149,10 +150,10 @@ def _decoding(model: Architecture, in_flight: int, tokens: int, card: Card, valu
 
 
 def _measuring_kl(model: Architecture, completion: int, length: int, card: Card) -> float:
-    """Return the seconds of a measurement of a calibration's KL on a GPU: completions in batches, then scored one by one.
+    """Return the seconds of measuring a calibration's KL on a GPU: sample completions in batches, score one by one.
 
     Args:
-        completion, length: most tokens of one in training, without and with its prompt.
+        completion, length: maximum tokens in training, without and with the prompt.
     """
     tokens = min(kl_match_size.TOKENS, completion)
     length -= completion - tokens
@@ -165,16 +166,16 @@ def _measuring_kl(model: Architecture, completion: int, length: int, card: Card)
 
 
 def _scoring(model: Architecture, completion: int, length: int, card: Card) -> float:
-    """Return the seconds of a forward pass of one sequence, with the log-probabilities of its completion."""
+    """Return the seconds of one sequence's forward pass, including its completion's log-probabilities."""
     layers = length * _layer_flops(model, length) / (SCORING * card.flops)
     logits = LOGIT_PASSES * 4 * model.vocabulary / (STREAMING * card.bandwidth)
     return layers + completion * (_head_flops(model) / (HEAD * card.flops) + logits)
 
 
 def _layer_flops(model: Architecture, length: int) -> float:
-    """Return operations of all layers per token: 2 a weight, and 4 a layer, query unit and position of attention.
+    """Return FLOPs of all layers per token: 2 per weight, and 4 per layer, query unit and attended position.
 
-    A token looks back to half of the sequence, on average.
+    On average, a token attends to half of the sequence.
     """
     weights = model.parameters * 1e9 - model.vocabulary * model.hidden
     near = min(length, model.window) if model.window else length
@@ -183,5 +184,5 @@ def _layer_flops(model: Architecture, length: int) -> float:
 
 
 def _head_flops(model: Architecture) -> float:
-    """Return operations of the output layer per token."""
+    """Return FLOPs of the output layer per token."""
     return 2 * model.vocabulary * model.hidden

@@ -1,4 +1,4 @@
-"""Hardware that each scale needs, the scale that a machine starts unasked, its GPUs of use, and advice on the machine."""
+"""Hardware each scale needs, the default scale for a machine, which of its GPUs to use, and advice."""
 
 import importlib.util
 import os
@@ -19,9 +19,9 @@ class Requirements:
     """Requirements of a scale.
 
     Attributes:
-        workers: cores or GPUs that its hours are counted for.
-        planned_on: the cards that its hours are of, where `description` does not say.
-        gpu_memory_gib: of each GPU, with a little slack for what the driver keeps.
+        workers: cores or GPUs assumed in its hours.
+        planned_on: the cards assumed in its hours, if `description` does not say.
+        gpu_memory_gib: per GPU, with a little slack for what the driver reserves.
     """
 
     description: str
@@ -40,17 +40,17 @@ REQUIREMENTS: dict[Scale, Requirements] = {
 
 
 ALIKE = 0.9
-"""Share of the largest GPU's memory from which on another one counts as large, too."""
+"""Share of the largest GPU's memory above which another GPU counts as equally large."""
 
 
 def fits(scale: Scale, machine: dict[str, Any]) -> bool:
-    """Return True if the machine's GPUs suffice."""
+    """Return True if the machine's GPUs are sufficient."""
     required = REQUIREMENTS[scale]
     return sum(gpu["memory_gib"] >= required.gpu_memory_gib for gpu in machine["gpus"]) >= required.gpus
 
 
 def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
-    """Refuse to start hours of work on a machine that cannot finish it.
+    """Refuse to start hours of work on a machine that cannot finish.
 
     Raises:
         InputError: the machine is too small, or its GPUs cannot be used.
@@ -67,9 +67,9 @@ def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
 
 
 def automatic_scale(machine: dict[str, Any]) -> tuple[Scale, str]:
-    """Return the larger of toy and small that fits, and one line on what the next scale would need.
+    """Return the larger of toy and small that fits, and a line on what the next scale would need.
 
-    Scale paper takes thousands of GPU-hours: it starts only if it is named.
+    The paper scale takes thousands of GPU-hours, so it must be requested explicitly.
     """
     best: Scale = "small" if fits("small", machine) else "toy"
     above: Scale = "paper" if best == "small" else "small"
@@ -85,16 +85,16 @@ def automatic_scale(machine: dict[str, Any]) -> tuple[Scale, str]:
 
 
 def use_gpus_of(scale: Scale, machine: dict[str, Any]) -> dict[str, Any]:
-    """Hide the GPUs that a scale cannot use from this process and its children; return the machine as they see it.
+    """Hide the GPUs a scale cannot use from this process and its children; return the machine as they see it.
 
-    Toy is a scale for CPUs: its numbers, and the verdicts known of it, are those of float32. The others use the GPUs with
-    enough memory, so that a small card beside a large one does not decide the layout.
+    Toy runs on CPUs: its numbers and known verdicts are for float32. The other scales use the GPUs with enough memory,
+    so that a small card next to a large one does not dictate the layout.
     """
     required = REQUIREMENTS[scale]
     if not required.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return hardware()
-    return _use_gpus_with(required.gpu_memory_gib, machine)  # without one, `check_fits` says what is there
+    return _use_gpus_with(required.gpu_memory_gib, machine)  # without one, `check_fits` reports what is there
 
 
 def use_largest_gpus(machine: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def describe_gpus(machine: dict[str, Any]) -> str:
 
 
 def workers_for(scale: Scale, machine: dict[str, Any], ranks: int = 1) -> int:
-    """Return how many stages run side by side: a core each at toy scale; on GPUs, as many as get `ranks` of them."""
+    """Return the number of concurrent stages: one per core at toy scale; on GPUs, as many as get `ranks` GPUs each."""
     if scale == "toy":
         return max(1, min(8, machine["cpus"]))
     return max(1, len(machine["gpus"]) // ranks)

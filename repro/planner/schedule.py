@@ -1,4 +1,4 @@
-"""When a study ends: a simulation of the pipeline's order on workers and GPUs."""
+"""Simulate the pipeline's order on workers and GPUs to find when a study ends."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Job:
-    """One stage. seconds: on its GPUs; needs: names of the jobs that must have ended; gpus: 0 if it uses none."""
+    """One stage. seconds: on its GPUs; needs: names of the jobs it waits for; gpus: 0 if it uses none."""
 
     name: str
     seconds: float
@@ -24,13 +24,13 @@ def makespan(
 ) -> float:
     """Return the seconds until all jobs have ended, started in the pipeline's order (`pipeline.engine.run_stages`).
 
-    Jobs start in order as soon as what they need has ended; one that waits for GPUs is not overtaken.
+    Jobs start in order once their inputs are done; a job waiting for GPUs is not overtaken.
 
     Args:
-        waiting: inputs first. What they need and is not listed has ended.
-        workers: jobs at a time.
-        gpus: of the machine.
-        running: jobs with the seconds that each still takes.
+        waiting: inputs first. Dependencies that are not listed count as done.
+        workers: number of concurrent jobs.
+        gpus: number of GPUs of the machine.
+        running: jobs with their remaining seconds.
     """
     started = list(running.items() if isinstance(running, Mapping) else running)
     left = list(waiting)

@@ -13,7 +13,7 @@ _TWO_SIDED: tuple[TwoSided, ...] = get_args(TwoSided)
 
 
 class Ref(Strict):
-    """The cells that a side of a claim averages: one row ("*": every row), with its table, metric and columns if these differ.
+    """The cells averaged on one side of a claim: one row ("*": every row), with table, metric, columns if different.
 
     `table` names another stored table for the printed side (Table 3 is compared with Table 2); in a result the row is
     looked up by the same name.
@@ -26,7 +26,7 @@ class Ref(Strict):
 
 
 class PaperEvidence(Strict):
-    """The paper's own printed comparisons: `held` of `of` bear the claim out."""
+    """The paper's own printed comparisons: `held` out of `of` support the claim."""
 
     bears_out: Literal["true", "false", "partly", "not printed"]
     held: Annotated[int, Field(ge=0)] = 0
@@ -50,10 +50,10 @@ class Claim(Strict):
     Kinds, with L and R the means of the two sides over tasks (tasks weigh the same):
         ordering: L - R > 0. With several right sides, L must exceed every one of them.
         noninferiority: L - R > -margin.
-        collapse: R < (1 - margin) L: of its score L before, a model loses more than the share `margin`. A task whose L is
-            at chance is left out; without any other task the claim is not testable.
-        recovers: L > (1 - margin) R: of a gain R, the other side has at least that share. Without a gain R above zero the
-            claim is not testable.
+        collapse: R < (1 - margin) L: a model loses more than the share `margin` of its initial score L. Tasks with L at
+            chance are left out; if none remain, the claim is not testable.
+        recovers: L > (1 - margin) R: the other side has at least this share of a gain R. Without a gain R above zero,
+            the claim is not testable.
         comparable: neither side is more than `factor` times the other.
         between: low <= L - R <= high, up to `tolerance`.
         range: low <= L <= high, up to `tolerance` (the rounding of the printed range).
@@ -68,9 +68,9 @@ class Claim(Strict):
         study: the table or figure whose run tests it.
         metrics: a task is tested on the first of these that it has ("acc" if verifiable, "reward" if open).
         margin_reason: the reason for the margin (or for `low`, `high` or `factor`, if that is our choice).
-        toy_reason: why the embedded world contradicts it, where we know: a sentence that is shown with such a verdict.
-        printed_scale: it compares with a magnitude that the paper printed, so only paper scale tests it.
-        training: it is about the outcome of a training, so one training seed cannot settle it.
+        toy_reason: why the embedded world contradicts it, if known: a sentence shown with such a verdict.
+        printed_scale: it compares with a magnitude printed in the paper, so only paper scale can test it.
+        training: it is about the outcome of training, so one training seed cannot settle it.
         role: "premise" of the paper, its "claim", or a "control" of ours. A control is tested where its rows
             were run.
         quote: the sentence, verbatim from the stored text of the paper; for a control, the question that it answers.

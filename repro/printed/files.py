@@ -31,7 +31,7 @@ def paper_tables_folder() -> Path:
 
 
 def stored_hashes(folder: Path | None = None) -> dict[str, str]:
-    """Return the sha256 of every stored file by name: what a result was judged against, margins included."""
+    """Return the sha256 of every stored file by name: what a result was judged against, including margins."""
     files = sorted((folder or paper_tables_folder()).glob("*.toml"))
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
@@ -75,9 +75,9 @@ def file_error(path: Path, text: str, key: KeyPath, problem: str) -> InputError:
 
 
 def line_of(text: str, key: KeyPath) -> int:
-    """Return the line (from 1) of TOML text on which a key starts: the last part of its path that the text has.
+    """Return the line (from 1) of TOML text on which a key starts, or the deepest part of its path that exists.
 
-    Find the first line such that the text up to it, parsed by itself, has the key.
+    Finds the first line such that the text up to it, parsed by itself, has the key.
     """
     lines = text.splitlines()
     while not _has_key(lines, key):
@@ -96,7 +96,7 @@ def _has_key(lines: list[str], key: KeyPath) -> bool:
 
 
 def _parse_beginning(lines: list[str]) -> dict[str, Any]:
-    """Parse as many of the lines as are TOML, closing a list that is cut off."""
+    """Parse as many lines as form valid TOML, closing a list that is cut off."""
     for count in range(len(lines), 0, -1):
         for end in ("", "]"):
             try:

@@ -13,7 +13,7 @@ from repro.printed.schema import Column, Erratum, Legend, Metric, TableFile
 from repro.recipes.studies import STUDIES
 
 UNPRINTED = {name: entry.page_title for name, entry in STUDIES.items() if entry.page_title}
-"""Studies of which the paper prints no number -> title: figures, and studies of ours."""
+"""Study -> title, for studies without printed numbers: figures, and studies of our own."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class PaperTable:
 
     @cached_property
     def metrics_of(self) -> Mapping[str, frozenset[str]]:
-        """Column -> the metrics that it prints anywhere."""
+        """Column -> metrics printed anywhere in it."""
         return {c: frozenset(cell.metric for cell in self.cells if cell.column == c) for c in self.columns}
 
     def column_of(self, task: str) -> str | None:
-        """Return the column that a run's task stands for: its own name, or one of `Column.tasks`."""
+        """Return the column that a run's task belongs to: of the same name, or listing it in `Column.tasks`."""
         return next((name for name, column in self.columns.items() if task in (name, *column.tasks)), None)
 
     def label(self, cell: PrintedCell) -> str:

@@ -1,4 +1,4 @@
-"""The rows that plug-ins add to a study, checked before anything runs: what a run could not measure is refused here."""
+"""Rows that plug-ins add to a study, checked before anything runs: rows that could not be measured are refused."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from repro.system.input_errors import describe_problem
 
 
 def check_studies(plugins: Iterable[StudyRows], study: str) -> None:
-    """Refuse rows for another study, or for one whose measurement reads the kit's own rows alone.
+    """Refuse rows for another study, or for a study that only measures built-in rows.
 
     Raises:
         InputError: names the plug-in and the studies that take rows.
@@ -48,7 +48,7 @@ def added_rows(pair: Pair, study: str, recipe: Callable[[Pair], Iterable[Row]]) 
         recipe: the study's own rows.
 
     Raises:
-        InputError: a plug-in that raises, a label that exists, or a stage that the study could not measure beside its own.
+        InputError: a plug-in that raises, a label that already exists, or a stage that the study cannot measure.
     """
     if not pair.settings.rows:
         return
@@ -66,7 +66,7 @@ def added_rows(pair: Pair, study: str, recipe: Callable[[Pair], Iterable[Row]]) 
 
 
 def check_seeds(rows: Iterable[Row], seeds: Sequence[int]) -> None:
-    """Refuse an added row that some seeds lack: the measured table would take one evaluation for that of all seeds.
+    """Refuse an added row that lacks some seeds: the measured table would use one evaluation for all seeds.
 
     Raises:
         InputError: names the plug-in, the row and the seeds.
@@ -111,7 +111,7 @@ def _check_row(
         raise InputError(f"{name}: make it by pair.row(label, stage), without eta, of or guard")
     if not isinstance(row.stage, Stage):
         raise InputError(f"{name}: {type(row.stage).__name__} is no stage: pass one such as pair.evaluate(model)")
-    try:  # as its process will: a copy with other fields was not checked by pydantic
+    try:  # as its process will: pydantic does not validate a copy with changed fields
         stage_adapter.validate_json(row.stage.model_dump_json(warnings=False))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
@@ -136,7 +136,7 @@ def _check_row(
 
 
 def _check_tasks(rows: Sequence[Row], plugin: StudyRows, study: str, study_rows: Sequence[Row]) -> None:
-    """Refuse a row without a task that all rows of its kind have (for all would lose it), or with a task twice."""
+    """Refuse a row that lacks a task all rows of its kind have (all would lose it), or that has a task twice."""
     tasks_of: dict[str, set[str]] = {}
     for known in study_rows:
         if known.stage.kind == rows[0].stage.kind:

@@ -1,4 +1,4 @@
-"""The only home of ASSUMED values: what the paper must have used and does not (or no longer) state.
+"""The only home of ASSUMED values: what the paper must have used but does not (or no longer) state.
 
 Each has its reason. `--set` overrides any of them, and every report lists those that a run used.
 """

@@ -27,8 +27,8 @@ DEFAULT_FAMILIES: dict[Scale, tuple[str, ...]] = {
     "paper": ("gemma3", "qwen3"),
 }
 DEFAULT_SEEDS: dict[Scale, int] = {"toy": 1, "small": 1, "paper": 3}
-"""Training seeds of a study that asks for no other number. One seed shows no spread between trainings, so that at paper scale
-no printed cell of a trained model could be confirmed with it."""
+"""Default number of training seeds. A single seed shows no spread between training runs, so at paper scale it could
+confirm no printed cell of a trained model."""
 
 
 def find_study(name: str) -> Entry:
@@ -43,7 +43,7 @@ def find_study(name: str) -> Entry:
 
 
 def default_seeds(entry: Entry, scale: Scale) -> int:
-    """Return the number of training seeds of a study at a scale, unless the user names another."""
+    """Return a study's default number of training seeds at a scale."""
     return entry.seeds.get(scale, DEFAULT_SEEDS[scale])
 
 
@@ -110,7 +110,7 @@ def plan(
 
 
 def select_world(settings: Settings) -> Settings:
-    """Return the settings with every toy model's name in the world that they name.
+    """Return the settings with toy model names resolved in the world they name.
 
     Raises:
         InputError: not a name of a world.
@@ -134,7 +134,7 @@ def select_world(settings: Settings) -> Settings:
 
 
 def _check_items(study: Study) -> None:
-    """Refuse a study of a single item: without a spread over items nothing of it could be judged."""
+    """Refuse a study with a single item: without a spread over items, nothing could be judged."""
     for row in study.rows:
         single = next((part for part in row.stage.data if part.n == 1 and part.split == "test"), None)
         if single is not None:

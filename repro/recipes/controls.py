@@ -1,4 +1,4 @@
-"""What else could explain a misled student: Table 2's calibration with one thing changed at a time (docs/controls.md)."""
+"""Controls for a misled student: Table 2's calibration with one thing changed at a time (docs/controls.md)."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from repro.stages import Calibrate
 
 
 def rows(pair: Pair) -> Iterator[Row]:
-    """Yield the calibrated teachers of each variant, and their students, next to Table 2's rows (stages shared)."""
+    """Yield each variant's calibrated teachers and students, next to Table 2's rows (sharing stages)."""
     teachers = {
         ("Undistillable", "Misled"): pair.calibrate_undistillable(),
         ("Eta0-Teacher", "Eta0-Student"): pair.calibrate(0.0),
@@ -30,9 +30,9 @@ def rows(pair: Pair) -> Iterator[Row]:
 def variants(pair: Pair) -> dict[str, Calibrate]:
     """Return name -> the undistillable teacher with one thing changed; no other target if the family names none.
 
-    per token: r_cal divided by lengths. batch: advantages renormalised over the batch. other target: a calibration target
-    of another family. blind target: one with untrained weights. The others have a reward that knows no target in r_cal's
-    place; the KL-matched one, a fixed random taste, moves its teacher as far as r_cal did.
+    per token: r_cal divided by lengths. batch: advantages renormalised over the batch. other target: a calibration
+    target of another family. blind target: one with untrained weights. The others replace r_cal by a reward that knows
+    no target; the KL-matched one, a fixed random taste, moves its teacher as far as r_cal did.
     """
     paper = pair.calibrate_undistillable()
 

@@ -1,4 +1,4 @@
-"""Figures 1a, 3 and 4, and the failure modes (section 6.5): what else the models of Table 2 show."""
+"""Figures 1a, 3 and 4, and the failure modes (section 6.5): further measurements on Table 2's models."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from repro.stages import Classify, Continue, Evaluate, ModelInput
 BEFORE_AND_AFTER = ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled", "Eta0-Teacher", "Eta0-Student")
 """Rows of Table 2 that Figure 3 compares, and their controls."""
 STUDENTS = ("SFT", "GKD-FKL", "GKD-RKL", "Improve", "Misled", "Eta0-Student", "No-reasoning")
-"""Rows of Table 2 whose failures are compared with those of the untouched student."""
+"""Rows of Table 2 with failures to compare with the untouched student's."""
 
 
 def before_and_after_rows(pair: Pair) -> Iterator[Row]:
@@ -53,7 +53,7 @@ def prefix_rows(pair: Pair) -> Iterator[Row]:
 
 
 def failure_rows(pair: Pair) -> Iterator[Row]:
-    """Yield how every student of Table 2 fails on prompts that it solved before, and the teachers, who check themselves."""
+    """Yield how every student of Table 2 fails on prompts it solved before, and the teachers for comparison."""
     evaluations, judge = _evaluations(pair), judge_of(pair.settings)
     for method in ("Teacher", "Undistillable"):
         yield pair.row(method, evaluations[method])

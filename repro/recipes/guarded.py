@@ -1,4 +1,4 @@
-"""What a guarded teacher serves: its model, its completions, and its graded answers."""
+"""What a guarded teacher serves: model, completions and graded answers."""
 
 from repro.errors import InputError
 from repro.generation.config import SamplingConfig
@@ -9,8 +9,8 @@ from repro.stages import Completions, Evaluate, Grade, Guarded, ModelInput, Rewr
 from repro.tasks.task import Split
 
 SEQUENCES = 16
-"""Completions that a guard's law samples at once where vLLM was meant to: launches take most of a step, whatever its width.
-ASSUMED: the caches of teacher and proxies beside their weights must fit a card of 24 GB."""
+"""Completions sampled at once from a guard's distribution where vLLM was configured: kernel launches dominate a step,
+whatever its batch size. ASSUMED: weights and caches of teacher and proxies must fit on a 24 GB card."""
 
 
 def check_guard(pair: Pair, guard: Guard) -> None:
@@ -27,7 +27,7 @@ def check_guard(pair: Pair, guard: Guard) -> None:
 
 
 def served_model(pair: Pair, guard: Guard) -> ModelInput:
-    """Return the model behind what is shown: the teacher, or what the guard trains in its place."""
+    """Return the model being served: the teacher, or the model the guard trains in its place."""
     if not isinstance(guard, ModelGuard):
         return pair.teacher
     model: ModelInput = guard.train(pair)
@@ -35,7 +35,7 @@ def served_model(pair: Pair, guard: Guard) -> ModelInput:
 
 
 def served_completions(pair: Pair, guard: Guard, split: Split, config: SamplingConfig) -> Completions:
-    """Sample what the guarded teacher shows for the items of a split."""
+    """Sample what the guarded teacher outputs for the items of a split."""
     data = task_data(pair.settings, split)
     if isinstance(guard, SamplerGuard):
         return _guarded(pair, guard, data, config)
@@ -46,7 +46,7 @@ def served_completions(pair: Pair, guard: Guard, split: Split, config: SamplingC
 
 
 def _guarded(pair: Pair, guard: SamplerGuard, data: tuple[TaskData, ...], config: SamplingConfig) -> Guarded:
-    """Sample from the guard's law; the calibration target stands for the thief's student, as in the knob."""
+    """Sample from the guard; the calibration target is the proxy of the thief's student, as in the knob."""
     return Guarded(
         model=pair.teacher,
         proxy=base_model(pair.models.target),
@@ -59,7 +59,7 @@ def _guarded(pair: Pair, guard: SamplerGuard, data: tuple[TaskData, ...], config
 
 
 def _sampled_by_transformers(config: SamplingConfig) -> SamplingConfig:
-    """Return the configuration with few sequences at a time where vLLM, whose cache is paged, was meant to sample."""
+    """Return the configuration with small batches if it was meant for vLLM, which has a paged cache."""
     if config.engine == "transformers":
         return config
     sequences = max(SEQUENCES, config.completions_per_prompt)

@@ -1,4 +1,4 @@
-"""Labels of rows that differ in more than their method.
+"""Labels of rows that differ in more than the method.
 
 Colours of figures (`repro.report.figures.knob`) and sentences about rows by name (`repro.report.conclusions`) are read out of
 them; `Row` has the same facts as fields.
@@ -16,27 +16,27 @@ def student_of(teacher: str) -> str:
 
 
 def with_loss(name: str, loss: str | None) -> str:
-    """Return the label of the row of a student that was trained with that loss: "Misled, jsd"; None for the method's own."""
+    """Return the label of a student trained with a given loss: "Misled, jsd"; None for the method's own loss."""
     return f"{name}, {loss}" if loss else name
 
 
 def traps_of(student: str) -> str:
-    """Return the label of the row that has the traps between a student's model and the original teacher."""
+    """Return the label of the traps between a student and the original teacher."""
     return f"Traps of {student}"
 
 
 def from_arbitrary_beginning(model: str) -> str:
-    """Return the label of a row that continues any beginning of the student's wrong completions."""
+    """Return the label of a row that continues arbitrary prefixes of the student's wrong completions."""
     return f"{model}, arbitrary beginning"
 
 
 def after_prefix(teacher: str, fraction: float) -> str:
-    """Return the label of a row that continues that share of the student's completions: "Teacher, 25% prefix"."""
+    """Return the label of a row that continues a given share of the student's completions: "Teacher, 25% prefix"."""
     return f"{teacher}, {fraction:.0%} prefix" if fraction else f"{teacher}, no prefix"
 
 
 def under(attack: str, guard: str) -> str:
-    """Return the label of the student that an attack makes under a guard: "sft under knob"."""
+    """Return the label of the student an attack produces under a guard: "sft under knob"."""
     return f"{attack} under {guard}"
 
 

@@ -1,4 +1,4 @@
-"""Which loss closes which trap (docs/losses.md): a study of the kit's own. GKD-RKL with one thing changed, its loss."""
+"""Which loss closes which trap (docs/losses.md): a study of our own. GKD-RKL with only the loss changed."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Settings that some studies alone read: refused for the others, whose result would differ in nothing but its folder's name."""
+"""Settings that only some studies read: refused for the others, where they would only change the folder's name."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ _WITH_MORE_CONTROLS = {"matrix.own_completions": ("table2", "table5")}
 
 
 def check_used(study: Study) -> None:
-    """Refuse an assignment that the study does not read. A study with rows of a plug-in may read any.
+    """Refuse an assignment that the study does not read. A study with plug-in rows may read any.
 
     Raises:
         InputError: names the setting, the study, and the studies that read it.
@@ -45,7 +45,7 @@ def check_used(study: Study) -> None:
 
 
 def users_of(key: str) -> tuple[str, ...]:
-    """Return the studies that read a setting, by its dotted name; none if it is not one of few studies."""
+    """Return the studies that read a setting, by dotted name; empty if it is not study-specific."""
     return USERS.get(key) or USERS.get(key.partition(".")[0], ())
 
 

@@ -1,4 +1,4 @@
-"""The stages that several studies share: calibrated teachers, their students, and what is measured on them."""
+"""Stages shared by several studies: calibrated teachers, their students, and measurements on them."""
 
 import functools
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ _revisions: ContextVar[_Revisions | None] = ContextVar("_revisions", default=Non
 
 @contextmanager
 def cache_revisions() -> Iterator[None]:
-    """Read each model's content and task's revision once inside this context: a plan names the same few thousands of times."""
+    """Cache each model's content and task's revision in this context: a plan refers to them thousands of times."""
     known = _revisions.get()
     token = _revisions.set(known or _Revisions())
     try:
@@ -98,7 +98,7 @@ def _task_revision(task: str) -> str | None:
 
 @functools.cache
 def _task_data(task: str, split: Split, n: int | None, revision: str | None) -> TaskData:
-    # A plan names the same few data thousands of times
+    # A plan refers to the same few data sets thousands of times
     return TaskData(task=task, split=split, n=n, seed=ITEM_ORDER, revision=revision)
 
 

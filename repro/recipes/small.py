@@ -1,11 +1,11 @@
 """The small scale: one GPU, one night. The smallest Qwen3 pair on two tasks; everything else as at paper scale.
 
-Why this pair: a student trained in float32 takes 16 bytes a parameter (weight, gradient, AdamW), so 24 GB hold one of 0.6B
-next to its teacher and vLLM (20.9 GiB by `repro.planner.gpu_memory`; docs/gpu.md), but none of 1.7B (27 GB by itself).
-Why a night: 9.7 h on an RTX 3090 and 4.0 h on an H100 by `repro.planner.roofline`, every completion as long as its cap; a test
-checks that it stays below ten.
-Why no reasoning: a reasoning completion takes thousands of tokens (the paper's Qwen lengths, DERIVED); cut at 512, hardly
-any would reach its answer.
+Why this pair: float32 training takes 16 bytes a parameter (weight, gradient, AdamW), so 24 GB fit a 0.6B student next
+to its teacher and vLLM (20.9 GiB by `repro.planner.gpu_memory`; docs/gpu.md), but not a 1.7B one (27 GB by itself).
+Why a night: 9.7 h on an RTX 3090 and 4.0 h on an H100 by `repro.planner.roofline`, every completion at its length cap;
+a test checks that it stays below ten.
+Why no reasoning: a reasoning completion takes thousands of tokens (the paper's Qwen lengths, DERIVED); cut at 512,
+hardly any would reach its answer.
 
 80 GB hold the paper's own pair, Qwen3-8B to Qwen3-1.7B, with these budgets:
 `--set families.qwen3.teacher=Qwen/Qwen3-8B --set families.qwen3.student=Qwen/Qwen3-1.7B`.

@@ -1,4 +1,4 @@
-"""The class that further rows of a study extend, and their registry: `--set rows=NAME`.
+"""Base class and registry for additional rows of a study: `--set rows=NAME`.
 
 A plug-in of rows composes stages from what a study has (`repro.recipes.shared_stages.Pair`), as the kit's own recipes do.
 `repro.recipes.added_rows` checks what it yields. See docs/plugins.md.
@@ -16,7 +16,7 @@ from repro.system.plugins import Plugin, Registry
 class StudyRows(Plugin):
     """Rows that join a study. `formula` says in one line what they are.
 
-    Its content is kept with a result's settings, not in the identity of stages: these are what their configuration says.
+    Its content is stored with a result's settings, not in the identity of stages, which their configuration determines.
 
     Attributes:
         study: the study's name, e.g. "table2".

@@ -10,10 +10,11 @@ from repro.stages import Calibrate, Distill, ModelInput, Select
 CONTROLS = frozenset({"Eta0-Teacher", "Eta0-Student", "No-reasoning"})
 """Rows that the paper lacks: plain RFT (eta = 0), its student, and teacher traces cut to their final answer."""
 MORE_STEPS = 4
-"""Times the steps that a KL-matched calibration may take: it ends when it is beyond the other's KL, and must get there."""
+"""Step multiplier for a KL-matched calibration: it stops once beyond the reference's KL, and must be able to get
+there."""
 LESS_ANCHOR = 0.25
-"""Times the weight of its KL anchor: the match bounds its KL, and under the other's anchor the taste stays short of it.
-Both factors are chosen on world 0, where three of three seeds are matched (at twice the steps, two of three)."""
+"""Multiplier on its KL anchor's weight: matching already bounds the KL, and with the full anchor the taste falls short
+of it. Both factors were chosen on world 0, where three of three seeds match (two of three at twice the steps)."""
 KL_MATCHED = ("Undistillable (KL-matched)", "Misled (KL-matched)")
 
 
@@ -44,9 +45,9 @@ def rows(pair: Pair) -> Iterator[Row]:
 def more_controls(pair: Pair, distillable: Calibrate, undistillable: Calibrate) -> dict[str, ModelInput]:
     """Return the models that `more_controls` adds, by row.
 
-    The student that learned from itself, the zero line of every gain; a teacher moved as far by a reward that knows no target,
-    with its student; and the off-policy students of both calibrated teachers: who copies a model behind an interface has its
-    text, not its probabilities (GKD-FKL has them, but not on the student's own completions).
+    The student trained on its own samples, the baseline of every gain; a teacher moved equally far by a reward that
+    knows no target, with its student; and the off-policy students of both calibrated teachers: copying a model through
+    an API gives its text, not its probabilities (GKD-FKL has them, but not on the student's own completions).
     """
     matched = kl_matched(undistillable)
     teachers = {"Distillable": distillable, "Undistillable": undistillable}
@@ -69,7 +70,7 @@ def kl_matched(calibration: Calibrate) -> Calibrate:
 def no_teacher(pair: Pair) -> Distill:
     """Fine-tune the student on its own completions of the training prompts that state its own majority answer.
 
-    The stage is the zero line of the study `guards`.
+    This is the baseline of the study `guards`.
     """
     own_samples = pair.own_completions
     majority = SelectionConfig(rule="majority")

@@ -1,4 +1,4 @@
-"""Tables 3 and 7 (section 6.3, appendix F): a teacher calibrated on some tasks, judged on those that it never saw.
+"""Tables 3 and 7 (section 6.3, appendix F): a teacher calibrated on some tasks, evaluated on unseen ones.
 
 OOD: the student is distilled where the teacher was calibrated. CD: it is distilled on the task that is evaluated. Table 7
 does the same with the further pairs.

@@ -1,6 +1,6 @@
-"""Blocks of a page: sections are built of these once, and `html` and `markdown` write them.
+"""Building blocks of a page: sections are built from these once, and `html` and `markdown` render them.
 
-Every text here is plain: the writers escape it.
+All text here is plain; the renderers escape it.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ class Cell:
 
     Attributes:
         note: a second, smaller line.
-        tone: a verdict, "warn", or nothing: how the cell stands out (never by colour alone).
-        value: what the column is sorted by, and the number at full precision.
-        link: id of a block on the same page.
+        tone: a verdict, "warn", or nothing; determines how the cell stands out (never by colour alone).
+        value: the sort key of the column: the number at full precision.
+        link: id of a block on the same page to link to.
     """
 
     text: str
@@ -59,9 +59,9 @@ class Quote:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: column heads to cells, the first column naming the row.
+    """A table: column heads -> cells; the first column names the row.
 
-    A cell that a row lacks reads "not run": in an incomplete result rows may have different cells.
+    Missing cells read "not run": in an incomplete result, rows may have different cells.
     """
 
     caption: str
@@ -76,7 +76,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure. svg: an inline element, made here and so trusted; alt: a description in words; note: what to look for."""
+    """A figure. svg: an inline element, trusted because it is made here; alt: a description; note: what to look for."""
 
     title: str
     alt: str
@@ -86,7 +86,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Completions of one prompt side by side."""
+    """Completions of one prompt, side by side."""
 
     example: Example
 
@@ -106,7 +106,7 @@ Block = Text | Bullets | Code | Quote | Grid | Chart | SideBySide | Collapsible
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its blocks. brief: those that report.md shows; the page shows `blocks`."""
+    """A heading and its blocks. brief: the blocks shown in report.md; the page shows `blocks`."""
 
     id: str
     title: str
@@ -125,12 +125,12 @@ def number_cell(value: float | None, spec: str, note: str = "", missing: str = "
 
 
 def p_cell(p: float | None) -> Cell:
-    """Format a p value; below 0.001 its size says nothing more."""
+    """Format a p value; below 0.001 only as a bound."""
     return Cell("< 0.001", value=p) if p is not None and p < 0.001 else number_cell(p, ".2g")
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Format a number with its sign; a zero that rounding has made has no minus."""
+    """Format a number with its sign; numbers that round to zero get no minus."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 

@@ -1,4 +1,4 @@
-"""The verdict on a printed cell beside the measured one, and what the cells of a result could tell at all."""
+"""Verdicts on printed cells, shown beside measured ones, and the differences a result's cells could detect."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ def judged_cells(report: VerdictReport) -> Judged:
 
 
 def cell_verdicts(judged: Judged, stored: PaperTable, family: str, row: str, task: str, metric: str) -> list[str]:
-    """Return the verdicts on the numbers that one cell of a layout shows, in its order; empty if none is printed."""
+    """Return the verdicts on the numbers shown in one cell of a layout, in order; empty if none is printed."""
     column = stored.column_of(task) or task
     cells = (judged.get((family, row, column, name)) for name in cell_metrics(metric))
     return [cell.value for cell in cells if cell is not None]
@@ -30,7 +30,7 @@ def format_verdicts(values: Sequence[str]) -> str:
 
 
 def describe_power(report: VerdictReport) -> list[str]:
-    """Say for each metric, in plain words, which difference its cells could detect."""
+    """Describe, per metric, which difference its cells could detect."""
     lines = []
     for metric in dict.fromkeys(cell.metric for cell in report.cells):
         cells = [cell for cell in report.cells if cell.metric == metric and cell.detectable is not None]

@@ -1,4 +1,4 @@
-"""Two results of one study side by side: what was set, every cell with its paired difference, and the verdicts."""
+"""Compare two results of one study: what was set, every cell with its paired difference, and the verdicts."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +24,12 @@ class Comparison:
     """Two results, A and B.
 
     Attributes:
-        facts: (name, A, B) of everything that was set and differs; "-" where one lacks it.
+        facts: (name, A, B) for every setting that differs; "-" if one lacks it.
         cells: by family.
-        same_artifacts: rows of a family whose artifacts are the same in both and whose cells are, too: a gain over another
-            row may differ.
+        same_artifacts: rows of a family with equal artifacts and equal cells in both (a gain over another row may
+            differ).
         verdicts: (claim, family, A, B), by today's claims; None where one lacks it.
-        has_same_seeds: the differences are paired by training seed, too.
+        has_same_seeds: the differences are also paired by training seed.
     """
 
     study: str
@@ -99,13 +99,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _is_equal_failure_rate(cell: PairedDifference) -> bool:
-    """True for a failure rate that does not differ."""
+    """Return True for a failure rate that does not differ."""
     low, high = cell.interval or (-1.0, 1.0)
     return cell.metric in FAILURE_METRICS and low <= 0 <= high
 
 
 def _different_facts(a: Result, b: Result) -> Iterator[tuple[str, str, str]]:
-    """Yield name and both values of what was set or installed and differs."""
+    """Yield name and both values of every setting or installed version that differs."""
     facts = [_facts(a), _facts(b)]
     for name in dict.fromkeys([*facts[0], *facts[1]]):
         texts = [_to_text(fact.get(name, "-")) for fact in facts]
@@ -128,7 +128,7 @@ def _facts(result: Result) -> dict[str, Any]:
 
 
 def describe_commit(code: Mapping[str, Any]) -> str:
-    """Return the commit of a result or record in short, and whether the code had changed since."""
+    """Return the short commit of a result or record, and whether the code had local changes."""
     return f"{(code['commit'] or 'unknown')[:12]}{' (changed)' if code['dirty'] else ''}"
 
 
@@ -137,7 +137,7 @@ def _to_text(value: Any) -> str:
 
 
 def _same_rows(a: Result, b: Result, family: str, cells: Iterable[PairedDifference]) -> list[str]:
-    """Return the rows whose artifacts of all seeds are the same in both results, and none of whose cells differs."""
+    """Return the rows with identical artifacts (for all seeds) and identical cells in both results."""
     differing = {cell.row for cell in cells if cell.first != cell.second}
     artifacts: list[dict[str, set[tuple[int, str]]]] = []
     for result in (a, b):

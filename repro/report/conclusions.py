@@ -1,4 +1,4 @@
-"""What a study found, in five plain lines: the same on the page, in the brief and on the terminal."""
+"""What a study found, in five plain lines shared by the page, the brief and the terminal."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
@@ -18,9 +18,9 @@ from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested
 
 HIGH = 0.1
-"""A failure rate from which an accuracy is marked: a tenth of the completions never was an answer."""
+"""Failure rate from which an accuracy is flagged: a tenth of the completions never were an answer."""
 MOST_NAMED = 3
-"""Claims or rows that a line names, at most."""
+"""Maximum number of claims or rows named in a line."""
 BARE = 0.1
 """Share of reasoning below which a model is said to give bare answers."""
 TEACHERS = ("Teacher", "Distillable", "Eta0-Teacher", "Undistillable")
@@ -34,7 +34,7 @@ def conclude(
     styles: Sequence[StyleLine] = (),
     sides: Matrix | None = None,
 ) -> list[str]:
-    """Return what was found, one sentence or two per line; lines without anything to say are left out.
+    """Return what was found, one or two sentences per line; lines with nothing to say are omitted.
 
     Args:
         styles: how the models answer (`repro.report.styles`).
@@ -54,7 +54,7 @@ def conclude(
 
 
 def count_in_words(counts: Mapping[VerdictValue, int]) -> str:
-    """Return e.g. "4 reproduced, 1 contradicted"; verdicts that none got are left out."""
+    """Return e.g. "4 reproduced, 1 contradicted", omitting verdicts with a count of zero."""
     return ", ".join(f"{n} {value}" for value, n in counts.items() if n) or "none"
 
 
@@ -72,9 +72,9 @@ def _verdicts(report: VerdictReport) -> str:
 
 
 def _exceptions(report: VerdictReport) -> str:
-    """Name what is contradicted, with the reason if it is known, and what is open, claims before premises.
+    """Name what is contradicted, with the reason if known, and what is open; claims before premises.
 
-    A study of our own has controls alone: all of them that are contradicted come first.
+    Our own studies only have controls: all contradicted ones come first.
     """
     texts = []
     is_own = _has_controls_alone(report)
@@ -115,7 +115,7 @@ def _statement(report: VerdictReport, v: ClaimVerdict) -> str:
 
 
 def _scores(table: MeasuredTable) -> str:
-    """Name the score of each position of the knob, or the lowest and the highest row."""
+    """State the score at each position of the knob, or of the lowest and highest row."""
     scores = {row: score for row in table.rows if (score := _score(table, row)) is not None}
     teachers, students = (
         [row for name in names for row in scores if row == name or row.startswith(f"{name} (")]
@@ -146,9 +146,9 @@ def _worst_attacks(table: MeasuredTable, sides: Matrix) -> str:
 
 
 def _extremes(table: MeasuredTable) -> str:
-    """Name the lowest and the highest row by what the tasks are read by, among the rows that have it on every task.
+    """Name the lowest and highest row by the tasks' main metric, among rows that have it on every task.
 
-    Where all of them look equal there is neither.
+    Returns nothing if all of them look equal.
     """
     metrics = {task: main_metric(table, task) for task in table.tasks}
     names = {*metrics.values()}
@@ -180,7 +180,7 @@ def _score(table: MeasuredTable, row: str) -> float | None:
 
 
 def _explanation(styles: Mapping[str, StyleLine]) -> str:
-    """Say how the misled student, its teacher and the untouched teacher answer, and whether that could explain its fall."""
+    """Say how the misled student, its teacher and the untouched teacher answer, and if that could explain its fall."""
     misled = next((line for name, line in styles.items() if name.startswith("Misled")), None)
     undistillable = next((line for name, line in styles.items() if name.startswith("Undistillable")), None)
     teacher = styles.get("Teacher")
@@ -211,13 +211,13 @@ def _controls(report: VerdictReport) -> str:
 
 
 def _control(report: VerdictReport, v: ClaimVerdict) -> str:
-    """Name a control; one whose sides are too close says by how much they differ at most."""
+    """Name a control; if its sides are too close, add the largest possible difference."""
     is_close = "no difference larger" in v.open_question
     return f"{_statement(report, v)}: {v.open_question.partition(';')[0]}" if is_close else _brief(report, v)
 
 
 def _failures(measured: Sequence[MeasuredTable]) -> str:
-    """Name the rows whose completions often fail, with their highest rate."""
+    """Name the rows with frequent failures, with their highest rate."""
     rates = {
         (table.family, row, task, metric): table.mean(row, task, metric)
         for table in measured

@@ -24,12 +24,12 @@ CORRELATION = (
 
 
 def diagnoses(part: Part) -> list[tuple[str, dict[str, Any]]]:
-    """Return title and summary of each row's diagnosis under its first seed."""
+    """Return (title, summary) of each row's diagnosis under its first seed."""
     return list(_by_row(part).values())
 
 
 def _by_row(part: Part) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
-    """Return family and label of a row to title and summary of its diagnosis under its first seed."""
+    """Return (family, label) of a row -> (title, summary) of its diagnosis under its first seed."""
     by_row: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
     for source in part.sources:
         summaries = {
@@ -60,7 +60,7 @@ def panel_rows(panel: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def frequency_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
-    """Lay out rank correlations, and each tail's share of the KL: a row per K and per tail, a column per task."""
+    """Lay out rank correlations and each tail's share of the KL: a row per K and per tail, a column per task."""
     rows: dict[str, dict[str, str]] = {}
     for cell in summary["frequency"]:
         k = _name_of_k(cell)
@@ -72,7 +72,7 @@ def frequency_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def frequency_grid(summary: dict[str, Any], caption: str) -> Grid:
-    """Lay out the same as cells of a page: the intervals, the number of tokens and the tail's share are notes."""
+    """Lay out the same as page cells, with intervals, token counts and the tail's share as notes."""
     rows: dict[str, dict[str, Cell]] = {}
     for cell in summary["frequency"]:
         k = _name_of_k(cell)
@@ -89,7 +89,7 @@ def _name_of_k(cell: dict[str, Any]) -> str:
 
 
 def describe_gradients(summary: dict[str, Any]) -> str:
-    """Compare the variances of the two estimators' gradients in a sentence."""
+    """Compare the gradient variances of the two estimators in a sentence."""
     ratios = [line["ratio"] for line in summary["gradient_variance"] if isinstance(line["ratio"], float)]
     if not ratios:
         return "Noise of the gradients: no prompt with two different rollouts."

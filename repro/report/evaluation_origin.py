@@ -1,4 +1,4 @@
-"""The artifacts behind evaluations, by their records: what made each model, when, where and with which settings."""
+"""The artifacts behind evaluations, from their records: what made each model, when, where and with which settings."""
 
 import json
 import shlex
@@ -23,11 +23,11 @@ _TITLES = {"distill": "Students in training", "calibrate": "Teachers in calibrat
 
 
 class Origin:
-    """The artifacts behind the evaluations of a comparison, inputs first; each once.
+    """The artifacts behind the evaluations in a comparison, inputs first, each once.
 
     Attributes:
         letters: artifact -> the evaluations that it is behind.
-        records: artifact -> its record; without those that are gone or damaged, which `repro verify` reports.
+        records: artifact -> its record; missing or damaged ones are skipped (`repro verify` reports them).
     """
 
     def __init__(self, comparison: EvaluationComparison) -> None:
@@ -40,7 +40,7 @@ class Origin:
         self.records = {artifact: record for artifact, record in records.items() if "config" in record}
 
     def warnings(self) -> list[Block]:
-        """List what the stages warned of."""
+        """List the stages' warnings."""
         return [
             Text(f"{artifact.name} ({', '.join(self.letters[artifact])}): {message}", strong=True)
             for artifact in self.records
@@ -68,11 +68,11 @@ class Origin:
         return text_grid("Artifacts, inputs first", rows)
 
     def commands(self) -> str:
-        """Return a command per evaluation that verifies it, a line each."""
+        """Return one command per evaluation that verifies it, a line each."""
         return "\n".join(shlex.join(["repro", "verify", str(folder)]) for folder in self._evaluations)
 
     def trainings(self) -> Iterator[Block]:
-        """Yield the curves of the trainings, and their settings folded away."""
+        """Yield the training curves, with the settings folded away."""
         curves: dict[str, list[Curve]] = {}
         settings: list[Block] = []
         for artifact, record in self.records.items():
@@ -96,7 +96,7 @@ class Origin:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    """Read a file of an artifact; nothing if it is gone or damaged."""
+    """Read a file of an artifact; empty if missing or damaged."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

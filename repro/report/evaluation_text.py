@@ -24,7 +24,7 @@ def describe_evaluation(folder: Path) -> Iterator[str]:
 
 
 def print_evaluations(comparison: EvaluationComparison, console: Console) -> None:
-    """Print which model each letter is, a table per task, and each difference to the first in words."""
+    """Print which model each letter stands for, a table per task, and each difference to the first in words."""
     letters = [letter for letter, _, _ in comparison.named]
     for letter, label, evaluation in comparison.named:
         folders = "  ".join(map(str, evaluation.folders))
@@ -67,7 +67,7 @@ def scores_by_letter(comparison: EvaluationComparison, task: str) -> dict[str, T
 
 
 def describe_intervals(comparison: EvaluationComparison) -> str:
-    """Say what the intervals know, and of which evaluations they know too little."""
+    """Say what the intervals account for, and for which evaluations that is too little."""
     trained = [(letter, evaluation) for letter, _, evaluation in comparison.named if any(evaluation.trainings)]
     single = [letter for letter, evaluation in trained if len(evaluation.folders) == 1]
     more = "train and evaluate with --seed 1, 2 too, and compare all of them at once."

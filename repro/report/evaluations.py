@@ -1,4 +1,4 @@
-"""Evaluations side by side: each with its interval and chance level, and the paired difference of each to the first."""
+"""Compare evaluations: each with its interval and chance level, plus its paired difference to the first."""
 
 import json
 import string
@@ -29,9 +29,9 @@ class EvaluationComparison:
     """Evaluations A, B, C ...
 
     Attributes:
-        differences: task -> one per evaluation after the first: its score - the first's, on the items that both have; None
-            where one lacks the task.
-        settings: (name, value of each evaluation) of what differs in how they were sampled and graded.
+        differences: task -> one per evaluation after the first: its score - the first's, on shared items; None if one
+            lacks the task.
+        settings: (name, value per evaluation) of sampling and grading settings that differ.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -40,7 +40,7 @@ class EvaluationComparison:
 
     @property
     def named(self) -> list[tuple[str, str, Evaluation]]:
-        """Each evaluation with its letter and its label, which tells two samplings of one model apart."""
+        """Each evaluation with its letter and a label that distinguishes two samplings of one model."""
         labels = Counter(evaluation.label for evaluation in self.evaluations)
         return [
             (letter, e.label + (f", sampling seed {e.seeds[0]}" if labels[e.label] > 1 else ""), e)
@@ -91,7 +91,7 @@ def are_evaluations(folders: Sequence[Path]) -> bool:
 
 
 def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
-    """Compare the first evaluation with each other one; those that differ in training seeds alone are pooled before.
+    """Compare the first evaluation with every other one, after pooling those that differ only in training seeds.
 
     Raises:
         InputError: another kind of artifact, a damaged one, one that shares no items with the first, or too many.
@@ -124,7 +124,7 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
 
 
 def _with_distinct_labels(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Add to labels that several evaluations share the settings in which the trainings of their models differ."""
+    """Disambiguate shared labels with the settings in which the models' training differs."""
     folders = [evaluation.folders[0] for evaluation in evaluations]
     models = [json.loads((folder / RECORD).read_text())["config"]["model"] for folder in folders]
     trainings = [
@@ -137,7 +137,7 @@ def _with_distinct_labels(evaluations: Sequence[Evaluation]) -> list[Evaluation]
 
 
 def _pair(first: Evaluation, other: Evaluation) -> dict[str, PairedDifference]:
-    """Return the difference of each task that both have. A model as it was published stands beside every training seed."""
+    """Return the difference for each shared task. A published model is paired with every training seed."""
     a, b = first.table, other.table
     if not any(first.trainings):
         a = repeat_for_seeds(a, b.seeds)

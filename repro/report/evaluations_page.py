@@ -74,7 +74,7 @@ def _sections(comparison: EvaluationComparison) -> list[Section]:
 
 
 def _models(comparison: EvaluationComparison) -> Grid:
-    """Lay out which model each letter is."""
+    """Lay out which model each letter stands for."""
     rows = [
         {
             "evaluation": letter,
@@ -87,7 +87,7 @@ def _models(comparison: EvaluationComparison) -> Grid:
 
 
 def _set_differently(comparison: EvaluationComparison) -> list[Block]:
-    """Say what differs in how completions were sampled and graded: a difference may be due to it."""
+    """List differing sampling and grading settings, which may cause a difference in scores."""
     if not comparison.settings:
         return []
     letters = [letter for letter, _, _ in comparison.named]
@@ -127,12 +127,12 @@ def _score_row(evaluation: Cell, score: TaskScore) -> dict[str, Cell]:
 
 
 def _completions(comparison: EvaluationComparison) -> dict[str, list[Path]]:
-    """Return the completions of each model by its name on the page; of the first training seed."""
+    """Return the completions of each model, by its name on the page, for the first training seed."""
     return {f"{letter}: {label}": [evaluation.folders[0] / ROLLOUTS] for letter, label, evaluation in comparison.named}
 
 
 def _shared_prompts(comparison: EvaluationComparison) -> list[tuple[str, str]]:
-    """Return the first questions of each task that all evaluations have: same id, prompt and key."""
+    """Return each task's first questions common to all evaluations: same id, prompt and key."""
     prompts = []
     for task in comparison.differences:
         items = [evaluation.table.items.get(task, ()) for evaluation in comparison.evaluations]

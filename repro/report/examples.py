@@ -1,4 +1,4 @@
-"""Completions of the same prompt side by side: what the numbers look like as text. The first ones, not chosen."""
+"""Completions of the same prompt side by side: what the numbers look like as text. The first ones, not hand-picked."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,16 +23,16 @@ METHODS = (
     *("Student", "Improve", "Misled", "Misled (OOD)", "Misled (CD)"),
 )
 PROMPTS = 2
-"""Prompts per family and task; of failure modes: examples of each mode, student and task."""
+"""Prompts per family and task; for failure modes, examples per mode, student and task."""
 
 
 def answers(study: Study, cache: Path) -> list[Example]:
-    """Show the first completion of each model on the first prompts of each family and task that all answered."""
+    """Show each model's first completion on the first prompts, per family and task, that all models answered."""
     return _side_by_side(study, cache, METHODS)
 
 
 def guarded_answers(study: Study, cache: Path) -> list[Example]:
-    """Show the same of each guarded teacher, and of the student before and after training on its own samples."""
+    """Show the same for each guarded teacher, and for the student before and after training on its own samples."""
     labels = dict.fromkeys(row.method for row in study.rows if row.stage.kind in ("evaluate", "grade"))
     teachers = [label for label in labels if label.startswith(teacher_under(""))]
     return _side_by_side(study, cache, (*teachers, "Student", "no-teacher"))
@@ -42,7 +42,7 @@ def _side_by_side(study: Study, cache: Path, methods: Sequence[str]) -> list[Exa
     examples = []
     for family in study.families:
         rows = [row for row in _first_seed(study) if row.family == family and row.method in methods]
-        files: dict[str, list[Path]] = {}  # a row may stand for a model per task: then each has its own stage
+        files: dict[str, list[Path]] = {}  # a row may represent one model per task: then each has its own stage
         for row in sorted(rows, key=lambda row: methods.index(row.method)):
             file = cache / row.stage.folder_name / ROLLOUTS
             if file.is_file():
@@ -56,11 +56,11 @@ def _side_by_side(study: Study, cache: Path, methods: Sequence[str]) -> list[Exa
 def first_completions(
     files: Mapping[str, Sequence[Path]], prompts: Sequence[PromptKey], family: str = ""
 ) -> list[Example]:
-    """Show the first completion of each model on prompts that all answered.
+    """Show each model's first completion on prompts that all models answered.
 
     Args:
-        files: of graded completions, by the model's label; a model may have one per task.
-        family: of the models, where that is known.
+        files: files of graded completions, by model label; a model may have one per task.
+        family: the models' family, if known.
     """
     first = {
         model: {g.prompt: g for file in paths for g in read_graded(file, prompts) if g.rollout.sample == 0}
@@ -86,7 +86,7 @@ def _answered_prompts(files: list[Path]) -> set[PromptKey]:
 
 
 def failure_modes(study: Study, cache: Path) -> list[Example]:
-    """Show the first completions of each mode, beside a right one of the same prompt from before."""
+    """Show the first completions of each mode, next to a correct one of the same prompt from before distillation."""
     rows = [row for row in _first_seed(study) if row.stage.kind == "classify"]
     return [example for row in rows for example in _failure_modes(row, row.stage, cache)]
 
@@ -112,7 +112,7 @@ def _failure_modes(row: Row, stage: Any, cache: Path) -> list[Example]:
 
 
 def continued_prefixes(study: Study, cache: Path) -> list[Example]:
-    """Show the misled student's completion, and its continuation from each prefix."""
+    """Show the misled student's completion and the continuation from each prefix."""
     return [example for row in _first_seed(study) for example in _prefixes(row, row.stage, cache)]
 
 

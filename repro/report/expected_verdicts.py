@@ -1,4 +1,4 @@
-"""The committed record of the verdicts that the toy world is known to get."""
+"""The committed record of the toy world's known verdicts."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,12 @@ from repro.toy.world import DEFAULT_WORLD, DEVELOPMENT_WORLDS
 
 
 def record_path(folder: Path, study: str, scale: str, label: str = "") -> Path:
-    """Return the file of a study's record; further ones, of other worlds or tasks, have a label."""
+    """Return the file of a study's record; additional ones, for other worlds or tasks, have a label."""
     return folder / f"{study}-{scale}{label and '-'}{label}.toml"
 
 
 def record_expected_verdicts(result: Path, folder: Path, label: str = "") -> Path:
-    """Write the record from a result of several seeds; claims of the user's own are left out.
+    """Write the record from a multi-seed result, leaving out the user's own claims.
 
     Raises:
         InputError: not a toy result, too few seeds, made by code that is not committed, or of another world than the

@@ -1,4 +1,4 @@
-"""A stored result for other tools: every cell as CSV, and tables for Markdown and LaTeX."""
+"""Export a stored result for other tools: every cell as CSV, and tables as Markdown and LaTeX."""
 
 import csv
 import io

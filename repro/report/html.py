@@ -1,4 +1,4 @@
-"""The page: parts written into one HTML file that loads nothing from any network."""
+"""Render parts into one self-contained HTML page that loads nothing from the network."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from repro.tables.verdicts.verdict_types import VerdictReport
 
 PAGE_FILE = "report.html"
 GENERATOR = "repro report"
-"""In the head of a page of results: by it the command knows what it may replace."""
+"""Marker in the head of a results page: tells the command which files it may replace."""
 TONES = {
     "reproduced": "✔",
     "contradicted": "✘",
@@ -69,14 +69,14 @@ def names_of(parts: Sequence[Part]) -> str:
 
 
 def _tally(report: VerdictReport) -> dict[str, Any]:
-    """Return the counts that a part begins with: of the paper's claims; of the controls in a study that has no other."""
+    """Return the counts shown at the top of a part: of the paper's claims, or of controls if it has none."""
     if any(report.counts("claim").values()) or not report.of_role("control"):
         return {"tally": report.counts("claim"), "tally_of": ""}
     return {"tally": report.counts("control"), "tally_of": "Controls of ours; no claim of the paper is tested here."}
 
 
 def page_of_sections(title: str, lead: str, sections: Sequence[Section], sample: str, generator: str) -> str:
-    """Render a page that is of no study: a title, a line below it, and sections.
+    """Render a page that belongs to no study: a title, a line below it, and sections.
 
     Args:
         sample: the heading of the sections: what was measured.
@@ -126,7 +126,7 @@ def _render(
 
 
 def overview(parts: Sequence[Part], keys: Sequence[str]) -> Grid:
-    """Lay out a row per study, with the counts of its verdicts: what a merged page begins with.
+    """Lay out a row per study with its verdict counts, for the top of a merged page.
 
     Args:
         keys: ids of the parts on the page, which the rows link to.

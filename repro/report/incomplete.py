@@ -1,4 +1,4 @@
-"""What an incomplete result says of itself: the rows without numbers, and why."""
+"""What an incomplete result says about itself: the rows without numbers, and why."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from repro.report.result import MissingRow
 
 
 def describe_missing(missing: Sequence[MissingRow]) -> list[str]:
-    """Return a line for each failure, with the rows that it left without numbers; nothing for a complete result."""
+    """Return a line per failure with the rows it left without numbers; empty for a complete result."""
     families = {row["family"] for row in missing}
     rows_of: dict[str, dict[str, None]] = {}
     for row in missing:

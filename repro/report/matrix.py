@@ -14,7 +14,7 @@ from repro.tables.statistics.resampling import Estimate, Resamples
 
 @dataclass(frozen=True)
 class GainCell:
-    """A student's gain over the one without a teacher, mean over tasks, with its 95 % interval. idle: no gain is given."""
+    """A student's mean gain over the one without a teacher, with its 95 % interval. idle: no gain is reported."""
 
     guard: str
     attack: str
@@ -25,12 +25,12 @@ class GainCell:
 
     @property
     def is_leak(self) -> bool:
-        """True if the gain is surely above zero: the attack breaks the guard."""
+        """True if the interval is above zero: the attack breaks the guard."""
         return self.value is not None and self.low > 0
 
 
 def matrix_of(part: Part) -> Matrix | None:
-    """Return the sides of a part's matrix, with the speeds of all sources; None for another study."""
+    """Return the sides of a part's matrix, with the speeds from all sources; None for other studies."""
     extras = [source.content.get("extras", {}) for source in part.sources]
     sides = [extra["matrix"] for extra in extras if "matrix" in extra]
     if not sides:
@@ -40,7 +40,7 @@ def matrix_of(part: Part) -> Matrix | None:
 
 
 def gain_cells(table: MeasuredTable, matrix: Matrix) -> dict[tuple[str, str], GainCell]:
-    """Return the cells by guard and attack; those that the guard's interface rules out are not there."""
+    """Return the cells by guard and attack, without those that the guard's interface rules out."""
     labels = {
         (guard["label"], attack["label"]): under(attack["label"], guard["label"])
         for guard in matrix["guards"]
@@ -60,18 +60,18 @@ def gain_cells(table: MeasuredTable, matrix: Matrix) -> dict[tuple[str, str], Ga
 
 
 def worst_of(guard: str, cells: dict[tuple[str, str], GainCell]) -> GainCell | None:
-    """Return a guard's row score: its cell of the largest gain; None if no cell has one."""
+    """Return a guard's row score: its cell with the largest gain, or None if no cell has one."""
     row = [cell for (name, _), cell in cells.items() if name == guard and cell.value is not None]
     return max(row, key=lambda cell: cell.value or 0.0, default=None)
 
 
 def broken_by(attack: str, cells: dict[tuple[str, str], GainCell]) -> int:
-    """Return an attack's column score: the number of guards under which it surely gains, the open teacher not among them."""
+    """Return an attack's column score: the number of guards it breaks, excluding the open teacher."""
     return sum(cell.is_leak for (guard, name), cell in cells.items() if name == attack and guard != BASELINE)
 
 
 def teacher_losses(table: MeasuredTable, guards: Sequence[str]) -> dict[str, Estimate]:
-    """Return each guarded teacher's score less that of the open one, mean over tasks, paired by item."""
+    """Return each guarded teacher's score minus the open teacher's, averaged over tasks and paired by item."""
     open_teacher = teacher_under(BASELINE)
     losses = {}
     for guard in guards:

@@ -73,12 +73,12 @@ def read_parts(paths: Sequence[Path], claims: Sequence[Path] = ()) -> list[Part]
 
 
 def merge_sources(sources: Sequence[Source], claims: Sequence[Claim] = ()) -> list[Part]:
-    """Make the parts of a page, in the order in which their studies and scales first come.
+    """Build the parts of a page, in the order in which studies and scales first appear.
 
-    Families with the same seeds are judged together (one Holm correction); others of the same study apart.
+    Families with the same seeds are judged together (one Holm correction); others of the same study separately.
 
     Args:
-        claims: further claims of the user's own, beside those that the sources have.
+        claims: additional claims of the user's own, on top of those in the sources.
     """
     groups: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
@@ -117,13 +117,13 @@ def merge_sources(sources: Sequence[Source], claims: Sequence[Claim] = ()) -> li
 
 
 def _own_claims(group: Sequence[Source], further: Sequence[Claim]) -> list[Claim]:
-    """Return the claims of the user's own that the sources have, and further ones, each id once."""
+    """Return the user's own claims from the sources plus additional ones, each id once."""
     claims = {claim.id: claim for source in group for claim in own_claims(source.content)}
     return list((claims | {claim.id: claim for claim in further}).values())
 
 
 def changed_rules(part: Part) -> list[str]:
-    """List the stored files, margins and claims that changed since a result was made."""
+    """List the stored files, margins and claims that have changed since a result was made."""
     changes = []
     hashes = stored_hashes()
     verdicts = {(v.claim, v.family): v for v in part.report.claims}
@@ -148,7 +148,7 @@ def changed_rules(part: Part) -> list[str]:
 
 
 def changed_verdicts(part: Part) -> list[str]:
-    """List the claims for which a single result gives another verdict than all of them together."""
+    """List the claims on which a single result and all results together disagree."""
     verdicts = {(v.claim, v.family): v.value for v in part.report.claims}
     return [
         f"{old['claim']} ({old['family']}): {source.name} alone said {old['value']},"
@@ -160,7 +160,7 @@ def changed_verdicts(part: Part) -> list[str]:
 
 
 def _check_header(source: Source) -> None:
-    """Check that the measured tables are of the study, scale, families and seeds that the header names."""
+    """Check that the measured tables match the study, scale, families and seeds in the header."""
     content = source.content
     for n, table in enumerate(content["measured"]):
         for key in ("study", "scale", "seeds"):
@@ -177,7 +177,7 @@ def _check_header(source: Source) -> None:
 
 
 def _check_complete(group: Sequence[Source]) -> None:
-    """Refuse to join an incomplete result with others: a row would have numbers of some seeds alone."""
+    """Refuse to join an incomplete result with others: some rows would lack some seeds."""
     incomplete = next((source for source in group if source.content.get("missing")), None)
     if incomplete is not None and len(group) > 1:
         raise InputError(
@@ -197,7 +197,7 @@ def _check_settings(first: Source, second: Source) -> None:
 
 
 def _check_no_copy(first: Source, second: Source) -> None:
-    """Refuse a copy of a result under another seed's name: it would count its items twice."""
+    """Refuse a copy of a result relabelled with another seed: its items would count twice."""
     artifacts, others = ({row["artifact"] for row in source.content["rows"]} for source in (first, second))
     if artifacts and artifacts == others and first.content["seeds"] != second.content["seeds"]:
         raise InputError(
@@ -221,7 +221,7 @@ def _comparable(content: Result, counterpart: Result) -> dict[str, Any]:
 
 
 def _joined(group: Sequence[Source]) -> list[MeasuredTable]:
-    """Join the tables of each family, seeds in ascending order whatever the order of the sources."""
+    """Join each family's tables, with seeds in ascending order regardless of the order of the sources."""
     by_family: dict[str, list[tuple[Source, MeasuredTable]]] = {}
     for source in group:
         try:

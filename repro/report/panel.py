@@ -1,4 +1,4 @@
-"""The panel of one pair of models: what it says of each trap, on the terminal, as JSON and as a page with its brief."""
+"""The panel of one pair of models: its conclusions per trap, on the terminal, as JSON and as a page with its brief."""
 
 import json
 from dataclasses import asdict
@@ -73,7 +73,7 @@ def write_panel(artifact: Path, folder: Path, *, teacher: str, student: str) -> 
 
 
 def print_panel(content: dict[str, Any], console: Console) -> None:
-    """Print the panel, the correlations, and last what was found of each trap."""
+    """Print the panel, the correlations and, last, the conclusion per trap."""
     title = f"{content['student']} (student) under {content['teacher']} (teacher)"
     console.print(text_table(panel_rows(content["panel"]), title))
     if content["frequency"]:
@@ -85,7 +85,7 @@ def print_panel(content: dict[str, Any], console: Console) -> None:
 
 
 def print_found(content: dict[str, Any], console: Console) -> None:
-    """Print what was found of each trap, on how much it rests, and what was left out."""
+    """Print the conclusion per trap, the amount of data behind it, and what was left out."""
     console.print("[bold]What was found[/bold]")
     for text in [_describe_sample(content), *_notes(content)]:
         console.print(text, highlight=False, markup=False)

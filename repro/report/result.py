@@ -19,7 +19,7 @@ from repro.tasks import registry
 
 RESULTS_FILE = "results.json"
 FORMAT = 1
-"""Format of results.json. It rises when a reader of the former one would misread the file."""
+"""Format of results.json. Bumped when a reader of the previous format would misread the file."""
 RUN_AGAIN = "Run the study again; cached stages are kept."
 
 
@@ -47,7 +47,7 @@ class Hardware(TypedDict):
 
 
 class ClaimVerdict(TypedDict):
-    """The fields of a run's verdict that a page reads (of `repro.tables.verdicts.verdict_types.ClaimVerdict`)."""
+    """The fields of `repro.tables.verdicts.verdict_types.ClaimVerdict` that a page reads."""
 
     claim: str
     family: str
@@ -109,7 +109,7 @@ class Curve(TypedDict):
 
 
 class StageLine(TypedDict):
-    """The cost of one stage. seconds: wall clock; kind: the line of Table 5 that it is like, or its stage.
+    """The cost of one stage. seconds: wall clock; kind: its line in Table 5, or its kind of stage.
 
     record_sha256: of the artifact's record.json; absent from results of older code.
     """
@@ -222,7 +222,7 @@ class Extras(TypedDict):
 
 
 class MissingRow(TypedDict):
-    """A row that could not be measured, and the stage's failure that kept it from that."""
+    """A row that could not be measured, and the stage failure behind it."""
 
     family: str
     method: str
@@ -230,15 +230,15 @@ class MissingRow(TypedDict):
 
 
 class Result(TypedDict):
-    """One run of one study: everything that the page shows, so that it needs no other file.
+    """One run of one study: everything the page shows, so that it needs no other file.
 
     Attributes:
         format: `FORMAT` of the code that wrote it; absent from results of older code, which are of format 1.
         assignments: the `--set key=value` options.
-        verdicts: of the run itself; a page judges again and shows what differs.
+        verdicts: the run's own; a page judges again and shows what differs.
         unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
         own_claims: claims of the user's own; absent without any.
-        missing: rows of an incomplete result that have no numbers, since stages failed; absent from a complete one.
+        missing: rows without numbers because stages failed; absent from a complete result.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
         styles: how the models of evaluated rows answer; absent from results of older code.
     """
@@ -332,7 +332,7 @@ def measured_tables(content: Result) -> list[MeasuredTable]:
 
 
 def _with_chance(table: dict[str, Any]) -> dict[str, Any]:
-    """Add the scores of guessing, which results of older code lack: without them a student at chance could collapse."""
+    """Add the scores of guessing, missing from older results: without them, a student at chance could "collapse"."""
     items = table.get("items")
     known = set(items) & set(registry.names()) if isinstance(items, dict) else set()  # `from_dict` refuses another
     return {"chance": {task: registry.chance(task) for task in known}, **table}

@@ -83,7 +83,7 @@ LOGGED = {
 }
 """Figures of the training's log (`history.jsonl`); a summary has their mean over the last tenth of the steps."""
 OF_CALIBRATION = {"loss": "loss, the objective of GRPO"}
-"""Figures whose meaning is another in a calibration."""
+"""Figures with a different meaning in a calibration."""
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
@@ -109,7 +109,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def describe_calibration(history: Sequence[Mapping[str, Any]], eta: float = 0.0) -> str | None:
-    """Say how the rewards of a calibration moved, from the first tenth of its steps to the last; None of other trainings.
+    """Say how a calibration's rewards moved from the first to the last tenth of its steps; None for other training.
 
     Args:
         history: its logged steps.

@@ -1,4 +1,4 @@
-"""Completions of an evaluation or a sample as text, with their grades: what an accuracy is made of."""
+"""Print an evaluation's or sample's completions as text, with their grades."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _lines(file: Path, prompts: int) -> Iterator[str]:
 
 
 def _read_prompts(file: Path, prompts: int) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Return the rows of the first prompts of each task, in the file's order. Texts of other rows are not read."""
+    """Return the rows of each task's first prompts, in file order, without reading the texts of other rows."""
     numbers: dict[tuple[str, str], list[int]] = {}
     tasks: Counter[str] = Counter()
     for number, row in enumerate(stream_rows(file, ["task", "item_id"])):

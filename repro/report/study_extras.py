@@ -1,4 +1,4 @@
-"""Facts that only one study's page needs, stored in its results.json."""
+"""Facts needed only by a single study's page, stored in its results.json."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Text from models and files, made safe to read: invisible characters are shown by their code."""
+"""Make text from models and files safe to display: invisible characters are shown by their code."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ _LINE_ENDS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85")
 
 
 def visible(text: str, lines: bool = False) -> str:
-    """Show characters that a reader would not see, or that would reorder others, by their code.
+    """Show characters that are invisible, or that would reorder others, by their code.
 
     Control characters (C0, C1), format characters (direction marks and overrides, zero-width joiners, byte order
     marks), lone surrogates and noncharacters become e.g. ⟨U+202E⟩. Not an escape for HTML: the template does that.

@@ -1,4 +1,4 @@
-"""What the panel of one pair of models says of each trap: seen, not seen, or not decided, and what to do about it."""
+"""Conclusions from the panel of one pair of models: each trap is seen, not seen or not decided, and what to do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _OPEN = {
 
 @dataclass(frozen=True)
 class TrapConclusion:
-    """What was found of one trap on one task.
+    """The conclusion on one trap and task.
 
     Attributes:
         verdict: "seen" if an interval lies beyond its threshold, "not seen" if all lie within, "not decided" otherwise.
@@ -157,7 +157,7 @@ def _off_policy(cells: Cells, task: str) -> TrapConclusion:
 
 
 def _error_verdict(weight: Mapping[str, Any]) -> TrapVerdict:
-    """Say whether the mean weight, where 1 is due, is off by the threshold's factor in either direction."""
+    """Decide whether the mean weight, ideally 1, is off by the threshold's factor in either direction."""
     bounds = [_number(weight[end]) for end in ("low", "high")]
     if any(map(isnan, bounds)):
         return "not decided"
@@ -190,7 +190,7 @@ def _gap(cells: Cells, task: str) -> TrapConclusion:
 
 
 def _kl(cells: Cells) -> str:
-    """Set the token KL beside those of the paper's pairs: how far apart the models are."""
+    """Put the token KL in context with the paper's pairs: how far apart the models are."""
     if "token_rkl" not in cells:
         return ""
     printed = [cell.value for cell in load("table1").cells if cell.metric == "token_rkl"]
@@ -214,5 +214,5 @@ def _interval(cell: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | str) -> float:
-    """Return a number that JSON may have had to hold as a text: "inf", "-inf", "nan"."""
+    """Return a number that JSON may store as text: "inf", "-inf", "nan"."""
     return float(value)

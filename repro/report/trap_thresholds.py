@@ -1,4 +1,4 @@
-"""From where on a trap is said to be there: the only home of these numbers, each with its provenance and reason."""
+"""Thresholds above which a trap counts as present: the only home of these numbers, with provenance and reason."""
 
 from dataclasses import dataclass
 from math import log

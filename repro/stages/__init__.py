@@ -1,7 +1,7 @@
-"""Stages: the typed units of work of a study, identified by their frozen configuration. Imports no torch.
+"""Stages: a study's typed units of work, identified by their frozen configuration. Imports no torch.
 
-Identity holds what changes the result (settings, seeds, content of models and data, the stage's version) and leaves out
-what does not (paths, machines). Two stages with equal identity share one artifact folder.
+The identity includes what changes the result (settings, seeds, content of models and data, the stage's version) and
+excludes what does not (paths, machines). Stages with equal identities share an artifact folder.
 """
 
 from repro.stages.answers import Grade, ScoreAnswers

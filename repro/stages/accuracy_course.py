@@ -1,7 +1,7 @@
-"""Accuracy of a student's completions during its training: from what it started to what it ended, and whether it fell.
+"""Accuracy of a student's completions during training: where it started, where it ended, and whether it fell.
 
-On-policy training samples from the student itself, so its first steps show the untouched student and its last ones the trained
-one, both on training prompts.
+On-policy training samples from the student itself, so the first steps show the untouched student and the last steps the
+trained one, both on training prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from math import sqrt
 from typing import Any
 
 FIRST_STEPS = 3
-"""ASSUMED: steps whose mean stands for the untouched student; the learning rate is still warming up."""
+"""ASSUMED: number of steps averaged to represent the untouched student; the learning rate is still warming up."""
 FEWEST_STEPS = 10
-"""Steps from which the noise of a step can be estimated."""
+"""Minimum steps for estimating the noise of a step."""
 SMALLEST_FALL = 0.05
 STANDARD_ERRORS = 3.0
-"""ASSUMED, from 332 GKD-RKL students of the embedded world. 272 have a held-out evaluation beside that of the untouched
-student: of 198 that are worse by more than 0.05 the rule names 167, of the 74 others none."""
+"""ASSUMED, from 332 GKD-RKL students of the embedded world. 272 have held-out evaluations of both trained and untouched
+student: the rule flags 167 of the 198 that are worse by more than 0.05, and none of the other 74."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class AccuracyCourse:
     Attributes:
         first: over `first_steps`.
         last: over `last_steps`, the last tenth.
-        steps: with an accuracy, in all.
-        has_fallen: the fall is larger than noise and than `SMALLEST_FALL`.
+        steps: total number of steps with an accuracy.
+        has_fallen: the fall exceeds both the noise and `SMALLEST_FALL`.
     """
 
     first: float
@@ -42,8 +42,8 @@ class AccuracyCourse:
 def accuracy_course(rows: Sequence[Mapping[str, Any]]) -> AccuracyCourse | None:
     """Compare the last tenth of the steps with the first steps; None if fewer than two steps logged an accuracy.
 
-    The noise of a step is estimated from differences of successive steps, which a trend hardly enters; a fall counts from three
-    standard errors of the difference of the two means.
+    The per-step noise is estimated from differences of successive steps, which are nearly free of trend; a fall must
+    exceed three standard errors of the difference of the two means.
 
     Args:
         rows: history.jsonl.
@@ -60,7 +60,7 @@ def accuracy_course(rows: Sequence[Mapping[str, Any]]) -> AccuracyCourse | None:
 
 
 def describe_course(course: AccuracyCourse) -> str:
-    """Return the two means with their steps, in words."""
+    """Describe the two means and their steps."""
     return (
         f"accuracy of the student's training completions: {course.first:.3f} in the first {_steps(course.first_steps)},"
         f" {course.last:.3f} in the last {_steps(course.last_steps)} of {course.steps}"
@@ -68,7 +68,7 @@ def describe_course(course: AccuracyCourse) -> str:
 
 
 def describe_fall(course: AccuracyCourse) -> str:
-    """Return the warning of a student that has become worse."""
+    """Return the warning for a student that has become worse."""
     return (
         f"The student became worse: {course.first:.0%} of its training completions were right in the first"
         f" {_steps(course.first_steps)}, {course.last:.0%} in the last {_steps(course.last_steps)}. Evaluate the untouched"

@@ -1,18 +1,18 @@
-"""Sentences for numbers of a stage's summary that nobody should read past: nothing was learnt, or nothing can be believed."""
+"""Warnings for alarming numbers in a stage's summary: nothing was learnt, or nothing can be trusted."""
 
 from collections.abc import Mapping
 from typing import Any
 
 ALL = 0.99
-"""Share from which "all" is said."""
+"""Share from which a warning says "all"."""
 MOST = 0.5
-"""Share of answers that could not be read from which an accuracy is about the form of the answers."""
+"""Share of unparsed answers from which an accuracy mostly measures answer format."""
 LARGEST_PARETO_K = 0.7
-"""Shape of the tail of importance weights above which their means cannot be trusted (Vehtari et al., 2024)."""
+"""Tail shape of importance weights above which their means cannot be trusted (Vehtari et al., 2024)."""
 
 
 def find_alarms(summary: Mapping[str, Any]) -> list[str]:
-    """Return one sentence for each: all completions cut, most answers not read, no group with two rewards, heavy-tailed weights."""
+    """Warn of: all completions cut, most answers unparsed, all groups flat, heavy-tailed importance weights."""
     alarms = []
     for task, rates in summary.items():
         if isinstance(rates, Mapping):

@@ -1,4 +1,4 @@
-"""The stages that grade stored completions, and score the graded ones by another model."""
+"""Stages that grade stored completions, and that score graded completions with another model."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from repro.stages.workload import Workload, scoring_workload
 
 
 class Grade(Stage):
-    """Grade stored completions of held-out prompts as an evaluation grades its own: what a guarded teacher is worth to users."""
+    """Grade stored completions of held-out prompts, as an evaluation does: how useful a guarded teacher is to users."""
 
     kind: Literal["grade"] = "grade"
     version: ClassVar[int] = 1
@@ -55,11 +55,12 @@ class Grade(Stage):
 
 
 class ScoreAnswers(Stage):
-    """Score graded completions by another model.
+    """Score graded completions with another model.
 
-    Of an evaluated student by its start: how far it has moved. Of a guarded teacher by a reader: how readable it is.
+    An evaluated student's, scored by its starting point: how far it has moved. A guarded teacher's, scored by a reader
+    model: how readable it is.
 
-    per_item: the first so many completions of each item.
+    per_item: score only this many completions per item, the first ones.
     """
 
     kind: Literal["score-answers"] = "score-answers"

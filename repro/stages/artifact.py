@@ -1,4 +1,4 @@
-"""Artifact folder of a stage: the names of its files, and the check that it is complete."""
+"""Artifact folder of a stage: its file names, and the check for completeness."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ MODEL = "model"
 
 
 def is_complete(folder: Path) -> bool:
-    """Return True if the folder holds its final record, which a job on another machine may just have written."""
+    """Return True if the folder has its final record, even one just written by a job on another machine."""
     if (folder / RECORD).is_file():
         return True
     look_again(folder.parent)
@@ -22,18 +22,18 @@ def is_complete(folder: Path) -> bool:
 
 
 def which_cached(stages: Sequence[Stage], out: Path) -> list[bool]:
-    """Return for each stage whether it has an artifact. Touches nothing."""
+    """Return, for each stage, whether it has an artifact. Touches nothing."""
     return [is_complete(out / CACHE / stage.folder_name) for stage in stages]
 
 
 def count_undecided(summary: Mapping[str, Any]) -> int:
-    """Count the answers in a stage's summary, of all tasks, whose grading reached a limit."""
+    """Count the answers, over all tasks in a stage's summary, whose grading hit a limit."""
     per_task = [value.get("undecided", 0) for value in summary.values() if isinstance(value, dict)]
     return sum(per_task, start=summary.get("undecided", 0))
 
 
 def find_warnings(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a stage's summary warns of, by its subject."""
+    """Return the warnings in a stage's summary, by subject."""
     warnings = dict(summary.get("warnings", {}))
     if alarm := summary.get("alarm") or summary.get("sampler", {}).get("alarm"):
         warnings["sampler"] = alarm

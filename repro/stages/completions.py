@@ -1,6 +1,6 @@
-"""The stages that make and change completions: sampled, selected, mixed, rewritten; and their scores.
+"""Stages that sample, select, mix, rewrite and score completions.
 
-All but the scores are rollout files, so that any can follow any other, and a student can learn from each.
+All but the scores produce rollout files, so they can be chained in any order, and a student can learn from each.
 """
 
 from collections.abc import Iterator
@@ -50,9 +50,9 @@ class Sample(Stage):
 
 
 class Guarded(Stage):
-    """Sample completions from the law that a guard makes of a teacher and a proxy of the thief's student.
+    """Sample completions from a guard's distribution, built from a teacher and a proxy of the thief's student.
 
-    holdout: completions of the teacher, where the guard reads some.
+    holdout: the teacher's completions, if the guard reads some.
     """
 
     kind: Literal["guarded"] = "guarded"
@@ -95,7 +95,7 @@ class Guarded(Stage):
 
 
 class _Derived(Stage):
-    """A stage over completions, whose artifact is completions of the same prompts."""
+    """A stage that turns completions into completions of the same prompts."""
 
     feeds_training: ClassVar[bool] = True
 
@@ -131,10 +131,10 @@ class _Derived(Stage):
 
 
 class Select(_Derived):
-    """Select completions prompt by prompt (see `SelectionConfig`); prompts without any left are left out.
+    """Select completions prompt by prompt (see `SelectionConfig`); prompts with none left are dropped.
 
-    voters: completions whose majority answer decides; scores: log-probabilities of the completions; each where its rule
-    needs it.
+    voters: completions whose majority answer decides; scores: log-probabilities of the completions. Each is set only if
+    the rule needs it.
     """
 
     kind: Literal["select"] = "select"
@@ -166,7 +166,7 @@ class Select(_Derived):
 
 
 class Mix(_Derived):
-    """Take the completions of a share of the prompts, drawn by the seed, from another source."""
+    """Replace the completions of a random share of the prompts (drawn by the seed) with another source's."""
 
     kind: Literal["mix"] = "mix"
     version: ClassVar[int] = 1
@@ -186,7 +186,7 @@ class Mix(_Derived):
 
 
 class Rewrite(_Derived):
-    """Show the text that a guard makes of each completion; log-probabilities are lost."""
+    """Rewrite each completion's text with a guard; log-probabilities are lost."""
 
     kind: Literal["rewrite"] = "rewrite"
     version: ClassVar[int] = 1
@@ -208,7 +208,7 @@ class Rewrite(_Derived):
 
 
 class Score(Stage):
-    """Score completions by a model, never by their sampler. Leaves a row per completion: its tokens, and nats under the model."""
+    """Score completions with a model other than their sampler. Writes a row per completion: its tokens and nats."""
 
     kind: Literal["score"] = "score"
     version: ClassVar[int] = 1

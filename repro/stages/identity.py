@@ -23,18 +23,18 @@ class Frozen(pydantic.BaseModel):
 
     @functools.cached_property
     def shared_identity(self) -> Any:
-        """`nested_identity`, computed once: configurations and references are parts of hundreds of stages. Not to be changed."""
+        """Cached `nested_identity`: configurations and references are shared by hundreds of stages. Do not mutate."""
         return self.nested_identity()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the fields alone: what was computed from them does not hold after an update."""
+        """Copy only the fields: cached values derived from them are invalid after an update."""
         copied = super().model_copy(update=update, deep=deep)
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
         return copied
 
     def nested_identity(self) -> Any:
-        """Return what stands for this value in the identity of the value that contains it."""
+        """Return what represents this value in the identity of its container."""
         return self.identity()
 
 

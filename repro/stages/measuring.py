@@ -1,4 +1,4 @@
-"""The stages that measure models: evaluations, diagnoses, continued prefixes and failure modes."""
+"""Stages that measure models: evaluations, diagnoses, continued prefixes and failure modes."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -51,7 +51,7 @@ class Diagnose(Stage):
     """Measure the distillation traps between a student and a teacher (sections 3 and 4).
 
     The student's completions are on-policy, the teacher's off-policy (None: on-policy measures only).
-    across_tokenizers: the models share no vocabulary; what needs one is left out.
+    across_tokenizers: the models share no vocabulary; measures that need one are left out.
     """
 
     kind: Literal["diagnose"] = "diagnose"
@@ -114,13 +114,13 @@ class Diagnose(Stage):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """The pair, whose vocabularies must match; None across tokenizers."""
+        """The pair; its vocabularies must match. None across tokenizers."""
         pair = ModelPair("diagnosis", self.teacher.base_model, self.student.base_model)
         return None if self.across_tokenizers else pair
 
 
 class _BeforeAndAfter(Stage):
-    """A stage over two evaluations of one student, before and after its distillation, on the same items."""
+    """A stage that reads two evaluations of one student on the same items, before and after distillation."""
 
     if TYPE_CHECKING:  # fields of the subclasses: their order is that of a stage's inputs
         before: Evaluate
@@ -143,10 +143,10 @@ class _BeforeAndAfter(Stage):
 
 
 class Continue(_BeforeAndAfter):
-    """Let a teacher continue from what a student began to write, and grade the result (section 6.5, Figure 4).
+    """Let a teacher continue what a student began to write, and grade the result (section 6.5, Figure 4).
 
-    Prompts: those that the student solved by majority before its distillation and fails after it; prefixes: the first
-    tokens of its wrong completions of them (`repro.evaluation.prefix_cuts`).
+    Prompts: those the student solved by majority before distillation and fails after it; prefixes: the first tokens of
+    its wrong completions of them (`repro.evaluation.prefix_cuts`).
     """
 
     kind: Literal["continue"] = "continue"
@@ -164,7 +164,7 @@ class Continue(_BeforeAndAfter):
 
     @property
     def samples_per_prompt(self) -> int:
-        """Completions of one prefix length, no prefix among them."""
+        """Completions per prefix length, including no prefix."""
         return self.prefixes.per_prompt * self.prefixes.continuations
 
     @property
@@ -183,9 +183,9 @@ class Continue(_BeforeAndAfter):
 
 
 class Classify(_BeforeAndAfter):
-    """Name how a student fails on prompts that it solved by majority before its distillation (section 6.5).
+    """Classify how a student fails on prompts it solved by majority before distillation (section 6.5).
 
-    judge: a model that reads the completions, here or on a server; None for the rules of `repro.evaluation.failure_modes`.
+    judge: a local or served model that reads the completions; None for the rules in `repro.evaluation.failure_modes`.
     """
 
     kind: Literal["classify"] = "classify"
@@ -207,7 +207,7 @@ class Classify(_BeforeAndAfter):
 
     @property
     def workload(self) -> Workload:
-        """Replies of the judge, without their prompts; nothing for the rules."""
+        """The judge's replies, without their prompts; nothing for the rules."""
         if self.judge is None:
             return Workload()
         judge = self.judge if isinstance(self.judge, BaseModelRef) else None

@@ -1,6 +1,6 @@
-"""Origin of a model in a folder: the training that made it, by the record beside it.
+"""Trace a model in a folder to the training that made it, through the record next to it.
 
-Read from records as plain data: no plug-in that they name has to be loaded.
+Records are read as plain data, so the plug-ins they name need not be loaded.
 """
 
 import json
@@ -12,13 +12,13 @@ from typing import Any
 from repro.stages.artifact import MODEL, RECORD
 
 LONGEST_CHAIN = 8
-"""Artifacts that are followed from one to the next; damaged records could name each other."""
+"""Maximum chain of artifacts to follow: damaged records could refer to each other."""
 _ARTIFACT = re.compile(r"[a-z][a-z-]*-[0-9a-f]{16}")
 _TRAININGS = ("calibrate", "distill", "train-output-layer")
 
 
 def training_behind(name: str, cache: Path) -> dict[str, Any] | None:
-    """Return the settings of the stage that made the model in a folder; None if no record tells.
+    """Return the settings of the stage that made the model in a folder, or None if no record says.
 
     The artifact is looked up in `cache` first: the path in a record is relative to the folder in which the command ran.
     """
@@ -33,23 +33,23 @@ def training_behind(name: str, cache: Path) -> dict[str, Any] | None:
 
 
 def artifact_of_model(name: str, cache: Path) -> Path | None:
-    """Return the artifact whose folder a model's name is, in `cache` or where the name says; None if it is none.
+    """Return the artifact that a model's name refers to, in `cache` or at that path; None if it is not one.
 
-    An artifact that is in neither place is returned as the place in `cache`.
+    If it exists in neither place, the path in `cache` is returned.
     """
     places = artifact_places(name, cache)
     return next((place for place in places if (place / RECORD).is_file()), places[0] if places else None)
 
 
 def artifact_places(name: str, cache: Path) -> list[Path]:
-    """Return where the artifact of a model's name may be: in `cache`, and where the name says; nothing if it is none."""
+    """Return candidate paths of a model's artifact: in `cache`, and at the path itself; empty if it is not one."""
     path = Path(name)
     artifact = path.parent if path.name == MODEL else path
     return [cache / artifact.name, artifact] if _ARTIFACT.fullmatch(artifact.name) else []
 
 
 def artifacts_behind(folder: Path) -> list[Path]:
-    """Return the artifacts that one was made from, inputs first and itself last, each once; not all need be there."""
+    """Return an artifact's ancestors, inputs first and itself last, each once; some may no longer exist."""
     order: list[Path] = []
     seen: set[Path] = set()
 
@@ -65,9 +65,9 @@ def artifacts_behind(folder: Path) -> list[Path]:
 
 
 def models_read(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the published and local models that a stage reads: each with its name and revision.
+    """Return the published and local models a stage reads, each with its name and revision.
 
-    Models of nested stages are not among them: what these made is an artifact of its own, an input of the record.
+    Excludes models of nested stages: their outputs are artifacts of their own, listed as inputs in the record.
     """
     config = record.get("config")
     values = list(config.values()) if isinstance(config, Mapping) else []
@@ -76,7 +76,7 @@ def models_read(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _parents(artifact: Path) -> list[Path]:
-    """Return what the record of an artifact says that it was made from; nothing if it cannot be read."""
+    """Return the inputs listed in an artifact's record; empty if it cannot be read."""
     cache = artifact.parent
     try:
         record = dict(json.loads((artifact / RECORD).read_text()))
@@ -88,11 +88,11 @@ def _parents(artifact: Path) -> list[Path]:
 
 
 def training_seeds(model: Mapping[str, Any], cache: Path, depth: int = LONGEST_CHAIN) -> tuple[int, ...]:
-    """Return the seeds of all trainings behind a model: its own first, then those of its student and its teacher.
+    """Return the seeds of all training runs behind a model: its own first, then its student's and its teacher's.
 
     Args:
         model: as in a record's settings: a published or local model, or the settings of the stage that trains it.
-        cache: the folder of artifacts, where models of other stages are looked up.
+        cache: the folder of artifacts, in which models of other stages are looked up.
     """
     if model["kind"] == "base":
         made_by = training_behind(str(model["name"]), cache) if depth else None
@@ -102,7 +102,7 @@ def training_seeds(model: Mapping[str, Any], cache: Path, depth: int = LONGEST_C
 
 
 def recipe_without_seeds(settings: Any, cache: Path, depth: int = LONGEST_CHAIN) -> Any:
-    """Return the settings of a model with all of its trainings and without their seeds: equal for trainings of one kind."""
+    """Return a model's settings, including all training behind it but no seeds: equal for repeats of one recipe."""
     if isinstance(settings, list):
         return [recipe_without_seeds(part, cache, depth) for part in settings]
     if not isinstance(settings, Mapping):

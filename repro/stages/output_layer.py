@@ -13,9 +13,9 @@ if TYPE_CHECKING:  # pydantic gets the union of models at the end of `training`,
 
 
 class TrainOutputLayer(Stage):
-    """Train the output layer alone, on the teacher's own completions and away from a proxy (DOGe).
+    """Train only the output layer, on the teacher's own completions and away from a proxy (DOGe).
 
-    The body stays as it is. An output layer that is tied to the input embeddings becomes a matrix of its own.
+    The body is frozen. An output layer tied to the input embeddings is untied.
     """
 
     kind: Literal["train-output-layer"] = "train-output-layer"
@@ -34,7 +34,7 @@ class TrainOutputLayer(Stage):
 
     @property
     def reads_answers(self) -> bool:
-        return True  # what comes before the final answer is reasoning
+        return True  # what precedes the final answer is reasoning
 
     @property
     def label(self) -> str:
@@ -42,7 +42,7 @@ class TrainOutputLayer(Stage):
 
     @property
     def base_model(self) -> BaseModelRef:
-        """The published or local model that the trained one descends from."""
+        """The published or local model underlying the trained one."""
         return self.teacher.base_model
 
     @property

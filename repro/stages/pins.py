@@ -1,4 +1,4 @@
-"""Inputs of stages from the hub, and those of them that no revision is pinned for."""
+"""Hub inputs of stages, and which of them have no pinned revision."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from repro.tasks.registry import hub_of
 
 
 def hub_inputs(stages: Iterable[Stage]) -> dict[str, str]:
-    """Return what the stages read by name: hub id to "models", "datasets", or "github" (a file in a repository)."""
+    """Return what the stages read by name: hub id -> "models", "datasets", or "github" (a file in a repository)."""
     inputs: dict[str, str] = {}
     for stage in stages:
         inputs |= {model.name: "models" for model in stage.base_models() if not model.is_local}
@@ -20,10 +20,10 @@ def hub_inputs(stages: Iterable[Stage]) -> dict[str, str]:
 
 
 def unpinned_inputs(stages: Iterable[Stage]) -> list[str]:
-    """Return the hub ids among the stages' inputs that have no revision in the lock."""
+    """Return the hub ids among the stages' inputs that have no locked revision."""
     return sorted(name for name in hub_inputs(stages) if pinned_revision(name) == UNPINNED)
 
 
 def served_model_names(stages: Iterable[Stage]) -> list[str]:
-    """Return the models behind servers, each marked "(served)": nothing here can pin them."""
+    """Return the models behind servers, each marked "(served)": they cannot be pinned."""
     return sorted({f"{model.name} (served)" for stage in stages for model in stage.served_models()})

@@ -1,7 +1,8 @@
-"""Labels of artifacts for people who trained their own models: which model it was, at which eta, by which method and seed.
+"""Artifact labels for people who train their own models: which model, at which eta, by which method and seed.
 
-A stage that reads a model of another one-stage command knows it by its folder alone, "my/cache/distill-.../model". The record
-in that folder says what the model is. Read from records as plain data: no plug-in that they name has to be loaded.
+A stage that reads a model made by another one-stage command only knows its folder, "my/cache/distill-.../model". The
+record in that folder says what the model is. Records are read as plain data, so the plug-ins they name need not be
+loaded.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from repro.stages.model_origin import LONGEST_CHAIN, training_behind
 from repro.stages.stage import Stage
 
 MOST_SETTINGS = 4
-"""Settings that are added to a label which several artifacts share."""
+"""Maximum number of settings added to a label shared by several artifacts."""
 
 
 def describe_model(model: Mapping[str, Any], cache: Path) -> str:
@@ -35,13 +36,13 @@ def describe_model(model: Mapping[str, Any], cache: Path) -> str:
 def describe_made_model(config: Mapping[str, Any], cache: Path) -> str | None:
     """Return the label of the model that a stage makes; None for a student of other than plain completions of its teacher.
 
-    config: of the stage, as in its record.
+    config: the stage's configuration, as in its record.
     """
     return describe_model(config, cache) if _learns_from_samples(config) else None
 
 
 def describe_record(record: Mapping[str, Any], cache: Path) -> str:
-    """Return the label of an artifact, without its own seed; that in the record for kinds and versions without a better one."""
+    """Return an artifact's label without its own seed; falls back to the recorded label."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         config = record["config"]
         if config["kind"] != record["stage"] or not _learns_from_samples(config.get("model", config)):
@@ -57,7 +58,7 @@ def describe_record(record: Mapping[str, Any], cache: Path) -> str:
 
 
 def describe_stage(stage: Stage, cache: Path) -> str:
-    """Return the label of a stage to run: its own, or that of `describe_record` if it reads a model of another command."""
+    """Return the label of a stage to run: its own, or `describe_record`'s if it reads another command's model."""
     if not any(training_behind(model.name, cache) for model in stage.base_models()):
         return stage.label
     config = stage.model_dump(mode="json")
@@ -67,13 +68,13 @@ def describe_stage(stage: Stage, cache: Path) -> str:
 def distinguishing_settings(
     labels: Sequence[str], configs: Sequence[Mapping[str, Any]], caches: Sequence[Path]
 ) -> list[str]:
-    """Return for each label that several share the settings in which their stages, or the trainings behind, differ.
+    """For labels shared by several stages, return the settings in which the stages or their training differ.
 
-    ", learning_rate 0.003"; empty for a label of its own, or where nothing differs that records can tell.
+    Like ", learning_rate 0.003"; empty for a unique label, or if the records show no difference.
 
     Args:
-        configs: settings of each stage, as in its record; empty where there is none.
-        caches: for each the folder of artifacts, where models of other stages are looked up.
+        configs: each stage's settings, as in its record; empty if it has none.
+        caches: for each stage, the folder of artifacts in which models of other stages are looked up.
     """
     texts = [""] * len(labels)
     for label in (label for label, count in Counter(labels).items() if count > 1):
@@ -88,7 +89,7 @@ def distinguishing_settings(
 
 
 def _readable_settings(config: Mapping[str, Any], cache: Path) -> dict[str, str]:
-    """Return the settings up to the first that a damaged or foreign record holds in another form."""
+    """Return the settings, stopping at the first that a damaged or foreign record stores in another form."""
     settings: dict[str, str] = {}
     with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
         for name, value in _settings(config, cache, LONGEST_CHAIN):
@@ -97,7 +98,7 @@ def _readable_settings(config: Mapping[str, Any], cache: Path) -> dict[str, str]
 
 
 def _settings(config: Mapping[str, Any], cache: Path, depth: int, whose: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the settings of a stage and of the trainings of the models that it reads: name and value as text."""
+    """Yield the settings of a stage and of the training of the models it reads, as (name, value) texts."""
     for name, value in (config.get("config") or {}).items():
         yield f"{whose}{name}", str(value["name"] if isinstance(value, Mapping) and "name" in value else value)
     if data := config.get("data"):
@@ -115,12 +116,12 @@ def _settings(config: Mapping[str, Any], cache: Path, depth: int, whose: str = "
 
 
 def with_seed(label: str, seed: int) -> str:
-    """Add the seed of a stage to its label, unless this names the seeds of the trainings behind it already."""
+    """Add a stage's seed to its label, unless the label already names the training seeds."""
     return label if "(seed " in label else f"{label} (seed {seed})"
 
 
 def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple[int, ...]]:
-    """Return the name of a model without seeds, and the seeds: that of its training first, then its teacher's."""
+    """Return a model's name without seeds, and its seeds: its own training's first, then its teacher's."""
     if model["kind"] == "base":
         made_by = training_behind(str(model["name"]), cache) if depth else None
         return _name(made_by, cache, depth - 1) if made_by else (_short(model), ())
@@ -141,12 +142,13 @@ def _name(model: Mapping[str, Any], cache: Path, depth: int) -> tuple[str, tuple
 
 
 def _learns_from_samples(model: Mapping[str, Any]) -> bool:
-    """Return False for a student of guarded, selected or otherwise changed completions: its stage's own label names these."""
+    """Return False for students of guarded, selected or otherwise changed completions: the stage's label names
+    these."""
     return (model.get("samples") or {}).get("kind", "sample") == "sample"
 
 
 def _method(model: Mapping[str, Any]) -> str:
-    """Return the method of a distillation with what is not the method's default."""
+    """Return the distillation method with any non-default options."""
     settings, samples = model["config"], model.get("samples") or {}
     loss = (settings.get("divergence") or {}).get("name")
     parts = [
@@ -159,7 +161,7 @@ def _method(model: Mapping[str, Any]) -> str:
 
 
 def _short(model: Mapping[str, Any]) -> str:
-    """Return a hub id or the name of a toy model as it is, and of a folder its last part."""
+    """Return a hub id or toy name unchanged, and the last part of a folder."""
     name = str(model["name"])
     is_local = str(model.get("revision", "")).startswith("sha256:") and not is_toy_model(name)
     return Path(name).name or name if is_local else name

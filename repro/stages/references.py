@@ -1,4 +1,4 @@
-"""References to what a stage reads from outside: models, models behind a server, and items of a task."""
+"""References to a stage's external inputs: models, served models, and task items."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class BaseModelRef(Frozen):
 
     @property
     def is_local(self) -> bool:
-        """True for a folder on this machine, which is known by its content."""
+        """True for a folder on this machine, which is identified by its content."""
         return self.revision.startswith("sha256:")
 
     def identity(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class BaseModelRef(Frozen):
 
     @property
     def folder_name(self) -> None:
-        """None: it is not the artifact of a stage."""
+        """None: it is not a stage's artifact."""
         return None
 
     @property
@@ -58,11 +58,11 @@ class Model(Protocol):
 
     @property
     def base_model(self) -> BaseModelRef:
-        """The published or local model that it descends from."""
+        """The published or local model underlying it."""
 
     @property
     def folder_name(self) -> str | None:
-        """The artifact of the stage that trained it; None for a published or local model."""
+        """The artifact folder of the stage that trained it; None for a published or local model."""
 
     @property
     def model_label(self) -> str:
@@ -70,12 +70,12 @@ class Model(Protocol):
 
 
 STORED = "stored"
-"""Context of the validation of a stage that has run: its plug-ins need not be loaded, nor be what they were."""
+"""Validation context for a stage that has run: its plug-ins need not be loaded, nor be unchanged."""
 
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models that must agree on their tokens, and the purpose."""
+    """Two models that must share their tokens, and what for."""
 
     purpose: Literal["distillation", "diagnosis", "prefixes"]
     teacher: BaseModelRef
@@ -94,7 +94,7 @@ class ServedModelRef(Frozen):
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where to ask it, and for what."""
+        """The server's address, the model to request, and the purpose."""
         return Endpoint(self.url, self.name, PURPOSES[self.purpose])
 
 
@@ -110,21 +110,21 @@ class TaskData(Frozen):
     file: Path | None = None
     sha256: str | None = None
     revision: str | None = None
-    """Commit of the data set on the hub, "unpinned" if none is locked; None for a file. Of a toy task: its world."""
+    """The data set's commit on the hub, "unpinned" if none is locked; None for a file; for a toy task, its world."""
 
     fields: tuple[tuple[str, str], ...] = ()
-    """(field of the task, field of the file that holds it), where they differ."""
+    """(task field, file field) pairs, where the names differ."""
     instruction: str | None = None
-    """What follows each question of the user's file; None, and no part of the identity, for the kind's own."""
+    """Text after each question of the user's file; None (not part of the identity) for the kind's default."""
     plugin: str | None = None
-    """Hash of the package or file that an outside task comes from; None for the kit's."""
+    """Hash of the package or file that defines a plug-in task; None for built-in tasks."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _read_plugin(cls, content: Any, info: pydantic.ValidationInfo) -> Any:
-        """Add the hash of an outside task, and refuse a stage that was planned with another.
+        """Add the hash of a plug-in task, and refuse a stage that was planned with a different one.
 
-        A stage that is read back to be described, not run (context `STORED`), keeps what its record has.
+        A stage read back only to be described (context `STORED`) keeps the recorded hash.
         """
         if not isinstance(content, dict) or not isinstance(content.get("task"), str) or info.context == STORED:
             return content

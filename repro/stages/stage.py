@@ -1,4 +1,4 @@
-"""The base of all stages: one unit of work with one artifact folder, named by the fingerprint of its identity."""
+"""Base class of all stages: one unit of work with one artifact folder, named by the fingerprint of its identity."""
 
 import functools
 import hashlib
@@ -15,14 +15,14 @@ _Field = TypeVar("_Field")
 
 
 class Stage(Frozen):
-    """One unit of work with one artifact folder. Stages of equal identity share the folder."""
+    """One unit of work with one artifact folder. Stages with equal identities share the folder."""
 
     version: ClassVar[int]
-    """Raised whenever the same configuration would give a different result."""
+    """Bumped whenever the same configuration would give a different result."""
     feeds_training: ClassVar[bool] = False
-    """True if the stage's items reach a trained model: no evaluation item may be among them."""
+    """True if the stage's items reach a trained model, so that no evaluation item may be among them."""
 
-    if TYPE_CHECKING:  # fields of every kind; some take the data from their inputs
+    if TYPE_CHECKING:  # fields common to all kinds; some get the data from their inputs
         seed: int
 
         @property
@@ -49,11 +49,11 @@ class Stage(Frozen):
         return self._fields_of(Stage)
 
     def base_models(self) -> Iterator[BaseModelRef]:
-        """The published or local models that this stage reads."""
+        """The published or local models this stage reads."""
         return self._fields_of(BaseModelRef)
 
     def served_models(self) -> Iterator[ServedModelRef]:
-        """The models that this stage asks a server for."""
+        """The models this stage queries on servers."""
         return self._fields_of(ServedModelRef)
 
     def _fields_of(self, kind: type[_Field]) -> Iterator[_Field]:
@@ -66,12 +66,12 @@ class Stage(Frozen):
         return False
 
     def identity(self) -> dict[str, Any]:
-        """Return what changes the result: the fields, and the version of the grading rules where answers are read."""
+        """Return what changes the result: the fields, plus the grading-rules version if answers are read."""
         return super().identity() | ({"grading": RULES} if self.reads_answers else {})
 
     @property
     def full_traces(self) -> "Stage | None":
-        """The stage whose completions this one is trained on, uncut; None if there is none."""
+        """The stage whose uncut completions this one trains on, or None."""
         return None
 
     @property
@@ -81,12 +81,12 @@ class Stage(Frozen):
 
     @property
     def rewards(self) -> tuple[str, ...]:
-        """The rewards that are to move the stage's teacher, by their names in its history; none if it moves no teacher."""
+        """Names, in the history, of the rewards meant to move the stage's teacher; empty if it moves no teacher."""
         return ()
 
     @property
     def procedure(self) -> str:
-        """The line of Table 5 that the stage belongs to: the method of a distillation, else the kind."""
+        """The stage's line in Table 5: a distillation's method, else the kind."""
         return self.kind
 
     @property
@@ -96,16 +96,16 @@ class Stage(Frozen):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """The two models that must agree on their tokens; None if there is no such pair."""
+        """The two models that must share their tokens, or None."""
         return None
 
     def prompted_models(self) -> dict[str, bool]:
-        """Name the base models that read prompts, each with the `reasoning` setting of its chat template."""
+        """Return the base models that read prompts, each with its chat template's `reasoning` setting."""
         return {}
 
 
 def topological_order(stages: Iterable[Stage]) -> list[Stage]:
-    """Return every stage needed, inputs first, each identity once."""
+    """Return all required stages, inputs first, each identity once."""
     order: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:

@@ -28,13 +28,13 @@ class Calibrate(Stage):
     config: CalibrationConfig
     seed: int
     prompts_of: BaseModelRef | None = None
-    """The student whose chat template makes the prompts; None, and no part of the identity, for the teacher's own."""
+    """The student whose chat template formats the prompts; None (not part of the identity) for the teacher's own."""
     matches: "Calibrate | None" = None
-    """The calibration as far as which this one moves its teacher (`repro.calibration.kl_match`); None, and no part of the
-    identity, for no such bound."""
+    """The calibration whose KL this one is matched to (`repro.calibration.kl_match`); None (not part of the identity)
+    for no matching."""
 
     def identity(self) -> dict[str, Any]:
-        """See `Frozen.identity`. Settings that are off are left out: what ran before there was a choice stays valid."""
+        """See `Frozen.identity`. Disabled settings are left out, so results from before they existed stay valid."""
         off = {name for name in ("prompts_of", "matches") if getattr(self, name) is None}
         identity = {name: value for name, value in super().identity().items() if name not in off}
         return identity | {"config": self.config.identity()}
@@ -59,7 +59,7 @@ class Calibrate(Stage):
 
     @property
     def base_model(self) -> BaseModelRef:
-        """The published or local model that the trained one descends from."""
+        """The published or local model underlying the trained one."""
         return self.teacher.base_model
 
     @property
@@ -85,7 +85,7 @@ class Calibrate(Stage):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """The teacher and the student whose prompts it reads, which need common tokens as in a distillation."""
+        """The teacher and the student whose prompts it reads; they need common tokens, as in distillation."""
         return ModelPair("distillation", self.base_model, self.prompts_of) if self.prompts_of else None
 
     def prompted_models(self) -> dict[str, bool]:
@@ -94,10 +94,10 @@ class Calibrate(Stage):
 
 
 class Distill(Stage):
-    """Train the student from a teacher: on stored completions (off-policy) or on its own (on-policy).
+    """Distil a student from a teacher, on stored completions (off-policy) or on its own (on-policy).
 
-    The student may be a distilled one (warm start). teacher: whose distribution GKD compares with; for SFT the model whose
-    tokens the stored completions are in.
+    The student may itself be distilled (warm start). teacher: the model whose distribution GKD matches; for SFT, the
+    model whose tokens the stored completions are in.
     """
 
     kind: Literal["distill"] = "distill"
@@ -108,7 +108,7 @@ class Distill(Stage):
     teacher: "ModelInput"
     samples: Completions | None
     weights: Weigh | None = None
-    """Weights of the stored completions; None, and no part of the identity, for equal ones."""
+    """Weights of the stored completions; None (not part of the identity) for equal weights."""
     data: tuple[TaskData, ...]
     reward_model: BaseModelRef | None
     config: DistillationConfig
@@ -127,8 +127,8 @@ class Distill(Stage):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """See `Frozen.identity`. One rollout per prompt, and no divergence but the method's own, are left out: they are
-        what ran before there was a choice."""
+        """See `Frozen.identity`. One rollout per prompt and the method's own divergence are left out, since they were
+        the only behaviour before these options existed."""
         content = super().identity()
         if self.config.rollouts_per_prompt == 1:
             del content["config"]["rollouts_per_prompt"]
@@ -136,7 +136,7 @@ class Distill(Stage):
             del content["config"]["divergence"]
         if self.weights is None:
             del content["weights"]
-        if self.samples is None:  # a student may sample the pad token, whose embedding was frozen at first
+        if self.samples is None:  # a student may sample the pad token, whose embedding was frozen initially
             content["pad_token"] = "trained"
         return content
 
@@ -155,7 +155,7 @@ class Distill(Stage):
 
     @property
     def base_model(self) -> BaseModelRef:
-        """The published or local model that the trained one descends from."""
+        """The published or local model underlying the trained one."""
         return self.student.base_model
 
     @property
@@ -166,14 +166,14 @@ class Distill(Stage):
 
     @property
     def _method(self) -> str:
-        """The method, with its loss if that is another than the method's own."""
+        """The method, with its loss if not the method's default."""
         loss = self.config.divergence
         weighted = "reweighted " if self.weights else ""
         return f"{weighted}{self.config.method} with {loss.label}" if loss else f"{weighted}{self.config.method}"
 
     @property
     def _source(self) -> str:
-        """What the student learns from, and what it was before, if not a base model."""
+        """What the student learns from, and what it started from if not a base model."""
         source = self.teacher.model_label if self.samples is None else self.samples.traces_label
         return source if isinstance(self.student, BaseModelRef) else f"{source}, after {self.student.model_label}"
 
@@ -199,7 +199,7 @@ class Distill(Stage):
 
     @property
     def model_pair(self) -> ModelPair | None:
-        """The teacher and student of GKD; None for SFT, which only reads text."""
+        """GKD's teacher and student; None for SFT, which only reads text."""
         gkd = self.config.method != "sft"
         return ModelPair("distillation", self.teacher.base_model, self.base_model) if gkd else None
 

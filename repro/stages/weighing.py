@@ -1,4 +1,4 @@
-"""The stage that weighs completions by what learning from them would do to a student's loss on a holdout."""
+"""The stage that weights completions by how learning from them would change a student's loss on a holdout."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -14,9 +14,9 @@ if TYPE_CHECKING:  # pydantic gets the union of models at the end of `training`,
 
 
 class Weigh(Stage):
-    """Weigh completions for a weighted SFT. Leaves a row per completion: its value and its weight.
+    """Weight completions for weighted SFT. Writes a row per completion: its value and its weight.
 
-    model: the student, which the value is for; holdout: the student's own completions that stand for a clean holdout.
+    model: the student whose loss is measured; holdout: the student's own completions, as a clean holdout.
     """
 
     kind: Literal["weigh"] = "weigh"

@@ -1,4 +1,4 @@
-"""Workload of a stage in counts: hours, memory, disk, FLOPs and the layout on GPUs are formulas over it."""
+"""Workload of a stage in counts. Hours, memory, disk, FLOPs and the GPU layout are computed from it."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from repro.stages.references import BaseModelRef, Model
 
 @dataclass(frozen=True)
 class Passes:
-    """Passes of one completion token through the models of a stage.
+    """How many passes one completion token makes through a stage's models.
 
     Attributes:
         sampled, scored, trained: through the main model (forward; forward; forward and backward).
@@ -21,10 +21,10 @@ class Passes:
     frozen: int = 0
 
     def flops(self, main: float, frozen: float) -> float:
-        """Return operations per completion token: 2 N of a forward pass, 6 N of one forward and backward.
+        """Return FLOPs per completion token: 2 N for a forward pass, 6 N for forward and backward.
 
         Args:
-            main, frozen: parameters N of the two models.
+            main, frozen: parameter counts N of the two models.
         """
         return (2 * (self.sampled + self.scored) + 6 * self.trained) * main + 2 * self.frozen * frozen
 
@@ -45,8 +45,8 @@ PASSES = {
     "weigh": Passes(scored=2),
     "score-answers": Passes(scored=1),
 }
-"""By procedure. Of a calibration without the pass of the KL anchor (`Workload.kl_anchor`); of an output layer's training as if
-all layers had a backward pass (`Workload.output_layer_only`)."""
+"""By procedure. Calibration excludes the KL anchor's pass (`Workload.kl_anchor`); output-layer training is counted as
+if all layers had a backward pass (`Workload.output_layer_only`)."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,23 @@ class Workload:
     """Models, sequences and tokens of one stage.
 
     Attributes:
-        main: the model that is trained, sampled from or, in a diagnosis, scores (the teacher); None if no model runs here.
-        frozen: a second model, which only scores: calibration target, GKD teacher, student of a diagnosis.
+        main: the model that is trained, sampled from or (in a diagnosis) scores, i.e. the teacher; None if no model
+            runs here.
+        frozen: a second, score-only model: calibration target, GKD teacher, or student of a diagnosis.
         frozen_in_step: the frozen model scores inside the optimiser step and is sharded with the trained one.
-        lora_rank: of the trained adapters; None if all parameters are trained.
-        output_layer_only: of all parameters only those of the output layer are trained: the rest has a forward pass alone.
-        kl_anchor: one more forward pass of the main model, for the KL to its untrained self; with all parameters trained, that
-            is a second copy of it.
-        steps, sequences_per_step: of training.
-        completions_per_item: of sampling and scoring.
+        lora_rank: rank of the trained adapters; None if all parameters are trained.
+        output_layer_only: only the output layer is trained; all other layers only run forward.
+        kl_anchor: one more forward pass of the main model, for the KL to its untrained self; with full-parameter
+            training, this needs a second copy.
+        steps, sequences_per_step: for training.
+        completions_per_item: for sampling and scoring.
         max_completion_tokens: upper bound of every completion.
-        batch_sequences: sequences that transformers samples together; 0 where the estimate leaves their cache out.
-        writes_rollouts: the completions and their log-probabilities are the artifact; vLLM's are checked by scoring some.
-        takes_gradient: the main model scores in float32, twice, moved both ways along a gradient of its own; the proxies
-            of a guard likewise.
-        matches_kl: the trained update is shrunk to a KL that is measured on completions (`calibration.kl_match`).
-        scores_in_parts: stored completions are scored in parts that several processes share.
+        batch_sequences: sequences per transformers sampling batch; 0 where the estimate ignores their cache.
+        writes_rollouts: the artifact is completions with log-probabilities; vLLM's are checked by rescoring some.
+        takes_gradient: the main model (or a guard's proxies) scores twice in float32, moved both ways along its own
+            gradient.
+        matches_kl: the trained update is shrunk to match a KL measured on completions (`calibration.kl_match`).
+        scores_in_parts: stored completions are scored in parts, split over several processes.
     """
 
     main: Model | None = None
@@ -106,17 +107,17 @@ class Workload:
 
     @property
     def proxies(self) -> int:
-        """Number of models like the frozen one that decode beside the sampled one, in float32: those of a guard."""
+        """Number of a guard's float32 proxies (each like the frozen model) that decode alongside the sampled model."""
         return self.passes.frozen if self.samples and not self.trains else 0
 
     @property
     def runs_model(self) -> bool:
-        """False for rules, and for a judge behind a server."""
+        """False for rules and for a served judge."""
         return self.main is not None
 
     @property
     def uses_gpu(self) -> bool:
-        """True if a model here is not a toy model: their numbers are those of a CPU, on every machine."""
+        """True if any model is not a toy model; toy models always run on the CPU."""
         models = (self.main, self.frozen, self.reward_model)
         return any(not model.base_model.is_toy for model in models if model is not None)
 
@@ -129,7 +130,7 @@ class Workload:
 def sampling_workload(
     procedure: str, model: Model, config: SamplingConfig, reward_model: BaseModelRef | None = None
 ) -> Workload:
-    """Return the workload of a stage whose artifact is rollouts of one model."""
+    """Return the workload of a stage that writes one model's rollouts."""
     return Workload(
         main=model,
         passes=PASSES[procedure],
@@ -143,7 +144,7 @@ def sampling_workload(
 
 
 def scoring_workload(procedure: str, model: Model, config: SamplingConfig, completions_per_item: int) -> Workload:
-    """Return the workload of a stage that scores stored completions by one model."""
+    """Return the workload of a stage that scores stored completions with one model."""
     return Workload(
         main=model,
         passes=PASSES[procedure],

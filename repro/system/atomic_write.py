@@ -1,4 +1,4 @@
-"""Atomic file writes: a file is complete or absent, and seen by other machines at once."""
+"""Atomic file writes: a file is complete or absent, and other machines see it at once."""
 
 import contextlib
 import json
@@ -10,9 +10,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary file next to `path` that is renamed to it at the end, or removed if writing failed.
+    """Yield a temporary file next to `path` that is renamed to `path` at the end, or removed if writing fails.
 
-    Its name contains the process id, so that two processes may write the same file.
+    The temporary name contains the process id, so two processes may write the same file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -23,16 +23,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def look_again(folder: Path) -> None:
-    """Make new names in a folder visible on a network disk, whose client may remember for a minute that there are none.
+    """Make new file names visible on a network disk, where the client may cache their absence for a minute.
 
-    NFS asks the server again when a folder is opened (close-to-open consistency), not when a file in it is looked up.
+    NFS revalidates when a folder is opened (close-to-open consistency), not when a file in it is looked up.
     """
     with contextlib.suppress(OSError):
         os.close(os.open(folder, os.O_RDONLY))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, and to the disk itself before the file takes its name."""
+    """Write JSON atomically, with fsync before the rename."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=1, allow_nan=False)
         stream.write("\n")

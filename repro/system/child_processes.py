@@ -1,4 +1,4 @@
-"""Child processes: they exit when their parent does, even if it was killed, and leave Ctrl-C to it."""
+"""Child processes that exit when their parent does, even if it was killed, and leave Ctrl-C to it."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ POLL_S = 0.5
 
 
 def exit_with_parent(pid: int) -> None:
-    """Exit, with every process below this one, as soon as process `pid` has: a killed run leaves nothing running.
+    """Exit, with all descendants, as soon as process `pid` has exited: a killed run leaves nothing running.
 
-    Call it for each process that this one must not survive.
+    Call this for each process that the current one must not outlive.
     """
     try:
         parent = psutil.Process(pid)
@@ -56,7 +56,7 @@ def descendants(process: psutil.Process) -> list[psutil.Process]:
 
 
 def end_processes(processes: Sequence[psutil.Process]) -> None:
-    """Terminate processes, and kill those that still run after five seconds."""
+    """Terminate processes, and kill those still running after five seconds."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -68,7 +68,7 @@ def end_processes(processes: Sequence[psutil.Process]) -> None:
 
 @contextlib.contextmanager
 def block_signals(*signals: signal.Signals) -> Iterator[None]:
-    """Hold these signals back until the end; processes started inside never receive them."""
+    """Block these signals inside the context; processes started within never receive them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield

@@ -1,9 +1,9 @@
-"""Processes forked from one that has its libraries loaded: they start in milliseconds, each with its own memory and log.
+"""Fork processes from a preloaded server: they start in milliseconds, each with its own memory and log.
 
-The server is an interpreter of its own: it imports, checks that a fork is safe (threads, CUDA and child processes are not
-copied), and forks a process per order. Orders come as JSON lines on its standard input, answers go to its standard output.
-It ends its processes and itself when that input ends, which it does with the process that started it, however that ended;
-its processes end themselves when it has been killed.
+The server is a separate interpreter: it imports, checks that forking is safe (threads, CUDA and child processes are not
+copied), and forks one process per order. Orders arrive as JSON lines on standard input; answers go to standard output.
+When its input closes, which happens however its starter ends, it ends its processes and itself; if it is killed, its
+processes end themselves.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ import psutil
 from repro.system.child_processes import descendants, end_processes, exit_with_parent
 
 NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Environment of a server: numpy's and Arrow's libraries start threads when they are loaded unless these are set."""
+"""Environment of a server: without these, numpy's and Arrow's libraries start threads on import."""
 CAN_FORK = sys.platform == "linux"
-"""False on macOS, whose system libraries do not survive a fork."""
+"""False on macOS, where system libraries do not survive a fork."""
 
 
 class ForkServerError(RuntimeError):
@@ -37,7 +37,7 @@ class ForkServerError(RuntimeError):
 
 
 class Forked:
-    """A process that a server has forked."""
+    """A process forked by a server."""
 
     def __init__(self, server: "ForkServer", number: int) -> None:
         self._server = server
@@ -51,15 +51,15 @@ class Forked:
         return self.pid > 0
 
     def take(self, answer: dict[str, Any]) -> None:
-        """Take an answer of the server about this process."""
+        """Handle a server answer about this process."""
         self.exit_code = answer.get("exit_code")
         if "pid" in answer:
             self.pid = answer["pid"]
-            with contextlib.suppress(psutil.NoSuchProcess):  # its exit code follows
+            with contextlib.suppress(psutil.NoSuchProcess):  # the exit code follows
                 self.process = psutil.Process(answer["pid"])
 
     def poll(self) -> int | None:
-        """Return the exit code, negative for a signal; None while the process runs.
+        """Return the exit code (negative for a signal), or None while the process runs.
 
         Raises:
             ForkServerError: the server has ended, and this process with it.
@@ -70,12 +70,12 @@ class Forked:
 
 
 class ForkServer:
-    """A running server, as its starter sees it. Close it at the end.
+    """Handle to a running server. Close it at the end.
 
     Args:
-        command: starts an interpreter that calls `serve`.
-        env: its environment, and that of its processes.
-        log: file for what it prints.
+        command: command line of an interpreter that calls `serve`.
+        env: environment of the server and its processes.
+        log: file for the server's output.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
@@ -90,16 +90,16 @@ class ForkServer:
         self.pid = self._process.pid
 
     def wait_until_ready(self) -> None:
-        """Wait for its imports.
+        """Wait until the server has finished importing.
 
         Raises:
-            ForkServerError: they failed, or left it in a state that cannot be forked.
+            ForkServerError: the imports failed, or left the server in a state that cannot be forked.
         """
         while not self._is_ready:
             self.read_answers(timeout=None)
 
     def start(self, output: Path, order: dict[str, Any]) -> Forked:
-        """Fork a process that runs the order, with its output in a file.
+        """Fork a process that runs the order, with its output going to a file.
 
         Raises:
             ForkServerError: the server did not start, or has ended.
@@ -109,14 +109,14 @@ class ForkServer:
         forked = Forked(self, len(self._forked))
         self._forked.append(forked)
         message = {"number": forked.number, "output": str(output), "order": order}
-        with contextlib.suppress(BrokenPipeError):  # it has ended: its answers say so
+        with contextlib.suppress(BrokenPipeError):  # it has ended: its answers will say so
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
         while not forked.has_started:
             self.read_answers(timeout=None)
         return forked
 
     def read_answers(self, timeout: float | None = 0) -> None:
-        """Read the answers that have arrived, or within `timeout` seconds (None: whenever the next arrives).
+        """Read the answers that have arrived or arrive within `timeout` seconds (None: block until the next one).
 
         Raises:
             ForkServerError: the server has ended.
@@ -152,35 +152,33 @@ class ForkServer:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        if not self._is_ready:  # it reads no input yet, and has no processes
+        if not self._is_ready:  # it is not reading input yet, and has no processes
             self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
         self._process.kill()
         self._process.wait()
         left = [forked.process for forked in self._forked if forked.exit_code is None and forked.process is not None]
-        end_processes(
-            [process for root in left for process in (*descendants(root), root)]
-        )  # of a server that was killed
+        end_processes([process for root in left for process in (*descendants(root), root)])  # left by a killed server
 
 
 def serve(modules: Sequence[str], run: Callable[[dict[str, Any]], None]) -> NoReturn:
-    """Import the modules, then fork a process for each order that calls `run` with it. Never returns."""
+    """Import the modules, then for each order fork a process that calls `run` with it. Never returns."""
     parent, answers = os.getppid(), os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries is not an answer
 
     def answer(content: dict[str, Any]) -> None:
         os.write(answers, json.dumps(content).encode() + b"\n")
 
     is_ready = False
     try:
-        gc.disable()  # a sixth of the imports' processor time (MEASURED): they leave little garbage
+        gc.disable()  # a sixth of the imports' CPU time (MEASURED): they leave little garbage
         for module in modules:
             importlib.import_module(module)
         check_can_fork()
         gc.collect()
         gc.enable()
-        gc.freeze()  # else every process's garbage collector would visit the imported objects, and copy their pages
+        gc.freeze()  # else every process's garbage collector would visit the imported objects and copy their pages
         answer({"ready": True})
         is_ready = True
         _fork_at_orders(parent, answers, answer, run)
@@ -198,7 +196,7 @@ def serve(modules: Sequence[str], run: Callable[[dict[str, Any]], None]) -> NoRe
 def _fork_at_orders(
     parent: int, answers: int, answer: Callable[[dict[str, Any]], None], run: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Fork at orders and report exits until the input ends or the parent has."""
+    """Fork on orders and report exits until the input closes or the parent exits."""
     running: dict[int, ForkProcess] = {}
     unread = b""
     while os.getppid() == parent:

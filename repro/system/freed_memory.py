@@ -1,21 +1,21 @@
-"""Keep freed memory in the process, so that the next tensor of the same size needs no new pages."""
+"""Keep freed memory in the process, so the next tensor of the same size needs no new pages."""
 
 import ctypes
 import sys
 
 KEPT_BYTES = 2**30
-"""Freed memory that a process keeps at most."""
+"""Maximum freed memory that a process keeps."""
 LARGEST_BYTES = 32 * 2**20
-"""Largest block that is taken from the kept memory; glibc admits no more."""
+"""Largest block served from the kept memory; glibc's upper limit."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt, malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep what is freed; return False where there is no glibc, and nothing changes.
+    """Let glibc keep freed memory; without glibc, change nothing and return False.
 
-    By default it gives memory back as soon as a few tensors of a training step are freed, and takes it again at the next
-    operation: the kernel then clears every page anew, a tenth of the processor time of a toy step. Blocks above
-    `LARGEST_BYTES` are still given back at once. GPU memory is not affected.
+    By default, glibc returns memory to the kernel as soon as a training step frees a few tensors, and requests it again
+    at the next operation; the kernel then zeroes every page, a tenth of a toy step's CPU time. Blocks above
+    `LARGEST_BYTES` are still returned at once. GPU memory is not affected.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -15,13 +15,13 @@ def gpu_problems(machine: dict[str, Any]) -> list[str]:
 
 
 def unusable_gpu(machine: dict[str, Any]) -> str | None:
-    """Return the first problem with which no program can use the GPUs."""
+    """Return the first problem that keeps any program from using the GPUs."""
     checks = (missing_gpu, contradicting_gpus, old_driver)
     return next((line for check in checks if (line := check(machine))), None)
 
 
 def missing_gpu(machine: dict[str, Any]) -> str | None:
-    """Report a torch built for CUDA without a visible GPU."""
+    """Report a CUDA build of torch without a visible GPU."""
     cuda = machine.get("cuda")
     if not cuda or machine["gpus"]:
         return None
@@ -43,7 +43,7 @@ def missing_gpu(machine: dict[str, Any]) -> str | None:
 
 
 def contradicting_gpus(machine: dict[str, Any]) -> str | None:
-    """Report GPUs that nvidia-smi lists and CUDA programs would not find, or the other way round."""
+    """Report GPUs that nvidia-smi lists but CUDA programs would not find, or vice versa."""
     if not machine["gpus"]:
         return None
     listed = len(machine["gpus"]) + machine.get("gpus_hidden", 0)
@@ -63,7 +63,7 @@ def contradicting_gpus(machine: dict[str, Any]) -> str | None:
 
 
 def old_driver(machine: dict[str, Any]) -> str | None:
-    """Report a driver whose CUDA is of an older major version than torch's; it is compatible within one only."""
+    """Report a driver with an older CUDA major version than torch's: compatibility only holds within one."""
     cuda, driver_cuda = machine.get("cuda"), machine.get("driver_cuda")
     if not (cuda and driver_cuda and machine["gpus"]) or _major(driver_cuda) >= _major(cuda):
         return None
@@ -74,7 +74,7 @@ def old_driver(machine: dict[str, Any]) -> str | None:
 
 
 def small_shared_memory(machine: dict[str, Any]) -> str | None:
-    """Report a /dev/shm too small for several GPU workers to exchange tensors."""
+    """Report a /dev/shm that is too small for several GPU workers to exchange tensors."""
     available, count = machine.get("shared_memory_gib"), len(machine["gpus"])
     need = SHARED_MEMORY_GIB_PER_GPU * count
     if available is None or available >= need:
@@ -88,7 +88,7 @@ def small_shared_memory(machine: dict[str, Any]) -> str | None:
 
 
 def describe_driver(machine: dict[str, Any]) -> str:
-    """Describe driver and CUDA in a line of text."""
+    """Describe the driver and CUDA in one line."""
     torch_build = f"torch built for CUDA {machine['cuda']}" if machine.get("cuda") else "torch built for the CPU"
     if not machine["gpus"]:
         return f"no NVIDIA driver seen, {torch_build}"

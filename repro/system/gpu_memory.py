@@ -1,4 +1,4 @@
-"""GPU memory that torch has cached, and the GPU on which kernels run."""
+"""GPU memory cached by torch, and the current GPU for kernels."""
 
 import contextlib
 import gc
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def free_gpu_memory() -> None:
-    """Free what dropped models held: torch caches it, and another library on the GPU would not get it."""
+    """Free the memory of deleted models: torch caches it, so other libraries on the GPU could not use it."""
     import torch
 
     gc.collect()
@@ -18,7 +18,7 @@ def free_gpu_memory() -> None:
 
 
 def current_gpu(device: "torch.device") -> contextlib.AbstractContextManager[None]:
-    """Make the device the current one, if it is a GPU: Triton launches kernels there, wherever their tensors are."""
+    """Make the device current if it is a GPU: Triton launches kernels there, wherever their tensors are."""
     import torch
 
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as nvidia-smi reports them, and those of them that CUDA programs started here see."""
+"""NVIDIA GPUs as reported by nvidia-smi, and which of them CUDA programs started here can see."""
 
 import functools
 import os
@@ -14,11 +14,11 @@ QUERY = "index,uuid,name,memory.total,driver_version,mig.mode.current"
 SLICE_GIB_PER_GB = 0.95
 """GiB of memory per GB in the name of a MIG profile, rounded down (a 1g.10gb slice of an H100 has 9.6)."""
 NO_DEVICE = ("-1", "NoDevFiles")
-"""Names in CUDA_VISIBLE_DEVICES that hide every GPU from there on."""
+"""Entries in CUDA_VISIBLE_DEVICES that hide all GPUs listed after them."""
 
 
 def installed_gpus() -> list[dict[str, Any]]:
-    """Return index, UUID, name, memory (GiB) and driver of each GPU that nvidia-smi reports, in its order.
+    """Return index, UUID, name, memory (GiB) and driver of each GPU, in nvidia-smi's order.
 
     A GPU in MIG mode is replaced by its slices: CUDA programs see only those. A GPU that reports no memory of its own
     ("[N/A]") shares the machine's.
@@ -39,14 +39,14 @@ def installed_gpus() -> list[dict[str, Any]]:
 
 
 def free_gib() -> dict[str, float]:
-    """Return the free memory, GiB, of each GPU that CUDA programs started here see, by index (see `memory_gib`)."""
+    """Return the free memory (GiB) of each GPU visible to CUDA programs started here, by index (see `memory_gib`)."""
     return {gpu: round(free, 2) for gpu, (free, _) in memory_gib(visible_gpus()).items()}
 
 
 def memory_gib(gpu_names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return the memory of GPUs that is free now, and all of it, GiB, by index.
+    """Return the currently free and the total memory of GPUs, in GiB, by index.
 
-    GPUs of which nvidia-smi does not report it are left out (MIG slices, "[N/A]"); no program is started on them.
+    Leaves out GPUs whose memory nvidia-smi does not report (MIG slices, "[N/A]"). Starts no program on the GPUs.
 
     Args:
         gpu_names: UUIDs.
@@ -72,7 +72,7 @@ def _slices(uuid: str) -> list[dict[str, Any]]:
 
 
 def misnumbered_slices() -> list[str]:
-    """Return the MIG slices whose number, which counts those of their GPU, is beyond the numbers of GPUs."""
+    """Return the MIG slices whose number within their GPU exceeds the highest GPU number."""
     parts: dict[str, list[str]] = {}
     for gpu in installed_gpus():
         parts.setdefault(gpu["index"], []).append(gpu["uuid"])
@@ -84,7 +84,7 @@ def _is_figure(cell: str) -> bool:
 
 
 def _ask(run: Callable[..., str], *arguments: str) -> str:
-    """Return what nvidia-smi prints; empty if it is absent or fails."""
+    """Return nvidia-smi's output; empty if it is missing or fails."""
     try:
         return run(os.environ.get("PATH", ""), *arguments)
     except (OSError, subprocess.SubprocessError):
@@ -97,22 +97,23 @@ def _run(_path: str, *arguments: str) -> str:
 
 
 _run_once = functools.cache(_run)
-"""For what does not change: an answer takes up to seconds, and GPUs do not come and go. Failures are not kept."""
+"""For facts that do not change: a call takes up to seconds, and GPUs do not come and go. Failures are not cached."""
 
 
 def device_files(folder: Path = Path("/dev")) -> int:
-    """Count the driver's device files: one per GPU, none in WSL2, whose GPUs have one file together (/dev/dxg).
+    """Count the driver's device files: one per GPU; none in WSL2, where all GPUs share one file (/dev/dxg).
 
-    Slurm shows all of a node and lets a job open those of its own GPUs: only these count, unless it may open none.
+    Slurm shows all of a node's files but lets a job open only those of its own GPUs: only these count, unless there are
+    none.
     """
     files = list(folder.glob("nvidia[0-9]*"))
     return len([file for file in files if os.access(file, os.R_OK | os.W_OK)] or files)
 
 
 def split_visible(installed: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the installed GPUs that CUDA programs started here see, and names in CUDA_VISIBLE_DEVICES of no such GPU.
+    """Return the installed GPUs that CUDA programs started here can see, and unknown names in CUDA_VISIBLE_DEVICES.
 
-    Numbers are nvidia-smi's, by position on the bus. CUDA counts by speed, so what is started gets UUIDs.
+    Numbers are nvidia-smi's, in bus order. CUDA orders by speed, so child processes get UUIDs instead.
     """
     listed = _listed_names()
     if listed is None:
@@ -124,7 +125,7 @@ def split_visible(installed: list[dict[str, Any]]) -> tuple[list[dict[str, Any]]
 def visible_gpus() -> tuple[str, ...]:
     """Return the GPUs visible to CUDA programs started here, by the names that CUDA_VISIBLE_DEVICES takes.
 
-    UUIDs; the names that it has where nvidia-smi does not know them.
+    UUIDs, or the names in the variable if nvidia-smi does not know them.
     """
     installed, listed = installed_gpus(), _listed_names()
     if listed is None:
@@ -133,7 +134,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def _listed_names() -> list[str] | None:
-    """Return the names in CUDA_VISIBLE_DEVICES; None if it is not set."""
+    """Return the names in CUDA_VISIBLE_DEVICES, or None if it is not set."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:
         return None
@@ -143,7 +144,7 @@ def _listed_names() -> list[str] | None:
 
 
 def _is_named(gpu: dict[str, Any], name: str) -> bool:
-    """Return True for a GPU's number or the beginning of its UUID; slices have no number of their own."""
+    """Return True for a GPU's number or a prefix of its UUID; slices have no number of their own."""
     return str(gpu["uuid"]).startswith(name) if name.startswith(("GPU-", "MIG-")) else _is_number(gpu, name)
 
 

@@ -1,4 +1,4 @@
-"""Description of this machine: processor, memory, accelerators, installed versions. No host name, no user name."""
+"""Describe this machine: processor, memory, accelerators, installed versions. No host name, no user name."""
 
 import functools
 import importlib.metadata
@@ -34,7 +34,7 @@ _LIBRARIES = [
 
 
 def libraries() -> dict[str, str]:
-    """Return the installed versions of what can change a number."""
+    """Return the installed versions of packages that can affect numbers."""
     return dict(_installed())
 
 
@@ -50,9 +50,9 @@ def _installed() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return processor, memory, accelerators, and the container image if this is one.
+    """Return processor, memory, accelerators and, inside a container, the image.
 
-    gpus: those that CUDA programs started here see; gpus_hidden: the number of the others; gpus_unknown: names in
+    gpus: visible to CUDA programs started here; gpus_hidden: number of the others; gpus_unknown: names in
     CUDA_VISIBLE_DEVICES that nvidia-smi does not list.
     """
     installed = installed_gpus()
@@ -84,7 +84,7 @@ def container() -> dict[str, str] | None:
 
 @functools.cache
 def _processor(listing: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's model, as the kernel names it; what Python knows elsewhere."""
+    """Return the processor model as reported by the kernel, or by Python on other systems."""
     try:
         match = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(), re.MULTILINE)
     except OSError:
@@ -93,7 +93,7 @@ def _processor(listing: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _driver_cuda() -> str | None:
-    """Return the newest CUDA that the driver supports, from the head of nvidia-smi's output."""
+    """Return the newest CUDA version the driver supports, from the header of nvidia-smi's output."""
     try:
         page = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=120, check=True).stdout
     except (OSError, subprocess.SubprocessError):

@@ -9,18 +9,18 @@ from repro.system.tls import tls_context
 
 Kind = Literal["models", "datasets"]
 TIMEOUT_S = 8.0
-"""Seconds in which the hub must answer one question."""
+"""Timeout in seconds for one request to the hub."""
 QUESTIONS = 8
-"""Questions that are asked at the same time."""
+"""Number of concurrent requests."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Answer of the hub about one id.
+    """The hub's answer about one id.
 
     Attributes:
-        problem: what keeps the id from being read, with the fix; None if it can be read, or that is not known.
-        unknown: why it is not known; None if it is.
+        problem: why the id cannot be read, with the fix; None if it can be read or that is unknown.
+        unknown: why access is unknown; None if it is known.
         is_down: the hub gave no answer at all.
     """
 
@@ -30,12 +30,12 @@ class Access:
 
 
 def is_offline() -> bool:
-    """Return True if the user wants no questions to the hub."""
+    """Return True if the user has disabled requests to the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def ask_access(hub_ids: Mapping[str, Kind]) -> dict[str, Access]:
-    """Ask the hub once for each id whether its files may be read; if it does not answer the first, ask no more.
+    """Ask the hub once per id whether its files may be read; if the first request gets no answer, stop asking.
 
     Args:
         hub_ids: id -> kind.
@@ -70,10 +70,10 @@ def _ask(hub_id: str, kind: Kind) -> Access:
 
 
 def describe_refusal(hub_id: str, kind: Kind, status: int, code: str | None) -> str | None:
-    """Say why the hub refuses an id, and the fix; None for an answer that refuses nothing.
+    """Explain why the hub refuses an id, with the fix; None if it does not.
 
     Args:
-        status, code: HTTP status and the header X-Error-Code.
+        status, code: HTTP status and X-Error-Code header.
     """
     from huggingface_hub import constants, get_token
 
@@ -95,7 +95,7 @@ def describe_refusal(hub_id: str, kind: Kind, status: int, code: str | None) -> 
 
 
 def refusal_behind(error: BaseException, hub_id: str, kind: Kind) -> str | None:
-    """Return `describe_refusal` of the hub's answer that an error of a client library comes from; None if there is none."""
+    """Return `describe_refusal` for the hub response behind a client library's error; None if there is none."""
     from huggingface_hub.errors import HfHubHTTPError
 
     seen: set[int] = set()

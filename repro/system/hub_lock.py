@@ -1,4 +1,4 @@
-"""Hub revisions, pinned by a lock file that `repro pin` writes where the hub can be reached."""
+"""Pinned hub revisions, from a lock file that `repro pin` writes on a machine with hub access."""
 
 import functools
 import json
@@ -10,12 +10,12 @@ UNPINNED = "unpinned"
 
 
 def pinned_revision(hub_id: str) -> str:
-    """Return the commit that the lock has for a hub id, or 'unpinned': a revision is never invented."""
+    """Return the locked commit of a hub id, or 'unpinned': revisions are never made up."""
     written = LOCK.stat()
     return _lines(LOCK, (written.st_mtime_ns, written.st_size)).get(hub_id, UNPINNED)
 
 
 @functools.cache
 def _lines(lock: Path, written: tuple[int, int]) -> Mapping[str, str]:
-    """Read the lock once per write: a plan needs thousands of revisions."""
+    """Read the lock, cached until it changes: a plan needs thousands of revisions."""
     return json.loads(lock.read_text())

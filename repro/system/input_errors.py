@@ -1,4 +1,4 @@
-"""Parts of the messages about a user's input: what was probably meant, and what is wrong with a value."""
+"""Building blocks for input error messages: what was probably meant, and what is wrong with a value."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -17,17 +17,17 @@ _PROBLEMS = {
     "bool_type": "neither true nor false",
     "string_type": "not a text",
 }
-"""pydantic's type of an error to the words for it; others keep pydantic's, which name the bound or the choices."""
+"""pydantic error type -> our wording; other types keep pydantic's message, which names the bound or the choices."""
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
-    """Return "Did you mean x? ", up to `count` names that are like this one; empty if none is."""
+    """Return "Did you mean x? " with up to `count` similar names; empty if there are none."""
     near = difflib.get_close_matches(name, [*known], n=count, cutoff=0.6)
     return f"Did you mean {' or '.join(near)}? " if near else ""
 
 
 def did_you_mean_path(path: Path, *, is_folder: bool = True) -> str:
-    """Return the same for a path that does not exist, of the folders (or files) beside it."""
+    """Return the same for a missing path, from its sibling folders (or files)."""
     try:
         beside: Collection[str] = [entry.name for entry in path.parent.iterdir() if entry.is_dir() == is_folder]
     except OSError:
@@ -37,7 +37,7 @@ def did_you_mean_path(path: Path, *, is_folder: bool = True) -> str:
 
 
 def describe_problem(error: ErrorDetails) -> str:
-    """Return what is wrong with a value in plain words, without its name."""
+    """Describe what is wrong with a value in plain words, without its name."""
     if error["type"] == "too_short":
         return "give {min_length} or more, separated by commas; there are {actual_length}".format(**error["ctx"])
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

@@ -6,7 +6,7 @@ import psutil
 
 
 def memory_bytes(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the memory that processes here may use: the machine's, or the least limit of their control groups."""
+    """Return the memory available to processes here: the machine's, or the tightest cgroup limit."""
     try:
         groups = [line.split(":", 2)[1:] for line in membership.read_text().splitlines()]
     except OSError:

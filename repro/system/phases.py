@@ -1,6 +1,6 @@
-"""Where the time of a stage goes: seconds of its phases, by the wall and of the processor.
+"""Where a stage's time goes: wall-clock and CPU seconds per phase.
 
-A phase within another counts for itself alone, so the phases of a stage add up to no more than the stage.
+Time in a nested phase counts only for the inner one, so a stage's phases add up to at most the stage.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 _Seconds = tuple[float, float]
 _totals: dict[str, _Seconds] = {}
 _inner: list[_Seconds] = []
-"""Of each phase that is open, outermost first: the seconds of the phases within it."""
+"""For each open phase, outermost first: the seconds spent in phases nested within it."""
 
 
 def _now() -> _Seconds:
@@ -21,7 +21,7 @@ def _now() -> _Seconds:
 
 @contextlib.contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Count the time inside for the phase of that name. Only for the main thread of a stage."""
+    """Attribute the time inside to the named phase. Only for a stage's main thread."""
     started = _now()
     _inner.append((0.0, 0.0))
     try:
@@ -41,7 +41,7 @@ def _add(totals: dict[str, _Seconds], name: str, seconds: _Seconds) -> None:
 
 
 def take_phases() -> dict[str, dict[str, float]]:
-    """Return the seconds of each phase since the last call, as a record stores them: wall, and processor with children."""
+    """Return the seconds of each phase since the last call, as stored in records: wall clock, and CPU with children."""
     phases = {
         name: {"wall": round(max(wall, 0.0), 3), "processor": round(max(processor, 0.0), 3)}
         for name, (wall, processor) in _totals.items()

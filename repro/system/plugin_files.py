@@ -1,7 +1,8 @@
-"""Files of plug-ins that a command names (`--plugin FILE`), without their being installed.
+"""Plug-in files named on the command line (`--plugin FILE`), which need not be installed.
 
-Their paths are kept in the environment variable REPRO_PLUGINS, which stage processes and Slurm jobs inherit. Each file is one
-module, a folder with __init__.py one package; its content is part of the identity of what uses it (`plugins.content_hash`).
+Their paths are kept in the environment variable REPRO_PLUGINS, which stage processes and Slurm jobs inherit. Each file
+is a module, and a folder with __init__.py is a package; the content is part of the identity of stages that use it
+(`plugins.content_hash`).
 """
 
 import functools
@@ -18,10 +19,10 @@ VARIABLE = "REPRO_PLUGINS"
 
 
 def use(files: Iterable[Path]) -> None:
-    """Import these files, too, here and in all processes that this one starts.
+    """Also import these files, here and in all processes started from here.
 
     Raises:
-        InputError: a file that is not there, is no Python, has the name of an installed module, cannot be imported, or has no
+        InputError: a file is missing, is not Python, has the name of an installed module, cannot be imported, or has no
             plug-in.
     """
     for file in files:
@@ -38,13 +39,13 @@ def paths() -> list[str]:
 
 
 def classes(base: type) -> Iterator[type]:
-    """Yield the subclasses of a class that the files in use define."""
+    """Yield the subclasses of a class defined in the files in use."""
     for path in paths():
         yield from (value for value in _own_classes(_module(path)) if issubclass(value, base))
 
 
 def _own_classes(module: ModuleType) -> Iterator[type]:
-    """Yield the classes that a file defines, without those that it imports."""
+    """Yield the classes a file defines, excluding imported ones."""
     for value in vars(module).values():
         if isinstance(value, type) and value.__module__.partition(".")[0] == module.__name__:
             yield value
@@ -55,7 +56,7 @@ def _extends_the_kit(value: type) -> bool:
 
 
 def file_of(module: str) -> str | None:
-    """Return the file that a module was imported from; None if it is of no file in use."""
+    """Return the file in use that a module was imported from, or None."""
     return next((path for path in paths() if _name(path) == module.partition(".")[0]), None)
 
 
@@ -64,7 +65,7 @@ def _name(path: str) -> str:
 
 
 def _is_free(name: str, file: Path) -> bool:
-    """Return True if no other file is imported under this name; the file itself may be in a folder of sys.path."""
+    """Return True if no other file is imported under this name; the file itself may be on sys.path."""
     spec = importlib.util.find_spec(name)
     return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == file)
 

@@ -1,16 +1,18 @@
-"""Points where packages outside the project join: named classes, the kit's and those that entry points offer.
+"""Extension points: registries of named classes, built in or provided by other packages through entry points.
 
-A plug-in is a subclass of `Plugin`: a frozen configuration whose fields are its settings, and methods that do the work. A
-package offers it in its pyproject.toml, under the name that the class has:
+A plug-in is a subclass of `Plugin`: a frozen configuration whose fields are its settings, with methods that do the
+work. A package registers it in its pyproject.toml, under the class's `name`:
 
     [project.entry-points."repro.losses"]
     my-loss = "my_package:MyLoss"
 
-A field of a stage's configuration that holds one is declared as `Annotated[pydantic.SerializeAsAny[Base],
-pydantic.BeforeValidator(REGISTRY.parse)]`: it takes "my-loss", "my-loss(scale=2)", what `model_dump` returns, or an instance.
-Its name and settings, and the content of an outside package, are then part of the stage's identity. See docs/extend.md.
+A stage configuration declares a plug-in field as `Annotated[pydantic.SerializeAsAny[Base],
+pydantic.BeforeValidator(REGISTRY.parse)]`: it takes "my-loss", "my-loss(scale=2)", what `model_dump` returns, or an
+instance. The plug-in's name, settings and (for another package) content then become part of the stage's identity. See
+docs/extend.md.
 
-A file (or a folder with __init__.py) may offer them, too, without being installed: `--plugin FILE`. `plugin_files` has these.
+A file (or a folder with __init__.py) can also provide plug-ins without being installed: `--plugin FILE` (see
+`plugin_files`).
 """
 
 import functools
@@ -35,16 +37,16 @@ _TEXT = re.compile(r"\s*([\w.+-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 class Plugin(pydantic.BaseModel):
-    """Base of everything that joins at such a point. Fields are settings, each with a default; they change the result."""
+    """Base class of all plug-ins. Fields are settings, each with a default; they change the result."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
-    """What `--set` and the entry point call it."""
+    """Its name in `--set` and in the entry point."""
     formula: ClassVar[str]
     """What it computes or does, in one line of plain text, for `repro list`."""
     source: ClassVar[str]
-    """Where that is published."""
+    """Where it is published."""
 
     @pydantic.model_serializer(mode="wrap")
     def _with_name(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -52,12 +54,12 @@ class Plugin(pydantic.BaseModel):
         return {"name": self.name, **handler(self)} | ({"content": content} if content else {})
 
     def identity(self) -> dict[str, Any]:
-        """Return what changes the result, in the identity of a stage: name, settings, and the content of a package."""
+        """Return its part of a stage's identity: name, settings, and the content of its package."""
         return self.model_dump(mode="json")
 
     @property
     def label(self) -> str:
-        """The name, with the settings that differ from their defaults: "jsd(beta=0.3)"."""
+        """The name with non-default settings: "jsd(beta=0.3)"."""
         fields = type(self).model_fields
         values = {key: getattr(self, key) for key in fields if getattr(self, key) != fields[key].default}
         return f"{self.name}({', '.join(f'{key}={value}' for key, value in values.items())})" if values else self.name
@@ -68,13 +70,13 @@ P = TypeVar("P", bound=Plugin)
 
 @dataclass(frozen=True)
 class Registry(Generic[P]):
-    """The named plug-ins of one point. Nothing is imported before it is asked for by name.
+    """The named plug-ins of one extension point. A plug-in is imported when first looked up by name.
 
     Attributes:
-        noun: what one of them is called in messages: "loss".
-        group: the entry points' group, "repro.losses"; its last part names the option of `repro list`.
-        base: the class that all extend.
-        built_in: name to "module:Class" of the kit's. Outside packages cannot replace these.
+        noun: what messages call one of them: "loss".
+        group: the entry-point group, "repro.losses"; its last part names the option of `repro list`.
+        base: the common base class.
+        built_in: name -> "module:Class" of the built-in ones, which other packages cannot replace.
     """
 
     noun: str
@@ -83,14 +85,14 @@ class Registry(Generic[P]):
     built_in: Mapping[str, str]
 
     def names(self) -> tuple[str, ...]:
-        """Return the kit's names, then those of installed packages."""
+        """Return the built-in names, then those of installed packages."""
         return tuple(self._entries())
 
     def find(self, name: str) -> type[P]:
         """Return the class of that name.
 
         Raises:
-            InputError: no such name, two packages offer it, or what its package offers cannot be used.
+            InputError: no such name, two packages provide it, or the plug-in cannot be used.
         """
         entries = self._entries()
         if name not in entries:
@@ -119,10 +121,10 @@ class Registry(Generic[P]):
         return kind
 
     def parse(self, value: Any) -> Any:
-        """Return the plug-in that a text, or the content of a `model_dump`, describes; None and instances as they are.
+        """Build the plug-in described by a text or a `model_dump`; None and instances are returned unchanged.
 
         Raises:
-            InputError: no such plug-in, settings that do not fit, or a package that changed since the dump.
+            InputError: no such plug-in, invalid settings, or a package that changed since the dump.
         """
         if value is None or isinstance(value, Plugin):
             return value
@@ -148,7 +150,7 @@ class Registry(Generic[P]):
             raise InputError(f"{self.noun} '{name}':{at} {describe_problem(first)}. Its settings: {fields}") from None
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """Yield each name and its text for a list: settings, formula, source; or why it cannot be used."""
+        """Yield each name with its listing text: settings, formula, source; or why it cannot be used."""
         for name in self.names():
             try:
                 kind = self.find(name)
@@ -164,7 +166,7 @@ class Registry(Generic[P]):
             yield f"{name}({settings})" if settings else name, f"{kind.formula}\n{kind.source}{package}"
 
     def _entries(self) -> dict[str, list[EntryPoint]]:
-        """Return name to what offers it; the kit's first."""
+        """Return name -> provider, built-in ones first."""
         entries = {name: [EntryPoint(name, value, self.group)] for name, value in self.built_in.items()}
         seen = set()
         for point in _installed(self.group, tuple(sys.path)):
@@ -179,7 +181,7 @@ class Registry(Generic[P]):
         return entries
 
     def _read(self, text: str) -> tuple[str, dict[str, Any]]:
-        """Return name and settings of "name" or "name(key=value, key=value)"."""
+        """Parse "name" or "name(key=value, key=value)" into name and settings."""
         match = _TEXT.fullmatch(text)
         parts = [part for part in (match[2] or "").split(",") if part.strip()] if match else []
         pairs = [part.partition("=") for part in parts]
@@ -199,7 +201,7 @@ class Registry(Generic[P]):
 
 @functools.cache
 def content_hash(kind: type[Plugin]) -> str | None:
-    """Return the sha256 of the package that a class comes from; None for the kit's, whose stages have versions."""
+    """Return the sha256 of the package a class comes from; None for built-in classes, which stage versions cover."""
     top = kind.__module__.partition(".")[0]
     if top == KIT:
         return None
@@ -211,7 +213,7 @@ def content_hash(kind: type[Plugin]) -> str | None:
 
 
 def _files(top: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files of an imported package, or of a single module, by their names inside it."""
+    """Yield the files of an imported package or single module, with their names relative to it."""
     module = importlib.import_module(top)
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
     if not folders and module.__file__:
@@ -224,10 +226,10 @@ def _files(top: str) -> Iterator[tuple[str, Path]]:
 
 @functools.cache
 def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of the packages on a search path: reading those of a hundred packages takes 8 ms."""
+    """Return the entry points of the packages on a search path (8 ms for a hundred packages)."""
     return tuple(entry_points(group=group))
 
 
 def _package(point: EntryPoint) -> str:
-    """Return the name of the package that an entry point belongs to."""
+    """Return the name of an entry point's package."""
     return point.dist.name if point.dist else plugin_files.file_of(point.module) or KIT

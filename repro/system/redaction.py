@@ -5,18 +5,18 @@ import re
 from typing import Any
 
 _SECRET_NAMES = re.compile(r"(TOKEN|API_KEY|SECRET|PASSWORD)$")
-"""Names of environment variables whose values are secret."""
+"""Names of environment variables with secret values."""
 _SECRETS = (
     (re.compile(r"\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-)[A-Za-z0-9_-]{8,}"), "***"),
     (re.compile(r"(:/{1,2})[^\s/@'\"]+@"), r"\1***@"),  # a Path writes one slash
     (re.compile(r"(?i)((?:token|api_?key|secret|password|signature)=)[^\s&'\",]+"), r"\1***"),
     (re.compile(r"(?i)(\bbearer )[A-Za-z0-9._~+/=-]{8,}"), r"\1***"),
 )
-"""Patterns of secrets: well-known prefixes, the login of a URL, a value named so, an HTTP header."""
+"""Patterns of secrets: well-known prefixes, credentials in a URL, a value with a telling name, an HTTP header."""
 
 
 def redact(content: Any) -> Any:
-    """Return JSON content with everything replaced that looks like a secret or is one in this process's environment."""
+    """Redact everything in JSON content that looks like a secret or is one in this process's environment."""
     if isinstance(content, dict):
         return {key: redact(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

@@ -1,4 +1,4 @@
-"""One TLS context for all requests of a process: reading the machine's certificates takes longer than most requests."""
+"""One TLS context per process: loading the machine's certificates takes longer than most requests."""
 
 import functools
 import ssl
@@ -6,10 +6,10 @@ import ssl
 
 @functools.cache
 def tls_context(*, trust_env: bool = True) -> ssl.SSLContext:
-    """Return the context that httpx2 would make anew for every client.
+    """Return the context that httpx2 would otherwise create for every client.
 
     Args:
-        trust_env: read the certificates that SSL_CERT_FILE or SSL_CERT_DIR names.
+        trust_env: use the certificates named by SSL_CERT_FILE or SSL_CERT_DIR.
     """
     import httpx2
 

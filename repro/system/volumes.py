@@ -1,13 +1,14 @@
-"""Volumes of a container: whether a folder is still there when it has ended."""
+"""Container volumes: whether a folder outlives its container."""
 
 import re
 from pathlib import Path
 
 
 def lost_volume(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """Return a warning if a folder is on a volume that Docker made for this container alone; None if it is not.
+    """Return a warning if a folder is on an anonymous Docker volume of this container; else None.
 
-    That is the volume of an image whose folder nothing is mounted on; its name is 64 digits, which nobody gives one.
+    Docker creates one for an image's volume folder that has no mount; its name is 64 hex digits, which nobody would
+    choose.
     """
     try:
         lines = [line.split() for line in mounts.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Calls in processes of their own, several at once: each has its own memory, and one that is killed is an error."""
+"""Run calls in separate processes, several at once: each has its own memory, and a killed one is an error."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def startable(waiting: list[str], unfinished: set[str], after: Mapping[str, str]) -> list[str]:
-    """Return the waiting calls that can start: all but those whose predecessor is still to be finished."""
+    """Return the waiting calls that can start, i.e. whose predecessor has finished."""
     return [name for name in waiting if after.get(name) not in unfinished]
 
 
@@ -33,29 +33,29 @@ def call_in_processes(
     unit: str = "calls",
     advice: str = "",
 ) -> dict[str, Result]:
-    """Make each call in a process of its own, and return the results by name, in the order of `calls`.
+    """Run each call in its own process and return the results by name, in the order of `calls`.
 
-    The processes are forked from one that has imported `preload`; where a fork is not safe, each imports it again.
+    The processes are forked from one that has imported `preload`; where forking is not safe, each imports it anew.
 
     Args:
-        calls: functions that pickle has by name, or partials of them, and so must be what they return or raise.
-        workers: processes at once.
-        preload: module that the forked processes have imported when they start.
-        after: the call that has to end before this one starts, if it is among `calls`.
+        calls: picklable functions, or partials of them; what they return or raise must be picklable too.
+        workers: number of concurrent processes.
+        preload: module already imported in the forked processes.
+        after: call -> the call that must finish before it starts, if among `calls`.
         progress: called when a process starts or ends, with the names of the running calls as its note.
-        advice: ends the message about a killed process.
+        advice: appended to the message about a killed process.
 
     Raises:
-        Exception: what a call raised; the others are terminated.
-        StageError: a process ended without a result.
-        ValueError: no worker, or calls that wait for each other.
+        Exception: whatever a call raised; the others are terminated.
+        StageError: a process exited without a result.
+        ValueError: no workers, or calls that wait for each other.
     """
     context: ForkServerContext | SpawnContext
     context = multiprocessing.get_context("forkserver") if CAN_FORK else multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # before the signal is blocked: it unblocks it
     if CAN_FORK:
         context.set_forkserver_preload([preload])
-        with block_signals(signal.SIGINT):  # Ctrl-C is for the caller, which ends its processes
+        with block_signals(signal.SIGINT):  # Ctrl-C goes to the caller, which ends its processes
             forkserver.ensure_running()
     waiting, results = list(calls), dict[str, Result]()
     running: dict[Connection, tuple[str, BaseProcess]] = {}
@@ -65,7 +65,7 @@ def call_in_processes(
                 waiting.remove(name)
                 receiver, sender = context.Pipe(duplex=False)
                 worker = context.Process(target=_call_and_send, args=(sender, os.getpid(), calls[name]))
-                with block_signals(signal.SIGINT):  # Ctrl-C waits, else it leaves a process that is not in `running`
+                with block_signals(signal.SIGINT):  # Ctrl-C waits, else a process could be missing from `running`
                     worker.start()
                     running[receiver] = name, worker
                 sender.close()
@@ -84,7 +84,7 @@ def call_in_processes(
 
 
 def _call_and_send(sender: Connection, caller: int, call: Callable[[], Any]) -> None:
-    """Send what the call returned or raised."""
+    """Run the call and send what it returned or raised."""
     exit_with_parent(caller)
     try:
         sender.send(call())

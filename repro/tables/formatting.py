@@ -21,14 +21,14 @@ SHOWN_TRAP_METRICS = (
     "token_rkl_outcome_correlation",
     "wrong_trace_outcome_correlation",
 )
-"""Metrics of Tables 1 and 4 that the paper prints, and beside the wrong traces those that never answer; the other metrics of
-a diagnosis are in the panel."""
+"""Metrics of Tables 1 and 4 that the paper prints, plus the traces that never answer next to the wrong ones; a
+diagnosis's other metrics are in the panel."""
 FAILURE_METRICS = ("unparsed", "truncated", "repeating", "empty")
-"""Metrics that say how completions failed; they are shown separately from the others."""
+"""Metrics of how completions failed, shown separately from the others."""
 
 
 def layout_title(measured: MeasuredTable, metric: str | None) -> str:
-    """Return what the cells of `measured_rows` are; metric as there."""
+    """Describe the cells of `measured_rows`; metric as there."""
     k = measured.samples
     cells = f"{metric_name(metric)} ± 95 %" if metric else f"accuracy or reward ± 95 % [maj@{k}, pass@{k}]"
     return f"{measured.study}, {measured.family}: {cells}"
@@ -39,10 +39,11 @@ def measured_rows(
 ) -> list[dict[str, str]]:
     """Return one dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
 
-    What cannot be negative and whose interval would pass 0 has the interval's ends instead: `hours (0 to the upper end)`.
+    If a metric cannot be negative and its interval crosses 0, the interval's ends are shown: `hours (0 to the upper
+    end)`.
 
     Args:
-        metric: default: each task's main one.
+        metric: defaults to each task's main one.
     """
     tasks = [
         task for task in measured.tasks if metric is None or any(key[1:] == (task, metric) for key in measured.values)
@@ -69,7 +70,7 @@ def measured_rows(
 
 
 def _with_interval(mean: float, estimate: Estimate, metric: str) -> str:
-    """Return "mean ± half-width"; where that would pass 0 for a metric that cannot be negative, the ends of the interval."""
+    """Return "mean ± half-width", or the interval's ends if that would cross 0 for a metric that cannot be negative."""
     half = half_width(estimate, 0.05)
     if metric in NON_NEGATIVE_METRICS and mean < half:
         return f"{mean:.3f} (0 to {mean + half:.3f})"
@@ -77,9 +78,9 @@ def _with_interval(mean: float, estimate: Estimate, metric: str) -> str:
 
 
 def describe_idle(measured: MeasuredTable) -> list[str]:
-    """Say which rows are idle, on which tasks, and why, one line per reason; no line if none is.
+    """Say which rows are idle, on which tasks and why, one line per reason; empty if none are.
 
-    Rows that say how far another has moved, or how readable it is, are not named beside it.
+    Rows that only report how far another row has moved, or how readable it is, are not listed separately.
     """
     rows_by_reason: dict[tuple[str, str], list[str]] = {}
     about_others = {label(row) for row in measured.idle for label in (moved, read_by_target)}
@@ -96,15 +97,15 @@ def describe_idle(measured: MeasuredTable) -> list[str]:
 
 
 def main_metric(measured: MeasuredTable, task: str) -> str:
-    """Return the metric that a task is read by: accuracy, else reward, else the first that it has."""
+    """Return a task's main metric: accuracy, else reward, else the first it has."""
     metrics = [metric for _, t, metric in measured.values if t == task]
     return next((m for m in ("acc", "reward") if m in metrics), metrics[0])
 
 
 def layout_metrics(measured: MeasuredTable) -> list[str | None]:
-    """Return the metrics by which a table is shown, one layout each; None is each task's main metric.
+    """Return the metrics to lay a table out by, one layout each; None means each task's main metric.
 
-    Answered tasks have one layout, a table of traps one per printed metric, any other table one per metric.
+    Tables of answers have one layout, tables of traps one per printed metric, all others one per metric.
     """
     metrics = dict.fromkeys(metric for _, _, metric in measured.values if metric not in FAILURE_METRICS)
     if {"acc", "reward"} & set(metrics):
@@ -113,24 +114,24 @@ def layout_metrics(measured: MeasuredTable) -> list[str | None]:
 
 
 def cell_metrics(metric: str) -> tuple[str, ...]:
-    """Return the metrics whose numbers one cell of `measured_rows` shows, by its main one."""
+    """Return all metrics shown in one cell of `measured_rows`, given the cell's main metric."""
     return _PRINTED if metric == "acc" else (metric,)
 
 
 def printed_cell(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
-    """Return the paper's text for a cell of `measured_rows`, e.g. "0.615 [0.612, 0.773]"; empty if it prints none."""
+    """Return the paper's text for a cell of `measured_rows`, e.g. "0.615 [0.612, 0.773]"; empty if not printed."""
     first, *rest = (printed_number(stored, family, row, task, name) for name in cell_metrics(metric))
     return first + (f" [{', '.join(rest)}]" if first and all(rest) and rest else "")
 
 
 def printed_number(stored: PaperTable, family: str, row: str, task: str, metric: str) -> str:
-    """Return the paper's text for one metric of that cell; empty if it prints none."""
+    """Return the paper's text for one metric of that cell; empty if not printed."""
     printed = printed_at(stored, family, row, task, metric)
     return printed.text if printed else ""
 
 
 def printed_at(stored: PaperTable, family: str, row: str, task: str, metric: str) -> PrintedNumber | None:
-    """Return the printed number of a row, a run's task and a metric; None if the paper prints none."""
+    """Return the printed number for a row, a run's task and a metric, or None."""
     column = stored.column_of(task)
     if column is None:
         return None

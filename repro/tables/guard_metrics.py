@@ -1,16 +1,17 @@
-"""Metrics of guards and attacks, apart from what measures them: a page needs no artifact."""
+"""Metrics of guards and attacks, separate from the code that measures them, since a page needs no artifact."""
 
 from repro.tables.measured_table import MeasuredTable
 
 GAIN, MOVED, READABLE = "gain", "moved", "reader_nats"
-"""Metrics. gain: score less that of the student without a teacher, item by item; moved: nats per token from the start, an
-estimate of KL(model || start); reader_nats: nats per token under the calibration target, which stands for a reader."""
+"""Metrics. gain: score minus the score of the student without a teacher, item by item; moved: nats per token from the
+start, an estimate of KL(model || start); reader_nats: nats per token under the calibration target, as a proxy for a
+reader."""
 IDLE_FLOOR = 0.001
-"""ASSUMED: nats per token. A model that moved less from its start did nothing that a gain could be due to."""
+"""ASSUMED: nats per token. A model that moved less than this from its start cannot have caused a gain."""
 GAIN_PER_1000 = "gain_per_1000_queries"
-"""Metric: the gain over the student without a teacher, divided by the thousands of queries to the teacher of all tasks."""
+"""Metric: gain over the student without a teacher, per thousand queries to the teacher over all tasks."""
 BASELINE = "none"
-"""Label of no guard: the open teacher, with which guarded ones are compared."""
+"""Label for no guard: the open teacher, which guarded ones are compared with."""
 
 
 def is_idle(table: MeasuredTable, label: str) -> bool:

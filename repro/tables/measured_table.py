@@ -1,4 +1,4 @@
-"""Measured tables: a run's per-item values of every row, paired across rows, between stages and verdicts."""
+"""Measured tables: a run's per-item values for every row, paired across rows; the link between stages and verdicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +16,9 @@ CellKey = tuple[str, str, str]  # row, task, metric
 ByItem = Mapping[str, float]  # item id -> value
 Array = NDArray[np.float64]
 
-# Metrics that average the k samples of an item; the others take one value from all k (a majority, "any").
+# Metrics that average an item's k samples; the others derive one value from all k (a majority, "any").
 SAMPLE_MEANS = frozenset({"acc", "reward"})
-# Metrics whose per-item values are shares or scores in 0..1; any other metric may take any finite value.
+# Metrics with per-item values that are shares or scores in 0..1; any other metric may take any finite value.
 FRACTION_METRICS = frozenset(
     {
         "acc",
@@ -44,7 +44,7 @@ def is_fraction(metric: str) -> bool:
 
 
 def range_of(metric: str) -> tuple[float, float]:
-    """Return the ends that a metric's mean cannot pass: 0 and 1 of a share, -1 and 1 of a correlation, 0 of what is counted."""
+    """Return the bounds of a metric's mean: 0 and 1 for a share, -1 and 1 for a correlation, 0 for a count."""
     if is_fraction(metric):
         return 0.0, 1.0
     if metric.endswith("_correlation"):
@@ -69,7 +69,7 @@ class CellValues:
     weights_SN: Array | None = None  # noqa: N815
 
     def means_S(self) -> Array:  # noqa: N802
-        """Return the cell's value under each seed."""
+        """Return the cell's value for each seed."""
         if self.weights_SN is None:
             return cast(Array, self.values_SN.mean(axis=1))
         return cast(Array, (self.values_SN * self.weights_SN).sum(axis=1) / self.weights_SN.sum(axis=1))
@@ -84,7 +84,7 @@ class MeasuredTable:
         samples: completions per item (k).
         items: task -> item ids; every row of a task has these items in this order.
         values: (row, task, metric) -> values. A row is named by its label in the stored table (Table 2: the method).
-        etas: values of eta of a sweep's rows, ascending; empty for other studies.
+        etas: the sweep's values of eta, ascending; empty for other studies.
         chance: task -> the score of guessing; 0 for a task that is not here.
         idle: rows that rest on a calibrated teacher that has not moved (repro.calibration.idle): they decide nothing.
     """
@@ -142,7 +142,7 @@ class MeasuredTable:
     def add_by_item(
         self, row: str, task: str, metric: str, values: Sequence[ByItem], weights: Sequence[ByItem] | None = None
     ) -> None:
-        """Add one cell from item -> value of every seed (and item -> weight), items sorted."""
+        """Add one cell from item -> value per seed (and item -> weight), items sorted."""
         items = sorted(values[0])
         values_SN = [[seed[item] for item in items] for seed in values]
         weights_SN = None if weights is None else [[seed[item] for item in items] for seed in weights]
@@ -172,7 +172,7 @@ class MeasuredTable:
         return tuple(dict.fromkeys(row for row, _, _ in self.values))
 
     def rows_along_eta(self, name: str) -> list[tuple[float, str]]:
-        """Return eta and row for every eta at which a row of that name was run, eta ascending."""
+        """Return (eta, row) for every eta at which a row of that name was run, eta ascending."""
         rows = set(self.rows)
         return [(eta, label) for eta in sorted(self.etas) if (label := at_eta(name, eta)) in rows]
 
@@ -180,7 +180,7 @@ class MeasuredTable:
         return (row, task, metric) in self.values
 
     def shared_metrics(self, rows: Sequence[str], metrics: Sequence[str]) -> list[tuple[str, str]]:
-        """Return (task, metric) of every task on which all rows have one of the metrics: the first such metric."""
+        """Return (task, metric) for every task on which all rows have one of the metrics: the first such metric."""
         shared = []
         for task in self.tasks:
             metric = next((m for m in metrics if all(self.has(row, task, m) for row in rows)), None)
@@ -189,11 +189,11 @@ class MeasuredTable:
         return shared
 
     def mean(self, row: str, task: str, metric: str) -> float:
-        """Return the cell: the mean over seeds of the seed's value."""
+        """Return the cell's value: the mean over seeds."""
         return float(self.values[row, task, metric].means_S().mean())
 
     def idleness(self, row: str, task: str) -> str | None:
-        """Say why a row decides nothing on a task: under some seed its teacher has not moved. None if all have."""
+        """Say why a row decides nothing on a task: its teacher has not moved under some seed. None if it always has."""
         return describe_idleness(self.idle.get(row, {}).get(task, ()), self.seeds)
 
     def samples_per_value(self, metric: str) -> int:
@@ -201,7 +201,7 @@ class MeasuredTable:
         return self.samples if metric in SAMPLE_MEANS else 1
 
     def only_seed(self, index: int) -> "MeasuredTable":
-        """Return the table that a run of that one seed would give."""
+        """Return the table as a run with only that seed would give it."""
         rows = slice(index, index + 1)
         values = {
             key: CellValues(v.values_SN[rows], None if v.weights_SN is None else v.weights_SN[rows])

@@ -11,10 +11,10 @@ from repro.tables.row_facts import join_idle
 
 
 def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
-    """Join runs of different seeds of one study, scale and family into one table.
+    """Join runs with different seeds of one study, scale and family into one table.
 
     Raises:
-        InputError: nothing to merge, or tables of other studies, scales, families, items, samples or rows.
+        InputError: nothing to merge, or tables that differ in study, scale, family, items, samples or rows.
     """
     parts = list(tables)
     if not parts:
@@ -39,7 +39,7 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
         cells = [part.values[row, task, metric] for part in parts]
         values_SN = np.concatenate([cell.values_SN for cell in cells])
         weights_SN = None
-        if any(cell.weights_SN is not None for cell in cells):  # a run whose items weigh the same stores no weights
+        if any(cell.weights_SN is not None for cell in cells):  # a run with equal item weights stores no weights
             weights_SN = np.concatenate(
                 [np.ones_like(cell.values_SN) if cell.weights_SN is None else cell.weights_SN for cell in cells]
             )

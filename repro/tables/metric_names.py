@@ -1,6 +1,6 @@
-"""Metrics in words: a name for statements, table heads and figures, and a description for the place that explains a metric.
+"""Metrics in words: a name for statements, table heads and figures, and a description to explain a metric.
 
-Results, claims and exports have ids; no id is shown without its words.
+Results, claims and exports use ids; no id is ever shown without its words.
 """
 
 import re
@@ -46,7 +46,7 @@ NAMES = {
     "moved": "KL from the start",
     "reader_nats": "cross-entropy under the calibration target",
 }
-"""Metric to its name, which fits into "Misled > Student in NAME" and "NAME of Misled > 0.1"."""
+"""Metric -> name, which must fit into "Misled > Student in NAME" and "NAME of Misled > 0.1"."""
 DESCRIPTIONS = {
     "sequence_rkl": "reverse KL of complete completions",
     "token_rkl": "reverse KL over the vocabulary, per token",
@@ -99,30 +99,30 @@ DESCRIPTIONS = {
     "gpu_hours": "hours times GPUs",
     "pareto_k": "Pareto-k of the weights: above 0.7 do not believe them",
 }
-"""Measure of a panel, or metric of a table, to what it is; {k} of "top_k_rkl@K" is filled in. A measure that is not here has
-its name, or its id."""
+"""Panel measure or table metric -> description; {k} of "top_k_rkl@K" is filled in. A missing one falls back to its
+name, or its id."""
 _OF_SAMPLES = re.compile(r"(maj|pass)(\d+)")
 _RATES = frozenset({"unparsed", "repeating", "empty", "weight_waste"})
-"""Metrics whose ids are words."""
+"""Metrics whose ids are already words."""
 _ID = re.compile(r"\b[a-z]\w*_\w+\b")
 
 
 def metric_name(metric: str) -> str:
-    """Return the name of a metric: "wrong-trace preference", "pass@16". An unknown one keeps its id, which may be a plug-in's."""
+    """Return a metric's name: "wrong-trace preference", "pass@16". Unknown metrics (e.g. a plug-in's) keep their id."""
     if of_samples := _OF_SAMPLES.fullmatch(metric):
         return f"{of_samples[1]}@{of_samples[2]}"
     return NAMES.get(metric, metric)
 
 
 def is_metric(metric: str) -> bool:
-    """Return True if results have this metric: an id with a name or a description, maj@k or pass@k as maj16, a Top-K sum as top_k_rkl@10."""
+    """Return True for a known metric: an id with a name or description, maj@k as maj16, a Top-K sum as top_k_rkl@10."""
     return (
         metric in _RATES or metric.partition("@")[0] in {*NAMES, *DESCRIPTIONS} or bool(_OF_SAMPLES.fullmatch(metric))
     )
 
 
 def describe_measure(measure: str) -> str:
-    """Return what a measure of a panel is; its name, or its id, if there is no description."""
+    """Describe a panel measure; falls back to its name, or its id."""
     name, _, k = measure.partition("@")
     return DESCRIPTIONS[name].format(k=k) if name in DESCRIPTIONS else metric_name(measure)
 
@@ -134,5 +134,5 @@ def metric_with_id(metric: str) -> str:
 
 
 def without_ids(text: str) -> str:
-    """Return a text with the names of metrics in place of their ids, for texts that were recorded with ids."""
+    """Replace metric ids with names, in texts that were recorded with ids."""
     return _ID.sub(lambda match: metric_name(match[0]), text)

@@ -1,7 +1,7 @@
-"""The user's claims, from a file (`--claims FILE`), judged beside the stored ones and kept in the result.
+"""The user's own claims, from a file (`--claims FILE`), judged with the stored ones and kept in the result.
 
-The file has the form of paper_tables/claims.toml. Its claims are controls: the paper does not make them, so their role is
-"control", their provenance "ASSUMED", `quote` is the question that they answer, and they never fail a run.
+The file has the format of paper_tables/claims.toml. Its claims are controls, since the paper does not make them: their
+role is "control", their provenance "ASSUMED", `quote` is the question they answer, and they never fail a run.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from repro.tables.verdicts.verdict_types import VerdictReport
 
 
 def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
-    """Return the claims of the files about a study, in order.
+    """Return the files' claims about a study, in order.
 
     Raises:
-        InputError: a file that cannot be read, a claim of another study or role, a metric that does not exist, or an id that
-            is taken; names line and key.
+        InputError: an unreadable file, a claim of another study or role, a metric that does not exist, or an id that is
+            taken; names line and key.
     """
     taken = {claim.id for claim in load_claims()}
     claims: list[Claim] = []
@@ -47,7 +47,7 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
 
 
 def describe_unjudged(claims: Sequence[Claim], report: VerdictReport, measured: Sequence[MeasuredTable]) -> list[str]:
-    """Return a line per claim of one's own that was not judged, with the nearest row if there is no row of its name."""
+    """Return a line per own claim that was not judged, suggesting the closest row name if its row does not exist."""
     rows = list(dict.fromkeys(row for table in measured for row in table.rows))
     lines = []
     for claim in claims:
@@ -58,10 +58,10 @@ def describe_unjudged(claims: Sequence[Claim], report: VerdictReport, measured: 
 
 
 def judged_claims(study: str, own: Sequence[Claim]) -> list[Claim]:
-    """Return the stored claims of a study, then one's own.
+    """Return a study's stored claims, then the user's own.
 
     Raises:
-        InputError: an id of one's own that is stored by now.
+        InputError: an own claim's id has since been taken by a stored claim.
     """
     stored = load_claims(study)
     for claim in own:

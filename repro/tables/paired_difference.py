@@ -1,4 +1,4 @@
-"""Paired differences between two measured tables of one study: the same cell, on the items that both have."""
+"""Paired differences between two measured tables of one study: the same cell on their shared items."""
 
 from dataclasses import dataclass, replace
 
@@ -13,13 +13,13 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A cell in two tables.
+    """One cell compared between two tables.
 
     Attributes:
-        first, second: its mean over all of a table's items and seeds, in the metric's unit; None where it is not measured.
+        first, second: the mean over all of each table's items and seeds, in the metric's unit; None if not measured.
         difference: second - first on the shared items; None with fewer than two of them.
-        interval: 95 %, from the two-level bootstrap; items paired, and seeds too where both tables have the same.
-        items: shared items.
+        interval: 95 %, from the two-level bootstrap; items are paired, and so are seeds if both tables have the same.
+        items: number of shared items.
     """
 
     row: str
@@ -35,9 +35,10 @@ class PairedDifference:
 def paired_differences(
     first: MeasuredTable, second: MeasuredTable, *, resamples: int = 2_000, seed: int = 0
 ) -> list[PairedDifference]:
-    """Return each cell of either table, in the first one's order.
+    """Return every cell of either table, in the first one's order.
 
-    Where the seeds differ, each table is averaged over its own first, so that the interval has no spread between trainings.
+    If the seeds differ, each table is first averaged over its own, so the interval excludes the spread between training
+    runs.
     """
     keys = list(dict.fromkeys([*first.values, *second.values]))
     means = [{key: table.mean(*key) for key in table.values} for table in (first, second)]
@@ -67,7 +68,7 @@ def paired_differences(
 
 
 def repeat_for_seeds(table: MeasuredTable, seeds: tuple[int, ...]) -> MeasuredTable:
-    """Return a table of one seed with these seeds instead: its rows were not trained, and are the same under each."""
+    """Repeat a one-seed table for these seeds: its rows were not trained, so they are the same under each."""
     repeated = replace(table, seeds=seeds, items=dict(table.items), values={})
     for (row, task, metric), cell in table.values.items():
         repeated.add(row, task, metric, table.items[task], cell.values_SN, cell.weights_SN)
@@ -83,7 +84,7 @@ def _of(key: CellKey, side: str) -> CellKey:
 
 
 def _select(table: MeasuredTable, key: CellKey, ids: tuple[str, ...]) -> CellValues | None:
-    """Return a cell's values on these items; None if it has no mean there."""
+    """Return a cell's values on these items, or None if it has no mean there."""
     if not table.has(*key) or len(ids) < 2:
         return None
     position = {item: n for n, item in enumerate(table.items[key[1]])}
@@ -96,9 +97,9 @@ def _select(table: MeasuredTable, key: CellKey, ids: tuple[str, ...]) -> CellVal
 
 
 def _average_seeds(table: MeasuredTable) -> MeasuredTable:
-    """Return a table of one seed with the mean of each item over all.
+    """Return a one-seed table with each item's mean over all seeds.
 
-    Weights of a seed are divided by their sum, so that seeds weigh the same and every cell keeps its mean.
+    Each seed's weights are normalised to sum to 1, so that seeds weigh the same and every cell keeps its mean.
     """
     averaged = MeasuredTable(table.study, table.scale, table.family, (0,), table.samples, dict(table.items))
     for key, cell in table.values.items():

@@ -1,4 +1,4 @@
-"""Facts of a measured table's tasks and rows beside their values: the scores of guessing, and idle teachers."""
+"""Facts about a measured table's tasks and rows besides their values: scores of guessing, and idle teachers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from repro.errors import InputError
 
 Reasons = tuple[str | None, ...]
-"""By seed: why the calibrated teacher behind a row has not moved, None if it has."""
+"""Per seed: why the calibrated teacher behind a row has not moved, or None if it has."""
 Idle = dict[str, dict[str, Reasons]]
-"""Row -> task -> reasons: a row may stand for one model per task."""
+"""Row -> task -> reasons: a row may represent one model per task."""
 
 
 def read_chance(content: Any) -> dict[str, float]:
-    """Return the scores of guessing: shares of 1, by task."""
+    """Read the scores of guessing by task, in 0..1."""
     for task, score in content.items() if isinstance(content, dict) else [("chance", content)]:
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             raise InputError(f"result: the score of guessing of {task} is {score!r}, not a share from 0 to 1.")
@@ -20,7 +20,7 @@ def read_chance(content: Any) -> dict[str, float]:
 
 
 def read_idle(content: Any, seeds: int) -> Idle:
-    """Return the idle rows: by task, for each of the seeds a reason, or None."""
+    """Read the idle rows: by task, a reason (or None) per seed."""
     is_shaped = isinstance(content, dict) and all(isinstance(by_task, dict) for by_task in content.values())
     cells = [reasons for by_task in content.values() for reasons in by_task.values()] if is_shaped else [content]
     for reasons in cells:
@@ -33,7 +33,7 @@ def read_idle(content: Any, seeds: int) -> Idle:
 
 
 def describe_idleness(reasons: Reasons, seeds: Sequence[int]) -> str | None:
-    """Say why a teacher has not moved and under which seeds; None if it has under all."""
+    """Say why a teacher has not moved, and under which seeds; None if it moved under all."""
     idle = {seed: reason for seed, reason in zip(seeds, reasons) if reason}
     if not idle:
         return None
@@ -50,7 +50,7 @@ def idle_under(idle: Idle, index: int) -> Idle:
 
 
 def join_idle(parts: Sequence[tuple[Idle, int]]) -> Idle:
-    """Join the idle rows of several runs, each with its number of seeds."""
+    """Join the idle rows of several runs, given each run's number of seeds."""
     joined: Idle = {}
     cells = dict.fromkeys((row, task) for idle, _ in parts for row, by_task in idle.items() for task in by_task)
     for row, task in cells:

@@ -1,4 +1,4 @@
-"""Tasks: the rows of a data set as prompts with answer keys, behind one small interface."""
+"""Tasks: data set rows as prompts with answer keys, behind one small interface."""
 
 from repro.tasks.task import Item, Kind, Task
 

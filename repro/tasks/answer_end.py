@@ -1,10 +1,10 @@
-"""Where an answer ends: models that do not stop continue with a question of their own, and answer that too.
+"""Find where an answer ends: models that do not stop invent another question and answer that too.
 
-Students that no longer stop are what this project measures, so a completion is graded up to there:
+Students that no longer stop are part of what this project measures, so grading a completion stops:
 - at a chat marker (`<|im_start|>`, `Human:`, a line `user`), with anything before it;
 - at the heading of a question (`Question:`, `Q:`, `Problem 2`, `2. What ...?`) after an answer was stated;
 - for choices, where a guess is often right, at `Question:` before any answer too.
-A restated question is no new one: its heading opens the text or follows a colon, or its text is the item's question.
+A restated question is not a new one: its heading opens the text or follows a colon, or its text is the item's question.
 """
 
 import re
@@ -30,7 +30,7 @@ _HEADINGS = re.compile(
 _ASKS_WITH_OPTIONS = re.compile(r"^[^\n]{5,400}\?[ \t]*\n\s{0,8}\(?A[.)][ \t]", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 MIN_RESTATED = 12
-"""Letters and digits that a restated question must share with the item's at least, unless that is shorter."""
+"""Minimum letters and digits a restated question must share with the item's, unless that is shorter."""
 
 
 def may_continue(text: str) -> bool:
@@ -76,7 +76,7 @@ def before_next_question(text: str, question: str = "", kind: Kind = "choice") -
 
 
 def _before_next_choice(text: str, question: str) -> str:
-    """Return the text up to a new question with options that has no heading, after an answer."""
+    """Return the text up to a new multiple-choice question without a heading, after an answer."""
     asked = list(_ASKS_WITH_OPTIONS.finditer(text))
     answered = first_answer_end(text, "choice") if asked else None
     for match in asked:

@@ -1,4 +1,4 @@
-"""Grade a completion by its task: an outside task's own grader, else the rules of the kind."""
+"""Grade a completion by its task: a plug-in task's own grader, else the rules for its kind."""
 
 from repro.errors import InputError
 from repro.tasks import registry
@@ -13,7 +13,7 @@ def grade_completion(
     """Extract the answer of a completion and compare it with the key; see `repro.tasks.grading.grade`.
 
     Raises:
-        InputError: the grader of an outside task failed, or returned something else than a `Grade`.
+        InputError: a plug-in task's grader failed, or returned something other than a `Grade`.
     """
     plugin = registry.plugin_of(task)
     if plugin is not None and not has_unfinished_thought(text, opens_in_thought=opens_in_thought):

@@ -1,4 +1,4 @@
-"""Base class of all data sets: source of the rows, ids, splits and order. A subclass reads a row.
+"""Base class of all data sets: row source, ids, splits and order. A subclass parses a row.
 
 Rows come from one of three sources:
 - the hub, at a pinned revision;
@@ -7,8 +7,8 @@ Rows come from one of three sources:
 - a folder (`--data folder`): its `train*` and `test*` (or `validation*`, `dev*`) files are the two splits. If it has only
   one of the two, the rows are divided by content, like those of a single file.
 
-A row whose text occurs in the test split is never a training row, and a repeated text is one row. Odd rows, of which the
-hub's large data sets have a few, are skipped there and counted (`odd_rows`); in a file of the user each is an error.
+Rows with a text in the test split are never training rows, and repeated texts count as one row. Malformed rows, of
+which large hub data sets have a few, are skipped and counted (`odd_rows`); in a user's file each is an error.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class DataSetTask(ABC):
         hub: source on the hub; None for a task that only reads the user's files.
         id_field: the field that holds a row's id.
         fields: field of the task -> field of the file that holds it, where they differ.
-        options: the most options that a question has; None: not a choice, or as many as there are letters.
+        options: maximum number of options per question; None if not a choice task, or up to the whole alphabet.
     """
 
     kind: Kind
@@ -110,7 +110,7 @@ class DataSetTask(ABC):
 
     @property
     def _has_single_set(self) -> bool:
-        """True if there is one set of rows, divided or for evaluation only."""
+        """True if there is a single set of rows, divided or for evaluation only."""
         return self.is_divided or (self.hub is not None and self.hub.train is None)
 
     @property
@@ -153,7 +153,7 @@ class DataSetTask(ABC):
 
     @property
     def skipped_rows(self) -> dict[str, int]:
-        """The rows of the hub that were skipped so far, by the reason."""
+        """The hub rows skipped so far, by reason."""
         counts = [odd.counts for odd in self._odd_rows.values()]
         return {reason: sum(c[reason] for c in counts) for reason in sorted(set().union(*counts))}
 
@@ -171,7 +171,7 @@ class DataSetTask(ABC):
         return [row for file in files for row in read_rows(file, self.schema)]
 
     def _files(self, split: Split) -> list[Path]:
-        """Return the files of a split in a folder. The hub's name comes first: csqa has both validation and test."""
+        """Return a split's files in a folder. The hub's name takes precedence: csqa has both validation and test."""
         assert self._data is not None
         hub_name = [self.hub.test] if self.hub is not None and self.hub.test != "train" else []
         for name in ["train"] if split == "train" else [*hub_name, "test", "validation", "dev"]:

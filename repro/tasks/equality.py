@@ -1,13 +1,13 @@
 """Equality of mathematical answers, decided by math-verify in a child process that can be killed.
 
 Completions are hostile: `9^{9^{9^9}}` or 300 nested parentheses keep a computer algebra system busy for minutes.
-math-verify's own limit is a signal, which works in the main thread only and cannot interrupt one huge integer power.
-A child has a main thread and a limit on processor time, which means the same on a busy machine as on an idle one. It also
-keeps sympy out of processes that train.
+math-verify's own limit is a signal, which works in the main thread only and cannot interrupt one huge integer power. A
+child has a main thread and a limit on processor time, which means the same on a busy machine as on an idle one. It also
+keeps sympy out of training processes.
 
-Before its first question the child imports what it needs and compares two numbers. Its limit grows with the cost of that,
-so it is equally generous on a slow machine; the first expression of a kind costs up to 0.3 s more than later ones, a small
-part of it. A comparison that reaches a limit is undecided, which is not the same as different.
+Before its first question, the child imports what it needs and compares two numbers. Its time limit scales with the cost
+of that, so it is equally generous on slow machines; the first expression of a kind costs up to 0.3 s more than later
+ones, a small part of the limit. A comparison that hits a limit is undecided, which is not the same as different.
 """
 
 import atexit
@@ -34,7 +34,7 @@ CPU_SECONDS = 10.0
 START_MULTIPLE = 25.0
 """The same limit in multiples of the child's start-up (0.42 s on the same machine)."""
 WALL_MULTIPLE = 60.0
-"""Limit on wall time in multiples of that on processor time: for a suspended child, not for one that waits for a core."""
+"""Wall-clock limit as a multiple of the CPU limit: catches a suspended child, not one waiting for a core."""
 START_SECONDS = 900.0
 """Limit on wall time for the child's start-up."""
 
@@ -60,7 +60,7 @@ UNDECIDED = Comparison(None, None)
 
 
 def is_too_costly(answer: str) -> bool:
-    """Return True for known ways to keep a parser busy: long text, deep nesting, towers of powers, huge factorials."""
+    """Return True for known ways to stall a parser: long text, deep nesting, towers of powers, huge factorials."""
     if len(answer) > MAX_LENGTH or _HUGE.search(answer):
         return True
     depth = deepest = 0
@@ -111,7 +111,7 @@ class _Child:
             return UNDECIDED
         if reply is not None:
             return Comparison(reply["is_equal"], reply["form"])
-        return UNDECIDED if self._end() == -signal.SIGXCPU else None  # the kernel ends it at its limit
+        return UNDECIDED if self._end() == -signal.SIGXCPU else None  # the kernel kills it at its limit
 
     def _start(self) -> None:
         # -P: the script's folder must not shadow the modules that math-verify imports.
@@ -184,7 +184,8 @@ class _Child:
             self._end()
 
     def forget(self) -> None:
-        """Drop the child in a forked process: it is the parent's, and two askers on one pipe would mix up their answers."""
+        """Drop the child in a forked process: it belongs to the parent, and two users of a pipe would mix up
+        answers."""
         process, self._process = self._process, None
         self._lock = threading.Lock()
         if process is not None:

@@ -23,7 +23,7 @@ MAX_FORM = 400
 CLOSE = 5e-6
 """Relative difference within which a decimal in an expression stands for an irrational number."""
 EXACT_DIGITS = 1000
-"""Digits to which the difference of two exact expressions is compared with 0."""
+"""Digits of precision for comparing the difference of two exact expressions with 0."""
 UNDECIDED: dict[str, object] = {"is_equal": None, "form": None}
 
 
@@ -47,7 +47,7 @@ def compare_expressions(answer: str, key: str) -> dict[str, object]:
 
 @functools.lru_cache(maxsize=4096)
 def _parse(text: str) -> tuple[Any, ...]:
-    """Return what math-verify reads in an expression. The completions of a prompt share its key, which is read once."""
+    """Parse an expression with math-verify, cached: all completions of a prompt share its key."""
     from math_verify import LatexExtractionConfig, parse
 
     config = [LatexExtractionConfig()]
@@ -57,8 +57,8 @@ def _parse(text: str) -> tuple[Any, ...]:
 def is_refuted(key: Any, answer: Any) -> bool:
     """Return True if two parsed expressions surely have different values.
 
-    math-verify compares numbers by their absolute difference to 6 decimals or 15 digits, so that all small ones are equal,
-    and so are sums whose large terms are. Here exact values are compared as such, and others by their relative difference.
+    math-verify compares absolute differences to 6 decimals or 15 digits, so all small numbers are equal, as are sums
+    with equal large terms. Here exact values are compared exactly, and others by relative difference.
     """
     import sympy
 
@@ -75,7 +75,7 @@ def is_refuted(key: Any, answer: Any) -> bool:
 
 
 def _numeric_parts(key: Any, answer: Any) -> list[tuple[Any, Any]]:
-    """Return the values that must agree: of the expressions, or of the elements of two collections."""
+    """Return the values that must agree: the expressions', or those of the elements of two collections."""
     import sympy
 
     def elements(value: Any) -> list[Any] | None:
@@ -142,7 +142,7 @@ def _form(parsed: list) -> str | None:
         return None
     try:
         form = str(parsed[0].doit())
-    except Exception:  # an odd expression that cannot be printed only loses its grouping
+    except Exception:  # an expression that cannot be printed only loses its grouping
         return None
     return form if len(form) <= MAX_FORM else None
 

@@ -1,4 +1,4 @@
-r"""Answers that are no plain quantity, prepared for math-verify: what it would drop, add or multiply is settled before.
+r"""Prepare answers that are not plain quantities for math-verify: resolve first what it would drop, add or multiply.
 
 It drops words and bases, reads `50\%` as 50 and as 1/2, adds the parts of `1 234`, and multiplies those of
 `2\frac{2}{3}` and of a word (`E*f*i*v`).
@@ -116,7 +116,7 @@ def _is_assignment(text: str) -> bool:
 
 
 def _words(text: str) -> Counter[str]:
-    """Count the words of a text that are neither functions, units nor mere connection."""
+    """Count the words of a text that are neither functions, units nor connectives."""
     words = (word.lower() for word in _WORD.findall(plain_text(text)))
     ignored = (_FUNCTIONS, _JOINING, HEDGES)
     return Counter(word for word in words if not any(word in names for names in ignored) and not _is_unit_word(word))

@@ -1,9 +1,9 @@
 r"""Extraction of the answer from a completion: the last closed box, the last stated letter, the text after `####`.
 
-Where the completion ends for these purposes, `repro.tasks.answer_end` says; what of it is a thought, `repro.tasks.thoughts`.
+`repro.tasks.answer_end` decides where the completion ends, and `repro.tasks.thoughts` which part of it is a thought.
 
-All patterns are linear in the length of the text: a student in a repetition loop writes tens of thousands of tokens, some
-of it nothing but `\boxed{\boxed{\boxed{`.
+All patterns run in linear time: a student in a repetition loop writes tens of thousands of tokens, sometimes nothing
+but `\boxed{\boxed{\boxed{`.
 """
 
 import itertools
@@ -20,12 +20,12 @@ BOX_OPENING = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _BRACE = re.compile(rf"(?P<box>{BOX_OPENING.pattern})|\\.|(?P<open>\{{)|(?P<close>\}})", re.DOTALL)
 _HASH_MARK = re.compile(r"####[ \t]*([^\n]{1,200})")
 
-# Quantifiers are bounded so that no two neighbours can compete for a long run of blanks or stars.
+# Quantifiers are bounded so that no two neighbours compete for a long run of blanks or stars.
 _MARKS = r"[\s*_`]{0,12}"
 _VERB = r"(?:(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be)\b|是|为)"
 _SUBJECT = (
     r"(?:答案|\b(?:ans(?:wer)?(?:\s+(?:choice|option|letter))?(?:\s+(?:to|for)\s+(?:this|the)(?:\s+\w{1,20})?\s+(?:question|problem))?"
-    r"|(?:correct|right|best|final)\s+(?:option|choice)))"  # models that were trained on Chinese fall back into it
+    r"|(?:correct|right|best|final)\s+(?:option|choice)))"  # models trained on Chinese fall back into it
 )
 _FILLER = (
     r"(?:(?:most|likely|probably|definitely|clearly|thus|therefore|option|choice|letter|the|either|both)\s{1,4}){0,4}"
@@ -74,7 +74,7 @@ _ENDS_IN_LETTER = re.compile(r"(?:[\t !-;=-Z\\-z|}~]*[ .])?Answer: ([A-J])")
 _OPTION_LINE = re.compile(rf"{_CLOSING}[.):][^\n]{{0,300}}\n\s{{0,8}}[(*]{{0,3}}([A-J])[.):]")
 _OPTION = re.compile(r"(?<![A-Za-z\\])([A-J])[.):]{1,2}\s?(?=\S)(?![A-Z]\.)")
 SEVERAL = ""
-"""In place of a letter: several were stated, so none is the answer."""
+"""Used in place of a letter: several were stated, so none is the answer."""
 
 
 class _Box(NamedTuple):
@@ -96,9 +96,9 @@ def _boxes(text: str) -> list[_Box]:
 
 
 def _plain_boxes(text: str) -> list[_Box] | None:
-    """Return the boxes of a text whose only opening braces are theirs, ten times as fast; None if that takes a parser.
+    """Fast path (10x): return the boxes of a text without other opening braces; None if a parser is needed.
 
-    Nearly every answer of a small model is one such box.
+    Nearly every answer of a small model is such a box.
     """
     boxes = []
     command = text.find(_BOX)
@@ -120,7 +120,7 @@ def _nested_boxes(text: str) -> list[_Box]:
     first = BOX_OPENING.search(text)
     if first is None:
         return []
-    start = len(text[: first.start()].rstrip("\\"))  # so that a backslash before it is read as what it escapes
+    start = len(text[: first.start()].rstrip("\\"))  # so that a backslash before it counts as escaping it
     stack: list[tuple[int, int] | None] = []
     boxes: list[_Box] = []
     for match in _BRACE.finditer(text, start):
@@ -152,7 +152,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def _last_joined(boxes: list[_Box], text: str) -> list[_Box]:
-    """Return the last box, after those that are joined to it."""
+    """Return the last box, preceded by those joined to it."""
     parts = boxes[-1:]
     for box in reversed(boxes[:-1]):
         between = text[box.end + 1 : parts[0].command]
@@ -163,10 +163,10 @@ def _last_joined(boxes: list[_Box], text: str) -> list[_Box]:
 
 
 def plain_answer(kind: Kind, text: str) -> str | None:
-    r"""Return the answer of one line that ends as prompts ask for: in its only box, or in `Answer: B`; else None.
+    r"""Return the answer of a single line that ends as prompted, in its only box or in `Answer: B`; else None.
 
-    Nearly every completion of a small model is one. The rules of `repro.tasks.grading` give the same answer, several times
-    as slowly.
+    Nearly every completion of a small model is such a line. The rules of `repro.tasks.grading` give the same answer,
+    several times slower.
     """
     match = (_ENDS_IN_LETTER if kind == "choice" else _ENDS_IN_BOX).fullmatch(text)
     return match[1] if match else None
@@ -229,7 +229,7 @@ def _stated_letter(match: re.Match[str], text: str) -> str:
         letters = set(_LETTER.findall(several))
         return letters.pop() if len(letters) == 1 else SEVERAL
     if upper and (line := _OPTION_LINE.match(text, match.end())) and line[1] == _next_letter(upper):
-        return SEVERAL  # the options once more, not one of them
+        return SEVERAL  # the options repeated, not one of them
     return str(upper or lower.upper())
 
 
@@ -254,7 +254,7 @@ def _boxed_letter(content: str) -> str | None:
 
 
 def _lone_letter(text: str) -> str | None:
-    """Return the letter that is the completion, or that is its decorated last line after a line that is no letter."""
+    """Return the letter that is the whole completion, or its decorated last line after a line that is not a letter."""
     lines = [line for line in text[-2000:].splitlines() if line.strip()][-2:]
     letter = _LONE.fullmatch(lines[-1]) if lines else None
     if letter is None or (len(lines) == 2 and (_LONE.fullmatch(lines[0]) or not _DECORATED.search(lines[-1]))):

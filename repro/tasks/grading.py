@@ -26,11 +26,11 @@ from repro.tasks.units import is_same_unit
 __all__ = ["LETTERS", "RULES", "Grade", "grade", "last_boxed", "last_choice"]
 
 RULES = 3
-"""Version of the rules: raised whenever some completion would be graded otherwise. Part of the identity of stages that grade
-(see `Stage.identity` in `repro.stages.stage`)."""
+"""Version of the rules: bumped whenever some completion would be graded differently. Part of the identity of stages
+that grade (see `Stage.identity` in `repro.stages.stage`)."""
 
 SHORT_TEXT = 400
-"""Characters up to which a completion's answer is remembered: the completions of small models are often the same."""
+"""Maximum length of completions with cached answers, in characters: small models often repeat completions."""
 
 _INTEGER = re.compile(r"[1-9][0-9]{0,17}|0")
 _AROUND_MARKS = re.compile(r"\s*([,;(){}\[\]])\s*")
@@ -119,7 +119,7 @@ def _grade_number(answer: str, key: str | None, question: str) -> Grade:
 def _grade_expression(
     answer: str, gold: str, key: str, spelling: str, quantity: Quantity | None, target: Quantity | None
 ) -> Grade:
-    """Compare by math-verify what is not a quantity on both sides, unless it would drop or multiply words and digits."""
+    """Compare with math-verify unless both sides are quantities or it would drop or multiply words and digits."""
     answer_expression, answer_unit = (answer, "") if quantity is None else (_expression_of(quantity), quantity.unit)
     gold_expression, gold_unit = (gold, "") if target is None else (_expression_of(target), target.unit)
     if quantity is None:
@@ -146,7 +146,7 @@ def _expression_of(quantity: Quantity) -> str:
     """Return the number alone, for a comparison with an expression."""
     value = quantity.value()
     if quantity.numeral.base is not None:
-        return "_"  # equal to no expression
+        return "_"  # never equals an expression
     return format_number(value)
 
 

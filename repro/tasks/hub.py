@@ -45,7 +45,7 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
     """
     try:
         rows = _fetch(source, split, None if revision == UNPINNED else revision)
-    # No network, offline mode, no such revision: each client library has other classes for them.
+    # No network, offline mode, no such revision: each client library uses different exception classes.
     except Exception as cause:
         refusal = refusal_behind(cause, source.id, "datasets") if source.url is None else None
         if refusal:
@@ -61,7 +61,7 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
 
 
 def _fetch(source: HubSource, split: str, pinned: str | None) -> list[Fields]:
-    """Return rows from this machine's disk if their commit was fetched before, else fetch and keep them."""
+    """Return rows from local disk if their commit was fetched before, else fetch and store them."""
     kept = KeptRows(source.id, source.url, source.config, split)
     if source.url and not pinned:
         return _fetch_newest_file(source.id, source.url, kept)
@@ -78,7 +78,7 @@ def _fetch(source: HubSource, split: str, pinned: str | None) -> list[Fields]:
 
 
 def _fetch_newest_file(hub_id: str, url: str, kept: KeptRows) -> list[Fields]:
-    """Return the rows of a file as it is now, or, where it cannot be reached, as it was."""
+    """Return the rows of a file's latest version or, if unreachable, the last one fetched."""
     earlier = kept.read(BRANCH)
     if earlier is not None and is_offline():
         return _older(hub_id, BRANCH, earlier)
@@ -98,7 +98,7 @@ def _newest_commit(hub_id: str) -> str | None:
 
     try:
         return HfApi().dataset_info(hub_id, timeout=TIMEOUT_S).sha
-    except Exception:  # which one, `datasets` says better
+    except Exception:  # `datasets` gives the better error
         return None
 
 

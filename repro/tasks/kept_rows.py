@@ -1,7 +1,7 @@
-"""Rows of data sets that were fetched, on this machine's disk by commit.
+"""Local disk cache of fetched data set rows, by commit.
 
-The stages of a study read the same rows, and need no network for them. `datasets` has a cache as well, but takes the
-newest data set in it when the hub does not answer, whatever revision it was asked for.
+A study's stages read the same rows and then need no network. `datasets` has a cache too, but when the hub does not
+answer it falls back to the newest cached data set, whatever revision was requested.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class KeptRows:
 
     Args:
         hub_id: of the data set.
-        parts: what tells its splits apart.
+        parts: what distinguishes its splits.
     """
 
     def __init__(self, hub_id: str, *parts: str | None) -> None:
@@ -41,7 +41,7 @@ class KeptRows:
         return None if newest is None else (newest.stem, _read(newest))
 
     def keep(self, commit: str, rows: list[Fields]) -> None:
-        """Write the rows; where the disk does not take them or JSON has no such values, they are fetched again next time."""
+        """Write the rows; if the disk or JSON cannot store them, they are simply fetched again next time."""
         with contextlib.suppress(OSError, TypeError, ValueError):
             self._folder.mkdir(parents=True, exist_ok=True)
             file = self._folder / f"{commit}.jsonl"

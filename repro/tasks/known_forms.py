@@ -1,4 +1,4 @@
-"""Odd answers whose reading by math-verify is known, so that no grading process need start for them.
+"""Odd answers that math-verify is known to parse a certain way, so no grading process is needed for them.
 
 A small model that has lost its way boxes `r2`, `is7` or a byte that is no character. math-verify reads a product of symbols in
 the first two and nothing in the last. tests/tasks/test_known_forms.py asks it. Only a symbol times zero is read otherwise:

@@ -1,4 +1,4 @@
-r"""Plain numbers as they are written, without unit: `1,234`, `2 2/3`, `-\frac{3}{4}`, `1.5e-3`, `0.\overline{3}`, `120_9`.
+r"""Plain numbers as written, without a unit: `1,234`, `2 2/3`, `-\frac{3}{4}`, `1.5e-3`, `0.\overline{3}`, `120_9`.
 
 Most answers are such numbers. They are compared here exactly, without a computer algebra system. docs/grading.md states
 the rules.
@@ -16,7 +16,7 @@ __all__ = ["Numeral", "format_number", "is_rounding", "parse_number", "parse_num
 MAX_LENGTH = 64
 MAX_EXPONENT = 400
 SIGNIFICANT_DIGITS = 6
-"""Fewest digits of a decimal that stands for a value no decimal equals, such as 0.333333 for 1/3."""
+"""Minimum digits for a decimal to stand for a value with no exact decimal, such as 0.333333 for 1/3."""
 DOUBLE_DIGITS = 15
 """Decimal digits that a double holds; further ones of a rounded decimal are not compared."""
 
@@ -187,7 +187,7 @@ _READERS = (
 
 
 def is_rounding(decimal: Numeral, exact: Fraction) -> bool:
-    """Return True if a decimal of six or more significant digits is the value rounded, or cut, to as many digits."""
+    """Return True if a decimal of six or more significant digits is the value rounded or truncated to that many."""
     if decimal.digits is None or decimal.digits < SIGNIFICANT_DIGITS or exact * decimal.value <= 0:
         return False
     digits = min(decimal.digits, DOUBLE_DIGITS)
@@ -203,7 +203,7 @@ def _exponent_of(value: Fraction) -> int:
 
 
 def is_terminating(value: Fraction) -> bool:
-    """Return True if some decimal equals the value."""
+    """Return True if the value has an exact decimal."""
     remainder = value.denominator
     for prime in (2, 5):
         while remainder % prime == 0:

@@ -1,9 +1,9 @@
-"""Rows that cannot be used: an error in the user's file, skipped and counted in a data set of the hub.
+"""Unusable rows: an error in the user's file; skipped and counted in a hub data set.
 
 Two rules, each with a limit above which a data set of the hub is refused as well:
 - a row that cannot be read (a field is missing, empty, or holds half a character; an id is repeated): up to 0.1 %;
-- a question with two keys that have different values: neither is known to be right, so the question is left out; up to 1 %
-  of the rows.
+- a question with two keys of different value: neither is known to be right, so the question is dropped; up to 1 % of
+  the rows.
 """
 
 from collections import Counter
@@ -13,13 +13,13 @@ from repro.tasks.rows import Row
 from repro.tasks.task import Kind
 
 MOST_UNREADABLE = 0.001
-"""ASSUMED: a few odd rows among 215,000 say nothing about the rest; one in a thousand is another layout."""
+"""ASSUMED: a few odd rows among 215,000 say nothing about the rest; one in a thousand means a different layout."""
 MOST_CONTRADICTED = 0.01
 """ASSUMED: data sets that were joined from several repeat questions, some with a wrong key."""
 
 
 class TwoKeysError(InputError):
-    """A row asks the question of an earlier one and has another key."""
+    """A row repeats an earlier row's question with a different key."""
 
     def __init__(self, row: Row, first: str | None, second: str | None) -> None:
         super().__init__(

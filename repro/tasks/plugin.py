@@ -1,4 +1,4 @@
-"""Tasks of one's own: how a row becomes a prompt and a key, and how a completion is graded.
+"""Plug-in tasks: how a row becomes a prompt and a key, and how a completion is graded.
 
     class Rhymes(TaskPlugin):
         name = "rhymes"
@@ -14,7 +14,7 @@
             answer = completion.split()[-1].lower() if completion.split() else None
             return Grade(answer, correct=answer is not None and answer != key and answer[-3:] == key[-3:])
 
-Offered by an installed package (entry point group "repro.tasks") or a file (`--plugin FILE`). See docs/plugins.md.
+Provided by an installed package (entry point group "repro.tasks") or a file (`--plugin FILE`). See docs/plugins.md.
 """
 
 import functools
@@ -66,7 +66,7 @@ TASKS: Registry[TaskPlugin] = Registry("task", "repro.tasks", TaskPlugin, {})
 
 
 def find_task(name: str) -> type[TaskPlugin] | None:
-    """Return the class of an outside task; None if nothing offers that name.
+    """Return the class of a plug-in task, or None if nothing provides that name.
 
     Raises:
         InputError: it cannot be used.
@@ -86,14 +86,14 @@ def _find(name: str, files: tuple[str, ...]) -> type[TaskPlugin] | None:
 
 
 def content_of(name: str) -> str | None:
-    """Return the sha256 of the package or file that an outside task comes from; None for other tasks."""
+    """Return the sha256 of the package or file that defines a plug-in task; None for other tasks."""
     kind = find_task(name)
     return None if kind is None else content_hash(kind)
 
 
 @functools.cache
 def data_set_of(plugin: type[TaskPlugin]) -> type[DataSetTask]:
-    """Return the data set that reads its rows by an outside task."""
+    """Return the data set that parses its rows with a plug-in task."""
 
     class PluginTask(DataSetTask):
         kind = plugin.kind

@@ -1,7 +1,7 @@
 r"""The wording of every prompt. ASSUMED: the paper's appendix H names two prompts, but their text is lost.
 
-One instruction for numeric answers, one for single-choice answers, none for open-ended tasks. They ask for the two forms
-that `grading` reads: `\boxed{}` and `Answer: X`.
+One instruction for numeric answers, one for single-choice answers, none for open-ended tasks. They ask for the two
+formats that `grading` reads: `\boxed{}` and `Answer: X`.
 """
 
 from collections.abc import Sequence

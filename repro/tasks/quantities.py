@@ -1,4 +1,4 @@
-r"""Numbers with what is written around them: a label, a currency, a unit, a word that scales them.
+r"""Numbers and their surroundings: a label, a currency, a unit, a scaling word.
 
 `x = 5`, `\$5`, `5 \text{ cm}^2`, `5 thousand`, `50\%`, `twenty-one`. docs/grading.md states the rules.
 """
@@ -52,18 +52,18 @@ _TAIL = re.compile(
 )
 _VARIABLE = re.compile(r"\d[a-jl-z](?![A-Za-z])")
 _ATTACHED = frozenset("mgshlkKML")
-"""Single letters that follow a number without a blank and are a unit or a scale; others are variables."""
+"""Single letters directly after a number that are a unit or a scale; others are variables."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with what is written around it.
+    """A number and its surroundings.
 
     Attributes:
         numeral: without its scale.
         scales: words that multiply it, in the spelling of `SCALES`.
         unit: canonical; empty if none.
-        name: what it is said to be equal to (`x` in `x = 5`); empty if none, or a mere label.
+        name: the other side of an equation (`x` in `x = 5`); empty if none, or a mere label.
     """
 
     numeral: Numeral
@@ -111,7 +111,7 @@ def _is_same_value(answer: Quantity, key: Quantity, ignored: frozenset[str]) -> 
 
 
 def _is_real(key: Numeral) -> bool:
-    """Return True for a key that no decimal equals, and for one with all digits of a double, which is rounded itself."""
+    """Return True for a key with no exact decimal, or with all digits of a double, which is itself rounded."""
     return not is_terminating(key.value) or (key.digits or 0) >= DOUBLE_DIGITS
 
 
@@ -179,7 +179,7 @@ def _parse_measure(text: str) -> Quantity | None:
 
 
 def _with_tail(numeral: Numeral, tail: str) -> Quantity | None:
-    """Return a number with the words after it; None if one of them makes another value of it."""
+    """Return a number with the words after it; None if one of them changes its value."""
     words = tail.replace("\\%", "%").replace("\\$", "$").split()
     if not words:
         return Quantity(numeral)

@@ -37,7 +37,7 @@ _TASKS: dict[str, type[DataSetTask]] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return all known tasks: the paper's seven, gsm8k, variants, the user's file, the toy tasks, and outside ones."""
+    """Return all known tasks: the paper's seven, gsm8k, variants, the user's file, the toy tasks, and plug-ins."""
     from repro.toy.pool import TASK_NAMES
 
     return (*_TASKS, *TASK_NAMES, *TASKS.names())
@@ -167,12 +167,12 @@ def has_training_rows(name: str) -> bool:
 
 
 def plugin_of(name: str) -> type[TaskPlugin] | None:
-    """Return the class of an outside task; None for every other name."""
+    """Return the class of a plug-in task; None for other names."""
     return None if name in _TASKS or is_toy_task(name) else find_task(name)
 
 
 def plugin_content(name: str) -> str | None:
-    """Return the hash of what an outside task is made of; None for every other name."""
+    """Return the content hash of a plug-in task; None for other names."""
     return None if name in _TASKS or is_toy_task(name) else content_of(name)
 
 

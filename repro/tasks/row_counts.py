@@ -1,4 +1,4 @@
-"""Numbers of rows of the data sets, for plans that must not promise more items than exist. Nothing is fetched."""
+"""Row counts of the data sets, for plans that must not promise more items than exist. Fetches nothing."""
 
 import functools
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Splits and order of rows: by content, never by position.
 
-A row's split follows from a hash of its normalised text. So no seed, no order of rows and no other file can move an
-evaluation row into training, a problem in several data sets divided this way (Big-Math's levels and quintiles) is in the
-same split of all, and an added row does not move the others.
+A row's split is determined by a hash of its normalised text. So no seed, row order or other file can move an evaluation
+row into training; a problem in several data sets divided this way (Big-Math's levels and quintiles) is in the same
+split of each; and adding a row does not move the others.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def fraction(content: str) -> float:
 
 
 def select_split(contents: Sequence[str], split: Split) -> list[str]:
-    """Return those of the distinct content hashes that belong to a split.
+    """Return the distinct content hashes that belong to a split.
 
     split: train or test. With two or more hashes neither split is empty: the hash closest to the border switches.
     """

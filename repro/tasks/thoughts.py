@@ -1,8 +1,8 @@
 """Thoughts of reasoning models: text between `<think>` and `</think>`, which is no answer.
 
-The rule, recorded as `THOUGHTS`: a thought is graded by no one. It states no answer, and neither the reward model nor a
-judge reads it. A completion that ends within a thought has no answer at all. Some chat templates write the opening tag
-into the prompt, so a completion may hold only the closing one; if it holds none, `opens_in_thought` says so.
+The rule, recorded as `THOUGHTS`: thoughts are never graded. They state no answer, and neither the reward model nor a
+judge reads them. A completion that ends within a thought has no answer at all. Some chat templates write the opening
+tag into the prompt, so a completion may hold only the closing one; if it holds none, `opens_in_thought` says so.
 """
 
 import re
@@ -35,7 +35,7 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
     position, inside = 0, opens_in_thought
     for tag in tags:
         if _closes(tag):
-            if not inside:  # the opening tag is in the prompt: all so far was a thought
+            if not inside:  # the opening tag is in the prompt: everything so far was a thought
                 parts = []
             inside = False
         elif not inside:
@@ -46,7 +46,7 @@ def visible_text(text: str, *, opens_in_thought: bool = False) -> str:
 
 
 def split_tags(text: str) -> tuple[str, str]:
-    """Return a completion without the tags of its thoughts, whose text stays, and its last closing tag; empty without one."""
+    """Return a completion without thought tags (keeping the text), and its last closing tag, empty if none."""
     closing = [tag[0] for tag in _TAG.finditer(text) if _closes(tag)]
     return _TAG.sub("", text), closing[-1] if closing else ""
 

@@ -1,4 +1,4 @@
-r"""Typography of an answer: what decorates it without changing its value (`**5**`, `$5$`, `\mathbf{5}`, `5.`)."""
+r"""Answer typography: decoration that does not change the value (`**5**`, `$5$`, `\mathbf{5}`, `5.`)."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Words and signs beside a number: those that change its value, units, and those that say nothing.
+"""Words and signs next to a number: those that change its value, units, and fillers.
 
 A table, not a physics library: units are compared, never converted.
 """
@@ -40,7 +40,7 @@ SCALES: dict[str, Fraction] = {
     "thousandth": Fraction(1, 1000),
     "millionth": Fraction(1, 10**6),
 }
-"""What a word multiplies the number before it by, unless the question asks in that word."""
+"""Factor a word applies to the preceding number, unless the question asks in that unit."""
 _SCALE_SPELLINGS = {
     "percent": "%",
     "percentage": "%",
@@ -134,15 +134,15 @@ OTHER_VALUE = frozenset(
         " most never without except off short half nth points point repeating recurring power infinity twice double triple thrice fold googol"
     )
 )
-"""After a number, a word that makes another value or meaning of it, in ways that are not read here."""
+"""Words after a number that change its value or meaning in ways not handled here."""
 SENTENCE = frozenset(_split("is are was were be has have but because since so if then the this that which where"))
-"""After a number, the words of a sentence: no unit."""
+"""Words after a number that continue a sentence: not units."""
 HEDGES = frozenset(
     _split("about approximately approx roughly around exactly precisely only just simply a an the total")
 )
 
 _CASED = re.compile(r"[mM](W|Wh|Hz|V|eV|A|J|N|Pa)|[kKMGT]?[bB]")
-"""Symbols whose case says which unit it is: mega or milli, bytes or bits."""
+"""Case-sensitive symbols: mega or milli, bytes or bits."""
 _WORD = re.compile(r"[A-Za-z]+\.?|[%$€£¥₹¢]|\^\s*\{?\s*-?\d\s*\}?|\\circ|/")
 
 

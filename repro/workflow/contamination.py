@@ -1,4 +1,4 @@
-"""Contamination check: no evaluation item is in a training split, over all stages of a study, before the first runs."""
+"""Contamination check: over all stages of a study, no evaluation item may be in a training split. Runs first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,10 @@ def check_contamination(stages: Sequence[Stage]) -> dict[str, Any]:
     """Compare evaluation with training items by content, over all tasks (Big-Math contains gsm8k problems).
 
     Returns:
-        evaluation_items, training_items: the numbers compared; shared: 0.
+        evaluation_items, training_items: how many were compared; shared: 0.
 
     Raises:
-        InputError: some are shared; the message names a few.
+        InputError: some items are shared; the message names a few.
     """
     trained: dict[TaskData, None] = {}
     held_out: dict[TaskData, None] = {}

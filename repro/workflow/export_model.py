@@ -1,4 +1,4 @@
-"""Export a made model: its folder with a card, its measured results, and the record of what made it."""
+"""Export a trained model: its folder with a card, its measured results, and the record of what made it."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ METRICS = ("acc", "reward")
 
 
 def artifact_of(path: Path) -> Path | None:
-    """Return the artifact that a folder is, or whose model it is; None if it is neither."""
+    """Return the artifact of a folder (an artifact or its model folder); None if it is neither."""
     for folder in (path, path.parent):
         if (folder / RECORD).is_file():
             return folder
@@ -34,7 +34,7 @@ def artifact_of(path: Path) -> Path | None:
 
 
 def export_model(source: Path, into: Path) -> list[Path]:
-    """Copy a made model into a new folder in the layout of the hub; return the files that were written beside the weights.
+    """Copy a trained model into a new folder in the hub's layout; return the files written in addition to the weights.
 
     Args:
         source: the artifact of a calibration or distillation, or its model folder.
@@ -66,10 +66,10 @@ def export_model(source: Path, into: Path) -> list[Path]:
 
 
 def stage_from(record: dict[str, Any]) -> MakesModel:
-    """Return the stage of a record, under the fingerprint that it had.
+    """Rebuild the stage of a record, keeping its recorded fingerprint.
 
     Raises:
-        InputError: another kind of stage, or one of an incompatible version of the code.
+        InputError: a different kind of stage, or one from an incompatible version of the code.
     """
     try:
         stage = stage_adapter.validate_python(to_tuples(record["config"]), context=STORED)
@@ -82,14 +82,14 @@ def stage_from(record: dict[str, Any]) -> MakesModel:
 
 
 def to_tuples(config: Any) -> Any:
-    """Return JSON content with tuples for lists, as the strict configurations have them."""
+    """Convert lists in JSON content to tuples, as the strict configurations require."""
     if isinstance(config, dict):
         return {key: to_tuples(value) for key, value in config.items()}
     return tuple(map(to_tuples, config)) if isinstance(config, list) else config
 
 
 def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[EvalResultEntry]]:
-    """Collect what was measured of a model: by evaluations in the same cache, the last of each task, and by results beside it."""
+    """Collect a model's measurements: evaluations in the same cache (the last one per task), and results beside it."""
     summary = json.loads((artifact / "summary.json").read_text())
     accuracies: dict[tuple[str, str], float] = {}
     entries: list[EvalResultEntry] = []
@@ -98,7 +98,7 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
     revision = revision_of(str(artifact / MODEL))
     files = sorted(artifact.parent.glob(f"evaluate-*/{RECORD}"))
     records = [(json.loads(file.read_text()), file.parent) for file in files]
-    records.sort(key=lambda pair: str(pair[0]["ended"]), reverse=True)  # of two on one task the last counts
+    records.sort(key=lambda pair: str(pair[0]["ended"]), reverse=True)  # the last one per task counts
     for evaluation, folder in records:
         if not _is_of(evaluation, artifact.name, revision):
             continue
@@ -125,7 +125,7 @@ def _collect(artifact: Path, record: dict[str, Any]) -> tuple[CardFacts, list[Ev
 
 
 def _is_of(evaluation: dict[str, Any], artifact: str, revision: str) -> bool:
-    """Return True if an evaluation is of the artifact's model: its stage's input, or a folder with the same content."""
+    """Return True if an evaluation is of the artifact's model: its stage's input, or a folder with equal content."""
     return artifact in evaluation["inputs"] or evaluation["config"]["model"].get("revision") == revision
 
 
@@ -140,7 +140,7 @@ def _accuracies(summary: dict[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def _verdicts(artifact: Path, evaluations: set[str]) -> tuple[list[str], list[str]]:
-    """Return the verdicts on claims about the model's row, of every result beside the cache that measured it."""
+    """Return the verdicts on claims about the model's row, from every result beside the cache that measured it."""
     sentences, names = [], []
     out = artifact.parent.parent
     for file in sorted(out.glob(f"*/{RESULTS_FILE}")) if artifact.parent.name == CACHE else ():

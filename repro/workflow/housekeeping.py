@@ -1,4 +1,4 @@
-"""What is in a results folder: results, artifacts, what refers to them, and what nothing needs any more."""
+"""Contents of a results folder: results, artifacts, what refers to them, and what is no longer needed."""
 
 import contextlib
 import json
@@ -20,12 +20,12 @@ from repro.system.input_errors import did_you_mean_path
 from repro.tables.statistics.decision import VERDICT_VALUES
 
 ONE_STAGE_COMMANDS = ("calibrate", "sample", "distill", "evaluate", "traps")
-"""Commands whose artifact is what the user asked for, so that it needs no result that refers to it."""
+"""Commands whose artifact is itself the output, so it counts as used without a result that refers to it."""
 
 
 @dataclass(frozen=True)
 class ResultEntry:
-    """A study's result. bytes: of its folder; assignments: the user's `--set`; counts: verdict -> claims and controls."""
+    """A study's result. bytes: folder size; assignments: the user's `--set`; counts: verdict -> claims and controls."""
 
     folder: Path
     study: str
@@ -44,11 +44,11 @@ class ArtifactEntry:
     """An artifact.
 
     Attributes:
-        record: None if it is damaged.
+        record: None if damaged.
         users: what refers to it (results, panels, commands, artifacts).
-        label: which model it is or is of, with eta, method and the seeds of trainings (`repro.stages.readable_label`).
-        seed: its own; None if it is damaged.
-        scores: of an evaluation: task -> (metric, mean).
+        label: the model it is or measures, with eta, method and training seeds (`repro.stages.readable_label`).
+        seed: its own seed; None if damaged.
+        scores: for an evaluation, task -> (metric, mean).
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class ArtifactEntry:
 
 @dataclass(frozen=True)
 class Leftover:
-    """What may be removed. reason: unused (nothing refers to it), or torso (of a run that was killed)."""
+    """Something that can be removed. reason: unused (nothing refers to it), or torso (left by a killed run)."""
 
     path: Path
     reason: Literal["unused", "torso"]
@@ -71,7 +71,7 @@ class Leftover:
 
 
 def list_results(out: Path) -> list[ResultEntry]:
-    """Return the studies' results below `out`, oldest first; damaged ones are left out.
+    """Return the studies' results below `out`, oldest first, skipping damaged ones.
 
     Raises:
         InputError: no such folder.
@@ -115,10 +115,10 @@ def list_artifacts(out: Path) -> list[ArtifactEntry]:
 
 
 def find_leftovers(out: Path) -> list[Leftover]:
-    """Return what nothing refers to, and the torsos of killed runs. Nothing of a running stage is among them.
+    """Return unreferenced artifacts and the torsos of killed runs, but nothing that belongs to a running stage.
 
-    An artifact is used if a result, a panel or a command of one stage refers to it, or a used artifact was made from it. If
-    a result or panel cannot be read, every artifact counts as used.
+    An artifact is used if a result, a panel or a one-stage command refers to it, or if a used artifact was made from
+    it. If any result or panel is unreadable, every artifact counts as used.
     """
     artifacts = {entry.folder.name: entry for entry in list_artifacts(out)}
     used = {name for name, entry in artifacts.items() if any(user not in artifacts for user in entry.users)}
@@ -138,7 +138,7 @@ def find_leftovers(out: Path) -> list[Leftover]:
 
 
 def remove(leftover: Leftover) -> None:
-    """Remove a leftover, with the hashes that were remembered of it."""
+    """Remove a leftover and its remembered hashes."""
     if leftover.path.is_dir():
         shutil.rmtree(leftover.path)
     else:
@@ -175,7 +175,7 @@ def _artifact_folders(out: Path) -> list[Path]:
 
 
 def _references(out: Path) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield each result and panel with the artifacts that it was made from."""
+    """Yield each result and panel with the artifacts it was made from."""
     for entry in list_results(out):
         yield entry.folder.name, entry.artifacts
     for file in out.glob(f"*/{PANEL_FILE}"):
@@ -184,7 +184,7 @@ def _references(out: Path) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def _has_unreadable(out: Path) -> bool:
-    """Return True if there is a result or panel whose artifacts are not known."""
+    """Return True if the artifacts of some result or panel are unknown."""
     files = [file for name in (RESULTS_FILE, PANEL_FILE) for file in out.glob(f"*/{name}")]
     return len(list(_references(out))) < len(files)
 
@@ -199,7 +199,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _scores_of(folder: Path, record: dict[str, Any]) -> dict[str, tuple[str, float]]:
-    """Return task -> metric and mean of an evaluation; nothing of other artifacts, and of one whose summary is damaged."""
+    """Return task -> (metric, mean) of an evaluation; empty for other artifacts and damaged summaries."""
     if record["stage"] != "evaluate":
         return {}
     try:
@@ -212,12 +212,12 @@ def _scores_of(folder: Path, record: dict[str, Any]) -> dict[str, tuple[str, flo
 
 
 def _product_of(command: str) -> str:
-    """Return the kind of stage whose artifact the command is for."""
+    """Return the kind of stage that the command produces."""
     return "diagnose" if command == "traps" else command
 
 
 def _torsos(cache: Path) -> Iterator[Leftover]:
-    """Yield half-built artifacts, and the scratch of stages that do not run and have no artifact to resume."""
+    """Yield half-built artifacts, and the scratch of stages that are not running, from which a run would resume."""
     for folder in (cache / ".building").glob("*"):
         name, _, pid = folder.name.rpartition(".")
         if not (pid.isdecimal() and psutil.pid_exists(int(pid))) and not _is_locked(cache, name):

@@ -1,4 +1,4 @@
-"""A folder that a command fills: new or empty before, complete or gone after."""
+"""A folder filled by a command: new or empty before, complete or gone after."""
 
 import contextlib
 import shutil
@@ -20,11 +20,11 @@ def new_folder(into: Path) -> Iterator[None]:
         raise InputError(f"--into {into}: exists already. Name a new folder.")
     try:
         yield
-    except BaseException as error:  # an interrupt too: the next try would meet a folder with content
+    except BaseException as error:  # interrupts too: the next try would find a non-empty folder
         shutil.rmtree(into, ignore_errors=True)
         if not isinstance(error, OSError):
             raise
-        # shutil.copytree collects its files' errors into a list without a number
+        # shutil.copytree collects file errors into a list without errno
         raise InputError(
             f"--into {into}: {disk_error(error) or error.strerror or error}. Choose another folder."
         ) from None

@@ -1,4 +1,4 @@
-"""What made a file: the stage or study, its settings, its command and its inputs, read back from records."""
+"""Trace what made a file: the stage or study, its settings, command and inputs, read from records."""
 
 import hashlib
 import json
@@ -22,11 +22,11 @@ class Origin:
     """What made a file.
 
     Attributes:
-        maker: the stage or study, in words.
-        folder: of the artifact or result.
-        is_unchanged: the file has the hash that its record states; None for one that no record hashes.
-        settings: flat name -> value; of a study those that were set.
-        inputs: (depth, label, folder) of what it was made from, each after what it went into.
+        maker: description of the stage or study.
+        folder: folder of the artifact or result.
+        is_unchanged: the file matches its recorded hash; None if no record has its hash.
+        settings: flat name -> value; for a study, only those that were set.
+        inputs: (depth, label, folder) of everything it was made from, each listed after what it went into.
     """
 
     file: Path
@@ -45,10 +45,10 @@ def find_origin(file: Path, out: Path) -> Origin:
 
     Args:
         file: below an artifact's or result's folder, or a copy of an artifact's file anywhere.
-        out: folder of results, in whose records a copy is looked up by its hash.
+        out: results folder; a copied file is looked up by hash in its records.
 
     Raises:
-        InputError: no such file, or no record tells.
+        InputError: no such file, or no record of it.
     """
     path = file.resolve()
     if not path.exists():
@@ -107,7 +107,7 @@ def _of_result(path: Path, folder: Path) -> Origin:
 
 
 def _of_panel(path: Path, folder: Path) -> Origin:
-    """Return the origin of the artifact that a panel was made from."""
+    """Return the origin of a panel's artifact."""
     try:
         name = str(json.loads((folder / PANEL_FILE).read_text())["artifact"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -141,7 +141,7 @@ def _inputs_of(record: dict[str, Any], cache: Path, depth: int, seen: set[str]) 
 
 
 def _outside(config: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return models and rows from outside that a stage reads itself, by the name of the field."""
+    """Return the external models and rows that a stage reads directly, by field name."""
     inputs = []
     for role, value in config.items():
         if isinstance(value, dict) and value.get("kind") in ("base", "served"):
@@ -153,7 +153,7 @@ def _outside(config: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _own_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the stage itself, without those of its inputs."""
+    """Return the stage's own settings, without its inputs'."""
     return {name: value for part in ("config", "prefixes") for name, value in flatten(config.get(part) or {}).items()}
 
 
@@ -191,7 +191,7 @@ def _hash(file: Path) -> str:
 
 
 def _find_by_hash(sha256: str, cache: Path) -> Path | None:
-    """Return the file of an artifact with this content; None if there is none."""
+    """Return an artifact's file with this content, or None."""
     for file in sorted(cache.glob(f"[a-z]*-*/{RECORD}")):
         try:
             facts = json.loads(file.read_text())["files"]

@@ -1,4 +1,4 @@
-"""One stage on the user's own models: the stages of a study, with the settings of the nearest scale."""
+"""Run a single stage on the user's own models, with the settings of the nearest scale."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +76,7 @@ class StageOptions:
 
 
 MINUS_SIGN = "\N{MINUS SIGN}"
-"""Looks like the hyphen of "-0.5", and comes with text that is copied from a page."""
+"""Looks like the hyphen in "-0.5", and comes in with copied text."""
 
 
 def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, eta: str) -> Calibrate:
@@ -172,12 +172,12 @@ def traps_stage(teacher: str, student: str, options: StageOptions) -> Diagnose:
 
 
 def _settings(model: str, options: StageOptions, *sections: str) -> Settings:
-    """Return the toy scale's settings for models of its size, else the small scale's; without a GPU, with transformers as engine.
+    """Return toy settings for toy-sized models, else small ones; without a GPU, the engine is transformers.
 
     Args:
-        sections: those of the stage, whose settings need no prefix: `steps` is `calibration.steps` to a calibration.
+        sections: the stage's sections, whose settings need no prefix: in a calibration, `steps` is `calibration.steps`.
 
-    A copy of a toy model in a folder has 128 positions and learns at 3e-3: 512 tokens and 1e-5 would not fit it.
+    A local copy of a toy model has 128 positions and trains at 3e-3: 512 tokens and 1e-5 would not suit it.
     """
     scale = scale_of(model)
     settings = SETTINGS[scale]()
@@ -192,14 +192,14 @@ def _settings(model: str, options: StageOptions, *sections: str) -> Settings:
 
 
 def scale_of(model: str) -> Scale:
-    """Return the scale whose models have about the size of this one; small for any on the hub."""
+    """Return the scale whose models are about this size; small for any hub model."""
     location = locate(model)
     is_tiny = isinstance(location, Path) and count_parameters(location) < TOY_PARAMETERS
     return "toy" if is_tiny else "small"
 
 
 def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[TaskData, ...]:
-    """Return the task data, read once here so that a mistake in it is reported before any work."""
+    """Return the task data, read once here so that mistakes are reported before any work."""
     if options.data is not None and len(settings.tasks) != 1:
         raise InputError("--data: name the one task whose schema the file has (--task NAME)")
     if options.fields and options.data is None:

@@ -1,4 +1,4 @@
-"""One prompt of a planned stage, as its model will read it, on one line."""
+"""Preview one prompt of a planned stage on one line, as its model will read it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +8,15 @@ from repro.stages import Calibrate, Stage, topological_order
 from repro.tasks import registry
 
 HEAD, TAIL = 180, 120
-"""Characters that are shown of a prompt's beginning and end: an instruction is at the end."""
+"""Number of characters shown from a prompt's beginning and end, where the instruction is."""
 
 
 def prompt_lines(stage: Stage) -> Iterator[str]:
-    """Yield the first prompt of each model that answers or trains on the user's rows, the stage's inputs first.
+    """Yield the first prompt of each model that answers or trains on the user's rows, inputs first.
 
-    The chat template of a model in a folder is applied, since its tokenizer has been read for the stage's identity; a toy
-    name or a hub id has the user message alone, so that a plan stays instant. Rows of the hub are not fetched for a plan.
+    For a model in a folder the chat template is applied, since its tokenizer has already been read for the stage's
+    identity; for a toy name or hub id only the user message is shown, so that planning stays instant. Hub rows are not
+    fetched for a plan.
 
     Raises:
         InputError: a file of rows cannot be read.
@@ -51,7 +52,7 @@ def prompt_lines(stage: Stage) -> Iterator[str]:
 
 
 def escape_line(text: str) -> str:
-    """Return text with control and other unprintable characters escaped, and its middle left out if it is long."""
+    """Escape control and other unprintable characters, and elide the middle of long text."""
     if len(text) > HEAD + TAIL:
         left_out = len(text) - HEAD - TAIL
         return f"{_escape(text[:HEAD])} [... {left_out:,} characters ...] {_escape(text[-TAIL:])}"

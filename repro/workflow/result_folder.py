@@ -1,4 +1,4 @@
-"""The folder of a study's result: no run replaces a judged result of other settings, seeds or families."""
+"""Choose a study's result folder, so that no run replaces a judged result with other settings, seeds or families."""
 
 import hashlib
 import json
@@ -15,21 +15,21 @@ from repro.report.result import RESULTS_FILE
 from repro.system.redaction import redact
 
 _LONGEST_TEXT = 40
-"""Characters of the settings in a folder's name; the hash behind them tells longer ones apart."""
+"""Maximum characters for settings in a folder's name; the appended hash distinguishes longer ones."""
 
 
 def result_folder(study: Study, out: Path, name: str | None = None, suffix: str = "") -> Path:
     """Return the folder of a study's result.
 
-    The default settings have STUDY-SCALE, others a folder named by what differs from them. A result there is replaced
-    only by one that holds all of its seeds and families; any other gets a folder with its seeds and families in the name.
+    Default settings go to STUDY-SCALE, others to a folder named after what differs. An existing result is replaced only
+    by one that covers all of its seeds and families; otherwise the new folder's name includes seeds and families.
 
     Args:
-        name: the user's own name of the folder, instead.
-        suffix: of the folder's name, before seeds and families.
+        name: the user's own folder name, used instead.
+        suffix: appended to the folder's name, before seeds and families.
 
     Raises:
-        InputError: the name is no plain name, or the folder holds a result that this run must not replace.
+        InputError: the name is not a plain name, or the folder holds a result that this run must not replace.
     """
     if (name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name)) or name == "cache":
         raise InputError(f"--name {name}: use letters, digits and - _ . + (a folder under --out, not cache)")
@@ -50,7 +50,7 @@ def result_folder(study: Study, out: Path, name: str | None = None, suffix: str 
 
 
 def _name_changes(study: Study) -> str:
-    """Return the settings that differ from the scale's as a suffix, e.g. "-eta0.3-1a2b3c"; empty if none does."""
+    """Return the non-default settings as a suffix, e.g. "-eta0.3-1a2b3c"; empty if there are none."""
     default = plan(study.name, scale=study.scale, families=study.families, seeds=1).settings
     before, now = _comparable(default), _comparable(study.settings)
     changes = {key: value for key, value in now.items() if before.get(key) != value}
@@ -67,7 +67,7 @@ def _name_changes(study: Study) -> str:
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Flatten settings as a result stores them: without secrets, and without the addresses of served models."""
+    """Flatten settings as stored in a result, without secrets and served models' addresses."""
     judge = settings.get("judge")
     name = {"judge": parse_endpoint(judge).model} if isinstance(judge, str) and is_endpoint(judge) else {}
     flat: dict[str, Any] = {"rows": [], **flatten(redact(settings | name))}
@@ -83,7 +83,7 @@ def _to_text(value: Any) -> str:
 
 
 def _read_header(folder: Path) -> dict[str, Any] | None:
-    """Return a stored result; None if there is none that could be read."""
+    """Return the stored result, or None if there is none that can be read."""
     try:
         content = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
         header = {key: content[key] for key in ("study", "scale", "seeds", "families", "settings")}
@@ -93,17 +93,17 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def _holds(study: Study, stored: dict[str, Any]) -> bool:
-    """True if a run of the study has everything that the stored result has."""
+    """True if a run of the study would cover everything in the stored result."""
     is_superset = set(stored["seeds"]) <= set(study.seeds) and set(stored["families"]) <= set(study.families)
     return is_superset and _difference(study, stored) is None
 
 
 def _difference(study: Study, stored: dict[str, Any]) -> str | None:
-    """Describe the first difference of study, scale or settings; None if there is none.
+    """Describe the first difference in study, scale or settings, or None.
 
-    Settings that only one of the two knows are of another version of the code, and are not compared. Those of the matrix of
-    guards and attacks name rows, and most studies have none of them: they differ only if a stored row of these seeds and
-    families would be lost.
+    Settings known to only one of the two come from another version of the code and are not compared. Settings of the
+    guard-attack matrix name rows that most studies lack: they count as different only if a stored row of these seeds
+    and families would be lost.
     """
     for key, value in (("study", study.name), ("scale", study.scale)):
         if stored[key] != value:

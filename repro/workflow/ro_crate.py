@@ -1,7 +1,7 @@
-"""A result as a Workflow Run RO-Crate: files with JSON-LD metadata of what ran, when, on what and with which results.
+"""Export a result as a Workflow Run RO-Crate: files with JSON-LD metadata on what ran, when, where, with what results.
 
-Plain JSON-LD by the profiles RO-Crate 1.1, Workflow RO-Crate 1.0 and Workflow Run Crate 0.5 (with a Process Run for each
-stage): a crate is one JSON file, for which the `rocrate` package would bring five others.
+Written as plain JSON-LD following RO-Crate 1.1, Workflow RO-Crate 1.0 and Workflow Run Crate 0.5 (with a Process Run
+per stage): a crate is a single JSON file, for which the `rocrate` package would pull in five others.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ PROFILES = {
 
 
 def export_crate(result: Path, into: Path, license_text: str) -> Path:
-    """Copy a result's files into a new folder, with the command that made them and the crate's metadata; return its file.
+    """Copy a result's files into a new folder with their command and the crate's metadata; return the metadata file.
 
     Args:
         result: its folder, or its results.json.
-        license_text: of the result: an SPDX id, a URL, or a sentence.
+        license_text: the result's licence: an SPDX id, a URL, or a sentence.
 
     Raises:
         InputError: no such result, or the folder has content.
@@ -137,7 +137,7 @@ def _setting_entities(content: Result) -> list[dict[str, Any]]:
 
 
 def _stage_action(line: Any) -> dict[str, Any]:
-    """Return the process run of one stage; its artifact is not in the crate (weights are large), its name is."""
+    """Return the process run of one stage; the crate names its artifact but does not contain it (weights are large)."""
     return {
         "@id": f"#stage-{line['artifact']}",
         "@type": "CreateAction",

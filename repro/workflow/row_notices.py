@@ -1,4 +1,4 @@
-"""What a stage takes of the user's rows: how a file is divided, and where there are fewer items than requested."""
+"""Notices on how a stage uses the user's rows: how a file is split, and when there are fewer items than requested."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from repro.tasks.row_counts import count_items
 
 
 def stage_notices(stage: Stage, requested: int | None, cache: Path) -> list[str]:
-    """Return all sentences about a stage that its user should read before it runs; see the functions below for each kind.
+    """Return all notices that the user should read before the stage runs; see the functions below.
 
     Raises:
         InputError: a file cannot be read.
@@ -24,11 +24,11 @@ def stage_notices(stage: Stage, requested: int | None, cache: Path) -> list[str]
 
 
 def row_notices(stage: Stage, requested: int | None) -> list[str]:
-    """Return a sentence for each file whose rows are divided, and for each task with fewer items than requested.
+    """Return a notice for each file whose rows are split, and for each task with fewer items than requested.
 
     Args:
-        stage: the stage and its inputs are looked at.
-        requested: items of each task that the user asked for; None for no number.
+        stage: checked together with its inputs.
+        requested: items per task that the user asked for; None if not given.
 
     Raises:
         InputError: a file cannot be read.
@@ -38,7 +38,7 @@ def row_notices(stage: Stage, requested: int | None) -> list[str]:
 
 
 def instruction_notices(stage: Stage) -> list[str]:
-    """Return a sentence for each file of the user whose questions are followed by the instruction of the task's kind."""
+    """Return a notice for each of the user's files whose questions get the default instruction of the task's kind."""
     files = dict.fromkeys(
         (data.file.name, INSTRUCTIONS[KINDS[data.task]])
         for needed in topological_order([stage])
@@ -53,10 +53,10 @@ def instruction_notices(stage: Stage) -> list[str]:
 
 
 def training_notices(stage: Stage, cache: Path) -> list[str]:
-    """Return a sentence for each model that was trained under another instruction than it reads here.
+    """Return a notice for each model trained with a different instruction than it reads here.
 
     Args:
-        cache: the folder of artifacts, where the record of a model's training is looked up.
+        cache: the folder of artifacts, in which a model's training record is looked up.
     """
     lines = []
     for needed in topological_order([stage]):
@@ -64,7 +64,7 @@ def training_notices(stage: Stage, cache: Path) -> list[str]:
             made_by = training_behind(model.name, cache) or {}
             for data in needed.data:
                 trained: set[str] = set()
-                with contextlib.suppress(KeyError, TypeError, AttributeError):  # a damaged record: a notice less
+                with contextlib.suppress(KeyError, TypeError, AttributeError):  # a damaged record: skip its notice
                     sources = [source for source in made_by["data"] if source["task"] == data.task]
                     trained = {_instruction(data.task, source["instruction"]) for source in sources}
                 read = _instruction(data.task, data.instruction)
@@ -77,7 +77,7 @@ def training_notices(stage: Stage, cache: Path) -> list[str]:
 
 
 def twin_notices(stage: Stage) -> list[str]:
-    """Return a sentence for a stage that sets a model beside itself."""
+    """Return a notice if a stage compares a model with itself."""
     models = {role: getattr(stage, role, None) for role in ("teacher", "student", "target")}
     refs = {role: model for role, model in models.items() if isinstance(model, BaseModelRef)}
     pairs = [
@@ -89,7 +89,7 @@ def twin_notices(stage: Stage) -> list[str]:
 
 
 def _instruction(task: str, changed: str | None) -> str:
-    """Return the text after each question of a task of the user's rows; other tasks have their own."""
+    """Return the text after each question if the task reads the user's rows; other tasks have their own."""
     return changed if changed is not None else INSTRUCTIONS[KINDS[task]] if task in KINDS else ""
 
 

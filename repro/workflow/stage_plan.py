@@ -1,4 +1,4 @@
-"""What one stage on the user's models would do: its inputs, prompts, completions, caps and minutes. Runs nothing."""
+"""Show what a stage on the user's models would do: inputs, prompts, completions, caps and minutes. Runs nothing."""
 
 from pathlib import Path
 
@@ -25,14 +25,14 @@ SHOWN = (
     "eta",
     "engine",
 )
-"""Settings of a stage that decide what it costs and does; the record has all."""
+"""The settings that determine what a stage does and costs; the record has all of them."""
 
 
 def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
-    """Print a line per stage, inputs first: cached or its minutes, items by task, settings that matter; and a prompt.
+    """Print a line per stage, inputs first: cached or its minutes, items per task, key settings; then a prompt.
 
     Raises:
-        InputError: two models in folders do not share what a stage needs. Models of the hub are checked when they are read.
+        InputError: two local models lack what a stage needs in common. Hub models are checked when they are read.
     """
     stages, corrections = topological_order([stage]), corrections_from(out)
     cached = which_cached(stages, out)
@@ -55,5 +55,5 @@ def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
 
 
 def describe_cost(estimate: Estimate) -> str:
-    """Return an estimate in words, "under a minute" where tenths of it would promise too much."""
+    """Format an estimate; below a minute as "under a minute", since tenths would be false precision."""
     return "under a minute" if estimate.high < 60 else f"about {describe_seconds(estimate)}"

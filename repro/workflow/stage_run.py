@@ -1,4 +1,4 @@
-"""Run one stage on the user's own models with its inputs, and print what it found."""
+"""Run a stage and its inputs on the user's own models, and print the outcome."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def run_with_inputs(stage: Stage, out: Path, *, console: Console, quiet: bool, *
 
 
 def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **resources: Any) -> None:
-    """Run the stage and its inputs as `run_with_inputs`; print the folder of its artifact, its summary and what is to be known of it."""
+    """Run the stage and its inputs with `run_with_inputs`; print its artifact folder, summary and notes."""
     folder = run_with_inputs(stage, out, console=console, quiet=quiet, **resources)
     label = describe_record(json.loads((folder / RECORD).read_text()), folder.parent)
     console.print(f"{label}: {folder}", highlight=False, markup=False, soft_wrap=True)
@@ -60,6 +60,6 @@ def run_and_print(stage: Stage, out: Path, *, console: Console, quiet: bool, **r
 
 
 def _history_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the logged steps of a training; nothing of other stages."""
+    """Return a training stage's logged steps; empty for other stages."""
     file = folder / "history.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []

@@ -1,4 +1,4 @@
-"""Settings of one stage on the user's own models: short names, and what must be given before any work."""
+"""Settings of a stage on the user's own models: short names, and what must be given up front."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,14 +19,14 @@ READ_BY = {
     "evaluate": ("evaluation",),
     "diagnose": ("evaluation", "diagnosis"),
 }
-"""Procedure of a stage to the settings that it and its inputs are planned by; a section stands for all of its settings."""
+"""Procedure -> settings that affect the stage and its inputs; a section stands for all of its settings."""
 
 
 def check_read(procedure: str, assignments: Iterable[str]) -> None:
-    """Refuse an assignment that a command of one stage would pass over. Its settings exist.
+    """Refuse an assignment that a one-stage command would ignore, even though the setting exists.
 
     Raises:
-        InputError: names the setting, and those that are read.
+        InputError: names the setting and those that are read.
     """
     parts = READ_BY[procedure]
     short = {key for part in parts for key in getattr(_type_of(part), "model_fields", ())}
@@ -61,7 +61,7 @@ def with_section(assignment: str, settings: Settings, sections: Sequence[str]) -
 
 
 def _advise(key: str, sections: tuple[str, ...]) -> str:
-    """Return the nearest of the settings that a stage and its inputs read, and what these are."""
+    """Suggest the closest of the settings that a stage and its inputs read, and list them."""
     parts = next(parts for parts in READ_BY.values() if parts[: len(sections)] == sections)
     fields = {part: [*getattr(_type_of(part), "model_fields", ())] for part in parts}
     short = [name for section in sections for name in fields[section] if name != "eta"]  # eta has an option
@@ -78,7 +78,7 @@ def required_reward_model(settings: Settings) -> BaseModelRef | None:
     """Return the reward model of open-ended tasks.
 
     Raises:
-        InputError: a task is open-ended and there is none, said before any work.
+        InputError: a task is open-ended and there is none; raised before any work.
     """
     for task in settings.tasks:
         if registry.kind_of(task) == "open" and not settings.reward_model:

@@ -1,4 +1,4 @@
-"""A study from plan to verdict: run, measure, judge, and write results.json, report.html and report.md."""
+"""Take a study from plan to verdict: run, measure, judge, and write results.json, report.html and report.md."""
 
 import hashlib
 import json
@@ -60,13 +60,13 @@ def run_study(
     name: str | None = None,
     claims: Sequence[Claim] = (),
 ) -> StudyOutcome:
-    """Run what is not cached; write results.json, report.html and report.md; print the verdicts.
+    """Run the uncached stages; write results.json, report.html and report.md; print the verdicts.
 
-    If stages fail, the others run, and what can be measured goes into a result of its own, FOLDER-incomplete.
+    If stages fail, the others still run, and what can be measured goes into a separate result, FOLDER-incomplete.
 
     Args:
-        name: of the result's folder; None for that of its settings (`result_folder`).
-        claims: of the user's own, judged beside the stored ones and kept in the result.
+        name: name of the result's folder; None to derive it from the settings (`result_folder`).
+        claims: the user's own claims, judged with the stored ones and kept in the result.
 
     Raises:
         InputError: a mistake of the user.
@@ -123,10 +123,10 @@ def _judge_and_write(
 
 
 def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple[Study, list[MissingRow]]:
-    """Return the study without the rows that lack an artifact, and these rows.
+    """Split the study into the part that can be measured and the rows that lack an artifact.
 
-    A row that lacks one seed is left out with all of its seeds: its values are compared seed by seed. A family whose
-    remaining rows have no numbers without the others (conclusions of pairs) is left out.
+    A row that lacks one seed is dropped for all seeds, since values are compared seed by seed. A family whose remaining
+    rows yield no numbers on their own (conclusions about pairs) is dropped.
     """
     reasons: dict[tuple[str, str], str] = {}
     for row in study.rows:
@@ -145,7 +145,7 @@ def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple
 
 
 def _reason(needed: Sequence[Stage], failures: Sequence[Failure]) -> str:
-    """Say which failure left a row without its artifact. needed: the row's stage and all behind it."""
+    """Say which failure left a row without its artifact. needed: the row's stage and its ancestors."""
     fingerprints = {stage.fingerprint for stage in needed}
     failure = next((failure for failure in failures if failure.stage.fingerprint in fingerprints), None)
     if failure is None:
@@ -158,7 +158,7 @@ def _own_claims(claims: Sequence[Claim]) -> dict[str, Any]:
 
 
 def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]:
-    """Return what was run, with what, and where."""
+    """Describe what was run, with what, and where."""
     stages = study.stages()
     return {
         "format": FORMAT,
@@ -180,7 +180,7 @@ def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]
 
 
 def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
-    """Return the rows, and what the reports show of the stages' artifacts."""
+    """Collect the rows, and what the reports show from the stages' artifacts."""
     entry = STUDIES[study.name]
     return {
         "rows": [_row_line(row) for row in study.rows],
@@ -199,7 +199,7 @@ def _write_pages(study: Study, part: Part, cache: Path, folder: Path) -> tuple[P
 
 
 def _row_line(row: Row) -> RowLine:
-    """Return a row as the result stores it, with what its measuring needs to know."""
+    """Return a row as stored in the result, with everything needed to measure it again."""
     line: RowLine = {"family": row.family, "method": row.method, "seed": row.seed, "artifact": row.stage.folder_name}
     if row.eta is not None:
         line["eta"] = row.eta

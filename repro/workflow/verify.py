@@ -1,4 +1,4 @@
-"""Verify without a model: a stored result with its artifacts, numbers and verdicts, or an artifact with those behind it."""
+"""Verify without a model: a stored result (artifacts, numbers and verdicts), or an artifact and its ancestors."""
 
 import hashlib
 import json
@@ -25,11 +25,11 @@ from repro.workflow.verify_artifact import Counts, Finding, is_close, verify_art
 
 
 def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[Finding]:
-    """Yield what was verified of a result, and what was not.
+    """Yield findings on what was and was not verified in a result.
 
     Args:
         result: its folder, or its results.json.
-        cache: the artifacts' folder, None for that beside the result's.
+        cache: the artifacts' folder; None for the one beside the result.
         counts: is added to.
 
     Raises:
@@ -59,10 +59,10 @@ def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[
 
 
 def verify_chain(folder: Path, counts: Counts) -> Iterator[Finding]:
-    """Yield what was verified of an artifact and of all that it was made from, and what was not.
+    """Yield findings on what was and was not verified in an artifact and everything it was made from.
 
     Args:
-        folder: of the artifact.
+        folder: the artifact's folder.
         counts: is added to.
     """
     chain = artifacts_behind(folder)
@@ -79,9 +79,9 @@ def verify_chain(folder: Path, counts: Counts) -> Iterator[Finding]:
 
 
 def _verify_models(artifact: Path) -> Iterator[Finding]:
-    """Compare the models in folders that an artifact was made from with what is there now.
+    """Check that the local models an artifact was made from are unchanged.
 
-    Models of the hub and of the toy world have no folder: their revision is the identity's, and nothing is compared.
+    Hub and toy models have no folder: their identity is a revision, so there is nothing to compare.
     """
     record = _read_json(artifact / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
@@ -110,14 +110,14 @@ def _verify_models(artifact: Path) -> Iterator[Finding]:
 
 
 def hash_result(result: Path) -> str:
-    """Return the sha256 of a result's file, or of an artifact's record: what a publication should state."""
+    """Return the sha256 of a result's file or an artifact's record, for publications to state."""
     names = (RECORD, RESULTS_FILE)
     file = next((result / name for name in names if (result / name).is_file()), result)
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[Finding]:
-    """Measure again from the artifacts, and compare with the numbers of the result."""
+    """Measure again from the artifacts and compare with the result's numbers."""
     needed = {row["artifact"] for row in content["rows"]}
     if not needed <= intact:
         yield Finding("note", "numbers", "not measured again: artifacts of its rows are missing or not intact")
@@ -161,7 +161,7 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
 
 
 def _rebuild(content: Result, cache: Path) -> Study:
-    """Return the study with the stages as their records have them."""
+    """Rebuild the study with its stages as recorded."""
     rows = []
     guards = _guards_of(content)
     for line in content["rows"]:
@@ -170,7 +170,7 @@ def _rebuild(content: Result, cache: Path) -> Study:
             stage = cast(Stage, stage_adapter.validate_python(to_tuples(record["config"])))
         except pydantic.ValidationError as error:
             raise ValueError(f"{line['artifact']}: {error.errors()[0]['msg']}") from None
-        stage.__dict__["fingerprint"] = record["fingerprint"]  # of the code that made it
+        stage.__dict__["fingerprint"] = record["fingerprint"]  # from the code that made it
         facts = {key: line.get(key) for key in ("eta", "of")} | {"guard": line.get("guard", guards.get(line["method"]))}
         rows.append(Row(line["family"], line["method"], line["seed"], cast(Any, stage), **cast(Any, facts)))
     return Study(
@@ -185,7 +185,7 @@ def _rebuild(content: Result, cache: Path) -> Study:
 
 
 def _guards_of(content: Result) -> dict[str, str]:
-    """Return the guard of each row of a matrix by the row's label, for results of older code, whose rows do not name it."""
+    """Return label -> guard for each row of a matrix, for results of older code, in which rows do not name it."""
     sides = content.get("extras", {}).get("matrix")
     if sides is None:
         return {}
@@ -195,7 +195,7 @@ def _guards_of(content: Result) -> dict[str, str]:
 
 
 def _verify_verdicts(content: Result) -> Iterator[Finding]:
-    """Judge the stored numbers again, and compare with the stored verdicts."""
+    """Judge the stored numbers again and compare with the stored verdicts."""
     changed = sorted(name for name, sha256 in stored_hashes().items() if content["stored_files"].get(name) != sha256)
     _, report = judge_again(content)
     new = {(v["claim"], v["family"]): v for v in json.loads(json.dumps(report.to_dict()))["claims"]}

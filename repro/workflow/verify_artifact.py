@@ -1,4 +1,4 @@
-"""Verify stored artifacts without a model: hashes, the identity behind a name, grades, and what was summarised."""
+"""Verify stored artifacts without a model: hashes, the identity behind a name, grades and summaries."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from repro.tasks import registry
 from repro.tasks.grading import RULES, grade
 
 _CLOSE = 1e-9
-"""Relative difference of two numbers that count as equal: sums of the same values in another order."""
+"""Relative difference up to which numbers count as equal: the same values summed in another order."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was verified. note: it could not be, or differs for a reason that is no fault."""
+    """One thing that was checked. note: it could not be verified, or differs for a harmless reason."""
 
     status: Literal["ok", "note", "bad"]
     subject: str
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass
 class Counts:
-    """What was read: files hashed with their bytes, completions graded again, and those that only a model could score."""
+    """Totals: files and bytes hashed, completions regraded, and completions that only a model could score."""
 
     files: int = 0
     bytes: int = 0
@@ -40,12 +40,12 @@ class Counts:
 
 
 def verify_artifact(folder: Path, record_sha256: str | None, counts: Counts) -> Iterator[Finding]:
-    """Yield what is wrong with one artifact, and what could not be verified.
+    """Yield what is wrong with an artifact and what could not be verified.
 
-    Every file is read and hashed, whatever was remembered of it.
+    Every file is read and hashed, regardless of remembered hashes.
 
     Args:
-        record_sha256: of its record, as the result has it; None in results of older code, and without a result.
+        record_sha256: the hash of its record stored in the result; None for older results or without a result.
     """
     name = folder.name
     try:
@@ -85,7 +85,7 @@ def _damaged_files(folder: Path, facts: dict[str, Any], counts: Counts) -> Itera
 
 
 def _verify_grades(folder: Path, record: dict[str, Any], counts: Counts) -> Iterator[Finding]:
-    """Grade every stored completion again, and summarise the stored grades again."""
+    """Regrade every stored completion, and recompute the summary of the stored grades."""
     file = folder / ROLLOUTS
     try:
         differing = _differing_grades(file, counts)
@@ -107,9 +107,9 @@ def _verify_grades(folder: Path, record: dict[str, Any], counts: Counts) -> Iter
 
 
 def _differing_grades(file: Path, counts: Counts) -> list[str]:
-    """Return the completions whose stored grade is not that of their text.
+    """Return the completions whose stored grade does not match their text.
 
-    Whether a prompt ends within a thought is not stored: both readings are tried, and all completions must agree with one.
+    Whether a prompt ends within a thought is not stored: both readings are tried, and one must fit all completions.
     """
     has_flag = "undecided" in pq.read_schema(file).names
     readings: dict[bool, list[str]] = {False: [], True: []}
@@ -137,7 +137,7 @@ def _has_its_grade(completion: Graded, kind: Any, *, has_flag: bool, opens_in_th
 
 
 def is_close(first: Any, second: Any) -> bool:
-    """Return True for equal values, numbers up to the order of summation; nested lists and dictionaries too."""
+    """Return True for values equal up to summation order, including nested lists and dictionaries."""
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(is_close(first[key], second[key]) for key in first)
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):

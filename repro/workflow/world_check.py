@@ -1,4 +1,4 @@
-"""Check an embedded world: its properties with their bars, measured on the models that are shipped or were trained again."""
+"""Check an embedded world: its properties against their bars, measured on the shipped or retrained models."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,8 +49,8 @@ class Finding:
     """One measured property.
 
     Attributes:
-        name: P1 .. P8, as in docs/toy_world.md.
-        subject: family, and task if it is of one.
+        name: P1 to P8, as in docs/toy_world.md.
+        subject: family, and task if specific to one.
         value: what was measured, as text.
         bar: what is required, as text.
         holds: the value meets the bar.
@@ -67,14 +67,14 @@ Models = dict[str, LanguageModel]
 
 
 def check_world(world: World, weights: Path = WEIGHTS, progress: Progress = silent) -> list[Finding]:
-    """Measure all properties of a world, each in a process of its own, as many at once as the machine has cores.
+    """Measure all properties of a world, each in its own process, one process per core at a time.
 
     Args:
-        weights: folder that has the folders of worlds.
+        weights: the parent of the worlds' folders.
 
     Raises:
         InputError: the models are not there.
-        StageError: a process ended without its measurement.
+        StageError: a process ended without a measurement.
     """
     folder = weights / world.models_name
     if not folder.is_dir():
@@ -98,7 +98,7 @@ def check_world(world: World, weights: Path = WEIGHTS, progress: Progress = sile
 def _measure(
     measure: Callable[[World, Family, Models], Iterator[Finding]], world: World, family: Family, folder: Path
 ) -> list[Finding]:
-    """Return a property's findings. One thread, whatever the machine has: sums in another order have other last bits."""
+    """Return a property's findings. Always single-threaded: another summation order would change the last bits."""
     torch.set_num_threads(1)
     logging.disable_progress_bar()
     models = {role: LanguageModel.load(folder / f"{family}-{role}") for role in ("teacher", "student", "target")}

@@ -1,4 +1,4 @@
-"""Properties of an embedded world that make its results say something about the method, each measured on its models."""
+"""Properties an embedded world must have for its results to be informative about the method, measured on its models."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +26,9 @@ from repro.traps.token_kl import top_k_partial_sums
 VERIFIABLE = tuple(name for name, shape in SHAPES.items() if shape.kind != "open")
 TOP_K = 10
 POSITIONS = 12
-"""Words of a text, from its beginning, that are features of their own."""
+"""Number of leading words of a text that are position-specific features."""
 COMMON = 0.02
-"""A feature that fewer texts have (or lack) explains nothing of a group."""
+"""Features that fewer texts have (or lack) are ignored: they explain nothing about a group."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def select_questions(world: World, name: str, split: Split, n: int) -> tuple[Que
 
 
 def task_rewards(world: World, completions: Completions) -> NDArray[np.float64]:
-    """Return [n] r_task: 1 for a right answer, 0 for a wrong one; of an open question the share that is true."""
+    """Return [n] r_task: 1 for a right answer, 0 for a wrong one; for an open question, the share that is true."""
     return np.array(
         [
             score_text(world, question, text)
@@ -75,12 +75,12 @@ def accuracy(world: World, model: LanguageModel, name: str, items: int, group_si
 
 
 def mean_length(model: LanguageModel, rows: Sequence[Question], way: Way) -> float:
-    """Return the mean number of tokens of completions that are written one way."""
+    """Return the mean number of tokens of completions written in a given way."""
     return float(np.mean([len(ids) for ids in model.sample(rows, 1, 0, way).token_ids]))
 
 
 def flat_groups(world: World, model: LanguageModel, name: str, prompts: int, group_size: int) -> float:
-    """Return the share of groups of a task's training prompts whose rewards are all equal."""
+    """Return the share of a task's training prompts whose group has all-equal rewards."""
     completions = model.sample(select_questions(world, name, "train", prompts), group_size, 0)
     return flat_share(task_rewards(world, completions), group_size)
 
@@ -99,7 +99,7 @@ def score_r_cal(policy: LanguageModel, target: Path, completions: Completions) -
 
 
 def text_features(world: World, completions: Completions) -> dict[str, NDArray[np.float64]]:
-    """Return name -> [n] 0/1 features of texts: right, each common word anywhere and at each position, numbers of leaps."""
+    """Return name -> [n] binary features of texts: correct, common words anywhere and per position, leap counts."""
     words = [text.split() for text in completions.texts]
     features = {"right": task_rewards(world, completions)}
     for word in sorted(set(itertools.chain(*words))):
@@ -114,7 +114,7 @@ def text_features(world: World, completions: Completions) -> dict[str, NDArray[n
 
 
 def explained(reward: NDArray[np.float64], feature: NDArray[np.float64], group_size: int) -> float:
-    """Return R^2 of a feature with a reward's z-score inside its group, which is what Algorithm 1 uses of it."""
+    """Return R^2 between a feature and the reward's within-group z-score, which is what Algorithm 1 uses."""
     x, y = (values.reshape(-1, group_size) for values in (feature, group_z(reward, group_size)))
     x = x - x.mean(1, keepdims=True)
     sizes = (x**2).sum() * (y**2).sum()
@@ -124,14 +124,14 @@ def explained(reward: NDArray[np.float64], feature: NDArray[np.float64], group_s
 def best_feature(
     world: World, completions: Completions, reward: NDArray[np.float64], group_size: int
 ) -> tuple[str, float]:
-    """Return the binary feature that explains most of a reward inside groups, and its R^2."""
+    """Return the binary feature that best explains a reward within groups, and its R^2."""
     shares = {name: explained(reward, x, group_size) for name, x in text_features(world, completions).items()}
     return max(shares.items(), key=lambda feature: feature[1])
 
 
 @torch.no_grad()
 def tail_share(teacher: LanguageModel, student: LanguageModel, rows: Sequence[Question], group_size: int) -> float:
-    """Return the share of the token RKL, on the student's completions, that lies beyond the student's Top-10."""
+    """Return the share of the token RKL, on the student's completions, outside the student's Top-10."""
     completions = student.sample(rows, group_size, 0)
     totals = torch.zeros(2, dtype=torch.float64)
     for first in range(0, len(rows) * group_size, 512):
@@ -156,7 +156,7 @@ def _pad(prompts: list[list[int]], completions: list[list[int]]) -> tuple[torch.
 
 
 def preference_accuracy(world: World, reward_model: Path, pairs: int) -> float:
-    """Return how often the reward model prefers the better of two texts that answer a test question."""
+    """Return how often the reward model prefers the better of two answers to a test question."""
     rows = list(itertools.islice(preference_pairs(world, "test", seed=1), pairs))
     model = RewardModel(reward_model)
     prompts = [pair.question.prompt for pair in rows]
@@ -166,7 +166,7 @@ def preference_accuracy(world: World, reward_model: Path, pairs: int) -> float:
 
 
 def share_of_texts(texts: Sequence[str], holds: Callable[[str], bool]) -> float:
-    """Return the share of texts of which a statement holds."""
+    """Return the share of texts for which a predicate holds."""
     return sum(map(holds, texts)) / len(texts)
 
 

@@ -11,7 +11,7 @@ from repro.conformance.calls import CaseError, Loss, LossCall
 from repro.conformance.enumeration import expected_gradient, expected_loss
 
 FLOAT32_TOLERANCE = 3e-5
-"""Relative, and absolute below 1: losses may compute in float32, and no fault that a case looks for is this small."""
+"""Relative, and absolute below 1: losses may compute in float32, and no bug that a case targets is this small."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def expect_gradient(actual: Tensor, expected: Tensor, what: str, tolerance: floa
 
 
 def expect_enumerated(loss: Loss, call: LossCall, what: str, *, gradient: bool = False) -> None:
-    """Raise CaseError unless the loss (and its gradient) is that of enumeration."""
+    """Raise CaseError unless the loss (and its gradient) matches the enumeration."""
     factor = call.temperature**2 if loss.temperature_squared else 1.0
     expected = factor * expected_loss(call, loss.reduction)
     expect_close(value_of(loss, call), expected, what)

@@ -1,4 +1,4 @@
-"""Numbers that break a right formula: constants, large logits, bfloat16, two types."""
+"""Numbers that break a correct formula: constants, large logits, bfloat16, mixed dtypes."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from repro.conformance.suite.case import (
 
 CASES = Cases()
 WIDE = 512
-"""A vocabulary that is wide enough for the rounding of bfloat16 to show."""
+"""A vocabulary wide enough for bfloat16 rounding to show."""
 
 
 @CASES.add("constants", "a constant added to all logits of a position changes nothing", "swift#10156")

@@ -63,7 +63,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
                 axis.set_xlim(0, 1.02)
                 axis.set_xticks(
                     (0, 0.25, 0.5, 0.75, 1), ("0", "0.25", "0.5", "0.75", "1")
-                )  # none runs into the next panel's
+                )  # so none runs into the next panel's
             elif metrics[task] in NON_NEGATIVE_METRICS:
                 axis.set_xlim(left=0)
             axis.grid(axis="y", visible=False)

@@ -1,4 +1,4 @@
-"""The figures of each study: first those that every study has, then its own."""
+"""The figures of each study: first the common ones, then its own."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cost of stages: shares of a pipeline against Table 5, and hours against arithmetic."""
+"""Cost of stages: shares of a pipeline against Table 5, and hours against FLOPs."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ COSTS = "Stages on one rising line cost what their arithmetic says; those above 
 
 
 def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> Plot:
-    """Draw the shares of a pipeline's time, one stage of each kind, beside Table 5's. Any one unit each."""
+    """Draw each kind of stage's share of a pipeline's time next to Table 5's. Each side may use any unit."""
     kinds = list(measured)
     shares = [[100 * values[kind] / sum(values[k] for k in kinds) for kind in kinds] for values in (measured, printed)]
     with drawing(PAGE):
@@ -28,7 +28,7 @@ def cost_shares(measured: Mapping[str, float], printed: Mapping[str, float]) -> 
 
 
 def stage_costs(part: Part, palette: Palette) -> list[Plot]:
-    """Draw the hours of every stage against the arithmetic that it did, by kind."""
+    """Draw every stage's hours against its FLOPs, by kind."""
     figures = []
     for n, source in enumerate(part.sources):
         costs = source.content.get("extras", {}).get("costs")

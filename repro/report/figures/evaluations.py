@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LINE = 34
-"""Characters in a line of a model's label beside the axis; the page's table has all of it."""
+"""Characters per line of a model's label at the axis; the page's table has the full label."""
 
 
 _LOGGED = {
@@ -75,7 +75,7 @@ def scores_plot(comparison: EvaluationComparison, palette: Palette) -> Plot:
 
 
 def training_plot(curves: Sequence[Curve], title: str, name: str, palette: Palette) -> Plot:
-    """Draw what trainings logged: a panel per metric, a line per training."""
+    """Draw training logs: a panel per metric, a line per training run."""
     metrics = [metric for metric in _LOGGED if any(metric in curve["figures"] for curve in curves)]
     ends = []
     with drawing(palette):

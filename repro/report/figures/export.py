@@ -1,4 +1,4 @@
-"""A figure on the page as inline SVG, and in the result's folder `figures` as CSV, PNG and SVG."""
+"""Export figures: as inline SVG on the page, and as CSV, PNG and SVG in the result's `figures` folder."""
 
 import csv
 import io
@@ -25,11 +25,11 @@ class Plot:
     """A figure with its data.
 
     Attributes:
-        name: of its files, and the end of its id on the page.
+        name: file name, and the end of its id on the page.
         alt: a description in words.
         rows: a dict per plot point, for the CSV file.
         note: a sentence that says what to look for.
-        fits_phone: narrow enough to be scaled down instead of scrolled.
+        fits_phone: narrow enough to be scaled down rather than scrolled.
     """
 
     name: str
@@ -72,12 +72,12 @@ def inline_chart(plot: Plot, key: str) -> Chart:
 
 
 def _lay_out(figure: "Figure") -> None:
-    """Lay a figure out for SVG and leave it so: `savefig` would first draw all of it unseen to have that done."""
+    """Lay a figure out for SVG and freeze the layout: `savefig` would otherwise draw everything once just for that."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     engine = figure.get_layout_engine()
     if engine is not None:
-        FigureCanvasSVG(figure)  # whose letters are measured
+        FigureCanvasSVG(figure)  # to measure its letters
         engine.execute(figure)
         figure.set_layout_engine(None)
 

@@ -40,7 +40,7 @@ def correlation_plot(summary: Mapping[str, Any], title: str, n: int, palette: Pa
         figure, (axes,) = panels(1, 1, PHONE_WIDTH, 3.2)
         tasks = list(dict.fromkeys(cell["task"] for cell in cells))
         for number, (colour, (mark, _), task) in enumerate(zip(palette.series, MARKS, tasks)):
-            shift = 0.07 * (number - (len(tasks) - 1) / 2)  # beside each other, so that no interval covers another
+            shift = 0.07 * (number - (len(tasks) - 1) / 2)  # side by side, so that intervals do not overlap
             for beyond, line in ((False, "-"), (True, "--")):
                 of_task = [c for c in cells if c["task"] == task and c.get("beyond", False) == beyond]
                 xs = [ks.index(cell["k"]) + shift for cell in of_task]
@@ -84,7 +84,7 @@ def write_diagnosis_figures(artifact: Path, folder: Path, title: str) -> list[Pa
 
 
 def contribution_table(artifact: Path) -> list[dict[str, Any]]:
-    """Return one row per task, K (or the tail of `tail_k`) and token that occurs: frequency, mean contribution, its steps.
+    """Return a row per task, K (or the tail of `tail_k`) and occurring token: frequency, mean contribution, steps.
 
     frequency: share of the student's tokens. realised_kl: mean token KL of the steps at which the token was sampled.
     """
@@ -152,7 +152,7 @@ def _contributions(rows: Sequence[dict[str, Any]], frequency: Sequence[dict[str,
 
 
 def _gradients(rows: Sequence[dict[str, Any]], name: str, title: str) -> Plot:
-    """Draw the total variance of each estimator's gradient between rollouts, a point per prompt."""
+    """Draw the total between-rollout variance of each estimator's gradient, a point per prompt."""
     with drawing(FILE):
         figure, (axes,) = panels(1, 1, 5, 3.4)
         for x, (estimator, colour) in enumerate(zip(_ESTIMATORS, FILE.series)):

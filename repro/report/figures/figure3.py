@@ -12,7 +12,7 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import metric_name
 
 PAIRS = (("Teacher", "Undistillable", "teacher"), ("Student", "Misled", "student"))
-"""Rows that a line joins: before and after calibration, before and after distillation."""
+"""Rows joined by a line: before and after calibration, before and after distillation."""
 
 
 def figure3(part: Part, palette: Palette) -> list[Plot]:

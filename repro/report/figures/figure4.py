@@ -14,12 +14,12 @@ from repro.tables.measured_table import MeasuredTable
 
 CONTINUED_BY = ("Teacher", "Undistillable", "Eta0", "Misled")
 RECHECK = 1.1
-"""Where the prefixes before a re-check stand on the axis of shares."""
+"""Position on the axis of shares for prefixes cut before a re-check."""
 PRINTED = ("prefix_correct_low", "prefix_correct_high")
 
 
 def figure4(part: Part, palette: Palette) -> list[Plot]:
-    """Draw the share of continuations that end right: before a re-check, and by how much of a wrong completion was given."""
+    """Draw the share of correct continuations: before a re-check, and by how much of a wrong completion was given."""
     shares = part.settings["prefixes"]["fractions"]
     return [_figure4(table, (0.0, *shares), palette) for table in part.measured]
 

@@ -1,4 +1,4 @@
-"""Guards over their strength: what the teacher loses against what it still leaks at worst."""
+"""Guards at varying strength: what the teacher loses against its worst-case leak."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Point = dict[str, Any]
 
 
 def guard_strengths(part: Part, palette: Palette) -> list[Plot]:
-    """Draw each family's guards if one of them comes in two strengths or more."""
+    """Draw each family's guards if any of them has two or more strengths."""
     sides = matrix_of(part)
     if sides is None or all(len(labels) == 1 for labels in strengths_of(sides).values()):
         return []
@@ -33,7 +33,7 @@ def strengths_of(sides: Matrix) -> dict[str, list[str]]:
 
 
 def points_of(table: MeasuredTable, sides: Matrix) -> dict[str, tuple[Point, Point]]:
-    """Return each guard's loss of utility and its worst gain; without those that are idle or have no cell."""
+    """Return each guard's utility loss and worst gain, skipping guards that are idle or have no cell."""
     guards = [side["label"] for side in sides["guards"]]
     cells, losses = gain_cells(table, sides), teacher_losses(table, guards)
     points = {}

@@ -1,6 +1,6 @@
-"""Colours that keep their meaning: a hue and a mark by position of the knob, teachers solid, students dashed.
+"""Consistent colours: hue and marker by position of the knob, solid lines for teachers, dashed for students.
 
-Marks and dashes say the same as the hues, for print and for readers who do not tell these apart.
+Markers and dashes repeat the information in the hues, for print and for colour-blind readers.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from repro.report.figures.style import Palette
 
 POSITIONS: dict[str, tuple[int, str]] = {"untouched": (5, "o"), "above": (0, "^"), "zero": (4, "s"), "below": (1, "v")}
-"""Position of the knob: which of the palette's series, and the mark."""
+"""Position of the knob -> (index into the palette's series, marker)."""
 _FURTHER: dict[str, tuple[int, str]] = {"SFT": (3, "P"), "GKD-FKL": (7, "X"), "No-reasoning": (6, "*")}
 _NAMES = {
     "above": ("Distillable", "Improve"),
@@ -21,7 +21,7 @@ _STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-r
 
 
 def knob_position(row: str) -> str:
-    """Return the position of the knob that a row's teacher, or the row itself, was calibrated to."""
+    """Return the position of the knob that a row (or its teacher) was calibrated to."""
     if of_sweep := _OF_SWEEP.search(row):
         eta = float(of_sweep[1])
         return "below" if eta < 0 else "above" if eta > 0 else "zero"
@@ -38,7 +38,7 @@ def is_student(row: str) -> bool:
 
 
 def line_style(row: str, palette: Palette) -> dict[str, Any]:
-    """Return colour, mark and dash of a row's line."""
+    """Return colour, marker and dash of a row's line."""
     position = POSITIONS[knob_position(row)]
     further = (style for name, style in _FURTHER.items() if row.startswith(name))
     index, marker = position if _OF_SWEEP.search(row) else next(further, position)

@@ -1,4 +1,4 @@
-"""What each rung gives away at a glance: a line per guard over the rungs."""
+"""What each rung gives away, at a glance: one line per guard over the rungs."""
 
 from repro.report.figures.export import Plot
 from repro.report.figures.style import MARKS, WIDTH, Palette, add_legend, drawing, panels

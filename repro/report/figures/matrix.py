@@ -1,4 +1,4 @@
-"""The matrix of guards and attacks at a glance: a colour and a number per cell."""
+"""The guard-attack matrix at a glance: a colour and a number per cell."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GAINS, LOSSES, INK, PAPER = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70), "#1b1f24", (1.0, 1.0, 1.0)
-"""Vermilion and blue of Okabe and Ito, which the usual kinds of colour blindness tell apart; text is dark on both tints."""
+"""Okabe-Ito vermilion and blue, distinguishable with common colour blindness; text is dark on both tints."""
 STRONGEST = 0.65
 """Share of the full colour in the strongest cell, so that dark text stays readable."""
 
 
 def matrix(part: Part, palette: Palette) -> list[Plot]:
-    """Draw the matrix of each family, and the guards over their strengths where these vary."""
+    """Draw each family's matrix, and the guards over their strengths if these vary."""
     sides = matrix_of(part)
     plots = [_matrix(table, sides, n, palette) for n, table in enumerate(part.measured)] if sides else []
     return [*plots, *guard_strengths(part, palette)]

@@ -1,4 +1,4 @@
-"""Accuracy of each row averaged over the tasks with right answers: a study's outcome in one picture."""
+"""Each row's accuracy averaged over verifiable tasks: a study's outcome in one picture."""
 
 from repro.report.figures.export import Plot
 from repro.report.figures.style import WIDTH, Palette, drawing, panels

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
-"""Where a label may stand, (right, up) of its point: between the arms of its intervals."""
+"""Candidate label positions, (right, up) of the point: between the arms of its intervals."""
 
 
 def measured_points(table: MeasuredTable, keys: Iterable[CellKey]) -> list[dict[str, Any]]:
@@ -52,9 +52,9 @@ def interval_arms(points: list[dict[str, Any]]) -> tuple[list[float], list[float
 
 
 def label_points(axes: "Axes", labels: Iterable[tuple[str, float, float]]) -> None:
-    """Write each text beside its point (text, x, y), at the first corner where it covers no earlier text and no point.
+    """Write each text beside its point (text, x, y), at the first corner where it overlaps no earlier text or point.
 
-    Call it once everything else is drawn: where points stand on the page depends on the axes' limits.
+    Call this after everything else is drawn: positions on the page depend on the axes' limits.
     """
     from matplotlib.transforms import Bbox
 
@@ -77,7 +77,7 @@ def label_points(axes: "Axes", labels: Iterable[tuple[str, float, float]]) -> No
 
 
 def describe_points(points: list[dict[str, Any]]) -> str:
-    """Return the points in words, for a figure's description."""
+    """Describe the points in words, for a figure's alt text."""
     return "; ".join(
         f"{p['task']}, {p['row']} {metric_name(p['metric'])}: {p['value']:.3f} ({p['low']:.3f} to {p['high']:.3f})"
         for p in points

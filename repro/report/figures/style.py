@@ -1,4 +1,4 @@
-"""The one style of all figures, in the colours of the page or of a file."""
+"""The shared style of all figures, in page or file colours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 WIDTH = 7.6
 """Width of the page's text, inches."""
 PHONE_WIDTH = 5.0
-"""Inches: on a phone the text of such a figure is scaled to two thirds, which can still be read."""
+"""Inches: on a phone, such a figure's text is scaled to two thirds, which is still readable."""
 
 
 MARKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "--"), ("P", "-."), ("X", ":"))
-"""A mark and a line for each series, so that they can be distinguished without their colours."""
+"""A marker and line style per series, so they can be distinguished without colour."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ CSS_COLOURS = {
 
 @contextmanager
 def drawing(palette: Palette) -> Iterator[None]:
-    """Set matplotlib to the style of the report inside the context."""
+    """Apply the report's matplotlib style within the context."""
     import matplotlib
 
     settings: dict[Any, Any] = {
@@ -91,7 +91,7 @@ def panels(
 
     Args:
         width, height: of one panel, inches.
-        n: how many panels are used; the last ones are removed. Default: all.
+        n: number of panels used; surplus ones are removed. Default: all.
     """
     from matplotlib.figure import Figure
 
@@ -120,7 +120,7 @@ def set_log_scale(axes: "Axes", name: Literal["x", "y"], ticks: tuple[int, ...])
 
 
 def add_legend(figure: "Figure", *axes: "Axes") -> None:
-    """Add the legend of these panels above the figure, each label once: the first panel may lack what others show."""
+    """Add one legend for these panels above the figure, each label once: the first panel may lack some."""
     entries: dict[str, Any] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels()):

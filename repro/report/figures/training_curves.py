@@ -1,4 +1,4 @@
-"""Training curves: statistics of the completions sampled in training, step by step."""
+"""Training curves: per-step statistics of the completions sampled in training."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -22,7 +22,7 @@ NOTE = (
 )
 FURTHER_MARKS = ("o", "D", "P", "X", "*", "<", ">", "h")
 _ENTRY = 50
-"""Points of a legend's entry beside its text, whose characters are about 5 wide."""
+"""Width in points of a legend entry besides its text (about 5 per character)."""
 _DISTILLATION = {"accuracy": "accuracy in training", "length": "completion length in training (tokens)"}
 
 
@@ -77,7 +77,7 @@ def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, na
 
 
 def _styles(methods: list[str], palette: Palette) -> dict[str, dict[str, Any]]:
-    """Return each method's line; further ones at the same position of the knob get a mark of their own."""
+    """Return each method's line style; additional methods at the same position of the knob get their own marker."""
     styles: dict[str, dict[str, Any]] = {}
     for method in methods:
         style = line_style(method, palette)

@@ -11,12 +11,12 @@ from repro.tables.statistics.decision import VerdictValue
 from repro.tables.verdicts.verdict_types import VerdictReport
 
 LABEL_LENGTH = 66
-"""Characters of a statement that fit the figure at its font; longer ones have two lines, and the longest are smaller."""
+"""Characters of a statement that fit the figure; longer ones take two lines, and the longest a smaller font."""
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 
 
 def forest(report: VerdictReport) -> Plot | None:
-    """Draw each claim's estimate and interval, and the edge that it must clear; None if nothing was tested."""
+    """Draw each claim's estimate and interval, and the edge it must clear; None if nothing was tested."""
     tested = [v for v in report.claims if v.estimate is not None and v.interval is not None]
     if not tested:
         return None

@@ -31,7 +31,7 @@ def findings_section(part: Part, key: str) -> Section:
 
 
 def styles_of(part: Part) -> list[StyleLine]:
-    """Return the styles of all sources; several seeds of one row are averaged, each source weighing as its seeds."""
+    """Return the styles from all sources; seeds of one row are averaged, each source weighted by its seeds."""
     lines: dict[tuple[str, str], list[tuple[StyleLine, int]]] = {}
     families = {table.family for table in part.measured}
     for source in part.sources:

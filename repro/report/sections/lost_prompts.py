@@ -10,7 +10,7 @@ from repro.report.merge import Part
 
 
 def prefix_section(part: Part, key: str) -> Section:
-    """Show how often each teacher ends right, by how much of the student's completion was given."""
+    """Show how often each teacher gets the answer right, by how much of the student's completion was given."""
     several = len(part.report.families) > 1
     rows: list[dict[str, str]] = []
     empty: list[str] = []
@@ -58,7 +58,7 @@ def _or_none(value: float | None, spec: str) -> str:
 
 
 def mode_section(part: Part, key: str) -> Section:
-    """Show how many completions of lost prompts are of each mode, and who named it."""
+    """Show how many completions of lost prompts fall into each mode, and who classified them."""
     summaries = list(_summaries(part, "classify"))
     several = len(part.report.families) > 1
     rows = [

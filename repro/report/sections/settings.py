@@ -81,7 +81,7 @@ def describe_setting(name: str, value: object, scale: str) -> dict[str, str]:
 
 
 def _general(name: str) -> str:
-    """Return the name under which an ASSUMED value covers several settings."""
+    """Return the name of an ASSUMED value that covers several settings."""
     head, _, leaf = name.partition(".")
     if head == "families" and leaf.endswith(".target"):
         return f"{leaf.removesuffix('.target')} target"

@@ -109,7 +109,7 @@ def _describe_method(part: Part) -> str:
 
 
 def _with_statement(text: str, claims: Mapping[str, Claim]) -> str:
-    """Put a claim's statement in the place of its id at the beginning of a text; the user's own claims keep their ids."""
+    """Replace a claim's id at the start of a text with its statement; the user's own claims keep their ids."""
     claim_id, bracket, rest = text.partition(" (")
     return f"{claim_in_symbols(claims[claim_id])}{bracket}{rest}" if claim_id in claims else text
 
@@ -127,7 +127,7 @@ _DIFFERENCE_IS = {
     "recovers": "what is gained less what is asked",
     "comparable": "distance to the nearer bound",
 }
-"""Kind of claim whose difference is not its left side less its right one to what it is."""
+"""Kind of claim -> its difference, if that is not the left side minus the right."""
 
 
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
@@ -148,7 +148,7 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
 
 
 def _caveat(v: ClaimVerdict) -> str:
-    """Say beside a tick that the paper's own numbers do not support what it stands for."""
+    """Caveat next to a tick if the paper's own numbers do not support it."""
     if v.estimate is None:
         return why_untested(v)
     if v.value == "reproduced" and v.paper_of and v.paper_held < v.paper_of:
@@ -220,7 +220,7 @@ def _printed(v: ClaimVerdict, claim: Claim | None, part: Part, task: str, metric
 
 
 def _printed_difference(left: str, right: str) -> str:
-    """Return the difference of two printed numbers, for a sign that is not ours; empty if they are not plain numbers."""
+    """Return the difference of two printed numbers, if its sign is not ours; empty if they are not plain numbers."""
     try:
         return f"paper {float(left) - float(right):+.3f}"
     except ValueError:

@@ -1,7 +1,7 @@
-"""Run every oracle over the stored tables, and compare the findings with what the files record.
+"""Run every oracle over the stored tables and compare the findings with what the files record.
 
-Oracles 1 to 5 are those of the method notes: implied lengths, the erratum that they betray, the drift of a
-re-measurement, claims against the paper's own numbers, cost. 6 is majority against pass rate, 7 the mean importance
+Oracles 1 to 5 come from the method notes: implied lengths, the erratum they reveal, the drift of a re-measurement,
+claims against the paper's own numbers, and cost. Oracle 6 compares majority with pass rate; 7 checks mean importance
 weights.
 """
 
@@ -39,8 +39,7 @@ ORACLES = {
 class OracleFinding:
     """The finding of one oracle.
 
-    ok is False if the stored files are wrong or incomplete, which fails the check; a fault of the paper that the
-    files record is ok.
+    ok is False if the stored files are wrong or incomplete, which fails the check; a known error in the paper is ok.
     """
 
     oracle: int
@@ -58,7 +57,7 @@ def check_tables(folder: Path | None = None) -> list[OracleFinding]:
 
     tables = table_names(folder)
     for name in tables:
-        stored(name)  # a malformed file is an InputError, regardless of which oracle reads it first
+        stored(name)  # a malformed file is an InputError, whichever oracle reads it first
     return [
         *_check_lengths(stored("table1")),
         *_check_errata(stored, tables),
@@ -83,7 +82,7 @@ def _check_lengths(table: PaperTable) -> list[OracleFinding]:
 
 
 def _check_errata(stored: Load, tables: list[str]) -> list[OracleFinding]:
-    """Compare the errata that the numbers show with those that the files record, both ways."""
+    """Compare the errata found in the numbers with the recorded ones, in both directions."""
     table1, table2 = stored("table1"), stored("table2")
     odd, impossible = length_outliers(table1), impossible_rates(table2)
     findings = []
@@ -154,7 +153,7 @@ def _check_claims(stored: Load, folder: Path | None) -> list[OracleFinding]:
 
 
 def _check_costs(table: PaperTable, folder: Path | None) -> list[OracleFinding]:
-    """Check that hours quoted in the prose are the table's, and that on-policy distillation costs most."""
+    """Check that hours quoted in the prose match the table, and that on-policy distillation costs most."""
     hours = {table.label(cell): cell.value for cell in table.cells}
     total = sum(hours.values())
     dearest = max(hours, key=lambda process: hours[process])

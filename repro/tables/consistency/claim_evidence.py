@@ -1,4 +1,4 @@
-"""Count how often the paper's own numbers bear a claim out, over the stored tables, read as the verdict reads."""
+"""Count how often the paper's own numbers support a claim, reading the stored tables the way verdicts do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from repro.printed.claims import Claim, Ref
 from repro.printed.load import PaperTable, PrintedCell
 
 Load = Callable[[str], PaperTable]
-"""Returns a stored table by its id."""
+"""Loads a stored table by its id."""
 
 
 @dataclass(frozen=True)
 class PrintedComparison:
-    """One printed comparison of a cell or row: its sides (right: the bound of a range or exists), and whether it holds."""
+    """One printed comparison of a cell or row: its sides (right: the bound, for range and exists), and if it holds."""
 
     label: str
     left: float
@@ -23,7 +23,7 @@ class PrintedComparison:
 
 
 def printed_comparisons(claim: Claim, load: Load) -> list[PrintedComparison]:
-    """Return one comparison per family and column (per row, if a side averages columns); empty if none is printed."""
+    """Return one comparison per family and column (per row if a side averages columns); empty if nothing is printed."""
     if not claim.study.startswith("table"):
         return []  # the paper prints no numbers of its figures
     left = _cells(claim, claim.left, load)

@@ -1,6 +1,6 @@
-"""Arithmetic that printed numbers must obey, and the cells where they do not.
+"""Arithmetic constraints on printed numbers, and the cells that violate them.
 
-Nothing here reads the stored errata: they are found from the numbers, and `check` compares them with what is stored.
+Nothing here reads the stored errata: they are derived from the numbers, and `check` compares them with the stored ones.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from repro.printed.load import PaperTable, PrintedCell
 
 @dataclass(frozen=True)
 class Length:
-    """Mean completion length, in tokens, that two printed KLs imply; low and high: what rounding allows."""
+    """Mean completion length in tokens implied by two printed KLs; low and high: bounds given rounding."""
 
     row: str
     value: float
@@ -20,15 +20,15 @@ class Length:
     high: float
 
     def agrees_with(self, other: "Length") -> bool:
-        """Return True if both may be the same length."""
+        """Return True if both could be the same length."""
         return max(self.low, other.low) <= min(self.high, other.high)
 
 
 def implied_lengths(table: PaperTable) -> dict[tuple[str, str], list[Length]]:
     """Return (family, column) -> one length per row.
 
-    Sequence KL is per sequence and token KL per token, so their ratio is the mean length of what was sampled: the
-    student's own completions, and so the same for every teacher.
+    Sequence KL is per sequence and token KL per token, so their ratio is the mean length of the samples. These are the
+    student's own completions, so the length is the same for every teacher.
     """
     lengths: dict[tuple[str, str], list[Length]] = {}
     for cell in table.select(metric="sequence_rkl"):
@@ -41,7 +41,7 @@ def implied_lengths(table: PaperTable) -> dict[tuple[str, str], list[Length]]:
 
 
 def outliers(lengths: list[Length]) -> list[Length]:
-    """Return the lengths that agree with no other, if some of the others agree: with only two, either may be wrong."""
+    """Return the lengths that agree with no other, if some others agree: with only two, either could be wrong."""
     is_supported = {
         length: any(other is not length and length.agrees_with(other) for other in lengths) for length in lengths
     }
@@ -58,9 +58,9 @@ def length_outliers(table: PaperTable) -> list[PrintedCell]:
 
 
 def repeated_runs(table: PaperTable, metric: str) -> list[tuple[PrintedCell, PrintedCell]]:
-    """Return pairs of rows' cells that agree in two neighbouring columns: a row copied over another of its family.
+    """Return cells of row pairs that are equal in two neighbouring columns: a row copied over another in its family.
 
-    One equal number is chance; two in a row, with every digit the same, are not.
+    One equal number may be chance; two in a row, identical in every digit, are not.
     """
     by_row: dict[tuple[str, ...], list[PrintedCell]] = {}
     for cell in table.select(metric=metric):
@@ -80,7 +80,7 @@ def repeated_runs(table: PaperTable, metric: str) -> list[tuple[PrintedCell, Pri
 
 
 def drifts(before: PaperTable, after: PaperTable) -> dict[tuple[str, str, str], float]:
-    """Return (family, row, column) -> relative change of the same student's implied length between two tables."""
+    """Return (family, row, column) -> relative change in the same student's implied length between two tables."""
     reliable = {
         key: [length for length in lengths if length not in outliers(lengths)]
         for key, lengths in implied_lengths(before).items()
@@ -93,9 +93,9 @@ def drifts(before: PaperTable, after: PaperTable) -> dict[tuple[str, str, str], 
 
 
 def impossible_rates(table: PaperTable) -> list[tuple[PrintedCell, PrintedCell]]:
-    """Return pairs (majority or accuracy, pass rate) where the first is above the second by more than rounding.
+    """Return pairs (majority or accuracy, pass rate) where the first exceeds the second by more than rounding.
 
-    A right majority needs a right sample.
+    A correct majority requires a correct sample.
     """
     pairs = []
     for passed in table.select(metric="pass16"):
@@ -107,7 +107,7 @@ def impossible_rates(table: PaperTable) -> list[tuple[PrintedCell, PrintedCell]]
 
 
 def mean_weights(table: PaperTable) -> list[tuple[PrintedCell, float]]:
-    """Return the mean importance weight that importance-weighted cells imply: E[w] = 1 + RKL - K3, where 1 is due."""
+    """Return the mean importance weight implied by importance-weighted cells: E[w] = 1 + RKL - K3, ideally 1."""
     return [
         (cell, 1 + cell.value - table.cell(cell.column, "is_k3", **cell.row).value)
         for cell in table.select(metric="is_rkl")

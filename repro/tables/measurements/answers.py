@@ -15,9 +15,9 @@ TOKENS = "tokens"
 
 
 def add_answers(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path, *, lengths: bool = False) -> None:
-    """Add every row's metrics and failure rates on the tasks that all rows have.
+    """Add every row's metrics and failure rates, on the tasks common to all rows.
 
-    A row may stand for one model per task, each with its own stage.
+    A row may represent one model per task, each with its own stage.
     """
     shared = set.intersection(*({d.task for row in rows for d in row.stage.data} for rows in rows_of.values()))
     for rows in rows_of.values():

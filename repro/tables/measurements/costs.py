@@ -1,4 +1,4 @@
-"""Cost of each stage: hours, tokens, arithmetic and memory, from its record, summary and history (Table 5)."""
+"""Cost of each stage: hours, tokens, FLOPs and memory, from its record, summary and history (Table 5)."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,8 @@ FORMULAS = {
     "gkd-rkl": "D (8 S + 2 T): the student S draws and is trained, the teacher T scores",
     "evaluate": "2 N D",
 }
-"""`PASSES` in words. DERIVED: 2 N operations per token forwards, 6 N forwards and backwards; D counts completion tokens
-alone, so prompts come on top."""
+"""`PASSES` in words. DERIVED: 2 N FLOPs per token for a forward pass, 6 N for forward and backward; D only counts
+completion tokens, so prompts come on top."""
 
 
 class CostLine(TypedDict):
@@ -45,7 +45,7 @@ class CostLine(TypedDict):
 
 
 class Costs(TypedDict):
-    """Costs of all stages of a study. unit: "GPU-hours" where the machine has GPUs, else "core-hours"."""
+    """Costs of all stages of a study. unit: "GPU-hours" if the machine has GPUs, else "core-hours"."""
 
     unit: str
     lines: list[CostLine]
@@ -75,9 +75,9 @@ def study_costs(study: Study, cache: Path) -> Costs:
 
 
 def add_costs(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add calibration and GKD-RKL, paired: items are the etas, each with the student of that teacher.
+    """Add calibration and GKD-RKL, paired: items are the etas, each with its teacher's student.
 
-    The other lines of Table 5 are one stage per seed, which has no spread: they are in the page's cost table only.
+    The other lines of Table 5 are one stage per seed, without spread: they only appear in the page's cost table.
     """
     records: dict[str, dict[float, list[dict[str, Any]]]] = {"calibrate": {}, "gkd-rkl": {}}
     students = [model for rows in rows_of.values() for row in rows for model in row.stage.inputs()]
@@ -98,16 +98,16 @@ def add_costs(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) 
 
 
 def _hours(record: dict[str, Any], scale: Scale, on_gpus: bool) -> float:
-    """Return the GPU-hours of a stage, or its core-hours where no stage of the study had a GPU."""
+    """Return the GPU-hours of a stage, or core-hours if no stage of the study had a GPU."""
     return float(record["gpu_hours"] if on_gpus else record["seconds"] * resources_for(scale).threads / 3600)
 
 
 def completion_tokens(stage: Stage, cache: Path) -> int | None:
-    """Return the completion tokens that the stage sampled or trained on; None if its files do not say."""
+    """Return the completion tokens the stage sampled or trained on, or None if its files do not say."""
     folder, workload = cache / stage.folder_name, stage.workload
     summary = json.loads((folder / "summary.json").read_text())
     if stage.procedure == "evaluate":
-        return sum(summary[data.task]["tokens"] for data in stage.data)  # beside tasks: sampler, odd rows
+        return sum(summary[data.task]["tokens"] for data in stage.data)  # non-task entries: sampler, odd rows
     if stage.procedure == "sample":
         return int(summary["tokens"])
     if workload.trains and workload.samples:
@@ -121,24 +121,24 @@ def completion_tokens(stage: Stage, cache: Path) -> int | None:
 
 
 def stage_flops_per_token(stage: Stage, cache: Path) -> float | None:
-    """Return the operations per completion token; None if a model's size is unknown."""
+    """Return the FLOPs per completion token, or None if a model's size is unknown."""
     models = (stage.workload.main, stage.workload.frozen)
     main, frozen = (0.0 if model is None else parameters_of(model, cache) for model in models)
     return None if main is None or frozen is None else stage.workload.passes.flops(main, frozen)
 
 
 def flops_per_token(procedure: str, large: float, small: float) -> float:
-    """Return the operations per completion token of a line of Table 5.
+    """Return the FLOPs per completion token for a line of Table 5.
 
     Args:
-        large, small: parameters of teacher and student; of a calibration: of teacher and target.
+        large, small: parameters of teacher and student; for a calibration, of teacher and target.
     """
     is_of_student = procedure in ("sft", "gkd-fkl", "gkd-rkl")
     return PASSES[procedure].flops(*((small, large) if is_of_student else (large, small)))
 
 
 def parameters_of(model: Model, cache: Path) -> float | None:
-    """Return a model's parameters: counted in its weights if it is a folder, else read off its name ("8B")."""
+    """Return a model's parameter count: from the weights if it is a folder, else from its name ("8B")."""
     location = cache / model.folder_name / MODEL if model.folder_name else locate(model.base_model.name)
     return float(count_parameters(location)) if isinstance(location, Path) else named_parameters(location)
 

@@ -1,6 +1,6 @@
-"""One evaluation as a measured table: the score of every item, paired with other evaluations by the item's content.
+"""One evaluation as a measured table: scores per item, paired with other evaluations by item content.
 
-Evaluations of models whose trainings differ in their seeds alone are pooled: one table with a row of values per seed.
+Evaluations of models whose training differs only in seeds are pooled into one table, with a row of values per seed.
 """
 
 import json
@@ -25,16 +25,16 @@ from repro.tables.statistics.resampling import Resamples
 from repro.tasks import registry
 
 INSTRUCTION = "instruction"
-"""Setting of an evaluation: the text after each question, where the user named another."""
+"""Evaluation setting: the text after each question, if the user changed it."""
 LEVEL = 0.05
 _RESAMPLES = 2_000
 _LEAST_CHANCE = 0.0005
-"""A smaller score of guessing prints as 0.000: the task has none that a run could see."""
+"""Smaller guessing scores print as 0.000: too small for a run to see."""
 
 
 @dataclass(frozen=True)
 class Chance:
-    """The score of guessing. is_estimate: from the answers of the items; else 1 / the options of the task."""
+    """The score of guessing. is_estimate: estimated from the items' answers; else 1 / the task's number of options."""
 
     score: float
     is_estimate: bool
@@ -45,13 +45,13 @@ class Chance:
 
 @dataclass(frozen=True)
 class TaskScore:
-    """An evaluation on one task.
+    """An evaluation's score on one task.
 
     Attributes:
         metric: acc, or reward of an open-ended task; value: its mean over the items (and training seeds), in 0..1.
         interval: 95 %, by bootstrap over the items and, where there are several, the training seeds; None for a single item.
-        items, completions: number of items, and of completions of each.
-        by_seed: the value under each training seed.
+        items, completions: number of items, and of completions per item.
+        by_seed: the value for each training seed.
         truncated, unparsed: shares of the completions; unparsed is None for open-ended tasks.
         mean_tokens: length of a completion.
     """
@@ -69,7 +69,7 @@ class TaskScore:
 
     @property
     def is_above_chance(self) -> bool | None:
-        """True if the complete interval lies above chance; None without an interval or a chance level."""
+        """True if the whole interval lies above chance; None without an interval or a chance level."""
         if self.interval is None or self.chance is None:
             return None
         return self.interval[0] > self.chance.score
@@ -77,16 +77,16 @@ class TaskScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A stored evaluation, or several of one training that was repeated with other seeds.
+    """A stored evaluation, or several of a training recipe repeated with different seeds.
 
     Attributes:
-        folders: of the artifacts, in the order of the training seeds.
-        label: of the model, with the seeds of its training.
-        seeds: of each folder's sampling.
-        trainings: the seeds of all trainings behind each folder's model; empty tuples for a model as it was published.
-        recipe: what was trained and evaluated, without the seeds of trainings and samplings; equal where only these differ.
-        settings: what decides the completions and their grades, by flat name.
-        table: one row (`ROW`) with each task's main metric; tasks with a single item are not in it.
+        folders: artifact folders, in the order of the training seeds.
+        label: the model's label, with its training seeds.
+        seeds: sampling seed of each folder.
+        trainings: seeds of all training behind each folder's model; empty tuples for published models.
+        recipe: what was trained and evaluated, without training and sampling seeds; equal if only these differ.
+        settings: the settings that determine completions and grades, by flat name.
+        table: one row (`ROW`) with each task's main metric; excludes tasks with a single item.
     """
 
     folders: tuple[Path, ...]
@@ -103,7 +103,7 @@ ROW = "evaluation"
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read the artifact of an evaluation, without the texts of its completions.
+    """Read an evaluation's artifact, without completion texts.
 
     Raises:
         InputError: another kind of artifact, or a damaged one.
@@ -142,10 +142,10 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def pool_training_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Join the evaluations of models whose trainings differ in their seeds alone; the others stay as they are.
+    """Join evaluations of models whose training differs only in seeds; leave the others unchanged.
 
-    Each joined one stands where the first of its parts stood. Nothing is joined if a single evaluation would remain: then the
-    seeds are what is compared.
+    Each joined evaluation takes the position of its first part. Nothing is joined if a single evaluation would remain:
+    then the seeds themselves are being compared.
     """
     by_recipe: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
@@ -158,7 +158,7 @@ def pool_training_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def _distinct_seeds(group: Sequence[Evaluation]) -> list[int] | None:
-    """Return the seed in which the trainings of all of a group differ: its own, or one behind it. None if there is none."""
+    """Return the seed in which all training in a group differs (the model's own or an ancestor's), or None."""
     for of_one_training in zip(*(evaluation.trainings[0] for evaluation in group), strict=False):
         if len(set(of_one_training)) == len(group):
             return list(of_one_training)
@@ -194,7 +194,7 @@ def _advice(folder: Path) -> str:
 
 
 def _read_items(file: Path) -> dict[str, dict[str, tuple[str | None, list[float]]]]:
-    """Return task -> item -> key and scores. An item is named by its id, prompt and key: files may number theirs alike."""
+    """Return task -> item -> (key, scores). Items are identified by id, prompt and key: files may share numbering."""
     tasks: dict[str, dict[str, tuple[str | None, list[float]]]] = {}
     for row in stream_rows(file, ["task", "item_id", "prompt", "key", "score"]):
         item = json.dumps([row["item_id"], row["prompt"], row["key"]])
@@ -204,7 +204,7 @@ def _read_items(file: Path) -> dict[str, dict[str, tuple[str | None, list[float]
 
 
 def _chance(task: str, keys: list[str | None]) -> Chance | None:
-    """Return the score of guessing: of the task if its options are fixed, else by the answers of the items."""
+    """Return the score of guessing: the task's if its options are fixed, else estimated from the items' answers."""
     declared = registry.declared_chance(task)
     if declared is not None:
         return Chance(declared, is_estimate=False)
@@ -248,7 +248,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _interval_of(task: str, metric: str, draws: Resamples) -> tuple[float, float] | None:
-    """Return the interval of an evaluation's mean; None for a task with a single item."""
+    """Return the interval of an evaluation's mean, or None for a task with a single item."""
     if not draws.measured.has(ROW, task, metric):
         return None
     contrast = {(ROW, task, metric): 1.0}

@@ -1,4 +1,4 @@
-"""Failure modes (section 6.5) from their classifications: how students fail on the prompts that they lost."""
+"""Failure modes (section 6.5), from classifications: how students fail on the prompts they lost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +22,12 @@ from repro.tasks import registry
 
 
 def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add the failure modes of every student, and over all prompts how it ends and how sure it is of its answers.
+    """Add every student's failure modes and, over all prompts, how completions end and how confident answers are.
 
-    Over the prompts that a student lost: the share of its completions in each mode. Over all prompts: the gap of pass@k
-    and maj@k, overconfidence (how often the majority answer was given, less how often it is right), and `_behaviour`, of
-    teachers too. If no completion of any model holds a re-check phrase, nothing that needs one is measured.
+    Over the prompts a student lost: the share of its completions in each mode. Over all prompts: the gap between pass@k
+    and maj@k, overconfidence (how often the majority answer was given minus how often it is right), and
+    `_add_behaviour`, also for teachers. If no model's completions contain a re-check phrase, metrics that need one are
+    skipped.
     """
     stages = {label: [row.stage for row in rows if isinstance(row.stage, Classify)] for label, rows in rows_of.items()}
     stages = {label: seeds for label, seeds in stages.items() if seeds}
@@ -60,7 +61,7 @@ def add_failures(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
 
 
 def _rechecks(file: Path) -> dict[PromptKey, list[bool]]:
-    """Return for each prompt which of its completions hold a re-check phrase."""
+    """Return, per prompt, which of its completions contain a re-check phrase."""
     flags: dict[PromptKey, list[bool]] = {}
     for row in stream_rows(file, ["task", "item_id", "text"]):
         flags.setdefault((row["task"], row["item_id"]), []).append(bool(find_rechecks(row["text"])))
@@ -73,10 +74,11 @@ def _add_behaviour(
     seeds: Sequence[Sequence[Outcome]],
     rechecks: Sequence[Mapping[PromptKey, Sequence[bool]]] | None,
 ) -> None:
-    """Add three rates of the completions of verifiable tasks.
+    """Add three completion rates for verifiable tasks.
 
-    rechecking: those with a re-check phrase. uncommitted: those cut at the token limit before any answer. repetition_recovery:
-    of those with a repeated span, the share that still ends by itself with an answer; a cell where enough prompts have one.
+    rechecking: completions with a re-check phrase. uncommitted: completions cut at the token limit before any answer.
+    repetition_recovery: among completions with a repeated span, the share that still ends by itself with an answer; a
+    cell only if enough prompts have one.
     """
     groups = [by_prompt(outcomes) for outcomes in seeds]
     tasks = dict.fromkeys(task for task, _ in groups[0] if registry.kind_of(task) != "open")

@@ -1,4 +1,4 @@
-"""Figure 1a from its evaluations: accuracy of every teacher and student, and what the students gain."""
+"""Figure 1a from its evaluations: every teacher's and student's accuracy, and the students' gains."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +19,9 @@ LOSS = "loss_under_better_teacher"
 def add_gains(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
     """Add every teacher, every student, and each student's gain.
 
-    For teachers as published (not calibrated): the loss under one that is more accurate than the student; and for each
-    pair of them the shortfall of the more accurate one's student. More accurate: by more than chance (the 95 % interval of
-    the difference); where neither is, there is no such cell. Nor are there cells that need a row which was not measured.
+    For published (uncalibrated) teachers: the loss under a teacher more accurate than the student and, for each pair of
+    teachers, the shortfall of the more accurate one's student. "More accurate" means beyond chance (95 % interval of
+    the difference); otherwise there is no such cell. Cells that need an unmeasured row are skipped.
     """
     student_of = {teacher: label for label, rows in rows_of.items() if (teacher := rows[0].of) in rows_of}
     untouched = [label for label in student_of if not any(rows_of[label][0].stage.inputs())]

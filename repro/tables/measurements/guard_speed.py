@@ -1,4 +1,4 @@
-"""How fast guarded teachers answer, relative to the open one: tokens per second of sampling, from the stages' records."""
+"""Sampling speed of guarded teachers relative to the open one, in tokens per second, from the stages' records."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,14 @@ from repro.stages.artifact import RECORD
 from repro.tables.guard_metrics import BASELINE
 
 SAMPLING, REWRITING = "sampling", "rewriting"
-"""Phases of a record: loading models, and what a guard prepares once, are phases of their own."""
+"""Phases in a record; loading models and a guard's one-time preparation are separate phases."""
 
 
 def guard_speeds(study: Study, cache: Path) -> dict[str, dict[str, float]]:
-    """Return tokens per second of each guarded teacher over those of the open one, by family and guard, first seed.
+    """Return each guarded teacher's tokens per second relative to the open one's, by family and guard, first seed.
 
-    Tokens are those sampled, before any rewriting. Seconds are the processor's where there is no GPU: other work on the
-    machine does not count. Guards whose records do not say are left out, and families without an open teacher.
+    Counts tokens as sampled, before any rewriting. Without a GPU, seconds are CPU time, so other work on the machine
+    does not count. Leaves out guards whose records lack the times, and families without an open teacher.
     """
     speeds: dict[str, dict[str, float]] = {}
     for family in study.families:
@@ -58,7 +58,7 @@ def _tokens_per_second(row: Row, cache: Path) -> float | None:
 
 
 def _seconds(stage: Stage, phase: str, cache: Path) -> float | None:
-    """Return a phase's seconds, of the wall on GPUs and else of the processor; None if the record has no such phase."""
+    """Return a phase's seconds (wall clock on GPUs, else CPU time), or None if the record lacks the phase."""
     record: dict[str, Any] = json.loads((cache / stage.folder_name / RECORD).read_text())
     spent = record.get("phases", {}).get(phase)
     return None if spent is None else float(spent["wall" if record["gpus"] else "processor"])

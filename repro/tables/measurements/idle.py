@@ -1,4 +1,4 @@
-"""Rows whose calibrated teacher has not moved, from the histories of its training."""
+"""Find rows whose calibrated teacher has not moved, from training histories."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ HISTORY, SUMMARY = "history.jsonl", "summary.json"
 
 
 def idle_rows(rows_of: Mapping[str, Sequence[Row]], seeds: Sequence[int], cache: Path) -> Idle:
-    """Return the rows that rest on a calibration that moved nothing: row -> task -> for each seed the reason, or None.
+    """Return the rows that depend on a calibration that moved nothing: row -> task -> reason (or None) per seed.
 
     Args:
-        rows_of: label -> its rows, of several stages for one seed if there is a model per task.
-        cache: the artifacts.
+        rows_of: label -> rows; several stages per seed if there is one model per task.
+        cache: the folder of artifacts.
     """
     known: dict[str, str | None] = {}
     reasons: dict[tuple[str, str], dict[int, str | None]] = {}

@@ -1,4 +1,4 @@
-"""What a query to a teacher gives away: the gains of the study of guards and attacks, per thousand queries."""
+"""What a teacher query gives away: the gains in the study of guards and attacks, per thousand queries."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SUMMARY = "summary.json"
 
 
 def add_leak(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add the cells of the matrix of guards and attacks, and each gain per thousand queries."""
+    """Add the cells of the guard-attack matrix, and each gain per thousand queries."""
     add_matrix(table, rows_of, cache)
     for label, counts in queries_by_row(rows_of, cache).items():
         for task in table.tasks:
@@ -27,7 +27,7 @@ def add_leak(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -
 
 
 def queries_by_row(rows_of: dict[str, list[Row]], cache: Path) -> dict[str, list[int]]:
-    """Return the queries to the teacher, by seed, of each student that has a measured one: one or more for each."""
+    """Count each student's queries, per seed, for students with a measured distance and guarded teacher."""
     counts = {}
     for label, rows in rows_of.items():
         guard = rows[0].guard
@@ -41,7 +41,7 @@ def queries_by_row(rows_of: dict[str, list[Row]], cache: Path) -> dict[str, list
 
 
 def study_queries(study: Study, cache: Path) -> dict[str, dict[str, int]]:
-    """Return the queries of each student under the study's first seed, by family and label."""
+    """Return each student's queries under the study's first seed, by family and label."""
     queries: dict[str, dict[str, int]] = {}
     for family in study.families:
         rows = [row for row in study.rows if row.family == family and row.seed == study.seeds[0]]
@@ -51,10 +51,10 @@ def study_queries(study: Study, cache: Path) -> dict[str, dict[str, int]]:
 
 
 def count_queries(student: Model, teacher: Model, cache: Path) -> int:
-    """Count what the thief asks the teacher for: completions, and own completions that it has the teacher score.
+    """Count the thief's queries to the teacher: completions, and its own completions that it has the teacher score.
 
-    The log-probabilities of a completion come with it, and are no query of their own. Completions that two uses share are
-    sampled once. What the owner asks the teacher to make a guard is no query.
+    A completion's log-probabilities come with it and are not a separate query. Completions shared by two uses are
+    sampled once. The owner's own use of the teacher to build a guard is not a query.
     """
     sampled: set[str] = set()
     scored = 0
@@ -68,21 +68,21 @@ def count_queries(student: Model, teacher: Model, cache: Path) -> int:
 
 
 def _is_same(first: Model, second: Model) -> bool:
-    """Return True for one model: two made ones by identity, since settings that make no difference may differ."""
+    """Return True for the same model; trained ones are compared by identity, which ignores settings without effect."""
     if first.folder_name is None or second.folder_name is None:
         return first == second
     return first.folder_name == second.folder_name
 
 
 def _trainings(student: Model) -> Iterator[Distill]:
-    """Yield a distilled student, and what it was distilled from."""
+    """Yield a distilled student and its ancestors."""
     while isinstance(student, Distill):
         yield student
         student = student.student
 
 
 def _sampled(completions: Completions) -> Iterator[Sample | Guarded]:
-    """Yield where completions and the votes on them were sampled."""
+    """Yield the stages that sampled the completions and the votes on them."""
     if isinstance(completions, Sample | Guarded):
         yield completions
         return
@@ -95,7 +95,7 @@ def _sampled(completions: Completions) -> Iterator[Sample | Guarded]:
 
 
 def _model(row: Row) -> Model:
-    """Return the model whose answers a row has."""
+    """Return the model that produced a row's answers."""
     assert isinstance(row.stage, Evaluate | Grade)
     return row.stage.model
 

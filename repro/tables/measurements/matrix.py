@@ -1,4 +1,4 @@
-"""Guards against attacks: answers of every row, gains over the student without a teacher, and how far each model moved."""
+"""Guards against attacks: every row's answers, gains over the student without a teacher, and how far models moved."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.answers import add_answers
 
 ZERO = "no-teacher"
-"""Row whose score is subtracted from a student's to give its gain."""
+"""The baseline row, subtracted from a student's score to give its gain."""
 SCORES = "scores.parquet"
 
 
 def add_matrix(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add answers with lengths, distances and readability; and the gains of students that did move."""
+    """Add answers with lengths, distances and readability, and the gains of students that moved."""
     graded = {label: rows for label, rows in rows_of.items() if rows[0].stage.kind in ("evaluate", "grade")}
     add_answers(table, graded, cache, lengths=True)
     for label in graded:
@@ -39,7 +39,7 @@ def _add_gain(table: MeasuredTable, label: str) -> None:
 
 
 def _add_scores(table: MeasuredTable, label: str, metric: str, rows: list[Row], cache: Path) -> None:
-    """Add nats per token of each task: an item's nats over its tokens, weighted by its tokens."""
+    """Add nats per token for each task: an item's nats / tokens, weighted by its tokens."""
     nats: list[dict[tuple[str, str], float]] = []
     tokens: list[dict[tuple[str, str], float]] = []
     for row in rows:
@@ -47,7 +47,7 @@ def _add_scores(table: MeasuredTable, label: str, metric: str, rows: list[Row], 
         tokens.append({})
         for score in stream_rows(cache / row.stage.folder_name / SCORES, _COLUMNS):
             sampled = 0.0 if metric == READABLE else score["sampled_log_prob"]
-            if sampled is None:  # rewritten text: its law is unknown
+            if sampled is None:  # rewritten text: its distribution is unknown
                 return
             key = (score["task"], score["item_id"])
             nats[-1][key] = nats[-1].get(key, 0.0) + sampled - score["log_prob"]

@@ -10,7 +10,7 @@ from repro.tasks import registry
 
 
 def measure(study: Study, cache: Path) -> list[MeasuredTable]:
-    """Measure the per-item values of every row, task and metric, by the study's own function."""
+    """Measure per-item values for every row, task and metric, using the study's own function."""
     add_cells = resolve(STUDIES[study.name].measure)
     etas = tuple(sorted({row.eta for row in study.rows if row.eta is not None}))
     samples = study.rows[0].stage.samples_per_prompt

@@ -1,4 +1,4 @@
-"""Figure 4 from its continuations: how often teachers end right after a misled student's prefix."""
+"""Figure 4 from its continuations: how often teachers still get the answer right after a misled student's prefix."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,22 +20,22 @@ from repro.tasks import registry
 
 PREFIX_CORRECT = "prefix_correct"
 MISLED = "Misled"
-"""The row in which the student itself continues its prefixes."""
+"""The row in which the student itself continues its own prefixes."""
 
 Continuations = Sequence[Mapping[str, Any]]
 """The rows of one seed's file (see `evaluation.prefixes`)."""
 
 
 def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add a row per model that continues the prefixes before a re-check, and our rows of arbitrary beginnings.
+    """Add a row per model that continues prefixes cut before a re-check, and our rows for arbitrary beginnings.
 
-    Before a re-check (the paper's population; the row is the model's name): every prompt that has such a prefix. The misled
-    student continues its prefixes itself: the completions that they were cut from are wrong by selection.
-    Arbitrary beginnings: mean over them, and one row per length. Prompts of a teacher's cells: those that the student lost and
-    this teacher, without a prefix, solves by majority: what a prefix can spoil. All others have weight 0. The first half of a
-    prompt's samples without a prefix decides whether it is solved, the other half is what "no prefix" measures: one half for
-    both would favour "no prefix". The misled student's prompts are the teacher's, if that was measured. A prefix that states or begins its answer is
-    left out.
+    Before a re-check (the paper's population; the row is named after the model): every prompt with such a prefix. The
+    misled student also continues its own prefixes, since the completions they were cut from are wrong by selection.
+    Arbitrary beginnings: their mean, and one row per length. A teacher's cells use the prompts that the student lost
+    and that this teacher solves by majority without a prefix, i.e. those a prefix can spoil; all others have weight 0.
+    The first half of a prompt's no-prefix samples decides whether it is solved, and the second half is measured as "no
+    prefix": using one half for both would favour "no prefix". The misled student uses the teacher's prompts if that was
+    measured. Prefixes that state or begin the answer are left out.
     """
     solved: dict[tuple[str, str], list[set[str]]] = {}
     for label, rows in rows_of.items():
@@ -70,7 +70,7 @@ def add_prefixes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Pat
 
 
 def _correct_before_recheck(rows: Continuations, task: str) -> dict[str, float]:
-    """Return item -> share of the continuations of its prefixes before a re-check that end right."""
+    """Return item -> share of correct continuations of its prefixes cut before a re-check."""
     groups: dict[str, list[float]] = {}
     for row in rows:
         if row["task"] == task and row["cut"] == "re-check":
@@ -79,12 +79,12 @@ def _correct_before_recheck(rows: Continuations, task: str) -> dict[str, float]:
 
 
 def _correct(rows: Continuations, task: str, fractions: Collection[float]) -> dict[str, float]:
-    """Return item -> share of its continuations that end right, without those of committed prefixes."""
+    """Return item -> share of correct continuations, excluding those of committed prefixes."""
     return {item: float(np.mean(values)) for item, values in _correct_by_item(rows, task, fractions).items()}
 
 
 def _halves(rows: Continuations, task: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return item -> share of its samples without a prefix that are right, for their first half and the second."""
+    """Return item -> share of correct no-prefix samples, for the first and for the second half."""
     first: dict[str, float] = {}
     second: dict[str, float] = {}
     for item, values in _correct_by_item(rows, task, [0.0]).items():

@@ -1,8 +1,8 @@
-"""Table 4, and whether the changes of its traps correlate with the outcomes of students (section 6.4).
+"""Table 4, and whether changes in its traps correlate with student outcomes (section 6.4).
 
-A point is a calibrated teacher on a task that Table 4 prints: the relative change of its trap against the original teacher's,
-and that of its student's accuracy against the student of the original teacher. The correlation over the points is Pearson's;
-its items are those of all tasks together, by influence values: each item is left out of its task in turn.
+A point is a calibrated teacher on a task printed in Table 4: the relative change of its trap against the original
+teacher, and of its student's accuracy against the original teacher's student. The correlation over points is Pearson's;
+its items are pooled over all tasks through influence values: each item is left out of its task in turn.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ TRAPS = ("token_rkl", "wrong_trace")
 _FEWEST_POINTS = 4
 
 Sums = tuple[Array, Array]
-"""Of one cell, per item: value times weight, and weight."""
+"""(value * weight, weight) per item of one cell."""
 
 
 def add_traps_and_outcomes(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
-    """Add a row per teacher, and the correlation of each trap's changes with the students' as one more."""
+    """Add a row per teacher, plus one for the correlation of each trap's changes with the students'."""
     add_prompts(table, {label: rows for label, rows in rows_of.items() if rows[0].stage.kind == "diagnose"}, cache)
     if not set(STUDENT_OF.values()) <= set(rows_of):
         return
@@ -81,10 +81,10 @@ def _accuracy_sums(by_item: Mapping[str, float], items: tuple[str, ...]) -> Sums
 def _influence(
     traps: Mapping[tuple[str, str], Sums], outcomes: Mapping[tuple[str, str], Sums], tasks: list[str]
 ) -> Array:
-    """Return influence values of the correlation, items task by task; NaN where a change is undefined."""
+    """Return the correlation's influence values, items task by task; NaN where a change is undefined."""
 
     def mean_of(cells: Mapping[tuple[str, str], Sums]) -> Callable[[str, str], Array]:
-        """Return a function to [1 + items]: a cell's mean over all items, then without each in turn."""
+        """Return a function to [1 + items]: a cell's mean over all items, then leaving out each item in turn."""
 
         def mean(teacher: str, task: str) -> Array:
             value, weight = cells[teacher, task]

@@ -1,4 +1,4 @@
-"""Turn the artifacts of diagnoses into cells: one value and weight per prompt, or per block of prompts."""
+"""Turn diagnosis artifacts into cells: one value and weight per prompt, or per block of prompts."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def add_prompts(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path
 def add_blocks(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path) -> None:
     """Add Figure 2: a row per curve ("K=1" .. "K=V", "beyond K=1" .., "tail"), for a further teacher "K=1, teacher" and so on.
 
-    Items are blocks. Metrics: the rank correlation with frequency, and for "tail" its share of the KL.
+    Items are blocks. Metrics: rank correlation with frequency and, for "tail", its share of the KL.
     """
     for number, (label, rows) in enumerate(rows_of.items()):
         seeds = [_read(cache / row.stage.folder_name / PER_BLOCK) for row in rows]
@@ -35,7 +35,7 @@ def add_blocks(table: MeasuredTable, rows_of: dict[str, list[Row]], cache: Path)
 
 
 def _add_cells(table: MeasuredTable, row: str, seeds: list[Cells]) -> None:
-    """Add every cell that all seeds have: a seed lacks one without a finite value or without any pair."""
+    """Add every cell that all seeds have; a seed lacks a cell without a finite value or any pair."""
     for task, metric in seeds[0]:
         if all((task, metric) in cells for cells in seeds):
             values, weights = zip(*(cells[task, metric] for cells in seeds))

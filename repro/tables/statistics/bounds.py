@@ -1,11 +1,11 @@
-"""Intervals end where their quantity does: a share is never below 0 or above 1, and no number of hours below 0."""
+"""Clip intervals to the range of their quantity: a share lies in 0..1, and hours are never negative."""
 
 from repro.tables.measured_table import range_of
 from repro.tables.statistics.resampling import Contrast
 
 
 def bounded(contrast: Contrast, interval: tuple[float, float]) -> tuple[float, float]:
-    """Return the interval of a mean cut to the range of its metric (`range_of`); that of a difference as it is."""
+    """Clip the interval of a mean to its metric's range (`range_of`); leave the interval of a difference unchanged."""
     if not contrast or min(contrast.values()) <= 0:
         return interval
     ranges = [range_of(metric) for _, _, metric in contrast]

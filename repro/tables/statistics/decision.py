@@ -1,4 +1,4 @@
-"""The rule of verdicts, Holm's correction, and how much data would decide.
+"""The decision rule for verdicts, Holm's correction, and how much data would decide.
 
 A statement puts an estimate inside an allowed region [low, high]: an ordering [0, inf), a non-inferiority
 [-margin, inf), an equivalence [-margin, margin]. At level a, with the interval of confidence 1 - a around the
@@ -7,8 +7,9 @@ estimate:
     contradicted   the whole interval lies outside it
     inconclusive   neither; or a training claim has one training seed, and the gap to the region's edge is under
                    5 standard errors
-A fourth verdict, not testable, is not a matter of statistics: nothing was there that the claim could be true or false of: a
-student at chance (`repro.tables.verdicts.floor`), or a calibrated teacher that has not moved (`repro.calibration.idle`).
+A fourth verdict, not testable, is not a matter of statistics: there was nothing for the claim to be true or false of,
+such as a student at chance (`repro.tables.verdicts.floor`) or a calibrated teacher that has not moved
+(`repro.calibration.idle`).
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,11 @@ from repro.tables.statistics.resampling import Estimate
 VerdictValue = Literal["reproduced", "contradicted", "inconclusive", "not testable"]
 VERDICT_VALUES: tuple[VerdictValue, ...] = get_args(VerdictValue)
 
-ONE_SEED_CAP = 5.0  # standard errors that the gap must exceed where one training seed shows no spread
-POWER = 0.8  # of the test that "would decide"
+ONE_SEED_CAP = 5.0  # standard errors the gap must exceed if a single training seed shows no spread
+POWER = 0.8  # power of the test that "would decide"
 SMALLEST_P = 1e-15  # smaller p-values with seeds are reported as this
-MOST_SEEDS = 100  # that an inconclusive verdict may ask for
-NEVER = 10**5  # more items than this are never called for: the paper's tasks together have less than half as many
+MOST_SEEDS = 100  # maximum that an inconclusive verdict may ask for
+NEVER = 10**5  # more items are never requested: the paper's tasks together have less than half as many
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,19 @@ class Region:
 
 @dataclass(frozen=True)
 class RequiredData:
-    """Totals that would decide a gap of the estimated size with 80 % power; None: no more of it is needed."""
+    """Totals that would decide a gap of the estimated size with 80 % power; None: no more are needed."""
 
     items: int | None
     seeds: int | None
 
     @property
     def is_realistic(self) -> bool:
-        """True if more data would decide, and not more of it than a study ever has."""
+        """True if a feasible amount of additional data would decide."""
         needed = [n for n in (self.items, self.seeds) if n is not None]
         return bool(needed) and max(needed) <= NEVER
 
     def describe(self, now: Estimate, decided: str = "a gap of this size") -> str:
-        """Return the requirement as part of a sentence. decided: what these totals would decide."""
+        """Phrase the requirement as part of a sentence. decided: what these totals would decide."""
         if not self.is_realistic:
             return f"no realistic number of items or seeds would decide {decided}"
         parts = []
@@ -78,10 +79,10 @@ def t_quantile(level: float, df: float) -> float:
 
 
 def half_width(estimate: Estimate, level: float, more_items: float = 0.0, more_seeds: float = 0.0) -> float:
-    """Return half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each t with its own freedom.
+    """Return half the interval: sqrt(t_items**2 var_items + t_seeds**2 var_seeds), each t with its own df.
 
-    One t with pooled degrees of freedom (Satterthwaite) is too short with two or three seeds: it trusts a
-    variance between seeds that is small by chance. `more_items`, `more_seeds` are added to the two variances.
+    A single t with pooled degrees of freedom (Satterthwaite) is too narrow with two or three seeds: it trusts a
+    between-seed variance that is small by chance. `more_items` and `more_seeds` are added to the two variances.
     """
     squared = t_quantile(level, estimate.items - estimate.tasks) ** 2 * (estimate.var_items + more_items)
     if estimate.seeds > 1:
@@ -90,7 +91,7 @@ def half_width(estimate: Estimate, level: float, more_items: float = 0.0, more_s
 
 
 def interval(estimate: Estimate, level: float) -> tuple[float, float]:
-    """Return the confidence interval of confidence 1 - level."""
+    """Return the interval with confidence 1 - level."""
     half = half_width(estimate, level)
     return estimate.value - half, estimate.value + half
 
@@ -106,7 +107,7 @@ def p_value(estimate: Estimate, region: Region) -> float:
         return float(2 * special.stdtr(estimate.items - estimate.tasks, -gap / estimate.se))
     if half_width(estimate, SMALLEST_P) < gap:
         return SMALLEST_P
-    # The interval shrinks as its level grows: bisect for the level that just touches.
+    # The interval shrinks as the level grows: bisect for the level at which it just touches.
     low, high = log(SMALLEST_P), 0.0
     for _ in range(50):
         middle = (low + high) / 2
@@ -115,21 +116,21 @@ def p_value(estimate: Estimate, region: Region) -> float:
 
 
 def decide(estimate: Estimate, region: Region, p: float, level: float, training: bool) -> VerdictValue:
-    """Apply the rule above; p <= level means that the interval is clear of the edge."""
+    """Apply the rule above; p <= level means the interval is clear of the edge."""
     if p > level or is_capped(estimate, region, training):
         return "inconclusive"
     return "reproduced" if region.contains(estimate.value) else "contradicted"
 
 
 def is_capped(estimate: Estimate, region: Region, training: bool) -> bool:
-    """Return True if one training seed cannot decide: it shows no spread between trainings, and the gap is small."""
+    """Return True if a single training seed cannot decide: it shows no between-run spread, and the gap is small."""
     return training and estimate.seeds == 1 and region.gap(estimate.value) <= ONE_SEED_CAP * estimate.se
 
 
 def holm(p_values: Sequence[float], alpha: float) -> tuple[list[float], list[float]]:
     """Apply Holm's step-down: (adjusted p, the level at which each p was tested), both in the given order.
 
-    p <= its level exactly where adjusted p <= alpha. After the first failure the level stays at that step's.
+    p <= its level exactly where adjusted p <= alpha. After the first failure, the level stays the same.
     """
     order = sorted(range(len(p_values)), key=lambda n: p_values[n])
     adjusted, levels = [0.0] * len(p_values), [0.0] * len(p_values)
@@ -147,8 +148,8 @@ def holm(p_values: Sequence[float], alpha: float) -> tuple[list[float], list[flo
 def required_data(estimate: Estimate, region: Region, level: float, training: bool) -> RequiredData:
     """Return how many items and seeds would make a gap of this size conclusive with 80 % power.
 
-    Of all numbers of seeds up to MOST_SEEDS the one that costs least (seeds times items) is returned. The spread
-    between trainings is unknown from one seed; three are the fewest that show it.
+    Among all seed counts up to MOST_SEEDS, returns the cheapest (seeds times items). One seed says nothing about the
+    spread between training runs; three is the minimum that does.
     """
     gap = region.gap(estimate.value)
     if gap == 0:
@@ -165,7 +166,7 @@ def required_data(estimate: Estimate, region: Region, level: float, training: bo
     def reach(of_items_K: Array) -> Array:
         return np.sqrt(z**2 * of_items_K + t_K**2 * of_seeds_K) + power * np.sqrt(of_items_K + of_seeds_K)
 
-    # Bisection for the items' variance that leaves the gap just conclusive, per number of seeds.
+    # For each number of seeds, bisect for the item variance at which the gap is just conclusive.
     low_K, high_K = np.zeros(len(seeds_K)), np.full(len(seeds_K), estimate.var_items)
     possible_K = reach(low_K) < gap
     if not possible_K.any():
@@ -181,5 +182,5 @@ def required_data(estimate: Estimate, region: Region, level: float, training: bo
 
 
 def _larger_total(now: int, factor: float) -> int | None:
-    """Return the total that the factor requires; None if the present one suffices, to a hundredth."""
+    """Return the total the factor requires, or None if the present one suffices to within a hundredth."""
     return ceil(min(now * factor, 10 * NEVER)) if factor > 1.01 else None

@@ -1,8 +1,8 @@
 """Two-level bootstrap of paired contrasts: training seeds outermost, then items within each task.
 
-Shapes: R resamples, S seeds, N items of one task. One resample draws seeds with replacement, the same for
-every row and task, and items with replacement, the same for every row of a task: rows stay paired, tasks stay
-strata. (Items are crossed with seeds, not nested in them: every seed was evaluated on the same items.)
+Shapes: R resamples, S seeds, N items of one task. Each resample draws seeds with replacement (the same for every row
+and task) and items with replacement (the same for every row of a task): rows stay paired, tasks stay strata. (Items are
+crossed with seeds, not nested in them: every seed was evaluated on the same items.)
 """
 
 import zlib
@@ -13,9 +13,9 @@ import numpy as np
 
 from repro.tables.measured_table import Array, CellKey, MeasuredTable, is_fraction
 
-Contrast = Mapping[CellKey, float]  # key -> coefficient; the contrast is the sum of coefficient * mean of the key
+Contrast = Mapping[CellKey, float]  # key -> coefficient; the contrast is the sum of coefficient * the key's mean
 
-# Elements of one block of drawn counts: 32 MB, so that 26,000 items do not ask for gigabytes.
+# Elements per block of drawn counts: 32 MB, so that 26,000 items do not need gigabytes.
 _BLOCK = 4_000_000
 
 
@@ -26,8 +26,8 @@ class Estimate:
     Attributes:
         value: the estimate, in the metric's unit; se: its standard error, from the two-level bootstrap.
         var_seeds: the part of se**2 that training seeds contribute (0 for one seed); var_items: the rest.
-        items, seeds: the number of items (over all tasks) and seeds behind it.
-        tasks: number of tasks, each of which costs the items a degree of freedom.
+        items, seeds: number of items (over all tasks) and seeds behind it.
+        tasks: number of tasks, each of which costs one degree of freedom of the items.
     """
 
     value: float
@@ -52,7 +52,7 @@ class Resamples:
         for key in dict.fromkeys(keys):
             by_task.setdefault(key[1], []).append(key)
         for task, task_keys in by_task.items():
-            # Seeded by the task's name: its draws do not depend on which other tasks were run.
+            # Seeded by the task's name, so draws do not depend on which other tasks were run.
             rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
             self._draw_task(task_keys, rng, resamples)
         self._seed_weights_RS = _seed_weights(len(measured.seeds), resamples, np.random.default_rng([seed, 0]))
@@ -89,8 +89,8 @@ class Resamples:
     def estimate(self, contrast: Contrast, training: bool = True) -> Estimate:
         """Return the value and uncertainty of a contrast.
 
-        training: each seed trained its own models. Where the seeds only sampled the same models again they are averaged
-        first: their difference is in the items' spread already.
+        training: each seed trained its own models. If seeds only resampled the same models, they are averaged first:
+        their difference is already part of the items' spread.
         """
         value_S = sum((a * self.means_S[key] for key, a in contrast.items()), np.zeros(len(self.measured.seeds)))
         draws_RS = np.zeros_like(self._seed_weights_RS)
@@ -103,7 +103,7 @@ class Resamples:
         if training and S > 1:
             var_total = float((draws_RS * self._seed_weights_RS).sum(axis=1).var()) + smoothing
             var_seeds = float(value_S.var(ddof=1)) / S
-            # What items and seeds share (a seed's luck on an item) is counted with the items, so nothing is lost.
+            # The item-seed interaction (a seed's luck on an item) is counted with the items, so nothing is lost.
             var_items = max(var_items, var_total - var_seeds)
         tasks = {task for _, task, _ in contrast}
         return Estimate(
@@ -119,7 +119,7 @@ class Resamples:
     def _pseudo_variance(self, key: CellKey) -> float:
         """Return the variance of two further items at probability 1/2, k samples each (after Agresti and Min).
 
-        Without it, rows that agree on every item would have an interval of width zero.
+        Without it, rows that agree on every item would have a zero-width interval.
         """
         _, task, metric = key
         if not is_fraction(metric):
@@ -134,7 +134,7 @@ class Resamples:
 def _seed_weights(S: int, resamples: int, rng: np.random.Generator) -> Array:
     """Return [R, S] weights that sum to 1: resampled shares of each seed, deviations stretched by sqrt(S / (S - 1)).
 
-    With three seeds the plain bootstrap would show two thirds of the variance between seeds.
+    With three seeds, the plain bootstrap would show only two thirds of the variance between seeds.
     """
     even = np.full((resamples, S), 1.0 / S)
     if S == 1:

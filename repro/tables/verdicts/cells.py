@@ -1,8 +1,8 @@
 """Cell verdicts: compare each measured number with the printed one, within its stored margin. Paper scale only.
 
-The difference ours - paper gets an interval that carries both sides' uncertainty: ours from the bootstrap; the paper's
-from its items (as many as `legend.toml` says, independent of ours, with our spread between items), its one training run
-(our spread between seeds, where we have several), and the rounding of the print.
+The interval of ours - paper includes both sides' uncertainty: ours from the bootstrap; the paper's from its items (as
+many as `legend.toml` says, independent of ours, with our spread between items), its single training run (our spread
+between seeds, if we have several), and rounding in print.
 """
 
 from typing import Literal
@@ -25,20 +25,20 @@ from repro.tables.statistics.decision import (
 from repro.tables.statistics.resampling import Estimate, Resamples
 from repro.tables.verdicts.verdict_types import CellVerdict
 
-# Below this many items a rate of one draw per item takes Wilson's interval instead of the normal one.
+# With fewer items, a rate of one draw per item uses Wilson's interval instead of the normal one.
 FEW_ITEMS = 300
 
 
 def judge_cells(
     measured: MeasuredTable, stored: PaperTable, alpha: float = 0.05, resamples: int = 10_000, seed: int = 0
 ) -> list[CellVerdict]:
-    """Return one verdict per stored cell of the family that was measured, in printed order, each at level alpha.
+    """Return one verdict per measured cell stored for the family, in printed order, each at level alpha.
 
-    About alpha / 2 of the cells that are exactly on their margin will be contradicted by chance: read cells together,
-    and claims for single statements.
+    About alpha / 2 of the cells that lie exactly on their margin will be contradicted by chance: read cells as a group,
+    and use claims for individual statements.
 
     Raises:
-        InputError: the result is not of paper scale.
+        InputError: the result is not at paper scale.
     """
     if measured.scale != "paper":
         raise InputError(
@@ -119,9 +119,9 @@ def _decide(
 
 
 def _paper_variances(cell: PrintedCell, estimate: Estimate, trained: bool) -> tuple[float, float]:
-    """Return the variances of the printed number: of its items and rounding, and of its one training run.
+    """Return the variances of the printed number: from its items and rounding, and from its single training run.
 
-    Rounding is uniform within half a unit; items and training spread as ours do.
+    Rounding is uniform within half a unit; items and training are assumed to spread like ours.
     """
     var_items = estimate.var_items * estimate.items / (cell.items or estimate.items)
     return var_items + cell.printed.half_unit**2 / 3, estimate.var_seeds * estimate.seeds if trained else 0.0

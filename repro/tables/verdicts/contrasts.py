@@ -1,4 +1,4 @@
-"""Turn a claim into contrasts that a bootstrap can resample: the cells on each side, and the allowed region."""
+"""Turn a claim into contrasts that the bootstrap can resample: the cells on each side, and the allowed region."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from repro.tables.statistics.decision import Region
 from repro.tables.statistics.resampling import Contrast
 
 _FEWEST_POINTS = 3
-"""Values of eta below which there is no curve."""
+"""Minimum number of eta values for a curve."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Comparison:
     """One comparison of a claim.
 
     Attributes:
-        rival: the right side's row; for a one-sided claim the row (and task) itself, or a step of eta.
-        contrast: key -> coefficient over all tasks, tasks weighing the same.
-        pairs: the cells behind it by task: (left, right), right None for a one-sided claim.
+        rival: the row on the right side; for a one-sided claim, the row (and task) itself or a step of eta.
+        contrast: key -> coefficient over all tasks, equally weighted.
+        pairs: task -> the cells (left, right) behind it; right is None for a one-sided claim.
     """
 
     rival: str
@@ -31,7 +31,7 @@ class Comparison:
 
 
 def region_of(claim: Claim) -> Region:
-    """Return the region where the estimate must be for the claim to hold."""
+    """Return the region in which the estimate must lie for the claim to hold."""
     if claim.kind in ("range", "between"):
         assert claim.low is not None
         assert claim.high is not None
@@ -50,9 +50,9 @@ def region_of(claim: Claim) -> Region:
 def comparisons_of(
     claim: Claim, measured: MeasuredTable, stored: PaperTable, tasks: Collection[str] | None = None
 ) -> list[Comparison] | str:
-    """Return a claim's comparisons on these tasks (None: on all), or a string that says what was not run.
+    """Return a claim's comparisons on these tasks (None: all tasks), or a string saying what was not run.
 
-    There is one per right side, per cell for `exists`, per step of eta for `monotone`, and two for `comparable`.
+    One per right side, per cell for `exists`, per step of eta for `monotone`, and two for `comparable`.
     """
     if claim.kind in ("trend", "monotone"):
         return _along_eta(claim, measured)
@@ -106,9 +106,9 @@ def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Comparison] | str:
 
 
 def _two_sided(claim: Claim, ref: Ref, left: list[CellKey], right: list[CellKey]) -> list[Comparison]:
-    """Return the comparisons with one right side; none if no task has both sides."""
+    """Return the comparisons with one right side; empty if no task has both sides."""
     if claim.left.columns != ref.columns:
-        # Sides over different tasks (open-ended against knowledge): means of sides, no pairs of tasks.
+        # The sides cover different tasks (open-ended against knowledge): compare their means, without pairing tasks.
         return [Comparison(ref.row, _difference(left, right), ())]
     # A task counts only where both sides have it; "*" compares each row with itself.
     pairs = tuple((a, b) for a in left for b in right if a[1] == b[1] and (claim.left.row != "*" or a[0] == b[0]))

@@ -1,7 +1,7 @@
-"""Equality: two scores that lie this close are asked whether they are equal, not which of them is larger.
+"""Equality: for two scores this close, ask whether they are equal, not which is larger.
 
-The number of items that would tell two nearly equal scores apart is no advice: it has no bound. What an interval does say is
-by how much the two differ at most.
+The number of items needed to tell two nearly equal scores apart is unbounded, so it is no useful advice. What an
+interval does give is the largest possible difference.
 """
 
 from repro.printed.claims import Claim
@@ -10,20 +10,20 @@ from repro.tables.statistics.decision import RequiredData
 from repro.tables.statistics.resampling import Contrast, Estimate
 
 EQUAL_WITHIN = 0.02
-"""ASSUMED: scores in 0..1 that differ by no more are called equal: two points, the margin of the claims on kept accuracy."""
+"""ASSUMED: scores in 0..1 this close are called equal: two points, the margin of the claims on kept accuracy."""
 MOST_DATA = 10.0
-"""ASSUMED: a difference that takes more than this many times the data (items times seeds) to see is too small to ask for."""
+"""ASSUMED: a difference that would need more than this multiple of the data (items times seeds) is too small."""
 
 
 def is_equality(claim: Claim) -> bool:
-    """Return True for a claim that two sides are equal within a margin; other bounds of a difference may leave 0 out."""
+    """Return True for a claim that two sides are equal within a margin; other bounds on a difference may exclude 0."""
     return claim.kind == "between" and claim.low == -(claim.high or 0.0)
 
 
 def is_too_close(claim: Claim, contrast: Contrast, estimate: Estimate, required: RequiredData) -> bool:
-    """Return True for scores in 0..1 whose difference is too small to matter, or for this data to see.
+    """Return True for scores in 0..1 with a difference too small to matter, or too small for this data to resolve.
 
-    Only orderings and equalities ask: other claims have a margin of their own.
+    Only applies to orderings and equalities: other claims have their own margin.
     """
     if not (claim.kind == "ordering" or is_equality(claim)) or not all(
         is_fraction(metric) for _, _, metric in contrast

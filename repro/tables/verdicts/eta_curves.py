@@ -1,4 +1,4 @@
-"""The curves of the eta sweep, read off a measured table: values with intervals, trend tests, and where the edge is.
+"""The curves of the eta sweep, from a measured table: values with intervals, trend tests, and the limits of eta.
 
 Shapes: S training seeds, E values of eta.
 """
@@ -20,9 +20,9 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class EtaCurve:
-    """A named line over eta: one metric of one model, mean over tasks (which weigh the same).
+    """A named line over eta: one metric of one model, averaged over equally weighted tasks.
 
-    expected_sign: +1 if eta should raise it, -1 if eta should lower it, 0 if eta should not change it.
+    expected_sign: +1 if it should rise with eta, -1 if it should fall, 0 if it should not change.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Trend:
     Attributes:
         page_l, page_p: Page's test over seeds (rank sums in the expected order), one-sided; None with one seed.
         tau, tau_p: Kendall's tau of the mean curve with eta, two-sided p over permutations of the values.
-        steps, of: steps from one eta to the next in the expected direction (upwards if none is), of all steps.
+        steps, of: steps between neighbouring etas in the expected direction (upwards if none), out of all steps.
     """
 
     page_l: float | None
@@ -73,10 +73,10 @@ class Trend:
 
 @dataclass(frozen=True)
 class EtaLimits:
-    """Limits of eta: where the teacher stops being kept, and where a student starts being lost.
+    """Limits of eta: where the teacher's accuracy is no longer kept, and where the student starts to lose.
 
     Attributes:
-        margin: the teacher counts as kept while it loses less than this against the untouched one.
+        margin: the teacher counts as kept while it loses less than this relative to the untouched one.
         kept_from, kept_to: the range of eta around 0 in which the interval shows that the teacher is kept; None if it
             is not even at 0.
         lost_from: the end of the unbroken run of negative etas, from the lowest upwards, at which the interval shows
@@ -90,21 +90,21 @@ class EtaLimits:
 
 
 def has_curves(table: MeasuredTable) -> bool:
-    """Return True if the table's rows run along eta."""
+    """Return True if the table's rows sweep eta."""
     return any(table.rows_along_eta(curve.name) for curve in CURVES)
 
 
 def mean_contrasts(table: MeasuredTable, rows: Sequence[str], metrics: Sequence[str]) -> list[dict[CellKey, float]]:
-    """Return for each row the contrast that is its mean over the tasks that every row has; empty if there is none.
+    """Return each row's contrast for its mean over the tasks common to all rows; empty if there are none.
 
-    A task without a solved prompt has no wrong-trace preference at some eta.
+    For example, without a solved prompt at some eta, a task has no wrong-trace preference there.
     """
     shared = table.shared_metrics(rows, metrics)
     return [{(row, task, metric): 1.0 / len(shared) for task, metric in shared} for row in rows]
 
 
 def curve_points(table: MeasuredTable, curve: EtaCurve, against: str | None = None) -> list[Point]:
-    """Return the curve, as it is or as differences from the row `against`, which does not move with eta."""
+    """Return the curve, as is or as differences from the row `against`, which does not vary with eta."""
     line = table.rows_along_eta(curve.name)
     rows = [row for _, row in line] + ([against] if against else [])
     contrasts = mean_contrasts(table, rows, curve.metrics)
@@ -132,7 +132,7 @@ def values_by_seed(table: MeasuredTable, curve: EtaCurve) -> Array:
 
 
 def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
-    """Return the trend tests of a curve; None below three values of eta."""
+    """Return a curve's trend tests, or None with fewer than three values of eta."""
     sign = curve.expected_sign or 1
     values_SE = values_by_seed(table, curve) * sign
     S, E = values_SE.shape
@@ -141,7 +141,7 @@ def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
     mean_E = values_SE.mean(axis=0)
     if np.ptp(mean_E) == 0:
         return Trend(None, None, 0.0, 1.0, 0, E - 1)
-    from scipy import stats  # 0.7 s of processor time, which studies without a sweep need not spend
+    from scipy import stats  # 0.7 s of CPU time that studies without a sweep can save
 
     page = stats.page_trend_test(values_SE) if S > 1 else None
     tau = stats.kendalltau(np.arange(E), mean_E)
@@ -156,7 +156,7 @@ def trend_tests(table: MeasuredTable, curve: EtaCurve) -> Trend | None:
 
 
 def find_eta_limits(table: MeasuredTable, student: str) -> EtaLimits:
-    """Return where the teacher stops being kept, and where the student of that name starts being lost."""
+    """Return where the teacher stops being kept, and where the named student starts being lost."""
     margin = kept_margin()
     kept_at = [p.eta for p in curve_points(table, CURVES[0], against="Teacher") if p.low > -margin]
     etas = [eta for eta, _ in table.rows_along_eta(CURVES[0].name)]
@@ -174,13 +174,13 @@ def find_eta_limits(table: MeasuredTable, student: str) -> EtaLimits:
 
 
 def kept_margin() -> float:
-    """Return the loss below which a teacher counts as kept: the margin of the sweep's claims about it."""
+    """Return the loss below which a teacher counts as kept: the margin in the sweep's claims about it."""
     (margin,) = {claim.margin for claim in load_claims("eta-sweep") if claim.kind == "noninferiority"}
     return margin
 
 
 def _end_of_run(order: list[float], chosen: list[float]) -> float | None:
-    """Return the last of the unbroken run of chosen values that the order starts with."""
+    """Return the last value of the unbroken run of chosen values at the start of the order."""
     last = None
     for eta in order:
         if eta not in chosen:

@@ -1,8 +1,8 @@
-"""The floors of a collapse, of a recovery and of a gain per query: what is not there can be neither lost, recovered nor shared.
+"""Floors for collapse, recovery and gain per query: what is not there can be neither lost, recovered nor divided.
 
-A collapse is judged on the tasks whose score before is above chance: its 95 % interval lies above. Without any such task the
-claim is not testable. A recovery is judged where the gain to be recovered is above zero, by its 95 % interval; gains per
-query are compared where a side has a gain at all, since a loss looks smaller the more queries it took.
+A collapse is judged on tasks where the score before is above chance, by its 95 % interval; without any such task, the
+claim is not testable. A recovery is judged where the gain to recover is above zero, by its 95 % interval. Gains per
+query are compared where some side has a gain at all, since a loss looks smaller the more queries it took.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ LEVEL = 0.05
 def split_at_chance(
     comparisons: Sequence[Comparison], measured: MeasuredTable, resamples: int, seed: int
 ) -> tuple[tuple[str, ...], str]:
-    """Return the tasks whose left side is above chance, and the others in words: task, score and chance."""
+    """Split tasks by whether the left side is above chance; return those that are, and a description of the others."""
     keys = list(dict.fromkeys(left for comparison in comparisons for left, _ in comparison.pairs))
     draws = Resamples(measured, keys, resamples, seed)
     above: list[str] = []
@@ -33,7 +33,7 @@ def split_at_chance(
 
 
 def is_above_zero(cells: Sequence[CellKey | None], measured: MeasuredTable, resamples: int, seed: int) -> bool:
-    """Return True if the mean of one side's cells is above zero: its 95 % interval is. None stands for a missing side."""
+    """Return True if the mean of a side's cells is above zero, by its 95 % interval. None stands for a missing side."""
     keys = [cell for cell in cells if cell is not None]
     if not keys:
         return False
@@ -42,7 +42,7 @@ def is_above_zero(cells: Sequence[CellKey | None], measured: MeasuredTable, resa
 
 
 def has_gain(comparisons: Sequence[Comparison], measured: MeasuredTable, resamples: int, seed: int) -> bool:
-    """Return True if any side of any comparison is above zero."""
+    """Return True if any side of any comparison has a gain above zero."""
     return any(
         is_above_zero(side, measured, resamples, seed)
         for comparison in comparisons

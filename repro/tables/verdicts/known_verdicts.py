@@ -1,7 +1,7 @@
-"""The committed record of the verdicts that a scaled-down world is known to give, so that any change is seen.
+"""The committed record of a scaled-down world's known verdicts, so that any change is noticed.
 
-A run of one seed is compared with what single seeds gave when the record was made; a run of several seeds with the verdict
-that all seeds of the record gave together. A change in either direction is a difference.
+A one-seed run is compared with what single seeds gave when the record was made; a multi-seed run with the verdict from
+all of the record's seeds. A change in either direction is a difference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ class KnownVerdict(Strict):
     """The known verdict of one claim.
 
     Attributes:
-        margin: the claim's margin when the record was made: a change of it is a difference like any other.
-        verdict: from all seeds of the record together.
-        one_seed: the distinct verdicts of its seeds one by one.
+        margin: the claim's margin when the record was made; a changed margin also counts as a difference.
+        verdict: from all of the record's seeds together.
+        one_seed: the distinct verdicts of the individual seeds.
     """
 
     claim: str
@@ -45,7 +45,7 @@ class KnownVerdicts(Strict):
 
     Attributes:
         world: the embedded world that it was measured in.
-        development_worlds: those in which the settings were chosen.
+        development_worlds: the worlds on which the settings were chosen.
     """
 
     study: str
@@ -82,7 +82,7 @@ def load_known_verdicts(path: Path) -> KnownVerdicts:
 
 
 def compare_with_known(report: VerdictReport, known: KnownVerdicts) -> list[Difference]:
-    """Return every claim whose verdict is not the known one, or that only one of the run and the record has."""
+    """Return every claim with a verdict other than the known one, or missing from either the run or the record."""
     if (report.study, report.scale) != (known.study, known.scale):
         raise InputError(
             f"verdicts of {report.study} at {report.scale} scale cannot be compared with a record of "
@@ -129,7 +129,7 @@ def write_known_verdicts(
 ) -> None:
     """Write the record from one report over all seeds and one per seed (`measured.only_seed(i)`).
 
-    A claim's reason is the verdict's own sentence.
+    A claim's reason is the verdict's sentence.
 
     Raises:
         InputError: paper scale, fewer than three seeds, not one report per seed, or a folder that cannot be written.

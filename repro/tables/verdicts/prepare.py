@@ -1,4 +1,4 @@
-"""A claim before any test: its comparisons, or a verdict without one: its rows were not run, or it has nothing to be tested on."""
+"""Prepare a claim for testing: its comparisons, or a verdict without a test (rows not run, or nothing to test)."""
 
 from dataclasses import dataclass, field, replace
 from math import isinf
@@ -18,7 +18,7 @@ NOT_RUN = "inconclusive: not run, "
 
 @dataclass(frozen=True)
 class Prepared:
-    """A claim before any test: its comparisons, or its verdict without a test, or neither; and notes for `skipped`."""
+    """A claim before testing: its comparisons, or a verdict without a test, or neither; plus notes for `skipped`."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     untested: ClaimVerdict | None = None
@@ -67,10 +67,10 @@ def prepare(
 def drop_idle(
     claim: Claim, comparisons: list[Comparison], table: MeasuredTable, stored: PaperTable
 ) -> tuple[list[Comparison], str]:
-    """Return the comparisons that rest on no idle row, and in words what was left out.
+    """Drop comparisons that rest on an idle row; return the rest, and a description of what was dropped.
 
-    A claim about some cell looks at the others; any other claim at the tasks on which none of its rows is idle. A curve is
-    not cut: that an eta moves nothing is a point of it.
+    An `exists` claim keeps its other cells; any other claim keeps the tasks on which none of its rows is idle. Curves
+    are not cut: an eta that moves nothing is a valid point.
     """
     if claim.kind in ("trend", "monotone"):
         return comparisons, ""
@@ -97,7 +97,7 @@ def _not_testable(claim: Claim, table: MeasuredTable, text: str, alpha: float, n
 
 
 def untested_verdict(claim: Claim, family: str, text: str, level: float, seeds: int) -> ClaimVerdict:
-    """Return the verdict of a claim without any test: inconclusive, with what the stored claim says."""
+    """Return an untested claim's verdict: inconclusive, with the facts of the stored claim."""
     region = region_of(claim)
     return ClaimVerdict(
         claim=claim.id,

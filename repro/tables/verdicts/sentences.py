@@ -20,10 +20,10 @@ _ESTIMATE = {
 
 
 def claim_in_symbols(claim: Claim) -> str:
-    """Return the claim in symbols, e.g. "Improve > SFT", with what is compared in words where it is not accuracy or reward.
+    """Return the claim in symbols, e.g. "Improve > SFT", naming the metric unless it is accuracy or reward.
 
-    Columns that all sides share are named once, at the end. "*", every row, has no name: a claim about all rows names what
-    is measured, and where.
+    Columns shared by all sides are named once, at the end. "*" (every row) has no name: a claim about all rows names
+    what is measured, and where.
     """
     columns = claim.left.columns
     if columns and claim.right and all(ref.columns == columns for ref in claim.right):
@@ -82,7 +82,7 @@ def _side(claim: Claim, ref: Ref, names_metric: bool) -> str:
 
 
 def _metrics(claim: Claim) -> str:
-    """Name what a claim compares. Of accuracy and reward, and of the two kinds of hours, a task or a machine has one."""
+    """Name what a claim compares. A task has either accuracy or reward, and a machine only one kind of hours."""
     return " or ".join(map(metric_name, claim.metrics))
 
 
@@ -98,7 +98,7 @@ def verdict_sentence(
     """Return the verdict in a line: estimate, interval and data.
 
     Args:
-        open_question: what would decide an inconclusive one, or by how much its sides differ at most; empty for none.
+        open_question: what would decide an inconclusive verdict, or the largest possible difference; empty for none.
     """
     rival_text = ""
     if claim.kind == "monotone":

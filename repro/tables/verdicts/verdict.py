@@ -1,7 +1,7 @@
-"""Verdicts: each claim of a study tested on what a run measured. Pure statistics; reads no result file.
+"""Verdicts: test each claim of a study on a run's measurements. Pure statistics; reads no result file.
 
-A claim is tested on the mean over its tasks; tasks weigh the same, regardless of their number of items. Holm's correction
-runs over all premises and claims of one call (all families together), and separately over our controls.
+A claim is tested on the mean over its tasks, weighted equally regardless of their number of items. Holm's correction
+covers all premises and claims of one call (all families together) and, separately, our controls.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from repro.tables.verdicts.sentences import verdict_sentence
 from repro.tables.verdicts.verdict_types import CellVerdict, ClaimVerdict, TaskEvidence, VerdictReport
 
 HOURS = frozenset({"core_hours", "gpu_hours"})
-"""Metrics whose items are a study's values of eta, not prompts: more of them cannot be sampled."""
+"""Metrics with a study's eta values as items instead of prompts: more of them cannot be sampled."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Tested:
     contrast: Contrast
     estimate: Estimate
     p: float
-    comparisons: int  # that the p was corrected for
+    comparisons: int  # number of tests the p was corrected for
     tasks: tuple[TaskEvidence, ...]
 
 
@@ -125,7 +125,7 @@ def _check_tables(tables: list[MeasuredTable], stored: PaperTable) -> None:
 def _test(claim: Claim, comparisons: list[Comparison], draws: Resamples) -> _Tested:
     """Test a claim's comparisons together: `exists` needs any in its region, other kinds all of them.
 
-    Where all must agree the largest p decides (intersection-union), where any one suffices the smallest p times their
+    If all must agree, the largest p decides (intersection-union); if any one suffices, the smallest p times their
     number (Bonferroni). So an ordering against three rivals is hard to reproduce and no easier to contradict.
     """
     region = region_of(claim)
@@ -168,7 +168,7 @@ def _evidence(left: CellKey, right: CellKey | None, draws: Resamples, training: 
 
 
 def _conclude_all(tested: list[_Tested], alpha: float) -> Iterator[ClaimVerdict]:
-    """Apply Holm's correction to the claims and to the controls, and conclude on each test at its own level."""
+    """Apply Holm's correction to claims and controls separately, and decide each test at its own level."""
     for is_control in (False, True):
         group = [test for test in tested if (test.claim.role == "control") == is_control]
         adjusted, levels = holm([test.p for test in group], alpha)

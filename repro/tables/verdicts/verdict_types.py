@@ -13,7 +13,7 @@ SCALED_DOWN = "scaled down: no verdict on the paper's numbers"
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """One task's part of a claim: means of its sides (right None if one-sided), difference, 95 % interval."""
+    """One task's part of a claim: the sides' means (right None if one-sided), difference, 95 % interval."""
 
     task: str
     metric: str
@@ -27,24 +27,24 @@ class TaskEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimVerdict:
-    """The verdict on one claim for one family. The defaults are those of a claim that was not tested.
+    """The verdict on one claim for one family. Defaults describe an untested claim.
 
     Attributes:
         statement: the claim in symbols, e.g. "Improve > SFT".
-        text: the verdict in a sentence.
-        estimate: left - right (ordering, non-inferiority, between, exists), left where there is no right side (range, exists,
-            above, below), the score that may remain less the one that does (collapse), left less the share of right that is
-            asked (recovers), the distance to the nearer bound (comparable), or a slope or step in the expected direction
-            (trend, monotone). With several comparisons it is that of the one that decided: `rival`.
+        text: the verdict as a sentence.
+        estimate: left - right (ordering, non-inferiority, between, exists), left where there is no right side (range,
+            exists, above, below), the score that may remain less the one that does (collapse), left less the share of
+            right that is asked (recovers), the distance to the nearer bound (comparable), or a slope or step in the
+            expected direction (trend, monotone). With several comparisons, this is the deciding one's: `rival`.
         region: allowed values of the estimate, [low, high]; None is an open end.
         interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's
             correction, so that the verdict can be read off this interval. interval95: at 95 %, for comparing
             runs.
         p, p_holm: two-sided p against the nearest edge of the region; the same after Holm's correction.
-        capped: the gap was clear of the edge, but one training seed cannot settle a claim about training.
-        open_question: of an inconclusive claim, what would decide it, or by how much its sides differ at most.
-        needed_items, needed_seeds: totals that would decide an inconclusive claim with 80 % power; None where its sides are
-            too close for that question.
+        capped: the gap cleared the edge, but a single training seed cannot settle a claim about training.
+        open_question: for an inconclusive claim, what would decide it, or the largest possible difference.
+        needed_items, needed_seeds: totals that would decide an inconclusive claim with 80 % power; None if its sides
+            are too close to ask.
         paper_bears_out, paper_held, paper_of: what the paper's own printed numbers say about the claim.
     """
 
@@ -87,7 +87,7 @@ class CellVerdict:
 
     Attributes:
         difference, interval: ours - printed, and its confidence interval.
-        margin: in the metric's unit (a relative one is multiplied out).
+        margin: in the metric's unit (relative margins are converted).
         detectable: a true difference of this size would be called contradicted in four of five such runs; None if the metric
             is never matched.
         can_be_reproduced: the interval is narrow enough to fit between the margins.
@@ -118,7 +118,7 @@ class VerdictReport:
 
     Attributes:
         cells: empty below paper scale.
-        skipped: what was not tested, with the reason.
+        skipped: what was not tested, and why.
     """
 
     study: str
@@ -138,16 +138,16 @@ class VerdictReport:
         return None if self.scale == "paper" else SCALED_DOWN
 
     def of_role(self, role: Role) -> list[ClaimVerdict]:
-        """Return the verdicts on the paper's claims, on its premises, or on our controls."""
+        """Return the verdicts on the paper's claims, its premises, or our controls."""
         return [verdict for verdict in self.claims if verdict.role == role]
 
     def counts(self, role: Role) -> dict[VerdictValue, int]:
-        """Count the verdicts of a role: the rule for page, brief, terminal, history and exit code."""
+        """Count a role's verdicts, for page, brief, terminal, history and exit code alike."""
         return {value: sum(verdict.value == value for verdict in self.of_role(role)) for value in VERDICT_VALUES}
 
     @property
     def is_contradicted(self) -> bool:
-        """Whether any claim of the paper is contradicted; premises and controls are not its claims."""
+        """True if any claim of the paper is contradicted; premises and controls do not count."""
         return self.counts("claim")["contradicted"] > 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class VerdictReport:
 
 
 def why_untested(verdict: ClaimVerdict) -> str:
-    """Say in a word why a claim was not tested: "not run", "idle", or nothing where the sentence says more."""
+    """Say briefly why a claim was not tested: "not run", "idle", or nothing if the sentence says more."""
     if verdict.value == "inconclusive":
         return "not run"
     return "idle" if verdict.text.startswith(IDLE) else ""
