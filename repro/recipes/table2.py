@@ -45,7 +45,7 @@ def rows(pair: Pair) -> Iterator[Row]:
 def more_controls(pair: Pair, distillable: Calibrate, undistillable: Calibrate) -> dict[str, ModelInput]:
     """Return the models that `more_controls` adds, by row.
 
-    The student trained on its own samples, the baseline of every gain; a teacher moved equally far by a reward that
+    The student trained on its own samples, the zero line of every gain; a teacher moved equally far by a reward that
     knows no target, with its student; and the off-policy students of both calibrated teachers: copying a model through
     an API gives its text, not its probabilities (GKD-FKL has them, but not on the student's own completions).
     """
@@ -70,7 +70,7 @@ def kl_matched(calibration: Calibrate) -> Calibrate:
 def no_teacher(pair: Pair) -> Distill:
     """Fine-tune the student on its own completions of the training prompts that state its own majority answer.
 
-    This is the baseline of the study `guards`.
+    This is the zero line of the study `guards`.
     """
     own_samples = pair.own_completions
     majority = SelectionConfig(rule="majority")

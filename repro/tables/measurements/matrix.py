@@ -10,7 +10,7 @@ from repro.tables.measured_table import MeasuredTable
 from repro.tables.measurements.answers import add_answers
 
 ZERO = "no-teacher"
-"""The baseline row, subtracted from a student's score to give its gain."""
+"""The zero line, subtracted from a student's score to give its gain."""
 SCORES = "scores.parquet"
 
 
