@@ -153,11 +153,20 @@ def open_work(stage: Stage, cache: Path) -> Path:
     folder = cache / ".work" / stage.folder_name
     inputs = {needed.folder_name: recorded_files(cache / needed.folder_name) for needed in stage.inputs()}
     begun_with = folder / "inputs.json"
-    if not begun_with.exists() or json.loads(begun_with.read_text()) != inputs:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+    if _read_json(begun_with) != inputs:
+        if folder.exists():
+            shutil.rmtree(folder)  # an error must end the stage: what stayed would be taken for work on these inputs
+        folder.mkdir(parents=True)
         write_json(begun_with, inputs)
     return folder
+
+
+def _read_json(file: Path) -> Any:
+    """Return a file's content; None if the file is missing or damaged."""
+    try:
+        return json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def stage_variables(resources: Resources) -> dict[str, str]:

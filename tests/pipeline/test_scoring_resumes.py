@@ -138,3 +138,15 @@ def test_work_is_kept_while_the_inputs_stay(stages: dict[str, Stage], cache: Pat
     record.write_text(json.dumps(json.loads(record.read_text()) | {"files": {}}))
     assert open_work(stage, tmp_path) == finished.parent
     assert not finished.exists()
+
+
+def test_work_whose_list_of_inputs_is_damaged_is_not_continued(
+    stages: dict[str, Stage], cache: Path, tmp_path: Path
+) -> None:
+    stage = stages["score"]
+    for needed in stage.inputs():
+        shutil.copytree(cache / needed.folder_name, tmp_path / needed.folder_name, dirs_exist_ok=True)
+    work = open_work(stage, tmp_path)
+    (work / "chunk").touch()
+    (work / "inputs.json").write_bytes(b"\xff{")
+    assert [path.name for path in open_work(stage, tmp_path).iterdir()] == ["inputs.json"]
