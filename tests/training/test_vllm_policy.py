@@ -18,6 +18,7 @@ from repro.calibration import trainer as module
 from repro.calibration.grpo import CalibrationTrainer
 from repro.distillation.config import DistillationConfig
 from repro.distillation.distill import distill
+from repro.generation.server import RANK_VARIABLES
 from repro.progress import silent
 from repro.tasks import Item
 
@@ -53,12 +54,13 @@ def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path])
     """Each training in a process of its own, as on a GPU."""
     sampled: list[list[str]] = []
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}  # this process's group
     for number, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(number)
         script = str(Path(__file__).with_name("vllm_seed.py"))
         ended = subprocess.run(
             [sys.executable, script, str(folder), str(models[0].parent), str(seed)],
-            env=os.environ | {"PYTHONPATH": path},
+            env=environment | {"PYTHONPATH": path},
             timeout=300,
             capture_output=True,
             text=True,
