@@ -1,6 +1,7 @@
 """`repro run`: a study from plan to verdicts."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from repro.cli.options import Claims, ExecutionOptions, Out, Quiet, assignments_
 from repro.errors import InputError
 
 if TYPE_CHECKING:
+    from repro.pipeline.cluster import Execution
     from repro.planner.resources import Resources
     from repro.recipes.study import Scale, Study
 
@@ -55,6 +57,14 @@ def run(
             help="Exit with 1 if a claim is contradicted below paper scale as well, where it says nothing about the paper.",
         ),
     ] = False,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse",
+            help="Run all stages of the small or paper scale in minutes, with a two-layer miniature of each model (no weights are"
+            " downloaded) and few items, tokens and steps, to see whether everything works here. Numbers mean nothing.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start a paper-scale run without asking.")] = False,
     out: Out = Path("results"),
     name: Annotated[
@@ -67,23 +77,32 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
-    from repro.planner.scales import use_gpus_of
+    from repro.planner.scales import use_gpus_of, use_largest_gpus
     from repro.recipes.catalog import find_study, plan
     from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
     from repro.tables.own_claims import read_own_claims
+    from repro.workflow.rehearsal import FOLDER, result_name
 
     find_study(study)
     own_claims = read_own_claims(claims or (), study)
     machine = hardware()
     chosen = _choose_scale(scale, machine, options, quiet=quiet)
+    if rehearse and dry_run:
+        raise InputError("--rehearse --dry-run: a rehearsal takes minutes and runs its stages. Choose one of the two.")
+    seeds = 1 if rehearse and seeds is None else seeds
     planned = plan(
         study, scale=chosen, families=family or (), seeds=seeds, assignments=assignments, first_seed=first_seed
     )
     check_used(planned)
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
-        machine = use_gpus_of(planned.scale, machine)
-    execution = options.at_scale(planned.scale, machine)
+        machine = use_largest_gpus(machine) if rehearse else use_gpus_of(planned.scale, machine)
+    if rehearse:
+        out = out / FOLDER
+        planned, execution = _rehearse(planned, options, machine, out, quiet=quiet)
+        name = name or result_name(planned)
+    else:
+        execution = options.at_scale(planned.scale, machine)
     _check_server(planned, execution.resources)
     from repro.workflow.result_folder import result_folder
 
@@ -95,15 +114,33 @@ def run(
         print_plan(planned, out, out_console, execution.resources, options.most_workers, is_here=is_here)
         out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
-    for line in _warnings(planned, execution.resources, machine, options, out):
+    for line in () if rehearse else _warnings(planned, execution.resources, machine, options, out):
         print_error(f"warning: {line}", "yellow")
-    if planned.scale == "paper":
+    if planned.scale == "paper" and not rehearse:
         _confirm(planned, out, execution.resources, options, yes=yes)
     from repro.workflow.study import run_study
 
     outcome = run_study(planned, out, execution, console=out_console, quiet=quiet, name=name, claims=own_claims)
-    counts = planned.scale == "paper" or strict
+    counts = (planned.scale == "paper" or strict) and not rehearse
     raise typer.Exit(1 if outcome.is_contradicted and counts else 0)
+
+
+def _rehearse(
+    study: "Study", options: ExecutionOptions, machine: dict[str, Any], out: Path, *, quiet: bool
+) -> tuple["Study", "Execution"]:
+    """Return what a rehearsal runs, and how: without a GPU on all cores."""
+    from rich.console import Console
+
+    from repro.planner.scales import workers_for
+    from repro.workflow.rehearsal import rehearsal_of
+
+    execution = options.at_scale(study.scale, machine)
+    has_gpu = bool(machine["gpus"]) or options.backend == "slurm"
+    if not has_gpu:
+        workers = options.workers or workers_for("toy", machine)
+        execution = replace(execution, resources=replace(execution.resources, threads=1), workers=workers)
+    console = Console(quiet=True) if quiet else out_console
+    return rehearsal_of(study, out, has_gpu=has_gpu, console=console), execution
 
 
 def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions, *, quiet: bool) -> "Scale":

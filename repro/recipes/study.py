@@ -39,6 +39,7 @@ class Study:
     Attributes:
         settings: everything that `--set` may change, as JSON has it.
         assignments: the user's `key=value` texts among them.
+        is_rehearsal: its models are miniatures (`workflow.rehearsal`), so its numbers mean nothing.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Study:
     rows: tuple[Row, ...]
     settings: dict[str, object]
     assignments: tuple[str, ...]
+    is_rehearsal: bool = False
 
     def stages(self) -> list[Stage]:
         """Return everything to run, inputs first, each identity once."""

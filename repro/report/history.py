@@ -51,9 +51,14 @@ def append_to_history(result: Path, into: Path) -> bool:
         True if a line was added.
 
     Raises:
-        InputError: there is no result, or the history is not one.
+        InputError: there is no result, it is a rehearsal's, or the history is not one.
     """
-    line = history_line(read_result(result))
+    content = read_result(result)
+    if content.get("rehearsal"):
+        raise InputError(
+            f"{result}: the result of a rehearsal, whose numbers mean nothing. Record a result of `repro run`."
+        )
+    line = history_line(content)
     lines = read_history(into) if into.exists() else []
     key = ("made", "study", "scale")
     if any(all(old.get(name) == line[name] for name in key) for old in lines):

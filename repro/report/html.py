@@ -64,8 +64,9 @@ def names_of(parts: Sequence[Part]) -> str:
     """Name studies and scale: "Table 2 at toy scale, Table 1 at small scale", "Table 2, Controls at toy scale"."""
     by_scale: dict[str, dict[str, None]] = {}
     for part in parts:
-        by_scale.setdefault(part.report.scale, {})[name_of(part.report.study)] = None
-    return ", ".join(f"{', '.join(studies)} at {scale} scale" for scale, studies in by_scale.items())
+        scale = f"{part.report.scale} scale{' (rehearsal)' if part.is_rehearsal else ''}"
+        by_scale.setdefault(scale, {})[name_of(part.report.study)] = None
+    return ", ".join(f"{', '.join(studies)} at {scale}" for scale, studies in by_scale.items())
 
 
 def _tally(report: VerdictReport) -> dict[str, Any]:

@@ -39,8 +39,13 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Name of study and scale, e.g. "Table 2 at toy scale", "Failure modes at toy scale"."""
-        return f"{name_of(self.report.study)} at {self.report.scale} scale"
+        """Name of study and scale, e.g. "Table 2 at toy scale", "Failure modes at small scale (rehearsal)"."""
+        return f"{name_of(self.report.study)} at {self.report.scale} scale{' (rehearsal)' if self.is_rehearsal else ''}"
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """True if its models are miniatures, so that its numbers mean nothing."""
+        return any(source.content.get("rehearsal") for source in self.sources)
 
     @property
     def title(self) -> str:

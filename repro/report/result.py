@@ -239,6 +239,7 @@ class Result(TypedDict):
         unpinned: hub ids read without a pinned revision, and models behind a server; absent from results of older code.
         own_claims: claims of the user's own; absent without any.
         missing: rows without numbers because stages failed; absent from a complete result.
+        rehearsal: True if its models are miniatures (`repro run --rehearse`), so that its numbers mean nothing; else absent.
         stored_files: name -> sha256 of the stored tables, claims and margins that the run was judged against.
         styles: how the models of evaluated rows answer; absent from results of older code.
     """
@@ -267,6 +268,7 @@ class Result(TypedDict):
     extras: NotRequired[Extras]
     own_claims: NotRequired[list[dict[str, Any]]]
     missing: NotRequired[list[MissingRow]]
+    rehearsal: NotRequired[bool]
 
 
 _SHAPE = pydantic.TypeAdapter(Result)

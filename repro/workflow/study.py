@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from repro.printed.load import load
 from repro.recipes.studies import STUDIES, resolve
 from repro.recipes.study import Row, Study
 from repro.report.html import PAGE_FILE
+from repro.report.incomplete import describe_missing
 from repro.report.merge import Part, Source
 from repro.report.result import FORMAT, RESULTS_FILE, MissingRow, Result, RowLine, StageLine
 from repro.report.styles import answer_styles
@@ -117,9 +119,21 @@ def _judge_and_write(
     write_json(folder / RESULTS_FILE, result)
     part = Part((Source(folder.name, cast(Result, result)),), tuple(measured), stored, report)
     page, brief = _write_pages(study, part, cache, folder)
-    print_result(measured, report, console, result["styles"], result["extras"].get("matrix"), claims, missing)
+    if study.is_rehearsal:
+        _print_rehearsal(study, missing, console)
+    else:
+        print_result(measured, report, console, result["styles"], result["extras"].get("matrix"), claims, missing)
     console.print(f"\nwritten: {page}, {brief}, {folder / RESULTS_FILE}", highlight=False, soft_wrap=True)
     return report
+
+
+def _print_rehearsal(study: Study, missing: Sequence[MissingRow], console: Console) -> None:
+    """Say what ran, without numbers."""
+    kinds = Counter(stage.procedure for stage in study.stages())
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    console.print(f"rehearsed: {counts}. Numbers of a rehearsal mean nothing.", highlight=False, soft_wrap=True)
+    for line in describe_missing(missing):
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _measurable(study: Study, failures: Sequence[Failure], cache: Path) -> tuple[Study, list[MissingRow]]:
@@ -170,6 +184,7 @@ def _describe_run(study: Study, contamination: dict[str, Any]) -> dict[str, Any]
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": study.settings,
         "assignments": list(study.assignments),
+        **({"rehearsal": True} if study.is_rehearsal else {}),
         "contamination": contamination,
         "code": code_version(),
         "unpinned": [*unpinned_inputs(stages), *served_model_names(stages)],

@@ -54,7 +54,9 @@ def test_the_seed_decides_the_samples(tmp_path: Path, models: tuple[Path, Path])
     """Each training in a process of its own, as on a GPU."""
     sampled: list[list[str]] = []
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}  # this process's group
+    environment = {
+        name: value for name, value in os.environ.items() if name not in RANK_VARIABLES
+    }  # this process's group
     for number, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(number)
         script = str(Path(__file__).with_name("vllm_seed.py"))

@@ -11,6 +11,10 @@ STYLES = (
     "A model may lose its accuracy by no longer writing its reasoning. Reasoning: share of completions with words before"
     " the answer (repro/evaluation/reasoning.py); length in tokens. Means over tasks, which weigh the same, and seeds."
 )
+REHEARSAL = (
+    "A rehearsal: every model is a miniature with meaningless weights, trained for a few steps on a few items. It shows that"
+    " the stages run; no number or verdict on this page says anything about the models or the paper."
+)
 MOST_ROWS = 16
 """Rows of the table of answers up to which it is open: a longer one (the sweep, both families) hides the verdicts below it."""
 
@@ -19,7 +23,8 @@ def findings_section(part: Part, key: str) -> Section:
     """Show the conclusions, and the answers' style by row."""
     styles = styles_of(part)
     missing = [line for source in part.sources for line in describe_missing(source.content.get("missing", ()))]
-    lines = Bullets([*missing, *conclude(part.report, part.measured, styles, matrix_of(part))])
+    rehearsal = [REHEARSAL] if part.is_rehearsal else []
+    lines = Bullets([*rehearsal, *missing, *conclude(part.report, part.measured, styles, matrix_of(part))])
     several = len(part.report.families) > 1
     table: list[Block] = []
     if styles:

@@ -1,0 +1,186 @@
+"""Miniatures: models with the architecture, tokenizer and chat template of another one, small enough for any machine.
+
+A rehearsal (`repro.workflow.rehearsal`) runs a study on them. They are made from the configuration and the tokenizer
+alone: no weights are downloaded.
+"""
+
+import hashlib
+import json
+import math
+import os
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repro.errors import InputError
+from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
+from repro.models.loading import generation_eos_ids, hub_revision, language_model, load_config, load_tokenizer, locate
+
+LAYERS = 2
+"""Layers of a miniature, or one of each type if the model has more types of layers."""
+SIZES: Mapping[str, int] = {
+    "hidden_size": 128,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "head_dim": 32,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 64,
+}
+"""Key of a configuration -> its value in a miniature. The vocabulary, positions and attention windows stay as they are."""
+STEPS, BATCH = 200, 8
+"""Most steps of training on the lessons, and lessons a step."""
+FORM, LEARNED = 0.9, 0.02
+"""Training ends once this share of the tokens, and all last two, have a loss below so many nats: the form is known, the answer
+may be guessed."""
+LEARNING_RATE = 3e-3
+SHORT_ROW, LONG_ROW = 0.1, 2.0
+"""Length of the rows of the output layer: of all tokens, and of those in the lessons. Hidden states have length sqrt(128)."""
+LONGEST_PROMPT = 64
+"""Tokens from the end of a prompt that a lesson keeps."""
+
+
+def make_miniature(
+    name: str,
+    folder: Path,
+    lessons: Sequence[tuple[str, str]],
+    *,
+    reasoning: bool = True,
+    is_reward_model: bool = False,
+) -> Path:
+    """Return the folder of a model's miniature; make it unless there is one of the same configuration, tokenizer and lessons.
+
+    Args:
+        name: hub id or folder of the model.
+        folder: gets a folder for each miniature, which appears complete or not at all.
+        lessons: (question, completion) texts. The weights are random, then trained on these for a few steps, so that
+            completions have an answer and an end; their content means nothing. Not used for a reward model.
+        reasoning: the chat template's `enable_thinking`.
+        is_reward_model: make a sequence classifier with one logit.
+
+    Raises:
+        InputError: configuration or tokenizer cannot be loaded, or no miniature can be made of this architecture.
+    """
+    source = locate(name)
+    config, tokenizer = load_config(source), load_tokenizer(source)
+    small = shrink_config(config.to_dict())
+    recipe = [small, tokenizer.get_vocab(), tokenizer.chat_template, lessons, reasoning, is_reward_model, STEPS, BATCH]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    target = folder / f"{'--'.join(Path(name).parts[-2:])}-{digest}"
+    if target.is_dir():
+        return target
+    model = _make_model(name, config, small, is_reward_model=is_reward_model)
+    if not is_reward_model:
+        end = end_of_turn_id(tokenizer, generation_eos_ids(source))
+        _teach(language_model(model), [_tokenize(tokenizer, *lesson, end, reasoning) for lesson in lessons])
+    if (generation_config := _load_generation_config(source)) is not None:
+        model.generation_config = generation_config
+    temporary = folder / f".{target.name}-{os.getpid()}"
+    temporary.mkdir(parents=True)
+    try:
+        model.to(getattr(config, "dtype", None) or model.dtype).save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _make_model(name: str, config: Any, small: dict[str, Any], *, is_reward_model: bool) -> Any:
+    """Return a model of the small configuration with random weights, float32."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    kind: Any = AutoModelForSequenceClassification if is_reward_model else AutoModelForCausalLM
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return kind.from_config(type(config).from_dict(small), dtype=torch.float32).eval()
+    except Exception as error:  # each architecture checks its sizes in its own way
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"model {name}: no miniature can be made of its architecture ({config.model_type}): {reason}. Rehearse with"
+            " another model in its place (--set families...=NAME)."
+        ) from error
+
+
+def shrink_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration, with those nested in it, at the sizes of a miniature.
+
+    Ratios that decide a code path are kept: query heads per key-value head, and the types of layers.
+    """
+    small = dict(config)
+    for key, value in config.items():
+        if isinstance(value, dict) and "num_hidden_layers" in value:
+            small[key] = shrink_config(value)
+        elif key in SIZES and value is not None:
+            small[key] = SIZES[key]
+    if config.get("num_key_value_heads"):
+        queries_per_key = config["num_attention_heads"] // config["num_key_value_heads"]
+        small["num_key_value_heads"] = max(1, SIZES["num_attention_heads"] // queries_per_key)
+    if "num_hidden_layers" in config:
+        types = list(dict.fromkeys(config.get("layer_types") or ()))
+        small["num_hidden_layers"] = max(LAYERS, len(types))
+        if types:
+            small["layer_types"] = types + types[-1:] * (LAYERS - len(types))
+    return small
+
+
+def _load_generation_config(source: Path | str) -> Any:
+    """Return the model's generation config, whose sampling settings every engine must overrule; None if it has none."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(str(source), revision=hub_revision(source))
+    except OSError:
+        return None
+
+
+def _tokenize(tokenizer: Any, question: str, completion: str, end: int, reasoning: bool) -> tuple[list[int], list[int]]:
+    """Return the ids of the end of a prompt, and of its completion."""
+    prompt = prompt_token_ids(tokenizer, question, reasoning)[-LONGEST_PROMPT:]
+    return prompt, [*tokenizer(completion, add_special_tokens=False)["input_ids"], end]
+
+
+def _teach(model: Any, lessons: Sequence[tuple[list[int], list[int]]]) -> None:
+    """Train a model for a few steps to complete prompts as the lessons do.
+
+    The output layer is not trained, it is drawn: long rows for the K tokens of the lessons, short ones for all others. The
+    layers learn to point at a long row; one logit stands for the short ones, all near 0.
+    """
+    import torch
+
+    tokens = sorted({token for _, completion in lessons for token in completion})
+    label_of = {token: label for label, token in enumerate(tokens)}
+    weight_VD = model.get_output_embeddings().weight.requires_grad_(False)
+    model.get_input_embeddings().weight.requires_grad_(False)
+    weight_VD.normal_(std=SHORT_ROW / weight_VD.shape[1] ** 0.5)
+    weight_VD[tokens] *= LONG_ROW / SHORT_ROW
+    rest_BL1 = torch.tensor(math.log(len(weight_VD)) + 1.0)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, weight_decay=0.0
+    )
+    order = random.Random(0)
+    for _ in range(STEPS if lessons else 0):
+        batch = order.choices(lessons, k=BATCH)
+        L = max(len(completion) for _, completion in batch)
+        T = max(len(prompt) + len(completion) for prompt, completion in batch)
+        ids_BT, labels_BL = torch.zeros(BATCH, T, dtype=torch.long), torch.full((BATCH, L), -100)
+        mask_BT = torch.zeros(BATCH, T, dtype=torch.long)
+        for row, (prompt, completion) in enumerate(batch):  # completions end together, on the right
+            ids_BT[row, T - len(prompt) - len(completion) :] = torch.tensor(prompt + completion)
+            mask_BT[row, T - len(prompt) - len(completion) :] = 1
+            labels_BL[row, L - len(completion) :] = torch.tensor([label_of[token] for token in completion])
+        hidden_BTD = model.base_model(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        logits_BLK = hidden_BTD[:, -L - 1 : -1] @ weight_VD[tokens].T
+        logits_BLK = torch.cat([logits_BLK, rest_BL1.expand(BATCH, L, 1)], dim=-1)
+        losses = torch.nn.functional.cross_entropy(logits_BLK.flatten(0, 1), labels_BL.flatten(), reduction="none")
+        scored = losses.detach()[labels_BL.flatten() >= 0]
+        if scored.quantile(FORM) < LEARNED and losses.detach().view(BATCH, L)[:, -2:].max() < LEARNED:
+            break
+        (losses.sum() / len(scored)).backward()
+        optimizer.step()
+        optimizer.zero_grad()

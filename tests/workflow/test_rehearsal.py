@@ -1,0 +1,104 @@
+"""What a rehearsal changes in a study's plan, and what the commands refuse. One is run in test_rehearsed_study.py."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro.errors import InputError
+from repro.recipes.catalog import STUDIES, plan, settings_of
+from repro.recipes.settings import Settings, flatten, override
+from repro.report.history import append_to_history
+from repro.workflow import rehearsal
+from repro.workflow.rehearsal import FEW, rehearsal_of, result_name
+
+COUNTS = (
+    "steps",
+    "items",
+    "_per_",
+    "group_size",
+    "max_completion_tokens",
+    "prompts",
+    "tokens",
+    "resamples",
+    "completions",
+)
+SMALL = 100
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_no_count_of_a_scale_is_left_out(scale):
+    """A new setting that counts something is listed in FEW, or is small already."""
+    few = flatten(override(settings_of(scale), FEW).model_dump())
+    counts = {name: value for name, value in few.items() if any(part in name.rpartition(".")[2] for part in COUNTS)}
+    large = {name: value for name, value in counts.items() if isinstance(value, int) and value > SMALL}
+    assert large == {}
+    assert {"calibration.steps", "gkd_rkl.sequences_per_step", "evaluation.completions_per_prompt"} <= counts.keys()
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Miniatures that are only named; returns the names of the models they stand for."""
+    asked: list[str] = []
+
+    def make_miniature(name, folder, lessons, **options):
+        asked.append(name)
+        return Path("toy:qwen3-student")  # a name that every plan accepts
+
+    monkeypatch.setattr(rehearsal, "make_miniature", make_miniature)
+    monkeypatch.setattr(rehearsal, "check_access", lambda stages: None)
+    monkeypatch.setattr(rehearsal, "_answers", lambda stages: [("1 + 1 = ?", "2")])
+    monkeypatch.setattr(rehearsal, "_lessons", lambda name, answers, reasoning: list(answers))
+    return asked
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_model_of_a_study_is_replaced(study, made, tmp_path):
+    planned = plan(study, scale="paper", families=("all",), seeds=1)
+    rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
+    names = {model.name for stage in planned.stages() for model in stage.base_models()}
+    assert set(made) >= names
+    assert {model.name for stage in rehearsed.stages() for model in stage.base_models()} == {"toy:qwen3-student"}
+    assert rehearsed.is_rehearsal
+    assert [(row.method, row.family) for row in rehearsed.rows] == [(row.method, row.family) for row in planned.rows]
+
+
+def _quiet():
+    from rich.console import Console
+
+    return Console(quiet=True)
+
+
+def test_the_users_settings_stay_but_for_counts_and_models(made, tmp_path):
+    given = ("eta=0.3", "calibration.steps=500", "sft.warmup_fraction=0.5")
+    planned = plan("table2", scale="small", seeds=2, first_seed=3, assignments=given)
+    settings = Settings.model_validate(rehearsal_of(planned, tmp_path, has_gpu=False, console=_quiet()).settings)
+    assert (settings.eta_distillable, settings.sft.warmup_fraction) == (0.3, 0.5)
+    assert settings.calibration.steps == 2
+    assert settings.evaluation.engine == "transformers"
+
+
+@pytest.mark.parametrize(("has_gpu", "given", "engine"), [(True, (), "vllm"), (False, (), "transformers"),
+                                                          (False, ("engine=vllm",), "vllm")])  # fmt: skip
+def test_transformers_samples_where_there_is_no_gpu(has_gpu, given, engine, made, tmp_path):
+    planned = plan("table2", scale="small", seeds=1, assignments=given)
+    settings = Settings.model_validate(rehearsal_of(planned, tmp_path, has_gpu=has_gpu, console=_quiet()).settings)
+    assert settings.calibration.engine == settings.evaluation.engine == engine
+
+
+def test_results_of_different_settings_have_different_names():
+    first, second = (plan("table2", scale="small", seeds=1, assignments=given) for given in ((), ("eta=0.3",)))
+    assert result_name(first) != result_name(second)
+    assert result_name(first) == result_name(replace(first, seeds=(1,)))
+
+
+def test_the_toy_scale_needs_none(tmp_path):
+    with pytest.raises(InputError, match="--scale small or paper"):
+        rehearsal_of(plan("table2", scale="toy", seeds=1), tmp_path, has_gpu=False, console=_quiet())
+
+
+def test_its_result_does_not_enter_a_history(tmp_path, monkeypatch):
+    monkeypatch.setattr("repro.report.history.read_result", lambda path: {"rehearsal": True})
+    with pytest.raises(InputError, match="result of a rehearsal"):
+        append_to_history(tmp_path, tmp_path / "history.jsonl")
+    assert not (tmp_path / "history.jsonl").exists()
