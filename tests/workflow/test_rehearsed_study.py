@@ -62,7 +62,7 @@ def test_table_2_from_a_hub_to_the_page(root, tmp_path):
         ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert "rehearsed: " in ran.stdout
-    assert "Numbers of a rehearsal mean nothing." in ran.stdout
+    assert "Numbers of a rehearsal mean nothing" in ran.stdout
     (folder,) = (tmp_path / "out" / "rehearsal").glob("table2-small-*")
     result = read_result(folder)
     assert result["rehearsal"] is True
