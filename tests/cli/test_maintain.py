@@ -132,3 +132,47 @@ def test_mistakes(repro, arguments, message):
     assert code == 2
     assert message in err
     assert "Traceback" not in out + err
+
+
+@pytest.fixture
+def rehearsed(monkeypatch):
+    """A rehearsal without miniatures that stops before its first stage; returns what would have run."""
+    from repro.workflow import rehearsal
+
+    calls = []
+
+    def run_study(planned, out, execution, *, name, **_):
+        calls.append(SimpleNamespace(study=planned, out=out, execution=execution, name=name))
+        return SimpleNamespace(is_contradicted=True)
+
+    monkeypatch.setattr(rehearsal, "rehearsal_of", lambda planned, out, **options: planned)
+    monkeypatch.setattr(study, "run_study", run_study)
+    return calls
+
+
+def test_a_rehearsal_of_paper_scale_needs_no_gpu_and_asks_nothing(repro, rehearsed, monkeypatch, tmp_path):
+    install(monkeypatch, tmp_path / "bin")
+    code, _, err = repro(*PAPER, "--rehearse")
+    assert (code, err) == (0, "")  # and its verdicts do not count
+    (call,) = rehearsed
+    assert call.out.parts == ("results", "rehearsal")
+    assert call.name.startswith("table2-paper-")
+    assert call.study.seeds == (0,)
+    assert call.execution.resources.threads == 1
+    repro(*PAPER, "--rehearse", "--seeds", "2", "--workers", "3", "--name", "mine")
+    assert (rehearsed[1].study.seeds, rehearsed[1].execution.workers, rehearsed[1].name) == ((0, 1), 3, "mine")
+
+
+def test_a_rehearsal_uses_the_gpus(repro, eight_gpus, rehearsed):
+    repro(*PAPER, "--rehearse")
+    assert rehearsed[0].execution.workers == 8
+    assert rehearsed[0].execution.resources.threads == 8
+
+
+def test_a_rehearsal_runs(repro):
+    code, out, err = repro("run", "table2", "--rehearse", "--scale", "small", "--dry-run")
+    assert (code, out) == (2, "")
+    assert "--rehearse --dry-run" in err
+    code, _, err = repro("run", "table2", "--rehearse", "--scale", "toy")
+    assert code == 2
+    assert "--scale small or paper" in err
