@@ -29,8 +29,8 @@ TOKENS = 32
 """Longest completion. A lesson takes one to two dozen tokens."""
 METHODS = ("sft", "gkd_fkl", "gkd_rkl")
 FEW = (
-    "train_items=24",
-    "test_items=6",
+    "train_items=8",
+    "test_items=4",
     "calibration.steps=2",
     "calibration.prompts_per_step=4",
     "calibration.group_size=4",
