@@ -59,7 +59,7 @@ def _print_what_does_not_fit(study: Study, problems: Sequence[str], console: Con
     try:
         check_fits(study.scale, hardware())
     except InputError as error:
-        refusal = str(error).replace(", or --dry-run to see the plan", "")
+        refusal = str(error).replace(", or `repro run --dry-run` to see the plan", "")
         console.print(f"`repro run` would refuse: {refusal}", highlight=False, soft_wrap=True)
 
 
@@ -94,7 +94,9 @@ def _print_hours(study: Study, planned: Forecast, source: str, console: Console)
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"hours: {source}; every completion counts as long as its cap", highlight=False, soft_wrap=True)
+    console.print(
+        f"hours: {source}; assuming that every completion reaches its token cap", highlight=False, soft_wrap=True
+    )
 
 
 def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:
@@ -141,8 +143,8 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
     toy = study.scale == "toy"
     if not toy:
         console.print(
-            "Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
-            " which stages side by side add up. Sharded: trained and frozen models are split over"
+            "Memory and disk are DERIVED from parameter counts; host: main memory of all processes of a stage;"
+            " stages that run in parallel add up. Sharded: trained and frozen models are split over"
             " the stage's GPUs. Table 5 (h): the H100 hours that the paper prints for such a stage of its Qwen pair.",
             highlight=False,
         )
@@ -158,7 +160,7 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
     downloads = download_gib(stages)
     console.print(
         f"disk: {describe_gib(disk_gib(stages))} at the end and while it runs,"
-        f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} downloads",
+        f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} model downloads",
         highlight=False,
     )
 
