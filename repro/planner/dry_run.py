@@ -25,6 +25,7 @@ from repro.stages import BaseModelRef, Stage, TaskData
 from repro.stages.artifact import which_cached
 from repro.stages.pins import unpinned_inputs
 from repro.system.hardware import hardware
+from repro.system.hub_lock import UNPINNED
 from repro.tasks.row_counts import count_items, count_rows
 
 
@@ -204,7 +205,8 @@ def _print_models(stages: list[Stage], console: Console) -> None:
     console.print("models:", highlight=False)
     models: dict[str, BaseModelRef] = {m.name: m for stage in stages for m in stage.base_models()}
     for model in models.values():
-        console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
+        revision = "unpinned" if model.revision == UNPINNED else f"at {model.revision[:19]}"
+        console.print(f"  {model.name} {revision}", highlight=False)
     for name, url in sorted({(m.name, m.url) for stage in stages for m in stage.served_models()}):
         console.print(f"  {name} served at {url}, unpinned: revision unknown", highlight=False, soft_wrap=True)
     unpinned = unpinned_inputs(stages)

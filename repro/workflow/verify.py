@@ -49,8 +49,9 @@ def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[
         yield from findings
         if not any(finding.status == "bad" for finding in findings):
             intact.add(name)
-    status: Literal["ok", "bad"] = "ok" if len(intact) == len(present) else "bad"
-    yield Finding(status, "artifacts", f"{len(intact)} of {len(present)} agree with their records, byte for byte")
+    if present:
+        status: Literal["ok", "bad"] = "ok" if len(intact) == len(present) else "bad"
+        yield Finding(status, "artifacts", f"{len(intact)} of {len(present)} agree with their records, byte for byte")
     if missing := [name for name in lines if name not in present]:
         yield Finding("note", "artifacts", f"{len(missing)} of {len(lines)} are not in {cache}: not verified")
     if any("record_sha256" not in line for line in lines.values()):
